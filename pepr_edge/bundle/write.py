@@ -1,0 +1,169 @@
+"""A ranked artifact as a bundle: a folder with everything that is needed to use the model, and to check it where it lands."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.data import phantom
+from pepr_edge.errors import RunError
+from pepr_edge.field import selftest
+from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.preprocess import FILTERS
+from pepr_edge.records import Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
+from pepr_edge.report.model_card import model_card
+from pepr_edge.results import Entry, Results
+from pepr_edge.store import sha256_file, write_bytes, write_record, write_text
+
+SELFTEST_IMAGES = 16
+SELFTEST_DRAWN = 64
+
+
+def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = None) -> Ranking:
+    """Write the best `top` ranked artifacts (None: all) as bundles into a folder, replacing the bundles of an earlier ranking there.
+
+    Returns:
+        The ranking, each row with the name of its bundle's folder.
+    """
+    made = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    by_artifact = {(entry.candidate.id, entry.variant): entry for entry in results.entries}
+    rows = []
+    for row in ranking.rows:
+        name = None
+        if row.rank is not None and (top is None or row.rank <= top):
+            name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
+            write(by_artifact[row.candidate, row.variant or ""], row, ranking, results, made / name)
+        rows.append(row.model_copy(update={"bundle": f"{out.name}/{name}" if name else None}))
+    _replace(made, out)
+    return ranking.model_copy(update={"rows": tuple(rows)})
+
+
+def _replace(made: Path, out: Path) -> None:
+    """Put the new bundles in place. Only a folder that holds nothing but bundles of ours is taken away for them."""
+    if out.exists():
+        strangers = [entry.name for entry in out.iterdir() if not (entry / "manifest.json").is_file()]
+        if strangers:
+            shutil.rmtree(made)
+            raise RunError(f"{out}: holds {strangers[0]!r}, which is no bundle. Give an --out that is empty or new.")
+        shutil.rmtree(out)
+    made.replace(out)
+
+
+def write(entry: Entry, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
+    """Write one bundle."""
+    assert entry.trained is not None
+    assert entry.artifact is not None
+    assert entry.profile is not None
+    assert row.rank is not None
+    folder.mkdir()
+    trained, artifact = entry.trained, entry.artifact
+    shutil.copyfile(entry.folder / "model.onnx", folder / "model.onnx")
+    spec = _selftest(folder / "model.onnx", trained.preprocess, folder / "selftest.npz")
+    labels = results.info.data.labels
+    write_text(folder / "config.json", json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n")
+    write_text(folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n")
+    px, channels = trained.preprocess.image_size_px, trained.preprocess.channels
+    manifest = Manifest(
+        architecture=trained.candidate.architecture,
+        variant=artifact.variant,
+        image_size_px=px,
+        num_params=trained.num_params,
+        labels=labels,
+        preprocess=trained.preprocess,
+        input=TensorSpec(name="pixel_values", shape=(-1, channels, px, px)),
+        output=TensorSpec(name="logits", shape=(-1, len(labels))),
+        performance=artifact.performance,
+        performance_metric=ranking.performance_metric,
+        train_cost=trained.cost,
+        profile=entry.profile,
+        pepr=row.pepr,
+        rank=row.rank,
+        bounds=ranking.bounds,
+        set_id=ranking.set_id,
+        selftest=spec,
+        provenance=provenance(results, entry),
+        files={},
+    )
+    # The card is written from the manifest, and the manifest holds the card's checksum: the card first.
+    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data))
+    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
+
+
+def provenance(results: Results, entry: Entry) -> dict[str, Any]:
+    """Where a model comes from: versions, seed, the hashes of data and checkpoint."""
+    assert entry.trained is not None
+    assert entry.artifact is not None
+    return {
+        "recipe": results.recipe.name,
+        "data": results.info.data.name,
+        "data_sha256": results.info.data.sha256,
+        "checkpoint_sha256": entry.trained.checkpoint_sha256,
+        "seed": entry.trained.seed,
+        "protocol": entry.trained.protocol,
+        "weights": entry.candidate.weights,
+        "exporter": entry.artifact.exporter,
+        "producer": entry.artifact.producer,
+        "opset": entry.artifact.opset,
+        "versions": {"pepr_edge": results.info.pepr_edge, **entry.trained.environment.versions},
+    }
+
+
+def _selftest(model: Path, spec: Preprocess, path: Path) -> SelfTestSpec:
+    """Generated images on which this model decides clearly, with its logits here. No patient's image leaves with a bundle."""
+    runtime = RUNTIMES["onnxruntime"]
+    session = runtime.open(model, SessionSettings())
+    drawn, _ = phantom.images(SELFTEST_DRAWN, seed=0, size_px=spec.image_size_px)
+    pixels = np.repeat(drawn[..., None], spec.channels, axis=3)
+    logits = selftest.make(runtime, session, pixels, spec)
+    clearest = np.sort(np.argsort(margins(logits))[-SELFTEST_IMAGES:])
+    content = io.BytesIO()
+    np.savez_compressed(content, pixels=pixels[clearest], logits=logits[clearest])
+    write_bytes(path, content.getvalue())
+    return SelfTestSpec(n=len(clearest), tolerance=tolerance(logits[clearest]))
+
+
+def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance of the greatest logit from the second, shape (n,)."""
+    ordered = np.sort(logits, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2], dtype=np.float32)
+
+
+def tolerance(logits: NDArray[np.float32]) -> float:
+    """How far logits may be off on another device: half of the least margin, so that no decision can turn unseen."""
+    return max(float(margins(logits).min()) / 2, 1e-4)
+
+
+def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
+    """config.json, so that optimum's ORTModelForImageClassification loads the bundle."""
+    return {
+        "model_type": "timm_wrapper",
+        "architecture": architecture,
+        "num_labels": len(labels),
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:
+    """preprocessor_config.json: the same preprocessing in the words of transformers, which knows RGB images only."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": spec.image_size_px, "width": spec.image_size_px},
+        "resample": int(FILTERS[spec.interpolation]),
+        "do_rescale": True,
+        "rescale_factor": 1 / spec.scale,
+        "do_normalize": True,
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+        "do_convert_rgb": spec.channels == 3,
+    }

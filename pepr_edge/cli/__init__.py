@@ -1,0 +1,71 @@
+"""The command line: one module a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from pepr_edge import __version__
+from pepr_edge.errors import InvalidMeasurement, PeprError
+
+# Command -> its one line of help, so that `pepr-edge --help` imports none of them. The module has the command's name and holds `command`.
+COMMANDS = {
+    "run": "Train, export, profile and rank the candidates of a recipe.",
+    "rank": "Rank a run again, with other weights or field reports.",
+    "export": "Hand over the best K models of a run as bundles.",
+    "report": "Write a run's report.html again.",
+    "bench": "Measure bundles on this device.",
+    "predict": "Classify images with a bundle.",
+    "verify": "Check bundles: every file, and the same decisions as at home.",
+    "recipes": "List, show, copy or check the recipes for target devices.",
+    "zoo": "List the architectures that are known to work.",
+    "doctor": "Say what this machine is and can do.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"pepr_edge.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pepr-edge")
+def main() -> None:
+    """Which model should we deploy on this device, and what did it cost us?"""
+
+
+def entry() -> None:
+    """Run the command line. Exit status: 0 done, 1 a fault in the input, 2 wrong usage, 3 INVALID or a failed check, 130 interrupted."""
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except PeprError as fault:
+        click.echo(f"error: {fault}", err=True)
+        sys.exit(1)
+    except InvalidMeasurement as fault:
+        click.echo(str(fault), err=True)
+        sys.exit(3)
+    except BrokenPipeError:
+        # The reader of our output went away (`pepr-edge zoo list | head`): not a fault of ours, nor worth a traceback.
+        sys.stderr.close()
+        sys.exit(0)

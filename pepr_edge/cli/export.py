@@ -1,0 +1,35 @@
+"""`pepr-edge export`: ranked bundles out of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pepr_edge.cli.common import common, print_json
+from pepr_edge.records import Ranking
+from pepr_edge.store import read_record
+
+
+@click.command("export")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bundles"), show_default=True, help="Folder for the bundles."
+)
+@common
+def command(run_dir: Path, top: int, out: Path, as_json: bool) -> None:
+    """Hand over the best models of RUN_DIR as bundles: self-contained folders that need no PyTorch."""
+    from pepr_edge.bundle.write import write_all
+    from pepr_edge.results import load
+
+    results = load(run_dir)
+    ranking = write_all(results, read_record(run_dir / "ranking.json", Ranking), out, top)
+    rows = [row for row in ranking.rows if row.bundle]
+    if as_json:
+        print_json({"bundles": [{"rank": row.rank, "bundle": row.bundle, "pepr": row.pepr} for row in rows]})
+        return
+    for row in rows:
+        click.echo(out.parent / (row.bundle or ""))
+    if not rows:
+        click.echo("no model of this run is within its budgets: nothing to export", err=True)

@@ -1,0 +1,55 @@
+"""`pepr-edge rank`: rank a run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pepr_edge.cli.common import common, print_json
+from pepr_edge.errors import ScoreError
+from pepr_edge.records import FieldReport
+from pepr_edge.store import read_record
+
+
+@click.command("rank")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--field", "reports", multiple=True, type=click.Path(path_type=Path), help="A report of `pepr-edge bench --out`; may be repeated."
+)
+@click.option("--weights", help="Weights of the resources, such as train_energy=1,latency=2,peak_memory=1.")
+@click.option("--performance", "metric", help="accuracy, balanced_accuracy or auroc.")
+@common
+def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metric: str | None, as_json: bool) -> None:
+    """Rank the artifacts of RUN_DIR again, with other weights, another metric, or what devices in the field measured.
+
+    Nothing in the run directory is changed. With several field reports a model counts with the worst of its figures.
+    """
+    from pepr_edge.ranking import rank
+    from pepr_edge.report.words import answer, ranking_table
+    from pepr_edge.results import load
+
+    field = {path.name: read_record(path, FieldReport) for path in reports}
+    ranking = rank(load(run_dir), weights=parse_weights(weights) if weights else None, metric=metric, field=field)
+    if as_json:
+        print_json(ranking.model_dump(mode="json"))
+    else:
+        click.echo(ranking_table(ranking))
+        click.echo()
+        click.echo(answer(ranking))
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """NAME=W,... as a dictionary.
+
+    Raises:
+        ScoreError: not of that form.
+    """
+    weights = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise ScoreError(f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2.") from None
+    return weights

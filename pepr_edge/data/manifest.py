@@ -1,0 +1,166 @@
+"""A CSV manifest: columns path and label, optionally split and group (a patient or lesion whose images must stay together)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+from PIL import Image
+
+from pepr_edge.data.files import open_image, stamp_files, tree_sha256
+from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp
+from pepr_edge.errors import DataError
+from pepr_edge.records import Split
+
+REQUIRED = ("path", "label")
+OPTIONAL = ("split", "group")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the manifest: an image, `path` relative to the manifest with forward slashes."""
+
+    line: int
+    path: str
+    label: str
+    split: Split | None
+    group: str | None
+
+
+def recognises(source: str) -> bool:
+    """Whether it is a .csv file that exists."""
+    return source.lower().endswith(".csv") and Path(source).is_file()
+
+
+def stamp(settings: DataSettings) -> Stamp:
+    """Name, size and time of the manifest and of every image that it names."""
+    path = Path(settings.source)
+    return stamp_files(path.parent, [path.name, *(row.path for row in _checked(path))])
+
+
+def open_source(settings: DataSettings) -> Source:
+    """Read a manifest; class names sorted, by number where all are numbers.
+
+    Raises:
+        DataError: see `parse`; an image is missing, or a group is in two splits.
+    """
+    path = Path(settings.source)
+    rows = _checked(path)
+    names = sorted({row.label for row in rows})
+    labels = tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
+    groups = {name: number for number, name in enumerate(sorted({row.group for row in rows if row.group is not None}))}
+    split_column = np.array([row.split or "" for row in rows])
+
+    def read(indices: Indices) -> Iterator[Image.Image]:
+        return (open_image(path.parent / rows[index].path) for index in indices)
+
+    return Source(
+        name=path.stem,
+        format="csv",
+        sha256=tree_sha256(path.parent, [path.name, *(row.path for row in rows)]),
+        labels=labels,
+        targets=np.array([labels.index(row.label) for row in rows], np.int64),
+        read=read,
+        given={s: np.flatnonzero(split_column == s) for s in SPLITS if s in split_column} if rows[0].split else None,
+        groups=np.array([groups[row.group] for row in rows if row.group is not None], np.int64) if groups else None,
+    )
+
+
+def parse(path: Path) -> list[Row]:
+    """Read and check the lines of a manifest, without looking at the images.
+
+    Returns:
+        At least one row, in the order of the file.
+    Raises:
+        DataError: not UTF-8 CSV, a column missing or twice, an empty or unknown value, a path that leaves the folder or comes twice.
+    """
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    for line, cells in _cells(path):
+        row = Row(
+            line=line,
+            path=_inside(path, line, cells["path"]),
+            label=_filled(path, line, "label", cells["label"]),
+            split=_split(path, line, cells["split"]) if "split" in cells else None,
+            group=_filled(path, line, "group", cells["group"]) if "group" in cells else None,
+        )
+        if row.path in seen:
+            raise DataError(f"{path}: line {line}: {row.path} was in line {seen[row.path]} already, expected each image once. Remove one.")
+        seen[row.path] = line
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: no images, expected a header line path,label and one line for each image. Add lines.")
+    return rows
+
+
+def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and known cells of each line after the header; comma or, where the header has none, semicolon."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=";" if ";" in first and "," not in first else ",", strict=True)
+            header = [name.strip().lower() for name in next(reader, [])]
+            _check_header(path, header)
+            for values in reader:
+                if not values:
+                    continue
+                if len(values) != len(header):
+                    raise DataError(
+                        f"{path}: line {reader.line_num}: {len(values)} values, expected {len(header)}. Quote values with commas."
+                    )
+                cells = dict(zip(header, values, strict=True))
+                yield reader.line_num, {name: cells[name].strip() for name in (*REQUIRED, *OPTIONAL) if name in cells}
+    except (csv.Error, UnicodeDecodeError) as fault:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({fault}). Save it as CSV, UTF-8.") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name in (*REQUIRED, *OPTIONAL):
+        if header.count(name) > 1:
+            raise DataError(f"{path}: line 1: column {name!r} comes twice, expected it once. Remove one.")
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        shown = " and ".join(map(repr, missing))
+        raise DataError(f"{path}: line 1: no column {shown}, expected path,label and optionally split,group. Add a header line.")
+
+
+def _filled(path: Path, line: int, column: str, value: str) -> str:
+    if not value:
+        raise DataError(f"{path}: line {line}: empty {column}, expected a value in each line. Fill it in.")
+    return value
+
+
+def _split(path: Path, line: int, value: str) -> Split:
+    if value.lower() not in SPLIT_NAMES:
+        raise DataError(f"{path}: line {line}: split {value!r}, expected train, val or test. Correct it, or leave the column out.")
+    return SPLIT_NAMES[value.lower()]
+
+
+def _inside(path: Path, line: int, value: str) -> str:
+    """A path below the manifest's folder, in one spelling."""
+    name = PurePosixPath(_filled(path, line, "path", value).replace("\\", "/"))
+    if name.is_absolute() or PureWindowsPath(value).drive or ".." in name.parts or "\0" in value or name == PurePosixPath("."):
+        raise DataError(f"{path}: line {line}: path {value!r}, expected one inside the manifest's folder. Move the images there.")
+    return name.as_posix()
+
+
+def _checked(path: Path) -> list[Row]:
+    """The rows, each image there, no group in two splits."""
+    rows = parse(path)
+    home: dict[str, Row] = {}
+    for row in rows:
+        if not (path.parent / row.path).is_file():
+            raise DataError(f"{path}: line {row.line}: {row.path}: no such file. Paths are relative to the manifest's folder.")
+        if row.group is None or row.split is None:
+            continue
+        first = home.setdefault(row.group, row)
+        if first.split != row.split:
+            raise DataError(
+                f"{path}: line {row.line}: group {row.group!r} is in {row.split}, but in {first.split} in line {first.line}, "
+                "expected each group in one split. Move its images to one."
+            )
+    return rows

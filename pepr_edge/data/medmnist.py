@@ -1,0 +1,251 @@
+"""MedMNIST: .npz files by path, or by name from Zenodo.
+
+Source: Yang et al. 2023, MedMNIST v2, Scientific Data 10:41; checksums and label names of record 10519652 (MedMNIST+ and v2 at 28 px).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pepr_edge.data.files import stamp_files
+from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
+from pepr_edge.errors import DataError
+from pepr_edge.records import Split
+from pepr_edge.store import sha256_file
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of MedMNIST at 28 px. No labels: a task that we cannot train for."""
+
+    md5: str
+    task: str
+    labels: tuple[str, ...] = ()
+
+
+_ORGANS = (
+    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left", "lung-right", "pancreas",
+    "spleen",
+)  # fmt: skip
+
+INFO: dict[str, Entry] = {
+    "pathmnist": Entry(
+        "a8b06965200029087d5bd730944a56c1",
+        "multi-class",
+        (
+            "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa", "cancer-associated stroma",
+            "colorectal adenocarcinoma epithelium",
+        ),
+    ),
+    "chestmnist": Entry("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
+    "dermamnist": Entry(
+        "0744692d530f8e62ec473284d019b0c7",
+        "multi-class",
+        (
+            "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma", "benign keratosis-like lesions", "dermatofibroma",
+            "melanoma", "melanocytic nevi", "vascular lesions",
+        ),
+    ),
+    "octmnist": Entry(
+        "c68d92d5b585d8d81f7112f81e2d0842", "multi-class", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")
+    ),
+    "pneumoniamnist": Entry("28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")),
+    "retinamnist": Entry("bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")),
+    "breastmnist": Entry("750601b1f35ba3300ea97c75c52ff8f6", "binary-class", ("malignant", "benign")),
+    "bloodmnist": Entry(
+        "7053d0359d879ad8a5505303e11de1dc",
+        "multi-class",
+        ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte", "neutrophil", "platelet"),
+    ),
+    "tissuemnist": Entry(
+        "ebe78ee8b05294063de985d821c1c34b",
+        "multi-class",
+        (
+            "Collecting Duct, Connecting Tubule", "Distal Convoluted Tubule", "Glomerular endothelial cells",
+            "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments", "Thick Ascending Limb",
+        ),
+    ),
+    "organamnist": Entry("68e3f8846a6bd62f0c9bf841c0d9eacc", "multi-class", _ORGANS),
+    "organcmnist": Entry("b9ceb9546e10131b32923c5bbeaea2b1", "multi-class", _ORGANS),
+    "organsmnist": Entry("9ab87b696fb54e2a387ebe992d6ed5f1", "multi-class", _ORGANS),
+}  # fmt: skip
+
+
+def url(name: str) -> str:
+    """Where a set of INFO is published."""
+    return f"https://zenodo.org/records/10519652/files/{name}.npz?download=1"
+
+
+def recognises(source: str) -> bool:
+    """Whether it is the name of a set, or an .npz file that exists."""
+    return source.lower() in INFO or (source.lower().endswith(".npz") and Path(source).is_file())
+
+
+def stamp(settings: DataSettings) -> Stamp:
+    """The checksum of a set known by name; else name, size and time of the file."""
+    if settings.source.lower() in INFO:
+        return [INFO[settings.source.lower()].md5]
+    return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
+
+
+def open_source(settings: DataSettings) -> Source:
+    """Open an .npz with train_images, train_labels and the like; val and test may be missing.
+
+    Raises:
+        DataError: it cannot be downloaded, is no .npz, has several labels per image, or its arrays do not fit each other.
+    """
+    path = fetch(settings.source.lower()) if settings.source.lower() in INFO else Path(settings.source)
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        held = set(archive.namelist())
+        splits = [split for split in SPLITS if f"{split}_images.npy" in held]
+        if "train" not in splits:
+            shown = ", ".join(sorted(name.removesuffix(".npy") for name in held)[:6]) or "nothing"
+            raise DataError(f"{path}: holds {shown}, expected train_images, train_labels, val_images and so on. Save it under these names.")
+        shapes = {split: _image_shape(path, archive, split) for split in splits}
+        targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
+    everything = np.concatenate([targets[split] for split in splits])
+    starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
+
+    def read(indices: Indices) -> Iterator[Image.Image]:
+        for number, split in enumerate(splits):
+            wanted = indices[(indices >= starts[number]) & (indices < starts[number + 1])] - starts[number]
+            yield from _rows(path, split, wanted)
+
+    given: dict[Split, Indices] = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(splits)}
+    return Source(
+        name=path.stem,
+        format="medmnist",
+        sha256=sha256_file(path),
+        labels=_label_names(path, everything),
+        targets=everything,
+        read=read,
+        given=given,
+    )
+
+
+def fetch(name: str) -> Path:
+    """The file of a set, downloaded where it is not in the cache yet; its checksum is checked.
+
+    Raises:
+        DataError: no pooch, no network, or a file with another checksum.
+    """
+    entry = INFO[name]
+    if not entry.labels:
+        raise DataError(f"{name}: several labels per image ({entry.task}), expected one. Choose another set.")
+    try:
+        import pooch  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise DataError(f"{name}: needs pooch to be downloaded. Run pip install 'pepr_edge[train]', or give the path of an .npz.") from None
+    folder = Path(pooch.os_cache("pepr_edge"))
+    target = folder / f"{name}.npz"
+    if target.is_file() and _md5(target) == entry.md5:
+        return target
+    try:
+        return Path(pooch.retrieve(url(name), known_hash=f"md5:{entry.md5}", fname=target.name, path=folder))
+    except (OSError, ValueError) as fault:
+        reason = "its checksum is wrong" if isinstance(fault, ValueError) and "hash" in str(fault) else type(fault).__name__
+        raise DataError(
+            f"{name}: cannot be downloaded ({reason}), expected {url(name)} with md5 {entry.md5}. "
+            f"Fetch it on a machine with internet and put it at {target}"
+        ) from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Faults of a file that is not, or no longer, an .npz, as one line."""
+    try:
+        yield
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, KeyError, OSError, ValueError, RuntimeError) as fault:
+        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise DataError(f"{path}: not a readable .npz file ({text}), expected one as numpy.savez writes it. Fetch it again.") from None
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, key: str) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[np.generic]]]:
+    """The stream of one array behind its header, its shape, whether it is in Fortran order, and its type. No pickles."""
+    with archive.open(f"{key}.npy") as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{key} holds Python objects")
+        yield stream, shape, fortran, dtype
+
+
+def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
+    with _member(archive, f"{split}_images") as (_, shape, fortran, dtype):
+        fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+        if not fits or fortran or dtype != np.uint8 or 0 in shape:
+            order = ", Fortran order" if fortran else ""
+            raise DataError(
+                f"{path}: {split}_images has shape {shape} of {dtype}{order}, expected uint8, (n, h, w) or (n, h, w, 1 or 3), C order. "
+                "Images of volumes (3-D sets) cannot be used; others save with numpy.ascontiguousarray."
+            )
+        return shape
+
+
+def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> Indices:
+    with _member(archive, f"{split}_labels") as (stream, shape, fortran, dtype):
+        raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if fortran else "C")
+    if raw.ndim == 2 and raw.shape[1] > 1:
+        raise DataError(
+            f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one. Choose one column of them."
+        )
+    if len(raw) != images:
+        raise DataError(f"{path}: {len(raw)} {split}_labels for {images} {split}_images, expected as many. Fetch or make it again.")
+    return numbered(raw.reshape(len(raw), -1)[:, 0], f"{path}: {split}_labels")
+
+
+def _rows(path: Path, split: Split, wanted: Indices) -> Iterator[Image.Image]:
+    """Images of one split in ascending order, read as a stream: the array itself may be larger than the memory."""
+    if not len(wanted):
+        return
+    with _readable(path), zipfile.ZipFile(path) as archive, _member(archive, f"{split}_images") as (stream, shape, _, _):
+        size_bytes = int(np.prod(shape[1:]))
+        position = 0
+        for index in wanted.tolist():
+            for _ in range(index - position):
+                _exactly(stream, size_bytes)
+            position = index + 1
+            yield Image.fromarray(_picture(np.frombuffer(_exactly(stream, size_bytes), np.uint8).reshape(shape[1:])))
+
+
+def _exactly(stream: IO[bytes], size_bytes: int) -> bytes:
+    block = stream.read(size_bytes)
+    if len(block) < size_bytes:
+        raise EOFError("it ends too early")
+    return block
+
+
+def _picture(row: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return row[:, :, 0] if row.ndim == 3 and row.shape[2] == 1 else row
+
+
+def _label_names(path: Path, targets: Indices) -> tuple[str, ...]:
+    """Names from INFO for a file known by its checksum or its name (also of 64, 128 and 224 px), else numbers."""
+    stem = path.stem.lower()
+    for size in ("_64", "_128", "_224"):
+        stem = stem.removesuffix(size)
+    known = INFO.get(stem) or next((entry for entry in INFO.values() if entry.md5 == _md5(path)), None)
+    plain = names_for(targets)
+    return known.labels if known is not None and len(known.labels) >= len(plain) else plain
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

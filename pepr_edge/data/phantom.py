@@ -1,0 +1,112 @@
+"""Phantom: generated images of a two-class lesion task, so that everything can be tried and tested without data.
+
+A grey, textured tissue with one darker lesion, as in ultrasound. A benign lesion tends to be a smooth ellipse of even texture; a malignant
+one tends to an irregular, spiculated border and an uneven texture. Both follow one hidden degree of suspicion whose ranges overlap, so some
+images cannot be told apart: a small network gets most, not all, of them right. Size, place, contrast and brightness say nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pepr_edge.data.source import DataSettings, Indices, Source, Stamp
+from pepr_edge.errors import DataError
+
+LABELS = ("benign", "malignant")
+SIZE_PX = 64
+LEAST_IMAGES = 20
+
+# Images are made in blocks of their own seed, 30 benign and 20 malignant in each: fewer images are the beginning of more.
+_BLOCK, _MALIGNANT = 50, 20
+
+
+def images(n: int, seed: int, size_px: int = SIZE_PX) -> tuple[NDArray[np.uint8], Indices]:
+    """Generate phantom images; needs nothing but numpy.
+
+    Args:
+        n: number of images; those of a smaller n are the beginning of those of a larger.
+        seed: not negative; the same seed gives the same images.
+        size_px: height and width.
+    Returns:
+        Pixels, uint8, shape (n, size_px, size_px), and labels, int64, shape (n,): 0 benign, 1 malignant, about 60 to 40.
+    """
+    blocks = [_block(np.random.default_rng([seed, number]), size_px) for number in range(-(-n // _BLOCK))]
+    pixels = np.concatenate([np.zeros((0, size_px, size_px), np.uint8), *(block[0] for block in blocks)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(block[1] for block in blocks)])
+    return pixels[:n], labels[:n]
+
+
+def _block(rng: np.random.Generator, size_px: int) -> tuple[NDArray[np.uint8], Indices]:
+    labels = rng.permutation(np.repeat([0, 1], [_BLOCK - _MALIGNANT, _MALIGNANT])).astype(np.int64)
+    suspicion = np.clip(rng.normal(np.where(labels == 1, 0.74, 0.26), 0.14), 0, 1)[:, None, None]
+    inside = _lesion(rng, suspicion, size_px)
+    tissue = _uniform(rng, 95, 150) + 10 * _texture(rng, 5, size_px) + 5 * _texture(rng, 14, size_px)
+    uneven = np.clip(2 + 22 * suspicion + rng.normal(0, 3, suspicion.shape), 0, None) * _texture(rng, 12, size_px)
+    image = tissue + inside * (uneven - _uniform(rng, 35, 65))
+    image *= 1 + 0.07 * rng.standard_normal(image.shape)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels
+
+
+def _lesion(rng: np.random.Generator, suspicion: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:
+    """How far each pixel belongs to the lesion, 0 to 1: an ellipse with lobes and, the more suspicious, spicules."""
+    axis = np.linspace(-1, 1, size_px)
+    x, y = axis[None, None, :] - _uniform(rng, -0.3, 0.3), axis[None, :, None] - _uniform(rng, -0.3, 0.3)
+    turn = _uniform(rng, 0, np.pi)
+    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    long_radius, ratio = _uniform(rng, 0.35, 0.6), _uniform(rng, 0.65, 1)
+    distance = np.hypot(along, across / ratio) / long_radius
+    angle = np.arctan2(across / ratio, along)
+    border = np.ones_like(angle)
+    for lobes in (2, 3, 4):
+        border += _uniform(rng, 0, 0.06) * np.cos(lobes * angle + _uniform(rng, 0, 2 * np.pi))
+    reach = np.clip(0.30 * suspicion + rng.normal(0, 0.03, suspicion.shape), 0, None)
+    for spicules in (7, 9, 11, 14):
+        border += reach * _uniform(rng, 0.2, 0.6) * np.cos(spicules * angle + _uniform(rng, 0, 2 * np.pi))
+    softness = _uniform(rng, 0.03, 0.08)
+    inside: NDArray[np.float64] = 1 / (1 + np.exp(np.clip((distance - border) / softness, -40, 40)))
+    return inside
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float) -> NDArray[np.float64]:
+    """One value per image of a block, to be used with its pixels."""
+    return rng.uniform(low, high, (_BLOCK, 1, 1))
+
+
+def _texture(rng: np.random.Generator, cells: int, size_px: int) -> NDArray[np.float64]:
+    """Smooth noise of about unit variance: random values on a grid of cells x cells, interpolated linearly."""
+    place = np.linspace(0, cells - 1, size_px)
+    weights = np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, None)
+    noise: NDArray[np.float64] = 1.5 * (weights @ rng.standard_normal((_BLOCK, cells, cells)) @ weights.T)
+    return noise
+
+
+def recognises(source: str) -> bool:
+    """Whether it is the word phantom."""
+    return source.lower() == "phantom"
+
+
+def stamp(settings: DataSettings) -> Stamp:
+    """Nothing beyond the settings: they say all."""
+    return []
+
+
+def open_source(settings: DataSettings) -> Source:
+    """Generate `phantom_images` images.
+
+    Raises:
+        DataError: too few to be split by class.
+    """
+    if settings.phantom_images < LEAST_IMAGES:
+        raise DataError(f"phantom: phantom_images = {settings.phantom_images}, expected at least {LEAST_IMAGES}. The default is 600.")
+    pixels, labels = images(settings.phantom_images, settings.seed)
+
+    def read(indices: Indices) -> Iterator[Image.Image]:
+        return (Image.fromarray(pixels[index]) for index in indices)
+
+    digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+    return Source(name="phantom", format="phantom", sha256=digest, labels=LABELS, targets=labels, read=read)

@@ -1,0 +1,156 @@
+"""NVML: the energy counter of an NVIDIA GPU (Volta and later), or its power, sampled and integrated (before).
+
+Which GPU: the first that CUDA shows this process, CUDA_VISIBLE_DEVICES respected, as PyTorch's `cuda` is that one.
+Source: NVML API reference, nvmlDeviceGetTotalEnergyConsumption and nvmlDeviceGetPowerUsage.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pepr_edge.energy.source import MeterSettings, Opened, Part
+
+# Most boards renew their power reading every 20 or 100 ms (Yang et al. 2023, arXiv:2312.02741): sampling faster adds little.
+POWER_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU. `counts` is False where it has no energy counter and its power is integrated."""
+
+    nvml: Any
+    device: Any
+    name: str
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The counter (joules since the driver was loaded) or the power (watts), at one time."""
+
+    at_s: float
+    value: float
+
+
+class _NoGpuError(Exception):
+    """Why there is no GPU to read."""
+
+
+def unavailable(settings: MeterSettings, part: Part) -> str | None:
+    """Why NVML cannot be used here; None if it can."""
+    if part != "gpu":
+        return "NVML counts the GPU, not the processor"
+    if not settings.exclusive:
+        return "NVML counts the whole GPU, on which other jobs may run at the same time"
+    try:
+        gpu = _open()
+    except _NoGpuError as reason:
+        return str(reason)
+    stop(gpu)
+    return None
+
+
+def start(settings: MeterSettings, part: Part) -> Opened:
+    """Take hold of the GPU."""
+    gpu = _open()
+    if gpu.counts:
+        return Opened("measured", f"NVML energy counter of {gpu.name}", None, gpu)
+    return Opened("measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu)
+
+
+def read(handle: Gpu) -> Reading | None:
+    """The counter or the power now."""
+    try:
+        return Reading(time.perf_counter(), _value(handle))
+    except handle.nvml.NVMLError:
+        return None
+
+
+def joules(handle: Gpu, before: Reading, now: Reading) -> float | None:
+    """The counter's advance, or the trapezium under two samples of power. None where the counter went back (driver reloaded)."""
+    if not handle.counts:
+        return (before.value + now.value) / 2 * (now.at_s - before.at_s)
+    return now.value - before.value if now.value >= before.value else None
+
+
+def stop(handle: Gpu) -> None:
+    """Let go of the library; it counts how often it was opened."""
+    try:
+        handle.nvml.nvmlShutdown()
+    except handle.nvml.NVMLError:
+        return
+
+
+def _value(gpu: Gpu) -> float:
+    if gpu.counts:
+        return float(gpu.nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.device)) / 1e3
+    return float(gpu.nvml.nvmlDeviceGetPowerUsage(gpu.device)) / 1e3
+
+
+def _open() -> Gpu:
+    try:
+        # By name, since it is optional: type checking must not depend on its being installed.
+        nvml: Any = import_module("pynvml")
+    except ImportError:
+        raise _NoGpuError("the package nvidia-ml-py is missing: pip install 'pepr_edge[gpu]'") from None
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as fault:
+        raise _NoGpuError(f"NVML does not answer ({fault})") from None
+    try:
+        return _gpu(nvml, _device(nvml))
+    except nvml.NVMLError as fault:
+        nvml.nvmlShutdown()
+        raise _NoGpuError(f"NVML cannot read this GPU ({fault})") from None
+    except _NoGpuError:
+        nvml.nvmlShutdown()
+        raise
+
+
+def _gpu(nvml: Any, device: Any) -> Gpu:
+    name = nvml.nvmlDeviceGetName(device)
+    if _is_sliced(nvml, device):
+        raise _NoGpuError(f"{name} is divided (MIG), and a slice has no counter of its own")
+    for counts in (True, False):
+        gpu = Gpu(nvml, device, name, counts)
+        try:
+            _value(gpu)
+        except nvml.NVMLError:
+            continue
+        return gpu
+    raise _NoGpuError(f"{name} tells neither its energy nor its power")
+
+
+def _is_sliced(nvml: Any, device: Any) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(device)[0])
+    except nvml.NVMLError:
+        return False
+
+
+def _device(nvml: Any) -> Any:
+    """The GPU that CUDA calls 0."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    first = "0" if visible is None else visible.split(",")[0].strip()
+    devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    if first.startswith("MIG-"):
+        raise _NoGpuError("CUDA_VISIBLE_DEVICES names a slice of a GPU (MIG), which has no counter of its own")
+    if first.startswith("GPU-"):
+        matches = [device for device in devices if nvml.nvmlDeviceGetUUID(device).startswith(first)]
+    else:
+        matches = devices[int(first) :][:1] if first.isdecimal() else []
+        _check_order(nvml, devices)
+    if not matches:
+        raise _NoGpuError(f"CUDA shows no GPU here: {len(devices)} in the machine, CUDA_VISIBLE_DEVICES = {visible!r}")
+    return matches[0]
+
+
+def _check_order(nvml: Any, devices: list[Any]) -> None:
+    """CUDA numbers unlike GPUs by speed, NVML by slot: then a number does not say which GPU is meant."""
+    alike = len({nvml.nvmlDeviceGetName(device) for device in devices}) <= 1
+    if not alike and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise _NoGpuError("this machine has unlike GPUs, which CUDA and NVML number differently: set CUDA_DEVICE_ORDER=PCI_BUS_ID")

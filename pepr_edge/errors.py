@@ -1,0 +1,55 @@
+"""What can go wrong, in words for the person who can mend it.
+
+PeprError                 exit status 1: a fault in what the user gave
+├── RecipeError           a recipe or an export variant: all its faults at once
+├── DataError             images, labels, splits
+├── ModelError            an architecture or a weights file
+├── ExportError           a model that does not leave as a faithful ONNX file
+├── RunError              a run directory: missing, torn, in use
+├── BundleError           a bundle that is incomplete, altered or of another version
+├── MeasurementError      a measurement that could not be taken at all
+└── ScoreError            tables and weights that cannot be scored
+InvalidMeasurement        exit status 3: taken, but not to be relied on
+"""
+
+from __future__ import annotations
+
+
+class PeprError(Exception):
+    """A fault that is reported as one line per fault: what, the value, what was expected, how to fix it."""
+
+
+class RecipeError(PeprError):
+    """A recipe or export variant that cannot be used."""
+
+
+class DataError(PeprError):
+    """Images, labels or splits that cannot be used."""
+
+
+class ModelError(PeprError):
+    """An architecture or a weights file that cannot be used."""
+
+
+class ExportError(PeprError):
+    """A model that does not leave as a faithful ONNX file."""
+
+
+class RunError(PeprError):
+    """A run directory that is missing, torn or in use."""
+
+
+class BundleError(PeprError):
+    """A bundle that is incomplete, altered or of another version."""
+
+
+class MeasurementError(PeprError):
+    """A measurement that could not be taken."""
+
+
+class ScoreError(PeprError):
+    """Tables or weights that cannot be scored."""
+
+
+class InvalidMeasurement(Exception):  # noqa: N818 - the word that the report uses
+    """A measurement was taken and is INVALID, or a check failed: exit status 3."""

@@ -1,0 +1,58 @@
+"""Does an ONNX file do what PyTorch does? Judged on real images, against the spread of PyTorch's logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.errors import ExportError
+from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.preprocess import to_tensor
+from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings
+
+PARITY_IMAGES = 64
+BATCHES = (1, 3)
+Logits = NDArray[np.float32]
+
+
+def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads: int) -> Logits:
+    """Logits of images, one at a time as on the device, shape (n, classes)."""
+    runtime = RUNTIMES["onnxruntime"]
+    session = runtime.open(path, SessionSettings(threads=threads))
+    return np.concatenate([runtime.run(session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))])
+
+
+def parity(path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Preprocess, tolerance: float, threads: int) -> Parity:
+    """Compare with PyTorch at batch 1 and at batch 3: a graph that was silently made for one batch is found here.
+
+    Args:
+        path: the ONNX file.
+        pixels: images of the validation split, uint8, shape (n, px, px, channels), n >= 3.
+        expected: PyTorch's logits for them.
+        spec: how pixels become the input.
+        tolerance: in standard deviations of PyTorch's logits over these images.
+        threads: of the session.
+    Raises:
+        ExportError: the file does not run at batch 3.
+    """
+    pixels, expected = pixels[:PARITY_IMAGES], expected[:PARITY_IMAGES]
+    greatest = float(np.abs(onnx_logits(path, pixels, spec, threads) - expected).max())
+    runtime, batch = RUNTIMES["onnxruntime"], BATCHES[-1]
+    session = runtime.open(path, SessionSettings(threads=threads))
+    try:
+        together = runtime.run(session, to_tensor(pixels[:batch], spec))
+    except Exception as fault:
+        raise ExportError(f"the file was made for one batch size: it fails at batch {batch} ({type(fault).__name__}).") from fault
+    if together.shape != (batch, expected.shape[1]):
+        raise ExportError(f"at batch {batch} the file gives outputs of shape {together.shape}.")
+    greatest = max(greatest, float(np.abs(together - expected[:batch]).max()))
+    # A spread near 0 (a model that says the same of every image) must not make the tolerance 0.
+    limit = tolerance * max(float(expected.std()), 1e-2)
+    return Parity(images=len(pixels), batches=BATCHES, max_abs_diff=greatest, tolerance=limit, passed=greatest <= limit)
+
+
+def flips(logits: Logits, expected: Logits) -> Flips:
+    """Decisions that differ between two sets of logits, shape (n, classes) each."""
+    return Flips(count=int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()), n=len(expected))

@@ -1,0 +1,308 @@
+"""The stages of a run, in order. Read this first.
+
+    Recipe -> [Candidate] -> TrainResult -> [Artifact] -> DeviceProfile -> Ranking -> bundles -> report
+
+Each stage takes records and writes one JSON file a result. What is on the disk and made from the same inputs is not made again,
+so a run goes on wherever it was stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pepr_edge import __version__, zoo
+from pepr_edge import data as datasets
+from pepr_edge.bundle.write import write_all
+from pepr_edge.engine import local
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.errors import MeasurementError, ModelError, RunError
+from pepr_edge.export import variants
+from pepr_edge.field.profile import profile
+from pepr_edge.ranking import rank, to_csv
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo, SessionSettings
+from pepr_edge.results import Entry, Results, candidate_folder, entries, load, profile_key, train_key
+from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
+
+
+class Bar(Protocol):
+    """A progress bar that somebody looks at."""
+
+    def to(self, done: int, total: int, note: str = "") -> None:
+        """Show how far it is."""
+
+
+class View(Protocol):
+    """Where a run tells how far it is."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+
+    def bar(self, label: str) -> AbstractContextManager[Bar]:
+        """A bar that is gone when its stage is over."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of a run is not in its recipe."""
+
+    jobs: int = 1
+    fresh: bool = False
+
+
+def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: View) -> Ranking:
+    """Carry a recipe out, from the images to the ranked bundles.
+
+    Args:
+        recipe: as it holds for this run, data source and candidates already those that the user asked for.
+        recipe_text: the recipe's file, to be kept in the run directory.
+        run_dir: where everything goes; an existing run directory goes on where it stopped.
+        options: how to run it.
+        view: shows the progress.
+    Raises:
+        PeprError: a fault that concerns the whole run. What befalls one candidate is a row of the ranking instead.
+    """
+    check(recipe)
+    sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
+    key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
+    if not options.fresh and (finished := _finished(run_dir, key)) is not None:
+        return finished
+    with locked(run_dir):
+        if options.fresh:
+            _clear(run_dir)
+        write_text(run_dir / "recipe.toml", recipe_text)
+        folders = {px: run_dir / "data" / str(px) for px in sources}
+        infos = {px: prepare(sources[px], folders[px], view) for px in sources}
+        info = next(iter(infos.values()))
+        for line in datasets.describe(info):
+            view.say(line)
+        candidates = expand(recipe, info)
+        state = RunInfo(key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__)
+        write_record(run_dir / "run.json", state)
+        log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
+
+        make(load(run_dir), folders, options, view)
+        measure(load(run_dir), view)
+        ranking = conclude(load(run_dir))
+
+        write_record(run_dir / "run.json", state.model_copy(update={"status": "finished"}))
+        log_event(run_dir, "finished", ranked=sum(row.rank is not None for row in ranking.rows), rows=len(ranking.rows))
+        # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
+        shutil.rmtree(run_dir / "data", ignore_errors=True)
+    return ranking
+
+
+def check(recipe: Recipe) -> None:
+    """Find what can be known to fail before anything is spent.
+
+    Raises:
+        PeprError: an unknown architecture or variant, a missing weights file, a GPU that is not there.
+    """
+    for name in recipe.export.variants:
+        variants.load(name)
+    unknown = [name for name in recipe.candidates.architectures if name not in zoo.architectures()]
+    if unknown:
+        _check_architectures(unknown)
+    weights = recipe.candidates.weights
+    if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
+        raise ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
+    if recipe.device.provider == "cuda":
+        _check_cuda()
+
+
+def _check_architectures(names: Sequence[str]) -> None:
+    import timm
+
+    for name in names:
+        if not timm.is_model(name):
+            near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
+            hint = f"Did you mean {near!r}? " if near else ""
+            raise ModelError(f"{name}: unknown architecture. {hint}`pepr-edge zoo list` shows those tested; any timm model can be used.")
+
+
+def _check_cuda() -> None:
+    from pepr_edge.field.runtimes import RUNTIMES
+
+    reason = RUNTIMES["onnxruntime"].unavailable("cuda")
+    if reason is not None:
+        raise MeasurementError(
+            f'device.provider = "cuda", but {reason} Run this recipe on a machine with an NVIDIA GPU (`pip install onnxruntime-gpu` there), '
+            'or set device.provider = "cpu".'
+        )
+
+
+def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
+    """Hash of all that a run's result depends on."""
+    files = [variants.variants_dir() / f"{name}.toml" for name in recipe.export.variants]
+    weights = _weights_sha256(recipe)
+    return stage_key(
+        "run", __version__, recipe.model_dump(mode="json"), list(fingerprints.values()), [sha256_file(file) for file in files], weights
+    )
+
+
+def _weights_sha256(recipe: Recipe) -> str | None:
+    weights = recipe.candidates.weights
+    return None if weights in ("pretrained", "scratch") else sha256_file(Path(weights))
+
+
+def _finished(run_dir: Path, key: str) -> Ranking | None:
+    """The ranking of a run that is already done, if it is of the same inputs."""
+    try:
+        info = read_record(run_dir / "run.json", RunInfo)
+        return read_record(run_dir / "ranking.json", Ranking) if info.status == "finished" and info.key == key else None
+    except RunError:
+        return None
+
+
+def _clear(run_dir: Path) -> None:
+    for name in ("candidates", "bundles", "data"):
+        shutil.rmtree(run_dir / name, ignore_errors=True)
+
+
+def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
+    return datasets.DataSettings(**recipe.data.model_dump(), image_size_px=px, seed=recipe.seed)
+
+
+def prepare(settings: datasets.DataSettings, folder: Path, view: View) -> DataInfo:
+    """Decode and resize every image once, for all candidates of a size."""
+    with view.bar(f"images at {settings.image_size_px} px") as bar:
+        return datasets.prepare(settings, folder, lambda done, total: bar.to(done, total))
+
+
+def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
+    """The candidates of a recipe on its data: each architecture at each size."""
+    weights = recipe.candidates.weights
+    return tuple(
+        Candidate(
+            architecture=architecture,
+            image_size_px=px,
+            weights=weights if weights in ("pretrained", "scratch") else Path(weights).name,
+            weights_sha256=_weights_sha256(recipe),
+            in_channels=info.channels,
+            num_classes=len(info.labels),
+        )
+        for architecture in dict.fromkeys(recipe.candidates.architectures)
+        for px in dict.fromkeys(recipe.candidates.image_size_px)
+    )
+
+
+def make(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
+    """Candidate -> TrainResult -> [Artifact], for what is not there yet. What failed before is tried again."""
+    recipe = results.recipe
+    unfinished = dict.fromkeys(entry.candidate for entry in results.entries if entry.artifact is None)
+    jobs = [
+        Job(
+            candidate=candidate,
+            recipe=recipe,
+            data=str(folders[candidate.image_size_px]),
+            folder=str(candidate_folder(results.folder, candidate)),
+            train_key=train_key(candidate, recipe, results.info.data),
+            threads=max(1, (os.cpu_count() or 1) // options.jobs),
+            exclusive=options.jobs == 1,
+        )
+        for candidate in unfinished
+    ]
+    with view.bar("candidates") as outer, view.bar("epochs") as inner:
+        done: list[Job] = []
+        outer.to(0, len(jobs))
+
+        def on_step(job: Job, step: Step) -> None:
+            best = f", best {recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
+            at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
+            inner.to(step.done, step.total, f"{job.candidate.id} {step.stage}{at}{best}")
+
+        def on_done(job: Job) -> None:
+            done.append(job)
+            outer.to(len(done), len(jobs))
+            line = _made(results, job.candidate)
+            log_event(results.folder, "made", candidate=job.candidate.id, result=line)
+            view.say(f"{job.candidate.id}: {line}")
+
+        local.run(jobs, options.jobs, on_step, on_done)
+
+
+def _made(results: Results, candidate: Candidate) -> str:
+    """What became of a candidate, in a line."""
+    now = [entry for entry in entries(results.folder, results.recipe, results.info) if entry.candidate == candidate]
+    failed = [f"{entry.variant} failed: {entry.failure.reason}" for entry in now if entry.artifact is None and entry.failure]
+    trained = now[0].trained
+    if trained is None:
+        return failed[0] if failed else "failed"
+    metric = results.recipe.score.performance
+    reached = trained.performance[f"val_{metric}"].value
+    words = f"val {metric} {reached:.3f} after {len(trained.epochs)} epochs, {trained.cost.duration_s.value:.0f} s"
+    return "; ".join([words, *failed])
+
+
+def measure(results: Results, view: View) -> None:
+    """Artifact -> DeviceProfile, one after the other: nothing else runs on the machine meanwhile."""
+    waiting = [entry for entry in results.entries if entry.artifact is not None and entry.profile is None]
+    with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
+        for done, entry in enumerate(waiting):
+            outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
+            try:
+                found = _measure(results.recipe, entry, inner)
+                write_record(entry.folder / "profile.json", found)
+                (entry.folder / "failure.json").unlink(missing_ok=True)
+                event = {"valid": found.validity.valid, "reasons": found.validity.reasons}
+            except MeasurementError as fault:
+                failure = Failure(key="", candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
+                write_record(entry.folder / "failure.json", failure)
+                event = {"failed": str(fault)}
+            log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, **event)
+
+
+def _measure(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
+    """One artifact by the recipe's rules; once more where the first measurement is INVALID, as on a machine that was disturbed."""
+    assert entry.artifact is not None
+    device, px = recipe.device, entry.candidate.image_size_px
+    settings = SessionSettings(runtime=device.runtime, provider=device.provider, threads=device.threads)
+    for _ in range(2):
+        found = profile(
+            entry.folder / "model.onnx",
+            entry.artifact.sha256,
+            settings,
+            rules=recipe.profile.rules,
+            input_shape=(1, entry.candidate.in_channels, px, px),
+            watts_per_core=device.watts_per_core,
+            progress=lambda share, median_s: bar.to(
+                round(100 * share), 100, f"{entry.candidate.id} {entry.variant} p50 {median_s * 1e3:.2f} ms"
+            ),
+        )
+        if found.validity.valid:
+            break
+    return found.model_copy(update={"key": profile_key(entry.artifact, recipe)})
+
+
+def conclude(results: Results) -> Ranking:
+    """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
+    ranking = write_all(results, rank(results), results.folder / "bundles", results.recipe.bundles.top)
+    write_record(results.folder / "ranking.json", ranking)
+    write_text(results.folder / "ranking.csv", to_csv(ranking))
+    report(results, ranking, results.folder / "report.html")
+    return ranking
+
+
+def report(results: Results, ranking: Ranking, path: Path) -> None:
+    """Write report.html from what the run directory holds."""
+    from pepr_edge.report.html import ReportInput, write
+
+    trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+    content = ReportInput(
+        title=results.recipe.name,
+        device=results.recipe.device.name,
+        budgets=results.recipe.budgets.si(),
+        data=results.info.data,
+        ranking=ranking,
+        trained=tuple(trained.values()),
+        artifacts=tuple(entry.artifact for entry in results.entries if entry.artifact is not None),
+        profiles=tuple(entry.profile for entry in results.entries if entry.profile is not None),
+        failures=tuple(entry.failure for entry in results.entries if entry.failure is not None),
+    )
+    write(content, path)

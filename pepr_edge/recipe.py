@@ -1,0 +1,217 @@
+"""A recipe: one TOML file that says for which device, on what data, and with which candidates; read into a frozen Recipe.
+
+Keys carry the unit that a person would write (ms, MiB); properties give SI.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from pepr_edge.errors import RecipeError
+from pepr_edge.metrics import METRICS
+from pepr_edge.records import Interpolation
+from pepr_edge.score import RESOURCES
+from pepr_edge.toml import Section
+
+Positive = Annotated[float, Field(gt=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+SizePx = Annotated[int, Field(ge=16, le=1024)]
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+
+
+def _listed(value: Any) -> Any:
+    """One size may be written without brackets."""
+    return (value,) if isinstance(value, int) else value
+
+
+class Device(Section):
+    """The device that the models are for."""
+
+    name: str
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    provider: Literal["cpu", "cuda"] = "cpu"
+    threads: AtLeastOne = 2
+    memory_mib: Positive | None = None
+    watts_per_core: Positive | None = None
+
+
+class Budgets(Section):
+    """What a model may need on the device at most. Absent: no limit."""
+
+    latency_p90_ms: Positive | None = None
+    peak_memory_mib: Positive | None = None
+    size_mib: Positive | None = None
+
+    def si(self) -> dict[str, float]:
+        """The budgets that were given: latency_p90_s, peak_memory_bytes, size_bytes."""
+        given = {
+            "latency_p90_s": (self.latency_p90_ms, 1e-3),
+            "peak_memory_bytes": (self.peak_memory_mib, 2.0**20),
+            "size_bytes": (self.size_mib, 2.0**20),
+        }
+        return {name: value * unit for name, (value, unit) in given.items() if value is not None}
+
+
+class Data(Section):
+    """The images. `source`: "phantom", a MedMNIST name, or the path of an .npz, .pt, .csv or folder."""
+
+    source: str = "phantom"
+    channels: Literal["auto", 1, 3] = "auto"
+    interpolation: Interpolation = "bilinear"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    val_fraction: Share = 0.15
+    test_fraction: Share = 0.2
+    phantom_images: Annotated[int, Field(ge=60, le=1_000_000)] = 600
+
+
+class Candidates(Section):
+    """The models to try: each architecture at each size. `weights`: "pretrained", "scratch", or a local weights file."""
+
+    architectures: Names
+    image_size_px: Annotated[tuple[SizePx, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] = (64,)
+    weights: str = "scratch"
+
+
+class Train(Section):
+    """How a candidate is trained. Protocol "paper" is Adam 5e-4, batch 32, 10 epochs, without the rest (Selvan et al. 2025)."""
+
+    protocol: Literal["default", "paper"] = "default"
+    mode: Literal["full", "head"] = "full"
+    epochs: AtLeastOne = 10
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Positive = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    augment: Literal["light", "none"] = "light"
+    flips: bool = False
+    class_balanced: bool = False
+    patience: AtLeastOne = 5
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Workstation(Section):
+    """The machine that trains, for what its counters cannot say. `country` is ISO 3166 alpha-3."""
+
+    watts_per_core: Positive | None = None
+    gpu_watts: Positive | None = None
+    country: str | None = None
+
+
+class Export(Section):
+    """How the models leave: variants are files in export/."""
+
+    variants: Names = ("fp32", "int8_static")
+
+
+class Profile(Section):
+    """How long an artifact is measured: "full" (1024 queries and 60 s) or "quick" (128 queries and 10 s)."""
+
+    rules: Literal["full", "quick"] = "full"
+
+
+class ScoreSettings(Section):
+    """What the ranking rests on."""
+
+    performance: str = "accuracy"
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0})
+    normalise: Literal["minmax", "max"] = "minmax"
+    alpha: Annotated[float, Field(ge=1)] = 1.0
+
+    @field_validator("performance")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        return _one_of(value, METRICS)
+
+    @field_validator("weights")
+    @classmethod
+    def _known_resources(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            _one_of(name, RESOURCES)
+        if sum(value.values()) <= 0:
+            raise PydanticCustomError("expected", "at least one weight above 0")
+        return value
+
+
+class Search(Section):
+    """Which candidates energy is spent on."""
+
+    policy: Literal["exhaustive"] = "exhaustive"
+
+
+class Bundles(Section):
+    """How many of the ranked models a run leaves as bundles. Absent: all of them."""
+
+    top: AtLeastOne | None = None
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Device
+    budgets: Budgets = Budgets()
+    data: Data = Data()
+    candidates: Candidates
+    train: Train = Train()
+    workstation: Workstation = Workstation()
+    export: Export = Export()
+    profile: Profile = Profile()
+    score: ScoreSettings = ScoreSettings()
+    search: Search = Search()
+    bundles: Bundles = Bundles()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paper_protocol(cls, values: Any) -> Any:
+        """Protocol "paper" brings defaults of its own; keys that the recipe gives still hold."""
+        train = values.get("train") if isinstance(values, dict) else None
+        if isinstance(train, dict) and train.get("protocol") == "paper":
+            return {**values, "train": {**PAPER, **train}}
+        return values
+
+
+PAPER = {"epochs": 10, "batch_size": 32, "learning_rate": 5e-4, "weight_decay": 0.0, "augment": "none", "patience": 10}
+
+
+def _one_of(value: str, known: Any) -> str:
+    if value not in known:
+        raise PydanticCustomError("expected", "one of {names}", {"names": ", ".join(known)})
+    return value
+
+
+def _shipped(folder: str, beside: str) -> Path:
+    """A folder of TOML files: inside the package (wheel), else beside it (checkout, editable install)."""
+    package = Path(__file__).parent
+    return package / folder if (package / folder).is_dir() else package.parent / beside
+
+
+def recipes_dir() -> Path:
+    """Where the recipes are that come with pepr_edge."""
+    return _shipped("recipes", "recipes")
+
+
+def variants_dir() -> Path:
+    """Where the export variants are that come with pepr_edge."""
+    return _shipped("variants", "export")
+
+
+def find(name: str | Path) -> Path:
+    """The file of a recipe, given as a path or as the name of one that comes with pepr_edge."""
+    path = Path(name)
+    if path.exists() or (path.suffix == ".toml" and path.parent != Path()):
+        return path
+    shipped = recipes_dir() / f"{path.stem}.toml"
+    if shipped.is_file():
+        return shipped
+    names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else "`pepr-edge recipes list` shows those that come with pepr_edge."
+    raise RecipeError(f"{name}: no such recipe. {hint}")

@@ -1,0 +1,444 @@
+"""The records that pass between stages: frozen, versioned, in SI units with the unit in the name.
+
+What was not measured is None, never 0. Raw samples are kept; summaries are computed on reading.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Method = Literal["measured", "declared", "counted", "unavailable"]
+Status = Literal["ok", "over_budget", "failed"]
+Split = Literal["train", "val", "test"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Versioned(Record):
+    """A record that is a file of its own."""
+
+    schema_version: Literal[1] = 1
+
+
+class Quantity(Record):
+    """One figure and how it was obtained. The unit is in the name of the field that holds it."""
+
+    value: NonNegative | None
+    method: Method
+    source: str = ""
+
+
+class Estimate(Record):
+    """A performance with its 95 % interval, on n images of one split."""
+
+    value: float
+    ci: tuple[float, float]
+    split: Split
+    n: int
+
+
+class Preprocess(Record):
+    """How an image becomes the model's input; see `pepr_edge.preprocess`."""
+
+    channels: Literal[1, 3]
+    image_size_px: Annotated[int, Field(ge=8, le=4096)]
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    scale: Annotated[float, Field(gt=0)] = 255.0
+
+
+class SplitInfo(Record):
+    """Number of images of one split, in all and by class, in the order of the labels."""
+
+    images: Count
+    class_counts: tuple[Count, ...]
+
+
+class DataInfo(Versioned):
+    """What a dataset is, as recorded with everything that was trained on it.
+
+    `majority_baseline` is the accuracy on the test split of a model that always says the commonest class of the training split.
+    """
+
+    name: str
+    format: str
+    sha256: Sha256
+    labels: tuple[str, ...]
+    channels: Literal[1, 3]
+    fraction: float = 1.0
+    splits: dict[Split, SplitInfo]
+    majority_baseline: float
+    notes: tuple[str, ...] = ()
+
+
+class Candidate(Record):
+    """One model to be tried: an architecture at an image size, from some initial weights ("pretrained", "scratch" or a file's name)."""
+
+    architecture: str
+    image_size_px: int
+    weights: str = "scratch"
+    weights_sha256: Sha256 | None = None
+    in_channels: Literal[1, 3]
+    num_classes: Annotated[int, Field(ge=2)]
+
+    @property
+    def id(self) -> str:
+        """Name of the candidate's folder, `<architecture>@<px>`."""
+        return f"{self.architecture}@{self.image_size_px}"
+
+
+class Epoch(Record):
+    """One epoch of training. `energy_j` is that of the training steps alone; None where it was not measured."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_performance: float
+    duration_s: float
+    energy_j: float | None
+
+
+class ProbeResult(Record):
+    """Throughput of one memory layout and precision, measured over a few training steps; None with the reason where it failed."""
+
+    layout: Literal["contiguous", "channels_last"]
+    precision: Literal["float32", "bfloat16", "float16"]
+    images_per_s: float | None
+    reason: str = ""
+
+
+class TrainCost(Record):
+    """What the training cost, all epochs counted; the evaluation on validation and test apart.
+
+    `peak_memory_bytes` is that of the training process, interpreter and libraries included.
+    """
+
+    energy_j: Quantity
+    co2eq_g: Quantity
+    duration_s: Quantity
+    peak_memory_bytes: Quantity
+    gpu_peak_memory_bytes: Quantity
+    images: Quantity
+    evaluation_energy_j: Quantity
+    evaluation_duration_s: Quantity
+
+
+class Environment(Record):
+    """Where and with what a figure was obtained. Holds nothing that names a person or a machine."""
+
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    threads: int
+    accelerator: str = ""
+    versions: dict[str, str]
+
+
+class TrainResult(Versioned):
+    """A trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name."""
+
+    key: str
+    candidate: Candidate
+    preprocess: Preprocess
+    num_params: int
+    checkpoint: str
+    checkpoint_sha256: Sha256
+    data_sha256: Sha256
+    protocol: str
+    mode: str
+    layout: str
+    precision: str
+    probes: tuple[ProbeResult, ...]
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    stopped_early: bool
+    performance_metric: str
+    performance: dict[str, Estimate]
+    cost: TrainCost
+    environment: Environment
+    seed: int
+
+
+class Parity(Record):
+    """Agreement of an ONNX file with PyTorch on real images. `tolerance` comes from the spread of PyTorch's logits."""
+
+    images: int
+    batches: tuple[int, ...]
+    max_abs_diff: float
+    tolerance: float
+    passed: bool
+
+
+class Flips(Record):
+    """Decisions that differ from PyTorch's on the whole test split."""
+
+    count: int
+    n: int
+
+
+class Artifact(Versioned):
+    """One ONNX file of a candidate. `performance` was measured with onnxruntime on this very file, as in TrainResult."""
+
+    key: str
+    candidate: Candidate
+    variant: str
+    path: str
+    sha256: Sha256
+    size_bytes: int
+    opset: int
+    exporter: str
+    producer: str
+    dynamic_batch: bool
+    parity: Parity
+    flips: Flips
+    performance: dict[str, Estimate]
+    performance_before: dict[str, Estimate]
+    duration_s: float
+
+
+class Failure(Versioned):
+    """A candidate or a variant that did not get through: the stage, the reason in one line, the end of its log."""
+
+    key: str
+    candidate: Candidate
+    variant: str | None = None
+    stage: str
+    reason: str
+    log_tail: tuple[str, ...] = ()
+
+
+class Validity(Record):
+    """Whether a measurement may be relied on, and if not, why."""
+
+    valid: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Percentiles(Record):
+    """Early-stopping estimates of latency, seconds; None where there are too few samples."""
+
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+
+
+class DeviceFacts(Record):
+    """What the device is and the state that it was in; nothing that identifies it or its owner. None where it cannot be read."""
+
+    cpu: str
+    architecture: str
+    isa: tuple[str, ...]
+    cores: int
+    memory_bytes: int | None
+    os: str
+    python: str
+    versions: dict[str, str]
+    affinity: int | None = None
+    cgroup_cpu_limit: float | None = None
+    cgroup_memory_bytes: int | None = None
+    governor: str | None = None
+    frequency_mhz: float | None = None
+    temperature_c: float | None = None
+    on_battery: bool | None = None
+    gpu: str | None = None
+
+
+class SessionSettings(Record):
+    """How the runtime was told to run."""
+
+    runtime: str = "onnxruntime"
+    provider: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+    spinning: bool = False
+    arena: bool = True
+    graph_optimisation: str = "all"
+
+
+class SelfTestResult(Record):
+    """A bundle's own test, run on this device."""
+
+    passed: bool
+    decisions_agree: bool
+    max_abs_diff: float
+    tolerance: float
+    n: int
+
+
+class DeviceProfile(Versioned):
+    """One artifact on one device under one runtime. Latencies are raw, after warm-up, in the order they were taken.
+
+    `peak_memory_bytes` comes from a pass of its own; `memory_stages_bytes` holds the high-water marks after import, load,
+    first run and at the end.
+    `provider_used` is what really ran, whatever was asked for.
+    """
+
+    key: str = ""
+    artifact_sha256: Sha256
+    settings: SessionSettings
+    provider_used: str
+    scenario: str = "single_stream"
+    rules: Literal["full", "quick"]
+    input_shape: tuple[int, ...]
+    validity: Validity
+    latencies_s: tuple[NonNegative, ...]
+    warmup_runs: int
+    import_s: float
+    load_s: float
+    first_s: float
+    peak_memory_bytes: int | None
+    memory_stages_bytes: dict[str, int | None]
+    cpu_s_per_inference: float | None
+    energy_j_per_inference: Quantity
+    load_before: float | None
+    load_after: float | None
+    steal_s: float | None
+    device: DeviceFacts
+
+
+class RunInfo(Versioned):
+    """run.json: what a run directory is of. `key` is the hash of all that its result depends on."""
+
+    key: str
+    recipe: str
+    status: Literal["running", "finished"]
+    candidates: tuple[Candidate, ...]
+    data: DataInfo
+    pepr_edge: str
+
+
+class Bound(Record):
+    """Least and greatest value of a resource over the set that a score was computed on."""
+
+    lo: float
+    hi: float
+    unit: str
+
+
+class RankingRow(Record):
+    """One artifact in the ranking. A row that failed or broke a budget has no rank, and its reason.
+
+    `performance` is that on `Ranking.performance_split`, on which the choice rests; `test_performance` was read once, afterwards.
+    `pepr` is None for an entry whose resource was not measured.
+    """
+
+    rank: int | None
+    candidate: str
+    architecture: str
+    variant: str | None
+    status: Status
+    reason: str = ""
+    num_params: int | None = None
+    performance: float | None = None
+    performance_ci: tuple[float, float] | None = None
+    test_performance: float | None = None
+    test_performance_ci: tuple[float, float] | None = None
+    resources: dict[str, float | None] = {}
+    normalised: dict[str, float | None] = {}
+    methods: dict[str, str] = {}
+    pepr: dict[str, float | None] = {}
+    size_bytes: int | None = None
+    tied_with_best: bool | None = None
+    warnings: tuple[str, ...] = ()
+    artifact_sha256: str | None = None
+    bundle: str | None = None
+
+
+class Ranking(Versioned):
+    """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on."""
+
+    performance_metric: str
+    performance_split: Split
+    weights: dict[str, float]
+    normalise: Literal["minmax", "max", "reference"]
+    alpha: float
+    set_id: str
+    device: str
+    data: str
+    majority_baseline: float
+    bounds: dict[str, Bound]
+    rows: tuple[RankingRow, ...]
+
+
+class SelfTestSpec(Record):
+    """How a bundle's selftest.npz is judged: logits within `tolerance`, and every decision the same."""
+
+    n: int
+    tolerance: float
+
+
+class TensorSpec(Record):
+    """Name, type and shape of a model's input or output; -1 is the batch."""
+
+    name: str
+    dtype: str = "float32"
+    shape: tuple[int, ...]
+
+
+class Manifest(Versioned):
+    """manifest.json of a bundle: all that is needed to use the model, and where it comes from."""
+
+    architecture: str
+    variant: str
+    image_size_px: int
+    num_params: int
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    input: TensorSpec
+    output: TensorSpec
+    performance: dict[str, Estimate]
+    performance_metric: str
+    train_cost: TrainCost
+    profile: DeviceProfile
+    pepr: dict[str, float | None]
+    rank: int
+    bounds: dict[str, Bound]
+    set_id: str
+    selftest: SelfTestSpec
+    provenance: dict[str, str | int | float | dict[str, str]]
+    files: dict[str, Sha256]
+
+
+class BenchResult(Record):
+    """One bundle under one scenario on the device that the report is of."""
+
+    bundle: str
+    artifact_sha256: Sha256
+    runtime: str
+    provider_used: str
+    threads: int
+    scenario: str
+    rules: Literal["full", "quick"]
+    validity: Validity
+    latencies_s: tuple[NonNegative, ...]
+    percentiles_s: Percentiles
+    import_s: float
+    load_s: float
+    first_s: float
+    peak_memory_bytes: int | None
+    memory_stages_bytes: dict[str, int | None]
+    cpu_s_per_inference: float | None
+    energy_j_per_inference: float | None
+    energy_method: Method = "unavailable"
+    selftest: SelfTestResult | None
+
+
+class FieldReport(Versioned):
+    """bench --out: what one real device measured, to be brought home. `partial` where the measuring was cut short."""
+
+    emulated: bool
+    partial: bool
+    device: DeviceFacts
+    results: tuple[BenchResult, ...]

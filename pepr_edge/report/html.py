@@ -1,0 +1,161 @@
+"""report.html: one self-contained file, from a run's records. No network, and no script but the sorting of its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pepr_edge import __version__
+from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, Ranking, RankingRow, TrainResult
+from pepr_edge.report import figures, provenance, tables
+from pepr_edge.report.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
+from pepr_edge.report.words import answer, caveats, entry, ranked_rows
+from pepr_edge.store import write_text
+
+# Budget -> what it is on, how it is written, where a row holds what it is compared with.
+BUDGETS = {
+    "latency_p90_s": ("latency at p90", ms),
+    "peak_memory_bytes": ("peak memory", mib),
+    "size_bytes": ("file size", mib),
+}
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All that the report shows. `budgets` in SI units: any of latency_p90_s, peak_memory_bytes, size_bytes."""
+
+    title: str
+    device: str
+    budgets: dict[str, float]
+    data: DataInfo
+    ranking: Ranking
+    trained: tuple[TrainResult, ...]
+    artifacts: tuple[Artifact, ...]
+    profiles: tuple[DeviceProfile, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the answer, large: what, the value, what is to be said about it."""
+
+    name: str
+    value: str
+    detail: str
+
+
+def write(report: ReportInput, path: Path) -> None:
+    """Write the report as one HTML file, atomically.
+
+    Args:
+        report: the records of a run; none of them needs to be there but the data's and the ranking.
+        path: usually report.html in the run directory.
+    """
+    write_text(path, render(report))
+
+
+def render(report: ReportInput) -> str:
+    """The report as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html").render(_content(report))
+
+
+def _content(report: ReportInput) -> dict[str, Any]:
+    ranking, trained, artifacts = report.ranking, report.trained, report.artifacts
+    ranked = ranked_rows(ranking)
+    return {
+        "title": printable(report.title),
+        "subtitle": printable(" · ".join(name for name in (report.device, report.data.name) if name != report.title)),
+        "answer": printable(answer(ranking)),
+        "found": bool(ranked),
+        "bundle": printable(ranked[0].bundle or "") if ranked else "",
+        "tiles": _tiles(report, ranked[0]) if ranked else (),
+        "caveats": (*caveats(ranking, len(report.data.labels)), *_profile_caveats(report, ranked), *_budget_words(report)),
+        "ranking": tables.ranking(ranking),
+        "scores": tables.scores(ranking),
+        "figures": (*figures.against_resources(ranking, report.data, report.budgets), figures.against_parameters(ranking)),
+        "curves": figures.learning_curves(ranking, trained),
+        "energy": figures.training_energy(trained),
+        "cost": tables.training_cost(trained),
+        "variants": figures.variants(ranking, artifacts),
+        "variants_table": tables.variants(ranking, artifacts),
+        "provenance": _provenance(report),
+        "failures": [_failure(failure) for failure in report.failures],
+        "version": __version__,
+    }
+
+
+def _provenance(report: ReportInput) -> tuple[tables.Table, ...]:
+    return (
+        provenance.resources_table(report.ranking, report.trained),
+        provenance.profiles_table(report.artifacts, report.profiles),
+        provenance.device_table(report.profiles),
+        provenance.data_table(report.data),
+        provenance.training_table(report.trained),
+        provenance.checksums_table(report.artifacts, report.trained),
+    )
+
+
+def _tiles(report: ReportInput, best: RankingRow) -> tuple[Tile, ...]:
+    name = metric(report.ranking.performance_metric)
+    split = SPLIT_NAMES[report.ranking.performance_split]
+    resources, budgets = best.resources, report.budgets
+    interval = best.test_performance_ci
+    between = f"95 %: {score(interval[0])} to {score(interval[1])}" if interval else f"{split} {performance(best.performance, None)}"
+    return (
+        Tile(f"test {name}", score(best.test_performance), between),
+        Tile("latency at p90", ms(resources.get("latency")), _budget(budgets, "latency_p90_s")),
+        Tile("peak memory", mib(resources.get("peak_memory")), _budget(budgets, "peak_memory_bytes")),
+        Tile("file size", mib(best.size_bytes), _budget(budgets, "size_bytes")),
+        Tile("training energy", energy(resources.get("train_energy")), best.methods.get("train_energy", "")),
+        Tile("PePR edge", score(best.pepr.get("edge")), "1 would be best"),
+    )
+
+
+def _budget(budgets: dict[str, float], name: str) -> str:
+    return f"budget {BUDGETS[name][1](budgets[name])}" if name in budgets else "no budget"
+
+
+def _budget_words(report: ReportInput) -> tuple[str, ...]:
+    over = sum(row.status == "over_budget" for row in report.ranking.rows)
+    return (f"{over} of {len(report.ranking.rows)} broke a budget and are not ranked.",) if over else ()
+
+
+def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:
+    """What is to be said about the measurements on the device, that of the answer first."""
+    if not ranked:
+        return ()
+    best, found = ranked[0], []
+    own = [profile for profile in report.profiles if profile.artifact_sha256 == best.artifact_sha256]
+    for profile in own:
+        if not profile.validity.valid and not any("INVALID" in warning for warning in best.warnings):
+            found.append(f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}.")
+        if profile.rules == "quick":
+            found.append("Latency was measured by the quick rules (128 inferences and 10 s): good for a first look.")
+        found.append(
+            f"Latency and memory were measured on {printable(profile.device.cpu)} with {plural(profile.settings.threads, 'thread')}."
+        )
+    if not own:
+        found.append(f"The measurement on the device: {MISSING}.")
+    known = {row.artifact_sha256: row for row in ranked[1:]}
+    invalid = [profile for profile in report.profiles if not profile.validity.valid and profile.artifact_sha256 in known]
+    if invalid:
+        names = ", ".join(printable(entry(known[profile.artifact_sha256])) for profile in invalid[:4])
+        more = f" and {len(invalid) - 4} more" if len(invalid) > 4 else ""
+        found.append(f"Other measurements are INVALID, so those ranks may be wrong: {names}{more}.")
+    return tuple(found)
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    name = f"{failure.candidate.id} {failure.variant}" if failure.variant else failure.candidate.id
+    return {
+        "name": printable(name),
+        "stage": printable(failure.stage),
+        "reason": printable(failure.reason),
+        "log": "\n".join(log_line(line) for line in failure.log_tail),
+    }

@@ -1,0 +1,69 @@
+"""An empty figure for the page, and its way to SVG: without pyplot, in the page's ink, with ids that no other figure has."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# A colour that nothing else has; it becomes currentColor in the SVG, so that a figure reads on a light and a dark page.
+INK = "#123456"
+WIDTH_IN, HEIGHT_IN = 5.4, 3.9  # small enough for its text to be read on a phone
+
+
+@contextmanager
+def open_figure(rows: int | None = None) -> Iterator[tuple[Figure, Axes]]:
+    """A figure without pyplot, its settings undone afterwards; with `rows`, as high as these need."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings: Any = {
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "pepr_edge",
+        "text.parse_math": False,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": INK,
+        "grid.alpha": 0.13,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.fontsize": 8,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # Text stays text in the SVG: a character that matplotlib's font lacks is drawn by the browser's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN if rows is None else 0.9 + 0.23 * max(rows, 2)), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.add_subplot()
+
+
+def to_svg(figure: Figure, name: str, alt: str) -> str:
+    """The figure as an SVG element for a page: ids that no other figure has, ink of the page, a label, no fixed size."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
+    svg = re.sub(r' xmlns:xlink="[^"]*"| width="[\d.]+pt"| height="[\d.]+pt"', "", svg)
+    svg = svg.replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+    return svg.replace("<svg ", f'<svg role="img" aria-label={quoteattr(alt)} ', 1).strip()

@@ -1,0 +1,108 @@
+"""What a run directory holds, read back: the records of every candidate and variant, whatever stage each got to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge import __version__
+from pepr_edge.errors import RunError
+from pepr_edge.export.variants import Variant
+from pepr_edge.export.variants import load as load_variant
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Failure, RunInfo, TrainResult
+from pepr_edge.store import read_current, read_record, stage_key
+from pepr_edge.toml import read as read_toml
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate in one variant. What is None did not get done; `failure` says why."""
+
+    candidate: Candidate
+    variant: str
+    folder: Path
+    trained: TrainResult | None
+    artifact: Artifact | None
+    profile: DeviceProfile | None
+    failure: Failure | None
+
+    def predictions(self) -> dict[str, NDArray[np.float32]]:
+        """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels"."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
+            return dict(file)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All entries of a run, in the order of the recipe."""
+
+    folder: Path
+    recipe: Recipe
+    info: RunInfo
+    entries: tuple[Entry, ...]
+
+
+def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
+    """Where a candidate's files are."""
+    return run_dir / "candidates" / candidate.id
+
+
+def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo) -> str:
+    """Hash of all that a training depends on. Where the data lies does not matter, what it is does."""
+    how = [
+        recipe.data.model_dump(mode="json", exclude={"source"}),
+        recipe.train.model_dump(mode="json"),
+        recipe.workstation.model_dump(mode="json"),
+        recipe.score.performance,
+        recipe.seed,
+    ]
+    return stage_key("train", __version__, candidate, data, how)
+
+
+def export_key(trained: TrainResult, variant: Variant) -> str:
+    """Hash of all that an artifact depends on."""
+    return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"))
+
+
+def profile_key(artifact: Artifact, recipe: Recipe) -> str:
+    """Hash of all that a profile depends on, but for the machine."""
+    return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules)
+
+
+def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
+    """Read what is there of each candidate and variant, and made from this recipe and data."""
+    variants = [load_variant(name) for name in recipe.export.variants]
+    for candidate in info.candidates:
+        folder = candidate_folder(run_dir, candidate)
+        trained = read_current(folder / "train.json", TrainResult, train_key(candidate, recipe, info.data))
+        for variant in variants:
+            place = folder / variant.name
+            artifact = trained and read_current(place / "export.json", Artifact, export_key(trained, variant))
+            profile = artifact and read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe))
+            failure = None if profile else _failure(place) or _failure(folder)
+            yield Entry(candidate, variant.name, place, trained, artifact, profile, failure)
+
+
+def _failure(folder: Path) -> Failure | None:
+    try:
+        return read_record(folder / "failure.json", Failure)
+    except RunError:
+        return None
+
+
+def load(run_dir: Path) -> Results:
+    """Read a run directory.
+
+    Raises:
+        RunError: it is not one.
+    """
+    if not (run_dir / "run.json").is_file():
+        raise RunError(f"{run_dir}: not a run directory (no run.json). Make one with `pepr-edge run RECIPE --out {run_dir}`.")
+    info = read_record(run_dir / "run.json", RunInfo)
+    recipe = read_toml(run_dir / "recipe.toml", Recipe)
+    return Results(run_dir, recipe, info, tuple(entries(run_dir, recipe, info)))

@@ -1,0 +1,126 @@
+"""A TOML file to a frozen model, with all its faults reported at once, each a line that says how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pepr_edge.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Section(BaseModel):
+    """A table of a TOML file: frozen, strict, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parse(text: str, kind: type[S], shown_as: str) -> S:
+    """Read TOML text into a model.
+
+    Args:
+        text: TOML.
+        kind: the model.
+        shown_as: the file's name, for messages.
+    Raises:
+        RecipeError: not TOML, or unknown keys and bad values: all at once, a line each.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as fault:
+        raise RecipeError(f"{shown_as}: not a TOML file: {fault}. Mend that line.") from None
+    except ValidationError as fault:
+        lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(fault, kind))]
+        raise RecipeError("\n".join(lines)) from None
+
+
+def read(path: Path, kind: type[S]) -> S:
+    """Read a TOML file into a model."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), kind, str(path))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file. Check the path.") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise RecipeError(f"{path}: cannot be read ({fault.__class__.__name__}), expected a TOML text file.") from None
+
+
+def _faults(fault: ValidationError, kind: type[Section]) -> Iterator[str]:
+    """One line for each fault: key, value, what was expected, how to fix it."""
+    for error in fault.errors():
+        keys = [part for part in error["loc"] if not (isinstance(part, str) and ("[" in part or part in ("int", "tuple")))]
+        key = ".".join(str(part) for part in keys)
+        section, default = _describe(kind, keys)
+        if error["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(keys[-1]), section, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(section)}."
+            yield f"{key}: unknown key. {hint}"
+        elif error["type"] == "missing":
+            yield f"{key}: missing. Add it; the files that come with pepr_edge show how."
+        else:
+            remedy = "Mend the value." if default is None else f"Remove the line to use the default, {default}."
+            yield f"{key} = {_toml(error['input'])}, expected {_expected(error)}. {remedy}"
+
+
+def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str | None]:
+    """The known keys of the table that holds a key, and the key's default as TOML."""
+    for key in keys[:-1]:
+        field = model.model_fields.get(str(key))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            # Inside a list or a free table: the default is that of the whole.
+            return list(model.model_fields), None if field is None or field.is_required() else _toml(field.default)
+        model = field.annotation
+    last = model.model_fields.get(str(keys[-1])) if keys else None
+    has_default = last is not None and not last.is_required() and not isinstance(last.default, BaseModel)
+    return list(model.model_fields), _toml(last.default) if last and has_default else None
+
+
+KINDS = {
+    "int": "an integer",
+    "float": "a number",
+    "string": "a text in quotes",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "a table",
+    "model": "a table",
+}
+RELATIONS = {"greater_than_equal": (">=", "ge"), "greater_than": (">", "gt"), "less_than_equal": ("<=", "le"), "less_than": ("<", "lt")}
+
+
+def _expected(error: Any) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in RELATIONS:
+        sign, name = RELATIONS[kind]
+        noun = "an integer" if isinstance(context[name], int) else "a number"
+        return f"{noun} {sign} {context[name]}"
+    if kind == "literal_error":
+        return f"one of {context['expected']}"
+    if kind == "too_short":
+        return "at least one entry"
+    return KINDS.get(kind.split("_")[0]) or str(error["msg"])
+
+
+def _toml(value: Any) -> str:
+    """A value as a person would write it in TOML."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + "}"
+    return str(value)

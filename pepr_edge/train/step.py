@@ -1,0 +1,144 @@
+"""One training step in a given memory layout and precision, and the probe that finds the fastest pair for a model."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from pepr_edge.records import ProbeResult
+
+PROBE_STEPS = 4  # after one step of warm-up
+HOPELESS = 3.0  # a first step this many times slower than the best median so far ends that probe
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How the tensors lie in memory, and in which precision the forward pass computes."""
+
+    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """PyTorch's name of the layout."""
+        return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
+
+    def place(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The model on the device in this layout."""
+        return model.to(device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def arrange(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch in this layout."""
+        return images.contiguous(memory_format=self.memory_format)
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context of the forward pass."""
+        reduced = self.precision != "float32"
+        return torch.autocast(device.type, dtype=getattr(torch, self.precision) if reduced else None, enabled=reduced)
+
+
+class Stepper:
+    """Holds the optimiser, its schedule and the loss scaling open over a training."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mode: Mode,
+        optimiser: torch.optim.Optimizer,
+        loss: nn.Module,
+        schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> None:
+        self.model, self.mode, self.optimiser, self.loss, self.schedule = model, mode, optimiser, loss, schedule
+        self.device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=mode.precision == "float16")
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Take one step; returns the loss, still on the device so that nothing waits for it."""
+        with self.mode.autocast(self.device):
+            loss: torch.Tensor = self.loss(self.model(self.mode.arrange(images)), labels)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.schedule is not None:
+            self.schedule.step()
+        return loss.detach()
+
+
+def modes(device: torch.device) -> list[Mode]:
+    """The pairs worth trying on a device, the plain one first."""
+    if device.type == "cuda":
+        reduced: Literal["bfloat16", "float16"] = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    else:
+        reduced = "bfloat16"
+    return [Mode(), Mode("channels_last"), Mode("channels_last", reduced), Mode("contiguous", reduced)]
+
+
+def probe(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer],
+    loss: nn.Module,
+) -> tuple[Mode, list[ProbeResult]]:
+    """Train a copy of the model for a few steps in each mode.
+
+    Args:
+        model: on its device; left as it is.
+        images, labels: one batch on that device.
+        optimiser: makes the optimiser for a copy.
+        loss: the loss of the training.
+    Returns:
+        The fastest mode, and the throughput of each.
+    """
+    device = images.device
+    results: list[ProbeResult] = []
+    best: tuple[float, Mode] = (float("inf"), Mode())
+    for mode in modes(device):
+        try:
+            step_s = _time(model, mode, images, labels, optimiser, loss, limit_s=best[0] * HOPELESS)
+        except RuntimeError as fault:  # a layer that this precision or layout does not know
+            reason = str(fault).splitlines()[0][:200]
+            results.append(ProbeResult(layout=mode.layout, precision=mode.precision, images_per_s=None, reason=reason))
+            continue
+        results.append(ProbeResult(layout=mode.layout, precision=mode.precision, images_per_s=len(images) / step_s))
+        best = min(best, (step_s, mode), key=lambda pair: pair[0])
+    return best[1], results
+
+
+def _time(
+    model: nn.Module,
+    mode: Mode,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer],
+    loss: nn.Module,
+    limit_s: float,
+) -> float:
+    """Median seconds of a step, after one of warm-up; the warm-up alone where it is hopeless."""
+    trial = mode.place(copy.deepcopy(model), images.device)
+    step = Stepper(trial, mode, optimiser(trial), loss)
+    seconds = []
+    for _ in range(1 + PROBE_STEPS):
+        synchronise(images.device)
+        start = time.perf_counter()
+        step(images, labels)
+        synchronise(images.device)
+        seconds.append(time.perf_counter() - start)
+        # A first step also allocates and picks kernels: only one far behind is given up on.
+        if len(seconds) == 1 and seconds[0] > limit_s * 2:
+            return seconds[0]
+    return statistics.median(seconds[1:])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the GPU: its work is queued, and a clock read before it is done tells nothing."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
