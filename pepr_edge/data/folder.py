@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data.files import IMAGE_SUFFIXES, open_image, stamp_files, tree_sha256
+from pepr_edge.data.files import IMAGE_SUFFIXES, stamp_files, tree_sha256
 from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp
 from pepr_edge.errors import DataError
+from pepr_edge.preprocess import decode
 from pepr_edge.records import Split
 
 
@@ -47,7 +48,7 @@ def open_source(settings: DataSettings) -> Source:
     names = [name for name, _, _ in found]
 
     def read(indices: Indices) -> Iterator[Image.Image]:
-        return (open_image(root / names[index]) for index in indices)
+        return (decode(root / names[index]) for index in indices)
 
     return Source(
         name=root.resolve().name,

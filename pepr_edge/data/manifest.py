@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data.files import open_image, stamp_files, tree_sha256
+from pepr_edge.data.files import stamp_files, tree_sha256
 from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp
 from pepr_edge.errors import DataError
+from pepr_edge.preprocess import decode
 from pepr_edge.records import Split
 
 REQUIRED = ("path", "label")
@@ -55,7 +56,7 @@ def open_source(settings: DataSettings) -> Source:
     split_column = np.array([row.split or "" for row in rows])
 
     def read(indices: Indices) -> Iterator[Image.Image]:
-        return (open_image(path.parent / rows[index].path) for index in indices)
+        return (decode(path.parent / rows[index].path) for index in indices)
 
     return Source(
         name=path.stem,

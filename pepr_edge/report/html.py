@@ -86,6 +86,7 @@ def _content(report: ReportInput) -> dict[str, Any]:
         "variants_table": tables.variants(ranking, artifacts),
         "provenance": _provenance(report),
         "failures": [_failure(failure) for failure in report.failures],
+        "missing": MISSING,
         "version": __version__,
     }
 
@@ -112,7 +113,11 @@ def _tiles(report: ReportInput, best: RankingRow) -> tuple[Tile, ...]:
         Tile("latency at p90", ms(resources.get("latency")), _budget(budgets, "latency_p90_s")),
         Tile("peak memory", mib(resources.get("peak_memory")), _budget(budgets, "peak_memory_bytes")),
         Tile("file size", mib(best.size_bytes), _budget(budgets, "size_bytes")),
-        Tile("training energy", energy(resources.get("train_energy")), best.methods.get("train_energy", "")),
+        Tile(
+            "training energy",
+            energy(resources.get("train_energy")),
+            "" if resources.get("train_energy") is None else best.methods.get("train_energy", ""),
+        ),
         Tile("PePR edge", score(best.pepr.get("edge")), "1 would be best"),
     )
 
@@ -136,7 +141,7 @@ def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str
         if not profile.validity.valid and not any("INVALID" in warning for warning in best.warnings):
             found.append(f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}.")
         if profile.rules == "quick":
-            found.append("Latency was measured by the quick rules (128 inferences and 10 s): good for a first look.")
+            found.append(f"Latency was measured by the quick rules ({provenance.rules_words(profile.rules)}): good for a first look.")
         found.append(
             f"Latency and memory were measured on {printable(profile.device.cpu)} with {plural(profile.settings.threads, 'thread')}."
         )

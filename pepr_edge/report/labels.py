@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LONGEST = 34
 FONT_SIZE = 7.5
+PADDING = 1.5  # pixels that stay free around a name
 # Where a name may stand: offset in points, and how the text is aligned there; nearest first.
 PLACES = [
     (dx * step, dy * step, "left" if dx > 0 else "right" if dx < 0 else "center", "bottom" if dy > 0 else "top" if dy < 0 else "center")
@@ -88,6 +89,6 @@ def _write(axes: Axes, at: tuple[float, float], text: str, taken: Sequence[Bbox]
         box = Text.get_window_extent(label)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         if inside and not any(box.overlaps(other) for other in taken):
-            return box
+            return box.padded(PADDING)
         label.remove()
     return None

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from pepr_edge.field.rules import percentiles
 from pepr_edge.records import DataInfo, Manifest, Preprocess, Quantity, Split
-from pepr_edge.report.latency import percentile
 from pepr_edge.report.units import (
     MISSING,
     SPLIT_NAMES,
@@ -85,7 +85,7 @@ def _head(manifest: Manifest) -> str:
 
 
 def _latency_words(manifest: Manifest) -> str:
-    p90 = percentile(manifest.profile.latencies_s, 0.9)
+    p90 = percentiles(manifest.profile.latencies_s).p90
     return f"latency {ms(p90)}" if p90 is None else f"{ms(p90)} at p90 on {plain(manifest.profile.device.cpu)}"
 
 
@@ -121,8 +121,11 @@ patients: {MISSING}."""
 
 def _on_the_device(manifest: Manifest) -> str:
     profile = manifest.profile
-    rows = [(f"latency p{round(100 * p)}", ms(percentile(profile.latencies_s, p))) for p in (0.5, 0.9, 0.99)]
-    rows += [
+    found = percentiles(profile.latencies_s)
+    rows = [
+        ("latency p50", ms(found.p50)),
+        ("latency p90", ms(found.p90)),
+        ("latency p99", ms(found.p99)),
         ("first inference", ms(profile.first_s)),
         ("load", ms(profile.load_s)),
         ("peak memory of the process", mib(profile.peak_memory_bytes)),

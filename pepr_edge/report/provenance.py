@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
+from pepr_edge.field.rules import RULES
 from pepr_edge.records import Artifact, DataInfo, DeviceFacts, DeviceProfile, Quantity, Ranking, Split, TrainResult
 from pepr_edge.report.tables import Cell, Table, number
 from pepr_edge.report.units import (
@@ -37,7 +39,9 @@ def data_table(data: DataInfo) -> Table:
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
     notes = "".join(f" {note.rstrip('.')}." for note in data.notes)
-    return Table("data", printable(caption + notes), ("class", *(SPLIT_NAMES[split] for split in splits)), tuple(rows), sortable=False)
+    return Table(
+        "data", "Data", printable(caption + notes), ("class", *(SPLIT_NAMES[split] for split in splits)), tuple(rows), sortable=False
+    )
 
 
 def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> Table:
@@ -63,7 +67,7 @@ def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> Table:
         "another set of models has other scores."
     )
     header = ("resource", "PePR", "weight in edge", "lo", "hi", "method", "source")
-    return Table("resources", caption, header, tuple(rows), sortable=False)
+    return Table("resources", "Resources and bounds", caption, header, tuple(rows), sortable=False)
 
 
 def _methods(ranking: Ranking, name: str) -> str:
@@ -109,7 +113,7 @@ def training_table(trained: Sequence[TrainResult]) -> Table:
             )
         )
     versions = "; ".join(_unique(_versions(result.environment.python, result.environment.versions) for result in trained))
-    return Table("training", f"Each was trained once. {versions}", header, tuple(rows))
+    return Table("training", "Training", f"Each was trained once. {versions}", header, tuple(rows))
 
 
 def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfile]) -> Table:
@@ -140,7 +144,7 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
                 Cell("VALID", "good") if validity.valid else Cell(f"INVALID: {why}", "bad"),
                 Cell(profile.rules),
                 Cell(f"{count(len(profile.latencies_s))} after {count(profile.warmup_runs)}", "number", len(profile.latencies_s)),
-                Cell(printable(f"{profile.settings.runtime}, {profile.provider_used}")),
+                Cell(printable(profile.settings.runtime), detail=printable(profile.provider_used)),
                 Cell(str(profile.settings.threads), "number", profile.settings.threads),
                 number(profile.import_s, ms),
                 number(profile.load_s, ms),
@@ -148,8 +152,14 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
                 number(profile.cpu_s_per_inference, ms),
             )
         )
-    caption = "Measurements on the device, one image at a time. Rules: full is 1024 inferences and 60 s, quick 128 and 10 s."
-    return Table("profiles", f"{caption} Inferences after so many of warm-up.", header, tuple(rows))
+    rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES)
+    caption = f"One image at a time. Rules: {rules}. Inferences: after so many of warm-up."
+    return Table("profiles", "Measurements on the device", caption, header, tuple(rows))
+
+
+def rules_words(name: Literal["full", "quick"]) -> str:
+    """How long the rules measure at least: `1024 inferences and 60 s`."""
+    return f"{RULES[name].queries} inferences and {RULES[name].duration_s:g} s"
 
 
 def device_table(profiles: Sequence[DeviceProfile]) -> Table:
@@ -175,7 +185,12 @@ def device_table(profiles: Sequence[DeviceProfile]) -> Table:
     ]
     cells = tuple((Cell(name), Cell(printable("; ".join(_unique(values))))) for name, values in rows)
     return Table(
-        "device", "What the figures of latency and memory were measured on.", ("fact", "value"), cells if facts else (), sortable=False
+        "device",
+        "Device",
+        "What the figures of latency and memory were measured on.",
+        ("fact", "value"),
+        cells if facts else (),
+        sortable=False,
     )
 
 
@@ -192,7 +207,13 @@ def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult
         (Cell(printable(item.candidate.id)), Cell(printable(item.variant)), Cell(item.sha256), Cell(duration(item.duration_s)))
         for item in artifacts
     ]
-    return Table("checksums", "Model files, and how long their export took.", ("candidate", "variant", "sha256", "export"), tuple(rows))
+    return Table(
+        "checksums",
+        "Model files",
+        "Their sha256, and how long each export took.",
+        ("candidate", "variant", "sha256", "export"),
+        tuple(rows),
+    )
 
 
 def _unique(values: Iterable[str]) -> list[str]:

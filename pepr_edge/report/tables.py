@@ -17,6 +17,7 @@ from pepr_edge.report.units import (
     metric,
     mib,
     ms,
+    plural,
     printable,
     score,
 )
@@ -45,9 +46,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption. `dimmed`: indices of rows that have no rank."""
+    """A table with its title and caption. `dimmed`: indices of rows that have no rank."""
 
     name: str
+    title: str
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -79,11 +81,16 @@ def ranking(shown: Ranking) -> Table:
     header += ("latency p90", "peak memory", "file size", "training energy")
     ranked, others = ranked_rows(shown), unranked_rows(shown)
     methods = sorted({row.methods.get("train_energy", "") for row in shown.rows if row.resources.get("train_energy") is not None} - {""})
-    caption = f"All {len(shown.rows)} models that were tried on {shown.device}, with 95 % intervals."
+    caption = f"{plural(len(shown.rows), 'model')} tried on {shown.device}, with 95 % intervals."
     if methods:
         caption += f" Training energy is {' or '.join(methods)}."
     return Table(
-        "ranking", caption, header, tuple(_ranking_row(row) for row in (*ranked, *others)), frozenset(range(len(ranked), len(shown.rows)))
+        "ranking",
+        "Ranking",
+        caption,
+        header,
+        tuple(_ranking_row(row) for row in (*ranked, *others)),
+        frozenset(range(len(ranked), len(shown.rows))),
     )
 
 
@@ -132,7 +139,9 @@ def scores(shown: Ranking) -> Table:
         for row in ranked_rows(shown)
     )
     letters = ", ".join(f"{letter} {words}" for letter, words in LETTERS.items())
-    return Table("scores", f"PePR, performance per resource unit: {letters}; edge is over the weighted resources together.", header, rows)
+    return Table(
+        "scores", "PePR scores", f"Performance per resource unit: {letters}; edge is over the weighted resources together.", header, rows
+    )
 
 
 def training_cost(trained: Sequence[TrainResult]) -> Table:
@@ -155,7 +164,7 @@ def training_cost(trained: Sequence[TrainResult]) -> Table:
             )
         )
     caption = "All epochs of training; the evaluation on validation and test apart. Beside each figure: how it was obtained."
-    return Table("cost", caption, (*header, "evaluation duration"), tuple(rows))
+    return Table("cost", "Cost of training", caption, (*header, "evaluation duration"), tuple(rows))
 
 
 def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> Table:
@@ -185,13 +194,13 @@ def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> Table:
                 number(None if before is None or after is None else after.value - before.value, _signed),
                 Cell(f"{artifact.flips.count} of {artifact.flips.n}", "number", artifact.flips.count),
                 _parity(artifact),
-                Cell(f"{printable(artifact.exporter)}, opset {artifact.opset}"),
+                Cell(printable(artifact.exporter), detail=f"opset {artifact.opset}"),
             )
         )
     caption = (
         f"Test {metric(name)} before and after export. Decisions: on the whole test split, against PyTorch. Parity: greatest difference"
     )
-    return Table("variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
+    return Table("variants", "Variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
 
 
 def _estimate(found: Estimate | None) -> Cell:

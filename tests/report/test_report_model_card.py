@@ -1,0 +1,64 @@
+"""The model card of a bundle."""
+
+from __future__ import annotations
+
+import json
+
+import report_records as records
+
+from pepr_edge.records import Manifest
+from pepr_edge.report.model_card import model_card
+
+
+def test_card_holds_what_a_reader_needs() -> None:
+    card = model_card(records.manifest(), records.data_info())
+    for heading in ("Intended use", "Performance", "On the device", "Cost of training", "Data", "How to use it", "Limits", "Provenance"):
+        assert f"\n## {heading}\n" in card
+    assert "**This is not a medical device**" in card
+    assert "| accuracy | 0.764 (0.731 to 0.797) | test | 624 |" in card
+    assert "| energy | 0.333 Wh | declared | 15 W per core x CPU seconds (recipe) |" in card
+    assert "| peak GPU memory | not measured | unavailable |  |" in card
+    assert "mean 0.57, std 0.17" in card
+    assert "0 normal, 1 pneumonia" in card
+    assert "| normal | 1,214 | 135 | 234 |" in card
+    assert "with seed 0" in card
+    assert records.digest("data") in card
+
+
+def test_head_is_yaml() -> None:
+    card = model_card(records.manifest(), records.data_info())
+    assert card.startswith("---\n")
+    head = card.split("---\n")[1]
+    fields = dict(line.split(": ", 1) for line in head.strip().splitlines())
+    assert fields["pipeline_tag"] == "image-classification"
+    assert json.loads(fields["metrics"]) == ["accuracy"]
+
+
+def test_few_latencies_give_no_p99_and_an_invalid_profile_says_so() -> None:
+    trained = records.train_result("mobilenetv2_050", 0)
+    profile = records.profile(records.artifact(trained, "fp32"), 0, valid=False, memory=False)
+    card = model_card(records.manifest(profile=profile), records.data_info())
+    assert "| latency p99 | not measured |" in card
+    assert "| peak memory of the process | not measured |" in card
+    assert "**INVALID** (drift of 14 %" in card
+
+
+def test_a_model_that_learnt_nothing_is_called_so() -> None:
+    performance = {"accuracy": records.estimate(0.6, "test", 624)}
+    assert "do not deploy it" in model_card(records.manifest(performance=performance), records.data_info())
+
+
+def test_missing_performance_and_small_classes() -> None:
+    splits = {"test": {"images": 12, "class_counts": (2, 10)}}
+    card = model_card(records.manifest(performance={}), records.data_info(splits=splits, fraction=0.25))
+    assert "Performance: not measured." in card
+    assert "The smallest class has 2 test images" in card
+    assert "A part of the training split was used: 25.0 %." in card
+
+
+def test_markup_in_labels_stays_text() -> None:
+    labels = ("<b>x</b>", "a|b *c*")
+    card = model_card(records.manifest(labels=labels), records.data_info(labels=labels))
+    assert "<b>" not in card
+    assert "a\\|b \\*c\\*" in card
+    assert isinstance(records.manifest(labels=labels), Manifest)
