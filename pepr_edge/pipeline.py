@@ -25,7 +25,7 @@ from pepr_edge.errors import MeasurementError, ModelError, RunError
 from pepr_edge.export import variants
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo, SessionSettings
 from pepr_edge.results import Entry, Results, candidate_folder, entries, load, profile_key, train_key
 from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
@@ -132,14 +132,14 @@ def _check_cuda() -> None:
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
     if reason is not None:
         raise MeasurementError(
-            f'device.provider = "cuda", but {reason} Run this recipe on a machine with an NVIDIA GPU (`pip install onnxruntime-gpu` there), '
-            'or set device.provider = "cpu".'
+            f'device.provider = "cuda", but {reason} Run this recipe on a machine with an NVIDIA GPU (there, run '
+            '`pip install onnxruntime-gpu`), or set device.provider = "cpu".'
         )
 
 
 def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
     """Hash of all that a run's result depends on."""
-    files = [variants.variants_dir() / f"{name}.toml" for name in recipe.export.variants]
+    files = [variants_dir() / f"{name}.toml" for name in recipe.export.variants]
     weights = _weights_sha256(recipe)
     return stage_key(
         "run", __version__, recipe.model_dump(mode="json"), list(fingerprints.values()), [sha256_file(file) for file in files], weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,10 +79,13 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
         for result in report.results:
             if not result.validity.valid:
                 raise ScoreError(f"{name}: {result.bundle} is INVALID ({'; '.join(result.validity.reasons)}). Measure it again.")
-            figures = {"latency": early_stopping_percentile(result.latencies_s, 0.9), "peak_memory": result.peak_memory_bytes}
-            before = found.get(result.artifact_sha256) if number > 1 else figures
+            figures: dict[str, float | None] = {
+                "latency": early_stopping_percentile(result.latencies_s, 0.9),
+                "peak_memory": result.peak_memory_bytes,
+            }
             # Not in an earlier report: it is not known to serve on every device.
-            found[result.artifact_sha256] = {what: _worst(figures[what], before and before[what]) for what in figures}
+            before = found.get(result.artifact_sha256, {}) if number > 1 else figures
+            found[result.artifact_sha256] = {what: _worst(figures[what], before.get(what)) for what in figures}
         seen = {result.artifact_sha256 for result in report.results}
         found |= {sha: dict.fromkeys(("latency", "peak_memory")) for sha in found if sha not in seen}
     return found
@@ -93,7 +97,7 @@ def _worst(a: float | None, b: float | None) -> float | None:
 
 def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Measured | None) -> RankingRow:
     """What was measured of an entry, and its status. No rank or score yet."""
-    known = {
+    known: dict[str, Any] = {
         "candidate": entry.candidate.id,
         "architecture": entry.candidate.architecture,
         "variant": entry.variant,
@@ -126,7 +130,7 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
 def _resources(entry: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
     """Resources in SI units by name, and how each was obtained."""
     values: dict[str, float | None] = dict.fromkeys(RESOURCES)
-    methods = {}
+    methods: dict[str, str] = {}
     if entry.trained is not None:
         cost = entry.trained.cost
         quantities = {

@@ -290,6 +290,7 @@ class DeviceProfile(Versioned):
     settings: SessionSettings
     provider_used: str
     scenario: str = "single_stream"
+    paced_s: float | None = None
     rules: Literal["full", "quick"]
     input_shape: tuple[int, ...]
     validity: Validity
@@ -433,6 +434,12 @@ class BenchResult(Record):
     energy_j_per_inference: float | None
     energy_method: Method = "unavailable"
     selftest: SelfTestResult | None
+    settings: SessionSettings | None = None
+    paced_s: float | None = None
+    warmup_runs: int | None = None
+    load_before: float | None = None
+    load_after: float | None = None
+    steal_s: float | None = None
 
 
 class FieldReport(Versioned):

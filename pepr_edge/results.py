@@ -82,8 +82,8 @@ def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
         trained = read_current(folder / "train.json", TrainResult, train_key(candidate, recipe, info.data))
         for variant in variants:
             place = folder / variant.name
-            artifact = trained and read_current(place / "export.json", Artifact, export_key(trained, variant))
-            profile = artifact and read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe))
+            artifact = read_current(place / "export.json", Artifact, export_key(trained, variant)) if trained else None
+            profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
             failure = None if profile else _failure(place) or _failure(folder)
             yield Entry(candidate, variant.name, place, trained, artifact, profile, failure)
 

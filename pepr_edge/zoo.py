@@ -40,7 +40,8 @@ def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
     return found[0] if found else None
 
 
-# name family efficient num_params native_size_px fixed_size. Source of families and of "efficient": Selvan et al. 2025; the rest: timm 1.0.31.
+# name family efficient num_params native_size_px fixed_size.
+# Source of families and of "efficient": Selvan et al. 2025; of the rest: timm 1.0.31.
 _TABLE = """
 dla46x_c CNN no 1068440 224 no
 dla46_c CNN no 1301400 224 no

@@ -1,0 +1,1 @@
+"""Bundles: self-contained folders with a model and all that is needed to use and check it. Reading them needs no PyTorch."""

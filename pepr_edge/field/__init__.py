@@ -1,0 +1,4 @@
+"""What runs on the device: sessions, latency, memory, facts, self-test, bench. Needs numpy and onnxruntime, never PyTorch.
+
+`profile` measures one artifact and `bench` several bundles, both in a fresh child process (`child`) by the rules of `rules`.
+"""

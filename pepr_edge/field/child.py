@@ -1,150 +1,193 @@
-"""What measures, in a process of its own that was freshly exec'd: `python -m pepr_edge.field.child`, a job in JSON on stdin.
+"""The measuring child: `python -m pepr_edge.field.child`, a Job as JSON on stdin, lines of JSON on stdout.
 
-Two passes, each in its own process: "latency" takes times, "memory" high-water marks; never both at once. On stdout, one JSON object a
-line: {"progress": ...} now and then, {"result": ...} at the end. Only the standard library is imported before the clock runs.
+Freshly exec'd, so that its peak memory and its cold start are its own. Until the timed import it imports nothing but the standard
+library, and never pydantic, whose memory a device that only classifies would not need.
 """
+
+from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-TELL_EVERY_S = 0.5
-MEMORY_RUNS = 20
-LATEST = 200  # latencies that the running median is of
+from pepr_edge.errors import MeasurementError
+from pepr_edge.field.job import Job, LatencyRun, MemoryRun, Rules
+from pepr_edge.field.load import load_average, steal_s
+from pepr_edge.field.memory import peak_memory_bytes
+from pepr_edge.field.runtimes import RUNTIMES
 
-
-def main() -> None:
-    """Keep stdout for the lines alone: whatever a library prints goes to stderr."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    job = json.load(sys.stdin)
-    _tell(out, {"result": PASSES[job["pass"]](job, lambda progress: _tell(out, {"progress": progress}))})
-
-
-def _tell(out: TextIO, line: dict[str, Any]) -> None:
-    out.write(json.dumps(line) + "\n")
-    out.flush()
-
-
-def _prepare(job: dict[str, Any], mark: Callable[[str], None]) -> tuple[Any, Any, Callable[[], object]]:
-    """Import, load, and bind one inference; `mark` is called after import and after load."""
+if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
-    if job["runtime"] == "onnxruntime":
-        import onnxruntime  # noqa: F401 - its import is part of what is measured
-    else:
-        import openvino  # noqa: F401
-    mark("import")
-    from pepr_edge.field.runtimes import RUNTIMES
+    from pepr_edge.records import SessionSettings
 
-    runtime = RUNTIMES[job["runtime"]]
-    session = runtime.open(Path(job["model"]), SimpleNamespace(**job["settings"]))  # type: ignore[arg-type]
-    mark("load")
-    tensor = np.random.default_rng(0).standard_normal(job["input_shape"], dtype=np.float32)
-    return runtime, session, runtime.bind(session, tensor)
+Call = Callable[[], object]
+Emit = Callable[[dict[str, Any]], None]
+
+# Between two reports nothing runs but inferences and the clock.
+REPORT_EVERY_S = 0.5
+MEMORY_RUNS = 20
+SEED = 0
 
 
-def latency_pass(job: dict[str, Any], tell: Callable[[dict[str, float]], None]) -> dict[str, Any]:
-    """Import, load and first inference apart; warm-up; then every latency, raw."""
-    clock, marks = time.perf_counter, {"start": time.perf_counter()}
-    runtime, session, infer = _prepare(job, lambda name: marks.update({name: clock()}))
+def main() -> int:
+    """Do the job on stdin. Exit status 1 with an "error" line where it cannot be done."""
+    out = _own_stdout()
+
+    def emit(message: dict[str, Any]) -> None:
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    given = json.loads(sys.stdin.read())
+    job = Job(**{**given, "rules": Rules(*given["rules"])})
+    try:
+        emit({"result": JOBS[job.kind](job, emit)._asdict()})
+    except MeasurementError as fault:
+        emit({"error": str(fault)})
+        return 1
+    return 0
+
+
+def _own_stdout() -> TextIO:
+    """Keep stdout for our lines: what a library prints goes to stderr."""
+    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return ours
+
+
+def latency(job: Job, emit: Emit) -> LatencyRun:
+    """Cold start in its three parts, warm-up, then the timed loop."""
+    clock = time.perf_counter
+    runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
     begin = clock()
-    infer()
+    runtime.import_library()
+    import_s = clock() - begin
+    tensor = noise(job.input_shape)
+    begin = clock()
+    session = runtime.open(Path(job.model), settings)
+    load_s = clock() - begin
+    begin = clock()
+    call = runtime.bind(session, tensor)
+    call()
     first_s = clock() - begin
-    rules, pace_s = job["rules"], job["paced_s"]
-    warmup_runs = _warm_up(infer, rules)
-    latencies, elapsed_s, cpu_s = (_paced if pace_s else _back_to_back)(infer, rules, pace_s, tell)
-    return {
-        "import_s": marks["import"] - marks["start"],
-        "load_s": marks["load"] - marks["import"],
-        "first_s": first_s,
-        "warmup_runs": warmup_runs,
-        "latencies_s": list(latencies),
-        "duration_s": elapsed_s,
-        "cpu_s_per_inference": cpu_s / len(latencies),
-        "provider_used": runtime.provider_used(session),
-    }
+
+    load_before = load_average()
+    warm = warm_up(call, job.rules)
+    steal_before, cpu_before = steal_s(), time.process_time()
+    latencies, duration_s = timed(call, job.rules, job.paced_s, median(warm), emit)
+    cpu_s, steal_after = time.process_time() - cpu_before, steal_s()
+    return LatencyRun(
+        provider_used=runtime.provider_used(session),
+        import_s=import_s,
+        load_s=load_s,
+        first_s=first_s,
+        warmup_runs=len(warm),
+        # The clock counts nanoseconds: the digits behind them are float noise, and half of a report's size.
+        latencies_s=[round(latency, 9) for latency in latencies],
+        duration_s=duration_s,
+        cpu_s=cpu_s,
+        steal_s=None if steal_before is None or steal_after is None else max(0.0, steal_after - steal_before),
+        load_before=load_before,
+        load_after=load_average(),
+    )
 
 
-def _warm_up(infer: Callable[[], object], rules: dict[str, float]) -> int:
-    begin, runs = time.perf_counter(), 0
-    while runs < rules["warmup_runs"] or time.perf_counter() - begin < rules["warmup_s"]:
-        infer()
-        runs += 1
-    return runs
-
-
-def _back_to_back(
-    infer: Callable[[], object], rules: dict[str, float], pace_s: None, tell: Callable[[dict[str, float]], None]
-) -> tuple["array[float]", float, float]:
-    """Single stream: the next query starts when the one before has ended."""
-    clock, latencies = time.perf_counter, array("d")
-    keep, queries, duration_s, cap_s = latencies.append, rules["queries"], rules["duration_s"], rules["cap_s"]
-    cpu, begin = time.process_time(), clock()
-    next_word = begin + TELL_EVERY_S
-    while True:
-        start = clock()
-        infer()
-        end = clock()
-        keep(end - start)
-        elapsed = end - begin
-        if elapsed >= duration_s and (len(latencies) >= queries or elapsed >= cap_s):
-            return latencies, elapsed, time.process_time() - cpu
-        if end >= next_word:
-            tell(_progress(latencies, elapsed, rules))
-            next_word = end + TELL_EVERY_S
-
-
-def _paced(
-    infer: Callable[[], object], rules: dict[str, float], pace_s: float, tell: Callable[[dict[str, float]], None]
-) -> tuple["array[float]", float, float]:
-    """One image every pace_s seconds, as in a clinic; asleep in between. A query that is late starts at once."""
-    clock, latencies = time.perf_counter, array("d")
-    cpu, begin = time.process_time(), clock()
-    next_word = begin + TELL_EVERY_S
-    while True:
-        wait = begin + len(latencies) * pace_s - clock()
-        if wait > 0:
-            time.sleep(wait)
-        start = clock()
-        infer()
-        end = clock()
-        latencies.append(end - start)
-        elapsed = end - begin
-        if elapsed >= rules["duration_s"] and (len(latencies) >= rules["queries"] or elapsed >= rules["cap_s"]):
-            return latencies, elapsed, time.process_time() - cpu
-        if end >= next_word:
-            tell(_progress(latencies, elapsed, rules))
-            next_word = end + TELL_EVERY_S
-
-
-def _progress(latencies: "array[float]", elapsed_s: float, rules: dict[str, float]) -> dict[str, float]:
-    latest = sorted(latencies[-LATEST:])
-    share = min(1.0, elapsed_s / rules["duration_s"], len(latencies) / rules["queries"])
-    return {"share": share, "median_s": latest[len(latest) // 2]}
-
-
-def memory_pass(job: dict[str, Any], tell: Callable[[dict[str, float]], None]) -> dict[str, Any]:
-    """High-water marks after import, after load, after the first inference, and at the end."""
-    from pepr_edge.field.memory import peak_memory_bytes
-
+def memory(job: Job, emit: Emit) -> MemoryRun:
+    """High-water marks, in a pass in which nothing is timed."""
+    runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
     stages: dict[str, int | None] = {}
-    _, _, infer = _prepare(job, lambda name: stages.update({name: peak_memory_bytes()}))
-    infer()
+    runtime.import_library()
+    stages["import"] = peak_memory_bytes()
+    session = runtime.open(Path(job.model), settings)
+    stages["load"] = peak_memory_bytes()
+    call = runtime.bind(session, noise(job.input_shape))
+    call()
     stages["first"] = peak_memory_bytes()
     for _ in range(MEMORY_RUNS):
-        infer()
+        call()
     stages["end"] = peak_memory_bytes()
-    return {"memory_stages_bytes": stages}
+    return MemoryRun(stages)
 
 
-PASSES: dict[str, Callable[..., dict[str, Any]]] = {"latency": latency_pass, "memory": memory_pass}
+JOBS: dict[str, Callable[[Job, Emit], LatencyRun | MemoryRun]] = {"latency": latency, "memory": memory}
+
+
+def _settings(job: Job) -> SessionSettings:
+    return cast("SessionSettings", SimpleNamespace(**job.settings))
+
+
+def noise(shape: Sequence[int]) -> NDArray[np.float32]:
+    """Seeded normal noise. Without numpy.random, whose import would count in the memory of the model."""
+    import numpy as np
+
+    draw, count = random.Random(SEED), 1
+    for size in shape:
+        count *= size
+    values = array("f", (draw.gauss(0.0, 1.0) for _ in range(count)))
+    return np.frombuffer(values, dtype=np.float32).reshape(tuple(shape))
+
+
+def warm_up(call: Call, rules: Rules) -> list[float]:
+    """Inferences that do not count; their durations, seconds."""
+    taken: list[float] = []
+    begin = time.perf_counter()
+    while len(taken) < rules.warmup_runs or time.perf_counter() - begin < rules.warmup_s:
+        taken += single_stream(call, 1)
+    return taken
+
+
+def timed(call: Call, rules: Rules, paced_s: float | None, typical_s: float, emit: Emit) -> tuple[Sequence[float], float]:
+    """Measure in blocks, until there are enough queries and enough time, or no more time.
+
+    Returns:
+        Latencies and the duration of it all, seconds.
+    """
+    clock = time.perf_counter
+    latencies = array("d")
+    begin = clock()
+    while True:
+        count = max(1, int(REPORT_EVERY_S / max(typical_s, paced_s or 0.0, 1e-6)))
+        block = single_stream(call, count) if paced_s is None else paced(call, count, paced_s, begin + len(latencies) * paced_s)
+        latencies.extend(block)
+        typical_s, elapsed_s = median(block), clock() - begin
+        emit({"progress": [len(latencies), elapsed_s, typical_s]})
+        if elapsed_s >= rules.cap_s or (len(latencies) >= rules.queries and elapsed_s >= rules.duration_s):
+            return latencies, elapsed_s
+
+
+def single_stream(call: Call, count: int) -> list[float]:
+    """Latencies of inferences that follow each other, seconds."""
+    clock = time.perf_counter
+    taken = [0.0] * count
+    for index in range(count):
+        begin = clock()
+        call()
+        taken[index] = clock() - begin
+    return taken
+
+
+def paced(call: Call, count: int, paced_s: float, start: float) -> list[float]:
+    """Latencies of inferences that start by a schedule, one every `paced_s`, with sleep in between; a late one starts at once."""
+    clock = time.perf_counter
+    taken = [0.0] * count
+    for index in range(count):
+        wait = start + index * paced_s - clock()
+        if wait > 0:
+            time.sleep(wait)
+        begin = clock()
+        call()
+        taken[index] = clock() - begin
+    return taken
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

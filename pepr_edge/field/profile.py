@@ -1,23 +1,18 @@
-"""The profiling stage: Artifact -> DeviceProfile. This process waits while two children measure."""
+"""Artifact -> DeviceProfile: measure one ONNX file on this device, in child processes of its own."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field.facts import facts, load_average, steal_s
-from pepr_edge.field.rules import RULES, Rules, validity
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.field.facts import facts
+from pepr_edge.field.job import Job, Rules
+from pepr_edge.field.process import measure_latency, measure_memory
+from pepr_edge.field.rules import QUICK, RULES, validity
 from pepr_edge.records import DeviceProfile, Quantity, SessionSettings
-
-Progress = Callable[[float, float], None]  # share done, running median in seconds
+from pepr_edge.store import sha256_file
 
 
 def profile(
@@ -29,104 +24,80 @@ def profile(
     input_shape: tuple[int, ...],
     watts_per_core: float | None = None,
     paced_s: float | None = None,
-    progress: Progress | None = None,
-    limits: Rules | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> DeviceProfile:
-    """Measure one ONNX file on this machine.
+    """Measure latency and cold start, then peak memory in a pass of its own.
 
     Args:
-        model: the file.
-        sha256: of the file, for the record.
-        settings: runtime, provider, threads and so on.
-        rules: "full" or "quick".
+        model: the ONNX file.
+        sha256: what the file's checksum must be.
+        settings: how the runtime is to run.
+        rules: how long to measure.
         input_shape: (1, channels, px, px).
-        watts_per_core: declared power of a busy core; None leaves the energy unmeasured.
-        paced_s: one inference every so many seconds, instead of one after the other.
-        progress: called about twice a second.
-        limits: other times than those of `rules`, for tests.
+        watts_per_core: declared power of a busy core, to state the energy of an inference; None: it is not stated.
+        paced_s: one image every so many seconds, as in a clinic; None: each follows the last.
+        progress: called with the share done, in [0, 1], and the median of the latest latencies in seconds.
     Raises:
-        MeasurementError: the runtime is not there, or the child failed.
+        MeasurementError: the file is missing or another one, the runtime or provider is not there, or the measuring child died.
     """
-    reason = RUNTIMES[settings.runtime].unavailable(settings.provider)
-    if reason is not None:
-        raise MeasurementError(reason)
-    limits = limits or RULES[rules]
-    job = {
-        "model": str(model),
-        "runtime": settings.runtime,
-        "settings": settings.model_dump(mode="json"),
-        "input_shape": list(input_shape),
-        "rules": dataclasses.asdict(limits),
-        "paced_s": paced_s,
-    }
-    before, stolen = load_average(), steal_s()
-    timed = _child({**job, "pass": "latency"}, progress)
-    after, stolen_after = load_average(), steal_s()
-    stages = _child({**job, "pass": "memory"}, None)["memory_stages_bytes"]
+    law = RULES[rules]
+    _check(model, sha256, law, paced_s)
+    device = facts()
+    job = Job("latency", str(model.absolute()), settings.model_dump(), input_shape, law, paced_s)
+
+    def on_progress(queries: int, elapsed_s: float, median_s: float) -> None:
+        if progress is not None:
+            progress(share_done(law, queries, elapsed_s), median_s)
+
+    latency = measure_latency(job, on_progress)
+    stages = measure_memory(job._replace(kind="memory")).stages_bytes
+    cpu_s = latency.cpu_s / len(latency.latencies_s)
     return DeviceProfile(
         artifact_sha256=sha256,
         settings=settings,
-        provider_used=timed["provider_used"],
-        scenario="paced" if paced_s else "single_stream",
+        provider_used=latency.provider_used,
+        scenario="single_stream" if paced_s is None else "paced",
+        paced_s=paced_s,
         rules=rules,
         input_shape=input_shape,
-        validity=validity(timed["latencies_s"], timed["duration_s"], limits),
-        latencies_s=tuple(timed["latencies_s"]),
-        warmup_runs=timed["warmup_runs"],
-        import_s=timed["import_s"],
-        load_s=timed["load_s"],
-        first_s=timed["first_s"],
+        validity=validity(latency.latencies_s, latency.duration_s, law, paced_s),
+        latencies_s=tuple(latency.latencies_s),
+        warmup_runs=latency.warmup_runs,
+        import_s=latency.import_s,
+        load_s=latency.load_s,
+        first_s=latency.first_s,
         peak_memory_bytes=stages["end"],
         memory_stages_bytes=stages,
-        cpu_s_per_inference=timed["cpu_s_per_inference"],
-        energy_j_per_inference=declared_energy(timed["cpu_s_per_inference"], watts_per_core),
-        load_before=before,
-        load_after=after,
-        steal_s=None if stolen is None or stolen_after is None else stolen_after - stolen,
-        device=facts(),
+        cpu_s_per_inference=cpu_s,
+        energy_j_per_inference=_energy(watts_per_core, cpu_s),
+        load_before=latency.load_before,
+        load_after=latency.load_after,
+        steal_s=latency.steal_s,
+        device=device,
     )
 
 
-def declared_energy(cpu_s: float, watts_per_core: float | None) -> Quantity:
-    """Declared watts of a busy core x CPU seconds."""
-    if watts_per_core is None:
-        return Quantity(value=None, method="unavailable", source="device.watts_per_core is not declared")
-    return Quantity(value=watts_per_core * cpu_s, method="declared", source=f"{watts_per_core:g} W per busy core x CPU seconds")
-
-
-def _child(job: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
-    """Run one pass; blocked on its output, so that waiting costs the measurement nothing."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.field.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
+def _check(model: Path, sha256: str, law: Rules, paced_s: float | None) -> None:
+    if not model.is_file():
+        raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
+    found = sha256_file(model)
+    if found != sha256:
+        raise MeasurementError(f"{model}: sha256 {found[:12]}..., expected {sha256[:12]}...: the file was altered. Copy it again.")
+    if paced_s is not None and paced_s * law.queries > law.cap_s:
+        greatest = law.cap_s / law.queries
+        raise MeasurementError(
+            f"--paced {paced_s * 1e3:g}: {law.queries} images would take more than {law.cap_s:g} s. "
+            f"Give at most {greatest * 1e3:.0f} ms{', or use --quick' if law.queries > QUICK.queries else ''}."
         )
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                process.stdin.write(json.dumps(job))
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it died before it read its job: its exit status says so below
-            result = None
-            for line in process.stdout:
-                said = json.loads(line)
-                result = said.get("result", result)
-                if progress is not None and "progress" in said:
-                    progress(said["progress"]["share"], said["progress"]["median_s"])
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout and process.stdout.close()
-        errors.seek(0)
-        last = errors.read().strip().splitlines()[-1:]
-    if status != 0 or result is None:
-        why = f"was killed by signal {-status}" if status < 0 else (last[0] if last else f"ended with status {status}")
-        raise MeasurementError(f"{Path(job['model']).name}: the measuring process {why}".removesuffix(".") + ".")
-    return dict(result)
+
+
+def share_done(law: Rules, queries: int, elapsed_s: float) -> float:
+    """How far a measurement is, in [0, 1]: both minima have to be met, unless time runs out first."""
+    needed = min(queries / law.queries, elapsed_s / law.duration_s if law.duration_s else 1.0)
+    return min(1.0, max(needed, elapsed_s / law.cap_s))
+
+
+def _energy(watts_per_core: float | None, cpu_s: float) -> Quantity:
+    if watts_per_core is None:
+        return Quantity(value=None, method="unavailable", source="no counter was read and no watts were declared")
+    return Quantity(value=watts_per_core * cpu_s, method="declared", source=f"{watts_per_core:g} W per core x CPU seconds")

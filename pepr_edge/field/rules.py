@@ -1,105 +1,115 @@
-"""The measuring rules: how long to measure, what a percentile may claim, and when a measurement is INVALID.
+"""When a latency may be believed: MLPerf's rules for a single stream.
 
-Source: MLPerf Inference, loadgen: single stream, early stopping.
+Source: MLPerf Inference, loadgen: a minimum of queries and of time, and early-stopping percentiles.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from statistics import median
 from typing import Literal
 
 from pepr_edge.errors import MeasurementError
+from pepr_edge.field.job import Rules
 from pepr_edge.records import Percentiles, Validity
 
+FULL = Rules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
+QUICK = FULL._replace(queries=128, duration_s=10.0)
+RULES: dict[Literal["full", "quick"], Rules] = {"full": FULL, "quick": QUICK}
+
 CONFIDENCE = 0.99
-MAX_DRIFT = 0.15  # of the median of the first third
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Warm-up runs AND seconds, then queries AND seconds, and the cap that ends a measurement whatever was reached."""
-
-    warmup_runs: int = 10
-    warmup_s: float = 2.0
-    queries: int = 1024
-    duration_s: float = 60.0
-    cap_s: float = 600.0
-
-
-RULES: dict[Literal["full", "quick"], Rules] = {"full": Rules(), "quick": Rules(queries=128, duration_s=10.0)}
-
-
-@cache
-def allowed_above(n: int, percentile: float) -> int:
-    """How many of n latencies may lie above the percentile's estimate: the largest t with P[Binom(n, 1-p) <= t] <= 1 - confidence; -1 if none.
-
-    Summed from t = 0 upwards in logarithms, so that large n do not underflow to a wrong answer.
-    """
-    above = 1 - percentile
-    log_term = n * math.log1p(-above)
-    total, t = 0.0, -1
-    while True:
-        total += math.exp(log_term)
-        if total > 1 - CONFIDENCE or t + 1 >= n:
-            return t
-        t += 1
-        log_term += math.log(n - t) - math.log(t + 1) + math.log(above) - math.log1p(-above)
+# Drift: more than this between the medians of the first and the last third means that the device was not in one state.
+MAX_DRIFT = 0.15
+# Paced load: so many images may take longer than the pace before the device cannot be said to keep it.
+MAX_LATE = 0.10
 
 
 def early_stopping_percentile(latencies_s: Sequence[float], percentile: float) -> float | None:
     """Early-stopping estimate of a latency percentile.
 
     Args:
-        latencies_s: raw latencies after warm-up, seconds, shape (n,), any order.
+        latencies_s: raw latencies after warm-up, seconds, any order.
         percentile: in (0, 1).
     Returns:
-        Seconds, or None where n is too small to support it.
+        Seconds, or None where there are too few latencies to support it.
     Raises:
         MeasurementError: a latency is negative or not finite.
     Source: MLPerf Inference, loadgen early stopping.
     """
-    if any(not math.isfinite(latency) or latency < 0 for latency in latencies_s):
-        raise MeasurementError("a latency is negative or not finite: the clock of this machine cannot be relied on.")
-    t = allowed_above(len(latencies_s), percentile) if latencies_s else -1
-    return sorted(latencies_s)[len(latencies_s) - t] if t >= 1 else None
+    if any(not (math.isfinite(latency) and latency >= 0) for latency in latencies_s):
+        raise MeasurementError("a latency is negative or not finite, expected seconds >= 0. Measure again.")
+    allowed = overlatency_allowed(len(latencies_s), percentile)
+    return float(sorted(latencies_s)[-allowed]) if allowed >= 1 else None
+
+
+def overlatency_allowed(n: int, percentile: float) -> int:
+    """The largest t with P[Binom(n, 1 - percentile) <= t] <= 1 - CONFIDENCE; -1 where there is none.
+
+    The terms are summed as logarithms, since the first of them underflow for large n.
+    """
+    odds = math.log1p(-percentile) - math.log(percentile)
+    log_term, total, t = n * math.log(percentile), 0.0, -1
+    while t < n:
+        total += math.exp(log_term)
+        if total > 1 - CONFIDENCE:
+            break
+        t += 1
+        log_term += math.log((n - t) / (t + 1)) + odds if t < n else 0.0
+    return t
 
 
 def percentiles(latencies_s: Sequence[float]) -> Percentiles:
-    """p50, p90, p95 and p99, seconds; None where there are too few latencies."""
-    found = {f"p{round(100 * p)}": early_stopping_percentile(latencies_s, p) for p in (0.5, 0.9, 0.95, 0.99)}
-    return Percentiles(**found)
+    """Early-stopping estimates of p50, p90, p95 and p99; None for those that there are too few latencies for."""
+    return Percentiles(
+        p50=early_stopping_percentile(latencies_s, 0.50),
+        p90=early_stopping_percentile(latencies_s, 0.90),
+        p95=early_stopping_percentile(latencies_s, 0.95),
+        p99=early_stopping_percentile(latencies_s, 0.99),
+    )
 
 
-def drift(latencies_s: Sequence[float]) -> float:
-    """Change of the median from the first third to the last, as a share of the first."""
-    third = len(latencies_s) // 3
-    if third == 0:
-        return 0.0
-    first, last = statistics.median(latencies_s[:third]), statistics.median(latencies_s[-third:])
-    return (last - first) / first if first > 0 else 0.0
-
-
-def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules) -> Validity:
-    """Whether a measurement may be relied on.
+def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, paced_s: float | None = None) -> Validity:
+    """VALID, or INVALID with each reason and what to do.
 
     Args:
-        latencies_s: raw latencies after warm-up, in the order they were taken.
-        duration_s: wall time of the measurement.
-        rules: that it was taken by.
+        latencies_s: raw latencies in the order they were taken, seconds.
+        duration_s: of the timed loop, seconds.
+        rules: those that it was measured by.
+        paced_s: time between images in paced load, seconds; None for a single stream.
     """
+    n = len(latencies_s)
     reasons = []
     if duration_s < rules.duration_s:
-        reasons.append(f"measured for {duration_s:.1f} s, expected at least {rules.duration_s:g} s: run it again")
-    if len(latencies_s) < rules.queries:
-        reasons.append(f"{len(latencies_s)} queries, expected at least {rules.queries}: the model is too slow for these rules")
-    if early_stopping_percentile(latencies_s, 0.9) is None:
-        reasons.append(f"{len(latencies_s)} queries do not support a p90: 64 are needed")
-    change = drift(latencies_s)
-    if abs(change) > MAX_DRIFT:
-        word = "slower" if change > 0 else "faster"
-        reasons.append(f"the last third was {abs(change):.0%} {word} than the first: close other programs, let it cool, run it again")
+        reasons.append(f"minimum time: {duration_s:.1f} s, expected {rules.duration_s:g} s. Measure again.")
+    if n < rules.queries:
+        advice = "Measure with --quick, or take a smaller model" if rules.queries > QUICK.queries else "Take a smaller model"
+        reasons.append(f"minimum queries: {n} in {duration_s:.0f} s, expected {rules.queries}. {advice}.")
+    if overlatency_allowed(n, 0.90) < 1:
+        reasons.append(f"early stopping: {n} latencies are too few for p90, expected 64. Measure for longer.")
+    if (reason := _drift(latencies_s)) is not None:
+        reasons.append(reason)
+    if paced_s is not None and (reason := _too_slow(latencies_s, paced_s)) is not None:
+        reasons.append(reason)
     return Validity(valid=not reasons, reasons=tuple(reasons))
+
+
+def _drift(latencies_s: Sequence[float]) -> str | None:
+    third = len(latencies_s) // 3
+    if third == 0:
+        return None
+    first, last = median(latencies_s[:third]), median(latencies_s[-third:])
+    if abs(last - first) <= MAX_DRIFT * first:
+        return None
+    change = f"{last / first - 1:+.0%}" if first > 0 else "from nothing"
+    return (
+        f"drift: median {first * 1e3:.3g} ms in the first third, {last * 1e3:.3g} ms in the last ({change}, expected at most "
+        f"{MAX_DRIFT:.0%}). Close other programs, plug the device in, let it cool, and measure again."
+    )
+
+
+def _too_slow(latencies_s: Sequence[float], paced_s: float) -> str | None:
+    late = sum(latency > paced_s for latency in latencies_s)
+    if late <= MAX_LATE * len(latencies_s):
+        return None
+    return f"pace: {late} of {len(latencies_s)} images took longer than {paced_s * 1e3:g} ms. Give a longer --paced."

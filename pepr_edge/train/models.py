@@ -116,7 +116,8 @@ def _check_size(model: nn.Module, candidate: Candidate) -> None:
             logits = model(torch.zeros(shape))
     except Exception as fault:  # each architecture fails in its own way
         raise ModelError(
-            f"{candidate.architecture}: cannot take images of {candidate.image_size_px} px ({_first_line(fault)}). Give another image_size_px."
+            f"{candidate.architecture}: cannot take images of {candidate.image_size_px} px ({_first_line(fault)}). "
+            "Give another image_size_px."
         ) from fault
     if tuple(logits.shape) != (2, candidate.num_classes):
         raise ModelError(f"{candidate.architecture}: gives outputs of shape {tuple(logits.shape)}, expected (2, {candidate.num_classes}).")
@@ -124,7 +125,7 @@ def _check_size(model: nn.Module, candidate: Candidate) -> None:
 
 def normalisation(model: nn.Module, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that pretrained weights expect, per channel; for grey images the mean over the three."""
-    config = timm.data.resolve_model_data_config(model)
+    config = timm.data.resolve_model_data_config(model)  # type: ignore[attr-defined, no-untyped-call]
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if channels == 1:
         return (sum(mean) / len(mean),), (sum(std) / len(std),)

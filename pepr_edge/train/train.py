@@ -20,7 +20,7 @@ from pepr_edge.field.facts import environment
 from pepr_edge.field.memory import peak_memory_bytes
 from pepr_edge.metrics import estimates
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, Preprocess, ProbeResult, Quantity, TrainCost, TrainResult
+from pepr_edge.records import Candidate, Preprocess, ProbeResult, Quantity, Split, TrainCost, TrainResult
 from pepr_edge.store import sha256_file, write_record
 from pepr_edge.train.loop import Progress, Trained, batch, fit, loss_function, optimiser, predict
 from pepr_edge.train.models import create, head_parameters, normalisation
@@ -28,6 +28,7 @@ from pepr_edge.train.step import Mode, probe
 
 CHECKPOINT = "checkpoint.safetensors"
 LOGITS = "logits.npz"
+SPLITS: tuple[Split, Split] = ("val", "test")
 
 
 def train(
@@ -70,11 +71,11 @@ def train(
         peak = peak_memory_bytes()
         mark = meter.mark()
         # The test split is read here for the first and only time by PyTorch: nothing is chosen by it.
-        logits = {split: predict(model, data.splits[split][0], spec, mode) for split in ("val", "test")}
+        logits = {split: predict(model, data.splits[split][0], spec, mode) for split in SPLITS}
         final = meter.since(mark)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, folder / CHECKPOINT)
-    np.savez(folder / LOGITS, **logits)
+    np.savez(folder / LOGITS, **logits)  # type: ignore[arg-type]
     result = TrainResult(
         key=key,
         candidate=candidate,
@@ -92,7 +93,7 @@ def train(
         best_epoch=trained.best_epoch,
         stopped_early=len(trained.epochs) < settings.epochs,
         performance_metric=recipe.score.performance,
-        performance=estimates(logits, {split: np.asarray(data.splits[split][1]) for split in ("val", "test")}),
+        performance=estimates(dict(logits), {split: np.asarray(data.splits[split][1]) for split in SPLITS}),
         cost=cost(trained, probing, final, peak, recipe.workstation.country, device),
         environment=environment(threads, accelerator(device), ("torch", "timm", "numpy", "pillow")),
         seed=recipe.seed,

@@ -1,4 +1,4 @@
-"""The runtimes that can run an ONNX file: modules with the same functions, typed by one Protocol."""
+"""What can run an ONNX file: one module a runtime, all with the same functions. None imports its library before it is asked to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pepr_edge.field.runtimes import onnxruntime, openvino
 
-if TYPE_CHECKING:  # nothing more is loaded than runs: the memory of a measuring process is measured
+if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
@@ -16,22 +16,32 @@ if TYPE_CHECKING:  # nothing more is loaded than runs: the memory of a measuring
 
 
 class Runtime(Protocol):
-    """What each runtime's module holds."""
+    """The functions of a runtime's module. A session is whatever its `open` returns."""
 
-    def unavailable(self, provider: str) -> str | None:
-        """Why it cannot be used here with this provider, in a sentence; None if it can."""
+    def import_library(self) -> None:
+        """Import numpy and the runtime's library: a part of the cold start."""
+
+    def unavailable(self, provider: str = "cpu") -> str | None:
+        """Why a provider cannot be used here, in one sentence; None where it can."""
 
     def open(self, model: Path, settings: SessionSettings) -> Any:
-        """Load a model. Raises MeasurementError."""
+        """Load a model.
+
+        Raises:
+            MeasurementError: the library, the provider or the file cannot be used.
+        """
 
     def run(self, session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits of a batch, shape (n, classes)."""
+        """Logits, shape (n, classes), of a tensor of shape (n, channels, px, px)."""
 
     def bind(self, session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
-        """One inference of this input as a call without arguments, with the least there can be around it: for timing."""
+        """One inference on a fixed tensor with nothing around it, to be timed."""
 
     def provider_used(self, session: Any) -> str:
         """What really runs the model."""
 
 
-RUNTIMES: dict[str, Runtime] = {"onnxruntime": onnxruntime, "openvino": openvino}
+RUNTIMES: dict[str, Runtime] = {
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+}

@@ -1,78 +1,95 @@
-"""ONNX Runtime."""
+"""ONNX Runtime. Its telemetry is switched off in `pepr_edge.__init__`, before anything here can import it."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pepr_edge.errors import MeasurementError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession, SessionOptions
 
     from pepr_edge.records import SessionSettings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-LEVELS = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
-ERRORS_ONLY = 3
+OPTIMISATION = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
+# What ONNX Runtime logs below "fatal" is either raised as well or of no use to the person at the device.
+ONLY_FATAL = 4
 
 
-def _library() -> Any:
-    return importlib.import_module("onnxruntime")
+def import_library() -> None:
+    """Import numpy and onnxruntime."""
+    import numpy  # noqa: F401
+    import onnxruntime  # noqa: F401
 
 
-def unavailable(provider: str) -> str | None:
-    """Why this provider cannot be used here, in a sentence; None if it can."""
-    known = _library().get_available_providers()
-    if PROVIDERS[provider] in known:
-        return None
-    return f"this machine's onnxruntime has no {PROVIDERS[provider]}, only {', '.join(known)}."
-
-
-def open(model: Path, settings: SessionSettings) -> Any:
-    """Load an ONNX file.
-
-    Raises:
-        MeasurementError: the provider is not there, or the file cannot be loaded.
-    """
-    ort = _library()
-    reason = unavailable(settings.provider)
-    if reason is not None:
-        raise MeasurementError(f"provider {settings.provider!r}: {reason} Install onnxruntime-gpu, or use the CPU.")
-    options = ort.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = settings.arena
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[settings.graph_optimisation])
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
-    providers = [PROVIDERS[settings.provider]] if settings.provider == "cpu" else [PROVIDERS[settings.provider], PROVIDERS["cpu"]]
+def unavailable(provider: str = "cpu") -> str | None:
+    """Why a provider cannot be used here; None where it can."""
     try:
-        session = ort.InferenceSession(str(model), options, providers=providers)
-    except Exception as fault:  # onnxruntime has an error class for each of its status codes
-        raise MeasurementError(f"{model.name}: onnxruntime cannot load it ({str(fault).splitlines()[0][:200]}).") from fault
+        import onnxruntime
+    except ImportError as fault:
+        return f"onnxruntime cannot be imported ({fault})."
+    there = onnxruntime.get_available_providers()
+    if PROVIDERS[provider] in there:
+        return None
+    return f"onnxruntime has no {PROVIDERS[provider]} here, only {', '.join(there)}."
+
+
+def open(model: Path, settings: SessionSettings) -> InferenceSession:
+    """Load a model."""
+    if (reason := unavailable(settings.provider)) is not None:
+        raise MeasurementError(f"provider {settings.provider!r} asked for, but {reason}")
+    if not model.is_file():
+        raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(ONLY_FATAL)
+    providers = list(dict.fromkeys((PROVIDERS[settings.provider], PROVIDERS["cpu"])))
+    try:
+        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=providers)
+    except Exception as fault:
+        # Its own words hold line breaks and the absolute path.
+        words = " ".join(str(fault).replace(str(model), model.name).split())
+        raise MeasurementError(f"{model}: onnxruntime cannot load this model ({words}).") from None
+    session.disable_fallback()
     if provider_used(session) != PROVIDERS[settings.provider]:
         raise MeasurementError(
-            f"{model.name}: asked for {PROVIDERS[settings.provider]}, but {provider_used(session)} would run it. Mend the driver."
+            f"provider {settings.provider!r} asked for, but onnxruntime fell back to {provider_used(session)}: "
+            "the libraries of CUDA and cuDNN, or the GPU, cannot be used. Mend them, or use the provider 'cpu'."
         )
     return session
 
 
-def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a batch, shape (n, classes)."""
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: tensor})[0], dtype=np.float32)
+def _options(settings: SessionSettings) -> SessionOptions:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ONLY_FATAL
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = settings.arena
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, OPTIMISATION[settings.graph_optimisation])
+    for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
+        options.add_session_config_entry(key, str(int(settings.spinning)))
+    return options
 
 
-def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
-    """One inference of this input as a call without arguments."""
-    feed, execute = {session.get_inputs()[0].name: tensor}, session.run
-    return lambda: execute(None, feed)
+def run(session: InferenceSession, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits of a tensor."""
+    logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: tensor})[0]
+    return logits
 
 
-def provider_used(session: Any) -> str:
-    """The execution provider that is first in line."""
+def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[], Any]:
+    """One inference on a fixed tensor."""
+    return partial(session.run, [session.get_outputs()[0].name], {session.get_inputs()[0].name: tensor})
+
+
+def provider_used(session: InferenceSession) -> str:
+    """The first execution provider that the session really has."""
     return str(session.get_providers()[0])

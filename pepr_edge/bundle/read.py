@@ -1,0 +1,75 @@
+"""Bundles as they are found: a folder with a manifest that says what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pepr_edge.errors import BundleError
+from pepr_edge.records import Manifest
+
+MANIFEST = "manifest.json"
+NEEDED = ("model.onnx", "selftest.npz")
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read a bundle's manifest.
+
+    Raises:
+        BundleError: not a bundle, one of another version, one that contradicts itself, or one whose file names lead out of it.
+    """
+    path = bundle / MANIFEST
+    manifest = _parse(_content(bundle), path)
+    if (fault := _fault(manifest)) is not None:
+        raise BundleError(f"{path}: {fault}. Do not use this bundle; copy or export it again.")
+    return manifest
+
+
+def _content(bundle: Path) -> bytes:
+    path = bundle / MANIFEST
+    if not bundle.is_dir():
+        found = "not a folder" if bundle.exists() else "no such folder"
+        raise BundleError(f"{bundle}: {found}, expected a bundle as `pepr-edge export` makes them. Check the path.")
+    if path.is_symlink():
+        raise BundleError(f"{path}: a link, expected a file. Do not use this bundle; copy or export it again.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{bundle}: holds no {MANIFEST}, so it is no bundle. Give the folder that has one.") from None
+    except OSError as fault:
+        raise BundleError(f"{path}: cannot be read ({fault.strerror}). Copy the bundle again.") from None
+
+
+def _parse(content: bytes, path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as fault:
+        faults = {".".join(str(part) for part in error["loc"]): error for error in fault.errors()}
+    if "schema_version" in faults:
+        version = faults["schema_version"]["input"]
+        raise BundleError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle.")
+    where, first = next(iter(faults.items()))
+    raise BundleError(f"{path}: not a manifest ({where or 'the file'}: {first['msg']}). Copy or export the bundle again.")
+
+
+def _fault(manifest: Manifest) -> str | None:
+    """What a well-formed manifest has wrong, in words; None if nothing."""
+    for name in manifest.files:
+        # Windows' separators and drives too: a bundle may be checked on another system than it was made for.
+        if name in ("", ".", "..", MANIFEST) or any(sign in name for sign in "/\\:\0"):
+            return f"files names {name!r}, expected plain names inside the folder"
+    for name in NEEDED:
+        if name not in manifest.files:
+            return f"files does not name {name}"
+    spec, classes = manifest.preprocess, len(manifest.labels)
+    shape = (spec.channels, spec.image_size_px, spec.image_size_px)
+    if manifest.input.shape[1:] != shape:
+        return f"input.shape = {manifest.input.shape}, expected (-1, {', '.join(str(size) for size in shape)}) as preprocess says"
+    if not len(spec.mean) == len(spec.std) == spec.channels:
+        return f"preprocess has {len(spec.mean)} means and {len(spec.std)} deviations for {spec.channels} channels"
+    if classes < 2 or len(set(manifest.labels)) != classes or manifest.output.shape[1:] != (classes,):
+        return f"output.shape = {manifest.output.shape} does not fit labels, {classes} different ones"
+    if manifest.profile.artifact_sha256 != manifest.files["model.onnx"]:
+        return "profile is of another model than model.onnx"
+    return None

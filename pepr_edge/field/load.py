@@ -1,0 +1,28 @@
+"""What else the machine was doing while we measured. Standard library only."""
+
+from __future__ import annotations
+
+import os
+
+
+def load_average() -> float | None:
+    """Processes that ran or waited to run, mean over the last minute; None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
+
+
+def steal_s() -> float | None:
+    """CPU seconds that the hypervisor took from this virtual machine since it started, all cores; None where the system does not say."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return parse_steal(file.readline(), os.sysconf("SC_CLK_TCK"))
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def parse_steal(line: str, ticks_per_s: int) -> float | None:
+    """Steal of the first line of /proc/stat, in seconds. It is the eighth figure (proc(5))."""
+    figures = line.split()
+    return int(figures[8]) / ticks_per_s if figures[:1] == ["cpu"] and len(figures) > 8 else None

@@ -1,0 +1,47 @@
+"""Classify image files with a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pepr_edge.errors import DataError
+from pepr_edge.field.runtimes import RUNTIMES, Runtime
+from pepr_edge.metrics import softmax
+from pepr_edge.preprocess import load_tensor
+from pepr_edge.records import Manifest, SessionSettings
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label decided for, and the probability of each label."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Classifier:
+    """A bundle's model, held open."""
+
+    def __init__(self, bundle: Path, manifest: Manifest, settings: SessionSettings) -> None:
+        """Load the model.
+
+        Raises:
+            MeasurementError: it cannot be loaded here.
+        """
+        self._manifest = manifest
+        self._runtime: Runtime = RUNTIMES[settings.runtime]
+        self._session: Any = self._runtime.open(bundle / "model.onnx", settings)
+
+    def __call__(self, image: Path) -> Prediction:
+        """Classify an image file.
+
+        Raises:
+            DataError: it is missing, a folder, or no image that can be read.
+        """
+        if image.is_dir():
+            raise DataError(f"{image}: a folder, expected an image file. Give its files: {image / '*.png'}")
+        logits = self._runtime.run(self._session, load_tensor([image], self._manifest.preprocess))
+        probabilities = dict(zip(self._manifest.labels, softmax(logits)[0].tolist(), strict=True))
+        return Prediction(self._manifest.labels[int(logits[0].argmax())], probabilities)

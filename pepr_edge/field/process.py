@@ -1,0 +1,101 @@
+"""Run a job in a freshly exec'd child, and wait for it without polling."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pepr_edge
+from pepr_edge.errors import MeasurementError
+from pepr_edge.field.job import Job, LatencyRun, MemoryRun
+
+# Queries so far, seconds so far, and the median of the latest latencies in seconds.
+OnProgress = Callable[[int, float, float], None]
+
+
+def measure_latency(job: Job, on_progress: OnProgress | None = None) -> LatencyRun:
+    """The latency pass.
+
+    Raises:
+        MeasurementError: the child could not do it, or died.
+    """
+    return LatencyRun(**_run(job, on_progress))
+
+
+def measure_memory(job: Job) -> MemoryRun:
+    """The memory pass.
+
+    Raises:
+        MeasurementError: the child could not do it, or died.
+    """
+    return MemoryRun(**_run(job, None))
+
+
+def _run(job: Job, on_progress: OnProgress | None) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pepr_edge.field.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            # `-m` puts the working directory first on the path: let it be ours, not one where a file may be called numpy.py.
+            cwd=Path(pepr_edge.__file__).parents[1],
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            with child.stdin, child.stdout:
+                try:
+                    child.stdin.write(json.dumps(job._asdict()).encode())
+                    child.stdin.close()
+                except BrokenPipeError:
+                    pass  # It died at once; why, is said below.
+                result = _listen(child.stdout, on_progress)
+            status = child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if isinstance(result, dict):
+            return result
+        raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {_cause(status)}{_last_line(stderr)}.")
+
+
+def _listen(lines: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] | str | None:
+    """The child's result, or the words of its fault, or None where it ended without either."""
+    for line in lines:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return None  # Torn: it died while it wrote.
+        if "result" in message:
+            return dict(message["result"])
+        if "error" in message:
+            return str(message["error"])
+        if on_progress is not None:
+            on_progress(*message["progress"])
+    return None
+
+
+def _cause(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    hints = {
+        "SIGKILL": ", most likely for lack of memory",
+        "SIGILL": ", as this CPU lacks an instruction that the runtime's build needs",
+    }
+    return f"was ended by {name}{hints.get(name, '')}"
+
+
+def _last_line(stderr: IO[bytes]) -> str:
+    """What the child said last, if anything."""
+    stderr.seek(0)
+    lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
+    return f" ({lines[-1].strip()})" if lines else ""

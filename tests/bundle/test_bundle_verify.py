@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tiny_bundle
+
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.bundle.verify import read_whole, verify
+from pepr_edge.errors import BundleError
+from pepr_edge.records import SessionSettings
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+
+
+def reasons(bundle: Path) -> list[str]:
+    found = verify(bundle, SessionSettings())
+    assert all("\n" not in reason for reason in found)
+    return found
+
+
+def test_a_whole_bundle_passes(bundle: Path) -> None:
+    assert reasons(bundle) == []
+    assert read_whole(bundle) == read_manifest(bundle)
+
+
+def test_one_altered_byte_in_any_file_is_found(bundle: Path) -> None:
+    for name in read_manifest(bundle).files:
+        whole = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert [reason.split(":")[0] for reason in reasons(bundle)] == [name]
+        with pytest.raises(BundleError, match=f"{name}: sha256"):
+            read_whole(bundle)
+        (bundle / name).write_bytes(whole)
+    assert reasons(bundle) == []
+
+
+def test_missing_and_extra_files_are_each_named(bundle: Path) -> None:
+    (bundle / "MODEL_CARD.md").unlink()
+    (bundle / "evil.so").write_text("")
+    (bundle / "folder").mkdir()
+    found = reasons(bundle)
+    assert [reason.split(":")[0] for reason in found] == ["MODEL_CARD.md", "evil.so", "folder"]
+    with pytest.raises(BundleError, match=r"MODEL_CARD\.md: missing.* \(2 more\)"):
+        read_whole(bundle)
+
+
+def test_what_file_managers_leave_behind_is_no_fault(bundle: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "._model.onnx"):
+        (bundle / name).write_text("")
+    assert reasons(bundle) == []
+
+
+def test_a_link_is_not_followed(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "model.onnx").rename(tmp_path / "elsewhere.onnx")
+    (bundle / "model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    assert reasons(bundle) == ["model.onnx: a link, expected a file. Copy the bundle again."]
+
+
+def test_other_decisions_than_at_home_fail(bundle: Path) -> None:
+    onnx.save(tiny_bundle.model(seed=7), bundle / "model.onnx")
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made)
+    assert reasons(bundle)[0].startswith("self-test: ")
+
+
+def test_other_logits_than_at_home_fail(bundle: Path) -> None:
+    with np.load(bundle / "selftest.npz") as file:
+        pixels, logits = file["pixels"], file["logits"]
+    np.savez(bundle / "selftest.npz", pixels=pixels, logits=logits + np.float32(0.25))
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made)
+    assert "the decisions agree, but logits differ by 0.25, expected at most 0.001" in reasons(bundle)[0]
+
+
+def test_a_model_that_cannot_run_here_fails(bundle: Path) -> None:
+    (bundle / "model.onnx").write_bytes(b"no model")
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made)
+    assert "self-test: " in reasons(bundle)[0]
+    assert "cannot load" in reasons(bundle)[0]

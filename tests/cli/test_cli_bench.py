@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import command_line
+import pytest
+import tiny_bundle
+
+from pepr_edge.field import bench as field_bench
+from pepr_edge.field.rules import RULES
+from pepr_edge.records import FieldReport
+
+TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "quick", tiny_bundle.FAST)
+    monkeypatch.setitem(RULES, "full", tiny_bundle.FAST)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+
+
+def test_a_calm_table(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tiny_bundle.write(bundle.parent / f"02-{'very_' * 12}long@16-int8_static", seed=1)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, long)
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["bundle", "p50", "ms", "p90", "ms", "p99", "ms", "CPU", "ms", "cold", "ms", "MiB", "result"]
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines[0]) <= 100
+    assert "int8_static" in lines[2]
+    assert all(line.endswith("VALID") for line in lines[1:])
+    assert "quick rules" in done.err
+
+
+def test_json_is_the_report(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = bundle.parent / "report.json"
+    done = command_line.run(capsys, monkeypatch, "bench", bundle, "--quick", "--json", "--threads", 2, "--paced", 2, "--out", out)
+    assert done.status == 0
+    document = json.loads(done.out)
+    assert document == json.loads(out.read_text())
+    assert {"schema_version", "emulated", "partial", "device", "results"} == set(document)
+    result = document["results"][0]
+    asked = """bundle artifact_sha256 runtime scenario validity latencies_s percentiles_s import_s load_s first_s peak_memory_bytes
+    cpu_s_per_inference energy_j_per_inference selftest"""
+    assert set(asked.split()) <= set(result)
+    assert {"passed", "decisions_agree", "max_abs_diff"} <= set(result["selftest"])
+    assert (result["threads"], result["scenario"], result["paced_s"]) == (2, "paced", 0.002)
+
+
+def test_invalid_is_written_and_ends_with_3(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "full", tiny_bundle.FAST._replace(queries=10**9, cap_s=0.05))
+    out = bundle.parent / "report.json"
+    done = command_line.run(capsys, monkeypatch, "bench", bundle, "--out", out)
+    assert done.status == 3
+    assert done.out.splitlines()[1].endswith("INVALID")
+    assert "INVALID 01-tiny@16-fp32: minimum queries: " in done.err
+    report = FieldReport.model_validate_json(out.read_bytes())
+    assert not report.partial
+    assert not report.results[0].validity.valid
+
+
+def test_a_failed_selftest_ends_with_3(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_bundle.rewrite_manifest(
+        bundle, lambda made: made.model_copy(update={"selftest": made.selftest.model_copy(update={"tolerance": -1.0})})
+    )
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle)
+    assert done.status == 3
+    assert done.out.splitlines()[1].endswith("FAILED")
+    assert "FAILED 01-tiny@16-fp32: the self-test differs from home" in done.err
+
+
+def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*words: object) -> str:
+        done = command_line.run(capsys, monkeypatch, "bench", *words)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.count("\n") == 1
+        return done.err
+
+    assert "no such folder" in fault(bundle.parent / "none")
+    assert "onnxruntime has no CUDAExecutionProvider here" in fault(bundle, "--provider", "cuda")
+    assert "cannot be written" in fault(bundle, "--out", bundle / "model.onnx" / "report.json")
+    assert "would take more than" in fault(bundle, "--paced", 1e6)
+    (bundle / "MODEL_CARD.md").write_text("altered")
+    assert "MODEL_CARD.md: sha256" in fault(bundle)
+
+
+@pytest.mark.parametrize("words", [["--threads", "0"], ["--paced", "0"], ["--paced", "-5"], ["--runtime", "tflite"], ["--nonsense"]])
+def test_wrong_usage_ends_with_2(
+    bundle: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command_line.run(capsys, monkeypatch, "bench", bundle, *words).status == 2
+    assert command_line.run(capsys, monkeypatch, "bench").status == 2
+
+
+def test_an_interrupt_ends_with_130_and_leaves_a_partial_report(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(field_bench, "profile", interrupt)
+    out = bundle.parent / "report.json"
+    assert command_line.run(capsys, monkeypatch, "bench", bundle, "--out", out).status == 130
+    assert FieldReport.model_validate_json(out.read_bytes()).partial
+
+
+def test_the_field_commands_need_none_of_the_workstations_packages(bundle: Path) -> None:
+    blocked = bundle.parent / "blocked"
+    blocked.mkdir()
+    # In every process that follows, the measuring child too.
+    (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({TRAINING}))\n")
+    program = f"""
+    import sys
+    from pepr_edge.cli import entry
+    from pepr_edge.field.job import Rules
+    from pepr_edge.field.rules import RULES
+    assert sys.modules["torch"] is None
+    RULES["quick"] = Rules{tuple(tiny_bundle.FAST)}
+    entry()
+    """
+    image = tiny_bundle.image(bundle.parent / "a.png")
+    environment = {**os.environ, "PYTHONPATH": str(blocked)}
+    for words in (["bench", "--quick", bundle], ["predict", bundle, image], ["verify", bundle]):
+        command = [sys.executable, "-c", textwrap.dedent(program), *map(str, words), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import command_line
+import pytest
+import tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+
+
+def test_a_whole_bundle_passes(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "verify", bundle)
+    assert (done.status, done.out, done.err) == (0, "01-tiny@16-fp32  passed\n", "")
+
+
+def test_one_that_fails_does_not_hide_the_others(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tiny_bundle.write(bundle.parent / "02-tiny@16-other")
+    (bundle / "model.onnx").write_bytes(b"altered")
+    done = command_line.run(capsys, monkeypatch, "verify", bundle, other, "--json")
+    assert done.status == 3
+    first, second = json.loads(done.out)["bundles"]
+    assert (first["bundle"], first["passed"]) == ("01-tiny@16-fp32", False)
+    assert first["reasons"][0].startswith("model.onnx: sha256")
+    assert second == {"bundle": "02-tiny@16-other", "passed": True, "reasons": []}
+    assert "01-tiny@16-fp32: model.onnx: sha256" in done.err
+
+
+def test_what_is_no_bundle_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "verify", tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert "holds no manifest.json" in done.err
+    assert done.err.count("\n") == 1

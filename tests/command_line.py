@@ -1,0 +1,29 @@
+"""Run the command line in this process, as a person would."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from pepr_edge.cli import entry
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> Outcome:
+    """Run `pepr-edge` with these words."""
+    monkeypatch.setattr("sys.argv", ["pepr-edge", *map(str, words)])
+    status = 0
+    try:
+        entry()
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    said = capsys.readouterr()
+    return Outcome(status, said.out, said.err)

@@ -1,0 +1,148 @@
+"""A bundle with a model of a few hundred parameters, made with onnx alone: what the field commands work on in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pepr_edge.field import selftest
+from pepr_edge.field.job import Rules
+from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.records import (
+    Bound,
+    DeviceFacts,
+    DeviceProfile,
+    Estimate,
+    Manifest,
+    Preprocess,
+    Quantity,
+    SelfTestSpec,
+    SessionSettings,
+    TensorSpec,
+    TrainCost,
+    Validity,
+)
+from pepr_edge.store import sha256_file, write_record
+
+PX, LABELS = 16, ("normal", "pneumonia")
+# As long as a test may take. 70 latencies support a p90.
+FAST = Rules(warmup_runs=2, warmup_s=0.0, queries=70, duration_s=0.05, cap_s=5.0)
+
+
+def model(channels: int = 1, px: int = PX, classes: int = len(LABELS), seed: int = 0) -> onnx.ModelProto:
+    """Conv, global average pool, Gemm; dynamic batch."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "conv_weight": rng.normal(size=(8, channels, 3, 3)).astype(np.float32),
+        "gemm_weight": rng.normal(size=(classes, 8)).astype(np.float32),
+        "gemm_bias": rng.normal(size=classes).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["pixel_values", "conv_weight"], ["features"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["features"], ["active"]),
+            helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "gemm_weight", "gemm_bias"], ["logits"], transB=1),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", channels, px, px])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def profile(sha256: str, channels: int = 1, threads: int = 1) -> DeviceProfile:
+    """What was measured at home."""
+    return DeviceProfile(
+        artifact_sha256=sha256,
+        settings=SessionSettings(threads=threads),
+        provider_used="CPUExecutionProvider",
+        rules="quick",
+        input_shape=(1, channels, PX, PX),
+        validity=Validity(valid=True),
+        latencies_s=(0.001,) * 128,
+        warmup_runs=100,
+        import_s=0.2,
+        load_s=0.01,
+        first_s=0.001,
+        peak_memory_bytes=60_000_000,
+        memory_stages_bytes={"import": 40_000_000, "load": 50_000_000, "first": 55_000_000, "end": 60_000_000},
+        cpu_s_per_inference=0.001,
+        energy_j_per_inference=Quantity(value=None, method="unavailable"),
+        load_before=0.1,
+        load_after=0.2,
+        steal_s=0.0,
+        device=DeviceFacts(
+            cpu="AMD EPYC",
+            architecture="x86_64",
+            isa=("avx2",),
+            cores=2,
+            memory_bytes=4 << 30,
+            os="Linux 6.1",
+            python="3.11.7",
+            versions={"onnxruntime": "1.32.0"},
+        ),
+    )
+
+
+def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any) -> Manifest:
+    """The manifest of the files in a folder."""
+    measured = Quantity(value=1.0, method="measured")
+    values = {
+        "architecture": "tiny",
+        "variant": "fp32",
+        "image_size_px": spec.image_size_px,
+        "num_params": 98,
+        "labels": LABELS,
+        "preprocess": spec,
+        "input": TensorSpec(name="pixel_values", shape=(-1, spec.channels, spec.image_size_px, spec.image_size_px)),
+        "output": TensorSpec(name="logits", shape=(-1, len(LABELS))),
+        "performance": {"accuracy": Estimate(value=0.9, ci=(0.85, 0.95), split="test", n=100)},
+        "performance_metric": "accuracy",
+        "train_cost": TrainCost(**dict.fromkeys(TrainCost.model_fields, measured)),
+        "profile": profile(sha256_file(folder / "model.onnx"), spec.channels),
+        "pepr": {"E": 0.5, "edge": 0.5},
+        "rank": 1,
+        "bounds": {"train_energy": Bound(lo=0.0, hi=1.0, unit="J")},
+        "set_id": "0123",
+        "selftest": test,
+        "provenance": {"seed": 0, "versions": {"pepr_edge": "0.1.0"}},
+        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json"},
+    }
+    return Manifest.model_validate({**values, **changes})
+
+
+def write(folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0) -> Path:
+    """Write a whole bundle that passes its self-test."""
+    folder.mkdir(parents=True)
+    onnx.save(model(channels, seed=seed), folder / "model.onnx")
+    spec = Preprocess(channels=channels, image_size_px=PX, mean=(0.5,) * channels, std=(0.25,) * channels)
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, PX, PX, channels), dtype=np.uint8)
+    runtime = RUNTIMES["onnxruntime"]
+    logits = selftest.make(runtime, runtime.open(folder / "model.onnx", SessionSettings()), pixels, spec)
+    np.savez_compressed(folder / "selftest.npz", pixels=pixels, logits=logits)
+    (folder / "MODEL_CARD.md").write_text("A model card.\n", encoding="utf-8")
+    write_record(folder / "manifest.json", manifest(folder, spec, SelfTestSpec(n=4, tolerance=tolerance)))
+    return folder
+
+
+def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
+    """Change a bundle's manifest, and the checksums with it: a bundle that was made so, not one that was altered."""
+    read = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    files = {name: sha256_file(folder / name) for name in read.files}
+    profiled = read.profile.model_copy(update={"artifact_sha256": files["model.onnx"]})
+    write_record(folder / "manifest.json", change(read.model_copy(update={"files": files, "profile": profiled})))
+
+
+def image(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30)) -> Path:
+    """Write an image of noise."""
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)).save(path)
+    return path
