@@ -23,6 +23,7 @@ from pepr_edge.engine import local
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.errors import MeasurementError, ModelError, RunError
 from pepr_edge.export import variants
+from pepr_edge.field.facts import commit
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import Recipe, variants_dir
@@ -83,7 +84,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         for line in datasets.describe(info):
             view.say(line)
         candidates = expand(recipe, info)
-        state = RunInfo(key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__)
+        state = RunInfo(
+            key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__, commit=commit()
+        )
         write_record(run_dir / "run.json", state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
@@ -241,42 +244,54 @@ def _made(results: Results, candidate: Candidate) -> str:
 
 
 def measure(results: Results, view: View) -> None:
-    """Artifact -> DeviceProfile, one after the other: nothing else runs on the machine meanwhile."""
+    """Artifact -> DeviceProfile, one after the other: nothing else runs on the machine meanwhile.
+
+    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: at most every fourth, since a
+    machine that is never quiet does not become so by waiting.
+    """
     waiting = [entry for entry in results.entries if entry.artifact is not None and entry.profile is None]
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
+        disturbed: list[Entry] = []
         for done, entry in enumerate(waiting):
             outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
-            try:
-                found = _measure(results.recipe, entry, inner)
-                write_record(entry.folder / "profile.json", found)
-                (entry.folder / "failure.json").unlink(missing_ok=True)
-                event = {"valid": found.validity.valid, "reasons": found.validity.reasons}
-            except MeasurementError as fault:
-                failure = Failure(key="", candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
-                write_record(entry.folder / "failure.json", failure)
-                event = {"failed": str(fault)}
-            log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, **event)
+            if not _measure(results, entry, inner):
+                disturbed.append(entry)
+        again = disturbed[: -(-len(waiting) // 4)]
+        for done, entry in enumerate(again):
+            outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
+            _measure(results, entry, inner)
 
 
-def _measure(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
-    """One artifact by the recipe's rules; once more where the first measurement is INVALID, as on a machine that was disturbed."""
+def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
+    """Measure one artifact and write down what came of it; False where that is INVALID."""
+    try:
+        found = _profile(results.recipe, entry, bar)
+    except MeasurementError as fault:
+        failure = Failure(key="", candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
+        write_record(entry.folder / "failure.json", failure)
+        log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault))
+        return True
+    write_record(entry.folder / "profile.json", found)
+    (entry.folder / "failure.json").unlink(missing_ok=True)
+    valid, reasons = found.validity.valid, found.validity.reasons
+    log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, valid=valid, reasons=reasons)
+    return valid
+
+
+def _profile(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
+    """One artifact by the recipe's rules."""
     assert entry.artifact is not None
     device, px = recipe.device, entry.candidate.image_size_px
-    settings = SessionSettings(runtime=device.runtime, provider=device.provider, threads=device.threads)
-    for _ in range(2):
-        found = profile(
-            entry.folder / "model.onnx",
-            entry.artifact.sha256,
-            settings,
-            rules=recipe.profile.rules,
-            input_shape=(1, entry.candidate.in_channels, px, px),
-            watts_per_core=device.watts_per_core,
-            progress=lambda share, median_s: bar.to(
-                round(100 * share), 100, f"{entry.candidate.id} {entry.variant} p50 {median_s * 1e3:.2f} ms"
-            ),
-        )
-        if found.validity.valid:
-            break
+    name = f"{entry.candidate.id} {entry.variant}"
+    found = profile(
+        entry.folder / "model.onnx",
+        entry.artifact.sha256,
+        SessionSettings(runtime=device.runtime, provider=device.provider, threads=device.threads),
+        rules=recipe.profile.rules,
+        input_shape=(1, entry.candidate.in_channels, px, px),
+        watts_per_core=device.watts_per_core,
+        progress=lambda share, median_s: bar.to(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms"),
+    )
     return found.model_copy(update={"key": profile_key(entry.artifact, recipe)})
 
 

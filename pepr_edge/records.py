@@ -310,7 +310,10 @@ class DeviceProfile(Versioned):
 
 
 class RunInfo(Versioned):
-    """run.json: what a run directory is of. `key` is the hash of all that its result depends on."""
+    """run.json: what a run directory is of. `key` is the hash of all that its result depends on.
+
+    `commit` is that of the checkout that pepr_edge ran from; None where it was installed from a wheel.
+    """
 
     key: str
     recipe: str
@@ -318,6 +321,7 @@ class RunInfo(Versioned):
     candidates: tuple[Candidate, ...]
     data: DataInfo
     pepr_edge: str
+    commit: str | None = None
 
 
 class Bound(Record):
@@ -408,7 +412,7 @@ class Manifest(Versioned):
     bounds: dict[str, Bound]
     set_id: str
     selftest: SelfTestSpec
-    provenance: dict[str, str | int | float | dict[str, str]]
+    provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
 
 

@@ -113,6 +113,7 @@ def provenance(results: Results, entry: Entry) -> dict[str, Any]:
         "exporter": entry.artifact.exporter,
         "producer": entry.artifact.producer,
         "opset": entry.artifact.opset,
+        "commit": results.info.commit,
         "versions": {"pepr_edge": results.info.pepr_edge, **entry.trained.environment.versions},
     }
 

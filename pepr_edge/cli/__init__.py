@@ -52,7 +52,7 @@ def main() -> None:
 def entry() -> None:
     """Run the command line. Exit status: 0 done, 1 a fault in the input, 2 wrong usage, 3 INVALID or a failed check, 130 interrupted."""
     try:
-        main(standalone_mode=False)
+        main(prog_name="pepr-edge", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

@@ -51,14 +51,18 @@ def show_bars() -> bool:
     return sys.stderr.isatty() and not click.get_current_context().meta.get("pepr_edge.quiet")
 
 
+def missing_for_training() -> list[str]:
+    """Packages of the workstation that are not installed."""
+    return [name for name in ("torch", "timm", "onnx", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+
+
 def need_training() -> None:
     """Stop with one line where the workstation's packages are not installed.
 
     Raises:
         PeprError: they are not.
     """
-    missing = [name for name in ("torch", "timm", "onnx", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_for_training():
         raise PeprError(
             f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: pip install 'pepr_edge[train]'"
         )

@@ -26,7 +26,7 @@ def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metri
     Nothing in the run directory is changed. With several field reports a model counts with the worst of its figures.
     """
     from pepr_edge.ranking import rank
-    from pepr_edge.report.words import answer, ranking_table
+    from pepr_edge.report.words import conclusion, ranking_table
     from pepr_edge.results import load
 
     field = {path.name: read_record(path, FieldReport) for path in reports}
@@ -36,7 +36,7 @@ def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metri
     else:
         click.echo(ranking_table(ranking))
         click.echo()
-        click.echo(answer(ranking))
+        click.echo(conclusion(ranking))
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -71,11 +71,11 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
 
 def show(ranking: Ranking, run_dir: Path) -> None:
     """The ranked table, the answer, and where things are."""
-    from pepr_edge.report.words import answer, ranking_table
+    from pepr_edge.report.words import conclusion, ranking_table
 
     click.echo(ranking_table(ranking))
     click.echo()
-    click.echo(answer(ranking))
+    click.echo(conclusion(ranking))
     click.echo()
     click.echo(f"report       {run_dir / 'report.html'}")
     best = next((row.bundle for row in ranking.rows if row.bundle), None)

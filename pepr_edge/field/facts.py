@@ -71,6 +71,12 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def commit() -> str | None:
+    """The commit of the checkout that pepr_edge runs from; None where it runs from no checkout."""
+    root = Path(__file__).parents[2]
+    return first_line_of("git", "-C", str(root), "rev-parse", "HEAD") if (root / ".git").exists() else None
+
+
 def _os() -> str:
     """Name and version of the system and its kernel, without the node's name."""
     name = platform.system()

@@ -219,6 +219,8 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
 def _provenance(manifest: Manifest) -> str:
     rows = []
     for name, value in manifest.provenance.items():
+        if value is None:
+            continue
         words = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         rows.append((plain(name), plain(words)))
     bounds = [f"{name} {significant(bound.lo)} to {significant(bound.hi)} {bound.unit}" for name, bound in manifest.bounds.items()]

@@ -77,6 +77,14 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
 
 
+def conclusion(ranking: Ranking) -> str:
+    """The answer and its caveats for a terminal, in lines of at most 100 characters."""
+    lines = [*_wrapped(answer(ranking)), ""]
+    for caveat in caveats(ranking):
+        lines += _wrapped(caveat, "- ")
+    return "\n".join(lines).rstrip()
+
+
 def guessing(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:
     """What a model without any skill reaches in a metric, and the words for it; None where that is not known."""
     if metric_name == "accuracy":

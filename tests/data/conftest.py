@@ -1,21 +1,9 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Folder of the official MedMNIST files; skips where they are absent."""
-    folder = (ROOT / os.environ.get("PEPR_TEST_DATA", "../shared") / "data").resolve()
-    if not (folder / "breastmnist.npz").is_file():
-        pytest.skip(f"no real data at {folder}: set PEPR_TEST_DATA")
-    return folder
 
 
 @pytest.fixture

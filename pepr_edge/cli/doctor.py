@@ -1,0 +1,119 @@
+"""`pepr-edge doctor`: what this machine is, what it can do, and what would mend the rest."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+
+from pepr_edge.cli.common import common, missing_for_training, print_json
+from pepr_edge.records import DeviceFacts
+
+WIDTH = 100
+BUSY = 0.5  # load for each core from which other programs are likely to disturb a measurement
+
+
+class Ability(NamedTuple):
+    """Something that pepr_edge can do on some machines. `reason` is empty where it can here, else says why not and what mends it."""
+
+    name: str
+    reason: str
+
+
+@click.command("doctor")
+@common
+def command(as_json: bool) -> None:
+    """Say what this machine is, what it can do, what is missing and the command that mends it."""
+    from pepr_edge.field.cpu import emulated
+    from pepr_edge.field.facts import facts
+
+    device, is_emulated = facts(), emulated()
+    can, heed = list(abilities(device)), list(advice(device, is_emulated))
+    if as_json:
+        rows = [{"ability": ability.name, "available": not ability.reason, "reason": ability.reason or None} for ability in can]
+        print_json({"emulated": is_emulated, "device": device.model_dump(mode="json"), "abilities": rows, "advice": heed})
+        return
+    for name, value in describe(device):
+        click.echo(f"{name:<12} {value}")
+    click.echo()
+    for ability in can:
+        click.echo(_paragraph(f"{'yes' if not ability.reason else 'no':<4} {ability.name}", ability.reason))
+    if heed:
+        click.echo()
+    for sentence in heed:
+        click.echo(textwrap.fill(sentence, WIDTH, initial_indent="note: ", subsequent_indent="      "))
+
+
+def _paragraph(head: str, reason: str) -> str:
+    text = f"{head}: {reason}" if reason else head
+    return textwrap.fill(text, WIDTH, subsequent_indent="     ", break_on_hyphens=False, break_long_words=False)
+
+
+def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
+    """The machine in a few lines, name and value; what cannot be read is left out."""
+    limits = []
+    if device.affinity is not None and device.affinity < device.cores:
+        limits.append(f"{device.affinity} of them for this process")
+    if device.cgroup_cpu_limit is not None:
+        limits.append(f"limited to {device.cgroup_cpu_limit:g} by a control group")
+    yield "processor", device.cpu
+    yield "cores", ", ".join([str(device.cores), *limits])
+    yield "sets", " ".join(device.isa) or "none of those that matter"
+    if device.memory_bytes is not None:
+        limit = device.cgroup_memory_bytes
+        yield "memory", f"{device.memory_bytes / 2**30:.1f} GiB" + (f", limited to {limit / 2**30:.1f} GiB" if limit else "")
+    if device.gpu is not None:
+        yield "GPU", device.gpu
+    yield "system", f"{device.os} ({device.architecture})"
+    yield "Python", f"{device.python}; " + ", ".join(f"{name} {version}" for name, version in device.versions.items())
+
+
+def abilities(device: DeviceFacts) -> Iterator[Ability]:
+    """What can be done here, in the order of a user's way."""
+    from pepr_edge.energy import nvml, rapl
+    from pepr_edge.energy.source import MeterSettings
+    from pepr_edge.field.runtimes import RUNTIMES
+
+    missing = missing_for_training()
+    yield Ability(
+        "train, export and rank (run, report)",
+        f"{', '.join(missing)} not found. Run: pip install 'pepr_edge[train]'" if missing else "",
+    )
+    if device.gpu is not None and not missing:
+        yield Ability("train on the GPU", _training_gpu())
+    yield Ability("measure, predict and verify (bench, predict, verify)", RUNTIMES["onnxruntime"].unavailable("cpu") or "")
+    reason = RUNTIMES["onnxruntime"].unavailable("cuda")
+    yield Ability("measure on an NVIDIA GPU", f"{reason} With such a GPU, run: pip install onnxruntime-gpu" if reason else "")
+    yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
+    settings = MeterSettings(watts_per_core=None, uses_gpu=device.gpu is not None)
+    for name, reason, key in (
+        ("processor", rapl.unavailable(settings, "cpu"), "watts_per_core"),
+        ("GPU", nvml.unavailable(settings, "gpu"), "gpu_watts"),
+    ):
+        declare = f"{reason}. Otherwise declare its watts in the recipe: workstation.{key}"
+        yield Ability(f"count the energy of the {name}", declare if reason else "")
+
+
+def _training_gpu() -> str:
+    import torch
+
+    return "" if torch.cuda.is_available() else "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
+
+
+def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
+    """What to heed before a figure from this machine is relied on."""
+    from pepr_edge.field.load import load_average
+
+    if is_emulated:
+        yield "this machine is emulated: times measured here are not those of a device."
+    if device.architecture in ("x86_64", "AMD64") and not {"avx512_vnni", "avx_vnni"} & set(device.isa):
+        yield "no VNNI: int8 models may give other results here than at home. `pepr-edge verify` tests a bundle."
+    if device.on_battery:
+        yield "on battery: plug the device in before you measure."
+    if device.governor == "powersave":
+        yield "the frequency governor is 'powersave': times may be longer, and drift. Set 'performance' while you measure."
+    load = load_average()
+    if load is not None and load > BUSY * device.cores:
+        yield f"other programs are at work (load {load:g} on {device.cores} cores): close them before you measure."

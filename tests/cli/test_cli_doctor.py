@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+import command_line
+import pytest
+
+from pepr_edge.cli import doctor
+from pepr_edge.field.facts import facts
+from pepr_edge.field.runtimes import RUNTIMES
+
+
+def test_it_says_what_this_machine_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "doctor")
+    assert (done.status, done.err) == (0, "")
+    device = facts()
+    assert device.cpu in done.out
+    assert "yes  measure, predict and verify" in done.out
+    document = json.loads(command_line.run(capsys, monkeypatch, "doctor", "--json").out)
+    assert document["device"]["cores"] == device.cores
+    rows = {row["ability"]: row for row in document["abilities"]}
+    assert rows["measure, predict and verify (bench, predict, verify)"] == {
+        "ability": "measure, predict and verify (bench, predict, verify)",
+        "available": True,
+        "reason": None,
+    }
+
+
+def test_what_is_missing_comes_with_its_remedy(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "missing_for_training", lambda: ["torch"])
+    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported.")
+    said = " ".join(command_line.run(capsys, monkeypatch, "doctor").out.split())
+    assert "no train, export and rank (run, report): torch not found. Run: pip install 'pepr_edge[train]'" in said
+    assert "no measure with OpenVINO: openvino cannot be imported." in said
+
+
+def test_advice_names_what_disturbs_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pepr_edge.field import load
+
+    monkeypatch.setattr(load, "load_average", lambda: 7.5)
+    device = facts().model_copy(
+        update={"cores": 2, "architecture": "x86_64", "isa": ("avx2",), "on_battery": True, "governor": "powersave"}
+    )
+    said = " ".join(doctor.advice(device, is_emulated=True))
+    assert all(word in said for word in ("emulated", "no VNNI", "on battery", "powersave", "load 7.5 on 2 cores"))
+    quiet = device.model_copy(update={"isa": ("avx_vnni",), "on_battery": False, "governor": None, "cores": 64})
+    assert not list(doctor.advice(quiet, is_emulated=False))
+
+
+def test_a_limited_machine_says_so() -> None:
+    device = facts().model_copy(
+        update={"cores": 8, "affinity": 2, "cgroup_cpu_limit": 1.5, "memory_bytes": 8 << 30, "cgroup_memory_bytes": 2 << 30, "isa": ()}
+    )
+    lines = dict(doctor.describe(device))
+    assert lines["cores"] == "8, 2 of them for this process, limited to 1.5 by a control group"
+    assert lines["memory"] == "8.0 GiB, limited to 2.0 GiB"
+    assert lines["sets"] == "none of those that matter"

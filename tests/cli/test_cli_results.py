@@ -1,0 +1,101 @@
+"""rank, export and report: what is made out of a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import command_line
+import pytest
+import tiny_bundle
+from small_run import GOOD
+
+from pepr_edge.bundle.verify import verify
+from pepr_edge.field.rules import RULES
+from pepr_edge.records import SessionSettings
+
+
+def test_rank_gives_the_runs_ranking_again(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "rank", finished, "--json")
+    kept = json.loads((finished / "ranking.json").read_text())
+    again = json.loads(done.out)
+    assert [row["pepr"] for row in again["rows"]] == [row["pepr"] for row in kept["rows"]]
+    words = command_line.run(capsys, monkeypatch, "rank", finished)
+    assert words.status == 0
+    assert "Ranked by PePR edge" in words.out
+
+
+def test_rank_by_other_weights_and_metric(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "rank", finished, "--weights", "latency=1", "--performance", "auroc", "--json")
+    ranking = json.loads(done.out)
+    assert (ranking["weights"], ranking["performance_metric"]) == ({"latency": 1.0}, "auroc")
+    for row in ranking["rows"][:2]:
+        assert row["pepr"]["edge"] == row["pepr"]["L"]
+
+
+def test_rank_by_a_field_report(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "quick", tiny_bundle.FAST)
+    report = own_run / "clinic.json"
+    bundles = sorted((own_run / "bundles").iterdir())
+    assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status in (0, 3)
+    document = json.loads(report.read_text())
+    for result in document["results"]:
+        result["validity"] = {"valid": True, "reasons": []}
+        result["latencies_s"] = [0.5] * len(result["latencies_s"])
+    report.write_text(json.dumps(document))
+    before = (own_run / "ranking.json").read_bytes()
+    ranking = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)
+    assert [row["resources"]["latency"] for row in ranking["rows"][:2]] == [0.5, 0.5]
+    assert (own_run / "ranking.json").read_bytes() == before
+
+
+def test_export_hands_over_the_best(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "handed" / "over"
+    done = command_line.run(capsys, monkeypatch, "export", finished, "--top", 1, "--out", out)
+    assert done.status == 0, done.err
+    (bundle,) = out.iterdir()
+    assert done.out.strip() == str(bundle)
+    assert bundle.name.startswith(f"01-{GOOD}@48-")
+    assert verify(bundle, SessionSettings()) == []
+    rows = json.loads(command_line.run(capsys, monkeypatch, "export", finished, "--top", 2, "--out", out, "--json").out)["bundles"]
+    assert [row["rank"] for row in rows] == [1, 2]
+
+
+def test_export_replaces_nothing_but_bundles(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    done = command_line.run(capsys, monkeypatch, "export", finished, "--out", tmp_path)
+    assert done.status == 1
+    assert "holds 'thesis.txt', which is no bundle" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_report_is_written_again(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (own_run / "report.html").unlink()
+    done = command_line.run(capsys, monkeypatch, "report", own_run)
+    assert done.status == 0
+    text = (own_run / "report.html").read_text(encoding="utf-8")
+    assert text.count("<svg") >= 4
+    assert "http" not in text.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("name", ["rank", "export", "report"])
+def test_faults_are_one_clear_line(
+    name: str, own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, name, tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert "not a run directory (no run.json)" in done.err
+    assert done.err.count("\n") == 1
+    if name == "rank":
+        assert "unknown resource" in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "speed=1").err
+        assert "expected NAME=NUMBER" in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "latency").err
+        assert "expected one of accuracy" in command_line.run(capsys, monkeypatch, name, own_run, "--performance", "f2").err
+        done = command_line.run(capsys, monkeypatch, name, own_run, "--field", tmp_path / "none.json")
+        assert (done.status, "no such file" in done.err) == (1, True)
+    else:
+        (own_run / "ranking.json").write_text('{"schema_version": 1, "ro')
+        assert "not a Ranking record" in command_line.run(capsys, monkeypatch, name, own_run).err

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the official MedMNIST files; skips where they are absent."""
+    folder = (ROOT / os.environ.get("PEPR_TEST_DATA", "../shared") / "data").resolve()
+    if not (folder / "breastmnist.npz").is_file():
+        pytest.skip(f"no real data at {folder}: set PEPR_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a finished run of `small_run.RECIPE`; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    with pytest.MonkeyPatch.context() as patch:
+        small_run.carry_out(folder, patch)
+        yield folder
+
+
+@pytest.fixture
+def own_run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run of the test's own, to be tampered with."""
+    return small_run.copy(finished, tmp_path / "small")

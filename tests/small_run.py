@@ -1,0 +1,73 @@
+"""The smallest run that goes the whole way: one architecture that works and one that cannot, on generated images."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_bundle
+
+from pepr_edge.field.rules import RULES
+from pepr_edge.pipeline import Options, run
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Ranking
+from pepr_edge.toml import parse
+
+GOOD, BAD = "mobilenetv2_050", "dla46_c"  # the latter cannot halve 48 px five times
+RECIPE = f"""
+schema_version = 1
+name = "small"
+[device]
+name = "a test's machine"
+threads = 1
+watts_per_core = 5.0
+[data]
+source = "phantom"
+phantom_images = 80
+[candidates]
+architectures = ["{GOOD}", "{BAD}"]
+image_size_px = 48
+[train]
+epochs = 2
+[workstation]
+watts_per_core = 5.0
+country = "DNK"
+[profile]
+rules = "quick"
+"""
+
+
+class Listener:
+    """A view that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.bars: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def bar(self, label: str) -> Any:
+        self.bars.append(label)
+        yield self
+
+    def to(self, done: int, total: int, note: str = "") -> None:
+        assert 0 <= done <= total
+
+
+def carry_out(
+    folder: Path, patch: pytest.MonkeyPatch, text: str = RECIPE, options: Options | None = None, view: Listener | None = None
+) -> Ranking:
+    """Run a recipe, measured as briefly as a test may."""
+    patch.setitem(RULES, "quick", tiny_bundle.FAST)
+    return run(parse(text, Recipe, "small.toml"), text, folder, options or Options(), view or Listener())
+
+
+def copy(finished: Path, target: Path) -> Path:
+    """A copy of a run directory."""
+    shutil.copytree(finished, target)
+    return target

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+
+import pytest
+import small_run
+from small_run import BAD, GOOD, RECIPE, Listener
+
+from pepr_edge import pipeline
+from pepr_edge.bundle.verify import verify
+from pepr_edge.errors import MeasurementError, ModelError, RecipeError, RunError
+from pepr_edge.pipeline import Options
+from pepr_edge.records import DeviceProfile, Ranking, SessionSettings, TrainResult, Validity
+from pepr_edge.results import load
+from pepr_edge.store import locked, read_record
+
+
+def events(folder: Path) -> list[str]:
+    return [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_what_the_contract_names(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {"run.json", "recipe.toml", "events.jsonl", "ranking.json", "ranking.csv", "report.html", "candidates", "bundles"} <= names
+    candidate = finished / "candidates" / f"{GOOD}@48"
+    assert {"train.json", "checkpoint.safetensors", "fp32", "int8_static"} <= {path.name for path in candidate.iterdir()}
+    for variant in ("fp32", "int8_static"):
+        assert {"model.onnx", "export.json", "profile.json"} <= {path.name for path in (candidate / variant).iterdir()}
+    needed = {"manifest.json", "model.onnx", "selftest.npz", "config.json", "preprocessor_config.json", "MODEL_CARD.md"}
+    bundles = sorted((finished / "bundles").iterdir())
+    assert [bundle.name[:3] for bundle in bundles] == ["01-", "02-"]
+    for bundle in bundles:
+        assert {path.name for path in bundle.iterdir()} == needed
+
+
+def test_the_pixels_do_not_stay_behind(finished: Path) -> None:
+    assert not (finished / "data").exists()
+
+
+def test_every_candidate_is_a_row_and_a_failed_one_says_why(finished: Path) -> None:
+    ranking = read_record(finished / "ranking.json", Ranking)
+    assert {(row.architecture, row.variant) for row in ranking.rows} == {(name, v) for name in (GOOD, BAD) for v in ("fp32", "int8_static")}
+    assert [row.rank for row in ranking.rows] == [1, 2, None, None]
+    for row in ranking.rows[:2]:
+        assert set(row.pepr) == {"E", "C", "T", "M", "L", "W", "edge"}
+        assert all(value is not None for value in row.pepr.values())
+        assert row.bundle is not None
+        assert (finished / row.bundle / "manifest.json").is_file()
+    for row in ranking.rows[2:]:
+        assert (row.status, row.architecture, row.bundle) == ("failed", BAD, None)
+        assert "cannot take images of 48 px" in row.reason
+
+
+def test_the_csv_has_a_line_for_each_row(finished: Path) -> None:
+    with open(finished / "ranking.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["rank"] for line in lines] == ["1", "2", "", ""]
+    assert float(lines[0]["latency_s"]) > 0
+
+
+def test_bundles_pass_their_own_test(finished: Path) -> None:
+    for bundle in (finished / "bundles").iterdir():
+        assert verify(bundle, SessionSettings()) == []
+
+
+def test_a_finished_run_answers_at_once_and_does_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = events(finished)
+    start = time.perf_counter()
+    again = small_run.carry_out(finished, monkeypatch)
+    # Not a benchmark: a run of anything takes several times as long.
+    assert time.perf_counter() - start < 3
+    assert again == read_record(finished / "ranking.json", Ranking)
+    assert events(finished) == before
+
+
+def test_a_run_goes_on_where_it_stopped(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = own_run / "candidates" / f"{GOOD}@48"
+    trained = (candidate / "train.json").read_bytes()
+    kept = (candidate / "fp32" / "profile.json").read_bytes()
+    (candidate / "int8_static" / "profile.json").unlink()
+    (own_run / "ranking.json").write_text('{"torn')
+    ranking = small_run.carry_out(own_run, monkeypatch)
+    assert [row.rank for row in ranking.rows] == [1, 2, None, None]
+    assert (candidate / "train.json").read_bytes() == trained
+    assert (candidate / "fp32" / "profile.json").read_bytes() == kept
+    assert read_record(candidate / "int8_static" / "profile.json", DeviceProfile).validity.valid in (True, False)
+
+
+def test_another_seed_trains_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = own_run / "candidates" / f"{GOOD}@48" / "train.json"
+    before = read_record(path, TrainResult)
+    small_run.carry_out(own_run, monkeypatch, RECIPE.replace('name = "small"', 'name = "small"\nseed = 1'))
+    after = read_record(path, TrainResult)
+    assert (before.seed, after.seed) == (0, 1)
+    assert before.checkpoint_sha256 != after.checkpoint_sha256
+
+
+def test_a_run_tells_what_it_does(finished: Path, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Listener()
+    (own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json").unlink()
+    (own_run / "run.json").unlink()
+    small_run.carry_out(own_run, monkeypatch, view=view)
+    assert view.said[0].startswith("phantom: 80 grey images")
+    assert any("majority baseline" in line for line in view.said)
+    assert {"candidates", "epochs", "artifacts measured", "queries"} <= set(view.bars)
+
+
+def test_an_invalid_measurement_is_taken_once_more(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variant in ("fp32", "int8_static"):
+        (own_run / "candidates" / f"{GOOD}@48" / variant / "profile.json").unlink()
+    (own_run / "run.json").unlink()
+    real, calls = pipeline.profile, []
+
+    def disturbed(*args: object, **kwargs: object) -> DeviceProfile:
+        calls.append(args[1])
+        found: DeviceProfile = real(*args, **kwargs)  # type: ignore[arg-type]
+        valid = len(calls) > 2
+        return found.model_copy(update={"validity": Validity(valid=valid, reasons=() if valid else ("drift",))})
+
+    monkeypatch.setattr(pipeline, "profile", disturbed)
+    ranking = small_run.carry_out(own_run, monkeypatch)
+    # Both came out INVALID; a quarter of two, rounded up, is measured again, and the other keeps its warning.
+    assert len(calls) == 3
+    warned = [row.warnings for row in ranking.rows[:2]]
+    assert sum("measurement INVALID: drift" in warnings for warnings in warned) == 1
+
+
+def test_what_cannot_be_measured_is_a_row(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json").unlink()
+    (own_run / "run.json").unlink()
+
+    def broken(*args: object, **kwargs: object) -> DeviceProfile:
+        raise MeasurementError("the measuring process was ended by SIGKILL")
+
+    monkeypatch.setattr(pipeline, "profile", broken)
+    ranking = small_run.carry_out(own_run, monkeypatch)
+    row = next(row for row in ranking.rows if (row.architecture, row.variant) == (GOOD, "fp32"))
+    assert (row.status, row.rank, row.reason) == ("failed", None, "profile: the measuring process was ended by SIGKILL")
+
+
+def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own_run / "recipe.toml").write_text(RECIPE + "[budgets]\nsize_mib = 1.0\n")
+    ranking = pipeline.conclude(load(own_run))
+    by_variant = {row.variant: row for row in ranking.rows if row.architecture == GOOD}
+    assert by_variant["int8_static"].rank == 1
+    assert by_variant["fp32"].status == "over_budget"
+    assert "budget 1 MiB" in by_variant["fp32"].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "fault", "words"),
+    [
+        ((f'"{GOOD}"', '"mobilenetv2_55"'), ModelError, "mobilenetv2_55: unknown architecture. Did you mean"),
+        (("[train]", 'weights = "nowhere.safetensors"\n[train]'), ModelError, "nowhere.safetensors"),
+        (("[train]", '[export]\nvariants = ["int9"]\n[train]'), RecipeError, "'int9': unknown variant"),
+        (("[device]", '[device]\nprovider = "cuda"'), MeasurementError, 'device.provider = "cuda", but'),
+    ],
+)
+def test_what_must_fail_does_before_anything_is_spent(
+    change: tuple[str, str], fault: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(fault, match=words):
+        small_run.carry_out(tmp_path / "run", monkeypatch, RECIPE.replace(*change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_directory_is_one_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(tmp_path / "run"), pytest.raises(RunError, match="in use by process"):
+        small_run.carry_out(tmp_path / "run", monkeypatch)
+
+
+@pytest.mark.slow
+def test_fresh_does_everything_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = own_run / "candidates" / f"{GOOD}@48" / "train.json"
+    before = path.stat().st_mtime_ns
+    small_run.carry_out(own_run, monkeypatch, options=Options(fresh=True))
+    assert path.stat().st_mtime_ns > before
+
+
+@pytest.mark.slow
+def test_two_jobs_at_once_declare_their_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = RECIPE.replace(f'"{BAD}"', '"resnet14t"')
+    ranking = small_run.carry_out(tmp_path / "run", monkeypatch, text, Options(jobs=2))
+    assert [row.rank for row in ranking.rows] == [1, 2, 3, 4]
+    assert {row.methods["train_energy"] for row in ranking.rows} == {"declared"}

@@ -1,0 +1,116 @@
+"""Training throughput of pepr_edge against a plain PyTorch loop of the same model, batch and data, interleaved in one run.
+
+Plain: float32, contiguous, AdamW as PyTorch makes it, images normalised beforehand, no augmentation. Ours: the loop of `pepr-edge run`,
+in the layout and precision that its probe picks, from uint8 images, the light augmentation included.
+
+    python tools/bench_training.py [--out docs/benchmarks/training.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from tqdm import tqdm
+
+from pepr_edge.data import phantom
+from pepr_edge.field.facts import facts, versions
+from pepr_edge.preprocess import to_tensor
+from pepr_edge.recipe import Train
+from pepr_edge.records import Candidate, Preprocess
+from pepr_edge.store import write_text
+from pepr_edge.train.loop import Labels, Pixels, batch, loss_function, optimiser, stepper, train_epoch
+from pepr_edge.train.models import create
+from pepr_edge.train.step import probe
+
+ARCHITECTURES = ("mobilenetv2_050", "resnet18d", "mnasnet_100", "dla46_c")
+IMAGE_SIZE_PX, STEPS, ROUNDS = 64, 12, 7
+SETTINGS = Train()
+SPEC = Preprocess(channels=1, image_size_px=IMAGE_SIZE_PX, mean=(0.45,), std=(0.15,))
+
+
+def main() -> None:
+    """Measure all architectures and write one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the result here, as JSON; else it is printed")
+    out = parser.parse_args().out
+    torch.set_num_threads(os.cpu_count() or 1)
+    pixels, labels = phantom.images(STEPS * SETTINGS.batch_size, seed=0, size_px=IMAGE_SIZE_PX)
+    rows = [compare(name, pixels[..., None], labels) for name in tqdm(ARCHITECTURES, desc="architectures")]
+    mean = math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows))
+    for row in rows:
+        print(f"{row['architecture']:<18} {row['plain']:>6.0f} {row['ours']:>6.0f} images/s  {row['ratio']:.2f}x  {row['mode']}")
+    print(f"geometric mean {mean:.2f}x")
+    result = {
+        "schema_version": 1,
+        "what": __doc__.splitlines()[0],
+        "settings": {"image_size_px": IMAGE_SIZE_PX, "batch_size": SETTINGS.batch_size, "steps": STEPS, "rounds": ROUNDS},
+        "threads": torch.get_num_threads(),
+        "device": facts().model_dump(mode="json", exclude={"versions"}),
+        "versions": versions(("pepr_edge", "torch", "timm", "numpy")),
+        "geometric_mean_ratio": mean,
+        "rows": rows,
+    }
+    if out is not None:
+        write_text(out, json.dumps(result, indent=1) + "\n")
+
+
+def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]:
+    """Rounds of an epoch each way, in turn; medians in images per second, and the median of the rounds' ratios."""
+    candidate = Candidate(architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2)
+    device = torch.device("cpu")
+    torch.manual_seed(0)
+    model, other = create(candidate), create(candidate)
+    loss = loss_function(SETTINGS, labels, 2, device)
+    model.train()
+    images, targets = batch((pixels, labels), np.arange(SETTINGS.batch_size), SPEC, device)
+    mode, _ = probe(model, images, targets, lambda trial: optimiser(SETTINGS, trial), loss)
+    model = mode.place(model, device)
+    step = stepper(model, mode, SETTINGS, loss, total_steps=STEPS * (ROUNDS + 1))
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    plain = torch.optim.AdamW(other.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
+    loader = DataLoader(
+        TensorDataset(torch.from_numpy(to_tensor(pixels, SPEC)), torch.from_numpy(labels)), batch_size=SETTINGS.batch_size, shuffle=True
+    )
+    ours_s, plain_s = [], []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        train_epoch(step, (pixels, labels), SPEC, SETTINGS, rng, generator, lambda done: None)
+        middle = time.perf_counter()
+        plain_epoch(other, plain, loader)
+        ours_s.append(middle - start)
+        plain_s.append(time.perf_counter() - middle)
+    ours, base = ([len(labels) / seconds for seconds in taken[1:]] for taken in (ours_s, plain_s))  # the first round warms up
+    return {
+        "architecture": architecture,
+        "mode": f"{mode.layout} {mode.precision}",
+        "ours": statistics.median(ours),
+        "plain": statistics.median(base),
+        "ratio": statistics.median(a / b for a, b in zip(ours, base, strict=True)),
+        "ours_images_per_s": ours,
+        "plain_images_per_s": base,
+    }
+
+
+def plain_epoch(model: nn.Module, optimising: torch.optim.Optimizer, loader: DataLoader[tuple[torch.Tensor, ...]]) -> None:
+    """An epoch as PyTorch's tutorials write it."""
+    model.train()
+    criterion = nn.CrossEntropyLoss()
+    for images, labels in loader:
+        optimising.zero_grad()
+        criterion(model(images), labels).backward()
+        optimising.step()
+
+
+if __name__ == "__main__":
+    main()
