@@ -41,11 +41,19 @@ def auroc(logits: Logits, labels: Labels) -> float:
 
     NaN where only one class occurs. Source: Mann-Whitney U with mid-ranks for ties.
     """
-    probabilities = softmax(logits)
     classes = [1] if logits.shape[1] == 2 else range(logits.shape[1])
-    areas = [_auroc_binary(probabilities[:, label], labels == label) for label in classes]
+    areas = [_auroc_binary(_log_odds(logits, label), labels == label) for label in classes]
     known = [area for area in areas if not math.isnan(area)]
     return float(np.mean(known)) if known else math.nan
+
+
+def _log_odds(logits: Logits, label: int) -> NDArray[np.float64]:
+    """log p - log(1 - p) of one class: the order of its probabilities, without the ties that come where they round to 1."""
+    # Sorted, so that the sum does not depend on which class has which logit: images that are equal stay so.
+    others = np.sort(np.delete(logits.astype(np.float64), label, axis=1), axis=1)
+    highest = others[:, -1]
+    rest = np.log(np.exp(others - highest[:, None]).sum(axis=1))
+    return np.asarray(logits[:, label] - highest - rest, dtype=np.float64)
 
 
 def _auroc_binary(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:

@@ -246,7 +246,7 @@ def _made(results: Results, candidate: Candidate) -> str:
 def measure(results: Results, view: View) -> None:
     """Artifact -> DeviceProfile, one after the other: nothing else runs on the machine meanwhile.
 
-    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: at most every fourth, since a
+    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: at most one in eight, since a
     machine that is never quiet does not become so by waiting.
     """
     waiting = [entry for entry in results.entries if entry.artifact is not None and entry.profile is None]
@@ -256,7 +256,7 @@ def measure(results: Results, view: View) -> None:
             outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
             if not _measure(results, entry, inner):
                 disturbed.append(entry)
-        again = disturbed[: -(-len(waiting) // 4)]
+        again = disturbed[: len(waiting) // 8]
         for done, entry in enumerate(again):
             outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
             _measure(results, entry, inner)
@@ -267,7 +267,9 @@ def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
     try:
         found = _profile(results.recipe, entry, bar)
     except MeasurementError as fault:
-        failure = Failure(key="", candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
+        assert entry.artifact is not None
+        key = profile_key(entry.artifact, results.recipe)
+        failure = Failure(key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
         write_record(entry.folder / "failure.json", failure)
         log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault))
         return True

@@ -41,7 +41,7 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
         raise DataError(f"{name}: no such file. Check the path.") from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not an image that Pillow can read, expected PNG, JPEG, TIFF or the like. Convert or remove it.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as fault:
         raise DataError(f"{name}: the image is corrupt ({fault}). Replace or remove it.") from None
     return to_eight_bit(upright, shown_as=name)
 
@@ -70,6 +70,9 @@ def to_pixels(image: Image.Image, *, channels: Literal[1, 3], image_size_px: int
     Returns:
         uint8, shape (image_size_px, image_size_px, channels).
     """
+    if image.mode == "P":
+        # The same pixels; straight from a palette with transparency, Pillow warns.
+        image = image.convert("RGBA")
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (image_size_px, image_size_px):
         image = image.resize((image_size_px, image_size_px), FILTERS[interpolation])

@@ -84,7 +84,7 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
                 "peak_memory": result.peak_memory_bytes,
             }
             # Not in an earlier report: it is not known to serve on every device.
-            before = found.get(result.artifact_sha256, {}) if number > 1 else figures
+            before = found.get(result.artifact_sha256, figures if number == 1 else {})
             found[result.artifact_sha256] = {what: _worst(figures[what], before.get(what)) for what in figures}
         seen = {result.artifact_sha256 for result in report.results}
         found |= {sha: dict.fromkeys(("latency", "peak_memory")) for sha in found if sha not in seen}
@@ -107,7 +107,9 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
     }
     resources, methods = _resources(entry)
     if measured is not None and entry.artifact is not None:
-        resources |= measured.get(entry.artifact.sha256, dict.fromkeys(("latency", "peak_memory")))
+        brought = measured.get(entry.artifact.sha256, dict.fromkeys(("latency", "peak_memory")))
+        resources |= brought
+        methods |= {name: "measured" if value is not None else "unavailable" for name, value in brought.items()}
     if entry.artifact is not None:
         chosen, test = entry.artifact.performance.get(f"val_{metric}"), entry.artifact.performance.get(metric)
         known |= {"performance": chosen.value, "performance_ci": chosen.ci} if chosen else {}
@@ -116,10 +118,11 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
         reason = f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"
         return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
     broken = over_budget(budgets, resources, entry.artifact.size_bytes)
+    undefined = "" if "performance" in known else f"no score: {metric} is not defined on the validation images. Take another metric"
     return RankingRow(
         rank=None,
         status="over_budget" if broken else "ok",
-        reason="; ".join(broken),
+        reason="; ".join(broken) or undefined,
         resources=resources,
         methods=methods,
         warnings=_warnings(entry, entry.profile),

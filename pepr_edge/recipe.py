@@ -206,10 +206,11 @@ def variants_dir() -> Path:
 def find(name: str | Path) -> Path:
     """The file of a recipe, given as a path or as the name of one that comes with pepr_edge."""
     path = Path(name)
-    if path.exists() or (path.suffix == ".toml" and path.parent != Path()):
+    bare = path.parent == Path() and path.suffix in ("", ".toml")
+    if path.is_file() or (path.suffix == ".toml" and not bare):
         return path
     shipped = recipes_dir() / f"{path.stem}.toml"
-    if shipped.is_file():
+    if bare and shipped.is_file():
         return shipped
     names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
     near = difflib.get_close_matches(path.stem, names, n=1)

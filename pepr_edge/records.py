@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Status = Literal["ok", "over_budget", "failed"]
@@ -22,6 +22,13 @@ class Record(BaseModel):
     """Base of all records: immutable, no unknown keys, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_fault(fault: ValidationError) -> str:
+    """Where and what the first fault of a document is, on one line whatever its keys are."""
+    first = fault.errors()[0]
+    where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the file"
+    return f"{where}: {first['msg']}"
 
 
 class Versioned(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,20 +79,25 @@ def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
     variants = [load_variant(name) for name in recipe.export.variants]
     for candidate in info.candidates:
         folder = candidate_folder(run_dir, candidate)
-        trained = read_current(folder / "train.json", TrainResult, train_key(candidate, recipe, info.data))
+        wanted = train_key(candidate, recipe, info.data)
+        trained = read_current(folder / "train.json", TrainResult, wanted)
         for variant in variants:
             place = folder / variant.name
             artifact = read_current(place / "export.json", Artifact, export_key(trained, variant)) if trained else None
             profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
-            failure = None if profile else _failure(place) or _failure(folder)
+            keys = {wanted, export_key(trained, variant) if trained else wanted}
+            keys |= {profile_key(artifact, recipe)} if artifact else set()
+            failure = None if profile else _failure(place, keys) or _failure(folder, keys)
             yield Entry(candidate, variant.name, place, trained, artifact, profile, failure)
 
 
-def _failure(folder: Path) -> Failure | None:
+def _failure(folder: Path, keys: Set[str]) -> Failure | None:
+    """What went wrong there, if it was made from the same inputs."""
     try:
-        return read_record(folder / "failure.json", Failure)
+        failure = read_record(folder / "failure.json", Failure)
     except RunError:
         return None
+    return failure if failure.key in keys else None
 
 
 def load(run_dir: Path) -> Results:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from pepr_edge.errors import RunError
-from pepr_edge.records import Record
+from pepr_edge.records import Record, first_fault
 
 R = TypeVar("R", bound=Record)
 
@@ -59,10 +59,10 @@ def read_record(path: Path, kind: type[R]) -> R:
         return kind.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise RunError(f"{path}: no such file, expected a {kind.__name__} record.") from None
+    except OSError as fault:
+        raise RunError(f"{path}: cannot be read ({type(fault).__name__}), expected a {kind.__name__} record.") from None
     except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RunError(f"{path}: not a {kind.__name__} record ({where}: {first['msg']}). Delete it to have it made again.") from None
+        raise RunError(f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again.") from None
 
 
 def read_current(path: Path, kind: type[R], key: str) -> R | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,12 +40,16 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
         RecipeError: not TOML, or unknown keys and bad values: all at once, a line each.
     """
     try:
-        return kind.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as fault:
-        raise RecipeError(f"{shown_as}: not a TOML file: {fault}. Mend that line.") from None
+        # Some editors of Windows put a byte order mark at the start.
+        return kind.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except ValidationError as fault:
         lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(fault, kind))]
         raise RecipeError("\n".join(lines)) from None
+    except tomllib.TOMLDecodeError as fault:
+        raise RecipeError(f"{shown_as}: not a TOML file: {fault}. Mend that line.") from None
+    except (ValueError, RecursionError) as fault:
+        # What Python refuses before TOML does: an integer of thousands of digits, thousands of brackets.
+        raise RecipeError(f"{shown_as}: a number too long or brackets too deep ({type(fault).__name__}). Mend the file.") from None
 
 
 def read(path: Path, kind: type[S]) -> S:
@@ -59,18 +65,22 @@ def read(path: Path, kind: type[S]) -> S:
 def _faults(fault: ValidationError, kind: type[Section]) -> Iterator[str]:
     """One line for each fault: key, value, what was expected, how to fix it."""
     for error in fault.errors():
-        keys = [part for part in error["loc"] if not (isinstance(part, str) and ("[" in part or part in ("int", "tuple")))]
-        key = ".".join(str(part) for part in keys)
+        if error["type"] == "too_short" and error["input"]:
+            continue  # pydantic counts the good entries alone: the bad ones have lines of their own
+        keys = list(error["loc"])
+        key = ".".join(_key(part) for part in keys)
         section, default = _describe(kind, keys)
         if error["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(keys[-1]), section, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(section)}."
             yield f"{key}: unknown key. {hint}"
+        elif not keys:
+            yield f"expected {_expected(error)}. Mend the file."
         elif error["type"] == "missing":
             yield f"{key}: missing. Add it; the files that come with pepr_edge show how."
         else:
             remedy = "Mend the value." if default is None else f"Remove the line to use the default, {default}."
-            yield f"{key} = {_toml(error['input'])}, expected {_expected(error)}. {remedy}"
+            yield f"{key} = {_shown(error['input'])}, expected {_expected(error)}. {remedy}"
 
 
 def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str | None]:
@@ -89,6 +99,7 @@ def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str |
 KINDS = {
     "int": "an integer",
     "float": "a number",
+    "finite": "a finite number",
     "string": "a text in quotes",
     "bool": "true or false",
     "tuple": "a list",
@@ -111,6 +122,20 @@ def _expected(error: Any) -> str:
     return KINDS.get(kind.split("_")[0]) or str(error["msg"])
 
 
+def _key(part: int | str) -> str:
+    """A part of a key as TOML writes it, on one line: in quotes where it has to be."""
+    return str(part) if re.fullmatch(r"[\w-]+", str(part)) else json.dumps(part, ensure_ascii=False)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, cut short where it is long."""
+    try:
+        text = _toml(value)
+    except (ValueError, RecursionError):
+        return "(too long to show)"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _toml(value: Any) -> str:
     """A value as a person would write it in TOML."""
     if value is None:
@@ -118,7 +143,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
     if isinstance(value, dict):

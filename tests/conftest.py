@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a finished run of `small_run.RECIPE`; not to be changed."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     with pytest.MonkeyPatch.context() as patch:
         small_run.carry_out(folder, patch)
-        yield folder
+    return folder
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import tiny_bundle
 
-from pepr_edge.field.rules import RULES
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Ranking
@@ -63,7 +62,7 @@ def carry_out(
     folder: Path, patch: pytest.MonkeyPatch, text: str = RECIPE, options: Options | None = None, view: Listener | None = None
 ) -> Ranking:
     """Run a recipe, measured as briefly as a test may."""
-    patch.setitem(RULES, "quick", tiny_bundle.FAST)
+    tiny_bundle.be_brief(patch)
     return run(parse(text, Recipe, "small.toml"), text, folder, options or Options(), view or Listener())
 
 

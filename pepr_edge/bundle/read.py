@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError
-from pepr_edge.records import Manifest
+from pepr_edge.records import Manifest, first_fault
 
 MANIFEST = "manifest.json"
 NEEDED = ("model.onnx", "selftest.npz")
@@ -45,12 +45,11 @@ def _parse(content: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as fault:
-        faults = {".".join(str(part) for part in error["loc"]): error for error in fault.errors()}
-    if "schema_version" in faults:
-        version = faults["schema_version"]["input"]
+        version = next((error["input"] for error in fault.errors() if error["loc"] == ("schema_version",)), None)
+        reason = first_fault(fault)
+    if version is not None:
         raise BundleError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle.")
-    where, first = next(iter(faults.items()))
-    raise BundleError(f"{path}: not a manifest ({where or 'the file'}: {first['msg']}). Copy or export the bundle again.")
+    raise BundleError(f"{path}: not a manifest ({reason}). Copy or export the bundle again.")
 
 
 def _fault(manifest: Manifest) -> str | None:

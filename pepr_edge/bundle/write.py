@@ -144,10 +144,12 @@ def tolerance(logits: NDArray[np.float32]) -> float:
 
 
 def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
-    """config.json, so that optimum's ORTModelForImageClassification loads the bundle."""
+    """config.json, so that optimum's ORTModelForImageClassification loads the bundle, and transformers' AutoConfig knows its labels."""
     return {
         "model_type": "timm_wrapper",
         "architecture": architecture,
+        "num_classes": len(labels),
+        "label_names": list(labels),
         "num_labels": len(labels),
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},

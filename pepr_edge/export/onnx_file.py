@@ -78,9 +78,16 @@ def export(model: nn.Module, channels: int, image_size_px: int, path: Path, chec
         except ExportError as fault:
             reasons.append(f"{name}: {fault}")
         except Exception as fault:  # the exporters and the runtime raise errors of a hundred kinds
-            lines = str(fault).strip().splitlines()
-            reasons.append(f"{name}: {type(fault).__name__}: {lines[0][:200] if lines else ''}")
+            reasons.append(f"{name}: {_root_cause(fault)}")
     raise ExportError("no exporter gave a faithful ONNX file: " + "; ".join(reasons))
+
+
+def _root_cause(fault: BaseException) -> str:
+    """One line on what began it: the newer exporter's own errors tell only how far it got."""
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
+    lines = str(fault).strip().splitlines()
+    return f"{type(fault).__name__}: {lines[0][:200]}" if lines else type(fault).__name__
 
 
 def facts(path: Path) -> tuple[int, str]:

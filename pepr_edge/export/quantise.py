@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export.onnx_file import INPUT
 from pepr_edge.export.variants import Quantise
 
-CALIBRATION_BATCH = 16
+CALIBRATION_BATCH = 16  # at most
 
 
 def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Quantise) -> None:
@@ -33,8 +34,7 @@ def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Qu
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     kinds = {"uint8": quantization.QuantType.QUInt8, "int8": quantization.QuantType.QInt8}
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on the root logger
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         try:
             # Folds batch normalisation and constants: what is fused before is not quantised twice.
@@ -60,15 +60,27 @@ def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Qu
 CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice, which it gives on the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def _reader(images: NDArray[np.float32]) -> Any:
-    """The images in batches, in the form that the quantiser reads."""
+    """The images in batches, in the form that the quantiser reads; all of one size, as its histograms of entropy and percentile need."""
     from onnxruntime.quantization import CalibrationDataReader
+
+    size = next(size for size in range(CALIBRATION_BATCH, 0, -1) if len(images) % size == 0)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.batches: Iterator[NDArray[np.float32]] = iter(
-                [images[start : start + CALIBRATION_BATCH] for start in range(0, len(images), CALIBRATION_BATCH)]
-            )
+            self.batches: Iterator[NDArray[np.float32]] = iter([images[start : start + size] for start in range(0, len(images), size)])
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             batch = next(self.batches, None)

@@ -51,7 +51,7 @@ def loss_function(settings: Train, labels: Labels, num_classes: int, device: tor
     """Cross entropy; class-balanced, each class weighs the same whatever its number of images."""
     if not settings.class_balanced:
         return nn.CrossEntropyLoss()
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)  # a class without images is in no batch
     weights = torch.tensor(len(labels) / (num_classes * counts), dtype=torch.float32, device=device)
     return nn.CrossEntropyLoss(weight=weights)
 
@@ -97,8 +97,9 @@ def fit(
     The best epoch has the best validation performance, and among equals the least validation loss.
 
     Raises:
-        ModelError: the loss is no longer a number.
+        ModelError: the loss is no longer a number, or the metric is not defined on the validation split.
     """
+    torch.manual_seed(seed)  # for dropout: how much the probe has drawn depends on the machine
     (train, val), rng = (data.splits["train"], data.splits["val"]), np.random.default_rng(seed)
     steps = len(batches(len(train[1]), settings.batch_size, rng))
     loss = loss_function(settings, train[1], len(data.info.labels), next(model.parameters()).device)
@@ -111,27 +112,13 @@ def fit(
     best_epoch = 0
     for epoch in range(1, settings.epochs + 1):
         mark = meter.mark()
-        train_loss = _train_epoch(step, train, spec, settings, rng, generator, lambda done: progress(done, steps, epoch, best[0]))  # noqa: B023
+        train_loss = train_epoch(step, train, spec, settings, rng, generator, lambda done: progress(done, steps, epoch, best[0]))  # noqa: B023
         training.append(meter.since(mark))
-        if not math.isfinite(train_loss):
-            raise ModelError(
-                f"the training loss became {train_loss} in epoch {epoch}. Lower train.learning_rate ({settings.learning_rate})."
-            )
         mark = meter.mark()
         logits = predict(model, val[0], spec, mode)
         evaluation.append(meter.since(mark))
-        val_loss = float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.array(val[1]))))
-        reached = (METRICS[metric](logits, val[1]), -val_loss)
-        epochs.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=train_loss,
-                val_loss=val_loss,
-                val_performance=reached[0],
-                duration_s=training[-1].duration_s,
-                energy_j=training[-1].energy.value,
-            )
-        )
+        epochs.append(_epoch(epoch, train_loss, logits, val[1], metric, training[-1], settings))
+        reached = (epochs[-1].val_performance, -epochs[-1].val_loss)
         if reached > best:
             best, best_epoch = reached, epoch
             best_state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -141,16 +128,40 @@ def fit(
     return Trained(tuple(epochs), best_epoch, len(train[1]) * len(epochs), tuple(training), tuple(evaluation))
 
 
+def _epoch(epoch: int, train_loss: float, logits: NDArray[np.float32], labels: Labels, metric: str, use: Use, settings: Train) -> Epoch:
+    """The record of an epoch, from its training loss and its logits on validation."""
+    val_loss = float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.array(labels))))
+    if not math.isfinite(train_loss) or not math.isfinite(val_loss):
+        raise ModelError(
+            f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
+            f"Lower train.learning_rate ({settings.learning_rate})."
+        )
+    performance = METRICS[metric](logits, labels)
+    if math.isnan(performance):
+        raise ModelError(
+            f"{metric} is not defined on the validation split: all its images are of one class. Use another score.performance."
+        )
+    return Epoch(
+        epoch=epoch,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        val_performance=performance,
+        duration_s=use.duration_s,
+        energy_j=use.energy.value,
+    )
+
+
 def stepper(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, total_steps: int) -> Stepper:
     """The optimiser and schedule of a protocol, for a model on its device."""
     optimising = optimiser(settings, model)
     schedule = None
     if settings.protocol == "default":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimising, settings.learning_rate, total_steps=max(2, total_steps), pct_start=0.25)
+        # PyTorch divides by zero where the rise to the greatest rate takes one step, as a quarter of four does.
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimising, settings.learning_rate, total_steps=max(8, total_steps), pct_start=0.25)
     return Stepper(model, mode, optimising, loss, schedule)
 
 
-def _train_epoch(
+def train_epoch(
     step: Stepper,
     train: tuple[Pixels, Labels],
     spec: Preprocess,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,18 @@ def create(candidate: Candidate, weights: str = "scratch") -> nn.Module:
     Raises:
         ModelError: unknown architecture, weights that cannot be had or do not fit, or a size that the architecture cannot take.
     """
-    pretrained = weights == "pretrained"
-    options: dict[str, Any] = {"in_chans": candidate.in_channels, "num_classes": candidate.num_classes}
     row = zoo.architectures().get(candidate.architecture)
     if row is not None and row.fixed_size:
-        options["img_size"] = candidate.image_size_px
-    model = _create(candidate.architecture, pretrained, options)
+        try:
+            return _build(candidate, weights, {"img_size": candidate.image_size_px})
+        except ModelError:
+            pass  # not every architecture takes this option, and crossvit takes any size better without it
+    return _build(candidate, weights, {})
+
+
+def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Module:
+    options: dict[str, Any] = {"in_chans": candidate.in_channels, "num_classes": candidate.num_classes, **size}
+    model = _create(candidate.architecture, weights == "pretrained", options)
     if weights not in ("pretrained", "scratch"):
         _load_weights(model, Path(weights))
     _check_size(model, candidate)
@@ -41,7 +48,7 @@ def create(candidate: Candidate, weights: str = "scratch") -> nn.Module:
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     if not timm.is_model(name):
-        near = zoo.nearest(name, timm.list_models())
+        near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
         raise ModelError(
             f"{name}: unknown architecture.{f' Did you mean {near!r}?' if near else ''} `pepr-edge zoo list` shows those tested."
         )
@@ -49,10 +56,6 @@ def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's notes on renamed models
             model = timm.create_model(name, pretrained=pretrained, **options)
-    except TypeError:
-        if "img_size" not in options:
-            raise
-        return _create(name, pretrained, {key: value for key, value in options.items() if key != "img_size"})
     except Exception as fault:  # the hub's client has no common error class: no network, no such file, no weights for this model
         if not pretrained:
             raise ModelError(f"{name}: cannot be built ({_first_line(fault)}). Try another size or architecture.") from fault
@@ -91,7 +94,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         raise ModelError(f'{path}: no such weights file. candidates.weights is "pretrained", "scratch" or the path of a file.')
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, __import__("pickle").UnpicklingError) as fault:
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as fault:
         raise ModelError(f"{path}: not a weights file ({_first_line(fault)}), expected safetensors or a PyTorch state dict.") from None
     if isinstance(state, dict):
         state = state.get("state_dict", state)

@@ -191,7 +191,4 @@ def _probe(model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe) ->
     images, targets = batch((pixels, labels), np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
     loss = loss_function(settings, labels, len(data.info.labels), device)
-    try:
-        return probe(model, images, targets, lambda trial: optimiser(settings, trial), loss)
-    except torch.OutOfMemoryError as fault:
-        raise ModelError(f"out of GPU memory at batch size {settings.batch_size}. Lower train.batch_size.") from fault
+    return probe(model, images, targets, lambda trial: optimiser(settings, trial), loss)

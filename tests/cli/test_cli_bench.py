@@ -20,8 +20,7 @@ TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "m
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "quick", tiny_bundle.FAST)
-    monkeypatch.setitem(RULES, "full", tiny_bundle.FAST)
+    tiny_bundle.be_brief(monkeypatch)
 
 
 @pytest.fixture
@@ -123,9 +122,11 @@ def test_the_field_commands_need_none_of_the_workstations_packages(bundle: Path)
     import sys
     from pepr_edge.cli import entry
     from pepr_edge.field.job import Rules
-    from pepr_edge.field.rules import RULES
+    from math import inf
+    from pepr_edge.field import rules
     assert sys.modules["torch"] is None
-    RULES["quick"] = Rules{tuple(tiny_bundle.FAST)}
+    rules.RULES["quick"] = Rules{tuple(tiny_bundle.FAST)}
+    vars(rules).update({tiny_bundle.UNDISTURBED})
     entry()
     """
     image = tiny_bundle.image(bundle.parent / "a.png")

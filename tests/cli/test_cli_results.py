@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import command_line
@@ -11,7 +12,6 @@ import tiny_bundle
 from small_run import GOOD
 
 from pepr_edge.bundle.verify import verify
-from pepr_edge.field.rules import RULES
 from pepr_edge.records import SessionSettings
 
 
@@ -34,13 +34,12 @@ def test_rank_by_other_weights_and_metric(finished: Path, capsys: pytest.Capture
 
 
 def test_rank_by_a_field_report(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "quick", tiny_bundle.FAST)
+    tiny_bundle.be_brief(monkeypatch)
     report = own_run / "clinic.json"
     bundles = sorted((own_run / "bundles").iterdir())
-    assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status in (0, 3)
+    assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status == 0
     document = json.loads(report.read_text())
     for result in document["results"]:
-        result["validity"] = {"valid": True, "reasons": []}
         result["latencies_s"] = [0.5] * len(result["latencies_s"])
     report.write_text(json.dumps(document))
     before = (own_run / "ranking.json").read_bytes()
@@ -79,7 +78,8 @@ def test_report_is_written_again(own_run: Path, capsys: pytest.CaptureFixture[st
     assert done.status == 0
     text = (own_run / "report.html").read_text(encoding="utf-8")
     assert text.count("<svg") >= 4
-    assert "http" not in text.replace("http://www.w3.org", "")
+    # Nothing is fetched: the names of the SVG and metadata vocabularies are no links.
+    assert not re.findall(r"(?:src|href|url)\W{1,3}https?:", text)
 
 
 @pytest.mark.parametrize("name", ["rank", "export", "report"])

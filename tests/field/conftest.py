@@ -6,7 +6,6 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.field.rules import RULES
 from pepr_edge.records import Manifest
 
 
@@ -30,5 +29,4 @@ def manifest(bundle: Path) -> Manifest:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both rules as short as a test may take."""
-    monkeypatch.setitem(RULES, "quick", tiny_bundle.FAST)
-    monkeypatch.setitem(RULES, "full", tiny_bundle.FAST)
+    tiny_bundle.be_brief(monkeypatch)

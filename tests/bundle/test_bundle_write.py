@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import small_run
+from PIL import Image
+from small_run import GOOD, RECIPE
+
+from pepr_edge.bundle import write
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.data import phantom
+from pepr_edge.errors import RunError
+from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.preprocess import to_tensor
+from pepr_edge.records import Ranking, SessionSettings
+from pepr_edge.results import load
+from pepr_edge.store import read_record, sha256_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bundles(run: Path) -> list[Path]:
+    return sorted((run / "bundles").iterdir())
+
+
+def test_the_manifest_has_what_the_contract_names(finished: Path) -> None:
+    ranking = read_record(finished / "ranking.json", Ranking)
+    for bundle, row in zip(bundles(finished), ranking.rows, strict=False):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        named = "schema_version architecture variant labels preprocess input output performance train_cost profile pepr provenance files"
+        assert set(named.split()) <= set(manifest)
+        assert set(manifest["preprocess"]) == {"channels", "image_size_px", "interpolation", "mean", "std", "scale"}
+        assert {"value", "ci", "split", "n"} == set(manifest["performance"]["accuracy"])
+        assert {"versions", "seed", "data_sha256", "commit"} <= set(manifest["provenance"])
+        assert manifest["pepr"] == row.pepr
+        assert bundle.name == f"{row.rank:02d}-{row.candidate}-{row.variant}"
+        assert manifest["files"] == {path.name: sha256_file(path) for path in bundle.iterdir() if path.name != "manifest.json"}
+
+
+def test_the_models_input_and_output_are_those_of_the_manifest(finished: Path) -> None:
+    for bundle in bundles(finished):
+        manifest = read_manifest(bundle)
+        graph = onnx.load(bundle / "model.onnx").graph
+        assert [(graph.input[0].name, graph.output[0].name)] == [(manifest.input.name, manifest.output.name)]
+        sizes = [dim.dim_value or -1 for dim in graph.input[0].type.tensor_type.shape.dim]
+        assert tuple(sizes) == manifest.input.shape
+
+
+def test_no_image_of_the_data_leaves_with_a_bundle(finished: Path) -> None:
+    trained_on, _ = phantom.images(80, seed=0)
+    own = {np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)).tobytes() for image in trained_on}
+    for bundle in bundles(finished):
+        with np.load(bundle / "selftest.npz") as test:
+            assert not own & {image.tobytes() for image in test["pixels"][..., 0]}
+
+
+def test_the_tolerance_lets_no_decision_turn_unseen() -> None:
+    logits = np.array([[0.0, 3.0], [1.0, 0.0], [5.0, 1.0]], np.float32)
+    assert write.margins(logits).tolist() == [3.0, 1.0, 4.0]
+    assert write.tolerance(logits) == 0.5
+    assert write.tolerance(np.zeros((2, 2), np.float32)) == 1e-4
+
+
+def test_optimum_loads_a_bundle_and_gives_the_same_logits(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries at their import
+        import torch
+        from optimum.onnxruntime import ORTModelForImageClassification
+        from transformers import AutoConfig
+
+        for bundle in bundles(finished):
+            manifest = read_manifest(bundle)
+            # From inside: it takes what follows an "@" in a path for the revision of a repository.
+            monkeypatch.chdir(bundle)
+            model = ORTModelForImageClassification.from_pretrained(".")
+            assert AutoConfig.from_pretrained(".").id2label == dict(enumerate(manifest.labels))
+            with np.load(bundle / "selftest.npz") as test:
+                tensor = to_tensor(test["pixels"][:1], manifest.preprocess)
+                logits = model(pixel_values=torch.from_numpy(tensor)).logits
+                assert np.allclose(np.asarray(logits), test["logits"][:1], atol=manifest.selftest.tolerance)
+
+
+def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
+    from transformers import ViTImageProcessor
+
+    from pepr_edge.preprocess import to_pixels
+    from pepr_edge.records import Preprocess
+
+    spec = Preprocess(channels=3, image_size_px=48, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8))
+    ours = to_tensor(to_pixels(image, channels=3, image_size_px=48, interpolation="bicubic")[None], spec)
+    theirs = ViTImageProcessor(**write.hub_preprocessor(spec))(image, return_tensors="np")["pixel_values"]
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
+def test_bundles_replace_bundles_and_nothing_else(own_run: Path) -> None:
+    results, ranking = load(own_run), read_record(own_run / "ranking.json", Ranking)
+    out = own_run / "bundles"
+    write.write_all(results, ranking, out, top=1)
+    assert [bundle.name[:3] for bundle in bundles(own_run)] == ["01-"]
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds 'notes\.txt', which is no bundle"):
+        write.write_all(results, ranking, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not list(own_run.glob(".bundles*"))
+
+
+def test_a_colour_bundle_is_made_of_colour_images(finished: Path) -> None:
+    spec = read_manifest(bundles(finished)[0]).preprocess
+    assert write.hub_preprocessor(spec)["do_convert_rgb"] is False
+    runtime = RUNTIMES["onnxruntime"]
+    session = runtime.open(bundles(finished)[0] / "model.onnx", SessionSettings())
+    assert runtime.run(session, np.zeros((3, 1, 48, 48), np.float32)).shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = RECIPE.replace('source = "phantom"', f'source = "{real_data / "breastmnist.npz"}"').replace("epochs = 2", "epochs = 1")
+    small_run.carry_out(tmp_path / "run", monkeypatch, text)
+    script = ROOT / "tools" / "accuracy_from_manifest.py"
+    assert len(script.read_text().splitlines()) <= 40
+    made = bundles(tmp_path / "run")
+    assert len(made) == 2
+    for bundle in made:
+        command = [sys.executable, str(script), str(bundle), str(real_data / "breastmnist.npz")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert GOOD in done.stdout

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pepr_edge.data import DataSettings, prepare
+from pepr_edge.engine.job import Job
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantom images at 32 px, ready for training."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(DataSettings("phantom", 32, phantom_images=60, seed=1), folder)
+    return folder
+
+
+@pytest.fixture
+def make_job(prepared: Path, tmp_path: Path) -> Callable[..., Job]:
+    """Make a job in a folder of its own below `tmp_path`: a tiny architecture, one epoch, both variants."""
+
+    def make(name: str = "job", architecture: str = "test_efficientnet", train_key: str = "a key", **tables: Any) -> Job:
+        values: dict[str, Any] = {
+            "name": "test",
+            "device": {"name": "test"},
+            "candidates": {"architectures": [architecture], "image_size_px": 32},
+            "train": {"epochs": 1, "device": "cpu"},
+        }
+        return Job(
+            candidate=Candidate(architecture=architecture, image_size_px=32, in_channels=1, num_classes=2),
+            recipe=Recipe.model_validate({**values, **tables}),
+            data=str(prepared),
+            folder=str(tmp_path / name),
+            train_key=train_key,
+            threads=1,
+            exclusive=True,
+        )
+
+    return make

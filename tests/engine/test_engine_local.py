@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pepr_edge.engine import local
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.records import Artifact, Failure, TrainResult
+from pepr_edge.store import read_record
+
+MakeJob = Callable[..., Job]
+WorkerIs = Callable[[str], None]
+PARALLEL = pytest.mark.parametrize("parallel", [1, 2])
+posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
+
+PYTHON = sys.executable
+# Stands in for a worker: `job` is what it was given, `step` says how far it is.
+STAND_IN = """#!{python} -S
+import json, os, signal, sys, time
+def step(stage="train", done=1):
+    print(json.dumps({{"stage": stage, "done": done, "total": 9}}), flush=True)
+def given():
+    return json.loads(sys.stdin.read())
+{script}
+"""
+FOREVER = "given(); step(); time.sleep(600)"
+IGNORING = "signal.signal(signal.SIGINT, signal.SIG_IGN); " + FOREVER
+
+
+@pytest.fixture
+def worker_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerIs:
+    """Put a script into the worker's place."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "worker.py"
+        path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
+
+    return put
+
+
+def run(jobs: list[Job], parallel: int = 1, on_step: Callable[[Job, Step], None] = lambda job, step: None) -> list[str]:
+    """Run jobs; the names of their folders, in the order in which they were done."""
+    done: list[str] = []
+    local.run(jobs, parallel, on_step, lambda job: done.append(Path(job.folder).name))
+    return done
+
+
+def failed(job: Job) -> Failure:
+    return read_record(Path(job.folder) / "failure.json", Failure)
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+@posix
+@PARALLEL
+def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+    worker_is("given(); step(); [print('line', n, file=sys.stderr) for n in range(40)]; sys.stderr.flush(); os.kill(os.getpid(), 9)")
+    job = make_job()
+    assert run([job], parallel) == ["job"]
+    found = failed(job)
+    assert (found.key, found.candidate, found.stage, found.variant) == ("a key", job.candidate, "train", None)
+    assert found.reason == "its process was killed by signal 9"
+    assert found.log_tail == tuple(f"line {n}" for n in range(28, 40))
+
+
+@posix
+@pytest.mark.parametrize(
+    ("script", "reason", "stage"),
+    [
+        ("given(); sys.exit('RuntimeError: trouble')", "RuntimeError: trouble", "train"),
+        ("given(); os._exit(3)", "its process ended with status 3", "train"),
+        ("os._exit(4)", "its process ended with status 4", "train"),  # before it reads its job
+        ("given(); step(); step('export int8_static'); sys.exit('trouble')", "trouble", "export int8_static"),
+        ("given(); os.write(2, b'caf\\xe9\\n'); os._exit(1)", "caf\N{REPLACEMENT CHARACTER}", "train"),
+    ],
+)
+def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
+    make_job: MakeJob, worker_is: WorkerIs, script: str, reason: str, stage: str
+) -> None:
+    worker_is(script)
+    job = make_job()
+    run([job])
+    assert (failed(job).reason, failed(job).stage) == (reason, stage)
+
+
+@posix
+@PARALLEL
+def test_a_job_that_fails_does_not_stop_the_next(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+    worker_is("job = given(); step(); sys.exit('trouble' if job['folder'].endswith('b') else 0)")
+    jobs = [make_job(name) for name in "abcd"]
+    assert sorted(run(jobs, parallel)) == ["a", "b", "c", "d"]
+    assert [job for job in jobs if (Path(job.folder) / "failure.json").exists()] == [jobs[1]]
+
+
+@posix
+def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(make_job: MakeJob, worker_is: WorkerIs) -> None:
+    worker_is("job = given(); json.dump(job, open(job['folder'] + '/given.json', 'w')); [step(done=n) for n in range(5)]")
+    jobs, told = [make_job(name) for name in "ab"], []
+    run(jobs, on_step=lambda job, step: told.append((job, step)))
+    assert told == [(job, Step(stage="train", done=n, total=9)) for job in jobs for n in range(5)]
+    assert all(Job.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job for job in jobs)
+
+
+@posix
+@PARALLEL
+def test_as_many_run_at_once_as_asked_for(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+    worker_is("given(); step(done=0); time.sleep(0.3); step(done=9)")
+    running: set[str] = set()
+    most = 0
+
+    def on_step(job: Job, step: Step) -> None:
+        nonlocal most
+        (running.discard if step.done else running.add)(job.folder)
+        most = max(most, len(running))
+
+    assert len(run([make_job(name) for name in "abcde"], parallel, on_step)) == 5
+    assert most == parallel
+
+
+@posix
+@PARALLEL
+def test_callbacks_come_from_the_thread_that_called(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+    """A progress bar or a click context belongs to one thread."""
+    worker_is("given(); step()")
+    seen: list[threading.Thread] = []
+    jobs = [make_job(name) for name in "abc"]
+    local.run(
+        jobs, parallel, lambda job, step: seen.append(threading.current_thread()), lambda job: seen.append(threading.current_thread())
+    )
+    assert seen == [threading.current_thread()] * 6
+
+
+def test_no_jobs_are_no_work() -> None:
+    assert run([], 2) == []
+
+
+@posix
+@PARALLEL
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_interrupt_kills_the_workers_at_once(make_job: MakeJob, worker_is: WorkerIs, parallel: int, fault: type[BaseException]) -> None:
+    worker_is(IGNORING)
+    told: list[str] = []
+
+    def on_step(job: Job, step: Step) -> None:
+        told.append(Path(job.folder).name)
+        if len(told) == parallel:
+            raise fault
+
+    jobs = [make_job(name) for name in "abcd"]
+    start_s = time.perf_counter()
+    with pytest.raises(fault):
+        run(jobs, parallel, on_step)
+    assert time.perf_counter() - start_s < 5
+    assert children() == []
+    assert sorted(told) == ["a", "b"][:parallel]
+    assert [Path(job.folder).exists() for job in jobs] == [True] * parallel + [False] * (4 - parallel)
+    assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from pepr_edge.engine import local
+from pepr_edge.engine.job import Job
+jobs = [Job.model_validate_json(line) for line in sys.stdin]
+local.sys.executable = sys.argv[2]
+told = []
+def on_step(job, step):
+    told.append(job)
+    if len(told) == int(sys.argv[1]):
+        print("all at work", flush=True)
+local.run(jobs, int(sys.argv[1]), on_step, lambda job: None)
+"""
+
+
+@posix
+@PARALLEL
+@pytest.mark.parametrize("script", [FOREVER, IGNORING])
+@pytest.mark.parametrize("to", ["the group", "the parent"])
+def test_ctrl_c_leaves_no_worker_and_no_failure(
+    make_job: MakeJob, worker_is: WorkerIs, tmp_path: Path, parallel: int, script: str, to: str
+) -> None:
+    """A terminal's Ctrl-C goes to the whole group: a worker may die of it before, after, or not at all."""
+    worker_is(script)
+    jobs = [make_job(name) for name in "abc"]
+    with subprocess.Popen(
+        [PYTHON, "-c", DRIVER, str(parallel), str(tmp_path / "worker.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as driver:
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+        driver.stdin.write("\n".join(job.model_dump_json() for job in jobs).encode())
+        driver.stdin.close()
+        assert driver.stdout.readline() == b"all at work\n"
+        workers = psutil.Process(driver.pid).children()
+        assert len(workers) == parallel
+        start_s = time.perf_counter()
+        (os.killpg if to == "the group" else os.kill)(driver.pid, signal.SIGINT)
+        status = driver.wait(10)
+    assert time.perf_counter() - start_s < 3
+    assert status == -signal.SIGINT
+    assert not any(worker.is_running() for worker in workers)
+    assert not (Path(jobs[parallel].folder)).exists()
+    assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
+
+
+@pytest.mark.slow
+@PARALLEL
+def test_real_workers_train_and_export_and_do_nothing_twice(make_job: MakeJob, parallel: int) -> None:
+    good, bad = make_job("good"), make_job("bad", architecture="no_such_net")
+    told: list[tuple[str, str]] = []
+    assert sorted(run([bad, good], parallel, lambda job, step: told.append((Path(job.folder).name, step.stage)))) == ["bad", "good"]
+    assert set(told) == {("good", stage) for stage in ("train", "export fp32", "export int8_static")}
+    folder = Path(good.folder)
+    assert read_record(folder / "train.json", TrainResult).key == "a key"
+    assert all(read_record(folder / name / "export.json", Artifact).variant == name for name in ("fp32", "int8_static"))
+    assert failed(bad).stage == "train"
+    assert failed(bad).reason.startswith("no_such_net: unknown architecture")
+
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "log.txt"}
+    told.clear()
+    assert run([good], parallel) == ["good"]
+    assert told == []
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "log.txt"} == before
+
+
+PRINTING = """
+import os
+from pepr_edge.engine import worker
+def work(job, steps):
+    print("noise of Python")
+    os.write(1, b"noise of a library")
+    worker.tell(steps, worker.Step(stage=job.candidate.architecture, done=1, total=1))
+worker.work = work
+worker.main()
+"""
+
+
+def test_a_real_workers_output_is_its_steps_alone_whatever_its_libraries_print(make_job: MakeJob) -> None:
+    found = subprocess.run([PYTHON, "-c", PRINTING], input=make_job().model_dump_json(), capture_output=True, text=True, check=True)
+    assert [Step.model_validate_json(line) for line in found.stdout.splitlines()] == [Step(stage="test_efficientnet", done=1, total=1)]
+    assert "noise of Python" in found.stderr
+    assert "noise of a library" in found.stderr

@@ -1,0 +1,159 @@
+"""What a worker does with a job, in this process; as a process of its own: test_engine_local.py."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.worker import work
+from pepr_edge.errors import ExportError
+from pepr_edge.export import export as stage
+from pepr_edge.export import onnx_file
+from pepr_edge.export.variants import load
+from pepr_edge.records import Artifact, Failure, TrainResult
+from pepr_edge.results import export_key
+from pepr_edge.store import read_record, write_record
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of a job that is done is kept, once one is."""
+    return tmp_path_factory.mktemp("done") / "job"
+
+
+@pytest.fixture
+def done_job(make_job: MakeJob, done: Path) -> Job:
+    """A job that was done before, in a folder of the test's own."""
+    job = make_job()
+    if not done.exists():
+        work(job, io.StringIO())
+        shutil.copytree(job.folder, done)
+    shutil.copytree(done, job.folder, dirs_exist_ok=True)
+    return job
+
+
+def steps_of(job: Job) -> list[Step]:
+    told = io.StringIO()
+    work(job, told)
+    return [Step.model_validate_json(line) for line in told.getvalue().splitlines()]
+
+
+def failed(folder: Path) -> Failure:
+    return read_record(folder / "failure.json", Failure)
+
+
+def stamps(folder: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_a_job_leaves_the_training_and_every_variant(make_job: MakeJob) -> None:
+    job = make_job()
+    steps = steps_of(job)
+    folder = Path(job.folder)
+    trained = read_record(folder / "train.json", TrainResult)
+    assert (trained.key, trained.candidate) == ("a key", job.candidate)
+    for name in ("fp32", "int8_static"):
+        artifact = read_record(folder / name / "export.json", Artifact)
+        assert artifact.key == export_key(trained, load(name))
+        assert (folder / artifact.path).is_file()
+    assert not list(folder.rglob("failure.json"))
+    assert [step.stage for step in steps] == ["train", "train", "export fp32", "export int8_static"]
+    assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2), (0, 2), (1, 2)]
+    assert steps[0].model_dump(include={"epoch", "epochs", "best"}) == {"epoch": 1, "epochs": 1, "best": None}
+
+
+def test_what_is_done_is_not_done_again(done_job: Job) -> None:
+    before = stamps(done_job.folder)
+    assert steps_of(done_job) == []
+    assert stamps(done_job.folder) == before
+
+
+def test_only_the_variant_that_is_missing_is_made(done_job: Job) -> None:
+    before = stamps(done_job.folder)
+    missing = Path(done_job.folder) / "int8_static" / "export.json"
+    missing.unlink()
+    assert [step.stage for step in steps_of(done_job)] == ["export int8_static"]
+    after = stamps(done_job.folder)
+    assert {path for path in before if after[path] != before[path]} == set(missing.parent.iterdir())
+
+
+def test_another_key_is_another_training(done_job: Job) -> None:
+    steps = steps_of(done_job.model_copy(update={"train_key": "another key"}))
+    assert {step.stage for step in steps} == {"train", "export fp32", "export int8_static"}
+    assert read_record(Path(done_job.folder) / "train.json", TrainResult).key == "another key"
+
+
+def test_a_torn_record_is_made_again(done_job: Job) -> None:
+    path = Path(done_job.folder) / "train.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "train" in {step.stage for step in steps_of(done_job)}
+    assert read_record(path, TrainResult).key == "a key"
+
+
+def test_a_training_that_fails_leaves_the_stage_and_the_reason(make_job: MakeJob) -> None:
+    job = make_job(architecture="no_such_net")
+    assert steps_of(job) == []
+    found = failed(Path(job.folder))
+    assert (found.stage, found.variant, found.key, found.candidate) == ("train", None, "a key", job.candidate)
+    assert found.reason.startswith("no_such_net: unknown architecture.")
+    assert [path.name for path in Path(job.folder).iterdir()] == ["failure.json"]
+
+
+def test_a_failure_is_gone_once_the_training_succeeds(done_job: Job) -> None:
+    path = Path(done_job.folder) / "failure.json"
+    write_record(path, Failure(key="a key", candidate=done_job.candidate, stage="train", reason="killed"))
+    steps_of(done_job)
+    assert not path.exists()
+
+
+def test_a_variant_that_fails_does_not_stop_the_others(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(done_job.folder)
+    for name in ("fp32", "int8_static"):
+        shutil.rmtree(folder / name)
+
+    def fail(*_: object) -> None:
+        raise ExportError("cannot be copied")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(stage.MAKERS, "float32", fail)
+        steps_of(done_job)
+    found = failed(folder / "fp32")
+    assert (found.stage, found.variant, found.reason) == ("export", "fp32", "cannot be copied")
+    assert not (folder / "fp32" / "export.json").exists()
+    assert (folder / "int8_static" / "export.json").is_file()
+    assert not (folder / "failure.json").exists()
+    assert [step.stage for step in steps_of(done_job)] == ["export fp32"]
+    assert not (folder / "fp32" / "failure.json").exists()
+    assert (folder / "fp32" / "export.json").is_file()
+
+
+def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(done_job.folder)
+    for name in ("fp32", "int8_static"):
+        (folder / name / "export.json").unlink()
+
+    def fail(*_: object) -> None:
+        raise ValueError("no such operator")
+
+    monkeypatch.setattr(onnx_file, "EXPORTERS", {"torchscript": fail, "dynamo": fail})
+    steps_of(done_job)
+    for name in ("fp32", "int8_static"):
+        found = failed(folder / name)
+        assert (found.stage, found.variant) == ("export", name)
+        assert "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
+        assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name))

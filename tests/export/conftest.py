@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pepr_edge.data import Dataset, DataSettings, load, prepare
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate, TrainResult
+from pepr_edge.train.models import restore
+from pepr_edge.train.train import train
+
+CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
+
+
+class Trained(NamedTuple):
+    """A candidate as the training stage leaves it."""
+
+    result: TrainResult
+    logits: dict[str, NDArray[np.float32]]
+    folder: Path
+    data: Dataset
+
+    def module(self) -> nn.Module:
+        """The candidate's module, a new one each time."""
+        return restore(self.result.candidate, self.folder / self.result.checkpoint)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from a second thread, and lose much where another process wants it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trained for two epochs; more test images (80) than parity looks at. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    prepare(DataSettings("phantom", 32, phantom_images=160, val_fraction=0.2, test_fraction=0.5, seed=1), folder / "data")
+    data = load(folder / "data")
+    recipe = Recipe.model_validate(
+        {
+            "name": "test",
+            "device": {"name": "test"},
+            "candidates": {"architectures": [CANDIDATE.architecture], "image_size_px": 32},
+            "train": {"epochs": 2, "batch_size": 16, "device": "cpu"},
+        }
+    )
+    result = train(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None)
+    with np.load(folder / "logits.npz") as logits:
+        return Trained(result, dict(logits), folder, data)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pepr_edge.errors import ExportError
+from pepr_edge.export import export as stage
+from pepr_edge.export import onnx_file
+from pepr_edge.export.export import Exporter
+from pepr_edge.export.variants import load
+from pepr_edge.metrics import auroc
+from pepr_edge.preprocess import to_tensor
+from pepr_edge.records import Artifact
+from pepr_edge.store import read_record
+
+VARIANTS = ["fp32", "int8_static"]
+
+
+class Left(NamedTuple):
+    """The artifacts, by variant, and the folder that holds theirs."""
+
+    artifacts: dict[str, Artifact]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
+    folder = tmp_path_factory.mktemp("exported")
+    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+        exporter.make_base(trained.module())
+        return Left({name: exporter.artifact(load(name), folder / name, f"key of {name}") for name in VARIANTS}, folder)
+
+
+@pytest.fixture
+def open_exporter(trained: Any) -> Iterator[Exporter]:
+    """An exporter whose float32 file is there, and whose records may be changed."""
+    with Exporter(trained.result, copy.deepcopy(trained.logits), trained.data, threads=1) as exporter:
+        exporter.make_base(trained.module())
+        yield exporter
+
+
+def session(left: Left, name: str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(left.folder / name / "model.onnx"))
+
+
+def logits_one_by_one(left: Left, trained: Any, name: str, split: str) -> NDArray[np.float32]:
+    """What the file itself says of a split, by onnxruntime alone."""
+    pixels, runtime = trained.data.splits[split][0], session(left, name)
+    spec = trained.result.preprocess
+    return np.concatenate([runtime.run(None, {"pixel_values": to_tensor(pixels[i : i + 1], spec)})[0] for i in range(len(pixels))])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_record_is_on_the_disk_beside_its_file(left: Left, trained: Any, name: str) -> None:
+    artifact, folder = left.artifacts[name], left.folder / name
+    assert read_record(folder / "export.json", Artifact) == artifact
+    assert sorted(path.name for path in folder.iterdir()) == ["export.json", "model.onnx", "predictions.npz"]
+    content = (folder / "model.onnx").read_bytes()
+    assert (artifact.sha256, artifact.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert (artifact.key, artifact.variant, artifact.path) == (f"key of {name}", name, f"{name}/model.onnx")
+    assert artifact.candidate == trained.result.candidate
+    assert artifact.duration_s > 0
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_everything_is_in_one_file_whose_opset_and_producer_are_recorded(left: Left, name: str) -> None:
+    artifact = left.artifacts[name]
+    model = onnx.load(str(left.folder / name / "model.onnx"), load_external_data=False)
+    assert model.graph.initializer
+    assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
+    assert artifact.opset == next(entry.version for entry in model.opset_import if entry.domain == "") >= 17
+    assert artifact.producer == f"{model.producer_name} {model.producer_version}".strip() != ""
+    assert artifact.exporter == "torchscript"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_file_runs_at_batch_1_and_3(left: Left, trained: Any, name: str) -> None:
+    runtime = session(left, name)
+    images = to_tensor(trained.data.splits["test"][0][:3], trained.result.preprocess)
+    together = runtime.run(None, {"pixel_values": images})[0]
+    one_by_one = logits_one_by_one(left, trained, name, "test")[:3]
+    assert together.shape == (3, 2)
+    np.testing.assert_allclose(together, one_by_one, atol=1e-4)
+
+
+def test_fp32_is_at_parity_with_pytorch(left: Left, trained: Any) -> None:
+    found = left.artifacts["fp32"].parity
+    assert found.passed
+    assert (found.images, found.batches) == (len(trained.data.splits["val"][0]), (1, 3))
+    assert found.max_abs_diff <= found.tolerance == pytest.approx(1e-3 * trained.logits["val"].std(), rel=1e-4)
+    assert left.artifacts["fp32"].flips.count == 0
+
+
+def test_int8_is_judged_by_its_own_tolerance_and_smaller(left: Left, trained: Any) -> None:
+    fp32, int8 = left.artifacts["fp32"], left.artifacts["int8_static"]
+    assert int8.parity.tolerance == pytest.approx(0.5 * trained.logits["val"].std(), rel=1e-4)
+    assert int8.parity.max_abs_diff > fp32.parity.max_abs_diff
+    assert int8.size_bytes < fp32.size_bytes
+
+
+def test_the_int8_file_holds_u8_activations_and_s8_weights_per_channel(left: Left) -> None:
+    graph = onnx.load(str(left.folder / "int8_static" / "model.onnx")).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
+    quantised = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    weights = [node for node in graph.node if node.op_type == "DequantizeLinear" and kinds.get(node.input[0]) == onnx.TensorProto.INT8]
+    assert len(quantised) > 10
+    assert {kinds[node.input[2]] for node in quantised} == {onnx.TensorProto.UINT8}
+    assert len(weights) > 10
+    assert sum(sizes[node.input[1]] > 1 for node in weights) > 10
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_performance_is_that_of_the_file_itself(left: Left, trained: Any, name: str, split: str) -> None:
+    logits, labels = logits_one_by_one(left, trained, name, split), trained.data.splits[split][1]
+    with np.load(left.folder / name / "predictions.npz") as kept:
+        np.testing.assert_allclose(kept[split], logits, atol=1e-5)
+        np.testing.assert_array_equal(kept[f"{split}_labels"], labels)
+        assert kept[split].shape == (len(labels), 2)
+        accuracy = float((kept[split].argmax(1) == kept[f"{split}_labels"]).mean())
+    prefix = "" if split == "test" else f"{split}_"
+    found = left.artifacts[name].performance
+    assert found[f"{prefix}accuracy"].value == accuracy == float((logits.argmax(1) == labels).mean())
+    assert found[f"{prefix}auroc"].value == pytest.approx(auroc(logits, labels), abs=1e-9)
+    assert (found[f"{prefix}accuracy"].n, found[f"{prefix}accuracy"].split) == (len(labels), split)
+
+
+def test_performance_is_never_inherited_from_pytorch(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
+    before = {name: found.model_copy(update={"value": 0.123}) for name, found in open_exporter.trained.performance.items()}
+    open_exporter.trained = open_exporter.trained.model_copy(update={"performance": before})
+    artifact = open_exporter.artifact(load("fp32"), tmp_path, "key")
+    assert artifact.performance == left.artifacts["fp32"].performance
+    assert artifact.performance_before == before
+
+
+@pytest.mark.parametrize("indices", [[0], [79], [5, 64, 70, 79]])
+def test_flips_are_counted_over_the_whole_test_split(open_exporter: Exporter, tmp_path: Path, indices: list[int]) -> None:
+    expected = open_exporter.expected["test"]
+    assert len(expected) == 80
+    expected[indices] = expected[indices, ::-1]
+    assert open_exporter.artifact(load("fp32"), tmp_path, "key").flips.model_dump() == {"count": len(indices), "n": 80}
+
+
+def test_int8_is_calibrated_on_training_images_alone(
+    open_exporter: Exporter, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[NDArray[np.float32]] = []
+    real = stage.quantise
+    monkeypatch.setattr(
+        stage, "quantise", lambda source, path, images, settings: (given.append(images), real(source, path, images, settings))
+    )
+    variant = load("int8_static")
+    for count in (7, 10_000):
+        assert variant.quantise is not None
+        few = variant.model_copy(update={"quantise": variant.quantise.model_copy(update={"calibration_images": count})})
+        open_exporter.artifact(few, tmp_path, "key")
+    train = to_tensor(trained.data.splits["train"][0], trained.result.preprocess)
+    assert [len(images) for images in given] == [7, len(train)]
+    for images in given:
+        matches = [(image == train).all(axis=(1, 2, 3)).nonzero()[0].tolist() for image in images]
+        assert all(matches)
+        assert len({match[0] for match in matches}) == len(images)
+
+
+def test_making_it_again_gives_the_same_file(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
+    for name in VARIANTS:
+        assert open_exporter.artifact(load(name), tmp_path / name, "key").sha256 == left.artifacts[name].sha256
+
+
+def test_weights_other_than_the_trained_ones_fail_parity(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "EXPORTERS", {"torchscript": onnx_file.by_torchscript})
+    module = trained.module()
+    with torch.no_grad():
+        module.classifier.weight *= 1.05
+    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+        words = r"^no exporter gave a faithful ONNX file: torchscript: its logits differ from PyTorch's by [\d.e-]+, tolerance [\d.e-]+$"
+        with pytest.raises(ExportError, match=words):
+            exporter.make_base(module)
+
+
+def test_nothing_is_left_of_the_float32_file(trained: Any) -> None:
+    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+        exporter.make_base(trained.module())
+        assert exporter.base.is_file()
+    assert not exporter.base.parent.exists()

@@ -1,0 +1,199 @@
+"""Small synthetic records: what a run leaves, without training or measuring anything. And the figures of the paper, where they are."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from pepr_edge import __version__
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import (
+    Artifact,
+    BenchResult,
+    Candidate,
+    DataInfo,
+    DeviceProfile,
+    Environment,
+    Estimate,
+    FieldReport,
+    Flips,
+    Method,
+    Parity,
+    Percentiles,
+    Preprocess,
+    Quantity,
+    RunInfo,
+    Split,
+    SplitInfo,
+    TrainCost,
+    TrainResult,
+    Validity,
+)
+from pepr_edge.results import Entry, Results
+from pepr_edge.toml import parse
+
+N_VAL = 200
+RECIPE = """
+name = "made"
+[device]
+name = "a made device"
+[candidates]
+architectures = ["small", "middle", "large"]
+[export]
+variants = ["fp32"]
+"""
+
+
+def paper(name: str) -> list[dict[str, str]]:
+    """The rows of a table of the paper's figures; skips where they are absent."""
+    folder = (Path(__file__).resolve().parents[1] / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper").resolve()
+    if not (folder / name).is_file():
+        pytest.skip(f"no figures of the paper at {folder}: set PEPR_TEST_DATA")
+    with open(folder / name, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def digest(text: str) -> str:
+    """A sha256 that differs by text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipe(more: str = "") -> Recipe:
+    """A recipe, with more tables at its end."""
+    return parse(RECIPE + more, Recipe, "made.toml")
+
+
+def candidate(name: str) -> Candidate:
+    """A candidate of two classes on grey images."""
+    return Candidate(architecture=name, image_size_px=64, in_channels=1, num_classes=2)
+
+
+def info(*names: str) -> RunInfo:
+    """run.json of these candidates."""
+    splits: dict[Split, SplitInfo] = {"val": SplitInfo(images=N_VAL, class_counts=(N_VAL // 2, N_VAL // 2))}
+    data = DataInfo(
+        name="made", format="phantom", sha256=digest("data"), labels=("no", "yes"), channels=1, splits=splits, majority_baseline=0.5
+    )
+    return RunInfo(key="k", recipe="made", status="finished", candidates=tuple(map(candidate, names)), data=data, pepr_edge=__version__)
+
+
+def trained(name: str, joules: float | None = 100.0, method: Method = "measured", key: str = "") -> TrainResult:
+    """A training that cost so much energy."""
+    measured, none = Quantity(value=60.0, method="measured"), Quantity(value=None, method="unavailable")
+    energy = none if joules is None else Quantity(value=joules, method=method)
+    cost = dict.fromkeys(TrainCost.model_fields, measured) | {"energy_j": energy, "gpu_peak_memory_bytes": none}
+    return TrainResult(
+        key=key,
+        candidate=candidate(name),
+        preprocess=Preprocess(channels=1, image_size_px=64, mean=(0.5,), std=(0.25,)),
+        num_params=1000,
+        checkpoint="checkpoint.safetensors",
+        checkpoint_sha256=digest(f"checkpoint {name}"),
+        data_sha256=digest("data"),
+        protocol="default",
+        mode="full",
+        layout="contiguous",
+        precision="float32",
+        probes=(),
+        epochs=(),
+        best_epoch=1,
+        stopped_early=False,
+        performance_metric="accuracy",
+        performance={},
+        cost=TrainCost(**cost),
+        environment=Environment(python="3.11", platform="Linux", cpu="made", cores=2, threads=2, versions={}),
+        seed=0,
+    )
+
+
+def artifact(name: str, right: int = 180, key: str = "") -> Artifact:
+    """An ONNX file that decides so many of the N_VAL validation images rightly."""
+    value, split = right / N_VAL, Estimate(value=right / N_VAL, ci=(0.0, 1.0), split="val", n=N_VAL)
+    return Artifact(
+        key=key,
+        candidate=candidate(name),
+        variant="fp32",
+        path="model.onnx",
+        sha256=digest(f"onnx {name}"),
+        size_bytes=2_000_000,
+        opset=18,
+        exporter="dynamo",
+        producer="made",
+        dynamic_batch=True,
+        parity=Parity(images=8, batches=(1,), max_abs_diff=1e-6, tolerance=1e-3, passed=True),
+        flips=Flips(count=0, n=N_VAL),
+        performance={"val_accuracy": split, "accuracy": Estimate(value=value - 0.01, ci=(0.0, 1.0), split="test", n=N_VAL)},
+        performance_before={},
+        duration_s=1.0,
+    )
+
+
+def profile(name: str, latency_s: float = 0.01, memory_bytes: int | None = 100_000_000, key: str = "") -> DeviceProfile:
+    """The profile of an artifact whose latencies are all the same, 128 of them."""
+    changes = {"key": key, "latencies_s": (latency_s,) * 128, "peak_memory_bytes": memory_bytes}
+    return tiny_bundle.profile(digest(f"onnx {name}")).model_copy(update=changes)
+
+
+def entry(
+    folder: Path,
+    name: str,
+    *,
+    right: int = 180,
+    joules: float | None = 100.0,
+    method: Method = "measured",
+    latency_s: float = 0.01,
+    memory_bytes: int | None = 100_000_000,
+) -> Entry:
+    """One candidate that went the whole way, with its predictions on the disk: wrong on the last images of validation."""
+    place = folder / candidate(name).id / "fp32"
+    place.mkdir(parents=True)
+    labels = np.arange(N_VAL) % 2
+    decided = np.where(np.arange(N_VAL) < right, labels, 1 - labels)
+    logits = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]], dtype=np.float32)
+    np.savez(place / "predictions.npz", val=logits[decided], val_labels=labels)
+    measured = profile(name, latency_s, memory_bytes)
+    return Entry(candidate(name), "fp32", place, trained(name, joules, method), artifact(name, right), measured, None)
+
+
+def results(folder: Path, *entries: Entry, more: str = "") -> Results:
+    """A run of these entries; `more` goes into its recipe."""
+    return Results(folder, recipe(more), info(*(entry.candidate.architecture for entry in entries)), entries)
+
+
+def bench(
+    name: str, latency_s: float = 0.01, memory_bytes: int | None = 100_000_000, *, samples: int = 128, valid: bool = True
+) -> BenchResult:
+    """What one device measured of an artifact."""
+    home = profile(name)
+    return BenchResult(
+        bundle=name,
+        artifact_sha256=home.artifact_sha256,
+        runtime="onnxruntime",
+        provider_used="CPUExecutionProvider",
+        threads=1,
+        scenario="single_stream",
+        rules="quick",
+        validity=Validity(valid=valid, reasons=() if valid else ("drift: made",)),
+        latencies_s=(latency_s,) * samples,
+        percentiles_s=Percentiles(p50=None, p90=None, p95=None, p99=None),
+        import_s=0.1,
+        load_s=0.1,
+        first_s=0.1,
+        peak_memory_bytes=memory_bytes,
+        memory_stages_bytes={},
+        cpu_s_per_inference=None,
+        energy_j_per_inference=None,
+        selftest=None,
+    )
+
+
+def field_report(*measured: BenchResult, cpu: str = "made cpu", partial: bool = False) -> FieldReport:
+    """The report of one device."""
+    device = tiny_bundle.profile(digest("any")).device.model_copy(update={"cpu": cpu})
+    return FieldReport(emulated=False, partial=partial, device=device, results=measured)

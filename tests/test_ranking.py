@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import made_records
+import numpy as np
+import pytest
+from made_records import N_VAL, bench, entry, field_report, results
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.metrics import mcnemar
+from pepr_edge.ranking import over_budget, rank, to_csv
+from pepr_edge.records import Failure, Ranking, RankingRow, Validity
+from pepr_edge.results import Entry, Results
+from pepr_edge.score import RESOURCES, set_id
+
+LATENCY = {"latency": 1.0}
+MIB = 2**20
+
+
+def three(folder: Path, more: str = "") -> Results:
+    """A large model that is best, a middle one, a small one that is worst: 160, 180 and 190 of 200 right."""
+    return results(
+        folder,
+        entry(folder, "large", right=190, joules=400.0, latency_s=0.05, memory_bytes=400 * MIB),
+        entry(folder, "small", right=160, joules=100.0, latency_s=0.01, memory_bytes=200 * MIB),
+        entry(folder, "middle", right=180, joules=200.0, latency_s=0.02, memory_bytes=300 * MIB),
+        more=more,
+    )
+
+
+def failed(name: str, reason: str | None = "the pixels run out") -> Entry:
+    made = made_records.candidate(name)
+    failure = Failure(key="", candidate=made, stage="train", reason=reason) if reason else None
+    return Entry(made, "fp32", Path("nowhere"), None, None, None, failure)
+
+
+def names(ranking: Ranking) -> list[str]:
+    return [row.architecture for row in ranking.rows]
+
+
+def row_of(ranking: Ranking, name: str) -> RankingRow:
+    return next(row for row in ranking.rows if row.architecture == name)
+
+
+def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
+    ranking = rank(three(tmp_path))
+    assert names(ranking) == ["small", "middle", "large"]
+    assert [row.rank for row in ranking.rows] == [1, 2, 3]
+    middle = row_of(ranking, "middle")
+    assert (middle.performance, middle.test_performance) == (0.9, pytest.approx(0.89))
+    assert middle.resources["latency"] == 0.02
+    assert middle.normalised == pytest.approx(
+        {"train_energy": 1 / 3, "latency": 0.25, "peak_memory": 0.5, "train_co2eq": 0, "train_time": 0, "train_memory": 0}
+    )
+    assert middle.pepr["edge"] == pytest.approx(0.9 / (1 + (1 / 3 + 1 / 4 + 1 / 2) / 3))
+    assert middle.pepr["L"] == pytest.approx(0.9 / 1.25)
+    assert all(row.reason == "" for row in ranking.rows)
+
+
+def test_the_ranking_says_what_it_rests_on(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    ranking = rank(made)
+    assert (ranking.performance_metric, ranking.performance_split, ranking.normalise, ranking.alpha) == ("accuracy", "val", "minmax", 1.0)
+    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi, ranking.bounds["latency"].unit) == (0.01, 0.05, "s")
+    assert (ranking.device, ranking.data, ranking.majority_baseline) == ("a made device", "made", 0.5)
+    assert ranking.set_id == set_id([made_records.digest(f"onnx {name}") for name in ("small", "middle", "large")])
+    assert rank(replace(made, entries=made.entries[::-1])).set_id == ranking.set_id
+    assert rank(replace(made, entries=made.entries[1:])).set_id != ranking.set_id
+
+
+def test_the_order_of_the_entries_does_not_matter(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    assert rank(replace(made, entries=made.entries[::-1])) == rank(made)
+
+
+def test_weights_of_the_call_go_before_those_of_the_recipe(tmp_path: Path) -> None:
+    made = three(tmp_path, "[score]\nweights = { train_time = 1 }\n")
+    # All took the same time: the performance alone decides.
+    assert names(rank(made)) == ["large", "middle", "small"]
+    assert rank(made).weights == {"train_time": 1.0}
+    assert names(rank(made, weights=LATENCY)) == ["small", "middle", "large"]
+    assert rank(made, weights=LATENCY).weights == LATENCY
+
+
+def test_emphasis_and_normalisation_come_from_the_recipe(tmp_path: Path) -> None:
+    ranking = rank(three(tmp_path, '[score]\nweights = { latency = 1 }\nnormalise = "max"\nalpha = 50\n'))
+    assert ranking.bounds["latency"].lo == 0
+    assert names(ranking)[0] == "large"
+    assert row_of(ranking, "middle").pepr["edge"] == pytest.approx(50 * 0.9 / (50 + 0.4))
+
+
+def test_the_choice_rests_on_validation_not_on_test(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    artifact = made.entries[0].artifact
+    assert artifact is not None
+    best = {**artifact.performance, "accuracy": artifact.performance["accuracy"].model_copy(update={"value": 0.0})}
+    changed = replace(made.entries[0], artifact=artifact.model_copy(update={"performance": best}))
+    again = rank(replace(made, entries=(changed, *made.entries[1:])))
+    assert [(row.architecture, row.pepr) for row in again.rows] == [(row.architecture, row.pepr) for row in rank(made).rows]
+    assert row_of(again, "large").test_performance == 0.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "metric", "message"),
+    [
+        ({"speed": 1.0}, None, "'speed': unknown resource"),
+        ({"latency": 0.0}, None, "all weights are 0"),
+        (None, "f1", "performance 'f1', expected one of accuracy, balanced_accuracy, auroc"),
+    ],
+)
+def test_unknown_weights_and_metrics_are_refused(
+    tmp_path: Path, weights: dict[str, float] | None, metric: str | None, message: str
+) -> None:
+    with pytest.raises(ScoreError, match=message):
+        rank(three(tmp_path), weights=weights, metric=metric)
+
+
+def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -> None:
+    made = three(tmp_path, "[budgets]\nlatency_p90_ms = 30\npeak_memory_mib = 350\n")
+    made = replace(made, entries=(failed("broken"), *made.entries, failed("waiting", None)))
+    ranking = rank(made)
+    assert [(row.architecture, row.status, row.rank) for row in ranking.rows] == [
+        ("small", "ok", 1),
+        ("middle", "ok", 2),
+        ("large", "over_budget", None),
+        ("broken", "failed", None),
+        ("waiting", "failed", None),
+    ]
+    assert row_of(ranking, "large").reason == "latency at p90 50 ms, budget 30 ms; peak memory 400 MiB, budget 350 MiB"
+    assert row_of(ranking, "broken").reason == "train: the pixels run out"
+    assert row_of(ranking, "waiting").reason == "not done yet: run the same command again"
+    # Who is out does not move the bounds of those who are in.
+    assert ranking.bounds["latency"].hi == 0.02
+    assert row_of(ranking, "large").pepr == {}
+    assert row_of(ranking, "large").performance == 0.95
+
+
+@pytest.mark.parametrize(
+    ("resources", "broken"),
+    [
+        ({"latency": 0.05, "peak_memory": 100 * MIB}, []),
+        ({"latency": 0.0501, "peak_memory": 100 * MIB}, ["latency at p90 50.1 ms, budget 50 ms"]),
+        ({"latency": None, "peak_memory": 100 * MIB}, ["latency at p90 could not be measured, budget 50 ms"]),
+        ({"latency": 0.05}, ["peak memory could not be measured, budget 100 MiB"]),
+    ],
+)
+def test_a_budget_is_kept_when_it_is_just_met(resources: dict[str, float | None], broken: list[str]) -> None:
+    assert over_budget({"latency_p90_s": 0.05, "peak_memory_bytes": 100 * MIB, "size_bytes": 10 * MIB}, resources, 10 * MIB) == broken
+
+
+def test_a_file_too_large_is_over_budget_and_no_budget_is_no_limit() -> None:
+    assert over_budget({"size_bytes": MIB}, {}, 2 * MIB) == ["file size 2 MiB, budget 1 MiB"]
+    assert over_budget({}, {}, 2**60) == []
+
+
+def test_a_run_in_which_nothing_worked(tmp_path: Path) -> None:
+    ranking = rank(results(tmp_path, failed("a"), failed("b")))
+    assert [(row.rank, row.status) for row in ranking.rows] == [(None, "failed")] * 2
+    assert ranking.bounds == {}
+
+
+def test_one_model_alone_uses_nothing(tmp_path: Path) -> None:
+    (row,) = rank(results(tmp_path, entry(tmp_path, "small", right=160))).rows
+    assert (row.rank, row.pepr["edge"], row.tied_with_best) == (1, 0.8, True)
+
+
+def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "small", right=160), entry(tmp_path, "large", right=190, memory_bytes=None))
+    ranking = rank(made)
+    assert [(row.architecture, row.rank) for row in ranking.rows] == [("small", 1), ("large", None)]
+    large = row_of(ranking, "large")
+    assert large.status == "ok"
+    assert large.reason == "no score: peak_memory not measured, or in different ways within this set"
+    assert (large.pepr["edge"], large.pepr["W"], large.resources["peak_memory"]) == (None, None, None)
+    assert large.pepr["L"] is not None
+    assert large.methods["peak_memory"] == "unavailable"
+    assert rank(made, weights=LATENCY).rows[0].rank == 1
+    assert all(row.rank is not None for row in rank(made, weights=LATENCY).rows)
+
+
+def test_a_score_of_nothing_is_a_score_and_goes_before_none(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "unmeasured", right=190, memory_bytes=None), entry(tmp_path, "useless", right=0))
+    assert [(row.architecture, row.rank) for row in rank(made).rows] == [("useless", 1), ("unmeasured", None)]
+
+
+def test_too_few_latencies_for_a_p90_are_no_latency(tmp_path: Path) -> None:
+    made = entry(tmp_path, "small")
+    assert made.profile is not None
+    short = replace(made, profile=made.profile.model_copy(update={"latencies_s": (0.01,) * 63}))
+    (row,) = rank(results(tmp_path, short)).rows
+    assert (row.resources["latency"], row.methods["latency"], row.rank) == (None, "unavailable", None)
+    assert row.reason.startswith("no score: latency")
+
+
+def test_measured_and_declared_energies_never_share_one_normalisation(tmp_path: Path) -> None:
+    ranking = rank(results(tmp_path, entry(tmp_path, "small", joules=10.0), entry(tmp_path, "large", joules=99.0, method="declared")))
+    assert "train_energy" not in ranking.bounds
+    for row in ranking.rows:
+        assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
+        assert "train_energy not measured, or in different ways within this set" in row.reason
+        assert row.resources["train_energy"] is not None
+    both = [entry(tmp_path, name, joules=joules, method="declared") for name, joules in (("a", 10.0), ("b", 99.0))]
+    assert [row.rank for row in rank(results(tmp_path, *both)).rows] == [1, 2]
+
+
+def test_a_model_that_is_out_of_the_set_does_not_mix_the_methods(tmp_path: Path) -> None:
+    slow = entry(tmp_path, "large", method="declared", latency_s=0.5)
+    ranking = rank(results(tmp_path, entry(tmp_path, "small"), slow, more="[budgets]\nlatency_p90_ms = 100\n"))
+    assert [row.rank for row in ranking.rows] == [1, None]
+
+
+def test_gpu_memory_counts_for_training_where_there_is_some(tmp_path: Path) -> None:
+    made = entry(tmp_path, "small")
+    assert made.trained is not None
+    assert rank(results(tmp_path, made)).rows[0].resources["train_memory"] == 60.0
+    gpu = made.trained.cost.energy_j.model_copy(update={"value": 7.0})
+    cost = made.trained.cost.model_copy(update={"gpu_peak_memory_bytes": gpu})
+    on_gpu = replace(made, trained=made.trained.model_copy(update={"cost": cost}))
+    assert rank(results(tmp_path, on_gpu)).rows[0].resources["train_memory"] == 7.0
+
+
+def test_a_metric_that_is_not_defined_is_a_reason(tmp_path: Path) -> None:
+    for row in rank(three(tmp_path), metric="auroc").rows:
+        assert (row.rank, row.performance, row.status) == (None, None, "ok")
+        assert row.reason == "no score: auroc is not defined on the validation images. Take another metric"
+
+
+def test_what_is_doubtful_is_a_warning(tmp_path: Path) -> None:
+    made = entry(tmp_path, "small")
+    assert made.profile is not None
+    assert made.artifact is not None
+    parity = made.artifact.parity.model_copy(update={"passed": False, "max_abs_diff": 0.5})
+    doubtful = replace(
+        made,
+        profile=made.profile.model_copy(update={"validity": Validity(valid=False, reasons=("drift: much",))}),
+        artifact=made.artifact.model_copy(update={"parity": parity}),
+    )
+    (row,) = rank(results(tmp_path, doubtful)).rows
+    assert row.warnings == ("measurement INVALID: drift: much", "logits differ from PyTorch's by up to 0.5, tolerance 0.001")
+    assert rank(results(tmp_path, made)).rows[0].warnings == ()
+
+
+def test_equal_scores_go_by_performance(tmp_path: Path) -> None:
+    # 0.9 / (1 + 0) by the first, 0.45 / (1 + 0) by the second; in the third 0.9 / (1 + 1) is 0.45 too.
+    made = results(
+        tmp_path,
+        entry(tmp_path, "half", right=90, latency_s=0.01),
+        entry(tmp_path, "slow", right=180, latency_s=0.02),
+        entry(tmp_path, "best", right=180, latency_s=0.01),
+    )
+    ranking = rank(made, weights=LATENCY)
+    assert names(ranking) == ["best", "slow", "half"]
+    assert ranking.rows[1].pepr["edge"] == ranking.rows[2].pepr["edge"] == 0.45
+
+
+def test_ties_are_those_that_a_paired_test_cannot_tell_from_the_first(tmp_path: Path) -> None:
+    rights = {"best": 190, "near": 186, "edge": 184, "far": 150}
+    made = results(tmp_path, *(entry(tmp_path, name, right=right) for name, right in rights.items()))
+    ranking = rank(made, weights=LATENCY)
+    assert names(ranking) == list(rights)
+    for row in ranking.rows:
+        ours, best = np.arange(N_VAL) < rights[row.architecture], np.arange(N_VAL) < 190
+        assert row.tied_with_best == (mcnemar(ours, best) > 0.05), row.architecture
+    # 4 images against 0 is 2 in 16; 6 against 0 is 1 in 32.
+    assert [row.tied_with_best for row in ranking.rows] == [True, True, False, False]
+
+
+def test_a_tie_is_with_the_first_by_score_not_by_performance(tmp_path: Path) -> None:
+    ranking = rank(three(tmp_path))
+    assert row_of(ranking, "small").tied_with_best is True
+    assert row_of(ranking, "large").tied_with_best is False
+
+
+def test_field_reports_take_the_place_of_what_was_measured_at_home(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    report = field_report(bench("small", 0.3, 500 * MIB), bench("middle", 0.1, 100 * MIB), bench("large", 0.2, 200 * MIB), cpu="Atom")
+    ranking = rank(made, field={"clinic.json": report})
+    assert ranking.device == "Atom"
+    assert {row.architecture: (row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+        "small": (0.3, 500 * MIB),
+        "middle": (0.1, 100 * MIB),
+        "large": (0.2, 200 * MIB),
+    }
+    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi) == (0.1, 0.3)
+    assert names(ranking) == ["middle", "large", "small"]
+    # Training was at home.
+    assert row_of(ranking, "middle").resources["train_energy"] == 200.0
+
+
+def test_the_worst_of_several_devices_counts_whatever_their_order(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    fast = field_report(*(bench(name, 0.1, 300 * MIB) for name in ("small", "middle", "large")), cpu="A")
+    slow = field_report(*(bench(name, 0.2, 250 * MIB) for name in ("small", "middle", "large")), cpu="B")
+    for reports in ({"a": fast, "b": slow}, {"b": slow, "a": fast}):
+        ranking = rank(made, field=reports)
+        assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {(0.2, 300 * MIB)}
+    assert ranking.device == "B, A"
+
+
+def test_the_worst_of_one_report_counts_too(tmp_path: Path) -> None:
+    report = field_report(bench("small", 0.3), bench("small", 0.1), *(bench(name, 0.2) for name in ("middle", "large")))
+    assert row_of(rank(three(tmp_path), field={"a": report}), "small").resources["latency"] == 0.3
+
+
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+def test_what_one_device_did_not_measure_has_no_score(tmp_path: Path, order: tuple[str, str]) -> None:
+    reports = {
+        "first": field_report(bench("small"), bench("middle"), bench("large")),
+        "second": field_report(bench("small"), bench("large", samples=20), bench("large")),
+    }
+    ranking = rank(three(tmp_path), field={name: reports[name] for name in order})
+    assert [(row.architecture, row.rank) for row in ranking.rows if row.rank] == [("small", 1)]
+    for name in ("middle", "large"):
+        row = row_of(ranking, name)
+        assert (row.resources["latency"], row.methods["latency"]) == (None, "unavailable")
+        assert row.reason.startswith("no score: latency")
+
+
+def test_memory_that_only_the_field_measured_counts(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "small", memory_bytes=None), entry(tmp_path, "large"))
+    ranking = rank(made, field={"a": field_report(bench("small", memory_bytes=5 * MIB), bench("large", memory_bytes=9 * MIB))})
+    assert {row.rank for row in ranking.rows} == {1, 2}
+    assert row_of(ranking, "small").methods["peak_memory"] == "measured"
+    assert ranking.bounds["peak_memory"].hi == 9 * MIB
+
+
+def test_budgets_hold_in_the_field(tmp_path: Path) -> None:
+    made = three(tmp_path, "[budgets]\nlatency_p90_ms = 60\n")
+    assert all(row.status == "ok" for row in rank(made).rows)
+    report = field_report(bench("small", 0.05), bench("middle", 0.07))
+    ranking = rank(made, field={"a": report})
+    assert {row.architecture: row.status for row in ranking.rows} == {"small": "ok", "middle": "over_budget", "large": "over_budget"}
+    assert row_of(ranking, "large").reason == "latency at p90 could not be measured, budget 60 ms"
+
+
+def test_reports_that_cannot_be_relied_on_are_refused_by_name(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    wrong = {
+        "a partial report": field_report(bench("small"), partial=True),
+        "small is INVALID \\(drift: made\\)": field_report(bench("small", valid=False)),
+        "holds no artifact of .*another run": field_report(bench("foreign")),
+        "holds no artifact": field_report(),
+    }
+    for message, report in wrong.items():
+        with pytest.raises(ScoreError, match=f"clinic.json: {message}"):
+            rank(made, field={"good.json": field_report(bench("small")), "clinic.json": report})
+
+
+def test_a_foreign_bundle_beside_ours_is_passed_over(tmp_path: Path) -> None:
+    ranking = rank(three(tmp_path), field={"a": field_report(bench("foreign"), bench("small"))})
+    assert len(ranking.rows) == 3
+    assert row_of(ranking, "small").rank == 1
+
+
+def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
+    made = three(tmp_path, "[budgets]\nlatency_p90_ms = 30\n")
+    ranking = rank(replace(made, entries=(*made.entries, failed("broken", 'a "comma", and\na line'))))
+    lines = list(csv.DictReader(io.StringIO(to_csv(ranking))))
+    expected = "rank candidate architecture variant status reason num_params performance performance_low performance_high"
+    expected += " test_performance test_low test_high size_bytes"
+    expected += " train_energy_j train_co2eq_g train_time_s train_memory_b latency_s peak_memory_b"
+    expected += " pepr_E pepr_C pepr_T pepr_M pepr_L pepr_W pepr_edge tied_with_best bundle"
+    assert list(lines[0]) == expected.split()
+    assert [(line["rank"], line["architecture"], line["status"]) for line in lines] == [
+        ("1", "small", "ok"),
+        ("2", "middle", "ok"),
+        ("", "large", "over_budget"),
+        ("", "broken", "failed"),
+    ]
+    small = ranking.rows[0]
+    assert float(lines[0]["latency_s"]) == small.resources["latency"]
+    assert [float(lines[0][f"pepr_{letter}"]) for letter in [*(letter for letter, _ in RESOURCES.values()), "edge"]] == [
+        small.pepr[letter] for letter in ["E", "C", "T", "M", "L", "W", "edge"]
+    ]
+    assert (lines[0]["performance"], lines[0]["performance_high"], lines[0]["tied_with_best"]) == ("0.8", "1.0", "True")
+    assert lines[1]["tied_with_best"] == "False"
+    assert lines[3]["reason"] == 'train: a "comma", and\na line'
+    # Not measured is empty, not 0 and not None.
+    assert {lines[3][name] for name in lines[3] if name not in ("candidate", "architecture", "variant", "status", "reason")} == {""}
+
+
+def test_a_ranking_is_the_same_after_its_json(tmp_path: Path) -> None:
+    ranking = rank(three(tmp_path))
+    assert Ranking.model_validate_json(ranking.model_dump_json()) == ranking

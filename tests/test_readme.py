@@ -1,0 +1,75 @@
+"""What the documents and the recipes tell people to type is what the command line takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import tiny_bundle
+
+from pepr_edge.cli import main
+from pepr_edge.recipe import Recipe
+from pepr_edge.toml import read
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "recipes").glob("*.toml")),
+]
+# A command stands alone on an indented line, behind a shell's prompt, or behind "Command:" in the head of a recipe.
+COMMAND = re.compile(r"^(?:    (?:\$ )?|# Command:\s+)((?:pepr-edge|make) .*?)(?:\s+#.*)?$")
+
+
+def commands(path: Path) -> list[str]:
+    return [found[1] for line in path.read_text(encoding="utf-8").splitlines() if (found := COMMAND.match(line))]
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    assert [line.split()[:2] for line in commands(ROOT / "README.md")[:2]] == [["make", "demo"], ["make", "test"]]
+
+
+@pytest.mark.parametrize(
+    ("document", "line"), [pytest.param(path, line, id=f"{path.name}: {line}") for path in DOCUMENTS for line in commands(path)]
+)
+def test_every_command_is_one_that_there_is(document: Path, line: str) -> None:
+    name, *words = shlex.split(line)
+    if name == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words) <= set(targets)
+        return
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, f"{document.name}: {words[0]}"
+        command, words = found, words[1:]
+    with command.make_context("pepr-edge", words):
+        pass
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_says_for_whom_it_is_and_how_it_is_run(path: Path) -> None:
+    head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#"))
+    assert all(word in head for word in ("For whom:", "Device:", "Run time:", "Command:"))
+    assert read(path, Recipe).name == path.stem
+
+
+@pytest.mark.slow
+def test_what_the_readme_does_with_a_finished_run_works(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "runs" / "quickstart")
+    tiny_bundle.image(tmp_path / "image.png")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    lines = [line for line in commands(ROOT / "README.md") if line.startswith("pepr-edge") and not line.startswith("pepr-edge run")]
+    assert {line.split()[1] for line in lines} >= {"recipes", "export", "verify", "bench", "predict", "rank"}
+    for line in lines:
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        # 3: the machine was disturbed while it measured, which a test cannot rule out.
+        assert done.returncode == 0 or (" bench " in line and done.returncode == 3), f"{line}\n{done.stderr}"

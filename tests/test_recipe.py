@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pepr_edge.errors import RecipeError
+from pepr_edge.metrics import METRICS
+from pepr_edge.recipe import PAPER, Budgets, Recipe, Train, find, recipes_dir, variants_dir
+from pepr_edge.score import RESOURCES
+from pepr_edge.toml import parse, read
+
+SMALLEST = """
+name = "smallest"
+[device]
+name = "a device"
+[candidates]
+architectures = ["resnet18d"]
+"""
+SHIPPED = sorted(recipes_dir().glob("*.toml"))
+
+
+def recipe(more: str = "") -> Recipe:
+    return parse(SMALLEST + more, Recipe, "r.toml")
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(RecipeError) as fault:
+        parse(text, Recipe, "r.toml")
+    return str(fault.value).splitlines()
+
+
+def test_the_smallest_recipe_has_defaults_for_all_else() -> None:
+    found = recipe()
+    assert found.candidates.image_size_px == (64,)
+    assert found.export.variants == ("fp32", "int8_static")
+    assert found.score.weights == {"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
+    assert (found.seed, found.train, found.budgets.si(), found.bundles.top) == (0, Train(), {}, None)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_recipe_that_comes_with_us_is_whole(path: Path) -> None:
+    found = read(path, Recipe)
+    assert found.name == path.stem
+    assert found.description
+    assert all((variants_dir() / f"{name}.toml").is_file() for name in found.export.variants)
+
+
+def test_there_are_recipes_and_quickstart_is_one() -> None:
+    assert "quickstart" in {path.stem for path in SHIPPED}
+
+
+def test_all_faults_of_a_recipe_at_once_each_with_file_and_key() -> None:
+    text = """
+        name = "wrong"
+        seeed = 1
+        [device]
+        thread = 2
+        [budgets]
+        latency_p90_ms = -1
+        [candidates]
+        image_size_px = [64, 8]
+        [train]
+        epochs = 0
+        learning_rate = "fast"
+        [score]
+        performance = "accurracy"
+        weights = { train_enrgy = 1 }
+    """
+    found = faults(text)
+    starts = [
+        "device.name: missing",
+        "device.thread: unknown key. Did you mean 'threads'?",
+        "budgets.latency_p90_ms = -1, expected a number > 0",
+        "candidates.architectures: missing",
+        "candidates.image_size_px.1 = 8, expected an integer >= 16",
+        "train.epochs = 0, expected an integer >= 1. Remove the line to use the default, 10.",
+        'train.learning_rate = "fast", expected a number',
+        f'score.performance = "accurracy", expected one of {", ".join(METRICS)}',
+        f"score.weights = {{train_enrgy = 1}}, expected one of {', '.join(RESOURCES)}",
+        "seeed: unknown key. Did you mean 'seed'?",
+    ]
+    for line, start in zip(found, starts, strict=True):
+        assert line.startswith(f"r.toml: {start}")
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("[score]\nweights = { latency = 0 }", "expected at least one weight above 0"),
+        ("[score]\nweights = { latency = -1 }", "score.weights.latency = -1, expected a number >= 0"),
+        ("[score]\nalpha = 0.5", "score.alpha = 0.5, expected a number >= 1"),
+        ("[data]\nfraction = 0", "data.fraction = 0, expected a number > 0"),
+        ("[data]\nchannels = 2", "data.channels = 2, expected one of 'auto', 1 or 3"),
+        ("[data]\nval_fraction = 1.0", "data.val_fraction = 1.0, expected a number < 1"),
+        ("[train]\nbatch_size = 1", "train.batch_size = 1, expected an integer >= 2"),
+        ("[export]\nvariants = []", "export.variants = [], expected at least one entry"),
+        ("[bundles]\ntop = 0", "bundles.top = 0, expected an integer >= 1"),
+        ("[search]\npolicy = 'random'", "search.policy = \"random\", expected one of 'exhaustive'"),
+        ("image_size_px = '64'", 'candidates.image_size_px = "64", expected a list'),
+        ("image_size_px = 64.0", "candidates.image_size_px = 64.0, expected a list"),
+        ("image_size_px = 4096", "candidates.image_size_px.0 = 4096, expected an integer <= 1024"),
+    ],
+)
+def test_a_faulty_recipe_is_refused(more: str, fault: str) -> None:
+    (line,) = faults(SMALLEST + more)
+    assert line.startswith("r.toml: ")
+    assert fault in line
+
+
+@pytest.mark.parametrize(("seed", "good"), [(2**32 - 1, True), (2**32, False), (-1, False)])
+def test_the_seed_fits_all_generators(seed: int, good: bool) -> None:
+    text = f"seed = {seed}\n{SMALLEST}"
+    if good:
+        assert parse(text, Recipe, "r.toml").seed == seed
+    else:
+        assert "seed = " in faults(text)[0]
+
+
+def test_one_size_needs_no_brackets() -> None:
+    assert recipe("image_size_px = 48").candidates.image_size_px == (48,)
+    assert recipe("image_size_px = [48, 64]").candidates.image_size_px == (48, 64)
+
+
+def test_the_paper_protocol_brings_its_own_defaults() -> None:
+    train = recipe('[train]\nprotocol = "paper"').train
+    assert {name: getattr(train, name) for name in PAPER} == PAPER
+    # Selvan et al. 2025: Adam, learning rate 5e-4, batches of 32, 10 epochs.
+    assert (train.learning_rate, train.batch_size, train.epochs) == (5e-4, 32, 10)
+    assert Train().learning_rate != train.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("epochs", 3), ("learning_rate", 0.1), ("augment", "light"), ("patience", 1), ("weight_decay", 1.5)]
+)
+def test_keys_of_the_recipe_hold_against_the_paper_protocol(key: str, value: Any) -> None:
+    shown = f'"{value}"' if isinstance(value, str) else value
+    train = recipe(f'[train]\n{key} = {shown}\nprotocol = "paper"').train
+    assert getattr(train, key) == value
+    assert all(getattr(train, name) == default for name, default in PAPER.items() if name != key)
+
+
+def test_the_default_protocol_takes_nothing_of_the_paper() -> None:
+    assert recipe('[train]\nprotocol = "default"').train == Train()
+
+
+def test_budgets_in_si_units() -> None:
+    assert Budgets(latency_p90_ms=50.0, peak_memory_mib=300.0, size_mib=0.5).si() == pytest.approx(
+        {"latency_p90_s": 0.05, "peak_memory_bytes": 314_572_800, "size_bytes": 524_288}
+    )
+    assert recipe("[budgets]\nsize_mib = 1").budgets.si() == {"size_bytes": 2**20}
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_text_that_is_no_recipe_is_a_recipe_error(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"r\.toml: "):
+        parse(text, Recipe, "r.toml")
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> str:
+    """A recipe that comes with us, some of its lines or letters lost, doubled or overwritten."""
+    text = draw(st.sampled_from([path.read_text(encoding="utf-8") for path in SHIPPED]))
+    lines = [line for line in text.splitlines() if line and line[0] != "#"]
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        key, _, value = lines[at].partition("=")
+        wrong = draw(st.sampled_from(["nan", "-1", "[]", "{}", "''", "true", "1e400", "0", "[[1]]", "2020-01-01", "{int = 1}", "9" * 4400]))
+        column = draw(st.integers(0, len(lines[at])))
+        other = draw(st.sampled_from(["int", "tuple", "name", "seed"]))
+        letters = lines[at][:column] + draw(st.text(max_size=2)) + lines[at][column + 1 :]
+        lines[at] = draw(st.sampled_from([f"{key}= {wrong}", f"{other} ={value}", letters, f"{lines[at]}\n{lines[at]}", ""]))
+    return "\n".join(lines)
+
+
+@settings(deadline=None)
+@given(mangled())
+def test_a_mangled_recipe_parses_or_is_a_recipe_error(text: str) -> None:
+    try:
+        assert isinstance(parse(text, Recipe, "r.toml"), Recipe)
+    except RecipeError as fault:
+        lines = str(fault).split("\n")
+        assert all(line.startswith("r.toml: ") for line in lines)
+
+
+def test_a_recipe_is_found_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(SMALLEST, encoding="utf-8")
+    shipped = recipes_dir() / "quickstart.toml"
+    assert find("mine.toml") == Path("mine.toml")
+    assert find(tmp_path / "mine.toml") == tmp_path / "mine.toml"
+    assert find("quickstart") == find("quickstart.toml") == find(shipped) == shipped
+    # A file of one's own goes before ours.
+    (tmp_path / "quickstart.toml").write_text(SMALLEST, encoding="utf-8")
+    assert find("quickstart.toml") == Path("quickstart.toml")
+
+
+def test_a_folder_of_the_name_does_not_hide_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    assert find("quickstart") == recipes_dir() / "quickstart.toml"
+
+
+@pytest.mark.parametrize("name", ["mine/quickstart", "quickstart.json", "quickstart.v2", "", "."])
+def test_another_file_is_never_taken_for_one_of_ours(name: str) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        find(name)
+
+
+def test_a_path_that_is_not_there_is_reported_as_itself() -> None:
+    assert find("mine/quickstart.toml") == Path("mine/quickstart.toml")
+    with pytest.raises(RecipeError, match=r"quickstart\.toml: no such file"):
+        read(find("mine/quickstart.toml"), Recipe)
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"quickstrat: no such recipe\. Did you mean 'quickstart'\?"):
+        find("quickstrat")
+    with pytest.raises(RecipeError, match="`pepr-edge recipes list` shows"):
+        find("zzz")

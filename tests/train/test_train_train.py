@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from pepr_edge.data import Dataset
+from pepr_edge.energy.carbon import intensity
+from pepr_edge.errors import ModelError
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate, TrainCost, TrainResult
+from pepr_edge.store import read_record
+from pepr_edge.train.loop import predict
+from pepr_edge.train.models import create, restore
+from pepr_edge.train.step import Mode
+from pepr_edge.train.train import choose_device, pixel_statistics, preprocess_of, train
+
+MakeRecipe = Callable[..., Recipe]
+CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
+WATTS = 5.0
+
+
+class Made(NamedTuple):
+    """A training, its folder, and the CPU seconds that this process spent on it."""
+
+    result: TrainResult
+    folder: Path
+    cpu_s: float
+
+
+def carry_out(recipe: Recipe, data: Dataset, folder: Path, **changes: Any) -> Made:
+    # Not exclusive: then a machine whose counters can be read measures nothing either.
+    options = {"threads": 1, "exclusive": False, "progress": lambda *_: None, **changes}
+    before_s = time.process_time()
+    result = train(CANDIDATE, data, recipe, folder, "a key", **options)
+    return Made(result, folder, time.process_time() - before_s)
+
+
+@pytest.fixture(scope="module")
+def made(recipe: MakeRecipe, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    chosen = recipe(workstation={"watts_per_core": WATTS, "country": "DNK"}, seed=3)
+    return carry_out(chosen, data, tmp_path_factory.mktemp("candidate") / "folder")
+
+
+def value(made: Made, name: str) -> float:
+    found = getattr(made.result.cost, name).value
+    assert found is not None, name
+    return float(found)
+
+
+def test_the_record_is_on_the_disk_as_returned(made: Made) -> None:
+    assert read_record(made.folder / "train.json", TrainResult) == made.result
+    assert sorted(path.name for path in made.folder.iterdir()) == ["checkpoint.safetensors", "logits.npz", "train.json"]
+
+
+def test_the_record_says_what_was_trained_and_how(made: Made, data: Dataset) -> None:
+    found = made.result
+    assert (found.key, found.candidate, found.data_sha256) == ("a key", CANDIDATE, data.info.sha256)
+    assert (found.protocol, found.mode, found.seed, found.performance_metric) == ("default", "full", 3, "accuracy")
+    assert (len(found.epochs), found.stopped_early) == (2, False)
+    assert found.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
+    assert found.environment.threads == 1
+    assert {"torch", "timm", "numpy", "pillow"} <= found.environment.versions.keys()
+    fastest = max(found.probes, key=lambda row: row.images_per_s or 0)
+    assert len(found.probes) == 4
+    assert (found.layout, found.precision) == (fastest.layout, fastest.precision)
+
+
+def test_every_cost_has_a_method_and_a_source(made: Made) -> None:
+    methods = {name: getattr(made.result.cost, name).method for name in TrainCost.model_fields}
+    assert methods == {
+        "energy_j": "declared",
+        "co2eq_g": "declared",
+        "duration_s": "measured",
+        "peak_memory_bytes": "measured",
+        "gpu_peak_memory_bytes": "unavailable",
+        "images": "counted",
+        "evaluation_energy_j": "declared",
+        "evaluation_duration_s": "measured",
+    }
+    for name in TrainCost.model_fields:
+        quantity = getattr(made.result.cost, name)
+        assert quantity.source, name
+        assert (quantity.value is None) == (quantity.method == "unavailable"), name
+    assert made.result.cost.gpu_peak_memory_bytes.source == "trained on a CPU"
+    assert 5e7 < value(made, "peak_memory_bytes") < 1e11
+
+
+def test_declared_energy_is_watts_times_the_cpu_seconds_of_the_training(made: Made) -> None:
+    energy_j = value(made, "energy_j") + value(made, "evaluation_energy_j")
+    assert 0.3 * WATTS * made.cpu_s < energy_j <= 1.05 * WATTS * made.cpu_s
+
+
+def test_probe_and_all_epochs_are_the_training(made: Made) -> None:
+    epochs = made.result.epochs
+    assert value(made, "images") == 2 * 45
+    assert all(epoch.energy_j is not None and epoch.energy_j > 0 for epoch in epochs)
+    assert sum(epoch.energy_j or 0 for epoch in epochs) < value(made, "energy_j")
+    assert sum(epoch.duration_s for epoch in epochs) < value(made, "duration_s")
+
+
+def test_evaluation_is_apart(made: Made) -> None:
+    """Validation after both epochs and the last reading: 3 passes over few images."""
+    assert 0 < value(made, "evaluation_duration_s") < value(made, "duration_s")
+    assert 0 < value(made, "evaluation_energy_j") < value(made, "energy_j")
+
+
+def test_carbon_follows_the_country(made: Made) -> None:
+    assert value(made, "co2eq_g") == pytest.approx(value(made, "energy_j") / 3.6e6 * intensity("DNK").g_per_kwh)
+
+
+def test_the_checkpoint_is_what_its_checksum_says_and_restores_to_the_same_logits(made: Made, data: Dataset) -> None:
+    path = made.folder / made.result.checkpoint
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == made.result.checkpoint_sha256
+    model = restore(CANDIDATE, path)
+    with np.load(made.folder / "logits.npz") as logits:
+        assert sorted(logits) == ["test", "val"]
+        for split in ("val", "test"):
+            found = predict(model, data.splits[split][0], made.result.preprocess, Mode())
+            np.testing.assert_allclose(logits[split], found, atol=1e-4)
+
+
+def test_every_test_image_has_its_logits_and_the_performance_is_theirs(made: Made, data: Dataset) -> None:
+    with np.load(made.folder / "logits.npz") as logits:
+        for split, name in (("val", "val_accuracy"), ("test", "accuracy")):
+            labels = data.splits[split][1]
+            assert logits[split].shape == (len(labels), 2)
+            found = made.result.performance[name]
+            assert found.value == float((logits[split].argmax(1) == labels).mean())
+            assert (found.split, found.n) == (split, len(labels))
+            assert found.ci[0] <= found.value <= found.ci[1]
+    assert {
+        "accuracy",
+        "balanced_accuracy",
+        "auroc",
+        "val_accuracy",
+        "val_balanced_accuracy",
+        "val_auroc",
+    } == made.result.performance.keys()
+
+
+def test_the_performance_on_validation_is_that_of_the_best_epoch(made: Made) -> None:
+    best = made.result.epochs[made.result.best_epoch - 1]
+    assert (
+        made.result.performance["val_accuracy"].value == best.val_performance == max(epoch.val_performance for epoch in made.result.epochs)
+    )
+
+
+def test_from_scratch_the_images_are_normalised_by_the_training_pixels(made: Made, data: Dataset) -> None:
+    pixels = data.splits["train"][0].astype(np.float64) / 255
+    spec = made.result.preprocess
+    assert spec.mean == pytest.approx([pixels.mean()], abs=1e-6)
+    assert spec.std == pytest.approx([pixels.std()], abs=1e-6)
+    assert (spec.channels, spec.image_size_px, spec.scale, spec.interpolation) == (1, 32, 255.0, "bilinear")
+
+
+def test_weights_of_a_file_keep_their_own_normalisation(recipe: MakeRecipe, data: Dataset) -> None:
+    candidate = CANDIDATE.model_copy(update={"weights": "weights.safetensors"})
+    spec = preprocess_of(candidate, create(CANDIDATE), data, recipe())
+    assert spec.mean == pytest.approx([0.449])
+    assert spec.std == pytest.approx([0.226])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixel_statistics_are_numpys_over_all_parts(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2100, 4, 4, channels), dtype=np.uint8)
+    pixels[2000:, :, :, 0] = 255
+    mean, std = pixel_statistics(pixels)
+    assert mean == pytest.approx((pixels / 255).mean(axis=(0, 1, 2)), abs=1e-6)
+    assert std == pytest.approx((pixels / 255).std(axis=(0, 1, 2)), abs=1e-6)
+
+
+def test_a_constant_channel_is_not_divided_by_zero() -> None:
+    assert pixel_statistics(np.full((3, 4, 4, 1), 51, np.uint8)) == ((0.2,), (0.001,))
+
+
+def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    made = carry_out(recipe(train={"epochs": 1}), data, tmp_path)
+    for name in ("energy_j", "co2eq_g", "evaluation_energy_j"):
+        quantity = getattr(made.result.cost, name)
+        assert (quantity.value, quantity.method) == (None, "unavailable"), name
+    assert "watts_per_core is not given" in made.result.cost.energy_j.source
+    assert made.result.epochs[0].energy_j is None
+    assert value(made, "duration_s") > 0
+
+
+def test_mode_head_leaves_the_backbone_of_the_given_weights(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    given = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).state_dict()
+    save_file(given, tmp_path / "weights.safetensors")
+    candidates = {"architectures": ["test_efficientnet"], "image_size_px": 32, "weights": str(tmp_path / "weights.safetensors")}
+    made = carry_out(recipe(candidates=candidates, train={"mode": "head", "epochs": 1}), data, tmp_path / "folder")
+    found = load_file(made.folder / made.result.checkpoint)
+    assert {name for name in given if not torch.equal(found[name], given[name])} == {"classifier.weight", "classifier.bias"}
+    assert made.result.mode == "head"
+    assert made.result.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
+
+
+def test_an_early_stop_is_recorded(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    # A learning rate of nothing: validation gains nothing after the first epoch.
+    settings = {"epochs": 9, "patience": 1, "learning_rate": 1e-12, "augment": "none", "mode": "head"}
+    made = carry_out(recipe(train=settings), data, tmp_path)
+    assert made.result.stopped_early
+    assert len(made.result.epochs) == 2
+
+
+def test_progress_is_told(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    told: list[tuple[int, int, int]] = []
+    carry_out(recipe(train={"epochs": 1}), data, tmp_path, progress=lambda done, total, epoch, best: told.append((done, total, epoch)))
+    assert told == [(1, 2, 1), (2, 2, 1)]
+
+
+def test_a_model_that_cannot_be_built_leaves_nothing(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    candidate = CANDIDATE.model_copy(update={"architecture": "no_such_net"})
+    with pytest.raises(ModelError, match="no_such_net: unknown architecture"):
+        train(candidate, data, recipe(), tmp_path / "folder", "key", threads=1, exclusive=False, progress=lambda *_: None)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine with a GPU can do it")
+def test_cuda_without_a_gpu_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r'train\.device = "cuda", but PyTorch finds no CUDA GPU here\. Use "auto" or "cpu"'):
+        choose_device("cuda")
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")

@@ -1,0 +1,35 @@
+"""Redo a bundle's test accuracy from its manifest.json alone, without pepr_edge: numpy, Pillow and onnxruntime.
+
+    python tools/accuracy_from_manifest.py BUNDLE MEDMNIST.npz
+
+Prints the accuracy found and the manifest's; exit status 1 where they differ.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
+manifest = json.loads((bundle / "manifest.json").read_text())
+spec = manifest["preprocess"]
+size = (spec["image_size_px"], spec["image_size_px"])
+mean, std = np.float32(spec["mean"]), np.float32(spec["std"])
+
+session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
+right = 0
+for pixels, label in zip(data["test_images"], data["test_labels"].ravel(), strict=True):
+    image = Image.fromarray(pixels).convert("L" if spec["channels"] == 1 else "RGB")
+    if image.size != size:
+        image = image.resize(size, Image.Resampling[spec["interpolation"].upper()])
+    tensor = np.asarray(image, np.float32).reshape(*size, spec["channels"])
+    tensor = ((tensor / np.float32(spec["scale"]) - mean) / std).transpose(2, 0, 1)[None]
+    (logits,) = session.run(None, {manifest["input"]["name"]: np.ascontiguousarray(tensor)})
+    right += int(logits.argmax() == label)
+
+found, expected = right / len(data["test_images"]), manifest["performance"]["accuracy"]["value"]
+print(f"{bundle.name}: found {found!r}, manifest {expected!r}")
+sys.exit(found != expected)
