@@ -8,22 +8,21 @@ so a run goes on wherever it was stopped.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pepr_edge import __version__, zoo
+from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_all
+from pepr_edge.checks import check_files, check_machine
 from pepr_edge.engine import local
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.errors import MeasurementError, ModelError, RunError
-from pepr_edge.export import variants
-from pepr_edge.field.facts import commit
+from pepr_edge.errors import MeasurementError, RunError
+from pepr_edge.field.cpu import cpu_name, usable_cores
+from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import Recipe, variants_dir
@@ -69,15 +68,15 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     Raises:
         PeprError: a fault that concerns the whole run. What befalls one candidate is a row of the ranking instead.
     """
-    check(recipe)
+    check_files(recipe)
     sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
+    check_machine(recipe)
     with locked(run_dir):
         if options.fresh:
             _clear(run_dir)
-        write_text(run_dir / "recipe.toml", recipe_text)
         folders = {px: run_dir / "data" / str(px) for px in sources}
         infos = {px: prepare(sources[px], folders[px], view) for px in sources}
         info = next(iter(infos.values()))
@@ -87,6 +86,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         state = RunInfo(
             key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__, commit=commit()
         )
+        # From here on it is a run of this recipe: an old ranking would be of other models.
+        (run_dir / "ranking.json").unlink(missing_ok=True)
+        write_text(run_dir / "recipe.toml", recipe_text)
         write_record(run_dir / "run.json", state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
@@ -99,45 +101,6 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
         shutil.rmtree(run_dir / "data", ignore_errors=True)
     return ranking
-
-
-def check(recipe: Recipe) -> None:
-    """Find what can be known to fail before anything is spent.
-
-    Raises:
-        PeprError: an unknown architecture or variant, a missing weights file, a GPU that is not there.
-    """
-    for name in recipe.export.variants:
-        variants.load(name)
-    unknown = [name for name in recipe.candidates.architectures if name not in zoo.architectures()]
-    if unknown:
-        _check_architectures(unknown)
-    weights = recipe.candidates.weights
-    if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
-        raise ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
-    if recipe.device.provider == "cuda":
-        _check_cuda()
-
-
-def _check_architectures(names: Sequence[str]) -> None:
-    import timm
-
-    for name in names:
-        if not timm.is_model(name):
-            near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
-            hint = f"Did you mean {near!r}? " if near else ""
-            raise ModelError(f"{name}: unknown architecture. {hint}`pepr-edge zoo list` shows those tested; any timm model can be used.")
-
-
-def _check_cuda() -> None:
-    from pepr_edge.field.runtimes import RUNTIMES
-
-    reason = RUNTIMES["onnxruntime"].unavailable("cuda")
-    if reason is not None:
-        raise MeasurementError(
-            f'device.provider = "cuda", but {reason} Run this recipe on a machine with an NVIDIA GPU (there, run '
-            '`pip install onnxruntime-gpu`), or set device.provider = "cpu".'
-        )
 
 
 def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
@@ -155,15 +118,19 @@ def _weights_sha256(recipe: Recipe) -> str | None:
 
 
 def _finished(run_dir: Path, key: str) -> Ranking | None:
-    """The ranking of a run that is already done, if it is of the same inputs."""
+    """The ranking of a run that is already done, if it is of the same inputs and nothing in it failed: a failure is tried again."""
     try:
         info = read_record(run_dir / "run.json", RunInfo)
-        return read_record(run_dir / "ranking.json", Ranking) if info.status == "finished" and info.key == key else None
+        ranking = read_record(run_dir / "ranking.json", Ranking)
     except RunError:
         return None
+    done = info.status == "finished" and info.key == key and not any(row.status == "failed" for row in ranking.rows)
+    return ranking if done else None
 
 
 def _clear(run_dir: Path) -> None:
+    for name in ("run.json", "ranking.json"):
+        (run_dir / name).unlink(missing_ok=True)
     for name in ("candidates", "bundles", "data"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
 
@@ -190,8 +157,8 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
             in_channels=info.channels,
             num_classes=len(info.labels),
         )
-        for architecture in dict.fromkeys(recipe.candidates.architectures)
-        for px in dict.fromkeys(recipe.candidates.image_size_px)
+        for architecture in recipe.candidates.architectures
+        for px in recipe.candidates.image_size_px
     )
 
 
@@ -206,7 +173,7 @@ def make(results: Results, folders: dict[int, Path], options: Options, view: Vie
             data=str(folders[candidate.image_size_px]),
             folder=str(candidate_folder(results.folder, candidate)),
             train_key=train_key(candidate, recipe, results.info.data),
-            threads=max(1, (os.cpu_count() or 1) // options.jobs),
+            threads=max(1, usable_cores() // options.jobs),
             exclusive=options.jobs == 1,
         )
         for candidate in unfinished
@@ -232,7 +199,7 @@ def make(results: Results, folders: dict[int, Path], options: Options, view: Vie
 
 def _made(results: Results, candidate: Candidate) -> str:
     """What became of a candidate, in a line."""
-    now = [entry for entry in entries(results.folder, results.recipe, results.info) if entry.candidate == candidate]
+    now = list(entries(results.folder, results.recipe, results.info.model_copy(update={"candidates": (candidate,)})))
     failed = [f"{entry.variant} failed: {entry.failure.reason}" for entry in now if entry.artifact is None and entry.failure]
     trained = now[0].trained
     if trained is None:
@@ -249,7 +216,7 @@ def measure(results: Results, view: View) -> None:
     Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: at most one in eight, since a
     machine that is never quiet does not become so by waiting.
     """
-    waiting = [entry for entry in results.entries if entry.artifact is not None and entry.profile is None]
+    waiting = [entry for entry in results.entries if entry.artifact is not None and not _measured_here(entry.profile)]
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
         disturbed: list[Entry] = []
         for done, entry in enumerate(waiting):
@@ -260,6 +227,11 @@ def measure(results: Results, view: View) -> None:
         for done, entry in enumerate(again):
             outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
             _measure(results, entry, inner)
+
+
+def _measured_here(found: DeviceProfile | None) -> bool:
+    """Latencies of another processor or runtime, in a run directory that was carried over, do not belong into one ranking with ours."""
+    return found is not None and (found.device.cpu, found.device.versions) == (cpu_name(), versions(FIELD_PACKAGES))
 
 
 def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
@@ -314,7 +286,7 @@ def report(results: Results, ranking: Ranking, path: Path) -> None:
     content = ReportInput(
         title=results.recipe.name,
         device=results.recipe.device.name,
-        budgets=results.recipe.budgets.si(),
+        budgets=results.recipe.limits(),
         data=results.info.data,
         ranking=ranking,
         trained=tuple(trained.values()),

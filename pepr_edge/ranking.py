@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def rank(
     if metric not in METRICS:
         raise ScoreError(f"performance {metric!r}, expected one of {', '.join(METRICS)}.")
     measured = _field(field or {}, results)
-    rows = [_row(entry, metric, results.recipe.budgets.si(), measured) for entry in results.entries]
+    rows = [_row(entry, metric, results.recipe.limits(), measured) for entry in results.entries]
     ranked = [row for row in rows if row.status == "ok" and row.performance is not None]
     found = _bounds(ranked, settings.normalise)
     scored = [_score(row, found, weights, settings.alpha) if row in ranked else row for row in rows]
@@ -62,7 +64,13 @@ def rank(
     )
 
 
-Measured = dict[str, dict[str, float | None]]  # latency and peak_memory by the artifact's sha256
+@dataclass
+class Measured:
+    """What devices in the field said of artifacts, by sha256: the worst figures, and why one must not be used there or be trusted."""
+
+    figures: dict[str, dict[str, float | None]] = dataclass_field(default_factory=dict)
+    refused: dict[str, str] = dataclass_field(default_factory=dict)
+    doubts: dict[str, str] = dataclass_field(default_factory=dict)
 
 
 def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | None:
@@ -70,7 +78,8 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
     if not reports:
         return None
     ours = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
-    found: Measured = {}
+    measured = Measured()
+    found = measured.figures
     for number, (name, report) in enumerate(reports.items(), start=1):
         if report.partial:
             raise ScoreError(f"{name}: a partial report, its measuring was cut short. Run `pepr-edge bench` again.")
@@ -79,6 +88,10 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
         for result in report.results:
             if not result.validity.valid:
                 raise ScoreError(f"{name}: {result.bundle} is INVALID ({'; '.join(result.validity.reasons)}). Measure it again.")
+            if result.selftest is not None and not result.selftest.passed:
+                measured.refused[result.artifact_sha256] = f"its self-test failed on {report.device.cpu} ({name})"
+            if report.emulated:
+                measured.doubts[result.artifact_sha256] = f"measured on an emulated machine ({name}), so not as fast as a device"
             figures: dict[str, float | None] = {
                 "latency": early_stopping_percentile(result.latencies_s, 0.9),
                 "peak_memory": result.peak_memory_bytes,
@@ -88,7 +101,7 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
             found[result.artifact_sha256] = {what: _worst(figures[what], before.get(what)) for what in figures}
         seen = {result.artifact_sha256 for result in report.results}
         found |= {sha: dict.fromkeys(("latency", "peak_memory")) for sha in found if sha not in seen}
-    return found
+    return measured
 
 
 def _worst(a: float | None, b: float | None) -> float | None:
@@ -107,7 +120,7 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
     }
     resources, methods = _resources(entry)
     if measured is not None and entry.artifact is not None:
-        brought = measured.get(entry.artifact.sha256, dict.fromkeys(("latency", "peak_memory")))
+        brought = measured.figures.get(entry.artifact.sha256, dict.fromkeys(("latency", "peak_memory")))
         resources |= brought
         methods |= {name: "measured" if value is not None else "unavailable" for name, value in brought.items()}
     if entry.artifact is not None:
@@ -117,6 +130,10 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
     if entry.artifact is None or entry.profile is None:
         reason = f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"
         return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
+    sha256 = entry.artifact.sha256
+    if measured is not None and sha256 in measured.refused:
+        return RankingRow(rank=None, status="failed", reason=measured.refused[sha256], resources=resources, methods=methods, **known)
+    doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
     broken = over_budget(budgets, resources, entry.artifact.size_bytes)
     undefined = "" if "performance" in known else f"no score: {metric} is not defined on the validation images. Take another metric"
     return RankingRow(
@@ -125,7 +142,7 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
         reason="; ".join(broken) or undefined,
         resources=resources,
         methods=methods,
-        warnings=_warnings(entry, entry.profile),
+        warnings=_warnings(entry, entry.profile) + doubts,
         **known,
     )
 

@@ -6,10 +6,11 @@ Keys carry the unit that a person would write (ms, MiB); properties give SI.
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pepr_edge.errors import RecipeError
@@ -22,7 +23,13 @@ Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SizePx = Annotated[int, Field(ge=16, le=1024)]
-Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+
+
+def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(value))
+
+
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 
 
 def _listed(value: Any) -> Any:
@@ -31,7 +38,7 @@ def _listed(value: Any) -> Any:
 
 
 class Device(Section):
-    """The device that the models are for."""
+    """The device that the models are for. `memory_mib` is all that it has: no model may need more."""
 
     name: str
     runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
@@ -74,7 +81,9 @@ class Candidates(Section):
     """The models to try: each architecture at each size. `weights`: "pretrained", "scratch", or a local weights file."""
 
     architectures: Names
-    image_size_px: Annotated[tuple[SizePx, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] = (64,)
+    image_size_px: Annotated[
+        tuple[SizePx, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)
+    ] = (64,)
     weights: str = "scratch"
 
 
@@ -167,6 +176,13 @@ class Recipe(Section):
     score: ScoreSettings = ScoreSettings()
     search: Search = Search()
     bundles: Bundles = Bundles()
+
+    def limits(self) -> dict[str, float]:
+        """What a model may need at most, by its budgets and the device's memory: latency_p90_s, peak_memory_bytes, size_bytes."""
+        limits = self.budgets.si()
+        if self.device.memory_mib is not None:
+            limits["peak_memory_bytes"] = min(self.device.memory_mib * 2.0**20, limits.get("peak_memory_bytes", math.inf))
+        return limits
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Failure, RunInfo, TrainResult
-from pepr_edge.store import read_current, read_record, stage_key
+from pepr_edge.store import is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
 
 
@@ -52,8 +52,8 @@ def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
     return run_dir / "candidates" / candidate.id
 
 
-def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo) -> str:
-    """Hash of all that a training depends on. Where the data lies does not matter, what it is does."""
+def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str = __version__) -> str:
+    """Hash of all that a training depends on, the version of pepr_edge included. Where the data lies does not matter, what it is does."""
     how = [
         recipe.data.model_dump(mode="json", exclude={"source"}),
         recipe.train.model_dump(mode="json"),
@@ -61,7 +61,7 @@ def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo) -> str:
         recipe.score.performance,
         recipe.seed,
     ]
-    return stage_key("train", __version__, candidate, data, how)
+    return stage_key("train", version, candidate, data, how)
 
 
 def export_key(trained: TrainResult, variant: Variant) -> str:
@@ -74,16 +74,29 @@ def profile_key(artifact: Artifact, recipe: Recipe) -> str:
     return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules)
 
 
+def current_training(folder: Path, key: str) -> TrainResult | None:
+    """The training of a candidate's folder if it was made from these inputs and its checkpoint is whole."""
+    trained = read_current(folder / "train.json", TrainResult, key)
+    return trained if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256) else None
+
+
+def current_artifact(folder: Path, key: str) -> Artifact | None:
+    """The artifact of a variant's folder if it was made from these inputs and its file is whole."""
+    artifact = read_current(folder / "export.json", Artifact, key)
+    whole = artifact is not None and is_whole(folder / "model.onnx", artifact.sha256) and (folder / "predictions.npz").is_file()
+    return artifact if whole else None
+
+
 def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
     """Read what is there of each candidate and variant, and made from this recipe and data."""
     variants = [load_variant(name) for name in recipe.export.variants]
     for candidate in info.candidates:
         folder = candidate_folder(run_dir, candidate)
-        wanted = train_key(candidate, recipe, info.data)
-        trained = read_current(folder / "train.json", TrainResult, wanted)
+        wanted = train_key(candidate, recipe, info.data, info.pepr_edge)
+        trained = current_training(folder, wanted)
         for variant in variants:
             place = folder / variant.name
-            artifact = read_current(place / "export.json", Artifact, export_key(trained, variant)) if trained else None
+            artifact = current_artifact(place, export_key(trained, variant)) if trained else None
             profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
             keys = {wanted, export_key(trained, variant) if trained else wanted}
             keys |= {profile_key(artifact, recipe)} if artifact else set()

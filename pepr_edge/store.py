@@ -83,6 +83,11 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file is there with the content that its record says; a power cut may leave it empty."""
+    return path.is_file() and sha256_file(path) == sha256
+
+
 def stage_key(*parts: Any) -> str:
     """Hash of everything that a stage's result depends on. Records and plain values, in a fixed order."""
     plain = [part.model_dump(mode="json") if isinstance(part, Record) else part for part in parts]

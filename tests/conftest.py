@@ -31,3 +31,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run of the test's own, to be tampered with."""
     return small_run.copy(finished, tmp_path / "small")
+
+
+@pytest.fixture(scope="session")
+def flawless(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with the architecture that works alone: nothing in it failed. Not to be changed."""
+    folder = small_run.copy(finished, tmp_path_factory.mktemp("runs") / "flawless")
+    with pytest.MonkeyPatch.context() as patch:
+        small_run.carry_out(folder, patch, small_run.FLAWLESS)
+    return folder

@@ -37,6 +37,7 @@ country = "DNK"
 [profile]
 rules = "quick"
 """
+FLAWLESS = RECIPE.replace(f', "{BAD}"', "")
 
 
 class Listener:

@@ -23,7 +23,7 @@ LAYERS = (
     {"recipe"},
     {"field", "energy", "data"},
     {"train", "export"},
-    {"results"},
+    {"results", "checks"},
     {"ranking", "report", "engine"},
     {"bundle"},
     {"pipeline"},

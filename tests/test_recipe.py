@@ -222,3 +222,21 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         find("quickstrat")
     with pytest.raises(RecipeError, match="`pepr-edge recipes list` shows"):
         find("zzz")
+
+
+def test_no_model_may_need_more_memory_than_the_device_has() -> None:
+    def limits(device_mib: float, budget_mib: float | None) -> dict[str, float]:
+        text = SMALLEST.replace('name = "a device"', f'name = "a device"\nmemory_mib = {device_mib}')
+        return parse(text + (f"[budgets]\npeak_memory_mib = {budget_mib}\n" if budget_mib else ""), Recipe, "r.toml").limits()
+
+    assert limits(512.0, None) == {"peak_memory_bytes": 512 * 2**20}
+    assert limits(512.0, 300.0) == {"peak_memory_bytes": 300 * 2**20}
+    assert limits(512.0, 900.0) == {"peak_memory_bytes": 512 * 2**20}
+    assert recipe().limits() == {}
+
+
+def test_what_is_named_twice_counts_once() -> None:
+    text = SMALLEST.replace('["resnet18d"]', '["resnet18d", "dla46_c", "resnet18d"]\nimage_size_px = [64, 64]')
+    found = parse(text + '[export]\nvariants = ["fp32", "fp32"]\n', Recipe, "r.toml")
+    assert found.candidates.architectures == ("resnet18d", "dla46_c")
+    assert (found.candidates.image_size_px, found.export.variants) == ((64,), ("fp32",))

@@ -11,6 +11,13 @@ from pepr_edge.records import Manifest, first_fault
 
 MANIFEST = "manifest.json"
 NEEDED = ("model.onnx", "selftest.npz")
+# What file managers leave behind in a folder.
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file is no part of anything, but was left behind by a file manager."""
+    return name in LITTER or name.startswith("._")
 
 
 def read_manifest(bundle: Path) -> Manifest:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pepr_edge.bundle.read import MANIFEST, read_manifest
+from pepr_edge.bundle.read import MANIFEST, is_litter, read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import selftest
 from pepr_edge.records import Manifest, SessionSettings
 from pepr_edge.store import sha256_file
-
-# What file managers leave behind on a USB stick.
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def read_whole(bundle: Path) -> Manifest:
@@ -39,8 +36,8 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
             reasons.append(f"{name}: missing. Copy the bundle again.")
         elif (found := sha256_file(path)) != expected:
             reasons.append(f"{name}: sha256 {found[:12]}..., expected {expected[:12]}...: it was altered. Copy the bundle again.")
-    strangers = {path.name for path in bundle.iterdir()} - {MANIFEST, *manifest.files, *LITTER}
-    return [*reasons, *(f"{name}: not part of the bundle. Take it away." for name in sorted(strangers) if not name.startswith("._"))]
+    strangers = {path.name for path in bundle.iterdir() if not is_litter(path.name)} - {MANIFEST, *manifest.files}
+    return [*reasons, *(f"{name}: not part of the bundle. Take it away." for name in sorted(strangers))]
 
 
 def verify(bundle: Path, settings: SessionSettings) -> list[str]:

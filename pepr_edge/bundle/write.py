@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.bundle.read import is_litter
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
 from pepr_edge.field import selftest
@@ -30,7 +31,10 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
 
     Returns:
         The ranking, each row with the name of its bundle's folder.
+    Raises:
+        RunError: `out` holds something else than bundles, or the run has changed since the ranking was made.
     """
+    out = out.resolve()
     made = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -40,7 +44,11 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
         name = None
         if row.rank is not None and (top is None or row.rank <= top):
             name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
-            write(by_artifact[row.candidate, row.variant or ""], row, ranking, results, made / name)
+            entry = by_artifact.get((row.candidate, row.variant or ""))
+            if entry is None or entry.artifact is None or entry.profile is None or entry.artifact.sha256 != row.artifact_sha256:
+                shutil.rmtree(made)
+                raise RunError(f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again.")
+            write(entry, row, ranking, results, made / name)
         rows.append(row.model_copy(update={"bundle": f"{out.name}/{name}" if name else None}))
     _replace(made, out)
     return ranking.model_copy(update={"rows": tuple(rows)})
@@ -49,7 +57,7 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
 def _replace(made: Path, out: Path) -> None:
     """Put the new bundles in place. Only a folder that holds nothing but bundles of ours is taken away for them."""
     if out.exists():
-        strangers = [entry.name for entry in out.iterdir() if not (entry / "manifest.json").is_file()]
+        strangers = [entry.name for entry in out.iterdir() if not ((entry / "manifest.json").is_file() or is_litter(entry.name))]
         if strangers:
             shutil.rmtree(made)
             raise RunError(f"{out}: holds {strangers[0]!r}, which is no bundle. Give an --out that is empty or new.")

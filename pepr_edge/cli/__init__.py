@@ -65,7 +65,8 @@ def entry() -> None:
     except InvalidMeasurement as fault:
         click.echo(str(fault), err=True)
         sys.exit(3)
-    except BrokenPipeError:
-        # The reader of our output went away (`pepr-edge zoo list | head`): not a fault of ours, nor worth a traceback.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as fault:
+        # A full disk, a folder without permission: the user's to mend, whatever command met it.
+        where = f"{fault.filename}: " if fault.filename else ""
+        click.echo(f"error: {where}{fault.strerror or fault}. Check the path, its permissions and the room on the disk.", err=True)
+        sys.exit(1)

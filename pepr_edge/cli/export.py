@@ -15,21 +15,24 @@ from pepr_edge.store import read_record
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bundles"), show_default=True, help="Folder for the bundles."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the bundles; bundles that are there already are replaced. [default: bundles/<name of RUN_DIR>]",
 )
 @common
-def command(run_dir: Path, top: int, out: Path, as_json: bool) -> None:
+def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
     """Hand over the best models of RUN_DIR as bundles: self-contained folders that need no PyTorch."""
     from pepr_edge.bundle.write import write_all
     from pepr_edge.results import load
 
     results = load(run_dir)
+    out = out or Path("bundles") / run_dir.resolve().name
     ranking = write_all(results, read_record(run_dir / "ranking.json", Ranking), out, top)
-    rows = [row for row in ranking.rows if row.bundle]
+    made = [(row, out / Path(row.bundle).name) for row in ranking.rows if row.bundle]
     if as_json:
-        print_json({"bundles": [{"rank": row.rank, "bundle": row.bundle, "pepr": row.pepr} for row in rows]})
+        print_json({"bundles": [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made]})
         return
-    for row in rows:
-        click.echo(out.parent / (row.bundle or ""))
-    if not rows:
+    for _, path in made:
+        click.echo(path)
+    if not made:
         click.echo("no model of this run is within its budgets: nothing to export", err=True)

@@ -29,7 +29,7 @@ def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metri
     from pepr_edge.report.words import conclusion, ranking_table
     from pepr_edge.results import load
 
-    field = {path.name: read_record(path, FieldReport) for path in reports}
+    field = {str(path): read_record(path, FieldReport) for path in reports}
     ranking = rank(load(run_dir), weights=parse_weights(weights) if weights else None, metric=metric, field=field)
     if as_json:
         print_json(ranking.model_dump(mode="json"))

@@ -9,7 +9,7 @@ import click
 
 from pepr_edge.cli.common import common, need_training, print_json
 from pepr_edge.cli.view import TerminalView
-from pepr_edge.errors import RecipeError
+from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.records import Ranking
 from pepr_edge.toml import parse
@@ -41,6 +41,8 @@ def command(recipe: str, data: str | None, out: Path | None, only: str | None, e
         print_json(ranking.model_dump(mode="json"))
     else:
         show(ranking, out)
+    if all(row.status == "failed" for row in ranking.rows):
+        raise RunError(f"{out}: no candidate got through, for the reasons above. Mend them; the same command tries again.")
 
 
 def _read(path: Path) -> str:

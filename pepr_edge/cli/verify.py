@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, print_json
-from pepr_edge.errors import InvalidMeasurement
+from pepr_edge.errors import BundleError, InvalidMeasurement
 from pepr_edge.records import SessionSettings
 
 
@@ -19,9 +19,7 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
 
     Exit status 3: one did not pass.
     """
-    from pepr_edge.bundle.verify import verify
-
-    found = {bundle: verify(bundle, SessionSettings()) for bundle in bundles}
+    found = {bundle: _verify(bundle) for bundle in bundles}
     names = {bundle: bundle.resolve().name for bundle in bundles}
     if as_json:
         rows = [{"bundle": names[bundle], "passed": not reasons, "reasons": reasons} for bundle, reasons in found.items()]
@@ -33,3 +31,16 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
     failed = [f"{names[bundle]}: {reason}" for bundle, reasons in found.items() for reason in reasons]
     if failed:
         raise InvalidMeasurement("\n".join(failed))
+
+
+def _verify(bundle: Path) -> list[str]:
+    """Why a bundle did not pass. One whose manifest is torn did not; a folder that has none is no bundle, and the user's mistake."""
+    from pepr_edge.bundle.read import MANIFEST
+    from pepr_edge.bundle.verify import verify
+
+    try:
+        return verify(bundle, SessionSettings())
+    except BundleError as fault:
+        if not (bundle / MANIFEST).exists():
+            raise
+        return [str(fault)]

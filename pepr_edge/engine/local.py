@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import deque
@@ -72,6 +73,8 @@ def _start(job: Job, lines: Lines) -> Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            # `-m` puts the working directory first on the path, where a file may be called numpy.py. From Python 3.11 on this keeps it off.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
             text=True,
             encoding="utf-8",
         )

@@ -18,16 +18,16 @@ from pepr_edge.engine.job import Job, Step
 from pepr_edge.errors import PeprError
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.records import Artifact, Candidate, Failure, TrainResult
-from pepr_edge.results import export_key
-from pepr_edge.store import read_current, write_record
+from pepr_edge.records import Candidate, Failure, TrainResult
+from pepr_edge.results import current_artifact, current_training, export_key
+from pepr_edge.store import write_record
 
 
 def work(job: Job, steps: TextIO) -> None:
     """Do what of a job is not on the disk yet. What fails leaves a failure.json where its result would be."""
     data, folder = load(Path(job.data)), Path(job.folder)
     try:
-        trained = read_current(folder / "train.json", TrainResult, job.train_key) or _train(job, data, steps)
+        trained = current_training(folder, job.train_key) or _train(job, data, steps)
     except PeprError as fault:
         write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, "train", fault))
         return
@@ -64,11 +64,7 @@ def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> Non
     """All variants that are not there yet, out of one float32 file."""
     folder = Path(job.folder)
     variants = [load_variant(name) for name in job.recipe.export.variants]
-    wanted = [
-        variant
-        for variant in variants
-        if read_current(folder / variant.name / "export.json", Artifact, export_key(trained, variant)) is None
-    ]
+    wanted = [variant for variant in variants if current_artifact(folder / variant.name, export_key(trained, variant)) is None]
     if not wanted:
         return
     from pepr_edge.export.export import Exporter

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError
+from pepr_edge.field import selftest
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings
@@ -26,7 +27,7 @@ def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(path, SessionSettings(threads=threads))
     try:
-        logits = np.concatenate([runtime.run(session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))])
+        logits = selftest.make(runtime, session, pixels, spec)
     except Exception as fault:  # the runtime has no common error class
         raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
     if not np.isfinite(logits).all():

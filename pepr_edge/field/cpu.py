@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from pepr_edge.field.cgroup import cpu_limit
 
 # The instruction sets that decide how fast, and how rightly, float and int8 run.
 ISA = (
@@ -62,6 +66,17 @@ def parse_flags(cpuinfo: str) -> set[str]:
     """The flags in the text of /proc/cpuinfo: "flags" on x86, "Features" on ARM."""
     fields = _fields(cpuinfo)
     return set((fields.get("flags") or fields.get("Features") or "").split())
+
+
+def affinity() -> int | None:
+    """Cores that this process may run on; None where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def usable_cores() -> int:
+    """Cores that are worth a thread: those of the machine, less what an affinity or a control group forbids. At least 1."""
+    limit = cpu_limit()
+    return max(1, min(affinity() or os.cpu_count() or 1, math.ceil(limit) if limit is not None else sys.maxsize))
 
 
 def emulated() -> bool:

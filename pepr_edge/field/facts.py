@@ -15,11 +15,11 @@ import psutil
 
 from pepr_edge import __version__
 from pepr_edge.field.cgroup import cpu_limit, memory_limit_bytes
-from pepr_edge.field.cpu import cpu_name, first_line_of, isa
+from pepr_edge.field.cpu import affinity, cpu_name, first_line_of, isa
 from pepr_edge.records import DeviceFacts, Environment
 
 # Distributions under which the libraries that measure may be installed.
-FIELD_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "pillow", "pydantic")
+FIELD_PACKAGES = ("pepr_edge", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "pillow", "pydantic")
 TEMPERATURE_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -34,8 +34,8 @@ def facts() -> DeviceFacts:
         memory_bytes=psutil.virtual_memory().total,
         os=_os(),
         python=platform.python_version(),
-        versions=versions(("pepr_edge", *FIELD_PACKAGES)),
-        affinity=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        versions=versions(FIELD_PACKAGES),
+        affinity=affinity(),
         cgroup_cpu_limit=cpu_limit(),
         cgroup_memory_bytes=memory_limit_bytes(),
         governor=_governor(),

@@ -69,7 +69,7 @@ def profile(
         peak_memory_bytes=stages["end"],
         memory_stages_bytes=stages,
         cpu_s_per_inference=cpu_s,
-        energy_j_per_inference=_energy(watts_per_core, cpu_s),
+        energy_j_per_inference=_energy(settings, watts_per_core, cpu_s),
         load_before=latency.load_before,
         load_after=latency.load_after,
         steal_s=latency.steal_s,
@@ -97,7 +97,9 @@ def share_done(law: Rules, queries: int, elapsed_s: float) -> float:
     return min(1.0, max(needed, elapsed_s / law.cap_s))
 
 
-def _energy(watts_per_core: float | None, cpu_s: float) -> Quantity:
+def _energy(settings: SessionSettings, watts_per_core: float | None, cpu_s: float) -> Quantity:
+    if settings.provider != "cpu":
+        return Quantity(value=None, method="unavailable", source="the GPU's share was not measured")
     if watts_per_core is None:
         return Quantity(value=None, method="unavailable", source="no counter was read and no watts were declared")
     return Quantity(value=watts_per_core * cpu_s, method="declared", source=f"{watts_per_core:g} W per core x CPU seconds")

@@ -197,6 +197,8 @@ def _how_to_use(manifest: Manifest) -> str:
     pepr-edge verify BUNDLE
     pepr-edge predict BUNDLE IMAGE
 
+With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
+
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {shape}), output `{manifest.output.name}` (logits, {out}). Classes: {labels}."""
 

@@ -122,6 +122,8 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     if not tied:
         return ""
     shown = ", ".join(tied[:NAMED_TIES]) + (f" and {len(tied) - NAMED_TIES} more" if len(tied) > NAMED_TIES else "")
+    if ranking.performance_metric != "accuracy":
+        name = f"{SPLIT_NAMES[ranking.performance_split]} decisions"  # which is what the test compares
     return f"Tied in {name}, as far as these images can tell: {shown}. The choice between them rests on their resources."
 
 

@@ -37,6 +37,15 @@ def create(candidate: Candidate, weights: str = "scratch") -> nn.Module:
     return _build(candidate, weights, {})
 
 
+def unknown_architecture(name: str) -> str | None:
+    """What is wrong with an architecture's name, and the nearest known one; None where timm knows it."""
+    if timm.is_model(name):
+        return None
+    near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
+    hint = f"Did you mean {near!r}? " if near else ""
+    return f"{name}: unknown architecture. {hint}`pepr-edge zoo list` shows those tested; any timm model can be used."
+
+
 def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Module:
     options: dict[str, Any] = {"in_chans": candidate.in_channels, "num_classes": candidate.num_classes, **size}
     model = _create(candidate.architecture, weights == "pretrained", options)
@@ -47,11 +56,8 @@ def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Modul
 
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    if not timm.is_model(name):
-        near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
-        raise ModelError(
-            f"{name}: unknown architecture.{f' Did you mean {near!r}?' if near else ''} `pepr-edge zoo list` shows those tested."
-        )
+    if (unknown := unknown_architecture(name)) is not None:
+        raise ModelError(unknown)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's notes on renamed models

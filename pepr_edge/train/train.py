@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from functools import reduce
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
@@ -56,26 +56,19 @@ def train(
     spec = preprocess_of(candidate, model, data, recipe)
     if settings.mode == "head":
         _freeze_backbone(model)
-    meter_settings = MeterSettings(
-        watts_per_core=recipe.workstation.watts_per_core,
-        gpu_watts=recipe.workstation.gpu_watts,
-        uses_gpu=device.type == "cuda",
-        exclusive=exclusive,
-    )
-    with Meter(meter_settings) as meter:
+    with Meter(_meter_settings(recipe, device, exclusive)) as meter:
         mark = meter.mark()
         mode, probes = _probe(model.to(device), data, spec, recipe)
         probing = meter.since(mark)
+        _forget_peak(device)
         model = mode.place(model, device)
         trained = fit(model, mode, data, spec, settings, recipe.score.performance, recipe.seed, meter, progress)
-        peak = peak_memory_bytes()
+        peaks = peak_memory_bytes(), _gpu_peak_bytes(device)
         mark = meter.mark()
         # The test split is read here for the first and only time by PyTorch: nothing is chosen by it.
         logits = {split: predict(model, data.splits[split][0], spec, mode) for split in SPLITS}
         final = meter.since(mark)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, folder / CHECKPOINT)
-    np.savez(folder / LOGITS, **logits)  # type: ignore[arg-type]
+    _save(model, logits, folder)
     result = TrainResult(
         key=key,
         candidate=candidate,
@@ -94,14 +87,38 @@ def train(
         stopped_early=len(trained.epochs) < settings.epochs,
         performance_metric=recipe.score.performance,
         performance=estimates(dict(logits), {split: np.asarray(data.splits[split][1]) for split in SPLITS}),
-        cost=cost(trained, probing, final, peak, recipe.workstation.country, device),
+        cost=cost(trained, probing, final, peaks, recipe.workstation.country),
         environment=environment(threads, accelerator(device), ("torch", "timm", "numpy", "pillow")),
         seed=recipe.seed,
     )
     write_record(folder / "train.json", result)
-    del model
-    gc.collect()
     return result
+
+
+def _meter_settings(recipe: Recipe, device: torch.device, exclusive: bool) -> MeterSettings:
+    return MeterSettings(
+        watts_per_core=recipe.workstation.watts_per_core,
+        gpu_watts=recipe.workstation.gpu_watts,
+        uses_gpu=device.type == "cuda",
+        exclusive=exclusive,
+    )
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Give back what the probe held on the GPU: the peak is to be that of the mode that was chosen."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _gpu_peak_bytes(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
+def _save(model: nn.Module, logits: dict[Split, NDArray[np.float32]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, folder / CHECKPOINT)
+    np.savez(folder / LOGITS, **logits)  # type: ignore[arg-type]
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -150,19 +167,25 @@ def pixel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     return tuple(round(float(value), 6) for value in mean), tuple(round(float(value), 6) for value in std)
 
 
-def cost(trained: Trained, probing: Use, final: Use, peak: int | None, country: str | None, device: torch.device) -> TrainCost:
-    """What was spent: the probe and all epochs as training; validation after each epoch and the last reading apart."""
+def cost(trained: Trained, probing: Use, final: Use, peaks: tuple[int | None, int | None], country: str | None) -> TrainCost:
+    """What was spent: the probe and all epochs as training; validation after each epoch and the last reading apart.
+
+    Args:
+        trained: the epochs with their cost.
+        probing, final: cost of the probe, and of the last reading of validation and test.
+        peaks: greatest memory of the process and of the GPU, bytes; None where it is not known.
+        country: ISO 3166 alpha-3, for the carbon intensity.
+    """
     training, evaluation = (probing, *trained.training), (*trained.evaluation, final)
     energy = reduce(add, [use.energy for use in training])
-    gpu_peak = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
     return TrainCost(
         energy_j=energy,
         co2eq_g=co2eq_g(energy, country),
         duration_s=Quantity(
             value=sum(use.duration_s for use in training), method="measured", source="perf_counter over the probe and all epochs"
         ),
-        peak_memory_bytes=_measured(peak, "high-water mark of the training process"),
-        gpu_peak_memory_bytes=_measured(gpu_peak, "memory reserved by PyTorch, greatest", "trained on a CPU"),
+        peak_memory_bytes=_measured(peaks[0], "high-water mark of the training process, the probe included"),
+        gpu_peak_memory_bytes=_measured(peaks[1], "memory reserved by PyTorch, greatest", "trained on a CPU"),
         images=Quantity(value=trained.images, method="counted", source="training images over all epochs"),
         evaluation_energy_j=reduce(add, [use.energy for use in evaluation]),
         evaluation_duration_s=Quantity(

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import command_line
 import pytest
 
@@ -33,10 +30,3 @@ def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture
     done = command_line.run(capsys, monkeypatch, *words)
     assert (done.status, done.out) == (2, "")
     assert "Traceback" not in done.err
-
-
-def test_a_reader_that_goes_away_is_no_fault() -> None:
-    command = f"{sys.executable} -m pepr_edge zoo list | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("architecture")
-    assert done.stderr == ""

@@ -62,6 +62,57 @@ def test_export_hands_over_the_best(
     assert [row["rank"] for row in rows] == [1, 2]
 
 
+def test_export_tells_where_it_put_them(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command_line.run(capsys, monkeypatch, "export", finished, "--top", 1, "--json")
+    (row,) = json.loads(done.out)["bundles"]
+    assert row["bundle"] == str(Path("bundles", finished.name, Path(row["bundle"]).name))
+    assert (tmp_path / row["bundle"] / "manifest.json").is_file()
+    Path("here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert command_line.run(capsys, monkeypatch, "export", finished, "--top", 1, "--out", ".").status == 0
+
+
+def test_export_of_a_run_that_changed_is_refused(
+    own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "model.onnx"
+    model.write_bytes(model.read_bytes() + b" ")
+    done = command_line.run(capsys, monkeypatch, "export", own_run, "--out", tmp_path / "out")
+    assert (done.status, done.out) == (1, "")
+    assert "changed since its ranking was made" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_system_refuses_is_one_line(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    done = command_line.run(capsys, monkeypatch, "export", finished, "--out", tmp_path / "file" / "out")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert "Not a directory" in done.err
+
+
+def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
+    own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_bundle.be_brief(monkeypatch)
+    report = own_run / "clinic.json"
+    command_line.run(capsys, monkeypatch, "bench", "--quick", *sorted((own_run / "bundles").iterdir()), "--out", report)
+    document = json.loads(report.read_text())
+    document["emulated"] = True
+    document["results"][0]["selftest"]["passed"] = False
+    report.write_text(json.dumps(document))
+    rows = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)["rows"]
+    assert rows[0]["rank"] == 1
+    assert "emulated" in rows[0]["warnings"][-1]
+    failed = next(row for row in rows if "self-test failed" in row["reason"])
+    assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (None, "failed", document["results"][0]["artifact_sha256"])
+
+
 def test_export_replaces_nothing_but_bundles(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from small_run import BAD, GOOD, RECIPE
+from small_run import BAD, FLAWLESS, GOOD, RECIPE
 
 from pepr_edge.cli import common
 
@@ -35,14 +35,14 @@ def image_folder(root: Path, classes: dict[str, int]) -> Path:
 
 
 def test_a_finished_run_prints_its_result_again(
-    finished: Path, recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flawless: Path, recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", finished)
-    assert done.status == 0
+    recipe.write_text(FLAWLESS)
+    done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", flawless)
+    assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
     assert all(len(line) <= 100 for line in lines if "report.html" not in line and "best bundle" not in line)
     assert f"On a test's machine deploy {GOOD}@48" in done.out
-    assert f"{BAD}@48 fp32 failed: train: {BAD}: cannot take images of 48 px" in " ".join(done.out.split())
     report = next(line for line in lines if line.startswith("report")).split(maxsplit=1)[1]
     bundle = next(line for line in lines if line.startswith("best bundle")).split(maxsplit=2)[2]
     assert Path(report).is_file()
@@ -50,10 +50,22 @@ def test_a_finished_run_prints_its_result_again(
 
 
 def test_json_is_the_ranking_and_nothing_else(
-    finished: Path, recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flawless: Path, recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", finished, "--json")
-    assert json.loads(done.out) == json.loads((finished / "ranking.json").read_text())
+    recipe.write_text(FLAWLESS)
+    done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", flawless, "--json")
+    assert json.loads(done.out) == json.loads((flawless / "ranking.json").read_text())
+
+
+def test_a_run_in_which_nothing_got_through_ends_with_1(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", out, "--only", BAD)
+    assert done.status == 1
+    assert f"{BAD}@48 fp32 failed: train: {BAD}: cannot take images of 48 px" in " ".join(done.out.split())
+    assert "no candidate got through" in done.err
+    assert (out / "ranking.json").is_file()
 
 
 def test_faults_are_one_clear_line(

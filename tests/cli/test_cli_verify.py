@@ -35,3 +35,14 @@ def test_what_is_no_bundle_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (done.status, done.out) == (1, "")
     assert "holds no manifest.json" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_torn_manifest_does_not_hide_the_others(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny_bundle.write(bundle.parent / "02-tiny@16-other")
+    (bundle / "manifest.json").write_bytes((bundle / "manifest.json").read_bytes()[:200])
+    done = command_line.run(capsys, monkeypatch, "verify", bundle, other, "--json")
+    assert done.status == 3
+    assert [row["passed"] for row in json.loads(done.out)["bundles"]] == [False, True]
+    assert "not a manifest" in done.err

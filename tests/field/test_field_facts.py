@@ -117,3 +117,13 @@ def test_steal() -> None:
     assert parse_steal("", 100) is None
     assert (steal_s() or 0.0) >= 0.0
     assert (load_average() or 0.0) >= 0.0
+
+
+@pytest.mark.parametrize(("affinity", "limit", "cores"), [(None, None, 8), (2, None, 2), (4, 1.5, 2), (4, 0.2, 1), (None, 3.0, 3)])
+def test_only_the_cores_that_a_process_may_use_are_worth_a_thread(
+    affinity: int | None, limit: float | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cpu, "affinity", lambda: affinity)
+    monkeypatch.setattr(cpu, "cpu_limit", lambda: limit)
+    assert cpu.usable_cores() == cores
