@@ -28,6 +28,10 @@ def run(tmp_path: Path) -> Path:
     write_record(folder / "train.json", trained)
     write_record(folder / "fp32" / "export.json", artifact)
     write_record(folder / "fp32" / "profile.json", made_records.profile("small", key=profile_key(artifact, recipe)))
+    # The files whose checksums the records hold.
+    write_text(folder / trained.checkpoint, "checkpoint small")
+    write_text(folder / "fp32" / "model.onnx", "onnx small")
+    write_text(folder / "fp32" / "predictions.npz", "")
     return tmp_path
 
 
@@ -112,6 +116,7 @@ def test_another_checkpoint_makes_what_follows_stale(run: Path) -> None:
     path = run / "candidates" / "small@64" / "train.json"
     trained = TrainResult.model_validate_json(path.read_bytes())
     write_record(path, trained.model_copy(update={"checkpoint_sha256": made_records.digest("another")}))
+    (path.parent / trained.checkpoint).write_text("another")
     assert got(load(run).entries[0]) == (True, False, False)
 
 
@@ -145,6 +150,7 @@ def test_a_failure_is_read_from_the_variant_before_the_candidate(run: Path) -> N
     assert failure.reason == "made to fail"
     trained = made_records.trained("large", key=key)
     write_record(folder / "train.json", trained)
+    write_text(folder / trained.checkpoint, "checkpoint large")
     fail(folder / "fp32", export_key(trained, FP32), "export", "an operator that ONNX lacks")
     failure = load(run).entries[1].failure
     assert failure is not None
@@ -171,6 +177,23 @@ def test_a_measurement_that_failed_says_so_until_there_is_one(run: Path) -> None
     failure = load(run).entries[0].failure
     assert failure is not None
     assert failure.stage == "profile"
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("checkpoint.safetensors", (False, False, False)),
+        ("fp32/model.onnx", (True, False, False)),
+        ("fp32/predictions.npz", (True, False, False)),
+    ],
+)
+def test_a_record_counts_only_with_the_file_that_it_is_of(run: Path, name: str, left: tuple[bool, bool, bool]) -> None:
+    path = run / "candidates" / "small@64" / name
+    if not name.endswith(".npz"):
+        path.write_text("another content")
+        assert got(load(run).entries[0]) == left
+    path.unlink()
+    assert got(load(run).entries[0]) == left
 
 
 def test_predictions_are_read_by_split(run: Path) -> None:
