@@ -72,6 +72,11 @@ class Measured:
     refused: dict[str, str] = dataclass_field(default_factory=dict)
     doubts: dict[str, str] = dataclass_field(default_factory=dict)
 
+    def reason_against(self, sha256: str) -> str:
+        """Why an artifact gets no rank; empty where it may."""
+        absent = "" if sha256 in self.figures else "not measured in the field: no report holds it. Bench its bundle too"
+        return self.refused.get(sha256, absent)
+
 
 def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | None:
     """The worst of each artifact's figures over all reports: a model has to serve on every device. None without reports."""
@@ -131,8 +136,8 @@ def _row(entry: Entry, metric: str, budgets: Mapping[str, float], measured: Meas
         reason = f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"
         return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
     sha256 = entry.artifact.sha256
-    if measured is not None and sha256 in measured.refused:
-        return RankingRow(rank=None, status="failed", reason=measured.refused[sha256], resources=resources, methods=methods, **known)
+    if measured is not None and (reason := measured.reason_against(sha256)):
+        return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
     doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
     broken = over_budget(budgets, resources, entry.artifact.size_bytes)
     undefined = "" if "performance" in known else f"no score: {metric} is not defined on the validation images. Take another metric"
