@@ -74,7 +74,10 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
     check_machine(recipe)
+    _check_home(run_dir)
     with locked(run_dir):
+        if _was_of_another(run_dir, key):
+            view.say(f"{run_dir} was made with another recipe, data or version: what that changes is made again")
         if options.fresh:
             _clear(run_dir)
         folders = {px: run_dir / "data" / str(px) for px in sources}
@@ -126,6 +129,20 @@ def _finished(run_dir: Path, key: str) -> Ranking | None:
         return None
     done = info.status == "finished" and info.key == key and not any(row.status == "failed" for row in ranking.rows)
     return ranking if done else None
+
+
+def _was_of_another(run_dir: Path, key: str) -> bool:
+    try:
+        return read_record(run_dir / "run.json", RunInfo).key != key
+    except RunError:
+        return False
+
+
+def _check_home(run_dir: Path) -> None:
+    """A run does not move into a folder of something else, such as the images themselves."""
+    ours = ("run.json", ".lock")
+    if run_dir.is_dir() and any(run_dir.iterdir()) and not any((run_dir / name).exists() for name in ours):
+        raise RunError(f"{run_dir}: not empty, and no run directory (no run.json). Give an --out that is empty or new.")
 
 
 def _clear(run_dir: Path) -> None:

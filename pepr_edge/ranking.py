@@ -92,7 +92,8 @@ def _field(reports: Mapping[str, FieldReport], results: Results) -> Measured | N
             raise ScoreError(f"{name}: holds no artifact of {results.folder}. It belongs to another run.")
         for result in report.results:
             if not result.validity.valid:
-                raise ScoreError(f"{name}: {result.bundle} is INVALID ({'; '.join(result.validity.reasons)}). Measure it again.")
+                reasons = "; ".join(result.validity.reasons)
+                measured.refused[result.artifact_sha256] = f"its measurement in the field ({name}) is INVALID: {reasons}"
             if result.selftest is not None and not result.selftest.passed:
                 measured.refused[result.artifact_sha256] = f"its self-test failed on {report.device.cpu} ({name})"
             if report.emulated:

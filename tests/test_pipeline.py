@@ -218,6 +218,20 @@ def test_what_must_fail_does_before_anything_is_spent(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_does_not_move_into_a_folder_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "benign").mkdir()
+    with pytest.raises(RunError, match="not empty, and no run directory"):
+        small_run.carry_out(tmp_path, monkeypatch)
+    assert [path.name for path in tmp_path.iterdir()] == ["benign"]
+
+
+def test_a_run_of_another_recipe_says_that_it_makes_things_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Listener()
+    small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", view=view)
+    assert "was made with another recipe, data or version" in view.said[0]
+    assert [row.rank for row in read_record(own_run / "ranking.json", Ranking).rows][:2] == [1, 2]
+
+
 def test_a_run_directory_is_one_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with locked(tmp_path / "run"), pytest.raises(RunError, match="in use by process"):
         small_run.carry_out(tmp_path / "run", monkeypatch)

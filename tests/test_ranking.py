@@ -341,13 +341,21 @@ def test_reports_that_cannot_be_relied_on_are_refused_by_name(tmp_path: Path) ->
     made = three(tmp_path)
     wrong = {
         "a partial report": field_report(bench("small"), partial=True),
-        "small is INVALID \\(drift: made\\)": field_report(bench("small", valid=False)),
         "holds no artifact of .*another run": field_report(bench("foreign")),
         "holds no artifact": field_report(),
     }
     for message, report in wrong.items():
         with pytest.raises(ScoreError, match=f"clinic.json: {message}"):
             rank(made, field={"good.json": field_report(bench("small")), "clinic.json": report})
+
+
+def test_one_invalid_measurement_in_the_field_leaves_the_others_their_ranks(tmp_path: Path) -> None:
+    report = field_report(bench("small", valid=False), bench("middle"), bench("large"))
+    ranking = rank(three(tmp_path), field={"clinic.json": report})
+    row = row_of(ranking, "small")
+    assert (row.rank, row.status) == (None, "failed")
+    assert row.reason == "its measurement in the field (clinic.json) is INVALID: drift: made"
+    assert {row.architecture for row in ranking.rows if row.rank} == {"middle", "large"}
 
 
 def test_a_foreign_bundle_beside_ours_is_passed_over(tmp_path: Path) -> None:

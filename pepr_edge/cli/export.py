@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, print_json
+from pepr_edge.errors import RunError
 from pepr_edge.records import Ranking
 from pepr_edge.store import read_record
 
@@ -27,12 +28,13 @@ def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
 
     results = load(run_dir)
     out = out or Path("bundles") / run_dir.resolve().name
-    ranking = write_all(results, read_record(run_dir / "ranking.json", Ranking), out, top)
+    ranking = read_record(run_dir / "ranking.json", Ranking)
+    if not any(row.rank is not None for row in ranking.rows):
+        raise RunError(f"{run_dir}: no model of this run has a rank, so there is nothing to export. `pepr-edge rank {run_dir}` says why.")
+    ranking = write_all(results, ranking, out, top)
     made = [(row, out / Path(row.bundle).name) for row in ranking.rows if row.bundle]
     if as_json:
         print_json({"bundles": [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made]})
         return
     for _, path in made:
         click.echo(path)
-    if not made:
-        click.echo("no model of this run is within its budgets: nothing to export", err=True)

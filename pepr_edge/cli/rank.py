@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, print_json
-from pepr_edge.errors import ScoreError
+from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.records import FieldReport
 from pepr_edge.store import read_record
 
@@ -29,7 +29,7 @@ def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metri
     from pepr_edge.report.words import conclusion, ranking_table
     from pepr_edge.results import load
 
-    field = {str(path): read_record(path, FieldReport) for path in reports}
+    field = {str(path): _report(path) for path in reports}
     ranking = rank(load(run_dir), weights=parse_weights(weights) if weights else None, metric=metric, field=field)
     if as_json:
         print_json(ranking.model_dump(mode="json"))
@@ -37,6 +37,14 @@ def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metri
         click.echo(ranking_table(ranking))
         click.echo()
         click.echo(conclusion(ranking))
+
+
+def _report(path: Path) -> FieldReport:
+    try:
+        return read_record(path, FieldReport)
+    except RunError:
+        found = "not a report of `pepr-edge bench --out`" if path.exists() else "no such file"
+        raise ScoreError(f"--field {path}: {found}. Give the file that bench wrote on the device.") from None
 
 
 def parse_weights(text: str) -> dict[str, float]:

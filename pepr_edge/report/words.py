@@ -11,6 +11,7 @@ NAMED_TIES = 4
 TEXT_COLUMNS = (1, 2, 10)
 WIDTH = 100
 ABSENT = "-"
+USELESS = "The model does not beat"
 # Widest that the text columns may be before the candidate's name gives way, characters.
 VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 
@@ -48,6 +49,8 @@ def answer(ranking: Ranking) -> str:
     parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
     method = best.methods.get("train_energy", "")
     parts.append("training energy not measured" if joules is None else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}")
+    if _against_guessing(ranking, best, None).startswith(USELESS):
+        return f"On {ranking.device} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
     return f"On {ranking.device} deploy {entry(best)}: {', '.join(parts)}."
 
 
@@ -105,7 +108,7 @@ def _against_guessing(ranking: Ranking, best: RankingRow, classes: int | None) -
         return ""
     reached = f"{baseline[1]} ({metric(ranking.performance_metric)} {score(baseline[0])})"
     if value <= baseline[0]:
-        return f"The model does not beat {reached}: it has learnt nothing of use, do not deploy it."
+        return f"{USELESS} {reached}: it has learnt nothing of use, do not deploy it."
     if ci is not None and ci[0] <= baseline[0]:
         return f"The model is not clearly better than {reached}: its interval reaches down to that."
     return ""

@@ -12,7 +12,8 @@ import tiny_bundle
 from small_run import GOOD
 
 from pepr_edge.bundle.verify import verify
-from pepr_edge.records import SessionSettings
+from pepr_edge.records import Ranking, SessionSettings
+from pepr_edge.store import read_record, write_record
 
 
 def test_rank_gives_the_runs_ranking_again(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +114,18 @@ def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
     assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (None, "failed", document["results"][0]["artifact_sha256"])
 
 
+def test_export_of_a_run_without_a_ranked_model_is_a_fault(
+    own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = read_record(own_run / "ranking.json", Ranking)
+    rows = tuple(row for row in ranking.rows if row.rank is None)
+    write_record(own_run / "ranking.json", ranking.model_copy(update={"rows": rows}))
+    done = command_line.run(capsys, monkeypatch, "export", own_run, "--out", tmp_path / "out")
+    assert (done.status, done.out) == (1, "")
+    assert "nothing to export" in done.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_replaces_nothing_but_bundles(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +160,8 @@ def test_faults_are_one_clear_line(
         assert "expected one of accuracy" in command_line.run(capsys, monkeypatch, name, own_run, "--performance", "f2").err
         done = command_line.run(capsys, monkeypatch, name, own_run, "--field", tmp_path / "none.json")
         assert (done.status, "no such file" in done.err) == (1, True)
+        done = command_line.run(capsys, monkeypatch, name, own_run, "--field", own_run / "ranking.csv")
+        assert (done.status, "not a report of `pepr-edge bench --out`" in done.err, "Delete" in done.err) == (1, True, False)
     else:
         (own_run / "ranking.json").write_text('{"schema_version": 1, "ro')
         assert "not a Ranking record" in command_line.run(capsys, monkeypatch, name, own_run).err

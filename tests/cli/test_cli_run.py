@@ -42,7 +42,8 @@ def test_a_finished_run_prints_its_result_again(
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
     assert all(len(line) <= 100 for line in lines if "report.html" not in line and "best bundle" not in line)
-    assert f"On a test's machine deploy {GOOD}@48" in done.out
+    assert "On a test's machine deploy " in done.out
+    assert f"{GOOD}@48 int8_static" in " ".join(done.out.split())
     report = next(line for line in lines if line.startswith("report")).split(maxsplit=1)[1]
     bundle = next(line for line in lines if line.startswith("best bundle")).split(maxsplit=2)[2]
     assert Path(report).is_file()

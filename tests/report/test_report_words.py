@@ -58,6 +58,9 @@ def test_caveat_on_a_model_no_better_than_the_commonest_class() -> None:
     ranking = records.run().ranking
     worse = caveats(changed(ranking, test_performance=0.62, test_performance_ci=(0.58, 0.66)))
     assert worse[0].startswith("The model does not beat always saying the commonest class (accuracy 0.625)")
+    useless = answer(changed(ranking, test_performance=0.62, test_performance_ci=(0.58, 0.66)))
+    assert "deploy none of these yet" in useless
+    assert "learnt nothing of use" in useless
     unclear = caveats(changed(ranking, test_performance=0.64, test_performance_ci=(0.60, 0.68)))
     assert "not clearly better" in unclear[0]
     assert not any("commonest" in sentence for sentence in caveats(ranking))
