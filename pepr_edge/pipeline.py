@@ -260,6 +260,7 @@ def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
         key = profile_key(entry.artifact, results.recipe)
         failure = Failure(key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
         write_record(entry.folder / "failure.json", failure)
+        (entry.folder / "profile.json").unlink(missing_ok=True)  # of another machine, if there is one
         log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault))
         return True
     write_record(entry.folder / "profile.json", found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -66,11 +65,13 @@ def command(
 
 def _settings(manifest: Manifest, runtime: str, provider: Literal["cpu", "cuda"] | None, threads: int | None) -> SessionSettings:
     """As at home, unless asked otherwise: the figures are to be compared."""
+    from pepr_edge.field.cpu import usable_cores
+
     home = manifest.profile.settings
     return SessionSettings(
         runtime=runtime,
         provider=provider or (home.provider if runtime == "onnxruntime" else "cpu"),
-        threads=threads or min(home.threads, os.cpu_count() or 1),
+        threads=threads or min(home.threads, usable_cores()),
     )
 
 

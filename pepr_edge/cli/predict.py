@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -19,10 +18,11 @@ from pepr_edge.records import SessionSettings
 def command(bundle: Path, images: tuple[Path, ...], as_json: bool) -> None:
     """Classify each IMAGE with BUNDLE. A research tool: not for diagnosis."""
     from pepr_edge.bundle.verify import read_whole
+    from pepr_edge.field.cpu import usable_cores
     from pepr_edge.field.predict import Classifier
 
     manifest = read_whole(bundle)
-    classifier = Classifier(bundle, manifest, SessionSettings(threads=min(manifest.profile.settings.threads, os.cpu_count() or 1)))
+    classifier = Classifier(bundle, manifest, SessionSettings(threads=min(manifest.profile.settings.threads, usable_cores())))
     found = []
     with TerminalView().bar("images") as bar:
         for number, image in enumerate(images, 1):

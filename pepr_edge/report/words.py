@@ -11,7 +11,6 @@ NAMED_TIES = 4
 TEXT_COLUMNS = (1, 2, 10)
 WIDTH = 100
 ABSENT = "-"
-USELESS = "The model does not beat"
 # Widest that the text columns may be before the candidate's name gives way, characters.
 VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 
@@ -49,7 +48,8 @@ def answer(ranking: Ranking) -> str:
     parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
     method = best.methods.get("train_energy", "")
     parts.append("training energy not measured" if joules is None else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}")
-    if _against_guessing(ranking, best, None).startswith(USELESS):
+    known = _beside_guessing(ranking, best, None)
+    if known is not None and known[2] <= known[0]:
         return f"On {ranking.device} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
     return f"On {ranking.device} deploy {entry(best)}: {', '.join(parts)}."
 
@@ -99,17 +99,26 @@ def guessing(metric_name: str, majority_baseline: float, classes: int | None) ->
     return None
 
 
-def _against_guessing(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
+def _beside_guessing(
+    ranking: Ranking, best: RankingRow, classes: int | None
+) -> tuple[float, str, float, tuple[float, float] | None] | None:
+    """What guessing reaches and its words, then what the model does and its interval; None where either is not known."""
     baseline = guessing(ranking.performance_metric, ranking.majority_baseline, classes)
     value, ci = best.test_performance, best.test_performance_ci
     if value is None:  # the baseline is the test split's, and that of validation is close to it
         value, ci = best.performance, best.performance_ci
-    if baseline is None or value is None:
+    return None if baseline is None or value is None else (*baseline, value, ci)
+
+
+def _against_guessing(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
+    known = _beside_guessing(ranking, best, classes)
+    if known is None:
         return ""
-    reached = f"{baseline[1]} ({metric(ranking.performance_metric)} {score(baseline[0])})"
-    if value <= baseline[0]:
-        return f"{USELESS} {reached}: it has learnt nothing of use, do not deploy it."
-    if ci is not None and ci[0] <= baseline[0]:
+    baseline, words, value, ci = known
+    reached = f"{words} ({metric(ranking.performance_metric)} {score(baseline)})"
+    if value <= baseline:
+        return f"The model does not beat {reached}: it has learnt nothing of use, do not deploy it."
+    if ci is not None and ci[0] <= baseline:
         return f"The model is not clearly better than {reached}: its interval reaches down to that."
     return ""
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
+from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
@@ -30,15 +29,6 @@ class Trained(NamedTuple):
     def module(self) -> nn.Module:
         """The candidate's module, a new one each time."""
         return restore(self.result.candidate, self.folder / self.result.checkpoint)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from a second thread, and lose much where another process wants it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
