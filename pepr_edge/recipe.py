@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
-from pepr_edge.metrics import METRICS
+from pepr_edge.metrics import performance_fault
 from pepr_edge.records import Interpolation
 from pepr_edge.score import RESOURCES
 from pepr_edge.toml import Section
@@ -35,6 +36,15 @@ Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValid
 def _listed(value: Any) -> Any:
     """One size may be written without brackets."""
     return (value,) if isinstance(value, int) else value
+
+
+def _named(value: Any) -> Any:
+    """The word "zoo" stands for every architecture of the zoo; any other text is most likely a name without its brackets."""
+    if value == "zoo":
+        return tuple(zoo.architectures())
+    if isinstance(value, str):
+        raise PydanticCustomError("expected", 'a list of names, or "zoo" for all those that `pepr-edge zoo list` shows')
+    return value
 
 
 class Device(Section):
@@ -78,9 +88,12 @@ class Data(Section):
 
 
 class Candidates(Section):
-    """The models to try: each architecture at each size. `weights`: "pretrained", "scratch", or a local weights file."""
+    """The models to try: each architecture at each size.
 
-    architectures: Names
+    `architectures`: names, or "zoo" for all 131 of zoo.py. `weights`: "pretrained", "scratch", or a local weights file.
+    """
+
+    architectures: Annotated[Names, BeforeValidator(_named)]
     image_size_px: Annotated[
         tuple[SizePx, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)
     ] = (64,)
@@ -134,7 +147,9 @@ class ScoreSettings(Section):
     @field_validator("performance")
     @classmethod
     def _known_metric(cls, value: str) -> str:
-        return _one_of(value, METRICS)
+        if fault := performance_fault(value):
+            raise PydanticCustomError("expected", "{fault}", {"fault": fault})
+        return value
 
     @field_validator("weights")
     @classmethod

@@ -332,18 +332,20 @@ class RunInfo(Versioned):
 
 
 class Bound(Record):
-    """Least and greatest value of a resource over the set that a score was computed on."""
+    """Least and greatest value of a resource over the set that a score was computed on, and how its values were obtained."""
 
     lo: float
     hi: float
     unit: str
+    method: str = ""
 
 
 class RankingRow(Record):
     """One artifact in the ranking. A row that failed or broke a budget has no rank, and its reason.
 
     `performance` is that on `Ranking.performance_split`, on which the choice rests; `test_performance` was read once, afterwards.
-    `pepr` is None for an entry whose resource was not measured.
+    `pepr` is None for an entry whose resource was not measured. `rank_ci` and `p_best` say how far its place would move, and how often it
+    would be the first, if the validation images were drawn again; the resources stay as they are.
     """
 
     rank: int | None
@@ -362,14 +364,70 @@ class RankingRow(Record):
     methods: dict[str, str] = {}
     pepr: dict[str, float | None] = {}
     size_bytes: int | None = None
+    inference_energy_j: float | None = None
+    lifetime_j_per_image: float | None = None
+    rank_ci: tuple[int, int] | None = None
+    p_best: float | None = None
     tied_with_best: bool | None = None
     warnings: tuple[str, ...] = ()
     artifact_sha256: str | None = None
     bundle: str | None = None
 
 
+class Baseline(Record):
+    """A free model that always says the commonest class of the training split: its performance is its PePR, since it uses nothing.
+
+    It is no member of the set that the bounds rest on. `outranks` of the `of` ranked models score less.
+    """
+
+    label: str
+    performance: float
+    outranks: int
+    of: int
+
+
+class Outlier(Record):
+    """A model that, left out alone, changes which are the best of the others: `enters` take the place of `leaves`."""
+
+    name: str
+    enters: tuple[str, ...]
+    leaves: tuple[str, ...]
+
+
+class Sensitivity(Record):
+    """Between which values of one setting the winner stays the winner, and who wins beyond; None: it stays to the end of what was tried."""
+
+    setting: str
+    at: float
+    tried: tuple[float, float]
+    stays: tuple[float, float]
+    winner_below: str | None
+    winner_above: str | None
+
+
+class Stretch(Record):
+    """From how many images on, and to how many, one model needs the least energy in all. `until` None: for ever."""
+
+    name: str
+    start: float
+    until: float | None
+
+
+class Lifetime(Record):
+    """Energy over a life of so many `images`: which model is the cheapest for how many, of those whose energy is known."""
+
+    images: float
+    stretches: tuple[Stretch, ...]
+    methods: dict[str, str]
+    left_out: tuple[str, ...] = ()
+    reason: str = ""
+
+
 class Ranking(Versioned):
-    """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on."""
+    """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on.
+
+    `outliers`, `sensitivity` and `winners` (by normalisation) say what the first places hang on.
+    """
 
     performance_metric: str
     performance_split: Split
@@ -382,6 +440,11 @@ class Ranking(Versioned):
     majority_baseline: float
     bounds: dict[str, Bound]
     rows: tuple[RankingRow, ...]
+    baseline: Baseline | None = None
+    outliers: tuple[Outlier, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
+    winners: dict[str, str | None] = {}
+    lifetime: Lifetime | None = None
 
 
 class SelfTestSpec(Record):

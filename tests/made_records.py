@@ -76,7 +76,10 @@ def candidate(name: str) -> Candidate:
 
 def info(*names: str) -> RunInfo:
     """run.json of these candidates."""
-    splits: dict[Split, SplitInfo] = {"val": SplitInfo(images=N_VAL, class_counts=(N_VAL // 2, N_VAL // 2))}
+    splits: dict[Split, SplitInfo] = {
+        "train": SplitInfo(images=900, class_counts=(500, 400)),
+        "val": SplitInfo(images=N_VAL, class_counts=(N_VAL // 2, N_VAL // 2)),
+    }
     data = DataInfo(
         name="made", format="phantom", sha256=digest("data"), labels=("no", "yes"), channels=1, splits=splits, majority_baseline=0.5
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge.errors import RecipeError
-from pepr_edge.metrics import METRICS
+from pepr_edge.metrics import performance_fault
 from pepr_edge.recipe import PAPER, Budgets, Recipe, Train, find, recipes_dir, variants_dir
 from pepr_edge.score import RESOURCES
 from pepr_edge.toml import parse, read
+from pepr_edge.zoo import architectures
 
 SMALLEST = """
 name = "smallest"
@@ -21,6 +23,21 @@ name = "a device"
 architectures = ["resnet18d"]
 """
 SHIPPED = sorted(recipes_dir().glob("*.toml"))
+# The authors' own name of each that is one of their experiments. Source: github.com/saintslab/PePR.
+PAPER_RECIPES = {
+    "paper_derma_pretrained_100": "derma_pt",
+    "paper_derma_pretrained_10": "derma_small",
+    "paper_derma_scratch_100": "derma",
+    "paper_derma_scratch_10": None,
+    "paper_lidc_pretrained_100": "lidc",
+    "paper_lidc_pretrained_10": "lidc_small",
+    "paper_lidc_scratch_100": None,
+    "paper_lidc_scratch_10": None,
+    "paper_pneumonia_pretrained_100": "pneumonia",
+    "paper_pneumonia_pretrained_10": "pneumonia_small",
+    "paper_pneumonia_scratch_100": None,
+    "paper_pneumonia_scratch_10": None,
+}
 
 
 def recipe(more: str = "") -> Recipe:
@@ -79,7 +96,7 @@ def test_all_faults_of_a_recipe_at_once_each_with_file_and_key() -> None:
         "candidates.image_size_px.1 = 8, expected an integer >= 16",
         "train.epochs = 0, expected an integer >= 1. Remove the line to use the default, 10.",
         'train.learning_rate = "fast", expected a number',
-        f'score.performance = "accurracy", expected one of {", ".join(METRICS)}',
+        f'score.performance = "accurracy", expected {performance_fault("accurracy")}',
         f"score.weights = {{train_enrgy = 1}}, expected one of {', '.join(RESOURCES)}",
         "seeed: unknown key. Did you mean 'seed'?",
     ]
@@ -240,3 +257,76 @@ def test_what_is_named_twice_counts_once() -> None:
     found = parse(text + '[export]\nvariants = ["fp32", "fp32"]\n', Recipe, "r.toml")
     assert found.candidates.architectures == ("resnet18d", "dla46_c")
     assert (found.candidates.image_size_px, found.export.variants) == ((64,), ("fp32",))
+
+
+def with_architectures(value: str) -> str:
+    return SMALLEST.replace('["resnet18d"]', value)
+
+
+def test_zoo_stands_for_all_architectures_of_the_zoo() -> None:
+    found = parse(with_architectures('"zoo"'), Recipe, "r.toml")
+    assert found.candidates.architectures == tuple(architectures())
+    assert len(found.candidates.architectures) == 131
+    assert found == parse(with_architectures(json.dumps(list(architectures()))), Recipe, "r.toml")
+
+
+@given(st.lists(st.sampled_from([*architectures(), "vit_tiny_patch16_224"]), min_size=1))
+def test_a_list_of_names_stays_as_it_is_each_once(names: list[str]) -> None:
+    found = parse(with_architectures(json.dumps(names)), Recipe, "r.toml")
+    assert found.candidates.architectures == tuple(dict.fromkeys(names))
+
+
+@given(st.one_of(st.sampled_from(["resnet18d", "Zoo", "zoo ", "all", ""]), st.text(st.characters(exclude_categories=["Cs", "Cc"]))))
+def test_any_other_text_in_place_of_the_list_is_one_fault_that_says_what_was_expected(text: str) -> None:
+    if text == "zoo":
+        return
+    (line,) = faults(with_architectures(json.dumps(text, ensure_ascii=False)))
+    assert line.startswith('r.toml: candidates.architectures = "')
+    assert line.endswith(', expected a list of names, or "zoo" for all those that `pepr-edge zoo list` shows. Mend the value.')
+
+
+@pytest.mark.parametrize("value", ["5", "true", "{}", "1.5", "2020-01-01"])
+def test_what_is_neither_text_nor_list_is_one_fault(value: str) -> None:
+    (line,) = faults(with_architectures(value))
+    assert "candidates.architectures = " in line
+    assert ", expected a list" in line
+
+
+def test_zoo_stands_for_nothing_in_other_lists() -> None:
+    assert 'export.variants = "zoo", expected a list' in faults(SMALLEST + "[export]\nvariants = 'zoo'")[0]
+    assert recipe("[data]\nsource = 'zoo'").data.source == "zoo"
+
+
+def test_the_paper_has_twelve_recipes() -> None:
+    assert {path.stem for path in SHIPPED if path.stem.startswith("paper_")} == set(PAPER_RECIPES)
+
+
+@pytest.mark.parametrize("name", PAPER_RECIPES)
+def test_a_recipe_of_the_paper_is_what_its_name_says(name: str) -> None:
+    found = read(recipes_dir() / f"{name}.toml", Recipe)
+    _, data, weights, percent = name.split("_")
+    assert len(found.candidates.architectures) == 131
+    assert found.candidates.image_size_px == (256,)
+    assert found.candidates.weights == weights
+    assert found.data.fraction == int(percent) / 100
+    assert found.data.source == {"derma": "dermamnist", "pneumonia": "pneumoniamnist", "lidc": "lidc.pt"}[data]
+    train = found.train
+    # Selvan et al. 2025: Adam, learning rate 5e-4, batches of 32, 10 epochs; nothing augmented, none stopped early.
+    assert (train.protocol, train.mode, train.learning_rate, train.batch_size, train.epochs) == ("paper", "full", 5e-4, 32, 10)
+    assert (train.augment, train.flips, train.weight_decay, train.class_balanced) == ("none", False, 0.0, False)
+    assert train.patience >= train.epochs
+    assert found.score.performance == "accuracy"
+
+
+@pytest.mark.parametrize(("name", "theirs"), PAPER_RECIPES.items())
+def test_a_recipe_of_the_paper_says_which_experiment_of_the_authors_it_is(name: str, theirs: str | None) -> None:
+    text = (recipes_dir() / f"{name}.toml").read_text(encoding="utf-8")
+    said = f'the authors\' own experiment "{theirs}"' if theirs else "not among the authors' own eight experiments"
+    assert said in text
+    assert all(len(line) <= 140 for line in text.splitlines())
+
+
+def test_recipes_of_the_paper_differ_in_data_weights_and_fraction_alone() -> None:
+    apart: Any = {"name": True, "description": True, "data": True, "candidates": {"weights"}}
+    first, *others = [read(recipes_dir() / f"{name}.toml", Recipe).model_dump(exclude=apart) for name in PAPER_RECIPES]
+    assert all(other == first for other in others)

@@ -3,13 +3,29 @@ from __future__ import annotations
 import math
 
 import made_records
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound
-from pepr_edge.score import RESOURCES, Normalise, bounds, family, normalised, pareto_front, pepr, set_id, shares
+from pepr_edge.score import (
+    RESOURCES,
+    Models,
+    Normalise,
+    Scoring,
+    bounds,
+    curve,
+    family,
+    normalised,
+    only_method,
+    pareto_front,
+    pepr,
+    scores,
+    set_id,
+    shares,
+)
 
 unit = st.floats(min_value=0, max_value=1)
 alphas = st.floats(min_value=1, max_value=1e6)
@@ -127,10 +143,19 @@ def spans(lo: float = 0.0, hi: float = 10.0) -> dict[str, Bound]:
 
 
 def test_the_family_of_a_model() -> None:
-    resources = dict(zip(RESOURCES, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0], strict=True))
+    resources = dict(zip(RESOURCES, [0.0, 2.0, 4.0, 6.0, 1.0, 8.0, 10.0], strict=True))
     r, scores = family(0.9, resources, spans(), SCALE)
-    assert r == pytest.approx(dict(zip(RESOURCES, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], strict=True)))
-    expected = {"E": 0.9, "C": 0.75, "T": 0.9 / 1.4, "M": 0.9 / 1.6, "L": 0.5, "W": 0.45, "edge": 0.9 / (1 + (0 + 0.8 + 1.0) / 3)}
+    assert r == pytest.approx(dict(zip(RESOURCES, [0.0, 0.2, 0.4, 0.6, 0.1, 0.8, 1.0], strict=True)))
+    expected = {
+        "E": 0.9,
+        "C": 0.75,
+        "T": 0.9 / 1.4,
+        "M": 0.9 / 1.6,
+        "D": 0.9 / 1.1,
+        "L": 0.5,
+        "W": 0.45,
+        "edge": 0.9 / (1 + (0 + 0.8 + 1.0) / 3),
+    }
     assert scores == pytest.approx(expected)
 
 
@@ -154,7 +179,7 @@ def test_a_resource_without_bounds_has_no_score() -> None:
     assert (scores["L"], scores["edge"]) == (None, None)
 
 
-@given(unit, st.lists(amounts, min_size=6, max_size=6), st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=6, max_size=6), alphas)
+@given(unit, st.lists(amounts, min_size=7, max_size=7), st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=7, max_size=7), alphas)
 def test_the_combined_score_lies_between_those_of_its_resources(
     performance: float, values: list[float], weights: list[float], alpha: float
 ) -> None:
@@ -226,3 +251,100 @@ def test_one_outlier_changes_the_five_best_of_lidc() -> None:
 
 def test_always_the_commonest_class_at_no_cost_outranks_most_models_of_derma() -> None:
     assert sum(score < 0.669 for score in scores_of("derma").values()) == 97
+
+
+def models_of(performance: list[float], **resources: list[float]) -> Models:
+    names = tuple(map(str, range(len(performance))))
+    return Models(names, np.array(performance, float), {name: np.array(values, float) for name, values in resources.items()})
+
+
+ENERGY = Scoring({"energy": 1.0})
+sets = st.lists(st.tuples(unit, amounts), min_size=1, max_size=15)
+
+
+def scored(pairs: list[tuple[float, float]], scoring: Scoring = ENERGY) -> list[float]:
+    return scores(models_of([p for p, _ in pairs], energy=[r for _, r in pairs]), scoring).tolist()
+
+
+@given(sets)
+def test_scores_of_a_set_lie_between_half_the_performance_and_the_whole(pairs: list[tuple[float, float]]) -> None:
+    for (performance, _), score in zip(pairs, scored(pairs), strict=True):
+        assert performance / 2 * (1 - 1e-12) <= score <= performance * (1 + 1e-12)
+
+
+@given(unit, amounts)
+def test_one_model_scores_its_performance(performance: float, energy: float) -> None:
+    assert scored([(performance, energy)]) == [performance]
+
+
+@given(unit, unit, amounts, st.floats(min_value=1e-3, max_value=1e9))
+def test_of_two_models_the_cheaper_scores_its_performance_and_the_other_half_of_its_own(
+    p: float, q: float, low: float, more: float
+) -> None:
+    assert scored([(p, low), (q, low + more)]) == [p, pytest.approx(q / 2)]
+
+
+@given(sets, st.integers(min_value=0, max_value=14), unit)
+def test_a_better_performance_scores_no_less_and_moves_nobody_else(pairs: list[tuple[float, float]], index: int, better: float) -> None:
+    index %= len(pairs)
+    before = scored(pairs)
+    performance, energy = pairs[index]
+    after = scored([*pairs[:index], (max(performance, better), energy), *pairs[index + 1 :]])
+    assert after[index] >= before[index]
+    assert after[:index] + after[index + 1 :] == before[:index] + before[index + 1 :]
+
+
+@given(st.lists(unit, min_size=2, max_size=15), st.data())
+def test_of_equal_performance_more_energy_never_scores_more(energies: list[float], data: st.DataObject) -> None:
+    performance = data.draw(unit)
+    found = scored([(performance, energy) for energy in sorted(energies)])
+    assert found == sorted(found, reverse=True)
+
+
+def test_models_of_equal_cost_score_their_performance() -> None:
+    assert scored([(0.5, 3.0), (0.9, 3.0)]) == [0.5, 0.9]
+
+
+def test_what_was_not_measured_or_never_ended_has_no_score_and_moves_nobody_else() -> None:
+    found = scored([(0.8, 1.0), (0.6, 3.0), (1.0, math.nan), (1.0, math.inf)])
+    assert found[:2] == scored([(0.8, 1.0), (0.6, 3.0)]) == [0.8, 0.3]
+    assert np.isnan(found[2:]).all()
+    assert np.isnan(scored([(1.0, math.nan)])).all()
+
+
+def test_several_resources_by_their_weights_and_bounds_from_elsewhere() -> None:
+    models = models_of([0.8, 0.9], energy=[0.0, 10.0], time=[5.0, 5.0], idle=[math.nan, math.nan])
+    assert scores(models, Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})) == pytest.approx([0.8, 0.9 / 1.25])
+    assert scores(models, Scoring({"energy": 1.0}, alpha=4.0))[1] == pytest.approx(4 * 0.9 / 5)
+    assert scores(models, Scoring({"time": 1.0}, "max")) == pytest.approx([0.4, 0.45])
+    reference = {"energy": Bound(lo=0, hi=40, unit="J")}
+    assert scores(models, Scoring({"energy": 1.0}, "reference", reference=reference)) == pytest.approx([0.8, 0.9 / 1.25])
+    assert np.isnan(scores(models, Scoring({"time": 1.0}, "reference", reference=reference))).all()
+
+
+def test_measured_and_declared_values_have_no_bounds_in_common() -> None:
+    with pytest.raises(ScoreError, match=r"different ways \(declared, measured\)"):
+        bounds([1.0, 2.0], "J", methods=["measured", "declared"])
+    assert bounds([1.0, 2.0], "J", methods=["declared", "declared"]).method == "declared"
+    assert (only_method([]), only_method(["counted"])) == ("", "counted")
+
+
+def test_the_curve_of_a_training_and_its_maximum() -> None:
+    found = curve([0.5, 0.8, 0.81], [1.0, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert found.values == pytest.approx([0.5, 0.8 / 1.25, 0.81 / 1.5])
+    assert (found.best, found.maximum) == (1, pytest.approx(0.64))
+
+
+@given(st.lists(st.tuples(unit, amounts), min_size=1, max_size=20), alphas)
+def test_p_star_is_the_greatest_score_on_the_way(points: list[tuple[float, float]], alpha: float) -> None:
+    bound = bounds([spent for _, spent in points])
+    found = curve([p for p, _ in points], [spent for _, spent in points], bound, alpha)
+    expected = [pepr(p, normalised(spent, bound), alpha) for p, spent in points]
+    assert found.maximum == max(expected)
+    assert expected[found.best] == found.maximum
+
+
+@pytest.mark.parametrize(("performance", "resource"), [([], []), ([0.5], [1.0, 2.0]), ([1.5], [1.0])])
+def test_curves_that_make_no_sense_are_refused(performance: list[float], resource: list[float]) -> None:
+    with pytest.raises(ScoreError, match="expected"):
+        curve(performance, resource, Bound(lo=0, hi=1, unit="J"))

@@ -16,6 +16,7 @@ from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
 from pepr_edge.field import selftest
 from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.metrics import confusion_matrix
 from pepr_edge.preprocess import FILTERS
 from pepr_edge.records import Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
 from pepr_edge.report.model_card import model_card
@@ -100,8 +101,10 @@ def write(entry: Entry, row: RankingRow, ranking: Ranking, results: Results, fol
         provenance=provenance(results, entry),
         files={},
     )
+    found = entry.predictions()
+    confusion = confusion_matrix(found["test"], found["test_labels"].astype(np.int64))
     # The card is written from the manifest, and the manifest holds the card's checksum: the card first.
-    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data))
+    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
 

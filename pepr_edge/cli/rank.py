@@ -8,6 +8,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json
 from pepr_edge.errors import RunError, ScoreError
+from pepr_edge.metrics import PERFORMANCES
 from pepr_edge.records import FieldReport
 from pepr_edge.store import read_record
 
@@ -18,25 +19,47 @@ from pepr_edge.store import read_record
     "--field", "reports", multiple=True, type=click.Path(path_type=Path), help="A report of `pepr-edge bench --out`; may be repeated."
 )
 @click.option("--weights", help="Weights of the resources, such as train_energy=1,latency=2,peak_memory=1.")
-@click.option("--performance", "metric", help="accuracy, balanced_accuracy or auroc.")
+@click.option("--performance", "metric", metavar="METRIC", help=f"One of {', '.join(PERFORMANCES)}; a level may follow, as in _0.95.")
+@click.option("--normalise", type=click.Choice(["minmax", "max"]), help="How resources are scaled; that of the recipe if not given.")
+@click.option("--reference", type=click.Path(path_type=Path), help="A JSON file of bounds, such as another run's ranking.json.")
+@click.option("--lifetime", type=float, metavar="N", help="Energy per image over a life of N images, training included.")
 @common
-def command(run_dir: Path, reports: tuple[Path, ...], weights: str | None, metric: str | None, as_json: bool) -> None:
+def command(
+    run_dir: Path,
+    reports: tuple[Path, ...],
+    weights: str | None,
+    metric: str | None,
+    normalise: str | None,
+    reference: Path | None,
+    lifetime: float | None,
+    as_json: bool,
+) -> None:
     """Rank the artifacts of RUN_DIR again, with other weights, another metric, or what devices in the field measured.
 
     Nothing in the run directory is changed. With several field reports a model counts with the worst of its figures.
     """
+    if normalise and reference:
+        raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
     from pepr_edge.ranking import rank
-    from pepr_edge.report.words import conclusion, ranking_table
+    from pepr_edge.reference import read_bounds
+    from pepr_edge.report.words import conclusion, dependence_table, lifetime_table, ranking_table
     from pepr_edge.results import load
 
     field = {str(path): _report(path) for path in reports}
-    ranking = rank(load(run_dir), weights=parse_weights(weights) if weights else None, metric=metric, field=field)
+    ranking = rank(
+        load(run_dir),
+        weights=parse_weights(weights) if weights else None,
+        metric=metric,
+        field=field,
+        normalise=normalise,
+        reference=read_bounds(reference) if reference else None,
+        lifetime=lifetime,
+    )
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        click.echo(ranking_table(ranking))
-        click.echo()
-        click.echo(conclusion(ranking))
+        parts = (ranking_table(ranking), conclusion(ranking), dependence_table(ranking), lifetime_table(ranking))
+        click.echo("\n\n".join(part for part in parts if part))
 
 
 def _report(path: Path) -> FieldReport:

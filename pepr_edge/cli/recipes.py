@@ -33,12 +33,12 @@ def list_(as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{'recipe':<24} {'models':>6} {'threads':>7} {'p90 ms':>7} {'MiB':>6} {'file MiB':>8}  device")
+    click.echo(f"{'recipe':<30} {'models':>6} {'threads':>7} {'p90 ms':>7} {'MiB':>6} {'file MiB':>8}  device")
     for name, recipe in recipes:
         budgets = recipe.budgets
         limits = [f"{value:g}" if value else "-" for value in (budgets.latency_p90_ms, budgets.peak_memory_mib, budgets.size_mib)]
         count = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
-        line = f"{name:<24} {count:>6} {recipe.device.threads:>7} {limits[0]:>7} {limits[1]:>6} {limits[2]:>8}  {recipe.device.name}"
+        line = f"{name:<30} {count:>6} {recipe.device.threads:>7} {limits[0]:>7} {limits[1]:>6} {limits[2]:>8}  {recipe.device.name}"
         click.echo(line)
 
 

@@ -17,7 +17,7 @@ from pepr_edge.export.check import flips, onnx_logits, parity
 from pepr_edge.export.onnx_file import export, facts
 from pepr_edge.export.quantise import quantise
 from pepr_edge.export.variants import Variant
-from pepr_edge.metrics import estimates
+from pepr_edge.intervals import estimates
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Artifact, Split, TrainResult
 from pepr_edge.store import sha256_file, write_record
@@ -89,7 +89,7 @@ class Exporter:
             dynamic_batch=True,
             parity=found,
             flips=flips(logits["test"], self.expected["test"]),
-            performance=estimates(dict(logits), dict(labels)),
+            performance=estimates(dict(logits), dict(labels), self.trained.performance_metric),
             performance_before=self.trained.performance,
             duration_s=time.perf_counter() - start,
         )

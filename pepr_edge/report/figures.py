@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from pepr_edge.records import Artifact, DataInfo, Ranking, RankingRow, Split, TrainResult
+from pepr_edge.records import Artifact, Bound, DataInfo, Ranking, Split, TrainResult
 from pepr_edge.report import plots
-from pepr_edge.report.units import MIB, SPLIT_NAMES, metric, printable, score, significant
-from pepr_edge.report.words import entry, guessing, ranked_rows
-from pepr_edge.score import pareto_front
+from pepr_edge.report.units import MIB, SPLIT_NAMES, energy, metric, printable, score, significant
+from pepr_edge.report.words import entry, guessing, ranked_rows, short_names
+from pepr_edge.score import curve, pareto_front
 
 # Resource -> heading, x axis, its unit in SI, the budget on it.
 AGAINST = (
@@ -60,7 +61,7 @@ def _points(ranking: Ranking, resource: str, unit: float) -> list[plots.Point]:
     ranked = [row for row in rows if row.rank is not None]
     front = pareto_front([row.performance or 0.0 for row in ranked], [row.resources[resource] or 0.0 for row in ranked]) if ranked else ()
     best = {entry(row) for row, on_front in zip(ranked, front, strict=True) if on_front}
-    names = _short_names(rows)
+    names, _ = short_names(rows)
     return [
         plots.Point(
             label=names[row.candidate],
@@ -75,12 +76,6 @@ def _points(ranking: Ranking, resource: str, unit: float) -> list[plots.Point]:
         )
         for row in rows
     ]
-
-
-def _short_names(rows: Sequence[RankingRow]) -> dict[str, str]:
-    """Candidates' names; their size left out where all have the same."""
-    same = len({row.candidate.rpartition("@")[2] for row in rows}) == 1
-    return {row.candidate: printable(row.candidate.rpartition("@")[0] if same and "@" in row.candidate else row.candidate) for row in rows}
 
 
 def _baseline(ranking: Ranking, data: DataInfo, points: Sequence[plots.Point]) -> tuple[float, str] | None:
@@ -106,7 +101,7 @@ def against_parameters(ranking: Ranking) -> Figure:
     rows = [row for row in ranked_rows(ranking) if row.num_params and row.pepr.get("edge") is not None]
     if not rows:
         return Figure("parameters", title, "", "Not drawn: no model has a PePR edge score.")
-    names = _short_names(rows)
+    names, _ = short_names(rows)
     points = [
         plots.Point(
             label=names[row.candidate],
@@ -158,6 +153,39 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
     best = curves[0]
     alt = f"Line plot of {len(curves)} candidates. {caption} {best.label} ends at {score(best.values[-1])} after {best.epochs[-1]} epochs."
     return Figure("curves", title, plots.learning_curves(curves, "curves", alt, name), caption)
+
+
+def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
+    """PePR-E after each epoch, over what had been spent until then; the marker at its greatest, P*."""
+    title = "PePR along the training"
+    order = {row.candidate: number for number, row in reversed(list(enumerate(ranked_rows(ranking))))}
+    spent = {result.candidate.id: _spent_j(result) for result in trained}
+    known = [(result, joules) for result in trained if (joules := spent[result.candidate.id])]
+    if not known or len({result.cost.energy_j.method for result, _ in known}) > 1:
+        why = "energies were obtained in different ways" if known else "the energy of the epochs was not measured"
+        return Figure("pepr_curves", title, "", f"Not drawn: {why}.")
+    known.sort(key=lambda item: order.get(item[0].candidate.id, len(order)))
+    bound = Bound(lo=min(joules[0] for _, joules in known), hi=max(joules[-1] for _, joules in known), unit="J")
+    curves = []
+    for result, joules in known:
+        found = curve([epoch.val_performance for epoch in result.epochs], joules, bound, ranking.alpha)
+        epochs = tuple(epoch.epoch for epoch in result.epochs)
+        curves.append(plots.Curve(printable(result.candidate.id), epochs, tuple(found.values.tolist()), epochs[found.best]))
+    name = metric(known[0][0].performance_metric)
+    caption = (
+        f"Validation {name} per unit of training energy, had the training stopped there. Energy is scaled from the cheapest first epoch "
+        f"({energy(bound.lo)}) to the dearest training ({energy(bound.hi)}). The marker is the greatest, P*: where a curve falls after it, "
+        "the later epochs cost more than they brought."
+    )
+    best = max(curves, key=lambda one: max(one.values))
+    alt = f"Line plot of PePR-E by epoch of {len(curves)} candidates. {caption} Greatest: {best.label}, {score(max(best.values))}."
+    return Figure("pepr_curves", title, plots.learning_curves(curves, "pepr_curves", alt, "PePR-E so far"), caption)
+
+
+def _spent_j(result: TrainResult) -> list[float]:
+    """Energy from the start of the training to the end of each epoch, joules; empty where one is not known."""
+    each = [epoch.energy_j for epoch in result.epochs]
+    return list(accumulate(joules for joules in each if joules is not None)) if None not in each else []
 
 
 def training_energy(trained: Sequence[TrainResult]) -> Figure:

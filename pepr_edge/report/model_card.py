@@ -6,6 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pepr_edge.field.rules import percentiles
 from pepr_edge.records import DataInfo, Manifest, Preprocess, Quantity, Split
 from pepr_edge.report.units import (
@@ -31,17 +34,18 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
 NORMALISATION = "(x / {scale} - mean) / std, mean {mean}, std {std}, per channel"
 
 
-def model_card(manifest: Manifest, data: DataInfo) -> str:
+def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None = None) -> str:
     """Markdown for MODEL_CARD.md: intended use, data, performance, cost, how to use it, limits, provenance.
 
     Args:
         manifest: of the bundle; all figures come from it.
         data: what it was trained and tested on.
+        confusion: images of the test split by true class (rows) and predicted class (columns), shape (classes, classes).
     """
     sections = (
         _head(manifest),
         _intended_use(manifest),
-        _performance(manifest, data),
+        _performance(manifest, data, confusion),
         _on_the_device(manifest),
         _training_cost(manifest),
         _data(data),
@@ -100,7 +104,7 @@ something else altogether. Out of scope: images of another modality, body part, 
 has been tested on them."""
 
 
-def _performance(manifest: Manifest, data: DataInfo) -> str:
+def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None) -> str:
     order = sorted(manifest.performance.items(), key=lambda item: (item[1].split != "test", item[0]))
     rows = [(metric(name), performance(found.value, found.ci), SPLIT_NAMES[found.split], count(found.n)) for name, found in order]
     table = _table(("metric", "value (95 % interval)", "split", "images"), rows) if rows else f"Performance: {MISSING}."
@@ -110,13 +114,29 @@ Measured with ONNX Runtime on this very file.
 
 {table}
 
-Always saying the commonest class reaches accuracy {score(data.majority_baseline)} on the test split. Performance by class and by group of
-patients: {MISSING}."""
+Always saying the commonest class reaches accuracy {score(data.majority_baseline)} on the test split. Performance by group of patients:
+{MISSING}.
+
+{_confusion(manifest.labels, confusion)}"""
     baseline = guessing(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
     if baseline and test and test.value <= baseline[0]:
         text += f"\n\n**It does not beat {baseline[1]} ({score(baseline[0])}): do not deploy it.**"
     return text
+
+
+def _confusion(labels: Sequence[str], confusion: NDArray[np.integer] | None) -> str:
+    """The confusion matrix, and how many of each class were recognised."""
+    if confusion is None:
+        return f"Performance by class: {MISSING}."
+    names = [plain(label) for label in labels]
+    rows = []
+    for number, (name, row) in enumerate(zip(names, confusion, strict=True)):
+        recognised = score(float(row[number] / row.sum())) if row.sum() else MISSING
+        rows.append((name, *(count(cell) for cell in row), recognised))
+    return "Test images by their true class (rows) and the class that the model says (columns):\n\n" + _table(
+        ("true class", *names, "share recognised"), rows
+    )
 
 
 def _on_the_device(manifest: Manifest) -> str:
@@ -204,10 +224,10 @@ Input `{manifest.input.name}` ({manifest.input.dtype}, {shape}), output `{manife
 
 
 def _limits(manifest: Manifest, data: DataInfo) -> str:
-    seed = manifest.provenance.get("seed")
+    seed, error = manifest.provenance.get("seed"), manifest.performance.get("expected_calibration_error")
     limits = [
         f"Trained once{'' if seed is None else f', with seed {seed}'}: another seed gives another model; no interval here says how far.",
-        "Probabilities are not calibrated.",
+        "Probabilities were not calibrated" + (": see the expected calibration error above, of which less is better." if error else "."),
         "The classes' shares in the data need not be those of your patients.",
     ]
     if manifest.variant != "fp32":

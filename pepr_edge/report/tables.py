@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pepr_edge.records import Artifact, Estimate, Quantity, Ranking, RankingRow, TrainResult
+from pepr_edge.records import Artifact, Baseline, Estimate, Quantity, Ranking, RankingRow, TrainResult
+from pepr_edge.report import soundness
+from pepr_edge.report.soundness import percent
 from pepr_edge.report.units import (
     MISSING,
     SPLIT_NAMES,
@@ -23,12 +25,13 @@ from pepr_edge.report.units import (
 )
 from pepr_edge.report.words import ranked_rows, unranked_rows
 
-# Letter of the PePR family -> what it is per unit of. Source: Selvan et al. 2025 (E, C, T, M); L and W are ours.
+# Letter of the PePR family -> what it is per unit of. Source: Selvan et al. 2025 (E, C, T, M, D); L and W are ours.
 LETTERS = {
     "E": "training energy",
     "C": "training CO2eq",
     "T": "training time",
     "M": "training memory",
+    "D": "training images",
     "L": "latency",
     "W": "memory on the device",
 }
@@ -84,23 +87,31 @@ def ranking(shown: Ranking) -> Table:
     caption = f"{plural(len(shown.rows), 'model')} tried on {shown.device}, with 95 % intervals."
     if methods:
         caption += f" Training energy is {' or '.join(methods)}."
-    return Table(
-        "ranking",
-        "Ranking",
-        caption,
-        header,
-        tuple(_ranking_row(row) for row in (*ranked, *others)),
-        frozenset(range(len(ranked), len(shown.rows))),
-    )
+    if any(row.rank_ci for row in ranked):
+        caption += " Below a rank its 95 % interval, below a score how often it came first, if the images were drawn again."
+    rows = [_ranking_row(row) for row in (*ranked, *others)]
+    dimmed = set(range(len(ranked), len(rows)))
+    if (free := shown.baseline) is not None:
+        place = free.of - free.outranks
+        rows.insert(place, _baseline_row(free))
+        dimmed = {place, *(number + 1 for number in dimmed)}
+    return Table("ranking", "Ranking", caption, header, tuple(rows), frozenset(dimmed))
+
+
+def _baseline_row(free: Baseline) -> tuple[Cell, ...]:
+    """The model that always says one class, which costs nothing, at the place that its score gives it."""
+    nothing = [Cell("nothing", "missing") for _ in range(4)]
+    name = Cell(f"always {printable(free.label)!r}", detail="no model: the commonest class of the training images")
+    return (Cell(""), name, Cell(""), number(free.performance, score), number(free.performance, score), Cell(""), *nothing)
 
 
 def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
     resources = row.resources
     return (
-        Cell("", "text") if row.rank is None else Cell(str(row.rank), "number", row.rank),
+        _rank(row),
         Cell(printable(row.candidate), "bad" if row.rank is None or row.warnings else "text", detail=_notes(row)),
         Cell(printable(row.variant or "")),
-        Cell("not scored", "missing") if row.rank is None else number(row.pepr.get("edge"), score),
+        _edge(row),
         _performance(row.performance, row.performance_ci),
         _performance(row.test_performance, row.test_performance_ci),
         number(resources.get("latency"), ms),
@@ -108,6 +119,27 @@ def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
         number(row.size_bytes, mib),
         number(resources.get("train_energy"), energy),
     )
+
+
+def _rank(row: RankingRow) -> Cell:
+    """A rank and where it would lie if the images were drawn again."""
+    if row.rank is None:
+        return Cell("")
+    return Cell(str(row.rank), "number", row.rank, f"{row.rank_ci[0]} to {row.rank_ci[1]}" if row.rank_ci else "")
+
+
+def _edge(row: RankingRow) -> Cell:
+    """The score that ranks, and how often it would be the first if the images were drawn again."""
+    if row.rank is None:
+        return Cell("not scored", "missing")
+    return Cell(score(row.pepr.get("edge")), "number", row.pepr.get("edge"), f"first {percent(row.p_best)}" if row.p_best else "")
+
+
+def depends_on(shown: Ranking) -> Table:
+    """Within which weights, watts and normalisations the winner stays the winner."""
+    rows = tuple(tuple(Cell(text) for text in row) for row in soundness.depends_on(shown))
+    caption = "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
+    return Table("depends", "What the winner depends on", caption, soundness.DEPENDS_HEADER, rows, sortable=False)
 
 
 def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:

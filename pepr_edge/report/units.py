@@ -7,7 +7,16 @@ import re
 from collections.abc import Callable
 
 MISSING = "not measured"
-METRIC_NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "sensitivity_at_specificity": "sensitivity at 90 % specificity",
+    "specificity_at_sensitivity": "specificity at 90 % sensitivity",
+    "expected_calibration_error": "expected calibration error",
+    "cohen_kappa": "Cohen's kappa",
+}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 STATUS_NAMES = {"ok": "not ranked", "over_budget": "over budget", "failed": "failed"}
 MIB = 2.0**20
@@ -91,6 +100,8 @@ def metric(name: str) -> str:
     """A metric's name as people write it; `val_` in front means on validation."""
     if name.startswith("val_"):
         return f"validation {metric(name[4:])}"
+    if found := re.fullmatch(r"(sensitivity|specificity)_at_(sensitivity|specificity)_(0\.[0-9]+)", name):
+        return f"{found[1]} at {100 * float(found[3]):g} % {found[2]}"
     return METRIC_NAMES.get(name, name)
 
 
@@ -110,6 +121,7 @@ RESOURCES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "train_co2eq": ("training CO2eq", co2eq),
     "train_time": ("training time", duration),
     "train_memory": ("training memory, peak", mib),
+    "train_data": ("training images", count),
     "latency": ("latency, p90", ms),
     "peak_memory": ("memory on the device, peak", mib),
 }

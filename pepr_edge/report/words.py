@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
+from pepr_edge.metrics import LEVEL
 from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.report.soundness import DEPENDS_HEADER, depends_on, images, life, percent, soundness
 from pepr_edge.report.units import MIB, SPLIT_NAMES, STATUS_NAMES, energy, metric, mib, ms, performance, printable, score, significant
 
 NAMED_TIES = 4
-TEXT_COLUMNS = (1, 2, 10)
+TEXT_COLUMNS = (1, 2, 12)
 WIDTH = 100
 ABSENT = "-"
 # Widest that the text columns may be before the candidate's name gives way, characters.
@@ -18,6 +21,14 @@ VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 def entry(row: RankingRow) -> str:
     """What a row is of: `mobilenetv2_050@64 int8_static`."""
     return f"{row.candidate} {row.variant}" if row.variant else row.candidate
+
+
+def short_names(rows: Sequence[RankingRow]) -> tuple[dict[str, str], str]:
+    """Candidates' names, and their size in pixels, which is left out of the names where all have the same; else it is empty."""
+    sizes = {row.candidate.rpartition("@")[2] for row in rows}
+    if len(sizes) != 1 or any("@" not in row.candidate for row in rows):
+        return {row.candidate: printable(row.candidate) for row in rows}, ""
+    return {row.candidate: printable(row.candidate.rpartition("@")[0]) for row in rows}, sizes.pop()
 
 
 def ranked_rows(ranking: Ranking) -> list[RankingRow]:
@@ -76,7 +87,7 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         return ()
     best = ranked[0]
     found = [_against_guessing(ranking, best, classes), *(f"{printable(warning)}" for warning in best.warnings)]
-    found += [_ties(ranking, ranked), _basis(ranking, best), _energy_method(ranked)]
+    found += [_ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
 
 
@@ -96,6 +107,9 @@ def guessing(metric_name: str, majority_baseline: float, classes: int | None) ->
         return 0.5, "guessing"
     if metric_name == "balanced_accuracy" and classes:
         return 1 / classes, "always saying one class"
+    if metric_name.startswith(("sensitivity_at_specificity", "specificity_at_sensitivity")):
+        level = metric_name.rpartition("_")[2]
+        return 1 - (float(level) if level[0].isdigit() else LEVEL), "guessing"
     return None
 
 
@@ -104,6 +118,8 @@ def _beside_guessing(
 ) -> tuple[float, str, float, tuple[float, float] | None] | None:
     """What guessing reaches and its words, then what the model does and its interval; None where either is not known."""
     baseline = guessing(ranking.performance_metric, ranking.majority_baseline, classes)
+    if baseline is None and ranking.baseline is not None:
+        baseline = ranking.baseline.performance, "always saying the commonest class"
     value, ci = best.test_performance, best.test_performance_ci
     if value is None:  # the baseline is the test split's, and that of validation is close to it
         value, ci = best.performance, best.performance_ci
@@ -168,7 +184,10 @@ def ranking_table(ranking: Ranking) -> str:
     lines: list[str] = []
     if ranked:
         split = SPLIT_NAMES[ranking.performance_split]
-        lines += _wrapped(f"Ranked by PePR edge on {ranking.device}; {metric(ranking.performance_metric)} on {split} (95 % interval).")
+        px = short_names(ranked)[1]
+        size = f", {px} px images" if px else ""
+        measure = metric(ranking.performance_metric)
+        lines += _wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
         lines += _ranked_lines(ranking, ranked, notes)
     if unranked := unranked_rows(ranking):
         lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
@@ -190,12 +209,16 @@ class _Notes(list[str]):
 
 
 def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:
-    above = ["", "", "", ranking.performance_split, "test", "p90", "peak", "size", "train", "PePR", ""]
-    below = ["", "candidate", "variant", "(95 % interval)", "", "ms", "MiB", "MiB", "Wh", "edge", ""]
-    table = [above, below, *(_cells(row, notes) for row in ranked)]
+    above = ["", "", "", ranking.performance_split, "test", "p90", "peak", "size", "train", "PePR", "rank", "first", ""]
+    below = ["", "candidate", "variant", "(95 % interval)", "", "ms", "MiB", "MiB", "Wh", "edge", "95 %", "%", ""]
+    names, _ = short_names(ranked)
+    table = [above, below, *(_cells(row, names[row.candidate], notes) for row in ranked)]
+    if (free := ranking.baseline) is not None:
+        always = ["", "always", repr(printable(free.label)), score(free.performance), *[""] * 5, score(free.performance), "", "", "free"]
+        table.insert(2 + free.of - free.outranks, always)
     for cells in table:
         cells[2] = shortened(cells[2], VARIANT_WIDTH)
-        cells[10] = shortened(cells[10], NOTES_WIDTH)
+        cells[12] = shortened(cells[12], NOTES_WIDTH)
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     spare = WIDTH - (sum(widths) - widths[1]) - (len(widths) - 1)
     widths[1] = max(CANDIDATE_LEAST, min(widths[1], spare))
@@ -210,12 +233,12 @@ def _aligned(column: int, cell: str, width: int) -> str:
     return cell.ljust(width) if column in TEXT_COLUMNS else cell.rjust(width)
 
 
-def _cells(row: RankingRow, notes: _Notes) -> list[str]:
+def _cells(row: RankingRow, name: str, notes: _Notes) -> list[str]:
     ci = f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})" if row.performance_ci else ""
     marks = ",".join(notes.mark(printable(warning)) for warning in row.warnings)
     return [
         str(row.rank),
-        printable(row.candidate),
+        name,
         printable(row.variant or ""),
         ABSENT if row.performance is None else score(row.performance) + ci,
         _number(row.test_performance, None),
@@ -224,6 +247,8 @@ def _cells(row: RankingRow, notes: _Notes) -> list[str]:
         _number(row.size_bytes, MIB),
         _number(row.resources.get("train_energy"), 3600.0),
         _number(row.pepr.get("edge"), None),
+        "" if row.rank_ci is None else "-".join(map(str, dict.fromkeys(row.rank_ci))),
+        "" if row.p_best is None else percent(row.p_best).removesuffix(" %"),
         ("=" if row.tied_with_best else "") + marks,
     ]
 
@@ -241,9 +266,51 @@ def _legend(ranked: list[RankingRow], lines: list[str]) -> list[str]:
     needed = ("latency", "peak_memory", "train_energy")
     if any(row.resources.get(name) is None for row in ranked for name in needed) or any(row.size_bytes is None for row in ranked):
         parts.append(f"{ABSENT} not measured.")
+    if any(row.rank_ci is not None for row in ranked):
+        parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again.")
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
     return (["", *_wrapped(" ".join(parts))] if lines else []) if parts else []
+
+
+def dependence_table(ranking: Ranking) -> str:
+    """What the winner depends on, for a terminal; empty where nothing is ranked."""
+    return "\n".join(_plain_table(DEPENDS_HEADER, depends_on(ranking))) if ranking.sensitivity or ranking.winners else ""
+
+
+def lifetime_table(ranking: Ranking) -> str:
+    """Energy per image of each ranked model over its life, least first, and which is the cheapest for how many images."""
+    found = ranking.lifetime
+    if found is None:
+        return ""
+    known = [row for row in ranking.rows if row.lifetime_j_per_image is not None]
+    cells = [
+        (
+            printable(entry(row)),
+            _number(row.resources.get("train_energy"), 3600.0),
+            _joules(row.inference_energy_j),
+            _joules(row.lifetime_j_per_image),
+        )
+        for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
+    ]
+    header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
+    return "\n".join([*(_plain_table(header, cells) if cells else []), *(line for words in life(found) for line in _wrapped(words))])
+
+
+def _joules(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3g}"
+
+
+def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side, the last one wrapped where a line would be too long."""
+    widths = [max(len(cells[column]) for cells in (header, *rows)) for column in range(len(header) - 1)]
+    lines = []
+    for cells in (header, *rows):
+        start = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + "  "
+        lines += textwrap.wrap(start + cells[-1], WIDTH, subsequent_indent=" " * min(len(start), WIDTH // 2), drop_whitespace=True) or [
+            start
+        ]
+    return lines
 
 
 def _wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:

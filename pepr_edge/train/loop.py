@@ -14,7 +14,7 @@ from torch import nn
 from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, Use
 from pepr_edge.errors import ModelError
-from pepr_edge.metrics import METRICS
+from pepr_edge.metrics import metric as metric_of
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Epoch, Preprocess
@@ -136,7 +136,7 @@ def _epoch(epoch: int, train_loss: float, logits: NDArray[np.float32], labels: L
             f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
             f"Lower train.learning_rate ({settings.learning_rate})."
         )
-    performance = METRICS[metric](logits, labels)
+    performance = metric_of(metric)(logits, labels)
     if math.isnan(performance):
         raise ModelError(
             f"{metric} is not defined on the validation split: all its images are of one class. Use another score.performance."

@@ -18,7 +18,7 @@ from pepr_edge.energy.meter import Meter, MeterSettings, Use, add
 from pepr_edge.errors import ModelError
 from pepr_edge.field.facts import environment
 from pepr_edge.field.memory import peak_memory_bytes
-from pepr_edge.metrics import estimates
+from pepr_edge.intervals import estimates
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Preprocess, ProbeResult, Quantity, Split, TrainCost, TrainResult
 from pepr_edge.store import sha256_file, write_record
@@ -86,7 +86,7 @@ def train(
         best_epoch=trained.best_epoch,
         stopped_early=len(trained.epochs) < settings.epochs,
         performance_metric=recipe.score.performance,
-        performance=estimates(dict(logits), {split: np.asarray(data.splits[split][1]) for split in SPLITS}),
+        performance=estimates(dict(logits), {split: np.asarray(data.splits[split][1]) for split in SPLITS}, recipe.score.performance),
         cost=cost(trained, probing, final, peaks, recipe.workstation.country),
         environment=environment(threads, accelerator(device), ("torch", "timm", "numpy", "pillow")),
         seed=recipe.seed,

@@ -10,6 +10,7 @@ import numpy as np
 
 from pepr_edge.records import (
     Artifact,
+    Baseline,
     Bound,
     Candidate,
     DataInfo,
@@ -21,6 +22,7 @@ from pepr_edge.records import (
     Failure,
     Flips,
     Manifest,
+    Outlier,
     Parity,
     Preprocess,
     ProbeResult,
@@ -28,6 +30,7 @@ from pepr_edge.records import (
     Ranking,
     RankingRow,
     SelfTestSpec,
+    Sensitivity,
     SessionSettings,
     SplitInfo,
     TensorSpec,
@@ -35,6 +38,7 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
+from pepr_edge.robustness import binomial_performances, rank_spread
 from pepr_edge.score import RESOURCES, family, set_id
 from pepr_edge.score import bounds as score_bounds
 
@@ -281,6 +285,7 @@ def _row(made: Artifact, shown: DeviceProfile, result: TrainResult, budgets: dic
         "train_memory": cost.peak_memory_bytes.value,
         "latency": latency,
         "peak_memory": shown.peak_memory_bytes,
+        "train_data": 4708.0,
     }
     methods = {"train_energy": cost.energy_j.method, "train_co2eq": cost.co2eq_g.method}
     return RankingRow(
@@ -322,6 +327,8 @@ def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
         row.model_copy(update={"rank": number, "tied_with_best": (row.performance or 0) > top - 0.008, "bundle": f"bundles/{number:02d}"})
         for number, row in enumerate(scored, 1)
     ]
+    ranked = _spread(ranked)
+    outranks = sum((row.pepr["edge"] or 0.0) < BASELINE for row in ranked)
     return Ranking(
         performance_metric=metric,
         performance_split="val",
@@ -334,7 +341,30 @@ def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
         majority_baseline=BASELINE,
         bounds=bounds,
         rows=(*ranked, *(row for row in rows if row.status != "ok")),
+        baseline=Baseline(label="pneumonia", performance=BASELINE, outranks=outranks, of=len(ranked)) if ranked else None,
+        outliers=(Outlier(name="vgg11@64 fp32", enters=("a@64 fp32", "b@64 fp32"), leaves=("c@64 fp32", "d@64 fp32")),) if ranked else (),
+        sensitivity=SENSITIVITY if ranked else (),
+        winners={"minmax": f"{ranked[0].candidate} {ranked[0].variant}", "max": "another@64 fp32"} if ranked else {},
     )
+
+
+def _spread(ranked: list[RankingRow]) -> list[RankingRow]:
+    """Rank intervals as two hundred images would leave them."""
+    if not ranked:
+        return []
+    performance = np.array([row.performance or 0.0 for row in ranked])
+    resource = np.array([(row.performance or 0.0) / (row.pepr["edge"] or 1.0) - 1 for row in ranked]).clip(0, 1)
+    found = rank_spread(binomial_performances(performance, np.full(len(ranked), 200.0)), resource)
+    return [
+        row.model_copy(update={"rank_ci": (int(low), int(high)), "p_best": float(p)})
+        for row, low, high, p in zip(ranked, found.low, found.high, found.p_best, strict=True)
+    ]
+
+
+SENSITIVITY = (
+    Sensitivity(setting="latency weight", at=1 / 3, tried=(0, 1), stays=(0.1, 0.7), winner_below="resnet18d@64 fp32", winner_above=None),
+    Sensitivity(setting="declared watts, factor", at=1, tried=(0.25, 4), stays=(0.25, 4), winner_below=None, winner_above=None),
+)
 
 
 def manifest(**changes: object) -> Manifest:

@@ -95,7 +95,7 @@ def test_page_is_closed_to_the_network(pages: dict[str, Page], name: str) -> Non
 @pytest.mark.parametrize("name", RUNS)
 def test_every_figure_has_a_caption_and_a_label(pages: dict[str, Page], name: str) -> None:
     page = pages[name]
-    assert len(page.figures) == 7
+    assert len(page.figures) == 8
     assert all(figure.get("figcaption") == 1 for figure in page.figures)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import report_records as records
 
+from pepr_edge.metrics import METRICS
 from pepr_edge.records import Manifest
 from pepr_edge.report.model_card import model_card
+from pepr_edge.report.units import METRIC_NAMES, metric
 
 
 def test_card_holds_what_a_reader_needs() -> None:
@@ -62,3 +65,34 @@ def test_markup_in_labels_stays_text() -> None:
     assert "<b>" not in card
     assert "a\\|b \\*c\\*" in card
     assert isinstance(records.manifest(labels=labels), Manifest)
+
+
+def test_the_confusion_matrix_has_true_rows_and_predicted_columns() -> None:
+    card = model_card(records.manifest(), records.data_info(), np.array([[1200, 34], [8, 382]]))
+    assert (
+        "| true class | normal | pneumonia | share recognised |\n| --- | --- | --- | --- |\n"
+        "| normal | 1,200 | 34 | 0.972 |\n| pneumonia | 8 | 382 | 0.979 |\n"
+    ) in card
+    assert "Performance by class: not measured" not in card
+
+
+def test_without_predictions_there_is_no_confusion_matrix() -> None:
+    assert "Performance by class: not measured." in model_card(records.manifest(), records.data_info())
+
+
+def test_a_class_without_test_images_and_markup_in_the_confusion_matrix() -> None:
+    labels = ("a|b\x1b[31m", "<i>")
+    card = model_card(records.manifest(labels=labels), records.data_info(labels=labels), np.array([[3, 0], [0, 0]]))
+    assert "| true class | a\\|b | \\<i\\> | share recognised |" in card
+    assert "| \\<i\\> | 0 | 0 | not measured |" in card
+
+
+def test_every_metric_has_its_words() -> None:
+    performance = {name: records.estimate(0.8, "test", 624) for name in METRICS}
+    card = model_card(records.manifest(performance=performance), records.data_info())
+    for name in METRICS:
+        assert f"| {METRIC_NAMES[name]} | 0.800 (0.769 to 0.831) | test | 624 |" in card
+    assert "see the expected calibration error above" in card
+    assert metric("val_sensitivity_at_specificity_0.975") == "validation sensitivity at 97.5 % specificity"
+    assert metric("specificity_at_sensitivity_0.07") == "specificity at 7 % sensitivity"
+    assert metric("specificity_at_sensitivity") == "specificity at 90 % sensitivity"

@@ -67,7 +67,14 @@ def test_caveat_on_a_model_no_better_than_the_commonest_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "words"), [("auroc", "guessing (AUROC 0.500)"), ("balanced_accuracy", "always saying one class (balanced")]
+    ("metric", "words"),
+    [
+        ("auroc", "guessing (AUROC 0.500)"),
+        ("balanced_accuracy", "always saying one class (balanced"),
+        ("sensitivity_at_specificity_0.5", "guessing (sensitivity at 50 % specificity 0.500"),
+        ("specificity_at_sensitivity_0.3", "guessing (specificity at 30 % sensitivity 0.700"),
+        ("f1", "always saying the commonest class (F1 0.6"),
+    ],
 )
 def test_caveat_on_guessing_by_metric(metric: str, words: str) -> None:
     ranking = changed(records.run(metric=metric).ranking, test_performance=0.4, test_performance_ci=(0.3, 0.45))

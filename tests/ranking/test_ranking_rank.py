@@ -11,7 +11,7 @@ import pytest
 from made_records import N_VAL, bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.metrics import mcnemar
+from pepr_edge.intervals import mcnemar
 from pepr_edge.ranking import over_budget, rank, to_csv
 from pepr_edge.records import Failure, Ranking, RankingRow, Validity
 from pepr_edge.results import Entry, Results
@@ -54,7 +54,7 @@ def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
     assert (middle.performance, middle.test_performance) == (0.9, pytest.approx(0.89))
     assert middle.resources["latency"] == 0.02
     assert middle.normalised == pytest.approx(
-        {"train_energy": 1 / 3, "latency": 0.25, "peak_memory": 0.5, "train_co2eq": 0, "train_time": 0, "train_memory": 0}
+        {"train_energy": 1 / 3, "latency": 0.25, "peak_memory": 0.5, "train_co2eq": 0, "train_time": 0, "train_memory": 0, "train_data": 0}
     )
     assert middle.pepr["edge"] == pytest.approx(0.9 / (1 + (1 / 3 + 1 / 4 + 1 / 2) / 3))
     assert middle.pepr["L"] == pytest.approx(0.9 / 1.25)
@@ -109,7 +109,8 @@ def test_the_choice_rests_on_validation_not_on_test(tmp_path: Path) -> None:
     [
         ({"speed": 1.0}, None, "'speed': unknown resource"),
         ({"latency": 0.0}, None, "all weights are 0"),
-        (None, "f1", "performance 'f1', expected one of accuracy, balanced_accuracy, auroc"),
+        (None, "f2", "performance 'f2', expected one of accuracy, balanced_accuracy, auroc, f1"),
+        (None, "cohen_kappa", "performance 'cohen_kappa', expected one of .*can be below 0"),
     ],
 )
 def test_unknown_weights_and_metrics_are_refused(
@@ -174,7 +175,7 @@ def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: P
     assert [(row.architecture, row.rank) for row in ranking.rows] == [("small", 1), ("large", None)]
     large = row_of(ranking, "large")
     assert large.status == "ok"
-    assert large.reason == "no score: peak_memory not measured, or in different ways within this set"
+    assert large.reason == "no score: peak_memory not measured"
     assert (large.pepr["edge"], large.pepr["W"], large.resources["peak_memory"]) == (None, None, None)
     assert large.pepr["L"] is not None
     assert large.methods["peak_memory"] == "unavailable"
@@ -201,7 +202,7 @@ def test_measured_and_declared_energies_never_share_one_normalisation(tmp_path: 
     assert "train_energy" not in ranking.bounds
     for row in ranking.rows:
         assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
-        assert "train_energy not measured, or in different ways within this set" in row.reason
+        assert "train_energy obtained in different ways (declared, measured)" in row.reason
         assert row.resources["train_energy"] is not None
     both = [entry(tmp_path, name, joules=joules, method="declared") for name, joules in (("a", 10.0), ("b", 99.0))]
     assert [row.rank for row in rank(results(tmp_path, *both)).rows] == [1, 2]
@@ -224,7 +225,11 @@ def test_gpu_memory_counts_for_training_where_there_is_some(tmp_path: Path) -> N
 
 
 def test_a_metric_that_is_not_defined_is_a_reason(tmp_path: Path) -> None:
-    for row in rank(three(tmp_path), metric="auroc").rows:
+    made = three(tmp_path)
+    for one in made.entries:
+        logits = one.predictions()
+        np.savez(one.folder / "predictions.npz", val=logits["val"], val_labels=np.zeros(N_VAL, np.int64))  # a single class
+    for row in rank(made, metric="auroc").rows:
         assert (row.rank, row.performance, row.status) == (None, None, "ok")
         assert row.reason == "no score: auroc is not defined on the validation images. Take another metric"
 
@@ -369,9 +374,9 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     ranking = rank(replace(made, entries=(*made.entries, failed("broken", 'a "comma", and\na line'))))
     lines = list(csv.DictReader(io.StringIO(to_csv(ranking))))
     expected = "rank candidate architecture variant status reason num_params performance performance_low performance_high"
-    expected += " test_performance test_low test_high size_bytes"
-    expected += " train_energy_j train_co2eq_g train_time_s train_memory_b latency_s peak_memory_b"
-    expected += " pepr_E pepr_C pepr_T pepr_M pepr_L pepr_W pepr_edge tied_with_best bundle"
+    expected += " test_performance test_low test_high rank_low rank_high p_best size_bytes"
+    expected += " train_energy_j train_co2eq_g train_time_s train_memory_b train_data_images latency_s peak_memory_b"
+    expected += " pepr_E pepr_C pepr_T pepr_M pepr_D pepr_L pepr_W pepr_edge inference_energy_j lifetime_j_per_image tied_with_best bundle"
     assert list(lines[0]) == expected.split()
     assert [(line["rank"], line["architecture"], line["status"]) for line in lines] == [
         ("1", "small", "ok"),
@@ -382,7 +387,7 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     small = ranking.rows[0]
     assert float(lines[0]["latency_s"]) == small.resources["latency"]
     assert [float(lines[0][f"pepr_{letter}"]) for letter in [*(letter for letter, _ in RESOURCES.values()), "edge"]] == [
-        small.pepr[letter] for letter in ["E", "C", "T", "M", "L", "W", "edge"]
+        small.pepr[letter] for letter in ["E", "C", "T", "M", "D", "L", "W", "edge"]
     ]
     assert (lines[0]["performance"], lines[0]["performance_high"], lines[0]["tied_with_best"]) == ("0.8", "1.0", "True")
     assert lines[1]["tied_with_best"] == "False"

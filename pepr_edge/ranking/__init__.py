@@ -1,0 +1,7 @@
+"""Results -> Ranking: every artifact of a run with its resources, its scores and its place, or the reason why it has none."""
+
+from pepr_edge.ranking.flat import to_csv
+from pepr_edge.ranking.rank import rank
+from pepr_edge.ranking.row import over_budget
+
+__all__ = ["over_budget", "rank", "to_csv"]

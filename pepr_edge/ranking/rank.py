@@ -1,0 +1,128 @@
+"""Rank the artifacts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.metrics import performance_fault
+from pepr_edge.ranking import sound
+from pepr_edge.ranking.field import brought_home
+from pepr_edge.ranking.life import over_a_life
+from pepr_edge.ranking.row import row_of
+from pepr_edge.records import Bound, FieldReport, Ranking, RankingRow
+from pepr_edge.results import Results
+from pepr_edge.score import RESOURCES, Scoring, bounds, family, set_id, shares
+
+
+def rank(
+    results: Results,
+    *,
+    weights: Mapping[str, float] | None = None,
+    metric: str | None = None,
+    field: Mapping[str, FieldReport] | None = None,
+    normalise: str | None = None,
+    reference: Mapping[str, Bound] | None = None,
+    lifetime: float | None = None,
+) -> Ranking:
+    """Rank the artifacts of a run by PePR over the weighted resources ("edge"), on validation.
+
+    Args:
+        results: of the run.
+        weights: by resource; None takes those of the recipe.
+        metric: the performance; None takes that of the recipe.
+        field: reports of devices by file name, whose latency and memory take the place of those measured here.
+        normalise: "minmax" or "max"; None takes that of the recipe.
+        reference: bounds by resource from elsewhere, in the place of those of this set.
+        lifetime: number of images that a model will be asked about, for its energy per image.
+    Raises:
+        ScoreError: unknown weights or metric, bounds that are missing, or a report that cannot be relied on.
+    """
+    settings = results.recipe.score
+    metric = metric or settings.performance
+    if fault := performance_fault(metric):
+        raise ScoreError(f"performance {metric!r}, expected {fault}.")
+    scoring = Scoring(
+        weights=dict(weights or settings.weights),
+        normalise="reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax",
+        alpha=settings.alpha,
+        reference=reference,
+    )
+    _check(scoring)
+    data = results.info.data
+    images = data.splits["train"].images if "train" in data.splits else None
+    measured = brought_home(field or {}, results)
+    rows = [row_of(entry, metric, results.recipe.limits(), images, measured) for entry in results.entries]
+    members = [row for row in rows if row.status == "ok" and row.performance is not None]
+    found, unbounded = _bounds(members, scoring)
+    ordered = _order([_score(row, found, unbounded, scoring) if row in members else row for row in rows])
+    logits = sound.validation(ordered, results.entries)
+    ranked = sound.spread(sound.ties(ordered, logits), logits, metric, scoring)
+    life = over_a_life(ranked, lifetime) if lifetime is not None else None
+    return Ranking(
+        performance_metric=metric,
+        performance_split="val",
+        weights=dict(scoring.weights),
+        normalise=scoring.normalise,
+        alpha=scoring.alpha,
+        set_id=set_id([row.artifact_sha256 or "" for row in members]),
+        device=results.recipe.device.name if measured is None else ", ".join(report.device.cpu for report in (field or {}).values()),
+        data=data.name,
+        majority_baseline=data.majority_baseline,
+        bounds=found,
+        rows=tuple(ranked if life is None else life.rows),
+        baseline=sound.baseline(ranked, logits, metric, data),
+        outliers=sound.outliers(ranked, scoring),
+        sensitivity=sound.sensitivity(ranked, scoring),
+        winners=sound.winners(ranked, scoring),
+        lifetime=None if life is None else life.summary,
+    )
+
+
+def _check(scoring: Scoring) -> None:
+    """Refuse weights that mean nothing, and a reference that lacks a bound for one of them."""
+    for name in shares(scoring.weights):
+        if scoring.reference is not None and name not in scoring.reference:
+            known = ", ".join(scoring.reference) or "nothing"
+            raise ScoreError(
+                f"no reference bounds of {name}, which has a weight (there are: {known}). Add them, or leave it out of --weights."
+            )
+
+
+def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bound], dict[str, str]]:
+    """lo and hi of each resource over the set; and why there are none where it was obtained in different ways."""
+    found, without = {}, {}
+    for name, (_, unit) in RESOURCES.items():
+        known = [(value, row.methods[name]) for row in rows if (value := row.resources.get(name)) is not None]
+        try:
+            own = bounds([value for value, _ in known], unit, scoring.normalise, [method for _, method in known]) if known else None
+        except ScoreError as fault:
+            without[name] = str(fault).partition(", which")[0]
+            continue
+        bound = (scoring.reference or {}).get(name) if scoring.normalise == "reference" else own
+        if bound is not None:
+            found[name] = bound.model_copy(update={"unit": unit, "method": own.method if own else bound.method})
+    return found, without
+
+
+def _score(row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring) -> RankingRow:
+    assert row.performance is not None
+    normalised, values = family(row.performance, row.resources, found, scoring.weights, scoring.alpha)
+    missing = [f"{name} {unbounded.get(name, 'not measured')}" for name in shares(scoring.weights) if normalised.get(name) is None]
+    reason = f"no score: {', '.join(missing)}" if missing else row.reason
+    return row.model_copy(update={"normalised": normalised, "pepr": values, "reason": reason})
+
+
+def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:
+    """Best score first, ranks given; then those without a score, over budget, failed."""
+    places = {"ok": 0, "over_budget": 1, "failed": 2}
+
+    def place(row: RankingRow) -> tuple[float, float, float]:
+        edge = row.pepr.get("edge")
+        performance = row.performance if row.performance is not None else -1.0
+        return (places[row.status] if edge is None else -1, -edge if edge is not None else 0.0, -performance)
+
+    ordered = sorted(rows, key=place)
+    return [
+        row.model_copy(update={"rank": number}) if row.pepr.get("edge") is not None else row for number, row in enumerate(ordered, start=1)
+    ]

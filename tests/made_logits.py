@@ -1,0 +1,33 @@
+"""Logits and labels of classifiers that were never trained: by hypothesis, and drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from pepr_edge.metrics import METRICS
+
+Logits = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+NAMES = (*METRICS, "sensitivity_at_specificity_0.8", "specificity_at_sensitivity_0.95")
+CLASSES = st.integers(min_value=2, max_value=5)
+
+
+@st.composite
+def classified(draw: st.DrawFn, grid: bool = True) -> tuple[Logits, Labels]:
+    """Logits on a coarse grid, so that ties are common, and labels in which every class occurs."""
+    classes, n = draw(CLASSES), draw(st.integers(min_value=5, max_value=40))
+    levels = st.integers(min_value=-4, max_value=4) if grid else st.floats(min_value=-30, max_value=30, width=32)
+    logits = draw(hnp.arrays(np.float32, (n, classes), elements=levels))
+    others = draw(st.lists(st.integers(0, classes - 1), min_size=n - classes, max_size=n - classes))
+    return logits, np.array([*range(classes), *others])
+
+
+def made(n: int = 300, classes: int = 3, seed: int = 0) -> tuple[Logits, Labels]:
+    """Unequal classes, decided somewhat rightly."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    return (rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]).astype(np.float32), labels

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import made_records
+import numpy as np
+import pytest
+from made_records import entry, results
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.ranking import rank
+from pepr_edge.records import Bound, Ranking, RankingRow
+from pepr_edge.results import Entry, Results
+
+MIB = 2**20
+
+
+def decided(made: Entry, right: np.ndarray) -> Entry:
+    """The entry with predictions that are right where said, on images of two classes by turns."""
+    labels = np.arange(len(right)) % 2
+    said = np.where(right, labels, 1 - labels)
+    logits = np.eye(2, dtype=np.float32)[said]
+    np.savez(made.folder / "predictions.npz", val=logits, val_labels=labels)
+    return made
+
+
+def row_of(ranking: Ranking, name: str) -> RankingRow:
+    return next(row for row in ranking.rows if row.architecture == name)
+
+
+def pair(folder: Path, wrong: int) -> Results:
+    """Two models on 200 images: the first is right on all but 20, the other wrong on so many more."""
+    right = np.arange(200) >= 20
+    worse = right & ~((np.arange(200) >= 100) & (np.arange(200) < 100 + wrong))
+    first = decided(entry(folder, "first", right=180, joules=100.0), right)
+    return results(folder, first, decided(entry(folder, "second", right=180 - wrong, joules=200.0), worse))
+
+
+def test_one_image_of_200_is_a_tie(tmp_path: Path) -> None:
+    assert row_of(rank(pair(tmp_path, 1)), "second").tied_with_best is True
+
+
+def test_forty_images_of_200_are_none(tmp_path: Path) -> None:
+    assert row_of(rank(pair(tmp_path, 40)), "second").tied_with_best is False
+
+
+def test_models_that_differ_by_one_image_change_places_and_those_by_forty_do_not(tmp_path: Path) -> None:
+    close, far = rank(pair(tmp_path / "a", 1), weights={"train_time": 1.0}), rank(pair(tmp_path / "b", 40), weights={"train_time": 1.0})
+    # That one image is missing from 37 % of the draws, in which both are first together.
+    assert [row.rank_ci for row in close.rows] == [(1, 1), (1, 2)]
+    assert [row.p_best for row in close.rows] == [pytest.approx(0.815, abs=0.03), pytest.approx(0.185, abs=0.03)]
+    assert [(row.rank_ci, row.p_best) for row in far.rows] == [((1, 1), 1.0), ((2, 2), 0.0)]
+
+
+def test_probabilities_are_of_all_ranked_models_together_and_failed_ones_have_none(tmp_path: Path) -> None:
+    made = results(tmp_path, *(entry(tmp_path, name, right=right) for name, right in (("a", 170), ("b", 171), ("c", 172), ("d", 100))))
+    failed = replace(made.entries[3], profile=None)
+    ranking = rank(replace(made, entries=(*made.entries[:3], failed)))
+    assert sum(row.p_best or 0.0 for row in ranking.rows) == pytest.approx(1)
+    assert (ranking.rows[3].rank_ci, ranking.rows[3].p_best) == (None, None)
+
+
+def test_the_free_baseline_says_the_commonest_class_of_training_and_is_no_member(tmp_path: Path) -> None:
+    made = [entry(tmp_path, name, right=right, joules=joules) for name, right, joules in (("good", 190, 1.0), ("dear", 110, 99.0))]
+    ranking = rank(results(tmp_path, *made), weights={"train_energy": 1.0})
+    free = ranking.baseline
+    assert free is not None
+    # 500 of 900 training images are "no"; half of the validation images are.
+    assert (free.label, free.performance, free.outranks, free.of) == ("no", 0.5, 1, 2)
+    assert (ranking.bounds["train_energy"].lo, ranking.bounds["train_energy"].hi) == (1.0, 99.0)
+    assert [row.rank for row in ranking.rows] == [1, 2]
+
+
+@pytest.mark.parametrize(("metric", "reached"), [("balanced_accuracy", 0.5), ("auroc", 0.5), ("f1", 0.0)])
+def test_the_baseline_is_measured_by_the_metric_of_the_ranking(tmp_path: Path, metric: str, reached: float) -> None:
+    free = rank(results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20)), metric=metric).baseline
+    assert free is not None
+    assert free.performance == reached
+
+
+def test_metrics_that_the_run_did_not_record_come_from_its_predictions(tmp_path: Path) -> None:
+    made = results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20))
+    for name in ("balanced_accuracy", "sensitivity_at_specificity_0.8", "f1"):
+        (row,) = rank(made, metric=name).rows
+        assert row.performance is not None
+        assert 0.8 < row.performance < 1
+
+
+def six(folder: Path) -> Results:
+    """Seven models of which one needs a hundred times the energy of the others: it sets the scale."""
+    made = [("a", 150, 1.0), ("b", 151, 2.0), ("c", 152, 3.0), ("d", 153, 4.0), ("e", 154, 5.0), ("f", 199, 9.0), ("vast", 190, 1000.0)]
+    return results(folder, *(entry(folder, name, right=right, joules=joules) for name, right, joules in made))
+
+
+def test_an_outlier_is_named_with_what_it_changes(tmp_path: Path) -> None:
+    ranking = rank(six(tmp_path), weights={"train_energy": 1.0})
+    (found,) = [one for one in ranking.outliers if one.name == "vast@64 fp32"]
+    assert found.leaves == ("f@64 fp32",)
+    assert found.enters == ("a@64 fp32",)
+
+
+def test_too_few_models_to_have_a_best_five_have_no_outlier(tmp_path: Path) -> None:
+    made = six(tmp_path)
+    assert rank(replace(made, entries=made.entries[1:]), weights={"train_energy": 1.0}).outliers == ()
+
+
+def test_what_the_winner_depends_on(tmp_path: Path) -> None:
+    made = [
+        entry(tmp_path, "quick", right=180, joules=200.0, latency_s=0.01, method="declared"),
+        entry(tmp_path, "frugal", right=180, joules=100.0, latency_s=0.02, method="declared"),
+    ]
+    ranking = rank(results(tmp_path, *made), weights={"train_energy": 1.0, "latency": 3.0})
+    by_name = {one.setting: one for one in ranking.sensitivity}
+    assert set(by_name) == {"train_energy weight", "latency weight", "declared watts, factor"}
+    assert by_name["latency weight"].stays == (pytest.approx(0.5, abs=0.02), 1.0)
+    assert by_name["latency weight"].winner_below == "frugal@64 fp32"
+    assert by_name["declared watts, factor"].winner_above is None
+    assert ranking.winners == {"minmax": "quick@64 fp32", "max": "quick@64 fp32"}
+
+
+def test_nothing_ranked_has_nothing_to_say(tmp_path: Path) -> None:
+    ranking = rank(results(tmp_path, replace(entry(tmp_path, "a"), profile=None)))
+    assert (ranking.baseline, ranking.outliers, ranking.sensitivity, ranking.winners) == (None, (), (), {})
+
+
+def test_bounds_from_elsewhere(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a", joules=10.0), entry(tmp_path, "b", joules=500.0))
+    reference = {"train_energy": Bound(lo=0, hi=100, unit="J")}
+    ranking = rank(made, weights={"train_energy": 1.0}, reference=reference)
+    assert ranking.normalise == "reference"
+    assert [row.normalised["train_energy"] for row in ranking.rows] == [0.1, 1.0]
+    assert ranking.bounds["train_energy"].hi == 100
+    assert ranking.outliers == ()
+    with pytest.raises(ScoreError, match="no reference bounds of latency, which has a weight"):
+        rank(made, reference=reference)
+
+
+def test_training_images_are_a_resource_that_all_of_a_run_share(tmp_path: Path) -> None:
+    (row,) = rank(results(tmp_path, entry(tmp_path, "a"))).rows
+    assert (row.resources["train_data"], row.methods["train_data"], row.pepr["D"]) == (900.0, "counted", row.performance)
+
+
+def test_the_normalisation_of_the_call_goes_before_that_of_the_recipe(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a", joules=10.0), entry(tmp_path, "b", joules=20.0))
+    ranking = rank(made, weights={"train_energy": 1.0}, normalise="max")
+    assert [row.normalised["train_energy"] for row in ranking.rows] == [0.5, 1.0]
+    assert made_records.recipe().score.normalise == "minmax"
