@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all lint bench
+# Where the paper's published results are; tests look for images there too.
+PEPR_TEST_DATA ?= ../shared
+
+.PHONY: install demo test test-all lint bench paper
 
 install: $(VENV)/.installed
 
@@ -26,3 +29,7 @@ lint: install
 
 bench: install
 	$(BIN)/python tools/bench_training.py --out docs/benchmarks/training.json
+	$(BIN)/python tools/bench_score.py --out docs/benchmarks/score.json
+
+paper: install
+	$(BIN)/python tools/paper.py --results $(PEPR_TEST_DATA)/paper/published_results.csv --table1 $(PEPR_TEST_DATA)/paper/table1.csv

@@ -13,8 +13,10 @@ from pepr_edge import __version__
 from pepr_edge.errors import RunError
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
+from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Failure, RunInfo, TrainResult
+from pepr_edge.score import RESOURCES
 from pepr_edge.store import is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
 
@@ -45,6 +47,36 @@ class Results:
     recipe: Recipe
     info: RunInfo
     entries: tuple[Entry, ...]
+
+
+def used(entry: Entry, images: int | None) -> tuple[dict[str, float | None], dict[str, str]]:
+    """What a model's training and its deployment used: resources in SI units by name, and how each was obtained.
+
+    Values are to be compared where their methods are the same: a counter's energy not with a declared one, nor the CO2eq of the two, and
+    memory of a GPU not with that of a process. `inference_energy`, of one answer, comes beside the resources of a score.
+
+    Args:
+        entry: one candidate in one variant.
+        images: of its training split; None where that is not known.
+    """
+    values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
+    methods: dict[str, str] = {}
+    if entry.trained is not None:
+        cost = entry.trained.cost
+        energy, co2eq, gpu = cost.energy_j, cost.co2eq_g, cost.gpu_peak_memory_bytes
+        memory, where = (gpu, "GPU") if gpu.value is not None else (cost.peak_memory_bytes, "process")
+        values |= {"train_energy": energy.value, "train_co2eq": co2eq.value, "train_time": cost.duration_s.value}
+        values |= {"train_memory": memory.value, "train_data": images}
+        methods |= {"train_energy": energy.method, "train_time": cost.duration_s.method, "train_memory": f"{memory.method}, {where}"}
+        methods |= {"train_co2eq": f"{co2eq.method}, from energy {energy.method}" if co2eq.value is not None else co2eq.method}
+        methods |= {"train_data": "counted"} if images is not None else {}
+    if entry.profile is not None:
+        answer = entry.profile.energy_j_per_inference
+        values["latency"] = early_stopping_percentile(entry.profile.latencies_s, 0.9)
+        values |= {"peak_memory": entry.profile.peak_memory_bytes, "inference_energy": answer.value}
+        methods |= {name: "measured" if values[name] is not None else "unavailable" for name in ("latency", "peak_memory")}
+        methods["inference_energy"] = answer.method
+    return values, methods
 
 
 def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:

@@ -20,12 +20,13 @@ LAYERS = (
     {"errors"},
     {"records"},
     {"score", "metrics", "preprocess", "zoo", "store", "toml"},
+    {"intervals", "robustness", "lifetime", "reference"},
     {"recipe"},
     {"field", "energy", "data"},
     {"train", "export"},
     {"results", "checks"},
-    {"ranking", "report", "engine"},
-    {"bundle"},
+    {"ranking", "table", "report", "engine"},
+    {"bundle", "compare"},
     {"pipeline"},
     {"cli"},
 )
@@ -33,6 +34,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 # Beyond the table: reading a bundle is the field's affair, so nothing heavy may come in by it.
 LIGHT = (
     *("__init__.py", "__main__.py", "errors.py", "records.py", "score.py", "metrics.py", "preprocess.py", "store.py", "toml.py"),
+    *("intervals.py", "robustness.py", "lifetime.py", "reference.py", "table/", "cli/score.py"),
     *("field/", "bundle/__init__.py", "bundle/read.py", "bundle/verify.py"),
     *("cli/__init__.py", "cli/common.py", "cli/view.py", "cli/bench.py", "cli/predict.py", "cli/verify.py"),
 )

@@ -16,6 +16,8 @@ COMMANDS = {
     "rank": "Rank a run again, with other weights or field reports.",
     "export": "Hand over the best K models of a run as bundles.",
     "report": "Write a run's report.html again.",
+    "score": "Score the models of any CSV by PePR.",
+    "compare": "Did it pay? Two runs against each other: pretraining, more data, large models.",
     "bench": "Measure bundles on this device.",
     "predict": "Classify images with a bundle.",
     "verify": "Check bundles: every file, and the same decisions as at home.",

@@ -53,7 +53,7 @@ def show_bars() -> bool:
 
 def missing_for_training() -> list[str]:
     """Packages of the workstation that are not installed."""
-    return [name for name in ("torch", "timm", "onnx", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+    return [name for name in ("torch", "timm", "onnx", "matplotlib", "jinja2", "scipy") if importlib.util.find_spec(name) is None]
 
 
 def need_training() -> None:

@@ -15,9 +15,8 @@ from pepr_edge.store import read_record
 
 @click.command("rank")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option(
-    "--field", "reports", multiple=True, type=click.Path(path_type=Path), help="A report of `pepr-edge bench --out`; may be repeated."
-)
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")  # --field A.json B.json, as a shell's * gives them
+@click.option("--field", "reports", multiple=True, type=click.Path(path_type=Path), help="Reports of `pepr-edge bench --out`, one or more.")
 @click.option("--weights", help="Weights of the resources, such as train_energy=1,latency=2,peak_memory=1.")
 @click.option("--performance", "metric", metavar="METRIC", help=f"One of {', '.join(PERFORMANCES)}; a level may follow, as in _0.95.")
 @click.option("--normalise", type=click.Choice(["minmax", "max"]), help="How resources are scaled; that of the recipe if not given.")
@@ -26,6 +25,7 @@ from pepr_edge.store import read_record
 @common
 def command(
     run_dir: Path,
+    more: tuple[Path, ...],
     reports: tuple[Path, ...],
     weights: str | None,
     metric: str | None,
@@ -38,6 +38,8 @@ def command(
 
     Nothing in the run directory is changed. With several field reports a model counts with the worst of its figures.
     """
+    if more and not reports:
+        raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
     if normalise and reference:
         raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
     from pepr_edge.ranking import rank
@@ -45,7 +47,7 @@ def command(
     from pepr_edge.report.words import conclusion, dependence_table, lifetime_table, ranking_table
     from pepr_edge.results import load
 
-    field = {str(path): _report(path) for path in reports}
+    field = {str(path): _report(path) for path in (*reports, *more)}
     ranking = rank(
         load(run_dir),
         weights=parse_weights(weights) if weights else None,

@@ -94,14 +94,16 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
     found, without = {}, {}
     for name, (_, unit) in RESOURCES.items():
         known = [(value, row.methods[name]) for row in rows if (value := row.resources.get(name)) is not None]
+        bound = (scoring.reference or {}).get(name)
+        methods = [method for _, method in known] + ([bound.method] if bound is not None and bound.method else [])
         try:
-            own = bounds([value for value, _ in known], unit, scoring.normalise, [method for _, method in known]) if known else None
+            own = bounds([value for value, _ in known], unit, scoring.normalise, methods) if known else None
         except ScoreError as fault:
             without[name] = str(fault).partition(", which")[0]
             continue
-        bound = (scoring.reference or {}).get(name) if scoring.normalise == "reference" else own
-        if bound is not None:
-            found[name] = bound.model_copy(update={"unit": unit, "method": own.method if own else bound.method})
+        taken = bound if scoring.normalise == "reference" else own
+        if taken is not None:
+            found[name] = taken.model_copy(update={"unit": unit, "method": own.method if own else taken.method})
     return found, without
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.intervals import estimate
 from pepr_edge.ranking.field import Measured
 from pepr_edge.records import DeviceProfile, Estimate, RankingRow, Split
-from pepr_edge.results import Entry
-from pepr_edge.score import RESOURCES
+from pepr_edge.results import Entry, used
 
 
 def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int | None, measured: Measured | None) -> RankingRow:
@@ -33,9 +31,7 @@ def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int 
         "size_bytes": entry.artifact.size_bytes if entry.artifact else None,
         "artifact_sha256": entry.artifact.sha256 if entry.artifact else None,
     }
-    resources, methods = _resources(entry)
-    if entry.trained is not None and images is not None:
-        resources["train_data"], methods["train_data"] = float(images), "counted"
+    resources, methods = used(entry, images)
     if measured is not None and entry.artifact is not None:
         brought, how = measured.of(entry.artifact.sha256)
         resources |= brought
@@ -72,29 +68,6 @@ def _performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
         return recorded
     logits = entry.predictions()
     return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
-
-
-def _resources(entry: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Resources in SI units by name, and how each was obtained."""
-    values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
-    methods: dict[str, str] = {}
-    if entry.trained is not None:
-        cost = entry.trained.cost
-        quantities = {
-            "train_energy": cost.energy_j,
-            "train_co2eq": cost.co2eq_g,
-            "train_time": cost.duration_s,
-            "train_memory": cost.gpu_peak_memory_bytes if cost.gpu_peak_memory_bytes.value is not None else cost.peak_memory_bytes,
-        }
-        for name, quantity in quantities.items():
-            values[name], methods[name] = quantity.value, quantity.method
-    if entry.profile is not None:
-        values["latency"] = early_stopping_percentile(entry.profile.latencies_s, 0.9)
-        values["peak_memory"] = entry.profile.peak_memory_bytes
-        methods |= {name: "measured" if values[name] is not None else "unavailable" for name in ("latency", "peak_memory")}
-        answer = entry.profile.energy_j_per_inference
-        values["inference_energy"], methods["inference_energy"] = answer.value, answer.method
-    return values, methods
 
 
 def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | None], size_bytes: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pepr_edge.records import Lifetime, Ranking, Sensitivity
+from pepr_edge.records import Lifetime, Outlier, Ranking, Sensitivity
 from pepr_edge.report.units import metric, printable, score
 
 SETTLED = 0.95  # of the draws: then the first place is not called a matter of chance
@@ -32,13 +32,14 @@ def _first_place(ranking: Ranking) -> str:
 
 
 def _outliers(ranking: Ranking) -> tuple[str, ...]:
-    found = []
-    for one in ranking.outliers:
-        enters, leaves = (listed([printable(name) for name in names]) for names in (one.enters, one.leaves))
-        verbs = ("enter" if len(one.enters) > 1 else "enters", "leave" if len(one.leaves) > 1 else "leaves")
-        words = f"Leaving out {printable(one.name)} alone changes the best five: {enters} {verbs[0]}, {leaves} {verbs[1]}."
-        found.append(f"{words} Its cost sets the scale of all the others.")
-    return tuple(found)
+    return tuple(f"{leaving_out(one, 'the best five')} Its cost sets the scale of all the others." for one in ranking.outliers)
+
+
+def leaving_out(one: Outlier, best: str) -> str:
+    """What an outlier changes: `Leaving out a alone changes the best five: b enters, c and d leave.`"""
+    sides = ((one.enters, "enter"), (one.leaves, "leave"))
+    moved = [f"{listed([printable(name) for name in names])} {verb}{'s' * (len(names) == 1)}" for names, verb in sides]
+    return f"Leaving out {printable(one.name)} alone changes {best}: {', '.join(moved)}."
 
 
 def baseline(ranking: Ranking) -> str:
@@ -55,7 +56,8 @@ def depends_on(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
 
     The table's header is `DEPENDS_HEADER`.
     """
-    rows = [_setting(one) for one in ranking.sensitivity]
+    alike = ranking.normalise != "reference"
+    rows = [_setting(one, alike) for one in ranking.sensitivity]
     ranked = [row for row in ranking.rows if row.rank is not None]
     if ranked and ranking.winners:
         first = name_of(ranked[0].candidate, ranked[0].variant)
@@ -68,13 +70,14 @@ def depends_on(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
 DEPENDS_HEADER = ("setting", "now", "the winner stays the winner", "beyond")
 
 
-def _setting(one: Sensitivity) -> tuple[str, str, str, str]:
+def _setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
+    """One row; `alike`: bounds come from the same set, so that other watts for all of it move nothing."""
     sides = [f"{side}: {printable(name)}" for side, name in (("below", one.winner_below), ("above", one.winner_above)) if name is not None]
     times = "x" if one.setting in SETTINGS else ""
     low, high = (f"{times}{value:.2g}" for value in one.stays)
     now = f"{times}{one.at:.2g}"
     name = SETTINGS.get(one.setting, one.setting).replace("_", " ")
-    if one.setting in SETTINGS and one.stays == one.tried:
+    if alike and one.setting in SETTINGS and one.stays == one.tried:
         return (name, now, f"from {low} to {high}", "no other: all energies scale alike")
     return (name, now, f"from {low} to {high}", "; ".join(sides) or "no other")
 

@@ -132,6 +132,10 @@ def test_bounds_from_elsewhere(tmp_path: Path) -> None:
     assert [row.normalised["train_energy"] for row in ranking.rows] == [0.1, 1.0]
     assert ranking.bounds["train_energy"].hi == 100
     assert ranking.outliers == ()
+    declared = {"train_energy": Bound(lo=0, hi=100, unit="J", method="declared")}
+    assert {row.reason for row in rank(made, weights={"train_energy": 1.0}, reference=declared).rows} == {
+        "no score: train_energy obtained in different ways (declared, measured)"
+    }
     with pytest.raises(ScoreError, match="no reference bounds of latency, which has a weight"):
         rank(made, reference=reference)
 

@@ -1,0 +1,268 @@
+"""`pepr-edge score`: PePR on any table of models."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pepr_edge.cli.common import common, print_json, say
+
+if TYPE_CHECKING:
+    from pepr_edge.score import Normalise
+    from pepr_edge.table import Group, Task
+
+NAMES = ("name", "model", "architecture", "candidate")
+SHOWN_GROUPS = 20
+WIDTH = 100
+NAME_WIDTH = 38
+NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@click.command("score")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, metavar="")  # --resource A=a B=b: more than one after a single option
+@click.option("--performance", required=True, metavar="COL", help="Column of the performance, in [0, 1].")
+@click.option("--resource", "resources", required=True, multiple=True, metavar="NAME=COL", help="A resource and its column, one or more.")
+@click.option("--group", metavar="COL", help="Column of the sets: each is normalised and ranked by itself.")
+@click.option("--name", metavar="COL", help=f"Column of the models' names. Default: the first there is of {', '.join(NAMES)}.")
+@click.option("--method", "methods", multiple=True, metavar="NAME=COL", help="Column that says how a resource was obtained; repeatable.")
+@click.option("--normalise", type=click.Choice(["minmax", "max", "reference"]), help="How resources are scaled; minmax if not given.")
+@click.option("--reference", type=click.Path(path_type=Path), help="JSON file of bounds, such as another run's ranking.json.")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
+@click.option("--weights", metavar="NAME=W,...", help="Weights of the resources in the combined score; equal if not given.")
+@click.option("--baseline", "baselines", multiple=True, metavar="[GROUP=]P", help="Performance of always saying the commonest class.")
+@click.option("--images", metavar="N|COL", help="Images that each performance rests on: gives intervals of the ranks.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the table with its scores here, as CSV.")
+@common
+def command(
+    table: Path,
+    more: tuple[str, ...],
+    performance: str,
+    resources: tuple[str, ...],
+    group: str | None,
+    name: str | None,
+    methods: tuple[str, ...],
+    normalise: Normalise | None,
+    reference: Path | None,
+    alpha: float,
+    weights: str | None,
+    baselines: tuple[str, ...],
+    images: str | None,
+    top: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Score the models of TABLE, a CSV file, by PePR: performance per unit of each resource, and of all together.
+
+    A model whose resource is empty, or infinite, has no score for it. Example:
+
+    pepr-edge score results.csv --performance accuracy --resource energy=energy_kwh --group dataset
+    """
+    from pepr_edge.cli.view import TerminalView
+    from pepr_edge.reference import read_reference
+    from pepr_edge.table import Task, added_columns, check_out, open_table, score_table
+
+    if strangers := [text for text in more if "=" not in text]:
+        raise click.UsageError(f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource.")
+    columns, ways = _pairs("--resource", (*resources, *more)), _pairs("--method", methods)
+    _check_usage(columns, ways, normalise, reference)
+    found = open_table(table)
+    position = found.position
+    named = name or next((one for one in NAMES if one in found.columns and one not in (group, performance, *columns.values())), None)
+    # A number is a number of images unless a column is called so.
+    counted = _number(images) if images is not None and images not in found.columns else None
+    task = Task(
+        table=found,
+        performance=position(performance),
+        resources={one: position(column) for one, column in columns.items()},
+        weights=_weights(weights, columns),
+        group=None if group is None else position(group),
+        name=None if named is None else position(named),
+        methods={one: position(column) for one, column in ways.items()},
+        normalise="reference" if reference else normalise or "minmax",
+        reference=read_reference(reference) if reference else None,
+        alpha=alpha,
+        top=top,
+        images=counted,
+        images_column=position(images) if images is not None and counted is None else None,
+        baselines=_baselines(baselines, group),
+        out=out,
+    )
+    if out is not None:
+        check_out(out, [table, *([reference] if reference else [])])
+        _check_columns(task, added_columns(task.resources))
+    with TerminalView().bar("scoring") as bar:
+        groups = score_table(task, bar.to)
+    if as_json:
+        print_json(_document(task, groups))
+    else:
+        click.echo("\n".join(_text(task, groups)))
+    if out is not None:
+        say(f"written: {out}")
+
+
+def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    """NAME=COL, each name once."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, _, column = word.partition("=")
+        if not name or not column:
+            raise click.UsageError(f"{option} {word!r}: expected NAME=COL, such as energy=energy_kwh.")
+        if name in found:
+            raise click.UsageError(f"{option} {name} is given twice. Give each resource a name of its own.")
+        found[name] = column
+    return found
+
+
+def _check_usage(columns: Mapping[str, str], methods: Mapping[str, str], normalise: Normalise | None, reference: Path | None) -> None:
+    if len(columns) > 1 and "combined" in columns:
+        raise click.UsageError("--resource combined: that is the name of the score over all resources. Give another.")
+    if unknown := [name for name in methods if name not in columns]:
+        raise click.UsageError(f"--method {unknown[0]}: no such resource, expected one of {', '.join(columns)}.")
+    if reference is not None and normalise not in (None, "reference"):
+        raise click.UsageError(f"--normalise {normalise} and --reference exclude each other: the reference brings the bounds.")
+    if reference is None and normalise == "reference":
+        raise click.UsageError("--normalise reference needs --reference FILE, the bounds.")
+
+
+def _weights(text: str | None, resources: Mapping[str, str]) -> dict[str, float]:
+    """Of each resource, in the order of the resources; 0 where some are given and it is not."""
+    from pepr_edge.cli.rank import parse_weights
+    from pepr_edge.errors import ScoreError
+    from pepr_edge.score import proportions
+
+    given = dict.fromkeys(resources, 1.0) if text is None else parse_weights(text)
+    if unknown := [name for name in given if name not in resources]:
+        raise ScoreError(f"--weights {unknown[0]!r}: no such resource, expected one of {', '.join(resources)}.")
+    proportions(given)
+    return {name: given.get(name, 0.0) for name in resources}
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if not (math.isfinite(value) and value >= 1):
+        raise click.UsageError(f"--images {text}: expected a number >= 1, or a column.")
+    return value
+
+
+def _baselines(words: Sequence[str], group: str | None) -> dict[str | None, float]:
+    """By group, None for all that are not named."""
+    found: dict[str | None, float] = {}
+    for word in words:
+        name, mark, value = word.rpartition("=")
+        if mark and group is None:
+            raise click.UsageError(f"--baseline {word}: names a group, and there is no --group.")
+        try:
+            found[name if mark else None] = float(value)
+        except ValueError:
+            raise click.UsageError(f"--baseline {word!r}: expected P or GROUP=P, such as 0.669.") from None
+    return found
+
+
+def _check_columns(task: Task, added: Sequence[str]) -> None:
+    from pepr_edge.errors import ScoreError
+
+    if taken := [name for name in added if name in task.table.columns]:
+        raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
+
+
+def _document(task: Task, groups: Sequence[Group]) -> dict[str, Any]:
+    """The JSON document."""
+    columns = task.table.columns
+    return {
+        "schema_version": 1,
+        "table": str(task.table.path),
+        "performance": columns[task.performance],
+        "resources": {name: columns[at] for name, at in task.resources.items()},
+        "weights": dict(task.weights),
+        "normalise": task.normalise,
+        "alpha": task.alpha,
+        "out": None if task.out is None else str(task.out),
+        "groups": [_group_document(group) for group in groups],
+    }
+
+
+def _group_document(group: Group) -> dict[str, Any]:
+    best = [
+        {
+            **{"rank": place.rank, "name": place.name, "performance": place.performance, "r": dict(place.r), "pepr": dict(place.pepr)},
+            **{"rank_low": place.rank_low, "rank_high": place.rank_high, "p_best": place.p_best},
+        }
+        for place in group.best
+    ]
+    baseline = group.baseline
+    return {
+        "group": group.name,
+        "models": group.models,
+        "scored": group.scored,
+        "set_id": group.set_id,
+        "bounds": {name: bound and bound.model_dump() for name, bound in group.bounds.items()},
+        "best": best,
+        "outliers": [one.model_dump(mode="json") for one in group.outliers],
+        "baseline": baseline and {"performance": baseline.performance, "outranks": baseline.outranks, "of": baseline.of},
+        "warnings": list(group.warnings),
+    }
+
+
+def _text(task: Task, groups: Sequence[Group]) -> list[str]:
+    """What people read: what the ranking is by, and some groups, each with its best and what these hang on."""
+    columns = task.table.columns
+    weigh = len(task.resources) > 1
+    named = [f"{name} ({columns[at]}{f', weight {task.weights[name]:g}' if weigh else ''})" for name, at in task.resources.items()]
+    found = [f"PePR of {columns[task.performance]} per unit of {', '.join(named)}; resources scaled by {task.normalise}."]
+    for group in groups[:SHOWN_GROUPS]:
+        found += ["", *_group_text(task, group)]
+    if len(groups) > SHOWN_GROUPS:
+        found += ["", f"and {len(groups) - SHOWN_GROUPS} more groups: --json or --out has them."]
+    return [part for line in found for part in _wrapped(line)]
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line in as many as fit the screen; those of tables fit as they are."""
+    if len(line) <= WIDTH:
+        return [line]
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _group_text(task: Task, group: Group) -> list[str]:
+    from pepr_edge.report.soundness import leaving_out
+
+    models = f"{group.models} model{'s' * (group.models != 1)}"
+    ranges = [f"{name} {bound.lo:.4g} to {bound.hi:.4g}" if bound else f"{name} not measured" for name, bound in group.bounds.items()]
+    title = models if group.name is None else f"{group.name or '(no group)'}: {models}"
+    found = [f"{title}; {', '.join(ranges)}", *_best_table(task, group)]
+    if group.scored > task.top and task.normalise != "reference":
+        best = f"the best {NUMBER_WORDS[task.top] if task.top < len(NUMBER_WORDS) else task.top}".strip()
+        found += [leaving_out(one, best) for one in group.outliers]
+        if not group.outliers:
+            found.append(f"No model alone changes {best} by being left out.")
+    if group.baseline is not None:
+        one = group.baseline
+        found.append(f"Always saying the commonest class ({one.performance:.4g}, free) outranks {one.outranks} of {one.of} models.")
+    return found + [warning[0].upper() + warning[1:] for warning in group.warnings]
+
+
+def _best_table(task: Task, group: Group) -> list[str]:
+    """The best, in columns."""
+    if not group.best:
+        return ["No model has a score."]
+    width = min(NAME_WIDTH, max(len("name"), *(len(place.name) for place in group.best)))
+    spread = group.best[0].rank_low is not None
+    head = f"  rank  {'name':<{width}}  performance       R    PePR" + ("  rank interval  P(best)" if spread else "")
+    found = [head]
+    for place in group.best:
+        name = place.name if len(place.name) <= width else f"{place.name[: width - 3]}..."
+        line = f"  {place.rank:>4}  {name:<{width}}  {place.performance:>11.4f}  {place.combined_r:>6.4f}  {place.score:>6.4f}"
+        if spread:
+            line += f"  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}"
+        found.append(line)
+    return found

@@ -1,0 +1,12 @@
+"""Two runs, or two sets of published results, compared: does pretraining pay, does more data pay, do large models pay?
+
+sides (runs, published) -> pairs -> findings -> answer -> terminal, files. Questions and t-test are those of Selvan et al., NLDL 2025.
+"""
+
+from pepr_edge.compare.answer import compare
+from pepr_edge.compare.files import write
+from pepr_edge.compare.pairs import pair
+from pepr_edge.compare.sides import read
+from pepr_edge.compare.terminal import text
+
+__all__ = ["compare", "pair", "read", "text", "write"]

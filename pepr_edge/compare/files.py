@@ -1,0 +1,57 @@
+"""What a comparison leaves in its folder: comparison.json, comparison.csv and the figures. Files of other names stay as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pepr_edge.compare.pairs import EDGE, Pairs
+from pepr_edge.compare.pictures import pictures
+from pepr_edge.compare.record import Comparison
+from pepr_edge.compare.side import Both
+from pepr_edge.score import RESOURCES
+from pepr_edge.store import write_bytes, write_record, write_text
+
+
+def write(comparison: Comparison, both: Both, pairs: Pairs, out: Path) -> Comparison:
+    """Write everything into a folder, which is made.
+
+    Returns:
+        The comparison as it was written, with the paths of its plots.
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plots = []
+    for picture in pictures(both, pairs):
+        write_text(out / f"{picture.name}.svg", picture.svg + "\n")
+        write_bytes(out / f"{picture.name}.png", picture.png)
+        plots += [str(out / f"{picture.name}.svg"), str(out / f"{picture.name}.png")]
+    done = comparison.model_copy(update={"plots": tuple(plots)})
+    write_text(out / "comparison.csv", to_csv(both, pairs))
+    write_record(out / "comparison.json", done)
+    return done
+
+
+def to_csv(both: Both, pairs: Pairs) -> str:
+    """One row for each architecture and side: performance, resources with their units and methods, scores over both sides and by itself."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    letters = [letter for letter in (*(letter for letter, _ in RESOURCES.values()), EDGE) if letter in pairs.together]
+    head = ["side", "candidate", "num_params", "family", "efficient", f"test_{both.a.metric}"]
+    head += [f"{name}_{unit.lower()}" for name, (_, unit) in RESOURCES.items()] + [f"{name}_method" for name in RESOURCES]
+    writer.writerow([*head, *(f"pepr_{letter}" for letter in letters), *(f"pepr_{letter}_by_itself" for letter in letters)])
+    for row, (letter, models) in enumerate((("A", pairs.a), ("B", pairs.b))):
+        for number, model in enumerate(models):
+            cells: list[object] = [letter, model.name, model.num_params, model.family, model.efficient, model.performance]
+            cells += [model.resources.get(name) for name in RESOURCES] + [model.methods.get(name) for name in RESOURCES]
+            cells += [_known(scores[score][row, number]) for scores in (pairs.together, pairs.apart) for score in letters]
+            writer.writerow(["" if cell is None else cell for cell in cells])
+    return out.getvalue()
+
+
+def _known(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,148 @@
+"""Two run directories as sides: one row for each candidate, its performance on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pepr_edge import zoo
+from pepr_edge.compare.side import Absent, Model, Side
+from pepr_edge.errors import ScoreError
+from pepr_edge.metrics import performance_fault
+from pepr_edge.records import Estimate
+from pepr_edge.report import units
+from pepr_edge.report.units import printable, score
+from pepr_edge.report.words import guessing
+from pepr_edge.results import Entry, Results, used
+from pepr_edge.score import RESOURCES
+
+USUAL_VARIANT = "fp32"
+
+
+def sides(a: Results, b: Results, sources: tuple[str, str], metric: str | None, variant: str | None) -> tuple[Side, Side]:
+    """Read both runs by one metric and of one variant.
+
+    Args:
+        a, b: the runs.
+        sources: their paths as the user wrote them.
+        metric: the performance; None takes that of both recipes.
+        variant: of the ONNX files; None takes fp32, or the PyTorch model where neither run has it.
+    Raises:
+        ScoreError: they do not have the metric or the variant in common.
+    """
+    metric = _metric(a, b, metric)
+    chosen = _variant(a, b, variant)
+    first, second = (_side(results, source, metric, chosen) for results, source in zip((a, b), sources, strict=True))
+    return first, second
+
+
+def _metric(a: Results, b: Results, metric: str | None) -> str:
+    first, second = a.recipe.score.performance, b.recipe.score.performance
+    common = sorted(_metrics(a) & _metrics(b))
+    hint = f"Give --performance NAME, one that both have: {', '.join(common)}." if common else "They have no metric in common."
+    if metric is None and first != second:
+        raise ScoreError(f"A was made for {first} and B for {second}, which cannot be compared. {hint}")
+    if metric is not None and common and metric not in common:
+        raise ScoreError(f"--performance {metric!r}: not a test performance that both runs have. {hint}")
+    return metric or first
+
+
+def _metrics(results: Results) -> set[str]:
+    """Names of the test performances that a run holds and that may be a score's P."""
+    known: list[str] = []
+    for entry in results.entries:
+        known += [*(entry.artifact.performance if entry.artifact else ()), *(entry.trained.performance if entry.trained else ())]
+    return {name for name in known if not name.startswith("val_") and not performance_fault(name)}
+
+
+def _variant(a: Results, b: Results, variant: str | None) -> str | None:
+    """The variant to read; None for the PyTorch models."""
+    wanted = variant or USUAL_VARIANT
+    has = [wanted in results.recipe.export.variants for results in (a, b)]
+    if all(has):
+        return wanted
+    common = [name for name in a.recipe.export.variants if name in b.recipe.export.variants]
+    if variant is None and not any(has):
+        return None
+    where = f"is in {'A' if has[0] else 'B'} alone" if any(has) else "is in neither run"
+    hint = f"Give --variant {' or '.join(common)}." if common else "The runs have no variant in common."
+    raise ScoreError(f"variant {wanted!r} {where}, so the runs cannot be compared by it. {hint}")
+
+
+def _side(results: Results, source: str, metric: str, variant: str | None) -> Side:
+    entries: dict[str, Entry] = {}
+    for entry in results.entries:
+        # Without a variant any one will do: all share the training.
+        if entry.variant == variant or (variant is None and entry.candidate.id not in entries):
+            entries[entry.candidate.id] = entry
+    split = results.info.data.splits.get("train")
+    models, absent, found = [], [], []
+    for name, entry in entries.items():
+        performance = _performance(entry, metric, variant)
+        if performance is None:
+            absent.append(Absent(name, _why_not(entry, metric, variant)))
+            continue
+        models.append(_model(entry, performance.value, split.images if split else None, variant))
+        found += _doubts(entry, variant)
+    if results.info.status != "finished":
+        found.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
+    if (useless := _useless(results, metric, models)) is not None:
+        found.append(useless)
+    if variant is None:
+        found.append("performance is that of the PyTorch models: neither run has an fp32 file. Latency and device memory are left out")
+    return Side(source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found))
+
+
+def _useless(results: Results, metric: str, models: Sequence[Model]) -> str | None:
+    """How many models learnt nothing of use: what is compared between them is chance."""
+    data = results.info.data
+    known = guessing(metric, data.majority_baseline, len(data.labels))
+    number = sum(model.performance <= known[0] for model in models) if known else 0
+    if known is None or not number:
+        return None
+    return f"{number} of {len(models)} models are no better than {known[1]} ({units.metric(metric)} {score(known[0])})"
+
+
+def _performance(entry: Entry, metric: str, variant: str | None) -> Estimate | None:
+    holder = entry.artifact if variant is not None else entry.trained
+    return holder.performance.get(metric) if holder is not None else None
+
+
+def _why_not(entry: Entry, metric: str, variant: str | None) -> str:
+    if (entry.artifact if variant is not None else entry.trained) is not None:
+        return f"{metric} is not defined on its test images"
+    if entry.failure is not None:
+        return f"{entry.failure.stage}: {printable(entry.failure.reason)}"
+    return "not done yet"
+
+
+def _model(entry: Entry, performance: float, images: int | None, variant: str | None) -> Model:
+    known = zoo.architectures().get(entry.candidate.architecture)
+    values, methods = used(entry if variant is not None else replace(entry, profile=None), images)
+    return Model(
+        name=entry.candidate.id,
+        performance=performance,
+        num_params=entry.trained.num_params if entry.trained else None,
+        family=known.family if known else None,
+        efficient=known.efficient if known else None,
+        resources={name: values[name] for name in RESOURCES},
+        methods={name: how for name, how in methods.items() if name in RESOURCES and values[name] is not None},
+    )
+
+
+def _doubts(entry: Entry, variant: str | None) -> list[str]:
+    found = []
+    if entry.profile is not None and variant is not None and not entry.profile.validity.valid:
+        found.append(f"{entry.candidate.id}: its measurement is INVALID: {'; '.join(entry.profile.validity.reasons)}")
+    if entry.artifact is not None and variant is not None and not entry.artifact.parity.passed:
+        found.append(f"{entry.candidate.id}: the logits of its file differ from PyTorch's")
+    return found
+
+
+def machines(results: Results) -> tuple[Sequence[str], Sequence[str]]:
+    """What trained and what measured, each machine once: processor, accelerator, threads."""
+    trained = [entry.trained.environment for entry in results.entries if entry.trained]
+    profiles = [entry.profile for entry in results.entries if entry.profile]
+    training = {f"{where.accelerator or where.cpu}, {where.threads} threads" for where in trained}
+    measuring = {f"{one.device.cpu}, {one.settings.runtime}, {one.settings.threads} threads, {one.rules}" for one in profiles}
+    return sorted(training), sorted(measuring)

@@ -1,0 +1,109 @@
+"""compare: two runs or two sets of a table, in words, as JSON and as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import command_line
+import compare_runs
+import pytest
+from compare_runs import Made, spread
+
+pytest.importorskip("scipy")
+
+KEYS = {"schema_version", "a", "b", "question", "metric", "pairs", "left_out", "tests", "warnings", "plots"}
+TEST_KEYS = {"question", "measure", "groups", "n", "mean", "difference", "ci", "t", "p", "p_holm", "paired_t", "paired_p", "wilcoxon_p"}
+TEST_KEYS |= {"cohen_d", "d_z", "sentence"}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """Eight architectures on a quarter and on all of the data; more data was better in each."""
+    gains = (0.08, 0.07, 0.09, 0.10, 0.06, 0.08, 0.07, 0.09)
+    few = spread(0.6)
+    a = compare_runs.run(tmp_path / "few", few, Made(fraction=0.25))
+    b = compare_runs.run(
+        tmp_path / "all", {name: value + gain for (name, value), gain in zip(few.items(), gains, strict=True)}, Made(), cost=4.0
+    )
+    return a, b
+
+
+def test_it_answers_in_lines_of_a_hundred_characters(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "compare", *runs, "--out", tmp_path / "out")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Does more data pay?\n\nMore data pays: with 100 % instead of 25 % of the training images, test accuracy")
+    assert "PePR with each side by itself, as in the paper:" in done.out
+    assert "min-max over the 16 models of both sides as one set" in done.out
+    assert "In A (25 % of data), " in done.out
+    own = [line for line in done.out.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, own)) <= 100
+
+
+def test_json_is_the_document_that_is_written(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command_line.run(capsys, monkeypatch, "compare", *runs, "--json")
+    assert (done.status, done.err) == (0, "")
+    document = json.loads(done.out)
+    assert set(document) >= KEYS
+    assert json.loads((tmp_path / "comparison" / "comparison.json").read_text()) == document
+    assert (document["schema_version"], document["pairs"], document["metric"]) == (1, 8, "accuracy")
+    assert all(set(test) >= TEST_KEYS for test in document["tests"])
+    assert all(Path(plot).is_file() for plot in document["plots"])
+    assert len(document["plots"]) == 10
+    first = document["tests"][0]
+    assert (first["measure"], first["groups"], first["n"]) == ("performance", ["A", "B"], [8, 8])
+    assert first["difference"] == pytest.approx(0.08)
+
+
+def test_a_folder_that_holds_other_things_keeps_them(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("precious")
+    (out / "comparison.csv").write_text("old")
+    assert command_line.run(capsys, monkeypatch, "compare", *runs, "--out", out, "-q").status == 0
+    assert (out / "thesis.txt").read_text() == "precious"
+    assert (out / "comparison.csv").read_text().startswith("side,candidate")
+
+
+def test_faults_are_one_clear_line(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    one = compare_runs.run(tmp_path / "one", spread(0.6, count=1), Made(todo=("resnet18d",)))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    cases = [
+        ((runs[0], runs[0]), "are the same"),
+        ((runs[0], f"{runs[0]}/"), "are the same"),
+        ((runs[0], tmp_path / "nowhere"), "no such run directory or table"),
+        ((runs[0], tmp_path / "empty"), "not a run directory (no run.json)"),
+        ((runs[0], one), "have 1 finished candidates in common, expected at least 2"),
+        ((*runs, "--performance", "f1"), "not a test performance that both runs have"),
+        ((*runs, "--variant", "int8_static"), "variant 'int8_static' is in neither run"),
+        ((runs[0], tmp_path / "file"), "a run and a table"),
+    ]
+    for words, message in cases:
+        done = command_line.run(capsys, monkeypatch, "compare", *words, "--out", out)
+        assert (done.status, done.out) == (1, ""), words
+        assert message in done.err
+        assert done.err.count("\n") == 1
+    assert not out.exists()
+    done = command_line.run(capsys, monkeypatch, "compare", *runs, "--out", tmp_path / "file" / "out")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.slow
+def test_real_runs_are_compared(
+    finished: Path, flawless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "compare", finished, flawless, "--out", tmp_path / "out")
+    assert done.status == 1
+    assert "have 1 finished candidates in common" in done.err
+    assert "not in B" in done.err or "A: train" in done.err

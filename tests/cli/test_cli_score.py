@@ -1,0 +1,299 @@
+"""score: PePR on any table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import command_line
+import made_records
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pepr_edge.cli.score import WIDTH
+
+ROOT = Path(__file__).resolve().parents[2]
+Score = Callable[..., command_line.Outcome]
+SMALL = "group,model,acc,energy_j,latency_s\na,one,0.8,10,1\na,two,0.9,30,2\nb,one,0.7,5,\nb,two,0.6,inf,3\n"
+E = ("--performance", "acc", "--resource", "E=energy_j")
+BOTH = (*E, "--resource", "L=latency_s")
+
+
+@pytest.fixture
+def score(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Score:
+    """Run `pepr-edge score` on a table given as text (or its path), in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(table: str | bytes | Path, *words: object) -> command_line.Outcome:
+        if not isinstance(table, Path):
+            path = tmp_path / "t.csv"
+            path.write_bytes(table.encode() if isinstance(table, str) else table)
+            table = Path("t.csv")
+        return command_line.run(capsys, monkeypatch, "score", table, *words)
+
+    return run
+
+
+def document(done: command_line.Outcome) -> dict[str, Any]:
+    assert done.status == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def published() -> Path:
+    made_records.paper("published_results.csv")
+    return (ROOT / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper" / "published_results.csv").resolve()
+
+
+PAPER = ("--performance", "test_09", "--resource", "energy=energy_kwh", "--group", "dataset")
+
+
+def test_the_paper_in_json(score: Score) -> None:
+    found = document(score(published(), *PAPER, "--baseline", "derma=0.669", "--images", 500, "--json"))
+    groups = {group["group"]: group for group in found["groups"]}
+    assert list(groups) == ["derma", "derma_small", "lidc", "pneumonia_small"]
+    assert groups["derma"]["baseline"] == {"performance": 0.669, "outranks": 97, "of": 131}
+    assert groups["lidc"]["baseline"] is None
+    assert groups["derma"]["outliers"] == []
+    lidc = {one["name"]: (set(one["enters"]), set(one["leaves"])) for one in groups["lidc"]["outliers"]}
+    assert set(lidc) == {"convmixer_768_32", "mobilenetv2_050"}
+    assert lidc["convmixer_768_32"] == ({"mobilenetv2_050", "semnasnet_075"}, {"resnet34d", "resnet26d"})
+    first = groups["lidc"]["best"][0]
+    assert (first["rank"], first["name"], first["rank_low"]) == (1, "mnasnet_100", 1)
+    assert 0 < first["p_best"] < 1
+    assert found["resources"] == {"energy": "energy_kwh"}
+
+
+def test_the_paper_in_words(score: Score) -> None:
+    done = score(published(), *PAPER, "--baseline", "derma=0.669", "--images", 500)
+    said = " ".join(done.out.split())
+    assert "Leaving out convmixer_768_32 alone changes the best five:" in said
+    assert "mobilenetv2_050 and semnasnet_075 enter, resnet34d and resnet26d leave." in said
+    assert "Always saying the commonest class (0.669, free) outranks 97 of 131 models." in said
+    assert "No model alone changes the best five by being left out." in said
+    assert max(map(len, done.out.splitlines())) <= WIDTH
+
+
+def test_table_1_of_the_paper(score: Score) -> None:
+    score(published(), *PAPER, "--normalise", "max", "--out", "out.csv")
+    found = {(row["dataset"], row["model"]): float(row["pepr_energy"]) for row in rows("out.csv")}
+    for row in made_records.paper("table1.csv"):
+        assert found[row["dataset"], row["timm_name"]] == pytest.approx(float(row["pepr_e"]), abs=1e-4)
+
+
+def test_out_holds_the_table_and_its_scores(score: Score) -> None:
+    done = score(SMALL, *BOTH, "--group", "group", "--out", "deep/out.csv", "--json")
+    assert document(done)["out"] == str(Path("deep/out.csv"))
+    assert done.err == "written: deep/out.csv\n"
+    with open("deep/out.csv", newline="") as file:
+        found = list(csv.reader(file))
+    assert found[0] == [*SMALL.splitlines()[0].split(","), "r_E", "pepr_E", "r_L", "pepr_L", "pepr_combined", "pepr_reason"]
+    assert found[1][5:] == ["0.0", "0.8", "0.0", "0.8", "0.8", ""]
+    assert found[2][5:] == ["1.0", "0.45", "1.0", "0.45", "0.45", ""]
+    assert found[3][5:] == ["0.0", "0.7", "", "", "", "L not measured"]
+    assert found[4][5:] == ["", "", "0.0", "0.6", "", "E infinite"]
+    assert [row[:5] for row in found[1:]] == [line.split(",") for line in SMALL.splitlines()[1:]]
+
+
+@given(performance=st.floats(0, 1), energy=st.floats(0.001, 1e6))
+def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(performance: float, energy: float) -> None:
+    import tempfile
+
+    from click.testing import CliRunner
+
+    from pepr_edge.cli.score import command
+
+    with tempfile.TemporaryDirectory() as folder:
+        table, out = Path(folder, "t.csv"), Path(folder, "o.csv")
+        lines = ["set,acc,energy_j", f"1,{performance},{energy}", f"2,{performance},{energy}", f"2,{performance},{2 * energy}"]
+        table.write_text("\n".join(lines))
+        done = CliRunner().invoke(command, [str(table), *E, "--group", "set", "--out", str(out), "-q"])
+        assert done.exit_code == 0, done.output
+        assert [float(row["pepr_E"]) for row in rows(str(out))] == [performance, performance, performance / 2]
+
+
+def test_the_baseline_is_a_row_that_sets_no_bounds(score: Score) -> None:
+    found = document(score(SMALL, *BOTH, "--group", "group", "--baseline", 0.5, "--baseline", "b=0.65", "--out", "o.csv", "--json"))
+    assert [group["baseline"]["performance"] for group in found["groups"]] == [0.5, 0.65]
+    assert [group["baseline"]["outranks"] for group in found["groups"]] == [1, 0]
+    assert found["groups"][0]["bounds"]["E"] == {"lo": 10.0, "hi": 30.0, "unit": "", "method": ""}
+    last = rows("o.csv")[-1]
+    assert (last["group"], last["model"], last["acc"], last["energy_j"]) == ("b", "majority baseline", "0.65", "")
+    assert (last["r_E"], last["pepr_E"], last["r_L"], last["pepr_combined"], last["pepr_reason"]) == ("0.0", "0.65", "0.0", "0.65", "")
+
+
+def test_weights_choose_what_is_combined(score: Score) -> None:
+    found = document(score(SMALL, *BOTH, "--group", "group", "--weights", "E=2", "--json"))
+    assert found["weights"] == {"E": 2.0, "L": 0.0}
+    b = found["groups"][1]
+    assert (b["models"], b["scored"]) == (2, 1)
+    assert b["best"][0]["pepr"] == {"E": 0.7, "L": None, "combined": 0.7}
+
+
+def test_names_come_from_the_table_or_are_row_numbers(score: Score) -> None:
+    assert document(score(SMALL, *E, "--json"))["groups"][0]["best"][0]["name"] == "one"
+    assert document(score(SMALL, *E, "--name", "latency_s", "--json"))["groups"][0]["best"][0]["name"] == "row 3"  # empty there
+    assert document(score("acc,energy_j\n0.5,1\n\n0.9,1\n", *E, "--json"))["groups"][0]["best"][0]["name"] == "row 2"
+
+
+def test_reference_bounds_are_those_of_the_file(score: Score) -> None:
+    Path("bounds.json").write_text('{"E": [0, 20]}')
+    found = document(score(SMALL, *E, "--group", "group", "--reference", "bounds.json", "--json"))
+    a = found["groups"][0]
+    assert (found["normalise"], a["bounds"]["E"]["hi"], a["outliers"]) == ("reference", 20.0, [])
+    assert a["best"][0]["pepr"]["E"] == pytest.approx(0.8 / 1.5)
+    assert a["warnings"] == ["1 of 2 values of E lie beyond the reference bounds and were cut to [0, 1]."]
+
+
+def test_scores_of_before_are_a_reference(score: Score) -> None:
+    first = score(SMALL, *BOTH, "--group", "group", "--json").out
+    Path("before.json").write_text(first)
+    again = document(score(SMALL, *BOTH, "--group", "group", "--reference", "before.json", "--json"))
+    for one, other in zip(json.loads(first)["groups"], again["groups"], strict=True):
+        assert (one["best"], one["bounds"], one["set_id"]) == (other["best"], other["bounds"], other["set_id"])
+
+
+METHODS = "group,acc,energy_j,how\na,0.5,1,measured\nb,0.5,2,declared\nb,0.6,4,declared\na,0.7,,declared\n"
+
+
+def test_methods_may_differ_between_groups_alone(score: Score) -> None:
+    ways = (*E, "--method", "E=how", "--json")
+    found = document(score(METHODS, *ways, "--group", "group"))
+    assert [group["bounds"]["E"]["method"] for group in found["groups"]] == ["measured", "declared"]
+    refused = score(METHODS, *ways)
+    assert refused.err == (
+        "error: t.csv: E was obtained in different ways (declared, measured), which cannot share one normalisation. Rank them apart.\n"
+    )
+    mixed = score(METHODS + "b,0.6,5,\n", *ways, "--group", "group")
+    assert "E of group 'b' was obtained in different ways (declared, not stated)" in mixed.err
+    Path("bounds.json").write_text('{"E": {"lo": 0, "hi": 9, "method": "measured"}}')
+    other = score(METHODS, *ways, "--group", "group", "--reference", "bounds.json")
+    assert "E of group 'b' was obtained in different ways (declared, measured in bounds.json)" in other.err
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
+    text = SMALL.replace(",", mark).replace("\n", end).replace("two", f'"t{mark}wo"')
+    found = document(score(start + text.encode(), *E, "--group", "group", "--out", "o.csv", "--json"))
+    assert found["groups"][0]["models"] == 2
+    with open("o.csv", newline="") as file:
+        assert [row[1] for row in csv.reader(file, delimiter=mark)] == ["model", "one", f"t{mark}wo", "one", f"t{mark}wo"]
+
+
+@pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NA", "none", "None", "-", "inf"])
+def test_what_was_not_measured_takes_no_part(score: Score, cell: str) -> None:
+    found = document(score(f"acc,energy_j\n0.5,1\n0.9,{cell}\n0.6,2\n", *E, "--json"))
+    (group,) = found["groups"]
+    assert (group["group"], group["models"], group["scored"], len(group["best"])) == (None, 3, 2, 2)
+    why = "infinite" if cell == "inf" else "not measured"
+    assert group["warnings"] == [f"1 of 3 models have no score: E {why} 1."]
+
+
+def test_a_missing_performance_takes_no_part(score: Score) -> None:
+    found = document(score("acc,energy_j\n0.5,1\n,100\n0.6,2\n", *E, "--out", "o.csv", "--json"))
+    assert found["groups"][0]["bounds"]["E"]["hi"] == 2.0
+    assert rows("o.csv")[1]["pepr_reason"] == "performance not measured"
+
+
+def test_a_resource_that_nobody_measured(score: Score) -> None:
+    done = score("acc,energy_j\n0.5,\n0.6,-\n", *E)
+    assert "E not measured" in done.out
+    assert "No model has a score." in done.out
+    assert document(score("acc,energy_j\n0.5,\n0.6,-\n", *E, "--json"))["groups"][0]["bounds"] == {"E": None}
+
+
+def test_many_groups_are_cut_short_in_words(score: Score) -> None:
+    table = "group,acc,energy_j\n" + "".join(f"g{place},0.5,1\n" for place in range(23))
+    done = score(table, *E, "--group", "group")
+    assert done.out.endswith("\nand 3 more groups: --json or --out has them.\n")
+    assert "g19: 1 model" in done.out
+    assert "g20" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "said"),
+    [
+        ("acc,energy_j\n0.5,1\n83.1,2\n", E, "t.csv line 3: acc = '83.1', expected a number in [0, 1]. If it is in percent, divide"),
+        ("acc,energy_j\n-0.5,1\n", E, "t.csv line 2: acc = '-0.5', expected a number in [0, 1]. Leave"),
+        ("acc,energy_j\n0.5,-1\n", E, "t.csv line 2: energy_j = '-1', expected a number >= 0."),
+        ("acc,energy_j\n0.5,-inf\n", E, "t.csv line 2: energy_j = '-inf', expected"),
+        ('model,acc,energy_j\n"a\nb",0.5,1\n\nb,0.5,1.5 kWh\n', E, "t.csv line 5: energy_j = '1.5 kWh', expected a number >= 0."),
+        (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "t.csv: no column 'enrgy_j', expected one of group, model, acc,"),
+        (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "Did you mean 'energy_j'?"),
+        ("acc,energy_j\n0.5,1\n0.5\n", E, "t.csv line 3: 1 cells, the header has 2."),
+        ("acc,energy_j\n0.5,1,2\n0.5,1,2\n", E, "t.csv line 2: 3 cells, the header has 2."),
+        ("acc,energy_j,acc\n0.5,1,1\n", E, "t.csv: several columns named 'acc' (1, 3)."),
+        ("", E, "t.csv: empty, expected a header line"),
+        ("\n\n", E, "t.csv: empty, expected a header line"),
+        ("acc,energy_j\n", E, "t.csv: a header and no rows"),
+        ("acc,energy_j\n\n\n", E, "t.csv: a header and no rows"),
+        ('acc,energy_j\n0.5,"1\n0.6,2\n', E, "not CSV (unexpected end of data). Look for a quotation mark"),
+        (SMALL.encode("utf-16"), E, "t.csv: not UTF-8 text."),
+        (b"acc,energy_j\n0.5,\xff\n", E, "t.csv: not UTF-8 text."),
+        ("acc,energy_j,r_E\n0.5,1,1\n", (*E, "--out", "o.csv"), "t.csv: has a column 'r_E', which --out would add."),
+        (SMALL, (*E, "--out", "t.csv"), "--out t.csv: would overwrite what it is made from."),
+        (SMALL, (*E, "--out", "."), "--out .: not a regular file."),
+        (SMALL, (*E, "--alpha", 0.5), "alpha = 0.5, expected a number >= 1."),
+        (SMALL, (*E, "--weights", "M=1"), "--weights 'M': no such resource, expected one of E."),
+        (SMALL, (*E, "--weights", "E=0"), "all weights are 0"),
+        (SMALL, (*E, "--baseline", 66.9), "--baseline 66.9, expected a performance in [0, 1]. If it is in percent, divide it by 100."),
+        (SMALL, (*E, "--group", "group", "--baseline", "c=0.5"), "--baseline c: no such group in t.csv, expected one of a, b."),
+        (SMALL, (*E, "--images", "latency_s"), "t.csv line 4: latency_s = '', expected a number of images >= 1."),
+        (SMALL, (*E, "--reference", "none.json"), "none.json: no such file"),
+    ],
+)
+def test_faults_are_one_line(score: Score, table: str | bytes, words: tuple[object, ...], said: str) -> None:
+    done = score(table, *words)
+    assert (done.status, done.out) == (1, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*E, "--resource", "E=latency_s"), "--resource E is given twice"),
+        ((*E, "--resource", "latency_s"), "expected NAME=COL"),
+        ((*E, "--resource", "combined=latency_s"), "--resource combined"),
+        ((*E, "--method", "L=model"), "--method L: no such resource"),
+        ((*E, "--normalise", "reference"), "needs --reference FILE"),
+        ((*E, "--normalise", "max", "--reference", "t.csv"), "exclude each other"),
+        ((*E, "--baseline", "a=0.5"), "there is no --group"),
+        ((*E, "--baseline", "much"), "expected P or GROUP=P"),
+        ((*E, "--images", "0"), "--images 0: expected a number >= 1"),
+        ((*E, "--top", "0"), "--top"),
+        (("--performance", "acc"), "--resource"),
+    ],
+)
+def test_wrong_usage(score: Score, words: tuple[object, ...], said: str) -> None:
+    done = score(SMALL, *words)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_a_table_must_be_a_file(score: Score, tmp_path: Path) -> None:
+    assert "no such file" in score(Path("none.csv"), *E).err
+    assert "not a regular file, and a table is read twice" in score(tmp_path, *E).err
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("pipe")
+        assert "not a regular file, and a table is read twice" in score(Path("pipe"), *E).err
+
+
+def test_out_may_not_be_a_link_to_the_table(score: Score) -> None:
+    Path("t.csv").write_text(SMALL)
+    Path("link.csv").hardlink_to("t.csv")
+    assert "would overwrite" in score(SMALL, *E, "--out", "link.csv").err
+    assert Path("t.csv").read_text() == SMALL

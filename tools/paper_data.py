@@ -1,0 +1,281 @@
+"""The published results of the PePR paper as arrays: read from our CSV or from the authors' own, or downloaded."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.score import Array, Models, Normalise, Scoring, scores
+
+COMMIT = "a0d152d83a1da6f27fa2a2231f742674ef2ca10f"
+URL = f"https://raw.githubusercontent.com/saintslab/PePR/{COMMIT}/data/all_results.csv"
+MODELS = 131
+EPOCHS = 10
+# The authors' experiments and what was trained in each, in words.
+# Source: the groups of paper_plots.py and make_pepr_data.py in the authors' repository; the paper's Table 1 calls derma DermaNPT.
+EXPERIMENTS = {
+    "derma_pt": "DermaMNIST, pretrained, all images",
+    "derma": "DermaMNIST, from scratch, all images",
+    "derma_small": "DermaMNIST, pretrained, a tenth of the images",
+    "derma_smallest": "DermaMNIST, fewer images still",
+    "lidc": "LIDC, pretrained, all images",
+    "lidc_small": "LIDC, pretrained, a tenth of the images",
+    "pneumonia": "PneumoniaMNIST, pretrained, all images",
+    "pneumonia_small": "PneumoniaMNIST, pretrained, a tenth of the images",
+}
+# Our column -> the authors'.
+COLUMNS = {
+    "dataset": "dataset",
+    "model": "model",
+    "type": "type",
+    "efficient": "efficient",
+    "num_params": "num_param",
+    "gpu_memory_gb": "memR",
+    "energy_kwh": "energy",
+    "co2eq_g": "co2",
+    "last_epoch_s": "train_time",
+    **{f"test_{epoch:02d}": f"test_{epoch:02d}" for epoch in range(EPOCHS)},
+}
+# Resource -> our column, and its unit in SI.
+RESOURCES = {
+    "train_energy": ("energy_kwh", 3.6e6),
+    "train_co2eq": ("co2eq_g", 1.0),
+    "train_time": ("last_epoch_s", 1.0),
+    "train_memory": ("gpu_memory_gb", 1e9),
+}
+TABLE1_COLUMNS = (
+    "dataset",
+    "architecture",
+    "timm_name",
+    "efficient",
+    "num_params_m",
+    "gpu_memory_gb",
+    "energy_wh",
+    "last_epoch_s",
+    "performance",
+    "pepr_e",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: the same models trained on one set of images, in order of their names.
+
+    Resources are in J, g, s and B, shape (n,); `performance` is the test accuracy after each epoch, shape (n, epochs).
+    """
+
+    name: str
+    names: tuple[str, ...]
+    cnn: NDArray[np.bool_]
+    efficient: NDArray[np.bool_]
+    num_params: Array
+    resources: dict[str, Array]
+    performance: Array
+
+    @property
+    def models(self) -> Models:
+        """The set to be scored: the performance after the last epoch."""
+        return Models(self.names, self.performance[:, -1], self.resources)
+
+    @property
+    def energy_wh(self) -> Array:
+        """Of the training, in the paper's unit."""
+        return self.resources["train_energy"] / 3600
+
+    @property
+    def small(self) -> NDArray[np.bool_]:
+        """Which models have fewer parameters than the median."""
+        return self.num_params < np.median(self.num_params)
+
+    def scores(self, resource: str = "train_energy", normalise: Normalise = "minmax") -> Array:
+        """PePR over one resource, shape (n,)."""
+        return scores(self.models, Scoring({resource: 1.0}, normalise))
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A row of the paper's Table 1, as it is printed."""
+
+    dataset: str
+    architecture: str
+    model: str
+    efficient: float
+    num_params_m: float
+    gpu_memory_gb: float
+    energy_wh: float
+    last_epoch_s: float
+    performance: float
+    pepr_e: float
+
+
+def mean(experiments: Sequence[Experiment], values: str = "performance", resource: str = "train_energy") -> Array:
+    """By model, over experiments: its "performance", its "energy_wh" or its "scores" over a resource, shape (n,)."""
+    ways = {"performance": lambda e: e.performance[:, -1], "energy_wh": lambda e: e.energy_wh, "scores": lambda e: e.scores(resource)}
+    return np.asarray(np.mean([ways[values](experiment) for experiment in experiments], axis=0))
+
+
+def repeated(experiments: Sequence[Experiment]) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """By experiment and other experiment: which models have to the last digit the same energy in both, where any has."""
+    found: dict[str, dict[str, NDArray[np.bool_]]] = {experiment.name: {} for experiment in experiments}
+    for one in experiments:
+        for other in experiments:
+            same = one.resources["train_energy"] == other.resources["train_energy"]
+            if one is not other and same.any():
+                found[one.name][other.name] = same
+    return found
+
+
+def download() -> Path:
+    """The authors' table at the pinned commit, from the cache where it is there already.
+
+    Raises:
+        ScoreError: no network.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    target = Path(pooch.os_cache("pepr_edge")) / f"pepr_all_results_{COMMIT[:12]}.csv"
+    try:
+        # The commit pins the content. No sha256 stands here because none is known to us: `published` looks at the content instead.
+        return Path(pooch.retrieve(URL, known_hash=None, fname=target.name, path=target.parent))
+    except (OSError, ValueError) as fault:
+        raise ScoreError(
+            f"the published results cannot be downloaded ({type(fault).__name__}), expected {URL}. "
+            "Fetch it on a machine with internet and name it with --results."
+        ) from None
+
+
+def published() -> list[Experiment]:
+    """All experiments, downloaded. What came must be the whole table: 131 models in each of 8 experiments.
+
+    Raises:
+        ScoreError: no network, or another content.
+    """
+    path = download()
+    experiments = read(path)
+    found = {experiment.name: len(experiment.names) for experiment in experiments}
+    if found != dict.fromkeys(EXPERIMENTS, MODELS):
+        raise ScoreError(f"{path}: models by experiment {found}, expected {MODELS} in each of {len(EXPERIMENTS)}. Remove it; try again.")
+    return experiments
+
+
+def read(path: Path) -> list[Experiment]:
+    """The experiments of a table, ours or the authors', in the order of EXPERIMENTS.
+
+    Raises:
+        ScoreError: no such table, a column that is missing, a value that cannot be, a model that an experiment lacks.
+    """
+    rows = _rows(path)
+    columns = _columns(path, rows[0])
+    by_name: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for number, row in enumerate(rows, start=2):
+        named = {ours: row[theirs] or "" for ours, theirs in columns.items()}
+        if named["dataset"] not in EXPERIMENTS:
+            raise ScoreError(f"{path} row {number}: dataset = {named['dataset']!r}, expected one of {', '.join(EXPERIMENTS)}.")
+        by_name.setdefault(named["dataset"], []).append((f"{path} row {number}", named))
+    experiments = [_experiment(name, by_name[name]) for name in EXPERIMENTS if name in by_name]
+    for experiment in experiments[1:]:
+        differ = sorted(set(experiments[0].names) ^ set(experiment.names))
+        if differ:
+            raise ScoreError(
+                f"{path}: {differ[0]} is not in both {experiments[0].name} and {experiment.name}, "
+                "expected the same models in every experiment. Add its row."
+            )
+    return experiments
+
+
+def read_table1(path: Path) -> list[Printed]:
+    """The rows of the paper's Table 1.
+
+    Raises:
+        ScoreError: no such table, a column that is missing, a value that cannot be.
+    """
+    rows = _rows(path)
+    _require(path, rows[0], TABLE1_COLUMNS)
+    numbers = TABLE1_COLUMNS[3:]
+    return [
+        Printed(row["dataset"], row["architecture"], row["timm_name"], *(_number(f"{path} row {n}", row, name) for name in numbers))
+        for n, row in enumerate(rows, start=2)
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else "not a CSV file in UTF-8"
+        raise ScoreError(f"{path}: cannot be read ({reason}), expected a CSV file. Correct the path.") from None
+    if not rows:
+        raise ScoreError(f"{path}: no rows, expected a header and a row for each model of an experiment. Fetch it again.")
+    return rows
+
+
+def _columns(path: Path, row: dict[str, str]) -> dict[str, str]:
+    """Our name of each column -> that of the table: ours, or the authors'."""
+    if "num_params" in row:
+        columns = {ours: ours for ours in COLUMNS}
+    elif "num_param" in row:
+        columns = COLUMNS
+    else:
+        raise ScoreError(f"{path}: neither num_params (our format) nor num_param (the authors') is a column. Give a table of results.")
+    _require(path, row, columns.values())
+    return columns
+
+
+def _require(path: Path, row: dict[str, str], columns: Iterable[str]) -> None:
+    missing = [name for name in columns if name not in row]
+    if missing:
+        raise ScoreError(f"{path}: no column {', '.join(missing)}. Add it, or fetch the table again.")
+
+
+def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experiment:
+    ordered = sorted(rows, key=lambda item: item[1]["model"])
+    names = tuple(row["model"] for _, row in ordered)
+    for (_, row), (where, after) in pairwise(ordered):
+        if row["model"] == after["model"]:
+            raise ScoreError(f"{where}: {name} has {row['model']} twice, expected one row for a model. Remove one.")
+
+    def column(of: str, most: float = math.inf) -> Array:
+        return np.array([_number(where, row, of, most) for where, row in ordered])
+
+    return Experiment(
+        name,
+        names,
+        np.array([row["type"] == "CNN" for _, row in ordered]),
+        column("efficient", 1.0) == 1,
+        column("num_params"),
+        {resource: column(of) * unit for resource, (of, unit) in RESOURCES.items()},
+        np.stack([column(f"test_{epoch:02d}", 1.0) for epoch in range(EPOCHS)], axis=1),
+    )
+
+
+def _number(where: str, row: dict[str, str], name: str, most: float = math.inf) -> float:
+    try:
+        value = float(row[name])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (math.isfinite(value) and 0 <= value <= most):
+        range_ = f"in [0, {most:g}]" if math.isfinite(most) else ">= 0"
+        raise ScoreError(f"{where}: {name} = {row[name]!r}, expected a finite number {range_}. Correct it.")
+    return value
+
+
+def content_hash(experiments: Sequence[Experiment]) -> str:
+    """Of the values that the page rests on: the same for our format and the authors'."""
+    digest = hashlib.sha256()
+    for experiment in experiments:
+        digest.update(repr((experiment.name, experiment.names)).encode())
+        for values in (experiment.num_params, *experiment.resources.values(), experiment.performance):
+            digest.update(values.tobytes())
+    return digest.hexdigest()[:16]
