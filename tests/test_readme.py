@@ -67,8 +67,9 @@ def test_what_the_readme_does_with_a_finished_run_works(finished: Path, tmp_path
     shutil.copytree(finished, tmp_path / "runs" / "quickstart")
     tiny_bundle.image(tmp_path / "image.png")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    lines = [line for line in commands(ROOT / "README.md") if line.startswith("pepr-edge") and not line.startswith("pepr-edge run")]
-    assert {line.split()[1] for line in lines} >= {"recipes", "export", "verify", "bench", "predict", "rank"}
+    lines = [line for line in commands(ROOT / "README.md") if line.startswith("pepr-edge")]
+    lines = [line for line in lines if line.split()[1] not in ("run", "compare")]  # which takes two runs
+    assert {line.split()[1] for line in lines} >= {"recipes", "export", "verify", "bench", "predict", "rank", "score"}
     for line in lines:
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         # 3: the machine was disturbed while it measured, which a test cannot rule out.
