@@ -144,6 +144,14 @@ def test_keeping_the_shares_of_the_classes_would_make_some_intervals_too_narrow(
     assert within < 0.98 * from_all
 
 
+def test_one_more_metric_at_a_level_of_its_own() -> None:
+    logits, labels = made()
+    name = "sensitivity_at_specificity_0.75"
+    found = estimates({"test": logits, "val": logits}, {"test": labels, "val": labels}, name)
+    assert set(found) == {f"{split}{metric}" for split in ("", "val_") for metric in (*METRICS, name)}
+    assert set(estimates({"test": logits}, {"test": labels}, "accuracy")) == set(METRICS)
+
+
 def test_metrics_are_named_by_their_split() -> None:
     (val, val_labels), (test, test_labels) = made(seed=1), made(seed=2)
     found = estimates({"val": val, "test": test}, {"val": val_labels, "test": test_labels})

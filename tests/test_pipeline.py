@@ -45,12 +45,17 @@ def test_every_candidate_is_a_row_and_a_failed_one_says_why(finished: Path) -> N
     assert {(row.architecture, row.variant) for row in ranking.rows} == {(name, v) for name in (GOOD, BAD) for v in ("fp32", "int8_static")}
     assert [row.rank for row in ranking.rows] == [1, 2, None, None]
     for row in ranking.rows[:2]:
-        assert set(row.pepr) == {"E", "C", "T", "M", "L", "W", "edge"}
+        assert set(row.pepr) == {"E", "C", "T", "M", "D", "L", "W", "edge"}
         assert all(value is not None for value in row.pepr.values())
         assert row.bundle is not None
         assert (finished / row.bundle / "manifest.json").is_file()
+        assert row.rank_ci is not None
+    assert sum(row.p_best or 0.0 for row in ranking.rows) == pytest.approx(1)
+    assert ranking.baseline is not None
+    assert (ranking.baseline.of, len(ranking.sensitivity) > 0) == (2, True)
     for row in ranking.rows[2:]:
         assert (row.status, row.architecture, row.bundle) == ("failed", BAD, None)
+        assert (row.rank_ci, row.p_best) == (None, None)
         assert "cannot take images of 48 px" in row.reason
 
 
@@ -129,6 +134,7 @@ def test_a_run_goes_on_where_it_stopped(own_run: Path, monkeypatch: pytest.Monke
     assert read_record(candidate / "int8_static" / "profile.json", DeviceProfile).validity.valid in (True, False)
 
 
+@pytest.mark.slow
 def test_another_seed_trains_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = own_run / "candidates" / f"{GOOD}@48" / "train.json"
     before = read_record(path, TrainResult)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from pepr_edge.data import Dataset
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.errors import ModelError
+from pepr_edge.metrics import METRICS
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainCost, TrainResult
 from pepr_edge.store import read_record
@@ -137,14 +138,7 @@ def test_every_test_image_has_its_logits_and_the_performance_is_theirs(made: Mad
             assert found.value == float((logits[split].argmax(1) == labels).mean())
             assert (found.split, found.n) == (split, len(labels))
             assert found.ci[0] <= found.value <= found.ci[1]
-    assert {
-        "accuracy",
-        "balanced_accuracy",
-        "auroc",
-        "val_accuracy",
-        "val_balanced_accuracy",
-        "val_auroc",
-    } == made.result.performance.keys()
+    assert {*METRICS, *(f"val_{name}" for name in METRICS)} == made.result.performance.keys()
 
 
 def test_the_performance_on_validation_is_that_of_the_best_epoch(made: Made) -> None:
