@@ -120,6 +120,8 @@ def proportions(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(weights.values())
     if total <= 0:
         raise ScoreError("all weights are 0, expected at least one above 0.")
+    if not math.isfinite(total):
+        raise ScoreError(f"weights sum to {total}, expected numbers whose sum is finite. Only their proportions count.")
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 

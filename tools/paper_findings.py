@@ -52,7 +52,7 @@ def ranks(experiments: Sequence[Experiment]) -> str:
             continue
         performance = experiment.performance[:, -1]
         draws = binomial_performances(performance, np.full(len(performance), images))
-        spread = rank_spread(draws, combined_resource(experiment.models, ENERGY))
+        spread = rank_spread(performance, draws, combined_resource(experiment.models, ENERGY))
         scores = experiment.scores()
         could_win = int(np.sum(spread.low == 1))
         for rank, name in enumerate(best(experiment.names, scores), start=1):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge import robustness
+from pepr_edge.errors import RunError
 from pepr_edge.intervals import mcnemar, resample_counts, strata
 from pepr_edge.metrics import metric, resampled
 from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
@@ -22,6 +23,11 @@ def validation(rows: Sequence[RankingRow], entries: Sequence[Entry]) -> Validati
     """Logits of the ranked rows on the validation images, in the order of their ranks, and the labels that all share."""
     by_name = {(entry.candidate.id, entry.variant): entry for entry in entries}
     found = [by_name[row.candidate, row.variant or ""].predictions() for row in rows if row.rank is not None]
+    for row, one in zip((row for row in rows if row.rank is not None), found, strict=True):
+        if not np.array_equal(one["val_labels"], found[0]["val_labels"]):
+            raise RunError(
+                f"{row.candidate} {row.variant}: its predictions are of other validation images than the first one's. Run it again."
+            )
     return [logits["val"] for logits in found], found[0]["val_labels"].astype(np.int64) if found else np.zeros(0, np.int64)
 
 
@@ -42,13 +48,12 @@ def spread(rows: Sequence[RankingRow], validated: Validation, name: str, scoring
         return list(rows)
     counts = resample_counts(strata(name, labels), robustness.DRAWS)
     drawn = np.stack([resampled(name, found, labels, counts) for found in logits], axis=1)
-    members = models(rows)
-    drawn = np.where(np.isnan(drawn), members.performance, drawn)
-    found = robustness.rank_spread(drawn, combined_resource(members, scoring), scoring.alpha)
-    return _updated(
-        rows,
-        [{"rank_ci": (int(low), int(high)), "p_best": float(p)} for low, high, p in zip(found.low, found.high, found.p_best, strict=True)],
-    )
+    members, ranked = models(rows), np.array([row.rank is not None for row in rows if _is_member(row)])
+    performance, resource = members.performance[ranked], combined_resource(members, scoring)[ranked]
+    drawn = np.where(np.isnan(drawn), performance, drawn)
+    found = robustness.rank_spread(performance, drawn, resource, scoring.alpha)
+    spreads = zip(found.low.tolist(), found.high.tolist(), found.p_best.tolist(), strict=True)
+    return _updated(rows, [{"rank_ci": (low, high), "p_best": p} for low, high, p in spreads])
 
 
 def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]) -> list[RankingRow]:
@@ -57,16 +62,21 @@ def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]
     return [row if row.rank is None else row.model_copy(update=dict(next(waiting))) for row in rows]
 
 
+def _is_member(row: RankingRow) -> bool:
+    """Whether a row belongs to the set that bounds rest on; it need not have a rank, where a resource of it was not measured."""
+    return row.status == "ok" and row.performance is not None
+
+
 def models(rows: Sequence[RankingRow]) -> Models:
-    """The ranked rows as arrays."""
-    ranked = [row for row in rows if row.rank is not None]
+    """The set as arrays, in the order of the rows; empty where nobody has a rank."""
+    members = [row for row in rows if _is_member(row)] if any(row.rank is not None for row in rows) else []
 
     def column(name: str) -> NDArray[np.float64]:
-        return np.array([np.nan if (value := row.resources.get(name)) is None else value for row in ranked], dtype=np.float64)
+        return np.array([np.nan if (value := row.resources.get(name)) is None else value for row in members], dtype=np.float64)
 
     return Models(
-        names=tuple(f"{row.candidate} {row.variant}" for row in ranked),
-        performance=np.array([row.performance for row in ranked], dtype=np.float64),
+        names=tuple(f"{row.candidate} {row.variant}" for row in members),
+        performance=np.array([row.performance for row in members], dtype=np.float64),
         resources={name: column(name) for name in RESOURCES},
     )
 
@@ -96,7 +106,9 @@ def outliers(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[Outlier, ...
 def sensitivity(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[Sensitivity, ...]:
     """Within which weights and which declared watts the winner stays the winner."""
     members = models(rows)
-    declared = np.array([row.methods.get("train_energy") == "declared" for row in rows if row.rank is not None], dtype=np.bool_)
+    if not members.names:
+        return ()
+    declared = np.array([row.methods.get("train_energy") == "declared" for row in rows if _is_member(row)], dtype=np.bool_)
     watts = robustness.to_watts(members, scoring, declared)
     return (*robustness.to_weights(members, scoring), *((watts,) if watts else ()))
 

@@ -159,9 +159,11 @@ class Tally:
         found = {}
         for start, end in zip(*segments(codes[order]), strict=True) if len(order) else ():
             members = order[start:end]
-            spread = rank_spread(binomial_performances(performance[members], images[members]), r[members], self.task.alpha)
-            for at in np.flatnonzero(np.isin(rows[members], self.best.rows[codes[members[0]]])).tolist():
-                found[int(rows[members[at]])] = int(spread.low[at]), int(spread.high[at]), float(spread.p_best[at])
+            drawn = binomial_performances(performance[members], images[members])
+            shown = np.flatnonzero(np.isin(rows[members], self.best.rows[codes[members[0]]])).tolist()
+            spread = rank_spread(performance[members], drawn, r[members], self.task.alpha, shown)
+            for place, at in enumerate(shown):
+                found[int(rows[members[at]])] = int(spread.low[place]), int(spread.high[place]), float(spread.p_best[place])
         return found
 
     def groups(self) -> tuple[Group, ...]:

@@ -354,7 +354,7 @@ def _spread(ranked: list[RankingRow]) -> list[RankingRow]:
         return []
     performance = np.array([row.performance or 0.0 for row in ranked])
     resource = np.array([(row.performance or 0.0) / (row.pepr["edge"] or 1.0) - 1 for row in ranked]).clip(0, 1)
-    found = rank_spread(binomial_performances(performance, np.full(len(ranked), 200.0)), resource)
+    found = rank_spread(performance, binomial_performances(performance, np.full(len(ranked), 200.0)), resource)
     return [
         row.model_copy(update={"rank_ci": (int(low), int(high)), "p_best": float(p)})
         for row, low, high, p in zip(ranked, found.low, found.high, found.p_best, strict=True)
