@@ -18,41 +18,49 @@ FORM = '{"NAME": {"lo": 0, "hi": 1}}, a ranking.json, or what `pepr-edge score -
 
 @dataclass(frozen=True)
 class Reference:
-    """Bounds by resource: one set that holds for all groups (its key is None), or one for each group."""
+    """Bounds by resource: one set that serves all groups (its key is None), or one for each group, by its name."""
 
     path: Path
     sets: Mapping[str | None, Mapping[str, Bound]]
 
     def of(self, group: str | None, names: Collection[str] | None = None) -> dict[str, Bound]:
-        """The bounds of these resources (None: of all) for a group: those of the group of that name, or the only ones there are.
+        """The bounds of these resources (None: of all) for a group.
+
+        They are those of the group of that name, or of a set without a name, which serves all groups. Where there are no groups, the only
+        set serves, whatever its name.
 
         Raises:
             ScoreError: there are none for this group, or not for all resources.
         """
         if group in self.sets:
             found = self.sets[group]
-        elif len(self.sets) == 1:
+        elif None in self.sets:
+            found = self.sets[None]
+        elif group is None and len(self.sets) == 1:
             (found,) = self.sets.values()
         else:
             wanted = "several groups, expected one set of bounds" if group is None else f"no bounds for group {group!r}"
-            raise ScoreError(f"{self.path}: {wanted}. It has {', '.join(map(str, self.sets))}.")
+            raise ScoreError(f"{self.path}: {wanted}. It has {', '.join(map(repr, self.sets))}.")
         for name in names or ():
             if name not in found:
                 raise ScoreError(f"{self.path}: no bounds for resource {name!r}, has {', '.join(found) or 'none'}. Add them.")
         return {name: found[name] for name in (found if names is None else names)}
 
+    @property
+    def unnamed(self) -> bool:
+        """Whether it is one set that serves all groups."""
+        return set(self.sets) == {None}
 
-def read_bounds(path: Path, names: Collection[str] | None = None, group: str | None = None) -> dict[str, Bound]:
-    """Bounds by resource, for one group or for all.
+
+def read_bounds(path: Path) -> dict[str, Bound]:
+    """Bounds by resource, where there are no groups.
 
     Args:
         path: JSON of {NAME: {"lo", "hi", "unit"?}} or {NAME: [lo, hi]}, that under the key "bounds", or the output of `score --json`.
-        names: resources that must be there; None: whichever are.
-        group: the group that they are for.
     Raises:
-        ScoreError: no such file, not of that form, lo above hi, a bound that is negative or not finite, or one of `names` missing.
+        ScoreError: no such file, not of that form, several groups, lo above hi, or a bound that is negative or not finite.
     """
-    return read_reference(path).of(group, names)
+    return read_reference(path).of(None)
 
 
 def read_reference(path: Path) -> Reference:

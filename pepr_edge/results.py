@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from pepr_edge.errors import RunError
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.field.rules import early_stopping_percentile
+from pepr_edge.intervals import estimate
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Failure, RunInfo, TrainResult
+from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, RunInfo, Split, TrainResult
 from pepr_edge.score import RESOURCES
 from pepr_edge.store import is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
@@ -34,9 +36,17 @@ class Entry:
     failure: Failure | None
 
     def predictions(self) -> dict[str, NDArray[np.float32]]:
-        """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels"."""
-        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return dict(file)
+        """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels".
+
+        Raises:
+            RunError: the file is missing or torn.
+        """
+        path = self.folder / "predictions.npz"
+        try:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, zipfile.BadZipFile) as fault:
+            raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,19 @@ class Results:
     recipe: Recipe
     info: RunInfo
     entries: tuple[Entry, ...]
+
+
+def performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
+    """A metric of an entry's ONNX file on "val" or "test": as recorded, else from its predictions.
+
+    None where there is no file, or the split does not define the metric.
+    """
+    if entry.artifact is None:
+        return None
+    if (recorded := entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")) is not None:
+        return recorded
+    logits = entry.predictions()
+    return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
 
 
 def used(entry: Entry, images: int | None) -> tuple[dict[str, float | None], dict[str, str]]:

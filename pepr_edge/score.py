@@ -132,14 +132,15 @@ def family(
 
     Args:
         performance: in [0, 1].
-        resources: by name, in SI units; None where not measured.
+        resources: by name, in SI units; None where not measured, which NaN and infinity count as.
         bound: lo and hi by resource, over the set.
         weights: by resource, any scale.
     Returns:
         The normalised resources, and PePR by letter (E, C, T, M, L, W) with "edge" over all weighted resources. None for what rests on
         a resource that was not measured.
     """
-    r = {name: normalised(value, bound[name]) if value is not None and name in bound else None for name, value in resources.items()}
+    known = {name: value for name, value in resources.items() if value is not None and math.isfinite(value) and name in bound}
+    r = {name: normalised(known[name], bound[name]) if name in known else None for name in resources}
     scores: dict[str, float | None] = {}
     for name, (letter, _) in RESOURCES.items():
         value = r.get(name)
@@ -226,8 +227,11 @@ def curve(performance: Sequence[float], resource: Sequence[float], bound: Bound,
     """
     if not len(performance) or len(performance) != len(resource):
         raise ScoreError(f"{len(performance)} performances and {len(resource)} resources, expected as many of both, and at least one.")
-    values = pepr(np.asarray(performance, float), normalised(np.asarray(resource, float), bound), alpha)
-    return PeprCurve(values, int(np.argmax(values)))
+    spent = np.asarray(resource, float)
+    values = pepr(np.asarray(performance, float), normalised(np.where(np.isfinite(spent), spent, np.nan), bound), alpha)
+    if np.isnan(values).all():
+        raise ScoreError("no epoch has both a performance and a resource, expected at least one.")
+    return PeprCurve(values, int(np.nanargmax(values)))
 
 
 def set_id(members: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def written(folder: Path, document: Any) -> Path:
 )
 def test_every_form_is_read(tmp_path: Path, document: Any) -> None:
     path = written(tmp_path, document)
-    assert read_bounds(path) == read_bounds(path, ["energy"]) == read_reference(path).of("any", ["energy"]) == {"energy": E}
+    assert read_bounds(path) == read_reference(path).of("any", ["energy"]) == {"energy": E}
 
 
 def test_a_pair_is_a_bound(tmp_path: Path) -> None:
@@ -40,14 +40,24 @@ def test_a_resource_may_be_called_bounds_or_groups(tmp_path: Path) -> None:
     assert set(read_bounds(written(tmp_path, {"bounds": {"lo": 0, "hi": 1}, "groups": [0, 2]}))) == {"bounds", "groups"}
 
 
+def groups(**highest: float) -> dict[str, Any]:
+    return {"groups": [{"group": name, "bounds": {"energy": {"lo": 0, "hi": hi}}} for name, hi in highest.items()]}
+
+
 def test_a_group_gets_the_bounds_of_its_name(tmp_path: Path) -> None:
-    groups = [{"group": name, "bounds": {"energy": {"lo": 0, "hi": hi}}} for name, hi in (("lidc", 1), ("derma", 2))]
-    path = written(tmp_path, {"groups": groups})
-    assert read_bounds(path, group="derma")["energy"].hi == 2
-    with pytest.raises(ScoreError, match=r"bounds\.json: no bounds for group 'bach'.*lidc, derma"):
-        read_bounds(path, group="bach")
-    with pytest.raises(ScoreError, match=r"bounds\.json: several groups"):
+    path = written(tmp_path, groups(lidc=1, derma=2))
+    assert read_reference(path).of("derma")["energy"].hi == 2
+    with pytest.raises(ScoreError, match=r"bounds\.json: no bounds for group 'bach'\. It has 'lidc', 'derma'\."):
+        read_reference(path).of("bach")
+    with pytest.raises(ScoreError, match=r"bounds\.json: several groups, expected one set of bounds\. It has 'lidc', 'derma'\."):
         read_bounds(path)
+
+
+def test_the_one_set_of_another_name_serves_no_group(tmp_path: Path) -> None:
+    path = written(tmp_path, groups(derma=2))
+    assert read_bounds(path)["energy"].hi == 2
+    with pytest.raises(ScoreError, match=r"bounds\.json: no bounds for group 'lidc'\. It has 'derma'\."):
+        read_reference(path).of("lidc")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +81,7 @@ def test_a_group_gets_the_bounds_of_its_name(tmp_path: Path) -> None:
 )
 def test_what_is_no_bound_is_refused_on_one_line(tmp_path: Path, document: Any, said: str) -> None:
     with pytest.raises(ScoreError, match=said) as fault:
-        read_bounds(written(tmp_path, document), ["energy"])
+        read_reference(written(tmp_path, document)).of(None, ["energy"])
     assert "\n" not in str(fault.value)
     assert str(tmp_path) in str(fault.value)
 

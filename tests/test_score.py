@@ -348,3 +348,16 @@ def test_p_star_is_the_greatest_score_on_the_way(points: list[tuple[float, float
 def test_curves_that_make_no_sense_are_refused(performance: list[float], resource: list[float]) -> None:
     with pytest.raises(ScoreError, match="expected"):
         curve(performance, resource, Bound(lo=0, hi=1, unit="J"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_model_alone_without_a_finite_value_has_no_score_either(value: float) -> None:
+    r, found = family(0.8, {"latency": value}, spans(), {"latency": 1.0})
+    assert (r["latency"], found["L"], found["edge"]) == (None, None, None)
+
+
+def test_an_epoch_whose_cost_is_not_known_is_never_the_best() -> None:
+    found = curve([0.9, 0.5, 0.8], [math.nan, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert (found.best, np.isnan(found.values[0])) == (2, True)
+    with pytest.raises(ScoreError, match="no epoch has both"):
+        curve([0.9], [math.nan], Bound(lo=1.0, hi=5.0, unit="J"))

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from paper_claims import Claim, claims, missing
-from paper_data import COMMIT, EXPERIMENTS, Experiment, content_hash, published, read, read_table1, repeated
+from paper_data import COMMIT, EXPERIMENTS, PLAUSIBLE_W, Experiment, content_hash, published, read
 from paper_figures import figures, svg
-from paper_findings import baseline, energies, flags, groups, outlying, ranks, useless
-from paper_markdown import counted, listed, table, wrapped
-from paper_table1 import BEST_EPOCH, TOLERANCE, Row, same_order, table1
+from paper_findings import baseline, counted, doubts, energies, flags, groups, outlying, ranks, table, useless
+from paper_table1 import BEST_EPOCH, TOLERANCE, Row, read_table1, same_order, table1
 
 from pepr_edge.errors import PeprError, ScoreError
+from pepr_edge.report.soundness import listed
+from pepr_edge.robustness import DRAWS
 from pepr_edge.store import write_text
 
+WIDTH = 140
 CAPTIONS = {
     "isoclines": (
         "Isoclines of PePR",
@@ -32,7 +35,8 @@ CAPTIONS = {
     ),
     "energy_parameters": (
         "Energy against parameters",
-        "Both axes logarithmic. Hollow: the same energy, to the last digit, stands in another experiment, so it was not measured here.",
+        "Both axes logarithmic. Hollow: over ten times the last epoch's time, this energy would take more than "
+        f"{PLAUSIBLE_W:.0f} W, so it can hardly be this training's own (see below).",
     ),
     "training_influence": (
         "Pretraining and training-set size",
@@ -40,7 +44,8 @@ CAPTIONS = {
     ),
     "performance_parameters": (
         "Performance and PePR-E against parameters",
-        "Means by model. The dotted line is the median number of parameters, the green lines are the means on either side of it.",
+        "Means by model. The dotted line is the median number of parameters, the green lines are the means on either side of it; the model "
+        "at the median counts as small.",
     ),
     "pepr_ctm_parameters": (
         "PePR-C, PePR-M and PePR-T",
@@ -182,8 +187,13 @@ def chance_section(experiments: Sequence[Experiment]) -> str:
     """How much of the rankings is chance or choice."""
     return f"""## How firm the rankings are
 
-**Chance of the test images.** Where each of the five best would stand, had other test images been drawn: 1000 draws from the posterior
-of every model's performance (Jeffreys prior, unpaired), the energies unchanged. The authors' loaders drop the last incomplete batch of
+**Chance of the test images.** Which ranks each of the five best might have, had other test images been drawn: marginal 95 % confidence
+sets for ranks (Mogstad, Romano, Shaikh and Wilhelm 2024). A model stands behind those that are better by more than chance, and before
+those that are worse by more than chance. How much chance can do comes from {DRAWS} draws of every model's performance (posterior under the
+Jeffreys prior), the energies unchanged: the 95th percentile of the greatest difference to any other model, in standard errors. An interval
+holds for its model by itself, not for all at once; a model may be first where its own includes rank 1. The last column counts in how many
+of the draws it is first. Answers to single images were not published, so that models are drawn independently; as models mostly err on the
+same images, the intervals are rather too wide than too narrow. The authors' loaders drop the last incomplete batch of
 32, so that DermaMNIST's 2005 test images count as 1984 and PneumoniaMNIST's 624 as 608. The number of LIDC's is not known to us: it is
 taken as the smallest number of whole batches in which every published accuracy is a whole count. One training of each model was
 published, so that the chance of training itself is not in these intervals.
@@ -214,15 +224,8 @@ def data_section(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
         "**Efficient architectures in the authors' scatter plots.** Their script takes the flags from a table in order of parameters, "
         f"and the points from one in order of names, row by row. As it reads, {flags(experiments[0])}. Our figures go by name.",
     ]
-    if any(repeated(experiments).values()):
-        points.insert(
-            0,
-            "**Energies that are not their own.** The energies of some models equal, to the last digit, those of the same models in "
-            "another experiment (CO2eq likewise), although that one had other images, or ten times as many. Divided by ten times the last "
-            "epoch's time, such energies would take kilowatts in the smaller experiment, where nearly all others take what a workstation "
-            "with one GPU takes: the fault lies there. Do not use them as measurements; scores over them, and means over "
-            "experiments, carry it.",
-        )
+    if found := doubts(experiments):
+        points.insert(0, f"**Energies that are not their own.** {found}")
     listing = "\n".join(f"- {point}" for point in points)
     return f"## What to know about the published results\n\n{listing}\n\n{energies(experiments)}"
 
@@ -234,8 +237,29 @@ def again_section() -> str:
     python tools/paper.py --results RESULTS.csv --table1 TABLE1.csv
 
 Without `--results` the authors' `data/all_results.csv` is downloaded from [their repository](https://github.com/saintslab/PePR) at commit
-`{COMMIT[:12]}`, with all 8 experiments; then nothing above needs an experiment any more. `--table1` takes the rows of the paper's Table 1
+`{COMMIT[:12]}`. It should hold all 8 experiments, and then no claim above should need one any more. `--table1` takes the rows of the paper's Table 1
 with the columns dataset, architecture, timm_name, efficient, num_params_m, gpu_memory_gb, energy_wh, last_epoch_s, performance, pepr_e."""
+
+
+def wrapped(text: str) -> str:
+    """A page with its prose in lines of equal width; headings, tables, pictures and code stay as they are."""
+    return "\n\n".join(block if block.startswith(("#", "|", "!", "    ")) else _filled(block) for block in text.split("\n\n"))
+
+
+def _filled(block: str) -> str:
+    start = "- " if block.startswith("- ") else ""
+    texts = ("\n" + block).split("\n- ")[1:] if start else [block]
+    return "\n".join(
+        textwrap.fill(
+            " ".join(text.split()),
+            WIDTH,
+            initial_indent=start,
+            subsequent_indent=" " * len(start),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for text in texts
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from paper_data import EXPERIMENTS, Experiment, mean
-from paper_statistics import p_value, rank_correlation, split, t_test
+from paper_data import EXPERIMENTS, Experiment, mean, p_value, rank_correlation, split, t_test
 from paper_table1 import TOLERANCE, Row
 
+from pepr_edge.report.soundness import listed
 from pepr_edge.robustness import best
 
 ALPHA = 0.05
@@ -108,19 +108,20 @@ def _architectures(experiments: Sequence[Experiment]) -> Claim:
         "Abstract",
         f"{len(params)} architectures, {params.min():.2f} to {params.max():.1f} million",
         "reproduced" if holds else "not reproduced",
-        "The upper end is rounded down.",
+        "The upper end is rounded down." if holds and params.max() > 130 else "",
     )
 
 
 def _energy(experiments: Sequence[Experiment]) -> Claim:
     rho, p = rank_correlation(experiments[0].num_params, mean(experiments, "energy_wh"))
     apart = [rank_correlation(experiment.num_params, experiment.energy_wh)[0] for experiment in experiments]
+    doubtful = [f"{e.implausible.sum()} energies of {e.name}" for e in experiments if e.implausible.any()]
     return Claim(
         "Training a model takes the more energy, the more parameters it has.",
         "Figure of energy against parameters",
         f"Spearman's rho = {rho:.2f}, n = {len(experiments[0].names)}, {p_value(p)}; apart {min(apart):.2f} to {max(apart):.2f}",
         _judged(experiments, rho > 0 and p < ALPHA),
-        f"{_scope(experiments)} Not all energies of the experiments on a tenth of the images are their own (see below).",
+        _scope(experiments) + (f" Not plausible as measurements (see below): {listed(doubtful)}." if doubtful else ""),
     )
 
 
@@ -139,9 +140,9 @@ def _table1(rows: Sequence[Row]) -> list[Claim]:
         Claim(
             "PePR-E of Table 1 is computed with R = (E - Emin) / (Emax - Emin).",
             "Equation 1 and its normalisation; Table 1",
-            f"{len(minmax)} of {len(rows)} rows; ours are {min(differences):.4f} to {max(differences):.4f} higher",
+            f"{len(minmax)} of {len(rows)} rows; ours less theirs is {min(differences):.4f} to {max(differences):.4f}",
             "reproduced" if len(minmax) == len(rows) else "not reproduced",
-            "The table divides by Emax alone, while the text and the authors' scripts subtract Emin.",
+            "" if len(minmax) == len(rows) else "The text and the authors' scripts subtract Emin; the line above says what the table does.",
         ),
         Claim(
             "The other columns of Table 1 follow from the published results.",
@@ -190,15 +191,21 @@ def _less_data(experiments: Sequence[Experiment]) -> Claim:
     if verdict:
         return Claim(claim, where, "not testable", verdict, "")
     scratch, tuned = by_name["derma"].performance[:, -1], by_name["derma_small"].performance[:, -1]
-    ratio = by_name["derma_small"].resources["train_time"] / by_name["derma"].resources["train_time"]
+    time = float(np.median(by_name["derma_small"].resources["train_time"] / by_name["derma"].resources["train_time"]))
+    count, best_keeps = int(np.sum(tuned >= scratch)), bool(tuned.max() >= scratch.max())
+    most_keep = 2 * count > len(tuned)
+    remark = (
+        f"With a tenth of the images, the best performance is {'kept' if best_keeps else 'lost'}, "
+        f"{'and' if best_keeps == most_keep else 'but'} most models {'keep' if most_keep else 'do not keep'} theirs."
+    )
+    doubtful = by_name["derma"].implausible.any() or by_name["derma_small"].implausible.any()
     return Claim(
         claim,
         where,
-        f"{np.sum(tuned >= scratch)} of {len(tuned)} models do at least as well pretrained on a tenth of the images "
-        f"as from scratch on all; "
-        f"best {tuned.max():.4f} against {scratch.max():.4f}; an epoch takes {np.median(ratio):.2f} of the time",
-        "partly",
-        "The best models keep their performance with a tenth of the images, most do not. Energy cannot be compared (see below).",
+        f"{count} of {len(tuned)} models do at least as well pretrained on a tenth of the images as from scratch on all; "
+        f"best {tuned.max():.4f} against {scratch.max():.4f}; an epoch takes {time:.2f} of the time",
+        "not reproduced" if time >= 1 or not (best_keeps or most_keep) else "reproduced" if best_keeps and most_keep else "partly",
+        remark + (" Energy cannot be compared (see below)." if doubtful else ""),
     )
 
 
@@ -211,7 +218,7 @@ def _performance(experiments: Sequence[Experiment]) -> Claim:
     return Claim(
         "Performance does not grow significantly with the number of parameters.",
         "Fig. 5c",
-        f"below the median of parameters against the rest: {test}",
+        f"at most the median of parameters against more: {test}",
         _judged(experiments, not grows),
         f"{_scope(experiments)} Large models are significantly better in {', '.join(worse) or 'none'} of them, "
         f"small ones in {', '.join(better) or 'none'}.",
@@ -222,14 +229,14 @@ def _small_score_higher(experiments: Sequence[Experiment]) -> Claim:
     test = split(mean(experiments, "scores"), experiments[0].small)
     apart = [split(experiment.scores(), experiment.small) for experiment in experiments]
     count = sum(one.t > 0 and one.p < ALPHA for one in apart)
-    own = {e.name: one for e, one in zip(experiments, apart, strict=True) if "small" not in e.name}
+    sound = [f"{e.name}: {p_value(one.p)}" for e, one in zip(experiments, apart, strict=True) if not e.implausible.any()]
     return Claim(
         "Small models score significantly higher by PePR-E than large ones.",
         "Fig. 5d",
-        f"below the median of parameters against the rest: {test}",
+        f"at most the median of parameters against more: {test}",
         _judged(experiments, test.t > 0 and test.p < ALPHA),
-        f"{_scope(experiments)} Apart, it holds in {count} of {len(experiments)}; in those whose energies are all their own, "
-        f"{'; '.join(f'{name}: {p_value(one.p)}' for name, one in own.items()) or 'none is here'}.",
+        f"{_scope(experiments)} Apart, it holds in {count} of {len(experiments)}; in those whose energies are all plausible, "
+        f"{'; '.join(sound) or 'none is here'}.",
     )
 
 
@@ -242,8 +249,8 @@ def _best_are_small(experiments: Sequence[Experiment]) -> Claim:
     return Claim(
         "The best models by PePR-E are small.",
         "Table 1, Fig. 5d",
-        f"below the median are {sum(counts)} of the {5 * len(experiments)} that are among an experiment's five best; "
-        f"they have {min(params):.1f} to {max(params):.1f} million parameters",
+        f"of {5 * len(experiments)} that are among an experiment's five best, {sum(counts)} have at most the median of parameters; "
+        f"all have {min(params):.1f} to {max(params):.1f} million parameters",
         _judged(experiments, sum(counts) > 2.5 * len(experiments)),
         f"{len(experiments)} of the 8 experiments." if missing(experiments) else "All 8 experiments.",
     )

@@ -1,4 +1,7 @@
-"""The published results of the PePR paper as arrays: read from our CSV or from the authors' own, or downloaded."""
+"""The published results of the PePR paper as arrays, and the tests on them: read from our CSV or from the authors' own, or downloaded.
+
+`pepr_edge.compare.published` reads the same format, but of one set and after its last epoch; here it is all sets and all epochs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr, ttest_ind
 
+from pepr_edge.compare import published as published_table
 from pepr_edge.errors import ScoreError
 from pepr_edge.score import Array, Models, Normalise, Scoring, scores
 
@@ -21,6 +26,7 @@ COMMIT = "a0d152d83a1da6f27fa2a2231f742674ef2ca10f"
 URL = f"https://raw.githubusercontent.com/saintslab/PePR/{COMMIT}/data/all_results.csv"
 MODELS = 131
 EPOCHS = 10
+PLAUSIBLE_W = 1000.0  # a workstation with one GPU of 24 GB, as the paper used, draws less
 # The authors' experiments and what was trained in each, in words.
 # Source: the groups of paper_plots.py and make_pepr_data.py in the authors' repository; the paper's Table 1 calls derma DermaNPT.
 EXPERIMENTS = {
@@ -46,25 +52,6 @@ COLUMNS = {
     "last_epoch_s": "train_time",
     **{f"test_{epoch:02d}": f"test_{epoch:02d}" for epoch in range(EPOCHS)},
 }
-# Resource -> our column, and its unit in SI.
-RESOURCES = {
-    "train_energy": ("energy_kwh", 3.6e6),
-    "train_co2eq": ("co2eq_g", 1.0),
-    "train_time": ("last_epoch_s", 1.0),
-    "train_memory": ("gpu_memory_gb", 1e9),
-}
-TABLE1_COLUMNS = (
-    "dataset",
-    "architecture",
-    "timm_name",
-    "efficient",
-    "num_params_m",
-    "gpu_memory_gb",
-    "energy_wh",
-    "last_epoch_s",
-    "performance",
-    "pepr_e",
-)
 
 
 @dataclass(frozen=True)
@@ -94,8 +81,18 @@ class Experiment:
 
     @property
     def small(self) -> NDArray[np.bool_]:
-        """Which models have fewer parameters than the median."""
-        return self.num_params < np.median(self.num_params)
+        """Which models have at most as many parameters as the median, as in `pepr_edge.compare.groups`."""
+        return self.num_params <= np.median(self.num_params)
+
+    @property
+    def power_w(self) -> Array:
+        """Which power the energy of the training means, were all epochs as long as the last."""
+        return self.resources["train_energy"] / (EPOCHS * self.resources["train_time"])
+
+    @property
+    def implausible(self) -> NDArray[np.bool_]:
+        """Whose energy cannot be this training's own: it would have drawn more than a workstation does."""
+        return self.power_w > PLAUSIBLE_W
 
     def scores(self, resource: str = "train_energy", normalise: Normalise = "minmax") -> Array:
         """PePR over one resource, shape (n,)."""
@@ -103,19 +100,18 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Printed:
-    """A row of the paper's Table 1, as it is printed."""
+class Test:
+    """Student's t-test of two independent groups: their means and sizes, t and p."""
 
-    dataset: str
-    architecture: str
-    model: str
-    efficient: float
-    num_params_m: float
-    gpu_memory_gb: float
-    energy_wh: float
-    last_epoch_s: float
-    performance: float
-    pepr_e: float
+    means: tuple[float, float]
+    sizes: tuple[int, int]
+    t: float
+    p: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.means[0]:.3f} against {self.means[1]:.3f}, n = {self.sizes[0]} and {self.sizes[1]}, t = {self.t:.2f}, {p_value(self.p)}"
+        )
 
 
 def mean(experiments: Sequence[Experiment], values: str = "performance", resource: str = "train_energy") -> Array:
@@ -133,6 +129,28 @@ def repeated(experiments: Sequence[Experiment]) -> dict[str, dict[str, NDArray[n
             if one is not other and same.any():
                 found[one.name][other.name] = same
     return found
+
+
+def p_value(p: float) -> str:
+    """A p-value as people write it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def t_test(one: Array, other: Array) -> Test:
+    """Of two independent groups of equal variance, as the authors test."""
+    found = ttest_ind(one, other)
+    return Test((float(one.mean()), float(other.mean())), (len(one), len(other)), float(found.statistic), float(found.pvalue))
+
+
+def split(values: Array, first: NDArray[np.bool_]) -> Test:
+    """The chosen models against the others."""
+    return t_test(values[first], values[~first])
+
+
+def rank_correlation(one: Array, other: Array) -> tuple[float, float]:
+    """Spearman's rho and its p."""
+    found = spearmanr(one, other)
+    return float(found.statistic), float(found.pvalue)
 
 
 def download() -> Path:
@@ -175,7 +193,7 @@ def read(path: Path) -> list[Experiment]:
     Raises:
         ScoreError: no such table, a column that is missing, a value that cannot be, a model that an experiment lacks.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     columns = _columns(path, rows[0])
     by_name: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for number, row in enumerate(rows, start=2):
@@ -194,22 +212,7 @@ def read(path: Path) -> list[Experiment]:
     return experiments
 
 
-def read_table1(path: Path) -> list[Printed]:
-    """The rows of the paper's Table 1.
-
-    Raises:
-        ScoreError: no such table, a column that is missing, a value that cannot be.
-    """
-    rows = _rows(path)
-    _require(path, rows[0], TABLE1_COLUMNS)
-    numbers = TABLE1_COLUMNS[3:]
-    return [
-        Printed(row["dataset"], row["architecture"], row["timm_name"], *(_number(f"{path} row {n}", row, name) for name in numbers))
-        for n, row in enumerate(rows, start=2)
-    ]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -229,11 +232,11 @@ def _columns(path: Path, row: dict[str, str]) -> dict[str, str]:
         columns = COLUMNS
     else:
         raise ScoreError(f"{path}: neither num_params (our format) nor num_param (the authors') is a column. Give a table of results.")
-    _require(path, row, columns.values())
+    require(path, row, columns.values())
     return columns
 
 
-def _require(path: Path, row: dict[str, str], columns: Iterable[str]) -> None:
+def require(path: Path, row: dict[str, str], columns: Iterable[str]) -> None:
     missing = [name for name in columns if name not in row]
     if missing:
         raise ScoreError(f"{path}: no column {', '.join(missing)}. Add it, or fetch the table again.")
@@ -247,7 +250,7 @@ def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experi
             raise ScoreError(f"{where}: {name} has {row['model']} twice, expected one row for a model. Remove one.")
 
     def column(of: str, most: float = math.inf) -> Array:
-        return np.array([_number(where, row, of, most) for where, row in ordered])
+        return np.array([number(where, row, of, most) for where, row in ordered])
 
     return Experiment(
         name,
@@ -255,12 +258,12 @@ def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experi
         np.array([row["type"] == "CNN" for _, row in ordered]),
         column("efficient", 1.0) == 1,
         column("num_params"),
-        {resource: column(of) * unit for resource, (of, unit) in RESOURCES.items()},
+        {resource: column(of) * unit for resource, (of, unit) in published_table.COLUMNS.items()},
         np.stack([column(f"test_{epoch:02d}", 1.0) for epoch in range(EPOCHS)], axis=1),
     )
 
 
-def _number(where: str, row: dict[str, str], name: str, most: float = math.inf) -> float:
+def number(where: str, row: dict[str, str], name: str, most: float = math.inf) -> float:
     try:
         value = float(row[name])
     except (TypeError, ValueError):

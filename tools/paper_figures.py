@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
-from paper_data import EXPERIMENTS, Experiment, mean, repeated
+from paper_data import EXPERIMENTS, PLAUSIBLE_W, Experiment, mean
 
 from pepr_edge.report.plots import PALETTE
 from pepr_edge.report.svg import INK
@@ -101,21 +101,17 @@ def isoclines(experiment: Experiment, baseline: float | None) -> Figure:
 
 
 def energy_parameters(experiments: Sequence[Experiment]) -> Figure:
-    """Energy of the training against parameters, a panel for each experiment; hollow where the energy also stands in a larger one."""
+    """Energy of the training against parameters, a panel for each experiment; hollow where the energy is implausible."""
     columns = 2 if len(experiments) <= 4 else 4
     rows = -(-len(experiments) // columns)
-    same = repeated(experiments)
     with panels("Energy of the training against parameters", rows, columns, 3.7 * columns, 0.9 + 2.7 * rows, sharex=True, sharey=True) as (
         figure,
         every,
     ):
         for axes, experiment in zip(every, experiments, strict=False):
-            copied = np.zeros(len(experiment.names), bool)
-            if "small" in experiment.name:
-                for where in same[experiment.name].values():
-                    copied |= where
-            _by_efficiency(axes, experiment.num_params / 1e6, experiment.energy_wh, experiment.efficient, copied)
-            axes.set_title(f"{experiment.name}" + (f" ({copied.sum()} of {len(copied)} repeated)" if copied.any() else ""))
+            hollow = experiment.implausible
+            _by_efficiency(axes, experiment.num_params / 1e6, experiment.energy_wh, experiment.efficient, hollow)
+            axes.set_title(f"{experiment.name}" + (f" ({hollow.sum()} of {len(hollow)} implausible)" if hollow.any() else ""))
             axes.set(xscale="log", yscale="log")
             _plain_log(axes.xaxis)
             _plain_log(axes.yaxis)
@@ -223,7 +219,7 @@ def _by_efficiency(axes: Axes, x: Array, y: Array, efficient: NDArray[np.bool_],
                 edgecolors=colour,
                 marker=marker,
                 linewidths=0.9,
-                label=f"{name}, energy repeated from another experiment",
+                label=f"{name}, more than {PLAUSIBLE_W:.0f} W",
                 zorder=3,
             )
 

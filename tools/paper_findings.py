@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from paper_data import EPOCHS, Experiment, mean, repeated
-from paper_markdown import counted, table
-from paper_statistics import p_value, split
+from paper_data import PLAUSIBLE_W, Experiment, mean, p_value, repeated, split
 
+from pepr_edge.report.soundness import listed, percent
 from pepr_edge.robustness import best, binomial_performances, bounding, outliers, rank_spread
 from pepr_edge.score import Scoring, combined_resource
 
@@ -17,15 +16,13 @@ BATCH = 32  # of the authors' loaders, which drop the last, incomplete batch of 
 # Test images, and how many of them are of the commonest class. Source: MedMNIST v2, Yang et al. 2023.
 TEST_IMAGES = {"derma": (2005, 1341), "pneumonia": (624, 390)}
 MOST_IMAGES = 6000
-PLAUSIBLE_W = 1000.0  # a workstation with one GPU of 24 GB, as the paper used, draws less
+MANY = 10  # models of one accuracy, before it is remarked on
 
 
 def baseline(experiment: Experiment) -> float | None:
     """Performance of always saying the commonest class; None where the test images are not known."""
-    for data, (images, commonest) in TEST_IMAGES.items():
-        if experiment.name.startswith(data):
-            return commonest / images
-    return None
+    known = _test_images(experiment)
+    return known[1] / known[0] if known else None
 
 
 def decided_images(experiment: Experiment) -> int | None:
@@ -33,9 +30,8 @@ def decided_images(experiment: Experiment) -> int | None:
 
     Where their number is not known: the smallest number of whole batches in which all published performances are whole counts.
     """
-    for data, (images, _) in TEST_IMAGES.items():
-        if experiment.name.startswith(data):
-            return images - images % BATCH
+    if known := _test_images(experiment):
+        return known[0] - known[0] % BATCH
     for images in range(BATCH, MOST_IMAGES, BATCH):
         right = experiment.performance * images
         if np.abs(right - np.round(right)).max() < 1e-6:
@@ -43,8 +39,13 @@ def decided_images(experiment: Experiment) -> int | None:
     return None
 
 
+def _test_images(experiment: Experiment) -> tuple[int, int] | None:
+    """How many there are, and how many of them are of the commonest class."""
+    return next((known for data, known in TEST_IMAGES.items() if experiment.name.startswith(data)), None)
+
+
 def ranks(experiments: Sequence[Experiment]) -> str:
-    """Where the five best of each experiment would stand if its test images were drawn again."""
+    """Which ranks other test images would leave possible for the five best of each experiment."""
     rows = []
     for experiment in experiments:
         images = decided_images(experiment)
@@ -54,12 +55,13 @@ def ranks(experiments: Sequence[Experiment]) -> str:
         draws = binomial_performances(performance, np.full(len(performance), images))
         spread = rank_spread(performance, draws, combined_resource(experiment.models, ENERGY))
         scores = experiment.scores()
-        could_win = int(np.sum(spread.low == 1))
         for rank, name in enumerate(best(experiment.names, scores), start=1):
             at = experiment.names.index(name)
-            shown = (f"{experiment.name} ({images} images; {could_win} may be first)",) if rank == 1 else ("",)
-            rows.append((*shown, rank, name, f"{scores[at]:.4f}", f"{spread.low[at]} to {spread.high[at]}", f"{spread.p_best[at]:.2f}"))
-    return table(("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "probability of being first"), rows)
+            shown = f"{experiment.name} ({images} images; {np.sum(spread.low == 1)} may be first)" if rank == 1 else ""
+            rows.append(
+                (shown, rank, name, f"{scores[at]:.4f}", f"{spread.low[at]} to {spread.high[at]}", percent(float(spread.p_best[at])))
+            )
+    return table(("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "first in, of the draws"), rows)
 
 
 def outlying(experiments: Sequence[Experiment]) -> str:
@@ -77,23 +79,57 @@ def outlying(experiments: Sequence[Experiment]) -> str:
 
 
 def useless(experiments: Sequence[Experiment]) -> str:
-    """How many models a useless one outranks, and how many are useless themselves."""
+    """How many models a useless one outranks, and how many may be useless themselves."""
     lines = []
     for experiment in experiments:
-        value, images = baseline(experiment), decided_images(experiment)
-        if value is None or images is None:
+        value = baseline(experiment)
+        if value is None:
             continue
         beaten = int(np.sum(experiment.scores() < value))
-        values, counts = np.unique(np.round(experiment.performance[:, -1] * images), return_counts=True)
-        most = int(counts.argmax())
-        line = (
+        lines.append(
             f"- {experiment.name}: a model that always says the commonest class, at no cost, has P = PePR-E = {value:.3f} and outranks "
-            f"{beaten} of the {len(experiment.names)} models by PePR-E."
+            f"{beaten} of the {len(experiment.names)} models by PePR-E.{_one_class(experiment)}"
         )
-        if counts[most] >= 10:
-            line += f" {counts[most]} models end at the same {values[most] / images:.4f}: they have learnt to say one class."
-        lines.append(line)
     return "\n".join(lines)
+
+
+def _one_class(experiment: Experiment) -> str:
+    """That many models end at the accuracy of always saying the commonest class; "" where they do not."""
+    known, images = _test_images(experiment), decided_images(experiment)
+    assert known is not None
+    assert images is not None
+    values, counts = np.unique(np.round(experiment.performance[:, -1] * images), return_counts=True)
+    most = int(counts.argmax())
+    fewest = known[1] - (known[0] - images)  # where all images that were dropped were of that class
+    if counts[most] < MANY or not fewest <= values[most] <= known[1]:
+        return ""
+    return (
+        f" {counts[most]} models end at the same {values[most]:.0f} of {images} images: probably they say the commonest class to all, of "
+        f"which there are {fewest} to {known[1]} among these. Their answers were not published, so that this is an inference."
+    )
+
+
+def doubts(experiments: Sequence[Experiment]) -> str:
+    """Which energies cannot be right, in words; "" where nothing speaks against any."""
+    repeats = any(repeated(experiments).values())
+    found = [experiment for experiment in experiments if experiment.implausible.any()]
+    said = []
+    if repeats:
+        said.append(
+            "The energies of some models equal, to the last digit, those of the same models in another experiment, although that one had "
+            "other images, or more of them."
+        )
+    if found:
+        least = min(e.power_w[e.implausible].min() for e in found)
+        most = max((e.power_w[~e.implausible].max() for e in experiments if not e.implausible.all()), default=0.0)
+        said.append(
+            f"Divided by ten times the last epoch's time, energies of {listed([e.name for e in found])} would take {least:.0f} W or more, "
+            f"where all others take at most {most:.0f} W: {'there lies the fault' if repeats else 'these cannot be right'}."
+        )
+    elif repeats:
+        said.append("Which of the two is at fault does not show: none would take more power than a workstation does.")
+    warning = "Do not use them as measurements; scores over them, and means over experiments, carry it."
+    return " ".join([*said, warning]) if said else ""
 
 
 def energies(experiments: Sequence[Experiment]) -> str:
@@ -101,19 +137,13 @@ def energies(experiments: Sequence[Experiment]) -> str:
     rows = []
     same = repeated(experiments)
     for experiment in experiments:
-        watts = experiment.resources["train_energy"] / (EPOCHS * experiment.resources["train_time"])
-        shared = ", ".join(f"{counted(int(where.sum()), 'model')} with {name}" for name, where in same[experiment.name].items())
-        rows.append(
-            (
-                experiment.name,
-                shared or "none",
-                f"{np.median(watts):.0f} W",
-                f"{watts.min():.0f} to {watts.max():.0f} W",
-                int(np.sum(watts > PLAUSIBLE_W)),
-            )
-        )
+        watts, found = experiment.power_w, same[experiment.name]
+        shared = ", ".join(f"{counted(int(where.sum()), 'model')} with {name}" for name, where in found.items())
+        again = np.any([*found.values(), np.zeros(len(watts), bool)], axis=0)
+        both = (int(np.sum(experiment.implausible)), int(np.sum(experiment.implausible & again)))
+        rows.append((experiment.name, shared or "none", f"{np.median(watts):.0f} W", f"{watts.min():.0f} to {watts.max():.0f} W", *both))
     head = ("experiment", "the same energy, to the last digit", "median power", "range", f"models above {PLAUSIBLE_W:.0f} W")
-    return table(head, rows)
+    return table((*head, "of these, in another experiment as well"), rows)
 
 
 def flags(experiment: Experiment) -> str:
@@ -144,3 +174,14 @@ def _groups(experiments: Sequence[Experiment]) -> Iterator[tuple[object, ...]]:
                 f"{test.t:.2f}",
                 p_value(test.p),
             )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table; numbers and words alike are written as they are."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural where it takes one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,16 +1,45 @@
-"""Table 1 of the PePR paper beside what its published results give."""
+"""Table 1 of the PePR paper: its rows as printed, beside what its published results give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from paper_data import Experiment, Printed
+from paper_data import Experiment, number, read_rows, require
 
 from pepr_edge.score import Normalise
 
 TOLERANCE = 1e-4  # one unit of the last digit that is printed
 BEST_EPOCH = "it is its best epoch's"
+COLUMNS = (
+    "dataset",
+    "architecture",
+    "timm_name",
+    "efficient",
+    "num_params_m",
+    "gpu_memory_gb",
+    "energy_wh",
+    "last_epoch_s",
+    "performance",
+    "pepr_e",
+)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A row of the paper's Table 1, as it is printed."""
+
+    dataset: str
+    architecture: str
+    model: str
+    efficient: float
+    num_params_m: float
+    gpu_memory_gb: float
+    energy_wh: float
+    last_epoch_s: float
+    performance: float
+    pepr_e: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +70,21 @@ class Row:
     def agrees_minmax(self) -> bool:
         """Whether PePR-E is as printed with equation 1 and the resource normalised as the paper says."""
         return abs(self.score_minmax - self.printed.pepr_e) <= TOLERANCE
+
+
+def read_table1(path: Path) -> list[Printed]:
+    """The rows of the paper's Table 1.
+
+    Raises:
+        ScoreError: no such table, a column that is missing, a value that cannot be.
+    """
+    rows = read_rows(path)
+    require(path, rows[0], COLUMNS)
+    numbers = COLUMNS[3:]
+    return [
+        Printed(row["dataset"], row["architecture"], row["timm_name"], *(number(f"{path} row {n}", row, name) for name in numbers))
+        for n, row in enumerate(rows, start=2)
+    ]
 
 
 def table1(experiments: Sequence[Experiment], printed: Sequence[Printed]) -> list[Row]:

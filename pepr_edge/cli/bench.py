@@ -23,6 +23,7 @@ MISSING = "-"
 @click.option("--paced", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Clinic load: one image every MS milliseconds.")
 @click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What it runs on. [default: as the first bundle was measured at home]")
+@click.option("--watts-per-core", type=click.FloatRange(min=0, min_open=True), metavar="W", help="Declare a busy core's power, for energy.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here, to be brought home.")
 @common
 def command(
@@ -32,6 +33,7 @@ def command(
     paced: float | None,
     runtime: str,
     provider: Literal["cpu", "cuda"] | None,
+    watts_per_core: float | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +55,8 @@ def command(
             bar.to(round(100 * (number + share)), 100 * len(opened), note)
 
         rules: Literal["full", "quick"] = "quick" if quick else "full"
-        report = bench(opened, settings, rules=rules, paced_s=paced and paced / 1e3, out=out, progress=progress)
+        paced_s = None if paced is None else paced / 1e3
+        report = bench(opened, settings, rules=rules, paced_s=paced_s, watts_per_core=watts_per_core, out=out, progress=progress)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

@@ -44,7 +44,7 @@ def command(
         raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
     from pepr_edge.ranking import rank
     from pepr_edge.reference import read_bounds
-    from pepr_edge.report.words import conclusion, dependence_table, lifetime_table, ranking_table
+    from pepr_edge.report.terminal import conclusion, dependence_table, lifetime_table, ranking_table
     from pepr_edge.results import load
 
     field = {str(path): _report(path) for path in (*reports, *more)}

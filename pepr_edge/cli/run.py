@@ -73,7 +73,7 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
 
 def show(ranking: Ranking, run_dir: Path) -> None:
     """The ranked table, the answer, and where things are."""
-    from pepr_edge.report.words import conclusion, ranking_table
+    from pepr_edge.report.terminal import conclusion, ranking_table
 
     click.echo(ranking_table(ranking))
     click.echo()

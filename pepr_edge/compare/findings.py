@@ -2,67 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pepr_edge.compare import words
 from pepr_edge.compare.groups import Grouping, groupings
+from pepr_edge.compare.measures import APART, Array, Measure, Measures
 from pepr_edge.compare.pairs import Pairs
-from pepr_edge.compare.record import Finding, SideName, Verdict
+from pepr_edge.compare.record import PERFORMANCE, Finding, SideName, Verdict
 from pepr_edge.compare.side import Both
 from pepr_edge.compare.statistics import holm, independent, paired
 
-Array = NDArray[np.float64]
 LEVEL = 0.05
-PERFORMANCE = "performance"
-APART = "each side by itself"
 SIDES: tuple[tuple[SideName, Literal[0, 1]], ...] = (("A", 0), ("B", 1))
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A performance or a score: its name, and its values, shape (2, n), NaN where a model has none."""
-
-    name: str
-    values: Array
-
-
-def findings(both: Both, pairs: Pairs) -> tuple[Finding, ...]:
-    """All tests, in the order of their questions; p adjusted within each question.
+def findings(both: Both, pairs: Pairs, tested: Measures) -> tuple[Finding, ...]:
+    """All tests, in the order of their questions.
 
     A against B rests on scores over both sides together and, as in the paper, over each side by itself; the questions within a side on the
-    latter, as the models of that side are the set that one would choose from.
+    latter, as the models of that side are the set that one would choose from. p is adjusted by Holm within a family: performance, on which
+    the answers rest first, apart from the scores; the scores of A against B as each question has them, those within the sides as one.
     """
     question = both.question.text
-    performance = Measure(PERFORMANCE, pairs.performance)
-    together = [performance, *(Measure(f"PePR-{letter}", values) for letter, values in pairs.together.items())]
-    apart = [Measure(f"PePR-{letter}", values) for letter, values in pairs.apart.items()]
-    found = _between(both, pairs, question, together) + _between(both, pairs, f"{question} With {APART}", apart)
-    for grouping in groupings():
-        found += _within(both, pairs, grouping, [performance, *apart])
-    return tuple(found)
+    found = _between(both, pairs, question, [tested.performance, *tested.together])
+    found += _between(both, pairs, f"{question} With {APART}", tested.apart)
+    return (*found, *_within(both, pairs, [tested.performance, *tested.own]))
 
 
 def _between(both: Both, pairs: Pairs, question: str, measures: Sequence[Measure]) -> list[Finding]:
     tested = [_pair(question, measure) for measure in measures]
-    led = holm([_leading(finding) for finding in tested])
-    adjusted = holm([finding.p for finding in tested])
-    made = sum(p is not None for p in led)
+    led, made = _by_holm(tested, _leading)
+    adjusted, _ = _by_holm(tested, lambda finding: finding.p)
     done = []
-    for finding, p_holm, paired_p_holm in zip(tested, adjusted, led, strict=True):
+    for finding, p_holm, paired_p_holm, tests in zip(tested, adjusted, led, made, strict=True):
         # How the side fares that has more data, pretrained weights, ...: on whichever side it is.
         sign = 1 if both.question.treatment == 1 else -1
         same = finding.n[0] > 1 and not finding.better and not finding.worse
         verdict = "identical" if same else _verdict(sign, finding.difference, _leading(finding), paired_p_holm)
-        changes = {"p_holm": p_holm, "paired_p_holm": paired_p_holm, "tests": made, "verdict": verdict}
+        changes = {"p_holm": p_holm, "paired_p_holm": paired_p_holm, "tests": tests, "verdict": verdict}
         finding = finding.model_copy(update=changes)
         sentence = words.of_pairs(finding, both.question, both.a.metric, pairs.weights)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
+
+
+def _by_holm(tested: Sequence[Finding], p: Callable[[Finding], float | None]) -> tuple[list[float | None], list[int]]:
+    """Of each finding its p, adjusted for the tests of its family, and how many these are: performance is one family, scores another."""
+    adjusted: list[float | None] = [None] * len(tested)
+    made = [0] * len(tested)
+    for primary in (True, False):
+        places = [place for place, finding in enumerate(tested) if (finding.measure == PERFORMANCE) is primary]
+        family = [p(tested[place]) for place in places]
+        for place, value in zip(places, holm(family), strict=True):
+            adjusted[place], made[place] = value, sum(one is not None for one in family)
+    return adjusted, made
 
 
 def _leading(finding: Finding) -> float | None:
@@ -95,16 +91,14 @@ def _pair(question: str, measure: Measure) -> Finding:
     )
 
 
-def _within(both: Both, pairs: Pairs, grouping: Grouping, measures: Sequence[Measure]) -> list[Finding]:
-    tested = list(_groups(pairs, grouping, measures))
-    adjusted = holm([finding.p for finding in tested])
-    made = sum(p is not None for p in adjusted)
+def _within(both: Both, pairs: Pairs, measures: Sequence[Measure]) -> list[Finding]:
+    asked = [(grouping, finding) for grouping in groupings() for finding in _groups(pairs, grouping, measures)]
+    adjusted, made = _by_holm([finding for _, finding in asked], lambda finding: finding.p)
     done = []
-    for finding, p_holm in zip(tested, adjusted, strict=True):
+    for (grouping, finding), p_holm, tests in zip(asked, adjusted, made, strict=True):
         verdict = _verdict(1, finding.difference, finding.p, p_holm)
-        finding = finding.model_copy(update={"p_holm": p_holm, "tests": made, "verdict": verdict})
-        label = both.question.labels[finding.side == "B"]
-        sentence = words.of_groups(finding, grouping, label, both.a.metric, pairs.weights)
+        finding = finding.model_copy(update={"p_holm": p_holm, "tests": tests, "verdict": verdict})
+        sentence = words.of_groups(finding, grouping, both, pairs)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 

@@ -23,7 +23,6 @@ COLUMNS = {
     "train_time": ("last_epoch_s", 1.0),
     "train_memory": ("gpu_memory_gb", 1e9),
 }
-# The paper's name of the same images with fewer for training.
 # Two trainings hardly ever take energies as near as this, relative to each other; judged from so many models on.
 SAME, FEWEST = 1e-3, 5
 

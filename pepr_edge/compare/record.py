@@ -6,6 +6,8 @@ from typing import Literal
 
 from pepr_edge.records import Record, Versioned
 
+PERFORMANCE = "performance"  # the measure that is no score
+
 SideName = Literal["A", "B"]
 Verdict = Literal["up", "down", "maybe_up", "maybe_down", "none", "identical", "untested"]
 
@@ -14,9 +16,9 @@ class Finding(Record):
     """One measure in two groups. Differences are the second group minus the first; None where something is not defined.
 
     `t` and `p` are of the independent two-sample t-test, `ci` of the paired one where pairs are tested. `p_holm` and `paired_p_holm` are
-    adjusted for the `tests` of the same question; the latter stands for Wilcoxon's where a paired t-test is not defined. `better` and
-    `worse` count the pairs that are higher and lower in B. `side` is None where A and B themselves are the groups. `verdict` is on the
-    second group, or on the side that the question is of.
+    adjusted for the `tests` of the same family, see `findings`; the latter stands for Wilcoxon's where a paired t-test is not defined.
+    `better` and `worse` count the pairs that are higher and lower in B. `side` is None where A and B themselves are the groups.
+    `verdict` is on the second group, or on the side that the question is of.
     """
 
     question: str

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-RESOURCE_NAMES = {
-    "train_energy": "training energy",
-    "train_co2eq": "CO2eq of training",
-    "train_time": "training time",
-    "train_memory": "training memory",
-    "train_data": "training images",
-    "latency": "latency",
-    "peak_memory": "device memory",
-}
+from pepr_edge.report.units import RESOURCES
+
+# In a sentence: without what follows the comma, as in "latency, p90".
+RESOURCE_NAMES = {name: words.partition(",")[0] for name, (words, _) in RESOURCES.items()}
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,8 @@ class Absent:
 class Side:
     """A run, or one set of a published table.
 
-    `source` is as the user wrote it; `weights` is by which resources are combined into "edge".
+    `source` is as the user wrote it; `weights` is by which resources are combined into "edge". `unskilled` is what guessing reaches in the
+    metric, None where that is not known.
     """
 
     source: str
@@ -55,6 +51,7 @@ class Side:
     weights: Mapping[str, float]
     absent: tuple[Absent, ...] = ()
     warnings: tuple[str, ...] = ()
+    unskilled: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The tests: independent and paired t-test, Wilcoxon's signed ranks, effect sizes, Holm's adjustment. scipy is imported when one is made.
 
-What is not defined is None: a t where nothing varies, any test of fewer than two values.
+What is not defined is None: a t and an interval where nothing varies, any test of fewer than two values.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def independent(first: Array, second: Array) -> Independent:
     if min(first.size, second.size) < 2:
         return Independent(difference)
     if flat(first) and flat(second):
-        return Independent(difference, (difference, difference))
+        return Independent(difference)
     with _quiet():
         found = _stats().ttest_ind(second, first, equal_var=True)
         interval = found.confidence_interval(CONFIDENCE)
@@ -85,7 +85,7 @@ def paired(first: Array, second: Array) -> Paired:
         return Paired(difference, higher, lower)
     wilcoxon_p = _wilcoxon(change)
     if flat(change):
-        return Paired(difference, higher, lower, (difference, difference), wilcoxon_p=wilcoxon_p)
+        return Paired(difference, higher, lower, wilcoxon_p=wilcoxon_p)
     with _quiet():
         found = _stats().ttest_1samp(change, 0.0)
         interval = found.confidence_interval(CONFIDENCE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from pepr_edge.compare.findings import APART, PERFORMANCE
-from pepr_edge.compare.record import Comparison, Finding
+from pepr_edge.compare.measures import APART
+from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding
+from pepr_edge.compare.words import p_value
 from pepr_edge.report import units
 from pepr_edge.report.units import printable
-from pepr_edge.report.words import WIDTH
+from pepr_edge.report.terminal import WIDTH
 
 ABSENT = "-"
 NAMED_LEFT_OUT = 6
@@ -81,10 +82,10 @@ def _cells(finding: Finding, metric: str) -> tuple[str, ...]:
         _number(finding.difference, "+.3f"),
         ci,
         f"{finding.better}/{finding.n[0]}",
-        _p(finding.paired_p),
-        _p(finding.paired_p_holm),
-        _p(finding.wilcoxon_p),
-        _p(finding.p),
+        p_value(finding.paired_p, ABSENT),
+        p_value(finding.paired_p_holm, ABSENT),
+        p_value(finding.wilcoxon_p, ABSENT),
+        p_value(finding.p, ABSENT),
         _number(finding.cohen_d, "+.2f"),
         _number(finding.d_z, "+.2f"),
     )
@@ -92,10 +93,6 @@ def _cells(finding: Finding, metric: str) -> tuple[str, ...]:
 
 def _number(value: float | None, form: str) -> str:
     return ABSENT if value is None else format(value, form)
-
-
-def _p(value: float | None) -> str:
-    return ABSENT if value is None else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _wrapped(sentence: str, first: str = "", rest: str = "  ") -> list[str]:

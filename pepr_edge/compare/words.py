@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pepr_edge.compare.groups import Grouping
-from pepr_edge.compare.record import Finding, Verdict
-from pepr_edge.compare.side import RESOURCE_NAMES, Question
+from pepr_edge.compare.pairs import Pairs
+from pepr_edge.compare.record import PERFORMANCE, Finding, Verdict
+from pepr_edge.compare.side import RESOURCE_NAMES, Both, Question
 from pepr_edge.report import units
 from pepr_edge.report.units import significant
 from pepr_edge.score import RESOURCES
 
-PERFORMANCE = "performance"
 OF_LETTER = {letter: RESOURCE_NAMES[name] for name, (letter, _) in RESOURCES.items()}
 # What follows the subject, of one thing and of several; and where the question is not what pays.
 PAYS: dict[Verdict, tuple[str, str]] = {
@@ -44,11 +44,12 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
     return _capital(f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)}).")
 
 
-def of_groups(finding: Finding, grouping: Grouping, label: str, metric: str, weights: Mapping[str, float]) -> str:
+def of_groups(finding: Finding, grouping: Grouping, both: Both, pairs: Pairs) -> str:
     """The sentence of a finding on two groups of models within one side."""
+    label = both.question.labels[finding.side == "B"]
     side = f"in {finding.side}" + (f" ({label})" if label != finding.side else "")
-    start = f"{side}, {_per_unit(finding, weights)}"
-    what, (first, second) = _what(finding, metric), finding.n
+    start = f"{side}, of the {len(pairs.a)} architectures that both have, {_per_unit(finding, pairs.weights)}"
+    what, (first, second) = _what(finding, both.a.metric), finding.n
     if finding.verdict == "untested":
         few = f"{what} is known of {_count(second, grouping.subject)} and {_count(first, f'{grouping.others} ones')}"
         why = f"{few}, and a test needs 2 of each" if min(first, second) < 2 else f"{what} does not vary within the groups"
@@ -187,13 +188,21 @@ def number(value: float) -> str:
 
 def _p(value: float | None) -> str:
     text = _bare_p(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+    return f"p {text}" if text.startswith(("<", ">")) else f"p = {text}"
 
 
 def _bare_p(value: float | None) -> str:
+    text = p_value(value, "not defined")
+    return f"{text[0]} {text[1:]}" if text.startswith(("<", ">")) else text
+
+
+def p_value(value: float | None, undefined: str) -> str:
+    """A p to three decimals where it is small, else to two; never 0, and 1 only where it is that."""
     if value is None:
-        return "not defined"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+        return undefined
+    if value < 0.001:
+        return "<0.001"
+    return f"{value:.3f}" if value < 0.1 else ">0.99" if 0.99 < value < 1 else f"{value:.2f}"
 
 
 def _count(number: int, plural: str) -> str:

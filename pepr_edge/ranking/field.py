@@ -28,7 +28,10 @@ class Measured:
         figures = self.figures.get(sha256, dict.fromkeys(FIGURES))
         methods = {name: "measured" if value is not None else "unavailable" for name, value in figures.items()}
         if figures["inference_energy"] is not None:
-            methods["inference_energy"] = " and ".join(sorted(self.energy_methods[sha256]))
+            how = self.energy_methods[sha256]
+            methods["inference_energy"] = " and ".join(sorted(how))
+            if len(how) > 1:  # the worst of a counter's reading and an estimate is neither
+                figures = {**figures, "inference_energy": None}
         return figures, methods
 
     def reason_against(self, sha256: str) -> str:

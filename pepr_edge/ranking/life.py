@@ -10,6 +10,10 @@ from pepr_edge.lifetime import Consumer, cheapest, check_images
 from pepr_edge.records import Lifetime, RankingRow
 from pepr_edge.score import only_method
 
+UNKNOWN = (
+    "the energy of training or of an answer is not known of any ranked model: declare the watts of a busy core, workstation.watts_per_core "
+    "and device.watts_per_core in the recipe, and in the field `pepr-edge bench --watts-per-core`"
+)
 PARTS = {"train_energy": "training", "inference_energy": "inference"}
 
 
@@ -36,8 +40,10 @@ def over_a_life(rows: Sequence[RankingRow], images: float) -> Life:
     try:
         methods = {words: only_method([row.methods[name] for row in known]) for name, words in PARTS.items()}
     except ScoreError as fault:
-        return Life(tuple(rows), Lifetime(images=images, stretches=(), methods={}, reason=f"energies were {fault}"))
-    reason = "" if known else "the energy of training or of an answer is not known of any ranked model: declare watts in the recipe"
+        return Life(
+            tuple(rows), Lifetime(images=images, stretches=(), methods={}, reason=f"energies were {str(fault).partition(', which')[0]}")
+        )
+    reason = "" if known else UNKNOWN
     summary = Lifetime(images=images, stretches=cheapest(list(consumers.values())), methods=methods, left_out=left_out, reason=reason)
     per_image = {rank: one.per_image_j(images) for rank, one in consumers.items()}
     return Life(tuple(row.model_copy(update={"lifetime_j_per_image": per_image.get(row.rank or 0)}) for row in rows), summary)

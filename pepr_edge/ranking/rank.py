@@ -9,10 +9,11 @@ from pepr_edge.metrics import performance_fault
 from pepr_edge.ranking import sound
 from pepr_edge.ranking.field import brought_home
 from pepr_edge.ranking.life import over_a_life
-from pepr_edge.ranking.row import row_of
+from pepr_edge.ranking.row import is_member, row_of
+from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, FieldReport, Ranking, RankingRow
 from pepr_edge.results import Results
-from pepr_edge.score import RESOURCES, Scoring, bounds, family, set_id, shares
+from pepr_edge.score import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
 
 
 def rank(
@@ -38,24 +39,18 @@ def rank(
     Raises:
         ScoreError: unknown weights or metric, bounds that are missing, or a report that cannot be relied on.
     """
-    settings = results.recipe.score
-    metric = metric or settings.performance
+    metric = metric or results.recipe.score.performance
     if fault := performance_fault(metric):
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
-    scoring = Scoring(
-        weights=dict(weights or settings.weights),
-        normalise="reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax",
-        alpha=settings.alpha,
-        reference=reference,
-    )
-    _check(scoring)
-    data = results.info.data
+    scoring = _scoring(results.recipe.score, weights, normalise, reference)
+    measured, data = brought_home(field or {}, results), results.info.data
     images = data.splits["train"].images if "train" in data.splits else None
-    measured = brought_home(field or {}, results)
     rows = [row_of(entry, metric, results.recipe.limits(), images, measured) for entry in results.entries]
-    members = [row for row in rows if row.status == "ok" and row.performance is not None]
-    found, unbounded = _bounds(members, scoring)
-    ordered = _order([_score(row, found, unbounded, scoring) if row in members else row for row in rows])
+    members = [number for number, row in enumerate(rows) if is_member(row)]
+    found, unbounded = _bounds([rows[number] for number in members], scoring)
+    for number in members:
+        rows[number] = _score(rows[number], found, unbounded, scoring)
+    ordered = _order(rows)
     logits = sound.validation(ordered, results.entries)
     ranked = sound.spread(sound.ties(ordered, logits), logits, metric, scoring)
     life = over_a_life(ranked, lifetime) if lifetime is not None else None
@@ -65,7 +60,7 @@ def rank(
         weights=dict(scoring.weights),
         normalise=scoring.normalise,
         alpha=scoring.alpha,
-        set_id=set_id([row.artifact_sha256 or "" for row in members]),
+        set_id=set_id([rows[number].artifact_sha256 or "" for number in members]),
         device=results.recipe.device.name if measured is None else ", ".join(report.device.cpu for report in (field or {}).values()),
         data=data.name,
         majority_baseline=data.majority_baseline,
@@ -79,14 +74,29 @@ def rank(
     )
 
 
+def _scoring(
+    settings: ScoreSettings, weights: Mapping[str, float] | None, normalise: str | None, reference: Mapping[str, Bound] | None
+) -> Scoring:
+    """How to score: what the call asks for, else what the recipe does."""
+    how: Normalise = "reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax"
+    scoring = Scoring(dict(weights or settings.weights), how, settings.alpha, reference)
+    _check(scoring)
+    return scoring
+
+
 def _check(scoring: Scoring) -> None:
-    """Refuse weights that mean nothing, and a reference that lacks a bound for one of them."""
+    """Refuse weights that mean nothing, and a reference that lacks a bound for one of them or has it in another unit."""
     for name in shares(scoring.weights):
         if scoring.reference is not None and name not in scoring.reference:
             known = ", ".join(scoring.reference) or "nothing"
             raise ScoreError(
                 f"no reference bounds of {name}, which has a weight (there are: {known}). Add them, or leave it out of --weights."
             )
+
+    for name, bound in (scoring.reference or {}).items():
+        if name in RESOURCES and bound.unit and bound.unit != RESOURCES[name][1]:
+            unit = RESOURCES[name][1]
+            raise ScoreError(f"the reference has {name} in {bound.unit}, expected {unit}. Give lo and hi in {unit}.")
 
 
 def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bound], dict[str, str]]:
@@ -112,7 +122,9 @@ def _score(row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, 
     normalised, values = family(row.performance, row.resources, found, scoring.weights, scoring.alpha)
     missing = [f"{name} {unbounded.get(name, 'not measured')}" for name in shares(scoring.weights) if normalised.get(name) is None]
     reason = f"no score: {', '.join(missing)}" if missing else row.reason
-    return row.model_copy(update={"normalised": normalised, "pepr": values, "reason": reason})
+    beyond = [name for name, bound in found.items() if (value := row.resources.get(name)) is not None and not bound.lo <= value <= bound.hi]
+    cut = (f"beyond the reference bounds, so cut to them: {', '.join(beyond)}",) if beyond else ()
+    return row.model_copy(update={"normalised": normalised, "pepr": values, "reason": reason, "warnings": row.warnings + cut})
 
 
 def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from pepr_edge.intervals import estimate
 from pepr_edge.ranking.field import Measured
-from pepr_edge.records import DeviceProfile, Estimate, RankingRow, Split
-from pepr_edge.results import Entry, used
+from pepr_edge.records import DeviceProfile, RankingRow
+from pepr_edge.results import Entry, performance, used
 
 
 def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int | None, measured: Measured | None) -> RankingRow:
@@ -23,51 +20,57 @@ def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int 
         images: of the training split; None where that is not known.
         measured: in the field, which takes the place of what was measured here.
     """
-    known: dict[str, Any] = {
-        "candidate": entry.candidate.id,
-        "architecture": entry.candidate.architecture,
-        "variant": entry.variant,
-        "num_params": entry.trained.num_params if entry.trained else None,
-        "size_bytes": entry.artifact.size_bytes if entry.artifact else None,
-        "artifact_sha256": entry.artifact.sha256 if entry.artifact else None,
-    }
     resources, methods = used(entry, images)
     if measured is not None and entry.artifact is not None:
         brought, how = measured.of(entry.artifact.sha256)
         resources |= brought
         methods |= how
-    known["inference_energy_j"] = resources.pop("inference_energy")
-    if entry.artifact is not None:
-        chosen, test = _performance(entry, metric, "val"), _performance(entry, metric, "test")
-        known |= {"performance": chosen.value, "performance_ci": chosen.ci} if chosen else {}
-        known |= {"test_performance": test.value, "test_performance_ci": test.ci} if test else {}
-    if entry.artifact is None or entry.profile is None:
-        reason = f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"
-        return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
-    sha256 = entry.artifact.sha256
-    if measured is not None and (reason := measured.reason_against(sha256)):
-        return RankingRow(rank=None, status="failed", reason=reason, resources=resources, methods=methods, **known)
-    doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
-    broken = over_budget(budgets, resources, entry.artifact.size_bytes)
-    undefined = "" if "performance" in known else f"no score: {metric} is not defined on the validation images. Take another metric"
-    return RankingRow(
+    row = RankingRow(
         rank=None,
-        status="over_budget" if broken else "ok",
-        reason="; ".join(broken) or undefined,
+        candidate=entry.candidate.id,
+        architecture=entry.candidate.architecture,
+        variant=entry.variant,
+        status="failed",
+        num_params=entry.trained.num_params if entry.trained else None,
+        size_bytes=entry.artifact.size_bytes if entry.artifact else None,
+        artifact_sha256=entry.artifact.sha256 if entry.artifact else None,
+        inference_energy_j=resources.pop("inference_energy"),
         resources=resources,
         methods=methods,
-        warnings=_warnings(entry, entry.profile) + doubts,
-        **known,
+        **_performances(entry, metric),
     )
+    return row.model_copy(update=_standing(entry, row, metric, budgets, measured))
 
 
-def _performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
-    """A metric of the ONNX file on a split: as recorded, else from its predictions, as for a level that the run did not ask for."""
-    assert entry.artifact is not None
-    if (recorded := entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")) is not None:
-        return recorded
-    logits = entry.predictions()
-    return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
+def _performances(entry: Entry, metric: str) -> dict[str, Any]:
+    """The performance that the choice rests on, and that of the test split, with their intervals, where they are defined."""
+    known: dict[str, Any] = {}
+    for prefix, found in (("", performance(entry, metric, "val")), ("test_", performance(entry, metric, "test"))):
+        if found is not None:
+            known |= {f"{prefix}performance": found.value, f"{prefix}performance_ci": found.ci}
+    return known
+
+
+def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, float], measured: Measured | None) -> dict[str, Any]:
+    """Status, reason and warnings of a row."""
+    if entry.artifact is None or entry.profile is None:
+        return {"reason": f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"}
+    sha256 = entry.artifact.sha256
+    if measured is not None and (against := measured.reason_against(sha256)):
+        return {"reason": against}
+    doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
+    broken = over_budget(budgets, row.resources, entry.artifact.size_bytes)
+    undefined = f"no score: {metric} is not defined on the validation images. Take another metric" if row.performance is None else ""
+    return {
+        "status": "over_budget" if broken else "ok",
+        "reason": "; ".join(broken) or undefined,
+        "warnings": _warnings(entry, entry.profile) + doubts,
+    }
+
+
+def is_member(row: RankingRow) -> bool:
+    """Whether a row belongs to the set that bounds rest on; it need not have a rank, where a resource of it was not measured."""
+    return row.status == "ok" and row.performance is not None
 
 
 def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | None], size_bytes: int) -> list[str]:

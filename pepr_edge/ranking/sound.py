@@ -11,6 +11,7 @@ from pepr_edge import robustness
 from pepr_edge.errors import RunError
 from pepr_edge.intervals import mcnemar, resample_counts, strata
 from pepr_edge.metrics import metric, resampled
+from pepr_edge.ranking.row import is_member
 from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
 from pepr_edge.results import Entry
 from pepr_edge.score import RESOURCES, Models, Scoring, combined_resource
@@ -48,7 +49,7 @@ def spread(rows: Sequence[RankingRow], validated: Validation, name: str, scoring
         return list(rows)
     counts = resample_counts(strata(name, labels), robustness.DRAWS)
     drawn = np.stack([resampled(name, found, labels, counts) for found in logits], axis=1)
-    members, ranked = models(rows), np.array([row.rank is not None for row in rows if _is_member(row)])
+    members, ranked = models(rows), np.array([row.rank is not None for row in rows if is_member(row)])
     performance, resource = members.performance[ranked], combined_resource(members, scoring)[ranked]
     drawn = np.where(np.isnan(drawn), performance, drawn)
     found = robustness.rank_spread(performance, drawn, resource, scoring.alpha)
@@ -62,14 +63,9 @@ def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]
     return [row if row.rank is None else row.model_copy(update=dict(next(waiting))) for row in rows]
 
 
-def _is_member(row: RankingRow) -> bool:
-    """Whether a row belongs to the set that bounds rest on; it need not have a rank, where a resource of it was not measured."""
-    return row.status == "ok" and row.performance is not None
-
-
 def models(rows: Sequence[RankingRow]) -> Models:
     """The set as arrays, in the order of the rows; empty where nobody has a rank."""
-    members = [row for row in rows if _is_member(row)] if any(row.rank is not None for row in rows) else []
+    members = [row for row in rows if is_member(row)] if any(row.rank is not None for row in rows) else []
 
     def column(name: str) -> NDArray[np.float64]:
         return np.array([np.nan if (value := row.resources.get(name)) is None else value for row in members], dtype=np.float64)
@@ -108,7 +104,7 @@ def sensitivity(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[Sensitivi
     members = models(rows)
     if not members.names:
         return ()
-    declared = np.array([row.methods.get("train_energy") == "declared" for row in rows if _is_member(row)], dtype=np.bool_)
+    declared = np.array([row.methods.get("train_energy") == "declared" for row in rows if is_member(row)], dtype=np.bool_)
     watts = robustness.to_watts(members, scoring, declared)
     return (*robustness.to_weights(members, scoring), *((watts,) if watts else ()))
 

@@ -102,7 +102,8 @@ def life(found: Lifetime) -> tuple[str, ...]:
 
 def images(number: float) -> str:
     """A number of images, to three digits."""
-    return f"{round(float(f'{number:.3g}')):,} images"
+    rounded = round(float(f"{number:.3g}"))
+    return f"{rounded:,} image{'s' * (rounded != 1)}"
 
 
 def percent(share: float | None) -> str:

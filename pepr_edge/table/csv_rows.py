@@ -22,6 +22,9 @@ from pepr_edge.errors import ScoreError
 CHUNK_ROWS = 5000
 MISSING = frozenset({"", "nan", "na", "none", "-"})
 SHOWN_COLUMNS = 12
+DELIMITERS = ",;\t"
+# Longer than any header: where a quotation mark is not closed, the search for its end stops there.
+HEADER_CHARACTERS = 100_000
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -47,13 +50,13 @@ class Table:
             return self.columns.index(column)
         near = difflib.get_close_matches(column, self.columns, 1, 0.5)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        shown = ", ".join(self.columns[:SHOWN_COLUMNS]) + (", ..." if len(self.columns) > SHOWN_COLUMNS else "")
+        shown = ", ".join(map(on_one_line, self.columns[:SHOWN_COLUMNS])) + (", ..." if len(self.columns) > SHOWN_COLUMNS else "")
         raise ScoreError(f"{self.path}: no column {column!r}, expected one of {shown}.{guess}")
 
     def fault(self, row: int, column: int, cell: str, expected: str) -> ScoreError:
         """The fault of one cell of a row (counted from 0, without the header), in words."""
         shown = cell if len(cell) <= 40 else f"{cell[:40]}..."
-        return ScoreError(f"{self.path} line {self.line(row)}: {self.columns[column]} = {shown!r}, expected {expected}")
+        return ScoreError(f"{self.path} line {self.line(row)}: {on_one_line(self.columns[column])} = {shown!r}, expected {expected}")
 
     def line(self, row: int) -> int:
         """Where a row ends in the file, counted from 1."""
@@ -106,8 +109,7 @@ def open_table(path: Path) -> Table:
         raise ScoreError(f"{path}: not a regular file, and a table is read twice. Write it to a file first.")
     found = path.stat()
     with _opened(path) as (file, _):
-        first = file.readline()
-        delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+        delimiter = _delimiter(file)
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
@@ -121,6 +123,20 @@ def open_table(path: Path) -> Table:
             places = [str(place) for place, name in enumerate(header, start=1) if name == column]
             raise ScoreError(f"{path}: several columns named {column!r} ({', '.join(places)}). Rename all but one.")
     return Table(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
+
+
+def _delimiter(file: TextIO) -> str:
+    """What parts the header's cells: the mark that is most often outside quotation marks."""
+    header = next((line for line in iter(file.readline, "") if line.strip("\r\n")), "")
+    while header.count('"') % 2 and len(header) < HEADER_CHARACTERS and (line := file.readline()):
+        header += line  # a cell that holds a line end
+    outside = "".join(header.split('"')[::2])
+    return max(DELIMITERS, key=outside.count)
+
+
+def on_one_line(text: str) -> str:
+    """A name for an error's one line: as it is, or as Python would write it where it holds line ends or control characters."""
+    return text if text.isprintable() else repr(text)
 
 
 def _torn(path: Path, line: int, fault: csv.Error) -> NoReturn:
@@ -182,18 +198,22 @@ def numbers(table: Table, chunk: Chunk, column: int, expected: str) -> Array:
     """
     cells = chunk.cells[column]
     try:
-        return np.array(list(map(float, cells)))
+        if "_" not in "".join(cells):  # float() takes 1_000 for 1000, which no table means
+            return np.array(list(map(float, cells)))
     except ValueError:
-        return np.array([_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)])
+        pass
+    return np.array([_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)])
 
 
 def _number(table: Table, row: int, column: int, cell: str, expected: str) -> float:
     if cell.strip().lower() in MISSING:
         return float("nan")
     try:
-        return float(cell)
+        if "_" not in cell:
+            return float(cell)
     except ValueError:
-        raise table.fault(row, column, cell, expected) from None
+        pass
+    raise table.fault(row, column, cell, expected)
 
 
 def texts(values: Array) -> list[str]:

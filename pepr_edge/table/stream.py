@@ -32,6 +32,8 @@ def score_table(task: Task, progress: Progress = lambda done, total: None, chunk
     for performance in task.baselines.values():
         if not 0 <= performance <= 1:
             raise ScoreError(f"--baseline {performance}, expected a performance in [0, 1]. If it is in percent, divide it by 100.")
+    if task.reference is not None and (task.group is None or task.reference.unnamed):
+        task.reference.of(None, task.resources)  # refuses one that lacks a resource before a long table is read
     with _uncollected():
         survey = first_pass(task, lambda done, total: progress(done, 2 * total), chunk_rows)
         tally = Tally(task, survey)

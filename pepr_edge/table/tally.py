@@ -14,7 +14,8 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, Outlier
 from pepr_edge.robustness import binomial_performances, rank_spread
 from pepr_edge.score import Array, pepr, set_id
-from pepr_edge.table.csv_rows import numbers
+from pepr_edge.table.csv_rows import SHOWN_COLUMNS, numbers, on_one_line
+from pepr_edge.table.dependence import Dependence, Held
 from pepr_edge.table.groups import Best, Codes, Index, segments
 from pepr_edge.table.survey import EXPECTED_IMAGES, Rows, Scored, Survey, Task, combine, normalised_rows, refuse
 
@@ -41,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class MajorityBaseline:
     """Always saying the commonest class, for nothing: how many of the scored models it outranks."""
 
     performance: float
@@ -51,7 +52,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Group:
-    """The scores of one set of models. `name` is None where the table is one set; a bound is None where nothing was measured."""
+    """The scores of one set of models. `name` is None where the table is one set; a bound is None where nothing was measured.
+
+    `dependence` is None where it is not computed: one resource, or too many models.
+    """
 
     name: str | None
     models: int
@@ -60,8 +64,9 @@ class Group:
     bounds: Mapping[str, Bound | None]
     best: tuple[Place, ...]
     outliers: tuple[Outlier, ...]
-    baseline: Baseline | None
+    baseline: MajorityBaseline | None
     warnings: tuple[str, ...]
+    dependence: Dependence | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Tally:
         self.kept: dict[int, Kept] = {}
         self.left_out: dict[int, str] = dict.fromkeys(survey.views.without.tolist(), "")
         self.images: list[tuple[NDArray[Any], ...]] = []
+        self.held = Held(task, survey)
 
     def add(self, rows: Rows, scored: Scored) -> None:
         """Take in a chunk."""
@@ -108,6 +114,8 @@ class Tally:
             for count, beyond in zip(self.cut, (rows.known < lo) | (rows.known > hi), strict=True):
                 np.add.at(count, codes[beyond], 1)
         self._rank(rows, scored)
+        if self.held.wanted:
+            self.held.add(rows, list(map(self._names(rows), range(len(rows.chunk)))))
         if self.task.spreads:
             self._keep_images(rows, scored, has & (self.survey.models[codes] <= SPREAD_MODELS))
 
@@ -183,8 +191,9 @@ class Tally:
             bounds=bounds,
             best=tuple(self._place(rank, row, intervals) for rank, row in enumerate(self.best.of(code)[: self.task.top], start=1)),
             outliers=self._outliers(code),
-            baseline=None if np.isnan(performance) else Baseline(performance, int(self.outranked[code]), scored),
+            baseline=None if np.isnan(performance) else MajorityBaseline(performance, int(self.outranked[code]), scored),
             warnings=self._warnings(code),
+            dependence=self.held.of(code, bounds),
         )
 
     def _bounds(self, code: int) -> dict[str, Bound | None]:
@@ -243,11 +252,7 @@ def _baselines(task: Task, survey: Survey) -> Array:
     """
     for name in task.baselines:
         if name is not None and name not in survey.names:
-            known = ", ".join(str(one) for one in survey.names[:12])
+            known = ", ".join(on_one_line(one or "") for one in survey.names[:SHOWN_COLUMNS])
             raise ScoreError(f"--baseline {name}: no such group in {task.table.path}, expected one of {known}.")
     everyone = task.baselines.get(None, np.nan)
     return np.array([everyone if name is None else task.baselines.get(name, everyone) for name in survey.names])
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -34,6 +34,36 @@ def test_rank_by_other_weights_and_metric(finished: Path, capsys: pytest.Capture
         assert row["pepr"]["edge"] == row["pepr"]["L"]
 
 
+def test_rank_by_bounds_of_another_run(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "rank", finished, "--reference", finished / "ranking.json", "--json")
+    kept, again = json.loads((finished / "ranking.json").read_text()), json.loads(done.out)
+    assert again["normalise"] == "reference"
+    assert [row["pepr"] for row in again["rows"]] == [row["pepr"] for row in kept["rows"]]
+    largest = json.loads(command_line.run(capsys, monkeypatch, "rank", finished, "--normalise", "max", "--json").out)
+    assert {bound["lo"] for bound in largest["bounds"].values()} == {0.0}
+    for words, status, reason in (
+        (("--reference", "nowhere.json"), 1, "nowhere.json: no such file"),
+        (("--reference", finished / "ranking.json", "--normalise", "max"), 2, "exclude each other"),
+        (("somewhere",), 2, "one run directory at a time"),
+    ):
+        done = command_line.run(capsys, monkeypatch, "rank", finished, *words)
+        assert done.status == status
+        assert reason in done.err
+
+
+def test_rank_over_a_life(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ranking = json.loads(command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000", "--json").out)
+    for row in ranking["rows"][:2]:
+        assert row["lifetime_j_per_image"] == pytest.approx(row["resources"]["train_energy"] / 1000 + row["inference_energy_j"])
+    assert ranking["lifetime"]["stretches"][0]["start"] == 1
+    words = command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000").out
+    assert "Least energy in all" in words
+    assert "the winner stays the winner" in words
+    assert all(len(line) <= 100 for line in words.splitlines())
+    done = command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "0")
+    assert (done.status, done.err) == (1, "error: lifetime of 0 images, expected a number >= 1.\n")
+
+
 def test_rank_by_a_field_report(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_bundle.be_brief(monkeypatch)
     report = own_run / "clinic.json"

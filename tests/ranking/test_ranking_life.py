@@ -8,7 +8,7 @@ from made_records import bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
-from pepr_edge.records import Method, Quantity
+from pepr_edge.records import FieldReport, Method, Quantity
 from pepr_edge.results import Entry, Results
 
 
@@ -48,7 +48,7 @@ def test_a_model_whose_energy_is_not_known_is_named_and_left_out(tmp_path: Path)
 def test_no_energy_known_says_so(tmp_path: Path) -> None:
     ranking = rank(results(tmp_path, living(tmp_path, "unknown", 50.0, None)), lifetime=10)
     assert ranking.lifetime is not None
-    assert "declare watts in the recipe" in ranking.lifetime.reason
+    assert "declare the watts of a busy core" in ranking.lifetime.reason
 
 
 def test_measured_and_declared_answers_are_not_compared(tmp_path: Path) -> None:
@@ -78,3 +78,17 @@ def test_the_energy_of_the_field_takes_the_place_of_that_at_home(tmp_path: Path)
         two(tmp_path / "again"), field={"clinic.json": field_report(bench("cheap to train"), bench("cheap to ask"))}, lifetime=100
     )
     assert {row.inference_energy_j for row in without.rows} == {None}
+
+
+def test_the_worst_of_a_counter_and_an_estimate_is_neither(tmp_path: Path) -> None:
+    def report(method: Method, first: float, second: float) -> FieldReport:
+        energies = {"cheap to train": first, "cheap to ask": second}
+        made = [bench(name).model_copy(update={"energy_j_per_inference": j, "energy_method": method}) for name, j in energies.items()]
+        return field_report(*made)
+
+    reports = {"a.json": report("measured", 1.0, 5.0), "b.json": report("declared", 3.0, 2.0)}
+    ranking = rank(two(tmp_path), field=reports, lifetime=100)
+    assert {row.inference_energy_j for row in ranking.rows} == {None}
+    assert {row.methods["inference_energy"] for row in ranking.rows} == {"declared and measured"}
+    assert ranking.lifetime is not None
+    assert ranking.lifetime.stretches == ()

@@ -376,7 +376,9 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     expected = "rank candidate architecture variant status reason num_params performance performance_low performance_high"
     expected += " test_performance test_low test_high rank_low rank_high p_best size_bytes"
     expected += " train_energy_j train_co2eq_g train_time_s train_memory_b train_data_images latency_s peak_memory_b"
-    expected += " pepr_E pepr_C pepr_T pepr_M pepr_D pepr_L pepr_W pepr_edge inference_energy_j lifetime_j_per_image tied_with_best bundle"
+    expected += "".join(f" {name}_method" for name in RESOURCES)
+    expected += " pepr_E pepr_C pepr_T pepr_M pepr_D pepr_L pepr_W pepr_edge inference_energy_j inference_energy_method"
+    expected += " lifetime_j_per_image tied_with_best bundle"
     assert list(lines[0]) == expected.split()
     assert [(line["rank"], line["architecture"], line["status"]) for line in lines] == [
         ("1", "small", "ok"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_records import entry, results
 
-from pepr_edge.errors import ScoreError
+from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.ranking import rank
 from pepr_edge.records import Bound, Ranking, RankingRow
 from pepr_edge.results import Entry, Results
@@ -48,7 +48,7 @@ def test_forty_images_of_200_are_none(tmp_path: Path) -> None:
 def test_models_that_differ_by_one_image_change_places_and_those_by_forty_do_not(tmp_path: Path) -> None:
     close, far = rank(pair(tmp_path / "a", 1), weights={"train_time": 1.0}), rank(pair(tmp_path / "b", 40), weights={"train_time": 1.0})
     # That one image is missing from 37 % of the draws, in which both are first together.
-    assert [row.rank_ci for row in close.rows] == [(1, 1), (1, 2)]
+    assert [row.rank_ci for row in close.rows] == [(1, 2), (1, 2)]
     assert [row.p_best for row in close.rows] == [pytest.approx(0.815, abs=0.03), pytest.approx(0.185, abs=0.03)]
     assert [(row.rank_ci, row.p_best) for row in far.rows] == [((1, 1), 1.0), ((2, 2), 0.0)]
 
@@ -150,3 +150,51 @@ def test_the_normalisation_of_the_call_goes_before_that_of_the_recipe(tmp_path: 
     ranking = rank(made, weights={"train_energy": 1.0}, normalise="max")
     assert [row.normalised["train_energy"] for row in ranking.rows] == [0.5, 1.0]
     assert made_records.recipe().score.normalise == "minmax"
+
+
+def test_soundness_rests_on_the_bounds_of_the_ranking(tmp_path: Path) -> None:
+    """A model without a rank still sets the bounds of what was measured of it: intervals must not be of another scale."""
+    made = [
+        entry(tmp_path, "slow", right=196, latency_s=0.03),
+        entry(tmp_path, "quick", right=180, latency_s=0.01),
+        entry(tmp_path, "unmeasured", right=190, latency_s=1.0, memory_bytes=None),
+    ]
+    ranking = rank(results(tmp_path, *made), weights={"latency": 1.0, "peak_memory": 0.001})
+    assert [(row.architecture, row.rank) for row in ranking.rows] == [("slow", 1), ("quick", 2), ("unmeasured", None)]
+    first = ranking.rows[0]
+    assert first.rank_ci is not None
+    assert first.rank_ci[0] == 1
+    assert first.p_best is not None
+    assert first.p_best > 0.9
+    assert ranking.winners["minmax"] == "slow@64 fp32"
+
+
+def test_bounds_in_another_unit_are_refused_and_values_beyond_are_warned_of(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a", joules=10.0), entry(tmp_path, "b", joules=500.0))
+    with pytest.raises(ScoreError, match="train_energy in kWh, expected J"):
+        rank(made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=4, unit="kWh")})
+    ranking = rank(made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=100, unit="")})
+    assert row_of(ranking, "a").warnings == ()
+    assert row_of(ranking, "b").warnings == ("beyond the reference bounds, so cut to them: train_energy",)
+
+
+def test_predictions_of_other_validation_images_are_refused(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a"), entry(tmp_path, "b"))
+    decided(made.entries[1], np.arange(150) >= 20)
+    with pytest.raises(RunError, match="of other validation images"):
+        rank(made)
+
+
+def test_torn_predictions_are_one_line(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a"))
+    path = made.entries[0].folder / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"predictions\.npz: cannot be read \(BadZipFile\)"):
+        rank(made)
+
+
+def test_a_weight_that_swallows_the_others_is_no_fault(tmp_path: Path) -> None:
+    made = results(tmp_path, entry(tmp_path, "a"), entry(tmp_path, "b"))
+    assert rank(made, weights={"latency": 1e17, "train_energy": 1.0}).rows[0].rank == 1
+    with pytest.raises(ScoreError, match="weights sum to inf"):
+        rank(made, weights={"latency": 1e308, "train_energy": 1e308})

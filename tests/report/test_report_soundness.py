@@ -7,7 +7,7 @@ import report_records as records
 
 from pepr_edge.records import Baseline, Lifetime, Outlier, Ranking, Stretch
 from pepr_edge.report.soundness import depends_on, images, life, listed, percent, soundness
-from pepr_edge.report.words import WIDTH, dependence_table, lifetime_table, ranking_table
+from pepr_edge.report.terminal import WIDTH, dependence_table, lifetime_table, ranking_table
 
 
 def ranking(**changes: object) -> Ranking:
@@ -106,4 +106,4 @@ def test_shares_in_per_cent(share: float | None, text: str) -> None:
 
 def test_names_in_a_row() -> None:
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
-    assert [images(number) for number in (1, 952.4, 36_234.5, 1e6)] == ["1 images", "952 images", "36,200 images", "1,000,000 images"]
+    assert [images(number) for number in (1, 952.4, 36_234.5, 1e6)] == ["1 image", "952 images", "36,200 images", "1,000,000 images"]

@@ -1,4 +1,4 @@
-"""The answer, its caveats and the terminal's table."""
+"""The answer and its caveats."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import pytest
 import report_records as records
 
-from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.records import Ranking
 from pepr_edge.report import units
-from pepr_edge.report.words import WIDTH, answer, caveats, ranking_table, shortened
+from pepr_edge.report.words import answer, caveats
 
 
 def changed(ranking: Ranking, **changes: object) -> Ranking:
@@ -95,63 +95,6 @@ def test_caveats_on_ties_choice_and_energy() -> None:
     mixed = changed(ranking, methods={"train_energy": "measured"})
     assert any("different ways (declared, measured)" in sentence for sentence in caveats(mixed))
     assert any("nothing here accounts for it" in sentence for sentence in caveats(records.run(energy=False).ranking))
-
-
-LONG = "a_very_long_architecture_name_that_nobody_would_ever_type_twice_" * 3
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        records.run(),
-        records.run(architectures=()),
-        records.run(architectures=("resnet18d",), failed=()),
-        records.run(energy=False, memory=False),
-        records.run(architectures=tuple(f"architecture_{number}" for number in range(40))),
-        records.run(architectures=(LONG, "resnet18d"), failed=(LONG,), budgets={"latency_p90_s": 0.0008}),
-    ],
-    ids=["usual", "none", "one", "unmeasured", "forty", "long"],
-)
-def test_table_fits_the_terminal_and_leaves_no_row_out(run: records.Run) -> None:
-    lines = ranking_table(run.ranking).splitlines()
-    assert all(len(line) <= WIDTH == 100 for line in lines)
-    ranked = [row for row in run.ranking.rows if row.rank is not None]
-    assert sum(line.lstrip()[:1].isdigit() and " @" not in line and ("fp32" in line or "int8" in line) for line in lines) == len(ranked)
-    assert sum("failed" in line or "over budget" in line for line in lines) >= len({row.status for row in run.ranking.rows} - {"ok"})
-
-
-def test_table_shows_figures_reasons_and_notes() -> None:
-    table = ranking_table(records.run(budgets={"latency_p90_s": 0.0035}).ranking)
-    assert "0.899 (0.87-0.92) 0.869" in table
-    assert "semnasnet_075@64 fp32 over budget: latency at p90" in table
-    assert "halonet26t@64 failed: image size 64" in table
-    assert "INVALID profile: drift of 14 %" in table
-    assert "Training energy is declared" in table
-
-
-def test_table_of_what_was_not_measured() -> None:
-    table = ranking_table(records.run(energy=False, memory=False, architectures=("resnet18d",), failed=()).ranking)
-    first = next(line for line in table.splitlines() if "fp32" in line)
-    assert " - " in first
-    assert "- not measured." in table
-
-
-def test_table_drops_terminal_codes() -> None:
-    row = RankingRow(
-        rank=None, candidate="x@64", architecture="x", variant=None, status="failed", reason="\x1b[31mred\x1b[0m\nnext\tline\x07"
-    )
-    assert "x@64 failed: red next line" in ranking_table(records.rank([row]))
-
-
-def test_no_ranked_row_needs_no_header() -> None:
-    assert ranking_table(records.run(architectures=()).ranking).startswith("Without a rank:")
-    assert ranking_table(records.rank([])) == ""
-
-
-def test_shortened_keeps_the_end() -> None:
-    assert len(shortened("mobilenetv3_small_050@224", 16)) == 16
-    assert shortened("mobilenetv3_small_050@224", 16).endswith("@224")
-    assert shortened("short", 16) == "short"
 
 
 @pytest.mark.parametrize(

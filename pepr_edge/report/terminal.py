@@ -1,0 +1,175 @@
+"""The ranking for a terminal: its table, the answer, and what the order depends on, in lines of at most 100 characters."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.report.soundness import DEPENDS_HEADER, depends_on, images, life, percent
+from pepr_edge.report.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, printable, score, significant
+from pepr_edge.report.words import answer, caveats, entry, ranked_rows, short_names, unranked_rows
+
+TEXT_COLUMNS = (1, 2, 12)
+WIDTH = 100
+ABSENT = "-"
+# Widest that the text columns may be before the candidate's name gives way, characters.
+VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
+
+
+def conclusion(ranking: Ranking) -> str:
+    """The answer and its caveats for a terminal."""
+    lines = [*_wrapped(answer(ranking)), ""]
+    for caveat in caveats(ranking):
+        lines += _wrapped(caveat, "- ")
+    return "\n".join(lines).rstrip()
+
+
+def ranking_table(ranking: Ranking) -> str:
+    """All rows of the ranking for a terminal: those with a rank, then those without and why, then the notes.
+
+    Lines are at most 100 characters, ASCII where the names are. `-` stands for not measured.
+    """
+    ranked, notes = ranked_rows(ranking), _Notes()
+    lines: list[str] = []
+    if ranked:
+        split = SPLIT_NAMES[ranking.performance_split]
+        px = short_names(ranked)[1]
+        size = f", {px} px images" if px else ""
+        measure = metric(ranking.performance_metric)
+        lines += _wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
+        lines += _ranked_lines(ranking, ranked, notes)
+    if unranked := unranked_rows(ranking):
+        lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
+        for row in unranked:
+            reason = f": {printable(row.reason)}" if row.reason else ""
+            lines += _wrapped(f"{entry(row)} {STATUS_NAMES[row.status]}{reason}", "  ", "      ")
+    lines += _legend(ranking, ranked, lines)
+    lines += [line for number, note in enumerate(notes, 1) for line in _wrapped(f"{number} {note}")]
+    return "\n".join(lines)
+
+
+class _Notes(list[str]):
+    """Footnotes in the order of their first use."""
+
+    def mark(self, note: str) -> str:
+        if note not in self:
+            self.append(note)
+        return str(self.index(note) + 1)
+
+
+def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:
+    above = ["", "", "", ranking.performance_split, "test", "p90", "peak", "size", "train", "PePR", "rank", "first", ""]
+    below = ["", "candidate", "variant", "(95 % interval)", "", "ms", "MiB", "MiB", "Wh", "edge", "95 %", "%", ""]
+    names, _ = short_names(ranked)
+    table = [above, below, *(_cells(row, names[row.candidate], notes) for row in ranked)]
+    if (free := ranking.baseline) is not None:
+        always = ["", "always", repr(printable(free.label)), score(free.performance), *[""] * 5, score(free.performance), "", "", "free"]
+        table.insert(2 + free.of - free.outranks, always)
+    for cells in table:
+        cells[2] = shortened(cells[2], VARIANT_WIDTH)
+        cells[12] = shortened(cells[12], NOTES_WIDTH)
+    widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
+    spare = WIDTH - (sum(widths) - widths[1]) - (len(widths) - 1)
+    widths[1] = max(CANDIDATE_LEAST, min(widths[1], spare))
+    lines = []
+    for cells in table:
+        cells[1] = shortened(cells[1], widths[1])
+        lines.append(" ".join(_aligned(column, cell, widths[column]) for column, cell in enumerate(cells)).rstrip()[:WIDTH])
+    return lines
+
+
+def _aligned(column: int, cell: str, width: int) -> str:
+    return cell.ljust(width) if column in TEXT_COLUMNS else cell.rjust(width)
+
+
+def _cells(row: RankingRow, name: str, notes: _Notes) -> list[str]:
+    ci = f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})" if row.performance_ci else ""
+    marks = ",".join(notes.mark(printable(warning)) for warning in row.warnings)
+    return [
+        str(row.rank),
+        name,
+        printable(row.variant or ""),
+        ABSENT if row.performance is None else score(row.performance) + ci,
+        _number(row.test_performance, None),
+        _number(row.resources.get("latency"), 1e-3),
+        _number(row.resources.get("peak_memory"), MIB),
+        _number(row.size_bytes, MIB),
+        _number(row.resources.get("train_energy"), 3600.0),
+        _number(row.pepr.get("edge"), None),
+        "" if row.rank_ci is None else "-".join(map(str, dict.fromkeys(row.rank_ci))),
+        "" if row.p_best is None else percent(row.p_best).removesuffix(" %"),
+        ("=" if row.tied_with_best else "") + marks,
+    ]
+
+
+def _number(value: float | None, scale: float | None) -> str:
+    if value is None:
+        return ABSENT
+    return score(value) if scale is None else significant(value / scale)
+
+
+def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> list[str]:
+    parts = []
+    if any(row.tied_with_best for row in ranked):
+        parts.append(f"= tied with the best in {'performance' if ranking.performance_metric == 'accuracy' else 'decisions'}.")
+    needed = ("latency", "peak_memory", "train_energy")
+    if any(row.resources.get(name) is None for row in ranked for name in needed) or any(row.size_bytes is None for row in ranked):
+        parts.append(f"{ABSENT} not measured.")
+    if any(row.rank_ci is not None for row in ranked):
+        parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again.")
+    if any(row.methods.get("train_energy") == "declared" for row in ranked):
+        parts.append("Training energy is declared, not measured.")
+    return (["", *_wrapped(" ".join(parts))] if lines else []) if parts else []
+
+
+def dependence_table(ranking: Ranking) -> str:
+    """What the winner depends on, for a terminal; empty where nothing is ranked."""
+    return "\n".join(_plain_table(DEPENDS_HEADER, depends_on(ranking))) if ranking.sensitivity or ranking.winners else ""
+
+
+def lifetime_table(ranking: Ranking) -> str:
+    """Energy per image of each ranked model over its life, least first, and which is the cheapest for how many images."""
+    found = ranking.lifetime
+    if found is None:
+        return ""
+    known = [row for row in ranking.rows if row.lifetime_j_per_image is not None]
+    cells = [
+        (
+            printable(entry(row)),
+            _number(row.resources.get("train_energy"), 3600.0),
+            _joules(row.inference_energy_j),
+            _joules(row.lifetime_j_per_image),
+        )
+        for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
+    ]
+    header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
+    return "\n".join([*(_plain_table(header, cells) if cells else []), *(line for words in life(found) for line in _wrapped(words))])
+
+
+def _joules(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3g}"
+
+
+def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side, the last one wrapped where a line would be too long."""
+    widths = [max(len(cells[column]) for cells in (header, *rows)) for column in range(len(header) - 1)]
+    lines = []
+    for cells in (header, *rows):
+        start = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + "  "
+        lines += textwrap.wrap(start + cells[-1], WIDTH, subsequent_indent=" " * min(len(start), WIDTH // 2), drop_whitespace=True) or [
+            start
+        ]
+    return lines
+
+
+def _wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def shortened(text: str, width: int) -> str:
+    """Text cut in its middle to a width, so that the size at the end of a candidate's name stays."""
+    if len(text) <= width:
+        return text
+    tail = min(8, (width - 2) // 2)
+    return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
