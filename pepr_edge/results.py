@@ -45,7 +45,7 @@ class Entry:
         try:
             with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError, zipfile.BadZipFile) as fault:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
             raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import made_records
+import numpy as np
 import tiny_bundle
+from numpy.typing import NDArray
 
 from pepr_edge import __version__
 from pepr_edge.export.variants import load as load_variant
@@ -33,7 +35,7 @@ RECIPE = """
 name = "made"
 seed = {seed}
 [device]
-name = "a made device"
+name = "{device}"
 [candidates]
 architectures = [{names}]
 weights = "{weights}"
@@ -57,6 +59,7 @@ class Made:
     metric: str = "accuracy"
     method: Method = "measured"
     data: str = "made"
+    device: str = "a made device"
     failed: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
     more: str = ""
@@ -74,6 +77,7 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         seed=made.seed,
         variant=made.variant,
         metric=made.metric,
+        device=made.device,
     )
     recipe = parse(text + made.more, Recipe, "made.toml")
     candidates = tuple(made_records.candidate(name).model_copy(update={"weights": made.weights}) for name in names)
@@ -139,7 +143,15 @@ def _write(place: Path, candidate: Candidate, recipe: Recipe, made: Made, key: s
     # The files whose checksums the records hold.
     write_text(place / trained.checkpoint, f"checkpoint {name}")
     write_text(place / variant.name / "model.onnx", f"onnx {name}")
-    write_text(place / variant.name / "predictions.npz", "")
+    np.savez(place / variant.name / "predictions.npz", **predictions(accuracy))
+
+
+def predictions(accuracy: float) -> dict[str, NDArray[np.float32]]:
+    """Logits and labels of 100 images each: so many of them right as the accuracy says, those of class 1 first."""
+    labels = np.repeat([1, 0], 50)
+    chosen = np.where(np.arange(100) < round(100 * accuracy), labels, 1 - labels)
+    logits = np.eye(2, dtype=np.float32)[chosen] + np.linspace(0, 0.5, 200, dtype=np.float32).reshape(100, 2)
+    return {split: values for name in ("val", "test") for split, values in ((name, logits), (f"{name}_labels", labels.astype(np.float32)))}
 
 
 def spread(start: float, *, step: float = 0.01, count: int = len(ARCHITECTURES)) -> dict[str, float]:

@@ -18,14 +18,17 @@ from compare_runs import ARCHITECTURES, Made, spread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepr_edge import compare
+from pepr_edge import compare, metrics
 from pepr_edge.compare.groups import groupings, median_parameters
 from pepr_edge.compare.pairs import Pairs
+from pepr_edge.compare.pictures import NAMES
 from pepr_edge.compare.record import Comparison, Finding
-from pepr_edge.compare.side import Absent, Both, Model, Question, Side
+from pepr_edge.compare.side import RESOURCE_NAMES, Absent, Both, Model, Question, Side
 from pepr_edge.compare.statistics import holm, independent, paired
+from pepr_edge.compare.words import p_value
 from pepr_edge.errors import PeprError, RunError, ScoreError
-from pepr_edge.score import Models, Scoring, scores
+from pepr_edge.report import units
+from pepr_edge.score import RESOURCES, Models, Scoring, scores
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -109,10 +112,10 @@ def test_what_does_not_vary_has_no_t() -> None:
     same = paired(a, a.copy())
     assert (same.difference, same.t, same.p, same.wilcoxon_p, same.d_z, same.higher, same.lower) == (0, None, None, None, None, 0, 0)
     constant = paired(a, a + 0.1)
-    assert (constant.difference, constant.t, constant.p, constant.d_z) == (pytest.approx(0.1), None, None, None)
+    assert (constant.difference, constant.t, constant.p, constant.d_z, constant.ci) == (pytest.approx(0.1), None, None, None, None)
     assert constant.wilcoxon_p == stats.wilcoxon(np.full(4, 0.1)).pvalue
     flat = independent(np.array([0.5, 0.5]), np.array([0.7, 0.7, 0.7]))
-    assert (flat.t, flat.p, flat.d, flat.difference) == (None, None, None, pytest.approx(0.2))
+    assert (flat.t, flat.p, flat.d, flat.ci, flat.difference) == (None, None, None, None, pytest.approx(0.2))
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -160,7 +163,23 @@ def test_edge_takes_the_weights_of_the_runs_where_they_agree() -> None:
     pairs = compare.pair(Both(a, b, MORE))
     assert dict(pairs.weights) == {"latency": 2.0}
     assert pairs.together["edge"] == pytest.approx(pairs.together["L"])
-    assert len(compare.pair(Both(a, replace(b, weights={"latency": 1.0}), MORE)).weights) == 3
+    # In proportion they are the same.
+    assert dict(compare.pair(Both(a, replace(b, weights={"latency": 1.0}), MORE)).weights) == {"latency": 2.0}
+    assert pairs.reasons == compare.pair(Both(a, replace(b, weights={"latency": 1.0}), MORE)).reasons
+
+
+def test_weights_that_differ_are_said_to_be_set_aside() -> None:
+    a, b = (replace(side([0.5, 0.6, 0.7]), weights=weights) for weights in ({"latency": 3.0, "train_energy": 1.0}, {"latency": 1.0}))
+    comparison = answer(a, b)
+    said = "The recipes' score.weights differ (A: latency 75 %, training energy 25 %; B: latency 100 %): PePR-edge weighs training energy, "
+    assert f"{said}latency, memory on the device alike here." in comparison.notes
+    assert len(comparison.edge_weights) == 3
+    assert not any("score.weights" in note for note in answer(side([0.5, 0.6, 0.7]), side([0.5, 0.6, 0.7])).notes)
+
+
+def test_resources_are_called_as_in_a_report() -> None:
+    assert list(RESOURCE_NAMES) == list(RESOURCES)
+    assert all(units.RESOURCES[name][0].startswith(words) and "," not in words for name, words in RESOURCE_NAMES.items())
 
 
 def test_energies_of_different_methods_are_never_mixed() -> None:
@@ -245,16 +264,31 @@ def test_the_sentence_is_true_whichever_way_it_went(question: Question, changes:
         assert "no difference in test accuracy could be shown over 6 architectures (0.003 higher on average, 95 % CI -0.0" in found.sentence
 
 
-def test_what_many_tests_may_show_by_chance_is_not_claimed() -> None:
+def test_performance_is_adjusted_apart_from_the_scores() -> None:
     rising = [0.5, 0.6, 0.55, 0.7, 0.65]
     changes = [0.05, 0.01, 0.04, 0.06, 0.01]
     found = finding(answer(side(rising), side([value + change for value, change in zip(rising, changes, strict=True)])))
     assert found.paired_p is not None
+    assert 0.02 < found.paired_p == found.paired_p_holm < 0.05
+    assert (found.tests, found.verdict) == (1, "up")
+    assert "Holm" not in found.sentence
+
+
+def test_what_many_tests_may_show_by_chance_is_not_claimed() -> None:
+    rising = [0.5, 0.6, 0.55, 0.7, 0.65]
+    changes = [0.05, 0.01, 0.04, 0.06, 0.01]
+    free = tuple(
+        replace(one, performance=one.performance + change, resources={**one.resources, "latency": 0.01, "peak_memory": 1e8 * (number % 3)})
+        for number, (one, change) in enumerate(zip(side(rising).models, changes, strict=True))
+    )
+    comparison = answer(side(rising), replace(side(rising), models=free))
+    found = finding(comparison, "PePR-E")
+    assert found.paired_p is not None
     assert found.paired_p_holm is not None
     assert found.paired_p < 0.05 <= found.paired_p_holm
-    assert found.tests == 5
-    assert found.sentence.startswith("More data may pay: ")
-    assert "by Holm over 5 tests" in found.sentence
+    assert found.tests == 4
+    assert found.sentence.startswith("Per unit of training energy, more data may pay: ")
+    assert "by Holm over 4 tests" in found.sentence
 
 
 def test_the_headline_says_what_it_costs() -> None:
@@ -284,6 +318,36 @@ def test_a_comparison_turned_round_says_the_same(values: list[tuple[float, float
     assert all(len(line) <= 100 for line in compare.text(there).splitlines())
 
 
+def test_an_interval_that_is_not_defined_is_none() -> None:
+    few = [0.5, 0.6, 0.55, 0.7, 0.65, 0.52]
+    comparison = answer(side(few), side([value + 0.05 for value in few]))
+    assert finding(comparison).ci is None
+    row = next(line.split() for line in compare.text(comparison).splitlines() if line.startswith("accuracy"))
+    assert row[3:6] == ["+0.050", "-", "6/6"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "<0.001"), (0.0004, "<0.001"), (0.04, "0.040"), (0.43, "0.43"), (0.989, "0.99"), (0.996, ">0.99"), (1.0, "1.00"), (None, "-")],
+)
+def test_a_p_below_one_never_reads_as_one(value: float | None, said: str) -> None:
+    assert p_value(value, "-") == said
+
+
+def test_the_table_and_the_sentence_write_a_p_alike() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.random(40)
+    # d = 0.001, far below its standard error.
+    change = rng.normal(0, 0.1, 40)
+    change += 0.0001 - change.mean()
+    few = side((0.2 + 0.5 * values).tolist())
+    comparison = answer(few, side(np.clip(0.2 + 0.5 * values + change, 0, 1).tolist()))
+    assert 0.99 < (finding(comparison).paired_p or 0) < 1
+    assert "paired t-test p > 0.99" in comparison.headline
+    row = next(line.split() for line in compare.text(comparison).splitlines() if line.startswith("accuracy"))
+    assert row[7] == ">0.99"
+
+
 # Within each side.
 
 
@@ -304,16 +368,19 @@ def test_small_and_large_part_at_the_median() -> None:
         (
             [0.50, 0.51, 0.52, 0.80, 0.81, 0.82],
             "up",
-            "In A (few), large models pay: test accuracy is 0.300 higher on average than in small ones",
+            "large models pay: test accuracy is 0.300 higher on average than in small ones",
         ),
-        ([0.80, 0.81, 0.82, 0.50, 0.51, 0.52], "down", "In A (few), large models do not pay: test accuracy is 0.300 lower on average than"),
-        ([0.50, 0.81, 0.62, 0.80, 0.51, 0.65], "none", "In A (few), it could not be shown that large models pay: no difference in test"),
+        ([0.80, 0.81, 0.82, 0.50, 0.51, 0.52], "down", "large models do not pay: test accuracy is 0.300 lower on average than"),
+        ([0.50, 0.81, 0.62, 0.80, 0.51, 0.65], "none", "it could not be shown that large models pay: no difference in test"),
     ],
 )
 def test_the_answer_within_a_side(values: list[float], verdict: str, said: str) -> None:
-    comparison = answer(side(values), side(values))
+    # What one side has alone is of neither group.
+    comparison = answer(replace(side(values), models=(*side(values).models, model("own@64", 0.1, 9))), side(values))
+    assert any("of the 6 architectures that both have, as in the paper" in note for note in comparison.notes)
     found = finding(comparison, question="Do large models pay?", which="A")
     assert (found.verdict, found.n, found.groups) == (verdict, (3, 3), ("small", "large"))
+    assert found.sentence.startswith("In A (few), of the 6 architectures that both have, ")
     assert said in found.sentence
     assert "3 large models, 3 small ones" in found.sentence
     expected = stats.ttest_ind(values[3:], values[:3], equal_var=True)
@@ -330,14 +397,71 @@ def test_a_group_of_fewer_than_two_is_not_tested_and_says_so() -> None:
     assert "test accuracy is known of 1 large model and 1 small one, and a test needs 2 of each" in found.sentence
 
 
-def test_p_is_adjusted_within_each_question() -> None:
+def test_p_is_adjusted_within_each_family() -> None:
     rng = np.random.default_rng(3)
-    comparison = answer(side(rng.random(8).tolist()), side(rng.random(8).tolist()))
-    by_question = {question: list(found) for question, found in itertools.groupby(comparison.tests, key=lambda one: one.question)}
-    assert list(by_question) == [MORE.text, f"{MORE.text} With each side by itself", *(grouping.question for grouping in groupings())]
-    for found in by_question.values():
-        assert [one.p_holm for one in found] == holm([one.p for one in found])
-        assert {one.tests for one in found} == {sum(one.p is not None for one in found)}
+    a, b = (costly(rng.random(8).tolist(), rng) for _ in range(2))
+    comparison = answer(a, b)
+    by_question = [question for question, _ in itertools.groupby(comparison.tests, key=lambda one: one.question)]
+    assert by_question == [MORE.text, f"{MORE.text} With each side by itself", *(grouping.question for grouping in groupings())]
+    families: dict[tuple[str, bool], list[Finding]] = {}
+    for found in comparison.tests:
+        families.setdefault(("within" if found.side else found.question, found.measure == "performance"), []).append(found)
+    assert len(families) == 5
+    for members in families.values():
+        assert [one.p_holm for one in members] == holm([one.p for one in members])
+        assert {one.tests for one in members} == {sum(one.p is not None for one in members)}
+    # Of three questions only the first has two groups here.
+    assert {one.tests for one in families["within", True]} == {2}
+    assert {one.tests for one in families["within", False]} == {8}
+    assert any(note.startswith("By Holm: ") and "Performance is adjusted apart from the scores" in note for note in comparison.notes)
+
+
+def costly(values: Sequence[float], rng: np.random.Generator, **changes: Any) -> Side:
+    """A side whose resources are not in proportion to each other."""
+    made = side(values)
+    models = (replace(one, resources={name: rng.random() for name in one.resources}, **changes) for one in made.models)
+    return replace(made, models=tuple(models))
+
+
+def test_the_same_values_are_tested_once() -> None:
+    rng = np.random.default_rng(4)
+    sides = []
+    for images in (100, 400):
+        made = costly(rng.random(8).tolist(), rng)
+        models = tuple(
+            replace(
+                one,
+                resources={**one.resources, "train_co2eq": 0.3 * (one.resources["train_energy"] or 0), "train_data": images},
+                methods={**one.methods, "train_co2eq": "measured", "train_data": "counted"},
+            )
+            for one in made.models
+        )
+        sides.append(replace(made, models=models))
+    comparison = answer(*sides)
+    tested = {name: [one.measure for one in comparison.tests if (one.question, one.side) == name] for name in TESTED}
+    assert tested[TESTED[0]] == ["performance", "PePR-E", "PePR-D", "PePR-L", "PePR-W", "PePR-edge"]
+    assert tested[TESTED[1]] == ["PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
+    assert tested[TESTED[2]] == ["performance", "PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
+    note = next(note for note in comparison.notes if note.startswith("The same values are tested once: "))
+    assert "PePR-C is PePR-E (CO2eq in proportion to energy); with each side by itself PePR-C is PePR-E" in note
+    assert note.endswith("PePR-D is performance (as many training images for all).")
+
+
+TESTED = ((MORE.text, None), (f"{MORE.text} With each side by itself", None), ("Do large models pay?", "A"))
+
+
+def test_a_score_that_is_the_same_over_both_and_by_itself_is_tested_once() -> None:
+    rng = np.random.default_rng(5)
+    a, b = (costly(rng.random(6).tolist(), rng) for _ in range(2))
+    alike = (
+        replace(one, resources={**one.resources, "latency": other.resources["latency"]})
+        for one, other in zip(b.models, a.models, strict=True)
+    )
+    comparison = answer(a, replace(b, models=tuple(alike)))
+    apart = [one.measure for one in comparison.tests if one.question == TESTED[1][0]]
+    assert apart == ["PePR-E", "PePR-W", "PePR-edge"]
+    assert [one.measure for one in comparison.tests if one.side == "A"][:5] == ["performance", "PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
+    assert any(note.endswith("of A against B PePR-L with each side by itself is as over both.") for note in comparison.notes)
 
 
 def test_few_pairs_are_said_to_have_little_power() -> None:
@@ -396,7 +520,12 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
             "with B's way (data.fraction, candidates.weights) instead of A's",
         ),
         (Made(fraction=0.125), Made(), "Does more data pay?", "with 100 % instead of 12.5 % of the training images"),
-        (Made(), Made(seed=1), "Does B's way pay?", "with B's way (seed) instead of A's"),
+        (Made(), Made(seed=1), "Do A and B differ?", "with B's seed instead of A's"),
+        (Made(), Made(device="another"), "Do A and B differ?", "with B's device.name instead of A's"),
+        (Made(), Made(device="another", seed=1), "Do A and B differ?", "with B's seed, device.name instead of A's"),
+        (Made(), Made(data="other"), "Do A and B differ?", "with B's data.source instead of A's"),
+        (Made(), Made(data="other", weights="pretrained"), "Do A and B differ?", "with B's data.source, candidates.weights instead of A's"),
+        (Made(), Made(seed=1, more="[train]\nepochs = 3\n"), "Does B's way pay?", "with B's way (train.epochs, seed) instead of A's"),
         (Made(), Made(more="[train]\nepochs = 3\n"), "Does B's way pay?", "with B's way (train.epochs) instead of A's"),
         (Made(), Made(), "Do A and B differ?", "with B instead of A"),
     ],
@@ -420,8 +549,27 @@ def test_identical_runs_are_said_to_be_identical(tmp_path: Path) -> None:
 def test_other_test_images_are_a_warning(tmp_path: Path) -> None:
     a, b = (compare_runs.run(tmp_path / name, spread(0.6), Made(data=name)) for name in ("here", "there"))
     both, _ = read(a, b)
-    assert both.question.text == "Does B's way pay?"
+    assert both.question.text == "Do A and B differ?"
     assert "The test images are not the same: here (no, yes) and there (no, yes)." in both.warnings
+
+
+@pytest.mark.parametrize("made", [Made(data="other"), Made(seed=1), Made(device="another")])
+def test_what_is_no_choice_between_two_ways_does_not_pay(tmp_path: Path, made: Made) -> None:
+    a, b = compare_runs.run(tmp_path / "a", spread(0.6)), compare_runs.run(tmp_path / "b", spread(0.7, step=0.02), made)
+    both, pairs = read(a, b)
+    headline = compare.compare(both, pairs).headline
+    assert headline.startswith("B is better: with B's ")
+    assert "pay" not in headline
+    assert "pays" not in compare.text(compare.compare(both, pairs)).partition("Within each side:")[0]
+
+
+@pytest.mark.parametrize(("start", "a_start", "said"), [(0.45, 0.6, True), (0.45, 0.45, True), (0.46, 0.46, True), (0.47, 0.47, False)])
+def test_the_headline_says_when_most_models_learnt_nothing(tmp_path: Path, start: float, a_start: float, said: bool) -> None:
+    a, b = (compare_runs.run(tmp_path / name, spread(value)) for name, value in (("a", a_start), ("b", start)))
+    both, pairs = read(a, b)
+    comparison = compare.compare(both, pairs)
+    assert comparison.headline.endswith(". Most of these models learnt nothing of use, so this says little.") == said
+    assert any("no better than" in warning for warning in comparison.warnings)
 
 
 def test_models_that_learnt_nothing_are_counted(tmp_path: Path) -> None:
@@ -474,7 +622,14 @@ def test_methods_of_runs_are_kept_apart(tmp_path: Path) -> None:
             {},
             "A was made for accuracy and B for auroc.*Give --performance NAME, one that both have: accuracy, auroc",
         ),
-        (Made(), Made(), {"metric": "f1"}, "--performance 'f1': not a test performance that both runs have"),
+        (
+            Made(variant="int8_static"),
+            Made(variant="int8_static"),
+            {"metric": "f1"},
+            "--performance 'f1': not recorded of the PyTorch models of both runs. Give --performance NAME, one that both have: acc",
+        ),
+        (Made(), Made(), {"metric": "f2"}, "--performance 'f2': expected one of accuracy, "),
+        (Made(), Made(), {"metric": "cohen_kappa"}, "--performance 'cohen_kappa': expected one of .*Cohen's kappa can be below 0"),
         (
             Made(),
             Made(variant="int8_static"),
@@ -500,6 +655,16 @@ def test_a_metric_that_both_have_can_be_named(tmp_path: Path) -> None:
     both, pairs = read(*runs, metric="balanced_accuracy")
     assert both.a.metric == "balanced_accuracy"
     assert "test balanced accuracy" in compare.compare(both, pairs).headline
+
+
+@pytest.mark.parametrize("metric", ["f1", "sensitivity_at_specificity_0.95"])
+def test_a_metric_that_was_not_recorded_comes_from_the_predictions(tmp_path: Path, metric: str) -> None:
+    a, b = (compare_runs.run(tmp_path / name, spread(start)) for name, start in (("a", 0.6), ("b", 0.7)))
+    both, _ = read(a, b, metric=metric)
+    for compared, start in ((both.a, 0.6), (both.b, 0.7)):
+        for one, accuracy in zip(compared.models, spread(start).values(), strict=True):
+            made = compare_runs.predictions(accuracy)
+            assert one.performance == metrics.metric(metric)(made["test"], made["test_labels"].astype(np.int64))
 
 
 # Published tables.
@@ -622,6 +787,8 @@ def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     out.mkdir(parents=True)
     (out / "thesis.txt").write_text("precious")
     done = compare.write(compare.compare(both, pairs), both, pairs, out)
+    # All that there may be: those of an earlier comparison are found by these names.
+    assert {f"compare_{name}" for name in PLOTS} == set(NAMES)
     names = {f"compare_{name}{suffix}" for name in PLOTS for suffix in (".svg", ".png")}
     assert {path.name for path in out.iterdir()} == names | {"comparison.json", "comparison.csv", "thesis.txt"}
     assert {Path(path).name for path in done.plots} == names
@@ -634,6 +801,26 @@ def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     assert written[8]["train_energy_method"] == "measured"
     assert float(written[3]["pepr_E"]) == pytest.approx(pairs.together["E"][0, 3])
     assert float(written[11]["pepr_edge_by_itself"]) == pytest.approx(pairs.apart["edge"][1, 3])
+
+
+def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for count, method in ((8, "measured"), (4, "declared")):
+        a = compare_runs.run(tmp_path / f"a{count}", spread(0.6, count=count))
+        b = compare_runs.run(tmp_path / f"b{count}", spread(0.7, count=count), Made(method=method))
+        both, pairs = read(a, b)
+        done = compare.write(compare.compare(both, pairs), both, pairs, out)
+        if count == 8:
+            (out / "compare_pepr_T.svg").write_text("not one that compare writes")
+            (out / "compare_other.png").mkdir()
+    # Energy is measured in A and declared in B: there is no PePR-E to be drawn.
+    assert len(done.plots) == 4
+    assert {path.name for path in out.iterdir()} == {Path(plot).name for plot in done.plots} | {
+        "comparison.json",
+        "comparison.csv",
+        "compare_pepr_T.svg",
+        "compare_other.png",
+    }
 
 
 PLOTS = ("performance", "pepr_E", "pepr_edge", "parameters_performance", "parameters_pepr_E")

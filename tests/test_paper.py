@@ -17,6 +17,9 @@ import numpy as np
 import pooch
 import pytest
 
+from pepr_edge.compare.groups import groupings
+from pepr_edge.compare.published import read as read_side
+
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"
 FOUR = ("derma", "derma_small", "lidc", "pneumonia_small")
@@ -31,7 +34,7 @@ def tool(name: str) -> Any:
     return importlib.import_module(name)
 
 
-paper, paper_data, paper_claims = tool("paper"), tool("paper_data"), tool("paper_claims")
+paper, paper_data, paper_claims, findings = tool("paper"), tool("paper_data"), tool("paper_claims"), tool("paper_findings")
 
 
 def published(name: str) -> Path:
@@ -63,22 +66,8 @@ def made(datasets: tuple[str, ...] = FOUR, models: int = 12) -> Rows:
 
 def as_the_authors(rows: Rows) -> Rows:
     """The same results in the authors' columns and order, with those that nobody reads."""
-    head = [
-        "model",
-        "num_param",
-        "memT",
-        "memR",
-        "memA",
-        "memM",
-        "energy",
-        "co2",
-        "train_time",
-        "infer_time",
-        "test_00",
-        "inf_time",
-        "tr_acc",
-    ]
-    head += [f"test_{epoch:02d}" for epoch in range(1, 10)] + ["type", "efficient", "dataset"]
+    head = ["model", "num_param", "memT", "memR", "memA", "memM", "energy", "co2", "train_time", "infer_time"]
+    head += ["test_00", "inf_time", "tr_acc", *(f"test_{epoch:02d}" for epoch in range(1, 10)), "type", "efficient", "dataset"]
     return [{**dict.fromkeys(head, "0"), **{theirs: row[ours] for ours, theirs in paper_data.COLUMNS.items()}} for row in rows]
 
 
@@ -90,6 +79,12 @@ def written(path: Path, rows: Rows) -> Path:
     return path
 
 
+def arrays(rows: Rows) -> Any:
+    """The experiments of made results."""
+    by_name = {name: [("", row) for row in rows if row["dataset"] == name] for name in paper_data.EXPERIMENTS}
+    return [paper_data._experiment(name, found) for name, found in by_name.items() if found]
+
+
 @pytest.fixture(scope="module")
 def experiments() -> Any:
     return paper_data.read(published("published_results.csv"))
@@ -97,7 +92,7 @@ def experiments() -> Any:
 
 @pytest.fixture(scope="module")
 def table1(experiments: Any) -> Any:
-    return paper.table1(experiments, paper_data.read_table1(published("table1.csv")))
+    return paper.table1(experiments, paper.read_table1(published("table1.csv")))
 
 
 def test_every_row_of_table_1_is_reproduced_with_max_and_none_with_the_papers_equation(table1: Any) -> None:
@@ -139,13 +134,71 @@ def test_the_five_best_are_those_of_the_authors_notebook(experiments: Any) -> No
 
 
 def test_what_the_readers_are_warned_of(experiments: Any) -> None:
-    findings = tool("paper_findings")
     same = paper_data.repeated(experiments)
     assert {name: int(where.sum()) for name, where in same["derma_small"].items()} == {"derma": 68, "pneumonia_small": 35}
     assert not same["lidc"]
     assert "outranks 97 of the 131" in findings.useless(experiments)
     assert "without convmixer_768_32: mobilenetv2_050, semnasnet_075 in place of resnet34d, resnet26d" in findings.outlying(experiments)
     assert [findings.decided_images(experiment) for experiment in experiments] == [1984, 1984, 3008, 608]
+
+
+def test_no_energy_that_is_doubted_is_near_the_bound(experiments: Any) -> None:
+    assert [int(e.implausible.sum()) for e in experiments] == [0, 78, 0, 35]
+    for experiment in experiments:
+        assert not np.any((experiment.power_w > 740) & (experiment.power_w < 2700))
+    assert "energies of derma_small and pneumonia_small would take 2737 W or more" in findings.doubts(experiments)
+
+
+def test_that_models_say_one_class_is_an_inference(experiments: Any) -> None:
+    said = [findings._one_class(experiment) for experiment in experiments if experiment.name != "lidc"]
+    assert said[0] == said[2] == ""
+    assert "19 models end at the same 1328 of 1984 images: probably" in said[1]
+    assert "1320 to 1341 among these" in said[1]
+
+
+@pytest.mark.parametrize("models", [11, 12])
+def test_small_models_are_those_of_compare(models: int, tmp_path: Path) -> None:
+    rows = made(("derma",), models)
+    side = read_side("", written(tmp_path / "made.csv", rows), "derma")
+    large = groupings()[0].members(side.models)
+    by_name = dict(zip((model.name for model in side.models), large, strict=True))
+    (experiment,) = arrays(rows)
+    assert [by_name[name] for name in experiment.names] == list(~experiment.small)
+    assert experiment.small.sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("tuned", "seconds", "verdict", "words"),
+    [
+        (lambda index: 0.9, "1.0", "reproduced", "the best performance is kept, and most models keep theirs."),
+        (lambda index: 0.9 if index == 0 else 0.1, "1.0", "partly", "the best performance is kept, but most models do not keep theirs."),
+        (lambda index: 0.7, "1.0", "partly", "the best performance is lost, but most models keep theirs."),
+        (lambda index: 0.1, "1.0", "not reproduced", "the best performance is lost, and most models do not keep theirs."),
+        (lambda index: 0.9, "99.0", "not reproduced", "the best performance is kept, and most models keep theirs."),
+    ],
+)
+def test_whether_fine_tuning_saves_data_is_judged(tuned: Callable[[int], float], seconds: str, verdict: str, words: str) -> None:
+    rows = made(("derma", "derma_small"))
+    for index, row in enumerate(rows):
+        small = row["dataset"] == "derma_small"
+        row["test_09"] = repr(tuned(index % 12)) if small else "0.8" if index == 0 else "0.6"
+        row["last_epoch_s"] = seconds if small else "50.0"
+        row["energy_kwh"] = repr(0.0001 * (index + 1))
+    claim = paper_claims._less_data(arrays(rows))
+    assert (claim.verdict, claim.remark) == (verdict, f"With a tenth of the images, {words}")
+
+
+def test_where_no_energy_is_in_doubt_none_is_doubted() -> None:
+    rows = [{**row, "last_epoch_s": "1000.0"} for row in made()]
+    sound, experiments = arrays(rows), arrays(made())
+    assert findings.doubts(sound) == ""
+    assert "see below" not in paper_claims._energy(sound).remark
+    assert "these cannot be right" in findings.doubts(experiments)
+    assert "energies of derma" in paper_claims._energy(experiments).remark
+    for row, other in zip(rows[:12], rows[12:], strict=False):
+        other["energy_kwh"] = row["energy_kwh"]
+    assert "Which of the two is at fault does not show" in findings.doubts(arrays(rows))
+    assert "(CO2eq likewise)" not in findings.doubts(arrays(rows))
 
 
 def test_the_published_page_is_what_the_tool_writes(experiments: Any, table1: Any) -> None:
@@ -182,8 +235,7 @@ def test_one_experiment_and_few_models_make_a_page(tmp_path: Path) -> None:
 
 
 def test_with_all_experiments_no_claim_needs_one() -> None:
-    rows = made(tuple(paper_data.EXPERIMENTS))
-    experiments = [paper_data._experiment(name, [("", row) for row in rows if row["dataset"] == name]) for name in paper_data.EXPERIMENTS]
+    experiments = arrays(made(tuple(paper_data.EXPERIMENTS)))
     verdicts = {claim.verdict for claim in paper.claims(experiments, [])}
     assert verdicts <= {"reproduced", "not reproduced", "partly"}
 

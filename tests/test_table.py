@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound
-from pepr_edge.robustness import best, outliers
+from pepr_edge.robustness import best, outliers, to_normalisation, to_weights
 from pepr_edge.score import Models, Normalise, Scoring, normalised, scores
 from pepr_edge.table import Group, Task, open_table, score_table
 from pepr_edge.table.csv_rows import Table, chunks
+from pepr_edge.table.dependence import GROUP_MODELS, GROUPS, ROWS
 from pepr_edge.table.survey import normalised_rows
 from pepr_edge.table.tally import SPREAD_MODELS
 
@@ -269,3 +270,49 @@ def test_a_large_group_says_that_it_gets_no_intervals(tmp_path: Path) -> None:
     assert big.best[0].rank_low is None
     assert any("no rank intervals" in warning for warning in big.warnings)
     assert (little.best[0].rank_low, little.warnings) == (1, ())
+
+
+def test_what_the_winner_depends_on_is_what_arrays_say(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    # Several of one name: who wins is told by the row.
+    rows = [[group, f"m{place % 3}", rng.random(), rng.lognormvariate(0, 2), rng.random()] for group in "uv" for place in range(40)]
+    rows[3][3] = math.inf
+    table = written(tmp_path / "t.csv", ["group", "model", "P", "E", "L"], rng.sample(rows, len(rows)))
+    hows: tuple[Normalise, ...] = ("minmax", "max")
+    for how in hows:
+        for group in score_table(task(table, "E", "L", normalise=how, alpha=2.0), chunk_rows=7):
+            mine = [row for row in read_back(table.path) if row["group"] == group.name]
+            values = {name: np.array([number(row[name]) for row in mine]) for name in ("P", "E", "L")}
+            models = Models(tuple(map(str, range(len(mine)))), values.pop("P"), values)
+            scoring = Scoring({"E": 1.0, "L": 1.0}, how, 2.0)
+
+            def named(row: str | None, mine: list[dict[str, str]] = mine) -> str | None:
+                return None if row is None else mine[int(row)]["model"]
+
+            assert group.dependence is not None
+            expected = [(one.setting, one.stays, named(one.winner_below), named(one.winner_above)) for one in to_weights(models, scoring)]
+            found = group.dependence.sensitivity
+            assert [(one.setting, one.stays, one.winner_below, one.winner_above) for one in found] == expected
+            assert group.dependence.winners == {which: named(row) for which, row in to_normalisation(models, scoring).items()}
+
+
+def test_two_models_of_one_name_are_two(tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", ["model", "P", "E", "L"], [["same", 0.8, 1, 2], ["same", 0.8, 2, 1]])
+    (group,) = score_table(task(table, "E", "L", weights={"E": 3.0, "L": 2.0}))
+    assert group.dependence is not None
+    assert group.dependence.sensitivity[0].stays == (0.5, 1.0)
+    assert group.dependence.sensitivity[0].winner_below == "same"
+
+
+@pytest.mark.parametrize(
+    ("rows", "computed"),
+    [
+        ([["big"]] * (GROUP_MODELS + 1) + [["small"]] * 2, [False, True]),
+        ([[f"g{place % 11}"] for place in range(ROWS + 1)], [False] * 11),
+        ([[f"g{place}"] for place in range(GROUPS + 1)], [False] * (GROUPS + 1)),
+    ],
+)
+def test_large_tables_get_no_dependence(tmp_path: Path, rows: Cells, computed: list[bool]) -> None:
+    table = written(tmp_path / "t.csv", ["group", "P", "E", "L"], [[*row, 0.5, 1, 1] for row in rows])
+    found = score_table(task(table, "E", "L"))
+    assert [group.dependence is not None for group in found] == computed

@@ -19,7 +19,7 @@ from paper_claims import Claim, claims, missing
 from paper_data import COMMIT, EXPERIMENTS, PLAUSIBLE_W, Experiment, content_hash, published, read
 from paper_figures import figures, svg
 from paper_findings import baseline, counted, doubts, energies, flags, groups, outlying, ranks, table, useless
-from paper_table1 import BEST_EPOCH, TOLERANCE, Row, read_table1, same_order, table1
+from paper_table1 import BEST_EPOCH, COLUMNS, TOLERANCE, Row, read_table1, same_order, table1
 
 from pepr_edge.errors import PeprError, ScoreError
 from pepr_edge.report.soundness import listed
@@ -192,8 +192,8 @@ sets for ranks (Mogstad, Romano, Shaikh and Wilhelm 2024). A model stands behind
 those that are worse by more than chance. How much chance can do comes from {DRAWS} draws of every model's performance (posterior under the
 Jeffreys prior), the energies unchanged: the 95th percentile of the greatest difference to any other model, in standard errors. An interval
 holds for its model by itself, not for all at once; a model may be first where its own includes rank 1. The last column counts in how many
-of the draws it is first. Answers to single images were not published, so that models are drawn independently; as models mostly err on the
-same images, the intervals are rather too wide than too narrow. The authors' loaders drop the last incomplete batch of
+of the draws it is first. Answers to single images were not published, so that models are drawn independently: where
+models err on the same images, the intervals are too wide rather than too narrow. The authors' loaders drop the last incomplete batch of
 32, so that DermaMNIST's 2005 test images count as 1984 and PneumoniaMNIST's 624 as 608. The number of LIDC's is not known to us: it is
 taken as the smallest number of whole batches in which every published accuracy is a whole count. One training of each model was
 published, so that the chance of training itself is not in these intervals.
@@ -237,8 +237,8 @@ def again_section() -> str:
     python tools/paper.py --results RESULTS.csv --table1 TABLE1.csv
 
 Without `--results` the authors' `data/all_results.csv` is downloaded from [their repository](https://github.com/saintslab/PePR) at commit
-`{COMMIT[:12]}`. It should hold all 8 experiments, and then no claim above should need one any more. `--table1` takes the rows of the paper's Table 1
-with the columns dataset, architecture, timm_name, efficient, num_params_m, gpu_memory_gb, energy_wh, last_epoch_s, performance, pepr_e."""
+`{COMMIT[:12]}`. It should hold all 8 experiments, and then no claim above should need one any more. `--table1` takes the rows of the
+paper's Table 1 with the columns {", ".join(COLUMNS)}."""
 
 
 def wrapped(text: str) -> str:

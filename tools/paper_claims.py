@@ -140,7 +140,7 @@ def _table1(rows: Sequence[Row]) -> list[Claim]:
         Claim(
             "PePR-E of Table 1 is computed with R = (E - Emin) / (Emax - Emin).",
             "Equation 1 and its normalisation; Table 1",
-            f"{len(minmax)} of {len(rows)} rows; ours less theirs is {min(differences):.4f} to {max(differences):.4f}",
+            f"{len(minmax)} of {len(rows)} rows; ours less the printed is {min(differences):.4f} to {max(differences):.4f}",
             "reproduced" if len(minmax) == len(rows) else "not reproduced",
             "" if len(minmax) == len(rows) else "The text and the authors' scripts subtract Emin; the line above says what the table does.",
         ),
@@ -193,7 +193,7 @@ def _less_data(experiments: Sequence[Experiment]) -> Claim:
     scratch, tuned = by_name["derma"].performance[:, -1], by_name["derma_small"].performance[:, -1]
     time = float(np.median(by_name["derma_small"].resources["train_time"] / by_name["derma"].resources["train_time"]))
     count, best_keeps = int(np.sum(tuned >= scratch)), bool(tuned.max() >= scratch.max())
-    most_keep = 2 * count > len(tuned)
+    most_keep = 2 * count > len(tuned)  # in full where this holds and the best is kept; not at all where neither does
     remark = (
         f"With a tenth of the images, the best performance is {'kept' if best_keeps else 'lost'}, "
         f"{'and' if best_keeps == most_keep else 'but'} most models {'keep' if most_keep else 'do not keep'} theirs."
@@ -218,7 +218,7 @@ def _performance(experiments: Sequence[Experiment]) -> Claim:
     return Claim(
         "Performance does not grow significantly with the number of parameters.",
         "Fig. 5c",
-        f"at most the median of parameters against more: {test}",
+        f"models up to the median of parameters against larger ones: {test}",
         _judged(experiments, not grows),
         f"{_scope(experiments)} Large models are significantly better in {', '.join(worse) or 'none'} of them, "
         f"small ones in {', '.join(better) or 'none'}.",
@@ -233,7 +233,7 @@ def _small_score_higher(experiments: Sequence[Experiment]) -> Claim:
     return Claim(
         "Small models score significantly higher by PePR-E than large ones.",
         "Fig. 5d",
-        f"at most the median of parameters against more: {test}",
+        f"models up to the median of parameters against larger ones: {test}",
         _judged(experiments, test.t > 0 and test.p < ALPHA),
         f"{_scope(experiments)} Apart, it holds in {count} of {len(experiments)}; in those whose energies are all plausible, "
         f"{'; '.join(sound) or 'none is here'}.",
@@ -249,8 +249,8 @@ def _best_are_small(experiments: Sequence[Experiment]) -> Claim:
     return Claim(
         "The best models by PePR-E are small.",
         "Table 1, Fig. 5d",
-        f"of {5 * len(experiments)} that are among an experiment's five best, {sum(counts)} have at most the median of parameters; "
-        f"all have {min(params):.1f} to {max(params):.1f} million parameters",
+        f"models up to the median of parameters hold {sum(counts)} of the {5 * len(experiments)} places among an experiment's five best; "
+        f"all who hold one have {min(params):.1f} to {max(params):.1f} million parameters",
         _judged(experiments, sum(counts) > 2.5 * len(experiments)),
         f"{len(experiments)} of the 8 experiments." if missing(experiments) else "All 8 experiments.",
     )

@@ -61,14 +61,17 @@ def ranks(experiments: Sequence[Experiment]) -> str:
             rows.append(
                 (shown, rank, name, f"{scores[at]:.4f}", f"{spread.low[at]} to {spread.high[at]}", percent(float(spread.p_best[at])))
             )
-    return table(("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "first in, of the draws"), rows)
+    return table(("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "draws in which it is first"), rows)
 
 
 def outlying(experiments: Sequence[Experiment]) -> str:
     """On which models the bounds of each experiment hang, and what leaving one out would change."""
     rows = []
     for experiment in experiments:
-        ends = [experiment.names[at] for at in bounding(experiment.models, ENERGY)]
+        ends = [
+            experiment.names[at] + (" (implausible, see below)" if experiment.implausible[at] else "")
+            for at in bounding(experiment.models, ENERGY)
+        ]
         energy = np.sort(experiment.energy_wh)
         changes = [
             f"without {one.name}: {', '.join(one.enters)} in place of {', '.join(one.leaves)}"
@@ -112,12 +115,15 @@ def _one_class(experiment: Experiment) -> str:
 def doubts(experiments: Sequence[Experiment]) -> str:
     """Which energies cannot be right, in words; "" where nothing speaks against any."""
     repeats = any(repeated(experiments).values())
+    co2eq = {e.name: e.resources["train_co2eq"] for e in experiments}
+    pairs = [(co2eq[one][same], co2eq[other][same]) for one, others in repeated(experiments).items() for other, same in others.items()]
     found = [experiment for experiment in experiments if experiment.implausible.any()]
     said = []
     if repeats:
         said.append(
-            "The energies of some models equal, to the last digit, those of the same models in another experiment, although that one had "
-            "other images, or more of them."
+            "The energies of some models equal, to the last digit, those of the same models in another experiment"
+            f"{' (CO2eq likewise)' if all(np.array_equal(*pair) for pair in pairs) else ''}, although that one had other images, or "
+            "more of them."
         )
     if found:
         least = min(e.power_w[e.implausible].min() for e in found)
@@ -143,7 +149,7 @@ def energies(experiments: Sequence[Experiment]) -> str:
         both = (int(np.sum(experiment.implausible)), int(np.sum(experiment.implausible & again)))
         rows.append((experiment.name, shared or "none", f"{np.median(watts):.0f} W", f"{watts.min():.0f} to {watts.max():.0f} W", *both))
     head = ("experiment", "the same energy, to the last digit", "median power", "range", f"models above {PLAUSIBLE_W:.0f} W")
-    return table((*head, "of these, in another experiment as well"), rows)
+    return table((*head, "of these, the same energy elsewhere"), rows)
 
 
 def flags(experiment: Experiment) -> str:

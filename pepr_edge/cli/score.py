@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from pepr_edge.score import Normalise
     from pepr_edge.table import Group, Task
 
-NAMES = ("name", "model", "architecture", "candidate")
+ByName = Mapping[str, str]  # a resource's column by its name
+NAMES = ("name", "model", "candidate", "architecture")
 SHOWN_GROUPS = 20
 WIDTH = 100
 NAME_WIDTH = 38
@@ -36,7 +38,7 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
 @click.option("--weights", metavar="NAME=W,...", help="Weights of the resources in the combined score; equal if not given.")
 @click.option("--baseline", "baselines", multiple=True, metavar="[GROUP=]P", help="Performance of always saying the commonest class.")
-@click.option("--images", metavar="N|COL", help="Images that each performance rests on: gives intervals of the ranks.")
+@click.option("--images", metavar="N|COL", help="Images that each performance rests on: gives rank intervals, by 1000 draws a model.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table with its scores here, as CSV.")
 @common
@@ -64,47 +66,78 @@ def command(
 
     pepr-edge score results.csv --performance accuracy --resource energy=energy_kwh --group dataset
     """
-    from pepr_edge.cli.view import TerminalView
-    from pepr_edge.reference import read_reference
-    from pepr_edge.table import Task, added_columns, check_out, open_table, score_table
-
-    if strangers := [text for text in more if "=" not in text]:
-        raise click.UsageError(f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource.")
-    columns, ways = _pairs("--resource", (*resources, *more)), _pairs("--method", methods)
+    columns, ways = _resources(resources, more), _pairs("--method", methods)
     _check_usage(columns, ways, normalise, reference)
-    found = open_table(table)
-    position = found.position
-    named = name or next((one for one in NAMES if one in found.columns and one not in (group, performance, *columns.values())), None)
+    task = _columns(table, performance, columns, ways, group, name, images)
+    task = replace(task, alpha=alpha, top=top, weights=_weights(weights, columns), baselines=_baselines(baselines, group), out=out)
+    task = _with_bounds(task, normalise, reference)
+    _check_out(task)
+    _answer(task, as_json)
+
+
+def _columns(
+    path: Path, performance: str, resources: ByName, methods: ByName, group: str | None, name: str | None, images: str | None
+) -> Task:
+    """The task as far as it says which column is what."""
+    from pepr_edge.table import Task, open_table
+
+    table = open_table(path)
+    position, taken = table.position, (group, performance, *resources.values())
+    named = name or next((one for one in NAMES if one in table.columns and one not in taken), None)
     # A number is a number of images unless a column is called so.
-    counted = _number(images) if images is not None and images not in found.columns else None
-    task = Task(
-        table=found,
+    counted = _number(images) if images is not None and images not in table.columns else None
+    return Task(
+        table=table,
         performance=position(performance),
-        resources={one: position(column) for one, column in columns.items()},
-        weights=_weights(weights, columns),
+        resources={one: position(column) for one, column in resources.items()},
+        weights=dict.fromkeys(resources, 1.0),
         group=None if group is None else position(group),
         name=None if named is None else position(named),
-        methods={one: position(column) for one, column in ways.items()},
-        normalise="reference" if reference else normalise or "minmax",
-        reference=read_reference(reference) if reference else None,
-        alpha=alpha,
-        top=top,
+        methods={one: position(column) for one, column in methods.items()},
         images=counted,
         images_column=position(images) if images is not None and counted is None else None,
-        baselines=_baselines(baselines, group),
-        out=out,
     )
-    if out is not None:
-        check_out(out, [table, *([reference] if reference else [])])
-        _check_columns(task, added_columns(task.resources))
+
+
+def _with_bounds(task: Task, normalise: Normalise | None, reference: Path | None) -> Task:
+    """The task with its normalisation."""
+    from pepr_edge.reference import read_reference
+
+    bounds = read_reference(reference) if reference else None
+    return replace(task, normalise="reference" if bounds else normalise or "minmax", reference=bounds)
+
+
+def _check_out(task: Task) -> None:
+    from pepr_edge.errors import ScoreError
+    from pepr_edge.table import added_columns, check_out
+
+    if task.out is None:
+        return
+    check_out(task.out, [task.table.path, *([task.reference.path] if task.reference else [])])
+    if taken := [name for name in added_columns(task.resources) if name in task.table.columns]:
+        raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
+
+
+def _answer(task: Task, as_json: bool) -> None:
+    """Score, and say what was found."""
+    from pepr_edge.cli.view import TerminalView
+    from pepr_edge.table import score_table
+
     with TerminalView().bar("scoring") as bar:
         groups = score_table(task, bar.to)
     if as_json:
         print_json(_document(task, groups))
     else:
         click.echo("\n".join(_text(task, groups)))
-    if out is not None:
-        say(f"written: {out}")
+    if task.out is not None:
+        say(f"written: {task.out}")
+
+
+def _resources(words: Sequence[str], more: Sequence[str]) -> dict[str, str]:
+    """The column of each resource."""
+    if strangers := [text for text in more if "=" not in text]:
+        raise click.UsageError(f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource.")
+    return _pairs("--resource", (*words, *more))
 
 
 def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
@@ -120,7 +153,7 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _check_usage(columns: Mapping[str, str], methods: Mapping[str, str], normalise: Normalise | None, reference: Path | None) -> None:
+def _check_usage(columns: ByName, methods: ByName, normalise: Normalise | None, reference: Path | None) -> None:
     if len(columns) > 1 and "combined" in columns:
         raise click.UsageError("--resource combined: that is the name of the score over all resources. Give another.")
     if unknown := [name for name in methods if name not in columns]:
@@ -131,7 +164,7 @@ def _check_usage(columns: Mapping[str, str], methods: Mapping[str, str], normali
         raise click.UsageError("--normalise reference needs --reference FILE, the bounds.")
 
 
-def _weights(text: str | None, resources: Mapping[str, str]) -> dict[str, float]:
+def _weights(text: str | None, resources: ByName) -> dict[str, float]:
     """Of each resource, in the order of the resources; 0 where some are given and it is not."""
     from pepr_edge.cli.rank import parse_weights
     from pepr_edge.errors import ScoreError
@@ -168,13 +201,6 @@ def _baselines(words: Sequence[str], group: str | None) -> dict[str | None, floa
     return found
 
 
-def _check_columns(task: Task, added: Sequence[str]) -> None:
-    from pepr_edge.errors import ScoreError
-
-    if taken := [name for name in added if name in task.table.columns]:
-        raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
-
-
 def _document(task: Task, groups: Sequence[Group]) -> dict[str, Any]:
     """The JSON document."""
     columns = task.table.columns
@@ -199,7 +225,7 @@ def _group_document(group: Group) -> dict[str, Any]:
         }
         for place in group.best
     ]
-    baseline = group.baseline
+    baseline, dependence = group.baseline, group.dependence
     return {
         "group": group.name,
         "models": group.models,
@@ -209,16 +235,21 @@ def _group_document(group: Group) -> dict[str, Any]:
         "best": best,
         "outliers": [one.model_dump(mode="json") for one in group.outliers],
         "baseline": baseline and {"performance": baseline.performance, "outranks": baseline.outranks, "of": baseline.of},
+        "sensitivity": dependence and [one.model_dump(mode="json") for one in dependence.sensitivity],
+        "winners": dependence and dict(dependence.winners),
         "warnings": list(group.warnings),
     }
 
 
 def _text(task: Task, groups: Sequence[Group]) -> list[str]:
     """What people read: what the ranking is by, and some groups, each with its best and what these hang on."""
+    from pepr_edge.report.units import printable
+
     columns = task.table.columns
-    weigh = len(task.resources) > 1
-    named = [f"{name} ({columns[at]}{f', weight {task.weights[name]:g}' if weigh else ''})" for name, at in task.resources.items()]
-    found = [f"PePR of {columns[task.performance]} per unit of {', '.join(named)}; resources scaled by {task.normalise}."]
+    weights = {name: f", weight {weight:g}" if len(task.weights) > 1 else "" for name, weight in task.weights.items()}
+    named = [f"{name} ({columns[at]}{weights[name]})" for name, at in task.resources.items()]
+    head = f"PePR of {columns[task.performance]} per unit of {', '.join(named)}; resources scaled by {task.normalise}."
+    found = [printable(head)]
     for group in groups[:SHOWN_GROUPS]:
         found += ["", *_group_text(task, group)]
     if len(groups) > SHOWN_GROUPS:
@@ -235,34 +266,63 @@ def _wrapped(line: str) -> list[str]:
 
 def _group_text(task: Task, group: Group) -> list[str]:
     from pepr_edge.report.soundness import leaving_out
+    from pepr_edge.report.units import plural, printable
 
-    models = f"{group.models} model{'s' * (group.models != 1)}"
+    models = plural(group.models, "model")
     ranges = [f"{name} {bound.lo:.4g} to {bound.hi:.4g}" if bound else f"{name} not measured" for name, bound in group.bounds.items()]
-    title = models if group.name is None else f"{group.name or '(no group)'}: {models}"
-    found = [f"{title}; {', '.join(ranges)}", *_best_table(task, group)]
+    title = models if group.name is None else f"{printable(group.name) or '(no group)'}: {models}"
+    found = [printable(f"{title}; {', '.join(ranges)}"), *_best_table(group)]
     if group.scored > task.top and task.normalise != "reference":
         best = f"the best {NUMBER_WORDS[task.top] if task.top < len(NUMBER_WORDS) else task.top}".strip()
         found += [leaving_out(one, best) for one in group.outliers]
         if not group.outliers:
             found.append(f"No model alone changes {best} by being left out.")
-    if group.baseline is not None:
-        one = group.baseline
+    found += _dependence(task, group)
+    if (one := group.baseline) is not None:
         found.append(f"Always saying the commonest class ({one.performance:.4g}, free) outranks {one.outranks} of {one.of} models.")
-    return found + [warning[0].upper() + warning[1:] for warning in group.warnings]
+    return found + [printable(warning[0].upper() + warning[1:]) for warning in group.warnings]
 
 
-def _best_table(task: Task, group: Group) -> list[str]:
-    """The best, in columns."""
+def _dependence(task: Task, group: Group) -> list[str]:
+    """What the winner depends on, a line for each setting; nothing where it has no rival or it was not computed."""
+    from pepr_edge.report.soundness import DEPENDS_HEADER, NO_OTHER, listed, setting
+    from pepr_edge.report.units import printable
+
+    if group.dependence is None or group.scored < 2:
+        return []
+    rows = [setting(one, task.normalise != "reference") for one in group.dependence.sensitivity]
+    winners, first = group.dependence.winners, group.best[0].name
+    same = [how for how, name in winners.items() if name == first]
+    others = [f"{how}: {name}" for how, name in winners.items() if name != first]
+    rows.append(("normalisation", task.normalise, f"with {listed(same)}", "; ".join(others) or NO_OTHER))
+    return [
+        printable(f"{name} {now}: {DEPENDS_HEADER[2]} {where}{'' if beyond == NO_OTHER else f' ({beyond})'}.")
+        for name, now, where, beyond in rows
+    ]
+
+
+def _best_table(group: Group) -> list[str]:
+    """The best, in columns, and the free baseline at its place: after "..." where models that are not shown come between."""
+    from pepr_edge.report.units import printable
+    from pepr_edge.table import BASELINE
+
     if not group.best:
         return ["No model has a score."]
-    width = min(NAME_WIDTH, max(len("name"), *(len(place.name) for place in group.best)))
-    spread = group.best[0].rank_low is not None
-    head = f"  rank  {'name':<{width}}  performance       R    PePR" + ("  rank interval  P(best)" if spread else "")
-    found = [head]
-    for place in group.best:
-        name = place.name if len(place.name) <= width else f"{place.name[: width - 3]}..."
-        line = f"  {place.rank:>4}  {name:<{width}}  {place.performance:>11.4f}  {place.combined_r:>6.4f}  {place.score:>6.4f}"
-        if spread:
-            line += f"  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}"
-        found.append(line)
+    free = group.baseline
+    names = [printable(place.name) for place in group.best]
+    width = min(NAME_WIDTH, max(map(len, ("name", *names, *([BASELINE] if free else [])))))
+    head = f"  rank  {'name':<{width}}  performance       R    PePR"
+    found = [head if group.best[0].rank_low is None else f"{head}  rank interval  P(best)"]
+    for name, place in zip(names, group.best, strict=True):
+        line = _line(str(place.rank), name, width, place.performance, place.combined_r, place.score)
+        found.append(line if place.rank_low is None else f"{line}  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}")
+    if free:
+        ahead = free.of - free.outranks
+        line = _line("..." if ahead > len(names) else "", BASELINE, width, free.performance, 0.0, free.performance)
+        found.insert(1 + min(ahead, len(names)), line)
     return found
+
+
+def _line(rank: str, name: str, width: int, performance: float, r: float, score: float) -> str:
+    shown = name if len(name) <= width else f"{name[: width - 3]}..."
+    return f"  {rank:>4}  {shown:<{width}}  {performance:>11.4f}  {r:>6.4f}  {score:>6.4f}"

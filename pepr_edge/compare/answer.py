@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pepr_edge.compare import words
-from pepr_edge.compare.findings import APART, PERFORMANCE, SIDES, findings
+from pepr_edge.compare.findings import SIDES, findings
 from pepr_edge.compare.groups import groupings
+from pepr_edge.compare.measures import APART, Measures, measures
 from pepr_edge.compare.pairs import Pairs
-from pepr_edge.compare.record import Comparison, Finding, LeftOut, SideInfo
+from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding, LeftOut, SideInfo
 from pepr_edge.compare.side import Both, Side
 
 FEW = 5
+USELESS = " Most of these models learnt nothing of use, so this says little."
 
 
 def compare(both: Both, pairs: Pairs) -> Comparison:
@@ -22,7 +24,8 @@ def compare(both: Both, pairs: Pairs) -> Comparison:
         pairs: their common architectures, scored.
     """
     question = both.question
-    found = findings(both, pairs)
+    tested = measures(pairs)
+    found = findings(both, pairs, tested)
     asked = [finding for finding in found if finding.question == question.text]
     main = _main(asked, ("E", "edge"), 1)
     left_out = tuple(LeftOut(candidate=absent.name, reason=absent.reason) for absent in pairs.left_out)
@@ -30,7 +33,7 @@ def compare(both: Both, pairs: Pairs) -> Comparison:
         a=_info(both.a, question.labels[0]),
         b=_info(both.b, question.labels[1]),
         question=question.text,
-        headline=words.combined(main, question, pairs.weights),
+        headline=words.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else ""),
         differs=question.differs,
         metric=both.a.metric,
         edge_weights=dict(pairs.weights),
@@ -39,13 +42,22 @@ def compare(both: Both, pairs: Pairs) -> Comparison:
         tests=found,
         per_resource=tuple(words.brief(finding, question, pairs.weights) for finding in asked if finding not in main),
         answers=tuple(_answers(found, pairs)),
-        notes=tuple(_notes(pairs)),
+        notes=tuple(_notes(pairs, tested)),
         warnings=tuple(_warnings(both, pairs)),
     )
 
 
 def _info(side: Side, label: str) -> SideInfo:
     return SideInfo(source=side.source, label=label, models=len(side.models))
+
+
+def _mostly_useless(both: Both, pairs: Pairs) -> bool:
+    """Whether more than half of the pairs' models on either side are no better than guessing."""
+    for side, models in ((both.a, pairs.a), (both.b, pairs.b)):
+        level = side.unskilled
+        if level is not None and 2 * sum(model.performance <= level for model in models) > len(models):
+            return True
+    return False
 
 
 def _main(found: Sequence[Finding], letters: Sequence[str], most: int) -> list[Finding]:
@@ -66,12 +78,21 @@ def _answers(found: Sequence[Finding], pairs: Pairs) -> Iterator[str]:
                 yield words.combined(_main(asked, ("E", "edge"), 2), None, pairs.weights)
 
 
-def _notes(pairs: Pairs) -> Iterator[str]:
+def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:
     n = len(pairs.a)
     yield f"PePR: resources are scaled by min-max over the {2 * n} models of both sides as one set; alpha 1."
-    yield f"With {APART}: scaled over the {n} models of that side, as in the paper. The questions within A and B rest on that too."
+    yield (
+        f"With {APART}: scaled over that side's models of the {n} architectures that both have, as in the paper. "
+        "The questions within A and B rest on that too."
+    )
     yield "Differences are B - A, their 95 % CI that of the paired t-test. d: Cohen's, of two groups; d_z: of the pairs."
-    yield "By Holm: p adjusted for all tests of one question."
+    yield (
+        "By Holm: p adjusted for several tests. Performance is adjusted apart from the scores: of A against B it is one test; within the "
+        "sides its tests are adjusted as one family, and those of the scores as another. Scores of A against B: those over both sides "
+        f"as one family, those with {APART} as another."
+    )
+    if tested.note:
+        yield tested.note
     yield from pairs.reasons
 
 

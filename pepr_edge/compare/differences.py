@@ -14,6 +14,8 @@ from pepr_edge.report.units import printable
 from pepr_edge.results import Results
 
 FRACTION, WEIGHTS = "data.fraction", "candidates.weights"
+# In what two runs may differ without there being a choice between two ways.
+NO_CHOICE = ("seed", "device.name")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ def question(a: Results, b: Results) -> Question:
     found = list(differences(a, b))
     words = tuple(difference.words() for difference in found)
     keys = [difference.key for difference in found]
+    # Other images are not a way of doing the same: nothing pays there.
+    if all(key in NO_CHOICE for key in keys) or any(_images(a.info.data, b.info.data)):
+        contrast = f"with B's {', '.join(keys)} instead of A's" if keys else "with B instead of A"
+        return Question("Do A and B differ?", "B", 1, contrast, ("A", "B"), words, pays=False)
     if keys == [FRACTION]:
         return _more_data(found[0], words)
     if keys == [WEIGHTS] and "scratch" in (found[0].a, found[0].b):
         return _pretraining(found[0], words)
-    if not keys:
-        return Question("Do A and B differ?", "B", 1, "with B instead of A", ("A", "B"), pays=False)
     return Question("Does B's way pay?", "B's way", 1, f"with B's way ({', '.join(keys)}) instead of A's", ("A", "B"), words)
 
 

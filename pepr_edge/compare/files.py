@@ -1,4 +1,7 @@
-"""What a comparison leaves in its folder: comparison.json, comparison.csv and the figures. Files of other names stay as they are."""
+"""What a comparison leaves in its folder: comparison.json, comparison.csv and the figures.
+
+Those of an earlier comparison go first: it may have had figures that this one has not. Files of other names stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.compare.pairs import EDGE, Pairs
-from pepr_edge.compare.pictures import pictures
+from pepr_edge.compare.pictures import NAMES, pictures
 from pepr_edge.compare.record import Comparison
 from pepr_edge.compare.side import Both
 from pepr_edge.score import RESOURCES
 from pepr_edge.store import write_bytes, write_record, write_text
+
+JSON, CSV = "comparison.json", "comparison.csv"
 
 
 def write(comparison: Comparison, both: Both, pairs: Pairs, out: Path) -> Comparison:
@@ -24,16 +29,24 @@ def write(comparison: Comparison, both: Both, pairs: Pairs, out: Path) -> Compar
     Raises:
         OSError: the folder cannot be made or written to.
     """
+    drawn = list(pictures(both, pairs))
     out.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(out)
     plots = []
-    for picture in pictures(both, pairs):
+    for picture in drawn:
         write_text(out / f"{picture.name}.svg", picture.svg + "\n")
         write_bytes(out / f"{picture.name}.png", picture.png)
         plots += [str(out / f"{picture.name}.svg"), str(out / f"{picture.name}.png")]
     done = comparison.model_copy(update={"plots": tuple(plots)})
-    write_text(out / "comparison.csv", to_csv(both, pairs))
-    write_record(out / "comparison.json", done)
+    write_text(out / CSV, to_csv(both, pairs))
+    write_record(out / JSON, done)
     return done
+
+
+def _remove_earlier(out: Path) -> None:
+    for name in (JSON, CSV, *(f"{name}{suffix}" for name in NAMES for suffix in (".svg", ".png"))):
+        if (out / name).is_file():
+            (out / name).unlink()
 
 
 def to_csv(both: Both, pairs: Pairs) -> str:

@@ -46,8 +46,8 @@ def measures(pairs: Pairs) -> Measures:
     performance = Measure(PERFORMANCE, pairs.performance)
     together, same_together = _once(performance, pairs.together)
     own, same_own = _once(performance, pairs.apart)
-    apart = [measure for measure in own if _like(measure, together) is None]
-    again = [measure.name for measure in own if _like(measure, together) is not None]
+    again = [measure.name for measure in own if _same(measure.values, pairs.together[measure.name.removeprefix("PePR-")])]
+    apart = [measure for measure in own if measure.name not in again]
     clauses = [", ".join(same_together)] if same_together else []
     clauses += [f"with {APART} {', '.join(same_own)}"] if same_own else []
     clauses += [f"of A against B {', '.join(again)} with {APART} is as over both"] if again else []
@@ -72,4 +72,8 @@ def _once(performance: Measure, scores: Mapping[str, Array]) -> tuple[list[Measu
 
 def _like(measure: Measure, others: Sequence[Measure]) -> Measure | None:
     """The first of the others that has the same values."""
-    return next((other for other in others if np.allclose(measure.values, other.values, rtol=0, atol=SAME, equal_nan=True)), None)
+    return next((other for other in others if _same(measure.values, other.values)), None)
+
+
+def _same(one: Array, other: Array) -> bool:
+    return np.allclose(one, other, rtol=0, atol=SAME, equal_nan=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,8 +55,8 @@ def pair(both: Both) -> Pairs:
     a, b = tuple(first[name] for name in names), tuple(second[name] for name in names)
     performance = np.array([[model.performance for model in side] for side in (a, b)])
     usable, reasons = _usable(a, b)
-    weights = both.a.weights if both.a.weights and both.a.weights == both.b.weights else EDGE_WEIGHTS
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    weights, differing = _weights(both.a.weights, both.b.weights)
+    reasons += differing
     settings = {LETTERS[name]: Scoring({name: 1.0}) for name in usable}
     if lacking := [RESOURCE_NAMES[name] for name in weights if name not in usable]:
         reasons.append(f"PePR-edge left out: it needs {', '.join(lacking)}.")
@@ -64,6 +65,26 @@ def pair(both: Both) -> Pairs:
     together = {letter: _together(a, b, performance, scoring) for letter, scoring in settings.items()}
     apart = {letter: _apart(a, b, performance, scoring) for letter, scoring in settings.items()}
     return Pairs(a, b, performance, together, apart, weights, tuple(reasons), left_out)
+
+
+def _weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
+    """By what resources are combined into "edge": as both recipes say where they agree; and in words, where they do not."""
+    first, second = (_shares(weights) for weights in (a, b))
+    if first and first.keys() == second.keys() and all(math.isclose(share, second[name]) for name, share in first.items()):
+        return {name: weight for name, weight in a.items() if weight > 0}, []
+    if not first and not second:
+        return EDGE_WEIGHTS, []
+    own = "; ".join(
+        f"{letter}: {', '.join(f'{RESOURCE_NAMES[name]} {100 * share:.3g} %' for name, share in shares.items())}"
+        for letter, shares in (("A", first), ("B", second))
+    )
+    usual = ", ".join(RESOURCE_NAMES[name] for name in EDGE_WEIGHTS)
+    return EDGE_WEIGHTS, [f"The recipes' score.weights differ ({own}): PePR-edge weighs {usual} alike here."]
+
+
+def _shares(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
 def _left_out(a: Side, b: Side) -> tuple[Absent, ...]:

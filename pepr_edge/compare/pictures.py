@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from pepr_edge.compare.groups import median_parameters
 from pepr_edge.compare.pairs import EDGE, Pairs
-from pepr_edge.compare.side import Both, Model
+from pepr_edge.compare.side import Both
 from pepr_edge.report.compare_plots import Dot, Line, Picture, against_parameters, slopes
 from pepr_edge.report.units import metric, printable, score
+from pepr_edge.report.words import short_names
 
 SHOWN = ("E", EDGE)
+MEASURES = ("performance", *(f"pepr_{letter}" for letter in SHOWN))
+# All that there may be of one comparison or another.
+NAMES = (*(f"compare_{name}" for name in MEASURES), *(f"compare_parameters_{name}" for name in MEASURES if name != f"pepr_{EDGE}"))
 
 
 def pictures(both: Both, pairs: Pairs) -> Iterator[Picture]:
@@ -30,7 +34,7 @@ def pictures(both: Both, pairs: Pairs) -> Iterator[Picture]:
 
 def _slopes(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture:
     known = np.isfinite(values).all(axis=0)
-    shown = _short_names(pairs)
+    shown = _names(pairs)
     lines = [Line(shown[number], *values[:, number].tolist()) for number in np.flatnonzero(known)]
     a, b = values[:, known].mean(axis=1).tolist()
     better = sum(line.b > line.a for line in lines)
@@ -41,7 +45,7 @@ def _slopes(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.
 
 
 def _parameters(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture | None:
-    shown = _short_names(pairs)
+    shown = _names(pairs)
     dots = [
         Dot(shown[number], side, model.num_params / 1e6, float(values[side, number]), bool(model.efficient))
         for side, models in enumerate((pairs.a, pairs.b))
@@ -62,15 +66,10 @@ def _labels(both: Both) -> tuple[str, str]:
     return printable(a), printable(b)
 
 
-def _short_names(pairs: Pairs) -> list[str]:
+def _names(pairs: Pairs) -> list[str]:
     """Names of the architectures in their order; the size left out where all have the same."""
-    names = [model.name for model in pairs.a]
-    same = len({name.rpartition("@")[2] for name in names}) == 1
-    return [printable(_bare(model) if same else model.name) for model in pairs.a]
-
-
-def _bare(model: Model) -> str:
-    return model.name.rpartition("@")[0] or model.name
+    short, _ = short_names([model.name for model in pairs.a])
+    return [short[model.name] for model in pairs.a]
 
 
 def _capital(text: str) -> str:

@@ -13,7 +13,7 @@ from pepr_edge.records import Estimate
 from pepr_edge.report import units
 from pepr_edge.report.units import printable, score
 from pepr_edge.report.words import guessing
-from pepr_edge.results import Entry, Results, used
+from pepr_edge.results import Entry, Results, performance, used
 from pepr_edge.score import RESOURCES
 
 USUAL_VARIANT = "fp32"
@@ -30,21 +30,26 @@ def sides(a: Results, b: Results, sources: tuple[str, str], metric: str | None, 
     Raises:
         ScoreError: they do not have the metric or the variant in common.
     """
-    metric = _metric(a, b, metric)
     chosen = _variant(a, b, variant)
+    metric = _metric(a, b, metric, chosen)
     first, second = (_side(results, source, metric, chosen) for results, source in zip((a, b), sources, strict=True))
     return first, second
 
 
-def _metric(a: Results, b: Results, metric: str | None) -> str:
+def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> str:
     first, second = a.recipe.score.performance, b.recipe.score.performance
+    if metric is None and first == second:
+        return first
     common = sorted(_metrics(a) & _metrics(b))
     hint = f"Give --performance NAME, one that both have: {', '.join(common)}." if common else "They have no metric in common."
-    if metric is None and first != second:
+    if metric is None:
         raise ScoreError(f"A was made for {first} and B for {second}, which cannot be compared. {hint}")
-    if metric is not None and common and metric not in common:
-        raise ScoreError(f"--performance {metric!r}: not a test performance that both runs have. {hint}")
-    return metric or first
+    if fault := performance_fault(metric):
+        raise ScoreError(f"--performance {metric!r}: expected {fault}.")
+    # Of an ONNX file the predictions are there, from which any metric follows.
+    if variant is None and common and metric not in common:
+        raise ScoreError(f"--performance {metric!r}: not recorded of the PyTorch models of both runs. {hint}")
+    return metric
 
 
 def _metrics(results: Results) -> set[str]:
@@ -78,34 +83,35 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
     split = results.info.data.splits.get("train")
     models, absent, found = [], [], []
     for name, entry in entries.items():
-        performance = _performance(entry, metric, variant)
-        if performance is None:
+        reached = _performance(entry, metric, variant)
+        if reached is None:
             absent.append(Absent(name, _why_not(entry, metric, variant)))
             continue
-        models.append(_model(entry, performance.value, split.images if split else None, variant))
+        models.append(_model(entry, reached.value, split.images if split else None, variant))
         found += _doubts(entry, variant)
     if results.info.status != "finished":
         found.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
-    if (useless := _useless(results, metric, models)) is not None:
+    data = results.info.data
+    known = guessing(metric, data.majority_baseline, len(data.labels))
+    if known is not None and (useless := _useless(known, metric, models)) is not None:
         found.append(useless)
     if variant is None:
         found.append("performance is that of the PyTorch models: neither run has an fp32 file. Latency and device memory are left out")
-    return Side(source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found))
+    level = known[0] if known is not None else None
+    return Side(source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found), level)
 
 
-def _useless(results: Results, metric: str, models: Sequence[Model]) -> str | None:
+def _useless(known: tuple[float, str], metric: str, models: Sequence[Model]) -> str | None:
     """How many models learnt nothing of use: what is compared between them is chance."""
-    data = results.info.data
-    known = guessing(metric, data.majority_baseline, len(data.labels))
-    number = sum(model.performance <= known[0] for model in models) if known else 0
-    if known is None or not number:
-        return None
-    return f"{number} of {len(models)} models are no better than {known[1]} ({units.metric(metric)} {score(known[0])})"
+    level, words = known
+    number = sum(model.performance <= level for model in models)
+    return f"{number} of {len(models)} models are no better than {words} ({units.metric(metric)} {score(level)})" if number else None
 
 
 def _performance(entry: Entry, metric: str, variant: str | None) -> Estimate | None:
-    holder = entry.artifact if variant is not None else entry.trained
-    return holder.performance.get(metric) if holder is not None else None
+    if variant is not None:
+        return performance(entry, metric, "test")
+    return entry.trained.performance.get(metric) if entry.trained is not None else None
 
 
 def _why_not(entry: Entry, metric: str, variant: str | None) -> str:
@@ -116,12 +122,12 @@ def _why_not(entry: Entry, metric: str, variant: str | None) -> str:
     return "not done yet"
 
 
-def _model(entry: Entry, performance: float, images: int | None, variant: str | None) -> Model:
+def _model(entry: Entry, reached: float, images: int | None, variant: str | None) -> Model:
     known = zoo.architectures().get(entry.candidate.architecture)
     values, methods = used(entry if variant is not None else replace(entry, profile=None), images)
     return Model(
         name=entry.candidate.id,
-        performance=performance,
+        performance=reached,
         num_params=entry.trained.num_params if entry.trained else None,
         family=known.family if known else None,
         efficient=known.efficient if known else None,

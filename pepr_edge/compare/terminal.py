@@ -9,8 +9,8 @@ from pepr_edge.compare.measures import APART
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding
 from pepr_edge.compare.words import p_value
 from pepr_edge.report import units
-from pepr_edge.report.units import printable
 from pepr_edge.report.terminal import WIDTH
+from pepr_edge.report.units import printable
 
 ABSENT = "-"
 NAMED_LEFT_OUT = 6

@@ -61,7 +61,7 @@ def _points(ranking: Ranking, resource: str, unit: float) -> list[plots.Point]:
     ranked = [row for row in rows if row.rank is not None]
     front = pareto_front([row.performance or 0.0 for row in ranked], [row.resources[resource] or 0.0 for row in ranked]) if ranked else ()
     best = {entry(row) for row, on_front in zip(ranked, front, strict=True) if on_front}
-    names, _ = short_names(rows)
+    names, _ = short_names([row.candidate for row in rows])
     return [
         plots.Point(
             label=names[row.candidate],
@@ -101,7 +101,7 @@ def against_parameters(ranking: Ranking) -> Figure:
     rows = [row for row in ranked_rows(ranking) if row.num_params and row.pepr.get("edge") is not None]
     if not rows:
         return Figure("parameters", title, "", "Not drawn: no model has a PePR edge score.")
-    names, _ = short_names(rows)
+    names, _ = short_names([row.candidate for row in rows])
     points = [
         plots.Point(
             label=names[row.candidate],

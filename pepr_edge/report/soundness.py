@@ -57,20 +57,21 @@ def depends_on(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
     The table's header is `DEPENDS_HEADER`.
     """
     alike = ranking.normalise != "reference"
-    rows = [_setting(one, alike) for one in ranking.sensitivity]
+    rows = [setting(one, alike) for one in ranking.sensitivity]
     ranked = [row for row in ranking.rows if row.rank is not None]
     if ranked and ranking.winners:
         first = name_of(ranked[0].candidate, ranked[0].variant)
         same = [how for how, name in ranking.winners.items() if name == first]
         others = [f"{how}: {printable(name or 'none')}" for how, name in ranking.winners.items() if name != first]
-        rows.append(("normalisation", ranking.normalise, listed(same), "; ".join(others) or "no other"))
+        rows.append(("normalisation", ranking.normalise, listed(same), "; ".join(others) or NO_OTHER))
     return tuple(rows)
 
 
+NO_OTHER = "no other"
 DEPENDS_HEADER = ("setting", "now", "the winner stays the winner", "beyond")
 
 
-def _setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
+def setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
     """One row; `alike`: bounds come from the same set, so that other watts for all of it move nothing."""
     sides = [f"{side}: {printable(name)}" for side, name in (("below", one.winner_below), ("above", one.winner_above)) if name is not None]
     times = "x" if one.setting in SETTINGS else ""
@@ -79,7 +80,7 @@ def _setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
     name = SETTINGS.get(one.setting, one.setting).replace("_", " ")
     if alike and one.setting in SETTINGS and one.stays == one.tried:
         return (name, now, f"from {low} to {high}", "no other: all energies scale alike")
-    return (name, now, f"from {low} to {high}", "; ".join(sides) or "no other")
+    return (name, now, f"from {low} to {high}", "; ".join(sides) or NO_OTHER)
 
 
 def life(found: Lifetime) -> tuple[str, ...]:

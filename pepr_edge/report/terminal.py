@@ -34,7 +34,7 @@ def ranking_table(ranking: Ranking) -> str:
     lines: list[str] = []
     if ranked:
         split = SPLIT_NAMES[ranking.performance_split]
-        px = short_names(ranked)[1]
+        px = short_names([row.candidate for row in ranked])[1]
         size = f", {px} px images" if px else ""
         measure = metric(ranking.performance_metric)
         lines += _wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
@@ -61,7 +61,7 @@ class _Notes(list[str]):
 def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:
     above = ["", "", "", ranking.performance_split, "test", "p90", "peak", "size", "train", "PePR", "rank", "first", ""]
     below = ["", "candidate", "variant", "(95 % interval)", "", "ms", "MiB", "MiB", "Wh", "edge", "95 %", "%", ""]
-    names, _ = short_names(ranked)
+    names, _ = short_names([row.candidate for row in ranked])
     table = [above, below, *(_cells(row, names[row.candidate], notes) for row in ranked)]
     if (free := ranking.baseline) is not None:
         always = ["", "always", repr(printable(free.label)), score(free.performance), *[""] * 5, score(free.performance), "", "", "free"]

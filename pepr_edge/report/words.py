@@ -17,12 +17,12 @@ def entry(row: RankingRow) -> str:
     return f"{row.candidate} {row.variant}" if row.variant else row.candidate
 
 
-def short_names(rows: Sequence[RankingRow]) -> tuple[dict[str, str], str]:
+def short_names(candidates: Sequence[str]) -> tuple[dict[str, str], str]:
     """Candidates' names, and their size in pixels, which is left out of the names where all have the same; else it is empty."""
-    sizes = {row.candidate.rpartition("@")[2] for row in rows}
-    if len(sizes) != 1 or any("@" not in row.candidate for row in rows):
-        return {row.candidate: printable(row.candidate) for row in rows}, ""
-    return {row.candidate: printable(row.candidate.rpartition("@")[0]) for row in rows}, sizes.pop()
+    sizes = {name.rpartition("@")[2] for name in candidates}
+    if len(sizes) != 1 or any("@" not in name for name in candidates):
+        return {name: printable(name) for name in candidates}, ""
+    return {name: printable(name.rpartition("@")[0]) for name in candidates}, sizes.pop()
 
 
 def ranked_rows(ranking: Ranking) -> list[RankingRow]:

@@ -131,7 +131,10 @@ def test_the_field_commands_need_none_of_the_workstations_packages(bundle: Path)
     """
     image = tiny_bundle.image(bundle.parent / "a.png")
     environment = {**os.environ, "PYTHONPATH": str(blocked)}
-    for words in (["bench", "--quick", bundle], ["predict", bundle, image], ["verify", bundle]):
+    table = bundle.parent / "t.csv"
+    table.write_text("model,acc,energy_j,latency_s\na,0.5,1,2\nb,0.6,2,1\n")
+    score = ["score", table, "--performance", "acc", "--resource", "energy=energy_j", "latency=latency_s", "--images", 9]
+    for words in (["bench", "--quick", bundle], ["predict", bundle, image], ["verify", bundle], score):
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, words), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr

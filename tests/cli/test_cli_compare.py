@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import command_line
 import compare_runs
 import pytest
+import small_run
 from compare_runs import Made, spread
 
 pytest.importorskip("scipy")
@@ -37,7 +39,7 @@ def test_it_answers_in_lines_of_a_hundred_characters(
     assert done.out.startswith("Does more data pay?\n\nMore data pays: with 100 % instead of 25 % of the training images, test accuracy")
     assert "PePR with each side by itself, as in the paper:" in done.out
     assert "min-max over the 16 models of both sides as one set" in done.out
-    assert "In A (25 % of data), " in done.out
+    assert "In A (25 % of data), of the 8 architectures that both have, " in done.out
     own = [line for line in done.out.splitlines() if str(tmp_path) not in line]
     assert max(map(len, own)) <= 100
 
@@ -85,7 +87,7 @@ def test_faults_are_one_clear_line(
         ((runs[0], tmp_path / "nowhere"), "no such run directory or table"),
         ((runs[0], tmp_path / "empty"), "not a run directory (no run.json)"),
         ((runs[0], one), "have 1 finished candidates in common, expected at least 2"),
-        ((*runs, "--performance", "f1"), "not a test performance that both runs have"),
+        ((*runs, "--performance", "f2"), "--performance 'f2': expected one of accuracy"),
         ((*runs, "--variant", "int8_static"), "variant 'int8_static' is in neither run"),
         ((runs[0], tmp_path / "file"), "a run and a table"),
     ]
@@ -100,7 +102,38 @@ def test_faults_are_one_clear_line(
 
 
 @pytest.mark.slow
-def test_real_runs_are_compared(
+def test_half_of_the_data_is_compared_with_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_run.FLAWLESS.replace(f'"{small_run.GOOD}"', f'"{small_run.GOOD}", "mnasnet_100", "ghostnet_100"')
+    recipe += '[export]\nvariants = ["fp32"]\n'
+    for name, fraction in (("half", 0.5), ("all", 1.0)):
+        text = recipe.replace("phantom_images = 80", f"phantom_images = 80\nfraction = {fraction}")
+        small_run.carry_out(tmp_path / name, monkeypatch, text)
+    monkeypatch.chdir(tmp_path)
+    # The metric is in no record of theirs.
+    words = ("compare", "half", "all", "--performance", "sensitivity_at_specificity_0.8")
+    done = command_line.run(capsys, monkeypatch, *words)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Does more data pay?\n\n")
+    headline = " ".join(done.out.split("\n\n")[1].split())
+    assert "with 100 % instead of 50 % of the training images, " in headline
+    assert "test sensitivity at 80 % specificity" in headline
+    assert "They differ in data.fraction: 0.5 in A, 1.0 in B." in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    document = json.loads(command_line.run(capsys, monkeypatch, *words, "--json").out)
+    assert json.loads(Path("comparison/comparison.json").read_text()) == document
+    assert (document["pairs"], document["left_out"]) == (3, [])
+    assert {test["measure"] for test in document["tests"]} >= {"performance", "PePR-E", "PePR-D", "PePR-L", "PePR-edge"}
+    assert {(test["question"], test["n"][0]) for test in document["tests"] if test["side"] is None} >= {("Does more data pay?", 3)}
+    plots = [Path(plot) for plot in document["plots"]]
+    assert len(plots) == 10
+    assert all(ET.parse(plot).getroot().get("aria-label") for plot in plots if plot.suffix == ".svg")
+    assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots if plot.suffix == ".png")
+
+
+@pytest.mark.slow
+def test_runs_of_which_too_little_was_done_are_refused(
     finished: Path, flawless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "compare", finished, flawless, "--out", tmp_path / "out")

@@ -163,6 +163,64 @@ def test_scores_of_before_are_a_reference(score: Score) -> None:
         assert (one["best"], one["bounds"], one["set_id"]) == (other["best"], other["bounds"], other["set_id"])
 
 
+def test_bounds_of_another_group_serve_no_group(score: Score) -> None:
+    Path("derma.json").write_text('{"groups": [{"group": "derma", "bounds": {"E": [0, 20]}}]}')
+    done = score(SMALL, *E, "--group", "group", "--reference", "derma.json")
+    assert (done.status, done.out, done.err) == (1, "", "error: derma.json: no bounds for group 'a'. It has 'derma'.\n")
+    assert document(score(SMALL, *E, "--reference", "derma.json", "--json"))["groups"][0]["bounds"]["E"]["hi"] == 20.0
+
+
+@pytest.mark.parametrize("more", [(), ("--group", "group")])
+def test_a_reference_that_lacks_a_resource_is_refused_before_the_table_is_read(score: Score, more: tuple[str, ...]) -> None:
+    Path("bounds.json").write_text('{"E": [0, 20]}')
+    done = score(SMALL + "a,torn\n", *BOTH, *more, "--reference", "bounds.json")
+    assert (done.status, done.out, done.err) == (1, "", "error: bounds.json: no bounds for resource 'L', has E. Add them.\n")
+
+
+TRADE = "group,model,acc,energy_j,latency_s\na,one,0.8,1,2\na,two,0.8,2,1\nb,three,0.9,1,2\nb,four,0.1,9,9\n"
+
+
+def test_what_each_winner_depends_on(score: Score) -> None:
+    a, b = document(score(TRADE, *BOTH, "--group", "group", "--weights", "E=3,L=2", "--json"))["groups"]
+    assert a["sensitivity"] == [
+        {"setting": "E weight", "at": 0.6, "tried": [0.0, 1.0], "stays": [0.5, 1.0], "winner_below": "two", "winner_above": None},
+        {"setting": "L weight", "at": 0.4, "tried": [0.0, 1.0], "stays": [0.0, 0.5], "winner_below": None, "winner_above": "two"},
+    ]
+    assert [one["stays"] for one in b["sensitivity"]] == [[0.0, 1.0], [0.0, 1.0]]
+    assert (a["winners"], b["winners"]) == ({"minmax": "one", "max": "one"}, {"minmax": "three", "max": "three"})
+    said = score(TRADE, *BOTH, "--group", "group", "--weights", "E=3,L=2").out
+    assert "E weight 0.6: the winner stays the winner from 0.5 to 1 (below: two).\n" in said
+    assert "E weight 0.6: the winner stays the winner from 0 to 1.\n" in said
+
+
+def test_the_winner_may_depend_on_the_normalisation(score: Score) -> None:
+    table = "model,acc,energy_j,latency_s\nthrifty,0.6,10,1\ngood,0.9,11,1\ndear,0.1,12,1\n"
+    Path("bounds.json").write_text('{"E": [10, 10.5], "L": [0, 1]}')
+    (group,) = document(score(table, *BOTH, "--weights", "E=1", "--reference", "bounds.json", "--json"))["groups"]
+    assert group["winners"] == {"minmax": "thrifty", "max": "good", "reference": "thrifty"}
+    said = score(table, *BOTH, "--weights", "E=1").out
+    assert "normalisation minmax: the winner stays the winner with minmax (max: good).\n" in said
+
+
+def test_nothing_is_said_of_weights_where_there_is_one_resource(score: Score) -> None:
+    (group,) = document(score(FOUR, *E, "--json"))["groups"]
+    assert (group["sensitivity"], group["winners"]) == (None, None)
+    assert "winner" not in score(FOUR, *E).out
+
+
+def test_a_runs_ranking_is_a_table(score: Score, tmp_path: Path) -> None:
+    from pepr_edge.ranking import rank, to_csv
+
+    entries = [made_records.entry(tmp_path, name, joules=joules) for name, joules in (("resnet18d", 100.0), ("resnet26d", 300.0))]
+    run = made_records.results(tmp_path, *entries)
+    words = ("--performance", "performance", "--resource", "energy=train_energy_j", "--resource", "latency=latency_s")
+    done = score(to_csv(rank(run)), *words, "--out", "o.csv")
+    assert (done.status, done.err) == (0, "written: o.csv\n")
+    scored = rows("o.csv")
+    assert [row["architecture"] for row in scored] == ["resnet18d", "resnet26d"]
+    assert [(row["pepr_energy"], row["pepr_latency"]) for row in scored] == [(row["pepr_E"], row["pepr_L"]) for row in scored]
+
+
 METHODS = "group,acc,energy_j,how\na,0.5,1,measured\nb,0.5,2,declared\nb,0.6,4,declared\na,0.7,,declared\n"
 
 
@@ -192,6 +250,22 @@ def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
         assert [row[1] for row in csv.reader(file, delimiter=mark)] == ["model", "one", f"t{mark}wo", "one", f"t{mark}wo"]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        'model;"acc, test";e',
+        'model;"acc, (a, b, c)";e',
+        '"mo,\ndel";"acc, test";e',
+        '\nmodel;"acc, test";e',
+        '"the ""model"", it";acc, test;e',
+    ],
+)
+def test_a_delimiter_in_quotation_marks_parts_nothing(score: Score, header: str) -> None:
+    name = next(cell for cell in next(csv.reader([header.strip()], delimiter=";")) if cell.startswith("acc"))
+    found = document(score(f"{header}\none;0.5;1\ntwo;0.9;1\n", "--performance", name, "--resource", "E=e", "--json"))
+    assert found["groups"][0]["best"][0]["performance"] == 0.9
+
+
 @pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NA", "none", "None", "-", "inf"])
 def test_what_was_not_measured_takes_no_part(score: Score, cell: str) -> None:
     found = document(score(f"acc,energy_j\n0.5,1\n0.9,{cell}\n0.6,2\n", *E, "--json"))
@@ -212,6 +286,56 @@ def test_a_resource_that_nobody_measured(score: Score) -> None:
     assert "E not measured" in done.out
     assert "No model has a score." in done.out
     assert document(score("acc,energy_j\n0.5,\n0.6,-\n", *E, "--json"))["groups"][0]["bounds"] == {"E": None}
+
+
+STRANGE = "one\n\x1b[31mred\x1b[0m\x07"
+
+
+def test_names_cannot_break_the_text(score: Score) -> None:
+    table = f'"gr\noup",model,acc,"energy\n\x1b[1m(J)",latency_s\n"{STRANGE}","{STRANGE}",0.9,1,2\n"{STRANGE}",two,0.8,2,1\n'
+    resources = ("--resource", "E=energy\n\x1b[1m(J)", "--resource", "L=latency_s", "--weights", "E=3,L=2")
+    words = ("--performance", "acc", *resources, "--group", "gr\noup")
+    done = score(table, *words, "--out", "o.csv")
+    assert done.out.splitlines() == [
+        "PePR of acc per unit of E (energy (J), weight 3), L (latency_s, weight 2); resources scaled by",
+        "  minmax.",
+        "",
+        "one red: 2 models; E 1 to 2, L 1 to 2",
+        "  rank  name     performance       R    PePR",
+        "     1  one red       0.9000  0.4000  0.6429",
+        "     2  two           0.8000  0.6000  0.5000",
+        "E weight 0.6: the winner stays the winner from 0.42 to 1 (below: two).",
+        "L weight 0.4: the winner stays the winner from 0 to 0.58 (above: two).",
+        "normalisation minmax: the winner stays the winner with minmax and max.",
+    ]
+    with open("o.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1][:2] == [STRANGE, STRANGE]
+    (group,) = document(score(table, *words, "--json"))["groups"]
+    assert (group["group"], group["best"][0]["name"]) == (STRANGE, STRANGE)
+    assert group["winners"] == {"minmax": STRANGE, "max": STRANGE}
+
+
+FOUR = "model,acc,energy_j\na,0.9,1\nb,0.8,1\nc,0.7,1\nd,0.6,1\n"
+
+
+@pytest.mark.parametrize(
+    ("performance", "top", "ranks"),
+    [
+        (1.0, 3, ["majority", "1", "2", "3"]),
+        (0.75, 3, ["1", "2", "majority", "3"]),
+        (0.7, 3, ["1", "2", "3", "majority"]),  # a model of the same score stands before it
+        (0.65, 3, ["1", "2", "3", "majority"]),
+        (0.1, 3, ["1", "2", "3", "... majority"]),
+        (0.1, 5, ["1", "2", "3", "4", "majority"]),
+    ],
+)
+def test_the_baseline_stands_at_its_place(score: Score, performance: float, top: int, ranks: list[str]) -> None:
+    done = score(FOUR, *E, "--baseline", performance, "--top", top, "--images", 100)
+    table = [line.split() for line in done.out.splitlines()[4 : 4 + len(ranks)]]
+    assert [" ".join(words[:-4]) if "majority" in words else words[0] for words in table] == ranks
+    (free,) = (words for words in table if "majority" in words)
+    assert free[-4:] == ["baseline", f"{performance:.4f}", "0.0000", f"{performance:.4f}"]
+    assert f"Always saying the commonest class ({performance:g}, free) outranks" in done.out
 
 
 def test_many_groups_are_cut_short_in_words(score: Score) -> None:
@@ -248,6 +372,17 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (SMALL, (*E, "--alpha", 0.5), "alpha = 0.5, expected a number >= 1."),
         (SMALL, (*E, "--weights", "M=1"), "--weights 'M': no such resource, expected one of E."),
         (SMALL, (*E, "--weights", "E=0"), "all weights are 0"),
+        (SMALL, (*BOTH, "--weights", "E=1e308,L=1e308"), "weights sum to inf, expected numbers whose sum is finite."),
+        ("acc,energy_j\n0.5,1\n0.5,1_000\n", E, "t.csv line 3: energy_j = '1_000', expected a number >= 0."),
+        ("acc,energy_j\n0_0.5,1\n0.5,-\n", E, "t.csv line 2: acc = '0_0.5', expected a number in [0, 1]."),
+        (
+            'acc,"energy\n(J)"\n0.5,x\n',
+            ("--performance", "acc", "--resource", "E=energy\n(J)"),
+            "t.csv line 3: 'energy\\n(J)' = 'x', expected",
+        ),
+        ('acc,"energy\n(J)"\n0.5,x\n', E, "t.csv: no column 'energy_j', expected one of acc, 'energy\\n(J)'."),
+        ("acc,energy_j,pepr_reason\n0.5,1,\n", (*E, "--out", "o.csv"), "t.csv: has a column 'pepr_reason', which --out would add."),
+        ('group,acc,energy_j\n"a\nb",0.5,1\n', (*E, "--group", "group", "--baseline", "c=1"), "expected one of 'a\\nb'."),
         (SMALL, (*E, "--baseline", 66.9), "--baseline 66.9, expected a performance in [0, 1]. If it is in percent, divide it by 100."),
         (SMALL, (*E, "--group", "group", "--baseline", "c=0.5"), "--baseline c: no such group in t.csv, expected one of a, b."),
         (SMALL, (*E, "--images", "latency_s"), "t.csv line 4: latency_s = '', expected a number of images >= 1."),

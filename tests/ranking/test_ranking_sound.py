@@ -185,11 +185,12 @@ def test_predictions_of_other_validation_images_are_refused(tmp_path: Path) -> N
         rank(made)
 
 
-def test_torn_predictions_are_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "fault"), [(100, "BadZipFile"), (0, "EOFError"), (3, "ValueError")])
+def test_torn_predictions_are_one_line(tmp_path: Path, size: int, fault: str) -> None:
     made = results(tmp_path, entry(tmp_path, "a"))
     path = made.entries[0].folder / "predictions.npz"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunError, match=r"predictions\.npz: cannot be read \(BadZipFile\)"):
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(RunError, match=rf"predictions\.npz: cannot be read \({fault}\)"):
         rank(made)
 
 
