@@ -7,7 +7,7 @@ not defined. Each is written once, for many resamples side by side: a resample i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -115,6 +115,12 @@ def metric(name: str) -> Callable[[Logits, Labels], float]:
     """
     _prepare(name)
     return METRICS.get(name, partial(_once, name))
+
+
+def positive_class(name: str, labels: Sequence[str]) -> str | None:
+    """The class that a metric is of: the second of two for those that tell the two apart, None for those that are of all classes."""
+    one_sided = name.startswith(("f1", *_AT_LEVEL))
+    return labels[1] if one_sided and len(labels) == 2 else None
 
 
 def performance_fault(name: str) -> str:

@@ -23,6 +23,7 @@ from pepr_edge.engine.job import Job, Step
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.field.cpu import cpu_name, usable_cores
 from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
+from pepr_edge.field.load import busy
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import Recipe, variants_dir
@@ -83,8 +84,11 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         folders = {px: run_dir / "data" / str(px) for px in sources}
         infos = {px: prepare(sources[px], folders[px], view) for px in sources}
         info = next(iter(infos.values()))
+        _check_same_data(run_dir, info)
         for line in datasets.describe(info):
             view.say(line)
+        if words := busy(usable_cores()):
+            view.say(f"note: {words}, so declared energies and latencies come out too high: close them and start again")
         candidates = expand(recipe, info)
         state = RunInfo(
             key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__, commit=commit()
@@ -143,6 +147,19 @@ def _check_home(run_dir: Path) -> None:
     ours = ("run.json", ".lock")
     if run_dir.is_dir() and any(run_dir.iterdir()) and not any((run_dir / name).exists() for name in ours):
         raise RunError(f"{run_dir}: not empty, and no run directory (no run.json). Give an --out that is empty or new.")
+
+
+def _check_same_data(run_dir: Path, info: DataInfo) -> None:
+    """A run on other data has nothing to gain from what is there, and a forgotten --data must not cost a finished run."""
+    try:
+        before = read_record(run_dir / "run.json", RunInfo).data
+    except RunError:
+        return
+    if (before.name, before.labels) != (info.name, info.labels):
+        shutil.rmtree(run_dir / "data", ignore_errors=True)
+        raise RunError(
+            f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. Give its --data, another --out, or --fresh."
+        )
 
 
 def _clear(run_dir: Path) -> None:

@@ -375,7 +375,9 @@ class RankingRow(Record):
 
 
 class Baseline(Record):
-    """A free model that always says the commonest class of the training split: its performance is its PePR, since it uses nothing.
+    """A free model that always says one class, the commonest one of training if by the metric no other is better.
+
+    Its performance is its PePR, since it uses nothing.
 
     It is no member of the set that the bounds rest on. `outranks` of the `of` ranked models score less.
     """
@@ -426,7 +428,8 @@ class Lifetime(Record):
 class Ranking(Versioned):
     """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on.
 
-    `outliers`, `sensitivity` and `winners` (by normalisation) say what the first places hang on.
+    `outliers`, `sensitivity` and `winners` (by normalisation) say what the first places hang on. `positive` is the class that the metric is
+    of, None where it is of all.
     """
 
     performance_metric: str
@@ -440,6 +443,7 @@ class Ranking(Versioned):
     majority_baseline: float
     bounds: dict[str, Bound]
     rows: tuple[RankingRow, ...]
+    positive: str | None = None
     baseline: Baseline | None = None
     outliers: tuple[Outlier, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()

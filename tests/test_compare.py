@@ -774,6 +774,9 @@ def test_the_papers_figures_give_scipys_t_and_p() -> None:
     assert found.n == (131, 131)
     assert (found.t, found.p) == (expected.statistic, expected.pvalue)
     assert any("72 of 131 models have the same training energy" in warning for warning in both.warnings)
+    headline = compare.compare(both, pairs).headline
+    assert "PePR-E is not to be built on" in headline
+    assert "PePR-E fell" not in headline
 
 
 # Files.

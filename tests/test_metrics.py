@@ -28,6 +28,7 @@ from pepr_edge.metrics import (
     f1,
     metric,
     performance_fault,
+    positive_class,
     resampled,
     sensitivity_at_specificity,
     softmax,
@@ -300,3 +301,18 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_mean() -> None:
 def test_balanced_accuracy_is_over_the_classes_that_occur() -> None:
     logits, labels = np.eye(3, dtype=np.float32)[[0, 0, 2, 1]], np.array([0, 0, 2, 2])
     assert balanced_accuracy(logits, labels) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "positive"),
+    [
+        ("f1", ("malignant", "benign"), "benign"),
+        ("sensitivity_at_specificity_0.95", ("no", "yes"), "yes"),
+        ("specificity_at_sensitivity", ("no", "yes"), "yes"),
+        ("auroc", ("no", "yes"), None),
+        ("accuracy", ("no", "yes"), None),
+        ("f1", ("a", "b", "c"), None),
+    ],
+)
+def test_the_class_that_a_metric_is_of(name: str, labels: tuple[str, ...], positive: str | None) -> None:
+    assert positive_class(name, labels) == positive

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import small_run
+import tiny_bundle
 from small_run import BAD, FLAWLESS, GOOD, RECIPE, Listener
 
 from pepr_edge import pipeline
@@ -236,6 +237,18 @@ def test_a_run_of_another_recipe_says_that_it_makes_things_again(own_run: Path, 
     small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", view=view)
     assert "was made with another recipe, data or version" in view.said[0]
     assert [row.rank for row in read_record(own_run / "ranking.json", Ranking).rows][:2] == [1, 2]
+
+
+def test_a_forgotten_data_source_does_not_cost_a_finished_run(own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in own_run.glob("*.json")}
+    for label in ("cats", "dogs"):
+        for number in range(12):
+            (tmp_path / "pets" / label).mkdir(parents=True, exist_ok=True)
+            tiny_bundle.image(tmp_path / "pets" / label / f"{number}.png")
+    with pytest.raises(RunError, match=r"holds a run on phantom, and this one is on pets\. Give its --data, another --out, or --fresh\."):
+        small_run.carry_out(own_run, monkeypatch, RECIPE.replace('source = "phantom"', f'source = "{tmp_path / "pets"}"'))
+    assert {path.name: path.read_bytes() for path in own_run.glob("*.json")} == before
+    assert not (own_run / "data").exists()
 
 
 def test_a_run_directory_is_one_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

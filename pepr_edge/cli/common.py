@@ -13,6 +13,7 @@ import click
 
 from pepr_edge.errors import PeprError
 
+INSTALL = "pip install 'pepr_edge[train]', from a checkout: pip install '.[train]'"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -63,6 +64,4 @@ def need_training() -> None:
         PeprError: they are not.
     """
     if missing := missing_for_training():
-        raise PeprError(
-            f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: pip install 'pepr_edge[train]'"
-        )
+        raise PeprError(f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: {INSTALL}")

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import click
 
-from pepr_edge.cli.common import common, missing_for_training, print_json
+from pepr_edge.cli.common import INSTALL, common, missing_for_training, print_json
 from pepr_edge.records import DeviceFacts
 
 WIDTH = 100
-BUSY = 0.5  # load for each core from which other programs are likely to disturb a measurement
 
 
 class Ability(NamedTuple):
@@ -78,12 +77,14 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
 
     missing = missing_for_training()
     yield Ability(
-        "train, export and rank (run, report)",
-        f"{', '.join(missing)} not found. Run: pip install 'pepr_edge[train]'" if missing else "",
+        "train and compare (run, report, compare)",
+        f"{', '.join(missing)} not found. Run: {INSTALL}" if missing else "",
     )
     if device.gpu is not None and not missing:
         yield Ability("train on the GPU", _training_gpu())
-    yield Ability("measure, predict and verify (bench, predict, verify)", RUNTIMES["onnxruntime"].unavailable("cpu") or "")
+    yield Ability(
+        "measure, predict, verify and rank (bench, predict, verify, rank, export, score)", RUNTIMES["onnxruntime"].unavailable("cpu") or ""
+    )
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
     yield Ability("measure on an NVIDIA GPU", f"{reason} With such a GPU, run: pip install onnxruntime-gpu" if reason else "")
     yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
@@ -104,7 +105,7 @@ def _training_gpu() -> str:
 
 def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
     """What to heed before a figure from this machine is relied on."""
-    from pepr_edge.field.load import load_average
+    from pepr_edge.field.load import busy
 
     if is_emulated:
         yield "this machine is emulated: times measured here are not those of a device."
@@ -114,6 +115,5 @@ def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
         yield "on battery: plug the device in before you measure."
     if device.governor == "powersave":
         yield "the frequency governor is 'powersave': times may be longer, and drift. Set 'performance' while you measure."
-    load = load_average()
-    if load is not None and load > BUSY * device.cores:
-        yield f"other programs are at work (load {load:g} on {device.cores} cores): close them before you measure."
+    if words := busy(device.cores):
+        yield f"{words}: close them before you measure."

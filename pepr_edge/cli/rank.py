@@ -50,7 +50,7 @@ def command(
     field = {str(path): _report(path) for path in (*reports, *more)}
     ranking = rank(
         load(run_dir),
-        weights=parse_weights(weights) if weights else None,
+        weights=parse_weights(weights) if weights is not None else None,
         metric=metric,
         field=field,
         normalise=normalise,
@@ -82,7 +82,10 @@ def parse_weights(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, value = part.partition("=")
         try:
-            weights[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
             raise ScoreError(f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2.") from None
+        if name.strip() in weights:
+            raise ScoreError(f"--weights {name.strip()} is given twice, expected each resource once. Leave one out.")
+        weights[name.strip()] = number
     return weights

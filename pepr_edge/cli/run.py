@@ -74,6 +74,7 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
 def show(ranking: Ranking, run_dir: Path) -> None:
     """The ranked table, the answer, and where things are."""
     from pepr_edge.report.terminal import conclusion, ranking_table
+    from pepr_edge.report.words import learnt_nothing
 
     click.echo(ranking_table(ranking))
     click.echo()
@@ -82,4 +83,5 @@ def show(ranking: Ranking, run_dir: Path) -> None:
     click.echo(f"report       {run_dir / 'report.html'}")
     best = next((row.bundle for row in ranking.rows if row.bundle), None)
     if best is not None:
-        click.echo(f"best bundle  {run_dir / best}")
+        # Of models that learnt nothing of use none is the best.
+        click.echo(f"{'first' if learnt_nothing(ranking) else 'best'} bundle  {run_dir / best}")

@@ -27,13 +27,14 @@ def compare(both: Both, pairs: Pairs) -> Comparison:
     tested = measures(pairs)
     found = findings(both, pairs, tested)
     asked = [finding for finding in found if finding.question == question.text]
-    main = _main(asked, ("E", "edge"), 1)
+    main = _main([finding for finding in asked if finding.measure.removeprefix("PePR-") not in both.doubted], ("E", "edge"), 1)
+    doubts = f" PePR-{both.doubted[0]} is not to be built on: see what to beware of." if both.doubted else ""
     left_out = tuple(LeftOut(candidate=absent.name, reason=absent.reason) for absent in pairs.left_out)
     return Comparison(
         a=_info(both.a, question.labels[0]),
         b=_info(both.b, question.labels[1]),
         question=question.text,
-        headline=words.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else ""),
+        headline=words.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else "") + doubts,
         differs=question.differs,
         metric=both.a.metric,
         edge_weights=dict(pairs.weights),

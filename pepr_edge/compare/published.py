@@ -125,13 +125,24 @@ def cautions(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:
         f"The sets are {a} and {b}; the table does not say what differs between them, nor whether their test images are the same.",
         "In such a table the time (PePR-T) is that of the last epoch alone, and the memory (PePR-M) that of the GPU.",
     ]
-    first, second = ({model.name: model.resources["train_energy"] for model in side.models} for side in sides)
-    pairs = [(first[name], second[name]) for name in first if name in second]
-    known = [(one, other) for one, other in pairs if one is not None and other is not None]
-    same = sum(abs(one - other) <= SAME * max(one, other) for one, other in known)
-    if len(known) >= FEWEST and same > len(known) / 10:
+    same, known = _repeated(sides)
+    if doubted(sides):
         found.append(
-            f"{same} of {len(known)} models have the same training energy in both sets, within 0.1 %: these were not all measured. "
+            f"{same} of {known} models have the same training energy in both sets, within 0.1 %: these were not all measured. "
             "Do not build on PePR-E."
         )
     return tuple(found)
+
+
+def doubted(sides: tuple[Side, Side]) -> tuple[str, ...]:
+    """Letters of the scores that rest on energies which were not all measured; CO2eq comes from the energy."""
+    same, known = _repeated(sides)
+    return ("E", "C") if known >= FEWEST and same > known / 10 else ()
+
+
+def _repeated(sides: tuple[Side, Side]) -> tuple[int, int]:
+    """How many models have the same training energy in both sets, and of how many both are known."""
+    first, second = ({model.name: model.resources["train_energy"] for model in side.models} for side in sides)
+    pairs = [(first[name], second[name]) for name in first if name in second]
+    known = [(one, other) for one, other in pairs if one is not None and other is not None]
+    return sum(abs(one - other) <= SAME * max(one, other) for one, other in known), len(known)

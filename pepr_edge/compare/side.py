@@ -79,9 +79,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Both:
-    """The two sides, what they ask, and what a reader must know of them."""
+    """The two sides, what they ask, and what a reader must know of them.
+
+    `doubted`: letters of the scores that the answer must not rest on.
+    """
 
     a: Side
     b: Side
     question: Question
     warnings: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()

@@ -55,7 +55,13 @@ def read(a: str, b: str, metric: str | None = None, variant: str | None = None) 
     names = [given.set_name or given.path.stem for given in (first, second)]
     if names[0] == names[1]:
         names = [f"{given.path.stem} {name}" for given, name in zip((first, second), names, strict=True)]
-    return Both(left, right, published.question(names[0], names[1]), published.cautions(names[0], names[1], (left, right)))
+    return Both(
+        left,
+        right,
+        published.question(names[0], names[1]),
+        published.cautions(names[0], names[1], (left, right)),
+        published.doubted((left, right)),
+    )
 
 
 def parse(text: str) -> Given:

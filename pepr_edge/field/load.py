@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+BUSY = 0.5  # load for each core from which other programs are likely to disturb a measurement
+
 
 def load_average() -> float | None:
     """Processes that ran or waited to run, mean over the last minute; None where the system does not say."""
@@ -11,6 +13,12 @@ def load_average() -> float | None:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
         return None
+
+
+def busy(cores: int) -> str:
+    """That other programs are at work on this machine, in words; empty where they are not, or the system does not say."""
+    load = load_average()
+    return f"other programs are at work (load {load:g} on {cores} cores)" if load is not None and load > BUSY * cores else ""
 
 
 def steal_s() -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.metrics import performance_fault
+from pepr_edge.metrics import performance_fault, positive_class
 from pepr_edge.ranking import sound
 from pepr_edge.ranking.field import brought_home
 from pepr_edge.ranking.life import over_a_life
@@ -66,6 +66,7 @@ def rank(
         majority_baseline=data.majority_baseline,
         bounds=found,
         rows=tuple(ranked if life is None else life.rows),
+        positive=positive_class(metric, data.labels),
         baseline=sound.baseline(ranked, logits, metric, data),
         outliers=sound.outliers(ranked, scoring),
         sensitivity=sound.sensitivity(ranked, scoring),

@@ -96,6 +96,9 @@ def _warnings(entry: Entry, profile: DeviceProfile) -> tuple[str, ...]:
     assert entry.artifact is not None
     parity = entry.artifact.parity
     found = [] if profile.validity.valid else [f"measurement INVALID: {reason}" for reason in profile.validity.reasons]
+    if profile.load_before is not None and profile.load_before > profile.device.cores:
+        busy = f"load {profile.load_before:g} on {profile.device.cores} cores"
+        found.append(f"measured while other programs were at work ({busy}): its latency and its energy are too high")
     if not parity.passed:
         found.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
     return tuple(found)

@@ -173,9 +173,9 @@ def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
         curves.append(plots.Curve(printable(result.candidate.id), epochs, tuple(found.values.tolist()), epochs[found.best]))
     name = metric(known[0][0].performance_metric)
     caption = (
-        f"Validation {name} per unit of training energy, had the training stopped there. Energy is scaled from the cheapest first epoch "
-        f"({energy(bound.lo)}) to the dearest training ({energy(bound.hi)}). The marker is the greatest, P*: where a curve falls after it, "
-        "the later epochs cost more than they brought."
+        f"Validation {name} per unit of training energy, had the training stopped there. Energy is that of the epochs, without "
+        f"start-up and probing, scaled from the cheapest first epoch ({energy(bound.lo)}) to the dearest training ({energy(bound.hi)}). "
+        "The marker is the greatest, P*: where a curve falls after it, the later epochs cost more than they brought."
     )
     best = max(curves, key=lambda one: max(one.values))
     alt = f"Line plot of PePR-E by epoch of {len(curves)} candidates. {caption} Greatest: {best.label}, {score(max(best.values))}."

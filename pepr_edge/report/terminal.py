@@ -36,14 +36,16 @@ def ranking_table(ranking: Ranking) -> str:
         split = SPLIT_NAMES[ranking.performance_split]
         px = short_names([row.candidate for row in ranked])[1]
         size = f", {px} px images" if px else ""
-        measure = metric(ranking.performance_metric)
+        measure = metric(ranking.performance_metric) + (f" of {printable(ranking.positive)!r}" if ranking.positive else "")
         lines += _wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
         lines += _ranked_lines(ranking, ranked, notes)
     if unranked := unranked_rows(ranking):
         lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
         for row in unranked:
+            # What was not done or not measured yet did not fail.
+            status = "" if row.reason.startswith("not ") else f" {STATUS_NAMES[row.status]}"
             reason = f": {printable(row.reason)}" if row.reason else ""
-            lines += _wrapped(f"{entry(row)} {STATUS_NAMES[row.status]}{reason}", "  ", "      ")
+            lines += _wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
     lines += _legend(ranking, ranked, lines)
     lines += [line for number, note in enumerate(notes, 1) for line in _wrapped(f"{number} {note}")]
     return "\n".join(lines)
@@ -117,7 +119,7 @@ def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> lis
     if any(row.resources.get(name) is None for row in ranked for name in needed) or any(row.size_bytes is None for row in ranked):
         parts.append(f"{ABSENT} not measured.")
     if any(row.rank_ci is not None for row in ranked):
-        parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again.")
+        parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again, its costs the same.")
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
     return (["", *_wrapped(" ".join(parts))] if lines else []) if parts else []

@@ -53,10 +53,16 @@ def answer(ranking: Ranking) -> str:
     parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
     method = best.methods.get("train_energy", "")
     parts.append("training energy not measured" if joules is None else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}")
-    known = _beside_guessing(ranking, best, None)
-    if known is not None and known[2] <= known[0]:
+    if learnt_nothing(ranking):
         return f"On {ranking.device} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
     return f"On {ranking.device} deploy {entry(best)}: {', '.join(parts)}."
+
+
+def learnt_nothing(ranking: Ranking) -> bool:
+    """Whether the first model does no better than guessing, so that none is to be deployed."""
+    ranked = ranked_rows(ranking)
+    known = _beside_guessing(ranking, ranked[0], None) if ranked else None
+    return known is not None and known[2] <= known[0]
 
 
 def _no_answer(ranking: Ranking) -> str:
@@ -81,7 +87,7 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         return ()
     best = ranked[0]
     found = [_against_guessing(ranking, best, classes), *(f"{printable(warning)}" for warning in best.warnings)]
-    found += [_ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
+    found += [_positive(ranking), _ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
 
 
@@ -105,7 +111,7 @@ def _beside_guessing(
     """What guessing reaches and its words, then what the model does and its interval; None where either is not known."""
     baseline = guessing(ranking.performance_metric, ranking.majority_baseline, classes)
     if baseline is None and ranking.baseline is not None:
-        baseline = ranking.baseline.performance, "always saying the commonest class"
+        baseline = ranking.baseline.performance, f"always saying {printable(ranking.baseline.label)!r}"
     value, ci = best.test_performance, best.test_performance_ci
     if value is None:  # the baseline is the test split's, and that of validation is close to it
         value, ci = best.performance, best.performance_ci
@@ -139,6 +145,18 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     if ranking.performance_metric != "accuracy":
         name = f"{SPLIT_NAMES[ranking.performance_split]} decisions"  # which is what the test compares
     return f"Tied in {name}, as far as these images can tell: {shown}. The choice between them rests on their resources."
+
+
+def _positive(ranking: Ranking) -> str:
+    """Which class a metric is of that tells two classes apart: the other reading is another figure."""
+    if ranking.positive is None:
+        return ""
+    of = f"{metric(ranking.performance_metric).capitalize()} is that of {printable(ranking.positive)!r}, the second of the two classes"
+    if ranking.performance_metric.startswith("sensitivity"):
+        return f"{of}: how many of its images are found. For the other class take specificity_at_sensitivity."
+    if ranking.performance_metric.startswith("specificity"):
+        return f"{of}: how many images of the other class are left alone. For that class take sensitivity_at_specificity."
+    return f"{of}."
 
 
 def _basis(ranking: Ranking, best: RankingRow) -> str:

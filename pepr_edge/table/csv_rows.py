@@ -213,7 +213,16 @@ def _number(table: Table, row: int, column: int, cell: str, expected: str) -> fl
             return float(cell)
     except ValueError:
         pass
-    raise table.fault(row, column, cell, expected)
+    raise table.fault(row, column, cell, f"{_remedy(cell)}{expected}")
+
+
+def _remedy(cell: str) -> str:
+    """What is most likely wrong with a cell that is no number, as the beginning of what was expected."""
+    if "," in cell:
+        return "a point for the decimals and no mark between thousands: "
+    if cell.strip()[:1].isdigit() and not cell.strip()[-1:].isdigit():
+        return "the figure alone, without a unit or a sign: "
+    return ""
 
 
 def texts(values: Array) -> list[str]:

@@ -10,17 +10,20 @@ from pepr_edge.field.facts import facts
 from pepr_edge.field.runtimes import RUNTIMES
 
 
+MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
+
+
 def test_it_says_what_this_machine_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     done = command_line.run(capsys, monkeypatch, "doctor")
     assert (done.status, done.err) == (0, "")
     device = facts()
     assert device.cpu in done.out
-    assert "yes  measure, predict and verify" in done.out
+    assert f"yes  {MEASURE}" in done.out
     document = json.loads(command_line.run(capsys, monkeypatch, "doctor", "--json").out)
     assert document["device"]["cores"] == device.cores
     rows = {row["ability"]: row for row in document["abilities"]}
-    assert rows["measure, predict and verify (bench, predict, verify)"] == {
-        "ability": "measure, predict and verify (bench, predict, verify)",
+    assert rows[MEASURE] == {
+        "ability": MEASURE,
         "available": True,
         "reason": None,
     }
@@ -30,7 +33,7 @@ def test_what_is_missing_comes_with_its_remedy(capsys: pytest.CaptureFixture[str
     monkeypatch.setattr(doctor, "missing_for_training", lambda: ["torch"])
     monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported.")
     said = " ".join(command_line.run(capsys, monkeypatch, "doctor").out.split())
-    assert "no train, export and rank (run, report): torch not found. Run: pip install 'pepr_edge[train]'" in said
+    assert "no train and compare (run, report, compare): torch not found. Run: pip install 'pepr_edge[train]'" in said
     assert "no measure with OpenVINO: openvino cannot be imported." in said
 
 

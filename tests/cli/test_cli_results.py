@@ -45,6 +45,8 @@ def test_rank_by_bounds_of_another_run(finished: Path, capsys: pytest.CaptureFix
         (("--reference", "nowhere.json"), 1, "nowhere.json: no such file"),
         (("--reference", finished / "ranking.json", "--normalise", "max"), 2, "exclude each other"),
         (("somewhere",), 2, "one run directory at a time"),
+        (("--weights", "latency=1,latency=2"), 1, "latency is given twice"),
+        (("--weights", ""), 1, "expected NAME=NUMBER"),
     ):
         done = command_line.run(capsys, monkeypatch, "rank", finished, *words)
         assert done.status == status

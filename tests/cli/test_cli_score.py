@@ -353,7 +353,11 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         ("acc,energy_j\n-0.5,1\n", E, "t.csv line 2: acc = '-0.5', expected a number in [0, 1]. Leave"),
         ("acc,energy_j\n0.5,-1\n", E, "t.csv line 2: energy_j = '-1', expected a number >= 0."),
         ("acc,energy_j\n0.5,-inf\n", E, "t.csv line 2: energy_j = '-inf', expected"),
-        ('model,acc,energy_j\n"a\nb",0.5,1\n\nb,0.5,1.5 kWh\n', E, "t.csv line 5: energy_j = '1.5 kWh', expected a number >= 0."),
+        (
+            'model,acc,energy_j\n"a\nb",0.5,1\n\nb,0.5,1.5 kWh\n',
+            E,
+            "t.csv line 5: energy_j = '1.5 kWh', expected the figure alone, without a unit or a sign: a number >= 0.",
+        ),
         (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "t.csv: no column 'enrgy_j', expected one of group, model, acc,"),
         (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "Did you mean 'energy_j'?"),
         ("acc,energy_j\n0.5,1\n0.5\n", E, "t.csv line 3: 1 cells, the header has 2."),
@@ -432,3 +436,17 @@ def test_out_may_not_be_a_link_to_the_table(score: Score) -> None:
     Path("link.csv").hardlink_to("t.csv")
     assert "would overwrite" in score(SMALL, *E, "--out", "link.csv").err
     assert Path("t.csv").read_text() == SMALL
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ('"0,9"', "expected a point for the decimals and no mark between thousands: a number in [0, 1]"),
+        ("90%", "expected the figure alone, without a unit or a sign: a number in [0, 1]"),
+        ("good", "expected a number in [0, 1]"),
+    ],
+)
+def test_a_cell_that_is_no_number_says_what_is_most_likely_wrong(score: Score, cell: str, remedy: str) -> None:
+    done = score(f"model,acc,e\na,{cell},1\n", "--performance", "acc", "--resource", "e=e")
+    assert done.status == 1
+    assert remedy in done.err

@@ -72,7 +72,7 @@ def test_the_free_baseline_says_the_commonest_class_of_training_and_is_no_member
     assert [row.rank for row in ranking.rows] == [1, 2]
 
 
-@pytest.mark.parametrize(("metric", "reached"), [("balanced_accuracy", 0.5), ("auroc", 0.5), ("f1", 0.0)])
+@pytest.mark.parametrize(("metric", "reached"), [("balanced_accuracy", 0.5), ("auroc", 0.5), ("sensitivity_at_specificity", 0.0)])
 def test_the_baseline_is_measured_by_the_metric_of_the_ranking(tmp_path: Path, metric: str, reached: float) -> None:
     free = rank(results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20)), metric=metric).baseline
     assert free is not None
@@ -199,3 +199,22 @@ def test_a_weight_that_swallows_the_others_is_no_fault(tmp_path: Path) -> None:
     assert rank(made, weights={"latency": 1e17, "train_energy": 1.0}).rows[0].rank == 1
     with pytest.raises(ScoreError, match="weights sum to inf"):
         rank(made, weights={"latency": 1e308, "train_energy": 1e308})
+
+
+def test_the_baseline_of_a_one_sided_metric_says_the_class_that_it_is_of(tmp_path: Path) -> None:
+    """Saying the commonest class, "no", has an F1 of 0, as F1 is of "yes"; saying "yes" of half the images has 2/3."""
+    ranking = rank(results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20)), metric="f1")
+    assert ranking.baseline is not None
+    assert (ranking.baseline.label, ranking.baseline.performance) == ("yes", pytest.approx(2 / 3))
+    assert ranking.positive == "yes"
+    assert rank(results(tmp_path / "again", entry(tmp_path / "again", "good"))).positive is None
+
+
+def test_a_busy_machine_is_a_warning(tmp_path: Path) -> None:
+    made = entry(tmp_path, "a")
+    assert made.profile is not None
+    cores = made.profile.device.cores
+    for load, warned in ((cores - 0.5, False), (cores + 1.5, True)):
+        busy = replace(made, profile=made.profile.model_copy(update={"load_before": load}))
+        (row,) = rank(results(tmp_path, busy)).rows
+        assert any("other programs were at work" in warning for warning in row.warnings) is warned

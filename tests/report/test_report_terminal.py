@@ -63,3 +63,18 @@ def test_shortened_keeps_the_end() -> None:
     assert len(shortened("mobilenetv3_small_050@224", 16)) == 16
     assert shortened("mobilenetv3_small_050@224", 16).endswith("@224")
     assert shortened("short", 16) == "short"
+
+
+def test_what_was_not_done_yet_did_not_fail() -> None:
+    run = records.run()
+    rows = [
+        row.model_copy(update={"rank": None, "status": "failed", "reason": "not done yet: run it again"}) for row in run.ranking.rows[:1]
+    ]
+    text = ranking_table(run.ranking.model_copy(update={"rows": tuple(rows), "baseline": None}))
+    assert "not done yet: run it again" in text
+    assert "failed" not in text
+
+
+def test_the_class_that_a_metric_is_of_is_named() -> None:
+    ranking = records.run(metric="f1").ranking.model_copy(update={"positive": "pneumonia"})
+    assert "F1 of 'pneumonia' on validation" in " ".join(ranking_table(ranking).split())

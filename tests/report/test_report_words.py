@@ -10,7 +10,7 @@ import report_records as records
 
 from pepr_edge.records import Ranking
 from pepr_edge.report import units
-from pepr_edge.report.words import answer, caveats
+from pepr_edge.report.words import answer, caveats, learnt_nothing
 
 
 def changed(ranking: Ranking, **changes: object) -> Ranking:
@@ -73,7 +73,7 @@ def test_caveat_on_a_model_no_better_than_the_commonest_class() -> None:
         ("balanced_accuracy", "always saying one class (balanced"),
         ("sensitivity_at_specificity_0.5", "guessing (sensitivity at 50 % specificity 0.500"),
         ("specificity_at_sensitivity_0.3", "guessing (specificity at 30 % sensitivity 0.700"),
-        ("f1", "always saying the commonest class (F1 0.6"),
+        ("f1", "always saying 'pneumonia' (F1 0.6"),
     ],
 )
 def test_caveat_on_guessing_by_metric(metric: str, words: str) -> None:
@@ -130,3 +130,24 @@ def test_words_and_model_card_are_light() -> None:
     code = "import sys, pepr_edge.report.words, pepr_edge.report.model_card, pepr_edge.report.html; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"matplotlib", "jinja2", "torch", "scipy", "pandas"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("f1", "F1 is that of 'pneumonia', the second of the two classes."),
+        ("sensitivity_at_specificity", "For the other class take specificity_at_sensitivity."),
+        ("specificity_at_sensitivity_0.95", "For that class take sensitivity_at_specificity."),
+    ],
+)
+def test_caveat_on_the_class_that_a_metric_is_of(metric: str, words: str) -> None:
+    ranking = records.run(metric=metric).ranking.model_copy(update={"positive": "pneumonia"})
+    assert any(words in sentence for sentence in caveats(ranking))
+    assert not any("second of the two" in sentence for sentence in caveats(records.run().ranking))
+
+
+def test_a_model_that_learnt_nothing_is_said_to() -> None:
+    ranking = records.run().ranking
+    assert not learnt_nothing(ranking)
+    assert learnt_nothing(changed(ranking, test_performance=0.62, test_performance_ci=(0.58, 0.66)))
+    assert not learnt_nothing(records.rank([]))
