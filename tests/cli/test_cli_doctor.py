@@ -9,7 +9,6 @@ from pepr_edge.cli import doctor
 from pepr_edge.field.facts import facts
 from pepr_edge.field.runtimes import RUNTIMES
 
-
 MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
 
 
