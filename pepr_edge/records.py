@@ -196,7 +196,10 @@ class Flips(Record):
 
 
 class Artifact(Versioned):
-    """One ONNX file of a candidate. `performance` was measured with onnxruntime on this very file, as in TrainResult."""
+    """One ONNX file of a candidate. `performance` was measured with onnxruntime on this very file, as in TrainResult.
+
+    `quantised` is None for float32, and else says whether int8 was made as the variant asks, or with which remedy.
+    """
 
     key: str
     candidate: Candidate
@@ -208,6 +211,7 @@ class Artifact(Versioned):
     exporter: str
     producer: str
     dynamic_batch: bool
+    quantised: str | None = None
     parity: Parity
     flips: Flips
     performance: dict[str, Estimate]

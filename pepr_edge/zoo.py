@@ -1,7 +1,8 @@
 """The 131 architectures that the PePR paper compared, by their timm names.
 
 Parameters are those at 1000 classes and 3 channels. `native_size_px` is the size of timm's own weights; `fixed_size` marks those whose
-layers are built for one size. Any other timm model can be used too: it is untested here.
+layers are built for one size, the one asked for. Most take any size from 32 px on; the others are named, with the reason, under _SIZES.
+Any other timm model can be used too: it is untested here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+
+MIN_PX = 32  # smaller ones were not tried
+CHECK_PX = 64  # small and quick
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,35 @@ class Architecture:
     num_params: int
     native_size_px: int
     fixed_size: bool
+    min_px: int
+    multiple_of_px: int
+    quirk: str
+
+    def accepts(self, image_size_px: int) -> bool:
+        """Whether it can be built for, and trained on, square images of this size."""
+        return image_size_px >= self.min_px and image_size_px % self.multiple_of_px == 0
+
+    @property
+    def sizes(self) -> str:
+        """What it accepts, in words."""
+        if self.multiple_of_px > 1:
+            return f"multiples of {self.multiple_of_px} px"
+        return f"from {self.min_px} px"
+
+    @property
+    def check_px(self) -> int:
+        """The size at which it is checked: the least that it accepts from CHECK_PX on."""
+        least = max(self.min_px, CHECK_PX)
+        return -(-least // self.multiple_of_px) * self.multiple_of_px
 
 
 @cache
 def architectures() -> dict[str, Architecture]:
     """All rows by name, fewest parameters first."""
     rows = (line.split() for line in _TABLE.strip().splitlines())
+    sizes = {name: size for names, *size in _SIZES for name in names.split()}
     return {
-        name: Architecture(name, family, efficient == "yes", int(params), int(size), fixed == "yes")
+        name: Architecture(name, family, efficient == "yes", int(params), int(size), fixed == "yes", *sizes.get(name, _ANY_SIZE))
         for name, family, efficient, params, size, fixed in rows
     }
 
@@ -175,3 +200,23 @@ resnetrs270 CNN no 129861448 256 no
 vgg11 CNN no 132863336 224 no
 vgg13 CNN no 133047848 224 no
 """
+
+# names, min_px, multiple_of_px, quirk. Found by building each one at 32 to 299 px, running it and taking a training step, with timm 1.0.31.
+# One that takes a few sizes beside the multiples by accident of rounding (resnetaa50: 33, 34) is not counted on to.
+_ANY_SIZE = (MIN_PX, 1, "")
+_SIZES: tuple[tuple[str, int, int, str], ...] = (
+    (
+        "dla46x_c dla46_c dla34 dla60x dla60 dla102x dla102 dla102x2 dla169 hrnet_w18",
+        32,
+        32,
+        "adds feature maps of several strides up to 32, which must divide the image",
+    ),
+    ("resnetaa50 seresnextaa101d_32x8d", 32, 32, "its pooling against aliasing and its shortcut round odd sizes differently"),
+    ("adv_inception_v3 gluon_inception_v3", 75, 1, "its first layers have no padding: below 75 px nothing is left of the image"),
+    ("eca_botnext26ts_256 botnet26t_256 sebotnet33ts_256", 32, 32, "self-attention with positions for one size, at strides up to 32"),
+    ("lambda_resnet26rpt_256", 32, 32, "lambda layers with positions for one size, at strides up to 32"),
+    ("maxvit_nano_rw_256 maxxvit_rmlp_nano_rw_256", 32, 32, "windows of a 32nd of the image, which must divide every feature map"),
+    ("lamhalobotnet50ts_256 halo2botnet50ts_256", 128, 128, "halo attention in blocks of 8 x 8, at strides up to 16"),
+    ("halonet26t halonet50ts sehalonet33ts", 256, 256, "halo attention in blocks of 8 x 8, at strides up to 32"),
+    ("bat_resnext26ts", 256, 256, "bilinear attention in blocks of 8 x 8, at strides up to 32"),
+)

@@ -24,7 +24,7 @@ LAYERS = (
     {"recipe"},
     {"field", "energy", "data"},
     {"train", "export"},
-    {"results", "checks"},
+    {"results", "checks", "zoo_check"},
     {"ranking", "table", "report", "engine"},
     {"bundle", "compare"},
     {"pipeline"},

@@ -5,6 +5,7 @@ import re
 import made_records
 import pytest
 
+from pepr_edge import zoo
 from pepr_edge.zoo import architectures, nearest
 
 
@@ -59,3 +60,27 @@ def test_nearest_suggests_a_name_or_none(name: str, suggested: str | None) -> No
 def test_nearest_among_other_names() -> None:
     assert nearest("resnet18", ["vit_tiny", "resnet10t"]) == "resnet10t"
     assert nearest("resnet18", []) is None
+
+
+def test_sizes_are_those_that_each_accepts() -> None:
+    rows = architectures()
+    assert rows["resnet18d"].accepts(33)
+    assert not rows["resnet18d"].accepts(31)
+    assert [size for size in (64, 128, 192, 256, 512) if rows["halonet26t"].accepts(size)] == [256, 512]
+    assert [size for size in (64, 74, 75, 80) if rows["adv_inception_v3"].accepts(size)] == [75, 80]
+    assert {rows[name].check_px for name in ("resnet18d", "dla34")} == {64}
+    assert (rows["adv_inception_v3"].check_px, rows["halo2botnet50ts_256"].check_px, rows["bat_resnext26ts"].check_px) == (75, 128, 256)
+
+
+def test_every_quirk_has_its_reason_and_every_size_for_checks_is_accepted() -> None:
+    for row in architectures().values():
+        assert row.accepts(row.check_px), row
+        assert row.accepts(row.native_size_px), row
+        assert (row.quirk == "") == ((row.min_px, row.multiple_of_px) == (32, 1)), row
+        assert row.sizes
+
+
+def test_every_quirk_is_of_an_architecture_that_there_is() -> None:
+    named = [name for names, *_ in zoo._SIZES for name in names.split()]
+    assert len(named) == len(set(named))
+    assert set(named) <= set(architectures())

@@ -69,7 +69,7 @@ class Exporter:
         start = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / MODEL
-        MAKERS[variant.precision](self, variant, path)
+        quantised = MAKERS[variant.precision](self, variant, path)
         spec, splits = self.trained.preprocess, self.data.splits
         found = parity(path, splits["val"][0], self.expected["val"], spec, variant.parity_tolerance, self.threads)
         logits = {split: onnx_logits(path, np.asarray(splits[split][0]), spec, self.threads) for split in SPLITS}
@@ -87,6 +87,7 @@ class Exporter:
             exporter=self.name,
             producer=producer,
             dynamic_batch=True,
+            quantised=quantised,
             parity=found,
             flips=flips(logits["test"], self.expected["test"]),
             performance=estimates(dict(logits), dict(labels), self.trained.performance_metric),
@@ -101,12 +102,12 @@ def _float32(exporter: Exporter, variant: Variant, path: Path) -> None:
     shutil.copyfile(exporter.base, path)
 
 
-def _int8(exporter: Exporter, variant: Variant, path: Path) -> None:
+def _int8(exporter: Exporter, variant: Variant, path: Path) -> str:
     assert variant.quantise is not None  # the Variant's own validation
     pixels = exporter.data.splits["train"][0]
     count = min(variant.quantise.calibration_images, len(pixels))
     chosen = np.sort(np.random.default_rng(exporter.trained.seed).choice(len(pixels), size=count, replace=False))
-    quantise(exporter.base, path, to_tensor(pixels[chosen], exporter.trained.preprocess), variant.quantise)
+    return quantise(exporter.base, path, to_tensor(pixels[chosen], exporter.trained.preprocess), variant.quantise)
 
 
-MAKERS: dict[str, Callable[[Exporter, Variant, Path], None]] = {"float32": _float32, "int8": _int8}
+MAKERS: dict[str, Callable[[Exporter, Variant, Path], str | None]] = {"float32": _float32, "int8": _int8}

@@ -7,7 +7,7 @@ from pepr_edge import __version__
 from pepr_edge.cli import COMMANDS
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "recipes list", "recipes show", "recipes copy", "recipes check", "zoo list"])
+@pytest.mark.parametrize("name", [*COMMANDS, "recipes list", "recipes show", "recipes copy", "recipes check", "zoo list", "zoo check"])
 def test_every_command_has_help_and_the_common_flags(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def bake_reshape(model: onnx.ModelProto) -> None:
 def test_a_faithful_file_passes(tmp_path: Path) -> None:
     found = judged(saved(tmp_path), right())
     assert found.passed
-    assert found.batches == (1, 3)
+    assert found.batches == (1, 3, 8)
     assert found.images == 64
     assert found.max_abs_diff < 1e-4
     assert found.tolerance == pytest.approx(1e-3 * right()[:64].std(), rel=1e-5)
@@ -103,7 +103,7 @@ def test_logits_that_are_right_for_one_image_and_wrong_for_several_fail(tmp_path
     ]
     found = judged(saved(tmp_path, appended(*nodes)), right())
     assert not found.passed
-    assert found.max_abs_diff == pytest.approx(2 * np.abs(right()[:3]).max(), rel=1e-3)
+    assert found.max_abs_diff == pytest.approx(7 * np.abs(right()[:8]).max(), rel=1e-3)
 
 
 @pytest.mark.parametrize(("factor", "passed"), [(0.5, True), (2.0, False)])

@@ -9,11 +9,12 @@ import onnx
 import pytest
 import tiny_bundle
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.quantise import CALIBRATION_BATCH, CALIBRATIONS, quantise
+from pepr_edge.export import quantise as module
+from pepr_edge.export.quantise import AS_ASKED, CALIBRATION_BATCH, CALIBRATIONS, REMEDIES, quantise
 from pepr_edge.export.variants import Quantise
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.records import SessionSettings
@@ -133,6 +134,102 @@ def test_what_cannot_be_quantised_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: .*\)\.$") as caught:
         quantise(tmp_path / "none.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
     assert "\n" not in str(caught.value)
+
+
+def sharing() -> onnx.ModelProto:
+    """Layers of normalisation with one constant of zeros, and tensors of the very names that the quantiser gives its copies of it."""
+    model = tiny_bundle.model()
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    channels = numpy_helper.to_array(next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])).shape[0]
+    for name, fill in (("ones", np.ones), ("zeros", np.zeros)):
+        model.graph.initializer.append(numpy_helper.from_array(fill(channels, np.float32), name))
+    end, conv.output[0] = conv.output[0], "first"
+    place = list(model.graph.node).index(conv) + 1
+    nodes = [
+        helper.make_node("InstanceNormalization", ["first", "ones", "zeros"], ["second"], name="norm_1"),
+        helper.make_node("MaxPool", ["second"], ["zeros0"], name="pool_0", kernel_shape=[1, 1]),
+        helper.make_node("MaxPool", ["zeros0"], ["zeros1"], name="pool_1", kernel_shape=[1, 1]),
+        helper.make_node("InstanceNormalization", ["zeros1", "ones", "zeros"], [end], name="norm_2"),
+    ]
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(place + offset, node)
+    return model
+
+
+def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(sharing(), tmp_path / "fp32.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_part_names", lambda graph: False)
+        patch.setattr(module, "REMEDIES", {AS_ASKED: {}})
+        with pytest.raises(ExportError, match="shared mode is not supported for weight"):
+            quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
+    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == AS_ASKED
+    graph = read(tmp_path / "int8.onnx")
+    assert {"InstanceNormalization", "QuantizeLinear"} <= set(graph.operators)
+    assert graph.stored[weight(graph)] == TensorProto.INT8
+    expected, found = logits(tmp_path / "fp32.onnx"), logits(tmp_path / "int8.onnx")
+    assert np.abs(found - expected).max() < 0.5 * max(1.0, float(expected.std()))
+
+
+@pytest.mark.parametrize("refusals", range(len(REMEDIES) + 1))
+def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int) -> None:
+    tried: list[dict[str, Any]] = []
+
+    def refusing(*_: Any, **settings: Any) -> None:
+        tried.append(settings)
+        if len(tried) <= refusals:
+            raise ValueError(f"refusal {len(tried)}")
+
+    monkeypatch.setattr(quantization, "quantize_static", refusing)
+    onnx.save(sharing(), tmp_path / "fp32.onnx")
+    if refusals == len(REMEDIES):
+        with pytest.raises(ExportError, match=r"cannot quantise this graph \(ValueError: refusal 1\)\.$"):
+            quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
+        return
+    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == list(REMEDIES)[refusals]
+    assert len(tried) == refusals + 1
+    assert tried[0]["per_channel"] is True
+    assert tried[0]["nodes_to_exclude"] == []
+    assert "op_types_to_quantize" not in tried[0]
+    assert tried[-1]["per_channel"] is (refusals < 2)
+
+
+def test_sizes_are_not_quantised(tmp_path: Path) -> None:
+    """A padding that is computed from the size of the image, in floating point, and cut off again."""
+    model = tiny_bundle.model()
+    first = model.graph.node[0]
+    values = {
+        "scale": np.array([0, 0, 0.37, 0.37], np.float32),
+        "none": np.zeros(4, np.int64),
+        "axes": np.array([2, 3], np.int64),
+        "to": np.array([tiny_bundle.PX] * 2, np.int64),
+        "from": np.zeros(2, np.int64),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    nodes = [
+        helper.make_node("Shape", ["pixel_values"], ["size"]),
+        helper.make_node("Cast", ["size"], ["size_float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["size_float", "scale"], ["pad_float"]),
+        helper.make_node("Cast", ["pad_float"], ["pad"], to=TensorProto.INT64),
+        helper.make_node("Concat", ["none", "pad"], ["pads"], axis=0),
+        helper.make_node("Pad", ["pixel_values", "pads"], ["padded"]),
+        helper.make_node("Slice", ["padded", "from", "to", "axes"], ["cut"]),
+    ]
+    first.input[0] = "cut"
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(offset, node)
+    onnx.save(model, tmp_path / "fp32.onnx")
+    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == AS_ASKED
+    graph = onnx.load(str(tmp_path / "int8.onnx")).graph
+    producers = {name: node.op_type for node in graph.node for name in node.output}
+    scaled = next(node for node in graph.node if node.op_type == "Mul")
+    assert "DequantizeLinear" not in {producers.get(name) for name in scaled.input}
+    assert np.abs(logits(tmp_path / "int8.onnx") - logits(tmp_path / "fp32.onnx")).max() < 0.1
+
+
+def test_no_remedy_is_taken_where_none_is_needed(tmp_path: Path) -> None:
+    onnx.save(tiny_bundle.model(), tmp_path / "fp32.onnx")
+    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == AS_ASKED == next(iter(REMEDIES))
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])

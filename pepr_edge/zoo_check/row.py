@@ -1,0 +1,55 @@
+"""What is asked of one architecture, and what was found."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pepr_edge.records import Parity, Versioned
+
+
+class Job(BaseModel):
+    """One architecture to be checked. `image_size_px` is None where it is left to the architecture: one that is not in the zoo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    architecture: str
+    image_size_px: int | None
+    threads: int
+
+
+class Row(Versioned):
+    """One line of the table. What is None was not reached; `reason` says why, `stage` where.
+
+    `num_params` is at 1 channel and 2 classes. `spread` is the standard deviation of PyTorch's logits over the images, by which parity is
+    judged. `int8` says how it was quantised. `decisions_agree` is the share of the images on which int8 decides as float32 does,
+    `int8_difference` the root mean square of its difference, in spreads. The latencies are medians at batch 1 with one thread.
+    """
+
+    key: str
+    architecture: str
+    in_zoo: bool
+    status: Literal["ok", "failed"] = "failed"
+    reason: str = ""
+    stage: str = "start"
+    note: str = ""
+    image_size_px: int | None = None
+    num_params: int | None = None
+    train_s: float | None = None
+    spread: float | None = None
+    exporter: str | None = None
+    opset: int | None = None
+    export_s: float | None = None
+    dynamic_batch: bool | None = None
+    parity: Parity | None = None
+    fp32_size_bytes: int | None = None
+    int8: str | None = None
+    quantise_s: float | None = None
+    int8_size_bytes: int | None = None
+    decisions_agree: float | None = None
+    int8_difference: float | None = None
+    fp32_latency_s: float | None = None
+    int8_latency_s: float | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
