@@ -89,7 +89,7 @@ def test_the_paired_tests_are_scipys() -> None:
     assert (found.higher, found.lower) == (int((b > a).sum()), int((b < a).sum()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(unit, unit), min_size=2, max_size=12))
 def test_swapping_the_sides_flips_every_sign(values: list[tuple[float, float]]) -> None:
     a, b = np.array(values).T

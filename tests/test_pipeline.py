@@ -80,6 +80,7 @@ def test_a_finished_run_answers_at_once_and_does_nothing_again(flawless: Path, m
     assert events(flawless) == before
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_and_the_rest_is_not(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns
     small_run.carry_out(own_run, monkeypatch)
@@ -88,6 +89,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(own_run: Path, monkeypat
     assert (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_a_file_that_a_power_cut_left_empty_is_made_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "model.onnx"
     whole = model.read_bytes()
