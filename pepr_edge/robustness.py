@@ -38,14 +38,9 @@ def outliers(models: Models, scoring: Scoring, top: int = TOP) -> tuple[Outlier,
         rest = models.without(index)
         after = best(rest.names, scores(rest, scoring), top)
         if set(after) != set(before):
-            found.append(outlier(name, before, after))
+            enters, leaves = tuple(n for n in after if n not in before), tuple(n for n in before if n not in after)
+            found.append(Outlier(name=name, enters=enters, leaves=leaves))
     return tuple(found)
-
-
-def outlier(name: str, before: Sequence[str], after: Sequence[str]) -> Outlier:
-    """What leaving a model out changes, given the best of the others with it in the set and without it."""
-    enters, leaves = tuple(n for n in after if n not in before), tuple(n for n in before if n not in after)
-    return Outlier(name=name, enters=enters, leaves=leaves)
 
 
 def bounding(models: Models, scoring: Scoring) -> list[int]:

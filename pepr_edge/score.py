@@ -68,15 +68,19 @@ def only_method(methods: Collection[str]) -> str:
     return different[0] if different else ""
 
 
+def scaled(values: Array, lo: Array | float, hi: Array | float) -> Array:
+    """(value - lo) / (hi - lo), cut to [0, 1]; 0 where hi is lo; NaN stays NaN. The bounds are those of all values, or of each."""
+    width = np.subtract(hi, lo)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        r = np.clip((values - lo) / width, 0.0, 1.0)
+    return np.where(width > 0, r, values * 0.0)
+
+
 def normalised(value: Number, bound: Bound) -> Number:
-    """(value - lo) / (hi - lo), cut to [0, 1]; 0 where all models are equal. A number, or an array in which NaN stays NaN."""
-    width = bound.hi - bound.lo
-    if width <= 0:
-        return value * 0.0
-    r = (value - bound.lo) / width
-    if isinstance(r, np.ndarray):
-        return np.clip(r, 0.0, 1.0)
-    return min(1.0, max(0.0, r))
+    """`scaled` between the bounds of a set. A number, or an array."""
+    if isinstance(value, np.ndarray):
+        return scaled(value, bound.lo, bound.hi)
+    return float(scaled(np.array(value, dtype=np.float64), bound.lo, bound.hi))
 
 
 def pepr(performance: Number, resource: Number, alpha: float = 1.0) -> Number:
@@ -190,11 +194,20 @@ class Scoring:
 
 def combined_resource(models: Models, scoring: Scoring) -> Array:
     """Weighted mean of the normalised resources, shape (n,), in [0, 1]; NaN for a model that lacks one with a weight."""
-    total = np.zeros(len(models.names))
-    for name, share in proportions(scoring.weights).items():
+    shares, parts = proportions(scoring.weights), []
+    for name in shares:
         values = models.resources[name]
         bound = scoring.bound(name, values)
-        total += share * (normalised(np.where(np.isfinite(values), values, np.nan), bound) if bound else np.nan)
+        parts.append(normalised(np.where(np.isfinite(values), values, np.nan), bound) if bound else np.full(len(values), np.nan))
+    return weighted(list(shares.values()), parts)
+
+
+def weighted(shares: Sequence[float], resources: Sequence[Array]) -> Array:
+    """Mean of normalised resources, each (n,), by their shares, which sum to 1: shape (n,), in [0, 1]. A share of 0 does not count."""
+    total = np.zeros(len(resources[0]))
+    for share, r in zip(shares, resources, strict=True):
+        if share > 0:
+            total += share * r
     return np.minimum(total, 1.0)
 
 

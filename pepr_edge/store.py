@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,18 +25,25 @@ from pepr_edge.records import Record, first_fault
 R = TypeVar("R", bound=Record)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: whole or not at all, and on the disk when this returns."""
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears atomically at the end: whole or not at all, and on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with written(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:

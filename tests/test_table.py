@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound
 from pepr_edge.robustness import best, outliers, to_normalisation, to_weights
-from pepr_edge.score import Models, Normalise, Scoring, normalised, scores
+from pepr_edge.score import Models, Normalise, Scoring, normalised, scaled, scores
 from pepr_edge.table import Group, Task, open_table, score_table
 from pepr_edge.table.csv_rows import Table, chunks
 from pepr_edge.table.dependence import GROUP_MODELS, GROUPS, ROWS
-from pepr_edge.table.survey import normalised_rows
 from pepr_edge.table.tally import SPREAD_MODELS
 
 Cells = Sequence[Sequence[object]]
@@ -125,7 +124,7 @@ def test_a_stream_says_what_arrays_say(case: Case) -> None:
 def test_rows_are_normalised_as_sets_are(value: float, a: float, b: float) -> None:
     bound = Bound(lo=min(a, b), hi=max(a, b), unit="")
     one = np.array([value, math.nan])
-    assert np.array_equal(normalised_rows(one, np.full(2, bound.lo), np.full(2, bound.hi)), normalised(one, bound), equal_nan=True)
+    assert np.array_equal(scaled(one, np.full(2, bound.lo), np.full(2, bound.hi)), normalised(one, bound), equal_nan=True)
 
 
 # --- the figures of the paper

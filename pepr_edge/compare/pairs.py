@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.compare.side import RESOURCE_NAMES, Absent, Both, Model, Side
 from pepr_edge.errors import ScoreError
-from pepr_edge.score import RESOURCES, Models, Scoring, scores
+from pepr_edge.score import RESOURCES, Models, Scoring, proportions, scores
 
 Array = NDArray[np.float64]
 EDGE = "edge"
@@ -69,7 +69,7 @@ def pair(both: Both) -> Pairs:
 
 def _weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
     """By what resources are combined into "edge": as both recipes say where they agree; and in words, where they do not."""
-    first, second = (_shares(weights) for weights in (a, b))
+    first, second = (proportions(weights) if weights else {} for weights in (a, b))
     if first and first.keys() == second.keys() and all(math.isclose(share, second[name]) for name, share in first.items()):
         return {name: weight for name, weight in a.items() if weight > 0}, []
     if not first and not second:
@@ -80,11 +80,6 @@ def _weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, 
     )
     usual = ", ".join(RESOURCE_NAMES[name] for name in EDGE_WEIGHTS)
     return EDGE_WEIGHTS, [f"The recipes' score.weights differ ({own}): PePR-edge weighs {usual} alike here."]
-
-
-def _shares(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
 def _left_out(a: Side, b: Side) -> tuple[Absent, ...]:

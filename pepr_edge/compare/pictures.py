@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pepr_edge.compare.groups import median_parameters
 from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.side import Both
+from pepr_edge.compare.words import capital
 from pepr_edge.report.compare_plots import Dot, Line, Picture, against_parameters, slopes
 from pepr_edge.report.units import metric, printable, score
 from pepr_edge.report.words import short_names
@@ -39,7 +40,7 @@ def _slopes(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.
     a, b = values[:, known].mean(axis=1).tolist()
     better = sum(line.b > line.a for line in lines)
     a_name, b_name = _labels(both)
-    alt = f"{_capital(words)} of {len(lines)} architectures in {a_name} and {b_name}, joined by lines. "
+    alt = f"{capital(words)} of {len(lines)} architectures in {a_name} and {b_name}, joined by lines. "
     alt += f"Mean {score(a)} in A and {score(b)} in B; higher in B in {better} of {len(lines)}."
     return slopes(lines, f"compare_{name}", alt, _labels(both), words)
 
@@ -56,7 +57,7 @@ def _parameters(both: Both, pairs: Pairs, name: str, words: str, values: NDArray
     if not dots or medians[0] is None or medians[1] is None:
         return None
     a, b = _labels(both)
-    alt = f"{_capital(words)} against millions of parameters of {len({dot.name for dot in dots})} architectures in {a} and {b}; "
+    alt = f"{capital(words)} against millions of parameters of {len({dot.name for dot in dots})} architectures in {a} and {b}; "
     alt += f"efficient ones ringed. The median, {medians[0] / 1e6:.3g} million in A, parts small models from large ones."
     return against_parameters(dots, f"compare_parameters_{name}", alt, _labels(both), words, (medians[0] / 1e6, medians[1] / 1e6))
 
@@ -70,7 +71,3 @@ def _names(pairs: Pairs) -> list[str]:
     """Names of the architectures in their order; the size left out where all have the same."""
     short, _ = short_names([model.name for model in pairs.a])
     return [short[model.name] for model in pairs.a]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from pepr_edge.compare.measures import APART
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding
 from pepr_edge.compare.words import p_value
 from pepr_edge.report import units
-from pepr_edge.report.terminal import WIDTH
+from pepr_edge.report.terminal import wrapped
 from pepr_edge.report.units import printable
 
 ABSENT = "-"
@@ -22,11 +21,11 @@ HEAD = (
 
 def text(comparison: Comparison) -> str:
     """The whole answer in lines of at most 100 characters."""
-    lines = [comparison.question, "", *_wrapped(comparison.headline), ""]
-    lines += _wrapped(f"A: {printable(comparison.a.source)}{_label(comparison.a.label, 'A')}", "", "   ")
-    lines += _wrapped(f"B: {printable(comparison.b.source)}{_label(comparison.b.label, 'B')}", "", "   ")
+    lines = [comparison.question, "", *wrapped(comparison.headline), ""]
+    lines += wrapped(f"A: {printable(comparison.a.source)}{_label(comparison.a.label, 'A')}", "", "   ")
+    lines += wrapped(f"B: {printable(comparison.b.source)}{_label(comparison.b.label, 'B')}", "", "   ")
     if comparison.differs:
-        lines += _wrapped(f"They differ in {'; '.join(comparison.differs)}.", "", "   ")
+        lines += wrapped(f"They differ in {'; '.join(comparison.differs)}.", "", "   ")
     lines += ["", *_table(comparison)]
     lines += _block(f"{comparison.question} Per unit of other resources:", comparison.per_resource)
     lines += _block("Within each side:", comparison.answers)
@@ -43,7 +42,7 @@ def _label(label: str, letter: str) -> str:
 def _block(head: str, sentences: Sequence[str]) -> list[str]:
     if not sentences:
         return []
-    return ["", head, *(line for sentence in sentences for line in _wrapped(sentence, "- "))]
+    return ["", head, *(line for sentence in sentences for line in wrapped(sentence, "- "))]
 
 
 def _left_out(comparison: Comparison) -> list[str]:
@@ -93,7 +92,3 @@ def _cells(finding: Finding, metric: str) -> tuple[str, ...]:
 
 def _number(value: float | None, form: str) -> str:
     return ABSENT if value is None else format(value, form)
-
-
-def _wrapped(sentence: str, first: str = "", rest: str = "  ") -> list[str]:
-    return textwrap.wrap(sentence, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)

@@ -30,18 +30,18 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
     n = finding.n[0]
     if finding.verdict == "untested":
         known = _count(n, "architectures")
-        return _capital(f"{start}whether {claim} could not be tested: {_what(finding, metric)} is known of {known} on both sides.")
+        return capital(f"{start}whether {claim} could not be tested: {_what(finding, metric)} is known of {known} on both sides.")
     if finding.verdict == "identical":
-        return _capital(
+        return capital(
             f"{start}{subject} changes nothing: {question.contrast}, {_what(finding, metric)} is identical in all {n} architectures."
         )
     if finding.verdict == "none":
         first = f"{start}it could not be shown that {claim}: {question.contrast},"
-        return _capital(
+        return capital(
             f"{first} no difference in {_what(finding, metric)} could be shown over {n} architectures ({_figures(finding, question)})."
         )
     first = f"{start}{subject} {_claim(finding.verdict, question)}: {question.contrast}, {_what(finding, metric)}"
-    return _capital(f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)}).")
+    return capital(f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)}).")
 
 
 def of_groups(finding: Finding, grouping: Grouping, both: Both, pairs: Pairs) -> str:
@@ -53,15 +53,15 @@ def of_groups(finding: Finding, grouping: Grouping, both: Both, pairs: Pairs) ->
     if finding.verdict == "untested":
         few = f"{what} is known of {_count(second, grouping.subject)} and {_count(first, f'{grouping.others} ones')}"
         why = f"{few}, and a test needs 2 of each" if min(first, second) < 2 else f"{what} does not vary within the groups"
-        return _capital(f"{start}whether {grouping.subject} pay could not be tested: {why}.")
+        return capital(f"{start}whether {grouping.subject} pay could not be tested: {why}.")
     assert finding.difference is not None
     numbers = f"{_count(second, grouping.subject)}, {_count(first, f'{grouping.others} ones')}"
     if finding.verdict == "none":
         more = f"{_higher(finding.difference)} on average{_interval(finding.ci, 1, ', ')}; {_independent_p(finding)}; {numbers}"
-        return _capital(f"{start}it could not be shown that {grouping.subject} pay: no difference in {what} could be shown ({more}).")
+        return capital(f"{start}it could not be shown that {grouping.subject} pay: no difference in {what} could be shown ({more}).")
     more = f"{_interval(finding.ci, 1 if finding.difference > 0 else -1, '')}; {_independent_p(finding)}; {numbers}"
     pays = f"{grouping.subject} {PAYS[finding.verdict][1]}"
-    return _capital(f"{start}{pays}: {what} is {_higher(finding.difference)} on average than in {grouping.others} ones ({more}).")
+    return capital(f"{start}{pays}: {what} is {_higher(finding.difference)} on average than in {grouping.others} ones ({more}).")
 
 
 def combined(findings: Sequence[Finding], question: Question | None, weights: Mapping[str, float]) -> str:
@@ -79,7 +79,7 @@ def _claim(verdict: Verdict, question: Question) -> str:
 
 def brief(finding: Finding, question: Question, weights: Mapping[str, float]) -> str:
     """A finding on a score of A against B in a short sentence, to stand below one that says what is compared."""
-    return f"{_capital(_short(finding, question, weights))}."
+    return f"{capital(_short(finding, question, weights))}."
 
 
 def _short(finding: Finding, question: Question | None, weights: Mapping[str, float]) -> str:
@@ -214,5 +214,6 @@ def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """A sentence with a great first letter."""
     return text[:1].upper() + text[1:]

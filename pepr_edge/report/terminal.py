@@ -19,9 +19,9 @@ VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 
 def conclusion(ranking: Ranking) -> str:
     """The answer and its caveats for a terminal."""
-    lines = [*_wrapped(answer(ranking)), ""]
+    lines = [*wrapped(answer(ranking)), ""]
     for caveat in caveats(ranking):
-        lines += _wrapped(caveat, "- ")
+        lines += wrapped(caveat, "- ")
     return "\n".join(lines).rstrip()
 
 
@@ -37,7 +37,7 @@ def ranking_table(ranking: Ranking) -> str:
         px = short_names([row.candidate for row in ranked])[1]
         size = f", {px} px images" if px else ""
         measure = metric(ranking.performance_metric) + (f" of {printable(ranking.positive)!r}" if ranking.positive else "")
-        lines += _wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
+        lines += wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
         lines += _ranked_lines(ranking, ranked, notes)
     if unranked := unranked_rows(ranking):
         lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
@@ -45,9 +45,9 @@ def ranking_table(ranking: Ranking) -> str:
             # What was not done or not measured yet did not fail.
             status = "" if row.reason.startswith("not ") else f" {STATUS_NAMES[row.status]}"
             reason = f": {printable(row.reason)}" if row.reason else ""
-            lines += _wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
+            lines += wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
     lines += _legend(ranking, ranked, lines)
-    lines += [line for number, note in enumerate(notes, 1) for line in _wrapped(f"{number} {note}")]
+    lines += [line for number, note in enumerate(notes, 1) for line in wrapped(f"{number} {note}")]
     return "\n".join(lines)
 
 
@@ -122,7 +122,7 @@ def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> lis
         parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again, its costs the same.")
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
-    return (["", *_wrapped(" ".join(parts))] if lines else []) if parts else []
+    return (["", *wrapped(" ".join(parts))] if lines else []) if parts else []
 
 
 def dependence_table(ranking: Ranking) -> str:
@@ -146,7 +146,7 @@ def lifetime_table(ranking: Ranking) -> str:
         for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
     ]
     header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
-    return "\n".join([*(_plain_table(header, cells) if cells else []), *(line for words in life(found) for line in _wrapped(words))])
+    return "\n".join([*(_plain_table(header, cells) if cells else []), *(line for words in life(found) for line in wrapped(words))])
 
 
 def _joules(value: float | None) -> str:
@@ -165,7 +165,8 @@ def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     return lines
 
 
-def _wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
+def wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
+    """A sentence in lines of at most WIDTH characters."""
     return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 

@@ -1,11 +1,10 @@
-"""A CSV file as chunks of columns: read as often as needed, never held whole, its faults named by line; and written atomically."""
+"""A CSV file as chunks of columns: read as often as needed, never held whole, its faults named by line."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -255,18 +254,3 @@ def check_out(out: Path, inputs: Sequence[Path]) -> None:
     for path in inputs:
         if path.exists() and out.samefile(path):
             raise ScoreError(f"--out {out}: would overwrite what it is made from. Give another name.")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[TextIO]:
-    """A text file that appears whole at the end, or not at all; for what is too big for `store.write_text`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.score import pepr
-from pepr_edge.table.csv_rows import CHUNK_ROWS, Progress, lines, texts, written
+from pepr_edge.store import written
+from pepr_edge.table.csv_rows import CHUNK_ROWS, Progress, lines, texts
 from pepr_edge.table.survey import Rows, Scored, Task, first_pass, read, score_rows
 from pepr_edge.table.tally import Group, Tally
 
@@ -39,7 +40,7 @@ def score_table(task: Task, progress: Progress = lambda done, total: None, chunk
         tally = Tally(task, survey)
         with written(task.out) if task.out else nullcontext() as out:
             if out:
-                out.write(lines(task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]))
+                out.write(lines(task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]).encode())
             for rows in read(task, tally.codes, lambda done, total: progress(total + done, 2 * total), chunk_rows):
                 if len(tally.codes) > len(survey.names):
                     raise task.table.changed()
@@ -72,11 +73,11 @@ def added_columns(resources: Mapping[str, int]) -> list[str]:
     return [f"{what}_{name}" for name in resources for what in ("r", "pepr")] + combined + ["pepr_reason"]
 
 
-def _write(out: TextIO, task: Task, rows: Rows, scored: Scored) -> None:
+def _write(out: BinaryIO, task: Task, rows: Rows, scored: Scored) -> None:
     """A chunk with its scores."""
     added = [column for pair in zip(scored.r, scored.pepr, strict=True) for column in pair]
     added += [scored.combined] if len(task.resources) > 1 else []
-    out.write(lines(task.table, rows.chunk.cells, [texts(column) for column in added], [_reasons(task, rows)]))
+    out.write(lines(task.table, rows.chunk.cells, [texts(column) for column in added], [_reasons(task, rows)]).encode())
 
 
 def _reasons(task: Task, rows: Rows) -> list[str]:
@@ -91,7 +92,7 @@ def _reasons(task: Task, rows: Rows) -> list[str]:
     return found
 
 
-def _write_baselines(out: TextIO, task: Task, tally: Tally) -> None:
+def _write_baselines(out: BinaryIO, task: Task, tally: Tally) -> None:
     """A row for each group that has a baseline."""
     used = {task.group, task.performance, task.images_column, *task.resources.values(), *task.methods.values()}
     name = task.name if task.name is not None else next((at for at in range(len(task.table.columns)) if at not in used), None)
@@ -103,4 +104,4 @@ def _write_baselines(out: TextIO, task: Task, tally: Tally) -> None:
             if at is not None:
                 cells[at] = text
         scores = ["0.0", repr(performance)] * len(task.resources) + [repr(performance)] * (len(task.resources) > 1)
-        out.write(lines(task.table, [[cell] for cell in (*cells, *scores, "")]))
+        out.write(lines(task.table, [[cell] for cell in (*cells, *scores, "")]).encode())

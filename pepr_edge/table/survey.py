@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.reference import Reference
-from pepr_edge.score import Array, Normalise, only_method, pepr, proportions
+from pepr_edge.score import Array, Normalise, only_method, pepr, proportions, scaled, weighted
 from pepr_edge.table.csv_rows import Chunk, Progress, Table, chunks, numbers
 from pepr_edge.table.groups import Codes, Extremes, Index, Methods, Views, longer, views
 
@@ -148,8 +148,8 @@ def first_pass(task: Task, progress: Progress, chunk_rows: int) -> Survey:
     found = {name: tuple(method.of(group) for group in range(len(names))) for name, method in methods.items()}
     if task.normalise == "reference":
         return Survey(names, models, found, _reference_views(task, names, found))
-    weighted = [share > 0 for share in task.shares]
-    return Survey(names, models, found, views(extremes, weighted, models, task.top, from_zero=task.normalise == "max"))
+    counted = [share > 0 for share in task.shares]
+    return Survey(names, models, found, views(extremes, counted, models, task.top, from_zero=task.normalise == "max"))
 
 
 def _refuse_methods(task: Task, resource: str, group: str, methods: set[str]) -> None:
@@ -176,24 +176,7 @@ def _reference_views(task: Task, names: Sequence[str | None], methods: Mapping[s
 
 def score_rows(task: Task, rows: Rows, lo: Array, hi: Array) -> Scored:
     """Score a chunk; lo and hi are of shape (m, n)."""
-    r = normalised_rows(rows.known, lo, hi)
+    r = scaled(rows.known, lo, hi)
     each = np.stack([pepr(rows.performance, one, task.alpha) for one in r])
-    combined_r = combine(task, r)
+    combined_r = weighted(task.shares, list(r))
     return Scored(r, each, combined_r, each[0] if len(each) == 1 else pepr(rows.performance, combined_r, task.alpha))
-
-
-def normalised_rows(values: Array, lo: Array, hi: Array) -> Array:
-    """`score.normalised` where each value has bounds of its own: all of one shape, NaN stays NaN."""
-    width = hi - lo
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        r = np.clip((values - lo) / width, 0.0, 1.0)
-    return np.where(width > 0, r, values * 0.0)
-
-
-def combine(task: Task, r: Array) -> Array:
-    """`score.combined_resource` of normalised resources (m, n): shape (n,)."""
-    total = np.zeros(r.shape[1])
-    for share, values in zip(task.shares, r, strict=True):
-        if share > 0:
-            total += share * values
-    return np.minimum(total, 1.0)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, Outlier
 from pepr_edge.robustness import binomial_performances, rank_spread
-from pepr_edge.score import Array, pepr, set_id
+from pepr_edge.score import Array, pepr, scaled, set_id, weighted
 from pepr_edge.table.csv_rows import SHOWN_COLUMNS, numbers, on_one_line
 from pepr_edge.table.dependence import Dependence, Held
 from pepr_edge.table.groups import Best, Codes, Index, segments
-from pepr_edge.table.survey import EXPECTED_IMAGES, Rows, Scored, Survey, Task, combine, normalised_rows, refuse
+from pepr_edge.table.survey import EXPECTED_IMAGES, Rows, Scored, Survey, Task, refuse
 
 # A draw sorts all models of a group, a thousand times: beyond this it would take longer than the whole table.
 SPREAD_MODELS = 2000
@@ -128,8 +128,8 @@ class Tally:
             may_enter = rows.performance * UPWARDS > self.best.scores[view, -1]
             counts = (view >= 0) & (rows.rows != views.without[view]) & may_enter
             view = view[counts]
-            r = normalised_rows(rows.known[:, counts], views.lo[:, view], views.hi[:, view])
-            score = pepr(rows.performance[counts], combine(self.task, r), self.task.alpha)
+            r = scaled(rows.known[:, counts], views.lo[:, view], views.hi[:, view])
+            score = pepr(rows.performance[counts], weighted(self.task.shares, list(r)), self.task.alpha)
             self.best.add(view, score, rows.rows[counts])
         start, name_of = rows.chunk.start, self._names(rows)
         for row in np.unique(self.best.rows[self.best.rows >= start]).tolist():

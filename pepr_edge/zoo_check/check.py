@@ -128,7 +128,7 @@ def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: 
     assert settings is not None
     start = time.perf_counter()
     remedy = quantise(fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec), settings)
-    progress.found(quantise_s=time.perf_counter() - start, int8=remedy or "as asked", int8_size_bytes=int8.stat().st_size)
+    progress.found(quantise_s=time.perf_counter() - start, int8=remedy, int8_size_bytes=int8.stat().st_size)
     # Whatever its tolerance says of an untrained network: that it runs at every batch size is the point here.
     parity(int8, network.kept, network.expected, network.spec, 1.0, threads)
     logits = onnx_logits(int8, network.kept, network.spec, threads)

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from pepr_edge import zoo
+from pepr_edge.export.quantise import AS_ASKED
 from pepr_edge.zoo_check.row import Row
 
 MISSING = "-"
@@ -25,7 +26,7 @@ def page(rows: Sequence[Row], command: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in rows[-1].versions.items())
     failed = [f"- {row.architecture} ({row.stage}): {row.reason}" for row in rows if row.status == "failed"]
     notes = [f"- {', '.join(names)}: {quirk}." for quirk, names in _quirks(rows).items()]
-    remedies = [f"- {row.architecture}: {row.int8}." for row in rows if row.int8 is not None and row.int8 != _plainest(rows)]
+    remedies = [f"- {row.architecture}: {row.int8}." for row in rows if row.int8 not in (None, AS_ASKED)]
     parts = [
         f"# The zoo\n\nMade by `{command}` with {versions}. {_summary(rows)}",
         _EXPLANATION,
@@ -61,12 +62,6 @@ def _quirks(rows: Iterable[Row]) -> dict[str, list[str]]:
         if row.note:
             found.setdefault(row.note, []).append(row.architecture)
     return found
-
-
-def _plainest(rows: Sequence[Row]) -> str | None:
-    """What was done with most."""
-    done = [row.int8 for row in rows if row.int8 is not None]
-    return statistics.mode(done) if done else None
 
 
 def _table(rows: Iterable[Row]) -> Iterable[str]:
