@@ -39,7 +39,7 @@ def check_machine(recipe: Recipe) -> None:
         if lines := [line for name in unknown if (line := unknown_architecture(name))]:
             raise ModelError("\n".join(f"candidates.architectures: {line}" for line in lines))
     device = recipe.device
-    reason = RUNTIMES[device.runtime].unavailable(device.provider)
+    reason = RUNTIMES[device.settings().runtime].unavailable(device.provider)
     if device.provider == "cuda" and (reason is not None or not _has_gpu()):
         raise MeasurementError(
             f'device.provider = "cuda", but {reason or "PyTorch finds no NVIDIA GPU here."} Run this recipe on a machine with an NVIDIA '

@@ -27,7 +27,7 @@ from pepr_edge.field.load import busy
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import Recipe, variants_dir
-from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo, SessionSettings
+from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
 from pepr_edge.results import Entry, Results, candidate_folder, entries, load, profile_key, train_key
 from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
 
@@ -295,7 +295,7 @@ def _profile(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
     found = profile(
         entry.folder / "model.onnx",
         entry.artifact.sha256,
-        SessionSettings(runtime=device.runtime, provider=device.provider, threads=device.threads),
+        device.settings(),
         rules=recipe.profile.rules,
         input_shape=(1, entry.candidate.in_channels, px, px),
         watts_per_core=device.watts_per_core,

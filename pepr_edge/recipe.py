@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.metrics import performance_fault
-from pepr_edge.records import Interpolation
+from pepr_edge.records import Interpolation, Provider, SessionSettings
 from pepr_edge.score import RESOURCES
 from pepr_edge.toml import Section
 
@@ -48,14 +48,24 @@ def _named(value: Any) -> Any:
 
 
 class Device(Section):
-    """The device that the models are for. `memory_mib` is all that it has: no model may need more."""
+    """The device that the models are for. `memory_mib` is all that it has: no model may need more.
+
+    `runtime` "auto" is onnxruntime; where the variants are "auto" too, whichever of those that are installed is the fastest. `allow_bf16`:
+    a runtime may compute in bfloat16 what the file has in float32, if the quality measured under it passes.
+    """
 
     name: str
-    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
-    provider: Literal["cpu", "cuda"] = "cpu"
+    runtime: Literal["auto", "onnxruntime", "openvino", "pytorch"] = "auto"
+    provider: Provider = "cpu"
+    allow_bf16: bool = False
     threads: AtLeastOne = 2
     memory_mib: Positive | None = None
     watts_per_core: Positive | None = None
+
+    def settings(self) -> SessionSettings:
+        """How named variants are run on it: the same for all, so that their figures can be compared."""
+        runtime = "onnxruntime" if self.runtime == "auto" else self.runtime
+        return SessionSettings(runtime=runtime, provider=self.provider, threads=self.threads)
 
 
 class Budgets(Section):
@@ -124,10 +134,30 @@ class Workstation(Section):
     country: str | None = None
 
 
-class Export(Section):
-    """How the models leave: variants are files in export/."""
+AUTO, FLOAT32 = "auto", "fp32"
 
-    variants: Names = ("fp32", "int8_static")
+
+def _ladder(value: Any) -> Any:
+    """The word "auto" stands for the ladder: fp32, and beside it the fastest variant that keeps its quality."""
+    names = [value] if value == AUTO else value
+    return (FLOAT32, *names) if isinstance(names, (list, tuple)) and AUTO in names else value
+
+
+class Export(Section):
+    """How the models leave: variants are files in export/, or "auto" for the fastest that keeps its quality, as measured on the device.
+
+    `keep_performance`: the least share of the float32 file's performance on validation that a variant must keep (MLPerf's rule, 99 %).
+    `time_budget_s`: for the ladder of one candidate.
+    """
+
+    variants: Annotated[Names, BeforeValidator(_ladder)] = (FLOAT32, "int8_static")
+    keep_performance: Annotated[float, Field(ge=0, le=1)] = 0.99
+    time_budget_s: Positive = 120.0
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The variants that are made whatever comes out."""
+        return tuple(name for name in self.variants if name != AUTO)
 
 
 class Profile(Section):

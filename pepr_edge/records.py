@@ -13,6 +13,7 @@ Method = Literal["measured", "declared", "counted", "unavailable"]
 Status = Literal["ok", "over_budget", "failed"]
 Split = Literal["train", "val", "test"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -189,16 +190,78 @@ class Parity(Record):
 
 
 class Flips(Record):
-    """Decisions that differ from PyTorch's on the whole test split."""
+    """Decisions that differ from those of the model before, on n images of one split; `ci` is the 95 % interval of their share."""
 
     count: int
     n: int
+    ci: tuple[float, float]
+    split: Split = "test"
+
+
+class SessionSettings(Record):
+    """How the runtime was told to run.
+
+    `precision` is that of what the file has in float32; `batch` is the one number of images that the model is compiled for, None for any.
+    """
+
+    runtime: str = "onnxruntime"
+    provider: Provider = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+    spinning: bool = False
+    arena: bool = True
+    graph_optimisation: str = "all"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    batch: Annotated[int, Field(ge=1)] | None = None
+
+
+class Quality(Record):
+    """What a file keeps on validation of its candidate's float32 file, run as it would run on the device.
+
+    `performance` holds metrics by name, `kept` the share of the float32 file's value for those that the gate rests on. `passed`: each of
+    these is at least `threshold`; `reason` says which is not.
+    """
+
+    settings: SessionSettings
+    threshold: float
+    performance: dict[str, Estimate]
+    kept: dict[str, float]
+    flips: Flips
+    passed: bool
+    reason: str = ""
+
+
+class Trial(Record):
+    """One file under one runtime with some options: the median of `n` latencies, taken in turn with all the others of its ladder.
+
+    `latency_s` is None where it could not be run; `reason` says why. `peak_memory_bytes` is that of its process.
+    """
+
+    settings: SessionSettings
+    latency_s: NonNegative | None
+    n: Count = 0
+    load_s: NonNegative | None = None
+    peak_memory_bytes: int | None = None
+    reason: str = ""
+
+
+class Rung(Record):
+    """One variant that a ladder tried or left out, and what became of it."""
+
+    variant: str
+    outcome: Literal["chosen", "slower", "quality", "memory", "failed", "not tried"]
+    reason: str
+    remedy: str | None = None
+    made_s: float | None = None
+    size_bytes: int | None = None
+    trials: tuple[Trial, ...] = ()
+    quality: Quality | None = None
 
 
 class Artifact(Versioned):
-    """One ONNX file of a candidate. `performance` was measured with onnxruntime on this very file, as in TrainResult.
+    """One ONNX file of a candidate. `performance` was measured on this very file as it will be run, as in TrainResult.
 
-    `quantised` is None for float32, and else says whether int8 was made as the variant asks, or with which remedy.
+    `quantised` is None for float32, and else says whether int8 was made as the variant asks, or with which remedy. `settings` are those
+    that a ladder chose, whose `rungs` these are; None and empty where the recipe names its variants. `notes` say what to beware of.
     """
 
     key: str
@@ -211,11 +274,16 @@ class Artifact(Versioned):
     exporter: str
     producer: str
     dynamic_batch: bool
+    simplified: bool = False
     quantised: str | None = None
     parity: Parity
     flips: Flips
+    quality: Quality | None = None
     performance: dict[str, Estimate]
     performance_before: dict[str, Estimate]
+    settings: SessionSettings | None = None
+    rungs: tuple[Rung, ...] = ()
+    notes: tuple[str, ...] = ()
     duration_s: float
 
 
@@ -265,17 +333,6 @@ class DeviceFacts(Record):
     temperature_c: float | None = None
     on_battery: bool | None = None
     gpu: str | None = None
-
-
-class SessionSettings(Record):
-    """How the runtime was told to run."""
-
-    runtime: str = "onnxruntime"
-    provider: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
-    spinning: bool = False
-    arena: bool = True
-    graph_optimisation: str = "all"
 
 
 class SelfTestResult(Record):
@@ -470,8 +527,19 @@ class TensorSpec(Record):
     shape: tuple[int, ...]
 
 
+class Fallback(Record):
+    """The float32 file that lies in a bundle beside a model of another variant, for where that one does not pass its self-test."""
+
+    file: str
+    variant: str
+    selftest: SelfTestSpec
+
+
 class Manifest(Versioned):
-    """manifest.json of a bundle: all that is needed to use the model, and where it comes from."""
+    """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
+
+    How it was run at home is `profile.settings`.
+    """
 
     architecture: str
     variant: str
@@ -490,6 +558,7 @@ class Manifest(Versioned):
     bounds: dict[str, Bound]
     set_id: str
     selftest: SelfTestSpec
+    fallback: Fallback | None = None
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
 

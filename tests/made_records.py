@@ -130,7 +130,7 @@ def artifact(name: str, right: int = 180, key: str = "") -> Artifact:
         producer="made",
         dynamic_batch=True,
         parity=Parity(images=8, batches=(1,), max_abs_diff=1e-6, tolerance=1e-3, passed=True),
-        flips=Flips(count=0, n=N_VAL),
+        flips=Flips(count=0, n=N_VAL, ci=(0.0, 0.05)),
         performance={"val_accuracy": split, "accuracy": Estimate(value=value - 0.01, ci=(0.0, 1.0), split="test", n=N_VAL)},
         performance_before={},
         duration_s=1.0,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pepr_edge.errors import ExportError
 from pepr_edge.field import selftest
 from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.intervals import wilson
 from pepr_edge.preprocess import to_tensor
-from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings
+from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
@@ -66,6 +67,7 @@ def parity(path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Prepro
     return Parity(images=len(pixels), batches=BATCHES, max_abs_diff=greatest, tolerance=limit, passed=greatest <= limit)
 
 
-def flips(logits: Logits, expected: Logits) -> Flips:
+def flips(logits: Logits, expected: Logits, split: Split = "test") -> Flips:
     """Decisions that differ between two sets of logits, shape (n, classes) each."""
-    return Flips(count=int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()), n=len(expected))
+    count, n = int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()), len(expected)
+    return Flips(count=count, n=n, ci=wilson(count, n), split=split)

@@ -173,7 +173,7 @@ def artifact(trained: TrainResult, variant: str) -> Artifact:
         producer="pytorch 2.15.0",
         dynamic_batch=True,
         parity=Parity(images=64, batches=(1, 3), max_abs_diff=0.3 if int8 else 2e-6, tolerance=1.5 if int8 else 1e-3, passed=True),
-        flips=Flips(count=7 if int8 else 0, n=N_TEST),
+        flips=Flips(count=7 if int8 else 0, n=N_TEST, ci=(0.0, 0.05)),
         performance=after,
         performance_before=before,
         duration_s=12.0,
