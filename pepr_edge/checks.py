@@ -8,8 +8,11 @@ from pepr_edge import zoo
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.errors import MeasurementError, ModelError
 from pepr_edge.export import variants
-from pepr_edge.field.runtimes import RUNTIMES
-from pepr_edge.recipe import Recipe
+from pepr_edge.field.runtimes import RUNTIMES, onnxruntime
+from pepr_edge.recipe import Device, Recipe
+
+# Providers of onnxruntime that are listed wherever its build has them, with a GPU or without.
+NVIDIA = ("cuda", "tensorrt")
 
 
 def check_files(recipe: Recipe) -> None:
@@ -18,7 +21,7 @@ def check_files(recipe: Recipe) -> None:
     Raises:
         PeprError: an unknown variant or country, a missing weights file.
     """
-    for name in recipe.export.variants:
+    for name in recipe.export.made:
         variants.load(name)
     if recipe.workstation.country is not None:
         intensity(recipe.workstation.country)
@@ -38,19 +41,30 @@ def check_machine(recipe: Recipe) -> None:
 
         if lines := [line for name in unknown if (line := unknown_architecture(name))]:
             raise ModelError("\n".join(f"candidates.architectures: {line}" for line in lines))
-    device = recipe.device
-    reason = RUNTIMES[device.settings().runtime].unavailable(device.provider)
-    if device.provider == "cuda" and (reason is not None or not _has_gpu()):
-        raise MeasurementError(
-            f'device.provider = "cuda", but {reason or "PyTorch finds no NVIDIA GPU here."} Run this recipe on a machine with an NVIDIA '
-            'GPU (there, run `pip install onnxruntime-gpu`), or set device.provider = "cpu".'
-        )
-    if reason is not None:
-        raise MeasurementError(f'device.runtime = "{device.runtime}", but {reason}')
+    if (fault := _device_fault(recipe.device)) is not None:
+        raise MeasurementError(fault)
     if recipe.train.device == "cuda":
         from pepr_edge.train.train import choose_device
 
         choose_device("cuda")
+
+
+def _device_fault(device: Device) -> str | None:
+    """Why this machine cannot run a model as the recipe's device would, and what to do; None where it can.
+
+    "auto" needs onnxruntime, and another runtime no more than it is there: the ladder races those that are.
+    """
+    runtime, provider = device.settings().runtime, device.provider
+    reason = RUNTIMES[runtime].unavailable(provider)
+    if reason is None and runtime == "onnxruntime" and provider in NVIDIA and not _has_gpu():
+        reason = "PyTorch finds no NVIDIA GPU here."
+    if reason is None:
+        return None
+    if provider == "cpu" or RUNTIMES[runtime].unavailable() is not None:
+        return f'device.runtime = "{device.runtime}", but {reason}'
+    if runtime == "onnxruntime":
+        return f'device.provider = "{provider}", but {reason} {onnxruntime.ADVICE[provider]}, or set device.provider = "cpu".'
+    return f'device.provider = "{provider}" with device.runtime = "{runtime}", but {reason} Otherwise set device.provider = "cpu".'
 
 
 def _has_gpu() -> bool:

@@ -1,6 +1,6 @@
 """The stages of a run, in order. Read this first.
 
-    Recipe -> [Candidate] -> TrainResult -> [Artifact] -> DeviceProfile -> Ranking -> bundles -> report
+    Recipe -> [Candidate] -> TrainResult -> [Artifact] -> (the choice of a variant) -> DeviceProfile -> Ranking -> bundles -> report
 
 Each stage takes records and writes one JSON file a result. What is on the disk and made from the same inputs is not made again,
 so a run goes on wherever it was stopped.
@@ -20,15 +20,17 @@ from pepr_edge.bundle.write import write_all
 from pepr_edge.checks import check_files, check_machine
 from pepr_edge.engine import local
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.errors import MeasurementError, RunError
+from pepr_edge.errors import MeasurementError, PeprError, RunError
+from pepr_edge.export.artifact import Source
+from pepr_edge.export.choose import choose_variant
 from pepr_edge.field.cpu import cpu_name, usable_cores
 from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
 from pepr_edge.field.load import busy
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
-from pepr_edge.recipe import Recipe, variants_dir
+from pepr_edge.recipe import AUTO, FLOAT32, Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.results import Entry, Results, candidate_folder, entries, load, profile_key, train_key
+from pepr_edge.results import Entry, Results, candidate_folder, exported, ladder_key, load, profile_key, read_ladder, read_logits, train_key
 from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
 
 
@@ -100,6 +102,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
         make(load(run_dir), folders, options, view)
+        choose(load(run_dir), folders, view)
         measure(load(run_dir), view)
         ranking = conclude(load(run_dir))
 
@@ -112,7 +115,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
 
 def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
     """Hash of all that a run's result depends on."""
-    files = [variants_dir() / f"{name}.toml" for name in recipe.export.variants]
+    named = [variants_dir() / f"{name}.toml" for name in recipe.export.named]
+    files = sorted(variants_dir().glob("*.toml")) if recipe.export.auto else named
     weights = _weights_sha256(recipe)
     return stage_key(
         "run", __version__, recipe.model_dump(mode="json"), list(fingerprints.values()), [sha256_file(file) for file in files], weights
@@ -199,7 +203,7 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
 def make(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
     """Candidate -> TrainResult -> [Artifact], for what is not there yet. What failed before is tried again."""
     recipe = results.recipe
-    unfinished = dict.fromkeys(entry.candidate for entry in results.entries if entry.artifact is None)
+    unfinished = [candidate for candidate in results.info.candidates if any(entry.artifact is None for entry in _made(results, candidate))]
     jobs = [
         Job(
             candidate=candidate,
@@ -224,16 +228,21 @@ def make(results: Results, folders: dict[int, Path], options: Options, view: Vie
         def on_done(job: Job) -> None:
             done.append(job)
             outer.to(len(done), len(jobs))
-            line = _made(results, job.candidate)
+            line = _told(results, job.candidate)
             log_event(results.folder, "made", candidate=job.candidate.id, result=line)
             view.say(f"{job.candidate.id}: {line}")
 
         local.run(jobs, options.jobs, on_step, on_done)
 
 
-def _made(results: Results, candidate: Candidate) -> str:
+def _made(results: Results, candidate: Candidate) -> tuple[Entry, ...]:
+    """What is on the disk by now of a candidate."""
+    return tuple(exported(results.folder, results.recipe, results.info, candidate).values())
+
+
+def _told(results: Results, candidate: Candidate) -> str:
     """What became of a candidate, in a line."""
-    now = list(entries(results.folder, results.recipe, results.info.model_copy(update={"candidates": (candidate,)})))
+    now = _made(results, candidate)
     failed = [f"{entry.variant} failed: {entry.failure.reason}" for entry in now if entry.artifact is None and entry.failure]
     trained = now[0].trained
     if trained is None:
@@ -242,6 +251,49 @@ def _made(results: Results, candidate: Candidate) -> str:
     reached = trained.performance[f"val_{metric}"].value
     words = f"val {metric} {reached:.3f} after {len(trained.epochs)} epochs, {trained.cost.duration_s.value:.0f} s"
     return "; ".join([words, *failed])
+
+
+def choose(results: Results, folders: dict[int, Path], view: View) -> None:
+    """Artifact -> Artifact: of float32 the fastest variant that keeps its quality, where the recipe says "auto".
+
+    By measuring, so one candidate after the other and while nothing else runs.
+    """
+    if not results.recipe.export.auto:
+        return
+    plain = [entry for candidate in results.info.candidates for entry in _made(results, candidate) if entry.variant == FLOAT32]
+    waiting = [entry for entry in plain if entry.artifact is not None and not _chosen_here(results, entry)]
+    with view.bar("variants chosen") as outer, view.bar("rungs") as inner:
+        for done, entry in enumerate(waiting):
+            outer.to(done, len(waiting), entry.candidate.id)
+            line = _choose(results, entry, datasets.load(folders[entry.candidate.image_size_px]), inner)
+            log_event(results.folder, "chosen", candidate=entry.candidate.id, result=line)
+            view.say(f"{entry.candidate.id}: {line}")
+
+
+def _chosen_here(results: Results, entry: Entry) -> bool:
+    """Whether a ladder was climbed for it, on this machine: what was the fastest on another need not be so here."""
+    ladder = read_ladder(candidate_folder(results.folder, entry.candidate), entry.trained, results.recipe)
+    return ladder is not None and (ladder.cpu, ladder.versions) == (cpu_name(), versions(FIELD_PACKAGES))
+
+
+def _choose(results: Results, entry: Entry, data: datasets.Dataset, bar: Bar) -> str:
+    """Climb one candidate's ladder and write down what it came to; in words."""
+    assert entry.trained is not None
+    assert entry.artifact is not None
+    folder = candidate_folder(results.folder, entry.candidate)
+    key = ladder_key(entry.trained, results.recipe)
+    try:
+        return choose_variant(
+            Source(entry.trained, read_logits(folder), data, results.recipe),
+            entry.artifact,
+            folder,
+            key,
+            lambda done, total, name: bar.to(done, total, f"{entry.candidate.id} {name}"),
+        )
+    except PeprError as fault:
+        failure = Failure(key=key, candidate=entry.candidate, variant=AUTO, stage="choose", reason=str(fault))
+        write_record(folder / AUTO / "failure.json", failure)
+        return f"no variant could be chosen: {fault}"
 
 
 def measure(results: Results, view: View) -> None:
@@ -295,7 +347,7 @@ def _profile(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
     found = profile(
         entry.folder / "model.onnx",
         entry.artifact.sha256,
-        device.settings(),
+        entry.artifact.settings or device.settings(),
         rules=recipe.profile.rules,
         input_shape=(1, entry.candidate.in_channels, px, px),
         watts_per_core=device.watts_per_core,

@@ -138,9 +138,8 @@ AUTO, FLOAT32 = "auto", "fp32"
 
 
 def _ladder(value: Any) -> Any:
-    """The word "auto" stands for the ladder: fp32, and beside it the fastest variant that keeps its quality."""
-    names = [value] if value == AUTO else value
-    return (FLOAT32, *names) if isinstance(names, (list, tuple)) and AUTO in names else value
+    """The word "auto" may stand without brackets."""
+    return (AUTO,) if value == AUTO else value
 
 
 class Export(Section):
@@ -155,9 +154,19 @@ class Export(Section):
     time_budget_s: Positive = 120.0
 
     @property
+    def auto(self) -> bool:
+        """Whether there is a ladder to climb."""
+        return AUTO in self.variants
+
+    @property
     def named(self) -> tuple[str, ...]:
-        """The variants that are made whatever comes out."""
+        """The variants that are ranked whatever comes out."""
         return tuple(name for name in self.variants if name != AUTO)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The variants that are made whatever comes out: those named, and what a ladder starts from and falls back to."""
+        return tuple(dict.fromkeys((*([FLOAT32] if self.auto else []), *self.named)))
 
 
 class Profile(Section):
@@ -228,6 +237,13 @@ class Recipe(Section):
         if self.device.memory_mib is not None:
             limits["peak_memory_bytes"] = min(self.device.memory_mib * 2.0**20, limits.get("peak_memory_bytes", math.inf))
         return limits
+
+    @model_validator(mode="after")
+    def _program(self) -> Recipe:
+        """PyTorch runs what was trained, and no file that was made of it."""
+        if self.device.runtime == "pytorch" and self.export.variants != (FLOAT32,):
+            raise PydanticCustomError("expected", 'export.variants = ["fp32"] with device.runtime = "pytorch", which runs no other variant')
+        return self
 
     @model_validator(mode="before")
     @classmethod

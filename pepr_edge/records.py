@@ -13,6 +13,7 @@ Method = Literal["measured", "declared", "counted", "unavailable"]
 Status = Literal["ok", "over_budget", "failed"]
 Split = Literal["train", "val", "test"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Outcome = Literal["chosen", "slower", "quality", "memory", "failed", "not tried"]
 Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -248,7 +249,7 @@ class Rung(Record):
     """One variant that a ladder tried or left out, and what became of it."""
 
     variant: str
-    outcome: Literal["chosen", "slower", "quality", "memory", "failed", "not tried"]
+    outcome: Outcome
     reason: str
     remedy: str | None = None
     made_s: float | None = None
@@ -284,6 +285,20 @@ class Artifact(Versioned):
     settings: SessionSettings | None = None
     rungs: tuple[Rung, ...] = ()
     notes: tuple[str, ...] = ()
+    duration_s: float
+
+
+class Ladder(Versioned):
+    """ladder.json: which variant a candidate's ladder chose; the rungs are in that one's export.json.
+
+    It was climbed on this processor with these versions of the libraries, and holds for no other.
+    """
+
+    key: str
+    candidate: Candidate
+    variant: str
+    cpu: str
+    versions: dict[str, str]
     duration_s: float
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from pepr_edge import __version__
 from pepr_edge.errors import RunError
-from pepr_edge.export.variants import Variant
+from pepr_edge.export.variants import Variant, names
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.intervals import estimate
-from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, RunInfo, Split, TrainResult
+from pepr_edge.recipe import AUTO, FLOAT32, Recipe
+from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, Ladder, RunInfo, Split, TrainResult
 from pepr_edge.score import RESOURCES
-from pepr_edge.store import is_whole, read_current, read_record, stage_key
+from pepr_edge.store import LADDER, LOGITS, is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
 
 
@@ -41,12 +41,7 @@ class Entry:
         Raises:
             RunError: the file is missing or torn.
         """
-        path = self.folder / "predictions.npz"
-        try:
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
-            raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
+        return _arrays(self.folder / "predictions.npz")
 
 
 @dataclass(frozen=True)
@@ -119,14 +114,25 @@ def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str
     return stage_key("train", version, candidate, data, how)
 
 
-def export_key(trained: TrainResult, variant: Variant) -> str:
+def export_key(trained: TrainResult, variant: Variant, recipe: Recipe) -> str:
     """Hash of all that an artifact depends on."""
-    return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"))
+    # How many threads there were changes no answer; a ladder that chose float32 keeps it in its own way.
+    settings = recipe.device.settings().model_dump(mode="json", exclude={"threads"})
+    how = [settings, recipe.export.keep_performance, recipe.export.auto]
+    return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), how)
+
+
+def ladder_key(trained: TrainResult, recipe: Recipe) -> str:
+    """Hash of all that a ladder's choice depends on, but for the machine."""
+    variants = [variant.model_dump(mode="json") for name in names() if (variant := load_variant(name)).auto is not None]
+    how = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
+    return stage_key("ladder", trained.key, trained.checkpoint_sha256, variants, how)
 
 
 def profile_key(artifact: Artifact, recipe: Recipe) -> str:
     """Hash of all that a profile depends on, but for the machine."""
-    return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules)
+    settings = artifact.settings.model_dump(mode="json") if artifact.settings else None
+    return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
 
 
 def current_training(folder: Path, key: str) -> TrainResult | None:
@@ -143,20 +149,70 @@ def current_artifact(folder: Path, key: str) -> Artifact | None:
 
 
 def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
-    """Read what is there of each candidate and variant, and made from this recipe and data."""
-    variants = [load_variant(name) for name in recipe.export.variants]
+    """Read what is to be ranked of each candidate, made from this recipe and data: the variants named, and the one that a ladder chose."""
     for candidate in info.candidates:
-        folder = candidate_folder(run_dir, candidate)
-        wanted = train_key(candidate, recipe, info.data, info.pepr_edge)
-        trained = current_training(folder, wanted)
-        for variant in variants:
-            place = folder / variant.name
-            artifact = current_artifact(place, export_key(trained, variant)) if trained else None
-            profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
-            keys = {wanted, export_key(trained, variant) if trained else wanted}
-            keys |= {profile_key(artifact, recipe)} if artifact else set()
-            failure = None if profile else _failure(place, keys) or _failure(folder, keys)
-            yield Entry(candidate, variant.name, place, trained, artifact, profile, failure)
+        made = exported(run_dir, recipe, info, candidate)
+        ranked = {name: made[name] for name in recipe.export.named}
+        if recipe.export.auto:
+            chosen = _chosen(run_dir, recipe, info, made[FLOAT32])
+            ranked[chosen.variant] = chosen
+        yield from ranked.values()
+
+
+def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> dict[str, Entry]:
+    """The variants of a candidate that are made whatever comes out, by name; those for a ladder too, ranked or not."""
+    folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
+    trained = current_training(folder, wanted)
+    keys = {name: export_key(trained, load_variant(name), recipe) if trained else wanted for name in recipe.export.made}
+    return {name: _entry(run_dir, recipe, candidate, name, trained, {"train": wanted, "export": key}) for name, key in keys.items()}
+
+
+def _chosen(run_dir: Path, recipe: Recipe, info: RunInfo, plain: Entry) -> Entry:
+    """The variant that a candidate's ladder chose; named "auto" where none is chosen yet."""
+    candidate, trained, folder = plain.candidate, plain.trained, candidate_folder(run_dir, plain.candidate)
+    wanted = train_key(candidate, recipe, info.data, info.pepr_edge)
+    ladder = read_ladder(folder, trained, recipe)
+    if ladder is not None and ladder.variant == FLOAT32:
+        return plain
+    if plain.artifact is None:
+        return replace(plain, variant=AUTO, folder=folder / AUTO)
+    keys = {"train": wanted, "export": ladder_key(trained, recipe) if trained is not None else wanted}
+    return _entry(run_dir, recipe, candidate, ladder.variant if ladder is not None else AUTO, trained, keys)
+
+
+def _entry(
+    run_dir: Path, recipe: Recipe, candidate: Candidate, variant: str, trained: TrainResult | None, keys: Mapping[str, str]
+) -> Entry:
+    """What is there of one variant; `keys` are those of its training and of its artifact."""
+    folder = candidate_folder(run_dir, candidate)
+    place = folder / variant
+    artifact = current_artifact(place, keys["export"]) if trained is not None else None
+    profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
+    current = {*keys.values(), *([profile_key(artifact, recipe)] if artifact else [])}
+    failure = None if profile else _failure(place, current) or _failure(folder, current)
+    return Entry(candidate, variant, place, trained, artifact, profile, failure)
+
+
+def read_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """PyTorch's logits of a candidate on "val" and "test", shape (n, classes).
+
+    Raises:
+        RunError: the file is missing or torn.
+    """
+    return _arrays(folder / LOGITS)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
+
+
+def read_ladder(folder: Path, trained: TrainResult | None, recipe: Recipe) -> Ladder | None:
+    """The choice that was made for a candidate from these inputs; None where there is none yet."""
+    return read_current(folder / LADDER, Ladder, ladder_key(trained, recipe)) if trained is not None else None
 
 
 def _failure(folder: Path, keys: Set[str]) -> Failure | None:

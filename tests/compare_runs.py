@@ -127,7 +127,7 @@ def _write(place: Path, candidate: Candidate, recipe: Recipe, made: Made, key: s
     changes = {"candidate": candidate, "num_params": 1_000_000 * (number + 1), "performance": performance, "cost": cost}
     trained = base.model_copy(update=changes)
     variant = load_variant(made.variant)
-    artifact = made_records.artifact(name, key=export_key(trained, variant))
+    artifact = made_records.artifact(name, key=export_key(trained, variant, recipe))
     artifact = artifact.model_copy(update={"candidate": candidate, "variant": variant.name, "performance": performance})
     write_record(place / "train.json", trained)
     write_record(place / variant.name / "export.json", artifact)

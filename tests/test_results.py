@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Path:
     write_text(tmp_path / "recipe.toml", RECIPE)
     folder = candidate_folder(tmp_path, run_info.candidates[0])
     trained = made_records.trained("small", key=train_key(run_info.candidates[0], recipe, run_info.data))
-    artifact = made_records.artifact("small", key=export_key(trained, FP32))
+    artifact = made_records.artifact("small", key=export_key(trained, FP32, recipe))
     write_record(folder / "train.json", trained)
     write_record(folder / "fp32" / "export.json", artifact)
     write_record(folder / "fp32" / "profile.json", made_records.profile("small", key=profile_key(artifact, recipe)))
@@ -121,9 +121,10 @@ def test_another_checkpoint_makes_what_follows_stale(run: Path) -> None:
 
 
 def test_the_keys_of_two_variants_differ() -> None:
+    recipe = made_records.recipe()
     trained = made_records.trained("small", key="k")
-    assert export_key(trained, FP32) != export_key(trained, load_variant("int8_static"))
-    assert export_key(trained, FP32) != export_key(trained, FP32.model_copy(update={"parity_tolerance": 0.5}))
+    assert export_key(trained, FP32, recipe) != export_key(trained, load_variant("int8_static"), recipe)
+    assert export_key(trained, FP32, recipe) != export_key(trained, FP32.model_copy(update={"parity_tolerance": 0.5}), recipe)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_a_failure_is_read_from_the_variant_before_the_candidate(run: Path) -> N
     trained = made_records.trained("large", key=key)
     write_record(folder / "train.json", trained)
     write_text(folder / trained.checkpoint, "checkpoint large")
-    fail(folder / "fp32", export_key(trained, FP32), "export", "an operator that ONNX lacks")
+    fail(folder / "fp32", export_key(trained, FP32, found.recipe), "export", "an operator that ONNX lacks")
     failure = load(run).entries[1].failure
     assert failure is not None
     assert failure.reason == "an operator that ONNX lacks"

@@ -144,7 +144,7 @@ def test_what_was_found_before_a_failure_is_kept(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> str:
         raise ExportError("onnxruntime cannot quantise this graph")
 
-    monkeypatch.setattr(work, "quantise", refuse)
+    monkeypatch.setattr(work, "make", refuse)
     row = work.check(job(), tmp_path, ignore)
     assert (row.status, row.stage, row.reason) == ("failed", "int8", "onnxruntime cannot quantise this graph")
     assert row.exporter == "torchscript"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -21,6 +22,7 @@ from pepr_edge.records import (
     DeviceFacts,
     DeviceProfile,
     Estimate,
+    Fallback,
     Manifest,
     Preprocess,
     Quantity,
@@ -125,18 +127,43 @@ def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any)
     return Manifest.model_validate({**values, **changes})
 
 
-def write(folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0) -> Path:
-    """Write a whole bundle that passes its self-test."""
+def write(folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0, fallback: bool = False) -> Path:
+    """Write a whole bundle that passes its self-test, and so does the fallback beside it."""
     folder.mkdir(parents=True)
     onnx.save(model(channels, seed=seed), folder / "model.onnx")
     spec = Preprocess(channels=channels, image_size_px=PX, mean=(0.5,) * channels, std=(0.25,) * channels)
     pixels = np.random.default_rng(seed).integers(0, 256, (4, PX, PX, channels), dtype=np.uint8)
-    runtime = RUNTIMES["onnxruntime"]
-    logits = selftest.make(runtime, runtime.open(folder / "model.onnx", SessionSettings()), pixels, spec)
-    np.savez_compressed(folder / "selftest.npz", pixels=pixels, logits=logits)
+    arrays, changes, test = {"logits": logits_of(folder / "model.onnx", pixels, spec)}, {}, SelfTestSpec(n=4, tolerance=tolerance)
+    if fallback:
+        onnx.save(model(channels, seed=seed + 1), folder / "fallback.onnx")
+        arrays["fallback_logits"] = logits_of(folder / "fallback.onnx", pixels, spec)
+        changes = {"fallback": Fallback(file="fallback.onnx", variant="fp32", selftest=test), "variant": "int8_static"}
+    np.savez_compressed(folder / "selftest.npz", pixels=pixels, **arrays)  # type: ignore[arg-type]
     (folder / "MODEL_CARD.md").write_text("A model card.\n", encoding="utf-8")
-    write_record(folder / "manifest.json", manifest(folder, spec, SelfTestSpec(n=4, tolerance=tolerance)))
+    write_record(folder / "manifest.json", manifest(folder, spec, test, **changes))
     return folder
+
+
+def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
+    """What a file gives here."""
+    runtime = RUNTIMES["onnxruntime"]
+    return selftest.make(runtime, runtime.open(path, SessionSettings()), pixels, spec)
+
+
+def spoil(folder: Path, name: str) -> None:
+    """Put another model in the place of one, as if this device computed something else, and make the bundle whole again."""
+    onnx.save(model(seed=7), folder / name)
+    rewrite_manifest(folder, lambda made: made)
+
+
+def measured_with(folder: Path, **settings: Any) -> None:
+    """Let a bundle have been run with these settings at home."""
+
+    def change(made: Manifest) -> Manifest:
+        home = made.profile.settings.model_copy(update=settings)
+        return made.model_copy(update={"profile": made.profile.model_copy(update={"settings": home})})
+
+    rewrite_manifest(folder, change)
 
 
 def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> None:

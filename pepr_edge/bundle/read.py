@@ -78,4 +78,6 @@ def _fault(manifest: Manifest) -> str | None:
         return f"output.shape = {manifest.output.shape} does not fit labels, {classes} different ones"
     if manifest.profile.artifact_sha256 != manifest.files["model.onnx"]:
         return "profile is of another model than model.onnx"
+    if (fallback := manifest.fallback) is not None and (fallback.file not in manifest.files or fallback.file in NEEDED):
+        return f"fallback.file = {fallback.file!r}, expected one of files, and another than {' and '.join(NEEDED)}"
     return None

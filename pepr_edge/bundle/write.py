@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from pepr_edge.bundle.read import is_litter
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
+from pepr_edge.export.check import logits_of
 from pepr_edge.field import selftest
-from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.metrics import confusion_matrix
 from pepr_edge.preprocess import FILTERS
-from pepr_edge.records import Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
+from pepr_edge.recipe import FLOAT32
+from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
 from pepr_edge.report.model_card import model_card
-from pepr_edge.results import Entry, Results
+from pepr_edge.results import Entry, Results, exported
 from pepr_edge.store import sha256_file, write_bytes, write_record, write_text
 
+FALLBACK = "fallback.onnx"
 SELFTEST_IMAGES = 16
 SELFTEST_DRAWN = 64
 
@@ -49,7 +51,8 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
             if entry is None or entry.artifact is None or entry.profile is None or entry.artifact.sha256 != row.artifact_sha256:
                 shutil.rmtree(made)
                 raise RunError(f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again.")
-            write(entry, row, ranking, results, made / name)
+            plain = exported(results.folder, results.recipe, results.info, entry.candidate).get(FLOAT32)
+            write(entry, plain, row, ranking, results, made / name)
         rows.append(row.model_copy(update={"bundle": f"{out.name}/{name}" if name else None}))
     _replace(made, out)
     return ranking.model_copy(update={"rows": tuple(rows)})
@@ -66,8 +69,8 @@ def _replace(made: Path, out: Path) -> None:
     made.replace(out)
 
 
-def write(entry: Entry, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
-    """Write one bundle."""
+def write(entry: Entry, plain: Entry | None, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
+    """Write one bundle; with `plain`, its candidate's float32 file, as the fallback of a model of another variant."""
     assert entry.trained is not None
     assert entry.artifact is not None
     assert entry.profile is not None
@@ -75,7 +78,10 @@ def write(entry: Entry, row: RankingRow, ranking: Ranking, results: Results, fol
     folder.mkdir()
     trained, artifact = entry.trained, entry.artifact
     shutil.copyfile(entry.folder / "model.onnx", folder / "model.onnx")
-    spec = _selftest(folder / "model.onnx", trained.preprocess, folder / "selftest.npz")
+    fallback = plain is not None and plain.artifact is not None and entry.variant != FLOAT32
+    if plain is not None and fallback:
+        shutil.copyfile(plain.folder / "model.onnx", folder / FALLBACK)
+    spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback)
     labels = results.info.data.labels
     write_text(folder / "config.json", json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n")
     write_text(folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n")
@@ -98,6 +104,7 @@ def write(entry: Entry, row: RankingRow, ranking: Ranking, results: Results, fol
         bounds=ranking.bounds,
         set_id=ranking.set_id,
         selftest=spec,
+        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=fallback_spec) if fallback_spec is not None else None,
         provenance=provenance(results, entry),
         files={},
     )
@@ -129,18 +136,20 @@ def provenance(results: Results, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _selftest(model: Path, spec: Preprocess, path: Path) -> SelfTestSpec:
-    """Generated images on which this model decides clearly, with its logits here. No patient's image leaves with a bundle."""
-    runtime = RUNTIMES["onnxruntime"]
-    session = runtime.open(model, SessionSettings())
+def _selftest(folder: Path, spec: Preprocess, settings: SessionSettings, fallback: bool) -> tuple[SelfTestSpec, SelfTestSpec | None]:
+    """Generated images on which the bundle's models decide clearly, with their logits here. No patient's image leaves with a bundle."""
     drawn, _ = phantom.images(SELFTEST_DRAWN, seed=0, size_px=spec.image_size_px)
     pixels = np.repeat(drawn[..., None], spec.channels, axis=3)
-    logits = selftest.make(runtime, session, pixels, spec)
-    clearest = np.sort(np.argsort(margins(logits))[-SELFTEST_IMAGES:])
+    logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, settings)}
+    if fallback:
+        logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads))
+    clear = np.min([margins(values) for values in logits.values()], axis=0)
+    clearest = np.sort(np.argsort(clear)[-SELFTEST_IMAGES:])
     content = io.BytesIO()
-    np.savez_compressed(content, pixels=pixels[clearest], logits=logits[clearest])
-    write_bytes(path, content.getvalue())
-    return SelfTestSpec(n=len(clearest), tolerance=tolerance(logits[clearest]))
+    np.savez_compressed(content, pixels=pixels[clearest], **{name: values[clearest] for name, values in logits.items()})  # type: ignore[arg-type]
+    write_bytes(folder / selftest.FILE, content.getvalue())
+    specs = [SelfTestSpec(n=len(clearest), tolerance=tolerance(values[clearest])) for values in logits.values()]
+    return specs[0], specs[1] if fallback else None
 
 
 def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import InvalidMeasurement
-from pepr_edge.records import BenchResult, FieldReport, Manifest, SessionSettings
+from pepr_edge.records import BenchResult, FieldReport, Provider
+
+if TYPE_CHECKING:
+    from pepr_edge.field.bench import Subject
 
 NAME_WIDTH = 40
 MISSING = "-"
@@ -19,10 +22,11 @@ MISSING = "-"
 @click.command("bench")
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
 @click.option("--quick", is_flag=True, help="128 queries and 10 s for each bundle, instead of 1024 and 60 s.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as the first bundle was measured at home]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as at home]")
 @click.option("--paced", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Clinic load: one image every MS milliseconds.")
-@click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
-@click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What it runs on. [default: as the first bundle was measured at home]")
+@click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), help="What runs the model. [default: as at home]")
+@click.option("--provider", type=click.Choice(get_args(Provider)), help="What it runs on. [default: as at home]")
+@click.option("--fallback", is_flag=True, help="Measure the float32 file beside each model, by onnxruntime on the CPU.")
 @click.option("--watts-per-core", type=click.FloatRange(min=0, min_open=True), metavar="W", help="Declare a busy core's power, for energy.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here, to be brought home.")
 @common
@@ -31,32 +35,34 @@ def command(
     quick: bool,
     threads: int | None,
     paced: float | None,
-    runtime: str,
-    provider: Literal["cpu", "cuda"] | None,
+    runtime: str | None,
+    provider: Provider | None,
+    fallback: bool,
     watts_per_core: float | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Measure latency, memory and cold start of each BUNDLE on this device, and run its self-test.
 
-    Close other programs and plug the device in first. Exit status 3: a measurement is INVALID, or a self-test failed.
+    Each runs as it was measured at home, as far as this device can; what cannot be is said. Close other programs and plug the device in
+    first. Exit status 3: a measurement is INVALID, or a self-test failed.
     """
-    from pepr_edge.bundle.verify import read_whole
     from pepr_edge.field.bench import bench
 
-    opened = [(bundle, read_whole(bundle)) for bundle in bundles]
-    settings = _settings(opened[0][1], runtime, provider, threads)
+    if fallback and (runtime or provider):
+        raise click.UsageError("--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider.")
+    subjects = [_subject(bundle, runtime, provider, threads, fallback) for bundle in bundles]
     if quick:
         say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")
     with TerminalView().bar("bundles") as bar:
 
         def progress(number: int, share: float, median_s: float) -> None:
-            note = f"{opened[number][0].name} p50 {median_s * 1e3:.2f} ms"
-            bar.to(round(100 * (number + share)), 100 * len(opened), note)
+            note = f"{bundles[number].name} p50 {median_s * 1e3:.2f} ms"
+            bar.to(round(100 * (number + share)), 100 * len(bundles), note)
 
         rules: Literal["full", "quick"] = "quick" if quick else "full"
         paced_s = None if paced is None else paced / 1e3
-        report = bench(opened, settings, rules=rules, paced_s=paced_s, watts_per_core=watts_per_core, out=out, progress=progress)
+        report = bench(subjects, rules=rules, paced_s=paced_s, watts_per_core=watts_per_core, out=out, progress=progress)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -66,16 +72,23 @@ def command(
     _judge(report)
 
 
-def _settings(manifest: Manifest, runtime: str, provider: Literal["cpu", "cuda"] | None, threads: int | None) -> SessionSettings:
+def _subject(bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool) -> Subject:
     """As at home, unless asked otherwise: the figures are to be compared."""
-    from pepr_edge.field.cpu import usable_cores
+    from pepr_edge.bundle.verify import read_whole
+    from pepr_edge.field.bench import Subject
+    from pepr_edge.field.selftest import file_of
+    from pepr_edge.field.settings import as_at_home, of_fallback
 
-    home = manifest.profile.settings
-    return SessionSettings(
-        runtime=runtime,
-        provider=provider or (home.provider if runtime == "onnxruntime" else "cpu"),
-        threads=threads or min(home.threads, usable_cores()),
-    )
+    manifest = read_whole(bundle)
+    # That there is no fallback is said before an hour of measuring, not in it.
+    file, home = file_of(bundle, manifest, fallback), manifest.profile.settings
+    if fallback:
+        say(f"{bundle.resolve().name}: measures its fallback, {file}")
+        return Subject(bundle, manifest, of_fallback(home, threads), fallback)
+    settings, note = as_at_home(home, runtime=runtime, provider=provider, threads=threads)
+    if note:
+        say(f"{bundle.resolve().name} {note}")
+    return Subject(bundle, manifest, settings)
 
 
 def show(report: FieldReport) -> None:

@@ -6,23 +6,27 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
-from pepr_edge.records import SessionSettings
 
 
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--fallback", is_flag=True, help="Use the float32 file beside the model, where `pepr-edge verify` says so.")
 @common
-def command(bundle: Path, images: tuple[Path, ...], as_json: bool) -> None:
+def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: bool) -> None:
     """Classify each IMAGE with BUNDLE. A research tool: not for diagnosis."""
     from pepr_edge.bundle.verify import read_whole
-    from pepr_edge.field.cpu import usable_cores
     from pepr_edge.field.predict import Classifier
+    from pepr_edge.field.settings import as_at_home, of_fallback
 
     manifest = read_whole(bundle)
-    classifier = Classifier(bundle, manifest, SessionSettings(threads=min(manifest.profile.settings.threads, usable_cores())))
+    home = manifest.profile.settings
+    settings, note = (of_fallback(home), "") if fallback else as_at_home(home)
+    if note:
+        say(f"{bundle.resolve().name} {note}")
+    classifier = Classifier(bundle, manifest, settings, fallback)
     found = []
     with TerminalView().bar("images") as bar:
         for number, image in enumerate(images, 1):

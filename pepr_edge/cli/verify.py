@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
-from pepr_edge.records import SessionSettings
 
 
 @click.command("verify")
@@ -39,7 +38,7 @@ def _verify(bundle: Path) -> list[str]:
     from pepr_edge.bundle.verify import verify
 
     try:
-        return verify(bundle, SessionSettings())
+        return verify(bundle, say=lambda note: say(f"{bundle.resolve().name} {note}"))
     except BundleError as fault:
         if not (bundle / MANIFEST).exists():
             raise

@@ -9,6 +9,7 @@ from pepr_edge import zoo
 from pepr_edge.compare.side import Absent, Model, Side
 from pepr_edge.errors import ScoreError
 from pepr_edge.metrics import performance_fault
+from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
 from pepr_edge.report import units
 from pepr_edge.report.units import printable, score
@@ -62,7 +63,8 @@ def _metrics(results: Results) -> set[str]:
 
 def _variant(a: Results, b: Results, variant: str | None) -> str | None:
     """The variant to read; None for the PyTorch models."""
-    wanted = variant or USUAL_VARIANT
+    both_auto = a.recipe.export.auto and b.recipe.export.auto
+    wanted = variant or (AUTO if both_auto and not any(USUAL_VARIANT in one.recipe.export.variants for one in (a, b)) else USUAL_VARIANT)
     has = [wanted in results.recipe.export.variants for results in (a, b)]
     if all(has):
         return wanted
@@ -77,8 +79,9 @@ def _variant(a: Results, b: Results, variant: str | None) -> str | None:
 def _side(results: Results, source: str, metric: str, variant: str | None) -> Side:
     entries: dict[str, Entry] = {}
     for entry in results.entries:
+        chosen = variant == AUTO and (entry.variant == AUTO or (entry.artifact is not None and entry.artifact.settings is not None))
         # Without a variant any one will do: all share the training.
-        if entry.variant == variant or (variant is None and entry.candidate.id not in entries):
+        if chosen or entry.variant == variant or (variant is None and entry.candidate.id not in entries):
             entries[entry.candidate.id] = entry
     split = results.info.data.splits.get("train")
     models, absent, found = [], [], []

@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
 from pepr_edge.data import Dataset, load
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.errors import PeprError
+from pepr_edge.export.artifact import Source
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.records import Candidate, Failure, TrainResult
-from pepr_edge.results import current_artifact, current_training, export_key
+from pepr_edge.results import current_artifact, current_training, export_key, read_logits
 from pepr_edge.store import write_record
 
 
@@ -63,15 +62,15 @@ def _train(job: Job, data: Dataset, steps: TextIO) -> TrainResult:
 def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> None:
     """All variants that are not there yet, out of one float32 file."""
     folder = Path(job.folder)
-    variants = [load_variant(name) for name in job.recipe.export.variants]
-    wanted = [variant for variant in variants if current_artifact(folder / variant.name, export_key(trained, variant)) is None]
+    recipe = job.recipe
+    variants = [load_variant(name) for name in recipe.export.made]
+    wanted = [variant for variant in variants if current_artifact(folder / variant.name, export_key(trained, variant, recipe)) is None]
     if not wanted:
         return
     from pepr_edge.export.export import Exporter
     from pepr_edge.train.models import restore
-    from pepr_edge.train.train import LOGITS
 
-    with np.load(folder / LOGITS, allow_pickle=False) as logits, Exporter(trained, dict(logits), data, job.threads) as exporter:
+    with Exporter(Source(trained, read_logits(folder), data, recipe), job.threads) as exporter:
         try:
             exporter.make_base(restore(trained.candidate, folder / trained.checkpoint))
         except PeprError as fault:
@@ -81,7 +80,7 @@ def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> Non
         for number, variant in enumerate(wanted):
             tell(steps, Step(stage=f"export {variant.name}", done=number, total=len(wanted)))
             try:
-                exporter.artifact(variant, folder / variant.name, export_key(trained, variant))
+                exporter.artifact(variant, folder / variant.name, export_key(trained, variant, recipe))
                 (folder / variant.name / "failure.json").unlink(missing_ok=True)
             except PeprError as fault:
                 _failed(job, trained, variant, fault)
@@ -89,7 +88,7 @@ def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> Non
 
 def _failed(job: Job, trained: TrainResult, variant: Variant, fault: PeprError) -> None:
     path = Path(job.folder) / variant.name / "failure.json"
-    write_record(path, failure(export_key(trained, variant), job.candidate, variant.name, "export", fault))
+    write_record(path, failure(export_key(trained, variant, job.recipe), job.candidate, variant.name, "export", fault))
 
 
 def tell(steps: TextIO, step: Step) -> None:

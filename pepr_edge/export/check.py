@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.errors import ExportError
+from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.field import selftest
+from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.intervals import wilson
 from pepr_edge.preprocess import to_tensor
@@ -16,6 +17,8 @@ from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
+# Seconds after which a process is taken for hung: for an answer, and more for each image that it is asked about.
+ANSWER_S, IMAGE_S = 60.0, 1.0
 Logits = NDArray[np.float32]
 
 
@@ -33,6 +36,29 @@ def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads
         raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
     if not np.isfinite(logits).all():
         raise ExportError("the file gives logits that are not finite numbers.")
+    return logits
+
+
+def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings: SessionSettings) -> Logits:
+    """Logits of images under the runtime that will run the file, one at a time as on the device, shape (n, classes).
+
+    Any runtime but onnxruntime works in a process of its own: some end the process on some graphs.
+
+    Raises:
+        ExportError: the file does not run, or gives what is not a number.
+    """
+    if settings.runtime == "pytorch":
+        settings = settings.model_copy(update={"runtime": "onnxruntime", "provider": "cpu"})  # of the same weights, in the same precision
+    if settings == SessionSettings(threads=settings.threads):
+        return onnx_logits(path, pixels, spec, settings.threads)
+    try:
+        shape = (1, spec.channels, spec.image_size_px, spec.image_size_px)
+        with Contestant(path, settings, shape, limit_s=ANSWER_S + IMAGE_S * len(pixels)) as contestant:
+            logits = contestant.logits(pixels, spec)
+    except MeasurementError as fault:
+        raise ExportError(f"the file does not run under {settings.runtime}: {fault}") from fault
+    if not np.isfinite(logits).all():
+        raise ExportError(f"the file gives logits that are not finite numbers under {settings.runtime}.")
     return logits
 
 

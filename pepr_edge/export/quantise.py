@@ -1,172 +1,111 @@
-"""Static quantisation of an ONNX file with onnxruntime's quantiser."""
+"""Quantisation of an ONNX file with onnxruntime's quantiser: statically, in QDQ form, or dynamically."""
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.onnx_file import INPUT
-from pepr_edge.export.variants import Quantise
-
-CALIBRATION_BATCH = 16  # at most
-
-
-def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Quantise) -> str:
-    """Write the int8 form of a float32 ONNX file.
-
-    Where the quantiser refuses the graph, the next of REMEDIES is tried: what only moves or adds stays float32, then one range a tensor.
-
-    Args:
-        source: the float32 file.
-        path: the file to be.
-        images: model inputs to calibrate on, shape (n, channels, px, px).
-        settings: types, ranges and calibration.
-    Returns:
-        The remedy that it took, one of REMEDIES; AS_ASKED where none was needed.
-    Raises:
-        ExportError: the quantiser cannot do this graph in any way.
-    """
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        try:
-            # Folds batch normalisation and constants: what is fused before is not quantised twice.
-            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            sizes = _prepare(prepared)
-        except Exception as fault:  # the quantiser raises whatever its graph passes raise
-            raise ExportError(_refusal(fault)) from fault
-        first: Exception | None = None
-        for remedy, changes in REMEDIES.items():
-            try:
-                _quantise(prepared, path, images, settings, {**changes, "nodes_to_exclude": sizes})
-                return remedy
-            except Exception as fault:
-                first = first or fault
-        assert first is not None
-        raise ExportError(_refusal(first)) from first
-
-
-def _quantise(prepared: Path, path: Path, images: NDArray[np.float32], settings: Quantise, changes: dict[str, Any]) -> None:
-    from onnxruntime import quantization
-
-    kinds = {"uint8": quantization.QuantType.QUInt8, "int8": quantization.QuantType.QInt8}
-    asked = {
-        "quant_format": quantization.QuantFormat.QDQ,
-        "activation_type": kinds[settings.activation],
-        "weight_type": kinds[settings.weight],
-        "per_channel": settings.per_channel,
-        "reduce_range": settings.reduce_range,
-        "calibrate_method": getattr(quantization.CalibrationMethod, CALIBRATIONS[settings.calibration]),
-    }
-    quantization.quantize_static(str(prepared), str(path), _reader(images), **{**asked, **changes})
-
-
-def _refusal(fault: Exception) -> str:
-    lines = str(fault).strip().splitlines()
-    return f"onnxruntime cannot quantise this graph ({type(fault).__name__}: {lines[0][:200] if lines else ''})."
-
-
-def _prepare(path: Path) -> list[str]:
-    """Make a graph safe from the quantiser; the names of the nodes that it must leave alone.
-
-    These compute sizes, as of the padding that keeps an image's size: exporters may do so in floating point, and a size that is rounded to
-    one of 256 steps is another size.
-    """
-    model = onnx.load(str(path))
-    renamed, named = _part_names(model.graph), _name_nodes(model.graph)
-    if renamed or named:
-        onnx.save(model, str(path))
-    return _computing_sizes(model.graph)
-
-
-def _part_names(graph: onnx.GraphProto) -> bool:
-    """Rename shared constants that the quantiser would mix up with other tensors.
-
-    Where several nodes share a bias, onnxruntime gives each a copy, named after the bias with a number behind it, and does not look
-    whether there is a tensor of that name: val_12 and val_1288, of a large graph of the newer exporter.
-    """
-    uses = Counter(name for node in graph.node for name in node.input)
-    tensors = {name for node in graph.node for name in (*node.input, *node.output)}
-    stems = {name[:-digits] for name in tensors for digits in range(1, 7) if name[-digits:].isdigit()}
-    renamed = {tensor.name: f"{tensor.name}_shared" for tensor in graph.initializer if uses[tensor.name] > 1 and tensor.name in stems}
-    # A branch or loop would have names of its own; none of the zoo's graphs has one.
-    if not renamed or any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
-        return False
-    for tensor in graph.initializer:
-        tensor.name = renamed.get(tensor.name, tensor.name)
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    return True
-
-
-def _name_nodes(graph: onnx.GraphProto) -> bool:
-    """Give each node without a name one: it is by name that a node is excluded."""
-    nameless = [(number, node) for number, node in enumerate(graph.node) if not node.name]
-    for number, node in nameless:
-        node.name = f"nameless_{number}"
-    return bool(nameless)
-
-
-def _computing_sizes(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that read nothing but sizes and constants."""
-    constants, sizes, found = {"", *(tensor.name for tensor in graph.initializer)}, set[str](), list[str]()
-    for node in graph.node:
-        if node.op_type == "Constant":
-            constants.update(node.output)
-            continue
-        from_sizes = bool(sizes.intersection(node.input)) and all(name in constants or name in sizes for name in node.input)
-        if from_sizes or node.op_type in ("Shape", "Size"):
-            sizes.update(node.output)
-            found.append(node.name)
-    return found
-
+from pepr_edge.export import presets
+from pepr_edge.export.prepare import Images, Prepared, quiet, refusal
+from pepr_edge.export.variants import WEIGHTED, Quantise
 
 AS_ASKED = "as asked"
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 # In the order in which they are tried.
 REMEDIES: dict[str, dict[str, Any]] = {
     AS_ASKED: {},
     "only Conv, Gemm and MatMul": {"op_types_to_quantize": list(WEIGHTED)},
     "only Conv, Gemm and MatMul, per tensor": {"op_types_to_quantize": list(WEIGHTED), "per_channel": False},
 }
-CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which it gives on the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
+def static(prepared: Prepared, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()) -> str:
+    """Write the int8 form of a float32 ONNX file.
+
+    Where the quantiser refuses the graph, the next of REMEDIES is tried: what only moves or adds stays float32, then one range a tensor.
+
+    Args:
+        prepared: of the float32 file.
+        path: the file to be.
+        images: model inputs to calibrate on, shape (n, channels, px, px), n >= 1.
+        settings: types, ranges and calibration.
+        keep: names of nodes that stay float32.
+    Returns:
+        The remedy that it took, one of REMEDIES; AS_ASKED where none was needed.
+    Raises:
+        ExportError: the quantiser cannot do this graph in any way.
+    """
+    asked = presets.arguments(settings.preset) if settings.preset else _arguments(settings)
+    floats = [*prepared.sizes, *keep, *(() if settings.grouped else prepared.grouped)]
+    first: Exception | None = None
+    with quiet():
+        try:
+            ranges = prepared.ranges(settings.calibration, images)
+        except Exception as fault:  # the calibrators raise whatever the runtime raises
+            raise ExportError(refusal(fault)) from fault
+        for remedy, changes in REMEDIES.items():
+            try:
+                _quantise(prepared, path, ranges, {**asked, **changes, "nodes_to_exclude": floats})
+                return remedy
+            except Exception as fault:
+                first = first or fault
+                ranges = prepared.ranges(settings.calibration, images)
+    assert first is not None
+    raise ExportError(refusal(first)) from first
 
 
-def _reader(images: NDArray[np.float32]) -> Any:
-    """The images in batches, in the form that the quantiser reads; all of one size, as its histograms of entropy and percentile need."""
-    from onnxruntime.quantization import CalibrationDataReader
+def _quantise(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
+    """Without quantize_static, which would calibrate anew for each variant."""
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    size = next(size for size in range(CALIBRATION_BATCH, 0, -1) if len(images) % size == 0)
+    quantiser = QDQQuantizer(onnx.load(str(prepared.path)), tensors_range=ranges, nodes_to_quantize=[], **arguments)
+    quantiser.quantize_model()
+    quantiser.model.save_model_to_file(str(path), False)
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.batches: Iterator[NDArray[np.float32]] = iter([images[start : start + size] for start in range(0, len(images), size)])
 
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {INPUT: batch}
+def _arguments(settings: Quantise) -> dict[str, Any]:
+    """What the quantiser takes, from what a variant says."""
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    return Reader()
+    kinds = _kinds()
+    return {
+        "per_channel": settings.per_channel,
+        "reduce_range": settings.reduce_range,
+        "weight_qType": kinds[settings.weight],
+        "activation_qType": kinds[settings.activation],
+        "op_types_to_quantize": list(settings.operators) or sorted({*QDQRegistry, *QLinearOpsRegistry}),
+        "extra_options": {} if settings.outputs else {"OpTypesToExcludeOutputQuantization": list(settings.operators)},
+    }
+
+
+def _kinds() -> dict[str, Any]:
+    from onnxruntime.quantization import QuantType
+
+    return {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+
+
+def dynamic(prepared: Prepared, path: Path, settings: Quantise) -> str:
+    """Write the form whose weights are int8, and whose activations are quantised as they come, with ranges taken anew for each image.
+
+    Raises:
+        ExportError: the quantiser cannot do this graph.
+    """
+    from onnxruntime.quantization import quantize_dynamic
+
+    with quiet():
+        try:
+            quantize_dynamic(
+                str(prepared.path),
+                str(path),
+                op_types_to_quantize=list(settings.operators) or None,
+                per_channel=settings.per_channel,
+                reduce_range=settings.reduce_range,
+                weight_type=_kinds()[settings.weight],
+                nodes_to_exclude=list(prepared.sizes),
+            )
+        except Exception as fault:
+            raise ExportError(refusal(fault)) from fault
+    return AS_ASKED

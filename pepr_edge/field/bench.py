@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field import selftest
@@ -20,9 +20,17 @@ from pepr_edge.store import write_record
 Progress = Callable[[int, float, float], None]
 
 
+class Subject(NamedTuple):
+    """A bundle to be measured: its folder, how it is to run, and whether it is its fallback that is meant."""
+
+    folder: Path
+    manifest: Manifest
+    settings: SessionSettings
+    fallback: bool = False
+
+
 def bench(
-    bundles: Sequence[tuple[Path, Manifest]],
-    settings: SessionSettings,
+    subjects: Sequence[Subject],
     *,
     rules: Literal["full", "quick"],
     paced_s: float | None = None,
@@ -33,8 +41,7 @@ def bench(
     """Test and measure each bundle. What is measured is on the disk at once, marked partial until all are done.
 
     Args:
-        bundles: folders with their manifests.
-        settings: how the runtime is to run.
+        subjects: the bundles.
         rules: how long to measure.
         paced_s: one image every so many seconds, as in a clinic; None: each follows the last.
         watts_per_core: declared power of a busy core, to state the energy of an inference.
@@ -45,11 +52,12 @@ def bench(
     """
     report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
     _write(out, report)
-    for number, (folder, manifest) in enumerate(bundles):
-        tested = selftest.run(folder, manifest, settings)
+    for number, (folder, manifest, settings, fallback) in enumerate(subjects):
+        tested = selftest.run(folder, manifest, settings, fallback)
+        file = selftest.file_of(folder, manifest, fallback)
         measured = profile(
-            folder / "model.onnx",
-            manifest.files["model.onnx"],
+            folder / file,
+            manifest.files[file],
             settings,
             rules=rules,
             input_shape=(1, *manifest.input.shape[1:]),
@@ -58,7 +66,7 @@ def bench(
             progress=None if progress is None else partial(progress, number),
         )
         results = (*report.results, to_result(folder.resolve().name, measured, tested))
-        report = report.model_copy(update={"results": results, "partial": len(results) < len(bundles)})
+        report = report.model_copy(update={"results": results, "partial": len(results) < len(subjects)})
         _write(out, report)
     return report
 

@@ -41,7 +41,7 @@ SEED = 0
 
 def main() -> int:
     """Do the job on stdin. Exit status 1 with an "error" line where it cannot be done."""
-    out = _own_stdout()
+    out = own_stdout()
 
     def emit(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")
@@ -57,7 +57,7 @@ def main() -> int:
     return 0
 
 
-def _own_stdout() -> TextIO:
+def own_stdout() -> TextIO:
     """Keep stdout for our lines: what a library prints goes to stderr."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

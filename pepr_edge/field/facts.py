@@ -19,7 +19,10 @@ from pepr_edge.field.cpu import affinity, cpu_name, first_line_of, isa
 from pepr_edge.records import DeviceFacts, Environment
 
 # Distributions under which the libraries that measure may be installed.
-FIELD_PACKAGES = ("pepr_edge", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "pillow", "pydantic")
+FIELD_PACKAGES = (
+    *("pepr_edge", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    *("openvino", "torch", "pillow", "pydantic"),
+)
 TEMPERATURE_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 

@@ -20,7 +20,7 @@ class Job(NamedTuple):
 
     kind: Literal["latency", "memory"]
     model: str
-    settings: dict[str, str | int | bool]
+    settings: dict[str, str | int | bool | None]
     input_shape: tuple[int, ...]
     rules: Rules
     paced_s: float | None

@@ -8,6 +8,7 @@ from typing import Any
 
 from pepr_edge.errors import DataError
 from pepr_edge.field.runtimes import RUNTIMES, Runtime
+from pepr_edge.field.selftest import file_of
 from pepr_edge.metrics import softmax
 from pepr_edge.preprocess import load_tensor
 from pepr_edge.records import Manifest, SessionSettings
@@ -24,15 +25,16 @@ class Prediction:
 class Classifier:
     """A bundle's model, held open."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, settings: SessionSettings) -> None:
-        """Load the model.
+    def __init__(self, bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> None:
+        """Load the model, or the fallback beside it.
 
         Raises:
+            BundleError: it has no fallback.
             MeasurementError: it cannot be loaded here.
         """
         self._manifest = manifest
         self._runtime: Runtime = RUNTIMES[settings.runtime]
-        self._session: Any = self._runtime.open(bundle / "model.onnx", settings)
+        self._session: Any = self._runtime.open(bundle / file_of(bundle, manifest, fallback), settings)
 
     def __call__(self, image: Path) -> Prediction:
         """Classify an image file.

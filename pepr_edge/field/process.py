@@ -64,7 +64,7 @@ def _run(job: Job, on_progress: OnProgress | None) -> dict[str, Any]:
             raise
         if isinstance(result, dict):
             return result
-        raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {_cause(status)}{_last_line(stderr)}.")
+        raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}.")
 
 
 def _listen(lines: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] | str | None:
@@ -83,7 +83,8 @@ def _listen(lines: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] 
     return None
 
 
-def _cause(status: int) -> str:
+def cause(status: int) -> str:
+    """How a process ended, in words, by its exit status as `subprocess` gives it."""
     if status >= 0:
         return f"ended with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -94,7 +95,7 @@ def _cause(status: int) -> str:
     return f"was ended by {name}{hints.get(name, '')}"
 
 
-def _last_line(stderr: IO[bytes]) -> str:
+def last_line(stderr: IO[bytes]) -> str:
     """What the child said last, if anything."""
     stderr.seek(0)
     lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]

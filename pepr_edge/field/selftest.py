@@ -16,6 +16,8 @@ from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Manifest, Preprocess, SelfTestResult, SessionSettings
 
 FILE = "selftest.npz"
+# Its arrays, beside `pixels`.
+LOGITS, FALLBACK_LOGITS = "logits", "fallback_logits"
 
 
 def make(runtime: Runtime, session: Any, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
@@ -32,45 +34,76 @@ def make(runtime: Runtime, session: Any, pixels: NDArray[np.uint8], spec: Prepro
     return np.concatenate([runtime.run(session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))])
 
 
-def run(bundle: Path, manifest: Manifest, settings: SessionSettings) -> SelfTestResult:
+def run(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> SelfTestResult:
     """Run a bundle's self-test: every decision the same, and logits within the tolerance.
 
+    Args:
+        bundle: the folder.
+        manifest: its manifest.
+        settings: how the runtime is to run.
+        fallback: test the float32 file that lies beside the model, not the model.
     Raises:
-        BundleError: selftest.npz is not what the manifest says.
+        BundleError: selftest.npz is not what the manifest says, or there is no fallback.
         MeasurementError: the model cannot be run here, or gives no numbers.
     """
-    pixels, expected = _read(bundle / FILE, manifest)
-    runtime = RUNTIMES[settings.runtime]
-    found = make(runtime, runtime.open(bundle / "model.onnx", settings), pixels, manifest.preprocess)
+    model, spec = bundle / file_of(bundle, manifest, fallback), manifest.selftest
+    if fallback and manifest.fallback is not None:
+        spec = manifest.fallback.selftest
+    pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
+    found = _logits(model, settings, pixels, manifest.preprocess)
     if found.shape != expected.shape or not np.isfinite(found).all():
         raise MeasurementError(
-            f"{bundle / 'model.onnx'}: gives logits of shape {found.shape}{', some not finite,' * (not np.isfinite(found).all())} "
+            f"{model}: gives logits of shape {found.shape}{', some not finite,' * (not np.isfinite(found).all())} "
             f"on this device, expected finite ones of shape {expected.shape}. Do not use it here."
         )
     agree = bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
     greatest = float(np.abs(found - expected).max())
     return SelfTestResult(
-        passed=agree and greatest <= manifest.selftest.tolerance,
+        passed=agree and greatest <= spec.tolerance,
         decisions_agree=agree,
         max_abs_diff=greatest,
-        tolerance=manifest.selftest.tolerance,
+        tolerance=spec.tolerance,
         n=len(pixels),
     )
 
 
-def _read(path: Path, manifest: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def file_of(bundle: Path, manifest: Manifest, fallback: bool) -> str:
+    """Name of the model's file, or of the fallback's.
+
+    Raises:
+        BundleError: there is no fallback.
+    """
+    if not fallback:
+        return "model.onnx"
+    if manifest.fallback is None:
+        raise BundleError(f"{bundle}: has no float32 fallback, its model is the only one. Leave out --fallback.")
+    return manifest.fallback.file
+
+
+def _logits(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
+    """Logits of images. onnxruntime says what it cannot do; OpenVINO was seen to end the process: let it be another one than this."""
+    if settings.runtime == "onnxruntime":
+        runtime = RUNTIMES[settings.runtime]
+        return make(runtime, runtime.open(model, settings), pixels, spec)
+    from pepr_edge.field.contestant import Contestant
+
+    with Contestant(model, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
+        return contestant.logits(pixels, spec)
+
+
+def _read(path: Path, manifest: Manifest, n: int, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     try:
         # numpy leaves the file open where it is torn.
         with open(path, "rb") as opened:
             file = np.load(opened, allow_pickle=False)
-            pixels, logits = file["pixels"], file["logits"]
+            pixels, logits = file["pixels"], file[name]
     except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as fault:
         raise BundleError(
-            f"{path}: not a self-test ({type(fault).__name__}), expected `pixels` and `logits`. Copy the bundle again."
+            f"{path}: not a self-test ({type(fault).__name__}), expected `pixels` and `{name}`. Copy the bundle again."
         ) from None
-    px, channels, n = manifest.preprocess.image_size_px, manifest.preprocess.channels, manifest.selftest.n
-    expected = {"pixels": (n, px, px, channels), "logits": (n, len(manifest.labels))}
-    found = {"pixels": pixels.shape, "logits": logits.shape}
+    px, channels = manifest.preprocess.image_size_px, manifest.preprocess.channels
+    expected = {"pixels": (n, px, px, channels), name: (n, len(manifest.labels))}
+    found = {"pixels": pixels.shape, name: logits.shape}
     if n < 1 or found != expected or pixels.dtype != np.uint8 or logits.dtype != np.float32 or not np.isfinite(logits).all():
         raise BundleError(f"{path}: arrays of shape {found}, expected uint8 and finite float32 of {expected}. Copy the bundle again.")
     return pixels, logits

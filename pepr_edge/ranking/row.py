@@ -60,6 +60,8 @@ def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, 
         return {"reason": against}
     doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
     broken = over_budget(budgets, row.resources, entry.artifact.size_bytes)
+    quality = entry.artifact.quality
+    broken += [f"quality: {quality.reason}"] if quality is not None and not quality.passed else []
     undefined = f"no score: {metric} is not defined on the validation images. Take another metric" if row.performance is None else ""
     return {
         "status": "over_budget" if broken else "ok",
@@ -101,4 +103,4 @@ def _warnings(entry: Entry, profile: DeviceProfile) -> tuple[str, ...]:
         found.append(f"measured while other programs were at work ({busy}): its latency and its energy are too high")
     if not parity.passed:
         found.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
-    return tuple(found)
+    return (*found, *entry.artifact.notes)

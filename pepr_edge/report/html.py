@@ -9,6 +9,7 @@ from typing import Any
 from pepr_edge import __version__
 from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, Ranking, RankingRow, TrainResult
 from pepr_edge.report import figures, provenance, tables
+from pepr_edge.report.rungs import rungs
 from pepr_edge.report.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
 from pepr_edge.report.words import answer, caveats, entry, ranked_rows
 from pepr_edge.store import write_text
@@ -86,6 +87,7 @@ def _content(report: ReportInput) -> dict[str, Any]:
         "cost": tables.training_cost(trained),
         "variants": figures.variants(ranking, artifacts),
         "variants_table": tables.variants(ranking, artifacts),
+        "rungs": rungs(artifacts),
         "provenance": _provenance(report),
         "failures": [_failure(failure) for failure in report.failures],
         "missing": MISSING,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.export.options import words
 from pepr_edge.field.rules import percentiles
 from pepr_edge.records import DataInfo, Manifest, Preprocess, Quantity, Split
 from pepr_edge.report.units import (
@@ -217,10 +218,19 @@ def _how_to_use(manifest: Manifest) -> str:
     pepr-edge verify BUNDLE
     pepr-edge predict BUNDLE IMAGE
 
-With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
+{_as_run(manifest)}With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
 
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {shape}), output `{manifest.output.name}` (logits, {out}). Classes: {labels}."""
+
+
+def _as_run(manifest: Manifest) -> str:
+    """How it ran at home, and what lies beside it for devices on which that does not do."""
+    said = f"At home it ran under {words(manifest.profile.settings)}; the commands do the same where they can, and say where they cannot.\n"
+    if manifest.fallback is not None:
+        said += f"`{manifest.fallback.file}` is the same model in float32, for where `verify` says that this one does not pass:\n"
+        said += "`pepr-edge predict --fallback BUNDLE IMAGE`.\n"
+    return f"{said}\n"
 
 
 def _limits(manifest: Manifest, data: DataInfo) -> str:

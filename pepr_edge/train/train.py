@@ -21,13 +21,12 @@ from pepr_edge.field.memory import peak_memory_bytes
 from pepr_edge.intervals import estimates
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Preprocess, ProbeResult, Quantity, Split, TrainCost, TrainResult
-from pepr_edge.store import sha256_file, write_record
+from pepr_edge.store import LOGITS, sha256_file, write_record
 from pepr_edge.train.loop import Progress, Trained, batch, fit, loss_function, optimiser, predict
 from pepr_edge.train.models import create, head_parameters, normalisation
 from pepr_edge.train.step import Mode, probe
 
 CHECKPOINT = "checkpoint.safetensors"
-LOGITS = "logits.npz"
 SPLITS: tuple[Split, Split] = ("val", "test")
 
 

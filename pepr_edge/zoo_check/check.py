@@ -15,10 +15,11 @@ from torch import nn
 
 from pepr_edge import zoo
 from pepr_edge.errors import ExportError, ModelError, PeprError
+from pepr_edge.export.artifact import facts
 from pepr_edge.export.check import flips, onnx_logits, parity
 from pepr_edge.export.export import FP32_PARITY
-from pepr_edge.export.onnx_file import export, facts
-from pepr_edge.export.quantise import quantise
+from pepr_edge.export.make import make
+from pepr_edge.export.onnx_file import export
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.preprocess import to_tensor
@@ -112,9 +113,9 @@ def _export(network: Network, path: Path, threads: int, progress: _Progress) -> 
             raise ExportError(f"its logits differ from PyTorch's by {found[-1].max_abs_diff:.2g}, tolerance {found[-1].tolerance:.2g}")
 
     start = time.perf_counter()
-    name = export(network.model, network.spec.channels, network.spec.image_size_px, path, judge)
+    exported = export(network.model, network.spec.channels, network.spec.image_size_px, path, judge)
     progress.found(
-        exporter=name,
+        exporter=exported.exporter,
         export_s=time.perf_counter() - start,
         opset=facts(path)[0],
         dynamic_batch=True,
@@ -124,11 +125,9 @@ def _export(network: Network, path: Path, threads: int, progress: _Progress) -> 
 
 
 def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: _Progress) -> None:
-    settings = load_variant(VARIANT).quantise
-    assert settings is not None
     start = time.perf_counter()
-    remedy = quantise(fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec), settings)
-    progress.found(quantise_s=time.perf_counter() - start, int8=remedy, int8_size_bytes=int8.stat().st_size)
+    made = make(load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec))
+    progress.found(quantise_s=time.perf_counter() - start, int8=made.remedy, int8_size_bytes=int8.stat().st_size)
     # Whatever its tolerance says of an untrained network: that it runs at every batch size is the point here.
     parity(int8, network.kept, network.expected, network.spec, 1.0, threads)
     logits = onnx_logits(int8, network.kept, network.spec, threads)

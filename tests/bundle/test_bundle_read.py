@@ -86,6 +86,18 @@ def test_a_manifest_that_contradicts_itself(folder: Path, document: dict[str, An
     assert words in fault(folder, json.dumps({**document, **change}).encode())
 
 
+@pytest.mark.parametrize("name", ["none.onnx", "model.onnx", "selftest.npz", "../fallback.onnx"])
+def test_a_fallback_that_is_none_of_the_files(folder: Path, document: dict[str, Any], name: str) -> None:
+    fallback = {"file": name, "variant": "fp32", "selftest": document["selftest"]}
+    assert f"fallback.file = {name!r}" in fault(folder, json.dumps({**document, "fallback": fallback}).encode())
+
+
+def test_a_fallback_is_read(tmp_path: Path) -> None:
+    found = read_manifest(tiny_bundle.write(tmp_path / "bundle", fallback=True)).fallback
+    assert found is not None
+    assert found.file == "fallback.onnx"
+
+
 def test_a_profile_of_another_model(folder: Path, document: dict[str, Any]) -> None:
     changed = {**document, "profile": {**document["profile"], "artifact_sha256": "0" * 64}}
     assert "profile is of another model" in fault(folder, json.dumps(changed).encode())

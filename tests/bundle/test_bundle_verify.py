@@ -12,10 +12,17 @@ from pepr_edge.bundle.verify import read_whole, verify
 from pepr_edge.errors import BundleError
 from pepr_edge.records import SessionSettings
 
+ADVICE = "Use its float32 fallback, which passes here: pepr-edge predict --fallback"
+
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+
+
+@pytest.fixture
+def with_fallback(tmp_path: Path) -> Path:
+    return tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
 
 
 def reasons(bundle: Path) -> list[str]:
@@ -81,3 +88,44 @@ def test_a_model_that_cannot_run_here_fails(bundle: Path) -> None:
     tiny_bundle.rewrite_manifest(bundle, lambda made: made)
     assert "self-test: " in reasons(bundle)[0]
     assert "cannot load" in reasons(bundle)[0]
+
+
+def test_a_bundle_with_its_fallback_passes(with_fallback: Path) -> None:
+    assert reasons(with_fallback) == []
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_model_that_fails_leaves_its_fallback(with_fallback: Path, crashes: bool) -> None:
+    if crashes:
+        (with_fallback / "model.onnx").write_bytes(b"no model")
+        tiny_bundle.rewrite_manifest(with_fallback, lambda made: made)
+    else:
+        tiny_bundle.spoil(with_fallback, "model.onnx")
+    (reason,) = reasons(with_fallback)
+    assert reason.startswith("self-test: ")
+    assert reason.endswith(ADVICE)
+
+
+def test_a_fallback_that_fails_too_is_not_advised(with_fallback: Path) -> None:
+    for name in ("model.onnx", "fallback.onnx"):
+        tiny_bundle.spoil(with_fallback, name)
+    (reason,) = reasons(with_fallback)
+    assert "Nor does its float32 fallback pass: " in reason
+    assert ADVICE not in reason
+
+
+def test_a_fallback_that_fails_alone_is_said(with_fallback: Path) -> None:
+    tiny_bundle.spoil(with_fallback, "fallback.onnx")
+    (reason,) = reasons(with_fallback)
+    assert reason.startswith("self-test of the fallback: ")
+    assert reason.endswith("The model itself passes and can be used.")
+
+
+def test_it_runs_as_at_home_and_says_where_it_cannot(bundle: Path) -> None:
+    told: list[str] = []
+    assert verify(bundle, say=told.append) == []
+    assert told == []
+    tiny_bundle.measured_with(bundle, provider="cuda")
+    assert verify(bundle, say=told.append) == []
+    assert [words[:42] for words in told] == ["runs on the CPU, not with cuda as at home:"]
+    assert "no CUDAExecutionProvider" in verify(bundle, SessionSettings(provider="cuda"))[0]

@@ -12,8 +12,10 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.field import bench as field_bench
+from pepr_edge.field import settings
 from pepr_edge.field.rules import RULES
-from pepr_edge.records import FieldReport
+from pepr_edge.records import FieldReport, SessionSettings
+from pepr_edge.store import sha256_file
 
 TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "matplotlib")
 
@@ -93,7 +95,10 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
     assert "MODEL_CARD.md: sha256" in fault(bundle)
 
 
-@pytest.mark.parametrize("words", [["--threads", "0"], ["--paced", "0"], ["--paced", "-5"], ["--runtime", "tflite"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--threads", "0"], ["--paced", "0"], ["--paced", "-5"], ["--runtime", "tflite"], ["--nonsense"], ["--fallback", "--provider", "cpu"]],
+)
 def test_wrong_usage_ends_with_2(
     bundle: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +118,36 @@ def test_an_interrupt_ends_with_130_and_leaves_a_partial_report(
     assert FieldReport.model_validate_json(out.read_bytes()).partial
 
 
-def test_the_field_commands_need_none_of_the_workstations_packages(bundle: Path) -> None:
+def test_each_bundle_runs_as_it_did_at_home(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "usable_cores", lambda: 2)
+    other = tiny_bundle.write(bundle.parent / "02-tiny@16-other", seed=1)
+    tiny_bundle.measured_with(bundle, threads=8, arena=False, batch=1)
+    tiny_bundle.measured_with(other, provider="tensorrt", spinning=True)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, other, "--json")
+    assert done.status == 0
+    found = [SessionSettings.model_validate(result["settings"]) for result in json.loads(done.out)["results"]]
+    assert found == [SessionSettings(threads=2, arena=False, batch=1), SessionSettings(spinning=True)]
+    assert "02-tiny@16-other runs on the CPU, not with tensorrt as at home: " in done.err
+    assert "01-tiny" not in done.err
+
+
+def test_the_fallback_is_measured(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tiny_bundle.write(bundle.parent / "02-tiny@16-int8_static", fallback=True)
+    tiny_bundle.measured_with(made, runtime="openvino", threads=2, batch=1)
+    monkeypatch.setattr(settings, "usable_cores", lambda: 2)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", "--fallback", made, "--json")
+    assert done.status == 0
+    (result,) = json.loads(done.out)["results"]
+    assert result["artifact_sha256"] == sha256_file(made / "fallback.onnx")
+    assert SessionSettings.model_validate(result["settings"]) == SessionSettings(threads=2)
+    assert "02-tiny@16-int8_static: measures its fallback, fallback.onnx" in done.err
+    done = command_line.run(capsys, monkeypatch, "bench", "--fallback", made, bundle)
+    assert (done.status, done.out) == (1, "")
+    assert "01-tiny@16-fp32: has no float32 fallback" in done.err
+
+
+def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Path) -> None:
+    bundle = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     blocked = bundle.parent / "blocked"
     blocked.mkdir()
     # In every process that follows, the measuring child too.
@@ -134,7 +168,7 @@ def test_the_field_commands_need_none_of_the_workstations_packages(bundle: Path)
     table = bundle.parent / "t.csv"
     table.write_text("model,acc,energy_j,latency_s\na,0.5,1,2\nb,0.6,2,1\n")
     score = ["score", table, "--performance", "acc", "--resource", "energy=energy_j", "latency=latency_s", "--images", 9]
-    for words in (["bench", "--quick", bundle], ["predict", bundle, image], ["verify", bundle], score):
+    for words in (["bench", "--quick", bundle], ["predict", "--fallback", bundle, image], ["verify", bundle], score):
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, words), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr

@@ -7,6 +7,10 @@ import command_line
 import pytest
 import tiny_bundle
 
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.field.predict import Classifier
+from pepr_edge.records import SessionSettings
+
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
@@ -52,3 +56,36 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
 
 def test_wrong_usage_ends_with_2(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert command_line.run(capsys, monkeypatch, "predict", bundle).status == 2
+
+
+def test_the_fallback_answers_in_the_models_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, image = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True), tiny_bundle.image(tmp_path / "a.png")
+    manifest = read_manifest(made)
+
+    def first(*words: object) -> object:
+        done = command_line.run(capsys, monkeypatch, "predict", made, image, "--json", *words)
+        assert (done.status, done.err) == (0, "")
+        return json.loads(done.out)["predictions"][0]["probabilities"]
+
+    for words, fallback in (((), False), (("--fallback",), True)):
+        assert first(*words) == Classifier(made, manifest, SessionSettings(), fallback)(image).probabilities
+    assert first() != first("--fallback")
+
+
+def test_a_bundle_without_a_fallback_is_one_clear_line(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--fallback")
+    assert (done.status, done.out) == (1, "")
+    assert "has no float32 fallback" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_bundle.measured_with(bundle, provider="directml", batch=1)
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--json")
+    assert done.status == 0
+    assert done.err.startswith("01-tiny@16-fp32 runs on the CPU, not with directml as at home: ")
+    assert done.err.count("\n") == 1

@@ -7,6 +7,8 @@ import command_line
 import pytest
 import tiny_bundle
 
+from pepr_edge.field.runtimes import RUNTIMES
+
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
@@ -46,3 +48,24 @@ def test_a_torn_manifest_does_not_hide_the_others(
     assert done.status == 3
     assert [row["passed"] for row in json.loads(done.out)["bundles"]] == [False, True]
     assert "not a manifest" in done.err
+
+
+def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported.")
+    tiny_bundle.measured_with(bundle, runtime="openvino")
+    done = command_line.run(capsys, monkeypatch, "verify", bundle, "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["bundles"][0]["passed"]
+    words = "runs with onnxruntime in float32, not with openvino in float32 as at home: openvino cannot be imported."
+    assert done.err == f"01-tiny@16-fp32 {words}\n"
+    assert command_line.run(capsys, monkeypatch, "verify", bundle, "-q").err == ""
+
+
+def test_a_model_that_fails_names_its_fallback(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
+    tiny_bundle.spoil(made, "model.onnx")
+    done = command_line.run(capsys, monkeypatch, "verify", made, "--json")
+    assert done.status == 3
+    (row,) = json.loads(done.out)["bundles"]
+    assert set(row) == {"bundle", "passed", "reasons"}
+    assert row["reasons"][0].endswith("pepr-edge predict --fallback")

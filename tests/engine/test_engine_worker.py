@@ -13,7 +13,7 @@ import torch
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import ExportError
-from pepr_edge.export import export as stage
+from pepr_edge.export import make as making
 from pepr_edge.export import onnx_file
 from pepr_edge.export.variants import load
 from pepr_edge.records import Artifact, Failure, TrainResult
@@ -69,7 +69,7 @@ def test_a_job_leaves_the_training_and_every_variant(make_job: MakeJob) -> None:
     assert (trained.key, trained.candidate) == ("a key", job.candidate)
     for name in ("fp32", "int8_static"):
         artifact = read_record(folder / name / "export.json", Artifact)
-        assert artifact.key == export_key(trained, load(name))
+        assert artifact.key == export_key(trained, load(name), job.recipe)
         assert (folder / artifact.path).is_file()
     assert not list(folder.rglob("failure.json"))
     assert [step.stage for step in steps] == ["train", "train", "export fp32", "export int8_static"]
@@ -130,7 +130,7 @@ def test_a_variant_that_fails_does_not_stop_the_others(done_job: Job, monkeypatc
         raise ExportError("cannot be copied")
 
     with monkeypatch.context() as patch:
-        patch.setitem(stage.MAKERS, "float32", fail)
+        patch.setitem(making.MAKERS, "float32", fail)
         steps_of(done_job)
     found = failed(folder / "fp32")
     assert (found.stage, found.variant, found.reason) == ("export", "fp32", "cannot be copied")
@@ -156,4 +156,4 @@ def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: Job, monke
         found = failed(folder / name)
         assert (found.stage, found.variant) == ("export", name)
         assert "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
-        assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name))
+        assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name), done_job.recipe)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
+from pepr_edge.export.artifact import Source
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
@@ -25,6 +27,12 @@ class Trained(NamedTuple):
     logits: dict[str, NDArray[np.float32]]
     folder: Path
     data: Dataset
+    recipe: Recipe
+
+    @property
+    def source(self) -> Source:
+        """As the export stage takes it; its logits may be changed."""
+        return Source(self.result, copy.deepcopy(self.logits), self.data, self.recipe)
 
     def module(self) -> nn.Module:
         """The candidate's module, a new one each time."""
@@ -47,4 +55,4 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     result = train(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None)
     with np.load(folder / "logits.npz") as logits:
-        return Trained(result, dict(logits), folder, data)
+        return Trained(result, dict(logits), folder, data, recipe)

@@ -150,7 +150,10 @@ def test_a_file_that_does_not_run_is_a_reason(tmp_path: Path) -> None:
 
 def test_flips_are_decisions_that_differ_not_logits() -> None:
     expected = np.array([[2, 1, 0], [0, 1, 2], [0, 3, 1], [5, 4, 3]], np.float32)
-    assert flips(expected * 7 - 3, expected).model_dump() == {"count": 0, "n": 4}
+    same = flips(expected * 7 - 3, expected, "val")
+    assert (same.count, same.n, same.split) == (0, 4, "val")
     changed = expected.copy()
     changed[[1, 3]] = changed[[1, 3]][:, [2, 1, 0]]
-    assert flips(changed, expected).model_dump() == {"count": 2, "n": 4}
+    found = flips(changed, expected)
+    assert (found.count, found.n, found.split) == (2, 4, "test")
+    assert found.ci == pytest.approx((0.150, 0.850), abs=1e-3)  # Wilson's interval of 2 in 4

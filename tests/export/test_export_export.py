@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import copy
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export import export as stage
 from pepr_edge.export import onnx_file
 from pepr_edge.export.export import Exporter
-from pepr_edge.export.variants import load
+from pepr_edge.export.variants import Variant, load
 from pepr_edge.metrics import auroc
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Artifact
@@ -36,7 +36,7 @@ class Left(NamedTuple):
 @pytest.fixture(scope="module")
 def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
     folder = tmp_path_factory.mktemp("exported")
-    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+    with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
         return Left({name: exporter.artifact(load(name), folder / name, f"key of {name}") for name in VARIANTS}, folder)
 
@@ -44,7 +44,7 @@ def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
 @pytest.fixture
 def open_exporter(trained: Any) -> Iterator[Exporter]:
     """An exporter whose float32 file is there, and whose records may be changed."""
-    with Exporter(trained.result, copy.deepcopy(trained.logits), trained.data, threads=1) as exporter:
+    with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
         yield exporter
 
@@ -80,7 +80,7 @@ def test_everything_is_in_one_file_whose_opset_and_producer_are_recorded(left: L
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert artifact.opset == next(entry.version for entry in model.opset_import if entry.domain == "") >= 17
     assert artifact.producer == f"{model.producer_name} {model.producer_version}".strip() != ""
-    assert artifact.exporter == "torchscript"
+    assert (artifact.exporter, artifact.simplified, artifact.notes) == ("torchscript", False, ())
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -137,8 +137,10 @@ def test_performance_is_that_of_the_file_itself(left: Left, trained: Any, name: 
 
 
 def test_performance_is_never_inherited_from_pytorch(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
-    before = {name: found.model_copy(update={"value": 0.123}) for name, found in open_exporter.trained.performance.items()}
-    open_exporter.trained = open_exporter.trained.model_copy(update={"performance": before})
+    trained = open_exporter.source.trained
+    before = {name: found.model_copy(update={"value": 0.123}) for name, found in trained.performance.items()}
+    changed = trained.model_copy(update={"performance": before})
+    open_exporter.source = dataclasses.replace(open_exporter.source, trained=changed)
     artifact = open_exporter.artifact(load("fp32"), tmp_path, "key")
     assert artifact.performance == left.artifacts["fp32"].performance
     assert artifact.performance_before == before
@@ -146,20 +148,24 @@ def test_performance_is_never_inherited_from_pytorch(open_exporter: Exporter, le
 
 @pytest.mark.parametrize("indices", [[0], [79], [5, 64, 70, 79]])
 def test_flips_are_counted_over_the_whole_test_split(open_exporter: Exporter, tmp_path: Path, indices: list[int]) -> None:
-    expected = open_exporter.expected["test"]
+    expected = open_exporter.source.expected["test"]
     assert len(expected) == 80
     expected[indices] = expected[indices, ::-1]
-    assert open_exporter.artifact(load("fp32"), tmp_path, "key").flips.model_dump() == {"count": len(indices), "n": 80}
+    found = open_exporter.artifact(load("fp32"), tmp_path, "key").flips
+    assert (found.count, found.n, found.split) == (len(indices), 80, "test")
 
 
 def test_int8_is_calibrated_on_training_images_alone(
     open_exporter: Exporter, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[NDArray[np.float32]] = []
-    real = stage.quantise
-    monkeypatch.setattr(
-        stage, "quantise", lambda source, path, images, settings: (given.append(images), real(source, path, images, settings))[1]
-    )
+    real = stage.make
+
+    def making(variant: Variant, base: Any, path: Path, images: NDArray[np.float32], *more: Any) -> Any:
+        given.append(images)
+        return real(variant, base, path, images, *more)
+
+    monkeypatch.setattr(stage, "make", making)
     variant = load("int8_static")
     for count in (7, 10_000):
         assert variant.quantise is not None
@@ -183,14 +189,14 @@ def test_weights_other_than_the_trained_ones_fail_parity(trained: Any, monkeypat
     module = trained.module()
     with torch.no_grad():
         module.classifier.weight *= 1.05
-    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+    with Exporter(trained.source, threads=1) as exporter:
         words = r"^no exporter gave a faithful ONNX file: torchscript: its logits differ from PyTorch's by [\d.e-]+, tolerance [\d.e-]+$"
         with pytest.raises(ExportError, match=words):
             exporter.make_base(module)
 
 
 def test_nothing_is_left_of_the_float32_file(trained: Any) -> None:
-    with Exporter(trained.result, trained.logits, trained.data, threads=1) as exporter:
+    with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
         assert exporter.base.is_file()
     assert not exporter.base.parent.exists()

@@ -12,7 +12,8 @@ from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import onnx_file
-from pepr_edge.export.onnx_file import EXPORTERS, INPUT, OUTPUT, export, facts
+from pepr_edge.export.artifact import facts
+from pepr_edge.export.onnx_file import EXPORTERS, INPUT, MAX_BYTES, OUTPUT, Exported, export, nodes
 
 
 class Tiny(nn.Module):
@@ -49,13 +50,13 @@ def accept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", ["torchscript", "dynamo", pytest.param("optimum", marks=pytest.mark.slow)])
 def test_one_file_with_a_dynamic_batch(tmp_path: Path, only: Callable[[str], None], name: str, channels: int) -> None:
     only(name)
     torch.manual_seed(0)
     model, path = Tiny(channels), tmp_path / "model.onnx"
     model.norm.running_mean = torch.full((4,), 0.3)
-    assert export(model, channels, 12, path, accept) == name
+    assert export(model, channels, 12, path, accept).exporter == name
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(str(path))
     assert [value.name for value in session.get_inputs()] == [INPUT] == ["pixel_values"]
@@ -96,14 +97,16 @@ def test_a_file_that_is_not_faithful_is_made_again_by_the_next_exporter(tmp_path
         if len(seen) == 1:
             raise ExportError("not faithful")
 
-    assert export(Tiny(), 1, 12, tmp_path / "model.onnx", refuse_the_first) == "dynamo"
+    assert export(Tiny(), 1, 12, tmp_path / "model.onnx", refuse_the_first).exporter == "dynamo"
     assert len(seen) == 2
     assert (tmp_path / "model.onnx").read_bytes() == seen[1] != seen[0]
 
 
+@pytest.mark.slow
 def test_no_exporter_that_works_names_the_reason_of_each(tmp_path: Path) -> None:
     with pytest.raises(
-        ExportError, match=r"^no exporter gave a faithful ONNX file: torchscript: \w+: .*eigvals.*; dynamo: \w+: .*eig"
+        ExportError,
+        match=r"^no exporter gave a faithful ONNX file: torchscript: \w+: .*eigvals.*; dynamo: \w+: .*eig.*; optimum: \w+: .*eig",
     ) as caught:
         export(Odd(), 1, 12, tmp_path / "model.onnx", accept)
     assert str(caught.value).isprintable()
@@ -125,5 +128,72 @@ def test_a_fault_without_words_is_a_reason_too(tmp_path: Path, monkeypatch: pyte
 
     for name in EXPORTERS:
         monkeypatch.setitem(EXPORTERS, name, fail)
-    with pytest.raises(ExportError, match=r"torchscript: AssertionError; dynamo: AssertionError$"):
+    with pytest.raises(ExportError, match=r"torchscript: AssertionError; dynamo: AssertionError; optimum: AssertionError$"):
         export(Tiny(), 1, 12, tmp_path / "model.onnx", accept)
+
+
+class Folds(nn.Module):
+    """Of what it computes much is constant, or nothing."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scale = torch.arange(1, 4, device=images.device).float().sqrt() * 2
+        return (images.mean((2, 3)) * 1.0 + 0.0)[:, :1] * scale
+
+
+def test_the_file_is_simplified_and_keeps_to_standard_operators(tmp_path: Path, only: Callable[[str], None]) -> None:
+    only("torchscript")
+    sizes = []
+    assert export(Folds(), 1, 12, tmp_path / "model.onnx", lambda path: sizes.append(nodes(path))).simplified
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 2
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    assert nodes(tmp_path / "model.onnx") == sizes[1]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [entry.domain for entry in model.opset_import] == [""]
+    assert facts(tmp_path / "model.onnx")[1].startswith("pytorch ")
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("fault", [ExportError("not faithful"), RuntimeError("crashed")])
+def test_a_simplified_file_that_is_not_faithful_is_not_taken(tmp_path: Path, only: Callable[[str], None], fault: Exception) -> None:
+    only("torchscript")
+    seen: list[bytes] = []
+
+    def refuse_the_second(path: Path) -> None:
+        seen.append(path.read_bytes())
+        if len(seen) == 2:
+            raise fault
+
+    assert export(Folds(), 1, 12, tmp_path / "model.onnx", refuse_the_second) == Exported("torchscript", False)
+    assert (tmp_path / "model.onnx").read_bytes() == seen[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_what_cannot_be_simplified_is_left_as_it_was_exported(tmp_path: Path, only: Callable[[str], None]) -> None:
+    only("torchscript")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
+    assert export(model, 1, 12, tmp_path / "model.onnx", accept) == Exported("torchscript", False)
+
+
+def test_a_simplified_file_loads_in_openvino(tmp_path: Path, only: Callable[[str], None]) -> None:
+    openvino = pytest.importorskip("openvino")
+    only("torchscript")
+    assert export(Folds(), 1, 12, tmp_path / "model.onnx", accept).simplified
+    images = torch.randn(1, 1, 12, 12).numpy()
+    found = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([images])[0]
+    expected = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {INPUT: images})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("features", "buffer"), [(MAX_BYTES // 4 // 2**10 + 1, 0), (2**10, MAX_BYTES // 4)])
+def test_a_model_above_two_gibibytes_is_refused_before_it_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: int, buffer: int
+) -> None:
+    """Whether parameters or buffers make it so. On the meta device, it takes no memory."""
+    monkeypatch.setattr(onnx_file, "EXPORTERS", {})
+    model = nn.Linear(2**10, features, bias=False, device="meta")
+    model.register_buffer("more", torch.empty(buffer, device="meta"))
+    words = r"^the model's weights need 2\.0 GiB, and one ONNX file holds at most 2 GiB .*\. Choose a smaller architecture\.$"
+    with pytest.raises(ExportError, match=words):
+        export(model, 1, 12, tmp_path / "model.onnx", accept)
+    assert not list(tmp_path.iterdir())

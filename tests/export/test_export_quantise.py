@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,13 +9,15 @@ import numpy as np
 import onnx
 import pytest
 import tiny_bundle
+import tiny_nets
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import quantization
 
 from pepr_edge.errors import ExportError
+from pepr_edge.export import prepare as preparing
 from pepr_edge.export import quantise as module
-from pepr_edge.export.quantise import AS_ASKED, CALIBRATION_BATCH, CALIBRATIONS, REMEDIES, quantise
+from pepr_edge.export.prepare import CALIBRATION_BATCH, CALIBRATIONS, Prepared
+from pepr_edge.export.quantise import AS_ASKED, REMEDIES, dynamic, static
 from pepr_edge.export.variants import Quantise
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.records import SessionSettings
@@ -44,6 +47,11 @@ def read(path: Path) -> Graph:
             axes[node.input[0]] = next((entry.i for entry in node.attribute if entry.name == "axis"), -1)
     stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     return Graph([node.op_type for node in model.graph.node], scales, zeros, axes, stored)
+
+
+def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Quantise) -> str:
+    with Prepared(source) as prepared:
+        return static(prepared, path, images, settings)
 
 
 def made(folder: Path, images: NDArray[np.float32] = IMAGES, **changes: Any) -> Path:
@@ -159,7 +167,7 @@ def sharing() -> onnx.ModelProto:
 def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx.save(sharing(), tmp_path / "fp32.onnx")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_part_names", lambda graph: False)
+        patch.setattr(preparing, "_part_names", lambda graph: False)
         patch.setattr(module, "REMEDIES", {AS_ASKED: {}})
         with pytest.raises(ExportError, match="shared mode is not supported for weight"):
             quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
@@ -175,12 +183,12 @@ def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(tmp_path: Pa
 def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int) -> None:
     tried: list[dict[str, Any]] = []
 
-    def refusing(*_: Any, **settings: Any) -> None:
-        tried.append(settings)
+    def refusing(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
+        tried.append(arguments)
         if len(tried) <= refusals:
             raise ValueError(f"refusal {len(tried)}")
 
-    monkeypatch.setattr(quantization, "quantize_static", refusing)
+    monkeypatch.setattr(module, "_quantise", refusing)
     onnx.save(sharing(), tmp_path / "fp32.onnx")
     if refusals == len(REMEDIES):
         with pytest.raises(ExportError, match=r"cannot quantise this graph \(ValueError: refusal 1\)\.$"):
@@ -190,7 +198,7 @@ def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(tmp_path: Pa
     assert len(tried) == refusals + 1
     assert tried[0]["per_channel"] is True
     assert tried[0]["nodes_to_exclude"] == []
-    assert "op_types_to_quantize" not in tried[0]
+    assert {"Conv", "Gemm", "MatMul", "Add", "Concat"} <= set(tried[0]["op_types_to_quantize"])
     assert tried[-1]["per_channel"] is (refusals < 2)
 
 
@@ -234,18 +242,19 @@ def test_no_remedy_is_taken_where_none_is_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])
 def test_the_quantisers_advice_is_not_shown_and_the_log_is_left_as_it_was(
-    tmp_path: Path, level: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, level: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = quantization.quantize_static
+    real = module._quantise
 
-    def advising(*words: Any, **settings: Any) -> None:
+    def advising(*words: Any) -> None:
         logging.warning("Please consider pre-processing")  # as it does for some graphs
-        real(*words, **settings)
+        print("Collecting tensor data")
+        real(*words)
 
-    monkeypatch.setattr(quantization, "quantize_static", advising)
+    monkeypatch.setattr(module, "_quantise", advising)
     with caplog.at_level(level):
         made(tmp_path)
-        assert caplog.text == ""
+        assert (caplog.text, capfd.readouterr().out) == ("", "")
         assert logging.getLogger().level == level
 
 
@@ -253,3 +262,135 @@ def test_nothing_but_the_file_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     made(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "int8.onnx"]
+
+
+@pytest.fixture
+def separable(tmp_path: Path) -> Iterator[Prepared]:
+    onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
+    with Prepared(tmp_path / "fp32.onnx") as prepared:
+        yield prepared
+
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+
+NEIGHBOURS = {"first_conv", "mul", "depthwise_conv", "pointwise_conv", "add", "flatten", "gemm"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes"),
+    [
+        (Quantise(), NEIGHBOURS | {"sigmoid", "pool"}),
+        (Quantise(operators=("Gemm",)), {"flatten", "gemm"}),
+        (Quantise(operators=WEIGHTED), NEIGHBOURS | {"sigmoid"}),
+        (Quantise(operators=WEIGHTED, grouped=False), NEIGHBOURS | {"sigmoid"}),
+        (Quantise(operators=WEIGHTED, outputs=False), NEIGHBOURS),
+        (Quantise(operators=WEIGHTED, outputs=False, grouped=False), {"first_conv", "depthwise_conv", "pointwise_conv", "flatten", "gemm"}),
+    ],
+)
+def test_what_is_quantised_is_what_the_settings_name(separable: Prepared, tmp_path: Path, settings: Quantise, nodes: set[str]) -> None:
+    """A node that gives or takes 8 bits: with operators named, those beside them have one such side."""
+    assert static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings) == AS_ASKED
+    assert tiny_nets.rounded(tmp_path / "int8.onnx") == nodes
+    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.abs(found - expected).max() < 0.4 * expected.std()
+
+
+def test_inputs_and_weights_alone_are_8_bits_where_outputs_are_not(separable: Prepared, tmp_path: Path) -> None:
+    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False))
+    nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
+    givers = {name: node.op_type for node in nodes for name in node.output}
+    rounded = [givers.get(node.input[0], "the image") for node in nodes if node.op_type == "QuantizeLinear"]
+    assert sorted(rounded) == [
+        "Conv",
+        "Flatten",
+        "Mul",
+        "the image",
+    ]  # the depthwise convolution's output is the input of the pointwise one
+    assert {givers[node.input[0]] for node in nodes if node.op_type == "Sigmoid"} == {"Conv"}
+
+
+def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Path) -> None:
+    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False, grouped=False))
+    assert separable.grouped == ("depthwise_conv",)
+    graph = read(tmp_path / "int8.onnx")
+    assert "depthwise" in graph.stored
+    assert "depthwise_quantized" not in graph.stored
+    assert "pointwise_quantized" in graph.stored
+
+
+def test_nodes_can_be_kept(separable: Prepared, tmp_path: Path) -> None:
+    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(), keep=["first_conv", "gemm"])
+    stored = read(tmp_path / "int8.onnx").stored
+    assert {"first", "head", "depthwise_quantized"} <= set(stored)
+
+
+def test_one_calibration_serves_all_variants(separable: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none changes the ranges of the next."""
+    calls: list[str] = []
+    real = Prepared._calibrated
+    monkeypatch.setattr(Prepared, "_calibrated", lambda self, method, images: (calls.append(method), real(self, method, images))[1])
+    every = (Quantise(), Quantise(per_channel=False), Quantise(operators=WEIGHTED), Quantise(activation="int8"), Quantise())
+    files = []
+    for settings in every:
+        static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings)
+        files.append((tmp_path / "int8.onnx").read_bytes())
+    assert calls == ["minmax"]
+    assert files[0] == files[-1]
+    assert len(set(files)) == 4
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("n", [1, 2, CALIBRATION_BATCH + 1])
+def test_any_number_of_images_will_do(separable: Prepared, tmp_path: Path, calibration: Any, n: int) -> None:
+    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES[:n], Quantise(calibration=calibration))
+    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.isfinite(found).all()
+    assert np.abs(found - expected).max() < 2 * expected.std()
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_tensors_that_hardly_vary_can_be_calibrated(tmp_path: Path, calibration: Any) -> None:
+    """Of such values no histogram can be made: between them float32 has fewer numbers than the histogram has bins."""
+    model = tiny_nets.separable()
+    first = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
+    first.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(first) * np.float32(1e-6), "first"))  # the gate is 0.5, nearly
+    onnx.save(model, tmp_path / "fp32.onnx")
+    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(calibration=calibration)) == AS_ASKED
+    assert np.isfinite(tiny_nets.logits(tmp_path / "int8.onnx")).all()
+
+
+def test_percentile_leaves_out_what_is_rare(separable: Prepared, tmp_path: Path) -> None:
+    rare = np.repeat(tiny_nets.IMAGES, 40, axis=0)
+    rare[0, 0, 0, 0] = 1000
+    scales = {}
+    for calibration in ("minmax", "percentile"):
+        static(separable, tmp_path / "int8.onnx", rare, Quantise(calibration=calibration))
+        scales[calibration] = float(read(tmp_path / "int8.onnx").scales["pixel_values"])
+    assert scales["percentile"] < 0.5 * scales["minmax"]
+
+
+def test_dynamic_quantises_the_weights_of_the_operators_named_alone(separable: Prepared, tmp_path: Path) -> None:
+    assert dynamic(separable, tmp_path / "int8.onnx", Quantise(operators=("Gemm", "MatMul"))) == AS_ASKED
+    model = onnx.load(str(tmp_path / "int8.onnx"))
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("Conv") == 3
+    assert {"DynamicQuantizeLinear", "MatMulInteger"} <= set(kinds)
+    assert not {"Gemm", "ConvInteger"} & set(kinds)
+    assert [tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("_quantized")] == [TensorProto.INT8]
+    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.abs(found - expected).max() < 0.2 * expected.std()
+
+
+def test_what_cannot_be_quantised_dynamically_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "none.onnx").write_bytes(b"no model")
+    with Prepared(tmp_path / "none.onnx") as prepared, pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: "):
+        dynamic(prepared, tmp_path / "int8.onnx", Quantise())
+
+
+def test_nothing_is_left_of_what_was_prepared(tmp_path: Path) -> None:
+    onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
+    with Prepared(tmp_path / "fp32.onnx") as prepared:
+        folder = prepared.path.parent
+        assert folder.is_dir()
+    assert not folder.exists()

@@ -6,11 +6,11 @@ import pytest
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.export import variants
-from pepr_edge.export.variants import Quantise, load
+from pepr_edge.export.variants import Auto, Quantise, Variant, ladder, load, names
 from pepr_edge.recipe import variants_dir
 
 FP32 = 'name = "mine"\ndescription = "d"\nprecision = "float32"\nparity_tolerance = 0.001\n'
-INT8 = FP32.replace("float32", "int8") + "[quantise]\n"
+INT8, DYNAMIC, MIXED = (FP32.replace("float32", name) + "[quantise]\n" for name in ("int8", "int8_dynamic", "int8_mixed"))
 
 
 @pytest.fixture
@@ -49,11 +49,31 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         (INT8 + "per_chanel = true\n", r"quantise\.per_chanel: unknown key\."),
         (INT8 + "calibration_images = 0\n", r"quantise\.calibration_images = 0, expected an integer >= 1\."),
         (INT8 + 'weight = "int4"\n', r'quantise\.weight = "int4", expected one of \'int8\' or \'uint8\''),
-        (FP32.replace("float32", "float16"), r'precision = "float16", expected one of'),
+        (FP32.replace("float32", "float8"), r'precision = "float8", expected one of'),
         (FP32.replace("0.001", "0"), r"parity_tolerance = 0, expected a number > 0"),
         (FP32.replace('description = "d"\n', ""), r"description: missing"),
-        (FP32 + "[quantise]\n", r"with precision \"int8\", and none with \"float32\""),
-        (FP32.replace("float32", "int8"), r"a \[quantise\] table with precision \"int8\""),
+        (FP32 + "[quantise]\n", r"expected no \[quantise\] table with precision \"float32\"\. Mend the file\."),
+        (FP32.replace("float32", "float16") + "[quantise]\n", r"expected no \[quantise\] table with precision \"float16\""),
+        (FP32.replace("float32", "int8"), r"expected a \[quantise\] table with precision \"int8\""),
+        (FP32.replace("float32", "int8_dynamic"), r"expected a \[quantise\] table with precision \"int8_dynamic\""),
+        (INT8 + 'operators = ["Add"]\n', r'quantise\.operators.* = "Add", expected one of \'Conv\', \'Gemm\' or \'MatMul\''),
+        (INT8 + "outputs = false\n", r"expected operators to be named where outputs = false: it is theirs that stay float32"),
+        (INT8 + 'preset = "avx3"\n', r'quantise\.preset = "avx3", expected one of'),
+        (
+            INT8 + 'preset = "avx2"\nweight = "int8"\nper_channel = true\n',
+            r"expected no per_channel, weight beside a preset, which says it",
+        ),
+        (
+            DYNAMIC + 'calibration = "minmax"\n',
+            r'expected no quantise\.calibration with precision "int8_dynamic", which takes operators, per_channel',
+        ),
+        (DYNAMIC + 'preset = "avx2"\n', r'expected no quantise\.preset with precision "int8_dynamic"'),
+        (MIXED + 'operators = ["Conv"]\n', r'expected no quantise\.operators with precision "int8_mixed"'),
+        (FP32 + "[auto]\n", r"auto\.order: missing"),
+        (FP32 + "[auto]\norder = -1\n", r"auto\.order = -1, expected an integer >= 0"),
+        (FP32 + '[auto]\norder = 1\nneeds = ["avx2", "mmx"]\n', r"expected instruction sets among ssse3, .*, and mmx is none"),
+        (FP32 + '[auto]\norder = 1\nproviders = ["npu"]\n', r'auto\.providers.* = "npu", expected one of'),
+        (FP32 + "[auto]\norder = 1\nproviders = []\n", r"auto\.providers = \[\], expected at least one entry"),
         ("name = ", r"not a TOML file"),
         (FP32.replace('"mine"', '"yours"'), r"name = 'yours', expected 'mine', the file's own name"),
     ],
@@ -75,6 +95,80 @@ def test_all_faults_are_told_at_once(write) -> None:  # type: ignore[no-untyped-
 
 @pytest.mark.parametrize("name", ["int9", "../export/fp32", "", "/fp32"])
 def test_an_unknown_name_lists_those_there_are(name: str) -> None:
-    with pytest.raises(RecipeError, match=r"unknown variant, expected some of fp32, int8_static.*\. Mend the name\.") as caught:
+    with pytest.raises(RecipeError, match=r"unknown variant, expected some of fp16, fp32, .*int8_static.*\. Mend the name\.") as caught:
         load(name)
     assert repr(name) in str(caught.value)
+
+
+X86 = ("ssse3", "sse4_2", "avx", "avx2", "fma", "f16c")
+VNNI = (*X86, "avx512f", "avx512bw", "avx512vl", "avx512_vnni")
+ARM = ("asimd", "asimddp", "asimdhp", "fphp")
+FIRST = ["fp32", "int8_static", "int8_inputs", "int8_pointwise", "int8_weighted", "int8_static_per_tensor", "fp32_optimised"]
+RESCUE = ["int8_static_percentile", "int8_static_entropy", "int8_mixed"]
+
+
+@pytest.mark.parametrize(
+    ("isa", "between"),
+    [
+        (VNNI, ["optimum_avx512_vnni", "int8_dynamic"]),
+        (X86, ["optimum_avx2", "int8_dynamic", "int8_static_reduced"]),
+        ((*X86, "avx_vnni"), ["optimum_avx2", "int8_dynamic"]),
+        (ARM, ["optimum_arm64", "int8_dynamic", "fp16"]),
+        (("asimd",), ["optimum_arm64", "int8_dynamic", "int8_static_reduced"]),
+        (("neon",), ["optimum_arm64", "int8_dynamic", "int8_static_reduced"]),
+        ((), ["int8_dynamic", "int8_static_reduced"]),
+    ],
+)
+def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(isa: tuple[str, ...], between: list[str]) -> None:
+    found = ladder(isa, "cpu")
+    assert [variant.name for variant in found] == FIRST + between + RESCUE
+    assert [variant.name for variant in found if variant.auto and variant.auto.rescue] == RESCUE
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml"])
+@pytest.mark.parametrize("isa", [X86, ARM, ()])
+def test_the_ladder_of_a_gpu_asks_nothing_of_the_processor(provider: str, isa: tuple[str, ...]) -> None:
+    assert [variant.name for variant in ladder(isa, provider)] == ["fp32", "fp16"]
+
+
+def test_a_variant_without_a_place_is_in_no_ladder(write) -> None:  # type: ignore[no-untyped-def]
+    write(FP32 + "[auto]\norder = 3\n")
+    write(FP32.replace("mine", "late") + "[auto]\norder = 4\n", "late")
+    write(FP32.replace("mine", "named") + "", "named")
+    assert names() == ["late", "mine", "named"]
+    assert [variant.name for variant in ladder(X86, "cpu")] == ["mine", "late"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "lacks", "fits"),
+    [
+        ((), (), True),
+        (("avx2",), (), True),
+        (("neon", "avx2"), (), True),
+        (("neon",), (), False),
+        ((), ("avx2",), False),
+        (("avx",), ("neon",), True),
+    ],
+)
+def test_needs_one_and_lacks_all(needs: tuple[str, ...], lacks: tuple[str, ...], fits: bool) -> None:
+    assert Auto(order=1, needs=needs, lacks=lacks).fits(X86, "cpu") is fits
+
+
+def test_each_variant_says_what_it_is_for() -> None:
+    """In comments at its head; and no two are the same."""
+    found = [load(name) for name in names()]
+    assert len({variant.model_copy(update={"name": "", "auto": None}).model_dump_json() for variant in found}) == len(found)
+    for variant in found:
+        text = (variants_dir() / f"{variant.name}.toml").read_text(encoding="utf-8")
+        assert text.startswith("# ")
+        assert variant.name == "fp32" or text.split("schema_version")[0].count("\n") >= 2
+
+
+def test_what_shares_a_calibration_asks_for_as_many_images() -> None:
+    """It is done once for all of them: see `pepr_edge.export.prepare`."""
+
+    def images(variant: Variant) -> set[int]:
+        return {variant.quantise.calibration_images} if variant.quantise and variant.precision != "int8_dynamic" else set()
+
+    found = [load(name) for name in names()]
+    assert set().union(*(images(variant) for variant in found if variant.quantise and variant.quantise.calibration == "minmax")) == {512}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import numpy_helper
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import selftest
+from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.records import Manifest, SessionSettings
 
 
@@ -79,3 +81,26 @@ def test_a_torn_selftest_is_one_clear_line(own_bundle: Path, content: bytes) -> 
     (own_bundle / "selftest.npz").write_bytes(content)
     with pytest.raises(BundleError, match=r"selftest\.npz: not a self-test"):
         selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
+
+
+def test_the_fallback_has_logits_and_a_tolerance_of_its_own(tmp_path: Path) -> None:
+    made = tiny_bundle.write(tmp_path / "bundle", fallback=True)
+    assert selftest.run(made, read_manifest(made), SessionSettings(), fallback=True).passed
+    tiny_bundle.spoil(made, "fallback.onnx")
+    assert selftest.run(made, read_manifest(made), SessionSettings()).passed
+    assert not selftest.run(made, read_manifest(made), SessionSettings(), fallback=True).passed
+
+
+def test_a_fallback_that_is_not_there_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"has no float32 fallback, .* Leave out --fallback\.$"):
+        selftest.run(bundle, manifest, SessionSettings(), fallback=True)
+    made = tiny_bundle.write(tmp_path / "bundle", fallback=True)
+    np.savez(made / "selftest.npz", pixels=PIXELS, logits=LOGITS)
+    with pytest.raises(BundleError, match=r"selftest\.npz: .* expected `pixels` and `fallback_logits`"):
+        selftest.run(made, read_manifest(made), SessionSettings(), fallback=True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+def test_another_runtime_is_tested_in_a_process_of_its_own(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUNTIMES["openvino"], "open", None)
+    assert selftest.run(bundle, manifest, SessionSettings(runtime="openvino", batch=1)).passed

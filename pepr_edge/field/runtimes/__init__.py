@@ -1,4 +1,4 @@
-"""What can run an ONNX file: one module a runtime, all with the same functions. None imports its library before it is asked to."""
+"""What can run a model: one module a runtime, all with the same functions. None imports its library before it is asked to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pepr_edge.field.runtimes import onnxruntime, openvino
+from pepr_edge.field.runtimes import onnxruntime, openvino, pytorch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,4 +44,5 @@ class Runtime(Protocol):
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": onnxruntime,
     "openvino": openvino,
+    "pytorch": pytorch,
 }

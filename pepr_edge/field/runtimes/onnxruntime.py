@@ -16,7 +16,27 @@ if TYPE_CHECKING:
 
     from pepr_edge.records import SessionSettings
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Name -> what the session is offered, in this order. The first must be the one that runs; the others take the nodes that it cannot.
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+    "directml": ("DmlExecutionProvider", "CPUExecutionProvider"),
+}
+# What has to be installed for a provider, and what it needs besides.
+ADVICE = {
+    "cpu": "Run: pip install onnxruntime",
+    "cuda": "On a machine with an NVIDIA GPU, run: pip install onnxruntime-gpu",
+    "tensorrt": "On a machine with an NVIDIA GPU and TensorRT, run: pip install onnxruntime-gpu",
+    "directml": "On Windows with a DirectX 12 GPU, run: pip install onnxruntime-directml",
+}
+NEEDS = {
+    "cuda": "the libraries of CUDA and cuDNN, or the GPU,",
+    "tensorrt": "the libraries of TensorRT, CUDA and cuDNN, or the GPU,",
+    "directml": "DirectX 12, or the GPU,",
+}
+# By this name our exporters call the first dimension of a model's input and output.
+BATCH = "batch"
 OPTIMISATION = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
 # What ONNX Runtime logs below "fatal" is either raised as well or of no use to the person at the device.
 ONLY_FATAL = 4
@@ -35,34 +55,43 @@ def unavailable(provider: str = "cpu") -> str | None:
     except ImportError as fault:
         return f"onnxruntime cannot be imported ({fault})."
     there = onnxruntime.get_available_providers()
-    if PROVIDERS[provider] in there:
-        return None
-    return f"onnxruntime has no {PROVIDERS[provider]} here, only {', '.join(there)}."
+    wanted = PROVIDERS[provider][0]
+    return None if wanted in there else f"onnxruntime has no {wanted} here, only {', '.join(there)}."
 
 
 def open(model: Path, settings: SessionSettings) -> InferenceSession:
     """Load a model."""
     if (reason := unavailable(settings.provider)) is not None:
-        raise MeasurementError(f"provider {settings.provider!r} asked for, but {reason}")
+        raise MeasurementError(f"provider {settings.provider!r} asked for, but {reason} {ADVICE[settings.provider]}")
+    _check(settings)
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(ONLY_FATAL)
-    providers = list(dict.fromkeys((PROVIDERS[settings.provider], PROVIDERS["cpu"])))
     try:
-        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=providers)
+        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=list(PROVIDERS[settings.provider]))
     except Exception as fault:
         # Its own words hold line breaks and the absolute path.
         words = " ".join(str(fault).replace(str(model), model.name).split())
         raise MeasurementError(f"{model}: onnxruntime cannot load this model ({words}).") from None
     session.disable_fallback()
-    if provider_used(session) != PROVIDERS[settings.provider]:
+    if provider_used(session) != PROVIDERS[settings.provider][0]:
         raise MeasurementError(
             f"provider {settings.provider!r} asked for, but onnxruntime fell back to {provider_used(session)}: "
-            "the libraries of CUDA and cuDNN, or the GPU, cannot be used. Mend them, or use the provider 'cpu'."
+            f"{NEEDS[settings.provider]} cannot be used. Mend them, or use the provider 'cpu'."
         )
     return session
+
+
+def _check(settings: SessionSettings) -> None:
+    if settings.precision != "float32":
+        raise MeasurementError(
+            f"precision {settings.precision!r} asked for, but onnxruntime computes in what the file has. "
+            "Use the runtime 'openvino', or the precision 'float32'."
+        )
+    if settings.graph_optimisation not in OPTIMISATION:
+        raise MeasurementError(f"graph_optimisation = {settings.graph_optimisation!r}, expected one of {', '.join(OPTIMISATION)}.")
 
 
 def _options(settings: SessionSettings) -> SessionOptions:
@@ -76,6 +105,13 @@ def _options(settings: SessionSettings) -> SessionOptions:
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, OPTIMISATION[settings.graph_optimisation])
     for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
         options.add_session_config_entry(key, str(int(settings.spinning)))
+    if settings.batch is not None:
+        # Of no effect on a file that calls the dimension otherwise.
+        options.add_free_dimension_override_by_name(BATCH, settings.batch)
+    if settings.provider == "directml":
+        # It can do neither. Source: ONNX Runtime's documentation of the DirectML execution provider.
+        options.enable_mem_pattern = False
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     return options
 
 

@@ -1,0 +1,108 @@
+"""What is known of a file that leaves: parity, quality and performance, measured on the file itself and written beside it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pepr_edge.data import Dataset
+from pepr_edge.export.check import Logits, flips, logits_of, parity
+from pepr_edge.export.gate import judge
+from pepr_edge.intervals import estimates
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Artifact, Rung, SessionSettings, Split, TrainResult
+from pepr_edge.store import sha256_file, write_record
+
+MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
+SPLITS: tuple[Split, Split] = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained candidate, PyTorch's logits on "val" and "test", and the images that it is checked on."""
+
+    trained: TrainResult
+    expected: dict[str, Logits]
+    data: Dataset
+    recipe: Recipe
+
+    def pixels(self, split: Split) -> NDArray[np.uint8]:
+        """Images of a split, shape (n, px, px, channels)."""
+        return self.data.splits[split][0]
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Their labels, shape (n,)."""
+        return np.asarray(self.data.splits[split][1])
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a file came to be. `chosen` and `rungs` are those of a ladder, if it chose this file."""
+
+    variant: str
+    parity_tolerance: float
+    exporter: str
+    simplified: bool
+    remedy: str | None = None
+    notes: tuple[str, ...] = ()
+    chosen: SessionSettings | None = None
+    rungs: tuple[Rung, ...] = ()
+
+
+def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float) -> Artifact:
+    """Measure the model.onnx of a folder and write predictions.npz and export.json beside it.
+
+    Args:
+        source: the candidate.
+        origin: how the file came to be.
+        folder: holds the file.
+        key: of the artifact.
+        run_with: how the file is run: its figures are of the file under its runtime, not of the file alone.
+        begun_s: when the making began, on the clock of `time.perf_counter`.
+    Raises:
+        ExportError, MeasurementError: the file does not run.
+    """
+    trained, recipe, path = source.trained, source.recipe, folder / MODEL
+    found = parity(path, source.pixels("val"), source.expected["val"], trained.preprocess, origin.parity_tolerance, run_with.threads)
+    logits = {split: logits_of(path, source.pixels(split), trained.preprocess, run_with) for split in SPLITS}
+    labels = {split: source.labels(split) for split in SPLITS}
+    np.savez(folder / PREDICTIONS, **logits, **{f"{split}_labels": labels[split] for split in SPLITS})  # type: ignore[arg-type]
+    opset, producer = facts(path)
+    keep, metric = recipe.export.keep_performance, trained.performance_metric
+    artifact = Artifact(
+        key=key,
+        candidate=trained.candidate,
+        variant=origin.variant,
+        path=f"{origin.variant}/{MODEL}",
+        sha256=sha256_file(path),
+        size_bytes=path.stat().st_size,
+        opset=opset,
+        exporter=origin.exporter,
+        producer=producer,
+        dynamic_batch=True,
+        simplified=origin.simplified,
+        quantised=origin.remedy,
+        parity=found,
+        flips=flips(logits["test"], source.expected["test"]),
+        quality=judge(logits["val"], source.expected["val"], labels["val"], metric, keep, run_with),
+        performance=estimates(dict(logits), dict(labels), metric),
+        performance_before=trained.performance,
+        settings=origin.chosen,
+        rungs=origin.rungs,
+        notes=origin.notes,
+        duration_s=time.perf_counter() - begun_s,
+    )
+    write_record(folder / "export.json", artifact)
+    return artifact
+
+
+def facts(path: Path) -> tuple[int, str]:
+    """Opset and producer of an ONNX file."""
+    model = onnx.load(str(path), load_external_data=False)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return opset, f"{model.producer_name} {model.producer_version}".strip()

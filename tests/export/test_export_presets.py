@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pepr_edge.errors import ExportError
+from pepr_edge.export import presets
+
+
+def test_without_optimum_a_preset_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optimum.onnxruntime.configuration", None)
+    words = r"^optimum cannot be imported \(.*\), which states the preset 'avx2'\. Run: pip install 'pepr_edge\[train\]'$"
+    with pytest.raises(ExportError, match=words):
+        presets.arguments("avx2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "weights"), [("avx2", "QUInt8"), ("avx512_vnni", "QInt8"), ("arm64", "QInt8")])
+def test_the_settings_are_those_that_optimum_documents(name: str, weights: str) -> None:
+    found = presets.arguments(name)
+    assert (found["activation_qType"].name, found["weight_qType"].name) == ("QUInt8", weights)
+    assert (found["per_channel"], found["reduce_range"]) == (True, False)
+    assert {"Conv", "Gemm", "MatMul"} <= set(found["op_types_to_quantize"])
+    assert found["extra_options"]["WeightSymmetric"] is True
+    assert found["extra_options"]["ActivationSymmetric"] is False
+
+
+@pytest.mark.slow
+def test_they_are_read_from_optimum_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+    real = AutoQuantizationConfig.avx2(is_static=True, per_channel=False, reduce_range=True)
+    monkeypatch.setattr(AutoQuantizationConfig, "avx2", lambda is_static: real)
+    found = presets.arguments("avx2")
+    assert (found["per_channel"], found["reduce_range"]) == (False, True)

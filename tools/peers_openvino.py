@@ -1,0 +1,46 @@
+"""OpenVINO as it comes, as a process that tools/peers.py measures: but for the threads it is told nothing, of precision least of all.
+
+    python tools/peers_openvino.py
+
+Speaks the protocol of pepr_edge.field.contestant. pepr_edge's own runtime always pins the precision; left alone, OpenVINO takes bfloat16
+where the processor has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pepr_edge.errors import MeasurementError
+from pepr_edge.field.race_child import serve
+from pepr_edge.field.runtimes import openvino
+
+if TYPE_CHECKING:
+    from pepr_edge.records import SessionSettings
+
+
+def open(model: Path, settings: SessionSettings) -> Any:
+    """Load a model."""
+    from openvino import Core
+
+    try:
+        return Core().compile_model(str(model), "CPU", {"INFERENCE_NUM_THREADS": settings.threads})
+    except RuntimeError as fault:
+        raise MeasurementError(f"{model.name}: openvino cannot load this model ({' '.join(str(fault).split())}).") from None
+
+
+def provider_used(session: Any) -> str:
+    """The device, and the precision that it took."""
+    return f"{openvino.provider_used(session)}, {session.get_property('INFERENCE_PRECISION_HINT').get_type_name()}"
+
+
+def main() -> int:
+    """Serve."""
+    same = {name: getattr(openvino, name) for name in ("import_library", "unavailable", "run", "bind")}
+    return serve(SimpleNamespace(**same, open=open, provider_used=provider_used))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""A trained module in PyTorch, eager or compiled, as a process that tools/peers.py measures.
+
+    python tools/peers_torch.py eager|compile CANDIDATE
+
+Speaks the protocol of pepr_edge.field.contestant.
+CANDIDATE: pepr_edge.records.Candidate as JSON. The model that the parent names is the candidate's checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pepr_edge.errors import MeasurementError
+from pepr_edge.field.race_child import serve
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pepr_edge.records import SessionSettings
+
+Module = Callable[[Any], Any]
+
+
+def import_library() -> None:
+    """Import what the module needs."""
+    # No pool of idle compilers beside the process that is measured.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    import timm  # noqa: F401
+    import torch  # noqa: F401
+
+
+def unavailable(provider: str = "cpu") -> str | None:
+    """It is always there."""
+    return None
+
+
+def open(model: Path, settings: SessionSettings) -> Module:
+    """The module, run once: compiling is part of loading."""
+    import torch
+
+    from pepr_edge.records import Candidate
+    from pepr_edge.train.models import restore
+
+    torch.set_num_threads(settings.threads)
+    torch.set_num_interop_threads(1)
+    candidate = Candidate.model_validate_json(sys.argv[2])
+    module = restore(candidate, model).eval()
+    found = MODES[sys.argv[1]](module)
+    # Outside of inference mode, as what is timed: for a tensor of the other kind torch.compile would compile once more.
+    example = torch.zeros(1, candidate.in_channels, candidate.image_size_px, candidate.image_size_px)
+    with torch.inference_mode():
+        found(example)
+    return found
+
+
+def _eager(module: Any) -> Module:
+    found: Module = module
+    return found
+
+
+def _compile(module: Any) -> Module:
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise MeasurementError("torch.compile needs a C++ compiler, and there is no g++ here.")
+    import torch
+
+    compiled: Module = torch.compile(module)
+    return compiled
+
+
+MODES: dict[str, Callable[[Any], Module]] = {"eager": _eager, "compile": _compile}
+
+
+def run(session: Module, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits of a tensor."""
+    import torch
+
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = session(torch.from_numpy(tensor)).numpy()
+    return logits
+
+
+def bind(session: Module, tensor: NDArray[np.float32]) -> Callable[[], object]:
+    """One inference on a fixed tensor."""
+    import torch
+
+    given = torch.tensor(tensor)
+
+    def call() -> object:
+        with torch.inference_mode():
+            return session(given)
+
+    return call
+
+
+def provider_used(session: Module) -> str:
+    """How it runs."""
+    return f"torch {sys.argv[1]}"
+
+
+def main() -> int:
+    """Serve."""
+    try:
+        return serve(sys.modules[__name__])
+    except Exception as fault:  # each of the compiler's passes has errors of its own
+        lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+        print(f"{type(fault).__name__}: {lines[0] if lines else ''}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
