@@ -22,7 +22,7 @@ from pepr_edge.engine import local
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.errors import MeasurementError, PeprError, RunError
 from pepr_edge.export.artifact import Source
-from pepr_edge.export.choose import choose_variant
+from pepr_edge.export.choose import choose_variant, here
 from pepr_edge.field.cpu import cpu_name, usable_cores
 from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
 from pepr_edge.field.load import busy
@@ -30,7 +30,7 @@ from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.results import Entry, Results, candidate_folder, exported, ladder_key, load, profile_key, read_ladder, read_logits, train_key
+from pepr_edge.results import Entry, Results, candidate_folder, chosen, exported, ladder_key, load, profile_key, read_logits, train_key
 from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
 
 
@@ -261,7 +261,7 @@ def choose(results: Results, folders: dict[int, Path], view: View) -> None:
     if not results.recipe.export.auto:
         return
     plain = [entry for candidate in results.info.candidates for entry in _made(results, candidate) if entry.variant == FLOAT32]
-    waiting = [entry for entry in plain if entry.artifact is not None and not _chosen_here(results, entry)]
+    waiting = [entry for entry in plain if entry.artifact is not None and not _chosen_here(results, entry.candidate)]
     with view.bar("variants chosen") as outer, view.bar("rungs") as inner:
         for done, entry in enumerate(waiting):
             outer.to(done, len(waiting), entry.candidate.id)
@@ -270,10 +270,10 @@ def choose(results: Results, folders: dict[int, Path], view: View) -> None:
             view.say(f"{entry.candidate.id}: {line}")
 
 
-def _chosen_here(results: Results, entry: Entry) -> bool:
+def _chosen_here(results: Results, candidate: Candidate) -> bool:
     """Whether a ladder was climbed for it, on this machine: what was the fastest on another need not be so here."""
-    ladder = read_ladder(candidate_folder(results.folder, entry.candidate), entry.trained, results.recipe)
-    return ladder is not None and (ladder.cpu, ladder.versions) == (cpu_name(), versions(FIELD_PACKAGES))
+    found = chosen(results.folder, results.recipe, results.info, candidate).artifact
+    return found is not None and found.chosen_on == here()
 
 
 def _choose(results: Results, entry: Entry, data: datasets.Dataset, bar: Bar) -> str:

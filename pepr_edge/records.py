@@ -13,7 +13,7 @@ Method = Literal["measured", "declared", "counted", "unavailable"]
 Status = Literal["ok", "over_budget", "failed"]
 Split = Literal["train", "val", "test"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-Outcome = Literal["chosen", "slower", "quality", "memory", "failed", "not tried"]
+Outcome = Literal["chosen", "slower", "quality", "memory", "size", "failed", "not tried"]
 Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -232,7 +232,7 @@ class Quality(Record):
 
 
 class Trial(Record):
-    """One file under one runtime with some options: the median of `n` latencies, taken in turn with all the others of its ladder.
+    """One file under one runtime with some options: the median of `n` latencies, taken in turn with the best so far of its ladder.
 
     `latency_s` is None where it could not be run; `reason` says why. `peak_memory_bytes` is that of its process.
     """
@@ -258,11 +258,19 @@ class Rung(Record):
     quality: Quality | None = None
 
 
+class Machine(Record):
+    """What a choice by measuring holds for: this processor, with these versions of the libraries."""
+
+    cpu: str
+    versions: dict[str, str]
+
+
 class Artifact(Versioned):
     """One ONNX file of a candidate. `performance` was measured on this very file as it will be run, as in TrainResult.
 
     `quantised` is None for float32, and else says whether int8 was made as the variant asks, or with which remedy. `settings` are those
-    that a ladder chose, whose `rungs` these are; None and empty where the recipe names its variants. `notes` say what to beware of.
+    that a ladder chose on the machine `chosen_on`, whose `rungs` these are; None and empty where the recipe names its variants. `notes`
+    say what to beware of.
     """
 
     key: str
@@ -284,21 +292,8 @@ class Artifact(Versioned):
     performance_before: dict[str, Estimate]
     settings: SessionSettings | None = None
     rungs: tuple[Rung, ...] = ()
+    chosen_on: Machine | None = None
     notes: tuple[str, ...] = ()
-    duration_s: float
-
-
-class Ladder(Versioned):
-    """ladder.json: which variant a candidate's ladder chose; the rungs are in that one's export.json.
-
-    It was climbed on this processor with these versions of the libraries, and holds for no other.
-    """
-
-    key: str
-    candidate: Candidate
-    variant: str
-    cpu: str
-    versions: dict[str, str]
     duration_s: float
 
 

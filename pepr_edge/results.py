@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from pepr_edge.export.variants import load as load_variant
 from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.intervals import estimate
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe
-from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, Ladder, RunInfo, Split, TrainResult
+from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, RunInfo, Split, TrainResult
 from pepr_edge.score import RESOURCES
-from pepr_edge.store import LADDER, LOGITS, is_whole, read_current, read_record, stage_key
+from pepr_edge.store import LOGITS, is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
 
 
@@ -116,9 +116,8 @@ def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str
 
 def export_key(trained: TrainResult, variant: Variant, recipe: Recipe) -> str:
     """Hash of all that an artifact depends on."""
-    # How many threads there were changes no answer; a ladder that chose float32 keeps it in its own way.
-    settings = recipe.device.settings().model_dump(mode="json", exclude={"threads"})
-    how = [settings, recipe.export.keep_performance, recipe.export.auto]
+    # How many threads there were changes no answer.
+    how = [recipe.device.settings().model_dump(mode="json", exclude={"threads"}), recipe.export.keep_performance]
     return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), how)
 
 
@@ -154,8 +153,8 @@ def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
         made = exported(run_dir, recipe, info, candidate)
         ranked = {name: made[name] for name in recipe.export.named}
         if recipe.export.auto:
-            chosen = _chosen(run_dir, recipe, info, made[FLOAT32])
-            ranked[chosen.variant] = chosen
+            found = chosen(run_dir, recipe, info, candidate)
+            ranked[found.variant] = found
         yield from ranked.values()
 
 
@@ -164,33 +163,30 @@ def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate)
     folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
     trained = current_training(folder, wanted)
     keys = {name: export_key(trained, load_variant(name), recipe) if trained else wanted for name in recipe.export.made}
-    return {name: _entry(run_dir, recipe, candidate, name, trained, {"train": wanted, "export": key}) for name, key in keys.items()}
+    return {name: _entry(folder / name, recipe, candidate, trained, {wanted, key}, key) for name, key in keys.items()}
 
 
-def _chosen(run_dir: Path, recipe: Recipe, info: RunInfo, plain: Entry) -> Entry:
+def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> Entry:
     """The variant that a candidate's ladder chose; named "auto" where none is chosen yet."""
-    candidate, trained, folder = plain.candidate, plain.trained, candidate_folder(run_dir, plain.candidate)
-    wanted = train_key(candidate, recipe, info.data, info.pepr_edge)
-    ladder = read_ladder(folder, trained, recipe)
-    if ladder is not None and ladder.variant == FLOAT32:
-        return plain
-    if plain.artifact is None:
-        return replace(plain, variant=AUTO, folder=folder / AUTO)
-    keys = {"train": wanted, "export": ladder_key(trained, recipe) if trained is not None else wanted}
-    return _entry(run_dir, recipe, candidate, ladder.variant if ladder is not None else AUTO, trained, keys)
+    folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
+    trained = current_training(folder, wanted)
+    key = ladder_key(trained, recipe) if trained is not None else wanted
+    entry = _entry(folder / AUTO, recipe, candidate, trained, {wanted, key}, key)
+    if entry.artifact is not None:
+        return replace(entry, variant=entry.artifact.variant)
+    # What keeps float32 from being made keeps all else.
+    plain = exported(run_dir, recipe, info, candidate)[FLOAT32]
+    return entry if plain.artifact is not None else replace(entry, failure=entry.failure or plain.failure)
 
 
-def _entry(
-    run_dir: Path, recipe: Recipe, candidate: Candidate, variant: str, trained: TrainResult | None, keys: Mapping[str, str]
-) -> Entry:
-    """What is there of one variant; `keys` are those of its training and of its artifact."""
-    folder = candidate_folder(run_dir, candidate)
-    place = folder / variant
-    artifact = current_artifact(place, keys["export"]) if trained is not None else None
-    profile = read_current(place / "profile.json", DeviceProfile, profile_key(artifact, recipe)) if artifact else None
-    current = {*keys.values(), *([profile_key(artifact, recipe)] if artifact else [])}
-    failure = None if profile else _failure(place, current) or _failure(folder, current)
-    return Entry(candidate, variant, place, trained, artifact, profile, failure)
+def _entry(folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str) -> Entry:
+    """What is there in a variant's folder; `keys` are those that a failure of it may have, `key` is that of its artifact."""
+    artifact = current_artifact(folder, key) if trained is not None else None
+    of_profile = profile_key(artifact, recipe) if artifact is not None else ""
+    profile = read_current(folder / "profile.json", DeviceProfile, of_profile) if artifact is not None else None
+    current = {*keys, *([of_profile] if of_profile else [])}
+    failure = None if profile else _failure(folder, current) or _failure(folder.parent, current)
+    return Entry(candidate, folder.name, folder, trained, artifact, profile, failure)
 
 
 def read_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -208,11 +204,6 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
-
-
-def read_ladder(folder: Path, trained: TrainResult | None, recipe: Recipe) -> Ladder | None:
-    """The choice that was made for a candidate from these inputs; None where there is none yet."""
-    return read_current(folder / LADDER, Ladder, ladder_key(trained, recipe)) if trained is not None else None
 
 
 def _failure(folder: Path, keys: Set[str]) -> Failure | None:

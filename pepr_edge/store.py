@@ -2,7 +2,7 @@
 
 A run directory:
     run.json recipe.toml events.jsonl ranking.json ranking.csv report.html
-    candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz ladder.json <variant>/{model.onnx,export.json,profile.json}
+    candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz <variant>/{model.onnx,export.json,profile.json}
     bundles/01-<arch>@<px>-<variant>/...
 """
 
@@ -24,8 +24,8 @@ from pepr_edge.records import Record, first_fault
 
 R = TypeVar("R", bound=Record)
 
-# Files of a candidate that more than one stage knows.
-LOGITS, LADDER = "logits.npz", "ladder.json"
+# PyTorch's logits of a candidate, which more than one stage reads.
+LOGITS = "logits.npz"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -17,6 +18,7 @@ from peers_records import Architecture, Peer, Rules
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.gate import judge
 from pepr_edge.field.contestant import Contestant
+from pepr_edge.field.cpu import usable_cores
 from pepr_edge.field.load import load_average
 from pepr_edge.field.race import REST_S, SPIN_S
 from pepr_edge.records import Quality
@@ -95,9 +97,12 @@ def measure(
         after = load_average()
         for peer in peers:
             peer.memory = peer.ask(lambda contestant: contestant.peak_memory_bytes())
-        for peer in peers:
-            tell(f"judges {peer.made.name}")
-            peer.logits = peer.ask(lambda contestant: contestant.logits(pixels, spec))
+        tell("judges")
+        # Nothing is timed any more: all cores may work.
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            said = pool.map(lambda peer: peer.ask(lambda contestant: contestant.logits(pixels, spec)), peers)
+            for peer, logits in zip(peers, said, strict=True):
+                peer.logits = logits
     reference = next(peer for peer in peers if peer.made.name == REFERENCE)
     if reference.logits is None:
         raise MeasurementError(f"{candidate.architecture}: PyTorch gave no logits to judge the others by ({reference.reason}).")

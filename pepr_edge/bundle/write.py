@@ -16,6 +16,7 @@ from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
 from pepr_edge.export.check import logits_of
 from pepr_edge.field import selftest
+from pepr_edge.field.settings import as_at_home
 from pepr_edge.metrics import confusion_matrix
 from pepr_edge.preprocess import FILTERS
 from pepr_edge.recipe import FLOAT32
@@ -78,7 +79,7 @@ def write(entry: Entry, plain: Entry | None, row: RankingRow, ranking: Ranking, 
     folder.mkdir()
     trained, artifact = entry.trained, entry.artifact
     shutil.copyfile(entry.folder / "model.onnx", folder / "model.onnx")
-    fallback = plain is not None and plain.artifact is not None and entry.variant != FLOAT32
+    fallback = plain is not None and plain.artifact is not None and not _is_plain(entry)
     if plain is not None and fallback:
         shutil.copyfile(plain.folder / "model.onnx", folder / FALLBACK)
     spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback)
@@ -136,11 +137,20 @@ def provenance(results: Results, entry: Entry) -> dict[str, Any]:
     }
 
 
+def _is_plain(entry: Entry) -> bool:
+    """Whether an entry is float32 already, run as a fallback would be: with onnxruntime on the processor."""
+    assert entry.profile is not None
+    settings = entry.profile.settings
+    way = (settings.runtime, settings.provider, settings.precision)
+    return entry.variant == FLOAT32 and way == ("onnxruntime", "cpu", "float32")
+
+
 def _selftest(folder: Path, spec: Preprocess, settings: SessionSettings, fallback: bool) -> tuple[SelfTestSpec, SelfTestSpec | None]:
     """Generated images on which the bundle's models decide clearly, with their logits here. No patient's image leaves with a bundle."""
     drawn, _ = phantom.images(SELFTEST_DRAWN, seed=0, size_px=spec.image_size_px)
     pixels = np.repeat(drawn[..., None], spec.channels, axis=3)
-    logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, settings)}
+    # A run may have come here from a machine that has a runtime which this one lacks.
+    logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, as_at_home(settings)[0])}
     if fallback:
         logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads))
     clear = np.min([margins(values) for values in logits.values()], axis=0)

@@ -15,8 +15,8 @@ from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.gate import judge
 from pepr_edge.intervals import estimates
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Rung, SessionSettings, Split, TrainResult
-from pepr_edge.store import sha256_file, write_record
+from pepr_edge.records import Artifact, Machine, Rung, SessionSettings, Split, TrainResult
+from pepr_edge.store import sha256_file, write_record, written
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
 SPLITS: tuple[Split, Split] = ("val", "test")
@@ -35,6 +35,12 @@ class Source:
         """Images of a split, shape (n, px, px, channels)."""
         return self.data.splits[split][0]
 
+    def calibration(self, most: int) -> NDArray[np.uint8]:
+        """So many training images that ranges may be taken from, at most: the first of an order by chance, in which classes are mixed."""
+        pixels = self.pixels("train")
+        order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[:most]
+        return np.asarray(pixels[order])
+
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Their labels, shape (n,)."""
         return np.asarray(self.data.splits[split][1])
@@ -42,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Origin:
-    """How a file came to be. `chosen` and `rungs` are those of a ladder, if it chose this file."""
+    """How a file came to be. `chosen`, `rungs` and `chosen_on` are those of a ladder, if it chose this file."""
 
     variant: str
     parity_tolerance: float
@@ -52,6 +58,7 @@ class Origin:
     notes: tuple[str, ...] = ()
     chosen: SessionSettings | None = None
     rungs: tuple[Rung, ...] = ()
+    chosen_on: Machine | None = None
 
 
 def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float) -> Artifact:
@@ -71,14 +78,15 @@ def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_w
     found = parity(path, source.pixels("val"), source.expected["val"], trained.preprocess, origin.parity_tolerance, run_with.threads)
     logits = {split: logits_of(path, source.pixels(split), trained.preprocess, run_with) for split in SPLITS}
     labels = {split: source.labels(split) for split in SPLITS}
-    np.savez(folder / PREDICTIONS, **logits, **{f"{split}_labels": labels[split] for split in SPLITS})  # type: ignore[arg-type]
+    with written(folder / PREDICTIONS) as file:
+        np.savez(file, **logits, **{f"{split}_labels": labels[split] for split in SPLITS})  # type: ignore[arg-type]
     opset, producer = facts(path)
     keep, metric = recipe.export.keep_performance, trained.performance_metric
     artifact = Artifact(
         key=key,
         candidate=trained.candidate,
         variant=origin.variant,
-        path=f"{origin.variant}/{MODEL}",
+        path=f"{folder.name}/{MODEL}",
         sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         opset=opset,
@@ -94,6 +102,7 @@ def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_w
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.rungs,
+        chosen_on=origin.chosen_on,
         notes=origin.notes,
         duration_s=time.perf_counter() - begun_s,
     )

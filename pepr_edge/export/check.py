@@ -17,8 +17,8 @@ from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
-# Seconds after which a process is taken for hung: for an answer, and more for each image that it is asked about.
-ANSWER_S, IMAGE_S = 60.0, 1.0
+# A process is taken for hung when it has been silent for so long, and for so many times what its images should take.
+ANSWER_S, PATIENCE = 120.0, 10.0
 Logits = NDArray[np.float32]
 
 
@@ -52,13 +52,22 @@ def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings:
     if settings == SessionSettings(threads=settings.threads):
         return onnx_logits(path, pixels, spec, settings.threads)
     try:
-        shape = (1, spec.channels, spec.image_size_px, spec.image_size_px)
-        with Contestant(path, settings, shape, limit_s=ANSWER_S + IMAGE_S * len(pixels)) as contestant:
-            logits = contestant.logits(pixels, spec)
+        with Contestant(path, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
+            return answers(contestant, pixels, spec)
     except MeasurementError as fault:
         raise ExportError(f"the file does not run under {settings.runtime}: {fault}") from fault
+
+
+def answers(contestant: Contestant, pixels: NDArray[np.uint8], spec: Preprocess) -> Logits:
+    """Logits of images by a model that is open in a process of its own, shape (n, classes).
+
+    Raises:
+        MeasurementError: it dies or hangs, or they are not finite numbers.
+    """
+    contestant.limit_s = ANSWER_S + PATIENCE * contestant.first_s * len(pixels)
+    logits = contestant.logits(pixels, spec)
     if not np.isfinite(logits).all():
-        raise ExportError(f"the file gives logits that are not finite numbers under {settings.runtime}.")
+        raise MeasurementError(f"its logits are not finite numbers under {contestant.settings.runtime}.")
     return logits
 
 

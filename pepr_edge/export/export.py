@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from pepr_edge.errors import ExportError
+from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
 from pepr_edge.export.check import logits_of, parity
 from pepr_edge.export.gate import judge
@@ -84,14 +84,15 @@ class Exporter:
 
     def _images(self, variant: Variant) -> NDArray[np.float32]:
         """Training images to calibrate on."""
-        pixels, spec = self.source.pixels("train"), self.source.trained.preprocess
-        count = 0 if variant.quantise is None else min(variant.quantise.calibration_images, len(pixels))
-        chosen = np.sort(np.random.default_rng(self.source.trained.seed).choice(len(pixels), size=count, replace=False))
-        return to_tensor(pixels[chosen], spec)
+        count = 0 if variant.quantise is None else variant.quantise.calibration_images
+        return to_tensor(self.source.calibration(count), self.source.trained.preprocess)
 
     def _accept(self, path: Path) -> bool:
         """Whether a file that is still being made keeps its quality."""
         source, settings = self.source, self._settings()
-        logits = logits_of(path, source.pixels("val"), source.trained.preprocess, settings)
+        try:
+            logits = logits_of(path, source.pixels("val"), source.trained.preprocess, settings)
+        except (ExportError, MeasurementError):
+            return False
         recipe, metric = source.recipe, source.trained.performance_metric
         return judge(logits, source.expected["val"], source.labels("val"), metric, recipe.export.keep_performance, settings).passed

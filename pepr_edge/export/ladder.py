@@ -1,33 +1,35 @@
 """The ladder of variants: the fastest file x runtime x options that keeps its quality, found by measuring on this device.
 
 Rung by rung a variant is made of the float32 file and raced, under each runtime, against the best so far, the two in turn. Who is faster
-has to pass the quality gate and the memory budget to become the best. A ladder ends with its time budget; float32 is always left.
+has to pass the quality gate and the budgets of size and memory to become the best. float32 is always left.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.export.check import ANSWER_S, IMAGE_S, Logits
+from pepr_edge.export.check import Logits, answers
 from pepr_edge.export.gate import judge
 from pepr_edge.export.make import make
-from pepr_edge.export.options import grid, starts, words
+from pepr_edge.export.options import grid, starts
 from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.rung import Best, Tried, latency, written
 from pepr_edge.export.variants import Variant
 from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.race import Rules, race
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Outcome, Preprocess, Quality, Rung, SessionSettings, Trial
+from pepr_edge.records import Preprocess, Quality, Rung, SessionSettings, Trial
 
 # The best stays the best unless another is faster by more than the clock can be trusted.
 FASTER = 0.99
@@ -35,6 +37,7 @@ FASTER = 0.99
 SHARE_OF_RUNGS = 0.85
 # For each: the least that tells one per cent from none where the machine is quiet.
 RULES = Rules(warmup_s=0.1, final_s=0.6)
+LEAST_RACE_S = 10.0
 AT_ONCE = 4  # contestants held open beside the best: their memory adds up
 
 Pixels = NDArray[np.uint8]
@@ -58,38 +61,6 @@ class Task:
     before: Logits
 
 
-@dataclass
-class Tried:
-    """A variant as far as it got."""
-
-    variant: Variant
-    path: Path
-    remedy: str | None = None
-    notes: tuple[str, ...] = ()
-    made_s: float | None = None
-    size_bytes: int | None = None
-    trials: list[Trial] = field(default_factory=list)
-    quality: Quality | None = None
-    outcome: Outcome = "slower"
-    reason: str = ""
-
-    @property
-    def fastest(self) -> Trial | None:
-        """The trial with the least latency; None where no runtime runs it."""
-        ran = [trial for trial in self.trials if trial.latency_s is not None]
-        return min(ran, key=_latency, default=None)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best so far."""
-
-    tried: Tried
-    settings: SessionSettings
-    latency_s: float
-    quality: Quality
-
-
 @dataclass(frozen=True)
 class Choice:
     """What a ladder came to: the file, how it is to be run, what it keeps, and every rung."""
@@ -103,6 +74,13 @@ class Choice:
     rungs: tuple[Rung, ...]
 
 
+class _Ran(NamedTuple):
+    """A way of running a file that was raced, and the process that still holds it open."""
+
+    trial: Trial
+    contestant: Contestant
+
+
 def climb(task: Task, folder: Path, tell: Tell) -> Choice:
     """Try the variants in order, then the options of the best.
 
@@ -111,16 +89,19 @@ def climb(task: Task, folder: Path, tell: Tell) -> Choice:
         folder: room for the files.
         tell: called with rungs done, rungs in all, and what is under way.
     Raises:
-        ExportError: not even float32 runs here within the memory budget.
+        ExportError: not even float32 runs here within the budgets.
     """
     with Prepared(task.base) as prepared:
         ladder = _Ladder(task, folder, prepared)
         for number, variant in enumerate(task.variants):
             tell(number, len(task.variants) + 1, variant.name)
-            if (reason := ladder.why_not(variant, first=number == 0)) is not None:
-                ladder.tried.append(Tried(variant, folder, outcome="not tried", reason=reason))
+            tried = Tried(variant, folder / f"{variant.name}.onnx")
+            if number and (reason := ladder.why_not(variant)) is not None:
+                tried.end("not tried", reason)
             else:
-                ladder.step(variant)
+                ladder.step(tried)
+            ladder.tried.append(tried)
+            ladder.tidy()
         tell(len(task.variants), len(task.variants) + 1, "session options")
         ladder.options()
         return ladder.choice()
@@ -132,55 +113,69 @@ class _Ladder:
     def __init__(self, task: Task, folder: Path, prepared: Prepared) -> None:
         self.task, self.folder, self.prepared = task, folder, prepared
         self.images = to_tensor(task.calibration, task.spec)
+        self.limits = task.recipe.limits()
         self.tried: list[Tried] = []
         self.best: Best | None = None
         self.begun = time.perf_counter()
 
-    def why_not(self, variant: Variant, first: bool) -> str | None:
+    def left_s(self) -> float:
+        """What is left of the time budget, seconds."""
+        return self.task.recipe.export.time_budget_s - (time.perf_counter() - self.begun)
+
+    def why_not(self, variant: Variant) -> str | None:
         """Why a rung is not tried; None where it is."""
-        if not first and time.perf_counter() - self.begun > SHARE_OF_RUNGS * self.task.recipe.export.time_budget_s:
-            return f"the time budget of {self.task.recipe.export.time_budget_s:g} s was over"
-        rescues = variant.auto is not None and variant.auto.rescue
-        if rescues and not any(tried.outcome == "quality" for tried in self.tried):
-            return "a remedy for int8 that is fast but loses quality, and none such was seen"
+        budget_s = self.task.recipe.export.time_budget_s
+        if self.left_s() < (1 - SHARE_OF_RUNGS) * budget_s:
+            return f"the time budget of {budget_s:g} s was over"
+        rescue = variant.auto is not None and variant.auto.rescue
+        if rescue and not any(tried.outcome == "quality" for tried in self.tried):
+            return "a remedy for a variant that is faster but loses quality, and none such was seen"
         return None
 
-    def step(self, variant: Variant) -> None:
+    def step(self, tried: Tried) -> None:
         """Make a variant and race it against the best."""
-        tried = Tried(variant, self.folder / f"{variant.name}.onnx")
-        self.tried.append(tried)
         begin = time.perf_counter()
         try:
-            made = make(variant, self.prepared, tried.path, self.images, self._accept)
-        except ExportError as fault:
-            tried.outcome, tried.reason = "failed", str(fault)
+            made = make(tried.variant, self.prepared, tried.path, self.images, self._accept)
+        except (ExportError, OSError) as fault:
+            tried.end("failed", str(fault))
             return
         tried.remedy, tried.notes = made.remedy, made.notes
         tried.made_s, tried.size_bytes = time.perf_counter() - begin, tried.path.stat().st_size
-        self._race(tried, starts(self.task.recipe.device))
-        if self.best is None or self.best.tried is not tried:
-            tried.path.unlink(missing_ok=True)  # a ladder of large models would fill a small disk
+        limit = self.limits.get("size_bytes")
+        if limit is not None and tried.size_bytes > limit:
+            tried.end("size", f"file of {tried.size_bytes / 2**20:.3g} MiB, budget {limit / 2**20:.3g} MiB")
+            return
+        self._race_all(tried, starts(self.task.recipe.device))
 
     def options(self) -> None:
-        """Race the options of the best file, a few at a time."""
-        if self.best is None or time.perf_counter() - self.begun > self.task.recipe.export.time_budget_s:
-            return
-        others = grid(self.best.settings)
-        for start in range(0, len(others), AT_ONCE):
-            self._race(self.best.tried, others[start : start + AT_ONCE])
+        """Race the options of the best file."""
+        if self.best is not None:
+            self._race_all(self.best.tried, grid(self.best.trial.settings))
+
+    def tidy(self) -> None:
+        """Delete all files but the best: a ladder of large models would fill a small disk."""
+        for tried in self.tried:
+            if self.best is None or tried is not self.best.tried:
+                with suppress(OSError):
+                    tried.path.unlink(missing_ok=True)
 
     def choice(self) -> Choice:
         """The best, and every rung with why it won or lost."""
         if self.best is None:
-            raise ExportError(f"no variant runs here: {'; '.join(f'{t.variant.name}: {t.reason}' for t in self.tried if t.reason)}")
-        best, tried = self.best, self.best.tried
-        rungs = tuple(_rung(one, best, self.tried[0]) for one in self.tried)
-        return Choice(tried.path, tried.variant.name, best.settings, best.quality, tried.remedy, tried.notes, rungs)
+            reasons = "; ".join(f"{tried.variant.name}: {tried.reason}" for tried in self.tried if tried.outcome != "not tried")
+            raise ExportError(f"no variant runs here within the budgets: {reasons}")
+        best, tried, first = self.best, self.best.tried, starts(self.task.recipe.device)[0]
+        plain = next((trial for trial in self.tried[0].trials if trial.settings == first and trial.latency_s is not None), None)
+        rungs = tuple(written(one, best, plain) for one in self.tried)
+        return Choice(tried.path, tried.variant.name, best.trial.settings, best.quality, tried.remedy, tried.notes, rungs)
 
     def _accept(self, path: Path) -> bool:
-        """Whether a file that is still being made keeps its quality, as the best runs."""
-        settings = self.best.settings if self.best is not None else starts(self.task.recipe.device)[0]
+        """Whether a file that is still being made keeps its quality, run as the best is; no more of them when the time is over."""
+        settings = self.best.trial.settings if self.best is not None else starts(self.task.recipe.device)[0]
         try:
+            if self.left_s() < 0:
+                raise ExportError(f"the time budget of {self.task.recipe.export.time_budget_s:g} s was over before its quality held.")
             with self._contestant(path, settings) as contestant:
                 return self._judge(contestant, settings).passed
         except MeasurementError:
@@ -188,116 +183,81 @@ class _Ladder:
 
     def _contestant(self, path: Path, settings: SessionSettings) -> Contestant:
         px, channels = self.task.spec.image_size_px, self.task.spec.channels
-        return Contestant(path, settings, (1, channels, px, px), limit_s=ANSWER_S + IMAGE_S * len(self.task.pixels))
+        return Contestant(path, settings, (1, channels, px, px))
 
     def _judge(self, contestant: Contestant, settings: SessionSettings) -> Quality:
-        recipe, logits = self.task.recipe, contestant.logits(self.task.pixels, self.task.spec)
-        if not np.isfinite(logits).all():
-            raise MeasurementError("its logits are not finite numbers.")
+        recipe, logits = self.task.recipe, answers(contestant, self.task.pixels, self.task.spec)
         return judge(logits, self.task.before, self.task.labels, recipe.score.performance, recipe.export.keep_performance, settings)
 
-    def _race(self, tried: Tried, ways: Iterable[SessionSettings]) -> None:
-        """Run a file in several ways against the best; the fastest that passes the gate becomes the best."""
+    def _race_all(self, tried: Tried, ways: Sequence[SessionSettings]) -> None:
+        """Run a file in several ways against the best, a few at a time."""
+        for start in range(0, len(ways), AT_ONCE):
+            if start == 0 or self.left_s() > 0:
+                self._race(tried, ways[start : start + AT_ONCE])
+
+    def _race(self, tried: Tried, ways: Sequence[SessionSettings]) -> None:
+        """The fastest that passes becomes the best."""
         with ExitStack() as stack:
-            open_ = {str(number): self._open(stack, tried, settings) for number, settings in enumerate(ways)}
-            contestants = {name: (settings, found) for name, (settings, found) in open_.items() if found is not None}
-            if not contestants:
-                tried.outcome, tried.reason = "failed", next((t.reason for t in reversed(tried.trials)), "no runtime runs it")
-                return
-            field_ = {name: contestant for name, (_, contestant) in contestants.items()}
+            opened = []
+            for settings in ways:
+                try:
+                    opened.append((settings, stack.enter_context(self._contestant(tried.path, settings))))
+                except MeasurementError as fault:
+                    tried.trials.append(Trial(settings=settings, latency_s=None, reason=str(fault)))
+            field = {str(number): contestant for number, (_, contestant) in enumerate(opened)}
             if self.best is not None:
                 with suppress(MeasurementError):
-                    field_["best"] = stack.enter_context(self._contestant(self.best.tried.path, self.best.settings))
-            result = race(field_, RULES)
-            best_s = median(result["best"].latencies_s) if "best" in result and result["best"].latencies_s else None
-            trials = []
-            for name, (settings, contestant) in contestants.items():
-                trials.append((_trial(settings, contestant, result[name].latencies_s, result[name].reason), contestant))
-            tried.trials += [trial for trial, _ in trials]
-            self._crown(tried, trials, best_s)
+                    field["best"] = stack.enter_context(self._contestant(self.best.tried.path, self.best.trial.settings))
+            raced = race(field, replace(RULES, limit_s=max(LEAST_RACE_S, min(RULES.limit_s, self.left_s())))) if opened else {}
+            ran = []
+            for number, (settings, contestant) in enumerate(opened):
+                trial = _trial(settings, contestant, raced[str(number)].latencies_s, raced[str(number)].reason)
+                tried.trials.append(trial)
+                ran += [_Ran(trial, contestant)] if trial.latency_s is not None else []
+            if not ran and all(trial.latency_s is None for trial in tried.trials):
+                tried.end("failed", next((trial.reason for trial in tried.trials), "no runtime runs it"))
+            self._crown(tried, ran, raced["best"].latencies_s if "best" in raced else [])
 
-    def _open(self, stack: ExitStack, tried: Tried, settings: SessionSettings) -> tuple[SessionSettings, Contestant | None]:
-        try:
-            return settings, stack.enter_context(self._contestant(tried.path, settings))
-        except MeasurementError as fault:
-            tried.trials.append(Trial(settings=settings, latency_s=None, reason=str(fault)))
-            return settings, None
-
-    def _crown(self, tried: Tried, trials: list[tuple[Trial, Contestant]], best_s: float | None) -> None:
+    def _crown(self, tried: Tried, ran: list[_Ran], best_latencies_s: list[float]) -> None:
         """Judge the fastest way first, until one passes; one that is slower than the best is judged once, for the record."""
-        limit = self.task.recipe.limits().get("peak_memory_bytes")
-        for trial, contestant in sorted((one for one in trials if one[0].latency_s is not None), key=lambda one: _latency(one[0])):
-            if limit is not None and (trial.peak_memory_bytes is None or trial.peak_memory_bytes > limit):
-                tried.outcome, tried.reason = "memory", _too_big(trial, limit)
+        # Where the best died on the way, of what else was open, what it reached before is the mark.
+        mark_s = median(best_latencies_s) if best_latencies_s else latency(self.best.trial) if self.best is not None else None
+        for trial, contestant in sorted(ran, key=lambda one: latency(one.trial)):
+            if (reason := self._too_big(trial)) is not None:
+                tried.end("memory", reason)
                 continue
-            faster = best_s is None or _latency(trial) < FASTER * best_s
+            faster = mark_s is None or latency(trial) < FASTER * mark_s
             if not faster and tried.quality is not None:
                 return
             try:
-                tried.quality = self._judge(contestant, trial.settings)
+                quality = self._judge(contestant, trial.settings)
             except MeasurementError as fault:
-                tried.outcome, tried.reason = "failed", str(fault)
+                tried.end("failed", str(fault))
                 continue
-            if not tried.quality.passed:
-                tried.outcome, tried.reason = "quality", tried.quality.reason
+            if self.best is None or self.best.tried is not tried or (faster and quality.passed):
+                tried.quality = quality
+            if faster and quality.passed:
+                self.best = Best(tried, trial, quality)
+            if faster and not quality.passed:
+                tried.end("quality", quality.reason)
                 continue
-            if faster:
-                tried.outcome, tried.reason = "slower", ""
-                self._take(Best(tried, trial.settings, _latency(trial), tried.quality))
+            tried.end("slower", "")
             return
 
-    def _take(self, best: Best) -> None:
-        before, self.best = self.best, best
-        if before is not None and before.tried is not best.tried:
-            before.tried.path.unlink(missing_ok=True)
-
-
-def _latency(trial: Trial) -> float:
-    assert trial.latency_s is not None
-    return trial.latency_s
+    def _too_big(self, trial: Trial) -> str | None:
+        """What of the memory budget a trial breaks, in words."""
+        limit, peak = self.limits.get("peak_memory_bytes"), trial.peak_memory_bytes
+        if limit is None or (peak is not None and peak <= limit):
+            return None
+        reached = "its peak memory could not be measured" if peak is None else f"peak memory {peak / 2**20:.0f} MiB"
+        return f"{reached}, budget {limit / 2**20:.0f} MiB"
 
 
 def _trial(settings: SessionSettings, contestant: Contestant, latencies_s: list[float], reason: str) -> Trial:
     if not latencies_s:
-        return Trial(settings=settings, latency_s=None, reason=reason)
-    with suppress(MeasurementError):
-        memory = contestant.peak_memory_bytes()
-        return Trial(
-            settings=settings, latency_s=median(latencies_s), n=len(latencies_s), load_s=contestant.load_s, peak_memory_bytes=memory
-        )
-    return Trial(settings=settings, latency_s=None, reason="its process died")
-
-
-def _too_big(trial: Trial, limit: float) -> str:
-    if trial.peak_memory_bytes is None:
-        return f"its peak memory could not be measured, budget {limit / 2**20:.0f} MiB"
-    return f"peak memory {trial.peak_memory_bytes / 2**20:.0f} MiB, budget {limit / 2**20:.0f} MiB"
-
-
-def _rung(tried: Tried, best: Best, first: Tried) -> Rung:
-    """A rung as it is written down, with the reason in words."""
-    chosen, outcome, reason = tried is best.tried, tried.outcome, tried.reason
-    own = tried.fastest
-    if chosen:
-        outcome, reason = "chosen", _praise(best, first)
-    elif outcome == "slower" and own is not None:
-        reason = f"{_latency(own) * 1e3:.3g} ms with {words(own.settings)}, the chosen one {best.latency_s * 1e3:.3g} ms"
-    return Rung(
-        variant=tried.variant.name,
-        outcome=outcome,
-        reason=reason,
-        remedy=tried.remedy,
-        made_s=tried.made_s,
-        size_bytes=tried.size_bytes,
-        trials=tuple(tried.trials),
-        quality=best.quality if chosen else tried.quality,
-    )
-
-
-def _praise(best: Best, first: Tried) -> str:
-    """Why the chosen one was chosen: its latency beside that of plain float32."""
-    text = f"the fastest that passed: {best.latency_s * 1e3:.3g} ms with {words(best.settings)}"
-    plain = first.trials[0] if first.trials else None
-    if plain is None or plain.latency_s is None:
-        return text
-    return f"{text}, {plain.latency_s / best.latency_s:.2g} times as fast as {first.variant.name} with {words(plain.settings)}"
+        return Trial(settings=settings, latency_s=None, reason=reason or "it was given no time")
+    try:
+        peak = contestant.peak_memory_bytes()
+    except MeasurementError as fault:
+        return Trial(settings=settings, latency_s=None, reason=str(fault))
+    return Trial(settings=settings, latency_s=median(latencies_s), n=len(latencies_s), load_s=contestant.load_s, peak_memory_bytes=peak)

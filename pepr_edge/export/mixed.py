@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.prepare import Images, Prepared
-from pepr_edge.export.quantise import AS_ASKED, static
+from pepr_edge.export.quantise import static
 from pepr_edge.export.variants import Quantise
 
 MEASURED_ON = 8  # images; their channels' powers differ far less than those of the channels among each other
@@ -49,9 +49,9 @@ def mixed(prepared: Prepared, path: Path, images: Images, settings: Quantise, ac
         ExportError: it would be more than half of them, or the quantiser cannot do this graph.
     """
     good = accept or _agreeing(prepared, images)
-    static(prepared, path, images, settings)
+    remedy = static(prepared, path, images, settings)
     if good(path):
-        return AS_ASKED
+        return remedy
     tensors = _quantised(onnx.load(str(path)))
     all_nodes = frozenset().union(*(tensor.nodes for tensor in tensors))
     damage = _damage(prepared, tensors, images[:MEASURED_ON])

@@ -66,7 +66,7 @@ class Contestant:
             MeasurementError: the model cannot be run so, the process died or took too long.
         """
         self.settings, self.reason = settings, ""
-        self._name, self._limit_s = f"{model.name} ({settings.runtime})", limit_s
+        self._name, self.limit_s = f"{model.name} ({settings.runtime})", limit_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
         self._child = _start(program, self._stderr)
         job = {"model": str(model.absolute()), "settings": settings.model_dump(), "input_shape": input_shape}
@@ -129,7 +129,7 @@ class Contestant:
             late.set()
             self._child.kill()
 
-        timer = threading.Timer(self._limit_s, end)
+        timer = threading.Timer(self.limit_s, end)
         try:
             timer.start()
             line = self._exchange(command)
@@ -157,7 +157,7 @@ class Contestant:
     def _fault(self, line: bytes, answer: dict[str, Any], late: bool) -> str:
         """What is wrong with an answer that is none, in one sentence."""
         if late:
-            return f"{self._name}: the process gave no answer within {self._limit_s:g} s."
+            return f"{self._name}: the process gave no answer within {self.limit_s:g} s."
         if "error" in answer:
             return " ".join(str(answer["error"]).split())
         if line.endswith(b"\n"):

@@ -17,7 +17,7 @@ from pepr_edge.export.ladder import Choice, Task, climb
 from pepr_edge.export.make import Made
 from pepr_edge.export.variants import load
 from pepr_edge.field.race import Raced
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import Budgets, Recipe
 from pepr_edge.records import Preprocess, Rung, SessionSettings
 
 LABELS = np.arange(40) % 2
@@ -33,6 +33,7 @@ class Device:
     def __init__(self, latencies_ms: Mapping[str, float], turned: Mapping[str, int] | None = None, mib: Mapping[str, int] | None = None):
         self.latencies_ms, self.turned, self.mib = latencies_ms, turned or {}, mib or {}
         self.made: list[str] = []
+        self.dying: set[str] = set()
 
     def make(self, variant: Any, base: Any, path: Path, images: Any, accept: Callable[[Path], bool]) -> Made:
         self.made.append(variant.name)
@@ -41,23 +42,23 @@ class Device:
         path.write_bytes(b"x" * 10)
         return Made("as asked", ())
 
-    def contestant(self, model: Path, settings: SessionSettings, shape: Any, limit_s: float) -> Contestant:
+    def contestant(self, model: Path, settings: SessionSettings, shape: Any) -> Contestant:
         return Contestant(self, model.stem, settings)
 
     def race(self, contestants: Mapping[str, Contestant], rules: Any) -> dict[str, Raced]:
-        return {name: Raced([one.latency_s] * 30, "") for name, one in contestants.items()}
+        return {name: Raced([] if name in self.dying else [one.latency_s] * 30, "it died") for name, one in contestants.items()}
 
 
 class Contestant:
     """A variant under a runtime on the made-up device."""
 
-    load_s = 0.01
+    load_s = first_s = 0.01
 
     def __init__(self, device: Device, variant: str, settings: SessionSettings) -> None:
         way = f"{variant} {settings.runtime}"
         if way not in device.latencies_ms:
             raise MeasurementError(f"{way}: was ended by SIGSEGV.")
-        self.device, self.way = device, way
+        self.device, self.way, self.settings = device, way, settings
         # Two threads are of no use to it, and without its arena it is a little faster.
         factor = (1.5 if settings.threads > 1 else 1.0) * (1.0 if settings.arena else 0.95)
         self.latency_s = device.latencies_ms[way] * 1e-3 * factor
@@ -114,7 +115,8 @@ def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_optio
     assert tuple(rungs) == VARIANTS
     assert rungs["int8_static"].outcome == "chosen"
     assert rungs["int8_static"].reason == (
-        "the fastest that passed: 1.9 ms with onnxruntime, 1 thread, no arena, 3.2 times as fast as fp32 with onnxruntime, 2 threads"
+        "the fastest that passed: 1.9 ms with onnxruntime, 1 thread, no arena, "
+        "about 3.2 times as fast as float32 with onnxruntime, 2 threads"
     )
     assert rungs["fp32"].outcome == "slower"
     assert rungs["fp32"].reason == "3 ms with openvino, 1 thread, the chosen one 1.9 ms"
@@ -166,6 +168,43 @@ def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., Choi
     assert by_name(choice)["int8_static"].reason == "peak memory 300 MiB, budget 200 MiB"
 
 
+def test_one_that_breaks_the_size_budget_is_not_raced(on: Callable[..., Choice]) -> None:
+    wanted = recipe().model_copy(update={"budgets": Budgets(size_mib=5e-6)})  # 5 bytes; every file here has 10
+    with pytest.raises(ExportError, match="no variant runs here within the budgets: fp32: file of "):
+        on(Device(FP32), wanted)
+
+
+def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(on: Callable[..., Choice]) -> None:
+    device = Device({**FP32, "int8_static onnxruntime": 30.0})
+    device.dying = {"best"}
+    choice = on(device)
+    assert choice.variant == "fp32"
+    assert by_name(choice)["int8_static"].outcome == "slower"
+
+
+def test_one_that_is_slower_and_worse_calls_for_no_remedy(on: Callable[..., Choice]) -> None:
+    device = Device({**FP32, "int8_static onnxruntime": 30.0}, turned={"int8_static onnxruntime": 9})
+    rung = by_name(on(device))["int8_static"]
+    assert rung.outcome == "slower"
+    assert rung.reason.startswith("30 ms with onnxruntime, 1 thread, the chosen one 3 ms; and accuracy is 77.5% of float32's")
+    assert "int8_mixed" not in device.made
+
+
+def test_a_full_disk_fails_one_rung(on: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device({**FP32, "int8_inputs onnxruntime": 1.0})
+    make = device.make
+
+    def full(variant: Any, *rest: Any) -> Made:
+        if variant.name == "int8_static":
+            raise OSError(28, "No space left on device")
+        return make(variant, *rest)
+
+    monkeypatch.setattr(device, "make", full)
+    choice = on(device)
+    assert choice.variant == "int8_inputs"
+    assert by_name(choice)["int8_static"].outcome == "failed"
+
+
 def test_float32_is_left_where_all_else_is_worse(on: Callable[..., Choice]) -> None:
     choice = on(Device({**FP32, "int8_static onnxruntime": 30.0, "int8_inputs onnxruntime": 30.0}))
     assert (choice.variant, choice.settings.runtime) == ("fp32", "openvino")
@@ -186,7 +225,7 @@ def test_the_time_budget_ends_it_and_leaves_float32(on: Callable[..., Choice], m
 
 
 def test_where_nothing_runs_it_says_why_of_each(on: Callable[..., Choice]) -> None:
-    with pytest.raises(ExportError, match=r"no variant runs here: fp32: fp32 openvino: was ended by SIGSEGV"):
+    with pytest.raises(ExportError, match=r"no variant runs here within the budgets: fp32: fp32 onnxruntime: was ended by SIGSEGV"):
         on(Device({}), variants=("fp32", "int8_static"))
 
 

@@ -90,8 +90,9 @@ class FakeSession:
 
     used: tuple[str, ...] = ()
 
-    def __init__(self, model: str, options: ort.SessionOptions, providers: list[str]) -> None:
-        self.options, self.offered = options, providers
+    def __init__(self, model: str, options: ort.SessionOptions, providers: list[str | tuple[str, dict[str, str]]]) -> None:
+        self.options, self.given = options, providers
+        self.offered = [provider if isinstance(provider, str) else provider[0] for provider in providers]
 
     def get_providers(self) -> list[str]:
         return list(self.used or self.offered)
@@ -106,6 +107,7 @@ def test_tensorrt_that_fell_back_to_cuda_is_a_fault(bundle: Path, monkeypatch: p
     settings = SessionSettings(provider="tensorrt")
     session = RUNTIMES["onnxruntime"].open(bundle / "model.onnx", settings)
     assert session.offered == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in session.given
     monkeypatch.setattr(FakeSession, "used", tuple(session.offered[1:]))
     with pytest.raises(MeasurementError, match=r"fell back to CUDAExecutionProvider: the libraries of TensorRT, .* cannot be used"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", settings)

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession, SessionOptions
 
-    from pepr_edge.records import SessionSettings
+    from pepr_edge.records import Provider, SessionSettings
 
 # Name -> what the session is offered, in this order. The first must be the one that runs; the others take the nodes that it cannot.
+CUDA = "CUDAExecutionProvider"
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+    "cuda": (CUDA, "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", CUDA, "CPUExecutionProvider"),
     "directml": ("DmlExecutionProvider", "CPUExecutionProvider"),
 }
 # What has to be installed for a provider, and what it needs besides.
@@ -70,7 +71,7 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
 
     onnxruntime.set_default_logger_severity(ONLY_FATAL)
     try:
-        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=list(PROVIDERS[settings.provider]))
+        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=_providers(settings.provider))
     except Exception as fault:
         # Its own words hold line breaks and the absolute path.
         words = " ".join(str(fault).replace(str(model), model.name).split())
@@ -82,6 +83,11 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
             f"{NEEDS[settings.provider]} cannot be used. Mend them, or use the provider 'cpu'."
         )
     return session
+
+
+def _providers(provider: Provider) -> list[str | tuple[str, dict[str, str]]]:
+    """What is asked of onnxruntime: on a GPU float32 as it is, not as TF32."""
+    return [(name, {"use_tf32": "0"}) if name == CUDA else name for name in PROVIDERS[provider]]
 
 
 def _check(settings: SessionSettings) -> None:

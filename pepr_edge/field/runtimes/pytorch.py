@@ -70,6 +70,8 @@ def open(model: Path, settings: SessionSettings) -> Session:
         if settings.provider == "cuda":
             from torch.export.passes import move_to_device_pass
 
+            # Else convolutions are computed in TF32, and the figures would not be those of float32.
+            torch.backends.cudnn.allow_tf32 = False
             exported = move_to_device_pass(exported, "cuda")
         return Session(exported.module(), settings.provider)
     except Exception as fault:
