@@ -9,9 +9,9 @@ from made_records import RECIPE
 
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.records import Failure, TrainResult
-from pepr_edge.results import Entry, Results, candidate_folder, export_key, load, profile_key, train_key
-from pepr_edge.store import write_record, write_text
+from pepr_edge.records import Failure, SessionSettings, TrainResult
+from pepr_edge.results import Entry, Results, candidate_folder, export_key, ladder_key, load, profile_key, train_key
+from pepr_edge.store import sha256_file, write_record, write_text
 
 FP32 = load_variant("fp32")
 
@@ -215,3 +215,39 @@ def test_what_is_no_run_directory_is_a_run_error(tmp_path: Path) -> None:
     write_record(tmp_path / "run.json", made_records.info("small"))
     with pytest.raises(RecipeError, match=r"recipe\.toml: no such file"):
         load(tmp_path)
+
+
+def test_where_a_recipe_says_auto_the_choice_is_the_entry(run: Path) -> None:
+    found = change(run, 'variants = ["fp32"]', 'variants = "auto"')
+    small = found.entries[0]
+    assert (small.variant, small.artifact, small.trained is not None) == ("auto", None, True)
+    assert len(found.entries) == len(found.info.candidates)
+    folder = candidate_folder(run, small.candidate)
+    assert small.trained is not None
+    key = ladder_key(small.trained, found.recipe)
+    fail(folder / "auto", key, "choose", "no variant runs here")
+    assert load(run).entries[0].failure is not None
+
+    write_text(folder / "auto" / "model.onnx", "chosen")
+    write_text(folder / "auto" / "predictions.npz", "predictions")
+    artifact = made_records.artifact("small", key=key)
+    changes = {
+        "variant": "int8_inputs",
+        "settings": SessionSettings(runtime="openvino"),
+        "sha256": sha256_file(folder / "auto" / "model.onnx"),
+    }
+    write_record(folder / "auto" / "export.json", artifact.model_copy(update=changes))
+    chosen = load(run).entries[0]
+    assert (chosen.variant, chosen.folder.name) == ("int8_inputs", "auto")
+    assert chosen.artifact is not None
+    (folder / "auto" / "model.onnx").write_text("torn")
+    assert load(run).entries[0].artifact is None
+
+
+def test_a_named_variant_and_a_choice_do_not_touch_each_other(run: Path) -> None:
+    named = load(run).recipe
+    both = named.model_copy(update={"export": named.export.model_copy(update={"variants": ("fp32", "auto")})})
+    trained = load(run).entries[0].trained
+    assert trained is not None
+    assert export_key(trained, FP32, named) == export_key(trained, FP32, both)
+    assert ladder_key(trained, named) != ladder_key(trained, both)

@@ -65,7 +65,7 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
         outcome, reason = "chosen", _praise(best, plain)
     elif outcome == "slower" and own is not None:
         lost = f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
-        reason = f"{latency(own) * 1e3:.3g} ms with {words(own.settings)}, the chosen one {latency(best.trial) * 1e3:.3g} ms{lost}"
+        reason = f"{latency(own) * 1e3:.3g} ms, the chosen one {latency(best.trial) * 1e3:.3g} ms{lost}"
     return Rung(
         variant=tried.variant.name,
         outcome=outcome,

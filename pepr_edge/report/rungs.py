@@ -22,7 +22,7 @@ def rungs(artifacts: Sequence[Artifact]) -> Table | None:
     rows = [_row(names[artifact.candidate.id], rung) for artifact in climbed for rung in artifact.rungs]
     header = ("candidate", "variant", "outcome", "latency", "fastest with", "kept of float32", "decisions changed", "file size", "reason")
     threshold = next((rung.quality.threshold for artifact in climbed for rung in artifact.rungs if rung.quality), None)
-    gate = f" A variant has to keep {threshold:.0%} of float32's performance on validation." if threshold is not None else ""
+    gate = f" A variant has to keep {100 * threshold:.3g} % of float32's performance on validation." if threshold is not None else ""
     caption = f"Latency: median on this device, measured in turn with the best so far.{gate} export.json holds every trial."
     return Table("rungs", "How the variants were chosen", caption, header, tuple(rows))
 

@@ -1,0 +1,77 @@
+"""Runs whose recipe says variants = "auto": the ladder inside the pipeline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import FLAWLESS, Listener, carry_out
+
+from pepr_edge import pipeline
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.bundle.verify import verify
+from pepr_edge.records import Artifact
+from pepr_edge.store import read_record
+
+AUTO = f'{FLAWLESS}\n[export]\nvariants = "auto"\ntime_budget_s = 5\n'
+
+
+@pytest.mark.slow
+def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, view = tmp_path / "run", Listener()
+    ranking = carry_out(run, monkeypatch, AUTO, view=view)
+    (row,) = ranking.rows
+    folder = run / "candidates" / "mobilenetv2_050@48"
+    chosen = read_record(folder / "auto" / "export.json", Artifact)
+    assert (row.rank, row.variant, row.artifact_sha256) == (1, chosen.variant, chosen.sha256)
+    assert chosen.settings is not None
+    assert chosen.quality is not None
+    assert chosen.quality.passed
+    assert [rung.outcome for rung in chosen.rungs].count("chosen") == 1
+    assert all(rung.reason for rung in chosen.rungs)
+    assert read_record(folder / "fp32" / "export.json", Artifact).rungs == ()
+    assert json.loads((folder / "auto" / "profile.json").read_text())["settings"] == chosen.settings.model_dump()
+    assert any("the fastest that passed" in line for line in view.said)
+    assert "How the variants were chosen" in (run / "report.html").read_text(encoding="utf-8")
+
+    bundle = run / str(row.bundle)
+    manifest = read_manifest(bundle)
+    assert manifest.profile.settings == chosen.settings
+    assert (manifest.fallback is None) == (chosen.variant == "fp32" and chosen.settings.runtime == "onnxruntime")
+    assert verify(bundle) == []
+
+    # A choice that was damaged is made again, and that of another machine too.
+    for damage in ("model", "machine"):
+        before = (folder / "auto" / "export.json").stat().st_mtime_ns
+        if damage == "model":
+            (folder / "auto" / "model.onnx").write_bytes(b"")
+        else:
+            other = chosen.chosen_on.model_copy(update={"cpu": "another"})  # type: ignore[union-attr]
+            made = read_record(folder / "auto" / "export.json", Artifact).model_copy(update={"chosen_on": other})
+            (folder / "auto" / "export.json").write_text(made.model_dump_json())
+        (run / "ranking.json").unlink()
+        assert carry_out(run, monkeypatch, AUTO).rows[0].rank == 1
+        assert (folder / "auto" / "export.json").stat().st_mtime_ns != before
+
+    # A stop between the ladder and the measuring costs neither.
+    stamp = (folder / "auto" / "export.json").stat().st_mtime_ns
+    (folder / "auto" / "profile.json").unlink()
+    (run / "ranking.json").unlink()
+    carry_out(run, monkeypatch, AUTO)
+    assert (folder / "auto" / "export.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.slow
+def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+
+    def nothing(*_: object) -> str:
+        raise pipeline.MeasurementError("no variant runs here")
+
+    monkeypatch.setattr(pipeline, "choose_variant", nothing)
+    rows = {row.candidate: row for row in carry_out(run, monkeypatch, AUTO).rows}
+    assert rows["mobilenetv2_050@48"].status == "failed"
+    assert rows["mobilenetv2_050@48"].reason == "choose: no variant runs here"
