@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from peers_records import OURS
 from pepr_edge.errors import ExportError, RunError
 from pepr_edge.export.make import make
 from pepr_edge.export.variants import load as load_variant
+from pepr_edge.field.cpu import usable_cores
 from pepr_edge.records import Artifact, SessionSettings, TrainResult
 from pepr_edge.results import Results, candidate_folder
 
@@ -129,16 +131,26 @@ def make_all(subject: Subject, images: NDArray[np.float32], tools: Tools, thread
         return Made(name, None if reason else folder / file, settings, reason=reason)
 
     ours, optimum = Path(sys.executable), (tools.preset,)
+    # Nothing is timed yet: they may be made side by side.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        waiting = [
+            pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
+            pool.submit(quantised, "optimum_static", "optimum_static.onnx", default, ours, "peers_optimum.py", *optimum, "static"),
+            pool.submit(quantised, "optimum_dynamic", "optimum_dynamic.onnx", default, ours, "peers_optimum.py", *optimum, "dynamic"),
+            pool.submit(quantised, "openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py"),
+            pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
+        ]
+        olive, static, dynamic, nncf, int8 = (one.result() for one in waiting)
     return [
         *torch.values(),
         Made("onnxruntime", subject.base, default),
-        quantised("optimum_static", "optimum_static.onnx", default, ours, "peers_optimum.py", *optimum, "static"),
-        quantised("optimum_dynamic", "optimum_dynamic.onnx", default, ours, "peers_optimum.py", *optimum, "dynamic"),
-        quantised("olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
+        static,
+        dynamic,
+        olive,
         Made("openvino", subject.base, plain),
         Made("openvino_default", subject.base, plain, _python("peers_openvino.py")),
-        _plain_int8(subject.base, folder / "int8.onnx", images, plain),
-        quantised("openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py"),
+        int8,
+        nncf,
         Made(OURS, subject.chosen, subject.settings, made=subject.made),
     ]
 
