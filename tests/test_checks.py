@@ -5,12 +5,16 @@ import pytest
 from pepr_edge import checks
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.runtimes import RUNTIMES
-from pepr_edge.recipe import Candidates, Device, Recipe
+from pepr_edge.recipe import Candidates, Device, Export, Recipe
 
 
 def recipe(**device: object) -> Recipe:
+    export = Export(variants=("fp32",)) if device.get("runtime") == "pytorch" else Export()
     return Recipe(
-        name="here", device=Device.model_validate({"name": "here", **device}), candidates=Candidates(architectures=("resnet10t",))
+        name="here",
+        device=Device.model_validate({"name": "here", **device}),
+        candidates=Candidates(architectures=("resnet10t",)),
+        export=export,
     )
 
 
