@@ -15,7 +15,7 @@ from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.gate import judge
 from pepr_edge.intervals import estimates
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Machine, Rung, SessionSettings, Split, TrainResult
+from pepr_edge.records import Artifact, Machine, Quality, Rung, SessionSettings, Split, TrainResult
 from pepr_edge.store import sha256_file, write_record, written
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
@@ -44,6 +44,11 @@ class Source:
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Their labels, shape (n,)."""
         return np.asarray(self.data.splits[split][1])
+
+    def judge(self, logits: Logits, settings: SessionSettings) -> Quality:
+        """Whether a file that gives these logits on validation, run so, keeps enough of the candidate's performance."""
+        keep = self.recipe.export.keep_performance
+        return judge(logits, self.expected["val"], self.labels("val"), self.trained.performance_metric, keep, settings)
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,13 @@ def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_w
     Raises:
         ExportError, MeasurementError: the file does not run.
     """
-    trained, recipe, path = source.trained, source.recipe, folder / MODEL
+    trained, path = source.trained, folder / MODEL
     found = parity(path, source.pixels("val"), source.expected["val"], trained.preprocess, origin.parity_tolerance, run_with.threads)
     logits = {split: logits_of(path, source.pixels(split), trained.preprocess, run_with) for split in SPLITS}
     labels = {split: source.labels(split) for split in SPLITS}
     with written(folder / PREDICTIONS) as file:
         np.savez(file, **logits, **{f"{split}_labels": labels[split] for split in SPLITS})  # type: ignore[arg-type]
     opset, producer = facts(path)
-    keep, metric = recipe.export.keep_performance, trained.performance_metric
     artifact = Artifact(
         key=key,
         candidate=trained.candidate,
@@ -97,8 +101,8 @@ def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_w
         quantised=origin.remedy,
         parity=found,
         flips=flips(logits["test"], source.expected["test"]),
-        quality=judge(logits["val"], source.expected["val"], labels["val"], metric, keep, run_with),
-        performance=estimates(dict(logits), dict(labels), metric),
+        quality=source.judge(logits["val"], run_with),
+        performance=estimates(dict(logits), dict(labels), trained.performance_metric),
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.rungs,

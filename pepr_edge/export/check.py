@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.field import selftest
-from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.runtimes import RUNTIMES
 from pepr_edge.intervals import wilson
 from pepr_edge.preprocess import to_tensor
@@ -17,57 +16,31 @@ from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
-# A process is taken for hung when it has been silent for so long, and for so many times what its images should take.
-ANSWER_S, PATIENCE = 120.0, 10.0
+NOT_FINITE = "the file gives logits that are not finite numbers."
 Logits = NDArray[np.float32]
 
 
 def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads: int) -> Logits:
-    """Logits of images, one at a time as on the device, shape (n, classes).
-
-    Raises:
-        ExportError: the file does not run, or gives what is not a number.
-    """
-    runtime = RUNTIMES["onnxruntime"]
-    session = runtime.open(path, SessionSettings(threads=threads))
-    try:
-        logits = selftest.make(runtime, session, pixels, spec)
-    except Exception as fault:  # the runtime has no common error class
-        raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
-    if not np.isfinite(logits).all():
-        raise ExportError("the file gives logits that are not finite numbers.")
-    return logits
+    """Logits of images with onnxruntime, whatever will run the file in the end; see `logits_of`."""
+    return logits_of(path, pixels, spec, SessionSettings(threads=threads))
 
 
 def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings: SessionSettings) -> Logits:
     """Logits of images under the runtime that will run the file, one at a time as on the device, shape (n, classes).
-
-    Any runtime but onnxruntime works in a process of its own: some end the process on some graphs.
 
     Raises:
         ExportError: the file does not run, or gives what is not a number.
     """
     if settings.runtime == "pytorch":
         settings = settings.model_copy(update={"runtime": "onnxruntime", "provider": "cpu"})  # of the same weights, in the same precision
-    if settings == SessionSettings(threads=settings.threads):
-        return onnx_logits(path, pixels, spec, settings.threads)
     try:
-        with Contestant(path, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
-            return answers(contestant, pixels, spec)
+        logits = selftest.answers(path, settings, pixels, spec)
     except MeasurementError as fault:
-        raise ExportError(f"the file does not run under {settings.runtime}: {fault}") from fault
-
-
-def answers(contestant: Contestant, pixels: NDArray[np.uint8], spec: Preprocess) -> Logits:
-    """Logits of images by a model that is open in a process of its own, shape (n, classes).
-
-    Raises:
-        MeasurementError: it dies or hangs, or they are not finite numbers.
-    """
-    contestant.limit_s = ANSWER_S + PATIENCE * contestant.first_s * len(pixels)
-    logits = contestant.logits(pixels, spec)
+        raise ExportError(str(fault)) from fault
+    except Exception as fault:  # the runtime has no common error class
+        raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
     if not np.isfinite(logits).all():
-        raise MeasurementError(f"its logits are not finite numbers under {contestant.settings.runtime}.")
+        raise ExportError(NOT_FINITE)
     return logits
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
-from pepr_edge.export.ladder import Choice, Task, Tell, climb
+from pepr_edge.export.ladder import Choice, Tell, climb
 from pepr_edge.export.variants import ladder, load
 from pepr_edge.field.cpu import cpu_name, isa
 from pepr_edge.field.facts import FIELD_PACKAGES, versions
@@ -41,20 +41,8 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
     for left in folder.glob(f"{RUNGS}*"):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
-    variants = ladder(isa(), source.recipe.device.provider)
-    most = max((variant.quantise.calibration_images for variant in variants if variant.quantise), default=1)
-    task = Task(
-        base=folder / base.variant / MODEL,
-        variants=variants,
-        recipe=source.recipe,
-        spec=source.trained.preprocess,
-        calibration=source.calibration(most),
-        pixels=source.pixels("val"),
-        labels=source.labels("val"),
-        before=source.expected["val"],
-    )
     with tempfile.TemporaryDirectory(prefix=RUNGS, dir=folder) as rungs:
-        choice = climb(task, Path(rungs), tell)
+        choice = climb(source, folder / base.variant / MODEL, ladder(isa(), source.recipe.device.provider), Path(rungs), tell)
         place.mkdir()
         shutil.copyfile(choice.path, place / MODEL)
     origin = Origin(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,12 @@ from torch import nn
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
 from pepr_edge.export.check import logits_of, parity
-from pepr_edge.export.gate import judge
 from pepr_edge.export.make import make
 from pepr_edge.export.onnx_file import Exported, export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
 from pepr_edge.export.variants import Variant
+from pepr_edge.field.runtimes.pytorch import PROGRAM
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Artifact, SessionSettings
 
@@ -31,24 +33,23 @@ class Exporter:
     def __init__(self, source: Source, threads: int) -> None:
         """Take the candidate as trained; `threads` are those of the sessions that check."""
         self.source, self.threads = source, threads
-        self._folder = tempfile.TemporaryDirectory()
-        self.base = Path(self._folder.name) / MODEL
+        self._open = ExitStack()
+        self.base = Path(self._open.enter_context(tempfile.TemporaryDirectory())) / MODEL
+        self._prepared = self._open.enter_context(Prepared(self.base))
         self.exported = Exported("", False)
-        self.module: nn.Module | None = None
-        self._prepared = Prepared(self.base)
 
     def __enter__(self) -> Exporter:
         return self
 
     def __exit__(self, *fault: object) -> None:
-        self._prepared.__exit__(*fault)
-        self._folder.cleanup()
+        self._open.close()
 
     def make_base(self, module: nn.Module) -> None:
         """Write the float32 file from the module; raises ExportError where none is faithful."""
         candidate = self.source.trained.candidate
-        self.module = module
         self.exported = export(module, candidate.in_channels, candidate.image_size_px, self.base, self._check_base)
+        if self.source.recipe.device.runtime == "pytorch":
+            write_program(module, candidate.in_channels, candidate.image_size_px, self.base.parent)
 
     def _check_base(self, path: Path) -> None:
         pixels, expected = self.source.pixels("val"), self.source.expected["val"]
@@ -65,9 +66,9 @@ class Exporter:
         begin = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
         made = make(variant, self._prepared, folder / MODEL, self._images(variant), self._accept)
-        if self.source.recipe.device.runtime == "pytorch" and self.module is not None:
-            candidate = self.source.trained.candidate
-            write_program(self.module, candidate.in_channels, candidate.image_size_px, folder)
+        program = self.base.with_name(PROGRAM)
+        if program.is_file():
+            shutil.copyfile(program, folder / PROGRAM)
         origin = Origin(
             variant=variant.name,
             parity_tolerance=variant.parity_tolerance,
@@ -94,5 +95,4 @@ class Exporter:
             logits = logits_of(path, source.pixels("val"), source.trained.preprocess, settings)
         except (ExportError, MeasurementError):
             return False
-        recipe, metric = source.recipe, source.trained.performance_metric
-        return judge(logits, source.expected["val"], source.labels("val"), metric, recipe.export.keep_performance, settings).passed
+        return source.judge(logits, settings).passed

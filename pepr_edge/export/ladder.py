@@ -15,21 +15,19 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.export.check import Logits, answers
-from pepr_edge.export.gate import judge
+from pepr_edge.export.artifact import Source
+from pepr_edge.export.check import NOT_FINITE
 from pepr_edge.export.make import make
 from pepr_edge.export.options import grid, starts
-from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.prepare import Images, Prepared
 from pepr_edge.export.rung import Best, Tried, latency, written
 from pepr_edge.export.variants import Variant
 from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.race import Rules, race
 from pepr_edge.preprocess import to_tensor
-from pepr_edge.recipe import Recipe
-from pepr_edge.records import Preprocess, Quality, Rung, SessionSettings, Trial
+from pepr_edge.records import Quality, Rung, SessionSettings, Trial
 
 # The best stays the best unless another is faster by more than the clock can be trusted.
 FASTER = 0.99
@@ -40,35 +38,16 @@ RULES = Rules(warmup_s=0.1, final_s=0.6)
 LEAST_RACE_S = 10.0
 AT_ONCE = 4  # contestants held open beside the best: their memory adds up
 
-Pixels = NDArray[np.uint8]
 Tell = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a ladder climbs with.
-
-    `calibration` are training images that ranges may be taken from; `pixels`, `labels` and `before`, PyTorch's logits, are of validation.
-    """
-
-    base: Path
-    variants: tuple[Variant, ...]
-    recipe: Recipe
-    spec: Preprocess
-    calibration: Pixels
-    pixels: Pixels
-    labels: NDArray[np.int64]
-    before: Logits
-
-
-@dataclass(frozen=True)
 class Choice:
-    """What a ladder came to: the file, how it is to be run, what it keeps, and every rung."""
+    """What a ladder came to: the file, how it is to be run, and every rung."""
 
     path: Path
     variant: str
     settings: SessionSettings
-    quality: Quality
     remedy: str | None
     notes: tuple[str, ...]
     rungs: tuple[Rung, ...]
@@ -81,20 +60,23 @@ class _Ran(NamedTuple):
     contestant: Contestant
 
 
-def climb(task: Task, folder: Path, tell: Tell) -> Choice:
+def climb(source: Source, base: Path, variants: Sequence[Variant], folder: Path, tell: Tell) -> Choice:
     """Try the variants in order, then the options of the best.
 
     Args:
-        task: what is to be tried, and on what.
+        source: the candidate.
+        base: its float32 file.
+        variants: what is to be tried, float32 first.
         folder: room for the files.
         tell: called with rungs done, rungs in all, and what is under way.
     Raises:
         ExportError: not even float32 runs here within the budgets.
     """
-    with Prepared(task.base) as prepared:
-        ladder = _Ladder(task, folder, prepared)
-        for number, variant in enumerate(task.variants):
-            tell(number, len(task.variants) + 1, variant.name)
+    with Prepared(base) as prepared:
+        most = max((variant.quantise.calibration_images for variant in variants if variant.quantise), default=0)
+        ladder = _Ladder(source, prepared, to_tensor(source.calibration(most), source.trained.preprocess))
+        for number, variant in enumerate(variants):
+            tell(number, len(variants) + 1, variant.name)
             tried = Tried(variant, folder / f"{variant.name}.onnx")
             if number and (reason := ladder.why_not(variant)) is not None:
                 tried.end("not tried", reason)
@@ -102,7 +84,7 @@ def climb(task: Task, folder: Path, tell: Tell) -> Choice:
                 ladder.step(tried)
             ladder.tried.append(tried)
             ladder.tidy()
-        tell(len(task.variants), len(task.variants) + 1, "session options")
+        tell(len(variants), len(variants) + 1, "session options")
         ladder.options()
         return ladder.choice()
 
@@ -110,21 +92,20 @@ def climb(task: Task, folder: Path, tell: Tell) -> Choice:
 class _Ladder:
     """Holds the rungs so far and the best of them."""
 
-    def __init__(self, task: Task, folder: Path, prepared: Prepared) -> None:
-        self.task, self.folder, self.prepared = task, folder, prepared
-        self.images = to_tensor(task.calibration, task.spec)
-        self.limits = task.recipe.limits()
+    def __init__(self, source: Source, prepared: Prepared, images: Images) -> None:
+        self.source, self.recipe, self.prepared, self.images = source, source.recipe, prepared, images
+        self.limits = self.recipe.limits()
         self.tried: list[Tried] = []
         self.best: Best | None = None
         self.begun = time.perf_counter()
 
     def left_s(self) -> float:
         """What is left of the time budget, seconds."""
-        return self.task.recipe.export.time_budget_s - (time.perf_counter() - self.begun)
+        return self.recipe.export.time_budget_s - (time.perf_counter() - self.begun)
 
     def why_not(self, variant: Variant) -> str | None:
         """Why a rung is not tried; None where it is."""
-        budget_s = self.task.recipe.export.time_budget_s
+        budget_s = self.recipe.export.time_budget_s
         if self.left_s() < (1 - SHARE_OF_RUNGS) * budget_s:
             return f"the time budget of {budget_s:g} s was over"
         rescue = variant.auto is not None and variant.auto.rescue
@@ -146,7 +127,7 @@ class _Ladder:
         if limit is not None and tried.size_bytes > limit:
             tried.end("size", f"file of {tried.size_bytes / 2**20:.3g} MiB, budget {limit / 2**20:.3g} MiB")
             return
-        self._race_all(tried, starts(self.task.recipe.device))
+        self._race_all(tried, starts(self.recipe.device))
 
     def options(self) -> None:
         """Race the options of the best file."""
@@ -165,29 +146,31 @@ class _Ladder:
         if self.best is None:
             reasons = "; ".join(f"{tried.variant.name}: {tried.reason}" for tried in self.tried if tried.outcome != "not tried")
             raise ExportError(f"no variant runs here within the budgets: {reasons}")
-        best, tried, first = self.best, self.best.tried, starts(self.task.recipe.device)[0]
+        best, tried, first = self.best, self.best.tried, starts(self.recipe.device)[0]
         plain = next((trial for trial in self.tried[0].trials if trial.settings == first and trial.latency_s is not None), None)
         rungs = tuple(written(one, best, plain) for one in self.tried)
-        return Choice(tried.path, tried.variant.name, best.trial.settings, best.quality, tried.remedy, tried.notes, rungs)
+        return Choice(tried.path, tried.variant.name, best.trial.settings, tried.remedy, tried.notes, rungs)
 
     def _accept(self, path: Path) -> bool:
         """Whether a file that is still being made keeps its quality, run as the best is; no more of them when the time is over."""
-        settings = self.best.trial.settings if self.best is not None else starts(self.task.recipe.device)[0]
+        settings = self.best.trial.settings if self.best is not None else starts(self.recipe.device)[0]
         try:
             if self.left_s() < 0:
-                raise ExportError(f"the time budget of {self.task.recipe.export.time_budget_s:g} s was over before its quality held.")
+                raise ExportError(f"the time budget of {self.recipe.export.time_budget_s:g} s was over before its quality held.")
             with self._contestant(path, settings) as contestant:
                 return self._judge(contestant, settings).passed
         except MeasurementError:
             return False
 
     def _contestant(self, path: Path, settings: SessionSettings) -> Contestant:
-        px, channels = self.task.spec.image_size_px, self.task.spec.channels
-        return Contestant(path, settings, (1, channels, px, px))
+        spec = self.source.trained.preprocess
+        return Contestant(path, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px))
 
     def _judge(self, contestant: Contestant, settings: SessionSettings) -> Quality:
-        recipe, logits = self.task.recipe, answers(contestant, self.task.pixels, self.task.spec)
-        return judge(logits, self.task.before, self.task.labels, recipe.score.performance, recipe.export.keep_performance, settings)
+        logits = contestant.logits(self.source.pixels("val"), self.source.trained.preprocess)
+        if not np.isfinite(logits).all():
+            raise MeasurementError(NOT_FINITE)
+        return self.source.judge(logits, settings)
 
     def _race_all(self, tried: Tried, ways: Sequence[SessionSettings]) -> None:
         """Run a file in several ways against the best, a few at a time."""
@@ -237,7 +220,7 @@ class _Ladder:
             if self.best is None or self.best.tried is not tried or (faster and quality.passed):
                 tried.quality = quality
             if faster and quality.passed:
-                self.best = Best(tried, trial, quality)
+                self.best = Best(tried, trial)
             if faster and not quality.passed:
                 tried.end("quality", quality.reason)
                 continue

@@ -1,4 +1,4 @@
-"""One variant of a float32 ONNX file. Imports no torch."""
+"""One variant of a float32 ONNX file. Imports no torch, but for optimum's presets, which do."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pepr_edge.records import Outcome, Quality, Rung, Trial
 
 @dataclass
 class Tried:
-    """A variant as far as it got. `reference` is the first way of float32, beside which a praise is spoken."""
+    """A variant as far as it got."""
 
     variant: Variant
     path: Path
@@ -38,11 +38,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class Best:
-    """The best so far: a file, how it is run, and how fast and how good it is so."""
+    """The best so far: a file, and the way in which it is run."""
 
     tried: Tried
     trial: Trial
-    quality: Quality
 
 
 def latency(trial: Trial) -> float:
@@ -74,7 +73,7 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
         made_s=tried.made_s,
         size_bytes=tried.size_bytes,
         trials=tuple(tried.trials),
-        quality=best.quality if chosen else tried.quality,
+        quality=tried.quality,
     )
 
 

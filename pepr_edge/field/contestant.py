@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # No answer is longer: a million latencies are 20 MB.
 LONGEST_LINE_BYTES = 1 << 26
+# Many images may take so many times what the first inference took, beyond the limit of one answer.
+PATIENCE = 10.0
 # So long a process that has closed its stdout may take to end.
 END_S = 2.0
 
@@ -61,12 +63,12 @@ class Contestant:
             settings: how the runtime is to run.
             input_shape: (1, channels, px, px).
             program: another command that speaks the protocol; None: ours.
-            limit_s: for each answer.
+            limit_s: for each answer; that of `logits` gets more, by the number of images.
         Raises:
             MeasurementError: the model cannot be run so, the process died or took too long.
         """
         self.settings, self.reason = settings, ""
-        self._name, self.limit_s = f"{model.name} ({settings.runtime})", limit_s
+        self._name, self._limit_s = f"{model.name} ({settings.runtime})", limit_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
         self._child = _start(program, self._stderr)
         job = {"model": str(model.absolute()), "settings": settings.model_dump(), "input_shape": input_shape}
@@ -115,12 +117,14 @@ class Contestant:
             given, found = Path(folder, "pixels.npy"), Path(folder, "logits.npy")
             np.save(given, pixels)
             asked = {"pixels": str(given), "logits": str(found), "preprocess": spec.model_dump()}
-            self._ask("logits", {"logits": asked}, lambda answer: found.is_file())
+            limit_s = self._limit_s + PATIENCE * self.first_s * len(pixels)
+            self._ask("logits", {"logits": asked}, lambda answer: found.is_file(), limit_s)
             logits: NDArray[np.float32] = np.load(found, allow_pickle=False)
         return logits
 
-    def _ask(self, word: str, command: dict[str, Any], fits: Callable[[Any], bool]) -> Any:
+    def _ask(self, word: str, command: dict[str, Any], fits: Callable[[Any], bool], limit_s: float | None = None) -> Any:
         """Write a line, wait for the answer and return what it holds under `word`. The wait is no polling: a timer ends the child."""
+        limit_s = self._limit_s if limit_s is None else limit_s
         if self.reason:
             raise MeasurementError(self.reason)
         late = threading.Event()
@@ -129,7 +133,7 @@ class Contestant:
             late.set()
             self._child.kill()
 
-        timer = threading.Timer(self.limit_s, end)
+        timer = threading.Timer(limit_s, end)
         try:
             timer.start()
             line = self._exchange(command)
@@ -137,7 +141,7 @@ class Contestant:
             answer = _parse(line)
             if word in answer and not late.is_set() and fits(answer[word]):
                 return answer[word]
-            self.reason = self._fault(line, answer, late.is_set())
+            self.reason = self._fault(line, answer, limit_s if late.is_set() else None)
             raise MeasurementError(self.reason)
         except BaseException:
             timer.cancel()
@@ -154,10 +158,10 @@ class Contestant:
             pass  # It died; what it said before that is still to be read.
         return self._child.stdout.readline(LONGEST_LINE_BYTES)
 
-    def _fault(self, line: bytes, answer: dict[str, Any], late: bool) -> str:
+    def _fault(self, line: bytes, answer: dict[str, Any], late_s: float | None) -> str:
         """What is wrong with an answer that is none, in one sentence."""
-        if late:
-            return f"{self._name}: the process gave no answer within {self.limit_s:g} s."
+        if late_s is not None:
+            return f"{self._name}: the process gave no answer within {late_s:g} s."
         if "error" in answer:
             return " ".join(str(answer["error"]).split())
         if line.endswith(b"\n"):

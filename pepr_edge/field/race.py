@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
@@ -15,8 +15,6 @@ from typing import NamedTuple
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.contestant import Contestant
 from pepr_edge.records import SessionSettings
-
-__all__ = ["Contestant", "Raced", "Rules", "race"]
 
 # Idle threads spin for a while after an inference, on cores that the next contestant needs. Seen on a machine of two cores: 1 ms with
 # OpenVINO, 4 ms with PyTorch, 28 ms with onnxruntime where it is told to spin.
@@ -84,15 +82,12 @@ class _Lane:
         return found
 
 
-def race(
-    contestants: Mapping[str, Contestant], rules: Rules | None = None, on_round: Callable[[int, int], None] | None = None
-) -> dict[str, Raced]:
+def race(contestants: Mapping[str, Contestant], rules: Rules | None = None) -> dict[str, Raced]:
     """Latencies of each contestant, taken in blocks by turns; those that are far behind after the heats run no more.
 
     Args:
         contestants: by name; at least as long as this takes, they have to stay open.
         rules: how long to measure.
-        on_round: called after each round with its number and about how many there will be.
     Returns:
         What each reached, by name, in the order of `contestants`.
     """
@@ -101,7 +96,7 @@ def race(
     lanes = {name: _Lane(contestant, contestant.first_s) for name, contestant in contestants.items()}
     for lane in lanes.values():
         _warm_up(lane, rules, deadline)
-    rounds = _Rounds(rules, deadline, on_round)
+    rounds = _Rounds(rules, deadline)
     rounds.run(list(lanes.values()), rules.heat_runs, 0.0, least=rules.heat_rounds)
     if alive := [lane for lane in lanes.values() if not lane.contestant.reason]:
         best = min(median(lane.taken) for lane in alive)
@@ -124,8 +119,8 @@ def _warm_up(lane: _Lane, rules: Rules, deadline: float) -> None:
 class _Rounds:
     """Counts the rounds of a race."""
 
-    def __init__(self, rules: Rules, deadline: float, on_round: Callable[[int, int], None] | None) -> None:
-        self._rules, self._deadline, self._on_round = rules, deadline, on_round
+    def __init__(self, rules: Rules, deadline: float) -> None:
+        self._rules, self._deadline = rules, deadline
         self._done = 0
 
     def run(self, lanes: list[_Lane], runs: int, duration_s: float, least: int = 0) -> None:
@@ -142,5 +137,3 @@ class _Rounds:
                     lane.taken += lane.run(lane.block(rules))
             done += 1
             self._done += 1
-            if self._on_round is not None:
-                self._on_round(self._done, self._done + left - 1)

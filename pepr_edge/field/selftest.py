@@ -50,7 +50,7 @@ def run(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: b
     if fallback and manifest.fallback is not None:
         spec = manifest.fallback.selftest
     pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
-    found = _logits(model, settings, pixels, manifest.preprocess)
+    found = answers(model, settings, pixels, manifest.preprocess)
     if found.shape != expected.shape or not np.isfinite(found).all():
         raise MeasurementError(
             f"{model}: gives logits of shape {found.shape}{', some not finite,' * (not np.isfinite(found).all())} "
@@ -80,8 +80,21 @@ def file_of(bundle: Path, manifest: Manifest, fallback: bool) -> str:
     return manifest.fallback.file
 
 
-def _logits(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
-    """Logits of images. onnxruntime says what it cannot do; OpenVINO was seen to end the process: let it be another one than this."""
+def answers(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
+    """Logits of images by a file, one at a time as on the device.
+
+    onnxruntime says what it cannot do. Other runtimes were seen to end the process: let it be another one than this.
+
+    Args:
+        model: the file.
+        settings: how the runtime is to run.
+        pixels: as for `make`.
+        spec: how pixels become the input.
+    Returns:
+        float32, shape (n, classes).
+    Raises:
+        MeasurementError: the file cannot be run so.
+    """
     if settings.runtime == "onnxruntime":
         runtime = RUNTIMES[settings.runtime]
         return make(runtime, runtime.open(model, settings), pixels, spec)

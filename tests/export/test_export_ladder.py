@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import tiny_nets
 
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export import ladder, options
-from pepr_edge.export.ladder import Choice, Task, climb
+from pepr_edge.export.artifact import Source
+from pepr_edge.export.ladder import Choice, climb
 from pepr_edge.export.make import Made
 from pepr_edge.export.variants import load
 from pepr_edge.field.race import Raced
@@ -82,6 +84,13 @@ def recipe(**device: Any) -> Recipe:
     return Recipe.model_validate({**values, "export": {"variants": "auto", "time_budget_s": 60}})
 
 
+def source(wanted: Recipe, spec: Preprocess = SPEC, labels: Any = LABELS, before: Any = RIGHT) -> Source:
+    """A candidate of which no more is known than a ladder asks for; its training images are those of validation."""
+    trained = SimpleNamespace(preprocess=spec, seed=0, performance_metric="accuracy")
+    data = SimpleNamespace(splits={"train": (PIXELS, labels), "val": (PIXELS, labels)})
+    return Source(trained, {"val": before}, data, wanted)  # type: ignore[arg-type]
+
+
 VARIANTS = ("fp32", "int8_static", "int8_inputs", "int8_dynamic", "int8_mixed")
 FP32 = {"fp32 onnxruntime": 4.0, "fp32 openvino": 3.0}
 
@@ -97,8 +106,7 @@ def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Choice]
         monkeypatch.setattr(ladder, "Contestant", device.contestant)
         base = tmp_path / "base.onnx"
         onnx.save(tiny_nets.convolutions(), str(base))
-        task = Task(base, tuple(map(load, variants)), wanted or recipe(), SPEC, PIXELS, PIXELS, LABELS, RIGHT)
-        return climb(task, tmp_path, lambda done, total, note: None)
+        return climb(source(wanted or recipe()), base, tuple(map(load, variants)), tmp_path, lambda done, total, note: None)
 
     return climbed
 
@@ -149,7 +157,10 @@ def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_qual
     ways = {"int8_static openvino": 1.0, "int8_static onnxruntime": 1.5}
     choice = on(Device({**FP32, **ways}, turned={"int8_static openvino": 20}))
     assert (choice.variant, choice.settings.runtime) == ("int8_static", "onnxruntime")
-    assert choice.quality.settings.runtime == "onnxruntime"
+    quality = by_name(choice)["int8_static"].quality
+    assert quality is not None
+    assert quality.passed
+    assert quality.settings.runtime == "onnxruntime"
 
 
 def test_a_crash_loses_only_itself_and_is_written_down(on: Callable[..., Choice]) -> None:
@@ -241,9 +252,11 @@ def test_a_network_that_int8_ruins_ends_in_mixed_or_float32_and_says_why(tmp_pat
     labels = before.argmax(axis=1)
     wanted = recipe(runtime="onnxruntime", threads=1)
     variants = tuple(map(load, ("fp32", "int8_static_per_tensor", "int8_mixed")))
-    choice = climb(Task(base, variants, wanted, spec, PIXELS, PIXELS, labels, before), tmp_path, lambda *_: None)
+    choice = climb(source(wanted, spec, labels, before), base, variants, tmp_path, lambda *_: None)
     assert choice.variant in ("fp32", "int8_mixed")
-    assert choice.quality.passed
-    assert choice.quality.flips.count == 0
+    quality = by_name(choice)[choice.variant].quality
+    assert quality is not None
+    assert quality.passed
+    assert quality.flips.count == 0
     assert by_name(choice)["int8_static_per_tensor"].quality is not None
     assert not by_name(choice)["int8_static_per_tensor"].quality.passed  # type: ignore[union-attr]
