@@ -215,7 +215,7 @@ def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: 
     [
         ((f'"{GOOD}"', '"mobilenetv2_55"'), ModelError, "mobilenetv2_55: unknown architecture. Did you mean"),
         (("[train]", 'weights = "nowhere.safetensors"\n[train]'), ModelError, "nowhere.safetensors"),
-        (("[train]", '[export]\nvariants = ["int9"]\n[train]'), RecipeError, "'int9': unknown variant"),
+        (("keep_performance = 0.0", 'variants = ["int9"]'), RecipeError, "'int9': unknown variant"),
         (('country = "DNK"', 'country = "DK"'), PeprError, "Did you mean .*DNK"),
         (("[device]", '[device]\nprovider = "cuda"'), MeasurementError, 'device.provider = "cuda", but'),
     ],
