@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shutil
 import sys
@@ -219,6 +220,15 @@ def test_ours_is_what_the_run_chose_and_float32_where_it_chose_nothing(tmp_path:
     assert (small.chosen, small.settings, small.made) == (place / "model.onnx", chosen, "int8_static, openvino, batch 1")
     assert (middle.chosen, middle.settings) == (middle.base, SessionSettings())
     assert middle.made == "fp32, as this run chose none"
+
+
+def test_float32_does_not_pass_for_a_choice_that_is_missing(tmp_path: Path) -> None:
+    entry = made_records.entry(tmp_path / "candidates", "small")
+    (entry.folder / "model.onnx").write_bytes(b"onnx")
+    results = made_records.results(tmp_path, entry)
+    auto = results.recipe.model_copy(update={"export": results.recipe.export.model_copy(update={"variants": ("auto",)})})
+    with pytest.raises(RunError, match="no variant is chosen"):
+        make.subjects(dataclasses.replace(results, recipe=auto), threads=1)
 
 
 def test_a_script_that_fails_gives_its_last_words() -> None:

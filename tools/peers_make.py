@@ -74,7 +74,11 @@ def preset(isa: Collection[str], architecture: str) -> str:
 
 
 def subjects(results: Results, threads: int) -> dict[str, Subject]:
-    """By candidate, those of a run that are trained and exported."""
+    """By candidate, those of a run that are trained and exported.
+
+    Raises:
+        RunError: its recipe lets a ladder choose, and a choice is missing or of other inputs: float32 must not pass for it.
+    """
     chosen: dict[str, tuple[Path, Artifact]] = {}
     for entry in results.entries:
         if entry.artifact is not None and entry.artifact.settings is not None:
@@ -85,6 +89,8 @@ def subjects(results: Results, threads: int) -> dict[str, Subject]:
         base = folder / "fp32" / "model.onnx"
         if not base.is_file():
             continue
+        if results.recipe.export.auto and trained.candidate.id not in chosen:
+            raise RunError(f"{folder}: no variant is chosen for it, or by another version. Run the recipe again.")
         path, artifact = chosen.get(trained.candidate.id, (base, None))
         settings = SessionSettings(threads=threads)
         if artifact is not None and artifact.settings is not None:
