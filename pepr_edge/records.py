@@ -33,6 +33,11 @@ def first_fault(fault: ValidationError) -> str:
     return f"{where}: {first['msg']}"
 
 
+def other_version(fault: ValidationError) -> object | None:
+    """The schema_version of a document that is of another version than this; None where that is not what is wrong with it."""
+    return next((error["input"] for error in fault.errors() if error["loc"] == ("schema_version",)), None)
+
+
 class Versioned(Record):
     """A record that is a file of its own."""
 
@@ -178,6 +183,59 @@ class TrainResult(Versioned):
     cost: TrainCost
     environment: Environment
     seed: int
+
+
+class Lost(Record):
+    """What interruptions took from a training: it was spent, and is of no epoch. `energy_j` is None where it was not measured."""
+
+    interruptions: Count = 0
+    energy_j: NonNegative | None = 0.0
+    duration_s: NonNegative = 0.0
+    images: Count = 0
+
+
+class Training(Versioned):
+    """training.json: a training under way, after its mode was chosen (no epochs yet) and after each epoch.
+
+    `cost` is all that was spent on it by then, what was `lost` included. `state` is the file that it goes on from, None before the first
+    epoch. `stopped_early`: by its patience, so that more epochs are not to be had.
+    """
+
+    key: str
+    candidate: Candidate
+    num_params: int
+    layout: Literal["contiguous", "channels_last"]
+    precision: Literal["float32", "bfloat16", "float16"]
+    probes: tuple[ProbeResult, ...]
+    epochs: tuple[Epoch, ...] = ()
+    epochs_wanted: int
+    best_epoch: int = 0
+    stopped_early: bool = False
+    cost: TrainCost
+    lost: Lost = Lost()
+    state: str | None = None
+    state_sha256: Sha256 | None = None
+
+
+class CostProbe(Versioned):
+    """probe.json: what an epoch of a candidate would cost, by a few training steps in its fastest mode.
+
+    `epoch_energy_j` and `epoch_duration_s` are estimates for the training steps of one epoch. `cost` is all that was spent on the candidate
+    by the end of the probe; a training that follows counts it in.
+    """
+
+    key: str
+    candidate: Candidate
+    num_params: int
+    layout: str
+    precision: str
+    steps: int
+    images_per_s: NonNegative
+    epoch_energy_j: Quantity
+    epoch_duration_s: Quantity
+    peak_memory_bytes: Quantity
+    gpu_peak_memory_bytes: Quantity
+    cost: TrainCost
 
 
 class Parity(Record):
@@ -346,13 +404,14 @@ class DeviceFacts(Record):
 
 
 class SelfTestResult(Record):
-    """A bundle's own test, run on this device."""
+    """A bundle's own test, run on this device: `agreeing` of its `n` decisions are as at home; None in a report from before it was kept."""
 
     passed: bool
     decisions_agree: bool
     max_abs_diff: float
     tolerance: float
     n: int
+    agreeing: int | None = None
 
 
 class DeviceProfile(Versioned):
@@ -496,6 +555,22 @@ class Lifetime(Record):
     reason: str = ""
 
 
+class DeviceWinner(Record):
+    """Which artifact is the best by the figures of one class of devices alone, or by the worst over all of them ("worst case").
+
+    `reports` are the files that it rests on; `latency_s` (p90) and `peak_memory_bytes` are the winner's there, None where not measured.
+    `home_winner` is that of the run's own figures. `moved` says in words what changed against the ranking at home, a sentence each.
+    """
+
+    device: str
+    reports: tuple[str, ...]
+    winner: str | None
+    latency_s: float | None = None
+    peak_memory_bytes: float | None = None
+    home_winner: str | None
+    moved: tuple[str, ...] = ()
+
+
 class Ranking(Versioned):
     """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on.
 
@@ -520,6 +595,7 @@ class Ranking(Versioned):
     sensitivity: tuple[Sensitivity, ...] = ()
     winners: dict[str, str | None] = {}
     lifetime: Lifetime | None = None
+    devices: tuple[DeviceWinner, ...] = ()
 
 
 class SelfTestSpec(Record):
@@ -573,8 +649,43 @@ class Manifest(Versioned):
     files: dict[str, Sha256]
 
 
+class Preprocessing(Record):
+    """From an image file in memory to the model's input: decode, resize, scale. `source_px` is the width of that (square) image."""
+
+    median_s: NonNegative
+    n: Count
+    source_px: Count
+
+
+class Throughput(Record):
+    """Images per second when `batch` of them are given to the model at once."""
+
+    batch: Annotated[int, Field(ge=1)]
+    images_per_s: NonNegative
+    n: Count
+
+
+class ThreadTiming(Record):
+    """Latency of one image with so many threads: the median of `n`; None where it could not be run."""
+
+    threads: Annotated[int, Field(ge=1)]
+    p50_s: NonNegative | None
+    n: Count
+
+
+class Sustained(Record):
+    """Median latency of the first and of the last third of the measurement, seconds: a device that grows hot slows down."""
+
+    first_third_s: NonNegative
+    last_third_s: NonNegative
+
+
 class BenchResult(Record):
-    """One bundle under one scenario on the device that the report is of."""
+    """One bundle under one scenario on the device that the report is of.
+
+    `partial`: the measuring was cut short in it, and what it holds is all that there was. `fallback`: the float32 file beside the model
+    was measured. `warnings` say what was not as it should be on the device, and what to do.
+    """
 
     bundle: str
     artifact_sha256: Sha256
@@ -601,12 +712,23 @@ class BenchResult(Record):
     load_before: float | None = None
     load_after: float | None = None
     steal_s: float | None = None
+    partial: bool = False
+    fallback: bool = False
+    preprocessing: Preprocessing | None = None
+    throughput: tuple[Throughput, ...] = ()
+    thread_sweep: tuple[ThreadTiming, ...] = ()
+    sustained: Sustained | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class FieldReport(Versioned):
-    """bench --out: what one real device measured, to be brought home. `partial` where the measuring was cut short."""
+    """bench --out: what one real device measured, to be brought home. `partial` where the measuring was cut short.
+
+    `checksum` is the sha256 of all else in it (`field.seal`): a report that was changed on its way is noticed.
+    """
 
     emulated: bool
     partial: bool
     device: DeviceFacts
     results: tuple[BenchResult, ...]
+    checksum: Sha256 | None = None

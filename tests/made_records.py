@@ -12,6 +12,8 @@ import pytest
 import tiny_bundle
 
 from pepr_edge import __version__
+from pepr_edge.field.rules import percentiles
+from pepr_edge.field.seal import sealed
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import (
     Artifact,
@@ -25,7 +27,6 @@ from pepr_edge.records import (
     Flips,
     Method,
     Parity,
-    Percentiles,
     Preprocess,
     Quantity,
     RunInfo,
@@ -170,21 +171,28 @@ def results(folder: Path, *entries: Entry, more: str = "") -> Results:
 
 
 def bench(
-    name: str, latency_s: float = 0.01, memory_bytes: int | None = 100_000_000, *, samples: int = 128, valid: bool = True
+    name: str,
+    latency_s: float = 0.01,
+    memory_bytes: int | None = 100_000_000,
+    *,
+    samples: int = 128,
+    valid: bool = True,
+    threads: int = 1,
+    **changes: object,
 ) -> BenchResult:
     """What one device measured of an artifact."""
-    home = profile(name)
-    return BenchResult(
+    latencies_s = (latency_s,) * samples
+    made = BenchResult(
         bundle=name,
-        artifact_sha256=home.artifact_sha256,
+        artifact_sha256=digest(f"onnx {name}"),
         runtime="onnxruntime",
         provider_used="CPUExecutionProvider",
-        threads=1,
+        threads=threads,
         scenario="single_stream",
         rules="quick",
         validity=Validity(valid=valid, reasons=() if valid else ("drift: made",)),
-        latencies_s=(latency_s,) * samples,
-        percentiles_s=Percentiles(p50=None, p90=None, p95=None, p99=None),
+        latencies_s=latencies_s,
+        percentiles_s=percentiles(latencies_s),
         import_s=0.1,
         load_s=0.1,
         first_s=0.1,
@@ -194,9 +202,12 @@ def bench(
         energy_j_per_inference=None,
         selftest=None,
     )
+    return made.model_copy(update=changes)
 
 
-def field_report(*measured: BenchResult, cpu: str = "made cpu", partial: bool = False) -> FieldReport:
-    """The report of one device."""
-    device = tiny_bundle.profile(digest("any")).device.model_copy(update={"cpu": cpu})
-    return FieldReport(emulated=False, partial=partial, device=device, results=measured)
+def field_report(
+    *measured: BenchResult, cpu: str = "made cpu", partial: bool = False, emulated: bool = False, **device: object
+) -> FieldReport:
+    """The report of one device, sealed."""
+    facts = tiny_bundle.profile(digest("any")).device.model_copy(update={"cpu": cpu, **device})
+    return sealed(FieldReport(emulated=emulated, partial=partial, device=facts, results=measured))

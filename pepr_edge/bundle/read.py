@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError
-from pepr_edge.records import Manifest, first_fault
+from pepr_edge.records import Manifest, first_fault, other_version
 
 MANIFEST = "manifest.json"
 NEEDED = ("model.onnx", "selftest.npz")
@@ -52,8 +52,7 @@ def _parse(content: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as fault:
-        version = next((error["input"] for error in fault.errors() if error["loc"] == ("schema_version",)), None)
-        reason = first_fault(fault)
+        version, reason = other_version(fault), first_fault(fault)
     if version is not None:
         raise BundleError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle.")
     raise BundleError(f"{path}: not a manifest ({reason}). Copy or export the bundle again.")

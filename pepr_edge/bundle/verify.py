@@ -80,7 +80,7 @@ def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback:
     except (BundleError, MeasurementError) as fault:
         return str(fault)
     if not result.decisions_agree:
-        return "the model decides otherwise here than at home."
+        return f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree."
     if not result.passed:
         return f"the decisions agree, but logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
     return ""

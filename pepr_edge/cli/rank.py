@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, print_json
-from pepr_edge.errors import RunError, ScoreError
+from pepr_edge.errors import ScoreError
 from pepr_edge.metrics import PERFORMANCES
-from pepr_edge.records import FieldReport
-from pepr_edge.store import read_record
 
 
 @click.command("rank")
@@ -36,23 +34,23 @@ def command(
 ) -> None:
     """Rank the artifacts of RUN_DIR again, with other weights, another metric, or what devices in the field measured.
 
-    Nothing in the run directory is changed. With several field reports a model counts with the worst of its figures.
+    Nothing in the run directory is changed. Reports of like devices are merged by the median; over all kinds of devices a model counts
+    with the worst of its figures. An emulated device counts for the self-test and for memory, not for latency.
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
     if normalise and reference:
         raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
-    from pepr_edge.ranking import rank
+    from pepr_edge.ranking import rank, read_reports
     from pepr_edge.reference import read_bounds
-    from pepr_edge.report.terminal import conclusion, dependence_table, lifetime_table, ranking_table
+    from pepr_edge.report.terminal import conclusion, dependence_table, devices_table, lifetime_table, ranking_table
     from pepr_edge.results import load
 
-    field = {str(path): _report(path) for path in (*reports, *more)}
     ranking = rank(
         load(run_dir),
         weights=parse_weights(weights) if weights is not None else None,
         metric=metric,
-        field=field,
+        field=read_reports((*reports, *more)),
         normalise=normalise,
         reference=read_bounds(reference) if reference else None,
         lifetime=lifetime,
@@ -60,16 +58,9 @@ def command(
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        parts = (ranking_table(ranking), conclusion(ranking), dependence_table(ranking), lifetime_table(ranking))
+        tables = (devices_table(ranking), conclusion(ranking), dependence_table(ranking), lifetime_table(ranking))
+        parts = (ranking_table(ranking), *tables)
         click.echo("\n\n".join(part for part in parts if part))
-
-
-def _report(path: Path) -> FieldReport:
-    try:
-        return read_record(path, FieldReport)
-    except RunError:
-        found = "not a report of `pepr-edge bench --out`" if path.exists() else "no such file"
-        raise ScoreError(f"--field {path}: {found}. Give the file that bench wrote on the device.") from None
 
 
 def parse_weights(text: str) -> dict[str, float]:

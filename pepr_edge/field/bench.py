@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from pepr_edge.field import selftest
 from pepr_edge.field.cpu import emulated
 from pepr_edge.field.facts import facts
 from pepr_edge.field.profile import profile
-from pepr_edge.field.rules import percentiles
+from pepr_edge.field.rules import percentiles, sustained
+from pepr_edge.field.seal import sealed
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
 from pepr_edge.store import write_record
 
@@ -50,8 +52,8 @@ def bench(
     Raises:
         BundleError, MeasurementError: a bundle cannot be measured at all, or the report not be written. The report so far stays.
     """
+    _check_writable(out)
     report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
-    _write(out, report)
     for number, (folder, manifest, settings, fallback) in enumerate(subjects):
         tested = selftest.run(folder, manifest, settings, fallback)
         file = selftest.file_of(folder, manifest, fallback)
@@ -65,10 +67,22 @@ def bench(
             paced_s=paced_s,
             progress=None if progress is None else partial(progress, number),
         )
-        results = (*report.results, to_result(folder.resolve().name, measured, tested))
-        report = report.model_copy(update={"results": results, "partial": len(results) < len(subjects)})
+        results = (*report.results, to_result(folder.resolve().name, measured, tested, fallback))
+        report = sealed(report.model_copy(update={"results": results, "partial": len(results) < len(subjects)}))
         _write(out, report)
     return report
+
+
+def _check_writable(out: Path | None) -> None:
+    """That a report cannot be written is said before an hour of measuring, and leaves none that is empty."""
+    if out is None:
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as fault:
+        raise _unwritable(out, fault) from None
 
 
 def _write(out: Path | None, report: FieldReport) -> None:
@@ -77,10 +91,14 @@ def _write(out: Path | None, report: FieldReport) -> None:
     try:
         write_record(out, report)
     except OSError as fault:
-        raise MeasurementError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.") from None
+        raise _unwritable(out, fault) from None
 
 
-def to_result(name: str, measured: DeviceProfile, tested: SelfTestResult | None) -> BenchResult:
+def _unwritable(out: Path, fault: OSError) -> MeasurementError:
+    return MeasurementError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.")
+
+
+def to_result(name: str, measured: DeviceProfile, tested: SelfTestResult | None, fallback: bool = False) -> BenchResult:
     """A profile as a report holds it. `name` is the folder's own, without the path to it."""
     return BenchResult(
         bundle=name,
@@ -108,4 +126,6 @@ def to_result(name: str, measured: DeviceProfile, tested: SelfTestResult | None)
         load_before=measured.load_before,
         load_after=measured.load_after,
         steal_s=measured.steal_s,
+        fallback=fallback,
+        sustained=sustained(measured.latencies_s),
     )

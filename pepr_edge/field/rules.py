@@ -12,7 +12,7 @@ from typing import Literal
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.job import Rules
-from pepr_edge.records import Percentiles, Validity
+from pepr_edge.records import Percentiles, Sustained, Validity
 
 FULL = Rules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
 QUICK = FULL._replace(queries=128, duration_s=10.0)
@@ -94,11 +94,19 @@ def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, pace
     return Validity(valid=not reasons, reasons=tuple(reasons))
 
 
-def _drift(latencies_s: Sequence[float]) -> str | None:
+def sustained(latencies_s: Sequence[float]) -> Sustained | None:
+    """Medians of the first and of the last third of latencies in the order they were taken; None where there are fewer than three."""
     third = len(latencies_s) // 3
     if third == 0:
         return None
-    first, last = median(latencies_s[:third]), median(latencies_s[-third:])
+    return Sustained(first_third_s=median(latencies_s[:third]), last_third_s=median(latencies_s[-third:]))
+
+
+def _drift(latencies_s: Sequence[float]) -> str | None:
+    thirds = sustained(latencies_s)
+    if thirds is None:
+        return None
+    first, last = thirds.first_third_s, thirds.last_third_s
     if abs(last - first) <= MAX_DRIFT * first:
         return None
     change = f"{last / first - 1:+.0%}" if first > 0 else "from nothing"

@@ -2,6 +2,7 @@
 
 from pepr_edge.ranking.flat import to_csv
 from pepr_edge.ranking.rank import rank
+from pepr_edge.ranking.reports import read_reports
 from pepr_edge.ranking.row import over_budget
 
-__all__ = ["over_budget", "rank", "to_csv"]
+__all__ = ["over_budget", "rank", "read_reports", "to_csv"]

@@ -1,83 +1,170 @@
-"""What devices in the field measured of a run's artifacts."""
+"""What devices in the field measured of a run's artifacts: by class of device, and the worst over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
+from typing import NamedTuple
 
-from pepr_edge.errors import ScoreError
 from pepr_edge.field.rules import early_stopping_percentile
-from pepr_edge.records import BenchResult, FieldReport
+from pepr_edge.ranking.reports import of_artifacts
+from pepr_edge.records import BenchResult, DeviceProfile, FieldReport
 from pepr_edge.results import Results
 
 # What a device measures of an artifact, in SI units: the two resources of deployment, and the energy of one answer.
-FIGURES = ("latency", "peak_memory", "inference_energy")
+MEMORY = "peak_memory"
+FIGURES = ("latency", MEMORY, "inference_energy")
+ABSENT = "not measured in the field: no report holds it. Bench its bundle too"
+UNAVAILABLE = "unavailable"
 
 
-@dataclass
-class Measured:
-    """What devices in the field said of artifacts, by sha256: the worst figures, and why one must not be used there or be trusted."""
+class Figure(NamedTuple):
+    """A value in SI units and how it was obtained."""
 
-    figures: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    doubts: dict[str, str] = field(default_factory=dict)
-    energy_methods: dict[str, set[str]] = field(default_factory=dict)
-
-    def of(self, sha256: str) -> tuple[dict[str, float | None], dict[str, str]]:
-        """The figures of an artifact, and how each was obtained."""
-        figures = self.figures.get(sha256, dict.fromkeys(FIGURES))
-        methods = {name: "measured" if value is not None else "unavailable" for name, value in figures.items()}
-        if figures["inference_energy"] is not None:
-            how = self.energy_methods[sha256]
-            methods["inference_energy"] = " and ".join(sorted(how))
-            if len(how) > 1:  # the worst of a counter's reading and an estimate is neither
-                figures = {**figures, "inference_energy": None}
-        return figures, methods
-
-    def reason_against(self, sha256: str) -> str:
-        """Why an artifact gets no rank; empty where it may."""
-        absent = "" if sha256 in self.figures else "not measured in the field: no report holds it. Bench its bundle too"
-        return self.refused.get(sha256, absent)
+    value: float | None
+    method: str
 
 
-def brought_home(reports: Mapping[str, FieldReport], results: Results) -> Measured | None:
-    """The worst of each artifact's figures over all reports: a model has to serve on every device. None without reports."""
-    if not reports:
-        return None
-    ours = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
-    measured = Measured()
-    found = measured.figures
-    for number, (name, report) in enumerate(reports.items(), start=1):
-        if report.partial:
-            raise ScoreError(f"{name}: a partial report, its measuring was cut short. Run `pepr-edge bench` again.")
-        if not ours & {result.artifact_sha256 for result in report.results}:
-            raise ScoreError(f"{name}: holds no artifact of {results.folder}. It belongs to another run.")
-        for result in report.results:
-            if not result.validity.valid:
-                reasons = "; ".join(result.validity.reasons)
-                measured.refused[result.artifact_sha256] = f"its measurement in the field ({name}) is INVALID: {reasons}"
-            if result.selftest is not None and not result.selftest.passed:
-                measured.refused[result.artifact_sha256] = f"its self-test failed on {report.device.cpu} ({name})"
-            if report.emulated:
-                measured.doubts[result.artifact_sha256] = f"measured on an emulated machine ({name}), so not as fast as a device"
-            figures = _figures(result)
-            if result.energy_j_per_inference is not None:
-                measured.energy_methods.setdefault(result.artifact_sha256, set()).add(result.energy_method)
-            # Not in an earlier report: it is not known to serve on every device.
-            before = found.get(result.artifact_sha256, figures if number == 1 else {})
-            found[result.artifact_sha256] = {what: _worst(figures[what], before.get(what)) for what in figures}
-        seen = {result.artifact_sha256 for result in report.results}
-        found |= {sha: dict.fromkeys(FIGURES) for sha in found if sha not in seen}
-    return measured
+@dataclass(frozen=True)
+class Found:
+    """What devices say of one artifact.
+
+    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `doubts` are warnings.
+    """
+
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    against: str = ""
+    doubts: tuple[str, ...] = ()
 
 
-def _figures(result: BenchResult) -> dict[str, float | None]:
-    return {
-        "latency": early_stopping_percentile(result.latencies_s, 0.9),
-        "peak_memory": result.peak_memory_bytes,
-        "inference_energy": result.energy_j_per_inference,
-    }
+# By sha256 of the artifact; one that is not in it was not measured.
+Measured = Mapping[str, Found]
 
 
-def _worst(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else max(a, b)
+@dataclass(frozen=True)
+class DeviceClass:
+    """Devices that are alike and ran the models alike, the reports of them by name, and what these found."""
+
+    name: str
+    reports: tuple[str, ...]
+    emulated: bool
+    found: Measured
+
+
+def device_classes(reports: Mapping[str, FieldReport], results: Results) -> tuple[DeviceClass, ...]:
+    """Reports by class of device, sorted by its name; in a class a figure is the median over its reports.
+
+    Alike is what has the same processor, cores, memory to a GiB and GPU, and ran the models as at home, or with the same changes.
+    """
+    home = {entry.artifact.sha256: entry.profile for entry in results.entries if entry.artifact}
+    groups: defaultdict[object, dict[str, FieldReport]] = defaultdict(dict)
+    for name, report in sorted(reports.items()):
+        groups[_kind(report, home)][name] = report
+    return tuple(sorted((_class(group, home) for group in groups.values()), key=lambda one: (one.name, one.reports)))
+
+
+def worst_case(classes: Sequence[DeviceClass]) -> Measured:
+    """The worst of each artifact's figures over all classes: a model has to serve on every device."""
+    return {sha256: _worst(sha256, classes) for one in classes for sha256 in one.found}
+
+
+def _kind(report: FieldReport, home: Mapping[str, DeviceProfile | None]) -> object:
+    device = report.device
+    changes = {change for result in of_artifacts(report, home) for change in _changes(report, result, home[result.artifact_sha256])}
+    return (device.cpu, device.architecture, device.cores, _gib(report), device.gpu, report.emulated, frozenset(changes))
+
+
+def _gib(report: FieldReport) -> int | None:
+    # A system keeps a part of its memory for itself, which differs between devices of one kind.
+    return None if report.device.memory_bytes is None else round(report.device.memory_bytes / 2**30)
+
+
+def _changes(report: FieldReport, result: BenchResult, profile: DeviceProfile | None) -> Iterator[tuple[str, object]]:
+    """How a model was run otherwise than at home, though the device could have run it so: somebody asked for it."""
+    if profile is None or result.fallback:
+        return
+    device, home = report.device, profile.settings
+    if result.threads != min(home.threads, device.affinity or device.cores):
+        yield "threads", result.threads
+    if result.runtime != (home.runtime if home.runtime in device.versions else "onnxruntime"):
+        yield "runtime", result.runtime
+    if device.gpu and result.settings is not None and result.settings.provider != home.provider:
+        yield "provider", result.settings.provider
+
+
+def _class(group: Mapping[str, FieldReport], home: Mapping[str, DeviceProfile | None]) -> DeviceClass:
+    held = {result.artifact_sha256 for report in group.values() for result in of_artifacts(report, home)}
+    results = [result for report in group.values() for result in of_artifacts(report, home)]
+    some = next(iter(group.values()))
+    name = _name(some, results)
+    return DeviceClass(name, tuple(group), some.emulated, {sha256: _found(sha256, group, name) for sha256 in held})
+
+
+def _name(report: FieldReport, results: Sequence[BenchResult]) -> str:
+    """Such as `Intel Atom x5-Z8350 (x86_64, 4 cores, 2 GiB, 1 thread)`."""
+    device, threads = report.device, sorted({result.threads for result in results})
+    gib, runtimes = _gib(report), sorted({result.runtime for result in results})
+    parts = [device.architecture, f"{device.cores} core{'s' * (device.cores != 1)}", *([f"{gib} GiB"] if gib is not None else [])]
+    parts += [f"{' or '.join(map(str, threads))} thread{'s' * (threads != [1])}"]
+    parts += [" or ".join(runtimes)] if runtimes != ["onnxruntime"] else []
+    parts += [device.gpu.partition(",")[0]] if device.gpu else []
+    return f"{device.cpu} ({', '.join([*parts, *(['emulated'] if report.emulated else [])])})"
+
+
+def _found(sha256: str, group: Mapping[str, FieldReport], name: str) -> Found:
+    """What the reports of one class say of an artifact."""
+    held = {file: results for file, report in group.items() if (results := of_artifacts(report, {sha256}))}
+    against = [reason for file, results in held.items() for reason in _against(results, group[file], file)]
+    each = [_figures(results) for results in held.values()]
+    figures = {what: _pooled([figures[what] for figures in each], median) for what in FIGURES}
+    doubts = [f"in the field ({file}): {warning}" for file, results in held.items() for one in results for warning in one.warnings]
+    if next(iter(group.values())).emulated:
+        figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
+        doubts = [f"its latency is that of home: {name} is no device, so its times say nothing"]
+    return Found(figures, "; ".join(dict.fromkeys(against)), tuple(dict.fromkeys(doubts)))
+
+
+def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> Iterator[str]:
+    for result in results:
+        if result.selftest is not None and not result.selftest.passed:
+            yield f"its self-test failed on {report.device.cpu} ({name})"
+        if not result.validity.valid and not report.emulated:
+            yield f"its measurement in the field ({name}) is INVALID: {'; '.join(result.validity.reasons)}"
+
+
+def _figures(results: Sequence[BenchResult]) -> dict[str, Figure]:
+    """The worst of what one report says of an artifact. Under paced load a processor slows down between images: only its memory counts."""
+    single = [result for result in results if result.scenario == "single_stream"]
+    latencies = [Figure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single]
+    memories = [Figure(result.peak_memory_bytes, "measured") for result in results]
+    energies = [Figure(result.energy_j_per_inference, result.energy_method) for result in single]
+    return {what: _pooled(known, max) for what, known in zip(FIGURES, (latencies, memories, energies), strict=True)}
+
+
+def _pooled(figures: Sequence[Figure], pick: Callable[[list[float]], float], every: bool = False) -> Figure:
+    """One figure out of those that are known; with `every`, none where one is not known.
+
+    The median or the worst of a counter's reading and an estimate is neither: there is none either.
+    """
+    known = [figure.value for figure in figures if figure.value is not None]
+    methods = sorted({way for figure in figures for way in figure.method.split(" and ")} - {UNAVAILABLE})
+    if len(methods) > 1:
+        return Figure(None, " and ".join(methods))
+    if not known or (every and len(known) < len(figures)):
+        return Figure(None, UNAVAILABLE)
+    return Figure(pick(known), methods[0])
+
+
+def _worst(sha256: str, classes: Sequence[DeviceClass]) -> Found:
+    """What all classes say of an artifact. An emulated one need not hold it, and gives no doubt where a device was measured."""
+    found = [one.found[sha256] for one in classes if sha256 in one.found]
+    real = [one for one in classes if not one.emulated]
+    lacking = [f"not measured on {one.name}. Bench its bundle there too" for one in real if sha256 not in one.found]
+    against = [*(one.against for one in found if one.against), *lacking]
+    known = {what: [one.figures[what] for one in found if what in one.figures] for what in FIGURES}
+    figures = {what: _pooled(values, max, every=True) for what, values in known.items() if values}
+    doubting = [one.found[sha256] for one in real if sha256 in one.found] or found
+    doubts = dict.fromkeys(doubt for one in doubting for doubt in one.doubts)
+    return Found(figures, "; ".join(dict.fromkeys(against)), tuple(doubts))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.metrics import performance_fault, positive_class
 from pepr_edge.ranking import sound
-from pepr_edge.ranking.field import brought_home
+from pepr_edge.ranking.devices import WORST_CASE, device_winner
+from pepr_edge.ranking.field import DeviceClass, Measured, device_classes, worst_case
 from pepr_edge.ranking.life import over_a_life
-from pepr_edge.ranking.row import is_member, row_of
+from pepr_edge.ranking.reports import check
+from pepr_edge.ranking.row import is_member, performances_of, row_of
 from pepr_edge.recipe import ScoreSettings
-from pepr_edge.records import Bound, FieldReport, Ranking, RankingRow
+from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.results import Results
 from pepr_edge.score import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
+
+# What was measured in the field, None for what was at home -> the rows, best first, and the bounds of their resources.
+Place = Callable[[Measured | None], tuple[list[RankingRow], dict[str, Bound]]]
 
 
 def rank(
@@ -32,25 +37,23 @@ def rank(
         results: of the run.
         weights: by resource; None takes those of the recipe.
         metric: the performance; None takes that of the recipe.
-        field: reports of devices by file name, whose latency and memory take the place of those measured here.
+        field: reports of devices by file name, whose latency and memory take the place of those measured here: for each class of devices
+            alone (`Ranking.devices`), and the worst over all classes, which is the ranking returned.
         normalise: "minmax" or "max"; None takes that of the recipe.
         reference: bounds by resource from elsewhere, in the place of those of this set.
         lifetime: number of images that a model will be asked about, for its energy per image.
     Raises:
-        ScoreError: unknown weights or metric, bounds that are missing, or a report that cannot be relied on.
+        ScoreError: unknown weights or metric, bounds that are missing, or reports that cannot be relied on (`reports.check`).
     """
     metric = metric or results.recipe.score.performance
     if fault := performance_fault(metric):
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
     scoring = _scoring(results.recipe.score, weights, normalise, reference)
-    measured, data = brought_home(field or {}, results), results.info.data
-    images = data.splits["train"].images if "train" in data.splits else None
-    rows = [row_of(entry, metric, results.recipe.limits(), images, measured) for entry in results.entries]
-    members = [number for number, row in enumerate(rows) if is_member(row)]
-    found, unbounded = _bounds([rows[number] for number in members], scoring)
-    for number in members:
-        rows[number] = _score(rows[number], found, unbounded, scoring)
-    ordered = _order(rows)
+    data = results.info.data
+    check(field or {}, results)
+    classes = device_classes(field or {}, results)
+    place = _placing(results, metric, scoring)
+    ordered, found = place(worst_case(classes) if classes else None)
     logits = sound.validation(ordered, results.entries)
     ranked = sound.spread(sound.ties(ordered, logits), logits, metric, scoring)
     life = over_a_life(ranked, lifetime) if lifetime is not None else None
@@ -60,8 +63,8 @@ def rank(
         weights=dict(scoring.weights),
         normalise=scoring.normalise,
         alpha=scoring.alpha,
-        set_id=set_id([rows[number].artifact_sha256 or "" for number in members]),
-        device=results.recipe.device.name if measured is None else ", ".join(report.device.cpu for report in (field or {}).values()),
+        set_id=set_id([row.artifact_sha256 or "" for row in ordered if is_member(row)]),
+        device=", ".join(one.name for one in classes) or results.recipe.device.name,
         data=data.name,
         majority_baseline=data.majority_baseline,
         bounds=found,
@@ -72,7 +75,33 @@ def rank(
         sensitivity=sound.sensitivity(ranked, scoring),
         winners=sound.winners(ranked, scoring),
         lifetime=None if life is None else life.summary,
+        devices=tuple(_devices(classes, ordered, place)),
     )
+
+
+def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
+    """How the artifacts of a run are placed by what was measured of them."""
+    splits, budgets = results.info.data.splits, results.recipe.limits()
+    images = splits["train"].images if "train" in splits else None
+    # They rest on all predictions of an entry, and are the same wherever it was timed.
+    performances = [performances_of(entry, metric) for entry in results.entries]
+
+    def place(measured: Measured | None) -> tuple[list[RankingRow], dict[str, Bound]]:
+        known = zip(results.entries, performances, strict=True)
+        rows = [row_of(entry, metric, values, budgets, images, measured) for entry, values in known]
+        found, unbounded = _bounds([row for row in rows if is_member(row)], scoring)
+        return _order([_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]), found
+
+    return place
+
+
+def _devices(classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place: Place) -> Iterator[DeviceWinner]:
+    """The winner of each class of devices by itself, and with several of them that of the worst case."""
+    home = place(None)[0] if classes else []
+    for one in classes:
+        yield device_winner(one.name, one.reports, home, place(one.found)[0])
+    if len(classes) > 1:
+        yield device_winner(WORST_CASE, sorted(name for one in classes for name in one.reports), home, worst)
 
 
 def _scoring(

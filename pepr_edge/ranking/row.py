@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pepr_edge.ranking.field import Measured
+from pepr_edge.ranking.field import ABSENT, Found, Measured
 from pepr_edge.records import DeviceProfile, RankingRow
 from pepr_edge.results import Entry, performance, used
 
 
-def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int | None, measured: Measured | None) -> RankingRow:
+def row_of(
+    entry: Entry, metric: str, performances: Mapping[str, Any], budgets: Mapping[str, float], images: int | None, measured: Measured | None
+) -> RankingRow:
     """What was measured of an entry, and its status.
 
     Args:
         entry: one candidate in one variant.
         metric: whose value on validation is its performance.
+        performances: its values of the metric, see `performances_of`.
         budgets: in SI units, see `Recipe.limits`.
         images: of the training split; None where that is not known.
         measured: in the field, which takes the place of what was measured here.
     """
     resources, methods = used(entry, images)
-    if measured is not None and entry.artifact is not None:
-        brought, how = measured.of(entry.artifact.sha256)
-        resources |= brought
-        methods |= how
+    found = measured.get(entry.artifact.sha256, Found(against=ABSENT)) if measured is not None and entry.artifact is not None else None
+    if found is not None:
+        resources |= {name: figure.value for name, figure in found.figures.items()}
+        methods |= {name: figure.method for name, figure in found.figures.items()}
     row = RankingRow(
         rank=None,
         candidate=entry.candidate.id,
@@ -37,12 +40,12 @@ def row_of(entry: Entry, metric: str, budgets: Mapping[str, float], images: int 
         inference_energy_j=resources.pop("inference_energy"),
         resources=resources,
         methods=methods,
-        **_performances(entry, metric),
+        **performances,
     )
-    return row.model_copy(update=_standing(entry, row, metric, budgets, measured))
+    return row.model_copy(update=_standing(entry, row, metric, budgets, found))
 
 
-def _performances(entry: Entry, metric: str) -> dict[str, Any]:
+def performances_of(entry: Entry, metric: str) -> dict[str, Any]:
     """The performance that the choice rests on, and that of the test split, with their intervals, where they are defined."""
     known: dict[str, Any] = {}
     for prefix, found in (("", performance(entry, metric, "val")), ("test_", performance(entry, metric, "test"))):
@@ -51,14 +54,12 @@ def _performances(entry: Entry, metric: str) -> dict[str, Any]:
     return known
 
 
-def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, float], measured: Measured | None) -> dict[str, Any]:
+def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, float], found: Found | None) -> dict[str, Any]:
     """Status, reason and warnings of a row."""
     if entry.artifact is None or entry.profile is None:
         return {"reason": f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"}
-    sha256 = entry.artifact.sha256
-    if measured is not None and (against := measured.reason_against(sha256)):
-        return {"reason": against}
-    doubts = (measured.doubts[sha256],) if measured is not None and sha256 in measured.doubts else ()
+    if found is not None and found.against:
+        return {"reason": found.against}
     broken = over_budget(budgets, row.resources, entry.artifact.size_bytes)
     quality = entry.artifact.quality
     broken += [f"quality: {quality.reason}"] if quality is not None and not quality.passed else []
@@ -66,7 +67,7 @@ def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, 
     return {
         "status": "over_budget" if broken else "ok",
         "reason": "; ".join(broken) or undefined,
-        "warnings": _warnings(entry, entry.profile) + doubts,
+        "warnings": _warnings(entry, entry.profile if found is None or "latency" not in found.figures else None, found),
     }
 
 
@@ -94,13 +95,19 @@ def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | No
     return broken
 
 
-def _warnings(entry: Entry, profile: DeviceProfile) -> tuple[str, ...]:
+def _warnings(entry: Entry, profile: DeviceProfile | None, found: Found | None) -> tuple[str, ...]:
+    """What is doubtful of a row. `profile` is None where the field's figures stand for those of home."""
     assert entry.artifact is not None
     parity = entry.artifact.parity
-    found = [] if profile.validity.valid else [f"measurement INVALID: {reason}" for reason in profile.validity.reasons]
+    doubts = list(_of_home(profile)) if profile is not None else []
+    if not parity.passed:
+        doubts.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
+    return (*doubts, *entry.artifact.notes, *(found.doubts if found is not None else ()))
+
+
+def _of_home(profile: DeviceProfile) -> Iterator[str]:
+    for reason in () if profile.validity.valid else profile.validity.reasons:
+        yield f"measurement INVALID: {reason}"
     if profile.load_before is not None and profile.load_before > profile.device.cores:
         busy = f"load {profile.load_before:g} on {profile.device.cores} cores"
-        found.append(f"measured while other programs were at work ({busy}): its latency and its energy are too high")
-    if not parity.passed:
-        found.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
-    return (*found, *entry.artifact.notes)
+        yield f"measured while other programs were at work ({busy}): its latency and its energy are too high"

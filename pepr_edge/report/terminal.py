@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.records import DeviceWinner, Ranking, RankingRow
 from pepr_edge.report.soundness import DEPENDS_HEADER, depends_on, images, life, percent
-from pepr_edge.report.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, printable, score, significant
+from pepr_edge.report.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, mib, ms, printable, score, significant
 from pepr_edge.report.words import answer, caveats, entry, ranked_rows, short_names, unranked_rows
 
 TEXT_COLUMNS = (1, 2, 12)
@@ -15,6 +15,8 @@ WIDTH = 100
 ABSENT = "-"
 # Widest that the text columns may be before the candidate's name gives way, characters.
 VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
+# What changed on a device, sentences; the rest are counted.
+MOVED_SHOWN = 5
 
 
 def conclusion(ranking: Ranking) -> str:
@@ -123,6 +125,23 @@ def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> lis
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
     return (["", *wrapped(" ".join(parts))] if lines else []) if parts else []
+
+
+def devices_table(ranking: Ranking) -> str:
+    """Which artifact wins on which device and what changed against home, for a terminal; empty where no field report was brought home."""
+    lines = ["On the devices:"]
+    for one in ranking.devices:
+        lines += wrapped(f"{printable(one.device)}: {_winner(one)}", "  ", "      ")
+        shown = [*one.moved[:MOVED_SHOWN], *([f"and {more} more"] if (more := len(one.moved) - MOVED_SHOWN) > 0 else [])]
+        lines += [line for sentence in shown for line in wrapped(printable(sentence), "    - ", "      ")]
+    return "\n".join(lines) if ranking.devices else ""
+
+
+def _winner(one: DeviceWinner) -> str:
+    if one.winner is None:
+        return "none to deploy"
+    kept = "; ranks as at home" if not one.moved else "; the winner as at home" if one.winner == one.home_winner else ""
+    return f"{printable(one.winner)}, {ms(one.latency_s)} at p90, {mib(one.peak_memory_bytes)} peak{kept}"
 
 
 def dependence_table(ranking: Ranking) -> str:

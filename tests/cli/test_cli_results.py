@@ -12,7 +12,9 @@ import tiny_bundle
 from small_run import GOOD
 
 from pepr_edge.bundle.verify import verify
-from pepr_edge.records import Ranking, SessionSettings
+from pepr_edge.field.rules import percentiles
+from pepr_edge.field.seal import sealed
+from pepr_edge.records import FieldReport, Ranking, SessionSettings
 from pepr_edge.store import read_record, write_record
 
 
@@ -71,14 +73,24 @@ def test_rank_by_a_field_report(own_run: Path, capsys: pytest.CaptureFixture[str
     report = own_run / "clinic.json"
     bundles = sorted((own_run / "bundles").iterdir())
     assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status == 0
-    document = json.loads(report.read_text())
-    for result in document["results"]:
-        result["latencies_s"] = [0.5] * len(result["latencies_s"])
-    report.write_text(json.dumps(document))
+    slow = {"latencies_s": (0.5,) * 100, "percentiles_s": percentiles((0.5,) * 100)}
+    measured = read_record(report, FieldReport)
+    changed = measured.model_copy(update={"results": tuple(one.model_copy(update=slow) for one in measured.results)})
+    write_record(report, changed)
+    done = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report)
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert f"--field {report}: altered since bench wrote it" in done.err
+    write_record(report, sealed(changed))
     before = (own_run / "ranking.json").read_bytes()
     ranking = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)
     assert [row["resources"]["latency"] for row in ranking["rows"][:2]] == [0.5, 0.5]
+    (device,) = ranking["devices"]
+    assert (device["reports"], device["latency_s"], device["device"]) == ([str(report)], 0.5, ranking["device"])
     assert (own_run / "ranking.json").read_bytes() == before
+    words = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report).out
+    assert "On the devices:" in words
+    assert "500 ms at p90" in words
+    assert all(len(line) <= 100 for line in words.splitlines())
 
 
 def test_export_hands_over_the_best(
@@ -135,15 +147,16 @@ def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
     tiny_bundle.be_brief(monkeypatch)
     report = own_run / "clinic.json"
     command_line.run(capsys, monkeypatch, "bench", "--quick", *sorted((own_run / "bundles").iterdir()), "--out", report)
-    document = json.loads(report.read_text())
-    document["emulated"] = True
-    document["results"][0]["selftest"]["passed"] = False
-    report.write_text(json.dumps(document))
+    measured = read_record(report, FieldReport)
+    first = measured.results[0]
+    assert first.selftest is not None
+    wrong = first.model_copy(update={"selftest": first.selftest.model_copy(update={"passed": False})})
+    write_record(report, sealed(measured.model_copy(update={"emulated": True, "results": (wrong, *measured.results[1:])})))
     rows = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)["rows"]
     assert rows[0]["rank"] == 1
     assert "emulated" in rows[0]["warnings"][-1]
     failed = next(row for row in rows if "self-test failed" in row["reason"])
-    assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (None, "failed", document["results"][0]["artifact_sha256"])
+    assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (None, "failed", first.artifact_sha256)
 
 
 def test_export_of_a_run_without_a_ranked_model_is_a_fault(

@@ -11,7 +11,8 @@ import tiny_bundle
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.bench import Subject, bench
-from pepr_edge.field.rules import percentiles
+from pepr_edge.field.rules import percentiles, sustained
+from pepr_edge.field.seal import is_whole
 from pepr_edge.records import FieldReport, Manifest, SessionSettings
 
 pytestmark = pytest.mark.usefixtures("fast")
@@ -33,6 +34,9 @@ def test_a_report_of_two_bundles(bundle: Path, manifest: Manifest, tmp_path: Pat
     first = report.results[0]
     assert first.artifact_sha256 == manifest.files["model.onnx"]
     assert first.percentiles_s == percentiles(first.latencies_s)
+    assert first.sustained == sustained(first.latencies_s)
+    assert not first.fallback
+    assert is_whole(report)
     assert first.selftest is not None
     assert first.selftest.passed
     assert first.settings == SessionSettings()
@@ -61,18 +65,17 @@ def test_an_interrupt_leaves_the_report_so_far(bundle: Path, manifest: Manifest,
         bench([Subject(bundle, manifest, SessionSettings())] * 2, rules="quick", out=out, progress=interrupt_the_second)
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report.partial
+    assert is_whole(report)
     assert len(report.results) == 1
 
 
-def test_an_interrupt_during_the_first_leaves_a_partial_report(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_an_interrupt_before_anything_was_measured_leaves_no_report(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         bench([Subject(bundle, manifest, SessionSettings())], rules="quick", out=tmp_path / "report.json", progress=interrupt)
-    report = FieldReport.model_validate_json((tmp_path / "report.json").read_bytes())
-    assert report.partial
-    assert report.results == ()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_that_cannot_be_written_is_found_before_measuring(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
@@ -91,5 +94,6 @@ def test_the_fallback_is_measured_in_the_models_place(tmp_path: Path) -> None:
     manifest = read_manifest(made)
     result = bench([Subject(made, manifest, SessionSettings(), fallback=True)], rules="quick").results[0]
     assert result.artifact_sha256 == manifest.files["fallback.onnx"]
+    assert result.fallback
     assert result.selftest is not None
     assert result.selftest.passed

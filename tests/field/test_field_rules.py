@@ -5,13 +5,14 @@ import random
 import re
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.job import Rules
-from pepr_edge.field.rules import FULL, QUICK, RULES, early_stopping_percentile, overlatency_allowed, percentiles, validity
+from pepr_edge.field.rules import FULL, QUICK, RULES, early_stopping_percentile, overlatency_allowed, percentiles, sustained, validity
 
 PERCENTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
 latency = st.floats(min_value=0, max_value=100, allow_nan=False)
@@ -37,6 +38,18 @@ def test_percentiles_equal_a_brute_force_reference(name: str) -> None:
         random.Random(n).shuffle(latencies)
         t = allowed_by_brute_force(n, percentile)
         assert early_stopping_percentile(latencies, float(percentile)) == (float(n - t) if t >= 1 else None), n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PERCENTILES)
+def test_percentiles_equal_scipys_binomial_up_to_5000(name: str) -> None:
+    from scipy.stats import binom
+
+    percentile = float(PERCENTILES[name])
+    n = np.arange(1, 5001)
+    least = binom.ppf(0.01, n, 1 - percentile)  # the smallest t whose probability reaches 0.01: the one before is the last below it
+    expected = np.where(binom.cdf(least, n, 1 - percentile) <= 0.01, least, least - 1)
+    assert [overlatency_allowed(int(count), percentile) for count in n] == expected.astype(int).tolist()
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("p50", 11), ("p90", 64), ("p95", 130), ("p99", 662)])
@@ -95,6 +108,13 @@ def test_each_rule_gives_its_reason(latencies: list[float], duration_s: float, r
     found = validity(latencies, duration_s, FULL)
     assert not found.valid
     assert any(re.search(reason, line) for line in found.reasons), found.reasons
+
+
+def test_sustained_is_the_first_third_against_the_last() -> None:
+    found = sustained([0.01, 0.01, 0.05, 0.02, 0.04, 0.02, 0.02])
+    assert found is not None
+    assert (found.first_third_s, found.last_third_s) == (0.01, 0.02)
+    assert sustained([0.01, 0.02]) is None
 
 
 def test_a_drift_within_the_limit_is_valid() -> None:

@@ -21,7 +21,7 @@ def test_a_bundle_passes_where_it_was_made(bundle: Path, manifest: Manifest) -> 
     assert found.passed
     assert found.decisions_agree
     assert found.max_abs_diff == 0.0
-    assert found.n == 4
+    assert (found.agreeing, found.n) == (4, 4)
 
 
 def test_logits_beyond_the_tolerance_fail(own_bundle: Path) -> None:
@@ -44,6 +44,7 @@ def test_another_decision_fails_however_wide_the_tolerance(own_bundle: Path) -> 
     found = selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
     assert not found.passed
     assert not found.decisions_agree
+    assert found.agreeing == 0
 
 
 def test_a_model_that_gives_no_numbers_is_a_fault(own_bundle: Path) -> None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_records import bench, entry, field_report, results
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.field.seal import sealed
+from pepr_edge.ranking import rank, read_reports
+from pepr_edge.records import FieldReport, Percentiles
+from pepr_edge.results import Results
+from pepr_edge.store import write_record
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Results:
+    return results(tmp_path, entry(tmp_path, "small"), entry(tmp_path, "large"))
+
+
+WRONG = {
+    "a partial report": field_report(bench("small"), partial=True),
+    "a partial report, its": field_report(bench("small", partial=True)),
+    "altered since bench wrote it": field_report(bench("small")).model_copy(update={"emulated": True}),
+    "by an earlier pepr_edge": field_report(bench("small")).model_copy(update={"checksum": None}),
+    "holds no artifact of .*another run.$": field_report(bench("foreign")),
+    "holds no artifact of": field_report(),
+    "Its fallbacks are not ranked there: bench without --fallback": field_report(bench("foreign", fallback=True)),
+    "percentiles_s of small do not follow from its latencies_s": field_report(
+        bench("small", percentiles_s=Percentiles(p50=0.001, p90=0.001, p95=None, p99=None))
+    ),
+    "INVALID: small: drift: made$": field_report(bench("small", valid=False), bench("foreign")),
+    "INVALID: small: drift: made; so are 1 more": field_report(bench("small", valid=False), bench("large", valid=False)),
+    "the same report as a_good.json": field_report(bench("small")),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_a_ranking_cannot_rest_on_is_refused_by_name_in_one_line(run: Results, message: str) -> None:
+    with pytest.raises(ScoreError, match=f"^--field clinic.json: .*{message}") as fault:
+        rank(run, field={"a_good.json": field_report(bench("small")), "clinic.json": WRONG[message]})
+    assert "\n" not in str(fault.value)
+
+
+def test_all_bad_reports_are_named_at_once(run: Results) -> None:
+    with pytest.raises(ScoreError) as fault:
+        rank(run, field={"a": field_report(bench("foreign")), "b": field_report(bench("small"), cpu="B"), "c": field_report(partial=True)})
+    first, second = str(fault.value).splitlines()
+    assert (first[:11], second[:11]) == ("--field a: ", "--field c: ")
+
+
+def test_a_fallback_beside_ours_makes_no_report_foreign(run: Results) -> None:
+    ranking = rank(run, field={"a": field_report(bench("foreign", fallback=True), bench("small", 0.3, fallback=True), bench("large"))})
+    assert {row.architecture: row.resources["latency"] for row in ranking.rows} == {"small": 0.3, "large": 0.01}
+
+
+def test_an_emulated_machine_may_be_invalid_as_its_times_do_not_count(run: Results) -> None:
+    report = field_report(bench("small", 9.0, valid=False), bench("large", 9.0, valid=False), emulated=True)
+    assert [row.rank for row in rank(run, field={"qemu.json": report}).rows] == [1, 2]
+
+
+@pytest.mark.parametrize("change", [{"threads": 2}, {"latencies_s": (0.0101,) * 128}, {"warnings": ("hot",)}, {"bundle": "other"}])
+def test_every_change_of_a_report_is_noticed(run: Results, change: dict[str, object]) -> None:
+    whole = field_report(bench("small"), bench("large"))
+    altered = whole.model_copy(update={"results": (bench("small", **change), *whole.results[1:])})  # type: ignore[arg-type]
+    with pytest.raises(ScoreError, match="altered"):
+        rank(run, field={"a": altered})
+    read = FieldReport.model_validate_json(whole.model_dump_json())
+    assert len(rank(run, field={"a": read}).devices) == 1
+
+
+def test_files_that_are_no_reports_are_all_named(tmp_path: Path) -> None:
+    good = tmp_path / "good.json"
+    write_record(good, field_report(bench("small")))
+    document = json.loads(good.read_text())
+    texts = {
+        "torn": good.read_text()[:99],
+        "other": json.dumps(document | {"schema_version": 2, "new": 1}),
+        "unlike": json.dumps(document | {"new": 1}),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ScoreError) as fault:
+        read_reports([good, *(tmp_path / name for name in (*texts, "none", "good.json")), tmp_path])
+    lines = str(fault.value).splitlines()
+    assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == ["torn", "other", "unlike", "none", "good.json", tmp_path.name]
+    for line, words in zip(
+        lines,
+        (
+            "not a report of `pepr-edge bench --out` (the file: Invalid JSON",
+            "schema_version = 2, this pepr_edge reads 1. Rank with the pepr_edge that measured",
+            "not a report of `pepr-edge bench --out` (new: Extra inputs",
+            "no such file. Give the file that bench wrote",
+            "given twice",
+            "cannot be read",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
+def test_reports_are_read_as_they_were_written(tmp_path: Path) -> None:
+    report = sealed(field_report(bench("small", 1 / 3)))
+    write_record(tmp_path / "a.json", report)
+    assert read_reports([tmp_path / "a.json"]) == {str(tmp_path / "a.json"): report}
+    assert read_reports([]) == {}
