@@ -26,7 +26,7 @@ LAYERS = (
     {"train", "export"},
     {"results", "checks", "zoo_check"},
     {"ranking", "table", "report", "engine"},
-    {"bundle", "compare"},
+    {"bundle", "compare", "search"},
     {"pipeline"},
     {"cli"},
 )
@@ -34,7 +34,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 # Beyond the table: reading a bundle is the field's affair, so nothing heavy may come in by it.
 LIGHT = (
     *("__init__.py", "__main__.py", "errors.py", "records.py", "score.py", "metrics.py", "preprocess.py", "store.py", "toml.py"),
-    *("intervals.py", "robustness.py", "lifetime.py", "reference.py", "table/", "cli/score.py"),
+    *("intervals.py", "robustness.py", "lifetime.py", "reference.py", "table/", "search/", "cli/score.py", "cli/search.py"),
     *("field/", "bundle/__init__.py", "bundle/read.py", "bundle/verify.py"),
     *("cli/__init__.py", "cli/common.py", "cli/view.py", "cli/bench.py", "cli/predict.py", "cli/verify.py"),
     *("cli/rank.py", "report/soundness.py", "report/units.py"),  # of which score takes words

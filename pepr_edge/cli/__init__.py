@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "Hand over the best K models of a run as bundles.",
     "report": "Write a run's report.html again.",
     "score": "Score the models of any CSV by PePR.",
+    "search": "Replay a search policy on published runs: what it spends, what it finds.",
     "compare": "Did it pay? Two runs against each other: pretraining, more data, large models.",
     "bench": "Measure bundles on this device.",
     "predict": "Classify images with a bundle.",

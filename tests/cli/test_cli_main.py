@@ -7,14 +7,16 @@ from pepr_edge import __version__
 from pepr_edge.cli import COMMANDS
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "recipes list", "recipes show", "recipes copy", "recipes check", "zoo list", "zoo check"])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "recipes list", "recipes show", "recipes copy", "recipes check", "search replay", "zoo list", "zoo check"]
+)
 def test_every_command_has_help_and_the_common_flags(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(capsys, monkeypatch, *name.split(), "--help")
     assert done.status == 0
     assert done.out.startswith("Usage: pepr-edge")
-    if name not in ("recipes", "zoo"):
+    if name not in ("recipes", "search", "zoo"):
         assert all(flag in done.out for flag in ("--json", "--verbose", "--quiet"))
 
 

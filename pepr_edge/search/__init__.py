@@ -1,0 +1,11 @@
+"""Which candidates to spend energy on, and the replay of published runs.
+
+state -> decide (policies: exhaustive, random, halving, bounded) -> Decision: train a candidate for one more epoch, drop it, never start it,
+or stop. A policy is a function of the state alone and knows nothing of where results come from: the same code drives a run and a replay,
+and a search that was killed goes on from the state that its records give.
+"""
+
+from pepr_edge.search.policies import POLICIES, decide
+from pepr_edge.search.state import Candidate, Cost, Decision, Limits, Settings, State
+
+__all__ = ["POLICIES", "Candidate", "Cost", "Decision", "Limits", "Settings", "State", "decide"]

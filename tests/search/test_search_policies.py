@@ -1,0 +1,148 @@
+"""Search policies: the bound, the stop rules, what is spent, and the replay on a small table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.search import POLICIES, Candidate, Cost, Decision, Limits, Settings, State, decide
+from pepr_edge.search.halving import rung_epochs, survivors
+from pepr_edge.search.published import Runs, read_runs
+from pepr_edge.search.replay import PROBE, final_scores, repeat, replay
+
+EPOCHS = 4
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Runs:
+    count = draw(st.integers(1, 7))
+    share = st.floats(0, 1, allow_subnormal=False)
+    energy = draw(st.lists(st.floats(0.1, 100), min_size=count, max_size=count))
+    curves = draw(st.lists(st.lists(share, min_size=EPOCHS, max_size=EPOCHS), min_size=count, max_size=count))
+    return Runs("made", tuple(f"m{number}" for number in range(count)), np.array(energy), np.array(curves))
+
+
+SURE = Settings(confidence=1.0, share=1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables())
+def test_with_full_confidence_the_choice_is_that_of_the_sweep(runs: Runs) -> None:
+    assert replay(runs, SURE).regret == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables())
+def test_what_the_bound_rules_out_could_not_have_won(runs: Runs) -> None:
+    best = final_scores(runs).max()
+    for decision in replay(runs, SURE).decisions:
+        if decision.action in ("drop", "skip"):
+            assert decision.candidate is not None
+            assert 1 / (1 + runs.r[runs.models.index(decision.candidate)]) <= best + 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables(), st.sampled_from(sorted(POLICIES)), st.integers(0, 3), st.floats(0.05, 1.0))
+def test_energy_is_the_probe_and_the_epochs_trained_and_keeps_to_the_limit(runs: Runs, name: str, seed: int, budget: float) -> None:
+    own = Settings(policy=name, seed=seed)  # type: ignore[arg-type]
+    done = replay(runs, own, max_energy=budget)
+    assert done == replay(runs, own, max_energy=budget)
+    part = dict(zip(runs.models, runs.energy / runs.energy.sum() / EPOCHS, strict=True))
+    trained = sum(part[one.candidate] for one in done.decisions if one.action == "train" and one.candidate)
+    assert done.energy_fraction == pytest.approx(trained + (0 if name == "exhaustive" else PROBE))
+    assert done.energy_fraction <= budget + 1e-9
+    assert done.decisions[-1].action == "stop"
+    assert all(one.reason for one in done.decisions)
+
+
+def test_the_sweep_spends_all_and_misses_nothing() -> None:
+    runs = Runs("made", ("a", "b"), np.array([1.0, 3.0]), np.array([[0.5, 0.6], [0.9, 0.9]]))
+    one = repeat(runs, Settings(policy="exhaustive"), 3)
+    # a: R = 0, PePR 0.6; b: R = 1, PePR 0.45
+    assert (one.choice, one.energy_fraction, one.regret, one.rank, one.finished) == ("a", 1.0, 0.0, 1.0, 2)
+
+
+def state(**more: object) -> State:
+    candidates = (Candidate("dear", 1.0, Cost(4.0, 8.0, 1.0)), Candidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)))
+    return State(candidates, 2, **more)  # type: ignore[arg-type]
+
+
+def test_the_cheapest_goes_first_and_the_dear_one_is_never_started() -> None:
+    now, said = state(), []
+    for performance in (0.5, 0.7):
+        said.append(decide(now, Settings()))
+        now = now.after(said[-1], performance, Cost(1.0, 2.0, 0.5))
+    assert [(one.action, one.candidate, one.to_epoch) for one in said] == [("train", "cheap", 1), ("train", "cheap", 2)]
+    third = decide(now, Settings())
+    assert (third.action, third.candidate, third.reason) == (
+        "skip",
+        "dear",
+        "with performance 1 its PePR would be 0.5000, cheap has 0.7000",
+    )
+    assert decide(now.after(third), Settings()) == Decision("stop", "no candidate is left that may win")
+    assert now.spent == Cost(2.0, 4.0, 1.0)
+
+
+@pytest.mark.parametrize("limit", [Limits(max_energy_j=1.5), Limits(max_time_s=3.0), Limits(max_co2eq_g=0.7)])
+@pytest.mark.parametrize("name", ["bounded", "halving"])
+def test_a_stop_rule_ends_it_before_the_epoch_that_would_break_it(limit: Limits, name: str) -> None:
+    now = State((Candidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)),), 2, limits=limit)
+    first = decide(now, Settings(policy=name))  # type: ignore[arg-type]
+    assert first.action == "train"
+    now = now.after(first, 0.5, Cost(1.0, 2.0, 0.5))
+    second = decide(now, Settings(policy=name))  # type: ignore[arg-type]
+    assert second.action == "stop"
+    assert "max_" in second.reason
+    choice = now.choice()
+    assert choice is not None
+    assert choice.name == "cheap"
+
+
+def test_a_limit_on_what_is_not_known_is_a_fault() -> None:
+    now = State((Candidate("a", 0.0, Cost(energy_j=1.0)),), 2, limits=Limits(max_time_s=3))
+    with pytest.raises(ScoreError, match="max_time_s = 3"):
+        decide(now, Settings())
+
+
+def test_a_training_that_stopped_itself_is_finished_with_its_best_epoch() -> None:
+    now = state(kept="best")
+    for performance, ended in ((0.8, False), (0.6, True)):
+        now = now.after(decide(now, Settings()), performance, Cost(1, 1, 1), ended)
+    assert now.finished == {"cheap"}
+    assert now.performance("cheap") == 0.8
+
+
+def test_what_failed_is_not_trained_again() -> None:
+    now = state(out={"cheap": "out of memory"})
+    assert decide(now, Settings()).candidate == "dear"
+
+
+def test_rungs() -> None:
+    assert rung_epochs(10, 3) == (1, 3, 10)
+    assert [survivors(20, rung, 3) for rung in range(3)] == [20, 6, 2]
+
+
+@pytest.mark.parametrize(("name", "value"), [("confidence", 1.1), ("share", 0.0), ("eta", 1), ("least_trainings", -1.0), ("seed", -1)])
+def test_settings_that_mean_nothing(name: str, value: float) -> None:
+    with pytest.raises(ScoreError, match=f"search.{name} = "):
+        Settings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_the_published_runs() -> None:
+    folder = Path(__file__).resolve().parents[2] / os.environ.get("PEPR_TEST_DATA", "../shared")
+    path = (folder / "paper" / "published_results.csv").resolve()
+    if not path.is_file():
+        pytest.skip(f"no figures of the paper at {path.parent}: set PEPR_TEST_DATA")
+    sets, columns = read_runs(path, None, "energy_kwh", None, None)
+    results = [repeat(runs, Settings(), 1) for runs in sets]
+    assert columns.prefix == "test_"
+    assert len(results) == 4
+    assert np.mean([one.energy_fraction for one in results]) <= 0.06
+    assert max(one.energy_fraction for one in results) <= 0.12
+    assert np.mean([one.regret or 0 for one in results]) <= 0.008
