@@ -213,6 +213,7 @@ def test_the_published_page_shows_every_figure_and_no_other() -> None:
         assert (ROOT / "docs" / "paper" / f"{name}.svg").stat().st_size < 150_000
 
 
+@pytest.mark.slow
 def test_the_same_bytes_every_time_and_from_either_format(tmp_path: Path) -> None:
     ours, theirs = written(tmp_path / "ours.csv", made()), written(tmp_path / "theirs.csv", as_the_authors(made()))
     for number, results in enumerate((ours, ours, theirs)):

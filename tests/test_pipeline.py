@@ -100,6 +100,7 @@ def test_a_file_that_a_power_cut_left_empty_is_made_again(own_run: Path, monkeyp
     assert len(model.read_bytes()) == len(whole)
 
 
+@pytest.mark.slow
 def test_what_another_machine_measured_is_measured_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json"
     ours = read_record(path, DeviceProfile)
@@ -235,6 +236,7 @@ def test_a_run_does_not_move_into_a_folder_of_something_else(tmp_path: Path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["benign"]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_recipe_says_that_it_makes_things_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = Listener()
     small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", view=view)

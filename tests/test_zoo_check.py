@@ -57,6 +57,7 @@ def ignore(progress: object) -> None:
     """Nobody looks."""
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_its_rows_and_makes_none_twice(tmp_path: Path) -> None:
     seen: list[sweep.Progress] = []
     (first,) = sweep.sweep(["test_efficientnet"], 32, tmp_path, seen.append)
@@ -123,6 +124,7 @@ def test_a_process_that_dies_is_a_row(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (row.status, row.stage, row.reason) == ("failed", "train", "its process ended with status -9 (killed: too little memory?)")
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_child", hangs)
     start = time.monotonic()

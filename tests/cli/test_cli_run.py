@@ -58,6 +58,7 @@ def test_json_is_the_ranking_and_nothing_else(
     assert json.loads(done.out) == json.loads((flawless / "ranking.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_got_through_ends_with_1(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

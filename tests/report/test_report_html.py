@@ -187,6 +187,7 @@ def test_markup_stays_text(tmp_path: Path) -> None:
     assert "  indented" in html
 
 
+@pytest.mark.slow
 def test_forty_candidates_stay_small_and_write_is_atomic(tmp_path: Path) -> None:
     run = records.run(architectures=tuple(f"an_architecture_with_a_rather_long_name_{number:02d}" for number in range(40)))
     path = tmp_path / "deep" / "report.html"
