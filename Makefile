@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Where the paper's published results are; tests look for images there too.
 PEPR_TEST_DATA ?= ../shared
 
-.PHONY: install demo test test-all lint bench paper
+.PHONY: install demo test test-all lint bench paper acceptance-arm acceptance-x86
 
 install: $(VENV)/.installed
 
@@ -33,3 +33,12 @@ bench: install
 
 paper: install
 	$(BIN)/python tools/paper.py --results $(PEPR_TEST_DATA)/paper/published_results.csv --table1 $(PEPR_TEST_DATA)/paper/table1.csv
+
+# A kit on emulated devices: RUN=... takes it from a run that is there, ACCEPTANCE=... says where the Debian and all else go. As root.
+ACCEPTANCE ?= runs/acceptance
+
+acceptance-arm: install
+	$(BIN)/python tools/emulate_acceptance.py arm --work $(ACCEPTANCE) $(if $(RUN),--run $(RUN))
+
+acceptance-x86: install
+	$(BIN)/python tools/emulate_acceptance.py x86 --work $(ACCEPTANCE) $(if $(RUN),--run $(RUN))

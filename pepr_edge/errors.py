@@ -7,6 +7,7 @@ PeprError                 exit status 1: a fault in what the user gave
 ├── ExportError           a model that does not leave as a faithful ONNX file
 ├── RunError              a run directory: missing, torn, in use
 ├── BundleError           a bundle that is incomplete, altered or of another version
+├── KitError              a kit for a clinic's device that cannot be made
 ├── MeasurementError      a measurement that could not be taken at all
 └── ScoreError            tables and weights that cannot be scored
 InvalidMeasurement        exit status 3: taken, but not to be relied on
@@ -41,6 +42,10 @@ class RunError(PeprError):
 
 class BundleError(PeprError):
     """A bundle that is incomplete, altered or of another version."""
+
+
+class KitError(PeprError):
+    """A kit that cannot be made: no network, no wheel for the platform, or a folder that is in the way."""
 
 
 class MeasurementError(PeprError):

@@ -27,7 +27,7 @@ LAYERS = (
     {"results", "checks", "zoo_check"},
     {"ranking", "table", "report", "engine"},
     {"bundle", "compare", "search"},
-    {"pipeline"},
+    {"pipeline", "kit"},
     {"cli"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}

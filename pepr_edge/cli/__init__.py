@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -15,6 +17,7 @@ COMMANDS = {
     "run": "Train, export, profile and rank the candidates of a recipe.",
     "rank": "Rank a run again, with other weights or field reports.",
     "export": "Hand over the best K models of a run as bundles.",
+    "kit": "Make a folder for a USB stick: the best models, and all that a device without a network needs.",
     "report": "Write a run's report.html again.",
     "score": "Score the models of any CSV by PePR.",
     "search": "Replay a search policy on published runs: what it spends, what it finds.",
@@ -26,6 +29,8 @@ COMMANDS = {
     "zoo": "List the architectures that are known to work.",
     "doctor": "Say what this machine is and can do.",
 }
+# What runs on a clinic's device, where numpy or onnxruntime may not even load: looked at before they are imported.
+FIELD = ("bench", "predict", "verify")
 
 
 class LazyGroup(click.Group):
@@ -39,11 +44,26 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"pepr_edge.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
-        return command
+        return _after_preflight(command) if cmd_name in FIELD else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _after_preflight(command: click.Command) -> click.Command:
+    """The command, carried out only where this machine can: what it lacks is one line, not a core dump."""
+    checked, carry_out = copy.copy(command), command.callback
+    assert carry_out is not None
+
+    def callback(**given: Any) -> Any:
+        from pepr_edge.field.preflight import check
+
+        check(given.get("bundles") or (given["bundle"],), given.get("out"))
+        return carry_out(**given)
+
+    checked.callback = callback
+    return checked
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

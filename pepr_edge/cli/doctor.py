@@ -12,6 +12,7 @@ from pepr_edge.cli.common import INSTALL, common, missing_for_training, print_js
 from pepr_edge.records import DeviceFacts
 
 WIDTH = 100
+MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
 
 
 class Ability(NamedTuple):
@@ -73,8 +74,13 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     """What can be done here, in the order of a user's way."""
     from pepr_edge.energy import nvml, rapl
     from pepr_edge.energy.source import MeterSettings
+    from pepr_edge.field.preflight import machine_fault
     from pepr_edge.field.runtimes import RUNTIMES
 
+    if (fault := machine_fault()) is not None:
+        # Nothing below can be asked without the imports that would end this process.
+        yield Ability(MEASURE, fault)
+        return
     missing = missing_for_training()
     yield Ability(
         "train and compare (run, report, compare)",
@@ -82,9 +88,7 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     )
     if device.gpu is not None and not missing:
         yield Ability("train on the GPU", _training_gpu())
-    yield Ability(
-        "measure, predict, verify and rank (bench, predict, verify, rank, export, score)", RUNTIMES["onnxruntime"].unavailable("cpu") or ""
-    )
+    yield Ability(MEASURE, RUNTIMES["onnxruntime"].unavailable("cpu") or "")
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
     yield Ability("measure on an NVIDIA GPU", f"{reason} With such a GPU, run: pip install onnxruntime-gpu" if reason else "")
     yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from pepr_edge.cli.common import say, show_bars
+
+# tqdm's own lock also makes a semaphore between processes, a file in /dev/shm; our bars are all of one process.
+tqdm.set_lock(threading.RLock())
 
 
 class _Bar:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pepr_edge.field import guest
 from pepr_edge.field.cgroup import cpu_limit
 
 # The instruction sets that decide how fast, and how rightly, float and int8 run.
@@ -17,6 +18,8 @@ ISA = (
     *("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("neon", "asimd", "asimddp", "asimdhp", "fphp", "i8mm", "bf16", "sve", "sve2"),
 )
+# Whoever runs us on less than a whole device, or on one that is played, says so here in a few words: "1 core, 512 MiB".
+EMULATED = "PEPR_EDGE_EMULATED"
 EMULATORS = ("qemu", "box64", "box86", "fex")
 # Of PF_AVX_INSTRUCTIONS_AVAILABLE and its like in winnt.h.
 WINDOWS_FEATURES = {"ssse3": 36, "sse4_2": 38, "avx": 39, "avx2": 40, "avx512f": 41, "neon": 19, "asimddp": 43}
@@ -25,7 +28,14 @@ MACOS_FEATURES = {"asimddp": "FEAT_DotProd", "i8mm": "FEAT_I8MM", "bf16": "FEAT_
 
 
 def cpu_name() -> str:
-    """The processor's model."""
+    """The processor's model; under an emulator what it plays, as far as that is known, and of a device cut short also how."""
+    why = os.environ.get(EMULATED)
+    if translated():
+        return why or f"{os.environ.get('QEMU_CPU') or platform.machine()}, emulated"
+    return f"{_own_name()} ({why})" if why else _own_name()
+
+
+def _own_name() -> str:
     found: str | None = None
     if sys.platform == "linux":
         found = parse_name(_read("/proc/cpuinfo")) or _read("/proc/device-tree/model").strip("\0\n ")
@@ -43,7 +53,7 @@ def isa() -> tuple[str, ...]:
     """Those of ISA that the processor has, as far as the system tells."""
     flags: set[str] = set()
     if sys.platform == "linux":
-        flags = parse_flags(_read("/proc/cpuinfo"))
+        flags = guest.flags() if translated() else parse_flags(_read("/proc/cpuinfo"))
     elif sys.platform == "darwin":
         intel = f"{first_line_of('sysctl', '-n', 'machdep.cpu.features')} {first_line_of('sysctl', '-n', 'machdep.cpu.leaf7_features')}"
         flags = {name.split(".")[0] for name in intel.lower().replace("avx1.0", "avx").replace("sse4.2", "sse4_2").split()}
@@ -80,7 +90,12 @@ def usable_cores() -> int:
 
 
 def emulated() -> bool:
-    """Whether this process runs under a user-mode emulator, as far as it can be seen: its times are then not the device's."""
+    """Whether the times of this process are not a device's: it is translated, or the environment's PEPR_EDGE_EMULATED says why."""
+    return bool(os.environ.get(EMULATED)) or translated()
+
+
+def translated() -> bool:
+    """Whether this process runs under a user-mode emulator, as far as it can be seen. /proc/cpuinfo may then be of another processor."""
     if sys.platform == "darwin":
         return first_line_of("sysctl", "-n", "sysctl.proc_translated") == "1"
     if sys.platform != "linux":

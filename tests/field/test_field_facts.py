@@ -4,12 +4,14 @@ import getpass
 import json
 import platform
 import re
+import sys
 import uuid
+from pathlib import Path
 
 import psutil
 import pytest
 
-from pepr_edge.field import cpu, facts
+from pepr_edge.field import cpu, facts, guest
 from pepr_edge.field.load import load_average, parse_steal, steal_s
 from pepr_edge.field.memory import parse_vm_hwm, peak_memory_bytes
 
@@ -97,6 +99,40 @@ def test_emulation_is_recognised(machine: str, cpuinfo: str, program: str, expec
 
 def test_this_machine_is_not_emulated() -> None:
     assert cpu.emulated() is False
+
+
+def test_whoever_runs_us_may_say_that_this_is_no_whole_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = cpu.cpu_name()
+    monkeypatch.setenv(cpu.EMULATED, "1 core, 512 MiB")
+    assert cpu.emulated() is True
+    assert cpu.translated() is False
+    assert cpu.cpu_name() == f"{name} (1 core, 512 MiB)"
+    monkeypatch.setenv(cpu.EMULATED, "")
+    assert cpu.emulated() is False
+
+
+def test_a_translated_process_claims_nothing_of_the_machine_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "translated", lambda: True)
+    monkeypatch.setattr(cpu.sys, "platform", "linux")
+    monkeypatch.setattr(cpu.guest, "flags", lambda: {"avx2", "ssse3"})
+    monkeypatch.setenv("QEMU_CPU", "Haswell")
+    assert cpu.cpu_name() == "Haswell, emulated"
+    assert cpu.isa() == ("ssse3", "avx2")
+    assert cpu.emulated() is True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_what_the_process_sees_is_what_the_kernel_tells_of_a_real_processor() -> None:
+    seen = guest.flags()
+    if not seen:
+        pytest.skip("this C library does not say")
+    names = guest.X86 if platform.machine() == "x86_64" else guest.ARM64
+    assert seen == set(names) & cpu.parse_flags(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+
+
+def test_a_processor_of_another_kind_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest.platform, "machine", lambda: "riscv64")
+    assert guest.flags() == set()
 
 
 def test_a_command_that_is_missing_or_fails_is_none() -> None:

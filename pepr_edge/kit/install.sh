@@ -1,0 +1,12 @@
+#!/bin/sh
+# Installs pepr-edge into the folder "pepr" beside this file. Needs no network and no administrator.
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
+for version in {{versions}}; do
+    for python in "python$version" python3 python; do
+        if [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
+            exec "$python" "$here/install.py"
+        fi
+    done
+done
+echo "error: this kit needs Python {{pythons}}, found $(python3 -V 2>&1 || echo none). Install it, or have the kit made for yours (--python)." >&2
+exit 1

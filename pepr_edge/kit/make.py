@@ -1,0 +1,144 @@
+"""Make a kit: a folder that holds all that a device without a network needs, and appears when it is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pepr_edge import __version__
+from pepr_edge.bundle.best import hand_over
+from pepr_edge.bundle.read import is_litter
+from pepr_edge.errors import KitError
+from pepr_edge.kit import own_wheel, wheels
+from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
+from pepr_edge.kit.platforms import PLATFORMS, Platform
+from pepr_edge.store import sha256_file, write_text
+
+HERE = Path(__file__).parent
+START = "START.txt"
+# What a kit holds, and what its installer and a measurement leave there: more than that is somebody's own.
+PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS, PEPR, "pepr-edge", "pepr-edge.cmd"}
+# Steps done, steps in all, and what is being done.
+Progress = Callable[[int, int, str], None]
+
+
+class Wheel(NamedTuple):
+    """A wheel of the kit."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class Kit(NamedTuple):
+    """What was made. `bundles` are the names of their folders; `size_bytes` is that of all files."""
+
+    folder: Path
+    platform: str
+    pythons: tuple[str, ...]
+    bundles: tuple[str, ...]
+    wheels: tuple[Wheel, ...]
+    size_bytes: int
+
+
+def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top: int, progress: Progress) -> Kit:
+    """Make a kit of a run's best models.
+
+    Args:
+        run_dir: a finished run.
+        out: the folder; a kit that is there already is replaced.
+        platform: a name in `PLATFORMS`.
+        pythons: such as "3.11", at least one.
+        top: how many bundles.
+        progress: told what is being done.
+    Raises:
+        RunError: the run has nothing to hand over.
+        KitError: `out` holds something else, there is no network, or no wheel for that platform and Python.
+    """
+    out = out.resolve()
+    if out.exists():
+        _check_replaceable(out)
+    made = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        made.mkdir(parents=True)
+        steps = len(pythons) + 2
+        progress(0, steps, "bundles")
+        bundles = hand_over(run_dir, made / "bundles", top)
+        progress(1, steps, "pepr_edge")
+        _gather(made / "wheels", platform, pythons, lambda done, name: progress(2 + done, steps, name))
+        _write_installer(made, PLATFORMS[platform], platform, pythons)
+        sizes = _seal(made)
+        if out.exists():
+            shutil.rmtree(out)
+        made.replace(out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    listed = tuple(Wheel(path.name, sha256_file(path), path.stat().st_size) for path in sorted((out / "wheels").iterdir()))
+    return Kit(out, platform, tuple(pythons), tuple(path.name for _, path in bundles), listed, sizes)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Only a kit is taken away for a new one, and not one that holds a report."""
+    if not out.is_dir():
+        raise KitError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
+    found = {path.name for path in out.iterdir() if not is_litter(path.name)}
+    if found and KIT not in found:
+        raise KitError(f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new.")
+    if strangers := found - PARTS:
+        raise KitError(f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out.")
+
+
+def _gather(folder: Path, platform: str, pythons: Sequence[str], said: Callable[[int, str], None]) -> None:
+    """All wheels into one folder; each Python is resolved by itself."""
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as temporary:
+        own = own_wheel.make(Path(temporary))
+        for done, python in enumerate(pythons):
+            fetched = Path(temporary) / python
+            fetched.mkdir()
+            said(done, f"Python {python}")
+            wheels.fetch(own, platform, python, fetched, lambda name, done=done: said(done, name))  # type: ignore[misc]
+            for wheel in fetched.glob("*.whl"):
+                shutil.copyfile(wheel, folder / wheel.name)
+        shutil.copyfile(own, folder / own.name)
+
+
+def _write_installer(folder: Path, platform: Platform, name: str, pythons: Sequence[str]) -> None:
+    """The installer, its facts, and the words for the person who starts it."""
+    windows = platform.system == "Windows"
+    words = {
+        "platform": name,
+        "versions": " ".join(pythons),
+        "pythons": " or ".join(pythons),
+        "terminal": "PowerShell" if windows else "a terminal",
+        "install": "powershell -ExecutionPolicy Bypass -File install.ps1" if windows else "sh install.sh",
+        "launch": ".\\pepr-edge.cmd" if windows else "sh pepr-edge",
+    }
+    for template in (platform.installer, START):
+        text = (HERE / template).read_text(encoding="utf-8")
+        for key, value in words.items():
+            text = text.replace("{{" + key + "}}", value)
+        write_text(folder / template, text)
+    (folder / platform.installer).chmod(0o755)
+    shutil.copyfile(HERE / "install.py", folder / "install.py")
+    facts = {
+        "pepr_edge": __version__,
+        "platform": name,
+        "pythons": list(pythons),
+        "system": platform.system,
+        "machines": list(platform.machines),
+        "floor": platform.floor,
+    }
+    write_text(folder / KIT, json.dumps(facts, indent=1) + "\n")
+
+
+def _seal(folder: Path) -> int:
+    """Write the checksums of all files, as sha256sum does. Returns their size in bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_text(folder / CHECKSUMS, "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files))
+    return sum(path.stat().st_size for path in [*files, folder / CHECKSUMS])

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pepr_edge.kit import install
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    """A kit for this very machine."""
+    made = {"platform": "this one", "pythons": ["%d.%d" % sys.version_info[:2]], "floor": None}  # noqa: UP031
+    return {**made, "system": platform.system(), "machines": [platform.machine()], **changes}
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """A kit whose wheels are none."""
+    folder = tmp_path / "a kit's folder"
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "bundles" / "01-a@32-fp32").mkdir(parents=True)
+    (folder / "wheels" / "pip-1-py3-none-any.whl").write_bytes(b"no wheel")
+    (folder / install.KIT).write_text(json.dumps(facts()))
+    seal(folder)
+    return folder
+
+
+def seal(folder: Path) -> None:
+    names = (install.KIT, "wheels/pip-1-py3-none-any.whl")
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / install.CHECKSUMS).write_text("".join(lines))
+
+
+def test_it_needs_nothing_but_the_standard_library() -> None:
+    tree = ast.parse(Path(install.__file__).read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pythons": ["3.1", "3.2"]}, "the kit is for CPython 3.1 or 3.2"),
+        ({"machines": ["vax"]}, "the kit is for this one"),
+        ({"system": "Plan 9"}, "the kit is for this one"),
+        ({"floor": "999.0"}, "999.0 or later, this system has"),
+    ],
+)
+def test_another_machine_is_refused(
+    changes: dict[str, Any], said: str, kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kit / install.KIT).write_text(json.dumps(facts(**changes)))
+    monkeypatch.setattr(install, "install", lambda folder: pytest.fail("installed"))
+    assert install.main(kit) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_the_floor_is_compared_as_numbers() -> None:
+    assert install.numbers("2.9") < install.numbers("2.28") == install.numbers("2.28.1")
+
+
+def test_a_file_that_was_altered_is_named_and_nothing_installed(
+    kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "install", lambda folder: pytest.fail("installed"))
+    (kit / "wheels" / "pip-1-py3-none-any.whl").write_bytes(b"torn")
+    assert install.main(kit) == 1
+    assert capsys.readouterr().err == "error: wheels/pip-1-py3-none-any.whl was altered. Copy the kit again.\n"
+    (kit / "wheels" / "pip-1-py3-none-any.whl").unlink()
+    assert install.main(kit) == 1
+    assert "pip-1-py3-none-any.whl is missing" in capsys.readouterr().err
+
+
+def test_a_pip_that_fails_leaves_nothing(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert install.main(kit) == 1
+    assert "the wheels cannot be installed" in capsys.readouterr().err
+    assert {path.name for path in kit.iterdir()} == {"wheels", "bundles", install.KIT, install.CHECKSUMS}
+
+
+def test_too_little_room_is_said_first(kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "GROWTH", 1 << 60)
+    assert install.main(kit) == 1
+    assert "Make room." in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_nothing(kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*words: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", stop)
+    assert install.main(kit) == 130
+    assert not (kit / install.WORK).exists()
+    assert not (kit / install.PEPR).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell's")
+def test_the_launcher_runs_what_lies_beside_it_from_anywhere(kit: Path, tmp_path: Path) -> None:
+    (kit / install.PEPR).mkdir()
+    program = "import sys, os; print(sys.argv[1:], os.environ['PYTHONNOUSERSITE'])"
+    (kit / install.PEPR / "__main__.py").write_text(program)
+    launcher = install.write_launcher(kit)
+    done = subprocess.run(["sh", str(launcher), "bench", "a b"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "['bench', 'a b'] 1\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "said"), [(0, 0, "installed. Go on"), (3, 3, "a model does not pass here"), (132, 1, "does not run here")]
+)
+def test_it_checks_its_work(
+    status: int, ended: int, said: str, kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(words)
+        return subprocess.CompletedProcess(words, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert install.check(kit, kit / "pepr-edge") == ended
+    assert ran[0][-2:] == ["verify", "bundles/01-a@32-fp32"]
+    heard = capsys.readouterr()
+    assert said in heard.out + heard.err

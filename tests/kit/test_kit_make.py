@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_bundle
+
+from pepr_edge.errors import KitError
+from pepr_edge.kit import make as module
+from pepr_edge.kit.make import Kit, make
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Bundles and wheels as they come without a run and an index; the Pythons that were asked for."""
+    asked: list[str] = []
+
+    def hand_over(run_dir: Path, out: Path, top: int) -> list[tuple[None, Path]]:
+        return [(None, tiny_bundle.write(out / f"{number:02d}-tiny@16-fp32")) for number in range(1, top + 1)]
+
+    def own(folder: Path) -> Path:
+        (folder / "pepr_edge-1-py3-none-any.whl").write_bytes(b"own")
+        return folder / "pepr_edge-1-py3-none-any.whl"
+
+    def fetch(own: Path, name: str, python: str, folder: Path, said: Any) -> None:
+        asked.append(python)
+        said("numpy")
+        for file in ("pip-1-py3-none-any.whl", f"numpy-1-cp{python.replace('.', '')}-none-any.whl"):
+            (folder / file).write_bytes(file.encode())
+
+    monkeypatch.setattr(module, "hand_over", hand_over)
+    monkeypatch.setattr(module.own_wheel, "make", own)
+    monkeypatch.setattr(module.wheels, "fetch", fetch)
+    return asked
+
+
+def made_at(out: Path, **changes: Any) -> Kit:
+    wanted: dict[str, Any] = {"platform": "linux-x86_64", "pythons": ("3.11", "3.12"), "top": 1, "progress": lambda *words: None}
+    return make(Path("run"), out, **{**wanted, **changes})
+
+
+def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str]) -> None:
+    kit = made_at(tmp_path / "kit")
+    assert no_network == ["3.11", "3.12"]
+    parts = {"bundles", "wheels", "install.sh", "install.py", "START.txt", "kit.json", "checksums.txt"}
+    assert {path.name for path in kit.folder.iterdir()} == parts
+    assert [wheel.name for wheel in kit.wheels] == [
+        *("numpy-1-cp311-none-any.whl", "numpy-1-cp312-none-any.whl"),
+        *("pepr_edge-1-py3-none-any.whl", "pip-1-py3-none-any.whl"),
+    ]
+    assert kit.wheels[2].sha256 == hashlib.sha256(b"own").hexdigest()
+    assert kit.bundles == ("01-tiny@16-fp32",)
+    files = [path for path in kit.folder.rglob("*") if path.is_file()]
+    assert kit.size_bytes == sum(path.stat().st_size for path in files)
+    listed = dict(reversed(line.split("  ")) for line in (kit.folder / "checksums.txt").read_text().splitlines())
+    assert set(listed) == {path.relative_to(kit.folder).as_posix() for path in files} - {"checksums.txt"}
+    assert all(hashlib.sha256((kit.folder / name).read_bytes()).hexdigest() == expected for name, expected in listed.items())
+    assert json.loads((kit.folder / "kit.json").read_text())["pythons"] == ["3.11", "3.12"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kit"]
+
+
+@pytest.mark.parametrize(("platform", "installer", "launch"), [("linux-aarch64", "install.sh", "sh"), ("win-amd64", "install.ps1", ".\\")])
+def test_the_words_are_those_of_the_platform(platform: str, installer: str, launch: str, tmp_path: Path, no_network: list[str]) -> None:
+    folder = made_at(tmp_path / "kit", platform=platform).folder
+    texts = [(folder / name).read_text(encoding="ascii") for name in (installer, "START.txt")]
+    assert not any("{{" in text for text in texts)
+    assert "3.11 or 3.12" in texts[0]
+    assert installer in texts[1]
+    assert launch in texts[1]
+    assert "NOT FOR DIAGNOSIS" in texts[1]
+    assert all(len(line) <= 140 for line in texts[1].splitlines())
+
+
+def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str]) -> None:
+    out = made_at(tmp_path / "kit").folder
+    (out / "START.txt").write_text("old")
+    (out / "pepr").mkdir()  # installed already
+    made_at(out)
+    assert not (out / "pepr").exists()
+    assert (out / "START.txt").read_text() != "old"
+    (out / "report.json").write_text("precious")
+    with pytest.raises(KitError, match=r"holds 'report\.json' besides"):
+        made_at(out)
+    assert (out / "report.json").read_text() == "precious"
+    (tmp_path / "other").mkdir()
+    made_at(tmp_path / "other")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(KitError, match=r"'thesis\.txt', which is no part of a kit"):
+        made_at(tmp_path / "full")
+    with pytest.raises(KitError, match="a file, expected a folder"):
+        made_at(tmp_path / "full" / "thesis.txt")
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, KitError("no network")])
+def test_what_is_cut_short_leaves_nothing(
+    fault: BaseException | type[BaseException], tmp_path: Path, no_network: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*words: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(module.wheels, "fetch", stop)
+    with pytest.raises((KeyboardInterrupt, KitError)):
+        made_at(tmp_path / "kit")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_goes_from_none_to_all(tmp_path: Path, no_network: list[str]) -> None:
+    seen: list[tuple[int, int, str]] = []
+    made_at(tmp_path / "kit", progress=lambda *words: seen.append(words))
+    assert seen[0] == (0, 4, "bundles")
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert (3, 4, "numpy") in seen
