@@ -87,8 +87,8 @@ def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:
         if percentiles(result.latencies_s) != result.percentiles_s:
             return f"percentiles_s of {result.bundle} do not follow from its latencies_s. Measure again."
     if not report.emulated and not any(result.validity.valid for result in results):
-        more = f"; so are {len(results) - 1} more" if len(results) > 1 else ""
-        return f"INVALID: {results[0].bundle}: {'; '.join(results[0].validity.reasons)}{more}"
+        more = f" So are the other {len(results) - 1} of this run." if len(results) > 1 else ""
+        return f"INVALID: {results[0].bundle}: {' '.join(results[0].validity.reasons)}{more}"
     return ""
 
 

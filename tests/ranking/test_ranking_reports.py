@@ -31,7 +31,7 @@ WRONG = {
         bench("small", percentiles_s=Percentiles(p50=0.001, p90=0.001, p95=None, p99=None))
     ),
     "INVALID: small: drift: made$": field_report(bench("small", valid=False), bench("foreign")),
-    "INVALID: small: drift: made; so are 1 more": field_report(bench("small", valid=False), bench("large", valid=False)),
+    "INVALID: small: drift: made So are the other 1 of this run.": field_report(bench("small", valid=False), bench("large", valid=False)),
     "the same report as a_good.json": field_report(bench("small")),
 }
 
