@@ -60,7 +60,13 @@ def _after_preflight(command: click.Command) -> click.Command:
         from pepr_edge.field.preflight import check
 
         check(given.get("bundles") or (given["bundle"],), given.get("out"))
-        return carry_out(**given)
+        try:
+            return carry_out(**given)
+        except ImportError as fault:
+            reason = [line for line in str(fault).splitlines() if line.strip()][-1]
+            raise PeprError(f"a package cannot be loaded on this machine: {reason.strip()}. Install pepr_edge again.") from fault
+        except MemoryError:
+            raise PeprError("memory ran out. Close other programs and try again, or use the bundle of a smaller model.") from None
 
     checked.callback = callback
     return checked

@@ -144,10 +144,19 @@ def disk_fault(out: Path, bundles: int) -> str | None:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can still be had, swap included, at most what a control group allows; None where the system does not say."""
+    """Memory that can still be had, swap included, at most what a control group or `ulimit -v` allows; None where nobody says."""
     free = _windows_free() if sys.platform == "win32" else parse_free(_read(Path("/proc/meminfo")))
-    limit = memory_limit_bytes()
-    return min((value for value in (free, limit) if value is not None), default=None)
+    limits = (free, memory_limit_bytes(), _address_space())
+    return min((value for value in limits if value is not None), default=None)
+
+
+def _address_space() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def parse_free(meminfo: str) -> int | None:

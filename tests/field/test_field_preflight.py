@@ -141,3 +141,36 @@ def test_doctor_goes_on_and_tells(capsys: pytest.CaptureFixture[str], monkeypatc
     assert done.status == 0
     (row,) = json.loads(done.out)["abilities"]
     assert (row["available"], row["reason"]) == (False, "no machine for this.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            ImportError("IMPORTANT: read this\n\nOriginal error was: failed to map\n"),
+            "cannot be loaded on this machine: Original error was: failed to map.",
+        ),
+        (MemoryError(), "memory ran out."),
+    ],
+)
+def test_what_fails_to_load_is_one_line(
+    fault: Exception, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("pepr_edge.cli.verify._check", fail)
+    done = command_line.run(capsys, monkeypatch, "verify", tiny_bundle.write(tmp_path / "01-tiny@16-fp32"))
+    assert done.status == 1
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no ulimit")
+def test_a_limit_of_the_address_space_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (40 << 20, resource.RLIM_INFINITY))
+    assert preflight.available_memory_bytes() == 40 << 20
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert preflight.available_memory_bytes() != 40 << 20
