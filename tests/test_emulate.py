@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import made_records
 import pytest
 import tiny_bundle
 
 from pepr_edge.errors import PeprError
 from pepr_edge.field.cpu import EMULATED
+from pepr_edge.store import write_record
 
 if sys.platform != "linux":
     pytest.skip("emulates on Linux", allow_module_level=True)
@@ -30,7 +32,7 @@ def tool(name: str) -> Any:
     return importlib.import_module(name)
 
 
-emulate, arm = tool("emulate"), tool("emulate_arm")
+emulate, arm, acceptance = tool("emulate"), tool("emulate_arm"), tool("emulate_acceptance")
 needs_qemu = pytest.mark.skipif(not any(map(shutil.which, emulate.QEMU)), reason="no qemu-user")
 
 
@@ -160,6 +162,61 @@ def test_the_device_gets_nothing_of_our_environment_but_what_it_is() -> None:
     words = arm.environment("cortex-a72")
     assert words[:2] == ["/usr/bin/env", "-i"]
     assert {"QEMU_CPU=cortex-a72", f"{EMULATED}=cortex-a72 under qemu-user"} <= set(words)
+
+
+JUDGED = {"agreeing": 10, "n": 16, "max_abs_diff": 22.2, "tolerance": 4.12}
+
+
+@pytest.mark.parametrize(
+    ("status", "row", "judged", "said"),
+    [
+        (0, {"passed": True, "reasons": [], "selftest": JUDGED}, True, "a passed; 10 of 16 decisions, logits off by 22.2, allowed 4.12"),
+        (3, {"passed": False, "reasons": ["int8 saturation"], "selftest": JUDGED}, True, "a does not pass; 10 of 16"),
+        (3, {"passed": False, "reasons": [], "selftest": None}, False, "a does not pass"),
+        (132, {}, False, "verify a: FAILED, exit status 132"),
+    ],
+)
+def test_a_bundle_has_to_pass_or_to_be_told_why_not(
+    status: int, row: dict[str, Any], judged: bool, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = json.dumps({"bundles": [row]})
+    monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, out, "core dumped"))
+    assert acceptance.is_judged("Haswell", Path("a")) is judged
+    heard = capsys.readouterr().out
+    assert said in heard
+    assert all(reason in heard for reason in row.get("reasons", ["core dumped"]))
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "refused"),
+    [
+        (1, "error: this processor (x) lacks avx.\n", True),
+        (1, "error: this processor (x) lacks avx.\nTraceback\n", False),
+        (1, "error: no such bundle\n", False),
+        (132, "Illegal instruction (core dumped)\n", False),
+        (0, "", False),
+    ],
+)
+def test_a_processor_that_is_too_old_has_to_be_refused_in_one_line(
+    status: int, said: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, "", said))
+    assert acceptance.is_refused("core2duo", Path("a")) is refused
+
+
+@pytest.mark.parametrize(
+    ("emulated", "partial", "status", "measured"),
+    [(True, False, 0, True), (True, False, 3, True), (False, False, 0, False), (True, True, 0, False), (True, False, 132, False)],
+)
+def test_a_report_has_to_be_whole_and_marked(
+    emulated: bool, partial: bool, status: int, measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.json"
+    write_record(out, made_records.field_report(made_records.bench("a"), emulated=emulated, partial=partial))
+    monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, "", ""))
+    assert acceptance.is_measured("Haswell", [Path("a")], out) is measured
+    assert acceptance.is_measured("Haswell", [Path("a")], tmp_path / "none.json") is False
+    assert acceptance.is_measured("Haswell", [], tmp_path / "none.json") is True
 
 
 @needs_qemu

@@ -37,6 +37,9 @@ NETWORK = re.compile(r"AF_INET|AF_NETLINK")
 @pytest.fixture
 def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A device: an empty home, a bundle, an image, and a Python in which the workstation's packages cannot be imported."""
+    # Before ORT_DISABLE_TELEMETRY is taken away: this process imports onnxruntime for it.
+    tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
+    tiny_bundle.image(tmp_path / "x.png")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     (tmp_path / "home").mkdir()
@@ -48,8 +51,6 @@ def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "tmp").mkdir()
-    tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
-    tiny_bundle.image(tmp_path / "x.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -30,6 +30,8 @@ from pepr_edge.field.cpu import EMULATED
 
 CGROUP = Path("/sys/fs/cgroup")
 QEMU = ("qemu-x86_64-static", "qemu-x86_64")
+# What qemu has not of the processors that it plays, and no program needs; it would say so at each start of a Python.
+LESS = ",-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
 JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 # A program that qemu-user runs starts others on this machine itself: let each Python start the wrapper in its place.
 SITE = "import sys\n\nsys.executable = {wrapper!r}\n"
@@ -91,7 +93,7 @@ def x86(cpu: str, command: Sequence[str]) -> int:
         wrapper.chmod(0o755)
         Path(folder, "sitecustomize.py").write_text(SITE.format(wrapper=str(wrapper)), encoding="utf-8")
         path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
-        why = {"QEMU_CPU": cpu, EMULATED: f"{cpu} under qemu-user", "PYTHONPATH": path}
+        why = {"QEMU_CPU": cpu + LESS, EMULATED: f"{cpu} under qemu-user", "PYTHONPATH": path}
         return _run([str(wrapper), *words], why)
 
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import PeprError
 from pepr_edge.field.cpu import EMULATED
-from pepr_edge.records import FieldReport
+from pepr_edge.records import BenchResult, FieldReport
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 QEMU = "qemu-aarch64-static"
 # "enabled", and F: the emulator was opened when it was registered, so that a root needs none of its own.
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 REGISTER = "Register it with the kernel (systemctl restart systemd-binfmt), or: apt install proot"
-# In a network of its own, which has none, and with mounts that end with it.
+# In a network of its own, which has none, and with mounts that end with it. Without /sys, which is of the machine below: what onnxruntime
+# reads there of another architecture ends it (SIGSEGV), while it merely complains of a /sys that is empty.
 ENTER = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 KIT, IMAGES = "/kit", "/images"
 FAILED = 3
@@ -177,7 +179,8 @@ def predicts(device: Device, root: Path, bundle: str, images: Sequence[Path], ex
         print(f"   {len(found)} labels, compared with none")
         return True
     others = [f"{name} {found.get(name)} (expected {label})" for name, label in expected.items() if found.get(name) != label]
-    print(f"   {len(expected) - len(others)} of {len(expected)} labels as expected" + "".join(f"\n   {other}" for other in others))
+    counted = ", ".join(f"{label} {count}" for label, count in sorted(Counter(expected.values()).items()))
+    print(f"   {len(expected) - len(others)} of {len(expected)} labels as expected ({counted})", *others, sep="\n   ")
     return not others
 
 
@@ -194,14 +197,25 @@ def benches(device: Device, root: Path, bundles: Sequence[str], out: Path | None
     written = root / KIT[1:] / "report.json"
     if not device.step("bench --quick", "./pepr-edge", "bench", "--quick", *bundles, "--out", "report.json", allowed=(0, 3)).ok:
         return False
+    report = marked(written)
+    if out is not None and report is not None:
+        shutil.copy(written, out)
+    return report is not None and all(map(passed, report.results))
+
+
+def marked(path: Path) -> FieldReport | None:
+    """A report that is whole and marked emulated, None where it is not; says what it is."""
     try:
-        report = FieldReport.model_validate_json(written.read_bytes())
+        report = FieldReport.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as fault:
         print(f"   no report that can be read: {str(fault).splitlines()[0]}")
-        return False
-    if out is not None:
-        shutil.copy(written, out)
-    tested = [result.selftest is not None and result.selftest.passed for result in report.results]
+        return None
+    tested = [passed(result) for result in report.results]
     marks = f"emulated {report.emulated}, partial {report.partial}, {report.device.cpu}"
-    print(f"   report: {marks}; {sum(tested)} of {len(tested)} self-tests passed")
-    return report.emulated and not report.partial and all(tested)
+    print(f"   report: {marks}; {sum(tested)} of {len(tested)} self-tests passed", flush=True)
+    return report if report.emulated and not report.partial else None
+
+
+def passed(result: BenchResult) -> bool:
+    """Whether a model decided on the device as at home."""
+    return result.selftest is not None and result.selftest.passed

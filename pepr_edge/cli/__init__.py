@@ -57,10 +57,10 @@ def _after_preflight(command: click.Command) -> click.Command:
     assert carry_out is not None
 
     def callback(**given: Any) -> Any:
-        from pepr_edge.field.preflight import check
-
-        check(given.get("bundles") or (given["bundle"],), given.get("out"))
         try:
+            from pepr_edge.field.preflight import check
+
+            check(given.get("bundles") or (given["bundle"],), given.get("out"))
             return carry_out(**given)
         except ImportError as fault:
             reason = [line for line in str(fault).splitlines() if line.strip()][-1]

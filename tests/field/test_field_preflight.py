@@ -143,6 +143,7 @@ def test_doctor_goes_on_and_tells(capsys: pytest.CaptureFixture[str], monkeypatc
     assert (row["available"], row["reason"]) == (False, "no machine for this.")
 
 
+@pytest.mark.parametrize("where", ["cli.verify._check", "field.preflight.check"])
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -154,12 +155,12 @@ def test_doctor_goes_on_and_tells(capsys: pytest.CaptureFixture[str], monkeypatc
     ],
 )
 def test_what_fails_to_load_is_one_line(
-    fault: Exception, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fault: Exception, said: str, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("pepr_edge.cli.verify._check", fail)
+    monkeypatch.setattr(f"pepr_edge.{where}", fail)
     done = command_line.run(capsys, monkeypatch, "verify", tiny_bundle.write(tmp_path / "01-tiny@16-fp32"))
     assert done.status == 1
     assert said in done.err
