@@ -30,6 +30,7 @@ lint: install
 bench: install
 	$(BIN)/python tools/bench_training.py --out docs/benchmarks/training.json
 	$(BIN)/python tools/bench_score.py --out docs/benchmarks/score.json
+	$(BIN)/python tools/bench_overhead.py --out docs/benchmarks/overhead.json
 
 paper: install
 	$(BIN)/python tools/paper.py --results $(PEPR_TEST_DATA)/paper/published_results.csv --table1 $(PEPR_TEST_DATA)/paper/table1.csv

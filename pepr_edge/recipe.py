@@ -146,12 +146,14 @@ class Export(Section):
     """How the models leave: variants are files in export/, or "auto" for the fastest that keeps its quality, as measured on the device.
 
     `keep_performance`: the least share of the float32 file's performance on validation that a variant must keep (MLPerf's rule, 99 %).
-    `time_budget_s`: for the ladder of one candidate.
+    `time_budget_s`: for the ladder of one candidate. `selftest_real_images`: how many real images, of validation, each bundle holds to
+    test itself on, beside generated ones: they leave with it, so by default there are none.
     """
 
     variants: Annotated[Names, BeforeValidator(_ladder)] = (FLOAT32, "int8_static")
     keep_performance: Annotated[float, Field(ge=0, le=1)] = 0.99
     time_budget_s: Positive = 120.0
+    selftest_real_images: Annotated[int, Field(ge=0, le=64)] = 0
 
     @property
     def auto(self) -> bool:
@@ -201,9 +203,30 @@ class ScoreSettings(Section):
 
 
 class Search(Section):
-    """Which candidates energy is spent on."""
+    """Which candidates energy is spent on: docs/search.md says what the policies do and what their parameters mean.
 
-    policy: Literal["exhaustive"] = "exhaustive"
+    A limit is on what all trainings take together, their cost probes included, evaluation apart. Of a parameter that is absent the
+    policy's own default holds.
+    """
+
+    policy: Literal["exhaustive", "halving", "bounded"] = "exhaustive"
+    max_energy_wh: Positive | None = None
+    max_time_h: Positive | None = None
+    max_co2eq_g: Positive | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    least_trainings: Annotated[float, Field(ge=0)] | None = None
+    eta: Annotated[int, Field(ge=2)] | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether something may stop it before all is trained that the policy would train."""
+        return any(limit is not None for limit in (self.max_energy_wh, self.max_time_h, self.max_co2eq_g))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it decides after each epoch what to train on; else every candidate is trained to its end."""
+        return self.policy != "exhaustive" or self.limited
 
 
 class Bundles(Section):

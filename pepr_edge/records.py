@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
-Status = Literal["ok", "over_budget", "failed"]
+# How long something is measured: see field/rules.py.
+RulesName = Literal["full", "quick", "look"]
+Status = Literal["ok", "over_budget", "dropped", "failed"]
 Split = Literal["train", "val", "test"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Outcome = Literal["chosen", "slower", "quality", "memory", "size", "failed", "not tried"]
@@ -428,7 +430,7 @@ class DeviceProfile(Versioned):
     provider_used: str
     scenario: str = "single_stream"
     paced_s: float | None = None
-    rules: Literal["full", "quick"]
+    rules: RulesName
     input_shape: tuple[int, ...]
     validity: Validity
     latencies_s: tuple[NonNegative, ...]
@@ -444,6 +446,66 @@ class DeviceProfile(Versioned):
     load_after: float | None
     steal_s: float | None
     device: DeviceFacts
+
+
+class FirstLook(Versioned):
+    """look.json: what an untrained candidate needs on the device in one variant. Its graph is that of the trained one.
+
+    `profile` is None where that could not be found out, and `reason` says why.
+    """
+
+    key: str
+    candidate: Candidate
+    variant: str
+    size_bytes: int | None = None
+    profile: DeviceProfile | None = None
+    reason: str = ""
+
+
+class Prospect(Record):
+    """What one variant of a candidate would use, by a first look at it and a cost probe; names and units as in RankingRow."""
+
+    variant: str
+    resources: dict[str, float | None]
+    methods: dict[str, str]
+    size_bytes: int | None
+
+
+Verdict = Literal["open", "finished", "concluded", "dropped", "skipped", "rejected", "failed"]
+
+
+class Searched(Record):
+    """One candidate of a search, and what became of it so far.
+
+    "finished": trained to its end; "concluded": the best when the search stopped, with the epochs that it had; "dropped": given up after
+    some epochs; "skipped": never begun; "rejected": breaks a budget of the device; "open": none of these when the search stopped.
+    `r` is its normalised cost in the run's score; `epochs` those trained; `spent_j` the energy of its training, its cost probe included;
+    `full_j` what its whole training would take by that probe, or of a rejected one, which has none, by its latency beside the others'.
+    """
+
+    candidate: str
+    verdict: Verdict
+    reason: str
+    r: float | None = None
+    epochs: int = 0
+    spent_j: float | None = None
+    full_j: float | None = None
+    prospects: tuple[Prospect, ...] = ()
+
+
+class SearchLog(Versioned):
+    """search.json: the candidates of a run whose policy or whose budgets chose among them, and where that is by now.
+
+    `key` is that of the run. `stopped` says why it stopped; empty while it goes on, and where the budgets alone chose. `spent_j` is the
+    energy of all trainings, `saved_j` what the others would have taken, where it is known.
+    """
+
+    key: str
+    policy: str
+    candidates: tuple[Searched, ...]
+    stopped: str = ""
+    spent_j: float | None = None
+    saved_j: float | None = None
 
 
 class RunInfo(Versioned):
@@ -599,10 +661,14 @@ class Ranking(Versioned):
 
 
 class SelfTestSpec(Record):
-    """How a bundle's selftest.npz is judged: logits within `tolerance`, and every decision the same."""
+    """How a bundle's selftest.npz is judged: logits within `tolerance`, and every decision the same.
+
+    Of its `n` images the last `real_images` are of the data that the model was validated on, the others are generated.
+    """
 
     n: int
     tolerance: float
+    real_images: int = 0
 
 
 class TensorSpec(Record):
@@ -650,7 +716,7 @@ class Manifest(Versioned):
 
 
 class Preprocessing(Record):
-    """From an image file in memory to the model's input: decode, resize, scale. `source_px` is the width of that (square) image."""
+    """From an image file to the model's input: decode, resize, scale. `source_px` is the width of that square JPEG, read once before."""
 
     median_s: NonNegative
     n: Count

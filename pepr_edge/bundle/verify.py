@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 from pepr_edge.bundle.read import MANIFEST, is_litter, read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import selftest
+from pepr_edge.field.contestant import Contestant
+from pepr_edge.field.cpu import emulated
+from pepr_edge.field.race import Rules, race
+from pepr_edge.field.saturation import explanation
+from pepr_edge.field.selftest import file_of
 from pepr_edge.field.settings import as_at_home, of_fallback
-from pepr_edge.records import Manifest, SessionSettings
+from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
+from pepr_edge.report.units import ms
 from pepr_edge.store import sha256_file
+
+# A second or so for both together, and nobody is left behind.
+RACE = Rules(out_ratio=math.inf, final_s=0.5, limit_s=5.0)
 
 
 def read_whole(bundle: Path) -> Manifest:
@@ -42,7 +54,31 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     return [*reasons, *(f"{name}: not part of the bundle. Take it away." for name in sorted(strangers))]
 
 
+class Race(NamedTuple):
+    """Medians of the latencies of a model and of its fallback, taken in turn, seconds."""
+
+    model_s: float
+    fallback_s: float
+
+
+class Verdict(NamedTuple):
+    """Why a bundle did not pass; nothing if it did. The self-tests of its model and of its fallback; None where one could not be run.
+
+    `race` is run where only the fallback passes: what it costs to use it in the model's place.
+    """
+
+    reasons: list[str]
+    selftest: SelfTestResult | None = None
+    fallback: SelfTestResult | None = None
+    race: Race | None = None
+
+
 def verify(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> list[str]:
+    """The reasons of `check`."""
+    return check(bundle, settings, say).reasons
+
+
+def check(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> Verdict:
     """Check a bundle's files, then run its self-test here, and that of its fallback.
 
     Args:
@@ -50,37 +86,67 @@ def verify(bundle: Path, settings: SessionSettings | None = None, say: Callable[
         settings: how the runtime is to run; None: as at home, as far as this device can.
         say: told on one line where the model runs otherwise than at home.
     Returns:
-        The reasons why it did not pass; empty if it did. The model is not run where a file is not as shipped.
+        What was found. The model is not run where a file is not as shipped.
     Raises:
         BundleError: it is not a bundle at all.
     """
     manifest = read_manifest(bundle)
     if reasons := check_files(bundle, manifest):
-        return reasons
+        return Verdict(reasons)
     home = manifest.profile.settings
     if settings is None:
         settings, note = as_at_home(home)
         if note and say is not None:
             say(note)
-    fault = _test(bundle, manifest, settings)
+    tested, fault = _test(bundle, manifest, settings)
     if manifest.fallback is None:
-        return [f"self-test: {fault} Do not use it on this device; try the bundle of another variant."] if fault else []
-    fallback_fault = _test(bundle, manifest, of_fallback(home), fallback=True)
-    if fault and fallback_fault:
-        return [f"self-test: {fault} Nor does its float32 fallback pass: {fallback_fault} Do not use this bundle on this device."]
-    if fault:
-        return [f"self-test: {fault} Use its float32 fallback, which passes here: pepr-edge predict --fallback"]
-    return [f"self-test of the fallback: {fallback_fault} The model itself passes and can be used."] if fallback_fault else []
+        advice = "Do not use it on this device; try the bundle of another variant."
+        return Verdict([f"self-test: {fault} {advice}"] if fault else [], tested)
+    of_second = of_fallback(home)
+    fallback, fallback_fault = _test(bundle, manifest, of_second, fallback=True)
+    if not fault:
+        reason = f"self-test of the fallback: {fallback_fault} The model itself passes and can be used."
+        return Verdict([reason] if fallback_fault else [], tested, fallback)
+    if fallback_fault:
+        reason = f"self-test: {fault} Nor does its float32 fallback pass: {fallback_fault} Do not use this bundle on this device."
+        return Verdict([reason], tested, fallback)
+    raced = None if tested is None else _race(bundle, manifest, settings, of_second)
+    # A model that gave no logits at all failed for another reason.
+    if tested is not None and (why := explanation(manifest.variant)):
+        fault = f"{why} {fault[0].upper()}{fault[1:]}"
+    advice = f"Use its float32 fallback, which passes here{_cost(raced)}: pepr-edge predict --fallback"
+    return Verdict([f"self-test: {fault} {advice}"], tested, fallback, raced)
 
 
-def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> str:
-    """Why a self-test did not pass, in one sentence; empty if it did."""
+def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> tuple[SelfTestResult | None, str]:
+    """The result of a self-test, and why it did not pass, in one sentence; empty if it did."""
     try:
         result = selftest.run(bundle, manifest, settings, fallback)
     except (BundleError, MeasurementError) as fault:
-        return str(fault)
+        return None, str(fault)
+    differ = f"logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
     if not result.decisions_agree:
-        return f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree."
-    if not result.passed:
-        return f"the decisions agree, but logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
-    return ""
+        return result, f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree, {differ}"
+    return result, "" if result.passed else f"all {result.n} decisions agree, but {differ}"
+
+
+def _race(bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings) -> Race | None:
+    """Both in turn, for a second or two; None where one of them cannot be run so."""
+    shape = (1, *manifest.input.shape[1:])
+    try:
+        with (
+            Contestant(bundle / file_of(bundle, manifest, fallback=False), settings, shape) as model,
+            Contestant(bundle / file_of(bundle, manifest, fallback=True), of_second, shape) as fallback,
+        ):
+            raced = race({"model": model, "fallback": fallback}, RACE)
+    except MeasurementError:
+        return None
+    taken = [found.latencies_s for found in raced.values()]
+    return Race(*map(median, taken)) if all(taken) else None
+
+
+def _cost(raced: Race | None) -> str:
+    if raced is None:
+        return ""
+    ratio, played = raced.fallback_s / raced.model_s, ", emulated" if emulated() else ""
+    return f" and takes {ratio:.2g} times as long ({ms(raced.fallback_s)} against {ms(raced.model_s)}{played})"

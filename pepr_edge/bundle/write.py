@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.bundle import real_images
 from pepr_edge.bundle.read import is_litter
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
@@ -82,7 +84,7 @@ def write(entry: Entry, plain: Entry | None, row: RankingRow, ranking: Ranking, 
     fallback = plain is not None and plain.artifact is not None and not _is_plain(entry)
     if plain is not None and fallback:
         shutil.copyfile(plain.folder / "model.onnx", folder / FALLBACK)
-    spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback)
+    spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback, results)
     labels = results.info.data.labels
     write_text(folder / "config.json", json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n")
     write_text(folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n")
@@ -145,21 +147,31 @@ def _is_plain(entry: Entry) -> bool:
     return entry.variant == FLOAT32 and way == ("onnxruntime", "cpu", "float32")
 
 
-def _selftest(folder: Path, spec: Preprocess, settings: SessionSettings, fallback: bool) -> tuple[SelfTestSpec, SelfTestSpec | None]:
-    """Generated images on which the bundle's models decide clearly, with their logits here. No patient's image leaves with a bundle."""
+def _selftest(
+    folder: Path, spec: Preprocess, settings: SessionSettings, fallback: bool, results: Results
+) -> tuple[SelfTestSpec, SelfTestSpec | None]:
+    """Images on which the bundle's models decide clearly, with their logits here: generated ones, then real ones, if any are allowed."""
     drawn, _ = phantom.images(SELFTEST_DRAWN, seed=0, size_px=spec.image_size_px)
     pixels = np.repeat(drawn[..., None], spec.channels, axis=3)
+    real = real_images.choice(results, spec.image_size_px)
+    pixels = pixels if real is None else np.concatenate([pixels, real])
     # A run may have come here from a machine that has a runtime which this one lacks.
     logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, as_at_home(settings)[0])}
     if fallback:
         logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads))
     clear = np.min([margins(values) for values in logits.values()], axis=0)
-    clearest = np.sort(np.argsort(clear)[-SELFTEST_IMAGES:])
+    own = SELFTEST_DRAWN + clearest(clear[SELFTEST_DRAWN:], results.recipe.export.selftest_real_images)
+    taken = np.concatenate([clearest(clear[:SELFTEST_DRAWN], SELFTEST_IMAGES), own])
     content = io.BytesIO()
-    np.savez_compressed(content, pixels=pixels[clearest], **{name: values[clearest] for name, values in logits.items()})  # type: ignore[arg-type]
+    np.savez_compressed(content, pixels=pixels[taken], **{name: values[taken] for name, values in logits.items()})
     write_bytes(folder / selftest.FILE, content.getvalue())
-    specs = [SelfTestSpec(n=len(clearest), tolerance=tolerance(values[clearest])) for values in logits.values()]
-    return specs[0], specs[1] if fallback else None
+    made = SelfTestSpec(n=len(taken), tolerance=tolerance([values[taken] for values in logits.values()]), real_images=len(own))
+    return made, made if fallback else None
+
+
+def clearest(clear: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Where the greatest `count` values are, in their order; all where there are fewer."""
+    return np.sort(np.argsort(-clear)[:count])
 
 
 def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -168,9 +180,12 @@ def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(ordered[:, -1] - ordered[:, -2], dtype=np.float32)
 
 
-def tolerance(logits: NDArray[np.float32]) -> float:
-    """How far logits may be off on another device: half of the least margin, so that no decision can turn unseen."""
-    return max(float(margins(logits).min()) / 2, 1e-4)
+def tolerance(logits: Sequence[NDArray[np.float32]]) -> float:
+    """How far logits may be off on another device: half of the least margin of the float32 file and of the model made from it.
+
+    Within it no decision can turn that either of them makes on these images, and a model is held to what float32 is sure of.
+    """
+    return max(min(float(margins(values).min()) for values in logits) / 2, 1e-4)
 
 
 def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -14,6 +17,7 @@ from pepr_edge.records import BenchResult, FieldReport, Provider
 
 if TYPE_CHECKING:
     from pepr_edge.field.bench import Subject
+    from pepr_edge.field.profile import Counter
 
 NAME_WIDTH = 40
 MISSING = "-"
@@ -27,7 +31,14 @@ MISSING = "-"
 @click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), help="What runs the model. [default: as at home]")
 @click.option("--provider", type=click.Choice(get_args(Provider)), help="What it runs on. [default: as at home]")
 @click.option("--fallback", is_flag=True, help="Measure the float32 file beside each model, by onnxruntime on the CPU.")
-@click.option("--watts-per-core", type=click.FloatRange(min=0, min_open=True), metavar="W", help="Declare a busy core's power, for energy.")
+@click.option(
+    "--watts-per-core",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="W",
+    help="Declare a busy core's power, for energy where no counter can be read.",
+)
+@click.option("--sweep", is_flag=True, help="Measure with 1, 2, 4 ... threads too, up to all usable cores.")
+@click.option("--no-extras", is_flag=True, help="Leave out what is measured besides: preprocessing, several images at once.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here, to be brought home.")
 @common
 def command(
@@ -39,6 +50,8 @@ def command(
     provider: Provider | None,
     fallback: bool,
     watts_per_core: float | None,
+    sweep: bool,
+    no_extras: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -47,22 +60,32 @@ def command(
     Each runs as it was measured at home, as far as this device can; what cannot be is said. Close other programs and plug the device in
     first. Exit status 3: a measurement is INVALID, or a self-test failed.
     """
-    from pepr_edge.field.bench import bench
+    from pepr_edge.field.bench import Interrupted, Plan, bench
+    from pepr_edge.field.cpu import emulated
 
     if fallback and (runtime or provider):
         raise click.UsageError("--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider.")
+    if paced and sweep:
+        raise click.UsageError("--sweep measures images that follow each other: leave out --paced.")
     subjects = [_subject(bundle, runtime, provider, threads, fallback) for bundle in bundles]
     if quick:
         say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")
-    with TerminalView().bar("bundles") as bar:
+    extras = not (no_extras or paced or emulated())
+    plan = Plan("quick" if quick else "full", None if paced is None else paced / 1e3, watts_per_core, extras, sweep, _counter())
+    view = TerminalView()
+    try:
+        with view.bar("bundles") as bar:
 
-        def progress(number: int, share: float, median_s: float) -> None:
-            note = f"{bundles[number].name} p50 {median_s * 1e3:.2f} ms"
-            bar.to(round(100 * (number + share)), 100 * len(bundles), note)
+            def progress(number: int, share: float, median_s: float) -> None:
+                note = f"{bundles[number].name} p50 {median_s * 1e3:.2f} ms"
+                bar.to(round(100 * (number + share)), 100 * len(bundles), note)
 
-        rules: Literal["full", "quick"] = "quick" if quick else "full"
-        paced_s = None if paced is None else paced / 1e3
-        report = bench(subjects, rules=rules, paced_s=paced_s, watts_per_core=watts_per_core, out=out, progress=progress)
+            with ending_is_an_interrupt():
+                report = bench(subjects, plan, out=out, progress=progress, warn=lambda words: view.say(f"warning: {words}"))
+    except Interrupted as cut:
+        if cut.report is not None:
+            say(f"{out}: {_holds(cut.report)}")
+        raise
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -70,6 +93,40 @@ def command(
         if out is not None:
             click.echo(f"report  {out}")
     _judge(report)
+
+
+def _counter() -> Counter | None:
+    """The processor's energy counter, where it can be read and is the device's own."""
+    from pepr_edge.energy.counter import cpu_counter
+    from pepr_edge.field.cpu import emulated
+    from pepr_edge.field.profile import Counter
+
+    found = None if emulated() else cpu_counter()
+    return None if found is None else Counter(*found)
+
+
+@contextmanager
+def ending_is_an_interrupt() -> Iterator[None]:
+    """Whoever ends this process (SIGTERM, or its terminal with SIGHUP) ends it as Ctrl-C does: what was measured is kept."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _holds(report: FieldReport) -> str:
+    """What a report that was cut short holds, in words."""
+    torn = [f"{len(result.latencies_s)} latencies of {result.bundle}" for result in report.results if result.partial]
+    whole = len(report.results) - len(torn)
+    parts = [f"{whole} whole result{'s' * (whole != 1)}"] * (whole > 0) + torn
+    return f"the report so far, marked partial: {' and '.join(parts)}"
 
 
 def _subject(bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool) -> Subject:
@@ -100,8 +157,24 @@ def show(report: FieldReport) -> None:
         times = " ".join(f"{_ms(value):>7}" for value in (p.p50, p.p90, p.p99, result.cpu_s_per_inference, cold_s))
         memory = MISSING if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:.0f}"
         click.echo(f"{_fit(result.bundle, width):<{width}} {times} {memory:>6} {_word(result):>7}")
+    for result in report.results:
+        if more := _more(result):
+            click.echo("\n  ".join([_fit(result.bundle, width), *more]))
     if report.emulated:
         click.echo("this machine is emulated: the times are not those of a device")
+
+
+def _more(result: BenchResult) -> list[str]:
+    """What was measured besides, in words; lines of their own."""
+    lines, made = [], result.preprocessing
+    rates = [f"{given.batch} at once: {given.images_per_s:.0f} images/s" for given in result.throughput if given.batch > 1]
+    if made is not None:
+        lines.append("; ".join([f"image to tensor {_ms(made.median_s)} ms ({made.source_px} px JPEG)", *rates]))
+    times = {timing.threads: timing.p50_s for timing in result.thread_sweep if timing.p50_s is not None}
+    if (single := times.pop(1, None)) and times:
+        shares = ", ".join(f"{time_s / single:.2f}" for time_s in times.values())
+        lines.append(f"with {', '.join(map(str, times))} threads: {shares} of the time of 1")
+    return lines
 
 
 def _ms(value_s: float | None) -> str:

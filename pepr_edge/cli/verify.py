@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
+
+if TYPE_CHECKING:
+    from pepr_edge.bundle.verify import Verdict
 
 
 @click.command("verify")
@@ -18,28 +22,39 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
 
     Exit status 3: one did not pass.
     """
-    found = {bundle: _verify(bundle) for bundle in bundles}
+    found = {bundle: _check(bundle) for bundle in bundles}
     names = {bundle: bundle.resolve().name for bundle in bundles}
     if as_json:
-        rows = [{"bundle": names[bundle], "passed": not reasons, "reasons": reasons} for bundle, reasons in found.items()]
-        print_json({"bundles": rows})
+        print_json({"bundles": [_row(names[bundle], verdict) for bundle, verdict in found.items()]})
     else:
         width = max(len(name) for name in names.values())
-        for bundle, reasons in found.items():
-            click.echo(f"{names[bundle]:<{width}}  {'FAILED' if reasons else 'passed'}")
-    failed = [f"{names[bundle]}: {reason}" for bundle, reasons in found.items() for reason in reasons]
+        for bundle, verdict in found.items():
+            click.echo(f"{names[bundle]:<{width}}  {'FAILED' if verdict.reasons else 'passed'}")
+    failed = [f"{names[bundle]}: {reason}" for bundle, verdict in found.items() for reason in verdict.reasons]
     if failed:
         raise InvalidMeasurement("\n".join(failed))
 
 
-def _verify(bundle: Path) -> list[str]:
-    """Why a bundle did not pass. One whose manifest is torn did not; a folder that has none is no bundle, and the user's mistake."""
+def _check(bundle: Path) -> Verdict:
+    """What was found. A bundle whose manifest is torn did not pass; a folder that has none is no bundle, and the user's mistake."""
     from pepr_edge.bundle.read import MANIFEST
-    from pepr_edge.bundle.verify import verify
+    from pepr_edge.bundle.verify import Verdict, check
 
     try:
-        return verify(bundle, say=lambda note: say(f"{bundle.resolve().name} {note}"))
+        return check(bundle, say=lambda note: say(f"{bundle.resolve().name} {note}"))
     except BundleError as fault:
         if not (bundle / MANIFEST).exists():
             raise
-        return [str(fault)]
+        return Verdict([str(fault)])
+
+
+def _row(name: str, verdict: Verdict) -> dict[str, Any]:
+    """A bundle in the JSON document; null for what was not run."""
+    tests = {"selftest": verdict.selftest, "fallback": verdict.fallback}
+    return {
+        "bundle": name,
+        "passed": not verdict.reasons,
+        "reasons": verdict.reasons,
+        **{word: None if test is None else test.model_dump(mode="json") for word, test in tests.items()},
+        "race": None if verdict.race is None else verdict.race._asdict(),
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,15 +12,21 @@ from typing import Literal, NamedTuple
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field import selftest
 from pepr_edge.field.cpu import emulated
+from pepr_edge.field.extras import preprocessing, thread_sweep, throughput
 from pepr_edge.field.facts import facts
-from pepr_edge.field.profile import profile
+from pepr_edge.field.profile import Counter, profile
 from pepr_edge.field.rules import percentiles, sustained
 from pepr_edge.field.seal import sealed
+from pepr_edge.field.watch import Watch
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
 from pepr_edge.store import write_record
 
 # Number of the bundle, share of it done in [0, 1], median of its latest latencies in seconds.
 Progress = Callable[[int, float, float], None]
+
+# The report is written when so much of a bundle was measured, and then at most so often. It takes CPU time, which the model needs where
+# there is one core only: at most 1 part of so many.
+FIRST_S, PERIOD_S, CALM = 2.0, 5.0, 200.0
 
 
 class Subject(NamedTuple):
@@ -31,46 +38,156 @@ class Subject(NamedTuple):
     fallback: bool = False
 
 
+class Plan(NamedTuple):
+    """What is measured of each bundle, and how.
+
+    `rules`: how long. `paced_s`: one image every so many seconds, as in a clinic; None: each follows the last. `watts_per_core`: declared
+    power of a busy core, to state the energy of an inference where no `counter` measures it. `extras`: preprocessing and throughput too.
+    `sweep`: numbers of threads too.
+    """
+
+    rules: Literal["full", "quick"] = "full"
+    paced_s: float | None = None
+    watts_per_core: float | None = None
+    extras: bool = False
+    sweep: bool = False
+    counter: Counter | None = None
+
+
 def bench(
     subjects: Sequence[Subject],
+    plan: Plan,
     *,
-    rules: Literal["full", "quick"],
-    paced_s: float | None = None,
-    watts_per_core: float | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> FieldReport:
-    """Test and measure each bundle. What is measured is on the disk at once, marked partial until all are done.
+    """Test and measure each bundle. What is measured is on the disk soon, marked partial until all is done.
 
     Args:
         subjects: the bundles.
-        rules: how long to measure.
-        paced_s: one image every so many seconds, as in a clinic; None: each follows the last.
-        watts_per_core: declared power of a busy core, to state the energy of an inference.
+        plan: what is measured of each.
         out: file of the report; None: it is only returned.
         progress: called about twice a second.
+        warn: called with each warning as soon as it is known, once for all bundles.
     Raises:
         BundleError, MeasurementError: a bundle cannot be measured at all, or the report not be written. The report so far stays.
+        Interrupted: in place of a KeyboardInterrupt, once what was measured is in the report.
     """
     _check_writable(out)
-    report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
-    for number, (folder, manifest, settings, fallback) in enumerate(subjects):
-        tested = selftest.run(folder, manifest, settings, fallback)
-        file = selftest.file_of(folder, manifest, fallback)
-        measured = profile(
-            folder / file,
-            manifest.files[file],
-            settings,
-            rules=rules,
-            input_shape=(1, *manifest.input.shape[1:]),
-            watts_per_core=watts_per_core,
-            paced_s=paced_s,
-            progress=None if progress is None else partial(progress, number),
-        )
-        results = (*report.results, to_result(folder.resolve().name, measured, tested, fallback))
-        report = sealed(report.model_copy(update={"results": results, "partial": len(results) < len(subjects)}))
-        _write(out, report)
-    return report
+    draft, tell = _Draft(out), _once(warn)
+    try:
+        for number, subject in enumerate(subjects):
+            watch = Watch(subject.settings, first=number == 0, tell=tell)
+            told = None if progress is None else partial(progress, number)
+            for result in _stages(subject, plan, watch, draft, told):
+                draft.put(number, result)
+        draft.finish()
+    except KeyboardInterrupt:
+        raise Interrupted(draft.cut()) from None
+    return draft.report
+
+
+def _stages(
+    subject: Subject, plan: Plan, watch: Watch, draft: _Draft, progress: Callable[[float, float], None] | None
+) -> Iterator[BenchResult]:
+    """The result of one bundle as soon as it is whole, then again with each thing that was measured besides."""
+    folder, manifest, settings, fallback = subject
+    tested = selftest.run(folder, manifest, settings, fallback)
+    file = selftest.file_of(folder, manifest, fallback)
+
+    def result_of(measured: DeviceProfile) -> BenchResult:
+        return to_result(folder.resolve().name, tested, fallback, watch.warnings, measured)
+
+    def keep(make: Callable[[], DeviceProfile]) -> None:
+        watch.look()
+        draft.keep(lambda: result_of(make()))
+
+    measured = profile(
+        folder / file,
+        manifest.files[file],
+        settings,
+        rules=plan.rules,
+        input_shape=(1, *manifest.input.shape[1:]),
+        watts_per_core=plan.watts_per_core,
+        paced_s=plan.paced_s,
+        progress=progress,
+        keep=keep,
+        counter=plan.counter,
+    )
+    watch.end(measured)
+    result = result_of(measured)
+    yield result
+    if plan.extras:
+        more = {"preprocessing": preprocessing(manifest.preprocess), "throughput": throughput(folder / file, measured)}
+        result = result.model_copy(update=more)
+        yield result
+    if plan.sweep:
+        yield result.model_copy(update={"thread_sweep": thread_sweep(folder / file, measured)})
+
+
+def _once(tell: Callable[[str], None] | None) -> Callable[[str], None]:
+    """Tells nothing twice."""
+    told: set[str] = set()
+
+    def tell_once(words: str) -> None:
+        if tell is not None and words not in told:
+            tell(words)
+        told.add(words)
+
+    return tell_once
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody ended it. `report` is what was written, None where nothing was."""
+
+    def __init__(self, report: FieldReport | None) -> None:
+        super().__init__()
+        self.report = report
+
+
+class _Draft:
+    """The report as it grows: each result once it is whole, and of the one that is being measured what there is, now and then."""
+
+    def __init__(self, out: Path | None) -> None:
+        self.report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
+        self._out, self._due_s = out, 0.0
+        self._latest: Callable[[], BenchResult] | None = None
+
+    def keep(self, make: Callable[[], BenchResult]) -> None:
+        """More was measured of a bundle that is not done. It is made into a result, and written, only where that is due."""
+        if self._latest is None:
+            self._due_s = max(self._due_s, time.perf_counter() + FIRST_S)
+        self._latest = make
+        if self._out is not None and time.perf_counter() >= self._due_s:
+            self._write()
+
+    def put(self, number: int, result: BenchResult) -> None:
+        """The result of a bundle is whole, or holds more than it did."""
+        self._latest = None
+        self.report = self.report.model_copy(update={"results": (*self.report.results[:number], result)})
+        self.report = self._write()
+
+    def finish(self) -> None:
+        """All bundles are done."""
+        self.report = self.report.model_copy(update={"partial": False})
+        self.report = self._write()
+
+    def cut(self) -> FieldReport | None:
+        """Write all that there is, and return it; None where nothing was measured, or nothing is to be written."""
+        if self._out is None or not (self.report.results or self._latest):
+            return None
+        return self._write()
+
+    def _write(self) -> FieldReport:
+        begin_s, report = time.process_time(), self.report
+        if self._latest is not None:
+            torn = self._latest().model_copy(update={"partial": True})
+            report = report.model_copy(update={"results": (*report.results, torn)})
+        report = sealed(report)
+        _write(self._out, report)
+        self._due_s = time.perf_counter() + max(PERIOD_S, CALM * (time.process_time() - begin_s))
+        return report
 
 
 def _check_writable(out: Path | None) -> None:
@@ -98,7 +215,7 @@ def _unwritable(out: Path, fault: OSError) -> MeasurementError:
     return MeasurementError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.")
 
 
-def to_result(name: str, measured: DeviceProfile, tested: SelfTestResult | None, fallback: bool = False) -> BenchResult:
+def to_result(name: str, tested: SelfTestResult | None, fallback: bool, warnings: tuple[str, ...], measured: DeviceProfile) -> BenchResult:
     """A profile as a report holds it. `name` is the folder's own, without the path to it."""
     return BenchResult(
         bundle=name,
@@ -128,4 +245,5 @@ def to_result(name: str, measured: DeviceProfile, tested: SelfTestResult | None,
         steal_s=measured.steal_s,
         fallback=fallback,
         sustained=sustained(measured.latencies_s),
+        warnings=warnings,
     )

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field.job import Job, LatencyRun, MemoryRun, Rules
+from pepr_edge.field.job import Block, Job, MemoryRun, Rules, Started
 from pepr_edge.field.load import load_average, steal_s
 from pepr_edge.field.memory import peak_memory_bytes
 from pepr_edge.field.runtimes import RUNTIMES
@@ -40,7 +40,7 @@ SEED = 0
 
 
 def main() -> int:
-    """Do the job on stdin. Exit status 1 with an "error" line where it cannot be done."""
+    """Do the job on stdin. Exit status 1 with an "error" line where it cannot be done, or where nobody listens any more."""
     out = own_stdout()
 
     def emit(message: dict[str, Any]) -> None:
@@ -50,10 +50,12 @@ def main() -> int:
     given = json.loads(sys.stdin.read())
     job = Job(**{**given, "rules": Rules(*given["rules"])})
     try:
-        emit({"result": JOBS[job.kind](job, emit)._asdict()})
+        emit({"result": JOBS[job.kind](job, emit)})
     except MeasurementError as fault:
         emit({"error": str(fault)})
         return 1
+    except BrokenPipeError:
+        return 1  # The parent was killed: what we measure on is of no use to anybody.
     return 0
 
 
@@ -64,8 +66,8 @@ def own_stdout() -> TextIO:
     return ours
 
 
-def latency(job: Job, emit: Emit) -> LatencyRun:
-    """Cold start in its three parts, warm-up, then the timed loop."""
+def latency(job: Job, emit: Emit) -> dict[str, Any]:
+    """Cold start in its three parts, warm-up, then the timed loop. All that it finds goes out at once; the result adds nothing."""
     clock = time.perf_counter
     runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
     begin = clock()
@@ -82,26 +84,13 @@ def latency(job: Job, emit: Emit) -> LatencyRun:
 
     load_before = load_average()
     warm = warm_up(call, job.rules)
-    steal_before, cpu_before = steal_s(), time.process_time()
-    latencies, duration_s = timed(call, job.rules, job.paced_s, median(warm), emit)
-    cpu_s, steal_after = time.process_time() - cpu_before, steal_s()
-    return LatencyRun(
-        provider_used=runtime.provider_used(session),
-        import_s=import_s,
-        load_s=load_s,
-        first_s=first_s,
-        warmup_runs=len(warm),
-        # The clock counts nanoseconds: the digits behind them are float noise, and half of a report's size.
-        latencies_s=[round(latency, 9) for latency in latencies],
-        duration_s=duration_s,
-        cpu_s=cpu_s,
-        steal_s=None if steal_before is None or steal_after is None else max(0.0, steal_after - steal_before),
-        load_before=load_before,
-        load_after=load_average(),
-    )
+    started = Started(runtime.provider_used(session), import_s, load_s, first_s, len(warm), load_before)
+    emit({"started": started._asdict()})
+    timed(call, job.rules, job.paced_s, median(warm), emit)
+    return {}
 
 
-def memory(job: Job, emit: Emit) -> MemoryRun:
+def memory(job: Job, emit: Emit) -> dict[str, Any]:
     """High-water marks, in a pass in which nothing is timed."""
     runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
     stages: dict[str, int | None] = {}
@@ -115,10 +104,10 @@ def memory(job: Job, emit: Emit) -> MemoryRun:
     for _ in range(MEMORY_RUNS):
         call()
     stages["end"] = peak_memory_bytes()
-    return MemoryRun(stages)
+    return MemoryRun(stages)._asdict()
 
 
-JOBS: dict[str, Callable[[Job, Emit], LatencyRun | MemoryRun]] = {"latency": latency, "memory": memory}
+JOBS: dict[str, Callable[[Job, Emit], dict[str, Any]]] = {"latency": latency, "memory": memory}
 
 
 def _settings(job: Job) -> SessionSettings:
@@ -145,23 +134,23 @@ def warm_up(call: Call, rules: Rules) -> list[float]:
     return taken
 
 
-def timed(call: Call, rules: Rules, paced_s: float | None, typical_s: float, emit: Emit) -> tuple[Sequence[float], float]:
-    """Measure in blocks, until there are enough queries and enough time, or no more time.
-
-    Returns:
-        Latencies and the duration of it all, seconds.
-    """
-    clock = time.perf_counter
-    latencies = array("d")
+def timed(call: Call, rules: Rules, paced_s: float | None, typical_s: float, emit: Emit) -> None:
+    """Measure in blocks, until there are enough queries and enough time, or no more time. Each block is told as soon as it is done."""
+    clock, cpu_clock = time.perf_counter, time.process_time
+    queries, cpu_s, steal_before = 0, 0.0, steal_s()
     begin = clock()
     while True:
         count = max(1, int(REPORT_EVERY_S / max(typical_s, paced_s or 0.0, 1e-6)))
-        block = single_stream(call, count) if paced_s is None else paced(call, count, paced_s, begin + len(latencies) * paced_s)
-        latencies.extend(block)
-        typical_s, elapsed_s = median(block), clock() - begin
-        emit({"progress": [len(latencies), elapsed_s, typical_s]})
-        if elapsed_s >= rules.cap_s or (len(latencies) >= rules.queries and elapsed_s >= rules.duration_s):
-            return latencies, elapsed_s
+        cpu_begin = cpu_clock()
+        taken = single_stream(call, count) if paced_s is None else paced(call, count, paced_s, begin + queries * paced_s)
+        cpu_s += cpu_clock() - cpu_begin
+        duration_s, queries, typical_s = clock() - begin, queries + count, median(taken)
+        # The clock counts nanoseconds: the digits behind them are float noise, and half of a report's size.
+        latencies_s, steal_now = [round(latency_s, 9) for latency_s in taken], steal_s()
+        steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
+        emit({"block": Block(latencies_s, typical_s, duration_s, cpu_s, steal, load_average())._asdict()})
+        if duration_s >= rules.cap_s or (queries >= rules.queries and duration_s >= rules.duration_s):
+            return
 
 
 def single_stream(call: Call, count: int) -> list[float]:

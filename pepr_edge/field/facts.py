@@ -41,10 +41,10 @@ def facts() -> DeviceFacts:
         affinity=affinity(),
         cgroup_cpu_limit=cpu_limit(),
         cgroup_memory_bytes=memory_limit_bytes(),
-        governor=_governor(),
+        governor=governor(),
         frequency_mhz=_frequency_mhz(),
-        temperature_c=_temperature_c(),
-        on_battery=_on_battery(),
+        temperature_c=temperature_c(),
+        on_battery=on_battery(),
         gpu=_gpu(),
     )
 
@@ -95,7 +95,8 @@ def _os() -> str:
     return f"{name} {release[0]}" if release else name
 
 
-def _governor() -> str | None:
+def governor() -> str | None:
+    """How the system chooses the processor's frequency; None where it does not say."""
     try:
         return GOVERNOR.read_text(encoding="ascii", errors="replace").strip() or None
     except OSError:
@@ -110,8 +111,8 @@ def _frequency_mhz() -> float | None:
     return float(frequency.current) if frequency and frequency.current else None
 
 
-def _temperature_c() -> float | None:
-    """The warmest sensor of the processor."""
+def temperature_c() -> float | None:
+    """The warmest sensor of the processor; None where none can be read."""
     read = getattr(psutil, "sensors_temperatures", None)
     try:
         sensors = read() if read else {}
@@ -120,7 +121,8 @@ def _temperature_c() -> float | None:
     return max((float(entry.current) for name in TEMPERATURE_SENSORS for entry in sensors.get(name, [])), default=None)
 
 
-def _on_battery() -> bool | None:
+def on_battery() -> bool | None:
+    """Whether the device runs on its battery; None where it has none, or the system does not say."""
     read = getattr(psutil, "sensors_battery", None)
     try:
         battery = read() if read else None

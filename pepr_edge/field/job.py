@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+# When the memory pass reads the high-water mark.
+MEMORY_STAGES = ("import", "load", "first", "end")
+
 
 class Rules(NamedTuple):
     """Warm-up of so many runs AND seconds, then so many queries AND seconds; `cap_s` ends it whatever was reached."""
@@ -26,20 +29,37 @@ class Job(NamedTuple):
     paced_s: float | None
 
 
-class LatencyRun(NamedTuple):
-    """What the latency pass found. `duration_s` is that of the timed loop, in which the CPU seconds were spent."""
+class Started(NamedTuple):
+    """What the latency pass found before its timed loop."""
 
     provider_used: str
     import_s: float
     load_s: float
     first_s: float
     warmup_runs: int
+    load_before: float | None
+
+
+class Block(NamedTuple):
+    """The latencies since the last block and their median; the duration, the CPU seconds and the steal of the timed loop so far."""
+
     latencies_s: list[float]
+    median_s: float
     duration_s: float
     cpu_s: float
     steal_s: float | None
-    load_before: float | None
     load_after: float | None
+
+
+class LatencyRun(NamedTuple):
+    """What the latency pass found so far; of the timed loop all latencies, and else as in its latest block."""
+
+    start: Started
+    latencies_s: list[float]
+    duration_s: float = 0.0
+    cpu_s: float = 0.0
+    steal_s: float | None = None
+    load_after: float | None = None
 
 
 class MemoryRun(NamedTuple):

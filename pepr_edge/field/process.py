@@ -13,19 +13,43 @@ from typing import IO, Any
 
 import pepr_edge
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field.job import Job, LatencyRun, MemoryRun
+from pepr_edge.field.job import Block, Job, LatencyRun, MemoryRun, Started
 
-# Queries so far, seconds so far, and the median of the latest latencies in seconds.
-OnProgress = Callable[[int, float, float], None]
+# The run so far, and the median of the latest latencies in seconds.
+OnBlock = Callable[[LatencyRun, float], None]
+# A line of the child that is neither its result nor its fault.
+Heed = Callable[[dict[str, Any]], None]
 
 
-def measure_latency(job: Job, on_progress: OnProgress | None = None) -> LatencyRun:
+def measure_latency(job: Job, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None) -> LatencyRun:
     """The latency pass.
 
+    Args:
+        job: what to measure.
+        on_block: called about twice a second, from the first latencies on.
+        on_start: called when the timed loop begins.
     Raises:
         MeasurementError: the child could not do it, or died.
     """
-    return LatencyRun(**_run(job, on_progress))
+    run: LatencyRun | None = None
+
+    def heed(message: dict[str, Any]) -> None:
+        nonlocal run
+        if "started" in message:
+            run = LatencyRun(Started(**message["started"]), [])
+            if on_start is not None:
+                on_start()
+            return
+        assert run is not None
+        block = Block(**message["block"])
+        run.latencies_s.extend(block.latencies_s)
+        run = LatencyRun(run.start, run.latencies_s, block.duration_s, block.cpu_s, block.steal_s, block.load_after)
+        if on_block is not None:
+            on_block(run, block.median_s)
+
+    _run(job, heed)
+    assert run is not None
+    return run
 
 
 def measure_memory(job: Job) -> MemoryRun:
@@ -37,7 +61,7 @@ def measure_memory(job: Job) -> MemoryRun:
     return MemoryRun(**_run(job, None))
 
 
-def _run(job: Job, on_progress: OnProgress | None) -> dict[str, Any]:
+def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
     with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "pepr_edge.field.child"],
@@ -56,7 +80,7 @@ def _run(job: Job, on_progress: OnProgress | None) -> dict[str, Any]:
                     child.stdin.close()
                 except BrokenPipeError:
                     pass  # It died at once; why, is said below.
-                result = _listen(child.stdout, on_progress)
+                result = _listen(child.stdout, heed)
             status = child.wait()
         except BaseException:
             child.kill()
@@ -67,7 +91,7 @@ def _run(job: Job, on_progress: OnProgress | None) -> dict[str, Any]:
         raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}.")
 
 
-def _listen(lines: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] | str | None:
+def _listen(lines: IO[bytes], heed: Heed | None) -> dict[str, Any] | str | None:
     """The child's result, or the words of its fault, or None where it ended without either."""
     for line in lines:
         try:
@@ -78,8 +102,8 @@ def _listen(lines: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] 
             return dict(message["result"])
         if "error" in message:
             return str(message["error"])
-        if on_progress is not None:
-            on_progress(*message["progress"])
+        if heed is not None:
+            heed(message)
     return None
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.job import Rules
-from pepr_edge.records import Percentiles, Sustained, Validity
+from pepr_edge.records import Percentiles, RulesName, Sustained, Validity
 
 FULL = Rules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
 QUICK = FULL._replace(queries=128, duration_s=10.0)
-RULES: dict[Literal["full", "quick"], Rules] = {"full": FULL, "quick": QUICK}
+# Before a training: enough to tell that a budget is broken, not to rank by.
+LOOK = FULL._replace(warmup_s=0.5, queries=100, duration_s=1.0, cap_s=30.0)
+RULES: dict[RulesName, Rules] = {"full": FULL, "quick": QUICK, "look": LOOK}
 
 CONFIDENCE = 0.99
 # Drift: more than this between the medians of the first and the last third means that the device was not in one state.
@@ -92,6 +93,12 @@ def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, pace
     if paced_s is not None and (reason := _too_slow(latencies_s, paced_s)) is not None:
         reasons.append(reason)
     return Validity(valid=not reasons, reasons=tuple(reasons))
+
+
+def cut_short(n: int, duration_s: float, rules: Rules) -> Validity:
+    """INVALID: after so many latencies and seconds somebody or something ended it."""
+    asked = f"at least {rules.queries} and {rules.duration_s:g} s, and then the memory"
+    return Validity(valid=False, reasons=(f"cut short: {n} latencies in {duration_s:.1f} s, expected {asked}. Measure again.",))
 
 
 def sustained(latencies_s: Sequence[float]) -> Sustained | None:

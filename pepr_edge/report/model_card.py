@@ -218,10 +218,21 @@ def _how_to_use(manifest: Manifest) -> str:
     pepr-edge verify BUNDLE
     pepr-edge predict BUNDLE IMAGE
 
-{_as_run(manifest)}With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
+{_as_run(manifest)}{_tested_on(manifest)}
+
+With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
 
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {shape}), output `{manifest.output.name}` (logits, {out}). Classes: {labels}."""
+
+
+def _tested_on(manifest: Manifest) -> str:
+    """What images leave with the bundle: whoever passes it on has to know."""
+    real, generated = manifest.selftest.real_images, manifest.selftest.n - manifest.selftest.real_images
+    said = f"`verify` runs the model on {count(generated)} generated images"
+    if real == 0:
+        return f"{said}. No image of the data leaves with this bundle."
+    return f"{said} and {plural(real, 'image')} of the data. **`selftest.npz` holds real images: pass them on only where they may go.**"
 
 
 def _as_run(manifest: Manifest) -> str:

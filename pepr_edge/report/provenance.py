@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from pepr_edge.field.rules import RULES
-from pepr_edge.records import Artifact, DataInfo, DeviceFacts, DeviceProfile, Quantity, Ranking, Split, TrainResult
+from pepr_edge.records import Artifact, DataInfo, DeviceFacts, DeviceProfile, Quantity, Ranking, RulesName, Split, TrainResult
 from pepr_edge.report.tables import Cell, Table, number
 from pepr_edge.report.units import (
     MISSING,
@@ -152,12 +151,12 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
                 number(profile.cpu_s_per_inference, ms),
             )
         )
-    rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES)
+    rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES if name != "look")
     caption = f"One image at a time. Rules: {rules}. Inferences: after so many of warm-up."
     return Table("profiles", "Measurements on the device", caption, header, tuple(rows))
 
 
-def rules_words(name: Literal["full", "quick"]) -> str:
+def rules_words(name: RulesName) -> str:
     """How long the rules measure at least: `1024 inferences and 60 s`."""
     return f"{RULES[name].queries} inferences and {RULES[name].duration_s:g} s"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,15 @@ import onnx
 import pytest
 import tiny_bundle
 
+from pepr_edge.bundle import verify as bundle_verify
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import read_whole, verify
+from pepr_edge.bundle.verify import Race, check, read_whole, verify
 from pepr_edge.errors import BundleError
+from pepr_edge.field import saturation
+from pepr_edge.field.race import Rules
 from pepr_edge.records import SessionSettings
 
-ADVICE = "Use its float32 fallback, which passes here: pepr-edge predict --fallback"
+FALLBACK = "Use its float32 fallback, which passes here"
 
 
 @pytest.fixture
@@ -23,6 +28,25 @@ def bundle(tmp_path: Path) -> Path:
 @pytest.fixture
 def with_fallback(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
+
+
+@pytest.fixture(autouse=True)
+def raced(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Race | None]:
+    """No race is run, but is said to have been; the real one is returned."""
+    real = bundle_verify._race
+    monkeypatch.setattr(bundle_verify, "_race", lambda *_: Race(0.0016, 0.0034))
+    return real
+
+
+@pytest.fixture
+def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saturation.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(saturation, "isa", lambda: ("avx", "avx2"))
+
+
+@pytest.fixture
+def with_vnni(without_vnni: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saturation, "isa", lambda: ("avx2", "avx_vnni"))
 
 
 def reasons(bundle: Path) -> list[str]:
@@ -80,7 +104,7 @@ def test_other_logits_than_at_home_fail(bundle: Path) -> None:
         pixels, logits = file["pixels"], file["logits"]
     np.savez(bundle / "selftest.npz", pixels=pixels, logits=logits + np.float32(0.25))
     tiny_bundle.rewrite_manifest(bundle, lambda made: made)
-    assert "the decisions agree, but logits differ by 0.25, expected at most 0.001" in reasons(bundle)[0]
+    assert "all 4 decisions agree, but logits differ by 0.25, expected at most 0.001" in reasons(bundle)[0]
 
 
 def test_a_model_that_cannot_run_here_fails(bundle: Path) -> None:
@@ -94,16 +118,57 @@ def test_a_bundle_with_its_fallback_passes(with_fallback: Path) -> None:
     assert reasons(with_fallback) == []
 
 
-@pytest.mark.parametrize("crashes", [False, True])
-def test_a_model_that_fails_leaves_its_fallback(with_fallback: Path, crashes: bool) -> None:
-    if crashes:
-        (with_fallback / "model.onnx").write_bytes(b"no model")
-        tiny_bundle.rewrite_manifest(with_fallback, lambda made: made)
-    else:
-        tiny_bundle.spoil(with_fallback, "model.onnx")
-    (reason,) = reasons(with_fallback)
+def test_a_model_that_crashes_leaves_its_fallback(with_fallback: Path, without_vnni: None) -> None:
+    (with_fallback / "model.onnx").write_bytes(b"no model")
+    tiny_bundle.rewrite_manifest(with_fallback, lambda made: made)
+    found = check(with_fallback, SessionSettings())
+    assert (found.selftest, found.race) == (None, None)
+    (reason,) = found.reasons
     assert reason.startswith("self-test: ")
-    assert reason.endswith(ADVICE)
+    assert "saturation" not in reason
+    assert reason.endswith(f"{FALLBACK}: pepr-edge predict --fallback")
+
+
+def test_a_model_that_differs_leaves_its_fallback_and_says_what_that_costs(with_fallback: Path, with_vnni: None) -> None:
+    tiny_bundle.spoil(with_fallback, "model.onnx")
+    found = check(with_fallback, SessionSettings())
+    assert found.selftest is not None
+    assert not found.selftest.passed
+    assert found.fallback is not None
+    assert found.fallback.passed
+    assert found.race == (0.0016, 0.0034)
+    (reason,) = found.reasons
+    assert reason.endswith(f"{FALLBACK} and takes 2.1 times as long (3.40 ms against 1.60 ms): pepr-edge predict --fallback")
+    assert "differ by" in reason
+    assert "saturation" not in reason
+
+
+def test_the_race_is_between_the_model_and_its_fallback(
+    with_fallback: Path, raced: Callable[..., Race | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Rules(warmup_runs=1, warmup_s=0.0, heat_runs=1, heat_rounds=1, final_runs=2, final_s=0.0)
+    monkeypatch.setattr(bundle_verify, "RACE", short)
+    manifest, settings = read_manifest(with_fallback), SessionSettings()
+    found = raced(with_fallback, manifest, settings, settings)
+    assert found is not None
+    assert 0 < min(found) <= max(found) < 0.1
+    (with_fallback / "fallback.onnx").write_bytes(b"no model")
+    assert raced(with_fallback, manifest, settings, settings) is None
+
+
+def test_int8_saturation_is_called_by_its_name(with_fallback: Path, without_vnni: None) -> None:
+    tiny_bundle.spoil(with_fallback, "model.onnx")
+    (reason,) = reasons(with_fallback)
+    assert reason.startswith("self-test: int8 saturation: this CPU ")
+    assert " no VNNI instructions, so that sums of 8-bit products overflow their 16 bits. " in reason
+    assert re.search(r"[Tt]he model decides otherwise here than at home: [0-3] of 4 decisions agree|All 4 decisions agree, but", reason)
+    assert FALLBACK in reason
+
+
+def test_an_emulators_times_are_called_so(with_fallback: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEPR_EDGE_EMULATED", "Haswell")
+    tiny_bundle.spoil(with_fallback, "model.onnx")
+    assert " ms, emulated): pepr-edge" in reasons(with_fallback)[0]
 
 
 def test_a_fallback_that_fails_too_is_not_advised(with_fallback: Path) -> None:
@@ -111,7 +176,7 @@ def test_a_fallback_that_fails_too_is_not_advised(with_fallback: Path) -> None:
         tiny_bundle.spoil(with_fallback, name)
     (reason,) = reasons(with_fallback)
     assert "Nor does its float32 fallback pass: " in reason
-    assert ADVICE not in reason
+    assert FALLBACK not in reason
 
 
 def test_a_fallback_that_fails_alone_is_said(with_fallback: Path) -> None:

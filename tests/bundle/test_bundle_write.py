@@ -64,8 +64,8 @@ def test_no_image_of_the_data_leaves_with_a_bundle(finished: Path) -> None:
 def test_the_tolerance_lets_no_decision_turn_unseen() -> None:
     logits = np.array([[0.0, 3.0], [1.0, 0.0], [5.0, 1.0]], np.float32)
     assert write.margins(logits).tolist() == [3.0, 1.0, 4.0]
-    assert write.tolerance(logits) == 0.5
-    assert write.tolerance(np.zeros((2, 2), np.float32)) == 1e-4
+    assert write.tolerance([logits]) == write.tolerance([logits, 2 * logits]) == write.tolerance([2 * logits, logits]) == 0.5
+    assert write.tolerance([np.zeros((2, 2), np.float32)]) == 1e-4
 
 
 def test_optimum_loads_a_bundle_and_gives_the_same_logits(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,27 +2,49 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import command_line
+import psutil
 import pytest
 import tiny_bundle
 
+from pepr_edge.cli import bench as cli_bench
+from pepr_edge.cli.view import TerminalView
+from pepr_edge.energy import counter as energy_counter
 from pepr_edge.field import bench as field_bench
-from pepr_edge.field import settings
+from pepr_edge.field import cpu, settings, watch
 from pepr_edge.field.rules import RULES
-from pepr_edge.records import FieldReport, SessionSettings
+from pepr_edge.field.seal import is_whole
+from pepr_edge.records import FieldReport, Preprocessing, SessionSettings, ThreadTiming, Throughput
 from pepr_edge.store import sha256_file
 
 TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "matplotlib")
 
 
+EXTRAS = {
+    "preprocessing": Preprocessing(median_s=0.0121, n=30, source_px=1024),
+    "throughput": (Throughput(batch=1, images_per_s=290.0, n=9), Throughput(batch=16, images_per_s=310.4, n=9)),
+    "thread_sweep": tuple(ThreadTiming(threads=threads, p50_s=p50_s, n=9) for threads, p50_s in ((1, 0.1), (2, 0.071), (4, None))),
+}
+
+
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As brief as can be, on a device that nothing disturbs."""
     tiny_bundle.be_brief(monkeypatch)
+    for name, found in EXTRAS.items():
+        monkeypatch.setattr(field_bench, name, lambda *_, found=found: found)
+    for name in ("power", "others", "heat", "frequency", "memory", "steal", "limit"):
+        monkeypatch.setattr(watch, name, lambda *_: {})
 
 
 @pytest.fixture
@@ -36,11 +58,52 @@ def test_a_calm_table(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert done.status == 0
     lines = done.out.splitlines()
     assert lines[0].split() == ["bundle", "p50", "ms", "p90", "ms", "p99", "ms", "CPU", "ms", "cold", "ms", "MiB", "result"]
-    assert len({len(line) for line in lines}) == 1
-    assert len(lines[0]) <= 100
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert max(map(len, lines)) <= 100
     assert "int8_static" in lines[2]
-    assert all(line.endswith("VALID") for line in lines[1:])
+    assert all(line.endswith("VALID") for line in lines[1:3])
+    assert lines[3] == "01-tiny@16-fp32"
+    assert lines[4] == "  image to tensor 12.10 ms (1024 px JPEG); 16 at once: 310 images/s"
+    assert len(lines) == 7
     assert "quick rules" in done.err
+
+
+def test_a_sweep_is_asked_for(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_bundle.play(monkeypatch)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--sweep", "--no-extras")
+    assert done.out.splitlines()[2:] == ["01-tiny@16-fp32", "  with 2 threads: 0.71 of the time of 1"]
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_energy_is_counted_on_a_device_that_is_one(monkeypatch: pytest.MonkeyPatch, emulated: bool) -> None:
+    monkeypatch.setattr(cpu, "emulated", lambda: emulated)
+    monkeypatch.setattr(energy_counter, "cpu_counter", lambda: ("RAPL", lambda: 1.0))
+    found = cli_bench._counter()
+    assert (found is None) == emulated
+    assert found is None or (found.source, found.joules()) == ("RAPL", 1.0)
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_extras_are_of_a_device_that_is_one_and_not_of_paced_load(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, emulated: bool
+) -> None:
+    tiny_bundle.play(monkeypatch)
+    monkeypatch.setattr(cpu, "emulated", lambda: emulated)
+    words = [] if emulated else ["--paced", 2]
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--json", *words)
+    (result,) = json.loads(done.out)["results"]
+    assert (result["preprocessing"], result["throughput"], result["thread_sweep"]) == (None, [], [])
+
+
+def test_warnings_go_to_stderr_and_into_the_report(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_bundle.play(monkeypatch)
+    monkeypatch.setattr(watch, "power", lambda: {"battery": "on battery: plug the device in and measure again"})
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--json")
+    assert done.status == 0
+    assert done.err.count("warning: on battery: plug the device in and measure again\n") == 1
+    assert json.loads(done.out)["results"][0]["warnings"] == ["on battery: plug the device in and measure again"]
 
 
 def test_json_is_the_report(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +160,15 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "words",
-    [["--threads", "0"], ["--paced", "0"], ["--paced", "-5"], ["--runtime", "tflite"], ["--nonsense"], ["--fallback", "--provider", "cpu"]],
+    [
+        ["--threads", "0"],
+        ["--paced", "0"],
+        ["--paced", "-5"],
+        ["--runtime", "tflite"],
+        ["--nonsense"],
+        ["--fallback", "--provider", "cpu"],
+        ["--paced", "5", "--sweep"],
+    ],
 )
 def test_wrong_usage_ends_with_2(
     bundle: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -116,6 +187,53 @@ def test_an_interrupt_before_anything_was_measured_ends_with_130_and_leaves_no_r
     out = bundle.parent / "report.json"
     assert command_line.run(capsys, monkeypatch, "bench", bundle, "--out", out).status == 130
     assert not out.exists()
+
+
+def test_being_ended_keeps_what_was_measured(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_bundle.play(monkeypatch)
+    before, out = signal.getsignal(signal.SIGTERM), bundle.parent / "report.json"
+    monkeypatch.setattr(TerminalView, "bar", ended_at_the_first_step)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--out", out)
+    assert done.status == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    report = FieldReport.model_validate_json(out.read_bytes())
+    assert report.partial
+    (torn,) = report.results
+    words = f"report.json: the report so far, marked partial: {len(torn.latencies_s)} latencies of 01-tiny@16-fp32"
+    assert words in done.err
+
+
+@contextmanager
+def ended_at_the_first_step(view: object, label: str) -> Iterator[SimpleNamespace]:
+    yield SimpleNamespace(to=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_killed_in_the_middle_leaves_a_report_that_says_partial(bundle: Path) -> None:
+    out = bundle.parent / "report.json"
+    command = [sys.executable, "-m", "pepr_edge", "bench", bundle, "--out", out]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as parent:
+        until(out.exists)
+        children = psutil.Process(parent.pid).children()
+        parent.kill()
+    report = FieldReport.model_validate_json(out.read_bytes())
+    assert report.partial
+    assert is_whole(report)
+    (torn,) = report.results
+    assert torn.partial
+    assert not torn.validity.valid
+    assert len(torn.latencies_s) > 128
+    # The child notices that nobody listens any more.
+    assert len(children) == 1
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_each_bundle_runs_as_it_did_at_home(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +286,7 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
     table = bundle.parent / "t.csv"
     table.write_text("model,acc,energy_j,latency_s\na,0.5,1,2\nb,0.6,2,1\n")
     score = ["score", table, "--performance", "acc", "--resource", "energy=energy_j", "latency=latency_s", "--images", 9]
-    for words in (["bench", "--quick", bundle], ["predict", "--fallback", bundle, image], ["verify", bundle], score):
+    for words in (["bench", "--quick", "--no-extras", bundle], ["predict", "--fallback", bundle, image], ["verify", bundle], score):
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, words), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import command_line
 import pytest
 import tiny_bundle
 
+from pepr_edge.bundle import verify as bundle_verify
 from pepr_edge.field.runtimes import RUNTIMES
 
 
@@ -28,7 +29,10 @@ def test_one_that_fails_does_not_hide_the_others(bundle: Path, capsys: pytest.Ca
     first, second = json.loads(done.out)["bundles"]
     assert (first["bundle"], first["passed"]) == ("01-tiny@16-fp32", False)
     assert first["reasons"][0].startswith("model.onnx: sha256")
-    assert second == {"bundle": "02-tiny@16-other", "passed": True, "reasons": []}
+    assert {first[word] for word in ("selftest", "fallback", "race")} == {None}
+    assert (second["bundle"], second["passed"], second["reasons"]) == ("02-tiny@16-other", True, [])
+    assert second["selftest"]["passed"]
+    assert (second["fallback"], second["race"]) == (None, None)
     assert "01-tiny@16-fp32: model.onnx: sha256" in done.err
 
 
@@ -64,8 +68,11 @@ def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.Captu
 def test_a_model_that_fails_names_its_fallback(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     made = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     tiny_bundle.spoil(made, "model.onnx")
+    monkeypatch.setattr(bundle_verify, "_race", lambda *_: bundle_verify.Race(0.001, 0.002))
     done = command_line.run(capsys, monkeypatch, "verify", made, "--json")
     assert done.status == 3
     (row,) = json.loads(done.out)["bundles"]
-    assert set(row) == {"bundle", "passed", "reasons"}
+    assert set(row) == {"bundle", "passed", "reasons", "selftest", "fallback", "race"}
+    assert (row["selftest"]["passed"], row["fallback"]["passed"]) == (False, True)
+    assert row["race"] == {"model_s": 0.001, "fallback_s": 0.002}
     assert row["reasons"][0].endswith("pepr-edge predict --fallback")

@@ -3,12 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pepr_edge.field import child
-from pepr_edge.field.job import Rules
+from pepr_edge.field.job import Block, Rules
 
 RULES = Rules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0, cap_s=10.0)
 
@@ -22,6 +23,15 @@ class Counter:
     def __call__(self) -> None:
         self.calls += 1
         time.sleep(self._duration_s)
+
+
+def timed(call: Counter, rules: Rules, paced_s: float | None, typical_s: float) -> tuple[list[float], float]:
+    """Latencies of all blocks, and the duration that the last one tells."""
+    told: list[dict[str, Any]] = []
+    child.timed(call, rules, paced_s, typical_s, told.append)
+    blocks = [Block(**message["block"]) for message in told]
+    assert [block.duration_s for block in blocks] == sorted(block.duration_s for block in blocks)
+    return [latency for block in blocks for latency in block.latencies_s], blocks[-1].duration_s
 
 
 def test_only_the_standard_library_is_imported_before_the_clock_runs() -> None:
@@ -48,22 +58,21 @@ def test_warm_up_meets_runs_and_seconds() -> None:
 
 
 def test_every_latency_is_kept() -> None:
-    call, told = Counter(), []
-    latencies, duration_s = child.timed(call, RULES, None, 0.1, told.append)
+    call = Counter()
+    latencies, duration_s = timed(call, RULES, None, 0.1)
     assert len(latencies) == call.calls >= RULES.queries
     assert sum(latencies) <= duration_s
-    assert told[-1]["progress"][:2] == [len(latencies), duration_s]
 
 
 def test_minimum_queries_and_minimum_time_both_hold() -> None:
-    _, duration_s = child.timed(Counter(), RULES._replace(duration_s=0.1), None, 0.02, lambda _: None)
+    _, duration_s = timed(Counter(), RULES._replace(duration_s=0.1), None, 0.02)
     assert duration_s >= 0.1
-    latencies, _ = child.timed(Counter(0.001), RULES._replace(queries=50), None, 0.1, lambda _: None)
+    latencies, _ = timed(Counter(0.001), RULES._replace(queries=50), None, 0.1)
     assert len(latencies) >= 50
 
 
 def test_the_cap_ends_it() -> None:
-    latencies, _ = child.timed(Counter(0.02), RULES._replace(queries=1000, cap_s=0.1), None, 1.0, lambda _: None)
+    latencies, _ = timed(Counter(0.02), RULES._replace(queries=1000, cap_s=0.1), None, 1.0)
     assert 1 < len(latencies) < 50
 
 
@@ -84,7 +93,7 @@ def test_a_late_paced_query_starts_at_once() -> None:
 
 def test_paced_blocks_follow_one_schedule() -> None:
     call = Counter()
-    _, duration_s = child.timed(call, RULES._replace(queries=12), 0.1, 0.0, lambda _: None)
+    _, duration_s = timed(call, RULES._replace(queries=12), 0.1, 0.0)
     # Blocks of five; the twelfth and what follows to the end of its block.
     assert call.calls == 15
     assert duration_s >= 1.4

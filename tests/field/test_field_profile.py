@@ -6,9 +6,10 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
+from pepr_edge.field import profile as field_profile
 from pepr_edge.field.job import Rules
-from pepr_edge.field.profile import profile, share_done
-from pepr_edge.records import DeviceProfile, Manifest, SessionSettings
+from pepr_edge.field.profile import Counter, profile, share_done
+from pepr_edge.records import DeviceProfile, Manifest, Quantity, SessionSettings
 
 SHAPE = (1, 1, tiny_bundle.PX, tiny_bundle.PX)
 
@@ -35,6 +36,33 @@ def test_a_profile_holds_what_was_measured(bundle: Path, manifest: Manifest) -> 
     assert found.device.versions["onnxruntime"]
     assert told[-1][0] == 1.0
     assert told == sorted(told, key=lambda step: step[0])
+
+
+def count(*joules: float | None, provider: str = "cpu") -> Quantity:
+    """Energy of one of ten inferences by a counter that said this at the start and then after each block."""
+    said = iter(joules)
+    energy = field_profile._Energy(Counter("RAPL", lambda: next(said)))
+    energy.start()
+    for _ in joules[1:]:
+        energy.go_on()
+    home = tiny_bundle.profile("0" * 64)
+    settings = SessionSettings(provider=provider)  # type: ignore[arg-type]
+    task = field_profile._Task(home.artifact_sha256, settings, "quick", SHAPE, 5.0, None, home.device, energy)
+    return field_profile._energy(task, 10, 0.002)
+
+
+def test_what_a_counter_says_comes_before_what_is_declared() -> None:
+    assert count(1.0, 3.0, 6.0) == Quantity(value=0.5, method="measured", source="RAPL")
+    declared = Quantity(value=0.01, method="declared", source="5 W per core x CPU seconds")
+    assert count(1.0, None) == count(None, 3.0) == count(1.0, 1.0) == declared
+    assert count(1.0, 3.0, provider="cuda").method == "unavailable"
+
+
+@pytest.mark.usefixtures("fast")
+def test_the_counter_is_read_around_the_timed_loop(bundle: Path, manifest: Manifest) -> None:
+    said = iter([100.0, 107.0, *[107.0] * 99])
+    found = measure(bundle, manifest, counter=Counter("RAPL", lambda: next(said)), watts_per_core=5.0)
+    assert found.energy_j_per_inference == Quantity(value=7.0 / len(found.latencies_s), method="measured", source="RAPL")
 
 
 @pytest.mark.usefixtures("fast")

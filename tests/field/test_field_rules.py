@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.job import Rules
-from pepr_edge.field.rules import FULL, QUICK, RULES, early_stopping_percentile, overlatency_allowed, percentiles, sustained, validity
+from pepr_edge.field.rules import FULL, LOOK, QUICK, RULES, early_stopping_percentile, overlatency_allowed, percentiles, sustained, validity
 
 PERCENTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
 latency = st.floats(min_value=0, max_value=100, allow_nan=False)
@@ -87,7 +87,7 @@ def test_an_impossible_latency_is_refused(wrong: float) -> None:
 def test_rules_are_those_of_measurement_md() -> None:
     assert tuple(FULL) == (10, 2.0, 1024, 60.0, 600.0)
     assert tuple(QUICK) == (10, 2.0, 128, 10.0, 600.0)
-    assert {"full": FULL, "quick": QUICK} == RULES
+    assert {"full": FULL, "quick": QUICK, "look": LOOK} == RULES
 
 
 def test_a_steady_measurement_is_valid() -> None:

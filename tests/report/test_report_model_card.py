@@ -28,6 +28,13 @@ def test_card_holds_what_a_reader_needs() -> None:
     assert records.digest("data") in card
 
 
+def test_it_says_what_images_leave_with_the_bundle() -> None:
+    made = records.manifest()
+    assert "on 16 generated images. No image of the data leaves with this bundle." in model_card(made, records.data_info())
+    given = made.model_copy(update={"selftest": made.selftest.model_copy(update={"n": 17, "real_images": 1})})
+    assert "on 16 generated images and 1 image of the data. **`selftest.npz` holds real images: " in model_card(given, records.data_info())
+
+
 def test_head_is_yaml() -> None:
     card = model_card(records.manifest(), records.data_info())
     assert card.startswith("---\n")

@@ -1,0 +1,43 @@
+"""The few real images that a bundle tests itself on, where the recipe allows any: by default none leave with it.
+
+The images of a run are deleted at its end. Those that the recipe gives away are kept in its directory, for whoever exports bundles later:
+    selftest_images/<px>.npy    uint8, shape (n, px, px, channels), drawn from validation
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge import data
+from pepr_edge.errors import RunError
+from pepr_edge.results import Results
+from pepr_edge.store import written
+
+FOLDER = "selftest_images"
+# From so many times the images wanted a model takes those that it decides most clearly.
+CHOICE = 4
+
+
+def choice(results: Results, px: int) -> NDArray[np.uint8] | None:
+    """Images of a size to take the real ones from; None where the recipe allows none.
+
+    Raises:
+        RunError: the recipe allows some, and the run directory has none.
+    """
+    wanted = results.recipe.export.selftest_real_images
+    if wanted == 0:
+        shutil.rmtree(results.folder / FOLDER, ignore_errors=True)
+        return None
+    prepared, kept = results.folder / "data" / str(px), results.folder / FOLDER / f"{px}.npy"
+    if prepared.is_dir():
+        pixels, _ = data.load(prepared).splits["val"]
+        drawn = np.random.default_rng(results.recipe.seed).permutation(len(pixels))[: CHOICE * wanted]
+        with written(kept) as file:
+            np.save(file, pixels[np.sort(drawn)])
+    if not kept.is_file():
+        raise RunError(f"{kept}: missing, and export.selftest_real_images = {wanted}. Run `pepr-edge run` with --fresh.")
+    images: NDArray[np.uint8] = np.load(kept, allow_pickle=False)
+    return images

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pepr_edge.bundle import real_images, write
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.bundle.verify import verify
+from pepr_edge.data import load as load_data
+from pepr_edge.data import prepare
+from pepr_edge.data.source import DataSettings
+from pepr_edge.errors import RunError
+from pepr_edge.recipe import Export
+from pepr_edge.records import Ranking
+from pepr_edge.results import load
+from pepr_edge.store import read_record
+
+PX = 16
+VALIDATION = np.random.default_rng(0).integers(0, 256, (50, PX, PX, 1), dtype=np.uint8)
+
+
+def results(folder: Path, wanted: int) -> Any:
+    """What of a run the choice rests on."""
+    return SimpleNamespace(folder=folder, recipe=SimpleNamespace(seed=3, export=Export(selftest_real_images=wanted)))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run directory whose images are still there."""
+    (tmp_path / "data" / str(PX)).mkdir(parents=True)
+    monkeypatch.setattr(real_images.data, "load", lambda folder: SimpleNamespace(splits={"val": (VALIDATION, None)}))
+    return tmp_path
+
+
+def test_by_default_no_image_is_given_away(run: Path) -> None:
+    assert Export().selftest_real_images == 0
+    assert real_images.choice(results(run, 0), PX) is None
+    assert not (run / real_images.FOLDER).exists()
+
+
+def test_images_of_validation_are_kept_for_a_later_export(run: Path) -> None:
+    found = real_images.choice(results(run, 3), PX)
+    assert found is not None
+    assert found.shape == (12, PX, PX, 1)
+    assert {image.tobytes() for image in found} <= {image.tobytes() for image in VALIDATION}
+    (run / "data" / str(PX)).rmdir()
+    again = real_images.choice(results(run, 3), PX)
+    assert again is not None
+    assert np.array_equal(found, again)
+    # What the recipe does not allow any more is taken away.
+    assert real_images.choice(results(run, 0), PX) is None
+    with pytest.raises(RunError, match=rf"{PX}\.npy: missing, and export\.selftest_real_images = 3\. Run `pepr-edge run` with --fresh\."):
+        real_images.choice(results(run, 3), PX)
+
+
+def test_where_validation_has_fewer_all_are_taken(run: Path) -> None:
+    found = real_images.choice(results(run, 20), PX)
+    assert found is not None
+    assert np.array_equal(found, VALIDATION)
+
+
+def test_the_clearest_are_taken_in_their_order() -> None:
+    clear = np.array([0.1, 3.0, 0.2, 2.0, 5.0], np.float32)
+    assert write.clearest(clear, 3).tolist() == [1, 3, 4]
+    assert write.clearest(clear, 9).tolist() == [0, 1, 2, 3, 4]
+    assert write.clearest(clear, 0).tolist() == write.clearest(clear[:0], 2).tolist() == []
+
+
+@pytest.mark.slow
+def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run: Path) -> None:
+    recipe = own_run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("[export]", "[export]\nselftest_real_images = 3"))
+    made = load(own_run)
+    prepared = own_run / "data" / "48"
+    prepare(DataSettings(**made.recipe.data.model_dump(), image_size_px=48, seed=made.recipe.seed), prepared)
+    write.write_all(made, read_record(own_run / "ranking.json", Ranking), own_run / "bundles", top=1)
+    (bundle,) = (own_run / "bundles").iterdir()
+    manifest = read_manifest(bundle)
+    assert (manifest.selftest.n, manifest.selftest.real_images) == (write.SELFTEST_IMAGES + 3, 3)
+    with np.load(bundle / "selftest.npz") as test:
+        pixels = test["pixels"]
+    validation = {image.tobytes() for image in load_data(prepared).splits["val"][0]}
+    assert [image.tobytes() in validation for image in pixels] == [False] * write.SELFTEST_IMAGES + [True] * 3
+    assert verify(bundle) == []
+    assert "16 generated images and 3 images of the data. **`selftest.npz` holds real images" in (bundle / "MODEL_CARD.md").read_text()

@@ -1,0 +1,234 @@
+"""What `pepr-edge bench` adds to a bare loop of session.run, and what CPU time its parent takes while it waits.
+
+    python tools/bench_overhead.py [--out docs/benchmarks/overhead.json] [--rounds N] [BUNDLE ...]
+
+In each round `pepr-edge bench --quick` and a script that does nothing but onnxruntime hold the same model open with the same settings,
+pinned to the same core. Every half second one of them is stopped and the other goes on, so that whatever else the machine does meets both
+alike. Compared are their p50 over the ten seconds that bench measures. Then bench alone, by its full rules: the CPU seconds of its parent
+over 30 s. Without bundles a run of two untrained architectures at 224 px makes some. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+from tqdm import tqdm
+
+from pepr_edge.bundle.read import read_manifest
+from pepr_edge.field.facts import facts, versions
+from pepr_edge.field.rules import QUICK, early_stopping_percentile
+from pepr_edge.records import FieldReport
+from pepr_edge.store import read_record, write_text
+
+SLICE_S, WINDOW_S = 0.5, 30.0
+MAX_RATIO, MAX_SHARE = 1.02, 0.01
+RECIPE = """
+schema_version = 1
+name = "overhead"
+[device]
+name = "this machine"
+threads = 1
+[data]
+source = "phantom"
+phantom_images = 60
+[candidates]
+architectures = ["mobilenetv2_050", "resnet18d"]
+image_size_px = 224
+[train]
+epochs = 1
+[workstation]
+watts_per_core = 5.0
+country = "DNK"
+[export]
+variants = ["fp32"]
+[profile]
+rules = "quick"
+"""
+# Start and duration of each inference, until it is told to end.
+BARE = """
+import json, os, signal, sys, time
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
+for kind in ("intra", "inter"):
+    options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+feed = {session.get_inputs()[0].name: numpy.random.default_rng(0).standard_normal(json.loads(sys.argv[2]), numpy.float32)}
+going = [True]
+signal.signal(signal.SIGTERM, lambda *_: going.clear())
+print("ready", flush=True)
+clock, taken = time.perf_counter, []
+while going:
+    begin = clock()
+    session.run(None, feed)
+    taken.append((begin, clock() - begin))
+print(json.dumps(taken))
+"""
+
+
+class Round(NamedTuple):
+    """p50 of bench and of the bare loop, seconds."""
+
+    bench_s: float
+    bare_s: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long bench says that an inference takes."""
+        return self.bench_s / self.bare_s
+
+
+def main() -> None:
+    """Measure, and write one JSON file; exit status 1 where bench adds too much."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE")
+    parser.add_argument("--out", type=Path, help="write the result here, as JSON")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row(bundle, given.rounds, Path(folder)) for bundle in given.bundles or make(Path(folder))]
+    result = {
+        "schema_version": 1,
+        "what": __doc__.splitlines()[0],
+        "rounds": given.rounds,
+        "slice_s": SLICE_S,
+        "expected": {"p50_ratio": MAX_RATIO, "parent_cpu_share": MAX_SHARE},
+        "models": rows,
+        "load_average_before": load,
+        "load_average_after": os.getloadavg()[0],
+        "cpu": facts().cpu,
+        "cores": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "versions": versions(("pepr_edge", "numpy", "onnxruntime")),
+    }
+    if given.out is not None:
+        write_text(given.out, json.dumps(result, indent=1) + "\n")
+    sys.exit(any(row["p50_ratio"] > MAX_RATIO or row["parent_cpu_share"] > MAX_SHARE for row in rows))
+
+
+def make(folder: Path) -> list[Path]:
+    """Bundles of two architectures."""
+    recipe, run = folder / "overhead.toml", folder / "run"
+    write_text(recipe, RECIPE)
+    done = subprocess.run([sys.executable, "-m", "pepr_edge", "run", recipe, "--out", run], check=False)
+    made = sorted((run / "bundles").glob("*/"))
+    # That a measurement of the run is INVALID does not matter here.
+    if done.returncode not in (0, 3) or not made:
+        sys.exit("There are no bundles: see above what the run lacks.")
+    return made
+
+
+def row(bundle: Path, rounds: int, folder: Path) -> dict[str, Any]:
+    """The figures of one model."""
+    name = read_manifest(bundle).architecture
+    bars = tqdm(range(rounds), desc=name, disable=not sys.stderr.isatty())
+    # The one that is started first has the older memory: each is the first as often.
+    found = [compare(bundle, folder / "report.json", bench_first=number % 2 == 0) for number in bars]
+    share = parent_share(bundle, folder / "report.json")
+    ratio = statistics.median(one.ratio for one in found)
+    print(f"{name}: p50 {ratio:.4f} times the bare loop's; the parent uses {share:.2%} of a core while it waits")
+    return {
+        "architecture": name,
+        "p50_ratio": ratio,
+        "p50_ratios": [one.ratio for one in found],
+        "bench_p50_s": statistics.median(one.bench_s for one in found),
+        "bare_p50_s": statistics.median(one.bare_s for one in found),
+        "parent_cpu_share": share,
+        "parent_window_s": WINDOW_S,
+    }
+
+
+def bench(bundle: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
+    """`pepr-edge bench`, started."""
+    command = [sys.executable, "-m", "pepr_edge", "bench", str(bundle), "--threads", "1", "--no-extras", "--out", str(out), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def bare(bundle: Path) -> subprocess.Popen[bytes]:
+    """The bare loop, ready."""
+    shape = json.dumps([1, *read_manifest(bundle).input.shape[1:]])
+    loop = subprocess.Popen([sys.executable, "-c", BARE, str(bundle / "model.onnx"), shape], stdout=subprocess.PIPE)
+    assert loop.stdout is not None
+    loop.stdout.readline()
+    return loop
+
+
+def compare(bundle: Path, out: Path, bench_first: bool) -> Round:
+    """One round: both by turns, for as long as bench's latency pass takes."""
+    if bench_first:
+        parent, loop = bench(bundle, out, "--quick"), bare(bundle)
+    else:
+        loop, parent = bare(bundle), bench(bundle, out, "--quick")
+    child, core = measuring_child(parent), max(os.sched_getaffinity(0))
+    for pid in (child.pid, loop.pid):
+        os.sched_setaffinity(pid, {core})
+    by_turns(child, psutil.Process(loop.pid))
+    ended_s = time.perf_counter()
+    loop.send_signal(signal.SIGTERM)
+    taken = json.loads(loop.communicate()[0])
+    if parent.wait() not in (0, 3):
+        sys.exit(f"{bundle}: bench ended with status {parent.returncode}. Run it by hand to see why.")
+    of_bench = read_record(out, FieldReport).results[0].percentiles_s.p50
+    of_loop = early_stopping_percentile([latency for begin, latency in taken if begin >= ended_s - QUICK.duration_s], 0.5)
+    assert of_bench is not None
+    assert of_loop is not None
+    return Round(of_bench, of_loop)
+
+
+def measuring_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
+    """The process that bench measures in, as soon as it is there."""
+    while True:
+        for child in psutil.Process(parent.pid).children():
+            if "pepr_edge.field.child" in child.cmdline():
+                return child
+        if parent.poll() is not None:
+            sys.exit(f"bench ended with status {parent.returncode} before it measured anything.")
+        time.sleep(0.01)
+
+
+def by_turns(child: psutil.Process, loop: psutil.Process) -> None:
+    """Stop one and let the other go on, until the child is done."""
+    runs, waits = child, loop
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        try:
+            waits.suspend()
+            runs.resume()
+        except psutil.NoSuchProcess:
+            break
+        try:
+            child.wait(SLICE_S)
+        except psutil.TimeoutExpired:
+            runs, waits = waits, runs
+    loop.resume()
+
+
+def parent_share(bundle: Path, out: Path) -> float:
+    """CPU seconds of bench's parent per second, while its child measures by the full rules."""
+    out.unlink(missing_ok=True)
+    parent = bench(bundle, out)
+    while not out.exists() and parent.poll() is None:
+        time.sleep(0.1)
+    process = psutil.Process(parent.pid)
+    begin_s, begin = time.perf_counter(), process.cpu_times()
+    time.sleep(WINDOW_S)
+    end, took_s = process.cpu_times(), time.perf_counter() - begin_s
+    parent.terminate()
+    parent.wait()
+    return (end.user + end.system - begin.user - begin.system) / took_s
+
+
+if __name__ == "__main__":
+    main()
