@@ -44,7 +44,7 @@ def check_machine(recipe: Recipe) -> None:
     if (fault := _device_fault(recipe.device)) is not None:
         raise MeasurementError(fault)
     if recipe.train.device == "cuda":
-        from pepr_edge.train.train import choose_device
+        from pepr_edge.train.setup import choose_device
 
         choose_device("cuda")
 

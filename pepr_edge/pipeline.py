@@ -1,6 +1,7 @@
 """The stages of a run, in order. Read this first.
 
-    Recipe -> [Candidate] -> TrainResult -> [Artifact] -> (the choice of a variant) -> DeviceProfile -> Ranking -> bundles -> report
+    Recipe -> [Candidate] -> (a search among them) -> TrainResult -> [Artifact] -> (the choice of a variant) -> DeviceProfile -> Ranking
+           -> bundles -> report
 
 Each stage takes records and writes one JSON file a result. What is on the disk and made from the same inputs is not made again,
 so a run goes on wherever it was stopped.
@@ -9,17 +10,14 @@ so a run goes on wherever it was stopped.
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_all
 from pepr_edge.checks import check_files, check_machine
-from pepr_edge.engine import local
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.job import Job
 from pepr_edge.errors import MeasurementError, PeprError, RunError
 from pepr_edge.export.artifact import Source
 from pepr_edge.export.choose import choose_variant, here
@@ -30,25 +28,24 @@ from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.results import Entry, Results, candidate_folder, chosen, exported, ladder_key, load, profile_key, read_logits, train_key
+from pepr_edge.results import (
+    SEARCH,
+    Entry,
+    Results,
+    candidate_folder,
+    chosen,
+    exported,
+    is_complete,
+    is_spared,
+    ladder_key,
+    load,
+    profile_key,
+    read_logits,
+)
+from pepr_edge.searching import drive
+from pepr_edge.searching.jobs import carry_out, job_of
 from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
-
-
-class Bar(Protocol):
-    """A progress bar that somebody looks at."""
-
-    def to(self, done: int, total: int, note: str = "") -> None:
-        """Show how far it is."""
-
-
-class View(Protocol):
-    """Where a run tells how far it is."""
-
-    def say(self, text: str) -> None:
-        """One line that stays."""
-
-    def bar(self, label: str) -> AbstractContextManager[Bar]:
-        """A bar that is gone when its stage is over."""
+from pepr_edge.view import Bar, View
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         write_record(run_dir / "run.json", state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
+        search(load(run_dir), folders, options, view)
         make(load(run_dir), folders, options, view)
+        drive.settle(load(run_dir))
         choose(load(run_dir), folders, view)
         measure(load(run_dir), view)
         ranking = conclude(load(run_dir))
@@ -167,7 +166,7 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
 
 
 def _clear(run_dir: Path) -> None:
-    for name in ("run.json", "ranking.json"):
+    for name in ("run.json", "ranking.json", SEARCH):
         (run_dir / name).unlink(missing_ok=True)
     for name in ("candidates", "bundles", "data"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
@@ -200,39 +199,36 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     )
 
 
+def search(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
+    """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
+    drive.search(results, folders, options.jobs, view)
+
+
 def make(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
-    """Candidate -> TrainResult -> [Artifact], for what is not there yet. What failed before is tried again."""
-    recipe = results.recipe
-    unfinished = [candidate for candidate in results.info.candidates if any(entry.artifact is None for entry in _made(results, candidate))]
-    jobs = [
-        Job(
-            candidate=candidate,
-            recipe=recipe,
-            data=str(folders[candidate.image_size_px]),
-            folder=str(candidate_folder(results.folder, candidate)),
-            train_key=train_key(candidate, recipe, results.info.data),
-            threads=max(1, usable_cores() // options.jobs),
-            exclusive=options.jobs == 1,
-        )
-        for candidate in unfinished
-    ]
-    with view.bar("candidates") as outer, view.bar("epochs") as inner:
-        done: list[Job] = []
-        outer.to(0, len(jobs))
+    """Candidate -> TrainResult -> [Artifact], for what is not there yet and not spared. What failed before is tried again."""
 
-        def on_step(job: Job, step: Step) -> None:
-            best = f", best {recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
-            at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
-            inner.to(step.done, step.total, f"{job.candidate.id} {step.stage}{at}{best}")
+    def on_done(job: Job) -> None:
+        line = _told(results, job.candidate)
+        log_event(results.folder, "made", candidate=job.candidate.id, result=line)
+        view.say(f"{job.candidate.id}: {line}")
 
-        def on_done(job: Job) -> None:
-            done.append(job)
-            outer.to(len(done), len(jobs))
-            line = _told(results, job.candidate)
-            log_event(results.folder, "made", candidate=job.candidate.id, result=line)
-            view.say(f"{job.candidate.id}: {line}")
+    jobs = [job for candidate in results.info.candidates if (job := _job(results, candidate, folders, options)) is not None]
+    carry_out(jobs, options.jobs, "candidates", view, on_done)
 
-        local.run(jobs, options.jobs, on_step, on_done)
+
+def _job(results: Results, candidate: Candidate, folders: dict[int, Path], options: Options) -> Job | None:
+    """What is to be done of a candidate; None where nothing is."""
+    search = results.search
+    searched = next((one for one in search.candidates if one.candidate == candidate.id), None) if search is not None else None
+    if search is not None and searched is not None and is_spared(searched, search):
+        return None
+    concluded = searched.epochs if searched is not None and searched.verdict == "concluded" else None
+    made = _made(results, candidate)
+    trained = made[0].trained
+    ended = trained is not None and (is_complete(trained, results.recipe.train) if concluded is None else len(trained.epochs) == concluded)
+    if ended and all(entry.artifact is not None for entry in made):
+        return None
+    return job_of(results, candidate, folders, options.jobs, until_epoch=concluded, conclude=concluded is not None)
 
 
 def _made(results: Results, candidate: Candidate) -> tuple[Entry, ...]:
@@ -380,5 +376,6 @@ def report(results: Results, ranking: Ranking, path: Path) -> None:
         artifacts=tuple(entry.artifact for entry in results.entries if entry.artifact is not None),
         profiles=tuple(entry.profile for entry in results.entries if entry.profile is not None),
         failures=tuple(entry.failure for entry in results.entries if entry.failure is not None),
+        search=results.search,
     )
     write(content, path)

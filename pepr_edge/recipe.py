@@ -138,7 +138,9 @@ AUTO, FLOAT32 = "auto", "fp32"
 
 
 def _ladder(value: Any) -> Any:
-    """The word "auto" may stand without brackets."""
+    """The word "auto" may stand without brackets; any other text is most likely a name without them."""
+    if isinstance(value, str) and value != AUTO:
+        raise PydanticCustomError("expected", '"auto", or a list of names of the files in export/')
     return (AUTO,) if value == AUTO else value
 
 

@@ -14,18 +14,42 @@ from pepr_edge import __version__
 from pepr_edge.errors import RunError
 from pepr_edge.export.variants import Variant, names
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.field.rules import early_stopping_percentile
+from pepr_edge.field.cpu import cpu_name
+from pepr_edge.field.facts import FIELD_PACKAGES, versions
 from pepr_edge.intervals import estimate
-from pepr_edge.recipe import AUTO, FLOAT32, Recipe
-from pepr_edge.records import Artifact, Candidate, DataInfo, DeviceProfile, Estimate, Failure, RunInfo, Split, TrainResult
+from pepr_edge.recipe import AUTO, FLOAT32, Recipe, Train
+from pepr_edge.records import (
+    Artifact,
+    Candidate,
+    CostProbe,
+    DataInfo,
+    DeviceProfile,
+    Estimate,
+    Failure,
+    FirstLook,
+    Ranking,
+    RunInfo,
+    Searched,
+    SearchLog,
+    Split,
+    Training,
+    TrainResult,
+)
+from pepr_edge.resources import Used, of_device, of_training
 from pepr_edge.score import RESOURCES
 from pepr_edge.store import LOGITS, is_whole, read_current, read_record, stage_key
 from pepr_edge.toml import read as read_toml
+from pepr_edge.train.files import PROBE, resumable
+
+SEARCH = "search.json"
+# The reason of a row that the run has not come to.
+NOT_DONE = "not done yet: run the same command again"
+LOOKS, LOOK = "looks", "look.json"  # looks/<variant>/look.json in a candidate's folder
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate in one variant. What is None did not get done; `failure` says why."""
+    """One candidate in one variant. What is None did not get done; `failure` says why, or `spared` that it was not to be."""
 
     candidate: Candidate
     variant: str
@@ -34,6 +58,7 @@ class Entry:
     artifact: Artifact | None
     profile: DeviceProfile | None
     failure: Failure | None
+    spared: Searched | None = None
 
     def predictions(self) -> dict[str, NDArray[np.float32]]:
         """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels".
@@ -52,6 +77,7 @@ class Results:
     recipe: Recipe
     info: RunInfo
     entries: tuple[Entry, ...]
+    search: SearchLog | None = None
 
 
 def performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
@@ -67,7 +93,7 @@ def performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
     return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
 
 
-def used(entry: Entry, images: int | None) -> tuple[dict[str, float | None], dict[str, str]]:
+def used(entry: Entry, images: int | None) -> Used:
     """What a model's training and its deployment used: resources in SI units by name, and how each was obtained.
 
     Values are to be compared where their methods are the same: a counter's energy not with a declared one, nor the CO2eq of the two, and
@@ -80,20 +106,11 @@ def used(entry: Entry, images: int | None) -> tuple[dict[str, float | None], dic
     values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
     methods: dict[str, str] = {}
     if entry.trained is not None:
-        cost = entry.trained.cost
-        energy, co2eq, gpu = cost.energy_j, cost.co2eq_g, cost.gpu_peak_memory_bytes
-        memory, where = (gpu, "GPU") if gpu.value is not None else (cost.peak_memory_bytes, "process")
-        values |= {"train_energy": energy.value, "train_co2eq": co2eq.value, "train_time": cost.duration_s.value}
-        values |= {"train_memory": memory.value, "train_data": images}
-        methods |= {"train_energy": energy.method, "train_time": cost.duration_s.method, "train_memory": f"{memory.method}, {where}"}
-        methods |= {"train_co2eq": f"{co2eq.method}, from energy {energy.method}" if co2eq.value is not None else co2eq.method}
-        methods |= {"train_data": "counted"} if images is not None else {}
+        more, how = of_training(entry.trained.cost, images)
+        values, methods = values | more, methods | how
     if entry.profile is not None:
-        answer = entry.profile.energy_j_per_inference
-        values["latency"] = early_stopping_percentile(entry.profile.latencies_s, 0.9)
-        values |= {"peak_memory": entry.profile.peak_memory_bytes, "inference_energy": answer.value}
-        methods |= {name: "measured" if values[name] is not None else "unavailable" for name in ("latency", "peak_memory")}
-        methods["inference_energy"] = answer.method
+        more, how = of_device(entry.profile)
+        values, methods = values | more, methods | how
     return values, methods
 
 
@@ -134,10 +151,47 @@ def profile_key(artifact: Artifact, recipe: Recipe) -> str:
     return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
 
 
+def look_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
+    """Hash of all that a first look at a candidate depends on, this machine included; not on what it is trained on, nor how."""
+    how = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json"), cpu_name(), versions(FIELD_PACKAGES)]
+    return stage_key("look", __version__, candidate, how)
+
+
+def current_look(folder: Path, variant: str, recipe: Recipe, candidate: Candidate) -> FirstLook | None:
+    """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
+    return read_current(folder / LOOKS / variant / LOOK, FirstLook, look_key(candidate, variant, recipe))
+
+
+def is_complete(trained: TrainResult, settings: Train) -> bool:
+    """Whether a training ended by itself: with its last epoch, or by its patience. Else it was concluded early, and can go on."""
+    epochs = len(trained.epochs)
+    return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience
+
+
 def current_training(folder: Path, key: str) -> TrainResult | None:
     """The training of a candidate's folder if it was made from these inputs and its checkpoint is whole."""
     trained = read_current(folder / "train.json", TrainResult, key)
     return trained if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256) else None
+
+
+def current_training_state(folder: Path, key: str) -> Training | None:
+    """How far the training of a candidate's folder is, if it was made from these inputs and can go on; None once it is finished, too."""
+    return resumable(folder, key)
+
+
+def current_cost_probe(folder: Path, key: str) -> CostProbe | None:
+    """What an epoch of a candidate would cost, if that was probed with these inputs."""
+    return read_current(folder / PROBE, CostProbe, key)
+
+
+def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
+    """What a search decided in a run directory, if it was for this run."""
+    return read_current(run_dir / SEARCH, SearchLog, info.key)
+
+
+def is_spared(one: Searched, search: SearchLog) -> bool:
+    """Whether a candidate's training is not to be ended: it is out, or the search stopped before it was its turn."""
+    return one.verdict in ("dropped", "skipped", "rejected", "failed") or (one.verdict == "open" and bool(search.stopped))
 
 
 def current_artifact(folder: Path, key: str) -> Artifact | None:
@@ -215,6 +269,18 @@ def _failure(folder: Path, keys: Set[str]) -> Failure | None:
     return failure if failure.key in keys else None
 
 
+def read_ranking(run_dir: Path) -> Ranking:
+    """The ranking of a finished run.
+
+    Raises:
+        RunError: there is none yet, or it cannot be read.
+    """
+    path = run_dir / "ranking.json"
+    if not path.exists():
+        raise RunError(f"{run_dir}: this run is not finished, so it has no ranking. Go on with it: the same `pepr-edge run` command again.")
+    return read_record(path, Ranking)
+
+
 def load(run_dir: Path) -> Results:
     """Read a run directory.
 
@@ -225,4 +291,7 @@ def load(run_dir: Path) -> Results:
         raise RunError(f"{run_dir}: not a run directory (no run.json). Make one with `pepr-edge run RECIPE --out {run_dir}`.")
     info = read_record(run_dir / "run.json", RunInfo)
     recipe = read_toml(run_dir / "recipe.toml", Recipe)
-    return Results(run_dir, recipe, info, tuple(entries(run_dir, recipe, info)))
+    search = current_search(run_dir, info)
+    spared = {one.candidate: one for one in search.candidates if is_spared(one, search)} if search else {}
+    found = (replace(entry, spared=spared.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info))
+    return Results(run_dir, recipe, info, tuple(found), search)

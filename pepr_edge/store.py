@@ -1,8 +1,9 @@
 """Files that are never half-written, the run directory, and its lock.
 
 A run directory:
-    run.json recipe.toml events.jsonl ranking.json ranking.csv report.html
+    run.json recipe.toml events.jsonl search.json ranking.json ranking.csv report.html
     candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz <variant>/{model.onnx,export.json,profile.json}
+                           looks/<variant>/look.json probe.json training.json training-<n>.pt spent.json
     bundles/01-<arch>@<px>-<variant>/...
 """
 

@@ -17,16 +17,17 @@ HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "optimum", "trans
 
 # A unit may import itself and those of the lines above its own.
 LAYERS = (
-    {"errors"},
+    {"errors", "view"},
     {"records"},
     {"score", "metrics", "preprocess", "zoo", "store", "toml"},
     {"intervals", "robustness", "lifetime", "reference"},
     {"recipe"},
     {"field", "energy", "data"},
-    {"train", "export"},
+    {"train", "export", "resources"},
     {"results", "checks", "zoo_check"},
     {"ranking", "table", "report", "engine"},
     {"bundle", "compare", "search"},
+    {"searching"},
     {"pipeline", "kit"},
     {"cli"},
 )

@@ -11,7 +11,7 @@ import tiny_bundle
 from small_run import BAD, FLAWLESS, GOOD, RECIPE, Listener
 
 from pepr_edge import pipeline
-from pepr_edge.bundle.verify import verify
+from pepr_edge.bundle.verify import check
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError, RunError
 from pepr_edge.pipeline import Options
 from pepr_edge.records import DeviceProfile, Ranking, SessionSettings, TrainResult, Validity
@@ -70,7 +70,7 @@ def test_the_csv_has_a_line_for_each_row(finished: Path) -> None:
 
 def test_bundles_pass_their_own_test(finished: Path) -> None:
     for bundle in (finished / "bundles").iterdir():
-        assert verify(bundle, SessionSettings()) == []
+        assert check(bundle, SessionSettings()).reasons == []
 
 
 def test_a_finished_run_answers_at_once_and_does_nothing_again(flawless: Path, monkeypatch: pytest.MonkeyPatch) -> None:

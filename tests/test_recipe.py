@@ -295,7 +295,7 @@ def test_what_is_neither_text_nor_list_is_one_fault(value: str) -> None:
 
 
 def test_zoo_stands_for_nothing_in_other_lists() -> None:
-    assert 'export.variants = "zoo", expected a list' in faults(SMALLEST + "[export]\nvariants = 'zoo'")[0]
+    assert 'export.variants = "zoo", expected "auto", or a list of names' in faults(SMALLEST + "[export]\nvariants = 'zoo'")[0]
     assert recipe("[data]\nsource = 'zoo'").data.source == "zoo"
 
 

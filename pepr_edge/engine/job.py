@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Record
 
 
 class Job(BaseModel):
-    """One candidate to be trained and exported. Paths are those of this machine, so a Job is never written to a file."""
+    """One candidate to be trained and exported. Paths are those of this machine, so a Job is never written to a file.
+
+    `until_epoch`: leave the training once so many epochs are done, to go on later, and export nothing; 0: only probe what an epoch costs.
+    With `conclude`, take the best of these epochs for the result instead, and export it. None: train all epochs.
+    `first_look`: train nothing, but write the files of the untrained candidate, to be measured on the device.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,6 +27,9 @@ class Job(BaseModel):
     train_key: str
     threads: int
     exclusive: bool
+    until_epoch: Annotated[int, Field(ge=0)] | None = None
+    conclude: bool = False
+    first_look: bool = False
 
 
 class Step(Record):

@@ -8,30 +8,54 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from pepr_edge.data import Dataset, load
 from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.parent import die_with_parent
 from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import Source
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.records import Candidate, Failure, TrainResult
-from pepr_edge.results import current_artifact, current_training, export_key, read_logits
+from pepr_edge.preprocess import to_tensor
+from pepr_edge.records import Candidate, Failure, FirstLook, TrainResult
+from pepr_edge.results import (
+    LOOK,
+    LOOKS,
+    current_artifact,
+    current_cost_probe,
+    current_training,
+    current_training_state,
+    export_key,
+    is_complete,
+    look_key,
+    read_logits,
+)
 from pepr_edge.store import write_record
+from pepr_edge.train.files import clear
+
+LOOK_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
 
 
 def work(job: Job, steps: TextIO) -> None:
     """Do what of a job is not on the disk yet. What fails leaves a failure.json where its result would be."""
     data, folder = load(Path(job.data)), Path(job.folder)
     try:
-        trained = current_training(folder, job.train_key) or _train(job, data, steps)
+        if job.first_look:
+            _look(job, data, steps)
+            return
+        trained = _trained(job) or _train(job, data, steps)
     except PeprError as fault:
-        write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, "train", fault))
+        stage = "first look" if job.first_look else "train"
+        write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, stage, fault))
         return
     (folder / "failure.json").unlink(missing_ok=True)
-    _export(job, trained, data, steps)
+    if trained is not None:
+        if is_complete(trained, job.recipe.train):
+            clear(folder)
+        _export(job, trained, data, steps)
 
 
 def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fault: BaseException) -> Failure:
@@ -39,24 +63,63 @@ def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fau
     return Failure(key=key, candidate=candidate, variant=variant, stage=stage, reason=str(fault) or type(fault).__name__)
 
 
-def _train(job: Job, data: Dataset, steps: TextIO) -> TrainResult:
-    from pepr_edge.train.train import train
+def _look(job: Job, data: Dataset, steps: TextIO) -> None:
+    """Leave the files of the untrained candidate; where one cannot be made, the look at it says why."""
+    from pepr_edge.export.untrained import write_untrained
+    from pepr_edge.train.setup import untrained
 
-    def progress(done: int, total: int, epoch: int, best: float) -> None:
+    tell(steps, Step(stage="first look", done=0, total=1))
+    model, spec = untrained(job.candidate, data, job.recipe, job.threads)
+    images, folder = to_tensor(data.splits["train"][0][:LOOK_IMAGES], spec), Path(job.folder) / LOOKS
+    for variant, reason in write_untrained(model, job.candidate, job.recipe, images, folder).items():
+        look = FirstLook(key=look_key(job.candidate, variant, job.recipe), candidate=job.candidate, variant=variant, reason=reason)
+        write_record(folder / variant / LOOK, look)
+
+
+def _trained(job: Job) -> TrainResult | None:
+    """The training that is done. One that was concluded early is not, but for who wants just that."""
+    trained = current_training(Path(job.folder), job.train_key)
+    if trained is None or is_complete(trained, job.recipe.train):
+        return trained
+    return trained if job.conclude and len(trained.epochs) == job.until_epoch else None
+
+
+def _train(job: Job, data: Dataset, steps: TextIO) -> TrainResult | None:
+    """Train as far as the job says; None where it says to leave it there."""
+    leave_at = None if job.conclude else job.until_epoch
+    if leave_at is not None and _is_far_enough(job, leave_at):
+        return None
+    from pepr_edge.train.train import probe_cost, train, train_until
+    from pepr_edge.train.under_way import Task
+
+    task = Task(job.candidate, data, job.recipe, Path(job.folder), job.train_key, job.threads, job.exclusive, _progress(job, steps))
+    if leave_at is None:
+        return train(task, job.until_epoch)
+    if leave_at == 0:
+        probe_cost(task)
+    else:
+        train_until(task, leave_at)
+    return None
+
+
+def _progress(job: Job, steps: TextIO) -> Callable[[int, int, int, float], None]:
+    """Tells the parent of some of the steps of a training; those of a cost probe are of no epoch."""
+
+    def told(done: int, total: int, epoch: int, best: float) -> None:
         if done == 1 or done == total or done % 5 == 0:
+            stage, epochs = ("train", job.recipe.train.epochs) if epoch else ("cost probe", 0)
             reached = best if math.isfinite(best) else None
-            tell(steps, Step(stage="train", done=done, total=total, epoch=epoch, epochs=job.recipe.train.epochs, best=reached))
+            tell(steps, Step(stage=stage, done=done, total=total, epoch=epoch, epochs=epochs, best=reached))
 
-    return train(
-        job.candidate,
-        data,
-        job.recipe,
-        Path(job.folder),
-        job.train_key,
-        threads=job.threads,
-        exclusive=job.exclusive,
-        progress=progress,
-    )
+    return told
+
+
+def _is_far_enough(job: Job, epoch: int) -> bool:
+    folder = Path(job.folder)
+    if epoch == 0:
+        return current_cost_probe(folder, job.train_key) is not None
+    training = current_training_state(folder, job.train_key)
+    return training is not None and (training.stopped_early or len(training.epochs) >= epoch)
 
 
 def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> None:
@@ -99,6 +162,7 @@ def tell(steps: TextIO, step: Step) -> None:
 
 def main() -> None:
     """Keep stdout for the Steps alone: whatever a library prints goes to stderr, the candidate's log."""
+    die_with_parent()
     steps = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     work(Job.model_validate_json(sys.stdin.read()), steps)

@@ -11,7 +11,7 @@ from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, Measured, device_classes, worst_case
 from pepr_edge.ranking.life import over_a_life
 from pepr_edge.ranking.reports import check
-from pepr_edge.ranking.row import is_member, performances_of, row_of
+from pepr_edge.ranking.row import bears_on, is_member, performances_of, row_of
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.results import Results
@@ -55,7 +55,10 @@ def rank(
     place = _placing(results, metric, scoring)
     ordered, found = place(worst_case(classes) if classes else None)
     logits = sound.validation(ordered, results.entries)
-    ranked = sound.spread(sound.ties(ordered, logits), logits, metric, scoring)
+    spared = any(row.status == "dropped" for row in ordered)
+    # The rows that have a score are then not the whole set that the bounds rest on.
+    same = Scoring(scoring.weights, "reference", scoring.alpha, found) if spared else scoring
+    ranked = sound.spread(sound.ties(ordered, logits), logits, metric, same)
     life = over_a_life(ranked, lifetime) if lifetime is not None else None
     return Ranking(
         performance_metric=metric,
@@ -63,7 +66,7 @@ def rank(
         weights=dict(scoring.weights),
         normalise=scoring.normalise,
         alpha=scoring.alpha,
-        set_id=set_id([row.artifact_sha256 or "" for row in ordered if is_member(row)]),
+        set_id=set_id([row.artifact_sha256 or row.candidate for row in ordered if bears_on(row)]),
         device=", ".join(one.name for one in classes) or results.recipe.device.name,
         data=data.name,
         majority_baseline=data.majority_baseline,
@@ -71,9 +74,9 @@ def rank(
         rows=tuple(ranked if life is None else life.rows),
         positive=positive_class(metric, data.labels),
         baseline=sound.baseline(ranked, logits, metric, data),
-        outliers=sound.outliers(ranked, scoring),
-        sensitivity=sound.sensitivity(ranked, scoring),
-        winners=sound.winners(ranked, scoring),
+        outliers=sound.outliers(ranked, same),
+        sensitivity=sound.sensitivity(ranked, same),
+        winners=sound.winners(ranked, same),
         lifetime=None if life is None else life.summary,
         devices=tuple(_devices(classes, ordered, place)),
     )
@@ -89,7 +92,8 @@ def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
     def place(measured: Measured | None) -> tuple[list[RankingRow], dict[str, Bound]]:
         known = zip(results.entries, performances, strict=True)
         rows = [row_of(entry, metric, values, budgets, images, measured) for entry, values in known]
-        found, unbounded = _bounds([row for row in rows if is_member(row)], scoring)
+        # In the field nobody measured those that were spared, and figures of two devices share no bounds.
+        found, unbounded = _bounds([row for row in rows if (bears_on(row) if measured is None else is_member(row))], scoring)
         return _order([_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]), found
 
     return place
@@ -158,8 +162,8 @@ def _score(row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, 
 
 
 def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:
-    """Best score first, ranks given; then those without a score, over budget, failed."""
-    places = {"ok": 0, "over_budget": 1, "failed": 2}
+    """Best score first, ranks given; then those without a score, over budget, dropped, failed."""
+    places = {"ok": 0, "over_budget": 1, "dropped": 2, "failed": 3}
 
     def place(row: RankingRow) -> tuple[float, float, float]:
         edge = row.pepr.get("edge")

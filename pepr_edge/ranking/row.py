@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pepr_edge.ranking.field import ABSENT, Found, Measured
-from pepr_edge.records import DeviceProfile, RankingRow
-from pepr_edge.results import Entry, performance, used
+from pepr_edge.records import DeviceProfile, Prospect, RankingRow
+from pepr_edge.results import NOT_DONE, Entry, performance, used
 
 
 def row_of(
@@ -24,6 +25,9 @@ def row_of(
         measured: in the field, which takes the place of what was measured here.
     """
     resources, methods = used(entry, images)
+    ahead = _prospect(entry)
+    if ahead is not None:
+        resources, methods = resources | ahead.resources, methods | ahead.methods
     found = measured.get(entry.artifact.sha256, Found(against=ABSENT)) if measured is not None and entry.artifact is not None else None
     if found is not None:
         resources |= {name: figure.value for name, figure in found.figures.items()}
@@ -35,7 +39,7 @@ def row_of(
         variant=entry.variant,
         status="failed",
         num_params=entry.trained.num_params if entry.trained else None,
-        size_bytes=entry.artifact.size_bytes if entry.artifact else None,
+        size_bytes=entry.artifact.size_bytes if entry.artifact else ahead.size_bytes if ahead else None,
         artifact_sha256=entry.artifact.sha256 if entry.artifact else None,
         inference_energy_j=resources.pop("inference_energy"),
         resources=resources,
@@ -43,6 +47,14 @@ def row_of(
         **performances,
     )
     return row.model_copy(update=_standing(entry, row, metric, budgets, found))
+
+
+def _prospect(entry: Entry) -> Prospect | None:
+    """What a candidate that was spared its training would use in this variant, as far as it is known; for a ladder, in its quickest."""
+    if entry.profile is not None or entry.spared is None:
+        return None
+    own = [one for one in entry.spared.prospects if one.variant == entry.variant] or entry.spared.prospects
+    return min(own, key=lambda one: one.resources.get("latency") or math.inf, default=None)
 
 
 def performances_of(entry: Entry, metric: str) -> dict[str, Any]:
@@ -56,8 +68,12 @@ def performances_of(entry: Entry, metric: str) -> dict[str, Any]:
 
 def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, float], found: Found | None) -> dict[str, Any]:
     """Status, reason and warnings of a row."""
+    spared = entry.spared
+    if (entry.artifact is None or entry.profile is None) and spared is not None and spared.verdict != "failed" and spared.reason:
+        status = "over_budget" if spared.verdict == "rejected" else "dropped"
+        return {"status": status, "reason": spared.reason}
     if entry.artifact is None or entry.profile is None:
-        return {"reason": f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else "not done yet: run the same command again"}
+        return {"reason": f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else NOT_DONE}
     if found is not None and found.against:
         return {"reason": found.against}
     broken = over_budget(budgets, row.resources, entry.artifact.size_bytes)
@@ -74,6 +90,11 @@ def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, 
 def is_member(row: RankingRow) -> bool:
     """Whether a row belongs to the set that bounds rest on; it need not have a rank, where a resource of it was not measured."""
     return row.status == "ok" and row.performance is not None
+
+
+def bears_on(row: RankingRow) -> bool:
+    """Whether bounds rest on a row: on the members, and on those that a search spared, so that scores are those of the whole set."""
+    return is_member(row) or row.status == "dropped"
 
 
 def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | None], size_bytes: int) -> list[str]:

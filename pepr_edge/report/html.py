@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge import __version__
-from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, Ranking, RankingRow, TrainResult
+from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, Ranking, RankingRow, SearchLog, TrainResult
 from pepr_edge.report import figures, provenance, tables
 from pepr_edge.report.rungs import rungs
+from pepr_edge.report.searched import searched
 from pepr_edge.report.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
 from pepr_edge.report.words import answer, caveats, entry, ranked_rows
 from pepr_edge.store import write_text
@@ -35,6 +36,7 @@ class ReportInput:
     artifacts: tuple[Artifact, ...]
     profiles: tuple[DeviceProfile, ...]
     failures: tuple[Failure, ...]
+    search: SearchLog | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def _content(report: ReportInput) -> dict[str, Any]:
         "variants": figures.variants(ranking, artifacts),
         "variants_table": tables.variants(ranking, artifacts),
         "rungs": rungs(artifacts),
+        "search": searched(report.search) if report.search is not None else None,
         "provenance": _provenance(report),
         "failures": [_failure(failure) for failure in report.failures],
         "missing": MISSING,
@@ -131,8 +134,12 @@ def _budget(budgets: dict[str, float], name: str) -> str:
 
 
 def _budget_words(report: ReportInput) -> tuple[str, ...]:
-    over = sum(row.status == "over_budget" for row in report.ranking.rows)
-    return (f"{over} of {len(report.ranking.rows)} broke a budget and are not ranked.",) if over else ()
+    rows = report.ranking.rows
+    counts = {
+        "broke a budget and are not ranked": sum(row.status == "over_budget" for row in rows),
+        "were not trained to their end, as the search decided, and are not ranked": sum(row.status == "dropped" for row in rows),
+    }
+    return tuple(f"{count} of {len(rows)} {words}." for words, count in counts.items() if count)
 
 
 def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ ABSENT = "-"
 VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 # What changed on a device, sentences; the rest are counted.
 MOVED_SHOWN = 5
+# Candidates that a search spared, with the reason.
+DROPPED_SHOWN = 8
 
 
 def conclusion(ranking: Ranking) -> str:
@@ -44,13 +46,25 @@ def ranking_table(ranking: Ranking) -> str:
     if unranked := unranked_rows(ranking):
         lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
         for row in unranked:
+            if row.status == "dropped":
+                continue
             # What was not done or not measured yet did not fail.
             status = "" if row.reason.startswith("not ") else f" {STATUS_NAMES[row.status]}"
             reason = f": {printable(row.reason)}" if row.reason else ""
             lines += wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
+        lines += _dropped_lines(unranked)
     lines += _legend(ranking, ranked, lines)
     lines += [line for number, note in enumerate(notes, 1) for line in wrapped(f"{number} {note}")]
     return "\n".join(lines)
+
+
+def _dropped_lines(unranked: Sequence[RankingRow]) -> list[str]:
+    """What a search spared, of which there may be a hundred: each candidate once, whatever its variants; the rest are counted."""
+    reasons = {row.candidate: printable(row.reason) for row in unranked if row.status == "dropped"}
+    shown = list(reasons.items())[:DROPPED_SHOWN]
+    lines = [line for name, reason in shown for line in wrapped(f"{name} {STATUS_NAMES['dropped']}: {reason}", "  ", "      ")]
+    more = len(reasons) - len(shown)
+    return lines + ([f"  and {more} more that were not trained to their end: ranking.json and report.html say why"] if more else [])
 
 
 class _Notes(list[str]):

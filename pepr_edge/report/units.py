@@ -18,7 +18,7 @@ METRIC_NAMES = {
     "cohen_kappa": "Cohen's kappa",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-STATUS_NAMES = {"ok": "not ranked", "over_budget": "over budget", "failed": "failed"}
+STATUS_NAMES = {"ok": "not ranked", "over_budget": "over budget", "dropped": "not trained to its end", "failed": "failed"}
 MIB = 2.0**20
 
 # ANSI escape sequences (ECMA-48), as logs of training tools hold them.

@@ -8,6 +8,7 @@ from pepr_edge.metrics import LEVEL
 from pepr_edge.records import Ranking, RankingRow
 from pepr_edge.report.soundness import soundness
 from pepr_edge.report.units import SPLIT_NAMES, energy, metric, mib, ms, performance, printable, score
+from pepr_edge.results import NOT_DONE
 
 NAMED_TIES = 4
 
@@ -68,8 +69,11 @@ def learnt_nothing(ranking: Ranking) -> bool:
 def _no_answer(ranking: Ranking) -> str:
     if not ranking.rows:
         return f"There is no model to deploy on {ranking.device}: no candidate was tried."
+    if any(row.reason == NOT_DONE for row in ranking.rows):
+        return f"There is no model to deploy on {ranking.device} yet: this run is not finished. Run the same command again."
     parts = []
-    for status, words in (("failed", "failed"), ("over_budget", "broke a budget"), ("ok", "could not be ranked")):
+    names = {"failed": "failed", "over_budget": "broke a budget", "dropped": "were not trained to their end", "ok": "could not be ranked"}
+    for status, words in names.items():
         if number := sum(row.status == status for row in ranking.rows):
             parts.append(f"{number} {words}")
     return f"There is no model to deploy on {ranking.device}: of {len(ranking.rows)} tried, {' and '.join(parts)}."

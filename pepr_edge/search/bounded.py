@@ -83,7 +83,8 @@ def _over(state: State, settings: Settings, one: Candidate, epochs: int) -> str 
     cost = state.spent + one.epoch.times(epochs)
     if over := state.limits.exceeded_by(cost):
         return over
-    least = settings.least_trainings / len(state.candidates)
+    # Where trainings are short, finding out their costs may take more than the share: the least is beyond that.
+    least = settings.least_trainings / len(state.candidates) + _part(state.probe, state.sweep())
     share = min(1.0, max(settings.share, least))
     if share < 1 and _part(cost, state.sweep()) > share:
         return f"share = {settings.share:g} of the sweep" if share > least else f"least_trainings = {settings.least_trainings:g}"

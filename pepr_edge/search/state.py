@@ -39,6 +39,10 @@ class Cost:
 NOTHING = Cost(0.0, 0.0, 0.0)
 
 
+# Stop rule -> its key in a recipe, and that key's unit in ours.
+IN_A_RECIPE = {"max_energy_j": ("max_energy_wh", 3600.0), "max_time_s": ("max_time_h", 3600.0)}
+
+
 @dataclass(frozen=True)
 class Limits:
     """Stop rules: what a search may cost in all, its probe included; None for no limit."""
@@ -58,10 +62,18 @@ class Limits:
             if limit is None:
                 continue
             if amount is None:
-                raise ScoreError(f"{rule.name} = {limit:g}, but what the search costs in that is not known here. Leave that limit out.")
+                raise ScoreError(
+                    f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out."
+                )
             if amount > limit * (1 + 1e-9):
-                return f"{rule.name} = {limit:g}"
+                return _as_asked(rule.name, limit)
         return None
+
+
+def _as_asked(rule: str, limit: float) -> str:
+    """A stop rule as a recipe has it."""
+    name, unit = IN_A_RECIPE.get(rule, (rule, 1.0))
+    return f"{name} = {limit / unit:g}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ class Settings:
 
     confidence: how sure `bounded` is that a candidate cannot win before it spares it; at 1 it relies on the bound alone.
     share: of the sweep's energy that `bounded` spends at most, its probe included; least_trainings: but never less than so many of average
-    cost. eta: `halving` keeps one in so many. seed: of what is random.
+    cost beyond the probe. eta: `halving` keeps one in so many. seed: of what is random.
     """
 
     policy: PolicyName = "bounded"

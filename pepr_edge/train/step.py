@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -77,6 +77,19 @@ class Stepper:
         if self.schedule is not None:
             self.schedule.step()
         return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """What changes with the steps, but for the model."""
+        schedule = self.schedule.state_dict() if self.schedule is not None else None
+        return {"optimiser": self.optimiser.state_dict(), "schedule": schedule, "scaler": self.scaler.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        if self.scaler.is_enabled() and state["scaler"]:  # which the device before may not have needed
+            self.scaler.load_state_dict(state["scaler"])
 
 
 def modes(device: torch.device) -> list[Mode]:

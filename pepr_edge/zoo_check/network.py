@@ -18,8 +18,8 @@ from pepr_edge.errors import ModelError
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.train.loop import predict
+from pepr_edge.train.setup import pixel_statistics
 from pepr_edge.train.step import Mode, Stepper
-from pepr_edge.train.train import pixel_statistics
 
 LABELS = phantom.LABELS
 STEPS = 3

@@ -16,8 +16,8 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export import make as making
 from pepr_edge.export import onnx_file
 from pepr_edge.export.variants import load
-from pepr_edge.records import Artifact, Failure, TrainResult
-from pepr_edge.results import export_key
+from pepr_edge.records import Artifact, Failure, FirstLook, TrainResult
+from pepr_edge.results import export_key, look_key
 from pepr_edge.store import read_record, write_record
 
 MakeJob = Callable[..., Job]
@@ -75,6 +75,56 @@ def test_a_job_leaves_the_training_and_every_variant(make_job: MakeJob) -> None:
     assert [step.stage for step in steps] == ["train", "train", "export fp32", "export int8_static"]
     assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2), (0, 2), (1, 2)]
     assert steps[0].model_dump(include={"epoch", "epochs", "best"}) == {"epoch": 1, "epochs": 1, "best": None}
+
+
+def left(job: Job) -> set[str]:
+    return {path.name for path in Path(job.folder).iterdir()}
+
+
+def test_a_job_may_leave_a_training_and_a_later_one_goes_on(make_job: MakeJob) -> None:
+    job = make_job(train={"epochs": 3, "device": "cpu"}).model_copy(update={"until_epoch": 1})
+    assert {(step.stage, step.epoch, step.epochs) for step in steps_of(job)} == {("train", 1, 3)}
+    assert left(job) == {"training.json", "training-1.pt"}
+    before = stamps(job.folder)
+    assert steps_of(job) == []
+    assert stamps(job.folder) == before
+    assert {step.epoch for step in steps_of(job.model_copy(update={"until_epoch": 2}))} == {2}
+    assert left(job) == {"training.json", "training-2.pt"}
+
+
+def test_a_job_may_conclude_what_there_is(make_job: MakeJob) -> None:
+    job = make_job(train={"epochs": 3, "device": "cpu"}, export={"variants": ["fp32"]}).model_copy(update={"until_epoch": 1})
+    steps_of(job)
+    assert [step.stage for step in steps_of(job.model_copy(update={"conclude": True}))] == ["export fp32"]
+    trained = read_record(Path(job.folder) / "train.json", TrainResult)
+    assert (len(trained.epochs), trained.stopped_early) == (1, True)
+    assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32", "training.json", "training-1.pt"}
+    assert steps_of(job.model_copy(update={"conclude": True})) == []
+    # Whoever wants more goes on from there.
+    assert {step.epoch for step in steps_of(job.model_copy(update={"until_epoch": None})) if step.stage == "train"} == {2, 3}
+    assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32"}
+
+
+def test_a_job_may_only_probe_the_cost(make_job: MakeJob) -> None:
+    job = make_job().model_copy(update={"until_epoch": 0})
+    assert {(step.stage, step.epoch, step.epochs, step.best) for step in steps_of(job)} == {("cost probe", 0, 0, None)}
+    assert left(job) == {"training.json", "probe.json"}
+    assert steps_of(job) == []
+
+
+def test_a_job_may_only_write_the_files_for_a_first_look(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ExportError("no such operator")
+
+    job = make_job().model_copy(update={"first_look": True})
+    monkeypatch.setitem(making.MAKERS, "int8", fail)
+    assert [step.stage for step in steps_of(job)] == ["first look"]
+    looks = Path(job.folder) / "looks"
+    assert left(job) == {"looks"}
+    assert (looks / "fp32" / "model.onnx").is_file()
+    found = read_record(looks / "int8_static" / "look.json", FirstLook)
+    assert (found.reason, found.profile) == ("no such operator", None)
+    assert found.key == look_key(job.candidate, "int8_static", job.recipe)
 
 
 def test_what_is_done_is_not_done_again(done_job: Job) -> None:

@@ -16,6 +16,7 @@ from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
 from pepr_edge.train.train import train
+from pepr_edge.train.under_way import Task
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
 
@@ -53,6 +54,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             "train": {"epochs": 2, "batch_size": 16, "device": "cpu"},
         }
     )
-    result = train(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None)
+    result = train(Task(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None))
     with np.load(folder / "logits.npz") as logits:
         return Trained(result, dict(logits), folder, data, recipe)

@@ -1,0 +1,23 @@
+"""Where a run tells how far it is: what somebody who looks on must offer."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class Bar(Protocol):
+    """A progress bar that somebody looks at."""
+
+    def to(self, done: int, total: int, note: str = "") -> None:
+        """Show how far it is."""
+
+
+class View(Protocol):
+    """Where a run tells how far it is."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+
+    def bar(self, label: str) -> AbstractContextManager[Bar]:
+        """A bar that is gone when its stage is over."""

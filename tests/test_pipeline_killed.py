@@ -1,0 +1,85 @@
+"""A run as a process that is killed: what it was doing is gone, and the same command goes on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pepr_edge.records import Training, TrainResult
+from pepr_edge.store import read_record
+
+RECIPE = """
+schema_version = 1
+name = "killed"
+[device]
+name = "a test's machine"
+threads = 1
+[data]
+source = "phantom"
+phantom_images = 160
+[candidates]
+architectures = ["test_efficientnet"]
+image_size_px = 64
+[train]
+epochs = 4
+batch_size = 8
+[export]
+variants = ["fp32"]
+keep_performance = 0.0
+[budgets]
+size_mib = 100.0
+[profile]
+rules = "quick"
+"""
+CANDIDATE = Path("candidates") / "test_efficientnet@64"
+
+
+def epochs_of(folder: Path) -> int:
+    """Epochs of a training under way; -1 where there is none."""
+    path = folder / CANDIDATE / "training.json"
+    return len(read_record(path, Training).epochs) if path.is_file() else -1
+
+
+def killed_once(folder: Path, recipe: Path, reached: Callable[[], bool]) -> None:
+    """Start the run, and kill it with what it started as soon as it is so far."""
+    # Two jobs, so that the one that there is has half of the threads: on a busy machine more of them wait for each other.
+    command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(folder), "--jobs", "2", "-q"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not reached():
+            assert process.poll() is None, "it was done before it could be killed"
+            time.sleep(0.005)
+        process.kill()
+
+
+def trained(folder: Path, recipe: Path) -> tuple[TrainResult, dict[str, bytes]]:
+    """Let the run go on until it is trained; its training but for what it cost."""
+    killed_once(folder, recipe, lambda: (folder / CANDIDATE / "train.json").is_file())
+    with np.load(folder / CANDIDATE / "logits.npz") as logits:
+        return read_record(folder / CANDIDATE / "train.json", TrainResult), {split: logits[split].tobytes() for split in logits}
+
+
+@pytest.mark.slow
+def test_the_same_command_after_a_kill_ends_as_one_that_was_not_killed(tmp_path: Path) -> None:
+    recipe = tmp_path / "killed.toml"
+    recipe.write_text(RECIPE)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed_once(killed, recipe, lambda: epochs_of(killed) == 0)
+    shutil.copytree(killed, whole)  # so that both train in one mode, whichever was the fastest by a hair
+    killed_once(killed, recipe, lambda: epochs_of(killed) >= 2)
+    time.sleep(0.5)
+    left = epochs_of(killed)
+    assert 2 <= left < 4  # nobody trains on behind a dead run
+    time.sleep(0.5)
+    assert epochs_of(killed) == left
+    (expected, logits), (found, found_logits) = trained(whole, recipe), trained(killed, recipe)
+    assert (found.checkpoint_sha256, found_logits) == (expected.checkpoint_sha256, logits)
+    curves = [[epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs] for result in (expected, found)]
+    assert curves[0] == curves[1]
+    assert (found.cost.images.value or 0) >= (expected.cost.images.value or 0)
