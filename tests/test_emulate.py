@@ -164,24 +164,38 @@ def test_the_device_gets_nothing_of_our_environment_but_what_it_is() -> None:
     assert {"QEMU_CPU=cortex-a72", f"{EMULATED}=cortex-a72 under qemu-user"} <= set(words)
 
 
+NAMED = "int8 saturation: ... 10 of 16 decisions agree. Use its float32 fallback"
 JUDGED = {"agreeing": 10, "n": 16, "max_abs_diff": 22.2, "tolerance": 4.12}
 
 
 @pytest.mark.parametrize(
-    ("status", "row", "judged", "said"),
+    ("name", "status", "row", "judged", "said"),
     [
-        (0, {"passed": True, "reasons": [], "selftest": JUDGED}, True, "a passed; 10 of 16 decisions, logits off by 22.2, allowed 4.12"),
-        (3, {"passed": False, "reasons": ["int8 saturation"], "selftest": JUDGED}, True, "a does not pass; 10 of 16"),
-        (3, {"passed": False, "reasons": [], "selftest": None}, False, "a does not pass"),
-        (132, {}, False, "verify a: FAILED, exit status 132"),
+        (
+            "a",
+            0,
+            {"passed": True, "reasons": [], "selftest": JUDGED},
+            True,
+            "a passed; 10 of 16 decisions, logits off by 22.2, allowed 4.12",
+        ),
+        ("a-int8", 3, {"passed": False, "reasons": [NAMED], "selftest": JUDGED}, True, "a-int8 does not pass; 10 of 16"),
+        ("a-fp32", 3, {"passed": False, "reasons": [NAMED], "selftest": JUDGED}, False, "a-fp32 does not pass"),
+        ("a-int8", 3, {"passed": False, "reasons": ["logits differ"], "selftest": None}, False, "a-int8 does not pass"),
+        ("a", 132, {}, False, "verify a: FAILED, exit status 132"),
     ],
 )
 def test_a_bundle_has_to_pass_or_to_be_told_why_not(
-    status: int, row: dict[str, Any], judged: bool, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    status: int,
+    row: dict[str, Any],
+    judged: bool,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = json.dumps({"bundles": [row]})
     monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, out, "core dumped"))
-    assert acceptance.is_judged("Haswell", Path("a")) is judged
+    assert acceptance.is_judged("Haswell", Path(name)) is judged
     heard = capsys.readouterr().out
     assert said in heard
     assert all(reason in heard for reason in row.get("reasons", ["core dumped"]))
@@ -216,7 +230,7 @@ def test_a_report_has_to_be_whole_and_marked(
     monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, "", ""))
     assert acceptance.is_measured("Haswell", [Path("a")], out) is measured
     assert acceptance.is_measured("Haswell", [Path("a")], tmp_path / "none.json") is False
-    assert acceptance.is_measured("Haswell", [], tmp_path / "none.json") is True
+    assert acceptance.is_measured("Haswell", [], tmp_path / "none.json") is False
 
 
 @needs_qemu

@@ -30,7 +30,7 @@ sys.addaudithook(note)
 # As long as a test may measure.
 BRIEF = "from pepr_edge.field import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
 RUN = f"import sys; from pepr_edge.cli import entry; {BRIEF}; sys.exit(entry())"
-WRITES = re.compile(r"^\d+\s+(?P<call>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
+WRITES = re.compile(r"^(?P<call>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
 NETWORK = re.compile(r"AF_INET|AF_NETLINK")
 
 
@@ -87,11 +87,15 @@ def test_the_field_commands_need_no_workstation_and_no_network(field: Path) -> N
 def strace(log: Path, *words: str) -> list[str]:
     calls = "connect,sendto,sendmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,truncate"
     subprocess.run(
-        ["strace", "-f", "-qq", "-s", "300", "-e", f"trace={calls}", "-e", "signal=none", "-o", str(log), sys.executable, *words],
+        ["strace", "-ff", "-y", "-qq", "-s", "300", "-e", f"trace={calls}", "-e", "signal=none", "-o", str(log), sys.executable, *words],
         capture_output=True,
         timeout=120,
     )
-    return log.read_text(errors="replace").splitlines()
+    found = list(log.parent.glob(f"{log.name}.*"))  # one a process: in a common one calls would be torn apart
+    lines = [line for path in found for line in path.read_text(errors="replace").splitlines()]
+    for path in found:
+        path.unlink()
+    return lines
 
 
 def written(lines: list[str]) -> Iterator[str]:
@@ -102,7 +106,8 @@ def written(lines: list[str]) -> Iterator[str]:
             continue
         if found["call"] in ("open", "openat") and not re.search(r"O_WRONLY|O_RDWR|O_CREAT", found["words"]):
             continue
-        yield from (os.path.realpath(path) for path in re.findall(r'"([^"]*)"', found["words"]))
+        base = re.search(r"AT_FDCWD<([^>]*)>", found["words"])  # where that process was
+        yield from (os.path.realpath(Path(base[1] if base else "") / path) for path in re.findall(r'"([^"]*)"', found["words"]))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from small_run import FLAWLESS, Listener, carry_out
 
 from pepr_edge import pipeline
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import verify
+from pepr_edge.bundle.verify import check
 from pepr_edge.records import Artifact
 from pepr_edge.store import read_record
 
@@ -40,7 +40,7 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_
     manifest = read_manifest(bundle)
     assert manifest.profile.settings == chosen.settings
     assert (manifest.fallback is None) == (chosen.variant == "fp32" and chosen.settings.runtime == "onnxruntime")
-    assert verify(bundle) == []
+    assert check(bundle).reasons == []
 
     # A choice that was damaged is made again, and that of another machine too.
     for damage in ("model", "machine"):

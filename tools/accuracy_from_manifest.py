@@ -16,6 +16,8 @@ from PIL import Image
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read by onnxruntime at its import
 import onnxruntime
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
 manifest = json.loads((bundle / "manifest.json").read_text())
 spec = manifest["preprocess"]

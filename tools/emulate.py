@@ -155,6 +155,8 @@ def ceiling(limit_bytes: int, root: Path) -> Iterator[tuple[list[str], str]]:
         return
     try:
         (group / "memory.max").write_text(str(limit_bytes), encoding="ascii")
+        if (swap := group / "memory.swap.max").exists():
+            swap.write_text("0", encoding="ascii")
         yield ["sh", "-c", JOIN, str(group)], "memory"
     finally:
         group.rmdir()

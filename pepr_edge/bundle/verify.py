@@ -73,11 +73,6 @@ class Verdict(NamedTuple):
     race: Race | None = None
 
 
-def verify(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> list[str]:
-    """The reasons of `check`."""
-    return check(bundle, settings, say).reasons
-
-
 def check(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> Verdict:
     """Check a bundle's files, then run its self-test here, and that of its fallback.
 

@@ -12,7 +12,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
-from pepr_edge.errors import InvalidMeasurement
+from pepr_edge.errors import InvalidMeasurement, MeasurementError
 from pepr_edge.records import BenchResult, FieldReport, Provider
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(
     """Measure latency, memory and cold start of each BUNDLE on this device, and run its self-test.
 
     Each runs as it was measured at home, as far as this device can; what cannot be is said. Close other programs and plug the device in
-    first. Exit status 3: a measurement is INVALID, or a self-test failed.
+    first. Exit status 3: a measurement is INVALID, or a self-test failed; 1: a bundle could not be measured, the others were.
     """
     from pepr_edge.field.bench import Interrupted, Plan, bench
     from pepr_edge.field.cpu import emulated
@@ -72,7 +72,11 @@ def command(
         say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")
     extras = not (no_extras or paced or emulated())
     plan = Plan("quick" if quick else "full", None if paced is None else paced / 1e3, watts_per_core, extras, sweep, _counter())
-    view = TerminalView()
+    view, failed = TerminalView(), list[str]()
+
+    def warn(words: str) -> None:
+        view.say(f"warning: {words}")
+
     try:
         with view.bar("bundles") as bar:
 
@@ -81,18 +85,20 @@ def command(
                 bar.to(round(100 * (number + share)), 100 * len(bundles), note)
 
             with ending_is_an_interrupt():
-                report = bench(subjects, plan, out=out, progress=progress, warn=lambda words: view.say(f"warning: {words}"))
+                report = bench(subjects, plan, out=out, progress=progress, warn=warn, fail=failed.append)
     except Interrupted as cut:
         if cut.report is not None:
             say(f"{out}: {_holds(cut.report)}")
         raise
+    if not report.results:
+        raise MeasurementError("\n".join(failed))
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
         show(report)
         if out is not None:
             click.echo(f"report  {out}")
-    _judge(report)
+    _judge(report, failed)
 
 
 def _counter() -> Counter | None:
@@ -113,7 +119,9 @@ def ending_is_an_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    # nohup has SIGHUP ignored, and means it. None: somebody's who is not Python, and cannot be put back.
+    taken = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, interrupt) for number in taken}
     try:
         yield
     finally:
@@ -195,13 +203,15 @@ def _word(result: BenchResult) -> str:
     return "VALID" if result.validity.valid else "INVALID"
 
 
-def _judge(report: FieldReport) -> None:
-    """Raise for what must not be relied on, after everything was shown."""
+def _judge(report: FieldReport, failed: list[str]) -> None:
+    """Raise for what could not be measured, and what must not be relied on, after everything was shown."""
     reasons = [f"INVALID {result.bundle}: {reason}" for result in report.results for reason in result.validity.reasons]
     reasons += [
         f"FAILED {result.bundle}: the self-test differs from home. `pepr-edge verify` says how."
         for result in report.results
         if result.selftest is not None and not result.selftest.passed
     ]
+    if failed:
+        raise MeasurementError("\n".join([*failed, *reasons]))
     if reasons:
         raise InvalidMeasurement("\n".join(reasons))

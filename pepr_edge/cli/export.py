@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.common import common, print_json, say
 
 
 @click.command("export")
@@ -23,8 +23,10 @@ def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
     from pepr_edge.bundle.best import hand_over
 
     made = hand_over(run_dir, out or Path("bundles") / run_dir.resolve().name, top)
+    for warning in made.warnings:
+        say(f"warning: {warning}")
     if as_json:
-        print_json({"bundles": [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made]})
+        print_json({"bundles": [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made.bundles]})
         return
-    for _, path in made:
+    for _, path in made.bundles:
         click.echo(path)

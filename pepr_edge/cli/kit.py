@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json
+from pepr_edge.cli.common import common, need_training, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import KitError
 from pepr_edge.field.preflight import PYTHON
@@ -42,6 +42,8 @@ def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, ou
 
     with TerminalView().bar("kit") as bar:
         made = make(run_dir, out, platform=platform, pythons=pythons, top=top, progress=bar.to)
+    for warning in made.warnings:
+        say(f"warning: {warning}")
     if as_json:
         wheels = [wheel._asdict() for wheel in made.wheels]
         named = {"kit": str(out), "platform": platform, "python": list(pythons), "bundles": list(made.bundles)}

@@ -8,6 +8,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
+from pepr_edge.errors import DataError
 
 
 @click.command("predict")
@@ -21,6 +22,8 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
     from pepr_edge.field.predict import Classifier
     from pepr_edge.field.settings import as_at_home, of_fallback
 
+    if others := [image for image in images if (image / "manifest.json").is_file()]:
+        raise DataError(f"{others[0]}: another bundle. predict takes one, then images.")
     manifest = read_whole(bundle)
     home = manifest.profile.settings
     settings, note = (of_fallback(home), "") if fallback else as_at_home(home)

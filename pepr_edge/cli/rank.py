@@ -46,11 +46,12 @@ def command(
     from pepr_edge.report.terminal import conclusion, dependence_table, devices_table, lifetime_table, ranking_table
     from pepr_edge.results import load
 
+    results = load(run_dir)
     ranking = rank(
-        load(run_dir),
+        results,
         weights=parse_weights(weights) if weights is not None else None,
         metric=metric,
-        field=read_reports((*reports, *more)),
+        field=read_reports((*reports, *more), results),
         normalise=normalise,
         reference=read_bounds(reference) if reference else None,
         lifetime=lifetime,

@@ -7,8 +7,6 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, need_training, print_json
-from pepr_edge.records import Ranking
-from pepr_edge.store import read_record
 
 
 @click.command("report")
@@ -16,10 +14,10 @@ from pepr_edge.store import read_record
 @common
 def command(run_dir: Path, as_json: bool) -> None:
     """Write RUN_DIR/report.html again: one file, to look at and to mail."""
-    from pepr_edge.results import load
+    from pepr_edge.results import load, read_ranking
 
     results = load(run_dir)
-    ranking = read_record(run_dir / "ranking.json", Ranking)
+    ranking = read_ranking(run_dir)
     need_training()
     from pepr_edge.pipeline import report
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json
+from pepr_edge.cli.common import common, need_training, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
@@ -36,7 +36,11 @@ def command(recipe: str, data: str | None, out: Path | None, only: str | None, e
     need_training()
     from pepr_edge.pipeline import Options, run
 
-    ranking = run(wanted, text, out, Options(jobs=jobs, fresh=fresh), TerminalView())
+    try:
+        ranking = run(wanted, text, out, Options(jobs=jobs, fresh=fresh), TerminalView())
+    except KeyboardInterrupt:
+        say(f"{out}: what is done is kept; the same command goes on from there")
+        raise
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:

@@ -22,15 +22,13 @@ from pepr_edge.export.check import NOT_FINITE
 from pepr_edge.export.make import make
 from pepr_edge.export.options import grid, starts
 from pepr_edge.export.prepare import Images, Prepared
-from pepr_edge.export.rung import Best, Tried, latency, written
+from pepr_edge.export.rung import FASTER, Best, Tried, latency, written
 from pepr_edge.export.variants import Variant
 from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.race import Rules, race
 from pepr_edge.preprocess import to_tensor
 from pepr_edge.records import Quality, Rung, SessionSettings, Trial
 
-# The best stays the best unless another is faster by more than the clock can be trusted.
-FASTER = 0.99
 # Rungs are begun within this share of the time budget: the rest is for the options of the one that came out first.
 SHARE_OF_RUNGS = 0.85
 # For each: the least that tells one per cent from none where the machine is quiet.
@@ -146,8 +144,8 @@ class _Ladder:
         if self.best is None:
             reasons = "; ".join(f"{tried.variant.name}: {tried.reason}" for tried in self.tried if tried.outcome != "not tried")
             raise ExportError(f"no variant runs here within the budgets: {reasons}")
-        best, tried, first = self.best, self.best.tried, starts(self.recipe.device)[0]
-        plain = next((trial for trial in self.tried[0].trials if trial.settings == first and trial.latency_s is not None), None)
+        best, tried = self.best, self.best.tried
+        plain = min((trial for trial in self.tried[0].trials if trial.latency_s is not None), key=latency, default=None)
         rungs = tuple(written(one, best, plain) for one in self.tried)
         return Choice(tried.path, tried.variant.name, best.trial.settings, tried.remedy, tried.notes, rungs)
 

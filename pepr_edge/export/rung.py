@@ -9,6 +9,9 @@ from pepr_edge.export.options import words
 from pepr_edge.export.variants import Variant
 from pepr_edge.records import Outcome, Quality, Rung, Trial
 
+# The best stays the best unless another is faster by more than the clock can be trusted.
+FASTER = 0.99
+
 
 @dataclass
 class Tried:
@@ -56,7 +59,7 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
     Args:
         tried: the rung.
         best: what was chosen in the end.
-        plain: float32 in the first way it was tried; None where it did not run.
+        plain: float32 in its fastest way; None where it did not run.
     """
     chosen, outcome, reason = tried is best.tried, tried.outcome, tried.reason
     own = tried.accepted()
@@ -64,7 +67,7 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
         outcome, reason = "chosen", _praise(best, plain)
     elif outcome == "slower" and own is not None:
         lost = f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
-        reason = f"{latency(own) * 1e3:.3g} ms, the chosen one {latency(best.trial) * 1e3:.3g} ms{lost}"
+        reason = f"{_behind(latency(own), latency(best.trial))}{lost}"
     return Rung(
         variant=tried.variant.name,
         outcome=outcome,
@@ -77,10 +80,15 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
     )
 
 
+def _behind(own_s: float, chosen_s: float) -> str:
+    text = f"{own_s * 1e3:.3g} ms, the chosen one {chosen_s * 1e3:.3g} ms"
+    return text if chosen_s < FASTER * own_s else f"{text}: as fast, as far as can be told, and the chosen one was there first"
+
+
 def _praise(best: Best, plain: Trial | None) -> str:
     """Why the chosen one was chosen: its latency beside that of plain float32, which was raced in a round of its own."""
     own = latency(best.trial)
     text = f"the fastest that passed: {own * 1e3:.3g} ms with {words(best.trial.settings)}"
-    if plain is None:
+    if plain is None or plain in best.tried.trials:
         return text
     return f"{text}, about {latency(plain) / own:.2g} times as fast as float32 with {words(plain.settings)}"

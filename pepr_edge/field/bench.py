@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pepr_edge.errors import MeasurementError
+from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import selftest
 from pepr_edge.field.cpu import emulated
 from pepr_edge.field.extras import preprocessing, thread_sweep, throughput
@@ -61,6 +62,7 @@ def bench(
     out: Path | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    fail: Callable[[str], None] | None = None,
 ) -> FieldReport:
     """Test and measure each bundle. What is measured is on the disk soon, marked partial until all is done.
 
@@ -70,6 +72,7 @@ def bench(
         out: file of the report; None: it is only returned.
         progress: called about twice a second.
         warn: called with each warning as soon as it is known, once for all bundles.
+        fail: called with the reason why a bundle cannot be measured at all; the next one's turn comes. None: it is raised.
     Raises:
         BundleError, MeasurementError: a bundle cannot be measured at all, or the report not be written. The report so far stays.
         Interrupted: in place of a KeyboardInterrupt, once what was measured is in the report.
@@ -80,8 +83,14 @@ def bench(
         for number, subject in enumerate(subjects):
             watch = Watch(subject.settings, first=number == 0, tell=tell)
             told = None if progress is None else partial(progress, number)
-            for result in _stages(subject, plan, watch, draft, told):
-                draft.put(number, result)
+            draft.begin()
+            try:
+                for result in _stages(subject, plan, watch, draft, told):
+                    draft.put(result)
+            except (BundleError, MeasurementError) as fault:
+                if fail is None or isinstance(fault, UnwritableError):
+                    raise
+                fail(f"{subject.folder.resolve().name}: {fault}")
         draft.finish()
     except KeyboardInterrupt:
         raise Interrupted(draft.cut()) from None
@@ -146,6 +155,10 @@ class Interrupted(KeyboardInterrupt):
         self.report = report
 
 
+class UnwritableError(MeasurementError):
+    """The report cannot be written."""
+
+
 class _Draft:
     """The report as it grows: each result once it is whole, and of the one that is being measured what there is, now and then."""
 
@@ -153,6 +166,13 @@ class _Draft:
         self.report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
         self._out, self._due_s = out, 0.0
         self._latest: Callable[[], BenchResult] | None = None
+        self._done: tuple[BenchResult, ...] = ()
+        self._ours = False
+        self._before = None if out is None else out.with_name(f"{out.stem}.before{out.suffix}")
+
+    def begin(self) -> None:
+        """The next bundle's turn; what was torn of the last is left out."""
+        self._latest, self._done = None, self.report.results
 
     def keep(self, make: Callable[[], BenchResult]) -> None:
         """More was measured of a bundle that is not done. It is made into a result, and written, only where that is due."""
@@ -160,18 +180,25 @@ class _Draft:
             self._due_s = max(self._due_s, time.perf_counter() + FIRST_S)
         self._latest = make
         if self._out is not None and time.perf_counter() >= self._due_s:
-            self._write()
+            try:
+                self._write()
+            except UnwritableError:  # For now: on Windows another program may be reading it. When the bundle is done it has to be.
+                self._due_s = time.perf_counter() + PERIOD_S
 
-    def put(self, number: int, result: BenchResult) -> None:
-        """The result of a bundle is whole, or holds more than it did."""
+    def put(self, result: BenchResult) -> None:
+        """The result of the bundle is whole, or holds more than it did."""
         self._latest = None
-        self.report = self.report.model_copy(update={"results": (*self.report.results[:number], result)})
+        self.report = self.report.model_copy(update={"results": (*self._done, result)})
         self.report = self._write()
 
     def finish(self) -> None:
         """All bundles are done."""
-        self.report = self.report.model_copy(update={"partial": False})
-        self.report = self._write()
+        self._latest = None
+        if self.report.results:
+            self.report = self.report.model_copy(update={"partial": False})
+            self.report = self._write()
+            if self._before is not None:
+                self._before.unlink(missing_ok=True)
 
     def cut(self) -> FieldReport | None:
         """Write all that there is, and return it; None where nothing was measured, or nothing is to be written."""
@@ -185,9 +212,23 @@ class _Draft:
             torn = self._latest().model_copy(update={"partial": True})
             report = report.model_copy(update={"results": (*report.results, torn)})
         report = sealed(report)
-        _write(self._out, report)
+        if self._out is not None:
+            self._put_aside()
+            _write(self._out, report)
         self._due_s = time.perf_counter() + max(PERIOD_S, CALM * (time.process_time() - begin_s))
         return report
+
+    def _put_aside(self) -> None:
+        """A whole report of before is kept beside this one until this is whole too."""
+        assert self._out is not None
+        assert self._before is not None
+        if self._ours:
+            return
+        self._ours = True
+        # Not there, not a report, or not to be moved: it is written over, as asked.
+        with suppress(OSError, ValueError):
+            if not FieldReport.model_validate_json(self._out.read_bytes()).partial:
+                self._out.replace(self._before)
 
 
 def _check_writable(out: Path | None) -> None:
@@ -202,17 +243,15 @@ def _check_writable(out: Path | None) -> None:
         raise _unwritable(out, fault) from None
 
 
-def _write(out: Path | None, report: FieldReport) -> None:
-    if out is None:
-        return
+def _write(out: Path, report: FieldReport) -> None:
     try:
         write_record(out, report)
     except OSError as fault:
         raise _unwritable(out, fault) from None
 
 
-def _unwritable(out: Path, fault: OSError) -> MeasurementError:
-    return MeasurementError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.")
+def _unwritable(out: Path, fault: OSError) -> UnwritableError:
+    return UnwritableError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.")
 
 
 def to_result(name: str, tested: SelfTestResult | None, fallback: bool, warnings: tuple[str, ...], measured: DeviceProfile) -> BenchResult:

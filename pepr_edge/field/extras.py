@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -27,8 +28,17 @@ BATCHES = (4, 16)
 BRIEF = Rules(warmup_runs=2, warmup_s=0.2, queries=5, duration_s=1.0, cap_s=3.0)
 
 
-def preprocessing(spec: Preprocess) -> Preprocessing:
-    """From a JPEG file to the model's input, as `predict` does it. The file has been read before: no disk is measured."""
+def preprocessing(spec: Preprocess) -> Preprocessing | None:
+    """From a JPEG file to the model's input, as `predict` does it; None where no temporary file can be written.
+
+    The file has been read before: no disk is measured.
+    """
+    with suppress(OSError):
+        return _preprocessing(spec)
+    return None
+
+
+def _preprocessing(spec: Preprocess) -> Preprocessing:
     taken = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.jpg")

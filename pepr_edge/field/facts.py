@@ -25,6 +25,9 @@ FIELD_PACKAGES = (
 )
 TEMPERATURE_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+DRIVER = GOVERNOR.with_name("scaling_driver")
+# Drivers under which the processor itself follows the load (Linux, admin-guide/pm: intel_pstate, amd-pstate, in their active modes).
+SELF_GOVERNED = ("intel_pstate", "amd-pstate-epp")
 
 
 def facts() -> DeviceFacts:
@@ -101,6 +104,14 @@ def governor() -> str | None:
         return GOVERNOR.read_text(encoding="ascii", errors="replace").strip() or None
     except OSError:
         return None
+
+
+def governs_itself() -> bool:
+    """Whether the processor chooses its frequency: "powersave" is then its ordinary way, and not slow."""
+    try:
+        return DRIVER.read_text(encoding="ascii", errors="replace").strip() in SELF_GOVERNED
+    except OSError:
+        return False
 
 
 def _frequency_mhz() -> float | None:

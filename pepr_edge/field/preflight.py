@@ -26,7 +26,7 @@ X86 = ("x86_64", "AMD64")
 # With these the wheels of numpy 2.4 and onnxruntime 1.32 load on any x86. Where one is missing it is tried: under qemu-user they ran on a
 # Nehalem, which has no AVX, and died of SIGILL on a Core 2, which has no SSE 4.2 either.
 NEEDED = ("ssse3", "sse4_2", "avx")
-# A report holds each latency: 600 s of a model that takes 0.1 ms are some 60 MB, those of an ordinary one 1 MB. It is written beside the
+# A report holds each latency: 60 s of a model that takes 0.1 ms are some 6 MB, those of an ordinary one 1 MB. It is written beside the
 # old one.
 REPORT_BYTES = 16 << 20
 MIB = 1 << 20
@@ -85,7 +85,9 @@ def _dies_of_import() -> bool:
     """Whether the import of numpy and onnxruntime ends a process by force. A fork: what is exec'd may leave an emulator."""
     if not hasattr(os, "fork"):
         trial = [sys.executable, "-c", "import numpy, onnxruntime"]
-        return subprocess.run(trial, capture_output=True).returncode == STATUS_ILLEGAL_INSTRUCTION
+        # `-c` looks for packages where it starts: where they lie beside us, as in a kit, it finds them there too.
+        done = subprocess.run(trial, capture_output=True, cwd=Path(__file__).parents[2])
+        return done.returncode == STATUS_ILLEGAL_INSTRUCTION
     child = os.fork()
     if child == 0:
         _import_and_exit()
@@ -119,11 +121,17 @@ def memory_fault(bundle: Path, free_bytes: int | None) -> str | None:
 
 
 def needed_memory_bytes(bundle: Path) -> int | None:
-    """The peak that a bundle's model had at home, or the size of its file where that is more; None where neither is known."""
+    """The peak that a bundle's model had at home, or the size of its file where that is more; None where neither is known.
+
+    A peak on a GPU or in PyTorch was that of another runtime, and does not count.
+    """
     known = []
     # What is no bundle, or a torn one, is said by those who read it.
     with suppress(OSError, ValueError, KeyError, TypeError):
-        known.append(json.loads((bundle / "manifest.json").read_bytes())["profile"]["peak_memory_bytes"])
+        profile = json.loads((bundle / "manifest.json").read_bytes())["profile"]
+        settings = profile.get("settings", {})
+        if settings.get("provider", "cpu") == "cpu" and settings.get("runtime") != "pytorch":
+            known.append(profile["peak_memory_bytes"])
     with suppress(OSError):
         known.append((bundle / "model.onnx").stat().st_size)
     return max((value for value in known if isinstance(value, int)), default=None)

@@ -17,11 +17,11 @@ def sealed(report: FieldReport) -> FieldReport:
 
 
 def is_whole(report: FieldReport) -> bool:
-    """Whether the report is as it was sealed."""
-    return report.checksum == checksum(report)
+    """Whether the report is as it was sealed, maybe by a pepr_edge whose reports did not hold all the keys of this one's."""
+    return report.checksum in (checksum(report), checksum(report, exclude_unset=True))
 
 
-def checksum(report: FieldReport) -> str:
-    """sha256 over all of the report but its checksum, as JSON with sorted keys."""
-    content = report.model_dump(mode="json", exclude={"checksum"})
+def checksum(report: FieldReport, exclude_unset: bool = False) -> str:
+    """sha256 over all of the report but its checksum, as JSON with sorted keys; `exclude_unset` leaves out what its file did not hold."""
+    content = report.model_dump(mode="json", exclude={"checksum"}, exclude_unset=exclude_unset)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import psutil
 
 from pepr_edge.field.cpu import usable_cores
-from pepr_edge.field.facts import governor, on_battery, temperature_c
+from pepr_edge.field.facts import governor, governs_itself, on_battery, temperature_c
 from pepr_edge.field.load import busy
 from pepr_edge.records import DeviceProfile, SessionSettings
 
@@ -68,7 +68,7 @@ def power() -> Found:
     found = {}
     if on_battery():
         found["battery"] = "on battery: plug the device in and measure again"
-    if governor() == "powersave":
+    if governor() == "powersave" and not governs_itself():
         advice = "run `sudo cpupower frequency-set -g performance` and measure again, or say so beside the figures"
         found["governor"] = f"the frequency governor is powersave, the processor may run below its speed: {advice}"
     return found

@@ -30,6 +30,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 PYTHONNOUSERSITE=1 exec {python} "$here/pepr" "$@"
 """
 WINDOWS = """@echo off
+chcp 65001 >nul
 rem pepr-edge with the packages of this folder; written by install.py, for the computer that it ran on.
 setlocal
 set PYTHONNOUSERSITE=1
@@ -126,13 +127,18 @@ def install(folder: Path) -> None:
         NotInstalled: no room, or pip could not do it.
     """
     wheels, work = folder / "wheels", folder / WORK
-    needed = GROWTH * sum(wheel.stat().st_size for wheel in wheels.glob("*.whl"))
+    # The wheels of other Pythons than this are there, but not installed: of each package the largest.
+    largest: dict[str, int] = {}
+    for wheel in wheels.glob("*.whl"):
+        name = wheel.name.split("-")[0]
+        largest[name] = max(largest.get(name, 0), wheel.stat().st_size)
+    needed = GROWTH * sum(largest.values())
     if (free := shutil.disk_usage(folder).free) < needed:
         raise NotInstalled(f"{folder}: {free >> 20} MiB are free on this disk, {needed >> 20} are needed. Make room.")
     shutil.rmtree(work, ignore_errors=True)
     made = work / PEPR
     made.mkdir(parents=True)
-    pip = max(wheels.glob("pip-*.whl")) / "pip"
+    pip = min(wheels.glob("pip-*.whl"), key=lambda wheel: numbers(wheel.name.split("-")[1])) / "pip"
     # --isolated: whatever this computer's pip was set to, the kit's wheels and no others.
     options = ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
     where = ["--no-index", "--no-cache-dir", "--find-links", str(wheels), "--target", str(made)]
@@ -158,7 +164,8 @@ def write_launcher(folder: Path) -> Path:
     """Write `pepr-edge`, or `pepr-edge.cmd` on Windows: this Python with the folder's packages."""
     if os.name == "nt":
         launcher = folder / "pepr-edge.cmd"
-        launcher.write_bytes(WINDOWS.format(python=sys.executable).replace("\n", "\r\n").encode())
+        python = sys.executable.replace("%", "%%")
+        launcher.write_bytes(WINDOWS.format(python=python).replace("\n", "\r\n").encode())
         return launcher
     launcher = folder / "pepr-edge"
     quoted = "'" + sys.executable.replace("'", "'\\''") + "'"
@@ -169,7 +176,9 @@ def write_launcher(folder: Path) -> Path:
 
 def check(folder: Path, launcher: Path) -> int:
     """Let what was installed verify the bundles, and say how to go on. Returns the exit status."""
-    bundles = [f"bundles/{path.name}" for path in sorted((folder / "bundles").iterdir())]
+    # A Mac leaves .DS_Store and ._* where it copies to a stick.
+    found = sorted(path for path in (folder / "bundles").iterdir() if path.is_dir() and not path.name.startswith("."))
+    bundles = [f"bundles/{path.name}" for path in found]
     words = [str(launcher)] if os.name == "nt" else ["sh", str(launcher)]
     status = subprocess.run([*words, "verify", *bundles], cwd=folder).returncode
     if status not in (0, 3):

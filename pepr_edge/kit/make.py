@@ -35,7 +35,7 @@ class Wheel(NamedTuple):
 
 
 class Kit(NamedTuple):
-    """What was made. `bundles` are the names of their folders; `size_bytes` is that of all files."""
+    """What was made. `bundles` are the names of their folders; `size_bytes` is that of all files; `warnings` what to know of the models."""
 
     folder: Path
     platform: str
@@ -43,6 +43,7 @@ class Kit(NamedTuple):
     bundles: tuple[str, ...]
     wheels: tuple[Wheel, ...]
     size_bytes: int
+    warnings: tuple[str, ...]
 
 
 def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top: int, progress: Progress) -> Kit:
@@ -68,7 +69,7 @@ def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top
         made.mkdir(parents=True)
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
-        bundles = hand_over(run_dir, made / "bundles", top)
+        handed = hand_over(run_dir, made / "bundles", top)
         progress(1, steps, "pepr_edge")
         _gather(made / "wheels", platform, pythons, lambda done, name: progress(2 + done, steps, name))
         _write_installer(made, PLATFORMS[platform], platform, pythons)
@@ -79,7 +80,7 @@ def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top
     finally:
         shutil.rmtree(made, ignore_errors=True)
     listed = tuple(Wheel(path.name, sha256_file(path), path.stat().st_size) for path in sorted((out / "wheels").iterdir()))
-    return Kit(out, platform, tuple(pythons), tuple(path.name for _, path in bundles), listed, sizes)
+    return Kit(out, platform, tuple(pythons), tuple(path.name for _, path in handed.bundles), listed, sizes, handed.warnings)
 
 
 def _check_replaceable(out: Path) -> None:
@@ -97,6 +98,7 @@ def _gather(folder: Path, platform: str, pythons: Sequence[str], said: Callable[
     """All wheels into one folder; each Python is resolved by itself."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
+        wheels.check_pip()
         own = own_wheel.make(Path(temporary))
         for done, python in enumerate(pythons):
             fetched = Path(temporary) / python

@@ -36,6 +36,16 @@ COLLECTING = re.compile(r"(?:Collecting|Processing) (\S+)")
 PYTHONS = tuple(f"3.{minor}" for minor in range(10, 16))
 
 
+def check_pip() -> None:
+    """Whether there is a pip to fetch wheels with.
+
+    Raises:
+        KitError: there is none.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise KitError(f"pip is not installed for {sys.executable}, and it fetches the wheels. Run: {sys.executable} -m ensurepip")
+
+
 def fetch(own: Path, name: str, python: str, folder: Path, said: Said) -> None:
     """Put the wheels for one Python into a folder: `own`, what it needs, and pip to install them with.
 
@@ -46,10 +56,8 @@ def fetch(own: Path, name: str, python: str, folder: Path, said: Said) -> None:
         folder: where to; empty.
         said: told what is being fetched.
     Raises:
-        KitError: no pip, no network, or no wheel for that platform and Python.
+        KitError: no network, or no wheel for that platform and Python.
     """
-    if importlib.util.find_spec("pip") is None:
-        raise KitError(f"pip is not installed for {sys.executable}, and it fetches the wheels. Run: {sys.executable} -m ensurepip")
     platform, asked = PLATFORMS[name], [str(own), "pip"]
     while True:
         ended, words = _pip(["download", *_target(platform, python), "--dest", str(folder), *asked], said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.ranking.reports import of_artifacts
-from pepr_edge.records import BenchResult, DeviceProfile, FieldReport
+from pepr_edge.records import BenchResult, DeviceFacts, DeviceProfile, FieldReport
 from pepr_edge.results import Results
 
 # What a device measures of an artifact, in SI units: the two resources of deployment, and the energy of one answer.
@@ -86,12 +87,18 @@ def _changes(report: FieldReport, result: BenchResult, profile: DeviceProfile | 
     if profile is None or result.fallback:
         return
     device, home = report.device, profile.settings
-    if result.threads != min(home.threads, device.affinity or device.cores):
+    if result.threads != min(home.threads, _usable_cores(device)):
         yield "threads", result.threads
     if result.runtime != (home.runtime if home.runtime in device.versions else "onnxruntime"):
         yield "runtime", result.runtime
     if device.gpu and result.settings is not None and result.settings.provider != home.provider:
         yield "provider", result.settings.provider
+
+
+def _usable_cores(device: DeviceFacts) -> int:
+    """As `bench` counted them there (`field.cpu.usable_cores`)."""
+    limit = device.cgroup_cpu_limit
+    return max(1, min(device.affinity or device.cores, device.cores if limit is None else math.ceil(limit)))
 
 
 def _class(group: Mapping[str, FieldReport], home: Mapping[str, DeviceProfile | None]) -> DeviceClass:

@@ -14,11 +14,11 @@ from pepr_edge.records import BenchResult, FieldReport, first_fault, other_versi
 from pepr_edge.results import Results
 
 
-def read_reports(paths: Sequence[Path]) -> dict[str, FieldReport]:
+def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldReport]:
     """Field reports by their path, in the order given.
 
     Raises:
-        ScoreError: files that are no such reports, of another version, or given twice: a line each.
+        ScoreError: files that are no such reports, of another version or given twice, and those that `check` refuses: a line each.
     """
     reports: dict[str, FieldReport] = {}
     faults = []
@@ -30,7 +30,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, FieldReport]:
             reports[str(path)] = _read(path)
         except ScoreError as fault:
             faults.append(str(fault))
-    _raise(faults)
+    _raise([*faults, *_faults(reports, results)])
     return reports
 
 
@@ -43,9 +43,13 @@ def check(reports: Mapping[str, FieldReport], results: Results) -> None:
     Raises:
         ScoreError: reports that are partial, altered, of another run, INVALID throughout or there twice: a line each, with its name.
     """
+    _raise(_faults(reports, results))
+
+
+def _faults(reports: Mapping[str, FieldReport], results: Results) -> list[str]:
     ours = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
     faults = {name: fault for name, report in reports.items() if (fault := _fault(report, ours, results.folder))}
-    _raise([*(f"{name}: {fault}" for name, fault in faults.items()), *_twice({name: reports[name] for name in reports.keys() - faults})])
+    return [*(f"{name}: {fault}" for name, fault in faults.items()), *_twice({name: reports[name] for name in reports.keys() - faults})]
 
 
 def of_artifacts(report: FieldReport, ours: Container[str]) -> list[BenchResult]:

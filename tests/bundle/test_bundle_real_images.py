@@ -9,7 +9,7 @@ import pytest
 
 from pepr_edge.bundle import real_images, write
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import verify
+from pepr_edge.bundle.verify import check
 from pepr_edge.data import load as load_data
 from pepr_edge.data import prepare
 from pepr_edge.data.source import DataSettings
@@ -85,5 +85,5 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
         pixels = test["pixels"]
     validation = {image.tobytes() for image in load_data(prepared).splits["val"][0]}
     assert [image.tobytes() in validation for image in pixels] == [False] * write.SELFTEST_IMAGES + [True] * 3
-    assert verify(bundle) == []
+    assert check(bundle).reasons == []
     assert "16 generated images and 3 images of the data. **`selftest.npz` holds real images" in (bundle / "MODEL_CARD.md").read_text()

@@ -11,7 +11,7 @@ import tiny_bundle
 
 from pepr_edge.bundle import verify as bundle_verify
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import Race, check, read_whole, verify
+from pepr_edge.bundle.verify import Race, check, read_whole
 from pepr_edge.errors import BundleError
 from pepr_edge.field import saturation
 from pepr_edge.field.race import Rules
@@ -50,7 +50,7 @@ def with_vnni(without_vnni: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reasons(bundle: Path) -> list[str]:
-    found = verify(bundle, SessionSettings())
+    found = check(bundle, SessionSettings()).reasons
     assert all("\n" not in reason for reason in found)
     return found
 
@@ -188,9 +188,9 @@ def test_a_fallback_that_fails_alone_is_said(with_fallback: Path) -> None:
 
 def test_it_runs_as_at_home_and_says_where_it_cannot(bundle: Path) -> None:
     told: list[str] = []
-    assert verify(bundle, say=told.append) == []
+    assert check(bundle, say=told.append).reasons == []
     assert told == []
     tiny_bundle.measured_with(bundle, provider="cuda")
-    assert verify(bundle, say=told.append) == []
+    assert check(bundle, say=told.append).reasons == []
     assert [words[:42] for words in told] == ["runs on the CPU, not with cuda as at home:"]
-    assert "no CUDAExecutionProvider" in verify(bundle, SessionSettings(provider="cuda"))[0]
+    assert "no CUDAExecutionProvider" in check(bundle, SessionSettings(provider="cuda")).reasons[0]

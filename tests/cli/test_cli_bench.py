@@ -20,6 +20,7 @@ import tiny_bundle
 from pepr_edge.cli import bench as cli_bench
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.energy import counter as energy_counter
+from pepr_edge.errors import MeasurementError
 from pepr_edge.field import bench as field_bench
 from pepr_edge.field import cpu, settings, watch
 from pepr_edge.field.rules import RULES
@@ -291,3 +292,32 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr
         json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_what_nohup_has_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with cli_bench.ending_is_an_interrupt():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_cannot_be_measured_is_said_after_the_others(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torn = tiny_bundle.write(bundle.parent / "02-tiny@16-torn", seed=1)
+    run = field_bench.selftest.run
+
+    def dies_of_the_torn(folder: Path, *words: object) -> object:
+        if folder == torn:
+            raise MeasurementError("it died.")
+        return run(folder, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(field_bench.selftest, "run", dies_of_the_torn)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", torn, bundle)
+    assert done.status == 1
+    assert "01-tiny@16-fp32" in done.out
+    assert done.err.endswith("error: 02-tiny@16-torn: it died.\n")

@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def make(run_dir: Path, out: Path, **words: Any) -> Kit:
         calls.append(words)
         words["progress"](1, 3, "numpy")
-        return Kit(out.resolve(), words["platform"], words["pythons"], ("01-a@32-fp32",), (WHEEL,), 48_000_000)
+        return Kit(out.resolve(), words["platform"], words["pythons"], ("01-a@32-fp32",), (WHEEL,), 48_000_000, ("they learnt nothing.",))
 
     monkeypatch.setattr(module, "make", make)
     return calls
@@ -32,7 +32,7 @@ def test_it_says_what_was_made_and_how_to_go_on(
 ) -> None:
     words = ("kit", "run", "--platform", "linux-x86_64", "--python", "3.11", "--python", "3.12", "--python", "3.11", "--out", "usb")
     done = command_line.run(capsys, monkeypatch, *words)
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.err) == (0, "warning: they learnt nothing.\n")
     assert done.out.startswith("kit      usb, 48 MB\nfor      linux-x86_64, Python 3.11 or 3.12\nbundle   01-a@32-fp32\n")
     assert "START.txt" in done.out
     assert (asked[0]["pythons"], asked[0]["top"]) == (("3.11", "3.12"), 3)

@@ -11,7 +11,7 @@ import pytest
 import tiny_bundle
 from small_run import GOOD
 
-from pepr_edge.bundle.verify import verify
+from pepr_edge.bundle.verify import check
 from pepr_edge.field.rules import percentiles
 from pepr_edge.field.seal import sealed
 from pepr_edge.records import FieldReport, Ranking, SessionSettings
@@ -102,7 +102,7 @@ def test_export_hands_over_the_best(
     (bundle,) = out.iterdir()
     assert done.out.strip() == str(bundle)
     assert bundle.name.startswith(f"01-{GOOD}@48-")
-    assert verify(bundle, SessionSettings()) == []
+    assert check(bundle, SessionSettings()).reasons == []
     rows = json.loads(command_line.run(capsys, monkeypatch, "export", finished, "--top", 2, "--out", out, "--json").out)["bundles"]
     assert [row["rank"] for row in rows] == [1, 2]
 

@@ -186,3 +186,52 @@ def test_warnings_are_told_once_and_kept_with_each_result(bundle: Path, manifest
     assert "on battery" in second
     # The second one's load would be the first one's work.
     assert "other programs are at work" not in second
+
+
+def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    cannot = Subject(bundle, manifest, SessionSettings(provider="cuda"))
+    can, failed = Subject(bundle, manifest, SessionSettings()), list[str]()
+    report = bench([cannot, can, cannot], QUICK, out=tmp_path / "report.json", fail=failed.append)
+    assert FieldReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report
+    assert not report.partial
+    assert len(report.results) == 1
+    assert [fault.partition(": ")[0] for fault in failed] == [bundle.name, bundle.name]
+    with pytest.raises(MeasurementError, match="no CUDAExecutionProvider"):
+        bench([cannot, can], QUICK)
+
+
+def test_a_whole_report_of_before_stays_until_the_new_one_is_whole(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    out, aside = tmp_path / "report.json", tmp_path / "report.before.json"
+    subject = Subject(bundle, manifest, SessionSettings())
+    before = bench([subject], QUICK, out=out)
+    assert not aside.exists()
+
+    def interrupt_the_second(number: int, share: float, median_s: float) -> None:
+        if number == 1:
+            raise KeyboardInterrupt
+
+    for _ in range(2):  # The partial one that the first leaves is no report to be kept.
+        with pytest.raises(KeyboardInterrupt):
+            bench([subject] * 2, QUICK, out=out, progress=interrupt_the_second)
+        assert FieldReport.model_validate_json(out.read_bytes()).partial
+        assert FieldReport.model_validate_json(aside.read_bytes()) == before
+    bench([subject], QUICK, out=out)
+    assert not aside.exists()
+
+
+def test_a_report_that_cannot_be_written_for_a_moment_ends_no_measurement(
+    bundle: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, write = list[FieldReport](), field_bench.write_record
+    monkeypatch.setattr(field_bench, "FIRST_S", 0.0)
+
+    def once_in_use(path: Path, report: FieldReport) -> None:
+        written.append(report)
+        if len(written) == 1:
+            raise PermissionError(13, "in use")
+        write(path, report)
+
+    monkeypatch.setattr(field_bench, "write_record", once_in_use)
+    report = bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=tmp_path / "report.json")
+    assert written[0].partial
+    assert FieldReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report

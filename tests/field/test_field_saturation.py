@@ -10,6 +10,7 @@ from pepr_edge.field import saturation
     [
         ("int8_static", "x86_64", "linux", ("avx", "avx2"), "this CPU has no VNNI"),
         ("int8_pointwise", "AMD64", "win32", ("avx2",), "this CPU most likely has no VNNI"),
+        ("int8_static", "x86_64", "linux", ("ssse3", "avx"), ""),
         ("int8_static", "x86_64", "linux", (), "this CPU most likely has no VNNI"),
         ("int8_static", "x86_64", "linux", ("avx512f", "avx512_vnni"), ""),
         ("int8_static", "x86_64", "linux", ("avx2", "avx_vnni"), ""),

@@ -27,6 +27,7 @@ def kit(tmp_path: Path) -> Path:
     folder = tmp_path / "a kit's folder"
     (folder / "wheels").mkdir(parents=True)
     (folder / "bundles" / "01-a@32-fp32").mkdir(parents=True)
+    (folder / "bundles" / ".DS_Store").write_bytes(b"")
     (folder / "wheels" / "pip-1-py3-none-any.whl").write_bytes(b"no wheel")
     (folder / install.KIT).write_text(json.dumps(facts()))
     seal(folder)

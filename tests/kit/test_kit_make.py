@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny_bundle
 
+from pepr_edge.bundle.best import HandedOver
 from pepr_edge.errors import KitError
 from pepr_edge.kit import make as module
 from pepr_edge.kit.make import Kit, make
@@ -18,8 +19,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bundles and wheels as they come without a run and an index; the Pythons that were asked for."""
     asked: list[str] = []
 
-    def hand_over(run_dir: Path, out: Path, top: int) -> list[tuple[None, Path]]:
-        return [(None, tiny_bundle.write(out / f"{number:02d}-tiny@16-fp32")) for number in range(1, top + 1)]
+    def hand_over(run_dir: Path, out: Path, top: int) -> HandedOver:
+        made = [(None, tiny_bundle.write(out / f"{number:02d}-tiny@16-fp32")) for number in range(1, top + 1)]
+        return HandedOver(made, ("made of nothing",))  # type: ignore[arg-type]
 
     def own(folder: Path) -> Path:
         (folder / "pepr_edge-1-py3-none-any.whl").write_bytes(b"own")
@@ -53,6 +55,7 @@ def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str])
     ]
     assert kit.wheels[2].sha256 == hashlib.sha256(b"own").hexdigest()
     assert kit.bundles == ("01-tiny@16-fp32",)
+    assert kit.warnings == ("made of nothing",)
     files = [path for path in kit.folder.rglob("*") if path.is_file()]
     assert kit.size_bytes == sum(path.stat().st_size for path in files)
     listed = dict(reversed(line.split("  ")) for line in (kit.folder / "checksums.txt").read_text().splitlines())

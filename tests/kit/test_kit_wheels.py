@@ -94,7 +94,7 @@ def test_why_they_cannot_be_had_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_pip_itself_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_itself_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(KitError, match="-m ensurepip"):
-        wheels.fetch(Path("own.whl"), "linux-x86_64", "3.11", tmp_path, print)
+        wheels.check_pip()

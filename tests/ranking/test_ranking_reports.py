@@ -70,7 +70,7 @@ def test_every_change_of_a_report_is_noticed(run: Results, change: dict[str, obj
     assert len(rank(run, field={"a": read}).devices) == 1
 
 
-def test_files_that_are_no_reports_are_all_named(tmp_path: Path) -> None:
+def test_files_that_are_no_reports_are_all_named(run: Results, tmp_path: Path) -> None:
     good = tmp_path / "good.json"
     write_record(good, field_report(bench("small")))
     document = json.loads(good.read_text())
@@ -81,9 +81,11 @@ def test_files_that_are_no_reports_are_all_named(tmp_path: Path) -> None:
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "altered").write_text(good.read_text().replace('"emulated": false', '"emulated": true'))
     with pytest.raises(ScoreError) as fault:
-        read_reports([good, *(tmp_path / name for name in (*texts, "none", "good.json")), tmp_path])
-    lines = str(fault.value).splitlines()
+        read_reports([good, *(tmp_path / name for name in (*texts, "none", "good.json", "altered")), tmp_path], run)
+    *lines, last = str(fault.value).splitlines()
+    assert "altered since bench wrote it" in last
     assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == ["torn", "other", "unlike", "none", "good.json", tmp_path.name]
     for line, words in zip(
         lines,
@@ -100,8 +102,8 @@ def test_files_that_are_no_reports_are_all_named(tmp_path: Path) -> None:
         assert words in line
 
 
-def test_reports_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_reports_are_read_as_they_were_written(run: Results, tmp_path: Path) -> None:
     report = sealed(field_report(bench("small", 1 / 3)))
     write_record(tmp_path / "a.json", report)
-    assert read_reports([tmp_path / "a.json"]) == {str(tmp_path / "a.json"): report}
-    assert read_reports([]) == {}
+    assert read_reports([tmp_path / "a.json"], run) == {str(tmp_path / "a.json"): report}
+    assert read_reports([], run) == {}
