@@ -3,7 +3,7 @@
     python tools/search_choose.py TABLE.csv
 
 Chosen is what has the least mean regret on the other sets, and of equals what spends least. Then every part of the sets that lacks its best
-models, and random halves, with the default.
+models, random halves, and a few at random, with the default.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pepr_edge.search.replay import Result, final_scores, repeat
 CONFIDENCES = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 WITHOUT_BEST = (1, 2, 3, 5, 8)
 HALVES = 10
+# Few candidates, as a run may have.
+FEW, DRAWS = (32, 16), 20
 
 
 def main() -> None:
@@ -38,7 +40,8 @@ def main() -> None:
         print(line(f"{runs.name} left out, chosen {chosen:g}", [found[chosen][left_out]]))
     parts = {f"without the best {k}": [without_best(runs, k) for runs in sets] for k in WITHOUT_BEST}
     rng = np.random.default_rng(0)
-    parts[f"{HALVES} random halves of each"] = [half(runs, rng) for runs in sets for _ in range(HALVES)]
+    parts[f"{HALVES} random halves of each"] = [some_of(runs, len(runs.models) // 2, rng) for runs in sets for _ in range(HALVES)]
+    parts |= {f"{DRAWS} times {few} of each": [some_of(runs, few, rng) for runs in sets for _ in range(DRAWS)] for few in FEW}
     for name, some in parts.items():
         print(line(name, [repeat(runs, Settings(), 1) for runs in some]))
 
@@ -59,9 +62,9 @@ def without_best(runs: Runs, count: int) -> Runs:
     return runs.only(sorted(np.argsort(-final_scores(runs))[count:].tolist()))
 
 
-def half(runs: Runs, rng: np.random.Generator) -> Runs:
-    """Half of a set's models at random."""
-    return runs.only(sorted(rng.choice(len(runs.models), len(runs.models) // 2, replace=False).tolist()))
+def some_of(runs: Runs, count: int, rng: np.random.Generator) -> Runs:
+    """So many of a set's models, at random."""
+    return runs.only(sorted(rng.choice(len(runs.models), count, replace=False).tolist()))
 
 
 if __name__ == "__main__":
