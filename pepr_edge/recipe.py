@@ -111,7 +111,10 @@ class Candidates(Section):
 
 
 class Train(Section):
-    """How a candidate is trained. Protocol "paper" is Adam 5e-4, batch 32, 10 epochs, without the rest (Selvan et al. 2025)."""
+    """How a candidate is trained. Protocol "paper" is Adam 5e-4, batch 32, 10 epochs, without the rest (Selvan et al. 2025).
+
+    Mode "head" trains the classifier alone; without augmentation the features of its frozen backbone are then worked out once.
+    """
 
     protocol: Literal["default", "paper"] = "default"
     mode: Literal["full", "head"] = "full"

@@ -62,9 +62,7 @@ class Limits:
             if limit is None:
                 continue
             if amount is None:
-                raise ScoreError(
-                    f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out."
-                )
+                raise ScoreError(f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out.")
             if amount > limit * (1 + 1e-9):
                 return _as_asked(rule.name, limit)
         return None

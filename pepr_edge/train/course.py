@@ -17,8 +17,9 @@ from pepr_edge.errors import ModelError
 from pepr_edge.metrics import metric as metric_of
 from pepr_edge.recipe import Train
 from pepr_edge.records import Epoch, Preprocess
+from pepr_edge.train.features import Backbone, frozen
 from pepr_edge.train.ledger import Ledger
-from pepr_edge.train.loop import Labels, batches, loss_function, predict, stepper, train_epoch
+from pepr_edge.train.loop import Labels, batches, drawing, loss_function, predict, stepper, train_epoch
 from pepr_edge.train.step import Mode
 
 Progress = Callable[[int, int, int, float], None]  # step, steps in an epoch, epoch, best validation performance so far (-inf before)
@@ -48,6 +49,10 @@ class Course:
         self._steps = len(batches(len(labels), settings.batch_size, self._rng))
         loss = loss_function(settings, labels, len(data.info.labels), next(model.parameters()).device)
         self.step = stepper(model, mode, settings, loss, self._steps * settings.epochs)
+        self._draw = drawing(data.splits["train"], spec, settings, self._generator, self.step.device)
+        self._backbone: Backbone | None = None
+        self._entire = self._frozen = False  # whether the model cannot be taken apart; whether its features are there
+        self._seen: torch.Tensor | None = None
         self._best = model.state_dict()
 
     @property
@@ -71,19 +76,46 @@ class Course:
         Raises:
             ModelError: the loss is no longer a number, or the metric is not defined on the validation split.
         """
-        (train, val), epoch, size = (self._data.splits["train"], self._data.splits["val"]), len(self.epochs) + 1, self._settings.batch_size
+        images, labels = len(self._data.splits["train"][1]), self._data.splits["val"][1]
+        epoch, size = len(self.epochs) + 1, self._settings.batch_size
 
         def told(done: int) -> None:
-            ledger.tick(len(train[1]) if done == self._steps else done * size)
+            ledger.tick(images if done == self._steps else done * size)
             progress(done, self._steps, epoch, self._reached()[0])
 
         ledger.begin("training")
-        train_loss = train_epoch(self.step, train, self._spec, self._settings, self._rng, self._generator, told)
+        self._freeze(ledger)
+        train_loss = train_epoch(self.step, self._settings, self._draw, batches(images, size, self._rng), told)
         use = ledger.end()
         ledger.begin("evaluation")
-        logits = predict(self.model, val[0], self._spec, self.mode, ledger.tick)
+        logits = self._validate(ledger)
         ledger.end()
-        self._judge(_epoch(epoch, train_loss, logits, val[1], self._metric, use, self._settings))
+        self._judge(_epoch(epoch, train_loss, logits, labels, self._metric, use, self._settings))
+
+    def keeps_features(self) -> bool:
+        """Whether the backbone stays as it is, and so do the images: what reaches the classifier is then worked out once."""
+        if self._backbone is None and self._settings.mode == "head" and self._settings.augment == "none" and not self._entire:
+            self._backbone = frozen(self.model, self.mode, self._spec, self._data.splits["train"][0][: self._settings.batch_size])
+            self._entire = self._backbone is None
+        return self._backbone is not None
+
+    def _freeze(self, ledger: Ledger) -> None:
+        if not self.keeps_features() or self._frozen:
+            return
+        assert self._backbone is not None
+        pixels, labels = self._data.splits["train"]
+        features, targets, device = self._backbone.features(pixels, ledger.tick), torch.from_numpy(np.array(labels)), self.step.device
+        self._draw = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
+        self.step.forward = self._backbone.head
+        self._frozen = True
+
+    def _validate(self, ledger: Ledger) -> NDArray[np.float32]:
+        pixels = self._data.splits["val"][0]
+        if self._backbone is None:
+            return predict(self.model, pixels, self._spec, self.mode, ledger.tick)
+        if self._seen is None:
+            self._seen = self._backbone.features(pixels, ledger.tick, exact=True)
+        return self._backbone.logits(self._seen)
 
     def _judge(self, epoch: Epoch) -> None:
         best = _rating(epoch) > self._reached()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from pepr_edge.train.step import Mode, Stepper, synchronise
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+# What a step takes of some of the training images: its inputs and their labels, on the device.
+Draw = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
 EVALUATION_BATCH = 128
 
 
@@ -84,38 +86,25 @@ def stepper(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, tota
     return Stepper(model, mode, optimising, loss, schedule)
 
 
-def train_epoch(
-    step: Stepper,
-    train: tuple[Pixels, Labels],
-    spec: Preprocess,
-    settings: Train,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-    progress: Callable[[int], None],
-) -> float:
-    """One pass over the training split; the mean loss."""
+def train_epoch(step: Stepper, settings: Train, draw: Draw, parts: Sequence[NDArray[np.intp]], progress: Callable[[int], None]) -> float:
+    """One pass over the training split, in these parts; the mean loss."""
     train_mode(step.model, settings)
     losses = []
-    for done, chosen in enumerate(batches(len(train[1]), settings.batch_size, rng), start=1):
-        losses.append(train_step(step, train, chosen, spec, settings, generator))
+    for done, chosen in enumerate(parts, start=1):
+        losses.append(step(*draw(chosen)))
         progress(done)
     synchronise(step.device)
     return float(torch.stack(losses).mean())
 
 
-def train_step(
-    step: Stepper,
-    train: tuple[Pixels, Labels],
-    chosen: NDArray[np.intp],
-    spec: Preprocess,
-    settings: Train,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """One step on some of the training images; the loss, still on the device."""
-    images, labels = batch(train, chosen, spec, step.device)
-    if settings.augment == "light":
-        images = light(images, generator, flips=settings.flips)
-    return step(images, labels)
+def drawing(train: tuple[Pixels, Labels], spec: Preprocess, settings: Train, generator: torch.Generator, device: torch.device) -> Draw:
+    """Images of the training split as they are trained on: augmented, if the recipe says so."""
+
+    def draw(chosen: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = batch(train, chosen, spec, device)
+        return light(images, generator, flips=settings.flips) if settings.augment == "light" else images, labels
+
+    return draw
 
 
 def train_mode(model: nn.Module, settings: Train) -> None:

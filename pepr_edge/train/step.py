@@ -64,12 +64,14 @@ class Stepper:
     ) -> None:
         self.model, self.mode, self.optimiser, self.loss, self.schedule = model, mode, optimiser, loss, schedule
         self.device = next(model.parameters()).device
+        # What makes logits of a batch; a frozen backbone's features need the classifier alone.
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = lambda images: model(mode.arrange(images))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=mode.precision == "float16")
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Take one step; returns the loss, still on the device so that nothing waits for it."""
         with self.mode.autocast(self.device):
-            loss: torch.Tensor = self.loss(self.model(self.mode.arrange(images)), labels)
+            loss: torch.Tensor = self.loss(self.forward(images), labels)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimiser)
         self.scaler.update()

@@ -19,7 +19,7 @@ from pepr_edge.records import CostProbe, Quantity, Split, Training, TrainResult
 from pepr_edge.store import LOGITS, sha256_file, write_bytes, write_record, written
 from pepr_edge.train.cost import told
 from pepr_edge.train.files import PROBE, clear
-from pepr_edge.train.loop import batches, loss_function, predict, stepper, train_mode, train_step
+from pepr_edge.train.loop import batches, drawing, loss_function, predict, stepper, train_mode
 from pepr_edge.train.setup import accelerator
 from pepr_edge.train.step import synchronise
 from pepr_edge.train.under_way import Task, UnderWay, under_way
@@ -98,11 +98,12 @@ def _timed(run: UnderWay) -> tuple[Use, int]:
     step = stepper(course.model, course.mode, settings, loss, WARM_UP_STEPS + TIMED_STEPS)
     parts = list(islice(cycle(batches(len(train[1]), settings.batch_size, rng)), WARM_UP_STEPS + TIMED_STEPS))
     train_mode(course.model, settings)
+    draw = drawing(train, run.spec, settings, generator, run.device)
 
     def take(first: int, last: int) -> Use:
         run.ledger.begin("training")
         for number in range(first, last):
-            train_step(step, train, parts[number], run.spec, settings, generator)
+            step(*draw(parts[number]))
             run.ledger.tick()
             task.progress(number + 1, len(parts), 0, -inf)
         synchronise(run.device)
@@ -113,8 +114,10 @@ def _timed(run: UnderWay) -> tuple[Use, int]:
 
 
 def _cost_probe(run: UnderWay, use: Use, images: int) -> CostProbe:
-    scale = len(run.task.data.splits["train"][1]) / images
-    energy_j, how = use.energy.value, f"scaled from {TIMED_STEPS} steps"
+    scale, how = len(run.task.data.splits["train"][1]) / images, f"scaled from {TIMED_STEPS} steps"
+    if run.course.keeps_features():  # all but a little of such a step is the backbone's, whose turn comes once
+        scale, how = scale / run.task.recipe.train.epochs, f"{how}, features once for all epochs"
+    energy_j = use.energy.value
     energy = {"value": energy_j * scale, "source": f"{use.energy.source}, {how}"} if energy_j is not None else {}
     return CostProbe(
         key=run.task.key,

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from test_train_course import SPEC, settings, trained
+from torch import nn
+
+from pepr_edge.data import Dataset
+from pepr_edge.train import course
+from pepr_edge.train.features import frozen
+from pepr_edge.train.loop import predict
+from pepr_edge.train.step import Mode
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
+
+
+def real(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=3, in_chans=1)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "efficientvit_b0", "test_vit", "test_convnext"])
+@pytest.mark.parametrize("mode", [Mode(), Mode("channels_last", "bfloat16")])
+def test_the_classifier_says_of_features_what_the_model_says_of_images(name: str, mode: Mode) -> None:
+    model = mode.place(real(name).eval(), torch.device("cpu"))
+    if name == "test_vit":
+        model = timm.create_model(name, num_classes=3, in_chans=1, img_size=32)
+    backbone = frozen(model, mode, SPEC, PIXELS)
+    assert backbone is not None
+    found = backbone.logits(backbone.features(PIXELS, exact=True))
+    assert np.allclose(found, predict(model, PIXELS, SPEC, mode), atol=1e-3)
+
+
+class Joined(nn.Module):
+    """One whose classifier is not its last layer, and one with two of them."""
+
+    def __init__(self, classifiers: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(1024, 3) for _ in range(classifiers))
+
+    def get_classifier(self) -> Any:
+        return self.heads[0] if len(self.heads) == 1 else tuple(self.heads)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 2 * sum(head(images.flatten(1)) for head in self.heads)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("classifiers", [1, 2])
+def test_one_that_cannot_be_taken_apart_is_left_whole(classifiers: int) -> None:
+    assert frozen(Joined(classifiers), Mode(), SPEC, PIXELS) is None
+
+
+def test_the_backbone_sees_each_image_once(tiny: Callable[..., nn.Module], data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = (len(data.splits[split][1]) for split in ("train", "val"))
+
+    def images_seen(augment: str) -> tuple[int, nn.Module, Any]:
+        model, seen = tiny(), list[int]()
+        first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+        first.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+        found = trained(model, data, settings(mode="head", epochs=3, augment=augment))
+        return sum(seen), model, found
+
+    once, model, found = images_seen("none")
+    assert train + val <= once <= train + val + 2 * 16  # a batch more, to see whether it may be done
+    assert images_seen("light")[0] == 3 * (train + val)
+    monkeypatch.setattr(course, "frozen", lambda *_: None)
+    often, whole, expected = images_seen("none")
+    assert often == 3 * (train + val)
+    for ours, theirs in zip(model.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    assert [epoch.train_loss for epoch in found.epochs] == pytest.approx([epoch.train_loss for epoch in expected.epochs], rel=1e-3)
