@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
-from pepr_edge.errors import DataError
+from pepr_edge import preprocess
+from pepr_edge.errors import DataError, ImageError
 from pepr_edge.preprocess import FILTERS, decode, load_tensor, to_eight_bit, to_pixels, to_tensor
 from pepr_edge.records import Interpolation, Preprocess
 
@@ -202,9 +204,20 @@ def test_a_truncated_file_is_refused(form: str) -> None:
 
 
 def test_an_image_too_large_to_be_decoded_safely_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(DataError, match="bomb: the image is corrupt"):
-        decode(stored(Image.fromarray(noise())), shown_as="bomb")
+    for limit, owner in (("MAX_IMAGE_PIXELS", Image), ("MOST_PIXELS", preprocess)):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, limit, 10)
+            with pytest.raises(ImageError, match=r"bomb: more than .* pixels, too many to be safe"):
+                decode(stored(Image.fromarray(noise())), shown_as="bomb")
+
+
+@pytest.mark.parametrize("name", ["PPM", "BMP"])
+def test_a_small_file_that_claims_to_be_huge_is_refused_at_once(name: str) -> None:
+    header = b"P5 9500 9500 255\n" if name == "PPM" else stored(Image.new("L", (1, 1)), "BMP").getvalue()
+    if name == "BMP":
+        header = header[:18] + (9500).to_bytes(4, "little") * 2 + header[26:]
+    with pytest.raises(ImageError, match=r"bomb: more than 89,478,485 pixels"):
+        decode(io.BytesIO(header), shown_as="bomb")
 
 
 # Formats whose decoders are known to raise errors of other kinds than the rest.
@@ -228,3 +241,75 @@ def test_a_damaged_file_is_an_image_or_a_data_error(form: str) -> None:
         except DataError as fault:
             refused.add(str(fault).split(" ")[0])
     assert refused == {"odd:"}
+
+
+def animated(form: str) -> bytes:
+    first, *others = (Image.new("L", (8, 8), level) for level in (50, 100, 150))
+    return stored(first, form, save_all=True, append_images=others).getvalue()
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_of_several_images_in_a_file_the_first_is_the_picture(form: str) -> None:
+    made = pixels(decode(io.BytesIO(animated(form))), 1)
+    np.testing.assert_allclose(made, 50, atol=2)
+
+
+def test_a_cmyk_photograph_as_adobe_writes_it() -> None:
+    image = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
+    np.testing.assert_allclose(pixels(decode(stored(image, "JPEG", quality=95)), 3)[0, 0], [200, 30, 30], atol=6)
+
+
+def test_a_palette_with_an_alpha_plane() -> None:
+    palette = Image.new("RGBA", (8, 8), (200, 100, 50, 0)).convert("PA")
+    assert pixels(palette, 3)[0, 0].tolist() == pytest.approx([200, 100, 50], abs=30)
+
+
+def test_what_holds_no_colour_that_can_be_shown_is_refused() -> None:
+    with pytest.raises(ImageError, match=r"lab\.tif: mode LAB, expected grey, RGB, CMYK or a palette"):
+        decode(stored(Image.new("LAB", (8, 8)), "TIFF"), shown_as="lab.tif")
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.4\n", b"<svg xmlns='x'/>"])
+def test_no_other_decoder_is_asked(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.check_call", lambda *args, **kwargs: pytest.fail("Ghostscript was called"))
+    with pytest.raises(ImageError, match="odd: not an image, expected PNG"):
+        decode(io.BytesIO(content), shown_as="odd")
+
+
+def test_what_is_no_file_to_be_opened_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(ImageError, match=r"x\.png: a folder, expected an image file"):
+        decode(tmp_path / "x.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match=r"empty\.png: empty, 0 bytes"):
+        decode(tmp_path / "empty.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_a_pipe_does_not_make_us_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(ImageError, match="neither a file nor a folder"):
+        decode(tmp_path / "x.png")
+
+
+def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(preprocess, "open", refuse, raising=False)
+    with pytest.raises(ImageError, match=r"x\.png: cannot be opened \(Permission denied\)"):
+        decode(tmp_path / "x.png")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are text here")
+def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"r\xf6ntgen\n.png")
+    Image.new("L", (8, 8), 5).save(path)
+    assert decode(path).size == (8, 8)
+    path.write_bytes(b"no image")
+    with pytest.raises(ImageError) as fault:
+        decode(path)
+    assert "\n" not in str(fault.value)
+    str(fault.value).encode()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import DataError
+from pepr_edge.foreign import shown
+
+if TYPE_CHECKING:
+    from pepr_edge.field.predict import Prediction
 
 
 @click.command("predict")
@@ -17,7 +23,10 @@ from pepr_edge.errors import DataError
 @click.option("--fallback", is_flag=True, help="Use the float32 file beside the model, where `pepr-edge verify` says so.")
 @common
 def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: bool) -> None:
-    """Classify each IMAGE with BUNDLE. A research tool: not for diagnosis."""
+    """Classify each IMAGE with BUNDLE, DICOM files too. One that cannot be read is said, and the others are classified.
+
+    A research tool: not for diagnosis.
+    """
     from pepr_edge.bundle.verify import read_whole
     from pepr_edge.field.predict import Classifier
     from pepr_edge.field.settings import as_at_home, of_fallback
@@ -30,20 +39,28 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
     if note:
         say(f"{bundle.resolve().name} {note}")
     classifier = Classifier(bundle, manifest, settings, fallback)
-    found = []
+    found: list[tuple[str, Prediction]] = []
+    faults: list[DataError] = []
     with TerminalView().bar("images") as bar:
         for number, image in enumerate(images, 1):
-            found.append(classifier(image))
+            try:
+                found.append((str(image), classifier(image)))
+            except DataError as fault:
+                faults.append(fault)
             bar.to(number, len(images))
     if as_json:
-        rows = [
-            {"image": str(image), "label": prediction.label, "probabilities": prediction.probabilities}
-            for image, prediction in zip(images, found, strict=True)
-        ]
+        rows = [{"image": name, "label": one.label, "probabilities": one.probabilities} for name, one in found]
         print_json({"predictions": rows})
-        return
-    names = [str(image) for image in images]
-    wide, label_wide = max(len("image"), *map(len, names)), max(len("label"), *map(len, manifest.labels))
+    elif found:
+        _show(found, manifest.labels)
+    if faults:
+        raise DataError("\n".join(map(str, faults)))
+
+
+def _show(found: Sequence[tuple[str, Prediction]], labels: Sequence[str]) -> None:
+    """An aligned table."""
+    rows = [(shown(name), one) for name, one in found]
+    wide, label_wide = max(len("image"), *(len(name) for name, _ in rows)), max(len("label"), *map(len, labels))
     click.echo(f"{'image':<{wide}}  {'label':<{label_wide}}  probability")
-    for name, prediction in zip(names, found, strict=True):
-        click.echo(f"{name:<{wide}}  {prediction.label:<{label_wide}}  {prediction.probabilities[prediction.label]:>11.3f}")
+    for name, one in rows:
+        click.echo(f"{name:<{wide}}  {one.label:<{label_wide}}  {one.probabilities[one.label]:>11.3f}")

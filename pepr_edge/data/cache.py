@@ -1,15 +1,19 @@
 """Data made ready for training: each image decoded and resized once, held as uint8 in a folder.
 
-    <folder>/train_pixels.npy train_labels.npy val_... test_... source.txt info.json
+    <folder>/train_pixels.npy train_labels.npy val_... test_... skipped_images.csv source.txt info.json
 
-source.txt holds the fingerprint of what it was made from. info.json is written last: a folder that has it is complete.
+source.txt holds the fingerprint of what it was made from. skipped_images.csv names the images that were left out, and why. info.json is
+written last: a folder that has it is complete.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +26,8 @@ from numpy.typing import NDArray
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source
-from pepr_edge.data.splits import assign
-from pepr_edge.errors import DataError, RunError
+from pepr_edge.data.splits import assign, check
+from pepr_edge.errors import DataError, ImageError, RunError
 from pepr_edge.preprocess import to_pixels
 from pepr_edge.records import DataInfo, Split, SplitInfo
 from pepr_edge.store import read_record, write_record, write_text
@@ -31,6 +35,9 @@ from pepr_edge.store import read_record, write_record, write_text
 Progress = Callable[[int, int], None]
 
 GREY_SAMPLE = 64
+SKIPPED = "skipped_images.csv"
+# Of the bad images so many are named in an error; skipped_images.csv names all.
+NAMED = 10
 DATA_FILES = tuple(f"{split}_{kind}.npy" for split in SPLITS for kind in ("pixels", "labels"))
 
 
@@ -44,10 +51,14 @@ class Dataset:
 
 @dataclass
 class _Seen:
-    """What is noticed while the images go by: in which splits each picture was, and colour where grey was expected."""
+    """What is noticed while the images go by.
+
+    `splits`: in which of them each picture was; `coloured`: pictures where grey was expected; `bad`: what cannot be used, by its index.
+    """
 
     splits: dict[bytes, set[Split]] = field(default_factory=dict)
     coloured: int = 0
+    bad: dict[int, ImageError] = field(default_factory=dict)
 
 
 def prepare(settings: DataSettings, folder: Path, progress: Progress | None = None) -> DataInfo:
@@ -58,7 +69,8 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
         folder: made where it is missing; files of the same names are replaced once everything has gone well.
         progress: called with the number of images done and of all images.
     Raises:
-        DataError: a fault in the settings, the source or one of its images, or too little room on the disk.
+        DataError: a fault in the settings, the source or some of its images, or too little room on the disk. Where bad images are left
+            out: too few are left.
     """
     _check(settings)
     mark = fingerprint(settings)
@@ -70,8 +82,10 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
     channels = settings.channels if settings.channels != "auto" else _channels(source)
     with _partial(folder) as made:
         _check_room(made, sum(map(len, splits.values())) * settings.image_size_px**2 * channels)
-        seen = _write(source, splits, settings, channels, made, progress)
-        info = _info(source, splits, settings, channels, seen)
+        seen, kept = _write(source, splits, settings, channels, made, progress)
+        _check_bad(source, splits, kept, settings, seen)
+        write_text(made / SKIPPED, _skipped_csv(seen))
+        info = _info(source, kept, settings, channels, seen)
         write_text(made / "source.txt", mark + "\n")
         write_record(made / "info.json", info)
     return info
@@ -117,7 +131,7 @@ def _check(settings: DataSettings) -> None:
 
 
 def _finished(folder: Path, mark: str) -> DataInfo | None:
-    if not all((folder / name).is_file() for name in (*DATA_FILES, "source.txt")):
+    if not all((folder / name).is_file() for name in (*DATA_FILES, SKIPPED, "source.txt")):
         return None
     try:
         info = read_record(folder / "info.json", DataInfo)
@@ -142,7 +156,7 @@ def _partial(folder: Path) -> Iterator[Path]:
     try:
         yield made
         (folder / "info.json").unlink(missing_ok=True)
-        for name in (*DATA_FILES, "source.txt", "info.json"):
+        for name in (*DATA_FILES, SKIPPED, "source.txt", "info.json"):
             (made / name).replace(folder / name)
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -159,36 +173,86 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
 
 
 def _channels(source: Source) -> Literal[1, 3]:
-    """1 where all of a sample of images, evenly spread, are grey."""
+    """1 where all of a sample of images, evenly spread, are grey; what is wrong with any comes out later."""
     count = len(source.targets)
     sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
-    return 1 if all(is_grey(image) for image in source.read(sample)) else 3
+    greys = [is_grey(image) for image in source.read(sample) if not isinstance(image, ImageError)]
+    return 1 if greys and all(greys) else 3
 
 
 def _write(
     source: Source, splits: dict[Split, Indices], settings: DataSettings, channels: Literal[1, 3], folder: Path, progress: Progress | None
-) -> _Seen:
+) -> tuple[_Seen, dict[Split, Indices]]:
+    """Write pixels and labels; gives what was seen, and the indices of the images that are in."""
     seen, done, total = _Seen(), 0, sum(map(len, splits.values()))
+    held: dict[Split, Indices] = {}
     for split, indices in splits.items():
-        np.save(folder / f"{split}_labels.npy", source.targets[indices])
+        path = folder / f"{split}_pixels.npy"
         shape = (len(indices), settings.image_size_px, settings.image_size_px, channels)
-        out = np.lib.format.open_memmap(folder / f"{split}_pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-        for position, image in enumerate(source.read(indices)):
-            out[position] = to_pixels(image, channels=channels, image_size_px=settings.image_size_px, interpolation=settings.interpolation)
-            picture = hashlib.blake2b(f"{image.mode}{image.size}".encode() + image.tobytes(), digest_size=16).digest()
-            seen.splits.setdefault(picture, set()).add(split)
-            seen.coloured += settings.channels == "auto" and channels == 1 and not is_grey(image)
+        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        kept: list[int] = []
+        for index, image in zip(indices.tolist(), source.read(indices), strict=True):
             done += 1
             if progress is not None:
                 progress(done, total)
+            if isinstance(image, ImageError):
+                seen.bad[index] = image
+                continue
+            out[len(kept)] = to_pixels(image, channels=channels, image_size_px=settings.image_size_px, interpolation=settings.interpolation)
+            kept.append(index)
+            picture = hashlib.blake2b(f"{image.mode}{image.size}".encode() + image.tobytes(), digest_size=16).digest()
+            seen.splits.setdefault(picture, set()).add(split)
+            seen.coloured += settings.channels == "auto" and channels == 1 and not is_grey(image)
         out.flush()
         del out
-    return seen
+        _shorten(path, len(kept))
+        held[split] = np.array(kept, np.int64)
+        np.save(folder / f"{split}_labels.npy", source.targets[held[split]])
+    return seen, held
 
 
-def _notes(seen: _Seen, info: DataInfo) -> tuple[str, ...]:
+def _shorten(path: Path, images: int) -> None:
+    """Keep only the first of an array's images."""
+    whole = np.load(path, mmap_mode="r")
+    if len(whole) == images:
+        return
+    shorter = path.with_name(f"{path.name}.shorter")
+    out = np.lib.format.open_memmap(shorter, mode="w+", dtype=whole.dtype, shape=(images, *whole.shape[1:]))
+    out[:] = whole[:images]
+    out.flush()
+    del out, whole  # Windows replaces no file that is mapped
+    shorter.replace(path)
+
+
+def _check_bad(source: Source, splits: dict[Split, Indices], kept: dict[Split, Indices], settings: DataSettings, seen: _Seen) -> None:
+    if not seen.bad:
+        return
+    images, faults = sum(map(len, splits.values())), list(seen.bad.values())
+    named = [f"  {fault}" for fault in faults[:NAMED]] + ([f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else [])
+    if settings.on_bad_image == "fail":
+        if len(faults) == 1:
+            raise DataError(f'{settings.source}: {faults[0]} It is 1 of {images} images; data.on_bad_image = "skip" leaves such out.')
+        head = f'{len(faults)} of {images} images cannot be used. Mend them, or leave them out: data.on_bad_image = "skip".'
+        raise DataError("\n".join([f"{settings.source}: {head}", *named]))
+    try:
+        check(source, kept)
+    except DataError as fault:
+        raise DataError("\n".join([f"{fault} {len(faults)} of {images} images cannot be used:", *named])) from None
+
+
+def _skipped_csv(seen: _Seen) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("image", "reason"), *((fault.name, fault.reason) for fault in seen.bad.values())])
+    return text.getvalue()
+
+
+def _notes(source: Source, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
     copies = sum(len(splits) > 1 for splits in seen.splits.values())
     notes = []
+    if seen.bad:
+        counts = Counter(source.labels[source.targets[index]] for index in seen.bad)
+        by_class = ", ".join(f"{label} {counts[label]}" for label in source.labels if counts[label])
+        notes.append(f"{len(seen.bad)} image{'s' * (len(seen.bad) > 1)} that could not be read left out: {by_class}")
     if copies:
         notes.append(
             f"leakage: exact copies of {copies} image{'s' * (copies > 1)} are in more than one split, so test scores may be too good"
@@ -213,5 +277,6 @@ def _info(source: Source, splits: dict[Split, Indices], settings: DataSettings, 
         fraction=settings.fraction,
         splits={split: SplitInfo(images=int(c.sum()), class_counts=tuple(c.tolist())) for split, c in counts.items()},
         majority_baseline=float(counts["test"][counts["train"].argmax()] / counts["test"].sum()),
+        skipped_images=len(seen.bad),
     )
-    return info.model_copy(update={"notes": source.notes + _notes(seen, info)})
+    return info.model_copy(update={"notes": source.notes + _notes(source, seen, info)})

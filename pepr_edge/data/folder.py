@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data.files import IMAGE_SUFFIXES, stamp_files, tree_sha256
-from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp
-from pepr_edge.errors import DataError
-from pepr_edge.preprocess import decode
+from pepr_edge.data.files import IMAGE_SUFFIXES, is_image, read_images, stamp_files, tree_sha256
+from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
+from pepr_edge.errors import DataError, ImageError
+from pepr_edge.foreign import shown
 from pepr_edge.records import Split
+
+# What stands beside images often enough to be named when it is passed over.
+OTHER_SUFFIXES = frozenset({".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".py", ".txt", ".xls", ".xlsx", ".xml", ".zip"})
 
 
 def recognises(source: str) -> bool:
@@ -24,14 +27,14 @@ def recognises(source: str) -> bool:
 def stamp(settings: DataSettings) -> Stamp:
     """Name, size and time of every image file."""
     root = Path(settings.source)
-    return stamp_files(root, [path.relative_to(root).as_posix() for path in _files(root) if _is_image(path)])
+    return stamp_files(root, [path.relative_to(root).as_posix() for path in _files(root) if is_image(path)])
 
 
 def open_source(settings: DataSettings) -> Source:
     """List the images of a folder; class names are the folders' names, sorted.
 
     Raises:
-        DataError: no class folders, an empty class, a split folder twice, or splits and classes side by side.
+        DataError: no class folders, an empty class, a split folder twice, splits and classes side by side, or a link that leads back.
     """
     root = Path(settings.source)
     homes = _split_folders(root)
@@ -45,13 +48,14 @@ def open_source(settings: DataSettings) -> Source:
         raise DataError(f"{root}: no class folders, expected class/images or split/class/images. Put each class's images into a folder.")
     found.sort()
     labels = tuple(sorted({label for _, label, _ in found}))
+    check_labels(labels, str(root))
     names = [name for name, _, _ in found]
 
-    def read(indices: Indices) -> Iterator[Image.Image]:
-        return (decode(root / names[index]) for index in indices)
+    def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
+        return read_images(root, names, indices)
 
     return Source(
-        name=root.resolve().name,
+        name=shown(root.resolve().name),
         format="folder",
         sha256=tree_sha256(root, names),
         labels=labels,
@@ -89,22 +93,24 @@ def _split_folders(root: Path) -> dict[Split | None, Path]:
 
 def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     files = list(_files(folder))
-    images = [path for path in files if _is_image(path)]
-    others = Counter(path.suffix.lower() or path.name for path in files if not _is_image(path))
+    images = [path for path in files if is_image(path)]
+    others = Counter(_kind(path) for path in set(files) - set(images))
     if not images:
-        seen = f"only {', '.join(sorted(others))} files" if others else "no files"
+        seen = f"no image among {sum(others.values())} files" if others else "no files"
         raise DataError(f"{folder}: {seen}, expected images ({' '.join(sorted(IMAGE_SUFFIXES))}). Add some, or remove the folder.")
     skipped.update(others)
     return images
 
 
 def _skip_note(skipped: Counter[str]) -> tuple[str, ...]:
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
     return (f"skipped files that are not images: {kinds}",) if skipped else ()
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+def _kind(path: Path) -> str:
+    """A file's suffix, where it is a common one: what else stands behind a point may be part of a patient's name or number."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in OTHER_SUFFIXES else "of other kinds"
 
 
 def _visible(path: Path) -> bool:
@@ -121,6 +127,8 @@ def _files(folder: Path) -> Iterator[Path]:
         if not _visible(path):
             continue
         if path.is_dir():
+            if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
+                raise DataError(f"{shown(str(path))}: a link that leads back to a folder that it is in. Remove it.")
             yield from _files(path)
         else:
             yield path

@@ -14,7 +14,7 @@ from pepr_edge.store import stage_key
 FORMATS: dict[str, Format] = {"phantom": phantom, "medmnist": medmnist, "folder": folder, "csv": manifest, "tensor": tensor}
 
 # Raised when the same source would be made into other pixels or splits than before.
-REVISION = 1
+REVISION = 2
 
 
 def recognise(source: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data.files import stamp_files, tree_sha256
-from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp
-from pepr_edge.errors import DataError
-from pepr_edge.preprocess import decode
+from pepr_edge.data.files import read_images, stamp_files, tree_sha256
+from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
+from pepr_edge.errors import DataError, ImageError
+from pepr_edge.foreign import shown
 from pepr_edge.records import Split
 
 REQUIRED = ("path", "label")
@@ -39,7 +39,7 @@ def recognises(source: str) -> bool:
 def stamp(settings: DataSettings) -> Stamp:
     """Name, size and time of the manifest and of every image that it names."""
     path = Path(settings.source)
-    return stamp_files(path.parent, [path.name, *(row.path for row in _checked(path))])
+    return stamp_files(path.parent, [path.name, *(row.path for row in _checked(path, settings))])
 
 
 def open_source(settings: DataSettings) -> Source:
@@ -49,17 +49,18 @@ def open_source(settings: DataSettings) -> Source:
         DataError: see `parse`; an image is missing, or a group is in two splits.
     """
     path = Path(settings.source)
-    rows = _checked(path)
+    rows = _checked(path, settings)
     names = sorted({row.label for row in rows})
     labels = tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
+    check_labels(labels, str(path))
     groups = {name: number for number, name in enumerate(sorted({row.group for row in rows if row.group is not None}))}
     split_column = np.array([row.split or "" for row in rows])
 
-    def read(indices: Indices) -> Iterator[Image.Image]:
-        return (decode(path.parent / rows[index].path) for index in indices)
+    def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
+        return read_images(path.parent, [row.path for row in rows], indices)
 
     return Source(
-        name=path.stem,
+        name=shown(path.stem),
         format="csv",
         sha256=tree_sha256(path.parent, [path.name, *(row.path for row in rows)]),
         labels=labels,
@@ -89,7 +90,9 @@ def parse(path: Path) -> list[Row]:
             group=_filled(path, line, "group", cells["group"]) if "group" in cells else None,
         )
         if row.path in seen:
-            raise DataError(f"{path}: line {line}: {row.path} was in line {seen[row.path]} already, expected each image once. Remove one.")
+            raise DataError(
+                f"{path}: line {line}: {shown(row.path)} was in line {seen[row.path]} already, expected each image once. Remove one."
+            )
         seen[row.path] = line
         rows.append(row)
     if not rows:
@@ -149,13 +152,21 @@ def _inside(path: Path, line: int, value: str) -> str:
     return name.as_posix()
 
 
-def _checked(path: Path) -> list[Row]:
-    """The rows, each image there, no group in two splits."""
+def _checked(path: Path, settings: DataSettings) -> list[Row]:
+    """The rows, each image there and inside the manifest's folder, no group in two splits.
+
+    Where bad images are left out, one that is not there is no fault of the manifest but one of these.
+    """
     rows = parse(path)
     home: dict[str, Row] = {}
+    root = path.parent.resolve()
     for row in rows:
-        if not (path.parent / row.path).is_file():
-            raise DataError(f"{path}: line {row.line}: {row.path}: no such file. Paths are relative to the manifest's folder.")
+        if not (path.parent / row.path).resolve().is_relative_to(root):
+            raise DataError(
+                f"{path}: line {row.line}: {shown(row.path)}: a link out of the manifest's folder. Put the images themselves there."
+            )
+        if settings.on_bad_image == "fail" and not (path.parent / row.path).is_file():
+            raise DataError(f"{path}: line {row.line}: {shown(row.path)}: no such file. Paths are relative to the manifest's folder.")
         if row.group is None or row.split is None:
             continue
         first = home.setdefault(row.group, row)

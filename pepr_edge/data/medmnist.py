@@ -11,19 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pepr_edge import npz
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
 from pepr_edge.errors import DataError
+from pepr_edge.npz import Shape
 from pepr_edge.records import Split
 from pepr_edge.store import sha256_file
 
-Shape: TypeAlias = tuple[int, ...]
+# Of a split: those of sixteen million images.
+LABEL_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def open_source(settings: DataSettings) -> Source:
         DataError: it cannot be downloaded, is no .npz, has several labels per image, or its arrays do not fit each other.
     """
     path = fetch(settings.source.lower()) if settings.source.lower() in INFO else Path(settings.source)
-    with _readable(path), zipfile.ZipFile(path) as archive:
+    with _readable(path), npz.opened(path) as archive:
         held = set(archive.namelist())
         splits = [split for split in SPLITS if f"{split}_images.npy" in held]
         if "train" not in splits:
@@ -167,25 +170,13 @@ def _readable(path: Path) -> Iterator[None]:
     """Faults of a file that is not, or no longer, an .npz, as one line."""
     try:
         yield
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, KeyError, OSError, ValueError, RuntimeError) as fault:
+    except (KeyError, OSError, ValueError) as fault:
         text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise DataError(f"{path}: not a readable .npz file ({text}), expected one as numpy.savez writes it. Fetch it again.") from None
 
 
-@contextmanager
-def _member(archive: zipfile.ZipFile, key: str) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[np.generic]]]:
-    """The stream of one array behind its header, its shape, whether it is in Fortran order, and its type. No pickles."""
-    with archive.open(f"{key}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(stream)
-        if dtype.hasobject:
-            raise ValueError(f"{key} holds Python objects")
-        yield stream, shape, fortran, dtype
-
-
 def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
-    with _member(archive, f"{split}_images") as (_, shape, fortran, dtype):
+    with npz.member(archive, f"{split}_images") as (_, (shape, fortran, dtype)):
         fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
         if not fits or fortran or dtype != np.uint8 or 0 in shape:
             order = ", Fortran order" if fortran else ""
@@ -197,7 +188,9 @@ def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
 
 
 def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> Indices:
-    with _member(archive, f"{split}_labels") as (stream, shape, fortran, dtype):
+    with npz.member(archive, f"{split}_labels") as (stream, (shape, fortran, dtype)):
+        if np.prod(shape, dtype=object) * dtype.itemsize > LABEL_BYTES:
+            raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {LABEL_BYTES >> 20} MiB")
         raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if fortran else "C")
     if raw.ndim == 2 and raw.shape[1] > 1:
         raise DataError(
@@ -212,7 +205,7 @@ def _rows(path: Path, split: Split, wanted: Indices) -> Iterator[Image.Image]:
     """Images of one split in ascending order, read as a stream: the array itself may be larger than the memory."""
     if not len(wanted):
         return
-    with _readable(path), zipfile.ZipFile(path) as archive, _member(archive, f"{split}_images") as (stream, shape, _, _):
+    with _readable(path), npz.opened(path) as archive, npz.member(archive, f"{split}_images") as (stream, (shape, _, _)):
         size_bytes = int(np.prod(shape[1:]))
         position = 0
         for index in wanted.tolist():

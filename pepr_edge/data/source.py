@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pepr_edge.errors import DataError
+from pepr_edge.errors import DataError, ImageError
+from pepr_edge.foreign import shown
 from pepr_edge.records import Interpolation, Split
 
 Indices: TypeAlias = NDArray[np.int64]
@@ -26,6 +27,7 @@ class DataSettings:
 
     `source` is "phantom", the name of a MedMNIST set such as "breastmnist", or the path of an .npz, .pt or .csv file or of an image
     folder. `fraction` takes a part of the training split only; `val_fraction` and `test_fraction` count where the source lacks that split.
+    `on_bad_image`: one that cannot be read is an error, or is left out.
     """
 
     source: str
@@ -36,6 +38,7 @@ class DataSettings:
     val_fraction: float = 0.15
     test_fraction: float = 0.2
     phantom_images: int = 600
+    on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
 
 
@@ -43,9 +46,9 @@ class DataSettings:
 class Source:
     """An opened source: all that is known of its images before they are decoded.
 
-    `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and decodes those images one by one.
-    `given` holds the splits that the source itself has, None where it has none; `groups` one group number per image, for images that must
-    not be parted (of one patient, of one lesion).
+    `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and decodes those images one by one;
+    in the place of one that cannot be used it gives what is wrong with it. `given` holds the splits that the source itself has, None where
+    it has none; `groups` one group number per image, for images that must not be parted (of one patient, of one lesion).
     """
 
     name: str
@@ -53,7 +56,7 @@ class Source:
     sha256: str
     labels: tuple[str, ...]
     targets: Indices
-    read: Callable[[Indices], Iterator[Image.Image]]
+    read: Callable[[Indices], Iterator[Image.Image | ImageError]]
     given: Mapping[Split, Indices] | None = None
     groups: Indices | None = None
     notes: tuple[str, ...] = ()
@@ -84,6 +87,16 @@ def numbered(raw: NDArray[np.generic], where: str) -> Indices:
     if whole.min() < 0 or whole.max() > 9999:
         raise DataError(f"{where}: class numbers from {whole.min()} to {whole.max()}, expected 0 to number of classes - 1. Renumber them.")
     return whole
+
+
+def check_labels(labels: Iterable[str], where: str) -> None:
+    """Refuse names of classes that could not be written down, or would change the screen that they are shown on.
+
+    Raises:
+        DataError: there is one.
+    """
+    if odd := next((label for label in labels if shown(label) != label), None):
+        raise DataError(f"{where}: class {shown(odd)}, expected a name in UTF-8 without control characters. Rename it.")
 
 
 def names_for(targets: Indices) -> tuple[str, ...]:

@@ -30,12 +30,17 @@ def assign(source: Source, settings: DataSettings) -> dict[Split, Indices]:
         else:
             made = grouped(targets, source.groups[pool], val=val, test=test, seed=settings.seed)
         splits = {split: pool[chosen] for split, chosen in made.items()} | splits
-    _check(source, splits)
+    check(source, splits)
     splits["train"] = splits["train"][part(source.targets[splits["train"]], settings.fraction, settings.seed)]
     return {split: np.sort(splits[split]) for split in SPLITS}
 
 
-def _check(source: Source, splits: dict[Split, Indices]) -> None:
+def check(source: Source, splits: dict[Split, Indices]) -> None:
+    """Refuse splits that nothing can be learnt from or measured on.
+
+    Raises:
+        DataError: an empty split, a class that is not in training, or only one class.
+    """
     for split in SPLITS:
         if not len(splits.get(split, ())):
             raise DataError(f"{source.name}: no images in the {split} split, expected some in each of train, val and test. Add images.")

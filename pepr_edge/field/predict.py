@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pepr_edge.errors import DataError
 from pepr_edge.field.runtimes import RUNTIMES, Runtime
 from pepr_edge.field.selftest import file_of
 from pepr_edge.metrics import softmax
@@ -40,10 +39,9 @@ class Classifier:
         """Classify an image file.
 
         Raises:
-            DataError: it is missing, a folder, or no image that can be read.
+            ImageError: it is missing, a folder, or no image that can be read.
+            DataError: a DICOM file, and what is needed to read it is not installed.
         """
-        if image.is_dir():
-            raise DataError(f"{image}: a folder, expected an image file. Give its files: {image / '*.png'}")
         logits = self._runtime.run(self._session, load_tensor([image], self._manifest.preprocess))
         probabilities = dict(zip(self._manifest.labels, softmax(logits)[0].tolist(), strict=True))
         return Prediction(self._manifest.labels[int(logits[0].argmax())], probabilities)

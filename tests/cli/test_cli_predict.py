@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import command_line
+import numpy as np
 import pytest
 import tiny_bundle
+from PIL import Image
 
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.field.predict import Classifier
@@ -52,6 +55,50 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
     assert "no such folder" in fault(bundle.parent / "none", bundle.parent / "text.png")
     (bundle / "model.onnx").write_bytes(b"altered")
     assert "model.onnx: sha256" in fault(bundle, bundle.parent / "text.png")
+
+
+def test_a_bad_image_does_not_stop_the_others(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    good = [tiny_bundle.image(bundle.parent / f"{seed}.png", seed) for seed in range(2)]
+    (bundle.parent / "text.png").write_text("no image")
+    images = (good[0], bundle.parent / "text.png", good[1], bundle.parent / "none.png")
+
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, *images)
+    assert done.status == 1
+    assert [line.split()[0] for line in done.out.splitlines()] == ["image", *map(str, good)]
+    assert [line.split(": ")[-2].split("/")[-1] for line in done.err.splitlines()] == ["text.png", "none.png"]
+
+    done = command_line.run(capsys, monkeypatch, "predict", "--json", bundle, *images)
+    assert done.status == 1
+    assert [row["image"] for row in json.loads(done.out)["predictions"]] == [str(image) for image in good]
+    assert done.err.count("\n") == 2
+
+
+def test_dicom_is_classified_as_its_picture_and_no_tag_of_it_is_said(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pydicom")
+    import made_dicom
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    pixels[0, :2] = 0, 255
+    Image.fromarray(pixels).save(bundle.parent / "x.png")
+    scan = made_dicom.write(bundle.parent / "IM0001", pixels)
+    broken = made_dicom.write(bundle.parent / "torn.dcm", pixels, PixelData=b"12")
+    done = command_line.run(capsys, monkeypatch, "predict", "-v", "--json", bundle, bundle.parent / "x.png", scan, broken)
+    assert done.status == 1
+    picture, same = json.loads(done.out)["predictions"]
+    assert picture["probabilities"] == same["probabilities"]
+    assert "torn.dcm: the DICOM file is broken" in done.err
+    assert "lanted" not in done.out + done.err
+
+
+def test_dicom_without_pydicom_is_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (bundle.parent / "x.dcm").write_bytes(bytes(128) + b"DICM")
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, bundle.parent / "x.dcm")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.endswith("not installed. Run pip install 'pepr_edge[dicom]'\n")
+    assert done.err.count("\n") == 1
 
 
 def test_wrong_usage_ends_with_2(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

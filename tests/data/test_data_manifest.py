@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_faults_are_one_line_with_the_line_number(tmp_path, draw, text, message)
     assert "\n" not in str(fault.value)
     assert str(path) in str(fault.value)
     assert not (tmp_path / "out" / "info.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege here")
+@pytest.mark.parametrize("policy", ["fail", "skip"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path, draw, policy):
+    path = write(tmp_path / "data", draw, "path,label\nimg/a.png,x\nimg/b.png,y\nelsewhere/c.png,y\n")
+    draw(tmp_path / "private" / "c.png")
+    (tmp_path / "data" / "elsewhere").symlink_to(tmp_path / "private")
+    with pytest.raises(DataError, match=r"line 4: elsewhere/c\.png: a link out of the manifest's folder"):
+        prepare(DataSettings(str(path), 16, on_bad_image=policy), tmp_path / "out")
+    (tmp_path / "data" / "elsewhere").unlink()
+    (tmp_path / "data" / "elsewhere").symlink_to("img")
+    assert manifest.open_source(DataSettings(str(path), 16)).targets.tolist() == [0, 1, 1]
 
 
 def test_pixels_labels_and_given_splits(tmp_path, draw):
