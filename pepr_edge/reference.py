@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError
+from pepr_edge.foreign import RECORD_BYTES, content, json_document
 from pepr_edge.records import Bound, first_fault
 
 FORM = '{"NAME": {"lo": 0, "hi": 1}}, a ranking.json, or what `pepr-edge score --json` printed'
@@ -66,13 +67,13 @@ def read_bounds(path: Path) -> dict[str, Bound]:
 def read_reference(path: Path) -> Reference:
     """All bounds of a file; see `read_bounds`."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json_document(content(path, RECORD_BYTES))
     except FileNotFoundError:
         raise ScoreError(f"{path}: no such file, expected bounds as JSON: {FORM}.") from None
     except OSError as fault:
         raise ScoreError(f"{path}: cannot be read ({fault.strerror}), expected bounds as JSON: {FORM}.") from None
-    except (ValueError, RecursionError):
-        raise ScoreError(f"{path}: not JSON, expected {FORM}.") from None
+    except ValueError as fault:
+        raise ScoreError(f"{path}: not JSON ({fault}), expected {FORM}.") from None
     if not isinstance(document, dict):
         raise ScoreError(f"{path}: not bounds, expected {FORM}.")
     groups = document.get("groups")

@@ -13,11 +13,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pepr_edge.errors import RecipeError
+from pepr_edge.foreign import TOML_BYTES, content, refuse_control
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+# A key of 20,000 parts took Python's parser over five seconds: the time grows with their square.
+MAX_POINTS = 200
 
 
 class Section(BaseModel):
@@ -39,27 +44,48 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
     Raises:
         RecipeError: not TOML, or unknown keys and bad values: all at once, a line each.
     """
+    if any(line.count(".") > MAX_POINTS for line in text.split("\n")):
+        raise RecipeError(f"{shown_as}: a line with more than {MAX_POINTS} points, expected keys of a few parts. Mend the file.")
     try:
         # Some editors of Windows put a byte order mark at the start.
-        return kind.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
+        document = tomllib.loads(text.removeprefix("\ufeff"))
+        refuse_control(document)
+        return kind.model_validate(document)
     except ValidationError as fault:
         lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(fault, kind))]
         raise RecipeError("\n".join(lines)) from None
     except tomllib.TOMLDecodeError as fault:
         raise RecipeError(f"{shown_as}: not a TOML file: {fault}. Mend that line.") from None
-    except (ValueError, RecursionError) as fault:
-        # What Python refuses before TOML does: an integer of thousands of digits, thousands of brackets.
-        raise RecipeError(f"{shown_as}: a number too long or brackets too deep ({type(fault).__name__}). Mend the file.") from None
+    except RecursionError:
+        raise RecipeError(f"{shown_as}: brackets too deep. Mend the file.") from None
+    except ValueError as fault:
+        # Control characters, or what Python refuses before TOML does: an integer of thousands of digits.
+        raise RecipeError(f"{shown_as}: {str(fault).split(';')[0]}. Mend the file.") from None
 
 
 def read(path: Path, kind: type[S]) -> S:
     """Read a TOML file into a model."""
     try:
-        return parse(path.read_text(encoding="utf-8"), kind, str(path))
+        return parse(text_of(path), kind, str(path))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file. Check the path.") from None
     except (OSError, UnicodeDecodeError) as fault:
-        raise RecipeError(f"{path}: cannot be read ({fault.__class__.__name__}), expected a TOML text file.") from None
+        raise RecipeError(f"{path}: cannot be read ({why(fault)}), expected a TOML text file.") from None
+
+
+def text_of(path: Path) -> str:
+    """The text of a TOML file.
+
+    Raises:
+        OSError: see `foreign.content`; a recipe has a few KiB.
+        UnicodeDecodeError: not UTF-8.
+    """
+    return content(path, TOML_BYTES).decode().replace("\r\n", "\n")
+
+
+def why(fault: OSError | UnicodeDecodeError) -> str:
+    """Why a text file cannot be read, in a few words."""
+    return "not UTF-8" if isinstance(fault, UnicodeDecodeError) else fault.strerror or type(fault).__name__
 
 
 def _faults(fault: ValidationError, kind: type[Section]) -> Iterator[str]:
@@ -89,11 +115,11 @@ def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str |
         field = model.model_fields.get(str(key))
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             # Inside a list or a free table: the default is that of the whole.
-            return list(model.model_fields), None if field is None or field.is_required() else _toml(field.default)
+            return list(model.model_fields), None if field is None or field.is_required() else as_toml(field.default)
         model = field.annotation
     last = model.model_fields.get(str(keys[-1])) if keys else None
     has_default = last is not None and not last.is_required() and not isinstance(last.default, BaseModel)
-    return list(model.model_fields), _toml(last.default) if last and has_default else None
+    return list(model.model_fields), as_toml(last.default) if last and has_default else None
 
 
 KINDS = {
@@ -130,13 +156,13 @@ def _key(part: int | str) -> str:
 def _shown(value: Any) -> str:
     """A value for a message, cut short where it is long."""
     try:
-        text = _toml(value)
+        text = as_toml(value)
     except (ValueError, RecursionError):
         return "(too long to show)"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A value as a person would write it in TOML."""
     if value is None:
         return "none"
@@ -145,7 +171,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+        return "[" + ", ".join(as_toml(entry) for entry in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {as_toml(entry)}" for key, entry in value.items()) + "}"
     return str(value)

@@ -8,15 +8,16 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from pepr_edge.bundle.read import MANIFEST, is_litter, read_manifest
+from pepr_edge.bundle.read import MANIFEST, is_litter, limit_bytes, read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
-from pepr_edge.field import selftest
+from pepr_edge.field import onnx_check, selftest
 from pepr_edge.field.contestant import Contestant
 from pepr_edge.field.cpu import emulated
 from pepr_edge.field.race import Rules, race
 from pepr_edge.field.saturation import explanation
 from pepr_edge.field.selftest import file_of
 from pepr_edge.field.settings import as_at_home, of_fallback
+from pepr_edge.foreign import shown
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.report.units import ms
 from pepr_edge.store import sha256_file
@@ -41,17 +42,24 @@ def read_whole(bundle: Path) -> Manifest:
 
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
-    reasons = []
-    for name, expected in manifest.files.items():
-        path = bundle / name
-        if path.is_symlink():
-            reasons.append(f"{name}: a link, expected a file. Copy the bundle again.")
-        elif not path.is_file():
-            reasons.append(f"{name}: missing. Copy the bundle again.")
-        elif (found := sha256_file(path)) != expected:
-            reasons.append(f"{name}: sha256 {found[:12]}..., expected {expected[:12]}...: it was altered. Copy the bundle again.")
+    reasons = [f"{name}: {fault}" for name, expected in manifest.files.items() if (fault := _file_fault(bundle / name, expected))]
     strangers = {path.name for path in bundle.iterdir() if not is_litter(path.name)} - {MANIFEST, *manifest.files}
-    return [*reasons, *(f"{name}: not part of the bundle. Take it away." for name in sorted(strangers))]
+    return [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
+
+
+def _file_fault(path: Path, sha256: str) -> str | None:
+    """What is wrong with a file: its kind and size are looked at before it is read, and of a model what it asks for before it is run."""
+    if path.is_symlink():
+        return "a link, expected a file. Copy the bundle again."
+    if not path.is_file():
+        return "missing. Copy the bundle again."
+    if (size := path.stat().st_size) > limit_bytes(path.name):
+        return f"{size} bytes, expected at most {limit_bytes(path.name)}. Do not use this bundle; copy or export it again."
+    if (found := sha256_file(path)) != sha256:
+        return f"sha256 {found[:12]}..., expected {sha256[:12]}...: it was altered. Copy the bundle again."
+    if path.suffix == ".onnx" and (fault := onnx_check.fault(path)) is not None:
+        return f"{fault}. Do not use this bundle."
+    return None
 
 
 class Race(NamedTuple):

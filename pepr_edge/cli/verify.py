@@ -9,6 +9,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
+from pepr_edge.foreign import shown
 
 if TYPE_CHECKING:
     from pepr_edge.bundle.verify import Verdict
@@ -23,7 +24,7 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
     Exit status 3: one did not pass.
     """
     found = {bundle: _check(bundle) for bundle in bundles}
-    names = {bundle: bundle.resolve().name for bundle in bundles}
+    names = {bundle: shown(bundle.resolve().name) for bundle in bundles}
     if as_json:
         print_json({"bundles": [_row(names[bundle], verdict) for bundle, verdict in found.items()]})
     else:

@@ -114,6 +114,7 @@ def export(model: nn.Module, channels: int, image_size_px: int, path: Path, chec
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")  # the exporters warn of each other, and of every traced constant
                 exporter(model, example, path)
+            forget_places(path)
             onnx.checker.check_model(str(path))
             check(path)
             return Exported(name, _simplify(path, check))
@@ -122,6 +123,23 @@ def export(model: nn.Module, channels: int, image_size_px: int, path: Path, chec
         except Exception as fault:  # the exporters and the runtime raise errors of a hundred kinds
             reasons.append(f"{name}: {_root_cause(fault)}")
     raise ExportError("no exporter gave a faithful ONNX file: " + "; ".join(reasons))
+
+
+def forget_places(path: Path) -> None:
+    """Take the notes out of an ONNX file: the newer exporter gives each node the stack that it comes from, with paths of this machine."""
+    model = onnx.load(str(path))
+    before = model.ByteSize()
+    del model.metadata_props[:]
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        named = () if isinstance(graph, onnx.FunctionProto) else (*graph.initializer, *graph.input, *graph.output)
+        for noted in (graph, *graph.node, *graph.value_info, *named):
+            noted.ClearField("metadata_props")
+            noted.ClearField("doc_string")
+        graphs += [inner for node in graph.node for attribute in node.attribute for inner in (attribute.g, *attribute.graphs) if inner.node]
+    if model.ByteSize() < before:
+        onnx.save(model, str(path))
 
 
 def _refuse_too_large(model: nn.Module) -> None:

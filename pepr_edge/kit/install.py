@@ -20,6 +20,7 @@ from typing import Any
 KIT, CHECKSUMS, PEPR, WORK = "kit.json", "checksums.txt", "pepr", ".pepr.tmp"
 # Unpacked and compiled, the wheels are so many times as large; and pip unpacks them beside it first.
 GROWTH = 8
+KIT_BYTES = 1 << 16
 MAIN = """import sys
 from pepr_edge.cli import entry
 sys.exit(entry())
@@ -45,8 +46,7 @@ class NotInstalled(Exception):  # noqa: N818 - a program of its own, whose one f
 def main(folder: Path) -> int:
     """Install from a kit's folder. Exit status: 0 done, 1 not installed, 3 installed but a bundle does not pass, 130 interrupted."""
     try:
-        kit = json.loads((folder / KIT).read_bytes())
-        check_machine(kit)
+        check_machine(read_kit(folder))
         check_files(folder)
         print("every file is as it was made; installing, which takes a minute or two", flush=True)
         install(folder)
@@ -102,22 +102,63 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def check_files(folder: Path) -> None:
-    """Whether each file is as it was made.
+    """Whether each file is as it was made, and no other is among the wheels.
 
     Raises:
-        NotInstalled: one is missing or altered.
+        NotInstalled: one is missing, altered, a link, outside the folder, or a wheel that is not the kit's.
     """
-    faults = []
+    faults, listed = [], set()
     for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines():
         expected, _, name = line.partition("  ")
-        path = folder / name
-        if not path.is_file():
-            faults.append(f"{name} is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            faults.append(f"{name} was altered")
+        listed.add(name)
+        if fault := file_fault(folder, name, expected):
+            faults.append(fault)
+    # pip takes the latest wheel that it finds, whoever put it there.
+    wheels = {f"wheels/{path.name}" for path in (folder / "wheels").iterdir() if not path.name.startswith(".")}
+    faults += [f"{name!a} is no part of the kit" for name in sorted(wheels - listed)]
     if faults:
         more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
         raise NotInstalled(f"{faults[0]}{more}. Copy the kit again.")
+
+
+def file_fault(folder: Path, name: str, expected: str) -> str | None:
+    """What is wrong with a file of the list; None where nothing is."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or set(part) & set('\\:*?"<>|') or not part.isprintable() for part in parts):
+        return f"{CHECKSUMS} names {name[:60]!a}, which lies elsewhere"
+    path = folder.joinpath(*parts)
+    if any(folder.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
+        return f"{name} is a link"
+    if not path.is_file():
+        return f"{name} is missing"
+    return None if sha256(path) == expected else f"{name} was altered"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex, read in blocks: a file of any size may have been put there."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_kit(folder: Path) -> dict[str, Any]:
+    """What the kit was made for.
+
+    Raises:
+        NotInstalled: kit.json is not as it was made.
+    """
+    with open(folder / KIT, "rb") as file:
+        text = file.read(KIT_BYTES + 1)
+    try:
+        kit = json.loads(text.decode())
+        texts = [kit["platform"], kit["system"], *kit["pythons"], *kit["machines"], kit["floor"] or ""]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        texts = [None]
+    if len(text) > KIT_BYTES or not all(isinstance(one, str) for one in texts):
+        raise NotInstalled(f"{KIT} was altered. Copy the kit again.")
+    return dict(kit)
 
 
 def install(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pepr_edge.errors import ScoreError
 from pepr_edge.field import seal
 from pepr_edge.field.rules import percentiles
+from pepr_edge.foreign import RECORD_BYTES, content, json_document
 from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version
 from pepr_edge.results import Results
 
@@ -64,7 +65,10 @@ def _raise(faults: Sequence[str]) -> None:
 
 def _read(path: Path) -> FieldReport:
     try:
-        return FieldReport.model_validate_json(path.read_bytes())
+        text = content(path, RECORD_BYTES)
+        report = FieldReport.model_validate_json(text)
+        json_document(text)
+        return report
     except FileNotFoundError:
         raise ScoreError(f"{path}: no such file. Give the file that bench wrote on the device.") from None
     except OSError as fault:
@@ -73,8 +77,13 @@ def _read(path: Path) -> FieldReport:
         if (version := other_version(fault)) is not None:
             advice = "Rank with the pepr_edge that measured, or measure with this one."
             raise ScoreError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. {advice}") from None
-        what = f"not a report of `pepr-edge bench --out` ({first_fault(fault)})"
-        raise ScoreError(f"{path}: {what}. Give the file that bench wrote on the device.") from None
+        raise _no_report(path, first_fault(fault)) from None
+    except ValueError as fault:
+        raise _no_report(path, str(fault)) from None
+
+
+def _no_report(path: Path, reason: str) -> ScoreError:
+    return ScoreError(f"{path}: not a report of `pepr-edge bench --out` ({reason}). Give the file that bench wrote on the device.")
 
 
 def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,10 +118,10 @@ def open_table(path: Path) -> Table:
             _torn(path, reader.line_num, fault)
     if not header:
         raise ScoreError(f"{path}: empty, expected a header line and one line for each model.")
-    for column in header:
-        if header.count(column) > 1:
-            places = [str(place) for place, name in enumerate(header, start=1) if name == column]
-            raise ScoreError(f"{path}: several columns named {column!r} ({', '.join(places)}). Rename all but one.")
+    if len(set(header)) < len(header):
+        column = next(name for name, times in Counter(header).items() if times > 1)
+        places = [str(place) for place, name in enumerate(header, start=1) if name == column][:SHOWN_COLUMNS]
+        raise ScoreError(f"{path}: several columns named {column!r:.60} ({', '.join(places)}). Rename all but one.")
     return Table(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
 
 

@@ -66,7 +66,9 @@ def test_an_unknown_key_is_an_error(folder: Path, document: dict[str, Any]) -> N
     assert "extra_key" in fault(folder, json.dumps({**document, "extra_key": 1}).encode())
 
 
-@pytest.mark.parametrize("name", ["../evil", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "C:evil", "manifest.json", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "C:evil", "manifest.json", "a\nb", "nul.txt", "a ", "x" * 201]
+)
 def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any], name: str) -> None:
     found = fault(folder, json.dumps({**document, "files": {**document["files"], name: "0" * 64}}).encode())
     assert "expected plain names inside the folder" in found
@@ -86,7 +88,7 @@ def test_a_manifest_that_contradicts_itself(folder: Path, document: dict[str, An
     assert words in fault(folder, json.dumps({**document, **change}).encode())
 
 
-@pytest.mark.parametrize("name", ["none.onnx", "model.onnx", "selftest.npz", "../fallback.onnx"])
+@pytest.mark.parametrize("name", ["none.onnx", "model.onnx", "selftest.npz", "../fallback.onnx", "MODEL_CARD.md"])
 def test_a_fallback_that_is_none_of_the_files(folder: Path, document: dict[str, Any], name: str) -> None:
     fallback = {"file": name, "variant": "fp32", "selftest": document["selftest"]}
     assert f"fallback.file = {name!r}" in fault(folder, json.dumps({**document, "fallback": fallback}).encode())
@@ -101,6 +103,32 @@ def test_a_fallback_is_read(tmp_path: Path) -> None:
 def test_a_profile_of_another_model(folder: Path, document: dict[str, Any]) -> None:
     changed = {**document, "profile": {**document["profile"], "artifact_sha256": "0" * 64}}
     assert "profile is of another model" in fault(folder, json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace('"rank": 1', '"rank": 1, "rank": 1'), "the key rank twice"),
+        (lambda text: text.replace("pneumonia", "\\u001b[2J"), "control characters"),
+        (lambda text: text.replace("pneumonia", "\\u202e"), "control characters"),
+        (lambda text: text.replace("0.95", "NaN"), "performance.accuracy.ci"),
+        (lambda text: text.replace("0.95", "9" * 5000), "number out of range"),
+        (lambda text: "\ufeff" + text, "not a manifest"),
+        (lambda text: text.replace('"n": 4', '"n": 4000000'), "selftest.n"),
+        (lambda text: text + " " * (33 << 20), "larger than 32 MiB"),
+    ],
+)
+def test_a_manifest_that_means_two_things_or_too_much(folder: Path, bundle: Path, change: Any, words: str) -> None:
+    text = (bundle / "manifest.json").read_text()
+    assert change(text) != text
+    assert words in fault(folder, change(text).encode())
+
+
+def test_more_files_than_a_bundle_has(folder: Path, document: dict[str, Any]) -> None:
+    files = {**document["files"], **{f"{number}.txt": "0" * 64 for number in range(40)}}
+    assert "43 files, expected at most 32" in fault(folder, json.dumps({**document, "files": files}).encode())
+    files = {**document["files"], "Model.onnx": "0" * 64}
+    assert "capitals alone" in fault(folder, json.dumps({**document, "files": files}).encode())
 
 
 def test_a_manifest_that_is_a_link_or_a_folder(bundle: Path, tmp_path: Path) -> None:

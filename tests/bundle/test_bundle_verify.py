@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from pepr_edge.errors import BundleError
 from pepr_edge.field import saturation
 from pepr_edge.field.race import Rules
 from pepr_edge.records import SessionSettings
+from pepr_edge.store import sha256_file
 
 FALLBACK = "Use its float32 fallback, which passes here"
 
@@ -47,6 +49,13 @@ def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def with_vnni(without_vnni: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saturation, "isa", lambda: ("avx2", "avx_vnni"))
+
+
+def without_a_runtime_for_it(path: Path) -> None:
+    """A model that is whole, and that no runtime can run."""
+    made = tiny_bundle.model()
+    made.graph.node[1].op_type = "NoSuchOperator"
+    onnx.save(made, path)
 
 
 def reasons(bundle: Path) -> list[str]:
@@ -93,6 +102,36 @@ def test_a_link_is_not_followed(bundle: Path, tmp_path: Path) -> None:
     assert reasons(bundle) == ["model.onnx: a link, expected a file. Copy the bundle again."]
 
 
+def test_a_model_whose_weights_lie_elsewhere_is_never_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tiny_bundle.model()
+    made.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    made.graph.initializer[0].external_data.add(key="location", value="../../etc/passwd")
+    (bundle / "model.onnx").write_bytes(made.SerializeToString())
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made)
+    monkeypatch.setattr(bundle_verify.selftest, "run", lambda *_: pytest.fail("opened"))
+    assert reasons(bundle) == ["model.onnx: weights in another file, expected all of them in this one. Do not use this bundle."]
+    with pytest.raises(BundleError, match="weights in another file"):
+        read_whole(bundle)
+
+
+def test_a_file_of_absurd_size_is_not_read(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(bundle / "MODEL_CARD.md", "r+b") as file:
+        file.truncate(1 << 40)  # sparse: it takes no room
+    monkeypatch.setattr(bundle_verify, "sha256_file", lambda path: pytest.fail(path.name) if "CARD" in path.name else sha256_file(path))
+    assert "MODEL_CARD.md: 1099511627776 bytes, expected at most 16777216" in reasons(bundle)[0]
+
+
+def test_a_pipe_is_not_waited_for(bundle: Path) -> None:
+    (bundle / "MODEL_CARD.md").unlink()
+    os.mkfifo(bundle / "MODEL_CARD.md")
+    assert reasons(bundle) == ["MODEL_CARD.md: missing. Copy the bundle again."]
+
+
+def test_a_strangers_name_moves_no_cursor(bundle: Path) -> None:
+    (bundle / "\x1b[2Jevil\n.so").write_text("")
+    assert reasons(bundle) == ["'\\x1b[2Jevil\\n.so': not part of the bundle. Take it away."]
+
+
 def test_other_decisions_than_at_home_fail(bundle: Path) -> None:
     onnx.save(tiny_bundle.model(seed=7), bundle / "model.onnx")
     tiny_bundle.rewrite_manifest(bundle, lambda made: made)
@@ -108,7 +147,7 @@ def test_other_logits_than_at_home_fail(bundle: Path) -> None:
 
 
 def test_a_model_that_cannot_run_here_fails(bundle: Path) -> None:
-    (bundle / "model.onnx").write_bytes(b"no model")
+    without_a_runtime_for_it(bundle / "model.onnx")
     tiny_bundle.rewrite_manifest(bundle, lambda made: made)
     assert "self-test: " in reasons(bundle)[0]
     assert "cannot load" in reasons(bundle)[0]
@@ -119,7 +158,7 @@ def test_a_bundle_with_its_fallback_passes(with_fallback: Path) -> None:
 
 
 def test_a_model_that_crashes_leaves_its_fallback(with_fallback: Path, without_vnni: None) -> None:
-    (with_fallback / "model.onnx").write_bytes(b"no model")
+    without_a_runtime_for_it(with_fallback / "model.onnx")
     tiny_bundle.rewrite_manifest(with_fallback, lambda made: made)
     found = check(with_fallback, SessionSettings())
     assert (found.selftest, found.race) == (None, None)

@@ -8,12 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import onnx_file
 from pepr_edge.export.artifact import facts
-from pepr_edge.export.onnx_file import EXPORTERS, INPUT, MAX_BYTES, OUTPUT, Exported, export, nodes
+from pepr_edge.export.onnx_file import EXPORTERS, INPUT, MAX_BYTES, OUTPUT, Exported, export, forget_places, nodes
 
 
 class Tiny(nn.Module):
@@ -197,3 +198,17 @@ def test_a_model_above_two_gibibytes_is_refused_before_it_is_exported(
     with pytest.raises(ExportError, match=words):
         export(model, 1, 12, tmp_path / "model.onnx", accept)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_file_holds_paths_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    inner = helper.make_graph([helper.make_node("Relu", ["a"], ["b"], doc_string="/home/anna/b.py")], "inner", [], [])
+    node = helper.make_node("If", ["c"], ["d"], then_branch=inner, else_branch=inner)
+    node.metadata_props.add(key="pkg.torch.onnx.stack_trace", value='File "/home/anna/net.py"')
+    graph = helper.make_graph([node], "outer", [helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [], "/home/anna/c.py")], [])
+    made = helper.make_model(graph)
+    made.metadata_props.add(key="where", value="/home/anna")
+    onnx.save(made, path)
+    forget_places(path)
+    assert b"anna" not in path.read_bytes()
+    assert [node.op_type for node in onnx.load(path).graph.node] == ["If"]

@@ -84,6 +84,36 @@ def test_a_file_that_was_altered_is_named_and_nothing_installed(
     assert "pip-1-py3-none-any.whl is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a\\\\b", "wheels/../kit.json", "C:x", ""])
+def test_a_list_that_names_files_elsewhere_is_refused(name: str, kit: Path) -> None:
+    (kit / install.CHECKSUMS).write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(install.NotInstalled, match="lies elsewhere"):
+        install.check_files(kit)
+
+
+def test_a_link_in_the_chain_is_not_followed(kit: Path, tmp_path: Path) -> None:
+    (kit / "wheels").rename(tmp_path / "elsewhere")
+    (kit / "wheels").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(install.NotInstalled, match="is a link"):
+        install.check_files(kit)
+
+
+def test_a_wheel_that_is_not_the_kits_is_named(kit: Path) -> None:
+    install.check_files(kit)
+    (kit / "wheels" / "._pip-1-py3-none-any.whl").write_bytes(b"a Mac's")
+    install.check_files(kit)
+    (kit / "wheels" / "numpy-99-py3-none-any.whl").write_bytes(b"planted")
+    with pytest.raises(install.NotInstalled, match=r"numpy-99-py3-none-any\.whl' is no part of the kit"):
+        install.check_files(kit)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"[" * 5000, b"\xff", b'{"pythons": 3}', b" " * (1 << 17)])
+def test_facts_that_are_none_are_one_line(text: bytes, kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (kit / install.KIT).write_bytes(text)
+    assert install.main(kit) == 1
+    assert capsys.readouterr().err == "error: kit.json was altered. Copy the kit again.\n"
+
+
 def test_a_pip_that_fails_leaves_nothing(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert install.main(kit) == 1
     assert "the wheels cannot be installed" in capsys.readouterr().err

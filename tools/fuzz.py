@@ -1,0 +1,235 @@
+"""Fuzz every parser of foreign input: whole inputs made hostile by hypothesis, or by atheris under its coverage.
+
+    python tools/fuzz.py [--target NAME] [--cases 20000] [--engine hypothesis|atheris] [--out fuzz.md]
+
+Each target runs in a process of its own. A failure is an exception that is none of ours, an error of several lines, more than 5 s for one
+input, or more than 1 GiB of memory beyond what the process began with (RLIMIT_AS). What fails is kept in tests/fuzz/corpus, which the
+tests replay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
+
+LIMIT_S, LIMIT_BYTES = 5.0, 1 << 30
+# hypothesis remembers every case of a batch.
+BATCH = 500
+SHOWN_FAILURES = 20
+
+
+class Hang(BaseException):
+    """One input takes too long."""
+
+
+class Tally:
+    """What one target's process found; `limited` once its memory is."""
+
+    def __init__(self, name: str) -> None:
+        from fuzz_targets import TARGETS
+
+        self.name, self.target = name, TARGETS[name]
+        self.cases, self.refused, self.slowest_s, self.failures = 0, 0, 0.0, dict[str, str]()
+        self.folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        self.begin_bytes = peak_bytes()
+        signal.signal(signal.SIGALRM, self._late)
+
+    @staticmethod
+    def _late(number: int, frame: object) -> None:
+        raise Hang
+
+    def __call__(self, content: bytes) -> None:
+        """One case."""
+        from fuzz_targets import fed
+
+        fault: BaseException | None
+        begin = time.perf_counter()
+        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+        try:
+            refused, fault = fed(self.target, content, self.folder)
+            self.refused += refused
+        except Hang as late:
+            fault = late
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        taken_s = time.perf_counter() - begin
+        self.cases, self.slowest_s = self.cases + 1, max(self.slowest_s, taken_s)
+        if taken_s > LIMIT_S and fault is None:
+            fault = Hang(f"{taken_s:.1f} s")
+        if fault is not None:
+            self._keep(content, fault)
+
+    def _keep(self, content: bytes, fault: BaseException) -> None:
+        """One input of each kind of failure: by its exception and the line of ours that it came from."""
+        ours = [frame for frame in traceback.extract_tb(fault.__traceback__) if "pepr_edge" in frame.filename]
+        where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
+        kind = f"{type(fault).__name__} at {where}"
+        if kind not in self.failures and len(self.failures) < SHOWN_FAILURES:
+            self.failures[kind] = " ".join(str(fault).split())[:160]
+            if len(content) <= 1 << 16:
+                kept = ROOT / "tests" / "fuzz" / "corpus" / self.name
+                kept.mkdir(parents=True, exist_ok=True)
+                (kept / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
+
+    def result(self) -> dict[str, Any]:
+        """A row of the table."""
+        grown = peak_bytes() - self.begin_bytes
+        if grown > LIMIT_BYTES:
+            self.failures["memory"] = f"{grown >> 20} MiB more than at the start"
+        counts = {"cases": self.cases, "refused": self.refused}
+        return {"target": self.name, **counts, "slowest_s": self.slowest_s, "grown_bytes": grown, "failures": self.failures}
+
+
+def peak_bytes() -> int:
+    """High-water mark of this process (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def limit_memory() -> None:
+    """No more than LIMIT_BYTES beyond what is mapped now: who asks for more gets a MemoryError, which is none of ours."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + LIMIT_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def by_hypothesis(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) -> None:
+    """Batches of hypothesis, each with a seed of its own."""
+    from fuzz_edits import EDITS, apply
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+    from hypothesis import strategies as st
+
+    quiet = settings(max_examples=BATCH, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    batch = first_seed
+    while tally.cases < cases:
+        batch += 1
+        left = cases - tally.cases
+
+        @seed(batch)
+        @settings(quiet, max_examples=min(BATCH, left))
+        @given(whole=st.sampled_from(seeds), edits=EDITS)
+        def fuzz(whole: bytes, edits: list[Any]) -> None:
+            tally(apply(whole, edits))
+
+        fuzz()
+
+
+def by_atheris(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) -> None:
+    """libFuzzer's own mutations, steered by the coverage of pepr_edge. It ends the process itself, so the result goes out as it goes on."""
+    import atheris  # type: ignore[import-not-found]
+
+    corpus = Path(tempfile.mkdtemp(prefix="fuzz-corpus-"))
+    for number, whole in enumerate(seeds):
+        (corpus / str(number)).write_bytes(whole)
+
+    def one(content: bytes) -> None:
+        tally(content)
+        if tally.cases >= cases:
+            print(json.dumps(tally.result()), flush=True)
+            os._exit(0)
+
+    options = [f"-seed={first_seed + 1}", "-max_len=65536", "-verbosity=0", "-rss_limit_mb=0", f"-timeout={LIMIT_S:.0f}"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+    atheris.Fuzz()
+
+
+ENGINES = {"hypothesis": by_hypothesis, "atheris": by_atheris}
+
+
+def instrumented(name: str) -> Tally:
+    """A tally whose parsers tell atheris which of their lines run."""
+    import atheris
+
+    with atheris.instrument_imports(include=["pepr_edge"]):
+        return Tally(name)
+
+
+def child(name: str, cases: int, engine: str, first_seed: int) -> None:
+    """One target, in this process; its result is the last line on stdout."""
+    tally = instrumented(name) if engine == "atheris" else Tally(name)
+    seeds = tally.target.seeds()
+    for whole in seeds:
+        tally(whole)
+    if tally.failures:
+        raise SystemExit(f"{name}: a whole input is refused: {tally.failures}")
+    tally.begin_bytes, tally.cases = peak_bytes(), 0
+    tally.refused, tally.slowest_s = 0, 0.0
+    if seeds:
+        if engine == "hypothesis":  # libFuzzer maps more than that
+            limit_memory()
+        ENGINES[engine](tally, seeds, cases, first_seed)
+    print(json.dumps(tally.result()), flush=True)
+
+
+def run(name: str, cases: int, engine: str, first_seed: int) -> dict[str, Any]:
+    """One target in a process of its own; a process that dies is a failure."""
+    words = [sys.executable, __file__, "--child", "--target", name, "--cases", str(cases), "--engine", engine, "--seed", str(first_seed)]
+    begin = time.perf_counter()
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace")
+    taken_s = time.perf_counter() - begin
+    try:
+        row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        said = (done.stderr.strip().splitlines() or [""])[-1]
+        row = {
+            "target": name,
+            "cases": 0,
+            "refused": 0,
+            "slowest_s": 0.0,
+            "grown_bytes": 0,
+            "failures": {f"exit status {done.returncode}": said[:300]},
+        }
+    return {**row, "taken_s": taken_s}
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as Markdown."""
+    figures = f"{row['taken_s']:.0f} | {row['slowest_s'] * 1e3:.0f} | {row['grown_bytes'] / 2**20:.0f} | {len(row['failures'])}"
+    return f"| {row['target']} | {row['cases']} | {row['refused']} | {figures} |"
+
+
+def main() -> int:
+    """Exit status 1: something failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", action="append", help="One target, or several; all if not given.")
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="hypothesis")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="Write the table here, as Markdown.")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.target[0], given.cases, given.engine, given.seed)
+        return 0
+    from fuzz_targets import TARGETS
+
+    lines = ["| target | cases | refused | s | slowest case, ms | memory, MiB more | failures |", "|---|---|---|---|---|---|---|"]
+    print("\n".join(lines), flush=True)
+    failed = False
+    for name in given.target or TARGETS:
+        row = run(name, given.cases, given.engine, given.seed)
+        lines.append(line(row))
+        print(lines[-1], flush=True)
+        for kind, words in row["failures"].items():
+            print(f"    {kind}: {words}", flush=True)
+        failed |= bool(row["failures"])
+    if given.out is not None:
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
