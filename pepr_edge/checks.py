@@ -30,20 +30,39 @@ def check_files(recipe: Recipe) -> None:
         raise ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
 
 
-def check_machine(recipe: Recipe) -> None:
-    """Find what this machine cannot do, before anything is spent.
+def unknown_architectures(recipe: Recipe) -> list[str]:
+    """A line for each candidate's name that neither the zoo nor timm knows. Needs timm where there is one beyond the zoo."""
+    beyond = [name for name in recipe.candidates.architectures if name not in zoo.architectures()]
+    if not beyond:
+        return []
+    from pepr_edge.train.models import unknown_architecture
+
+    return [f"candidates.architectures: {line}" for name in beyond if (line := unknown_architecture(name))]
+
+
+def unfit_sizes(recipe: Recipe) -> list[str]:
+    """A line for each candidate of the zoo at a size that it does not take: it would fail in the run."""
+    known = zoo.architectures()
+    return [
+        f"candidates.image_size_px = {px}, but {name} takes {known[name].sizes}. Change the size, or leave {name} out."
+        for name in recipe.candidates.architectures
+        if name in known
+        for px in recipe.candidates.image_size_px
+        if not known[name].accepts(px)
+    ]
+
+
+def check_machine(recipe: Recipe, trains_here: bool = True) -> None:
+    """Find what this machine cannot do, before anything is spent; it may be that it only measures.
 
     Raises:
         PeprError: unknown architectures, all at once; a runtime or a GPU that is not there.
     """
-    if unknown := [name for name in recipe.candidates.architectures if name not in zoo.architectures()]:
-        from pepr_edge.train.models import unknown_architecture
-
-        if lines := [line for name in unknown if (line := unknown_architecture(name))]:
-            raise ModelError("\n".join(f"candidates.architectures: {line}" for line in lines))
+    if lines := unknown_architectures(recipe):
+        raise ModelError("\n".join(lines))
     if (fault := _device_fault(recipe.device)) is not None:
         raise MeasurementError(fault)
-    if recipe.train.device == "cuda":
+    if trains_here and recipe.train.device == "cuda":
         from pepr_edge.train.setup import choose_device
 
         choose_device("cuda")

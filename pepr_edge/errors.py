@@ -3,9 +3,11 @@
 PeprError                 exit status 1: a fault in what the user gave
 ├── RecipeError           a recipe or an export variant: all its faults at once
 ├── DataError             images, labels, splits
+│   └── ImageError        one image file; others may be as they should be
 ├── ModelError            an architecture or a weights file
 ├── ExportError           a model that does not leave as a faithful ONNX file
 ├── RunError              a run directory: missing, torn, in use
+├── EngineError           a cluster that cannot be joined, or has no room
 ├── BundleError           a bundle that is incomplete, altered or of another version
 ├── KitError              a kit for a clinic's device that cannot be made
 ├── MeasurementError      a measurement that could not be taken at all
@@ -28,6 +30,17 @@ class DataError(PeprError):
     """Images, labels or splits that cannot be used."""
 
 
+class ImageError(DataError):
+    """One image file that cannot be used, whatever else is there: its name, the reason, and what to do."""
+
+    def __init__(self, name: str, reason: str, remedy: str = "Replace or remove it.") -> None:
+        super().__init__(name, reason, remedy)
+        self.name, self.reason, self.remedy = name, reason, remedy
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}. {self.remedy}"
+
+
 class ModelError(PeprError):
     """An architecture or a weights file that cannot be used."""
 
@@ -38,6 +51,10 @@ class ExportError(PeprError):
 
 class RunError(PeprError):
     """A run directory that is missing, torn or in use."""
+
+
+class EngineError(PeprError):
+    """A cluster that cannot be joined, that has no room for a candidate, or whose nodes have another version."""
 
 
 class BundleError(PeprError):

@@ -10,50 +10,52 @@ so a run goes on wherever it was stopped.
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_all
 from pepr_edge.checks import check_files, check_machine
+from pepr_edge.engine.engine import Engine
+from pepr_edge.engine.engines import ENGINES, of_this_machine
 from pepr_edge.engine.job import Job
-from pepr_edge.errors import MeasurementError, PeprError, RunError
-from pepr_edge.export.artifact import Source
-from pepr_edge.export.choose import choose_variant, here
+from pepr_edge.errors import MeasurementError, RunError
+from pepr_edge.export.choose import here, in_words
 from pepr_edge.field.cpu import cpu_name, usable_cores
 from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
 from pepr_edge.field.load import busy
 from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
-from pepr_edge.recipe import AUTO, FLOAT32, Recipe, variants_dir
+from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
 from pepr_edge.results import (
     SEARCH,
     Entry,
     Results,
-    candidate_folder,
     chosen,
     exported,
     is_complete,
     is_spared,
-    ladder_key,
     load,
     profile_key,
-    read_logits,
 )
 from pepr_edge.searching import drive
 from pepr_edge.searching.jobs import carry_out, job_of
-from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_record, write_text
+from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_bytes, write_record, write_text
 from pepr_edge.view import Bar, View
 
 
 @dataclass(frozen=True)
 class Options:
-    """What of a run is not in its recipe."""
+    """What of a run is not in its recipe. `jobs`: how many candidates at once; None: as the engine's default is."""
 
-    jobs: int = 1
+    jobs: int | None = None
     fresh: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
 
 def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: View) -> Ranking:
@@ -73,9 +75,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
-    check_machine(recipe)
+    check_machine(recipe, trains_here=options.engine == "local")
     _check_home(run_dir)
-    with locked(run_dir):
+    with locked(run_dir), _opened(recipe, run_dir, options, view) as engine:
         if _was_of_another(run_dir, key):
             view.say(f"{run_dir} was made with another recipe, data or version: what that changes is made again")
         if options.fresh:
@@ -86,6 +88,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         _check_same_data(run_dir, info)
         for line in datasets.describe(info):
             view.say(line)
+        _list_skipped(run_dir, next(iter(folders.values())), info, view)
         if words := busy(usable_cores()):
             view.say(f"note: {words}, so declared energies and latencies come out too high: close them and start again")
         candidates = expand(recipe, info)
@@ -98,18 +101,30 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         write_record(run_dir / "run.json", state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
-        search(load(run_dir), folders, options, view)
-        make(load(run_dir), folders, options, view)
+        search(load(run_dir), folders, engine, view)
+        make(load(run_dir), folders, engine, view)
         drive.settle(load(run_dir))
-        choose(load(run_dir), folders, view)
-        measure(load(run_dir), view)
-        ranking = conclude(load(run_dir))
+        with engine.quiet():
+            choose(load(run_dir), folders, view)
+            measure(load(run_dir), view)
+        with view.bar("ranking, bundles and report"):
+            ranking = conclude(load(run_dir))
 
         write_record(run_dir / "run.json", state.model_copy(update={"status": "finished"}))
         log_event(run_dir, "finished", ranked=sum(row.rank is not None for row in ranking.rows), rows=len(ranking.rows))
         # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
         shutil.rmtree(run_dir / "data", ignore_errors=True)
     return ranking
+
+
+def _opened(recipe: Recipe, run_dir: Path, options: Options, view: View) -> AbstractContextManager[Engine]:
+    """The engine, which tells of jobs that it begins again."""
+
+    def on_lost(job: Job, reason: str) -> None:
+        log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
+        view.say(f"{job.candidate.id}: {reason}; it goes on from what had come home, and what is lost stays in its cost")
+
+    return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
 def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
@@ -165,6 +180,16 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
         )
 
 
+def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: View) -> None:
+    """Keep the names of the images that were left out: here and nowhere else, since they may be of patients."""
+    listed = run_dir / datasets.SKIPPED
+    if info.skipped_images:
+        write_bytes(listed, (prepared / datasets.SKIPPED).read_bytes())
+        view.say(f"{listed} names the images that were left out, and why")
+    else:
+        listed.unlink(missing_ok=True)
+
+
 def _clear(run_dir: Path) -> None:
     for name in ("run.json", "ranking.json", SEARCH):
         (run_dir / name).unlink(missing_ok=True)
@@ -199,12 +224,12 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     )
 
 
-def search(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
+def search(results: Results, folders: dict[int, Path], engine: Engine, view: View) -> None:
     """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
-    drive.search(results, folders, options.jobs, view)
+    drive.search(results, folders, engine, view)
 
 
-def make(results: Results, folders: dict[int, Path], options: Options, view: View) -> None:
+def make(results: Results, folders: dict[int, Path], engine: Engine, view: View) -> None:
     """Candidate -> TrainResult -> [Artifact], for what is not there yet and not spared. What failed before is tried again."""
 
     def on_done(job: Job) -> None:
@@ -212,11 +237,13 @@ def make(results: Results, folders: dict[int, Path], options: Options, view: Vie
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    jobs = [job for candidate in results.info.candidates if (job := _job(results, candidate, folders, options)) is not None]
-    carry_out(jobs, options.jobs, "candidates", view, on_done)
+    jobs = [job for candidate in results.info.candidates if (job := _job(results, candidate, folders, engine)) is not None]
+    if again := [job.candidate.id for job in jobs if any(Path(job.folder).glob("**/failure.json"))]:
+        view.say(f"failed before, tried again: {', '.join(again)}")
+    carry_out(jobs, engine, "candidates", view, on_done)
 
 
-def _job(results: Results, candidate: Candidate, folders: dict[int, Path], options: Options) -> Job | None:
+def _job(results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine) -> Job | None:
     """What is to be done of a candidate; None where nothing is."""
     search = results.search
     searched = next((one for one in search.candidates if one.candidate == candidate.id), None) if search is not None else None
@@ -228,7 +255,7 @@ def _job(results: Results, candidate: Candidate, folders: dict[int, Path], optio
     ended = trained is not None and (is_complete(trained, results.recipe.train) if concluded is None else len(trained.epochs) == concluded)
     if ended and all(entry.artifact is not None for entry in made):
         return None
-    return job_of(results, candidate, folders, options.jobs, until_epoch=concluded, conclude=concluded is not None)
+    return job_of(results, candidate, folders, engine, until_epoch=concluded, conclude=concluded is not None)
 
 
 def _made(results: Results, candidate: Candidate) -> tuple[Entry, ...]:
@@ -252,44 +279,29 @@ def _told(results: Results, candidate: Candidate) -> str:
 def choose(results: Results, folders: dict[int, Path], view: View) -> None:
     """Artifact -> Artifact: of float32 the fastest variant that keeps its quality, where the recipe says "auto".
 
-    By measuring, so one candidate after the other and while nothing else runs.
+    By measuring, so one candidate after the other, on this machine, and while nothing else runs.
     """
     if not results.recipe.export.auto:
         return
+
+    def on_done(job: Job) -> None:
+        found = chosen(results.folder, results.recipe, results.info, job.candidate)
+        reason = found.failure.reason if found.failure is not None else ""
+        line = in_words(found.artifact) if found.artifact is not None else f"no variant could be chosen: {reason}"
+        log_event(results.folder, "chosen", candidate=job.candidate.id, result=line)
+        view.say(f"{job.candidate.id}: {line}")
+
     plain = [entry for candidate in results.info.candidates for entry in _made(results, candidate) if entry.variant == FLOAT32]
-    waiting = [entry for entry in plain if entry.artifact is not None and not _chosen_here(results, entry.candidate)]
-    with view.bar("variants chosen") as outer, view.bar("rungs") as inner:
-        for done, entry in enumerate(waiting):
-            outer.to(done, len(waiting), entry.candidate.id)
-            line = _choose(results, entry, datasets.load(folders[entry.candidate.image_size_px]), inner)
-            log_event(results.folder, "chosen", candidate=entry.candidate.id, result=line)
-            view.say(f"{entry.candidate.id}: {line}")
+    waiting = [entry.candidate for entry in plain if entry.artifact is not None and not _chosen_here(results, entry.candidate)]
+    engine = of_this_machine(1)
+    jobs = [job_of(results, candidate, folders, engine, choose=True) for candidate in waiting]
+    carry_out(jobs, engine, "variants chosen", view, on_done)
 
 
 def _chosen_here(results: Results, candidate: Candidate) -> bool:
     """Whether a ladder was climbed for it, on this machine: what was the fastest on another need not be so here."""
     found = chosen(results.folder, results.recipe, results.info, candidate).artifact
     return found is not None and found.chosen_on == here()
-
-
-def _choose(results: Results, entry: Entry, data: datasets.Dataset, bar: Bar) -> str:
-    """Climb one candidate's ladder and write down what it came to; in words."""
-    assert entry.trained is not None
-    assert entry.artifact is not None
-    folder = candidate_folder(results.folder, entry.candidate)
-    key = ladder_key(entry.trained, results.recipe)
-    try:
-        return choose_variant(
-            Source(entry.trained, read_logits(folder), data, results.recipe),
-            entry.artifact,
-            folder,
-            key,
-            lambda done, total, name: bar.to(done, total, f"{entry.candidate.id} {name}"),
-        )
-    except PeprError as fault:
-        failure = Failure(key=key, candidate=entry.candidate, variant=AUTO, stage="choose", reason=str(fault))
-        write_record(folder / AUTO / "failure.json", failure)
-        return f"no variant could be chosen: {fault}"
 
 
 def measure(results: Results, view: View) -> None:
@@ -354,28 +366,10 @@ def _profile(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
 
 def conclude(results: Results) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
+    from pepr_edge.report.of_run import write_report
+
     ranking = write_all(results, rank(results), results.folder / "bundles", results.recipe.bundles.top)
     write_record(results.folder / "ranking.json", ranking)
     write_text(results.folder / "ranking.csv", to_csv(ranking))
-    report(results, ranking, results.folder / "report.html")
+    write_report(results, ranking, results.folder / "report.html")
     return ranking
-
-
-def report(results: Results, ranking: Ranking, path: Path) -> None:
-    """Write report.html from what the run directory holds."""
-    from pepr_edge.report.html import ReportInput, write
-
-    trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
-    content = ReportInput(
-        title=results.recipe.name,
-        device=results.recipe.device.name,
-        budgets=results.recipe.limits(),
-        data=results.info.data,
-        ranking=ranking,
-        trained=tuple(trained.values()),
-        artifacts=tuple(entry.artifact for entry in results.entries if entry.artifact is not None),
-        profiles=tuple(entry.profile for entry in results.entries if entry.profile is not None),
-        failures=tuple(entry.failure for entry in results.entries if entry.failure is not None),
-        search=results.search,
-    )
-    write(content, path)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
+from pepr_edge.foreign import name_fault
 from pepr_edge.metrics import performance_fault
 from pepr_edge.records import Interpolation, Provider, SessionSettings
 from pepr_edge.score import RESOURCES
@@ -30,7 +31,15 @@ def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value))
 
 
-Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
+def _plain(value: str) -> str:
+    if fault := name_fault(value):
+        raise PydanticCustomError("expected", "{fault}", {"fault": fault})
+    return value
+
+
+# What becomes the name of a file or a folder.
+Name = Annotated[str, AfterValidator(_plain)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 
 
 def _listed(value: Any) -> Any:
@@ -86,7 +95,10 @@ class Budgets(Section):
 
 
 class Data(Section):
-    """The images. `source`: "phantom", a MedMNIST name, or the path of an .npz, .pt, .csv or folder."""
+    """The images. `source`: "phantom", a MedMNIST name, or the path of an .npz, .pt, .csv or folder.
+
+    `on_bad_image`: an image of a folder or .csv that cannot be read stops the run, or is left out and listed: docs/images.md.
+    """
 
     source: str = "phantom"
     channels: Literal["auto", 1, 3] = "auto"
@@ -95,6 +107,7 @@ class Data(Section):
     val_fraction: Share = 0.15
     test_fraction: Share = 0.2
     phantom_images: Annotated[int, Field(ge=60, le=1_000_000)] = 600
+    on_bad_image: Literal["fail", "skip"] = "fail"
 
 
 class Candidates(Section):
@@ -129,12 +142,33 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class Cluster(Section):
+    """What each candidate asks of a node, with `pepr-edge run --engine ray`. It is trained with as many threads as it asks for `cpus`."""
+
+    cpus: AtLeastOne = 2
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    memory_mib: Positive | None = None
+
+
 class Workstation(Section):
     """The machine that trains, for what its counters cannot say. `country` is ISO 3166 alpha-3."""
 
     watts_per_core: Positive | None = None
     gpu_watts: Positive | None = None
     country: str | None = None
+
+
+class Worker(Section):
+    """What a process of one candidate may take before it is ended, so that the next one starts: a first look, a training with its export,
+    or a choice of variants.
+
+    `silence_min`: how long it may say nothing of how far it is, by which one that hangs is known. `memory_mib` is refused by Linux; on
+    other systems the process is ended once it is seen to hold more. None changes what comes out, so nothing is made again for them.
+    """
+
+    time_h: Positive | None = None
+    silence_min: Positive = 60.0
+    memory_mib: Positive | None = None
 
 
 AUTO, FLOAT32 = "auto", "fp32"
@@ -244,7 +278,7 @@ class Recipe(Section):
     """A whole recipe."""
 
     schema_version: Literal[1] = 1
-    name: str
+    name: Name
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Device
@@ -253,6 +287,8 @@ class Recipe(Section):
     candidates: Candidates
     train: Train = Train()
     workstation: Workstation = Workstation()
+    cluster: Cluster = Cluster()
+    worker: Worker = Worker()
     export: Export = Export()
     profile: Profile = Profile()
     score: ScoreSettings = ScoreSettings()

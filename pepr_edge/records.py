@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pepr_edge.foreign import name_fault
+from pepr_edge.places import without_places
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 # How long something is measured: see field/rules.py.
@@ -20,6 +23,22 @@ Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+
+def plain_name(value: str) -> str:
+    """A text that becomes a file's name, or a part of one.
+
+    Raises:
+        ValueError: no system would take it for one, or it leads elsewhere.
+    """
+    if fault := name_fault(value):
+        raise ValueError(f"expected {fault}")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(plain_name)]
+# What went wrong, as a library or a log says it: it goes into reports, and from there to others.
+Words = Annotated[str, AfterValidator(without_places)]
 
 
 class Record(BaseModel):
@@ -85,6 +104,7 @@ class DataInfo(Versioned):
     """What a dataset is, as recorded with everything that was trained on it.
 
     `majority_baseline` is the accuracy on the test split of a model that always says the commonest class of the training split.
+    `skipped_images` could not be read and are in no split.
     """
 
     name: str
@@ -95,13 +115,14 @@ class DataInfo(Versioned):
     fraction: float = 1.0
     splits: dict[Split, SplitInfo]
     majority_baseline: float
+    skipped_images: Count = 0
     notes: tuple[str, ...] = ()
 
 
 class Candidate(Record):
     """One model to be tried: an architecture at an image size, from some initial weights ("pretrained", "scratch" or a file's name)."""
 
-    architecture: str
+    architecture: FileName
     image_size_px: int
     weights: str = "scratch"
     weights_sha256: Sha256 | None = None
@@ -131,7 +152,7 @@ class ProbeResult(Record):
     layout: Literal["contiguous", "channels_last"]
     precision: Literal["float32", "bfloat16", "float16"]
     images_per_s: float | None
-    reason: str = ""
+    reason: Words = ""
 
 
 class TrainCost(Record):
@@ -169,7 +190,7 @@ class TrainResult(Versioned):
     candidate: Candidate
     preprocess: Preprocess
     num_params: int
-    checkpoint: str
+    checkpoint: FileName
     checkpoint_sha256: Sha256
     data_sha256: Sha256
     protocol: str
@@ -302,7 +323,7 @@ class Trial(Record):
     n: Count = 0
     load_s: NonNegative | None = None
     peak_memory_bytes: int | None = None
-    reason: str = ""
+    reason: Words = ""
 
 
 class Rung(Record):
@@ -310,7 +331,7 @@ class Rung(Record):
 
     variant: str
     outcome: Outcome
-    reason: str
+    reason: Words
     remedy: str | None = None
     made_s: float | None = None
     size_bytes: int | None = None
@@ -364,8 +385,8 @@ class Failure(Versioned):
     candidate: Candidate
     variant: str | None = None
     stage: str
-    reason: str
-    log_tail: tuple[str, ...] = ()
+    reason: Words
+    log_tail: tuple[Words, ...] = ()
 
 
 class Validity(Record):
@@ -459,7 +480,7 @@ class FirstLook(Versioned):
     variant: str
     size_bytes: int | None = None
     profile: DeviceProfile | None = None
-    reason: str = ""
+    reason: Words = ""
 
 
 class Prospect(Record):
@@ -485,7 +506,7 @@ class Searched(Record):
 
     candidate: str
     verdict: Verdict
-    reason: str
+    reason: Words
     r: float | None = None
     epochs: int = 0
     spent_j: float | None = None

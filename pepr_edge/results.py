@@ -122,7 +122,7 @@ def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
 def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str = __version__) -> str:
     """Hash of all that a training depends on, the version of pepr_edge included. Where the data lies does not matter, what it is does."""
     how = [
-        recipe.data.model_dump(mode="json", exclude={"source"}),
+        recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}),
         recipe.train.model_dump(mode="json"),
         recipe.workstation.model_dump(mode="json"),
         recipe.score.performance,

@@ -1,7 +1,7 @@
 """Files that are never half-written, the run directory, and its lock.
 
 A run directory:
-    run.json recipe.toml events.jsonl search.json ranking.json ranking.csv report.html
+    run.json recipe.toml events.jsonl search.json ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
     candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz <variant>/{model.onnx,export.json,profile.json}
                            looks/<variant>/look.json probe.json training.json training-<n>.pt spent.json
     bundles/01-<arch>@<px>-<variant>/...
@@ -9,6 +9,7 @@ A run directory:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,9 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
+from pepr_edge import foreign
 from pepr_edge.errors import RunError
+from pepr_edge.places import without_places
 from pepr_edge.records import Record, first_fault
 
 R = TypeVar("R", bound=Record)
@@ -40,8 +43,19 @@ def written(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk once its folder is, where folders can be synced."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -67,11 +81,11 @@ def read_record(path: Path, kind: type[R]) -> R:
         RunError: the file is missing, torn, or not a record of this kind.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(foreign.content(path, foreign.RECORD_BYTES))
     except FileNotFoundError:
         raise RunError(f"{path}: no such file, expected a {kind.__name__} record.") from None
     except OSError as fault:
-        raise RunError(f"{path}: cannot be read ({type(fault).__name__}), expected a {kind.__name__} record.") from None
+        raise RunError(f"{path}: cannot be read ({fault.strerror}), expected a {kind.__name__} record.") from None
     except ValidationError as fault:
         raise RunError(f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again.") from None
 
@@ -105,9 +119,19 @@ def stage_key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+def disk_is_full(fault: BaseException | None) -> bool:
+    """Whether a fault, or one that led to it, is that the disk has no room. Some libraries leave of it no more than the words."""
+    while fault is not None:
+        if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(fault):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
+
+
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
     """Append one line to events.jsonl: seconds since the epoch, the event's name, its details."""
-    line = json.dumps({"time_s": round(time.time(), 3), "event": event, **details})
+    told = {name: without_places(value) if isinstance(value, str) else value for name, value in details.items()}
+    line = json.dumps({"time_s": round(time.time(), 3), "event": event, **told})
     with open(run_dir / "events.jsonl", "a", encoding="utf-8") as file:
         file.write(line + "\n")
 

@@ -13,6 +13,7 @@ import tiny_bundle
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Ranking
+from pepr_edge.report import html
 from pepr_edge.toml import parse
 
 GOOD, BAD = "mobilenetv2_050", "dla46_c"  # the latter cannot halve 48 px five times
@@ -64,8 +65,9 @@ class Listener:
 def carry_out(
     folder: Path, patch: pytest.MonkeyPatch, text: str = RECIPE, options: Options | None = None, view: Listener | None = None
 ) -> Ranking:
-    """Run a recipe, measured as briefly as a test may."""
+    """Run a recipe, measured as briefly as a test may, without the files of the report's figures."""
     tiny_bundle.be_brief(patch)
+    patch.setattr(html, "write_files", lambda figures, folder: None)  # a second for what tests/report looks at
     return run(parse(text, Recipe, "small.toml"), text, folder, options or Options(), view or Listener())
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import FLAWLESS, Listener, carry_out
@@ -12,6 +15,9 @@ from small_run import FLAWLESS, Listener, carry_out
 from pepr_edge import pipeline
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.bundle.verify import check
+from pepr_edge.engine import worker
+from pepr_edge.engine.job import Job
+from pepr_edge.errors import MeasurementError
 from pepr_edge.records import Artifact
 from pepr_edge.store import read_record
 
@@ -68,10 +74,16 @@ def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(finished: Path,
     run = tmp_path / "run"
     shutil.copytree(finished, run)
 
-    def nothing(*_: object) -> str:
-        raise pipeline.MeasurementError("no variant runs here")
+    def nothing(*_: object) -> None:
+        raise MeasurementError("no variant runs here")
 
-    monkeypatch.setattr(pipeline, "choose_variant", nothing)
+    def carry_out_here(jobs: Sequence[Job], *given: Any) -> None:
+        for job in jobs:
+            worker.work(job, io.StringIO())
+            given[-1](job)
+
+    monkeypatch.setattr(worker, "choose_variant", nothing)
+    monkeypatch.setattr(pipeline, "carry_out", carry_out_here)
     rows = {row.candidate: row for row in carry_out(run, monkeypatch, AUTO).rows}
     assert rows["mobilenetv2_050@48"].status == "failed"
     assert rows["mobilenetv2_050@48"].reason == "choose: no variant runs here"

@@ -36,6 +36,8 @@ def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:
         return values(arguments[0], inner)
     if any(getattr(limit, "pattern", None) for limit in limits):
         return st.text("0123456789abcdef", min_size=64, max_size=64)
+    if any(getattr(limit, "func", None) is records.plain_name for limit in limits):
+        return st.text("ab1_-@", min_size=1, max_size=8)
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin in (Union, types.UnionType):

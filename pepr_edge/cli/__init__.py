@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import importlib
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from pepr_edge.errors import InvalidMeasurement, PeprError
 
 # Command -> its one line of help, so that `pepr-edge --help` imports none of them. The module has the command's name and holds `command`.
 COMMANDS = {
+    "init": "Look at images and write a first recipe for them.",
     "run": "Train, export, profile and rank the candidates of a recipe.",
     "rank": "Rank a run again, with other weights or field reports.",
     "export": "Hand over the best K models of a run as bundles.",
@@ -78,6 +80,13 @@ def main() -> None:
     """Which model should we deploy on this device, and what did it cost us?"""
 
 
+def _on_screen(fault: Exception) -> str:
+    """A fault's lines; what strangers wrote into names and files moves no cursor."""
+    from pepr_edge.foreign import CONTROL
+
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(fault))
+
+
 def entry() -> None:
     """Run the command line. Exit status: 0 done, 1 a fault in the input, 2 wrong usage, 3 INVALID or a failed check, 130 interrupted."""
     try:
@@ -89,13 +98,17 @@ def entry() -> None:
         fault.show()
         sys.exit(fault.exit_code)
     except PeprError as fault:
-        click.echo(f"error: {fault}", err=True)
+        click.echo(f"error: {_on_screen(fault)}", err=True)
         sys.exit(1)
     except InvalidMeasurement as fault:
-        click.echo(str(fault), err=True)
+        click.echo(_on_screen(fault), err=True)
         sys.exit(3)
     except OSError as fault:
         # A full disk, a folder without permission: the user's to mend, whatever command met it.
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Its file name may be that of what was to be copied.
+            click.echo("error: no room left on the disk. Make room; the same command goes on.", err=True)
+            sys.exit(1)
         where = f"{fault.filename}: " if fault.filename else ""
         click.echo(f"error: {where}{fault.strerror or fault}. Check the path, its permissions and the room on the disk.", err=True)
         sys.exit(1)

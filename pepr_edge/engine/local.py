@@ -5,27 +5,39 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 
-from pepr_edge.engine.job import Job, Step
+import psutil
+
+from pepr_edge.engine.job import DISK_FULL, Job, Step
+from pepr_edge.errors import RunError
+from pepr_edge.field.process import cause
 from pepr_edge.records import Failure
 from pepr_edge.store import write_record
 
 LOG_LINES = 12
+LOOK_S = 1.0  # between two looks whether a worker has exceeded a limit
+MIB, S_PER_MIN, S_PER_H = 2**20, 60.0, 3600.0
+REFUSED = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "bad allocation")  # as Python, C++, PyTorch and CUDA say it
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process at work on a job, and the stage that it last spoke of."""
+    """A process at work on a job, the stage that it last spoke of, when it began and when it last spoke; why it was ended, if it was."""
 
     job: Job
     process: subprocess.Popen[str]
-    stage: str = "train"
+    stage: str
+    begun_s: float
+    heard_s: float
+    ended_for: str = ""
 
 
 Lines = SimpleQueue[tuple[Worker, str | None]]  # None where a worker's output has ended
@@ -41,6 +53,8 @@ def run(jobs: Sequence[Job], parallel: int, on_step: Callable[[Job, Step], None]
         jobs: the work. Results and failures are in each job's folder afterwards.
         parallel: how many at once.
         on_step, on_done: called from this thread.
+    Raises:
+        RunError: a worker found no room on the disk, which is no fault of its candidate.
     """
     waiting, running = deque(jobs), set[Worker]()
     lines: Lines = SimpleQueue()
@@ -48,10 +62,15 @@ def run(jobs: Sequence[Job], parallel: int, on_step: Callable[[Job, Step], None]
         while waiting or running:
             while waiting and len(running) < parallel:
                 running.add(_start(waiting.popleft(), lines))
-            worker, line = lines.get()
+            for worker in running:
+                _end_if_over_a_limit(worker)
+            try:
+                worker, line = lines.get(timeout=LOOK_S)
+            except Empty:
+                continue
             if line is not None:
                 step = Step.model_validate_json(line)
-                worker.stage = step.stage
+                worker.stage, worker.heard_s = step.stage, time.monotonic()
                 on_step(worker.job, step)
             else:
                 _conclude(worker)
@@ -78,7 +97,9 @@ def _start(job: Job, lines: Lines) -> Worker:
             text=True,
             encoding="utf-8",
         )
-    worker = Worker(job, process)
+    now = time.monotonic()
+    worker = Worker(job, process, job.stage, now, now)
+    _limit_memory(worker)
     Thread(target=_listen, args=(worker, lines), name=f"steps of {job.candidate.id}", daemon=True).start()
     try:
         with process.stdin as stdin:  # type: ignore[union-attr]
@@ -95,16 +116,58 @@ def _listen(worker: Worker, lines: Lines) -> None:
     lines.put((worker, None))
 
 
+def _limit_memory(worker: Worker) -> None:
+    """Have Linux refuse a worker, and what it starts, more memory than the recipe allows: data, not the files that it maps."""
+    if (limit_mib := worker.job.recipe.worker.memory_mib) is not None and _limits_memory():
+        limit_bytes = round(limit_mib * MIB)
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def _limits_memory() -> bool:
+    """Whether the system limits what a process holds of its own."""
+    return sys.platform == "linux"
+
+
+def _end_if_over_a_limit(worker: Worker) -> None:
+    """End a worker that took too long, has said nothing for too long, or, where the system does not see to it, holds too much memory."""
+    limits, now = worker.job.recipe.worker, time.monotonic()
+    if worker.ended_for:
+        return
+    if limits.time_h is not None and now - worker.begun_s > limits.time_h * S_PER_H:
+        worker.ended_for = f"it took longer than worker.time_h = {limits.time_h:g} allows"
+    elif now - worker.heard_s > limits.silence_min * S_PER_MIN:
+        worker.ended_for = f"it hung: nothing was heard of it for worker.silence_min = {limits.silence_min:g} minutes"
+    elif limits.memory_mib is not None and not _limits_memory() and _held_bytes(worker) > limits.memory_mib * MIB:
+        worker.ended_for = f"out of memory: it held more than worker.memory_mib = {limits.memory_mib:g}"
+    if worker.ended_for:
+        worker.process.kill()
+
+
+def _held_bytes(worker: Worker) -> int:
+    try:
+        return int(psutil.Process(worker.process.pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
 def _conclude(worker: Worker) -> None:
     """Wait for a worker whose output has ended; where it died, write down why."""
     status, job = worker.process.wait(), worker.job
     if status == 0:
         return
+    if status == DISK_FULL:
+        raise RunError(f"{job.candidate.id}: no room left on the disk of the run directory. Make room; the same command goes on.")
     folder = Path(job.folder)
     tail = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-LOG_LINES:]
-    if status < 0:
-        reason = f"its process was killed by signal {-status}"
-    else:
-        reason = tail[-1] if tail else f"its process ended with status {status}"
+    reason = worker.ended_for or _reason(worker, status, tail)
     fault = Failure(key=job.train_key, candidate=job.candidate, stage=worker.stage, reason=reason, log_tail=tuple(tail))
     write_record(folder / "failure.json", fault)
+
+
+def _reason(worker: Worker, status: int, tail: Sequence[str]) -> str:
+    """Why a worker died, by its exit status and its last line."""
+    last, limit_mib = tail[-1] if tail else "", worker.job.recipe.worker.memory_mib
+    if any(word in last for word in REFUSED):
+        return f"out of memory{f', of which worker.memory_mib = {limit_mib:g} allows it no more' if limit_mib else ''}: {last}"
+    return last if status > 0 and last else f"its process {cause(status)}"

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TextIO
 
 from pepr_edge.data import Dataset, load
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.job import DISK_FULL, Job, Step
 from pepr_edge.engine.parent import die_with_parent
 from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import Source
+from pepr_edge.export.choose import choose_variant
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.preprocess import to_tensor
-from pepr_edge.records import Candidate, Failure, FirstLook, TrainResult
+from pepr_edge.recipe import AUTO, FLOAT32
+from pepr_edge.records import Artifact, Candidate, Failure, FirstLook, TrainResult
 from pepr_edge.results import (
     LOOK,
     LOOKS,
@@ -30,10 +32,11 @@ from pepr_edge.results import (
     current_training_state,
     export_key,
     is_complete,
+    ladder_key,
     look_key,
     read_logits,
 )
-from pepr_edge.store import write_record
+from pepr_edge.store import disk_is_full, read_record, write_record
 from pepr_edge.train.files import clear
 
 LOOK_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
@@ -46,10 +49,13 @@ def work(job: Job, steps: TextIO) -> None:
         if job.first_look:
             _look(job, data, steps)
             return
+        if job.choose:
+            _choose(job, data, steps)
+            return
         trained = _trained(job) or _train(job, data, steps)
     except PeprError as fault:
-        stage = "first look" if job.first_look else "train"
-        write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, stage, fault))
+        _raise_if_disk_is_full(fault)
+        write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, job.stage, fault))
         return
     (folder / "failure.json").unlink(missing_ok=True)
     if trained is not None:
@@ -149,7 +155,32 @@ def _export(job: Job, trained: TrainResult, data: Dataset, steps: TextIO) -> Non
                 _failed(job, trained, variant, fault)
 
 
+def _choose(job: Job, data: Dataset, steps: TextIO) -> None:
+    """The fastest variant that keeps its quality, by the candidate's ladder; where there is none, the reason in its place."""
+    folder = Path(job.folder)
+    trained = current_training(folder, job.train_key)
+    assert trained is not None  # else it would have no float32 file, and no ladder
+    plain, key = read_record(folder / FLOAT32 / "export.json", Artifact), ladder_key(trained, job.recipe)
+
+    def told(done: int, total: int, name: str) -> None:
+        tell(steps, Step(stage=f"choose {name}".strip(), done=done, total=total))
+
+    try:
+        choose_variant(Source(trained, read_logits(folder), data, job.recipe), plain, folder, key, told)
+        (folder / "failure.json").unlink(missing_ok=True)
+    except PeprError as fault:
+        _raise_if_disk_is_full(fault)
+        write_record(folder / AUTO / "failure.json", failure(key, job.candidate, AUTO, "choose", fault))
+
+
+def _raise_if_disk_is_full(fault: PeprError) -> None:
+    """That is no fault of the candidate: it stops the run."""
+    if disk_is_full(fault):
+        raise fault
+
+
 def _failed(job: Job, trained: TrainResult, variant: Variant, fault: PeprError) -> None:
+    _raise_if_disk_is_full(fault)
     path = Path(job.folder) / variant.name / "failure.json"
     write_record(path, failure(export_key(trained, variant, job.recipe), job.candidate, variant.name, "export", fault))
 
@@ -165,7 +196,12 @@ def main() -> None:
     die_with_parent()
     steps = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    work(Job.model_validate_json(sys.stdin.read()), steps)
+    try:
+        work(Job.model_validate_json(sys.stdin.read()), steps)
+    except Exception as fault:
+        if disk_is_full(fault):
+            sys.exit(DISK_FULL)
+        raise
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
-from pepr_edge.export.ladder import Choice, Tell, climb
+from pepr_edge.export.ladder import Tell, climb
 from pepr_edge.export.variants import ladder, load
 from pepr_edge.field.cpu import cpu_name, isa
 from pepr_edge.field.facts import FIELD_PACKAGES, versions
@@ -23,7 +23,7 @@ def here() -> Machine:
     return Machine(cpu=cpu_name(), versions=versions(FIELD_PACKAGES))
 
 
-def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell: Tell) -> str:
+def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell: Tell) -> None:
     """Choose a candidate's variant by measuring, and write it down: auto/export.json with every rung, beside the file.
 
     Args:
@@ -32,8 +32,6 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
         folder: the candidate's.
         key: of the choice.
         tell: called with rungs done, rungs in all, and what is under way.
-    Returns:
-        What was chosen, in words.
     Raises:
         ExportError, MeasurementError: none of the variants can be run here.
     """
@@ -57,10 +55,10 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
         chosen_on=here(),
     )
     write_artifact(source, origin, place, key, choice.settings, begin)
-    return _told(choice, time.perf_counter() - begin)
 
 
-def _told(choice: Choice, duration_s: float) -> str:
-    reason = next(rung.reason for rung in choice.rungs if rung.outcome == "chosen")
-    tried = sum(rung.outcome != "not tried" for rung in choice.rungs)
-    return f"{choice.variant}, of {tried} variants in {duration_s:.0f} s {reason}"
+def in_words(artifact: Artifact) -> str:
+    """What was chosen of how many, and why."""
+    reason = next(rung.reason for rung in artifact.rungs if rung.outcome == "chosen")
+    tried = sum(rung.outcome != "not tried" for rung in artifact.rungs)
+    return f"{artifact.variant}, of {tried} variants in {artifact.duration_s:.0f} s {reason}"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,8 @@ import pepr_edge
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.job import Block, Job, LatencyRun, MemoryRun, Started
 
+# A child that says nothing for so long hangs; one that is paced by the hour says something every so often.
+SILENCE_S = 1800.0
 # The run so far, and the median of the latest latencies in seconds.
 OnBlock = Callable[[LatencyRun, float], None]
 # A line of the child that is neither its result nor its fault.
@@ -80,7 +83,8 @@ def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
                     child.stdin.close()
                 except BrokenPipeError:
                     pass  # It died at once; why, is said below.
-                result = _listen(child.stdout, heed)
+                with _Watch(child, SILENCE_S + (job.paced_s or 0.0)) as watch:
+                    result = _listen(child.stdout, heed, watch.heard)
             status = child.wait()
         except BaseException:
             child.kill()
@@ -88,12 +92,45 @@ def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
             raise
         if isinstance(result, dict):
             return result
+        if watch.hung:
+            raise MeasurementError(f"{Path(job.model).name}: the measuring process hung: nothing was heard of it for {SILENCE_S:g} s.")
         raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}.")
 
 
-def _listen(lines: IO[bytes], heed: Heed | None) -> dict[str, Any] | str | None:
+class _Watch:
+    """Ends a child that hangs. `heard` says that it does not."""
+
+    def __init__(self, child: subprocess.Popen[bytes], silence_s: float) -> None:
+        self.hung = False
+        self._child, self._silence_s = child, silence_s
+        self._heard, self._over = threading.Event(), False
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self.heard()
+        self._thread.join()
+
+    def heard(self) -> None:
+        self._heard.set()
+
+    def _watch(self) -> None:
+        while self._heard.wait(self._silence_s):
+            self._heard.clear()  # before the look whether it is over, or the word that it is might be lost
+            if self._over:
+                return
+        self.hung = True
+        self._child.kill()
+
+
+def _listen(lines: IO[bytes], heed: Heed | None, heard: Callable[[], None]) -> dict[str, Any] | str | None:
     """The child's result, or the words of its fault, or None where it ended without either."""
     for line in lines:
+        heard()
         try:
             message = json.loads(line)
         except ValueError:

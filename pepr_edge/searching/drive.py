@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pepr_edge.engine.engine import Engine
 from pepr_edge.errors import RunError
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, TrainCost, Verdict
@@ -42,7 +43,7 @@ class Standing:
     ended: bool = False
 
 
-def search(results: Results, folders: Mapping[int, Path], parallel: int, view: View) -> None:
+def search(results: Results, folders: Mapping[int, Path], engine: Engine, view: View) -> None:
     """Reject what breaks a budget of the device, and train what the recipe's policy promotes, as far as it does. search.json says so.
 
     Where every candidate is to be trained to its end, and there is no budget to break, there is nothing to do.
@@ -50,14 +51,14 @@ def search(results: Results, folders: Mapping[int, Path], parallel: int, view: V
     Args:
         results: of the run.
         folders: images ready for training, by size.
-        parallel: how many first looks and cost probes may run at once; epochs follow each other, as each decides what comes next.
+        engine: carries out the work; epochs follow each other, as each decides what comes next.
         view: shows the progress.
     Raises:
         ScoreError: the policy needs a cost that is not known.
     """
     if not looks_wanted(results.recipe):
         return
-    run = Search(results, look(results, folders, parallel, view), folders, parallel, view)
+    run = Search(results, look(results, folders, engine, view), folders, engine, view)
     if results.recipe.search.chooses:
         run.run()
     elif run.out:
@@ -74,10 +75,10 @@ def settle(results: Results) -> None:
 class Search:
     """Holds a search open in a run directory: what is known of the candidates, and the state that its policy decides by."""
 
-    def __init__(self, results: Results, looks: Looks, folders: Mapping[int, Path], parallel: int, view: View) -> None:
+    def __init__(self, results: Results, looks: Looks, folders: Mapping[int, Path], engine: Engine, view: View) -> None:
         """Reject what the device rejects, and read how far the others are."""
         self.results, self.looks, self.view = results, looks, view
-        self._folders, self._parallel = folders, parallel
+        self._folders, self._engine = folders, engine
         self.candidates = {one.id: one for one in results.info.candidates}
         self.out: dict[str, Out] = {
             name: ("rejected", reason) for name in self.candidates if (reason := rejection(looks[name], results.recipe))
@@ -112,11 +113,13 @@ class Search:
         """What an epoch of each candidate costs, where that is not known yet, as long as no stop rule is broken by asking."""
         asked = [one for name, one in self.candidates.items() if name not in self.out]
         waiting = [one for one in asked if self._outlook(one) is None]
-        limits, several = _limits(self.results.recipe), self._parallel if self.results.recipe.search.limited else max(1, len(waiting))
+        limits, several = _limits(self.results.recipe), max(1, len(waiting))
+        if self.results.recipe.search.limited:
+            several = self._engine.parallel
         while waiting and not (over := limits.exceeded_by(self._spent(asked))):
             part, waiting = waiting[:several], waiting[several:]
-            jobs = [job_of(self.results, one, self._folders, self._parallel, until_epoch=0) for one in part]
-            carry_out(jobs, self._parallel, "cost probes", self.view)
+            jobs = [job_of(self.results, one, self._folders, self._engine, until_epoch=0) for one in part]
+            carry_out(jobs, self._engine, "cost probes", self.view)
             for one in part:
                 self.standings[one.id] = self._standing(one)
         for one in asked:
@@ -207,8 +210,8 @@ class Search:
         name, candidate = decision.candidate, self.candidates[decision.candidate]
         self._tell("train", decision.reason, name, until)
         # As many threads as its cost was probed with: the mode was chosen for them.
-        job = job_of(self.results, candidate, self._folders, self._parallel, until_epoch=until)
-        carry_out([job], 1, f"{name}, to epoch {until}", self.view)
+        job = job_of(self.results, candidate, self._folders, self._engine, until_epoch=until)
+        carry_out([job], self._engine, f"{name}, to epoch {until}", self.view)
         before, now = self.standings[name], self._standing(candidate)
         self.standings[name] = now
         spent, new = _less(cost_of(now.cost), cost_of(before.cost)), now.curve[len(before.curve) :]

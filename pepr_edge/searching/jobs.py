@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pepr_edge.engine import local
+from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.field.cpu import usable_cores
 from pepr_edge.records import Candidate
 from pepr_edge.results import Results, candidate_folder, train_key
 from pepr_edge.view import View
 
 
-def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], parallel: int, **how: Any) -> Job:
+def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any) -> Job:
     """A candidate's job: all of it, unless `how` says what else (see Job)."""
     return Job(
         candidate=candidate,
@@ -22,26 +21,39 @@ def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], 
         data=str(folders[candidate.image_size_px]),
         folder=str(candidate_folder(results.folder, candidate)),
         train_key=train_key(candidate, results.recipe, results.info.data),
-        threads=max(1, usable_cores() // parallel),
-        exclusive=parallel == 1,
+        threads=engine.threads,
+        exclusive=engine.exclusive,
         **how,
     )
 
 
-def carry_out(jobs: Sequence[Job], parallel: int, label: str, view: View, on_done: Callable[[Job], None] = lambda job: None) -> None:
-    """Run jobs, so many at once; one bar over them, one over the steps of each."""
-    with view.bar(label) as outer, view.bar("epochs") as inner:
+def carry_out(jobs: Sequence[Job], engine: Engine, label: str, view: View, on_done: Callable[[Job], None] = lambda job: None) -> None:
+    """Run jobs; one bar over them, one over the steps of each."""
+    with view.bar(label) as outer, view.bar("getting ready") as inner:
         done: list[Job] = []
+        best: dict[str, float] = {}
         outer.to(0, len(jobs))
 
         def on_step(job: Job, step: Step) -> None:
-            best = f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
+            reached = f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
             at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
-            inner.to(step.done, step.total, f"{job.candidate.id} {step.stage}{at}{best}")
+            # Over all epochs, so that the time left is that of the training.
+            epochs, ended = max(step.epochs, 1), max(step.epoch - 1, 0)
+            inner.to(ended * step.total + step.done, epochs * step.total, f"{job.candidate.id} {step.stage}{at}{reached}")
+            if step.best is not None:
+                best[job.candidate.id] = step.best
 
         def finished(job: Job) -> None:
             done.append(job)
-            outer.to(len(done), len(jobs))
+            outer.to(len(done), len(jobs), _best(best, job))
             on_done(job)
 
-        local.run(jobs, parallel, on_step, finished)
+        engine.run(jobs, on_step, finished)
+
+
+def _best(reached: Mapping[str, float], job: Job) -> str:
+    """The best of the candidates so far, in words."""
+    if not reached:
+        return ""
+    name = max(reached, key=lambda name: reached[name])
+    return f"best {job.recipe.score.performance} {reached[name]:.3f} by {name}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pepr_edge.engine.engine import Engine
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import looked_at
 from pepr_edge.field.profile import profile
@@ -32,12 +33,12 @@ def looks_wanted(recipe: Recipe) -> bool:
     return bool(recipe.limits()) or recipe.search.chooses
 
 
-def look(results: Results, folders: Mapping[int, Path], parallel: int, view: View) -> Looks:
+def look(results: Results, folders: Mapping[int, Path], engine: Engine, view: View) -> Looks:
     """First looks at the candidates by id, in each variant that is looked at. Those that are current are not taken again."""
     waiting = [one for one in results.info.candidates if not _is_settled(results, one)]
-    jobs = [job_of(results, one, folders, parallel, first_look=True) for one in waiting]
-    carry_out(jobs, parallel, "files for first looks", view)
-    with view.bar("first looks") as bar:
+    jobs = [job_of(results, one, folders, engine, first_look=True) for one in waiting]
+    carry_out(jobs, engine, "files for first looks", view)
+    with engine.quiet(), view.bar("first looks") as bar:
         for done, candidate in enumerate(waiting):
             bar.to(done, len(waiting), candidate.id)
             for variant, found in zip(looked_at(results.recipe.export), _current(results, candidate), strict=True):

@@ -96,13 +96,37 @@ def test_faults_are_one_clear_line(
     (corrupt / "benign" / "3.png").write_bytes(whole[: len(whole) // 2])
     assert "3.png: the image is corrupt" in fault("--data", corrupt)
     (corrupt / "benign" / "3.png").write_bytes(b"not an image")
-    assert "3.png: not an image that Pillow can read" in fault("--data", corrupt)
+    assert "3.png: not an image, expected PNG" in fault("--data", corrupt)
     near = fault(text=RECIPE.replace(GOOD, "mobilnetv2_050"))
     assert "mobilnetv2_050: unknown architecture. Did you mean 'mobilenetv2_050'?" in near
     (tmp_path / "not_a_folder").write_text("x")
     done = command_line.run(capsys, monkeypatch, "run", tmp_path / "missing.toml")
     assert done.status == 1
     assert "missing.toml: no such recipe" in done.err
+
+
+def test_bad_images_are_named_and_nothing_is_begun(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = image_folder(tmp_path / "corrupt", {"benign": 12, "malignant": 12})
+    for number in range(12):
+        (folder / "benign" / f"{number}.png").write_bytes(b"not an image")
+    command = ("run", recipe, "--out", tmp_path / "run", "--data", folder)
+    done = command_line.run(capsys, monkeypatch, *command)
+    assert (done.status, done.out) == (1, "")
+    first, *lines = done.err.splitlines()
+    assert first.startswith(f"error: {folder}: 12 of 24 images cannot be used.")
+    assert (len(lines), lines[-1]) == (11, "  and 2 more")
+    assert all("/" not in line.replace("benign/", "") for line in lines)
+
+    recipe.write_text(RECIPE.replace("[data]", '[data]\non_bad_image = "skip"'))
+    done = command_line.run(capsys, monkeypatch, *command)
+    assert (done.status, done.out) == (1, "")
+    assert "class 'benign' has no image in the training split" in done.err
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.name != ".lock"]
+
+    recipe.write_text(RECIPE.replace("[data]", '[data]\non_bad_image = "ignore"'))
+    assert "data.on_bad_image" in command_line.run(capsys, monkeypatch, *command).err
 
 
 def test_all_faults_of_a_recipe_are_told_at_once(recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,3 +184,20 @@ def test_only_and_data_take_the_recipes_place(
     )
     assert json.loads(again.out) == ranking
     assert again.err == ""
+
+
+def test_an_address_is_of_a_cluster(recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "run", recipe, "--address", "host:6379")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines()[-1] == "Error: --address is of a Ray cluster: give --engine ray with it."
+
+
+def test_a_cluster_that_cannot_be_joined_is_one_line_and_nothing_is_written(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pepr_edge.engine.ray.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pepr_edge.cli.run.need_training", lambda: None)
+    done = command_line.run(capsys, monkeypatch, "run", recipe, "--engine", "ray", "--out", tmp_path / "run")
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith("error: --engine ray needs Ray, which is not installed")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from pepr_edge.engine import local
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.job import DISK_FULL, Job, Step
+from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Failure, TrainResult
 from pepr_edge.results import current_training_state
 from pepr_edge.store import read_record
@@ -74,7 +75,7 @@ def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(mak
     assert run([job], parallel) == ["job"]
     found = failed(job)
     assert (found.key, found.candidate, found.stage, found.variant) == ("a key", job.candidate, "train", None)
-    assert found.reason == "its process was killed by signal 9"
+    assert found.reason == "its process was ended by SIGKILL, most likely for lack of memory"
     assert found.log_tail == tuple(f"line {n}" for n in range(28, 40))
 
 
@@ -96,6 +97,58 @@ def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
     job = make_job()
     run([job])
     assert (failed(job).reason, failed(job).stage) == (reason, stage)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("script", "limits", "reason"),
+    [
+        (FOREVER, {"time_h": 0.3 / 3600}, "it took longer than worker.time_h = 8.33333e-05 allows"),
+        (FOREVER, {"silence_min": 0.3 / 60}, "it hung: nothing was heard of it for worker.silence_min = 0.005 minutes"),
+        (
+            "given(); bytearray(1 << 30)",
+            {"memory_mib": 500},
+            "out of memory, of which worker.memory_mib = 500 allows it no more: MemoryError",
+        ),
+        ("given(); sys.exit('std::bad_alloc')", {}, "out of memory: std::bad_alloc"),
+    ],
+)
+def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
+    make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch, script: str, limits: dict[str, float], reason: str
+) -> None:
+    if "memory_mib" in limits and sys.platform != "linux":
+        pytest.skip("only Linux refuses memory")
+    monkeypatch.setattr(local, "LOOK_S", 0.05)
+    worker_is(f"job = json.loads(sys.stdin.read()); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}")
+    jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
+    assert run(jobs) == ["a", "b"]
+    assert failed(jobs[0]).reason == reason
+    assert not (Path(jobs[1].folder) / "failure.json").exists()
+    assert children() == []
+
+
+@posix
+def test_where_the_system_does_not_refuse_memory_a_worker_that_holds_too_much_is_ended(
+    make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LOOK_S", 0.05)
+    monkeypatch.setattr(local, "_limits_memory", lambda: False)
+    worker_is("given(); held = bytearray(80 << 20); step(); time.sleep(600)")
+    job = make_job(worker={"memory_mib": 60})
+    run([job])
+    assert failed(job).reason == "out of memory: it held more than worker.memory_mib = 60"
+
+
+@posix
+@PARALLEL
+def test_a_full_disk_stops_the_run(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+    worker_is(f"job = given(); sys.exit({DISK_FULL} if job['folder'].endswith('b') else 0)")
+    jobs = [make_job(name) for name in "abcd"]
+    with pytest.raises(RunError, match=r"no room left on the disk of the run directory\. Make room; the same command goes on\."):
+        run(jobs, parallel)
+    assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
+    assert not Path(jobs[3].folder).exists()
+    assert children() == []
 
 
 @posix

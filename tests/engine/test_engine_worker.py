@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from pepr_edge.engine import worker
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.engine.worker import work
-from pepr_edge.errors import ExportError
+from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export import make as making
 from pepr_edge.export import onnx_file
 from pepr_edge.export.variants import load
+from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Failure, FirstLook, TrainResult
-from pepr_edge.results import export_key, look_key
-from pepr_edge.store import read_record, write_record
+from pepr_edge.results import export_key, ladder_key, look_key
+from pepr_edge.store import disk_is_full, read_record, write_record
 
 MakeJob = Callable[..., Job]
 
@@ -207,3 +211,57 @@ def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: Job, monke
         assert (found.stage, found.variant) == ("export", name)
         assert "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
         assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name), done_job.recipe)
+
+
+def test_a_ladder_is_climbed_from_what_is_there(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    climbed: list[tuple[Artifact, Path, str]] = []
+
+    def choose(source: object, base: Artifact, folder: Path, key: str, tell: Callable[[int, int, str], None]) -> None:
+        climbed.append((base, folder, key))
+        tell(1, 3, "int8_static")
+
+    monkeypatch.setattr(worker, "choose_variant", choose)
+    (Path(done_job.folder) / "failure.json").write_text("of a choice that died")
+    before = stamps(done_job.folder)
+    # One that a search concluded early is not trained on for it.
+    job = done_job.model_copy(update={"choose": True, "recipe": longer(done_job.recipe)})
+    assert steps_of(job) == [Step(stage="choose int8_static", done=1, total=3)]
+    trained = read_record(Path(job.folder) / "train.json", TrainResult)
+    plain = read_record(Path(job.folder) / "fp32" / "export.json", Artifact)
+    assert climbed == [(plain, Path(job.folder), ladder_key(trained, job.recipe))]
+    assert stamps(job.folder) == {path: stamp for path, stamp in before.items() if path.name != "failure.json"}
+
+
+def longer(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 9})})
+
+
+def test_a_ladder_that_comes_to_nothing_leaves_the_reason(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object) -> None:
+        raise MeasurementError("no variant runs here")
+
+    monkeypatch.setattr(worker, "choose_variant", nothing)
+    steps_of(done_job.model_copy(update={"choose": True}))
+    found = failed(Path(done_job.folder) / "auto")
+    assert (found.variant, found.stage, found.reason) == ("auto", "choose", "no variant runs here")
+
+
+@pytest.mark.parametrize("way", ["training", "variant", "ladder"])
+def test_a_full_disk_is_no_failure_of_the_candidate(done_job: Job, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Whatever a library made of it."""
+
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as fault:
+            raise ExportError("it could not be written") from fault
+
+    if way == "variant":
+        shutil.rmtree(Path(done_job.folder) / "fp32")
+        monkeypatch.setitem(making.MAKERS, "float32", full)
+    else:
+        monkeypatch.setattr(worker, "_trained" if way == "training" else "choose_variant", full)
+    with pytest.raises(ExportError) as fault:
+        work(done_job.model_copy(update={"choose": way == "ladder"}), io.StringIO())
+    assert disk_is_full(fault.value)
+    assert not list(Path(done_job.folder).rglob("failure.json"))

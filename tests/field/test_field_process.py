@@ -64,6 +64,14 @@ def test_a_child_that_dies_is_one_clear_line(child_is, script: str, words: str) 
 
 
 @posix
+def test_a_child_that_hangs_is_ended(child_is, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(process, "SILENCE_S", 0.2)
+    child_is("exec sleep 600")
+    with pytest.raises(MeasurementError, match=r"^model\.onnx: the measuring process hung: nothing was heard of it for 0\.2 s\.$"):
+        process.measure_memory(job(Path("model.onnx"), kind="memory"))
+
+
+@posix
 def test_a_large_stderr_does_not_block(child_is) -> None:  # type: ignore[no-untyped-def]
     child_is('cat >/dev/null; yes warning | head -c 1000000 >&2; echo \'{"result": {"stages_bytes": {"end": null}}}\'')
     assert process.measure_memory(job(Path("model.onnx"), kind="memory")).stages_bytes == {"end": None}

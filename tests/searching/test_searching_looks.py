@@ -12,6 +12,7 @@ import small_run
 from small_run import Listener
 
 from pepr_edge.bundle.verify import check
+from pepr_edge.engine.engines import of_this_machine
 from pepr_edge.engine.job import Job
 from pepr_edge.export.untrained import looked_at
 from pepr_edge.pipeline import Options
@@ -116,7 +117,7 @@ def looked(folder: Path, more: str) -> dict[str, tuple[FirstLook, ...]]:
     if more:
         wanted = wanted.model_copy(update={"search": Search(policy="bounded")})
     results = replace(results, recipe=wanted, info=made_records.info("net"))
-    return looks.look(results, {64: folder}, 1, Listener())
+    return looks.look(results, {64: folder}, of_this_machine(1), Listener())
 
 
 def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,29 @@
+"""What an engine is: where the candidates of a run are worked on, held open while the run lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from pepr_edge.engine.job import Job, Step
+
+OnStep = Callable[[Job, Step], None]
+OnDone = Callable[[Job], None]
+OnLost = Callable[[Job, str], None]  # why, in words, where a job is begun again through no fault of its own
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that is open.
+
+    `threads`: of each job. `parallel`: about so many jobs are worked on at once. `exclusive`: the one that is has its machine alone.
+    `run`: carries jobs out and returns once all are done; their results and failures are in their folders then, and callbacks come from
+    the thread that called. `quiet`: while it is held, the engine gives this machine nothing to do, so that it can measure.
+    """
+
+    threads: int
+    parallel: int
+    exclusive: bool
+    run: Callable[[Sequence[Job], OnStep, OnDone], None]
+    quiet: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -1,0 +1,243 @@
+"""Candidates as tasks of a Ray cluster. This process alone, the driver, writes the run directory; Ray does the scheduling.
+
+A task whose node is lost is begun again where there is room, from what had come home of it: its state after an epoch and its account are
+sent every few seconds, so what the loss took is counted as an interruption is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pepr_edge import __version__
+from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.parcel import pack, unpack
+from pepr_edge.engine.ray_join import joined, lines_of
+from pepr_edge.engine.ray_task import Contents, News, work
+from pepr_edge.errors import EngineError
+from pepr_edge.recipe import Cluster, Recipe
+from pepr_edge.records import Failure
+from pepr_edge.store import write_record
+from pepr_edge.train.files import TRAINING
+
+MIB = 2.0**20
+CANCEL_S = 3.0
+LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost
+LOST = {
+    "NodeDiedError": "its node was lost",
+    "OutOfMemoryError": "its node ran out of memory",
+    "WorkerCrashedError": "the process that it ran in on its node was killed",
+}
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A job at work on some node. `lost`: how many attempts before it were lost since its training last got on."""
+
+    job: Job
+    lost: int = 0
+    stage: str = "train"
+
+
+@contextmanager
+def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[Engine]:
+    """Join a Ray cluster for as long as a run takes.
+
+    Args:
+        recipe: says what each candidate asks of a node.
+        jobs: how many may be worked on at once; None: as many as there is room for.
+        address: of the cluster, "host:port", or "auto" for one of which this machine is a part; None: Ray is started on this machine alone.
+        on_lost: called where a job's node was lost.
+    Raises:
+        EngineError: Ray is not installed, the cluster cannot be joined, or no node of it has what a candidate needs.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise EngineError("--engine ray needs Ray, which is not installed. Run: pip install 'ray>=2.9'")
+    if recipe.train.device == "cuda" and not recipe.cluster.gpus:
+        raise EngineError('train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.')
+    with joined(address) as ray:
+        cluster = Open(ray, recipe, on_lost)
+        room = cluster.room()
+        yield Engine(
+            threads=recipe.cluster.cpus,
+            parallel=jobs or room,
+            exclusive=False,
+            run=lambda todo, on_step, on_done: cluster.run(todo, jobs or len(todo), on_step, on_done),
+            quiet=cluster.quiet,
+        )
+
+
+class Open:
+    """A cluster that was joined: what was sent to it once, and how jobs are carried out there."""
+
+    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost) -> None:
+        """Send nothing yet."""
+        self._ray, self._recipe, self._on_lost = ray, recipe, on_lost
+        self._sent: dict[tuple[Path, ...], Any] = {}  # references to the contents of files, by their paths
+
+    def room(self) -> int:
+        """How many candidates its nodes can take at once.
+
+        Raises:
+            EngineError: none of them can take one.
+        """
+        asked = _asked(self._recipe.cluster)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        found = sum(int(min(node.get(name, 0) // amount for name, amount in asked.items())) for node in nodes)
+        if not found:
+            wanted = ", ".join(f"{amount / MIB:g} MiB" if name == "memory" else f"{amount:g} {name}" for name, amount in asked.items())
+            raise EngineError(
+                f"no node of the cluster has what [cluster] asks for each candidate: {wanted}. Ask for less, or start such a node; "
+                "the same command goes on."
+            )
+        return found
+
+    def run(self, todo: Sequence[Job], parallel: int, on_step: OnStep, on_done: OnDone) -> None:
+        """Carry jobs out, at most so many at once, each where there is room; see `Engine.run`."""
+        waiting, running = deque(Attempt(job) for job in todo), dict[Any, Attempt]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    attempt = waiting.popleft()
+                    running[self._begun(attempt.job)] = attempt
+                (task, *_), _ = self._ray.wait(list(running), num_returns=1)
+                attempt, news = running[task], _heard(self._ray, task)
+                if isinstance(news, News):
+                    _take(news, attempt, on_step)
+                    if not news.over:
+                        continue
+                del running[task]
+                if not isinstance(news, News) and self._goes_on(attempt, news):
+                    waiting.appendleft(attempt)
+                else:
+                    on_done(attempt.job)
+        finally:
+            _cancel(self._ray, list(running))
+
+    def _begun(self, job: Job) -> Any:
+        """A job's task: a generator of its news."""
+        made = pack(Path(job.folder), {})
+        assert made is not None, "nobody else writes there"
+        weights = job.recipe.candidates.weights
+        images = sorted(path for path in Path(job.data).iterdir() if path.is_file())
+        more = () if weights in ("pretrained", "scratch") else (Path(weights),)
+        cluster = job.recipe.cluster
+        task = self._ray.remote(work).options(
+            num_cpus=cluster.cpus,
+            num_gpus=cluster.gpus,
+            memory=_asked(cluster).get("memory"),
+            num_returns="streaming",
+            max_retries=0,  # as it was sent: we send what has come home by then
+            name="pepr_edge",
+        )
+        return task.remote(__version__, job.model_dump_json(), made[0], self._contents(*images), self._contents(*more))
+
+    def _contents(self, *paths: Path) -> Any:
+        """A reference to what is in these files, sent once."""
+        if paths not in self._sent:
+            contents: Contents = {path.name: np.asarray(np.memmap(path, np.uint8, "r")) for path in paths}
+            self._sent[paths] = self._ray.put(contents)
+        return self._sent[paths]
+
+    def _goes_on(self, attempt: Attempt, fault: Exception) -> bool:
+        """Whether a job whose task ended with a fault is to be begun again; else it has failed, and that is written down."""
+        from ray.exceptions import RayTaskError
+
+        lost, reason = not isinstance(fault, RayTaskError), f"on its node: {lines_of(getattr(fault, 'cause', fault))[-1]}"
+        if lost:
+            attempt.lost += 1
+            reason = LOST.get(type(fault).__name__, f"the process that it ran in was lost ({type(fault).__name__})")
+            self._on_lost(attempt.job, reason)
+            self.room()
+            if attempt.lost < LOSSES:
+                return True
+            reason = f"{reason}, {LOSSES} times"
+        job = attempt.job
+        failure = Failure(key=job.train_key, candidate=job.candidate, stage=attempt.stage, reason=reason)
+        write_record(Path(job.folder) / "failure.json", failure)
+        return False
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Hold all CPUs of this node, once its tasks are over: nothing is trained beside a measurement."""
+        ray = self._ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = ray.get_runtime_context().get_node_id()
+        cpus = next(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here)
+        if not cpus:
+            yield
+            return
+        holder = ray.remote(Holder).options(num_cpus=cpus, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False)).remote()
+        ray.get(holder.holds.remote())
+        try:
+            yield
+        finally:
+            ray.kill(holder)
+
+
+class Holder:
+    """Holds CPUs of a node for as long as it lives."""
+
+    def holds(self) -> bool:
+        """True, once it does."""
+        return True
+
+
+def _asked(cluster: Cluster) -> dict[str, float]:
+    """What each candidate asks of its node, as Ray names it; memory in bytes."""
+    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": (cluster.memory_mib or 0) * MIB}
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def _heard(ray: Any, task: Any) -> News | Exception:
+    """The next news of a task, or what it ended with.
+
+    Raises:
+        EngineError: its fault is the cluster's.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        news: News = ray.get(next(task))
+    except RayError as fault:
+        if isinstance(cause := getattr(fault, "cause", None), EngineError):
+            raise cause from None
+        ended: Exception = fault
+        return ended
+    return news
+
+
+def _take(news: News, attempt: Attempt, on_step: OnStep) -> None:
+    """Take what has come home into the run directory."""
+    if news.parcel is not None:
+        unpack(news.parcel, Path(attempt.job.folder))
+        attempt.lost = 0 if TRAINING in news.parcel.files else attempt.lost
+    if news.step is not None:
+        step = Step.model_validate_json(news.step)
+        attempt.stage = step.stage
+        on_step(attempt.job, step)
+
+
+def _cancel(ray: Any, tasks: list[Any]) -> None:
+    """Cancel tasks, and give them a moment to remove what they have on their nodes."""
+    from ray.exceptions import RayError
+
+    for task in tasks:
+        ray.cancel(task)
+    end_s = time.perf_counter() + CANCEL_S
+    while tasks and (left_s := end_s - time.perf_counter()) > 0:
+        ready, tasks = ray.wait(tasks, num_returns=1, timeout=left_s)
+        for task in ready:
+            with suppress(RayError, StopIteration):
+                ray.get(next(task))
+                tasks.append(task)

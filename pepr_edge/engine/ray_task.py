@@ -1,0 +1,141 @@
+"""A job as a task on a node of a Ray cluster: the same worker in a process of its own as on this machine, in a folder of the node's.
+
+Nothing is shared with the driver but what travels: the job, its candidate's folder and the prepared images there; steps and files home.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from pepr_edge import __version__
+from pepr_edge.engine import local
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.parcel import Parcel, Stamps, pack, stamps, unpack
+from pepr_edge.errors import EngineError, RunError
+from pepr_edge.store import locked
+
+Contents = Mapping[str, NDArray[np.uint8]]  # files by their names
+PERIOD_S = 2.0  # so often at most what was done comes home, and about so much may be missing from it where a node dies
+BLINK_S = 0.5  # so often at most it says how far it is, and so soon it notices that it is cancelled
+PREFIX, YOUNG_S = "pepr_edge-ray-", 60.0
+
+
+@dataclass(frozen=True)
+class News:
+    """What a task sends home: its last step, a Step as JSON, and the files that changed. `over`: there will be no more."""
+
+    step: str | None
+    parcel: Parcel | None
+    over: bool = False
+
+
+def work(version: str, job: str, parcel: Parcel, images: Contents, weights: Contents) -> Generator[News, None, None]:
+    """Carry a job out on this node.
+
+    Args:
+        version: of the driver's pepr_edge.
+        job: a Job as JSON, whose paths are the driver's.
+        parcel: the candidate's folder.
+        images: the files of its prepared images.
+        weights: the local weights file that the recipe names, or none.
+    Raises:
+        EngineError: this node has another version of pepr_edge.
+    """
+    if version != __version__:
+        raise EngineError(f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes.")
+    with _home() as home:
+        here = _moved(Job.model_validate_json(job), home, weights)
+        _write(images, Path(here.data))
+        unpack(parcel, Path(here.folder))
+        yield from _carried_out(here)
+
+
+def _moved(job: Job, home: Path, weights: Contents) -> Job:
+    """The job with paths of this node."""
+    candidates = job.recipe.candidates
+    for name in weights:
+        _write(weights, home / "weights")
+        candidates = candidates.model_copy(update={"weights": str(home / "weights" / name)})
+    recipe = job.recipe.model_copy(update={"candidates": candidates})
+    (home / "candidate").mkdir()
+    return job.model_copy(update={"data": str(home / "data"), "folder": str(home / "candidate"), "recipe": recipe})
+
+
+def _write(contents: Contents, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        content.tofile(folder / name)
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """A folder for one task; those of tasks that were killed are removed, as there are images in them."""
+    temporary = Path(tempfile.gettempdir())
+    for left in temporary.glob(f"{PREFIX}*"):
+        with suppress(OSError, RunError):  # another's, or in use
+            if time.time() - left.stat().st_mtime > YOUNG_S:
+                with locked(left):
+                    shutil.rmtree(left)
+    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
+    try:
+        with locked(home):
+            yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _carried_out(job: Job) -> Iterator[News]:
+    """What the local engine does with a job, as news."""
+    folder, steps = Path(job.folder), SimpleQueue[Step]()
+    known, sent_s = stamps(folder), time.perf_counter()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        engine = pool.submit(local.run, [job], 1, lambda job, step: steps.put(step), lambda job: None)
+        try:
+            while not engine.done():
+                step, parcel = _newest(steps), None
+                if time.perf_counter() - sent_s >= PERIOD_S:
+                    parcel, known = _packed(folder, known)
+                    sent_s = time.perf_counter()
+                if step is not None or parcel is not None:
+                    yield News(step, parcel)
+            engine.result()
+        finally:  # cancelled, perhaps
+            while not engine.done():
+                _kill_children()
+                wait([engine], timeout=0.1)
+    made = pack(folder, known)
+    assert made is not None, "nobody else writes there"
+    yield News(None, made[0], over=True)
+
+
+def _kill_children() -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def _newest(steps: SimpleQueue[Step]) -> str | None:
+    """The last of the steps that are told within a blink, if any."""
+    step, end_s = None, time.perf_counter() + BLINK_S
+    with suppress(Empty):
+        while (left_s := end_s - time.perf_counter()) > 0:
+            step = steps.get(timeout=left_s)
+    return step.model_dump_json() if step is not None else None
+
+
+def _packed(folder: Path, known: Stamps) -> tuple[Parcel | None, Stamps]:
+    """How far it is; nothing where nothing is new, or it is just being written."""
+    made = pack(folder, known, entire=False)
+    return made if made is not None and (made[0].files or made[0].gone) else (None, known)

@@ -1,0 +1,140 @@
+"""The node's side of a job, with a script in the worker's place and without Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pepr_edge import __version__
+from pepr_edge.engine import local, ray_task
+from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.parcel import Parcel, unpack
+from pepr_edge.engine.ray_task import News, work
+from pepr_edge.errors import EngineError
+from pepr_edge.records import Failure
+from pepr_edge.store import locked, read_record
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
+
+MakeJob = Callable[..., Job]
+Begin = Callable[..., Generator[News, None, None]]
+# `job` is what it was given, `folder` where its files go; `step` says how far it is.
+STAND_IN = """#!{python} -S
+import json, os, sys, time
+job = json.loads(sys.stdin.read())
+folder = job["folder"] + "/"
+def write(name, text):
+    with open(folder + "." + name + ".tmp", "w") as file:
+        file.write(text)
+    os.replace(folder + "." + name + ".tmp", folder + name)
+def step(done=1, stage="train"):
+    print(json.dumps({{"stage": stage, "done": done, "total": 9}}), flush=True)
+{script}
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+    """Have a script carry out a job on a node of which `tmp_path / "node"` is the disk, in haste."""
+    (tmp_path / "node").mkdir()
+    monkeypatch.setattr(ray_task.tempfile, "gettempdir", lambda: str(tmp_path / "node"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(ray_task, "PERIOD_S", 0.0)
+    monkeypatch.setattr(ray_task, "BLINK_S", 0.01)
+
+    def begin(
+        job: Job, script: str, files: dict[str, bytes] | None = None, version: str = __version__, **weights: bytes
+    ) -> Generator[News, None, None]:
+        path = tmp_path / "worker.py"
+        path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
+        images = {"info.json": np.frombuffer(b"{}", np.uint8), "train_pixels.npy": np.arange(9, dtype=np.uint8)}
+        arrays = {name.replace("_", "."): np.frombuffer(content, np.uint8) for name, content in weights.items()}
+        return work(version, job.model_dump_json(), Parcel(files or {}), images, arrays)
+
+    return begin
+
+
+def heard(news: list[News]) -> list[int]:
+    return [Step.model_validate_json(one.step).done for one in news if one.step is not None]
+
+
+def home(news: list[News], folder: Path) -> Path:
+    """The candidate's folder at home once all of the news is in."""
+    for one in news:
+        unpack(one.parcel or Parcel({}), folder / "home")
+    return folder / "home"
+
+
+def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+    script = (
+        "assert open(folder + 'training.json').read() == 'sent' and open(job['data'] + '/train_pixels.npy', 'rb').read()[8] == 8\n"
+        "os.mkdir(folder + 'fp32'); write('made.json', 'made'); os.remove(folder + 'training.json')\n"
+        "open(folder + 'fp32/model.onnx', 'w').write('onnx'); step()"
+    )
+    job = make_job()
+    news = list(node(job, script, {"training.json": b"sent", "kept.json": b"kept"}))
+    assert [one.over for one in news] == [False] * (len(news) - 1) + [True]
+    assert "training.json" in [name for one in news if one.parcel for name in one.parcel.gone]
+    assert {path.name for path in home(news, tmp_path).rglob("*")} == {"made.json", "fp32", "model.onnx", "log.txt"}
+    assert heard(news)[-1:] == [1]
+    assert not list((tmp_path / "node").iterdir())  # the images are gone
+    assert not Path(job.folder).exists()  # on a disk that it does not share
+
+
+def test_how_far_it_is_comes_home_meanwhile(make_job: MakeJob, node: Begin) -> None:
+    script = "[(write('spent.json', str(n)), step(n), time.sleep(0.06)) for n in range(3)]"
+    news = list(node(make_job(), script))
+    accounts = [one.parcel.files["spent.json"] for one in news if one.parcel is not None and "spent.json" in one.parcel.files]
+    assert len(accounts) >= 2
+    assert accounts == sorted(accounts)
+    assert heard(news) == sorted(heard(news))
+
+
+def test_local_weights_are_where_the_job_says(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+    job = make_job(candidates={"architectures": ["test_vit"], "weights": "/of/the/driver/w.pth"})
+    script = "write('seen.json', open(job['recipe']['candidates']['weights']).read())"
+    assert (home(list(node(job, script, w_pth=b"weights")), tmp_path) / "seen.json").read_text() == "weights"
+
+
+def test_a_worker_that_dies_on_a_node_is_a_failure_as_here(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+    news = list(node(make_job(), "step(); sys.exit('trouble')"))
+    found = read_record(home(news, tmp_path) / "failure.json", Failure)
+    assert (found.reason, found.log_tail) == ("trouble", ("trouble",))
+
+
+def test_a_node_of_another_version_does_nothing(make_job: MakeJob, node: Begin) -> None:
+    with pytest.raises(EngineError, match=f"a node of the cluster has pepr_edge {__version__}, expected 9.9"):
+        next(node(make_job(), "step()", version="9.9"))
+
+
+def test_what_is_cancelled_leaves_neither_process_nor_images(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+    others = set(psutil.Process().children(recursive=True))
+    task = node(make_job(), "step(); time.sleep(600)")
+    assert heard([next(task)]) == [1]
+    assert set(psutil.Process().children(recursive=True)) - others
+    start_s = time.perf_counter()
+    task.close()
+    assert time.perf_counter() - start_s < 5
+    assert not set(psutil.Process().children(recursive=True)) - others
+    assert not list((tmp_path / "node").iterdir())
+
+
+def test_images_of_a_task_that_was_killed_are_removed_and_no_others(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+    names = ["pepr_edge-ray-killed", "pepr_edge-ray-running", "pepr_edge-ray-beginning", "other"]
+    killed, running, beginning, other = folders = [tmp_path / "node" / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "train_pixels.npy").touch()
+    with locked(running):
+        for folder in (killed, running, other):
+            os.utime(folder, (0, 0))
+        list(node(make_job(), "step()"))
+    assert [folder.exists() for folder in (killed, running, beginning, other)] == [False, True, True, True]

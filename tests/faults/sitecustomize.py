@@ -1,0 +1,51 @@
+"""Found by Python at its start, where this folder is on PYTHONPATH: gives timm six architectures that each do harm in their training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+FAULTS = ("raises", "nan", "segfault", "memory", "hangs", "exits")
+
+
+def strike(fault: str, images: Any) -> Any:
+    """What a model does instead of its forward pass."""
+    import torch
+
+    if fault == "nan":
+        return (images * float("nan"),)
+    if fault == "raises":
+        raise ZeroDivisionError("a layer that divides by zero")
+    if fault == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif fault == "memory":
+        torch.ones(1 << 33)  # 32 GiB
+    elif fault == "hangs":
+        time.sleep(3600)
+    elif fault == "exits":
+        os._exit(1)
+    return None
+
+
+def faulty(fault: str) -> Callable[..., Any]:
+    """An architecture like timm's smallest, until it is trained."""
+    import timm
+
+    def create(pretrained: bool = False, **how: Any) -> Any:
+        model = timm.create_model("test_efficientnet", **how)
+        model.register_forward_pre_hook(lambda module, given: strike(fault, *given) if module.training else None)
+        return model
+
+    create.__name__ = f"faulty_{fault}"
+    return create
+
+
+if "pepr_edge" in sys.orig_argv or "pepr_edge.engine.worker" in sys.orig_argv:
+    from timm.models import register_model
+
+    for name in FAULTS:
+        register_model(faulty(name))

@@ -1,0 +1,145 @@
+"""What `--engine ray` costs beside `--engine local`: the same trainings and exports, as many at once, in turns.
+
+    python tools/bench_ray.py --out docs/benchmarks/ray.json
+
+Both engines go on from copies of the same folders, in which the mode of each training is chosen already; they take turns block by block, so
+that what else the machine does hits both. Ray is started on this machine, its start and end are told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pepr_edge import __version__
+from pepr_edge.data import DataSettings, prepare
+from pepr_edge.engine import ray
+from pepr_edge.engine.engine import Engine
+from pepr_edge.engine.engines import of_this_machine
+from pepr_edge.engine.job import Job
+from pepr_edge.field.cpu import cpu_name, usable_cores
+from pepr_edge.field.facts import versions
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate, TrainResult
+from pepr_edge.store import read_record, write_text
+
+ARCHITECTURES = ("mobilenetv2_050", "mobilenetv3_small_050", "lcnet_050", "resnet10t")
+PX, SEEDS = 64, (1, 2)
+
+
+def main() -> None:
+    """Measure, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = measured(Path(temporary), options.images, options.epochs)
+    write_text(options.out, json.dumps(found, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in found.items() if name != "blocks"}, indent=1))
+
+
+def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
+    """Carry all jobs out with both engines."""
+    prepare(DataSettings("phantom", PX, phantom_images=images, seed=1), folder / "data")
+    here = of_this_machine(usable_cores())
+    jobs = [job(folder, name, seed, epochs, here) for seed in SEEDS for name in ARCHITECTURES]
+    carry_out(here, [one.model_copy(update={"until_epoch": 0}) for one in jobs])
+    start_s, blocks = time.perf_counter(), []
+    with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as cluster:
+        opened_s = time.perf_counter() - start_s
+        for number, first in enumerate(range(0, len(jobs), usable_cores())):
+            block = jobs[first : first + usable_cores()]
+            blocks.append(in_turn(folder, block, {"local": here, "ray": cluster}, backwards=number % 2 == 1))
+            print(blocks[-1], file=sys.stderr)  # stdout is kept from Ray, and from us
+        end_s = time.perf_counter()
+    closed_s = time.perf_counter() - end_s
+    local_s, ray_s = (sum(block[f"{name}_s"] for block in blocks) for name in ("local", "ray"))
+    trainings = [read_record(folder / "local" / Path(one.folder).name / "train.json", TrainResult) for one in jobs]
+    return {
+        "pepr_edge": __version__,
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "versions": versions(("ray", "torch", "timm", "numpy")),
+        "candidates": len(jobs),
+        "at_once": usable_cores(),
+        "median_training_s": round(statistics.median(one.cost.duration_s.value or 0.0 for one in trainings), 1),
+        "local_s": round(local_s, 1),
+        "ray_s": round(ray_s, 1),
+        "ray_opened_s": round(opened_s, 1),
+        "ray_closed_s": round(closed_s, 1),
+        "overhead_of_the_work": round(ray_s / local_s - 1, 4),
+        "overhead_with_start_and_end": round((ray_s + opened_s + closed_s) / local_s - 1, 4),
+        "same_weights": sum(same(folder, one) for one in jobs),
+        "blocks": blocks,
+    }
+
+
+def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine) -> Job:
+    """One training with its export of one variant."""
+    recipe = Recipe.model_validate(
+        {
+            "name": "bench",
+            "seed": seed,
+            "device": {"name": "bench"},
+            "candidates": {"architectures": [architecture], "image_size_px": PX},
+            "train": {"epochs": epochs, "patience": epochs, "device": "cpu"},
+            "export": {"variants": ["fp32"]},
+            "cluster": {"cpus": engine.threads},
+        }
+    )
+    return Job(
+        candidate=Candidate(architecture=architecture, image_size_px=PX, in_channels=1, num_classes=2),
+        recipe=recipe,
+        data=str(folder / "data"),
+        folder=str(folder / "begun" / f"{architecture}-{seed}"),
+        train_key=f"{architecture} {seed}",
+        threads=engine.threads,
+        exclusive=False,
+    )
+
+
+def in_turn(folder: Path, block: list[Job], engines: dict[str, Engine], backwards: bool) -> dict[str, float]:
+    """Seconds that each engine takes for a block."""
+    found = {}
+    for name in sorted(engines, reverse=backwards):
+        moved = [one.model_copy(update={"folder": copied(Path(one.folder), folder / name)}) for one in block]
+        start_s = time.perf_counter()
+        carry_out(engines[name], moved)
+        found[f"{name}_s"] = round(time.perf_counter() - start_s, 2)
+    return found
+
+
+def copied(folder: Path, home: Path) -> str:
+    """A copy of a candidate's folder."""
+    shutil.copytree(folder, home / folder.name)
+    return str(home / folder.name)
+
+
+def carry_out(engine: Engine, jobs: list[Job]) -> None:
+    """Carry jobs out; none may fail."""
+    failed: list[Job] = []
+    note: Callable[[Job], None] = lambda one: failed.append(one) if (Path(one.folder) / "failure.json").exists() else None  # noqa: E731
+    engine.run(jobs, lambda job, step: None, note)
+    if failed:
+        raise SystemExit(f"{failed[0].candidate.id} failed: {(Path(failed[0].folder) / 'failure.json').read_text()}")
+
+
+def same(folder: Path, one: Job) -> bool:
+    """Whether a training ended with the same weights under both."""
+    name = Path(one.folder).name
+    local, far = (read_record(folder / engine / name / "train.json", TrainResult) for engine in ("local", "ray"))
+    return local.checkpoint_sha256 == far.checkpoint_sha256
+
+
+if __name__ == "__main__":
+    main()
