@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.records import Stretch
+from pepr_edge.records import RankingRow, Stretch
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Consumer:
         """
         check_images(images)
         return self.training_j / images + self.inference_j
+
+
+def consumer(row: RankingRow) -> Consumer | None:
+    """A row of a ranking as a consumer; None where the energy of its training or of an answer is not known."""
+    training, answer = row.resources.get("train_energy"), row.inference_energy_j
+    return None if training is None or answer is None else Consumer(f"{row.candidate} {row.variant}", training, answer)
 
 
 def check_images(images: float) -> None:

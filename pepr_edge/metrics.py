@@ -173,7 +173,7 @@ def _kappa(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     return _share(n * hits.sum(axis=0) - by_chance, n * n - by_chance)
 
 
-def _log_odds(logits: Logits, label: int) -> Floats:
+def log_odds(logits: Logits, label: int) -> Floats:
     """log p - log(1 - p) of one class: the order of its probabilities, without the ties that come where they round to 1."""
     # Sorted, so that the sum does not depend on which class has which logit: images that are equal stay so.
     others = np.sort(np.delete(logits.astype(np.float64), label, axis=1), axis=1)
@@ -193,7 +193,7 @@ class _Roc(NamedTuple):
 
 
 def _roc(logits: Logits, labels: Labels, label: int) -> _Roc:
-    falling = -_log_odds(logits, label)
+    falling = -log_odds(logits, label)
     order = np.argsort(falling, kind="stable")
     positive, negative = order[labels[order] == label], order[labels[order] != label]
     own, other = falling[positive], falling[negative]

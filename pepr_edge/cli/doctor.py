@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -13,6 +14,9 @@ from pepr_edge.records import DeviceFacts
 
 WIDTH = 100
 MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
+TRAIN = "train and compare (run, report, compare)"
+CPU_ENERGY = "count the energy of the processor"
+NO_GPU = "no NVIDIA GPU was found (nvidia-smi names none)"
 
 
 class Ability(NamedTuple):
@@ -33,10 +37,20 @@ def command(as_json: bool) -> None:
     can, heed = list(abilities(device)), list(advice(device, is_emulated))
     if as_json:
         rows = [{"ability": ability.name, "available": not ability.reason, "reason": ability.reason or None} for ability in can]
-        print_json({"emulated": is_emulated, "device": device.model_dump(mode="json"), "abilities": rows, "advice": heed})
+        print_json(
+            {
+                "summary": in_a_word(can),
+                "emulated": is_emulated,
+                "device": device.model_dump(mode="json"),
+                "abilities": rows,
+                "advice": heed,
+            }
+        )
         return
+    click.echo(textwrap.fill(in_a_word(can), WIDTH))
+    click.echo()
     for name, value in describe(device):
-        click.echo(f"{name:<12} {value}")
+        click.echo(textwrap.fill(f"{name:<12} {value}", WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False))
     click.echo()
     for ability in can:
         click.echo(_paragraph(f"{'yes' if not ability.reason else 'no':<4} {ability.name}", ability.reason))
@@ -51,6 +65,16 @@ def _paragraph(head: str, reason: str) -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent="     ", break_on_hyphens=False, break_long_words=False)
 
 
+def in_a_word(can: Sequence[Ability]) -> str:
+    """What this machine is good for, in a sentence or two."""
+    missing = {ability.name for ability in can if ability.reason}
+    if MEASURE in missing:
+        return "This machine cannot run models yet: see what is missing below."
+    way = "the whole way, from images to measured bundles" if TRAIN not in missing else "what a clinic's device has to, but not train"
+    energy = " Its energy has no counter, so declare its watts in the recipe." if CPU_ENERGY in missing else ""
+    return f"This machine can do {way}.{energy}"
+
+
 def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
     """The machine in a few lines, name and value; what cannot be read is left out."""
     limits = []
@@ -60,7 +84,7 @@ def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
         limits.append(f"limited to {device.cgroup_cpu_limit:g} by a control group")
     yield "processor", device.cpu
     yield "cores", ", ".join([str(device.cores), *limits])
-    yield "sets", " ".join(device.isa) or "none of those that matter"
+    yield "instructions", " ".join(device.isa) or "none of those that matter"
     if device.memory_bytes is not None:
         limit = device.cgroup_memory_bytes
         yield "memory", f"{device.memory_bytes / 2**30:.1f} GiB" + (f", limited to {limit / 2**30:.1f} GiB" if limit else "")
@@ -82,23 +106,32 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
         yield Ability(MEASURE, fault)
         return
     missing = missing_for_training()
-    yield Ability(
-        "train and compare (run, report, compare)",
-        f"{', '.join(missing)} not found. Run: {INSTALL}" if missing else "",
-    )
+    yield Ability(TRAIN, f"{', '.join(missing)} not found. Run: {INSTALL}" if missing else "")
     if device.gpu is not None and not missing:
         yield Ability("train on the GPU", _training_gpu())
+    yield Ability("train on several machines (run --engine ray)", _not_installed("ray", "ray"))
+    yield Ability("read DICOM images", _not_installed("pydicom", "dicom"))
+    yield Ability("read compressed DICOM images (JPEG, JPEG 2000)", _not_installed("pylibjpeg", "dicom"))
     yield Ability(MEASURE, RUNTIMES["onnxruntime"].unavailable("cpu") or "")
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
-    yield Ability("measure on an NVIDIA GPU", f"{reason} With such a GPU, run: pip install onnxruntime-gpu" if reason else "")
+    yield Ability("measure on an NVIDIA GPU", _of_gpu(device, f"{reason} Run: pip install onnxruntime-gpu" if reason else ""))
     yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
     settings = MeterSettings(watts_per_core=None, uses_gpu=device.gpu is not None)
-    for name, reason, key in (
-        ("processor", rapl.unavailable(settings, "cpu"), "watts_per_core"),
-        ("GPU", nvml.unavailable(settings, "gpu"), "gpu_watts"),
-    ):
-        declare = f"{reason}. Otherwise declare its watts in the recipe: workstation.{key}"
-        yield Ability(f"count the energy of the {name}", declare if reason else "")
+    declare = ". Otherwise declare its watts in the recipe: workstation."
+    reason = rapl.unavailable(settings, "cpu")
+    yield Ability(CPU_ENERGY, f"{reason}{declare}watts_per_core" if reason else "")
+    reason = nvml.unavailable(settings, "gpu")
+    yield Ability("count the energy of an NVIDIA GPU", _of_gpu(device, f"{reason}{declare}gpu_watts" if reason else ""))
+
+
+def _not_installed(package: str, extra: str) -> str:
+    found = importlib.util.find_spec(package) is not None
+    return "" if found else f"{package} is not installed. Run: pip install 'pepr_edge[{extra}]'"
+
+
+def _of_gpu(device: DeviceFacts, reason: str) -> str:
+    """Why something is not to be had of a GPU: a package helps only where there is one."""
+    return reason if device.gpu is not None or not reason else f"{NO_GPU}."
 
 
 def _training_gpu() -> str:

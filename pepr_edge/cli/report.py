@@ -11,19 +11,30 @@ from pepr_edge.cli.common import common, need_training, print_json
 
 @click.command("report")
 @click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")  # --field A.json B.json, as a shell's * gives them
+@click.option("--field", "reports", multiple=True, type=click.Path(path_type=Path), help="Reports of `pepr-edge bench --out`, one or more.")
 @common
-def command(run_dir: Path, as_json: bool) -> None:
-    """Write RUN_DIR/report.html again: one file, to look at and to mail."""
+def command(run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], as_json: bool) -> None:
+    """Write RUN_DIR/report.html again: one file, to look at and to mail.
+
+    Its figures go to RUN_DIR/report/, as SVG and PNG, with the data of each as CSV. With --field it is of the ranking by what devices in
+    the field measured; without, of the ranking at home again.
+    """
+    if more and not reports:
+        raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
     from pepr_edge.results import load, read_ranking
 
     results = load(run_dir)
     ranking = read_ranking(run_dir)
     need_training()
-    from pepr_edge.pipeline import report
+    from pepr_edge.ranking import rank, read_reports
+    from pepr_edge.report.html import FOLDER
+    from pepr_edge.report.of_run import write_report
 
     path = run_dir / "report.html"
-    report(results, ranking, path)
+    field = read_reports((*reports, *more), results)
+    write_report(results, rank(results, field=field) if field else ranking, path, field)
     if as_json:
-        print_json({"report": str(path)})
+        print_json({"report": str(path), "figures": str(run_dir / FOLDER)})
     else:
         click.echo(path)

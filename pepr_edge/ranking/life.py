@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.lifetime import Consumer, cheapest, check_images
+from pepr_edge.lifetime import cheapest, check_images, consumer
 from pepr_edge.records import Lifetime, RankingRow
 from pepr_edge.score import only_method
 
@@ -34,7 +34,7 @@ def over_a_life(rows: Sequence[RankingRow], images: float) -> Life:
         ScoreError: fewer than one image.
     """
     check_images(images)
-    consumers = {row.rank: one for row in rows if row.rank is not None and (one := _consumer(row)) is not None}
+    consumers = {row.rank: one for row in rows if row.rank is not None and (one := consumer(row)) is not None}
     known = [row for row in rows if row.rank in consumers]
     left_out = tuple(f"{row.candidate} {row.variant}" for row in rows if row.rank is not None and row.rank not in consumers)
     try:
@@ -47,8 +47,3 @@ def over_a_life(rows: Sequence[RankingRow], images: float) -> Life:
     summary = Lifetime(images=images, stretches=cheapest(list(consumers.values())), methods=methods, left_out=left_out, reason=reason)
     per_image = {rank: one.per_image_j(images) for rank, one in consumers.items()}
     return Life(tuple(row.model_copy(update={"lifetime_j_per_image": per_image.get(row.rank or 0)}) for row in rows), summary)
-
-
-def _consumer(row: RankingRow) -> Consumer | None:
-    training, answer = row.resources.get("train_energy"), row.inference_energy_j
-    return None if training is None or answer is None else Consumer(f"{row.candidate} {row.variant}", training, answer)

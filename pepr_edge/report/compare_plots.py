@@ -5,7 +5,6 @@ Plain data in, one picture out, as SVG for a page and as PNG. Colours of Okabe a
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from pepr_edge.report import labels
 from pepr_edge.report.plots import MARKERS, PALETTE
-from pepr_edge.report.svg import INK, open_figure, to_svg
+from pepr_edge.report.svg import INK, Picture, open_figure, picture, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 # Of more architectures than that a distribution is drawn instead of their names.
 NAMED = 14
-DPI = 200
 FEWEST_FOR_DENSITY = 10
 ROW_PX = 11.0  # at the figure's own 100 dpi: the height of a name
 
@@ -45,15 +43,6 @@ class Dot:
     x: float
     y: float
     efficient: bool
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure in both forms; `svg` is a document of its own too."""
-
-    name: str
-    svg: str
-    png: bytes
 
 
 def slopes(lines: Sequence[Line], name: str, alt: str, sides: tuple[str, str], y_label: str) -> Picture:
@@ -85,7 +74,7 @@ def slopes(lines: Sequence[Line], name: str, alt: str, sides: tuple[str, str], y
         _legend(axes)
         if len(lines) <= NAMED:
             _names_at_right(figure, axes, lines)
-        return _picture(figure, name, alt)
+        return picture(figure, name, alt)
 
 
 def against_parameters(
@@ -120,13 +109,13 @@ def against_parameters(
         axes.set_ylabel(y_label)
         _legend(axes)
         if len({dot.name for dot in dots}) <= NAMED:
-            figure.draw_without_rendering()
+            settle(figure)
             low, high = axes.get_ylim()
             crossed = [(medians[0], low), (medians[0], high), (medians[1], high), (medians[1], low)]
             # A name once, beside the higher of its two points.
             highest = {dot.name: max((one for one in dots if one.name == dot.name), key=lambda one: one.y) for dot in dots}
             labels.place(axes, [(dot.x, dot.y, dot.name, "") for dot in highest.values()], [(dot.x, dot.y) for dot in dots], crossed)
-        return _picture(figure, name, alt)
+        return picture(figure, name, alt)
 
 
 def _medians(axes: Axes, medians: tuple[float, float]) -> None:
@@ -153,7 +142,7 @@ def _density(axes: Axes, side: int, values: Sequence[float]) -> None:
 
 def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     """Names in a column beside B, moved apart so that none covers another, each joined to its point."""
-    figure.draw_without_rendering()
+    settle(figure)
     frame = axes.get_window_extent()
     ordered = sorted(lines, key=lambda line: line.b)
     wanted = [float(axes.transData.transform((1, line.b))[1]) for line in ordered]
@@ -204,11 +193,3 @@ def _legend(axes: Axes) -> None:
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
     )
-
-
-def _picture(figure: Figure, name: str, alt: str) -> Picture:
-    """The figure in both forms. A PNG has no page behind it: it gets a white one."""
-    buffer = io.BytesIO()
-    metadata: Any = {"Description": alt, "Software": None}
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata=metadata)
-    return Picture(name, to_svg(figure, name, alt), buffer.getvalue())

@@ -1,16 +1,20 @@
-"""report.html: one self-contained file, from a run's records. No network, and no script but the sorting of its tables."""
+"""report.html: one self-contained file, from a run's records. No network, and no script but the sorting and filtering of its tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pepr_edge import __version__
-from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, Ranking, RankingRow, SearchLog, TrainResult
-from pepr_edge.report import figures, provenance, tables
+from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, FieldReport, Ranking, RankingRow, SearchLog, TrainResult
+from pepr_edge.report import course, figures, provenance, quantised, tables
+from pepr_edge.report.figure import Figure, write_files
+from pepr_edge.report.latencies import latencies
+from pepr_edge.report.life import over_patients
 from pepr_edge.report.rungs import rungs
-from pepr_edge.report.searched import searched
+from pepr_edge.report.searched import searched, spent_and_saved
 from pepr_edge.report.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
 from pepr_edge.report.words import answer, caveats, entry, ranked_rows
 from pepr_edge.store import write_text
@@ -21,11 +25,16 @@ BUDGETS = {
     "peak_memory_bytes": ("peak memory", mib),
     "size_bytes": ("file size", mib),
 }
+FOLDER = "report"  # of the figures' files, beside the page
+FILTERED_FROM, LONG_FROM = 8, 20  # rows: from then on a table can be filtered, and scrolls in a box of its own
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """All that the report shows. `budgets` in SI units: any of latency_p90_s, peak_memory_bytes, size_bytes."""
+    """All that the report shows. `budgets` in SI units: any of latency_p90_s, peak_memory_bytes, size_bytes.
+
+    `answered`: what the first candidates answered on the test split. `field`: reports of devices by file, that `ranking` rests on.
+    """
 
     title: str
     device: str
@@ -37,6 +46,26 @@ class ReportInput:
     profiles: tuple[DeviceProfile, ...]
     failures: tuple[Failure, ...]
     search: SearchLog | None = None
+    answered: tuple[quantised.Answered, ...] = ()
+    field: Mapping[str, FieldReport] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The figures of the page, by its sections."""
+
+    performance: tuple[Figure, ...]
+    latency: tuple[Figure, ...]
+    curves: tuple[Figure, ...]
+    search: tuple[Figure, ...]
+    cost: tuple[Figure, ...]
+    variants: tuple[Figure, ...]
+    answers: tuple[Figure, ...]
+
+    def all(self) -> tuple[Figure, ...]:
+        """Every one of them."""
+        groups = (self.performance, self.latency, self.curves, self.search, self.cost, self.variants, self.answers)
+        return tuple(figure for group in groups for figure in group)
 
 
 @dataclass(frozen=True)
@@ -49,26 +78,47 @@ class Tile:
 
 
 def write(report: ReportInput, path: Path) -> None:
-    """Write the report as one HTML file, atomically.
+    """Write the report as one HTML file, atomically, and its figures into the folder `report` beside it: SVG, PNG, and CSV of their data.
 
     Args:
         report: the records of a run; none of them needs to be there but the data's and the ranking.
         path: usually report.html in the run directory.
     """
-    write_text(path, render(report))
+    drawn = draw(report)
+    write_text(path, _page(report, drawn))
+    write_files(drawn.all(), path.parent / FOLDER)
 
 
 def render(report: ReportInput) -> str:
     """The report as HTML."""
+    return _page(report, draw(report))
+
+
+def draw(report: ReportInput) -> Drawn:
+    """All figures."""
+    ranking, trained = report.ranking, report.trained
+    against = figures.against_resources(ranking, report.data, report.budgets)
+    return Drawn(
+        performance=(*against, figures.on_isoclines(ranking), figures.against_parameters(ranking)),
+        latency=(latencies(ranking, report.profiles, report.budgets, report.field),),
+        curves=(course.learning_curves(ranking, trained), course.pepr_curves(ranking, trained)),
+        search=(spent_and_saved(report.search),) if report.search is not None else (),
+        cost=(course.training_energy(trained), over_patients(ranking)),
+        variants=(quantised.variants(ranking, report.artifacts),),
+        answers=quantised.answers(report.answered, report.data.labels),
+    )
+
+
+def _page(report: ReportInput, drawn: Drawn) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("report.html").render(_content(report))
+    return environment.get_template("report.html").render(_content(report, drawn))
 
 
-def _content(report: ReportInput) -> dict[str, Any]:
+def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
     ranking, trained, artifacts = report.ranking, report.trained, report.artifacts
     ranked = ranked_rows(ranking)
     return {
@@ -82,13 +132,14 @@ def _content(report: ReportInput) -> dict[str, Any]:
         "ranking": tables.ranking(ranking),
         "scores": tables.scores(ranking),
         "depends": tables.depends_on(ranking),
-        "figures": (*figures.against_resources(ranking, report.data, report.budgets), figures.against_parameters(ranking)),
-        "curves": figures.learning_curves(ranking, trained),
-        "pepr_curves": figures.pepr_curves(ranking, trained),
-        "energy": figures.training_energy(trained),
+        "devices": tables.devices(ranking),
+        "drawn": drawn,
+        "folder": FOLDER,
+        "filtered_from": FILTERED_FROM,
+        "long_from": LONG_FROM,
         "cost": tables.training_cost(trained),
-        "variants": figures.variants(ranking, artifacts),
         "variants_table": tables.variants(ranking, artifacts),
+        "quality": tables.quality(artifacts),
         "rungs": rungs(artifacts),
         "search": searched(report.search) if report.search is not None else None,
         "provenance": _provenance(report),
@@ -99,7 +150,9 @@ def _content(report: ReportInput) -> dict[str, Any]:
 
 
 def _provenance(report: ReportInput) -> tuple[tables.Table, ...]:
+    reports = provenance.reports_table(report.field, report.artifacts)
     return (
+        *([reports] if reports else []),
         provenance.resources_table(report.ranking, report.trained),
         provenance.profiles_table(report.artifacts, report.profiles),
         provenance.device_table(report.profiles),
@@ -136,8 +189,8 @@ def _budget(budgets: dict[str, float], name: str) -> str:
 def _budget_words(report: ReportInput) -> tuple[str, ...]:
     rows = report.ranking.rows
     counts = {
-        "broke a budget and are not ranked": sum(row.status == "over_budget" for row in rows),
-        "were not trained to their end, as the search decided, and are not ranked": sum(row.status == "dropped" for row in rows),
+        "broke a budget and so got no rank": sum(row.status == "over_budget" for row in rows),
+        "got no rank, since the search did not train them to their end": sum(row.status == "dropped" for row in rows),
     }
     return tuple(f"{count} of {len(rows)} {words}." for words, count in counts.items() if count)
 
@@ -146,6 +199,8 @@ def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str
     """What is to be said about the measurements on the device, that of the answer first."""
     if not ranked:
         return ()
+    if report.field:
+        return (f"Latency and memory are those that devices measured themselves: {plural(len(report.field), 'report')} from the field.",)
     best, found = ranked[0], []
     own = [profile for profile in report.profiles if profile.artifact_sha256 == best.artifact_sha256]
     for profile in own:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from pepr_edge.field.rules import RULES
-from pepr_edge.records import Artifact, DataInfo, DeviceFacts, DeviceProfile, Quantity, Ranking, RulesName, Split, TrainResult
+from pepr_edge.records import (
+    Artifact,
+    DataInfo,
+    DeviceFacts,
+    DeviceProfile,
+    FieldReport,
+    Quantity,
+    Ranking,
+    RulesName,
+    Split,
+    TrainResult,
+    Validity,
+)
 from pepr_edge.report.tables import Cell, Table, number
 from pepr_edge.report.units import (
     MISSING,
@@ -134,13 +147,11 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
     rows = []
     for profile in profiles:
         artifact = by_sha256.get(profile.artifact_sha256)
-        validity = profile.validity
-        why = "; ".join(printable(reason) for reason in validity.reasons)
         rows.append(
             (
                 Cell(printable(artifact.candidate.id) if artifact else f"sha256 {profile.artifact_sha256[:12]}"),
                 Cell(printable(artifact.variant) if artifact else ""),
-                Cell("VALID", "good") if validity.valid else Cell(f"INVALID: {why}", "bad"),
+                _validity(profile.validity),
                 Cell(profile.rules),
                 Cell(f"{count(len(profile.latencies_s))} after {count(profile.warmup_runs)}", "number", len(profile.latencies_s)),
                 Cell(printable(profile.settings.runtime), detail=printable(profile.provider_used)),
@@ -154,6 +165,36 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
     rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES if name != "look")
     caption = f"One image at a time. Rules: {rules}. Inferences: after so many of warm-up."
     return Table("profiles", "Measurements on the device", caption, header, tuple(rows))
+
+
+def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact]) -> Table | None:
+    """Each measurement that came home from the field; None where none did."""
+    if not field:
+        return None
+    by_sha256 = {artifact.sha256: f"{artifact.candidate.id} {artifact.variant}" for artifact in artifacts}
+    header = ("report", "device", "model", "validity", "rules", "inferences", "runtime", "threads", "system", "versions")
+    rows = [
+        (
+            Cell(printable(Path(name).name)),
+            Cell(printable(report.device.cpu), detail="emulated: its times count for nothing" if report.emulated else ""),
+            Cell(printable(by_sha256.get(result.artifact_sha256, result.bundle))),
+            _validity(result.validity),
+            Cell(result.rules),
+            number(len(result.latencies_s), count),
+            Cell(printable(result.runtime), detail=printable(result.provider_used)),
+            Cell(str(result.threads), "number", result.threads),
+            Cell(printable(report.device.os)),
+            Cell(printable(_versions(report.device.python, report.device.versions))),
+        )
+        for name, report in field.items()
+        for result in report.results
+    ]
+    return Table("reports", "Reports from the field", "What devices measured themselves, and the ranking rests on.", header, tuple(rows))
+
+
+def _validity(found: Validity) -> Cell:
+    why = "; ".join(printable(reason) for reason in found.reasons)
+    return Cell("VALID", "good") if found.valid else Cell(f"INVALID: {why}", "bad")
 
 
 def rules_words(name: RulesName) -> str:
@@ -186,7 +227,7 @@ def device_table(profiles: Sequence[DeviceProfile]) -> Table:
     return Table(
         "device",
         "Device",
-        "What the figures of latency and memory were measured on.",
+        "The machine that this run measured latency and memory on.",
         ("fact", "value"),
         cells if facts else (),
         sortable=False,

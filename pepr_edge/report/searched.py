@@ -1,8 +1,10 @@
-"""The report's section on a search: what became of each candidate, what it took, and what was saved."""
+"""The report's section on a search: what became of each candidate, what it took, and what was saved, as a table and a figure."""
 
 from __future__ import annotations
 
 from pepr_edge.records import Searched, SearchLog
+from pepr_edge.report import plots
+from pepr_edge.report.figure import Data, Figure
 from pepr_edge.report.tables import Cell, Table, number
 from pepr_edge.report.units import energy, ms, plural, printable, score
 
@@ -60,3 +62,27 @@ def _row(one: Searched) -> tuple[Cell, ...]:
         number(one.full_j, energy),
         Cell(printable(one.reason)),
     )
+
+
+def spent_and_saved(log: SearchLog) -> Figure:
+    """What each candidate's training took of what the whole of it would have, the greatest first."""
+    title = "Energy spent and saved by the search"
+    known = [one for one in log.candidates if one.spent_j is not None and one.full_j is not None]
+    if not known:
+        return Figure("spared", title, "Not drawn: the energy of the trainings is not known.")
+    known.sort(key=lambda one: -(one.full_j or 0.0))
+    bars = [_bar(one) for one in known]
+    caption = "By candidate: spent on it, cost probe included, and in the lighter part what the rest of its epochs would have taken."
+    if left_out := len(log.candidates) - len(known):
+        caption += f" Not drawn, since one of the two is not known: {left_out}."
+    spent, saved = sum(bar.value for bar in bars), sum(bar.evaluation or 0.0 for bar in bars)
+    alt = f"Bar plot of {plural(len(bars), 'candidate')}: {energy(3600 * spent)} spent, {energy(3600 * saved)} left unspent. {caption}"
+    rows = tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars)
+    data = Data(("candidate", "spent_wh", "unspent_wh", "outcome"), rows)
+    return Figure("spared", title, caption, plots.energy_bars(bars, "spared", alt, ("{}", "")), data)
+
+
+def _bar(one: Searched) -> plots.Bar:
+    spent, full = one.spent_j or 0.0, one.full_j or 0.0
+    unspent = max(0.0, full - spent) if _spared(one) or one.verdict == "concluded" else 0.0
+    return plots.Bar(printable(one.candidate), spent / 3600, unspent / 3600, VERDICTS[one.verdict])

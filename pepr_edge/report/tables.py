@@ -235,6 +235,43 @@ def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> Table:
     return Table("variants", "Variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
 
 
+# Metric -> how the column is named that holds it before and after.
+QUALITY = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "expected_calibration_error": "ECE"}
+
+
+def quality(artifacts: Sequence[Artifact]) -> Table:
+    """Discrimination and calibration of each file on the test split, beside those of the PyTorch model that it came from."""
+    header = ["candidate", "variant"]
+    for words in QUALITY.values():
+        header += [f"{words} in PyTorch", f"{words} of the file"]
+    rows = []
+    for artifact in artifacts:
+        cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
+        for name in QUALITY:
+            cells += [_estimate(artifact.performance_before.get(name)), _estimate(artifact.performance.get(name))]
+        rows.append(tuple(cells))
+    caption = "On the test split, with 95 % intervals. ECE: expected calibration error, less is better."
+    return Table("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))
+
+
+def devices(shown: Ranking) -> Table | None:
+    """Which model wins on which device of the field; None where none was heard of."""
+    if not shown.devices:
+        return None
+    header = ("device", "best there", "latency p90", "peak memory", "what changed against home")
+    rows = tuple(
+        (
+            Cell(printable(one.device)),
+            Cell(printable(one.winner)) if one.winner else Cell("none to deploy", "bad"),
+            number(one.latency_s, ms),
+            number(one.peak_memory_bytes, mib),
+            Cell(printable(" ".join(one.moved)) or "nothing"),
+        )
+        for one in shown.devices
+    )
+    return Table("devices", "On the devices", "By what they measured themselves; the ranking above is of the worst case.", header, rows)
+
+
 def _estimate(found: Estimate | None) -> Cell:
     return _performance(None, None) if found is None else _performance(found.value, found.ci)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
 MOVED_SHOWN = 5
 # Candidates that a search spared, with the reason.
 DROPPED_SHOWN = 8
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z_@])")  # a figure, not a part of a name
 
 
 def conclusion(ranking: Ranking) -> str:
@@ -54,7 +56,7 @@ def ranking_table(ranking: Ranking) -> str:
             lines += wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
         lines += _dropped_lines(unranked)
     lines += _legend(ranking, ranked, lines)
-    lines += [line for number, note in enumerate(notes, 1) for line in wrapped(f"{number} {note}")]
+    lines += [line for number, note in enumerate(notes.texts(), 1) for line in wrapped(f"{number} {note}")]
     return "\n".join(lines)
 
 
@@ -67,13 +69,28 @@ def _dropped_lines(unranked: Sequence[RankingRow]) -> list[str]:
     return lines + ([f"  and {more} more that were not trained to their end: ranking.json and report.html say why"] if more else [])
 
 
-class _Notes(list[str]):
-    """Footnotes in the order of their first use."""
+class _Notes:
+    """Footnotes in the order of their first use; those that differ in their figures alone are one."""
+
+    def __init__(self) -> None:
+        self._alike: dict[str, list[str]] = {}
 
     def mark(self, note: str) -> str:
-        if note not in self:
-            self.append(note)
-        return str(self.index(note) + 1)
+        """The number of a note."""
+        shape = NUMBER.sub("#", note)
+        self._alike.setdefault(shape, []).append(note)
+        return str(list(self._alike).index(shape) + 1)
+
+    def texts(self) -> list[str]:
+        """All of them, a figure that differs as the range that it lies in."""
+        return [_merged(notes) for notes in self._alike.values()]
+
+
+def _merged(notes: Sequence[str]) -> str:
+    """`load 1.2 on 2 cores`, `load 3.4 on 2 cores`: `load 1.2 to 3.4 on 2 cores`."""
+    figures = [sorted(set(column), key=float) for column in zip(*map(NUMBER.findall, notes), strict=True)]
+    ranges = iter(" to ".join(dict.fromkeys([column[0], column[-1]])) for column in figures)
+    return NUMBER.sub(lambda _: next(ranges), notes[0])
 
 
 def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:

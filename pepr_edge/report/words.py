@@ -54,9 +54,10 @@ def answer(ranking: Ranking) -> str:
     parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
     method = best.methods.get("train_energy", "")
     parts.append("training energy not measured" if joules is None else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}")
+    where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
     if learnt_nothing(ranking):
-        return f"On {ranking.device} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
-    return f"On {ranking.device} deploy {entry(best)}: {', '.join(parts)}."
+        return f"{where} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
+    return f"{where} deploy {entry(best)}: {', '.join(parts)}."
 
 
 def learnt_nothing(ranking: Ranking) -> bool:
@@ -90,9 +91,15 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
     if not ranked:
         return ()
     best = ranked[0]
-    found = [_against_guessing(ranking, best, classes), *(f"{printable(warning)}" for warning in best.warnings)]
+    found = [_against_guessing(ranking, best, classes), *map(_sentence, best.warnings)]
     found += [_positive(ranking), _ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
+
+
+def _sentence(warning: str) -> str:
+    """A row's note as a sentence of its own."""
+    words = printable(warning)
+    return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
 def guessing(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from pepr_edge.search.replay import PROBE, repeat
 from pepr_edge.search.state import PolicyName, Settings
 
 if TYPE_CHECKING:
-    from pepr_edge.report.compare_plots import Picture
+    from pepr_edge.report.svg import Picture
 
 BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10, 0.12, 0.15, 0.20)
 POLICIES: tuple[PolicyName, ...] = ("bounded", "halving", "random")
@@ -55,9 +54,9 @@ def as_csv(points: Sequence[Point]) -> str:
 
 def picture(points: Sequence[Point]) -> Picture:
     """Regret against budget, a line for each policy."""
-    from pepr_edge.report.compare_plots import DPI, Picture
     from pepr_edge.report.plots import MARKERS, PALETTE
-    from pepr_edge.report.svg import open_figure, to_svg
+    from pepr_edge.report.svg import open_figure
+    from pepr_edge.report.svg import picture as to_picture
 
     with open_figure() as (figure, axes):
         for number, policy in enumerate(POLICIES):
@@ -68,7 +67,4 @@ def picture(points: Sequence[Point]) -> Picture:
         axes.set_ylabel("regret (PePR), mean over the sets")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        png, metadata = io.BytesIO(), {"Software": None}
-        figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata=metadata)
-        svg = to_svg(figure, "search", "Regret of the chosen model against the energy of the search, by policy")
-        return Picture("search", svg, png.getvalue())
+        return to_picture(figure, "search", "Regret of the chosen model against the energy of the search, by policy")

@@ -8,7 +8,18 @@ from pepr_edge.cli import COMMANDS
 
 
 @pytest.mark.parametrize(
-    "name", [*COMMANDS, "recipes list", "recipes show", "recipes copy", "recipes check", "search replay", "zoo list", "zoo check"]
+    "name",
+    [
+        *COMMANDS,
+        "recipes list",
+        "recipes show",
+        "recipes copy",
+        "recipes check",
+        "recipes schema",
+        "search replay",
+        "zoo list",
+        "zoo check",
+    ],
 )
 def test_every_command_has_help_and_the_common_flags(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

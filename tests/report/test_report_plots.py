@@ -9,7 +9,8 @@ import pytest
 from matplotlib.text import Annotation, Text
 
 from pepr_edge.report import labels, plots
-from pepr_edge.report.svg import open_figure
+from pepr_edge.report.isoclines import isoclines
+from pepr_edge.report.svg import Picture, open_figure
 
 
 def points(count: int, apart: float = 1.0) -> list[plots.Point]:
@@ -22,21 +23,26 @@ def points(count: int, apart: float = 1.0) -> list[plots.Point]:
     ]
 
 
-FIGURES: dict[str, Callable[[str], str]] = {
+FIGURES: dict[str, Callable[[str], Picture]] = {
     "scatter": lambda alt: plots.scatter(points(6), "a", alt, "x (ms)", "y", 4.0, (0.5, "base")),
     "one_point": lambda alt: plots.scatter(points(1), "a", alt, "x", "y"),
-    "zero": lambda alt: plots.scatter([plots.Point("a", "1", "", 0.0, 0.0, (0.0, 0.1), True, True, True)], "a", alt, "x", "y", log_x=True),
+    "zero": lambda alt: plots.scatter([plots.Point("a", "1", "", 0.0, 0.0, (0.0, 0.1), True, True, True)], "a", alt, "x", "y", log=True),
     "outside_interval": lambda alt: plots.scatter([plots.Point("a", "1", "v", 1.0, 0.5, (0.6, 0.4), True, True, True)], "a", alt, "x", "y"),
     "curves": lambda alt: plots.learning_curves([plots.Curve(f"c{i}", (1, 2), (0.5, 0.6), 2) for i in range(9)], "a", alt, "y"),
     "one_epoch": lambda alt: plots.learning_curves([plots.Curve("c", (1,), (0.5,), 7)], "a", alt, "y"),
-    "energy": lambda alt: plots.training_energy([plots.Bar("a", 1.0, 0.1, "measured"), plots.Bar("b", 0.0, None, "declared")], "a", alt),
+    "energy": lambda alt: plots.energy_bars(
+        [plots.Bar("a", 1.0, 0.1, "measured"), plots.Bar("b", 0.0, None, "declared")], "a", alt, ("training ({})", "")
+    ),
+    "isoclines": lambda alt: isoclines([plots.Point("a", "1", "v", 0.2, 0.5, (0.4, 0.6), True, True, True)], "a", alt, "R", "y", 1.0),
+    "nothing_right": lambda alt: isoclines([plots.Point("a", "1", "v", 1.0, 0.0, None, True, True, True)], "a", alt, "R", "y", 1.0),
+    "all_cost_alike": lambda alt: isoclines([plots.Point("a", "1", "v", 0.0, 1.0, None, True, True, True)], "a", alt, "R", "y", 2.0),
     "variants": lambda alt: plots.variants([plots.Change("a", {"v": (0.5, (0.4, 0.6)), "w": (0.4, (0.3, 0.5))}, "1/2")], "a", alt, "y"),
 }
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_an_svg_for_a_page(name: str) -> None:
-    svg = FIGURES[name]('says "what" it <shows>')
+    svg = FIGURES[name]('says "what" it <shows>').svg
     root = ET.fromstring(svg)
     assert root.get("aria-label") == 'says "what" it <shows>'
     assert root.get("role") == "img"
@@ -52,12 +58,14 @@ def test_figures_are_the_same_each_time_and_leave_no_settings_behind() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    assert FIGURES["scatter"]("alt") == FIGURES["scatter"]("alt")
+    first, second = FIGURES["scatter"]("alt"), FIGURES["scatter"]("alt")
+    assert first.svg == second.svg
+    assert first.png == second.png
     assert dict(matplotlib.rcParams) == before
 
 
 def test_characters_without_a_glyph_and_mathematics_stay_text() -> None:
-    svg = plots.learning_curves([plots.Curve("日本 $x_1$", (1, 2), (0.5, 0.6), 1)], "a", "alt", "y")
+    svg = plots.learning_curves([plots.Curve("日本 $x_1$", (1, 2), (0.5, 0.6), 1)], "a", "alt", "y").svg
     assert "日本 $x_1$" in svg
 
 

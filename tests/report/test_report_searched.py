@@ -6,7 +6,7 @@ import report_records as records
 
 from pepr_edge.records import Prospect, RankingRow, Searched, SearchLog, Verdict
 from pepr_edge.report.html import ReportInput, render
-from pepr_edge.report.searched import searched
+from pepr_edge.report.searched import searched, spent_and_saved
 from pepr_edge.report.terminal import DROPPED_SHOWN, WIDTH, ranking_table
 
 
@@ -47,14 +47,24 @@ def test_where_the_energy_is_not_known_nothing_is_said_of_it() -> None:
     assert "saved" not in searched(LOG.model_copy(update={"spent_j": None, "saved_j": None})).caption
 
 
+def test_the_figure_parts_what_was_spent_from_what_was_saved() -> None:
+    figure = spent_and_saved(LOG)
+    assert figure.data is not None
+    assert figure.data.rows == (("small@64", 0.3, 0.0, "trained to its end"), ("middle@64", 0.1, 1.9, "given up"))
+    assert "Not drawn, since one of the two is not known: 1." in figure.caption
+    nothing = spent_and_saved(LOG.model_copy(update={"candidates": LOG.candidates[2:]}))
+    assert (nothing.svg, nothing.caption) == ("", "Not drawn: the energy of the trainings is not known.")
+
+
 def test_the_page_has_a_section_on_a_search_if_there_was_one() -> None:
-    run = records.run()
+    run = records.run(architectures=())
     plain = ReportInput(
         "title", run.ranking.device, run.budgets, run.data, run.ranking, run.trained, run.artifacts, run.profiles, run.failures
     )
     assert 'id="search"' not in render(plain)
     page = render(ReportInput(**{**vars(plain), "search": LOG}))
     assert 'id="search"' in page
+    assert 'id="figure-spared"' in page
     assert 'href="#search"' in page
     assert "chance &lt;b&gt;0.002&lt;/b&gt;" in page
 

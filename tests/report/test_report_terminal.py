@@ -78,3 +78,13 @@ def test_what_was_not_done_yet_did_not_fail() -> None:
 def test_the_class_that_a_metric_is_of_is_named() -> None:
     ranking = records.run(metric="f1").ranking.model_copy(update={"positive": "pneumonia"})
     assert "F1 of 'pneumonia' on validation" in " ".join(ranking_table(ranking).split())
+
+
+def test_notes_that_differ_in_figures_alone_are_one() -> None:
+    ranking = records.run(("resnet18d",), failed=()).ranking
+    notes = ("other programs were at work (load 1.5 on 2 cores)", "other programs were at work (load 12 on 2 cores)")
+    rows = tuple(row.model_copy(update={"warnings": (note, "slow")}) for row, note in zip(ranking.rows, notes, strict=True))
+    lines = ranking_table(ranking.model_copy(update={"rows": rows})).splitlines()
+    assert "1 other programs were at work (load 1.5 to 12 on 2 cores)" in lines
+    assert "2 slow" in lines
+    assert sum(line.endswith("1,2") for line in lines) == 2

@@ -1,0 +1,71 @@
+"""report: the page of a finished run and the files of its figures, at home and by what a device measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import command_line
+import numpy as np
+import pytest
+from made_records import bench, field_report
+from small_run import GOOD
+
+from pepr_edge.field.seal import sealed
+from pepr_edge.records import Ranking
+from pepr_edge.report.of_run import answered
+from pepr_edge.results import load, read_ranking
+from pepr_edge.store import read_record, write_record
+
+
+@pytest.mark.slow
+def test_each_figure_is_written_as_picture_and_as_data(
+    own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command_line.run(capsys, monkeypatch, "report", own_run).status == 0
+    files = {path.name for path in (own_run / "report").iterdir()}
+    for name in ("latency", "isoclines", "parameters", "latencies", "curves", "energy", "life", "variants", "roc_1", "confusion_1"):
+        assert {f"{name}.svg", f"{name}.png", f"{name}.csv"} <= files
+    rows = list(csv.DictReader((own_run / "report" / "confusion_1.csv").read_text(encoding="utf-8").splitlines()))
+    with np.load(own_run / "candidates" / f"{GOOD}@48" / "fp32" / "predictions.npz") as answers:
+        n = len(answers["test"])
+    assert sum(int(row["images"]) for row in rows) == 2 * n  # as trained, and of the best file
+
+
+@pytest.mark.slow
+def test_of_the_field_and_of_home_again(
+    own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = read_record(own_run / "ranking.json", Ranking)
+    shas = [row.artifact_sha256 for row in ranking.rows if row.rank]
+    measured = [bench("x", 0.25, 2**28).model_copy(update={"artifact_sha256": sha256, "latencies_s": (0.25,) * 100}) for sha256 in shas]
+    there = tmp_path / "there.json"
+    write_record(there, sealed(field_report(*measured, cpu="an old laptop")))
+    done = command_line.run(capsys, monkeypatch, "report", own_run, "--field", there, "--json")
+    assert (done.status, done.err) == (0, "")
+    assert json.loads(done.out) == {"report": str(own_run / "report.html"), "figures": str(own_run / "report")}
+    page = (own_run / "report.html").read_text(encoding="utf-8")
+    assert "On the devices." in page
+    assert "an old laptop, 1 thread" in (own_run / "report" / "latencies.csv").read_text(encoding="utf-8")
+    assert command_line.run(capsys, monkeypatch, "report", own_run).status == 0
+    assert "an old laptop" not in (own_run / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_a_model_answered_is_read_from_the_run_and_left_out_where_it_is_torn(own_run: Path) -> None:
+    results, ranking = load(own_run), read_ranking(own_run)
+    (found,) = answered(results, ranking)
+    assert found.candidate == f"{GOOD}@48"
+    assert next(iter(found.files)) == ranking.rows[0].variant  # the best ranked first
+    assert set(found.files) == {"fp32", "int8_static"}
+    assert all(logits.shape == (len(found.labels), 2) for logits in found.models().values())
+    assert not list(answered(replace(results, entries=()), ranking))
+    (own_run / "candidates" / f"{GOOD}@48" / "logits.npz").write_bytes(b"torn")
+    assert not list(answered(results, ranking))
+
+
+def test_one_run_directory_at_a_time(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_line.run(capsys, monkeypatch, "report", finished, "other")
+    assert done.status == 2
+    assert "one run directory at a time" in done.err

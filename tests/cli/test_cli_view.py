@@ -1,0 +1,87 @@
+"""What somebody at a terminal, or reading a log, sees of the progress."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import click
+import pytest
+
+from pepr_edge.cli import view as module
+from pepr_edge.cli.view import TerminalView
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 100 columns."""
+    monkeypatch.setattr(module, "show_bars", lambda: True)
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda file: (100, 30))
+
+
+def lines(capsys: Capture) -> list[str]:
+    """What was drawn, without the control characters."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", capsys.readouterr().err)
+    return [line.rstrip() for line in re.split(r"[\r\n]", plain) if line.strip()]
+
+
+def test_it_says_what_is_done_how_far_and_how_long_still(terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_S", 0.0)
+    view = TerminalView()
+    with view.bar("candidates") as outer, view.bar("epochs") as inner:
+        outer.to(0, 4)
+        inner.to(5, 10, "small train epoch 2/4, best accuracy 0.762")
+        time.sleep(0.11)  # tqdm draws no oftener
+        inner.to(6, 10, "small train epoch 3/4, best accuracy 0.781")
+        view.say("a line that stays")
+        outer.to(1, 4, "best accuracy 0.781 by small")
+        inner.drawn.refresh()
+        outer.drawn.refresh()
+    drawn = lines(capsys)
+    assert all(len(line) <= 100 for line in drawn)
+    assert "a line that stays" in drawn
+    assert any(re.match(r"small train epoch 3/4, best accuracy 0.781  60% \|.*\| 00:00, 00:00 left", line) for line in drawn)
+    assert any(re.match(r"candidates: 0 of 4  15% ", line) for line in drawn)  # six tenths of the first of four
+    assert any(re.match(r"candidates: 1 of 4, best accuracy 0.781 by small  25% ", line) for line in drawn)
+    assert any(re.match(r"epochs  0% ", line) for line in drawn[drawn.index("a line that stays") :])  # the next item has not begun
+
+
+def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
+    view = TerminalView()
+    with view.bar("candidates") as outer, view.bar("epochs") as inner:
+        outer.to(0, 2)
+        inner.to(9, 10, "train")
+        inner.to(1, 2, "export")
+        assert outer.drawn.n == pytest.approx(0.45)
+        outer.to(2, 2)
+        assert outer.drawn.n == 1.0
+        outer.to(0, 7)
+        assert outer.drawn.n == 0.0
+
+
+def test_the_clock_goes_on_where_nothing_is_told(terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TICK_S", 0.01)
+    with TerminalView().bar("images"):
+        time.sleep(0.1)
+    assert len(lines(capsys)) >= 3
+
+
+@click.command()
+def command() -> None:
+    view = TerminalView()
+    with view.bar("candidates") as outer, view.bar("epochs") as inner:
+        outer.to(1, 4)
+        for done in range(3):
+            inner.to(done, 10, f"small train epoch {done}/10")
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLAIN_S", 0.0)
+    command.main([], standalone_mode=False)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "candidates: 1 of 4; small train epoch 2/10"
+    monkeypatch.setattr(module, "PLAIN_S", 3600.0)
+    command.main([], standalone_mode=False)
+    assert capsys.readouterr() == ("", "")
