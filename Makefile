@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# Processes that all tests are shared among.
+WORKERS ?= 2
+
 # Where the paper's published results are; tests look for images there too.
 PEPR_TEST_DATA ?= ../shared
 
-.PHONY: install demo test test-all lint bench paper acceptance-arm acceptance-x86
+.PHONY: install demo test test-all lint bench docs paper acceptance-arm acceptance-x86 fuzz
 
 install: $(VENV)/.installed
 
@@ -22,7 +25,7 @@ test: install
 	$(BIN)/python -m pytest
 
 test-all: install
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow"
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -31,6 +34,12 @@ bench: install
 	$(BIN)/python tools/bench_training.py --out docs/benchmarks/training.json
 	$(BIN)/python tools/bench_score.py --out docs/benchmarks/score.json
 	$(BIN)/python tools/bench_overhead.py --out docs/benchmarks/overhead.json
+
+# Zensical is mkdocs-material's successor; a broken link or a page that is not current ends it.
+docs: install
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python tools/reference.py --check
+	$(BIN)/zensical build --strict --clean
 
 paper: install
 	$(BIN)/python tools/paper.py --results $(PEPR_TEST_DATA)/paper/published_results.csv --table1 $(PEPR_TEST_DATA)/paper/table1.csv
@@ -43,3 +52,9 @@ acceptance-arm: install
 
 acceptance-x86: install
 	$(BIN)/python tools/emulate_acceptance.py x86 --work $(ACCEPTANCE) $(if $(RUN),--run $(RUN))
+
+# Every parser of foreign input, 20,000 hostile inputs each: about half an hour. CASES=... takes fewer.
+CASES ?= 20000
+
+fuzz: install
+	$(BIN)/python tools/fuzz.py --cases $(CASES)

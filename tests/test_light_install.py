@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 from test_imports import HEAVY, PACKAGE
 
-BLOCKED = sorted(HEAVY | {"pandas", "jinja2", "pooch", "safetensors", "openvino"})
+BLOCKED = sorted(HEAVY | {"pandas", "jinja2", "pooch", "safetensors", "openvino", "pydicom"})
 # Read by every Python that is started, children too. What is None in sys.modules cannot be imported.
 SITE = f"""
 import os, sys

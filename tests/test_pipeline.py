@@ -156,7 +156,7 @@ def test_a_run_tells_what_it_does(finished: Path, own_run: Path, monkeypatch: py
     small_run.carry_out(own_run, monkeypatch, view=view)
     assert view.said[0].startswith("phantom: 80 grey images")
     assert any("majority baseline" in line for line in view.said)
-    assert {"candidates", "epochs", "artifacts measured", "queries"} <= set(view.bars)
+    assert {"candidates", "getting ready", "artifacts measured", "queries"} <= set(view.bars)
 
 
 def test_one_in_eight_invalid_measurements_is_taken_once_more(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

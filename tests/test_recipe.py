@@ -63,7 +63,7 @@ def test_every_recipe_that_comes_with_us_is_whole(path: Path) -> None:
     found = read(path, Recipe)
     assert found.name == path.stem
     assert found.description
-    assert all((variants_dir() / f"{name}.toml").is_file() for name in found.export.variants)
+    assert all((variants_dir() / f"{name}.toml").is_file() for name in found.export.named)
 
 
 def test_there_are_recipes_and_quickstart_is_one() -> None:

@@ -170,3 +170,25 @@ def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as fault:
         read(tmp_path / "f.toml", Outer)
     assert all(line.startswith(f"{tmp_path / 'f.toml'}: ") for line in str(fault.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a." * 20_000 + "a = 1", "more than 200 points"),
+        ("[a" + ".a" * 20_000 + "]", "more than 200 points"),
+        ("seed = " + "9" * 5000, "4300 digits"),
+        ("a = " + "[" * 20_000, "too deep"),
+        (r'name = "\u001b[2J"', "control characters"),
+    ],
+)
+def test_what_would_take_for_ever_or_move_the_cursor_is_one_line(text: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as caught:
+        parse(text, Section, "x.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_larger_than_any_recipe_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"#" * (1 << 17))
+    with pytest.raises(RecipeError, match="larger than"):
+        read(tmp_path / "x.toml", Section)

@@ -59,6 +59,7 @@ def test_the_wheel_holds_pepr_edge_alone_with_recipes_and_variants(tmp_path: Pat
         assert files
         assert files == {name.rsplit("/", 1)[1] for name in held if name.startswith(f"pepr_edge/{inside}/") and name.endswith(".toml")}
     assert {"pepr_edge/energy/carbon.csv", "pepr_edge/report/report.html", "pepr_edge/py.typed"} <= set(held)
+    assert "pepr_edge/recipes/recipe.schema.json" in held
     # Recipes and variants are found where the wheel has them.
     program = "from pepr_edge.recipe import recipes_dir, variants_dir; print(recipes_dir().parent.name, variants_dir().parent.name)"
     with zipfile.ZipFile(wheel) as archive:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
-from pepr_edge.errors import RecipeError
+from pepr_edge.checks import check_files, unfit_sizes, unknown_architectures
+from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
+from pepr_edge.recipe_schema import SCHEMA
+from pepr_edge.recipe_schema import schema as json_schema
+from pepr_edge.store import write_text
 from pepr_edge.toml import read
 
 
 @click.group("recipes")
 def command() -> None:
-    """List, show, copy or check the recipes for target devices."""
+    """The recipes for target devices: list, show, copy, check."""
 
 
 @command.command("list")
 @common
 def list_(as_json: bool) -> None:
     """A table of the recipes that come with pepr_edge."""
-    recipes = [(path.stem, read(path, Recipe)) for path in sorted(recipes_dir().glob("*.toml"))]
+    recipes = [(path.stem, read(path, Recipe)) for path in _shipped()]
     if as_json:
         print_json(
             {
@@ -33,13 +38,14 @@ def list_(as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{'recipe':<30} {'models':>6} {'threads':>7} {'p90 ms':>7} {'MiB':>6} {'file MiB':>8}  device")
+    click.echo(f"{'recipe':<30} {'models':>6} {'threads':>7} {'p90 ms':>6} {'memory':>6} {'file':>5}  device")
     for name, recipe in recipes:
         budgets = recipe.budgets
         limits = [f"{value:g}" if value else "-" for value in (budgets.latency_p90_ms, budgets.peak_memory_mib, budgets.size_mib)]
         count = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
-        line = f"{name:<30} {count:>6} {recipe.device.threads:>7} {limits[0]:>7} {limits[1]:>6} {limits[2]:>8}  {recipe.device.name}"
-        click.echo(line)
+        threads, device = recipe.device.threads, recipe.device.name
+        click.echo(f"{name:<30} {count:>6} {threads:>7} {limits[0]:>6} {limits[1]:>6} {limits[2]:>5}  {device}")
+    say("memory, file: the most that a model may take, MiB. For whom: pepr-edge recipes show NAME")
 
 
 @command.command("show")
@@ -56,40 +62,75 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command("copy")
 @click.argument("name")
-@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write, or its folder. [default: NAME.toml, here]")
 @common
-def copy(name: str, target: Path | None, as_json: bool) -> None:
-    """Copy a recipe here (or to TARGET), to make it one's own."""
+def copy(name: str, out: Path | None, as_json: bool) -> None:
+    """Copy a recipe, to make it one's own."""
     path = find(name)
-    target = target or Path(path.name)
+    target = out or Path(path.name)
     if target.is_dir():
         target = target / path.name
     if target.exists():
-        raise RecipeError(f"{target}: is there already, and is not written over. Give another name.")
+        raise RecipeError(f"{target}: is there already, and is not written over. Give another --out.")
     if not target.parent.is_dir():
         raise RecipeError(f"{target}: there is no folder {target.parent}. Make it first.")
     shutil.copyfile(path, target)
     print_json({"recipe": str(target)}) if as_json else click.echo(target)
+    if not (target.parent / SCHEMA).exists():
+        say(f"for an editor that completes the keys: pepr-edge recipes schema --out {SCHEMA}, beside it")
 
 
 @command.command("check")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
 @common
 def check(names: tuple[str, ...], as_json: bool) -> None:
-    """Check recipes (files or names; none: all that come with pepr_edge), with all faults at once."""
-    paths = [find(name) for name in names] or sorted(recipes_dir().glob("*.toml"))
-    rows, faults = [], []
-    for path in paths:
-        try:
-            read(path, Recipe)
-            rows.append({"recipe": path.stem, "passed": True, "faults": []})
-        except RecipeError as fault:
-            faults.append(str(fault))
-            rows.append({"recipe": path.stem, "passed": False, "faults": str(fault).splitlines()})
+    """Check recipes (files or names; none: all that come with pepr_edge), with all faults at once.
+
+    Beside keys and values these are the architectures with their sizes, the variants, the country and the weights file.
+    """
+    rows = [(path, _faults(path)) for path in ([find(name) for name in names] or _shipped())]
     if as_json:
-        print_json({"recipes": rows})
+        print_json({"recipes": [{"recipe": path.stem, "passed": not faults, "faults": faults} for path, faults in rows]})
     else:
-        for row in rows:
-            click.echo(f"{row['recipe']}: {'ok' if row['passed'] else 'faulty'}")
-    if faults:
-        raise RecipeError("\n".join(faults))
+        for path, faults in rows:
+            click.echo(f"{path.stem}: {'faulty' if faults else 'ok'}")
+    if lines := [line for _, faults in rows for line in faults]:
+        raise RecipeError("\n".join(lines))
+
+
+@command.command("schema")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
+@common
+def schema(out: Path | None, as_json: bool) -> None:
+    """Print the JSON Schema of a recipe, by which editors complete and check its keys."""
+    if out is None:
+        print_json(json_schema())
+        return
+    write_text(out, json.dumps(json_schema(), indent=1) + "\n")
+    print_json({"schema": str(out)}) if as_json else click.echo(out)
+
+
+def _shipped() -> list[Path]:
+    return sorted(recipes_dir().glob("*.toml"))
+
+
+def _faults(path: Path) -> list[str]:
+    """All that is wrong with a recipe, as far as its file and its names tell; a line each."""
+    try:
+        recipe = read(path, Recipe)
+    except RecipeError as fault:
+        return str(fault).splitlines()
+    faults = [*_unknown(recipe), *unfit_sizes(recipe)]
+    try:
+        check_files(recipe)
+    except PeprError as fault:
+        faults += str(fault).splitlines()
+    return [f"{path}: {line}" for line in faults]
+
+
+def _unknown(recipe: Recipe) -> list[str]:
+    try:
+        return unknown_architectures(recipe)
+    except ImportError:
+        say("note: names beyond `pepr-edge zoo list` are not checked here, as timm is not installed")
+        return []
