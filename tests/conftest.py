@@ -9,6 +9,14 @@ import small_run
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure() -> None:
+    """Where tests are shared among processes, each keeps to a core of its own: threads that wait for each other take many times as long."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the official MedMNIST files; skips where they are absent."""

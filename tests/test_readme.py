@@ -68,7 +68,7 @@ def test_what_the_readme_does_with_a_finished_run_works(finished: Path, tmp_path
     tiny_bundle.image(tmp_path / "image.png")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     lines = [line for line in commands(ROOT / "README.md") if line.startswith("pepr-edge")]
-    lines = [line for line in lines if line.split()[1] not in ("run", "compare")]  # which takes two runs
+    lines = [line for line in lines if line.split()[1] not in ("run", "compare", "init")]  # which take images, or two runs
     assert {line.split()[1] for line in lines} >= {"recipes", "export", "verify", "bench", "predict", "rank", "score"}
     for line in lines:
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

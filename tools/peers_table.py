@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from peers_records import KINDS, OURS, Architecture, Comparison, Peer, behind, fastest, geometric_mean, ratio, ratios
 
 WIDTH = 140
-# Which ratios stand first: what issue 4 asks about.
+# Which ratios stand first: those to peers that users would otherwise take.
 FIRST = ("eager", "optimum_static", "olive")
 
 

@@ -105,7 +105,7 @@ def test_faults_are_one_clear_line(
 def test_half_of_the_data_is_compared_with_all_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = small_run.FLAWLESS.replace(f'"{small_run.GOOD}"', f'"{small_run.GOOD}", "mnasnet_100", "ghostnet_100"')
+    recipe = small_run.FLAWLESS.replace(f'"{small_run.GOOD}"', '"test_efficientnet", "test_resnet", "test_byobnet"')
     recipe = recipe.replace("keep_performance = 0.0", 'variants = ["fp32"]')
     for name, fraction in (("half", 0.5), ("all", 1.0)):
         text = recipe.replace("phantom_images = 80", f"phantom_images = 80\nfraction = {fraction}")
