@@ -52,8 +52,8 @@ keep_performance = 0.0
 rules = "quick"
 """
 LONGEST_S, POLL_S = 25.0, 0.005
-# What a finished stage leaves, each in the folder of its candidate or variant, never to be written again.
-FINISHED = ("train.json", "checkpoint.safetensors", "logits.npz", "export.json", "model.onnx", "profile.json")
+# A stage is finished once its record is there; it and the files that it names are never to be written again.
+FINISHED = {"train.json": ("checkpoint.safetensors", "logits.npz"), "export.json": ("model.onnx",), "profile.json": ()}
 
 
 class Kill(NamedTuple):
@@ -170,14 +170,18 @@ def stage(run: Path) -> str:
 def check(run: Path, kept: dict[Path, str]) -> list[str]:
     """What is torn, and what that was finished was made again. `kept`: every finished file so far, and its checksum."""
     faults = [f"torn: {path.relative_to(run)} ({fault})" for path in files(run) if (fault := torn(path))]
-    for path in files(run):
-        if path.name not in FINISHED:
-            continue
+    for path in finished(run):
         found = f"{path.stat().st_mtime_ns} {sha256_file(path)}"
         if kept.setdefault(path, found) != found:
             faults.append(f"made again: {path.relative_to(run)}")
             kept[path] = found
     return faults + [f"gone: {path.relative_to(run)}" for path in kept if not path.exists()]
+
+
+def finished(run: Path) -> list[Path]:
+    """The records of finished stages, and the files that they name."""
+    records = [path for path in files(run / "candidates") if path.name in FINISHED]
+    return [path for record in records for path in (record, *(record.parent / name for name in FINISHED[record.name]))]
 
 
 def files(run: Path) -> list[Path]:
