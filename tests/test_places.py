@@ -31,3 +31,20 @@ def test_our_home_goes_with_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/Anna B"))
     assert without_places("torn: /home/Anna B/scans 3/x.png") == "torn: scans 3/x.png"
     assert without_places("in /home/Anna B") == "in ~"
+
+
+def test_a_home_is_no_part_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/anna"))
+    assert without_places("/home/annabel/x.png and /home/anna") == "x.png and ~"
+
+
+def test_nobody_needs_a_home_or_a_folder_to_be_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(cls: type[Path]) -> Path:
+        raise FileNotFoundError
+
+    def homeless(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "cwd", classmethod(gone))
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    assert without_places("torn: /data/x.png") == "torn: x.png"
