@@ -238,7 +238,7 @@ def make(results: Results, folders: dict[int, Path], engine: Engine, view: View)
         view.say(f"{job.candidate.id}: {line}")
 
     jobs = [job for candidate in results.info.candidates if (job := _job(results, candidate, folders, engine)) is not None]
-    if again := [job.candidate.id for job in jobs if any(Path(job.folder).glob("**/failure.json"))]:
+    if again := [job.candidate.id for job in jobs if any(entry.failure for entry in _made(results, job.candidate))]:
         view.say(f"failed before, tried again: {', '.join(again)}")
     carry_out(jobs, engine, "candidates", view, on_done)
 

@@ -42,6 +42,10 @@ Name = Annotated[str, AfterValidator(_plain)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 
 
+def _bytes(mib: float | None) -> float | None:
+    return None if mib is None else mib * 2.0**20
+
+
 def _listed(value: Any) -> Any:
     """One size may be written without brackets."""
     return (value,) if isinstance(value, int) else value
@@ -149,6 +153,11 @@ class Cluster(Section):
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_mib: Positive | None = None
 
+    @property
+    def memory_bytes(self) -> float | None:
+        """In SI; None where none is asked for."""
+        return _bytes(self.memory_mib)
+
 
 class Workstation(Section):
     """The machine that trains, for what its counters cannot say. `country` is ISO 3166 alpha-3."""
@@ -169,6 +178,21 @@ class Worker(Section):
     time_h: Positive | None = None
     silence_min: Positive = 60.0
     memory_mib: Positive | None = None
+
+    @property
+    def time_s(self) -> float:
+        """In SI; infinite where there is no limit."""
+        return math.inf if self.time_h is None else self.time_h * 3600.0
+
+    @property
+    def silence_s(self) -> float:
+        """In SI."""
+        return self.silence_min * 60.0
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """In SI; None where there is no limit."""
+        return _bytes(self.memory_mib)
 
 
 AUTO, FLOAT32 = "auto", "fp32"
@@ -298,8 +322,8 @@ class Recipe(Section):
     def limits(self) -> dict[str, float]:
         """What a model may need at most, by its budgets and the device's memory: latency_p90_s, peak_memory_bytes, size_bytes."""
         limits = self.budgets.si()
-        if self.device.memory_mib is not None:
-            limits["peak_memory_bytes"] = min(self.device.memory_mib * 2.0**20, limits.get("peak_memory_bytes", math.inf))
+        if (all_bytes := _bytes(self.device.memory_mib)) is not None:
+            limits["peak_memory_bytes"] = min(all_bytes, limits.get("peak_memory_bytes", math.inf))
         return limits
 
     @model_validator(mode="after")

@@ -84,7 +84,9 @@ def test_a_finished_run_answers_at_once_and_does_nothing_again(flawless: Path, m
 @pytest.mark.slow
 def test_what_failed_is_tried_again_and_the_rest_is_not(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns
-    small_run.carry_out(own_run, monkeypatch)
+    view = small_run.Listener()
+    small_run.carry_out(own_run, monkeypatch, view=view)
+    assert f"failed before, tried again: {BAD}@48" in view.said
     made = [json.loads(line)["candidate"] for line in (own_run / "events.jsonl").read_text().splitlines() if '"made"' in line]
     assert made == [f"{GOOD}@48", f"{BAD}@48", f"{BAD}@48"]
     assert (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns == kept

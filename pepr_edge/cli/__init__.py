@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
 import importlib
 import sys
 from typing import Any
@@ -105,7 +104,9 @@ def entry() -> None:
         sys.exit(3)
     except OSError as fault:
         # A full disk, a folder without permission: the user's to mend, whatever command met it.
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        from pepr_edge.store import disk_is_full
+
+        if disk_is_full(fault):
             # Its file name may be that of what was to be copied.
             click.echo("error: no room left on the disk. Make room; the same command goes on.", err=True)
             sys.exit(1)

@@ -24,7 +24,6 @@ from pepr_edge.store import write_record
 
 LOG_LINES = 12
 LOOK_S = 1.0  # between two looks whether a worker has exceeded a limit
-MIB, S_PER_MIN, S_PER_H = 2**20, 60.0, 3600.0
 REFUSED = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "bad allocation")  # as Python, C++, PyTorch and CUDA say it
 
 
@@ -118,10 +117,9 @@ def _listen(worker: Worker, lines: Lines) -> None:
 
 def _limit_memory(worker: Worker) -> None:
     """Have Linux refuse a worker, and what it starts, more memory than the recipe allows: data, not the files that it maps."""
-    if (limit_mib := worker.job.recipe.worker.memory_mib) is not None and _limits_memory():
-        limit_bytes = round(limit_mib * MIB)
+    if (limit_bytes := worker.job.recipe.worker.memory_bytes) is not None and _limits_memory():
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_DATA, (limit_bytes, limit_bytes))
+            psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_DATA, (round(limit_bytes), round(limit_bytes)))
 
 
 def _limits_memory() -> bool:
@@ -134,11 +132,11 @@ def _end_if_over_a_limit(worker: Worker) -> None:
     limits, now = worker.job.recipe.worker, time.monotonic()
     if worker.ended_for:
         return
-    if limits.time_h is not None and now - worker.begun_s > limits.time_h * S_PER_H:
+    if now - worker.begun_s > limits.time_s:
         worker.ended_for = f"it took longer than worker.time_h = {limits.time_h:g} allows"
-    elif now - worker.heard_s > limits.silence_min * S_PER_MIN:
+    elif now - worker.heard_s > limits.silence_s:
         worker.ended_for = f"it hung: nothing was heard of it for worker.silence_min = {limits.silence_min:g} minutes"
-    elif limits.memory_mib is not None and not _limits_memory() and _held_bytes(worker) > limits.memory_mib * MIB:
+    elif limits.memory_bytes is not None and not _limits_memory() and _held_bytes(worker) > limits.memory_bytes:
         worker.ended_for = f"out of memory: it held more than worker.memory_mib = {limits.memory_mib:g}"
     if worker.ended_for:
         worker.process.kill()

@@ -29,7 +29,6 @@ from pepr_edge.records import Failure
 from pepr_edge.store import write_record
 from pepr_edge.train.files import TRAINING
 
-MIB = 2.0**20
 CANCEL_S = 3.0
 LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost
 LOST = {
@@ -94,7 +93,7 @@ class Open:
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         found = sum(int(min(node.get(name, 0) // amount for name, amount in asked.items())) for node in nodes)
         if not found:
-            wanted = ", ".join(f"{amount / MIB:g} MiB" if name == "memory" else f"{amount:g} {name}" for name, amount in asked.items())
+            wanted = ", ".join(f"{amount / 2**20:g} MiB" if name == "memory" else f"{amount:g} {name}" for name, amount in asked.items())
             raise EngineError(
                 f"no node of the cluster has what [cluster] asks for each candidate: {wanted}. Ask for less, or start such a node; "
                 "the same command goes on."
@@ -195,7 +194,7 @@ class Holder:
 
 def _asked(cluster: Cluster) -> dict[str, float]:
     """What each candidate asks of its node, as Ray names it; memory in bytes."""
-    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": (cluster.memory_mib or 0) * MIB}
+    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": cluster.memory_bytes or 0}
     return {name: amount for name, amount in asked.items() if amount}
 
 
