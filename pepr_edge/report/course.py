@@ -16,8 +16,7 @@ from pepr_edge.score import curve
 def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
     """Validation performance per epoch, the best-ranked candidates named."""
     title = "Learning curves"
-    order = {row.candidate: number for number, row in reversed(list(enumerate(ranked_rows(ranking))))}
-    shown = sorted((result for result in trained if result.epochs), key=lambda result: order.get(result.candidate.id, len(order)))
+    shown = [result for result in _best_first(ranking, trained) if result.epochs]
     if not shown:
         return Figure("curves", title, "Not drawn: no training was found.")
     curves = [
@@ -39,6 +38,12 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
     return Figure("curves", title, caption, picture, _by_epoch(curves, f"val_{shown[0].performance_metric}"))
 
 
+def _best_first(ranking: Ranking, trained: Sequence[TrainResult]) -> list[TrainResult]:
+    """Trainings by the rank of the best of their files; those without a rank last."""
+    order = {row.candidate: number for number, row in reversed(list(enumerate(ranked_rows(ranking))))}
+    return sorted(trained, key=lambda result: order.get(result.candidate.id, len(order)))
+
+
 def _by_epoch(curves: Sequence[plots.Curve], column: str) -> Data:
     rows = ((one.label, epoch, value, epoch == one.best) for one in curves for epoch, value in zip(one.epochs, one.values, strict=True))
     return Data(("candidate", "epoch", column, "marked"), tuple(rows))
@@ -47,13 +52,11 @@ def _by_epoch(curves: Sequence[plots.Curve], column: str) -> Data:
 def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
     """PePR-E after each epoch, over what had been spent until then; the marker at its greatest, P*."""
     title = "PePR along the training"
-    order = {row.candidate: number for number, row in reversed(list(enumerate(ranked_rows(ranking))))}
     spent = {result.candidate.id: _spent_j(result) for result in trained}
-    known = [(result, joules) for result in trained if (joules := spent[result.candidate.id])]
+    known = [(result, joules) for result in _best_first(ranking, trained) if (joules := spent[result.candidate.id])]
     if not known or len({result.cost.energy_j.method for result, _ in known}) > 1:
         why = "energies were obtained in different ways" if known else "the energy of the epochs was not measured"
         return Figure("pepr_curves", title, f"Not drawn: {why}.")
-    known.sort(key=lambda item: order.get(item[0].candidate.id, len(order)))
     bound = Bound(lo=min(joules[0] for _, joules in known), hi=max(joules[-1] for _, joules in known), unit="J")
     curves = []
     for result, joules in known:
