@@ -72,7 +72,8 @@ class _Bar:
 
     def _say(self, text: str) -> None:
         self._text = text
-        self.drawn.set_description_str(text, refresh=False)
+        if not self.drawn.disable:
+            self.drawn.set_description_str(text, refresh=False)
 
     def within(self, share: float) -> None:
         """So much of the item that comes next is done."""

@@ -27,7 +27,7 @@ Progress = Callable[[int, float, float], None]
 
 # The report is written when so much of a bundle was measured, and then at most so often. It takes CPU time, which the model needs where
 # there is one core only: at most 1 part of so many.
-FIRST_S, PERIOD_S, CALM = 2.0, 5.0, 200.0
+FIRST_S, PERIOD_S, CALM = 2.0, 5.0, 400.0
 
 
 class Subject(NamedTuple):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -98,12 +99,12 @@ def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
 
 
 class _Watch:
-    """Ends a child that hangs. `heard` says that it does not."""
+    """Ends a child that hangs. `heard` says that it does not, and wakes nobody: it is called while the child measures."""
 
     def __init__(self, child: subprocess.Popen[bytes], silence_s: float) -> None:
         self.hung = False
-        self._child, self._silence_s = child, silence_s
-        self._heard, self._over = threading.Event(), False
+        self._child, self._silence_s, self._heard_s = child, silence_s, time.monotonic()
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> _Watch:
@@ -111,20 +112,18 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over = True
-        self.heard()
+        self._over.set()
         self._thread.join()
 
     def heard(self) -> None:
-        self._heard.set()
+        self._heard_s = time.monotonic()
 
     def _watch(self) -> None:
-        while self._heard.wait(self._silence_s):
-            self._heard.clear()  # before the look whether it is over, or the word that it is might be lost
-            if self._over:
+        while not self._over.wait(left_s := self._heard_s + self._silence_s - time.monotonic()):
+            if left_s <= 0:
+                self.hung = True
+                self._child.kill()
                 return
-        self.hung = True
-        self._child.kill()
 
 
 def _listen(lines: IO[bytes], heed: Heed | None, heard: Callable[[], None]) -> dict[str, Any] | str | None:

@@ -38,10 +38,18 @@ def early_stopping_percentile(latencies_s: Sequence[float], percentile: float) -
         MeasurementError: a latency is negative or not finite.
     Source: MLPerf Inference, loadgen early stopping.
     """
+    return _estimate(_rising(latencies_s), percentile)
+
+
+def _rising(latencies_s: Sequence[float]) -> Sequence[float]:
     if any(not (math.isfinite(latency) and latency >= 0) for latency in latencies_s):
         raise MeasurementError("a latency is negative or not finite, expected seconds >= 0. Measure again.")
-    allowed = overlatency_allowed(len(latencies_s), percentile)
-    return float(sorted(latencies_s)[-allowed]) if allowed >= 1 else None
+    return sorted(latencies_s)
+
+
+def _estimate(rising_s: Sequence[float], percentile: float) -> float | None:
+    allowed = overlatency_allowed(len(rising_s), percentile)
+    return float(rising_s[-allowed]) if allowed >= 1 else None
 
 
 def overlatency_allowed(n: int, percentile: float) -> int:
@@ -62,12 +70,9 @@ def overlatency_allowed(n: int, percentile: float) -> int:
 
 def percentiles(latencies_s: Sequence[float]) -> Percentiles:
     """Early-stopping estimates of p50, p90, p95 and p99; None for those that there are too few latencies for."""
-    return Percentiles(
-        p50=early_stopping_percentile(latencies_s, 0.50),
-        p90=early_stopping_percentile(latencies_s, 0.90),
-        p95=early_stopping_percentile(latencies_s, 0.95),
-        p99=early_stopping_percentile(latencies_s, 0.99),
-    )
+    rising_s = _rising(latencies_s)  # once: a report is written while the model is measured
+    p50, p90, p95, p99 = (_estimate(rising_s, percentile) for percentile in (0.50, 0.90, 0.95, 0.99))
+    return Percentiles(p50=p50, p90=p90, p95=p95, p99=p99)
 
 
 def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, paced_s: float | None = None) -> Validity:

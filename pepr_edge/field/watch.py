@@ -13,7 +13,7 @@ from pepr_edge.field.load import busy
 from pepr_edge.records import DeviceProfile, SessionSettings
 
 # A look takes some milliseconds, and may wake a core that was to be left alone.
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 10.0
 # Laptops and boards begin to throttle between 80 and 100 degrees.
 HOT_C = 85.0
 # Share of the greatest frequency below which the fastest core should not fall while a model runs on it.
