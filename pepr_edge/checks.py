@@ -52,15 +52,15 @@ def unfit_sizes(recipe: Recipe) -> list[str]:
     ]
 
 
-def check_machine(recipe: Recipe, trains_here: bool = True) -> None:
-    """Find what this machine cannot do, before anything is spent; it may be that it only measures.
+def check_machine(recipe: Recipe, trains_here: bool = True, measures_here: bool = True) -> None:
+    """Find what this machine cannot do of what it is to do, before anything is spent.
 
     Raises:
         PeprError: unknown architectures, all at once; a runtime or a GPU that is not there.
     """
     if lines := unknown_architectures(recipe):
         raise ModelError("\n".join(lines))
-    if (fault := _device_fault(recipe.device)) is not None:
+    if measures_here and (fault := device_fault(recipe.device)) is not None:
         raise MeasurementError(fault)
     if trains_here and recipe.train.device == "cuda":
         from pepr_edge.train.setup import choose_device
@@ -68,7 +68,7 @@ def check_machine(recipe: Recipe, trains_here: bool = True) -> None:
         choose_device("cuda")
 
 
-def _device_fault(device: Device) -> str | None:
+def device_fault(device: Device) -> str | None:
     """Why this machine cannot run a model as the recipe's device would, and what to do; None where it can.
 
     "auto" needs onnxruntime, and another runtime no more than it is there: the ladder races those that are.

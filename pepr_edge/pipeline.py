@@ -10,7 +10,6 @@ so a run goes on wherever it was stopped.
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,15 +18,15 @@ from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_all
 from pepr_edge.checks import check_files, check_machine
+from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.engines import ENGINES, of_this_machine
+from pepr_edge.engine.engines import ENGINES, Opened
 from pepr_edge.engine.job import Job
 from pepr_edge.errors import MeasurementError, RunError
-from pepr_edge.export.choose import here, in_words
-from pepr_edge.field.cpu import cpu_name, usable_cores
-from pepr_edge.field.facts import FIELD_PACKAGES, commit, versions
+from pepr_edge.export.choose import in_words
+from pepr_edge.field.cpu import usable_cores
+from pepr_edge.field.facts import commit
 from pepr_edge.field.load import busy
-from pepr_edge.field.profile import profile
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
@@ -75,9 +74,10 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
-    check_machine(recipe, trains_here=options.engine == "local")
+    here = options.engine == "local"
+    check_machine(recipe, trains_here=here, measures_here=here or recipe.cluster.device_resource is None)
     _check_home(run_dir)
-    with locked(run_dir), _opened(recipe, run_dir, options, view) as engine:
+    with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, bench):
         if _was_of_another(run_dir, key):
             view.say(f"{run_dir} was made with another recipe, data or version: what that changes is made again")
         if options.fresh:
@@ -101,12 +101,12 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         write_record(run_dir / "run.json", state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
-        search(load(run_dir), folders, engine, view)
+        search(load(run_dir), folders, engine, bench, view)
         make(load(run_dir), folders, engine, view)
         drive.settle(load(run_dir))
-        with engine.quiet():
-            choose(load(run_dir), folders, view)
-            measure(load(run_dir), view)
+        with bench.held():
+            choose(load(run_dir), folders, bench, view)
+            measure(load(run_dir), bench, view)
         with view.bar("ranking, bundles and report"):
             ranking = conclude(load(run_dir))
 
@@ -117,8 +117,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     return ranking
 
 
-def _opened(recipe: Recipe, run_dir: Path, options: Options, view: View) -> AbstractContextManager[Engine]:
-    """The engine, which tells of jobs that it begins again."""
+def _opened(recipe: Recipe, run_dir: Path, options: Options, view: View) -> Opened:
+    """The engine, which tells of jobs that it begins again, and the bench."""
 
     def on_lost(job: Job, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
@@ -224,9 +224,9 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     )
 
 
-def search(results: Results, folders: dict[int, Path], engine: Engine, view: View) -> None:
+def search(results: Results, folders: dict[int, Path], engine: Engine, bench: Bench, view: View) -> None:
     """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
-    drive.search(results, folders, engine, view)
+    drive.search(results, folders, engine, bench, view)
 
 
 def make(results: Results, folders: dict[int, Path], engine: Engine, view: View) -> None:
@@ -276,10 +276,10 @@ def _told(results: Results, candidate: Candidate) -> str:
     return "; ".join([words, *failed])
 
 
-def choose(results: Results, folders: dict[int, Path], view: View) -> None:
+def choose(results: Results, folders: dict[int, Path], bench: Bench, view: View) -> None:
     """Artifact -> Artifact: of float32 the fastest variant that keeps its quality, where the recipe says "auto".
 
-    By measuring, so one candidate after the other, on this machine, and while nothing else runs.
+    By measuring, so one candidate after the other, on the bench, and while nothing else runs there.
     """
     if not results.recipe.export.auto:
         return
@@ -292,46 +292,45 @@ def choose(results: Results, folders: dict[int, Path], view: View) -> None:
         view.say(f"{job.candidate.id}: {line}")
 
     plain = [entry for candidate in results.info.candidates for entry in _made(results, candidate) if entry.variant == FLOAT32]
-    waiting = [entry.candidate for entry in plain if entry.artifact is not None and not _chosen_here(results, entry.candidate)]
-    engine = of_this_machine(1)
-    jobs = [job_of(results, candidate, folders, engine, choose=True) for candidate in waiting]
-    carry_out(jobs, engine, "variants chosen", view, on_done)
+    waiting = [entry.candidate for entry in plain if entry.artifact is not None and not _chosen_on(bench, results, entry.candidate)]
+    jobs = [job_of(results, candidate, folders, bench.engine, choose=True) for candidate in waiting]
+    carry_out(jobs, bench.engine, "variants chosen", view, on_done)
 
 
-def _chosen_here(results: Results, candidate: Candidate) -> bool:
-    """Whether a ladder was climbed for it, on this machine: what was the fastest on another need not be so here."""
+def _chosen_on(bench: Bench, results: Results, candidate: Candidate) -> bool:
+    """Whether a ladder was climbed for it, on this bench: what was the fastest on another need not be so here."""
     found = chosen(results.folder, results.recipe, results.info, candidate).artifact
-    return found is not None and found.chosen_on == here()
+    return found is not None and found.chosen_on == bench.machine
 
 
-def measure(results: Results, view: View) -> None:
-    """Artifact -> DeviceProfile, one after the other: nothing else runs on the machine meanwhile.
+def measure(results: Results, bench: Bench, view: View) -> None:
+    """Artifact -> DeviceProfile, one after the other: nothing else runs on the bench meanwhile.
 
-    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: at most one in eight, since a
-    machine that is never quiet does not become so by waiting.
+    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: one, or at most one in eight, since
+    a machine that is never quiet does not become so by waiting.
     """
-    waiting = [entry for entry in results.entries if entry.artifact is not None and not _measured_here(entry.profile)]
+    waiting = [entry for entry in results.entries if entry.artifact is not None and not _measured_on(bench, entry.profile)]
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
         disturbed: list[Entry] = []
         for done, entry in enumerate(waiting):
             outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
-            if not _measure(results, entry, inner):
+            if not _measure(results, entry, bench, inner):
                 disturbed.append(entry)
-        again = disturbed[: len(waiting) // 8]
+        again = disturbed[: max(1, len(waiting) // 8)]
         for done, entry in enumerate(again):
             outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
-            _measure(results, entry, inner)
+            _measure(results, entry, bench, inner)
 
 
-def _measured_here(found: DeviceProfile | None) -> bool:
+def _measured_on(bench: Bench, found: DeviceProfile | None) -> bool:
     """Latencies of another processor or runtime, in a run directory that was carried over, do not belong into one ranking with ours."""
-    return found is not None and (found.device.cpu, found.device.versions) == (cpu_name(), versions(FIELD_PACKAGES))
+    return found is not None and found.device.machine == bench.machine
 
 
-def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
+def _measure(results: Results, entry: Entry, bench: Bench, bar: Bar) -> bool:
     """Measure one artifact and write down what came of it; False where that is INVALID."""
     try:
-        found = _profile(results.recipe, entry, bar)
+        found = _profile(results.recipe, entry, bench, bar)
     except MeasurementError as fault:
         assert entry.artifact is not None
         key = profile_key(entry.artifact, results.recipe)
@@ -347,12 +346,12 @@ def _measure(results: Results, entry: Entry, bar: Bar) -> bool:
     return valid
 
 
-def _profile(recipe: Recipe, entry: Entry, bar: Bar) -> DeviceProfile:
+def _profile(recipe: Recipe, entry: Entry, bench: Bench, bar: Bar) -> DeviceProfile:
     """One artifact by the recipe's rules."""
     assert entry.artifact is not None
     device, px = recipe.device, entry.candidate.image_size_px
     name = f"{entry.candidate.id} {entry.variant}"
-    found = profile(
+    found = bench.profile(
         entry.folder / "model.onnx",
         entry.artifact.sha256,
         entry.artifact.settings or device.settings(),

@@ -42,6 +42,13 @@ Name = Annotated[str, AfterValidator(_plain)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 
 
+def _not_rays(value: str) -> str:
+    """The name of a resource that a node carries only where somebody gave it one."""
+    if value in ("CPU", "GPU", "memory", "object_store_memory"):
+        raise PydanticCustomError("expected", "a name of your own, which Ray gives to no node by itself")
+    return value
+
+
 def _bytes(mib: float | None) -> float | None:
     return None if mib is None else mib * 2.0**20
 
@@ -147,11 +154,16 @@ class Train(Section):
 
 
 class Cluster(Section):
-    """What each candidate asks of a node, with `pepr-edge run --engine ray`. It is trained with as many threads as it asks for `cpus`."""
+    """What each candidate asks of a node, with `pepr-edge run --engine ray`. It is trained with as many threads as it asks for `cpus`.
+
+    `device_resource`: of Ray, which the nodes carry that are, or stand for, the device: what is measured is measured on one of them. None:
+    on the node on which the run was started.
+    """
 
     cpus: AtLeastOne = 2
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_mib: Positive | None = None
+    device_resource: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_not_rays)] | None = None
 
     @property
     def memory_bytes(self) -> float | None:

@@ -57,6 +57,7 @@ KEYS: dict[str, str] = {
     "cluster.cpus": "Processor cores: it is trained with as many threads.",
     "cluster.gpus": "GPUs, or a share of one.",
     "cluster.memory_mib": "Memory, MiB. Absent: none is asked for.",
+    "cluster.device_resource": "Ray's resource that the device's nodes carry: measured there. Absent: where the run was started.",
     "worker": "What the process of one candidate may take before it is ended and the next one starts.",
     "worker.time_h": "Hours that it may take. Absent: no limit.",
     "worker.silence_min": "Minutes that it may say nothing of how far it is, by which one that hangs is known.",

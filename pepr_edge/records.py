@@ -340,7 +340,7 @@ class Rung(Record):
 
 
 class Machine(Record):
-    """What a choice by measuring holds for: this processor, with these versions of the libraries."""
+    """What was measured, or chosen by measuring, holds for this processor with these versions of the libraries."""
 
     cpu: str
     versions: dict[str, str]
@@ -424,6 +424,11 @@ class DeviceFacts(Record):
     temperature_c: float | None = None
     on_battery: bool | None = None
     gpu: str | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """What figures from it hold for."""
+        return Machine(cpu=self.cpu, versions=self.versions)
 
 
 class SelfTestResult(Record):

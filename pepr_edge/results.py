@@ -14,8 +14,6 @@ from pepr_edge import __version__
 from pepr_edge.errors import RunError
 from pepr_edge.export.variants import Variant, names
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.field.cpu import cpu_name
-from pepr_edge.field.facts import FIELD_PACKAGES, versions
 from pepr_edge.intervals import estimate
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe, Train
 from pepr_edge.records import (
@@ -27,6 +25,7 @@ from pepr_edge.records import (
     Estimate,
     Failure,
     FirstLook,
+    Machine,
     Ranking,
     RunInfo,
     Searched,
@@ -152,14 +151,15 @@ def profile_key(artifact: Artifact, recipe: Recipe) -> str:
 
 
 def look_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
-    """Hash of all that a first look at a candidate depends on, this machine included; not on what it is trained on, nor how."""
-    how = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json"), cpu_name(), versions(FIELD_PACKAGES)]
+    """Hash of all that a first look at a candidate depends on, but for the machine; not on what it is trained on, nor how."""
+    how = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json")]
     return stage_key("look", __version__, candidate, how)
 
 
-def current_look(folder: Path, variant: str, recipe: Recipe, candidate: Candidate) -> FirstLook | None:
+def current_look(folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine) -> FirstLook | None:
     """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
-    return read_current(folder / LOOKS / variant / LOOK, FirstLook, look_key(candidate, variant, recipe))
+    found = read_current(folder / LOOKS / variant / LOOK, FirstLook, look_key(candidate, variant, recipe))
+    return found if found is not None and (found.profile is None or found.profile.device.machine == machine) else None
 
 
 def is_complete(trained: TrainResult, settings: Train) -> bool:

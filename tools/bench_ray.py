@@ -21,9 +21,8 @@ from typing import Any
 
 from pepr_edge import __version__
 from pepr_edge.data import DataSettings, prepare
-from pepr_edge.engine import ray
+from pepr_edge.engine import ray, this_machine
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.engines import of_this_machine
 from pepr_edge.engine.job import Job
 from pepr_edge.field.cpu import cpu_name, usable_cores
 from pepr_edge.field.facts import versions
@@ -51,11 +50,11 @@ def main() -> None:
 def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
     """Carry all jobs out with both engines."""
     prepare(DataSettings("phantom", PX, phantom_images=images, seed=1), folder / "data")
-    here = of_this_machine(usable_cores())
+    here = this_machine.engine(usable_cores())
     jobs = [job(folder, name, seed, epochs, here) for seed in SEEDS for name in ARCHITECTURES]
     carry_out(here, [one.model_copy(update={"until_epoch": 0}) for one in jobs])
     start_s, blocks = time.perf_counter(), []
-    with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as cluster:
+    with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as (cluster, _):
         opened_s = time.perf_counter() - start_s
         for number, first in enumerate(range(0, len(jobs), usable_cores())):
             block = jobs[first : first + usable_cores()]

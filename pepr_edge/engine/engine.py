@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from pepr_edge.engine.job import Job, Step
@@ -19,11 +18,10 @@ class Engine:
 
     `threads`: of each job. `parallel`: about so many jobs are worked on at once. `exclusive`: the one that is has its machine alone.
     `run`: carries jobs out and returns once all are done; their results and failures are in their folders then, and callbacks come from
-    the thread that called. `quiet`: while it is held, the engine gives this machine nothing to do, so that it can measure.
+    the thread that called.
     """
 
     threads: int
     parallel: int
     exclusive: bool
     run: Callable[[Sequence[Job], OnStep, OnDone], None]
-    quiet: Callable[[], AbstractContextManager[None]] = nullcontext

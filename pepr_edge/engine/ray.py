@@ -7,10 +7,9 @@ sent every few seconds, so what the loss took is counted as an interruption is.
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from pepr_edge import __version__
+from pepr_edge.engine import this_machine
+from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.engine.parcel import pack, unpack
-from pepr_edge.engine.ray_join import joined, lines_of
+from pepr_edge.engine.ray_bench import Node, node_with
+from pepr_edge.engine.ray_join import cancel, heard, joined, lines_of, loss
 from pepr_edge.engine.ray_task import Contents, News, work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
@@ -29,13 +31,7 @@ from pepr_edge.records import Failure
 from pepr_edge.store import write_record
 from pepr_edge.train.files import TRAINING
 
-CANCEL_S = 3.0
 LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost
-LOST = {
-    "NodeDiedError": "its node was lost",
-    "OutOfMemoryError": "its node ran out of memory",
-    "WorkerCrashedError": "the process that it ran in on its node was killed",
-}
 
 
 @dataclass(eq=False)
@@ -48,8 +44,8 @@ class Attempt:
 
 
 @contextmanager
-def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[Engine]:
-    """Join a Ray cluster for as long as a run takes.
+def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[tuple[Engine, Bench]]:
+    """Join a Ray cluster for as long as a run takes, to work there, and to measure on the node that the recipe names or on this machine.
 
     Args:
         recipe: says what each candidate asks of a node.
@@ -57,31 +53,53 @@ def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLos
         address: of the cluster, "host:port", or "auto" for one of which this machine is a part; None: Ray is started on this machine alone.
         on_lost: called where a job's node was lost.
     Raises:
-        EngineError: Ray is not installed, the cluster cannot be joined, or no node of it has what a candidate needs.
+        EngineError: Ray is not installed, the cluster cannot be joined, or no node of it has what a candidate needs or what the recipe
+            wants to measure on.
     """
     if importlib.util.find_spec("ray") is None:
         raise EngineError("--engine ray needs Ray, which is not installed. Run: pip install 'ray>=2.9'")
     if recipe.train.device == "cuda" and not recipe.cluster.gpus:
         raise EngineError('train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.')
     with joined(address) as ray:
-        cluster = Open(ray, recipe, on_lost)
-        room = cluster.room()
-        yield Engine(
-            threads=recipe.cluster.cpus,
-            parallel=jobs or room,
-            exclusive=False,
-            run=lambda todo, on_step, on_done: cluster.run(todo, jobs or len(todo), on_step, on_done),
-            quiet=cluster.quiet,
-        )
+        cluster, label = Open(ray, recipe, on_lost), recipe.cluster.device_resource
+        bench = cluster.bench(node_with(ray, label)) if label is not None else this_machine.bench(cluster.quiet)
+        yield cluster.engine(jobs), bench
 
 
 class Open:
-    """A cluster that was joined: what was sent to it once, and how jobs are carried out there."""
+    """A cluster that was joined: what was sent to it once, and how jobs are carried out there, on any node or on one."""
 
-    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost) -> None:
+    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None) -> None:
         """Send nothing yet."""
-        self._ray, self._recipe, self._on_lost = ray, recipe, on_lost
+        self._ray, self._recipe, self._on_lost, self._node = ray, recipe, on_lost, node
         self._sent: dict[tuple[Path, ...], Any] = {}  # references to the contents of files, by their paths
+
+    def engine(self, jobs: int | None) -> Engine:
+        """Of as many candidates at once as there is room for, unless it is said how many.
+
+        Raises:
+            EngineError: there is room for none.
+        """
+        room = self.room()
+        return Engine(
+            threads=self._recipe.cluster.cpus,
+            parallel=jobs or room,
+            exclusive=False,
+            run=lambda todo, on_step, on_done: self.run(todo, jobs or len(todo), on_step, on_done),
+        )
+
+    def bench(self, node: Node) -> Bench:
+        """To measure on a node; nothing is trained there meanwhile, as each task takes the whole of it.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        there = Open(self._ray, self._recipe, self._on_lost, node)
+        there._sent = self._sent
+        ladders = Engine(
+            threads=node.threads, parallel=1, exclusive=True, run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done)
+        )
+        return Bench(machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders)
 
     def room(self) -> int:
         """How many candidates its nodes can take at once.
@@ -109,7 +127,7 @@ class Open:
                     attempt = waiting.popleft()
                     running[self._begun(attempt.job)] = attempt
                 (task, *_), _ = self._ray.wait(list(running), num_returns=1)
-                attempt, news = running[task], _heard(self._ray, task)
+                attempt, news = running[task], heard(self._ray, task)
                 if isinstance(news, News):
                     _take(news, attempt, on_step)
                     if not news.over:
@@ -120,7 +138,7 @@ class Open:
                 else:
                     on_done(attempt.job)
         finally:
-            _cancel(self._ray, list(running))
+            cancel(self._ray, list(running))
 
     def _begun(self, job: Job) -> Any:
         """A job's task: a generator of its news."""
@@ -129,15 +147,8 @@ class Open:
         weights = job.recipe.candidates.weights
         images = sorted(path for path in Path(job.data).iterdir() if path.is_file())
         more = () if weights in ("pretrained", "scratch") else (Path(weights),)
-        cluster = job.recipe.cluster
-        task = self._ray.remote(work).options(
-            num_cpus=cluster.cpus,
-            num_gpus=cluster.gpus,
-            memory=_asked(cluster).get("memory"),
-            num_returns="streaming",
-            max_retries=0,  # as it was sent: we send what has come home by then
-            name="pepr_edge",
-        )
+        options = _options(job.recipe.cluster) if self._node is None else self._node.options()
+        task = self._ray.remote(work).options(**options, num_returns="streaming")
         return task.remote(__version__, job.model_dump_json(), made[0], self._contents(*images), self._contents(*more))
 
     def _contents(self, *paths: Path) -> Any:
@@ -154,9 +165,12 @@ class Open:
         lost, reason = not isinstance(fault, RayTaskError), f"on its node: {lines_of(getattr(fault, 'cause', fault))[-1]}"
         if lost:
             attempt.lost += 1
-            reason = LOST.get(type(fault).__name__, f"the process that it ran in was lost ({type(fault).__name__})")
+            reason = loss(fault)
             self._on_lost(attempt.job, reason)
-            self.room()
+            if self._node is None:
+                self.room()
+            else:
+                self._node.check(fault)
             if attempt.lost < LOSSES:
                 return True
             reason = f"{reason}, {LOSSES} times"
@@ -192,28 +206,21 @@ class Holder:
         return True
 
 
+def _options(cluster: Cluster) -> dict[str, Any]:
+    """Of a candidate's task, wherever there is room for it."""
+    return {
+        "num_cpus": cluster.cpus,
+        "num_gpus": cluster.gpus,
+        "memory": _asked(cluster).get("memory"),
+        "max_retries": 0,  # as it was sent: we send what has come home by then
+        "name": "pepr_edge",
+    }
+
+
 def _asked(cluster: Cluster) -> dict[str, float]:
     """What each candidate asks of its node, as Ray names it; memory in bytes."""
     asked = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": cluster.memory_bytes or 0}
     return {name: amount for name, amount in asked.items() if amount}
-
-
-def _heard(ray: Any, task: Any) -> News | Exception:
-    """The next news of a task, or what it ended with.
-
-    Raises:
-        EngineError: its fault is the cluster's.
-    """
-    from ray.exceptions import RayError
-
-    try:
-        news: News = ray.get(next(task))
-    except RayError as fault:
-        if isinstance(cause := getattr(fault, "cause", None), EngineError):
-            raise cause from None
-        ended: Exception = fault
-        return ended
-    return news
 
 
 def _take(news: News, attempt: Attempt, on_step: OnStep) -> None:
@@ -225,18 +232,3 @@ def _take(news: News, attempt: Attempt, on_step: OnStep) -> None:
         step = Step.model_validate_json(news.step)
         attempt.stage = step.stage
         on_step(attempt.job, step)
-
-
-def _cancel(ray: Any, tasks: list[Any]) -> None:
-    """Cancel tasks, and give them a moment to remove what they have on their nodes."""
-    from ray.exceptions import RayError
-
-    for task in tasks:
-        ray.cancel(task)
-    end_s = time.perf_counter() + CANCEL_S
-    while tasks and (left_s := end_s - time.perf_counter()) > 0:
-        ready, tasks = ray.wait(tasks, num_returns=1, timeout=left_s)
-        for task in ready:
-            with suppress(RayError, StopIteration):
-                ray.get(next(task))
-                tasks.append(task)

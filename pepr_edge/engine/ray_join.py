@@ -1,4 +1,5 @@
-"""Becoming a driver of a Ray cluster: its chatter kept from the terminal, and what is wrong with an address said soon and in one line."""
+"""Being a driver of a Ray cluster: its chatter kept from the terminal, what is wrong with an address said soon and in one line, and how
+its tasks are heard and cancelled."""
 
 from __future__ import annotations
 
@@ -6,14 +7,22 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from pepr_edge.errors import EngineError
 from pepr_edge.field.cpu import usable_cores
 
 REACH_S = 5.0
+CANCEL_S = 3.0
+LOST = {
+    "NodeDiedError": "its node was lost",
+    "TaskUnschedulableError": "its node is no longer there",
+    "OutOfMemoryError": "its node ran out of memory",
+    "WorkerCrashedError": "the process that it ran in on its node was killed",
+}
 
 
 @contextmanager
@@ -105,3 +114,39 @@ def _reach(address: str) -> None:
 def lines_of(fault: BaseException) -> list[str]:
     """What a fault says, line by line."""
     return [line.strip() for line in str(fault).splitlines() if line.strip()] or [type(fault).__name__]
+
+
+def heard(ray: Any, task: Any) -> Any:
+    """The next of what a streaming task tells, or what another one returned; an Exception where it ended with one.
+
+    Raises:
+        EngineError: it ended with that, as the fault is the cluster's.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(task if isinstance(task, ray.ObjectRef) else next(task))
+    except RayError as fault:
+        if isinstance(cause := getattr(fault, "cause", None), EngineError):
+            raise cause from None
+        return fault
+
+
+def loss(fault: Exception) -> str:
+    """Why a task is lost that did not fail by itself, in words: Ray's own name the node's address."""
+    return LOST.get(type(fault).__name__, f"the process that it ran in was lost ({type(fault).__name__})")
+
+
+def cancel(ray: Any, tasks: list[Any]) -> None:
+    """Cancel tasks that stream, and give them a moment to remove what they have on their nodes."""
+    from ray.exceptions import RayError
+
+    for task in tasks:
+        ray.cancel(task)
+    end_s = time.perf_counter() + CANCEL_S
+    while tasks and (left_s := end_s - time.perf_counter()) > 0:
+        ready, tasks = ray.wait(tasks, num_returns=1, timeout=left_s)
+        for task in ready:
+            with suppress(RayError, StopIteration):
+                ray.get(next(task))
+                tasks.append(task)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -30,6 +31,8 @@ Contents = Mapping[str, NDArray[np.uint8]]  # files by their names
 PERIOD_S = 2.0  # so often at most what was done comes home, and about so much may be missing from it where a node dies
 BLINK_S = 0.5  # so often at most it says how far it is, and so soon it notices that it is cancelled
 PREFIX, YOUNG_S = "pepr_edge-ray-", 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,24 +56,33 @@ def work(version: str, job: str, parcel: Parcel, images: Contents, weights: Cont
     Raises:
         EngineError: this node has another version of pepr_edge.
     """
-    if version != __version__:
-        raise EngineError(f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes.")
-    with _home() as home:
-        here = _moved(Job.model_validate_json(job), home, weights)
+    check_version(version)
+    with home() as folder:
+        here = _moved(Job.model_validate_json(job), folder, weights)
         _write(images, Path(here.data))
         unpack(parcel, Path(here.folder))
         yield from _carried_out(here)
 
 
-def _moved(job: Job, home: Path, weights: Contents) -> Job:
+def check_version(version: str) -> None:
+    """Of the driver, and of this node.
+
+    Raises:
+        EngineError: they are not the same.
+    """
+    if version != __version__:
+        raise EngineError(f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes.")
+
+
+def _moved(job: Job, folder: Path, weights: Contents) -> Job:
     """The job with paths of this node."""
     candidates = job.recipe.candidates
     for name in weights:
-        _write(weights, home / "weights")
-        candidates = candidates.model_copy(update={"weights": str(home / "weights" / name)})
+        _write(weights, folder / "weights")
+        candidates = candidates.model_copy(update={"weights": str(folder / "weights" / name)})
     recipe = job.recipe.model_copy(update={"candidates": candidates})
-    (home / "candidate").mkdir()
-    return job.model_copy(update={"data": str(home / "data"), "folder": str(home / "candidate"), "recipe": recipe})
+    (folder / "candidate").mkdir()
+    return job.model_copy(update={"data": str(folder / "data"), "folder": str(folder / "candidate"), "recipe": recipe})
 
 
 def _write(contents: Contents, folder: Path) -> None:
@@ -80,7 +92,7 @@ def _write(contents: Contents, folder: Path) -> None:
 
 
 @contextmanager
-def _home() -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """A folder for one task; those of tasks that were killed are removed, as there are images in them."""
     temporary = Path(tempfile.gettempdir())
     for left in temporary.glob(f"{PREFIX}*"):
@@ -88,36 +100,43 @@ def _home() -> Iterator[Path]:
             if time.time() - left.stat().st_mtime > YOUNG_S:
                 with locked(left):
                     shutil.rmtree(left)
-    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
     try:
-        with locked(home):
-            yield home
+        with locked(made):
+            yield made
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _carried_out(job: Job) -> Iterator[News]:
     """What the local engine does with a job, as news."""
     folder, steps = Path(job.folder), SimpleQueue[Step]()
     known, sent_s = stamps(folder), time.perf_counter()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        engine = pool.submit(local.run, [job], 1, lambda job, step: steps.put(step), lambda job: None)
-        try:
-            while not engine.done():
-                step, parcel = _newest(steps), None
-                if time.perf_counter() - sent_s >= PERIOD_S:
-                    parcel, known = _packed(folder, known)
-                    sent_s = time.perf_counter()
-                if step is not None or parcel is not None:
-                    yield News(step, parcel)
-            engine.result()
-        finally:  # cancelled, perhaps
-            while not engine.done():
-                _kill_children()
-                wait([engine], timeout=0.1)
+    with beside(lambda: local.run([job], 1, lambda job, step: steps.put(step), lambda job: None)) as engine:
+        while not engine.done():
+            step, parcel = newest(steps), None
+            if time.perf_counter() - sent_s >= PERIOD_S:
+                parcel, known = _packed(folder, known)
+                sent_s = time.perf_counter()
+            if step is not None or parcel is not None:
+                yield News(step.model_dump_json() if step is not None else None, parcel)
+        engine.result()
     made = pack(folder, known)
     assert made is not None, "nobody else writes there"
     yield News(None, made[0], over=True)
+
+
+@contextmanager
+def beside(work: Callable[[], T]) -> Iterator[Future[T]]:
+    """Have something done beside this thread. Where this is left before it is done, as when the task is cancelled, what it started ends."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        done = pool.submit(work)
+        try:
+            yield done
+        finally:
+            while not done.done():
+                _kill_children()
+                wait([done], timeout=0.1)
 
 
 def _kill_children() -> None:
@@ -126,13 +145,13 @@ def _kill_children() -> None:
             child.kill()
 
 
-def _newest(steps: SimpleQueue[Step]) -> str | None:
-    """The last of the steps that are told within a blink, if any."""
-    step, end_s = None, time.perf_counter() + BLINK_S
+def newest(told: SimpleQueue[T]) -> T | None:
+    """The last of what is told within a blink, if anything."""
+    last, end_s = None, time.perf_counter() + BLINK_S
     with suppress(Empty):
         while (left_s := end_s - time.perf_counter()) > 0:
-            step = steps.get(timeout=left_s)
-    return step.model_dump_json() if step is not None else None
+            last = told.get(timeout=left_s)
+    return last
 
 
 def _packed(folder: Path, known: Stamps) -> tuple[Parcel | None, Stamps]:

@@ -10,17 +10,12 @@ from pathlib import Path
 from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
 from pepr_edge.export.ladder import Tell, climb
 from pepr_edge.export.variants import ladder, load
-from pepr_edge.field.cpu import cpu_name, isa
-from pepr_edge.field.facts import FIELD_PACKAGES, versions
+from pepr_edge.field.cpu import isa
+from pepr_edge.field.facts import here
 from pepr_edge.recipe import AUTO
-from pepr_edge.records import Artifact, Machine
+from pepr_edge.records import Artifact
 
 RUNGS = ".rungs-"
-
-
-def here() -> Machine:
-    """What a choice that is made now will hold for."""
-    return Machine(cpu=cpu_name(), versions=versions(FIELD_PACKAGES))
 
 
 def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell: Tell) -> None:

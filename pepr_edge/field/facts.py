@@ -16,7 +16,7 @@ import psutil
 from pepr_edge import __version__
 from pepr_edge.field.cgroup import cpu_limit, memory_limit_bytes
 from pepr_edge.field.cpu import affinity, cpu_name, first_line_of, isa
-from pepr_edge.records import DeviceFacts, Environment
+from pepr_edge.records import DeviceFacts, Environment, Machine
 
 # Distributions under which the libraries that measure may be installed.
 FIELD_PACKAGES = (
@@ -50,6 +50,11 @@ def facts() -> DeviceFacts:
         on_battery=on_battery(),
         gpu=_gpu(),
     )
+
+
+def here() -> Machine:
+    """What a figure or a choice that is made by measuring now will hold for."""
+    return Machine(cpu=cpu_name(), versions=versions(FIELD_PACKAGES))
 
 
 def environment(threads: int, accelerator: str = "", packages: Sequence[str] = ()) -> Environment:

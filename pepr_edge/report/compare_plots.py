@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pepr_edge.report import labels
-from pepr_edge.report.plots import MARKERS, PALETTE
+from pepr_edge.report.plots import MARKERS, PALETTE, x_scale
 from pepr_edge.report.svg import INK, Picture, open_figure, picture, settle
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def against_parameters(
         medians: of the parameters of A and of B, in millions.
     """
     with open_figure() as (figure, axes):
-        _log_x(axes, [dot.x for dot in dots])
+        x_scale(axes, [dot.x for dot in dots], log=True)
         for side, label in enumerate(sides):
             own = [dot for dot in dots if dot.side == side]
             axes.scatter(
@@ -173,17 +173,6 @@ def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list
         at[number] = min(at[number], limit)
         limit = at[number] - gap
     return at
-
-
-def _log_x(axes: Axes, values: Sequence[float]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    if min(values) > 0 and max(values) / min(values) >= 4:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.09, y=0.09)
 
 
 def _legend(axes: Axes) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 NAMED_CURVES = 6
+MARGIN = 0.09  # left free on each side of an axis, as a share of it
 # What a line of a legend holds, its letters 8 points high, and what of that each colour takes.
 LEGEND_CHARACTERS, HANDLE_CHARACTERS = 88, 7
 
@@ -90,7 +91,7 @@ def scatter(
         log: a logarithmic x axis, unless the values lie close together; without it, one where they span an order of magnitude.
     """
     with open_figure() as (figure, axes):
-        _x_scale(axes, [point.x for point in points] + ([budget] if budget else []), log)
+        x_scale(axes, [point.x for point in points] + ([budget] if budget else []), log)
         draw_points(axes, points)
         front = sorted((point for point in points if point.front), key=lambda point: point.x)
         if len(front) > 1:
@@ -223,13 +224,18 @@ def styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: (PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]) for number, name in enumerate(unique)}
 
 
-def _x_scale(axes: Axes, values: Sequence[float], log: bool) -> None:
-    """A logarithmic axis where the values span an order of magnitude; if asked for, where they do not lie close together."""
-    span = max(values) / min(values) if min(values) > 0 else 0.0
+def x_scale(axes: Axes, values: Sequence[float], log: bool) -> None:
+    """A horizontal axis that holds all values: logarithmic where they span an order of magnitude; if asked for, unless they lie close."""
+    low, high = min(values), max(values)
+    span = high / low if low > 0 else 0.0
     if span >= (3 if log else 8):
         axes.set_xscale("log")
         plain_log(axes.xaxis, span)
-    axes.margins(x=0.09, y=0.09)
+        axes.set_xlim(low * span**-MARGIN, high * span**MARGIN)
+    else:  # left to itself, matplotlib makes an axis of no width of two values that differ by a rounding error
+        room = MARGIN * max(high - low, abs(high) / 2) or 1.0
+        axes.set_xlim(low - room, high + room)
+    axes.margins(y=MARGIN)
 
 
 def plain_log(axis: Axis, span: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine
 from pepr_edge.errors import RunError
 from pepr_edge.recipe import Recipe
@@ -43,7 +44,7 @@ class Standing:
     ended: bool = False
 
 
-def search(results: Results, folders: Mapping[int, Path], engine: Engine, view: View) -> None:
+def search(results: Results, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> None:
     """Reject what breaks a budget of the device, and train what the recipe's policy promotes, as far as it does. search.json says so.
 
     Where every candidate is to be trained to its end, and there is no budget to break, there is nothing to do.
@@ -52,13 +53,14 @@ def search(results: Results, folders: Mapping[int, Path], engine: Engine, view: 
         results: of the run.
         folders: images ready for training, by size.
         engine: carries out the work; epochs follow each other, as each decides what comes next.
+        bench: where the device is looked at.
         view: shows the progress.
     Raises:
         ScoreError: the policy needs a cost that is not known.
     """
     if not looks_wanted(results.recipe):
         return
-    run = Search(results, look(results, folders, engine, view), folders, engine, view)
+    run = Search(results, look(results, folders, engine, bench, view), folders, engine, view)
     if results.recipe.search.chooses:
         run.run()
     elif run.out:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import looked_at
-from pepr_edge.field.profile import profile
 from pepr_edge.field.rules import early_stopping_percentile, overlatency_allowed
 from pepr_edge.ranking import over_budget
 from pepr_edge.recipe import Recipe
@@ -33,40 +33,40 @@ def looks_wanted(recipe: Recipe) -> bool:
     return bool(recipe.limits()) or recipe.search.chooses
 
 
-def look(results: Results, folders: Mapping[int, Path], engine: Engine, view: View) -> Looks:
+def look(results: Results, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> Looks:
     """First looks at the candidates by id, in each variant that is looked at. Those that are current are not taken again."""
-    waiting = [one for one in results.info.candidates if not _is_settled(results, one)]
+    waiting = [one for one in results.info.candidates if not _is_settled(results, one, bench)]
     jobs = [job_of(results, one, folders, engine, first_look=True) for one in waiting]
     carry_out(jobs, engine, "files for first looks", view)
-    with engine.quiet(), view.bar("first looks") as bar:
+    with bench.held(), view.bar("first looks") as bar:
         for done, candidate in enumerate(waiting):
             bar.to(done, len(waiting), candidate.id)
-            for variant, found in zip(looked_at(results.recipe.export), _current(results, candidate), strict=True):
-                if found is None and not _is_settled(results, candidate):
-                    _measure(results, candidate, variant)
-            _look_again(results, candidate)
+            for variant, found in zip(looked_at(results.recipe.export), _current(results, candidate, bench), strict=True):
+                if found is None and not _is_settled(results, candidate, bench):
+                    _measure(results, candidate, bench, variant)
+            _look_again(results, candidate, bench)
     for candidate in results.info.candidates:
         for path in (candidate_folder(results.folder, candidate) / LOOKS).glob("*/*"):
             if path.name != LOOK:  # the files are as large as the models, and no longer needed
                 path.unlink()
-    return {one.id: tuple(found for found in _current(results, one) if found is not None) for one in results.info.candidates}
+    return {one.id: tuple(found for found in _current(results, one, bench) if found is not None) for one in results.info.candidates}
 
 
-def _is_settled(results: Results, candidate: Candidate) -> bool:
+def _is_settled(results: Results, candidate: Candidate, bench: Bench) -> bool:
     """Whether a candidate needs no more looks: a policy weighs all of its variants; without one, one that keeps the budgets will do."""
-    found = _current(results, candidate)
+    found = _current(results, candidate, bench)
     if None not in found or results.recipe.search.chooses:
         return None not in found
     trained = (entry.candidate for entry in results.entries if entry.trained is not None)
     return candidate in trained or any(one.profile is not None and not _broken(one, results.recipe) for one in found if one is not None)
 
 
-def _current(results: Results, candidate: Candidate) -> tuple[FirstLook | None, ...]:
+def _current(results: Results, candidate: Candidate, bench: Bench) -> tuple[FirstLook | None, ...]:
     folder, recipe = candidate_folder(results.folder, candidate), results.recipe
-    return tuple(current_look(folder, variant, recipe, candidate) for variant in looked_at(recipe.export))
+    return tuple(current_look(folder, variant, recipe, candidate, bench.machine) for variant in looked_at(recipe.export))
 
 
-def _measure(results: Results, candidate: Candidate, variant: str, before: FirstLook | None = None) -> None:
+def _measure(results: Results, candidate: Candidate, bench: Bench, variant: str, before: FirstLook | None = None) -> None:
     """Look at one file, if there is one, and write down what was seen; of two looks the quicker stands."""
     folder = candidate_folder(results.folder, candidate) / LOOKS / variant
     path, px, device = folder / MODEL, candidate.image_size_px, results.recipe.device
@@ -76,7 +76,9 @@ def _measure(results: Results, candidate: Candidate, variant: str, before: First
     found = FirstLook(key=key, candidate=candidate, variant=variant, size_bytes=path.stat().st_size)
     shape = (1, candidate.in_channels, px, px)
     try:
-        seen = profile(path, sha256_file(path), device.settings(), rules="look", input_shape=shape, watts_per_core=device.watts_per_core)
+        seen = bench.profile(
+            path, sha256_file(path), device.settings(), rules="look", input_shape=shape, watts_per_core=device.watts_per_core
+        )
         found = found.model_copy(update={"profile": seen})
     except MeasurementError as fault:
         found = found.model_copy(update={"reason": str(fault)})
@@ -84,13 +86,13 @@ def _measure(results: Results, candidate: Candidate, variant: str, before: First
         write_record(folder / LOOK, found)
 
 
-def _look_again(results: Results, candidate: Candidate) -> None:
+def _look_again(results: Results, candidate: Candidate, bench: Bench) -> None:
     """Once more at what would be rejected: another program may have been in the way."""
-    current = [found for found in _current(results, candidate) if found is not None]
+    current = [found for found in _current(results, candidate, bench) if found is not None]
     if rejection(current, results.recipe):
         for found in current:
             if found.profile is not None:
-                _measure(results, candidate, found.variant, before=found)
+                _measure(results, candidate, bench, found.variant, before=found)
 
 
 def rejection(looks: Sequence[FirstLook], recipe: Recipe) -> str:

@@ -190,7 +190,7 @@ def test_a_node_that_dies_changes_nothing(jobs: list[Job], cluster: Any, tmp_pat
         if len(done) >= 3 and len(nodes) == 2:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
 
-    with opened(jobs[0].recipe, cluster.address, lambda job, reason: lost.append((job.folder, reason))) as engine:
+    with opened(jobs[0].recipe, cluster.address, lambda job, reason: lost.append((job.folder, reason))) as (engine, _):
         assert (engine.threads, engine.parallel, engine.exclusive) == (1, 2, False)
         engine.run(there, on_step, done.append)
     assert len(nodes) == 1

@@ -64,6 +64,22 @@ def test_figures_are_the_same_each_time_and_leave_no_settings_behind() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.parametrize("budget", [50.0, 0.5, None])
+def test_one_point_has_an_axis_of_some_width(budget: float | None) -> None:
+    """For this figure matplotlib's own limits, with a budget far away, were a rounding error apart."""
+    point = plots.Point("net", "1", "fp32", 0.49609899999999996, 0.6, (0.5, 0.69), ranked=True, named=True, front=True)
+    ET.fromstring(plots.scatter([point], "one", "alt", "x", "y", budget, (0.6, "guessing")).svg)
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]])
+@pytest.mark.parametrize("log", [True, False])
+def test_an_axis_holds_its_values_with_room_to_spare(values: list[float], log: bool) -> None:
+    with open_figure() as (_, axes):
+        plots.x_scale(axes, values, log)
+        low, high = axes.get_xlim()
+        assert low < min(values) <= max(values) < high
+
+
 def test_characters_without_a_glyph_and_mathematics_stay_text() -> None:
     svg = plots.learning_curves([plots.Curve("日本 $x_1$", (1, 2), (0.5, 0.6), 1)], "a", "alt", "y").svg
     assert "日本 $x_1$" in svg

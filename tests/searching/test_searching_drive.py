@@ -13,7 +13,7 @@ import made_records
 import pytest
 
 from pepr_edge import pipeline
-from pepr_edge.engine.engines import of_this_machine
+from pepr_edge.engine import this_machine
 from pepr_edge.engine.job import Job
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
@@ -60,7 +60,7 @@ class Run:
         return load(self.folder)
 
     def search(self) -> SearchLog:
-        drive.search(self.results, {64: self.folder}, of_this_machine(1), self)
+        drive.search(self.results, {64: self.folder}, this_machine.engine(1), this_machine.bench(), self)
         return read_record(self.folder / "search.json", SearchLog)
 
     def look(self, results: Results, *_: Any) -> dict[str, tuple[FirstLook, ...]]:
@@ -163,7 +163,7 @@ def verdicts(log: SearchLog) -> dict[str, tuple[str, int]]:
 def to_be_made(run: Run) -> dict[str, tuple[int | None, bool]]:
     """What the next stage ends and exports: at which epoch, None for all, and whether it concludes there."""
     results = run.results
-    jobs = [pipeline._job(results, one, {64: run.folder}, of_this_machine(1)) for one in results.info.candidates]
+    jobs = [pipeline._job(results, one, {64: run.folder}, this_machine.engine(1)) for one in results.info.candidates]
     return {job.candidate.architecture: (job.until_epoch, job.conclude) for job in jobs if job is not None}
 
 
@@ -304,7 +304,7 @@ def test_a_ladder_that_was_never_climbed_has_a_row_of_its_own(made: MakeRun) -> 
 
 def test_without_budgets_and_policy_there_is_nothing_to_do(made: MakeRun) -> None:
     run = made("")
-    drive.search(run.results, {64: run.folder}, of_this_machine(1), run)
+    drive.search(run.results, {64: run.folder}, this_machine.engine(1), this_machine.bench(), run)
     assert sorted(path.name for path in run.folder.iterdir()) == ["recipe.toml", "run.json"]
 
 

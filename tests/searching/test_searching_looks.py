@@ -12,7 +12,8 @@ import small_run
 from small_run import Listener
 
 from pepr_edge.bundle.verify import check
-from pepr_edge.engine.engines import of_this_machine
+from pepr_edge.engine import this_machine
+from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.job import Job
 from pepr_edge.export.untrained import looked_at
 from pepr_edge.pipeline import Options
@@ -98,7 +99,7 @@ class Seen:
         self.latencies_s, self.measured = latencies_s, list[str]()
         self.jobs = 0
         patch.setattr(looks, "carry_out", self.write)
-        patch.setattr(looks, "profile", self.measure)
+        self.bench = Bench(made_records.profile("net").device.machine, self.measure, this_machine.engine(1))
 
     def write(self, jobs: Sequence[Job], *_: object) -> None:
         self.jobs += len(jobs)
@@ -106,34 +107,43 @@ class Seen:
             for variant in looked_at(job.recipe.export):
                 write_text(Path(job.folder) / "looks" / variant / "model.onnx", variant)
 
-    def measure(self, path: Path, *_: object, **__: object) -> DeviceProfile:
-        self.measured.append(path.parent.name)
-        return made_records.profile("net", self.latencies_s[path.parent.name].pop(0))
+    def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
+        self.measured.append(model.parent.name)
+        found = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
+        return found.model_copy(update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})})
 
 
-def looked(folder: Path, more: str) -> dict[str, tuple[FirstLook, ...]]:
+def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[FirstLook, ...]]:
     results = made_records.results(folder)
     wanted = recipe("latency_p90_ms = 5", TWO)
     if more:
         wanted = wanted.model_copy(update={"search": Search(policy="bounded")})
     results = replace(results, recipe=wanted, info=made_records.info("net"))
-    return looks.look(results, {64: folder}, of_this_machine(1), Listener())
+    return looks.look(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
 
 
 def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.004]})
-    found = looked(tmp_path, "")
+    found = looked(tmp_path, seen, "")
     assert [one.variant for one in found["net@64"]] == seen.measured == ["fp32"]
     assert not list(tmp_path.rglob("model.onnx"))
-    assert looked(tmp_path, "") == found
+    assert looked(tmp_path, seen, "") == found
     assert (seen.jobs, seen.measured) == (1, ["fp32"])
 
 
 def test_a_policy_looks_at_every_variant_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
-    looked(tmp_path, "bounded")
-    looked(tmp_path, "bounded")
+    looked(tmp_path, seen, "bounded")
+    looked(tmp_path, seen, "bounded")
     assert (seen.jobs, seen.measured) == (1, ["fp32", "int8_static"])
+
+
+def test_what_was_seen_on_another_machine_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [0.004, 0.004]})
+    looked(tmp_path, seen, "")
+    seen.bench = replace(seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"}))
+    looked(tmp_path, seen, "")
+    assert (seen.jobs, seen.measured) == (2, ["fp32", "fp32"])
 
 
 @pytest.mark.parametrize("again", [0.004, 0.02])
@@ -141,7 +151,7 @@ def test_what_would_be_rejected_is_looked_at_again_and_the_quicker_look_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: float
 ) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.009, again], "int8_static": [0.008, 0.008]})
-    found = looked(tmp_path, "")["net@64"]
+    found = looked(tmp_path, seen, "")["net@64"]
     assert seen.measured == ["fp32", "int8_static", "fp32", "int8_static"]
     assert [looks.latency_s(one) for one in found] == [min(0.009, again), 0.008]
     assert bool(rejection(found, recipe("latency_p90_ms = 5", TWO))) == (again > 0.005)

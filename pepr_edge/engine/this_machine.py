@@ -1,0 +1,28 @@
+"""This machine, to work on candidates and to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from pepr_edge.engine import local
+from pepr_edge.engine.bench import Bench
+from pepr_edge.engine.engine import Engine
+from pepr_edge.field.cpu import usable_cores
+from pepr_edge.field.facts import here
+from pepr_edge.field.profile import profile
+
+
+def engine(jobs: int) -> Engine:
+    """With so many candidates at once."""
+    return Engine(
+        threads=max(1, usable_cores() // jobs),
+        parallel=jobs,
+        exclusive=jobs == 1,
+        run=lambda todo, on_step, on_done: local.run(todo, jobs, on_step, on_done),
+    )
+
+
+def bench(held: Callable[[], AbstractContextManager[None]] = nullcontext) -> Bench:
+    """What is measured here; `held`: see Bench."""
+    return Bench(machine=here(), profile=profile, engine=engine(1), held=held)
