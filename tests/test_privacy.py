@@ -12,8 +12,9 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import made_dicom
 import numpy as np
 import pytest
 import small_run
@@ -41,7 +42,7 @@ class Made(NamedTuple):
 
 
 def images(folder: Path) -> Path:
-    """A manifest whose rows, groups and files all name patients, as PNG and JPEG with texts inside."""
+    """A manifest whose rows, groups and files all name patients, as PNG, JPEG and DICOM with texts inside."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     exif = Image.Exif()
@@ -54,13 +55,24 @@ def images(folder: Path) -> Path:
         for number in range(IMAGES):
             pixels = rng.integers(0, 120, (48, 48), dtype=np.uint8)
             pixels[8:24, 8:24] += np.uint8(120 * (number % 2))
-            name = f"{MARK}_{number:03d}.{'png' if number % 3 else 'jpg'}"
-            more = {"pnginfo": text} if number % 3 else {"exif": exif}
-            Image.fromarray(pixels).save(folder / name, **more)
+            name = f"{MARK}_{number:03d}.{('png', 'jpg', 'dcm')[number % 3]}"
+            if name.endswith("dcm"):
+                made_dicom.write(folder / name, pixels.astype(np.uint16), **tags())
+            else:
+                more = {"pnginfo": text} if name.endswith("png") else {"exif": exif}
+                Image.fromarray(pixels).save(folder / name, **more)
             rows.writerow([name, ("normal", "pneumonia")[number % 2], f"{MARK} patient {number // 2}", f"{MARK}^{number}"])
-        rows.writerow([f"{MARK}_torn.png", "normal", f"{MARK} patient torn", f"{MARK}^torn"])
-    (folder / f"{MARK}_torn.png").write_bytes((folder / f"{MARK}_001.png").read_bytes()[:100])
+        for kind, whole in (("png", 0), ("dcm", 2)):
+            rows.writerow([f"{MARK}_torn.{kind}", "normal", f"{MARK} patient torn", f"{MARK}^torn"])
+            (folder / f"{MARK}_torn.{kind}").write_bytes((folder / f"{MARK}_{whole:03d}.{kind}").read_bytes()[:-3000])
     return folder / "chest.csv"
+
+
+def tags() -> dict[str, Any]:
+    """What a scanner writes beside the pixels, on the first level and below."""
+    names = ("PatientName", "PatientID", "InstitutionName", "ReferringPhysicianName", "StudyDescription", "StationName")
+    inner = made_dicom.items(PatientID=f"{MARK} inner")
+    return {**{name: f"{MARK} {name[:7]}" for name in names}, "RequestAttributesSequence": inner, "ImageComments": f"{MARK} comment"}
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +189,7 @@ def test_no_output_names_a_person_a_machine_or_a_place(made: Made) -> None:
     assert found == []
     assert told(made.said.encode(), forbidden) is None
     assert [path.name for path in files if MARK in path.name] == []
+    assert len((made.run / "skipped_images.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2  # the torn ones: all others were read
     # What stays at home is there, and would be found if it left.
     for name in ("recipe.toml", "skipped_images.csv"):
         assert told((made.run / name).read_bytes(), forbidden), name

@@ -7,7 +7,7 @@ import io
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,17 +163,6 @@ def performances(job: Job) -> list[float]:
     found = current_training(Path(job.folder), job.train_key) or current_training_state(Path(job.folder), job.train_key)
     assert found is not None
     return [epoch.val_performance for epoch in found.epochs]
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that works on nothing."""
-    utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield made
-    made.shutdown()
 
 
 @pytest.mark.slow

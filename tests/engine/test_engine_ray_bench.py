@@ -102,20 +102,13 @@ def test_a_file_that_changed_on_its_way_is_refused(model: Path) -> None:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Of a cluster whose head does nothing and has the recipe's resource on another node."""
-    utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+def bench(cluster: Any) -> Iterator[Bench]:
+    """The node that carries the resource, of two."""
     cluster.add_node(num_cpus=2)
     cluster.add_node(num_cpus=2, resources={LABEL: 1})
     text = f'name = "x"\n[device]\nname = "d"\n[candidates]\narchitectures = ["a"]\n[cluster]\ndevice_resource = "{LABEL}"\n'
-    try:
-        with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (_, found):
-            yield found
-    finally:
-        cluster.shutdown()
+    with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (_, found):
+        yield found
 
 
 @pytest.mark.slow
