@@ -27,9 +27,10 @@ from pepr_edge.kit.platforms import PLATFORMS
     help="Python of the device; may be given several times.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many models.")
+@click.option("--dicom", is_flag=True, help="With what reads DICOM images there.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder; a kit in it is replaced.")
 @common
-def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, out: Path, as_json: bool) -> None:
+def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, dicom: bool, out: Path, as_json: bool) -> None:
     """Make a folder for a USB stick: the best models of RUN_DIR, and all that a device without a network needs to run and measure them.
 
     This machine needs a network, the device does not. START.txt in the folder says in plain words what to do there.
@@ -41,7 +42,7 @@ def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, ou
     from pepr_edge.kit.make import make
 
     with TerminalView().bar("kit") as bar:
-        made = make(run_dir, out, platform=platform, pythons=pythons, top=top, progress=bar.to)
+        made = make(run_dir, out, platform=platform, pythons=pythons, top=top, progress=bar.to, extras=("dicom",) if dicom else ())
     for warning in made.warnings:
         say(f"warning: {warning}")
     if as_json:

@@ -14,6 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,11 @@ class NotInstalled(Exception):  # noqa: N818 - a program of its own, whose one f
 def main(folder: Path) -> int:
     """Install from a kit's folder. Exit status: 0 done, 1 not installed, 3 installed but a bundle does not pass, 130 interrupted."""
     try:
-        check_machine(read_kit(folder))
+        kit = read_kit(folder)
+        check_machine(kit)
         check_files(folder)
         print("every file is as it was made; installing, which takes a minute or two", flush=True)
-        install(folder)
+        install(folder, kit.get("extras", []))
         launcher = write_launcher(folder)
     except NotInstalled as fault:
         print(f"error: {fault}", file=sys.stderr)
@@ -153,7 +155,7 @@ def read_kit(folder: Path) -> dict[str, Any]:
         text = file.read(KIT_BYTES + 1)
     try:
         kit = json.loads(text.decode())
-        texts = [kit["platform"], kit["system"], *kit["pythons"], *kit["machines"], kit["floor"] or ""]
+        texts = [kit["platform"], kit["system"], *kit["pythons"], *kit["machines"], kit["floor"] or "", *kit.get("extras", [])]
     except (ValueError, KeyError, TypeError, RecursionError):
         texts = [None]
     if len(text) > KIT_BYTES or not all(isinstance(one, str) for one in texts):
@@ -161,8 +163,8 @@ def read_kit(folder: Path) -> dict[str, Any]:
     return dict(kit)
 
 
-def install(folder: Path) -> None:
-    """Install the wheels into the folder `pepr`, which appears when it is whole.
+def install(folder: Path, extras: Sequence[str] = ()) -> None:
+    """Install the wheels into the folder `pepr`, which appears when it is whole; with what these extras bring.
 
     Raises:
         NotInstalled: no room, or pip could not do it.
@@ -186,7 +188,7 @@ def install(folder: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work), "PYTHONNOUSERSITE": "1"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, str(pip), *options, "install", *where, "pepr_edge"],
+        [sys.executable, str(pip), *options, "install", *where, f"pepr_edge[{','.join(extras)}]"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

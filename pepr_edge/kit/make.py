@@ -46,7 +46,9 @@ class Kit(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top: int, progress: Progress) -> Kit:
+def make(
+    run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top: int, progress: Progress, extras: Sequence[str] = ()
+) -> Kit:
     """Make a kit of a run's best models.
 
     Args:
@@ -56,6 +58,7 @@ def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top
         pythons: such as "3.11", at least one.
         top: how many bundles.
         progress: told what is being done.
+        extras: of this package, such as "dicom".
     Raises:
         RunError: the run has nothing to hand over.
         KitError: `out` holds something else, there is no network, or no wheel for that platform and Python.
@@ -71,8 +74,8 @@ def make(run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top
         progress(0, steps, "bundles")
         handed = hand_over(run_dir, made / "bundles", top)
         progress(1, steps, "pepr_edge")
-        _gather(made / "wheels", platform, pythons, lambda done, name: progress(2 + done, steps, name))
-        _write_installer(made, PLATFORMS[platform], platform, pythons)
+        _gather(made / "wheels", platform, pythons, extras, lambda done, name: progress(2 + done, steps, name))
+        _write_installer(made, PLATFORMS[platform], platform, pythons, extras)
         sizes = _seal(made)
         if out.exists():
             shutil.rmtree(out)
@@ -94,23 +97,24 @@ def _check_replaceable(out: Path) -> None:
         raise KitError(f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out.")
 
 
-def _gather(folder: Path, platform: str, pythons: Sequence[str], said: Callable[[int, str], None]) -> None:
+def _gather(folder: Path, platform: str, pythons: Sequence[str], extras: Sequence[str], said: Callable[[int, str], None]) -> None:
     """All wheels into one folder; each Python is resolved by itself."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
         wheels.check_pip()
         own = own_wheel.make(Path(temporary))
+        asked = f"{own}[{','.join(extras)}]" if extras else str(own)
         for done, python in enumerate(pythons):
             fetched = Path(temporary) / python
             fetched.mkdir()
             said(done, f"Python {python}")
-            wheels.fetch(own, platform, python, fetched, lambda name, done=done: said(done, name))  # type: ignore[misc]
+            wheels.fetch(asked, platform, python, fetched, lambda name, done=done: said(done, name))  # type: ignore[misc]
             for wheel in fetched.glob("*.whl"):
                 shutil.copyfile(wheel, folder / wheel.name)
         shutil.copyfile(own, folder / own.name)
 
 
-def _write_installer(folder: Path, platform: Platform, name: str, pythons: Sequence[str]) -> None:
+def _write_installer(folder: Path, platform: Platform, name: str, pythons: Sequence[str], extras: Sequence[str]) -> None:
     """The installer, its facts, and the words for the person who starts it."""
     windows = platform.system == "Windows"
     words = {
@@ -132,6 +136,7 @@ def _write_installer(folder: Path, platform: Platform, name: str, pythons: Seque
         "pepr_edge": __version__,
         "platform": name,
         "pythons": list(pythons),
+        "extras": list(extras),
         "system": platform.system,
         "machines": list(platform.machines),
         "floor": platform.floor,

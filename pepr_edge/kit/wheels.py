@@ -46,11 +46,11 @@ def check_pip() -> None:
         raise KitError(f"pip is not installed for {sys.executable}, and it fetches the wheels. Run: {sys.executable} -m ensurepip")
 
 
-def fetch(own: Path, name: str, python: str, folder: Path, said: Said) -> None:
+def fetch(own: str, name: str, python: str, folder: Path, said: Said) -> None:
     """Put the wheels for one Python into a folder: `own`, what it needs, and pip to install them with.
 
     Args:
-        own: the wheel of this package.
+        own: the path of this package's wheel, with its extras as pip takes them: "pepr_edge-1.0-py3-none-any.whl[dicom]".
         name: of the platform, in `PLATFORMS`.
         python: such as "3.11".
         folder: where to; empty.
@@ -58,7 +58,7 @@ def fetch(own: Path, name: str, python: str, folder: Path, said: Said) -> None:
     Raises:
         KitError: no network, or no wheel for that platform and Python.
     """
-    platform, asked = PLATFORMS[name], [str(own), "pip"]
+    platform, asked = PLATFORMS[name], [own, "pip"]
     while True:
         ended, words = _pip(["download", *_target(platform, python), "--dest", str(folder), *asked], said)
         if ended:

@@ -30,12 +30,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_it_says_what_was_made_and_how_to_go_on(
     asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("kit", "run", "--platform", "linux-x86_64", "--python", "3.11", "--python", "3.12", "--python", "3.11", "--out", "usb")
+    words = (
+        "kit",
+        "run",
+        "--platform",
+        "linux-x86_64",
+        "--python",
+        "3.11",
+        "--python",
+        "3.12",
+        "--python",
+        "3.11",
+        "--dicom",
+        "--out",
+        "usb",
+    )
     done = command_line.run(capsys, monkeypatch, *words)
     assert (done.status, done.err) == (0, "warning: they learnt nothing.\n")
     assert done.out.startswith("kit      usb, 48 MB\nfor      linux-x86_64, Python 3.11 or 3.12\nbundle   01-a@32-fp32\n")
     assert "START.txt" in done.out
-    assert (asked[0]["pythons"], asked[0]["top"]) == (("3.11", "3.12"), 3)
+    assert (asked[0]["pythons"], asked[0]["top"], asked[0]["extras"]) == (("3.11", "3.12"), 3, ("dicom",))
 
 
 def test_json_is_the_contracts(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

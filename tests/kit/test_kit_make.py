@@ -10,6 +10,7 @@ import tiny_bundle
 
 from pepr_edge.bundle.best import HandedOver
 from pepr_edge.errors import KitError
+from pepr_edge.kit import install
 from pepr_edge.kit import make as module
 from pepr_edge.kit.make import Kit, make
 
@@ -27,8 +28,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (folder / "pepr_edge-1-py3-none-any.whl").write_bytes(b"own")
         return folder / "pepr_edge-1-py3-none-any.whl"
 
-    def fetch(own: Path, name: str, python: str, folder: Path, said: Any) -> None:
-        asked.append(python)
+    def fetch(own: str, name: str, python: str, folder: Path, said: Any) -> None:
+        asked.append(f"{Path(own).name} {python}")
         said("numpy")
         for file in ("pip-1-py3-none-any.whl", f"numpy-1-cp{python.replace('.', '')}-none-any.whl"):
             (folder / file).write_bytes(file.encode())
@@ -46,7 +47,7 @@ def made_at(out: Path, **changes: Any) -> Kit:
 
 def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str]) -> None:
     kit = made_at(tmp_path / "kit")
-    assert no_network == ["3.11", "3.12"]
+    assert no_network == ["pepr_edge-1-py3-none-any.whl 3.11", "pepr_edge-1-py3-none-any.whl 3.12"]
     parts = {"bundles", "wheels", "install.sh", "install.py", "START.txt", "kit.json", "checksums.txt"}
     assert {path.name for path in kit.folder.iterdir()} == parts
     assert [wheel.name for wheel in kit.wheels] == [
@@ -75,6 +76,12 @@ def test_the_words_are_those_of_the_platform(platform: str, installer: str, laun
     assert launch in texts[1]
     assert "NOT FOR DIAGNOSIS" in texts[1]
     assert all(len(line) <= 140 for line in texts[1].splitlines())
+
+
+def test_a_kit_for_dicom_images_brings_what_reads_them(tmp_path: Path, no_network: list[str]) -> None:
+    kit = made_at(tmp_path / "kit", pythons=("3.11",), extras=("dicom",))
+    assert no_network == ["pepr_edge-1-py3-none-any.whl[dicom] 3.11"]
+    assert install.read_kit(kit.folder)["extras"] == ["dicom"]
 
 
 def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str]) -> None:

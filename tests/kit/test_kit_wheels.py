@@ -9,6 +9,7 @@ from pepr_edge.errors import KitError
 from pepr_edge.kit import wheels
 from pepr_edge.kit.platforms import PLATFORMS
 
+OWN = "own.whl[dicom]"
 LINUX, WINDOWS = PLATFORMS["linux-x86_64"], PLATFORMS["win-amd64"]
 
 
@@ -51,8 +52,8 @@ def test_it_is_asked_for_until_nothing_is_missing(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(wheels, "_pip", pip)
     heard: list[str] = []
-    wheels.fetch(Path("own.whl"), "win-amd64", "3.11", tmp_path, heard.append)
-    assert asked == [["own.whl", "pip"], ["own.whl", "pip", "colorama"], ["own.whl", "pip", "colorama", "win"]]
+    wheels.fetch(OWN, "win-amd64", "3.11", tmp_path, heard.append)
+    assert asked == [[OWN, "pip"], [OWN, "pip", "colorama"], [OWN, "pip", "colorama", "win"]]
     assert heard == ["something"] * 3
 
 
