@@ -95,7 +95,7 @@ def test_every_command_does_what_the_page_says(tmp_path: Path, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     tiny_bundle.be_brief(monkeypatch)
     no_wheels(monkeypatch)
-    # Not as for a reader, as are the wheels and how long is measured: 30 epochs teach a test no more.
+    # Not as for a reader, as are the wheels and how long is measured: more than 4 epochs teach a test nothing.
     for name in ("FEWEST_EPOCHS", "MOST_EPOCHS"):
         monkeypatch.setattr(f"pepr_edge.draft.choose.{name}", 4)
     Path("make_images.py").write_text(script())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ SIZES_PX = (32, 64, 128, 224)
 LARGEST_UNASKED_PX = 128  # beyond it training on a processor takes days; a device's recipe may ask for more
 UNEVEN = 1.5  # from here on the commonest class is called commoner
 SEEN_IMAGES = 15_000  # what a training from scratch should see at least, each image once an epoch
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 100
+SMALL_BATCH, SMALL_BATCH_BELOW = 16, 512  # images: with so few of them, steps count more than how smooth each is
+# Steps without a gain after which a training ends. By then the statistics of batch normalisation are those of the images: for the first
+# 50 or so, measured on 81 images, every network with them answers validation by chance.
+PATIENT_STEPS = 100
 DATA = Data()  # how a first recipe treats its images, but for what is chosen
 AUGMENT_FROM_EPOCHS = 10  # with fewer, trainings learnt more from the images as they are
 
@@ -60,13 +65,18 @@ def _choices(seen: Look, base: Recipe) -> list[tuple[str, Any, str]]:
     px, why = _size(seen, base)
     names, left_out = _architectures(base, px)
     uneven = seen.imbalance >= UNEVEN
-    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_IMAGES / seen.images["train"])))
+    images = seen.images["train"]
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_IMAGES / images)))
+    batch_size = SMALL_BATCH if images < SMALL_BATCH_BELOW else base.train.batch_size
+    patience = min(epochs, max(base.train.patience, math.ceil(PATIENT_STEPS * batch_size / images)))
     choices = [
         ("data.val_fraction", DATA.val_fraction, _split_words(seen)),
         ("candidates.architectures", names, f"Those of the device's recipe{left_out}. Any name of `pepr-edge zoo list` may be added."),
         ("candidates.image_size_px", px, why),
         ("candidates.weights", base.candidates.weights, _weights_words(seen, base)),
-        ("train.epochs", epochs, f"{seen.images['train']:,} training images: the fewer there are, the more often each has to be seen."),
+        ("train.epochs", epochs, f"{images:,} training images: the fewer there are, the more often each has to be seen."),
+        ("train.batch_size", batch_size, "How many images are in a step: with few of them, small ones, so that there are enough steps."),
+        ("train.patience", patience, f"A training ends after so many epochs without a gain on validation: {PATIENT_STEPS} steps at least."),
         ("train.augment", "light" if epochs >= AUGMENT_FROM_EPOCHS else "none", _augment_words(epochs)),
         ("train.class_balanced", uneven, _balance_words(seen, uneven)),
         ("score.performance", "balanced_accuracy" if uneven else "accuracy", _metric_words(seen, uneven)),

@@ -52,10 +52,13 @@ def test_unequal_classes_weigh_the_same_and_are_judged_alike(counts: tuple[int, 
     assert (recipe.score.performance, recipe.train.class_balanced) == (metric, balanced)
 
 
-@pytest.mark.parametrize(("images", "epochs", "augment"), [(100, 30, "light"), (1000, 15, "light"), (20_000, 5, "none")])
-def test_few_images_are_seen_more_often(images: int, epochs: int, augment: str) -> None:
-    recipe = drafted(replace(LOOK, images={**LOOK.images, "train": images})).recipe
-    assert (recipe.train.epochs, recipe.train.augment) == (epochs, augment)
+@pytest.mark.parametrize(
+    ("images", "epochs", "augment", "batch_size", "patience"),
+    [(81, 100, "light", 16, 20), (1000, 15, "light", 32, 5), (20_000, 5, "none", 32, 5), (8, 100, "light", 16, 100)],
+)
+def test_few_images_are_seen_more_often_and_in_small_steps(images: int, epochs: int, augment: str, batch_size: int, patience: int) -> None:
+    train = drafted(replace(LOOK, images={**LOOK.images, "train": images})).recipe.train
+    assert (train.epochs, train.augment, train.batch_size, train.patience) == (epochs, augment, batch_size, patience)
 
 
 def test_candidates_that_do_not_take_the_size_are_left_out_by_name() -> None:
