@@ -74,8 +74,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
-    here = options.engine == "local"
-    check_machine(recipe, trains_here=here, measures_here=here or recipe.cluster.device_resource is None)
+    here, elsewhere = options.engine == "local", recipe.cluster.device_resource
+    check_machine(recipe, trains_here=here, measures_here=here or elsewhere is None)
     _check_home(run_dir)
     with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, bench):
         if _was_of_another(run_dir, key):
@@ -89,7 +89,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         for line in datasets.describe(info):
             view.say(line)
         _list_skipped(run_dir, next(iter(folders.values())), info, view)
-        if words := busy(usable_cores()):
+        if here and elsewhere is not None:
+            view.say(f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {elsewhere}")
+        if (here or elsewhere is None) and (words := busy(usable_cores())):
             view.say(f"note: {words}, so declared energies and latencies come out too high: close them and start again")
         candidates = expand(recipe, info)
         state = RunInfo(
@@ -122,7 +124,8 @@ def _opened(recipe: Recipe, run_dir: Path, options: Options, view: View) -> Open
 
     def on_lost(job: Job, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
-        view.say(f"{job.candidate.id}: {reason}; it goes on from what had come home, and what is lost stays in its cost")
+        on = "it begins again" if job.choose else "it goes on from what had come home, and what is lost stays in its cost"
+        view.say(f"{job.candidate.id}: {reason}; {on}")
 
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 

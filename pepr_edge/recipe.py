@@ -45,7 +45,7 @@ Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterVali
 def _not_rays(value: str) -> str:
     """The name of a resource that a node carries only where somebody gave it one."""
     if value in ("CPU", "GPU", "memory", "object_store_memory"):
-        raise PydanticCustomError("expected", "a name of your own, which Ray gives to no node by itself")
+        raise PydanticCustomError("expected", "a name of your own: Ray gives this one to nodes by itself")
     return value
 
 

@@ -477,13 +477,15 @@ class DeviceProfile(Versioned):
 class FirstLook(Versioned):
     """look.json: what an untrained candidate needs on the device in one variant. Its graph is that of the trained one.
 
-    `profile` is None where that could not be found out, and `reason` says why.
+    `profile` is None where that could not be found out, and `reason` says why. `machine` is the one that looked; None where there was no
+    file to look at.
     """
 
     key: str
     candidate: Candidate
     variant: str
     size_bytes: int | None = None
+    machine: Machine | None = None
     profile: DeviceProfile | None = None
     reason: Words = ""
 
@@ -523,11 +525,12 @@ class SearchLog(Versioned):
     """search.json: the candidates of a run whose policy or whose budgets chose among them, and where that is by now.
 
     `key` is that of the run. `stopped` says why it stopped; empty while it goes on, and where the budgets alone chose. `spent_j` is the
-    energy of all trainings, `saved_j` what the others would have taken, where it is known.
+    energy of all trainings, `saved_j` what the others would have taken, where it is known. `machine` is the one that was looked at.
     """
 
     key: str
     policy: str
+    machine: Machine | None = None
     candidates: tuple[Searched, ...]
     stopped: str = ""
     spent_j: float | None = None

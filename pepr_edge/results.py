@@ -159,7 +159,7 @@ def look_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
 def current_look(folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine) -> FirstLook | None:
     """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
     found = read_current(folder / LOOKS / variant / LOOK, FirstLook, look_key(candidate, variant, recipe))
-    return found if found is not None and (found.profile is None or found.profile.device.machine == machine) else None
+    return found if found is not None and found.machine in (None, machine) else None
 
 
 def is_complete(trained: TrainResult, settings: Train) -> bool:

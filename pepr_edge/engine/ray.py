@@ -23,7 +23,7 @@ from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.engine.parcel import pack, unpack
 from pepr_edge.engine.ray_bench import Node, node_with
-from pepr_edge.engine.ray_join import cancel, heard, joined, lines_of, loss
+from pepr_edge.engine.ray_join import cancel, heard, is_loss, joined, why
 from pepr_edge.engine.ray_task import Contents, News, work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
@@ -31,6 +31,7 @@ from pepr_edge.records import Failure
 from pepr_edge.store import write_record
 from pepr_edge.train.files import TRAINING
 
+Sent = dict[tuple[Path, ...], Any]  # references to the contents of files, by their paths
 LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost
 
 
@@ -69,10 +70,10 @@ def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLos
 class Open:
     """A cluster that was joined: what was sent to it once, and how jobs are carried out there, on any node or on one."""
 
-    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None) -> None:
-        """Send nothing yet."""
+    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None, sent: Sent | None = None) -> None:
+        """Send nothing yet; `sent` is what was by another of the same cluster."""
         self._ray, self._recipe, self._on_lost, self._node = ray, recipe, on_lost, node
-        self._sent: dict[tuple[Path, ...], Any] = {}  # references to the contents of files, by their paths
+        self._sent: Sent = {} if sent is None else sent
 
     def engine(self, jobs: int | None) -> Engine:
         """Of as many candidates at once as there is room for, unless it is said how many.
@@ -94,11 +95,9 @@ class Open:
         Raises:
             EngineError: it cannot.
         """
-        there = Open(self._ray, self._recipe, self._on_lost, node)
-        there._sent = self._sent
-        ladders = Engine(
-            threads=node.threads, parallel=1, exclusive=True, run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done)
-        )
+        there = Open(self._ray, self._recipe, self._on_lost, node, self._sent)
+        # A ladder says itself how many threads each of its rungs has.
+        ladders = Engine(threads=1, parallel=1, exclusive=True, run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done))
         return Bench(machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders)
 
     def room(self) -> int:
@@ -160,17 +159,14 @@ class Open:
 
     def _goes_on(self, attempt: Attempt, fault: Exception) -> bool:
         """Whether a job whose task ended with a fault is to be begun again; else it has failed, and that is written down."""
-        from ray.exceptions import RayTaskError
-
-        lost, reason = not isinstance(fault, RayTaskError), f"on its node: {lines_of(getattr(fault, 'cause', fault))[-1]}"
-        if lost:
+        reason = why(fault)
+        if is_loss(fault):
             attempt.lost += 1
-            reason = loss(fault)
-            self._on_lost(attempt.job, reason)
             if self._node is None:
                 self.room()
             else:
                 self._node.check(fault)
+            self._on_lost(attempt.job, reason)
             if attempt.lost < LOSSES:
                 return True
             reason = f"{reason}, {LOSSES} times"

@@ -12,19 +12,17 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pepr_edge import __version__
 from pepr_edge.checks import device_fault
-from pepr_edge.engine.ray_join import cancel, heard, lines_of, loss
-from pepr_edge.engine.ray_task import beside, check_version, home, newest
+from pepr_edge.engine.ray_join import cancel, heard, is_loss, why
+from pepr_edge.engine.ray_task import Contents, beside, check_version, home, newest, write
 from pepr_edge.errors import EngineError, MeasurementError
 from pepr_edge.field.facts import here
 from pepr_edge.field.profile import profile
+from pepr_edge.field.runtimes.pytorch import PROGRAM
 from pepr_edge.recipe import Device
 from pepr_edge.records import DeviceProfile, Machine, RulesName, SessionSettings
-
-MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,6 @@ class Node:
             "name": "pepr_edge",
         }
 
-    @property
-    def threads(self) -> int:
-        """For a ladder there."""
-        return max(1, int(self.resources.get("CPU", 1)))
-
     def check(self, fault: Exception) -> None:
         """After a task of its was lost, find out whether it is lost itself.
 
@@ -70,10 +63,16 @@ class Node:
         Raises:
             EngineError: it cannot measure what the recipe's device runs.
         """
-        told = self.ray.remote(_machine).options(**self.options()).remote(__version__, device.model_dump_json())
+        options = self.options()
+        if device.provider == "cpu":  # to ask takes nothing that others may have
+            options |= {"num_cpus": 0, "num_gpus": 0, "resources": {}}
+        told = self.ray.remote(_machine).options(**options).remote(__version__, device.model_dump_json())
         found = heard(self.ray, told)
         if isinstance(found, Exception):
-            raise EngineError(f"the node that carries {self.label} could not be asked what it is: {loss(found)}. Start it again.")
+            raise EngineError(
+                f"the node that carries {self.label} could not be asked what it is: {why(found)}. "
+                "It needs the same pepr_edge as here, with the extras train and ray; then start it again."
+            )
         return Machine.model_validate_json(found)
 
     def profile(
@@ -94,14 +93,19 @@ class Node:
             EngineError: the node was.
         """
         how = _How(sha256, settings.model_dump_json(), rules, input_shape, watts_per_core)
+        files = [model, model.with_name(PROGRAM)] if settings.runtime == "pytorch" else [model]
+        contents: Contents = {path.name: np.fromfile(path, np.uint8) for path in files if path.is_file()}
         options = {**self.options(), "num_returns": "streaming"}
-        task = self.ray.remote(_profile).options(**options).remote(np.fromfile(model, np.uint8), how)
+        task = self.ray.remote(_profile).options(**options).remote(model.name, contents, how)
         try:
             while not isinstance(news := self._heard(task), str):
                 if progress is not None:
                     progress(*news)
-        finally:
+            for _ in task:  # let it take away what it wrote
+                pass
+        except BaseException:
             cancel(self.ray, [task])
+            raise
         return DeviceProfile.model_validate_json(news)
 
     def _heard(self, task: Any) -> tuple[float, float] | str:
@@ -113,10 +117,9 @@ class Node:
             return found
         if isinstance(cause := getattr(news, "cause", None), MeasurementError):
             raise cause
-        if cause is None:
+        if is_loss(news):
             self.check(news)
-        reason = lines_of(cause)[-1] if cause is not None else loss(news)
-        raise MeasurementError(f"on the node that carries {self.label}: {reason}")
+        raise MeasurementError(f"measured for {self.label}: {why(news)}")
 
 
 def node_with(ray: Any, label: str) -> Node:
@@ -152,15 +155,15 @@ def _machine(version: str, device: str) -> str:
     return here().model_dump_json()
 
 
-def _profile(model: NDArray[np.uint8], how: _How) -> Generator[tuple[float, float] | str, None, None]:
+def _profile(model: str, contents: Contents, how: _How) -> Generator[tuple[float, float] | str, None, None]:
     """On the node: the share done and the median so far, again and again, and at last a DeviceProfile as JSON."""
     told = SimpleQueue[tuple[float, float]]()
     with home() as folder:
-        model.tofile(folder / MODEL)
+        write(contents, folder)
 
         def measure() -> DeviceProfile:
             return profile(
-                folder / MODEL,
+                folder / model,
                 how.sha256,
                 SessionSettings.model_validate_json(how.settings),
                 rules=how.rules,

@@ -132,8 +132,17 @@ def heard(ray: Any, task: Any) -> Any:
         return fault
 
 
-def loss(fault: Exception) -> str:
-    """Why a task is lost that did not fail by itself, in words: Ray's own name the node's address."""
+def is_loss(fault: Exception) -> bool:
+    """Whether a task did not fail by itself."""
+    from ray.exceptions import RayTaskError
+
+    return not isinstance(fault, RayTaskError)
+
+
+def why(fault: Exception) -> str:
+    """Why a task failed or was lost, in words; Ray's own of a loss name the node's address."""
+    if not is_loss(fault):
+        return f"on its node: {lines_of(getattr(fault, 'cause', fault))[-1]}"
     return LOST.get(type(fault).__name__, f"the process that it ran in was lost ({type(fault).__name__})")
 
 

@@ -59,7 +59,7 @@ def work(version: str, job: str, parcel: Parcel, images: Contents, weights: Cont
     check_version(version)
     with home() as folder:
         here = _moved(Job.model_validate_json(job), folder, weights)
-        _write(images, Path(here.data))
+        write(images, Path(here.data))
         unpack(parcel, Path(here.folder))
         yield from _carried_out(here)
 
@@ -78,14 +78,15 @@ def _moved(job: Job, folder: Path, weights: Contents) -> Job:
     """The job with paths of this node."""
     candidates = job.recipe.candidates
     for name in weights:
-        _write(weights, folder / "weights")
+        write(weights, folder / "weights")
         candidates = candidates.model_copy(update={"weights": str(folder / "weights" / name)})
     recipe = job.recipe.model_copy(update={"candidates": candidates})
     (folder / "candidate").mkdir()
     return job.model_copy(update={"data": str(folder / "data"), "folder": str(folder / "candidate"), "recipe": recipe})
 
 
-def _write(contents: Contents, folder: Path) -> None:
+def write(contents: Contents, folder: Path) -> None:
+    """Write files into a folder."""
     folder.mkdir(exist_ok=True)
     for name, content in contents.items():
         content.tofile(folder / name)

@@ -233,7 +233,7 @@ def x_scale(axes: Axes, values: Sequence[float], log: bool) -> None:
         plain_log(axes.xaxis, span)
         axes.set_xlim(low * span**-MARGIN, high * span**MARGIN)
     else:  # left to itself, matplotlib makes an axis of no width of two values that differ by a rounding error
-        room = MARGIN * max(high - low, abs(high) / 2) or 1.0
+        room = MARGIN * max(high - low, 1e-3 * abs(high)) or 1.0
         axes.set_xlim(low - room, high + room)
     axes.margins(y=MARGIN)
 

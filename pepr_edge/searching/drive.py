@@ -60,11 +60,13 @@ def search(results: Results, folders: Mapping[int, Path], engine: Engine, bench:
     """
     if not looks_wanted(results.recipe):
         return
-    run = Search(results, look(results, folders, engine, bench, view), folders, engine, view)
+    run = Search(results, look(results, folders, engine, bench, view), folders, engine, bench, view)
     if results.recipe.search.chooses:
         run.run()
     elif run.out:
         run.write("")
+    else:  # of a bench that was slower
+        (results.folder / SEARCH).unlink(missing_ok=True)
 
 
 def settle(results: Results) -> None:
@@ -77,10 +79,10 @@ def settle(results: Results) -> None:
 class Search:
     """Holds a search open in a run directory: what is known of the candidates, and the state that its policy decides by."""
 
-    def __init__(self, results: Results, looks: Looks, folders: Mapping[int, Path], engine: Engine, view: View) -> None:
+    def __init__(self, results: Results, looks: Looks, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> None:
         """Reject what the device rejects, and read how far the others are."""
         self.results, self.looks, self.view = results, looks, view
-        self._folders, self._engine = folders, engine
+        self._folders, self._engine, self._machine = folders, engine, bench.machine
         self.candidates = {one.id: one for one in results.info.candidates}
         self.out: dict[str, Out] = {
             name: ("rejected", reason) for name in self.candidates if (reason := rejection(looks[name], results.recipe))
@@ -109,7 +111,7 @@ class Search:
         """Write search.json: where the search is by now, and why it stopped if it did."""
         spent = {name: standing.cost for name, standing in self.standings.items()}
         log = as_log(self.results, self.looks, self.outlooks, self.state, spent, self.out, stopped)
-        write_record(self.results.folder / SEARCH, log)
+        write_record(self.results.folder / SEARCH, log.model_copy(update={"machine": self._machine}))
 
     def _probe(self) -> None:
         """What an epoch of each candidate costs, where that is not known yet, as long as no stop rule is broken by asking."""
@@ -160,11 +162,13 @@ class Search:
         return Standing(curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted)
 
     def _state(self) -> State:
-        """All that is known by now, as a policy takes it. What was decided before this process began is decided."""
+        """All that is known by now, as a policy takes it. What was decided before this process began is decided, on the same machine."""
         recipe = self.results.recipe
         costs = normalised_costs(list(self.outlooks.values()), recipe.score, self._needs_costs)
         probe = sum((one.probe for one in self.outlooks.values()), start=NOTHING)
         before = current_search(self.results.folder, self.results.info)
+        if before is not None and before.machine != self._machine:
+            before = None  # by latencies that are no longer those of the bench
         out = {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")} if before else {}
         return State(
             candidates=tuple(Contender(name, costs[name], one.epoch) for name, one in self.outlooks.items()),

@@ -34,7 +34,8 @@ def looks_wanted(recipe: Recipe) -> bool:
 
 
 def look(results: Results, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> Looks:
-    """First looks at the candidates by id, in each variant that is looked at. Those that are current are not taken again."""
+    """First looks at the candidates by id, in each variant that is looked at. A current one is not taken again unless it failed."""
+    _forget_failures(results, bench)
     waiting = [one for one in results.info.candidates if not _is_settled(results, one, bench)]
     jobs = [job_of(results, one, folders, engine, first_look=True) for one in waiting]
     carry_out(jobs, engine, "files for first looks", view)
@@ -50,6 +51,14 @@ def look(results: Results, folders: Mapping[int, Path], engine: Engine, bench: B
             if path.name != LOOK:  # the files are as large as the models, and no longer needed
                 path.unlink()
     return {one.id: tuple(found for found in _current(results, one, bench) if found is not None) for one in results.info.candidates}
+
+
+def _forget_failures(results: Results, bench: Bench) -> None:
+    """What could not be measured is tried again in each run: a process that was killed says nothing of a model."""
+    for candidate in results.info.candidates:
+        for found in _current(results, candidate, bench):
+            if found is not None and found.profile is None and found.machine is not None:
+                (candidate_folder(results.folder, candidate) / LOOKS / found.variant / LOOK).unlink()
 
 
 def _is_settled(results: Results, candidate: Candidate, bench: Bench) -> bool:
@@ -73,7 +82,7 @@ def _measure(results: Results, candidate: Candidate, bench: Bench, variant: str,
     if not path.is_file():
         return
     key = look_key(candidate, variant, results.recipe)
-    found = FirstLook(key=key, candidate=candidate, variant=variant, size_bytes=path.stat().st_size)
+    found = FirstLook(key=key, candidate=candidate, variant=variant, machine=bench.machine, size_bytes=path.stat().st_size)
     shape = (1, candidate.in_channels, px, px)
     try:
         seen = bench.profile(

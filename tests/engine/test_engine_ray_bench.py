@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +35,7 @@ def nodes(*found: tuple[str, bool, dict[str, float]]) -> Any:
 def test_the_first_living_node_that_carries_the_resource_is_the_device() -> None:
     has = {"CPU": 4.0, LABEL: 1.0}
     found = node_with(nodes(("d", True, has), ("a", False, has), ("b", True, {"CPU": 8.0}), ("c", True, has)), LABEL)
-    assert (found.id, found.threads) == ("c", 4)
+    assert found.id == "c"
 
 
 def test_a_resource_that_no_node_carries_is_one_line_that_says_how_to_give_it() -> None:
@@ -87,7 +88,7 @@ def how(model: Path, sha256: str = "") -> ray_bench._How:
 def test_a_file_is_measured_on_the_node_and_nothing_of_it_stays(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_task.tempfile, "gettempdir", lambda: str(tmp_path))  # type: ignore[attr-defined]
     monkeypatch.setattr(ray_task, "BLINK_S", 0.05)
-    *readings, told = ray_bench._profile(np.fromfile(model, np.uint8), how(model))
+    *readings, told = ray_bench._profile(model.name, {model.name: np.fromfile(model, np.uint8)}, how(model))
     found = DeviceProfile.model_validate_json(str(told))
     assert (found.artifact_sha256, found.rules, found.device.machine) == (sha256_file(model), "look", here())
     assert found.energy_j_per_inference.method == "declared"
@@ -98,14 +99,51 @@ def test_a_file_is_measured_on_the_node_and_nothing_of_it_stays(model: Path, tmp
 
 def test_a_file_that_changed_on_its_way_is_refused(model: Path) -> None:
     with pytest.raises(MeasurementError, match="the file was altered"):
-        list(ray_bench._profile(np.fromfile(model, np.uint8), how(model, "0" * 64)))
+        list(ray_bench._profile(model.name, {model.name: np.fromfile(model, np.uint8)}, how(model, "0" * 64)))
+
+
+@pytest.mark.skipif(not installed, reason="Ray is not installed")
+def test_a_task_has_the_node_for_itself() -> None:
+    options = Node(nodes(), "a" * 56, {"CPU": 4.0, "GPU": 1.0, LABEL: 2.0, "memory": 9.0}, LABEL).options()
+    where = options.pop("scheduling_strategy")
+    assert (where.node_id, where.soft) == ("a" * 56, False)
+    assert options == {"num_cpus": 4.0, "num_gpus": 1.0, "resources": {LABEL: 2.0}, "max_retries": 0, "name": "pepr_edge"}
+
+
+@pytest.mark.skipif(not installed, reason="Ray is not installed")
+@pytest.mark.parametrize(("runtime", "names"), [("pytorch", ["model.onnx", "program.pt2"]), ("onnxruntime", ["model.onnx"])])
+def test_the_program_travels_where_that_is_what_runs(runtime: str, names: list[str], tmp_path: Path) -> None:
+    """And a measurement that is given up is cancelled."""
+    sent, cancelled = list[Any](), list[str]()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def remote(*words: Any) -> str:
+        sent.extend(words)
+        return "task"
+
+    calls = iter((interrupted, lambda *_, **__: ([], [])))
+    task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=remote))
+    fake = SimpleNamespace(remote=lambda work: task, wait=lambda *words, **more: next(calls)(*words, **more), cancel=cancelled.append)
+    for name in ("model.onnx", "program.pt2"):
+        (tmp_path / name).write_bytes(name.encode())
+    node = Node(fake, "a" * 56, {"CPU": 1.0, LABEL: 1.0}, LABEL)
+    with pytest.raises(KeyboardInterrupt):
+        node.profile(tmp_path / "model.onnx", "", SessionSettings(runtime=runtime), rules="look", input_shape=(1, 1, 8, 8))
+    assert (sent[0], sorted(sent[1]), cancelled) == ("model.onnx", names, ["task"])
 
 
 @pytest.fixture
-def bench(cluster: Any) -> Iterator[Bench]:
-    """The node that carries the resource, of two."""
+def device(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A node that carries the resource, whose processor says of itself that it is another; there is one more node."""
+    monkeypatch.setattr(ray_task, "YOUNG_S", 0.0)
     cluster.add_node(num_cpus=2)
-    cluster.add_node(num_cpus=2, resources={LABEL: 1})
+    return cluster.add_node(num_cpus=1, resources={LABEL: 1}, env_vars={"PEPR_EDGE_EMULATED": "the device"})
+
+
+@pytest.fixture
+def bench(cluster: Any, device: Any) -> Iterator[Bench]:
     text = f'name = "x"\n[device]\nname = "d"\n[candidates]\narchitectures = ["a"]\n[cluster]\ndevice_resource = "{LABEL}"\n'
     with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (_, found):
         yield found
@@ -113,20 +151,26 @@ def bench(cluster: Any) -> Iterator[Bench]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_what_is_measured_is_measured_on_the_devices_node(bench: Bench, model: Path) -> None:
-    asked, told = how(model), list[tuple[float, float]]()
+def test_what_is_measured_is_measured_on_the_devices_node_and_alone_there(bench: Bench, cluster: Any, device: Any, model: Path) -> None:
+    import ray as module
 
-    def measured(sha256: str) -> DeviceProfile:
-        return bench.profile(
-            model,
-            sha256,
-            SessionSettings(threads=1),
-            rules="look",
-            input_shape=asked.input_shape,
-            progress=lambda share, median_s: told.append((share, median_s)),
-        )
+    free, asked = list[float](), how(model)
 
-    assert (bench.machine, bench.engine.threads) == (here(), 2)
-    assert measured(asked.sha256).artifact_sha256 == asked.sha256
+    def measured(sha256: str, progress: Callable[[float, float], None]) -> DeviceProfile:
+        settings = SessionSettings(threads=1)
+        return bench.profile(model, sha256, settings, rules="look", input_shape=asked.input_shape, progress=progress)
+
+    assert bench.machine.cpu == f"{here().cpu} (the device)"
+    found = measured(asked.sha256, lambda share, median_s: free.append(module.available_resources().get("CPU", 0)))
+    assert (found.artifact_sha256, found.device.machine) == (asked.sha256, bench.machine)
+    assert set(free) == {2.0}  # those of the other node
+    assert not list(Path(tempfile.gettempdir()).glob(f"{ray_task.PREFIX}*"))
     with pytest.raises(MeasurementError, match="the file was altered"):
-        measured("0" * 64)
+        measured("0" * 64, lambda share, median_s: None)
+
+    def kill(share: float, median_s: float) -> None:
+        if device in cluster.worker_nodes:
+            cluster.remove_node(device, allow_graceful=False)
+
+    with pytest.raises(EngineError, match="the node that carries clinic_laptop was lost"):
+        measured(asked.sha256, kill)

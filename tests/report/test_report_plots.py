@@ -71,13 +71,15 @@ def test_one_point_has_an_axis_of_some_width(budget: float | None) -> None:
     ET.fromstring(plots.scatter([point], "one", "alt", "x", "y", budget, (0.6, "guessing")).svg)
 
 
-@pytest.mark.parametrize("values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]])
+@pytest.mark.parametrize("values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [4.0, 4.1], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]])
 @pytest.mark.parametrize("log", [True, False])
 def test_an_axis_holds_its_values_with_room_to_spare(values: list[float], log: bool) -> None:
     with open_figure() as (_, axes):
         plots.x_scale(axes, values, log)
         low, high = axes.get_xlim()
         assert low < min(values) <= max(values) < high
+        if max(values) - min(values) > 0.01 * max(values):
+            assert high - low < 2 * (max(values) - min(values)) or axes.get_xscale() == "log"
 
 
 def test_characters_without_a_glyph_and_mathematics_stay_text() -> None:

@@ -48,6 +48,7 @@ class Run:
 
     def __init__(self, folder: Path, nets: dict[str, Net], more: str, joules: bool = True) -> None:
         self.folder, self.nets, self.joules = folder, nets, joules
+        self.bench = this_machine.bench()
         self.asked: list[tuple[str, int | None]] = []
         self.said: list[str] = []
         info = made_records.info(*nets)
@@ -60,7 +61,7 @@ class Run:
         return load(self.folder)
 
     def search(self) -> SearchLog:
-        drive.search(self.results, {64: self.folder}, this_machine.engine(1), this_machine.bench(), self)
+        drive.search(self.results, {64: self.folder}, this_machine.engine(1), self.bench, self)
         return read_record(self.folder / "search.json", SearchLog)
 
     def look(self, results: Results, *_: Any) -> dict[str, tuple[FirstLook, ...]]:
@@ -271,6 +272,23 @@ def test_what_breaks_a_budget_gets_no_joule_and_a_row_with_what_was_measured(mad
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
     assert (after.spent_j, after.saved_j) == (40.0, pytest.approx(3 * 40 + 100 * 40))  # as they take 3 and 100 times as long
+
+
+@pytest.mark.parametrize("search", ["", BOUNDED])
+def test_what_a_slower_bench_ruled_out_is_decided_again(made: MakeRun, search: str) -> None:
+    run = made(f"{search}[budgets]\nlatency_p90_ms = 2.5\n")
+    before = verdicts(run.search())
+    assert before["weak"] == before["huge"] == ("rejected", 0)
+    run.nets = {name: replace(net, latency_s=0.0001) for name, net in NETS.items()}
+    run.bench = replace(run.bench, machine=run.bench.machine.model_copy(update={"cpu": "quicker"}))
+    drive.search(run.results, {64: run.folder}, this_machine.engine(1), run.bench, run)
+    if search:
+        after = read_record(run.folder / "search.json", SearchLog)
+        assert after.machine == run.bench.machine
+        assert "rejected" not in {one.verdict for one in after.candidates}
+    else:
+        assert not (run.folder / "search.json").exists()
+        assert len(to_be_made(run)) == len(NETS)
 
 
 def test_a_search_rejects_before_it_probes(made: MakeRun) -> None:

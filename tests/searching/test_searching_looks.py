@@ -15,6 +15,7 @@ from pepr_edge.bundle.verify import check
 from pepr_edge.engine import this_machine
 from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.job import Job
+from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import looked_at
 from pepr_edge.pipeline import Options
 from pepr_edge.recipe import Recipe, Search
@@ -144,6 +145,21 @@ def test_what_was_seen_on_another_machine_is_looked_at_again(tmp_path: Path, mon
     seen.bench = replace(seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"}))
     looked(tmp_path, seen, "")
     assert (seen.jobs, seen.measured) == (2, ["fp32", "fp32"])
+
+
+def test_a_look_that_failed_is_taken_again_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [], "int8_static": [0.004]})
+    monkeypatch.setattr(Seen, "measure", fails)
+    seen.bench = replace(seen.bench, profile=seen.measure)
+    assert {one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]} == {"made to fail"}
+    monkeypatch.undo()
+    seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
+    assert [one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]] == ["", ""]
+    assert seen.measured == ["fp32", "int8_static"]
+
+
+def fails(*_: object, **__: object) -> DeviceProfile:
+    raise MeasurementError("made to fail")
 
 
 @pytest.mark.parametrize("again", [0.004, 0.02])
