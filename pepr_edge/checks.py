@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pepr_edge import zoo
 from pepr_edge.energy.carbon import intensity
-from pepr_edge.errors import MeasurementError, ModelError
+from pepr_edge.errors import MeasurementError, ModelError, PeprError
 from pepr_edge.export import variants
 from pepr_edge.field.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import Device, Recipe
@@ -19,15 +20,28 @@ def check_files(recipe: Recipe) -> None:
     """Find what can be known to fail from the recipe and its files alone.
 
     Raises:
-        PeprError: an unknown variant or country, a missing weights file.
+        PeprError: the first of `faulty_files`.
     """
+    for fault in faulty_files(recipe):
+        raise fault
+
+
+def faulty_files(recipe: Recipe) -> Iterator[PeprError]:
+    """What can be known to fail from the recipe and its files alone: an unknown variant or country, a missing weights file."""
     for name in recipe.export.made:
-        variants.load(name)
-    if recipe.workstation.country is not None:
-        intensity(recipe.workstation.country)
+        yield from _fault_of(lambda name=name: variants.load(name))  # type: ignore[misc]
+    if (country := recipe.workstation.country) is not None:
+        yield from _fault_of(lambda: intensity(country))
     weights = recipe.candidates.weights
     if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
-        raise ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
+        yield ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
+
+
+def _fault_of(look: Callable[[], object]) -> Iterator[PeprError]:
+    try:
+        look()
+    except PeprError as fault:
+        yield fault
 
 
 def unknown_architectures(recipe: Recipe) -> list[str]:

@@ -666,7 +666,7 @@ class Ranking(Versioned):
     """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on.
 
     `outliers`, `sensitivity` and `winners` (by normalisation) say what the first places hang on. `positive` is the class that the metric is
-    of, None where it is of all.
+    of, None where it is of all. `measured_on` names the processors that the latencies are of, whatever the `device` is called.
     """
 
     performance_metric: str
@@ -676,6 +676,7 @@ class Ranking(Versioned):
     alpha: float
     set_id: str
     device: str
+    measured_on: tuple[str, ...] = ()
     data: str
     majority_baseline: float
     bounds: dict[str, Bound]

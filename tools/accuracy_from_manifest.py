@@ -18,7 +18,11 @@ import onnxruntime
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
-bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
+bundle, archive = Path(sys.argv[1]), Path(sys.argv[2])
+for needed in (bundle / "manifest.json", archive):
+    if not needed.is_file():
+        sys.exit(f"error: {needed}: no such file, expected a bundle and the MedMNIST archive that it was tested on.")
+data = np.load(archive)
 manifest = json.loads((bundle / "manifest.json").read_text())
 spec = manifest["preprocess"]
 size = (spec["image_size_px"], spec["image_size_px"])

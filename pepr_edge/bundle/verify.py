@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.read import MANIFEST, is_litter, limit_bytes, read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import onnx_check, selftest
@@ -17,7 +18,7 @@ from pepr_edge.field.race import Rules, race
 from pepr_edge.field.saturation import explanation
 from pepr_edge.field.selftest import file_of
 from pepr_edge.field.settings import as_at_home, of_fallback
-from pepr_edge.foreign import shown
+from pepr_edge.foreign import content, json_document, shown
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.report.units import ms
 from pepr_edge.store import sha256_file
@@ -44,7 +45,29 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
     reasons = [f"{name}: {fault}" for name, expected in manifest.files.items() if (fault := _file_fault(bundle / name, expected))]
     strangers = {path.name for path in bundle.iterdir() if not is_litter(path.name)} - {MANIFEST, *manifest.files}
-    return [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
+    found = [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
+    return found or [f"{MANIFEST}: {fault}: it was altered. Copy the bundle again." for fault in _contradictions(bundle, manifest)]
+
+
+def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
+    """Where the manifest, which has no checksum, says otherwise than the hub's files, which have: a swapped label is a wrong answer."""
+    said = {
+        "config.json": hub_config(manifest.architecture, manifest.labels),
+        "preprocessor_config.json": hub_preprocessor(manifest.preprocess),
+    }
+    for name, values in said.items():
+        if name not in manifest.files:
+            continue
+        try:
+            document = json_document(content(bundle / name, limit_bytes(name)))
+        except (OSError, ValueError) as fault:
+            yield f"{name}, which it names, cannot be read ({fault})"
+            continue
+        if not isinstance(document, dict):
+            yield f"{name}, which it names, is no object"
+            continue
+        if others := [key for key, value in values.items() if document.get(key, value) != value]:
+            yield f"not as {name} says ({', '.join(others)})"
 
 
 def _file_fault(path: Path, sha256: str) -> str | None:

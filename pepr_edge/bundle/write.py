@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.bundle import real_images
+from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.read import is_litter
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
@@ -20,7 +21,6 @@ from pepr_edge.export.check import logits_of
 from pepr_edge.field import selftest
 from pepr_edge.field.settings import as_at_home
 from pepr_edge.metrics import confusion_matrix
-from pepr_edge.preprocess import FILTERS
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
 from pepr_edge.report.model_card import model_card
@@ -186,32 +186,3 @@ def tolerance(logits: Sequence[NDArray[np.float32]]) -> float:
     Within it no decision can turn that either of them makes on these images, and a model is held to what float32 is sure of.
     """
     return max(min(float(margins(values).min()) for values in logits) / 2, 1e-4)
-
-
-def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
-    """config.json, so that optimum's ORTModelForImageClassification loads the bundle, and transformers' AutoConfig knows its labels."""
-    return {
-        "model_type": "timm_wrapper",
-        "architecture": architecture,
-        "num_classes": len(labels),
-        "label_names": list(labels),
-        "num_labels": len(labels),
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-    }
-
-
-def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:
-    """preprocessor_config.json: the same preprocessing in the words of transformers, which knows RGB images only."""
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": spec.image_size_px, "width": spec.image_size_px},
-        "resample": int(FILTERS[spec.interpolation]),
-        "do_rescale": True,
-        "rescale_factor": 1 / spec.scale,
-        "do_normalize": True,
-        "image_mean": list(spec.mean),
-        "image_std": list(spec.std),
-        "do_convert_rgb": spec.channels == 3,
-    }

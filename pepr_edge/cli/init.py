@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,11 +59,11 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
 
 def _expected(recipe: Recipe, found: Look) -> Estimated | str:
     """How long a run will take, or why that is not known."""
+    if importlib.util.find_spec("torch") is None:
+        return "not estimated: PyTorch is not installed where this was drafted"
     say("a few training steps are timed ...")
     try:
         return estimate(recipe, found)
-    except ImportError:
-        return "not estimated: PyTorch is not installed where this was drafted"
     except PeprError as fault:
         return f"not estimated: {fault}"
 

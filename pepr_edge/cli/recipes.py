@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.checks import check_files, unfit_sizes, unknown_architectures
+from pepr_edge.checks import faulty_files, unfit_sizes, unknown_architectures
 from pepr_edge.cli.common import common, print_json, say
-from pepr_edge.errors import PeprError, RecipeError
+from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
 from pepr_edge.recipe_schema import SCHEMA
 from pepr_edge.recipe_schema import schema as json_schema
@@ -120,11 +120,7 @@ def _faults(path: Path) -> list[str]:
         recipe = read(path, Recipe)
     except RecipeError as fault:
         return str(fault).splitlines()
-    faults = [*_unknown(recipe), *unfit_sizes(recipe)]
-    try:
-        check_files(recipe)
-    except PeprError as fault:
-        faults += str(fault).splitlines()
+    faults = [*_unknown(recipe), *unfit_sizes(recipe), *(line for fault in faulty_files(recipe) for line in str(fault).splitlines())]
     return [f"{path}: {line}" for line in faults]
 
 

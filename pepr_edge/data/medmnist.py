@@ -156,6 +156,7 @@ def fetch(name: str) -> Path:
     if target.is_file() and _md5(target) == entry.md5:
         return target
     try:
+        pooch.get_logger().setLevel("WARNING")  # it tells of paths, and a bar runs already
         return Path(pooch.retrieve(url(name), known_hash=f"md5:{entry.md5}", fname=target.name, path=folder))
     except (OSError, ValueError) as fault:
         reason = "its checksum is wrong" if isinstance(fault, ValueError) and "hash" in str(fault) else type(fault).__name__

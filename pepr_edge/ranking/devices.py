@@ -9,14 +9,17 @@ from pepr_edge.records import DeviceWinner, RankingRow
 WORST_CASE = "worst case"
 
 
-def device_winner(device: str, reports: Sequence[str], home: Sequence[RankingRow], there: Sequence[RankingRow]) -> DeviceWinner:
+def device_winner(
+    device: str, reports: Sequence[str], home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]
+) -> DeviceWinner:
     """The winner of one ranking by figures of the field, and what changed.
 
     Args:
         device: name of the class of devices, or WORST_CASE.
         reports: the files that the figures are from.
         home: the rows ranked by the figures of home, best first.
-        there: the same artifacts ranked by those of the field, best first.
+        alike: those of them that were measured in the field, ranked by the figures of home among themselves: a score rests on its set.
+        there: the rows of `home` ranked by the figures of the field, best first.
     """
     best, best_at_home = _first(there), _first(home)
     return DeviceWinner(
@@ -26,7 +29,7 @@ def device_winner(device: str, reports: Sequence[str], home: Sequence[RankingRow
         latency_s=best.resources.get("latency") if best is not None else None,
         peak_memory_bytes=best.resources.get("peak_memory") if best is not None else None,
         home_winner=_name(best_at_home) if best_at_home is not None else None,
-        moved=tuple(_moved(home, there)),
+        moved=tuple(_moved(home, alike, there)),
     )
 
 
@@ -38,9 +41,9 @@ def _name(row: RankingRow) -> str:
     return f"{row.candidate} {row.variant}"
 
 
-def _moved(home: Sequence[RankingRow], there: Sequence[RankingRow]) -> Iterator[str]:
+def _moved(home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]) -> Iterator[str]:
     """A sentence for each artifact whose rank is another, in the order of the ranks there."""
-    ranks = {(row.candidate, row.variant): row.rank for row in home}
+    ranks = {(row.candidate, row.variant): row.rank for row in (*home, *alike)}
     for row in there:
         before, now = ranks[row.candidate, row.variant], row.rank
         if before == now:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.metrics import performance_fault, positive_class
@@ -17,8 +17,9 @@ from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, Ranking
 from pepr_edge.results import Results
 from pepr_edge.score import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
 
-# What was measured in the field, None for what was at home -> the rows, best first, and the bounds of their resources.
-Place = Callable[[Measured | None], tuple[list[RankingRow], dict[str, Bound]]]
+# What was measured in the field, None for what was at home, and among which files alone, None for all -> the rows, best first, and the
+# bounds of their resources.
+Place = Callable[[Measured | None, Container[str | None] | None], tuple[list[RankingRow], dict[str, Bound]]]
 
 
 def rank(
@@ -53,7 +54,7 @@ def rank(
     check(field or {}, results)
     classes = device_classes(field or {}, results)
     place = _placing(results, metric, scoring)
-    ordered, found = place(worst_case(classes) if classes else None)
+    ordered, found = place(worst_case(classes) if classes else None, None)
     logits = sound.validation(ordered, results.entries)
     spared = any(row.status == "dropped" for row in ordered)
     # The rows that have a score are then not the whole set that the bounds rest on.
@@ -68,6 +69,7 @@ def rank(
         alpha=scoring.alpha,
         set_id=set_id([row.artifact_sha256 or row.candidate for row in ordered if bears_on(row)]),
         device=", ".join(one.name for one in classes) or results.recipe.device.name,
+        measured_on=() if classes else _processors(results),
         data=data.name,
         majority_baseline=data.majority_baseline,
         bounds=found,
@@ -82,6 +84,11 @@ def rank(
     )
 
 
+def _processors(results: Results) -> tuple[str, ...]:
+    """What the latencies of a run are of."""
+    return tuple(dict.fromkeys(entry.profile.device.cpu for entry in results.entries if entry.profile is not None))
+
+
 def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
     """How the artifacts of a run are placed by what was measured of them."""
     splits, budgets = results.info.data.splits, results.recipe.limits()
@@ -89,9 +96,10 @@ def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
     # They rest on all predictions of an entry, and are the same wherever it was timed.
     performances = [performances_of(entry, metric) for entry in results.entries]
 
-    def place(measured: Measured | None) -> tuple[list[RankingRow], dict[str, Bound]]:
+    def place(measured: Measured | None, among: Container[str | None] | None) -> tuple[list[RankingRow], dict[str, Bound]]:
         known = zip(results.entries, performances, strict=True)
         rows = [row_of(entry, metric, values, budgets, images, measured) for entry, values in known]
+        rows = [row for row in rows if among is None or row.artifact_sha256 in among]
         # In the field nobody measured those that were spared, and figures of two devices share no bounds.
         found, unbounded = _bounds([row for row in rows if (bears_on(row) if measured is None else is_member(row))], scoring)
         return _order([_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]), found
@@ -101,11 +109,12 @@ def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
 
 def _devices(classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place: Place) -> Iterator[DeviceWinner]:
     """The winner of each class of devices by itself, and with several of them that of the worst case."""
-    home = place(None)[0] if classes else []
+    home = place(None, None)[0] if classes else []
     for one in classes:
-        yield device_winner(one.name, one.reports, home, place(one.found)[0])
+        yield device_winner(one.name, one.reports, home, place(None, one.found)[0], place(one.found, None)[0])
     if len(classes) > 1:
-        yield device_winner(WORST_CASE, sorted(name for one in classes for name in one.reports), home, worst)
+        reports = sorted(name for one in classes for name in one.reports)
+        yield device_winner(WORST_CASE, reports, home, place(None, worst_case(classes))[0], worst)
 
 
 def _scoring(

@@ -91,9 +91,17 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
     if not ranked:
         return ()
     best = ranked[0]
-    found = [_against_guessing(ranking, best, classes), *map(_sentence, best.warnings)]
+    found = [_against_guessing(ranking, best, classes), *map(_sentence, best.warnings), _where(ranking)]
     found += [_positive(ranking), _ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
+
+
+def _where(ranking: Ranking) -> str:
+    """What was measured on: the device's name is only what the recipe calls it."""
+    if not ranking.measured_on:
+        return ""
+    processors = printable(" and ".join(ranking.measured_on))
+    return f"Latency and memory were measured on {processors}, which stands for {printable(ranking.device)}."
 
 
 def _sentence(warning: str) -> str:

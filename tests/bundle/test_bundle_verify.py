@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -11,13 +12,14 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.bundle import verify as bundle_verify
+from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.bundle.verify import Race, check, read_whole
 from pepr_edge.errors import BundleError
 from pepr_edge.field import saturation
 from pepr_edge.field.race import Rules
-from pepr_edge.records import SessionSettings
-from pepr_edge.store import sha256_file
+from pepr_edge.records import Manifest, SessionSettings
+from pepr_edge.store import sha256_file, write_record
 
 FALLBACK = "Use its float32 fallback, which passes here"
 
@@ -130,6 +132,32 @@ def test_a_pipe_is_not_waited_for(bundle: Path) -> None:
 def test_a_strangers_name_moves_no_cursor(bundle: Path) -> None:
     (bundle / "\x1b[2Jevil\n.so").write_text("")
     assert reasons(bundle) == ["'\\x1b[2Jevil\\n.so': not part of the bundle. Take it away."]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda made: made.model_copy(update={"labels": made.labels[::-1]}), "not as config.json says (label_names, id2label, label2id)"),
+        (
+            lambda made: made.model_copy(update={"preprocess": made.preprocess.model_copy(update={"mean": (0.6,)})}),
+            "not as preprocessor_config.json says (image_mean)",
+        ),
+    ],
+    ids=["labels", "mean"],
+)
+def test_a_manifest_that_was_altered_contradicts_the_hubs_files(bundle: Path, change: Callable[[Manifest], Manifest], words: str) -> None:
+    made = read_manifest(bundle)
+    hubs = {"config.json": hub_config(made.architecture, made.labels), "preprocessor_config.json": hub_preprocessor(made.preprocess)}
+    for name, document in hubs.items():
+        (bundle / name).write_text(json.dumps(document))
+    files = {**made.files, **{name: sha256_file(bundle / name) for name in hubs}}
+    write_record(bundle / "manifest.json", made.model_copy(update={"files": files}))
+    assert reasons(bundle) == []
+    write_record(bundle / "manifest.json", change(read_manifest(bundle)))
+    assert reasons(bundle) == [f"manifest.json: {words}: it was altered. Copy the bundle again."]
+    (bundle / "config.json").write_text("[")
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made)
+    assert "config.json, which it names, cannot be read" in reasons(bundle)[0]
 
 
 def test_other_decisions_than_at_home_fail(bundle: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from small_run import GOOD, RECIPE
 
 from pepr_edge.bundle import write
+from pepr_edge.bundle.hub import hub_preprocessor
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
@@ -96,7 +97,7 @@ def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
     spec = Preprocess(channels=3, image_size_px=48, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8))
     ours = to_tensor(to_pixels(image, channels=3, image_size_px=48, interpolation="bicubic")[None], spec)
-    theirs = ViTImageProcessor(**write.hub_preprocessor(spec))(image, return_tensors="np")["pixel_values"]
+    theirs = ViTImageProcessor(**hub_preprocessor(spec))(image, return_tensors="np")["pixel_values"]
     assert np.allclose(ours, theirs, atol=1e-5)
 
 
@@ -114,7 +115,7 @@ def test_bundles_replace_bundles_and_nothing_else(own_run: Path) -> None:
 
 def test_a_colour_bundle_is_made_of_colour_images(finished: Path) -> None:
     spec = read_manifest(bundles(finished)[0]).preprocess
-    assert write.hub_preprocessor(spec)["do_convert_rgb"] is False
+    assert hub_preprocessor(spec)["do_convert_rgb"] is False
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(bundles(finished)[0] / "model.onnx", SessionSettings())
     assert runtime.run(session, np.zeros((3, 1, 48, 48), np.float32)).shape == (3, 2)

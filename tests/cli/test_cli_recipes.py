@@ -82,7 +82,7 @@ def test_check_knows_names_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "mine.toml"
     path.write_text(
         'name = "mine"\n[device]\nname = "x"\n[candidates]\narchitectures = ["dla46_c", "resnet18d"]\nimage_size_px = [48, 64]\n'
-        '[export]\nvariants = ["int9"]\n'
+        'weights = "scrach"\n[export]\nvariants = ["int9"]\n[workstation]\ncountry = "Denmark"\n'
     )
     monkeypatch.setattr("pepr_edge.cli.recipes.unknown_architectures", lambda recipe: ["candidates.architectures: no such name"])
     done = command_line.run(capsys, monkeypatch, "recipes", "check", path, "--json")
@@ -91,8 +91,10 @@ def test_check_knows_names_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert row["faults"][0] == f"{path}: candidates.architectures: no such name"
     assert any("image_size_px = 48, but dla46_c takes multiples of 32 px" in fault for fault in row["faults"])
     assert any("int9" in fault for fault in row["faults"])
-    assert len(row["faults"]) == 3
-    assert done.err.count("\n") == 3
+    assert any('candidates.weights = "scrach": no such file' in fault for fault in row["faults"])
+    assert any("Denmark" in fault for fault in row["faults"])
+    assert len(row["faults"]) == 5
+    assert done.err.count("\n") == 5
 
 
 @pytest.mark.slow

@@ -103,6 +103,22 @@ def test_one_machine_with_one_and_with_two_threads_ranks_as_computed_by_hand(run
     ]
 
 
+def test_what_is_not_measured_in_the_field_is_no_change_of_the_others(run: Results) -> None:
+    """By hand, of small and middle alone, E is 0 and 1, and so are L and W, at home as there: 0.8 against 0.9 / 2."""
+    same = field_report(bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB))
+    (device,) = rank(run, field={"same.json": same}).devices
+    assert device.winner == device.home_winner == "small@64 fp32"
+    assert [sentence.partition(":")[0] for sentence in device.moved] == ["large@64 fp32 has no rank here"]
+
+
+def test_a_smaller_set_is_compared_with_the_same_set_at_home(run: Results) -> None:
+    """Of middle and large alone, middle wins at home with 0.9 against 0.95 / 2, and is first there as well: nothing rose."""
+    same = field_report(bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB))
+    (device,) = rank(run, field={"same.json": same}).devices
+    assert (device.winner, device.home_winner) == ("middle@64 fp32", "small@64 fp32")
+    assert [sentence.partition(":")[0] for sentence in device.moved] == ["small@64 fp32 has no rank here"]
+
+
 def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
     same = field_report(bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB))
     home, ranking = rank(run), rank(run, field={"same.json": same})
@@ -110,7 +126,7 @@ def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
     assert (device.winner, device.moved, home.devices) == (device.home_winner, (), ())
     assert "ranks as at home" in " ".join(devices_table(ranking).split())
     assert devices_table(home) == ""
-    untouched = {"device": "", "devices": (), "rows": ()}
+    untouched = {"device": "", "measured_on": (), "devices": (), "rows": ()}
     assert ranking.model_copy(update=untouched) == home.model_copy(update=untouched)
     # The energy of one answer was not measured at home, nor there.
     assert [row.model_copy(update={"methods": {}}) for row in ranking.rows] == [row.model_copy(update={"methods": {}}) for row in home.rows]

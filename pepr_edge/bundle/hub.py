@@ -1,0 +1,37 @@
+"""What a bundle says of itself in the words of the hub's libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pepr_edge.preprocess import FILTERS
+from pepr_edge.records import Preprocess
+
+
+def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
+    """config.json, so that optimum's ORTModelForImageClassification loads the bundle, and transformers' AutoConfig knows its labels."""
+    return {
+        "model_type": "timm_wrapper",
+        "architecture": architecture,
+        "num_classes": len(labels),
+        "label_names": list(labels),
+        "num_labels": len(labels),
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:
+    """preprocessor_config.json: the same preprocessing in the words of transformers, which knows RGB images only."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": spec.image_size_px, "width": spec.image_size_px},
+        "resample": int(FILTERS[spec.interpolation]),
+        "do_rescale": True,
+        "rescale_factor": 1 / spec.scale,
+        "do_normalize": True,
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+        "do_convert_rgb": spec.channels == 3,
+    }
