@@ -144,7 +144,10 @@ def _against_guessing(ranking: Ranking, best: RankingRow, classes: int | None) -
     baseline, words, value, ci = known
     reached = f"{words} ({metric(ranking.performance_metric)} {score(baseline)})"
     if value <= baseline:
-        return f"The model does not beat {reached}: it has learnt nothing of use, do not deploy it."
+        return (
+            f"The model does not beat {reached}: it has learnt nothing of use, do not deploy it. Few images need many epochs of small "
+            "batches, and patience: `pepr-edge init` chooses these by the images."
+        )
     if ci is not None and ci[0] <= baseline:
         return f"The model is not clearly better than {reached}: its interval reaches down to that."
     return ""
