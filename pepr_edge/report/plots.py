@@ -113,8 +113,10 @@ def scatter(
         axes.set_ylabel(y_label)
         draw_legend(axes)
         settle(figure)
+        # Variants of a candidate may lie upon each other: one name is enough.
+        named = {(p.x, p.y, p.label): p.short for p in reversed(points) if p.named}
         labels.place(
-            axes, [(p.x, p.y, p.label, p.short) for p in points if p.named], [(p.x, p.y) for p in points], [(p.x, p.y) for p in front]
+            axes, [(*key, short) for key, short in reversed(named.items())], [(p.x, p.y) for p in points], [(p.x, p.y) for p in front]
         )
         return picture(figure, name, alt)
 

@@ -71,6 +71,13 @@ def test_one_point_has_an_axis_of_some_width(budget: float | None) -> None:
     ET.fromstring(plots.scatter([point], "one", "alt", "x", "y", budget, (0.6, "guessing")).svg)
 
 
+def test_two_variants_at_one_place_have_one_name() -> None:
+    one = plots.Point("net", "1", "fp32", 0.5, 0.6, None, ranked=True, named=True, front=True)
+    other = plots.Point("net", "2", "int8_static", 0.5, 0.6, None, ranked=True, named=True, front=False)
+    far = plots.Point("net", "3", "int8_dynamic", 0.9, 0.6, None, ranked=True, named=True, front=False)
+    assert plots.scatter([one, other, far], "one", "alt", "x", "y").svg.count(">net<") == 2
+
+
 @pytest.mark.parametrize("values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [4.0, 4.1], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]])
 @pytest.mark.parametrize("log", [True, False])
 def test_an_axis_holds_its_values_with_room_to_spare(values: list[float], log: bool) -> None:
