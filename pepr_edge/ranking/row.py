@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pepr_edge.ranking.field import ABSENT, Found, Measured
-from pepr_edge.records import DeviceProfile, Prospect, RankingRow
+from pepr_edge.records import DeviceProfile, Prospect, RankingRow, TrainResult
 from pepr_edge.results import NOT_DONE, Entry, performance, used
+
+# An epoch takes as long as another. Where their mean is so many times the quickest quarter's, something else was at work. On machines left
+# alone it was at most 1.2 times.
+UNEVEN, LEAST_EPOCHS = 1.5, 4
 
 
 def row_of(
@@ -120,7 +124,7 @@ def _warnings(entry: Entry, profile: DeviceProfile | None, found: Found | None) 
     """What is doubtful of a row. `profile` is None where the field's figures stand for those of home."""
     assert entry.artifact is not None
     parity = entry.artifact.parity
-    doubts = list(_of_home(profile)) if profile is not None else []
+    doubts = [*(_of_home(profile) if profile is not None else ()), *(_of_training(entry.trained) if entry.trained is not None else ())]
     if not parity.passed:
         doubts.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
     return (*doubts, *entry.artifact.notes, *(found.doubts if found is not None else ()))
@@ -132,3 +136,12 @@ def _of_home(profile: DeviceProfile) -> Iterator[str]:
     if profile.load_before is not None and profile.load_before > profile.device.cores:
         busy = f"load {profile.load_before:g} on {profile.device.cores} cores"
         yield f"measured while other programs were at work ({busy}): its latency and its energy are too high"
+
+
+def _of_training(trained: TrainResult) -> Iterator[str]:
+    durations_s = sorted(epoch.duration_s for epoch in trained.epochs[1:])  # the first may do what is done once
+    if len(durations_s) < LEAST_EPOCHS:
+        return
+    if sum(durations_s) / len(durations_s) > UNEVEN * durations_s[len(durations_s) // 4]:
+        span = f"from {durations_s[0]:.2g} to {durations_s[-1]:.2g} s an epoch"
+        yield f"trained while other programs were at work ({span}): its time and its energy are too high"

@@ -10,7 +10,7 @@ from made_records import entry, results
 
 from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.ranking import rank
-from pepr_edge.records import Bound, Ranking, RankingRow
+from pepr_edge.records import Bound, Epoch, Ranking, RankingRow
 from pepr_edge.results import Entry, Results
 
 MIB = 2**20
@@ -218,3 +218,19 @@ def test_a_busy_machine_is_a_warning(tmp_path: Path) -> None:
         busy = replace(made, profile=made.profile.model_copy(update={"load_before": load}))
         (row,) = rank(results(tmp_path, busy)).rows
         assert any("other programs were at work" in warning for warning in row.warnings) is warned
+
+
+@pytest.mark.parametrize(
+    ("durations_s", "warned"),
+    [([9.0, 1.0, 1.1, 1.2, 1.0], False), ([1.0, 1.0, 6.0, 1.0, 1.0], True), ([1.0, 9.0, 1.0], False), ([], False)],
+)
+def test_a_training_that_others_disturbed_is_a_warning(tmp_path: Path, durations_s: list[float], warned: bool) -> None:
+    """Its epochs tell; the first may do what is done once."""
+    epochs = [
+        Epoch(epoch=number, train_loss=1.0, val_loss=1.0, val_performance=0.5, duration_s=duration_s, energy_j=None)
+        for number, duration_s in enumerate(durations_s, start=1)
+    ]
+    made = entry(tmp_path, "a")
+    assert made.trained is not None
+    (row,) = rank(results(tmp_path, replace(made, trained=made.trained.model_copy(update={"epochs": tuple(epochs)})))).rows
+    assert any(warning.startswith("trained while other programs were at work") for warning in row.warnings) is warned
