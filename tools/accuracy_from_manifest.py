@@ -16,13 +16,9 @@ from PIL import Image
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read by onnxruntime at its import
 import onnxruntime
 
-if len(sys.argv) != 3:
-    sys.exit(__doc__)
-bundle, archive = Path(sys.argv[1]), Path(sys.argv[2])
-for needed in (bundle / "manifest.json", archive):
-    if not needed.is_file():
-        sys.exit(f"error: {needed}: no such file, expected a bundle and the MedMNIST archive that it was tested on.")
-data = np.load(archive)
+if len(sys.argv) != 3 or not (Path(sys.argv[1], "manifest.json").is_file() and Path(sys.argv[2]).is_file()):
+    sys.exit(f"error: {sys.argv[1:]}: expected a bundle and an archive that are there.\n{__doc__}")
+bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
 manifest = json.loads((bundle / "manifest.json").read_text())
 spec = manifest["preprocess"]
 size = (spec["image_size_px"], spec["image_size_px"])
