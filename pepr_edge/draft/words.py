@@ -20,6 +20,10 @@ OF_THE_DEVICE = {
     "budgets": "What a model may need there at most: one that needs more gets no rank. Set them by what the clinic can bear.",
     "workstation": "The computer that trains: watts of a busy core, and where its electricity comes from. Make both yours.",
 }
+MEASURED = (
+    "on the machine that runs this, which tells of another device only what is hopeless on both. Its own figures come home by "
+    "`pepr-edge kit`, `pepr-edge bench` there, and `pepr-edge rank --field`."
+)
 
 
 def seen(found: Look) -> list[tuple[str, str]]:
@@ -50,6 +54,7 @@ def text(drafted: Draft, found: Look, expected: Estimated | str, source: str, ba
     head = [
         *seen(found),
         ("Device", f"{recipe.device.name}, from the recipe {base}"),
+        ("Measured", MEASURED),
         ("Run time", expected if isinstance(expected, str) else how_long(expected)),
     ]
     lines = [f"# {Path(source).name or source}: drafted by `pepr-edge init` from what it saw. Change what you know better.", "#"]
