@@ -74,8 +74,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
         return finished
-    here, elsewhere = options.engine == "local", recipe.cluster.device_resource
-    check_machine(recipe, trains_here=here, measures_here=here or elsewhere is None)
+    trains_here, device = options.engine == "local", recipe.cluster.device_resource
+    measures_here = trains_here or device is None
+    check_machine(recipe, trains_here, measures_here)
     _check_home(run_dir)
     with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, bench):
         if _was_of_another(run_dir, key):
@@ -89,9 +90,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         for line in datasets.describe(info):
             view.say(line)
         _list_skipped(run_dir, next(iter(folders.values())), info, view)
-        if here and elsewhere is not None:
-            view.say(f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {elsewhere}")
-        if (here or elsewhere is None) and (words := busy(usable_cores())):
+        if trains_here and device is not None:
+            view.say(f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {device}")
+        if measures_here and (words := busy(usable_cores())):
             view.say(f"note: {words}, so declared energies and latencies come out too high: close them and start again")
         candidates = expand(recipe, info)
         state = RunInfo(

@@ -208,8 +208,8 @@ def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str
             found.append(f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}.")
         if profile.rules == "quick":
             found.append(f"Latency was measured by the quick rules ({provenance.rules_words(profile.rules)}): good for a first look.")
-        if not report.ranking.measured_on:
-            found.append(f"Latency and memory were measured on {printable(profile.device.cpu)}.")
+        processor = "" if report.ranking.measured_on else f" on {printable(profile.device.cpu)}"  # else the ranking's caveats name it
+        found.append(f"Its latency was measured{processor} with {plural(profile.settings.threads, 'thread')}.")
     if not own:
         found.append(f"The measurement on the device: {MISSING}.")
     known = {row.artifact_sha256: row for row in ranked[1:]}
