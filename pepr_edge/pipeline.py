@@ -17,34 +17,25 @@ from typing import Literal
 from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_all
-from pepr_edge.checks import check_files, check_machine
-from pepr_edge.engine.bench import Bench
+from pepr_edge.device.cpu import usable_cores
+from pepr_edge.device.facts import commit
+from pepr_edge.device.load import busy
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, Opened
 from pepr_edge.engine.job import Job
+from pepr_edge.engine.measurement_host import Bench
 from pepr_edge.errors import MeasurementError, RunError
-from pepr_edge.export.choose import in_words
-from pepr_edge.field.cpu import usable_cores
-from pepr_edge.field.facts import commit
-from pepr_edge.field.load import busy
+from pepr_edge.export.select_variant import in_words
+from pepr_edge.progress import Bar, View
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
+from pepr_edge.recipe.checks import check_files, check_machine
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.results import (
-    SEARCH,
-    Entry,
-    Results,
-    chosen,
-    exported,
-    is_complete,
-    is_spared,
-    load,
-    profile_key,
-)
-from pepr_edge.searching import drive
-from pepr_edge.searching.jobs import carry_out, job_of
-from pepr_edge.store import locked, log_event, read_record, sha256_file, stage_key, write_bytes, write_record, write_text
-from pepr_edge.view import Bar, View
+from pepr_edge.run_dir.keys import SEARCH, profile_key
+from pepr_edge.run_dir.reader import Entry, Results, chosen, exported, is_complete, is_spared, load
+from pepr_edge.run_dir.store import locked, log_event, read_record, sha256_file, stage_key, write_bytes, write_record, write_text
+from pepr_edge.search import drive
+from pepr_edge.search.jobs import carry_out, job_of
 
 
 @dataclass(frozen=True)
@@ -369,7 +360,7 @@ def _profile(recipe: Recipe, entry: Entry, bench: Bench, bar: Bar) -> DeviceProf
 
 def conclude(results: Results) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
-    from pepr_edge.report.of_run import write_report
+    from pepr_edge.report.from_run import write_report
 
     ranking = write_all(results, rank(results), results.folder / "bundles", results.recipe.bundles.top)
     write_record(results.folder / "ranking.json", ranking)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge import compare
+from pepr_edge.compare.model import Both, Model, Question, Side
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import Comparison, Finding
-from pepr_edge.compare.side import Both, Model, Question, Side
 
 MORE = Question("Does more data pay?", "more data", 1, "with all instead of few of the training images", ("few", "all"))
 LESS = replace(MORE, treatment=0, labels=("all", "few"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pepr_edge.metrics import METRICS
+from pepr_edge.scoring.metrics import METRICS
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -12,9 +12,9 @@ import pytest
 import tiny_bundle
 
 from pepr_edge import __version__
-from pepr_edge.field.rules import percentiles
-from pepr_edge.field.seal import sealed
+from pepr_edge.field.report_checksum import sealed
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.toml import parse
 from pepr_edge.records import (
     Artifact,
     BenchResult,
@@ -36,8 +36,8 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
-from pepr_edge.results import Entry, Results
-from pepr_edge.toml import parse
+from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.scoring.percentiles import percentiles
 
 N_VAL = 200
 RECIPE = """

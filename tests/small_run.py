@@ -12,9 +12,9 @@ import tiny_bundle
 
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.toml import parse
 from pepr_edge.records import Ranking
 from pepr_edge.report import html
-from pepr_edge.toml import parse
 
 GOOD, BAD = "mobilenetv2_050", "dla46_c"  # the latter cannot halve 48 px five times
 RECIPE = f"""

@@ -15,9 +15,9 @@ import made_records
 import pytest
 import tiny_bundle
 
+from pepr_edge.device.cpu import EMULATED
 from pepr_edge.errors import PeprError
-from pepr_edge.field.cpu import EMULATED
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.store import write_record
 
 if sys.platform != "linux":
     pytest.skip("emulates on Linux", allow_module_level=True)

@@ -15,37 +15,37 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pepr_edge"
 HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "optimum", "transformers", "sklearn", "scipy", "pandas", "matplotlib"}
 
-# A unit may import itself and those of the lines above its own.
+# A unit may import itself and those of the lines above its own. A dotted unit is the part of a package that stands elsewhere than the rest.
 LAYERS = (
-    {"errors", "view", "foreign", "places"},
-    {"records", "dicom_stream"},
-    {"dicom"},
-    {"score", "metrics", "preprocess", "zoo", "store", "toml", "npz"},
-    {"intervals", "robustness", "lifetime", "reference"},
-    {"recipe"},
-    {"field", "energy", "data", "recipe_schema"},
-    {"train", "export", "resources"},
-    {"results", "checks", "zoo_check", "draft"},
-    {"ranking", "table", "report", "engine"},
-    {"bundle", "compare", "search"},
-    {"searching"},
+    {"errors", "progress"},
+    {"untrusted"},
+    {"records"},
+    {"scoring", "images", "zoo", "run_dir.store"},
+    {"text"},
+    {"device", "energy", "data", "recipe", "tables"},
+    {"measure", "recipe.schema"},
+    {"bundle.read", "bundle.hub"},
+    {"train", "export", "field"},
+    {"run_dir", "recipe.checks", "recipe.init", "zoo.check"},
+    {"ranking", "report", "engine"},
+    {"search"},
+    {"bundle", "compare"},
     {"pipeline", "kit"},
     {"cli"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 # Beyond the table: reading a bundle is the field's affair, so nothing heavy may come in by it.
 LIGHT = (
-    *("__init__.py", "__main__.py", "errors.py", "records.py", "score.py", "metrics.py", "preprocess.py", "store.py", "toml.py"),
-    *("foreign.py", "npz.py", "places.py", "dicom.py", "dicom_stream.py"),
-    *("intervals.py", "robustness.py", "lifetime.py", "reference.py", "table/", "search/", "cli/score.py", "cli/search.py"),
-    *("field/", "bundle/__init__.py", "bundle/read.py", "bundle/verify.py"),
-    *("cli/__init__.py", "cli/common.py", "cli/view.py", "cli/bench.py", "cli/predict.py", "cli/verify.py"),
-    *("cli/rank.py", "report/soundness.py", "report/units.py"),  # of which score takes words
+    *("__init__.py", "__main__.py", "errors.py", "progress.py", "untrusted/", "records/", "scoring/", "images/", "text/"),
+    *("run_dir/__init__.py", "run_dir/store.py", "recipe/__init__.py", "recipe/toml.py", "recipe/recipe.py", "tables/", "search/"),
+    *("device/", "measure/", "field/", "bundle/__init__.py", "bundle/read.py", "bundle/hub.py"),
+    *("cli/__init__.py", "cli/common.py", "cli/view.py", "cli/bench.py", "cli/predict.py", "cli/verify.py", "cli/rank.py"),
+    *("cli/score.py", "cli/search.py"),
 )
 
 
 # The runtime for workstations: it imports torch, and only when it is asked to run a model. No field command asks it: see test_cli_bench.
-ALLOWED = {"field/runtimes/pytorch.py": {"torch"}}
+ALLOWED = {"measure/runtimes/pytorch.py": {"torch"}}
 
 
 def modules() -> list[Path]:
@@ -71,20 +71,26 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def unit_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def unit_of(name: str) -> str:
+    """The longest unit of the table that a dotted name below pepr_edge is of, or its first part where it is of none."""
+    parts = name.split(".")
+    prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((prefix for prefix in prefixes if prefix in LEVEL), parts[0])
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_modules_import_only_what_stands_below_them(path: Path) -> None:
-    unit = unit_of(path)
+    unit = unit_of(name_of(path))
     if unit in ("__init__", "__main__"):
         return
     for name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "pepr_edge" or parts[1:] in ([], ["__version__"]):
+        if name.split(".")[0] != "pepr_edge" or name in ("pepr_edge", "pepr_edge.__version__"):
             continue
-        other = parts[1]
+        other = unit_of(name.removeprefix("pepr_edge."))
         assert other in LEVEL, f"{path.name} imports {name}, which has no place in the table"
         assert other == unit or LEVEL[other] < LEVEL[unit], f"{unit} may not import {other} ({name})"
 
@@ -95,7 +101,7 @@ def test_the_field_imports_nothing_heavy(path: Path) -> None:
 
 
 def test_every_unit_has_its_place() -> None:
-    assert {unit_of(path) for path in modules()} - {"__init__", "__main__"} == set(LEVEL)
+    assert {unit_of(name_of(path)) for path in modules()} - {"__init__", "__main__"} == set(LEVEL)
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -117,7 +123,14 @@ def test_help_imports_no_library_but_click() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["pepr_edge", "pepr_edge.field.child", "pepr_edge.field.race_child", "pepr_edge.field.runtimes", "pepr_edge.engine.worker"]
+    "entry",
+    [
+        "pepr_edge",
+        "pepr_edge.measure.worker",
+        "pepr_edge.measure.model_process_main",
+        "pepr_edge.measure.runtimes",
+        "pepr_edge.engine.worker",
+    ],
 )
 def test_telemetry_is_off_whichever_way_the_package_is_entered(entry: str) -> None:
     program = f"import {entry}, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"

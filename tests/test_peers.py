@@ -15,9 +15,9 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.errors import MeasurementError, RunError
-from pepr_edge.export.gate import judge
+from pepr_edge.export.quality_gate import judge
 from pepr_edge.records import Quality, SessionSettings
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"

@@ -11,14 +11,14 @@ import tiny_bundle
 from small_run import BAD, FLAWLESS, GOOD, RECIPE, Listener
 
 from pepr_edge import pipeline
-from pepr_edge.bundle.verify import check
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.bench import Bench
+from pepr_edge.engine.measurement_host import Bench
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError, RunError
+from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
 from pepr_edge.records import DeviceProfile, Ranking, SessionSettings, TrainResult, Validity
-from pepr_edge.results import load
-from pepr_edge.store import locked, read_record, write_record
+from pepr_edge.run_dir.reader import load
+from pepr_edge.run_dir.store import locked, read_record, write_record
 
 
 def events(folder: Path) -> list[str]:

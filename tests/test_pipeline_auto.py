@@ -14,12 +14,12 @@ from small_run import FLAWLESS, Listener, carry_out
 
 from pepr_edge import pipeline
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import check
 from pepr_edge.engine import worker
 from pepr_edge.engine.job import Job
 from pepr_edge.errors import MeasurementError
+from pepr_edge.field.verify import check
 from pepr_edge.records import Artifact
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
 
 AUTO = FLAWLESS.replace("keep_performance = 0.0", 'variants = "auto"\ntime_budget_s = 5')
 

@@ -15,7 +15,7 @@ from pepr_edge import pipeline
 from pepr_edge.data import SKIPPED
 from pepr_edge.data.phantom import images
 from pepr_edge.records import RunInfo
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
 
 pytest.importorskip("pydicom")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pepr_edge.records import Training, TrainResult
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
 
 RECIPE = """
 schema_version = 1

@@ -16,7 +16,7 @@ import tiny_bundle
 
 from pepr_edge.cli import main
 from pepr_edge.recipe import Recipe
-from pepr_edge.toml import read
+from pepr_edge.recipe.toml import read
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [

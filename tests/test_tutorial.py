@@ -14,8 +14,8 @@ import command_line
 import pytest
 import tiny_bundle
 
-from pepr_edge.field.cpu import usable_cores
-from pepr_edge.field.load import busy
+from pepr_edge.device.cpu import usable_cores
+from pepr_edge.device.load import busy
 from pepr_edge.kit import make as kit
 
 TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
@@ -97,7 +97,7 @@ def test_every_command_does_what_the_page_says(tmp_path: Path, capsys: pytest.Ca
     no_wheels(monkeypatch)
     # Not as for a reader, as are the wheels and how long is measured: more than 4 epochs teach a test nothing.
     for name in ("FEWEST_EPOCHS", "MOST_EPOCHS"):
-        monkeypatch.setattr(f"pepr_edge.draft.choose.{name}", 4)
+        monkeypatch.setattr(f"pepr_edge.recipe.init.choose.{name}", 4)
     Path("make_images.py").write_text(script())
     for line, shown in steps():
         if line.startswith(NOT_RUN):

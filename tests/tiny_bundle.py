@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pepr_edge.field import bench, extras, rules, selftest
-from pepr_edge.field.job import Rules
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.field import bench
+from pepr_edge.measure import rules, secondary_metrics, selftest
+from pepr_edge.measure.job import Rules
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import (
     Bound,
     DeviceFacts,
@@ -32,7 +33,7 @@ from pepr_edge.records import (
     TrainCost,
     Validity,
 )
-from pepr_edge.store import sha256_file, write_record
+from pepr_edge.run_dir.store import sha256_file, write_record
 
 # A test says nothing of the machine that it runs on: whatever disturbs it, what it measures in a moment is VALID.
 UNDISTURBED = {"MAX_DRIFT": math.inf, "MAX_LATE": 1.0}
@@ -180,8 +181,8 @@ def be_brief(patch: pytest.MonkeyPatch) -> None:
         patch.setitem(rules.RULES, name, FAST)
     for name, limit in UNDISTURBED.items():
         patch.setattr(rules, name, limit)
-    patch.setattr(extras, "BATCHES", ())
-    patch.setattr(extras, "SOURCE_PX", 64)
+    patch.setattr(secondary_metrics, "BATCHES", ())
+    patch.setattr(secondary_metrics, "SOURCE_PX", 64)
 
 
 def play(patch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
-from pepr_edge.field.facts import facts
+from pepr_edge.device.facts import facts
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
-from pepr_edge.score import bounds, normalised, pepr
-from pepr_edge.store import write_text
-from pepr_edge.train import course
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.scoring.pepr import bounds, normalised, pepr
+from pepr_edge.train import trainer
+from pepr_edge.train.session import Task
 from pepr_edge.train.train import train
-from pepr_edge.train.under_way import Task
 
 ARCHITECTURES, PX, EPOCHS, SEEDS, WATTS = ("mobilenetv2_050", "resnet18d"), 32, 12, (0, 1, 2), 7.5
 METRIC = "balanced_accuracy"
@@ -84,13 +84,13 @@ def trainings(name: str, source: Dataset, target: Dataset, work: Path) -> Iterat
         for way in WAYS:
             start = "scratch" if way == "scratch" else str(weights / "checkpoint.safetensors")
             mode = "head" if way.startswith("head") else "full"
-            taken_apart, frozen = way != WAYS[-1], course.frozen
+            taken_apart, frozen = way != WAYS[-1], trainer.frozen
             if not taken_apart:
-                course.frozen = lambda *_: None  # type: ignore[assignment]
+                trainer.frozen = lambda *_: None  # type: ignore[assignment]
             try:
                 result = trained(name, start, target, work / f"{name}-{way}-{seed}", seed, mode)
             finally:
-                course.frozen = frozen
+                trainer.frozen = frozen
             yield _found(result, name, way, seed)
 
 

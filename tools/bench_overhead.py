@@ -26,10 +26,11 @@ import psutil
 from tqdm import tqdm
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.field.facts import facts, versions
-from pepr_edge.field.rules import QUICK, early_stopping_percentile
+from pepr_edge.device.facts import facts, versions
+from pepr_edge.measure.rules import QUICK
 from pepr_edge.records import FieldReport
-from pepr_edge.store import read_record, write_text
+from pepr_edge.run_dir.store import read_record, write_text
+from pepr_edge.scoring.percentiles import early_stopping_percentile
 
 SLICE_S, WINDOW_S = 0.5, 30.0
 MAX_RATIO, MAX_SHARE = 1.02, 0.01
@@ -192,7 +193,7 @@ def measuring_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
     """The process that bench measures in, as soon as it is there."""
     while True:
         for child in psutil.Process(parent.pid).children():
-            if "pepr_edge.field.child" in child.cmdline():
+            if "pepr_edge.measure.worker" in child.cmdline():
                 return child
         if parent.poll() is not None:
             sys.exit(f"bench ended with status {parent.returncode} before it measured anything.")

@@ -21,14 +21,14 @@ from typing import Any
 
 from pepr_edge import __version__
 from pepr_edge.data import DataSettings, prepare
+from pepr_edge.device.cpu import cpu_name, usable_cores
+from pepr_edge.device.facts import versions
 from pepr_edge.engine import ray, this_machine
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.job import Job
-from pepr_edge.field.cpu import cpu_name, usable_cores
-from pepr_edge.field.facts import versions
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
-from pepr_edge.store import read_record, write_text
+from pepr_edge.run_dir.store import read_record, write_text
 
 ARCHITECTURES = ("mobilenetv2_050", "mobilenetv3_small_050", "lcnet_050", "resnet10t")
 PX, SEEDS = 64, (1, 2)

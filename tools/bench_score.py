@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pepr_edge.field.facts import facts, versions
-from pepr_edge.store import write_text
+from pepr_edge.device.facts import facts, versions
+from pepr_edge.run_dir.store import write_text
 
 RESOURCES = ("energy_j", "latency_s", "memory_bytes")
 # The process tells its own peak: what the kernel tells a parent may be the parent's own, from before the child's exec.
 CHILD = """
 import sys
 from pepr_edge.cli import entry
-from pepr_edge.field.memory import peak_memory_bytes
+from pepr_edge.measure.memory import peak_memory_bytes
 try:
     entry()
 finally:

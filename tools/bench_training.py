@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from pepr_edge.data import phantom
-from pepr_edge.field.facts import facts, versions
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.device.facts import facts, versions
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Candidate, Preprocess
-from pepr_edge.store import write_text
+from pepr_edge.run_dir.store import write_text
 from pepr_edge.train.loop import Labels, Pixels, batch, loss_function, optimiser, stepper, train_epoch
 from pepr_edge.train.models import create
 from pepr_edge.train.step import probe

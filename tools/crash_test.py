@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from pepr_edge.records import Artifact, Ranking, RunInfo, Training, TrainResult
-from pepr_edge.store import is_whole, read_record, sha256_file, write_text
+from pepr_edge.run_dir.store import is_whole, read_record, sha256_file, write_text
 
 RECIPE = """
 schema_version = 1

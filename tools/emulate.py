@@ -25,8 +25,8 @@ from pathlib import Path
 
 import emulate_arm
 
+from pepr_edge.device.cpu import EMULATED
 from pepr_edge.errors import PeprError
-from pepr_edge.field.cpu import EMULATED
 
 CGROUP = Path("/sys/fs/cgroup")
 QEMU = ("qemu-x86_64-static", "qemu-x86_64")

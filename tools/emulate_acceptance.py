@@ -25,7 +25,7 @@ from PIL import Image
 
 from pepr_edge.data import phantom
 from pepr_edge.errors import PeprError
-from pepr_edge.store import write_text
+from pepr_edge.run_dir.store import write_text
 
 IMAGES, SEED = 20, 9
 # On an emulated x86 one image of resnet18d takes seconds.

@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pepr_edge.device.cpu import EMULATED
 from pepr_edge.errors import PeprError
-from pepr_edge.field.cpu import EMULATED
 from pepr_edge.records import BenchResult, FieldReport
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"

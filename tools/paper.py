@@ -22,9 +22,9 @@ from paper_findings import baseline, counted, doubts, energies, flags, groups, o
 from paper_table1 import BEST_EPOCH, COLUMNS, TOLERANCE, Row, read_table1, same_order, table1
 
 from pepr_edge.errors import PeprError, ScoreError
-from pepr_edge.report.soundness import listed
-from pepr_edge.robustness import DRAWS
-from pepr_edge.store import write_text
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.scoring.robustness import DRAWS
+from pepr_edge.text.robustness import listed
 
 WIDTH = 140
 CAPTIONS = {
@@ -109,7 +109,7 @@ Analysis*, NLDL 2025, PMLR 265:220-229, [arXiv 2403.12562v2](https://arxiv.org/a
 resource R, both between 0 and 1.
 
 `tools/paper.py` wrote this page from the published results (content {content_hash(experiments)}): {len(experiments)} of the paper's
-8 experiments.{lacking} All scores come from `pepr_edge.score`.
+8 experiments.{lacking} All scores come from `pepr_edge.scoring.pepr`.
 
 {given}
 

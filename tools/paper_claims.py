@@ -13,8 +13,8 @@ import numpy as np
 from paper_data import EXPERIMENTS, Experiment, mean, p_value, rank_correlation, split, t_test
 from paper_table1 import TOLERANCE, Row
 
-from pepr_edge.report.soundness import listed
-from pepr_edge.robustness import best
+from pepr_edge.scoring.robustness import best
+from pepr_edge.text.robustness import listed
 
 ALPHA = 0.05
 LETTERS = {"train_co2eq": "C", "train_time": "T", "train_memory": "M"}

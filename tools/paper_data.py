@@ -20,7 +20,7 @@ from scipy.stats import spearmanr, ttest_ind
 
 from pepr_edge.compare import published as published_table
 from pepr_edge.errors import ScoreError
-from pepr_edge.score import Array, Models, Normalise, Scoring, scores
+from pepr_edge.scoring.pepr import Array, Models, Normalise, Scoring, scores
 
 COMMIT = "a0d152d83a1da6f27fa2a2231f742674ef2ca10f"
 URL = f"https://raw.githubusercontent.com/saintslab/PePR/{COMMIT}/data/all_results.csv"

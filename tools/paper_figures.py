@@ -22,8 +22,8 @@ from paper_data import EXPERIMENTS, PLAUSIBLE_W, Experiment, mean
 
 from pepr_edge.report.plots import PALETTE
 from pepr_edge.report.svg import INK
-from pepr_edge.robustness import best
-from pepr_edge.score import Array, Scoring, combined_resource
+from pepr_edge.scoring.pepr import Array, Scoring, combined_resource
+from pepr_edge.scoring.robustness import best
 
 BLUE, ORANGE, GREEN = PALETTE[:3]
 PARAMETERS = "trainable parameters (millions)"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from paper_data import PLAUSIBLE_W, Experiment, mean, p_value, repeated, split
 
-from pepr_edge.report.soundness import listed, percent
-from pepr_edge.robustness import best, binomial_performances, bounding, outliers, rank_spread
-from pepr_edge.score import Scoring, combined_resource
+from pepr_edge.scoring.pepr import Scoring, combined_resource
+from pepr_edge.scoring.robustness import best, binomial_performances, bounding, outliers, rank_spread
+from pepr_edge.text.robustness import listed, percent
 
 ENERGY = Scoring({"train_energy": 1.0})
 BATCH = 32  # of the authors' loaders, which drop the last, incomplete batch of the test images. Source: train_medmnist.py, train.py

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paper_data import Experiment, number, read_rows, require
 
-from pepr_edge.score import Normalise
+from pepr_edge.scoring.pepr import Normalise
 
 TOLERANCE = 1e-4  # one unit of the last digit that is printed
 BEST_EPOCH = "it is its best epoch's"

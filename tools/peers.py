@@ -27,12 +27,12 @@ from tqdm import tqdm
 
 from pepr_edge import data as datasets
 from pepr_edge.data import Dataset
+from pepr_edge.device.facts import FIELD_PACKAGES, facts, versions
 from pepr_edge.errors import PeprError, RunError
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.field.facts import FIELD_PACKAGES, facts, versions
-from pepr_edge.preprocess import to_tensor
-from pepr_edge.results import Results, load
-from pepr_edge.store import read_record, sha256_file, stage_key, write_record, write_text
+from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.run_dir.reader import Results, load
+from pepr_edge.run_dir.store import read_record, sha256_file, stage_key, write_record, write_text
 
 PACKAGES = (*FIELD_PACKAGES, "onnx", "optimum", "optimum-onnx", "timm", "torch")
 OLIVE_PACKAGES = ("olive-ai", "onnx", "onnxruntime", "requests")

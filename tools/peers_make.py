@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from peers_records import OURS
 
+from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import ExportError, RunError
-from pepr_edge.export.make import make
+from pepr_edge.export.convert import make
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.field.cpu import usable_cores
 from pepr_edge.records import Artifact, SessionSettings, TrainResult
-from pepr_edge.results import Results, candidate_folder
+from pepr_edge.run_dir.keys import candidate_folder
+from pepr_edge.run_dir.reader import Results
 
 TOOLS = Path(__file__).resolve().parent
 PLAIN_INT8 = "int8_static"

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from peers_make import Made, Subject, size_bytes, without_paths
 from peers_records import Architecture, Peer, Rules
 
+from pepr_edge.device.cpu import usable_cores
+from pepr_edge.device.load import load_average
 from pepr_edge.errors import MeasurementError
-from pepr_edge.export.gate import judge
-from pepr_edge.field.contestant import Contestant
-from pepr_edge.field.cpu import usable_cores
-from pepr_edge.field.load import load_average
-from pepr_edge.field.race import REST_S, SPIN_S
+from pepr_edge.export.quality_gate import judge
+from pepr_edge.measure.interleaved_timing import REST_S, SPIN_S
+from pepr_edge.measure.model_process import Contestant
 from pepr_edge.records import Quality
 
 T = TypeVar("T")

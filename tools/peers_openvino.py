@@ -2,8 +2,8 @@
 
     python tools/peers_openvino.py
 
-Speaks the protocol of pepr_edge.field.contestant. pepr_edge's own runtime always pins the precision; left alone, OpenVINO takes bfloat16
-where the processor has it.
+Speaks the protocol of pepr_edge.measure.model_process. pepr_edge's own runtime always pins the precision; left alone, OpenVINO takes
+bfloat16 where the processor has it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field.race_child import serve
-from pepr_edge.field.runtimes import openvino
+from pepr_edge.measure.model_process_main import serve
+from pepr_edge.measure.runtimes import openvino
 
 if TYPE_CHECKING:
     from pepr_edge.records import SessionSettings

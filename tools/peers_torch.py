@@ -2,7 +2,7 @@
 
     python tools/peers_torch.py eager|compile CANDIDATE
 
-Speaks the protocol of pepr_edge.field.contestant.
+Speaks the protocol of pepr_edge.measure.model_process.
 CANDIDATE: pepr_edge.records.Candidate as JSON. The model that the parent names is the candidate's checkpoint.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field.race_child import serve
+from pepr_edge.measure.model_process_main import serve
 
 if TYPE_CHECKING:
     import numpy as np

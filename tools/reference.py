@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from pepr_edge.cli import main as program
-from pepr_edge.recipe_schema import KEYS, schema
+from pepr_edge.recipe.schema import KEYS, schema
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TYPES = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false", "array": "a list"}
@@ -139,7 +139,7 @@ def _kind(value: dict[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    from pepr_edge.toml import as_toml
+    from pepr_edge.recipe.toml import as_toml
 
     return "" if value is None else f"`{as_toml(value)}`"
 

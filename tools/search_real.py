@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from pepr_edge.intervals import mcnemar
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.toml import parse
 from pepr_edge.records import Ranking, RankingRow
-from pepr_edge.results import Entry, Results, load
-from pepr_edge.toml import parse
+from pepr_edge.run_dir.reader import Entry, Results, load
+from pepr_edge.scoring.intervals import mcnemar
 
 JOBS = 2
 RECIPE = """

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pepr_edge.bundle.write import write_all
 from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
-from pepr_edge.report.words import answer, learnt_nothing
-from pepr_edge.results import load, read_ranking
+from pepr_edge.run_dir.reader import load, read_ranking
+from pepr_edge.text.sentences import answer, learnt_nothing
 
 
 class HandedOver(NamedTuple):

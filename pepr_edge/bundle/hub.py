@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pepr_edge.preprocess import FILTERS
+from pepr_edge.images.preprocess import FILTERS
 from pepr_edge.records import Preprocess
 
 

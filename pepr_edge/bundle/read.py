@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError
-from pepr_edge.field.onnx_check import MODEL_BYTES
-from pepr_edge.field.selftest import FILE_BYTES, PIXEL_BYTES
-from pepr_edge.foreign import MANIFEST_BYTES, MIB, content, json_document, name_fault
+from pepr_edge.measure.selftest import FILE_BYTES, PIXEL_BYTES
 from pepr_edge.records import Manifest, first_fault, other_version
+from pepr_edge.untrusted.documents import MANIFEST_BYTES, MIB, content, json_document, name_fault
+from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 
 MANIFEST = "manifest.json"
 NEEDED = ("model.onnx", "selftest.npz")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pepr_edge import data
 from pepr_edge.errors import RunError
-from pepr_edge.results import Results
-from pepr_edge.store import written
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.run_dir.store import written
 
 FOLDER = "selftest_images"
 # From so many times the images wanted a model takes those that it decides most clearly.

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from pepr_edge.bundle import real_images
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
+from pepr_edge.bundle.model_card import model_card
 from pepr_edge.bundle.read import is_litter
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
 from pepr_edge.export.check import logits_of
-from pepr_edge.field import selftest
-from pepr_edge.field.settings import as_at_home
-from pepr_edge.metrics import confusion_matrix
+from pepr_edge.measure import selftest
+from pepr_edge.measure.settings import as_at_home
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
-from pepr_edge.report.model_card import model_card
-from pepr_edge.results import Entry, Results, exported
-from pepr_edge.store import sha256_file, write_bytes, write_record, write_text
+from pepr_edge.run_dir.reader import Entry, Results, exported
+from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
+from pepr_edge.scoring.metrics import confusion_matrix
 
 FALLBACK = "fallback.onnx"
 SELFTEST_IMAGES = 16

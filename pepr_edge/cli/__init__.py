@@ -59,7 +59,7 @@ def _after_preflight(command: click.Command) -> click.Command:
 
     def callback(**given: Any) -> Any:
         try:
-            from pepr_edge.field.preflight import check
+            from pepr_edge.device.preflight import check
 
             check(given.get("bundles") or (given["bundle"],), given.get("out"))
             return carry_out(**given)
@@ -81,7 +81,7 @@ def main() -> None:
 
 def _on_screen(fault: Exception) -> str:
     """A fault's lines; what strangers wrote into names and files moves no cursor."""
-    from pepr_edge.foreign import CONTROL
+    from pepr_edge.untrusted.documents import CONTROL
 
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(fault))
 
@@ -104,7 +104,7 @@ def entry() -> None:
         sys.exit(3)
     except OSError as fault:
         # A full disk, a folder without permission: the user's to mend, whatever command met it.
-        from pepr_edge.store import disk_is_full
+        from pepr_edge.run_dir.store import disk_is_full
 
         if disk_is_full(fault):
             # Its file name may be that of what was to be copied.

@@ -17,7 +17,7 @@ from pepr_edge.records import BenchResult, FieldReport, Provider
 
 if TYPE_CHECKING:
     from pepr_edge.field.bench import Subject
-    from pepr_edge.field.profile import Counter
+    from pepr_edge.measure.profile import Counter
 
 NAME_WIDTH = 40
 MISSING = "-"
@@ -60,8 +60,8 @@ def command(
     Each runs as it was measured at home, as far as this device can; what cannot be is said. Close other programs and plug the device in
     first. Exit status 3: a measurement is INVALID, or a self-test failed; 1: a bundle could not be measured, the others were.
     """
+    from pepr_edge.device.cpu import emulated
     from pepr_edge.field.bench import Interrupted, Plan, bench
-    from pepr_edge.field.cpu import emulated
 
     if fallback and (runtime or provider):
         raise click.UsageError("--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider.")
@@ -103,9 +103,9 @@ def command(
 
 def _counter() -> Counter | None:
     """The processor's energy counter, where it can be read and is the device's own."""
+    from pepr_edge.device.cpu import emulated
     from pepr_edge.energy.counter import cpu_counter
-    from pepr_edge.field.cpu import emulated
-    from pepr_edge.field.profile import Counter
+    from pepr_edge.measure.profile import Counter
 
     found = None if emulated() else cpu_counter()
     return None if found is None else Counter(*found)
@@ -139,10 +139,10 @@ def _holds(report: FieldReport) -> str:
 
 def _subject(bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool) -> Subject:
     """As at home, unless asked otherwise: the figures are to be compared."""
-    from pepr_edge.bundle.verify import read_whole
     from pepr_edge.field.bench import Subject
-    from pepr_edge.field.selftest import file_of
-    from pepr_edge.field.settings import as_at_home, of_fallback
+    from pepr_edge.field.verify import read_whole
+    from pepr_edge.measure.selftest import file_of
+    from pepr_edge.measure.settings import as_at_home, of_fallback
 
     manifest = read_whole(bundle)
     # That there is no fallback is said before an hour of measuring, not in it.

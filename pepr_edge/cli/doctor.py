@@ -30,8 +30,8 @@ class Ability(NamedTuple):
 @common
 def command(as_json: bool) -> None:
     """Say what this machine is, what it can do, what is missing and the command that mends it."""
-    from pepr_edge.field.cpu import emulated
-    from pepr_edge.field.facts import facts
+    from pepr_edge.device.cpu import emulated
+    from pepr_edge.device.facts import facts
 
     device, is_emulated = facts(), emulated()
     can, heed = list(abilities(device)), list(advice(device, is_emulated))
@@ -96,10 +96,10 @@ def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
 
 def abilities(device: DeviceFacts) -> Iterator[Ability]:
     """What can be done here, in the order of a user's way."""
+    from pepr_edge.device.preflight import machine_fault
     from pepr_edge.energy import nvml, rapl
     from pepr_edge.energy.source import MeterSettings
-    from pepr_edge.field.preflight import machine_fault
-    from pepr_edge.field.runtimes import RUNTIMES
+    from pepr_edge.measure.runtimes import RUNTIMES
 
     if (fault := machine_fault()) is not None:
         # Nothing below can be asked without the imports that would end this process.
@@ -142,7 +142,7 @@ def _training_gpu() -> str:
 
 def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
     """What to heed before a figure from this machine is relied on."""
-    from pepr_edge.field.load import busy
+    from pepr_edge.device.load import busy
 
     if is_emulated:
         yield "this machine is emulated: times measured here are not those of a device."

@@ -10,13 +10,13 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.data import DataSettings
-from pepr_edge.draft import Estimated, Look, draft, estimate, look, seen, text
-from pepr_edge.draft.choose import DATA
 from pepr_edge.errors import PeprError, RecipeError
-from pepr_edge.foreign import shown
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.store import write_text
-from pepr_edge.toml import read
+from pepr_edge.recipe.init import Estimated, Look, draft, estimate, look, seen, text
+from pepr_edge.recipe.init.choose import DATA
+from pepr_edge.recipe.toml import read
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.untrusted.documents import shown
 
 
 @click.command("init")

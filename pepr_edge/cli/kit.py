@@ -9,8 +9,8 @@ import click
 
 from pepr_edge.cli.common import common, need_training, print_json, say
 from pepr_edge.cli.view import TerminalView
+from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
-from pepr_edge.field.preflight import PYTHON
 from pepr_edge.kit.platforms import PLATFORMS
 
 

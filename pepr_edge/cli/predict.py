@@ -11,7 +11,7 @@ import click
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import DataError
-from pepr_edge.foreign import shown
+from pepr_edge.untrusted.documents import shown
 
 if TYPE_CHECKING:
     from pepr_edge.field.predict import Prediction
@@ -27,9 +27,9 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
 
     A research tool: not for diagnosis.
     """
-    from pepr_edge.bundle.verify import read_whole
     from pepr_edge.field.predict import Classifier
-    from pepr_edge.field.settings import as_at_home, of_fallback
+    from pepr_edge.field.verify import read_whole
+    from pepr_edge.measure.settings import as_at_home, of_fallback
 
     if others := [image for image in images if (image / "manifest.json").is_file()]:
         raise DataError(f"{others[0]}: another bundle. predict takes one, then images.")

@@ -8,7 +8,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json
 from pepr_edge.errors import ScoreError
-from pepr_edge.metrics import PERFORMANCES
+from pepr_edge.scoring.metrics import PERFORMANCES
 
 
 @click.command("rank")
@@ -42,9 +42,9 @@ def command(
     if normalise and reference:
         raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
     from pepr_edge.ranking import rank, read_reports
-    from pepr_edge.reference import read_bounds
     from pepr_edge.report.terminal import conclusion, dependence_table, devices_table, lifetime_table, ranking_table
-    from pepr_edge.results import load
+    from pepr_edge.run_dir.reader import load
+    from pepr_edge.scoring.bounds import read_bounds
 
     results = load(run_dir)
     ranking = rank(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.checks import faulty_files, unfit_sizes, unknown_architectures
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
-from pepr_edge.recipe_schema import SCHEMA
-from pepr_edge.recipe_schema import schema as json_schema
-from pepr_edge.store import write_text
-from pepr_edge.toml import read
+from pepr_edge.recipe.checks import faulty_files, unfit_sizes, unknown_architectures
+from pepr_edge.recipe.schema import SCHEMA
+from pepr_edge.recipe.schema import schema as json_schema
+from pepr_edge.recipe.toml import read
+from pepr_edge.run_dir.store import write_text
 
 
 @click.group("recipes")

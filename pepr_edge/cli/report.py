@@ -22,14 +22,14 @@ def command(run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], as
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
-    from pepr_edge.results import load, read_ranking
+    from pepr_edge.run_dir.reader import load, read_ranking
 
     results = load(run_dir)
     ranking = read_ranking(run_dir)
     need_training()
     from pepr_edge.ranking import rank, read_reports
+    from pepr_edge.report.from_run import write_report
     from pepr_edge.report.html import FOLDER
-    from pepr_edge.report.of_run import write_report
 
     path = run_dir / "report.html"
     field = read_reports((*reports, *more), results)

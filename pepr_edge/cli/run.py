@@ -12,8 +12,8 @@ from pepr_edge.cli.common import common, need_training, print_json, say
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
+from pepr_edge.recipe.toml import parse, text_of, why
 from pepr_edge.records import Ranking
-from pepr_edge.toml import parse, text_of, why
 
 
 @click.command("run")
@@ -98,7 +98,7 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
 def show(ranking: Ranking, run_dir: Path) -> None:
     """The ranked table, the answer, and where things are."""
     from pepr_edge.report.terminal import conclusion, ranking_table
-    from pepr_edge.report.words import learnt_nothing
+    from pepr_edge.text.sentences import learnt_nothing
 
     click.echo(ranking_table(ranking))
     click.echo()

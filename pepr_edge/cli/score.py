@@ -14,8 +14,8 @@ import click
 from pepr_edge.cli.common import common, print_json, say
 
 if TYPE_CHECKING:
-    from pepr_edge.score import Normalise
-    from pepr_edge.table import Group, Task
+    from pepr_edge.scoring.pepr import Normalise
+    from pepr_edge.tables import Group, Task
 
 ByName = Mapping[str, str]  # a resource's column by its name
 NAMES = ("name", "model", "candidate", "architecture")
@@ -79,7 +79,7 @@ def _columns(
     path: Path, performance: str, resources: ByName, methods: ByName, group: str | None, name: str | None, images: str | None
 ) -> Task:
     """The task as far as it says which column is what."""
-    from pepr_edge.table import Task, open_table
+    from pepr_edge.tables import Task, open_table
 
     table = open_table(path)
     position, taken = table.position, (group, performance, *resources.values())
@@ -101,7 +101,7 @@ def _columns(
 
 def _with_bounds(task: Task, normalise: Normalise | None, reference: Path | None) -> Task:
     """The task with its normalisation."""
-    from pepr_edge.reference import read_reference
+    from pepr_edge.scoring.bounds import read_reference
 
     bounds = read_reference(reference) if reference else None
     return replace(task, normalise="reference" if bounds else normalise or "minmax", reference=bounds)
@@ -109,7 +109,7 @@ def _with_bounds(task: Task, normalise: Normalise | None, reference: Path | None
 
 def _check_out(task: Task) -> None:
     from pepr_edge.errors import ScoreError
-    from pepr_edge.table import added_columns, check_out
+    from pepr_edge.tables import added_columns, check_out
 
     if task.out is None:
         return
@@ -121,7 +121,7 @@ def _check_out(task: Task) -> None:
 def _answer(task: Task, as_json: bool) -> None:
     """Score, and say what was found."""
     from pepr_edge.cli.view import TerminalView
-    from pepr_edge.table import score_table
+    from pepr_edge.tables import score_table
 
     with TerminalView().bar("scoring") as bar:
         groups = score_table(task, bar.to)
@@ -168,7 +168,7 @@ def _weights(text: str | None, resources: ByName) -> dict[str, float]:
     """Of each resource, in the order of the resources; 0 where some are given and it is not."""
     from pepr_edge.cli.rank import parse_weights
     from pepr_edge.errors import ScoreError
-    from pepr_edge.score import proportions
+    from pepr_edge.scoring.pepr import proportions
 
     given = dict.fromkeys(resources, 1.0) if text is None else parse_weights(text)
     if unknown := [name for name in given if name not in resources]:
@@ -243,7 +243,7 @@ def _group_document(group: Group) -> dict[str, Any]:
 
 def _text(task: Task, groups: Sequence[Group]) -> list[str]:
     """What people read: what the ranking is by, and some groups, each with its best and what these hang on."""
-    from pepr_edge.report.units import printable
+    from pepr_edge.text.units import printable
 
     columns = task.table.columns
     weights = {name: f", weight {weight:g}" if len(task.weights) > 1 else "" for name, weight in task.weights.items()}
@@ -265,8 +265,8 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _group_text(task: Task, group: Group) -> list[str]:
-    from pepr_edge.report.soundness import leaving_out
-    from pepr_edge.report.units import plural, printable
+    from pepr_edge.text.robustness import leaving_out
+    from pepr_edge.text.units import plural, printable
 
     models = plural(group.models, "model")
     ranges = [f"{name} {bound.lo:.4g} to {bound.hi:.4g}" if bound else f"{name} not measured" for name, bound in group.bounds.items()]
@@ -285,8 +285,8 @@ def _group_text(task: Task, group: Group) -> list[str]:
 
 def _dependence(task: Task, group: Group) -> list[str]:
     """What the winner depends on, a line for each setting; nothing where it has no rival or it was not computed."""
-    from pepr_edge.report.soundness import DEPENDS_HEADER, NO_OTHER, listed, setting
-    from pepr_edge.report.units import printable
+    from pepr_edge.text.robustness import DEPENDS_HEADER, NO_OTHER, listed, setting
+    from pepr_edge.text.units import printable
 
     if group.dependence is None or group.scored < 2:
         return []
@@ -303,8 +303,8 @@ def _dependence(task: Task, group: Group) -> list[str]:
 
 def _best_table(group: Group) -> list[str]:
     """The best, in columns, and the free baseline at its place: after "..." where models that are not shown come between."""
-    from pepr_edge.report.units import printable
-    from pepr_edge.table import BASELINE
+    from pepr_edge.tables import BASELINE
+    from pepr_edge.text.units import printable
 
     if not group.best:
         return ["No model has a score."]

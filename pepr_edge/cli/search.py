@@ -86,8 +86,8 @@ def _need_plots() -> None:
 def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path) -> None:
     """The curves, as CSV and as picture."""
     from pepr_edge.cli.view import TerminalView
-    from pepr_edge.search.curve import as_csv, curves, picture
-    from pepr_edge.store import write_bytes, write_text
+    from pepr_edge.run_dir.store import write_bytes, write_text
+    from pepr_edge.search.regret_curve import as_csv, curves, picture
 
     with TerminalView().bar("replaying") as bar:
         points = curves(sets, settings, seeds, bar.to)
@@ -126,7 +126,7 @@ def _document(settings: Settings, results: Sequence[Result], prefix: str, warnin
 
 def _text(document: dict[str, Any]) -> list[str]:
     """What people read."""
-    from pepr_edge.report.units import printable
+    from pepr_edge.text.units import printable
 
     parameters = ", ".join(f"{name} {value:g}" for name, value in document["parameters"].items())
     width = max(len("set"), *(len(printable(one["set"])) for one in document["sets"]))

@@ -9,10 +9,10 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
-from pepr_edge.foreign import shown
+from pepr_edge.untrusted.documents import shown
 
 if TYPE_CHECKING:
-    from pepr_edge.bundle.verify import Verdict
+    from pepr_edge.field.verify import Verdict
 
 
 @click.command("verify")
@@ -39,7 +39,7 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
 def _check(bundle: Path) -> Verdict:
     """What was found. A bundle whose manifest is torn did not pass; a folder that has none is no bundle, and the user's mistake."""
     from pepr_edge.bundle.read import MANIFEST
-    from pepr_edge.bundle.verify import Verdict, check
+    from pepr_edge.field.verify import Verdict, check
 
     try:
         return check(bundle, say=lambda note: say(f"{bundle.resolve().name} {note}"))

@@ -13,12 +13,12 @@ import click
 from pepr_edge.cli.common import common, need_training, print_json, say, show_bars
 from pepr_edge.cli.view import TerminalView
 from pepr_edge.errors import InvalidMeasurement
-from pepr_edge.store import write_text
+from pepr_edge.run_dir.store import write_text
 from pepr_edge.zoo import Architecture, architectures
 
 if TYPE_CHECKING:
-    from pepr_edge.zoo_check.row import Row
-    from pepr_edge.zoo_check.sweep import Progress
+    from pepr_edge.zoo.check.row import Row
+    from pepr_edge.zoo.check.sweep import Progress
 
 MISSING = "-"
 
@@ -80,7 +80,7 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
     one failed.
     """
     need_training()
-    from pepr_edge.zoo_check.sweep import default_folder, sweep
+    from pepr_edge.zoo.check.sweep import default_folder, sweep
 
     names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) if only is not None else list(architectures())
     if not names:
@@ -102,7 +102,7 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
 
 def _report(rows: list[Row], markdown: Path | None, as_json: bool) -> None:
     if markdown is not None:
-        from pepr_edge.zoo_check.markdown import page
+        from pepr_edge.zoo.check.markdown import page
 
         write_text(markdown, page(rows, shlex.join(["pepr-edge", *sys.argv[1:]])))
     if as_json:

@@ -5,8 +5,8 @@ sides (runs, published) -> pairs -> findings -> answer -> terminal, files. Quest
 
 from pepr_edge.compare.answer import compare
 from pepr_edge.compare.files import write
+from pepr_edge.compare.load import read
 from pepr_edge.compare.pairs import pair
-from pepr_edge.compare.sides import read
 from pepr_edge.compare.terminal import text
 
 __all__ = ["compare", "pair", "read", "text", "write"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pepr_edge.compare import words
+from pepr_edge.compare import sentences
 from pepr_edge.compare.findings import SIDES, findings
 from pepr_edge.compare.groups import groupings
 from pepr_edge.compare.measures import APART, Measures, measures
+from pepr_edge.compare.model import Both, Side
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding, LeftOut, SideInfo
-from pepr_edge.compare.side import Both, Side
 
 FEW = 5
 USELESS = " Most of these models learnt nothing of use, so this says little."
@@ -34,14 +34,14 @@ def compare(both: Both, pairs: Pairs) -> Comparison:
         a=_info(both.a, question.labels[0]),
         b=_info(both.b, question.labels[1]),
         question=question.text,
-        headline=words.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else "") + doubts,
+        headline=sentences.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else "") + doubts,
         differs=question.differs,
         metric=both.a.metric,
         edge_weights=dict(pairs.weights),
         pairs=len(pairs.a),
         left_out=left_out,
         tests=found,
-        per_resource=tuple(words.brief(finding, question, pairs.weights) for finding in asked if finding not in main),
+        per_resource=tuple(sentences.brief(finding, question, pairs.weights) for finding in asked if finding not in main),
         answers=tuple(_answers(found, pairs)),
         notes=tuple(_notes(pairs, tested)),
         warnings=tuple(_warnings(both, pairs)),
@@ -76,7 +76,7 @@ def _answers(found: Sequence[Finding], pairs: Pairs) -> Iterator[str]:
             if asked[0].verdict == "untested":
                 yield asked[0].sentence
             else:
-                yield words.combined(_main(asked, ("E", "edge"), 2), None, pairs.weights)
+                yield sentences.combined(_main(asked, ("E", "edge"), 2), None, pairs.weights)
 
 
 def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from pepr_edge.compare.model import Question
 from pepr_edge.compare.runs import machines
-from pepr_edge.compare.side import Question
 from pepr_edge.records import DataInfo
-from pepr_edge.report.units import printable
-from pepr_edge.results import Results
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.text.units import printable
 
 FRACTION, WEIGHTS = "data.fraction", "candidates.weights"
 # In what two runs may differ without there being a choice between two ways.

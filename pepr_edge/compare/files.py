@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pepr_edge.compare.model import Both
 from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.pictures import NAMES, pictures
 from pepr_edge.compare.record import Comparison
-from pepr_edge.compare.side import Both
-from pepr_edge.score import RESOURCES
-from pepr_edge.store import write_bytes, write_record, write_text
+from pepr_edge.run_dir.store import write_bytes, write_record, write_text
+from pepr_edge.scoring.pepr import RESOURCES
 
 JSON, CSV = "comparison.json", "comparison.csv"
 

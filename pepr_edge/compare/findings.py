@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from pepr_edge.compare import words
+from pepr_edge.compare import sentences
 from pepr_edge.compare.groups import Grouping, groupings
 from pepr_edge.compare.measures import APART, Array, Measure, Measures
+from pepr_edge.compare.model import Both
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE, Finding, SideName, Verdict
-from pepr_edge.compare.side import Both
 from pepr_edge.compare.statistics import holm, independent, paired
 
 LEVEL = 0.05
@@ -44,7 +44,7 @@ def _between(both: Both, pairs: Pairs, question: str, measures: Sequence[Measure
         verdict = "identical" if same else _verdict(sign, finding.difference, _leading(finding), paired_p_holm)
         changes = {"p_holm": p_holm, "paired_p_holm": paired_p_holm, "tests": tests, "verdict": verdict}
         finding = finding.model_copy(update=changes)
-        sentence = words.of_pairs(finding, both.question, both.a.metric, pairs.weights)
+        sentence = sentences.of_pairs(finding, both.question, both.a.metric, pairs.weights)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 
@@ -98,7 +98,7 @@ def _within(both: Both, pairs: Pairs, measures: Sequence[Measure]) -> list[Findi
     for (grouping, finding), p_holm, tests in zip(asked, adjusted, made, strict=True):
         verdict = _verdict(1, finding.difference, finding.p, p_holm)
         finding = finding.model_copy(update={"p_holm": p_holm, "tests": tests, "verdict": verdict})
-        sentence = words.of_groups(finding, grouping, both, pairs)
+        sentence = sentences.of_groups(finding, grouping, both, pairs)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 

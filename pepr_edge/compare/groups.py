@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pepr_edge.compare.side import Model
+from pepr_edge.compare.model import Model
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.compare.side import RESOURCE_NAMES, Absent, Both, Model, Side
+from pepr_edge.compare.model import RESOURCE_NAMES, Absent, Both, Model, Side
 from pepr_edge.errors import ScoreError
-from pepr_edge.score import RESOURCES, Models, Scoring, proportions, scores
+from pepr_edge.scoring.pepr import RESOURCES, Models, Scoring, proportions, scores
 
 Array = NDArray[np.float64]
 EDGE = "edge"

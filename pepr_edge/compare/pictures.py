@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.compare.groups import median_parameters
+from pepr_edge.compare.model import Both
 from pepr_edge.compare.pairs import EDGE, Pairs
-from pepr_edge.compare.side import Both
-from pepr_edge.compare.words import capital
+from pepr_edge.compare.sentences import capital
 from pepr_edge.report.compare_plots import Dot, Line, against_parameters, slopes
 from pepr_edge.report.svg import Picture
-from pepr_edge.report.units import metric, printable, score
-from pepr_edge.report.words import short_names
+from pepr_edge.text.sentences import short_names
+from pepr_edge.text.units import metric, printable, score
 
 SHOWN = ("E", EDGE)
 MEASURES = ("performance", *(f"pepr_{letter}" for letter in SHOWN))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from pepr_edge.compare.side import Model, Question, Side
+from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
 
 METRIC = "accuracy"

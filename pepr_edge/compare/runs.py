@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pepr_edge import zoo
-from pepr_edge.compare.side import Absent, Model, Side
+from pepr_edge.compare.model import Absent, Model, Side
 from pepr_edge.errors import ScoreError
-from pepr_edge.metrics import performance_fault
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
-from pepr_edge.report import units
-from pepr_edge.report.units import printable, score
-from pepr_edge.report.words import guessing
-from pepr_edge.results import Entry, Results, performance, used
-from pepr_edge.score import RESOURCES
+from pepr_edge.run_dir.reader import Entry, Results, performance, used
+from pepr_edge.scoring.metrics import performance_fault
+from pepr_edge.scoring.pepr import RESOURCES
+from pepr_edge.text import units
+from pepr_edge.text.sentences import guessing
+from pepr_edge.text.units import printable, score
 
 USUAL_VARIANT = "fp32"
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pepr_edge.compare.measures import APART
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding
-from pepr_edge.compare.words import p_value
-from pepr_edge.report import units
-from pepr_edge.report.terminal import wrapped
-from pepr_edge.report.units import printable
+from pepr_edge.compare.sentences import p_value
+from pepr_edge.text import units
+from pepr_edge.text.tables import wrapped
+from pepr_edge.text.units import printable
 
 ABSENT = "-"
 NAMED_LEFT_OUT = 6

@@ -28,9 +28,9 @@ from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source
 from pepr_edge.data.splits import assign, check
 from pepr_edge.errors import DataError, ImageError, RunError
-from pepr_edge.preprocess import to_pixels
+from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.records import DataInfo, Split, SplitInfo
-from pepr_edge.store import read_record, write_record, write_text
+from pepr_edge.run_dir.store import read_record, write_record, write_text
 
 Progress = Callable[[int, int], None]
 

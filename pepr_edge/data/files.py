@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pepr_edge import dicom
 from pepr_edge.data.source import Indices, Stamp
 from pepr_edge.errors import ImageError
-from pepr_edge.preprocess import decode
-from pepr_edge.store import sha256_file
+from pepr_edge.images import dicom
+from pepr_edge.images.preprocess import decode
+from pepr_edge.run_dir.store import sha256_file
 
 IMAGE_SUFFIXES = (
     frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}) | dicom.SUFFIXES

@@ -12,8 +12,8 @@ from PIL import Image
 from pepr_edge.data.files import IMAGE_SUFFIXES, is_image, read_images, stamp_files, tree_sha256
 from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.foreign import shown
 from pepr_edge.records import Split
+from pepr_edge.untrusted.documents import shown
 
 # What stands beside images often enough to be named when it is passed over.
 OTHER_SUFFIXES = frozenset({".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".py", ".txt", ".xls", ".xlsx", ".xml", ".zip"})

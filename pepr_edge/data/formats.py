@@ -9,7 +9,7 @@ from pathlib import Path
 from pepr_edge.data import folder, manifest, medmnist, phantom, tensor
 from pepr_edge.data.source import DataSettings, Format, Source
 from pepr_edge.errors import DataError
-from pepr_edge.store import stage_key
+from pepr_edge.run_dir.store import stage_key
 
 FORMATS: dict[str, Format] = {"phantom": phantom, "medmnist": medmnist, "folder": folder, "csv": manifest, "tensor": tensor}
 

@@ -13,8 +13,8 @@ from PIL import Image
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
 from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.foreign import shown
 from pepr_edge.records import Split
+from pepr_edge.untrusted.documents import shown
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group")

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pepr_edge import npz
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
 from pepr_edge.errors import DataError
-from pepr_edge.npz import Shape
 from pepr_edge.records import Split
-from pepr_edge.store import sha256_file
+from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.untrusted import npz
+from pepr_edge.untrusted.npz import Shape
 
 # Of a split: those of sixteen million images.
 LABEL_BYTES = 128 << 20

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.foreign import shown
 from pepr_edge.records import Interpolation, Split
+from pepr_edge.untrusted.documents import shown
 
 Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]

@@ -20,7 +20,7 @@ from PIL import Image
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
 from pepr_edge.errors import DataError
-from pepr_edge.store import sha256_file
+from pepr_edge.run_dir.store import sha256_file
 
 if TYPE_CHECKING:
     import torch

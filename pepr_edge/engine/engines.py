@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from pepr_edge.engine import ray, this_machine
-from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine, OnLost
+from pepr_edge.engine.measurement_host import Bench
 from pepr_edge.recipe import Recipe
 
 Opened = AbstractContextManager[tuple[Engine, Bench]]

@@ -18,9 +18,9 @@ import psutil
 
 from pepr_edge.engine.job import DISK_FULL, Job, Step
 from pepr_edge.errors import RunError
-from pepr_edge.field.process import cause
+from pepr_edge.measure.process import cause
 from pepr_edge.records import Failure
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.store import write_record
 
 LOG_LINES = 12
 LOOK_S = 1.0  # between two looks whether a worker has exceeded a limit

@@ -18,17 +18,17 @@ import numpy as np
 
 from pepr_edge import __version__
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
+from pepr_edge.engine.file_sync import pack, unpack
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.parcel import pack, unpack
-from pepr_edge.engine.ray_bench import Node, node_with
-from pepr_edge.engine.ray_join import cancel, heard, is_loss, joined, why
+from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.ray_cluster import cancel, heard, is_loss, joined, why
+from pepr_edge.engine.ray_host import Node, node_with
 from pepr_edge.engine.ray_task import Contents, News, work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
 from pepr_edge.records import Failure
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.store import write_record
 from pepr_edge.train.files import TRAINING
 
 Sent = dict[tuple[Path, ...], Any]  # references to the contents of files, by their paths

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from pepr_edge import __version__
 from pepr_edge.engine import local
+from pepr_edge.engine.file_sync import Parcel, Stamps, pack, stamps, unpack
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.parcel import Parcel, Stamps, pack, stamps, unpack
 from pepr_edge.errors import EngineError, RunError
-from pepr_edge.store import locked
+from pepr_edge.run_dir.store import locked
 
 Contents = Mapping[str, NDArray[np.uint8]]  # files by their names
 PERIOD_S = 2.0  # so often at most what was done comes home, and about so much may be missing from it where a node dies

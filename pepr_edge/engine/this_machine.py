@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from pepr_edge.device.cpu import usable_cores
+from pepr_edge.device.facts import here
 from pepr_edge.engine import local
-from pepr_edge.engine.bench import Bench
 from pepr_edge.engine.engine import Engine
-from pepr_edge.field.cpu import usable_cores
-from pepr_edge.field.facts import here
-from pepr_edge.field.profile import profile
+from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.measure.profile import profile
 
 
 def engine(jobs: int) -> Engine:

@@ -14,29 +14,25 @@ from typing import TextIO
 
 from pepr_edge.data import Dataset, load
 from pepr_edge.engine.job import DISK_FULL, Job, Step
-from pepr_edge.engine.parent import die_with_parent
+from pepr_edge.engine.parent_death import die_with_parent
 from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import Source
-from pepr_edge.export.choose import choose_variant
+from pepr_edge.export.select_variant import choose_variant
 from pepr_edge.export.variants import Variant
 from pepr_edge.export.variants import load as load_variant
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import AUTO, FLOAT32
 from pepr_edge.records import Artifact, Candidate, Failure, FirstLook, TrainResult
-from pepr_edge.results import (
-    LOOK,
-    LOOKS,
+from pepr_edge.run_dir.keys import LOOK, LOOKS, export_key, ladder_key, look_key
+from pepr_edge.run_dir.reader import (
     current_artifact,
     current_cost_probe,
     current_training,
     current_training_state,
-    export_key,
     is_complete,
-    ladder_key,
-    look_key,
     read_logits,
 )
-from pepr_edge.store import disk_is_full, read_record, write_record
+from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 from pepr_edge.train.files import clear
 
 LOOK_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
@@ -95,8 +91,8 @@ def _train(job: Job, data: Dataset, steps: TextIO) -> TrainResult | None:
     leave_at = None if job.conclude else job.until_epoch
     if leave_at is not None and _is_far_enough(job, leave_at):
         return None
+    from pepr_edge.train.session import Task
     from pepr_edge.train.train import probe_cost, train, train_until
-    from pepr_edge.train.under_way import Task
 
     task = Task(job.candidate, data, job.recipe, Path(job.folder), job.train_key, job.threads, job.exclusive, _progress(job, steps))
     if leave_at is None:

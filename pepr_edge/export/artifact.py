@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pepr_edge.data import Dataset
 from pepr_edge.export.check import Logits, flips, logits_of, parity
-from pepr_edge.export.gate import judge
-from pepr_edge.intervals import estimates
+from pepr_edge.export.quality_gate import judge
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Machine, Quality, Rung, SessionSettings, Split, TrainResult
-from pepr_edge.store import sha256_file, write_record, written
+from pepr_edge.run_dir.store import sha256_file, write_record, written
+from pepr_edge.scoring.intervals import estimates
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
 SPLITS: tuple[Split, Split] = ("val", "test")

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.field import selftest
-from pepr_edge.field.runtimes import RUNTIMES
-from pepr_edge.intervals import wilson
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.measure import selftest
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
+from pepr_edge.scoring.intervals import wilson
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
 

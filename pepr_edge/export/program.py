@@ -10,7 +10,7 @@ from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.onnx_file import MAX_BATCH
-from pepr_edge.field.runtimes.pytorch import PROGRAM
+from pepr_edge.measure.runtimes.pytorch import PROGRAM
 
 
 def write_program(model: nn.Module, channels: int, image_size_px: int, folder: Path) -> None:

@@ -13,13 +13,13 @@ from torch import nn
 from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.artifact import MODEL
 from pepr_edge.export.check import BATCHES
-from pepr_edge.export.make import make
+from pepr_edge.export.convert import make
 from pepr_edge.export.onnx_file import export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
 from pepr_edge.export.variants import load
-from pepr_edge.field.runtimes import RUNTIMES
-from pepr_edge.field.runtimes.pytorch import PROGRAM
+from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.recipe import FLOAT32, Export, Recipe
 from pepr_edge.records import Candidate, SessionSettings
 

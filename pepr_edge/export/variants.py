@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from pepr_edge.device.cpu import ISA
 from pepr_edge.errors import RecipeError
-from pepr_edge.field.cpu import ISA
 from pepr_edge.recipe import variants_dir
+from pepr_edge.recipe.toml import Section, read
 from pepr_edge.records import Provider
-from pepr_edge.toml import Section, read
 
 Precision = Literal["float32", "float32_optimised", "float16", "int8", "int8_dynamic", "int8_mixed"]
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -136,7 +136,7 @@ def ladder(isa: Collection[str], provider: str) -> tuple[Variant, ...]:
     """The variants that "auto" stands for on a device, in the order in which they are tried.
 
     Args:
-        isa: the processor's instruction sets, named as in `pepr_edge.field.cpu.ISA`.
+        isa: the processor's instruction sets, named as in `pepr_edge.device.cpu.ISA`.
         provider: that the device runs them with.
     """
     found = ((variant.auto, variant) for variant in map(load, names()))

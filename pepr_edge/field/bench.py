@@ -10,17 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pepr_edge.device.cpu import emulated
+from pepr_edge.device.facts import facts
+from pepr_edge.device.interference import Watch
 from pepr_edge.errors import BundleError, MeasurementError
-from pepr_edge.field import selftest
-from pepr_edge.field.cpu import emulated
-from pepr_edge.field.extras import preprocessing, thread_sweep, throughput
-from pepr_edge.field.facts import facts
-from pepr_edge.field.profile import Counter, profile
-from pepr_edge.field.rules import percentiles, sustained
-from pepr_edge.field.seal import sealed
-from pepr_edge.field.watch import Watch
+from pepr_edge.field.report_checksum import sealed
+from pepr_edge.measure import selftest
+from pepr_edge.measure.profile import Counter, profile
+from pepr_edge.measure.rules import sustained
+from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, throughput
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.store import write_record
+from pepr_edge.scoring.percentiles import percentiles
 
 # Number of the bundle, share of it done in [0, 1], median of its latest latencies in seconds.
 Progress = Callable[[int, float, float], None]

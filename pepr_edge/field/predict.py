@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pepr_edge.field.runtimes import RUNTIMES, Runtime
-from pepr_edge.field.selftest import file_of
-from pepr_edge.metrics import softmax
-from pepr_edge.preprocess import load_tensor
+from pepr_edge.images.preprocess import load_tensor
+from pepr_edge.measure.runtimes import RUNTIMES, Runtime
+from pepr_edge.measure.selftest import file_of
 from pepr_edge.records import Manifest, SessionSettings
+from pepr_edge.scoring.metrics import softmax
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
 from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
 from pepr_edge.kit.platforms import PLATFORMS, Platform
-from pepr_edge.store import sha256_file, write_text
+from pepr_edge.run_dir.store import sha256_file, write_text
 
 HERE = Path(__file__).parent
 START = "START.txt"

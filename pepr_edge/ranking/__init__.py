@@ -1,6 +1,6 @@
 """Results -> Ranking: every artifact of a run with its resources, its scores and its place, or the reason why it has none."""
 
-from pepr_edge.ranking.flat import to_csv
+from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank
 from pepr_edge.ranking.reports import read_reports
 from pepr_edge.ranking.row import over_budget

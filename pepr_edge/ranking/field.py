@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.ranking.reports import of_artifacts
 from pepr_edge.records import BenchResult, DeviceFacts, DeviceProfile, FieldReport
-from pepr_edge.results import Results
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.scoring.percentiles import early_stopping_percentile
 
 # What a device measures of an artifact, in SI units: the two resources of deployment, and the energy of one answer.
 MEMORY = "peak_memory"
@@ -96,7 +96,7 @@ def _changes(report: FieldReport, result: BenchResult, profile: DeviceProfile | 
 
 
 def _usable_cores(device: DeviceFacts) -> int:
-    """As `bench` counted them there (`field.cpu.usable_cores`)."""
+    """As `bench` counted them there (`device.cpu.usable_cores`)."""
     limit = device.cgroup_cpu_limit
     return max(1, min(device.affinity or device.cores, device.cores if limit is None else math.ceil(limit)))
 

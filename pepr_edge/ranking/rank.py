@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.metrics import performance_fault, positive_class
-from pepr_edge.ranking import sound
+from pepr_edge.ranking import robustness
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, Measured, device_classes, worst_case
-from pepr_edge.ranking.life import over_a_life
 from pepr_edge.ranking.reports import check
 from pepr_edge.ranking.row import bears_on, is_member, performances_of, row_of
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
-from pepr_edge.results import Results
-from pepr_edge.score import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.scoring.lifetime import over_a_life
+from pepr_edge.scoring.metrics import performance_fault, positive_class
+from pepr_edge.scoring.pepr import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
 
 # What was measured in the field, None for what was at home, and among which files alone, None for all -> the rows, best first, and the
 # bounds of their resources.
@@ -55,11 +55,11 @@ def rank(
     classes = device_classes(field or {}, results)
     place = _placing(results, metric, scoring)
     ordered, found = place(worst_case(classes) if classes else None, None)
-    logits = sound.validation(ordered, results.entries)
+    logits = robustness.validation(ordered, results.entries)
     spared = any(row.status == "dropped" for row in ordered)
     # The rows that have a score are then not the whole set that the bounds rest on.
     same = Scoring(scoring.weights, "reference", scoring.alpha, found) if spared else scoring
-    ranked = sound.spread(sound.ties(ordered, logits), logits, metric, same)
+    ranked = robustness.spread(robustness.ties(ordered, logits), logits, metric, same)
     life = over_a_life(ranked, lifetime) if lifetime is not None else None
     return Ranking(
         performance_metric=metric,
@@ -75,10 +75,10 @@ def rank(
         bounds=found,
         rows=tuple(ranked if life is None else life.rows),
         positive=positive_class(metric, data.labels),
-        baseline=sound.baseline(ranked, logits, metric, data),
-        outliers=sound.outliers(ranked, same),
-        sensitivity=sound.sensitivity(ranked, same),
-        winners=sound.winners(ranked, same),
+        baseline=robustness.baseline(ranked, logits, metric, data),
+        outliers=robustness.outliers(ranked, same),
+        sensitivity=robustness.sensitivity(ranked, same),
+        winners=robustness.winners(ranked, same),
         lifetime=None if life is None else life.summary,
         devices=tuple(_devices(classes, ordered, place)),
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.field import seal
-from pepr_edge.field.rules import percentiles
-from pepr_edge.foreign import RECORD_BYTES, content, json_document
+from pepr_edge.field import report_checksum
 from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version
-from pepr_edge.results import Results
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.scoring.percentiles import percentiles
+from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
 
 
 def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldReport]:
@@ -90,7 +90,7 @@ def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:
     """Why a report cannot be relied on at all, in words; empty where it can."""
     if report.partial or any(result.partial for result in report.results):
         return "a partial report, its measuring was cut short. Run `pepr-edge bench` again."
-    if not seal.is_whole(report):
+    if not report_checksum.is_whole(report):
         return "altered since bench wrote it, or by an earlier pepr_edge: its checksum does not fit. Copy it again, or measure again."
     results = of_artifacts(report, ours)
     if not results:

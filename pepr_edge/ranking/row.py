@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pepr_edge.ranking.field import ABSENT, Found, Measured
-from pepr_edge.records import DeviceProfile, Prospect, RankingRow, TrainResult
-from pepr_edge.results import NOT_DONE, Entry, performance, used
+from pepr_edge.records import NOT_DONE, DeviceProfile, Prospect, RankingRow, TrainResult
+from pepr_edge.run_dir.reader import Entry, performance, used
 
 # An epoch takes as long as another. Where their mean is so many times the quickest quarter's, something else was at work. On machines left
 # alone it was at most 1.2 times.

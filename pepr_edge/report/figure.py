@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pepr_edge.report.svg import Picture
-from pepr_edge.store import write_bytes, write_text
+from pepr_edge.run_dir.store import write_bytes, write_text
 
 SUFFIXES = (".svg", ".png", ".csv")
 Value = str | int | float | bool | None

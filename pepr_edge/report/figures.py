@@ -9,9 +9,9 @@ from pepr_edge.records import DataInfo, Ranking, RankingRow, Split
 from pepr_edge.report import plots
 from pepr_edge.report.figure import Data, Figure
 from pepr_edge.report.isoclines import isoclines
-from pepr_edge.report.units import MIB, SPLIT_NAMES, metric, printable, significant
-from pepr_edge.report.words import entry, guessing, ranked_rows, short_names
-from pepr_edge.score import pareto_front, shares
+from pepr_edge.scoring.pepr import pareto_front, shares
+from pepr_edge.text.sentences import entry, guessing, ranked_rows, short_names
+from pepr_edge.text.units import MIB, SPLIT_NAMES, metric, printable, significant
 
 
 class Against(NamedTuple):

@@ -9,15 +9,15 @@ from typing import Any
 
 from pepr_edge import __version__
 from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, FieldReport, Ranking, RankingRow, SearchLog, TrainResult
-from pepr_edge.report import course, figures, provenance, quantised, tables
+from pepr_edge.report import figures, provenance, quantised, tables, training_figures
 from pepr_edge.report.figure import Figure, write_files
 from pepr_edge.report.latencies import latencies
-from pepr_edge.report.life import over_patients
-from pepr_edge.report.rungs import rungs
-from pepr_edge.report.searched import searched, spent_and_saved
-from pepr_edge.report.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
-from pepr_edge.report.words import answer, caveats, entry, ranked_rows
-from pepr_edge.store import write_text
+from pepr_edge.report.lifetime import over_patients
+from pepr_edge.report.search_section import searched, spent_and_saved
+from pepr_edge.report.variant_trials import rungs
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows
+from pepr_edge.text.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
 
 # Budget -> what it is on, how it is written, where a row holds what it is compared with.
 BUDGETS = {
@@ -101,9 +101,9 @@ def draw(report: ReportInput) -> Drawn:
     return Drawn(
         performance=(*against, figures.on_isoclines(ranking), figures.against_parameters(ranking)),
         latency=(latencies(ranking, report.profiles, report.budgets, report.field),),
-        curves=(course.learning_curves(ranking, trained), course.pepr_curves(ranking, trained)),
+        curves=(training_figures.learning_curves(ranking, trained), training_figures.pepr_curves(ranking, trained)),
         search=(spent_and_saved(report.search),) if report.search is not None else (),
-        cost=(course.training_energy(trained), over_patients(ranking)),
+        cost=(training_figures.training_energy(trained), over_patients(ranking)),
         variants=(quantised.variants(ranking, report.artifacts),),
         answers=quantised.answers(report.answered, report.data.labels),
     )

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.records import DeviceFacts, DeviceProfile, FieldReport, Ranking, RankingRow
 from pepr_edge.report import labels, plots
 from pepr_edge.report.figure import Data, Figure, Value
 from pepr_edge.report.svg import INK, Picture, open_figure, picture
-from pepr_edge.report.units import ms, plural, printable, significant
-from pepr_edge.report.words import ranked_rows, short_names
+from pepr_edge.scoring.percentiles import early_stopping_percentile
+from pepr_edge.text.sentences import ranked_rows, short_names
+from pepr_edge.text.units import ms, plural, printable, significant
 
 ROWS = 24
 BINS = 64

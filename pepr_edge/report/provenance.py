@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pepr_edge.field.rules import RULES
+from pepr_edge.measure.rules import RULES
 from pepr_edge.records import (
     Artifact,
     DataInfo,
@@ -20,21 +20,8 @@ from pepr_edge.records import (
     Validity,
 )
 from pepr_edge.report.tables import Cell, Table, number
-from pepr_edge.report.units import (
-    MISSING,
-    RESOURCES,
-    SPLIT_NAMES,
-    count,
-    duration,
-    mib,
-    ms,
-    plural,
-    printable,
-    resource,
-    score,
-    significant,
-)
-from pepr_edge.score import RESOURCES as FAMILY
+from pepr_edge.scoring.pepr import RESOURCES as FAMILY
+from pepr_edge.text.units import MISSING, RESOURCES, SPLIT_NAMES, count, duration, mib, ms, plural, printable, resource, score, significant
 
 
 def data_table(data: DataInfo) -> Table:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.intervals import wilson
-from pepr_edge.metrics import auroc, calibration_gaps, confusion_matrix, expected_calibration_error, log_odds
 from pepr_edge.records import Artifact, Ranking
 from pepr_edge.report import diagnostics, plots
 from pepr_edge.report.figure import Data, Figure, Value
-from pepr_edge.report.units import metric, printable, score
+from pepr_edge.scoring.intervals import wilson
+from pepr_edge.scoring.metrics import auroc, calibration_gaps, confusion_matrix, expected_calibration_error, log_odds
+from pepr_edge.text.units import metric, printable, score
 
 SHOWN = 3  # candidates
 GRID = np.linspace(0, 1, 201)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pepr_edge.records import Artifact, Baseline, Estimate, Quantity, Ranking, RankingRow, TrainResult
-from pepr_edge.report import soundness
-from pepr_edge.report.soundness import percent
-from pepr_edge.report.units import (
+from pepr_edge.text import robustness
+from pepr_edge.text.robustness import percent
+from pepr_edge.text.sentences import ranked_rows, unranked_rows
+from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
     STATUS_NAMES,
@@ -23,7 +24,6 @@ from pepr_edge.report.units import (
     printable,
     score,
 )
-from pepr_edge.report.words import ranked_rows, unranked_rows
 
 # Letter of the PePR family -> what it is per unit of. Source: Selvan et al. 2025 (E, C, T, M, D); L and W are ours.
 LETTERS = {
@@ -137,9 +137,9 @@ def _edge(row: RankingRow) -> Cell:
 
 def depends_on(shown: Ranking) -> Table:
     """Within which weights, watts and normalisations the winner stays the winner."""
-    rows = tuple(tuple(Cell(text) for text in row) for row in soundness.depends_on(shown))
+    rows = tuple(tuple(Cell(text) for text in row) for row in robustness.depends_on(shown))
     caption = "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
-    return Table("depends", "What the winner depends on", caption, soundness.DEPENDS_HEADER, rows, sortable=False)
+    return Table("depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False)
 
 
 def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 
 from pepr_edge.records import DeviceWinner, Ranking, RankingRow
-from pepr_edge.report.soundness import DEPENDS_HEADER, depends_on, images, life, percent
-from pepr_edge.report.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, mib, ms, printable, score, significant
-from pepr_edge.report.words import answer, caveats, entry, ranked_rows, short_names, unranked_rows
+from pepr_edge.text.robustness import DEPENDS_HEADER, depends_on, images, life, percent
+from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows, short_names, unranked_rows
+from pepr_edge.text.tables import WIDTH, plain_table, shortened, wrapped
+from pepr_edge.text.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, mib, ms, printable, score, significant
 
 TEXT_COLUMNS = (1, 2, 12)
-WIDTH = 100
 ABSENT = "-"
 # Widest that the text columns may be before the candidate's name gives way, characters.
 VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
@@ -177,7 +176,7 @@ def _winner(one: DeviceWinner) -> str:
 
 def dependence_table(ranking: Ranking) -> str:
     """What the winner depends on, for a terminal; empty where nothing is ranked."""
-    return "\n".join(_plain_table(DEPENDS_HEADER, depends_on(ranking))) if ranking.sensitivity or ranking.winners else ""
+    return "\n".join(plain_table(DEPENDS_HEADER, depends_on(ranking))) if ranking.sensitivity or ranking.winners else ""
 
 
 def lifetime_table(ranking: Ranking) -> str:
@@ -196,33 +195,8 @@ def lifetime_table(ranking: Ranking) -> str:
         for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
     ]
     header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
-    return "\n".join([*(_plain_table(header, cells) if cells else []), *(line for words in life(found) for line in wrapped(words))])
+    return "\n".join([*(plain_table(header, cells) if cells else []), *(line for words in life(found) for line in wrapped(words))])
 
 
 def _joules(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.3g}"
-
-
-def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns side by side, the last one wrapped where a line would be too long."""
-    widths = [max(len(cells[column]) for cells in (header, *rows)) for column in range(len(header) - 1)]
-    lines = []
-    for cells in (header, *rows):
-        start = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + "  "
-        lines += textwrap.wrap(start + cells[-1], WIDTH, subsequent_indent=" " * min(len(start), WIDTH // 2), drop_whitespace=True) or [
-            start
-        ]
-    return lines
-
-
-def wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
-    """A sentence in lines of at most WIDTH characters."""
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
-
-
-def shortened(text: str, width: int) -> str:
-    """Text cut in its middle to a width, so that the size at the end of a candidate's name stays."""
-    if len(text) <= width:
-        return text
-    tail = min(8, (width - 2) // 2)
-    return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"

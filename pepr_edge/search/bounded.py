@@ -8,7 +8,7 @@ candidate until it ends or is dropped: nothing is put aside and taken up again.
 
 from __future__ import annotations
 
-from pepr_edge.search.evidence import Expectation, end_of, end_of_another
+from pepr_edge.search.end_performance import Expectation, end_of, end_of_another
 from pepr_edge.search.state import Candidate, Cost, Decision, Settings, State, precedence
 
 NEEDS_COSTS = True

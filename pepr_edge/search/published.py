@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.score import Array, bounds, normalised
-from pepr_edge.table import open_table
-from pepr_edge.table.csv_rows import Table, chunks, numbers, on_one_line
-from pepr_edge.table.survey import EXPECTED_PERCENT, EXPECTED_PERFORMANCE, EXPECTED_RESOURCE, refuse
+from pepr_edge.scoring.pepr import Array, bounds, normalised
+from pepr_edge.tables import open_table
+from pepr_edge.tables.bounds_pass import EXPECTED_PERCENT, EXPECTED_PERFORMANCE, EXPECTED_RESOURCE, refuse
+from pepr_edge.tables.csv_rows import Table, chunks, numbers, on_one_line
 
 NAMES = ("model", "name", "candidate", "architecture")
 # What choices should rest on comes first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pepr_edge.score import Array, pepr
+from pepr_edge.scoring.pepr import Array, pepr
 from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.published import Runs
 from pepr_edge.search.state import Candidate, Cost, Decision, Limits, Settings, State

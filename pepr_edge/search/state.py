@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.score import pepr
+from pepr_edge.scoring.pepr import pepr
 
 Action = Literal["train", "drop", "skip", "stop"]
 PolicyName = Literal["exhaustive", "random", "halving", "bounded"]

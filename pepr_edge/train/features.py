@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, Pixels
 from pepr_edge.train.step import Mode

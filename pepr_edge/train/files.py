@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pepr_edge.records import Training
-from pepr_edge.store import is_whole, read_current
+from pepr_edge.run_dir.store import is_whole, read_current
 
 TRAINING, SPENT, PROBE = "training.json", "spent.json", "probe.json"
 

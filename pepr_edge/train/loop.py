@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Preprocess
 from pepr_edge.train.augment import light

@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pepr_edge.device.facts import environment
 from pepr_edge.energy.meter import Use
-from pepr_edge.field.facts import environment
-from pepr_edge.intervals import estimates
 from pepr_edge.records import CostProbe, Quantity, Split, Training, TrainResult
-from pepr_edge.store import LOGITS, sha256_file, write_bytes, write_record, written
+from pepr_edge.run_dir.store import LOGITS, sha256_file, write_bytes, write_record, written
+from pepr_edge.scoring.intervals import estimates
 from pepr_edge.train.cost import told
 from pepr_edge.train.files import PROBE, clear
 from pepr_edge.train.loop import batches, drawing, loss_function, predict, stepper, train_mode
+from pepr_edge.train.session import Task, UnderWay, under_way
 from pepr_edge.train.setup import accelerator
 from pepr_edge.train.step import synchronise
-from pepr_edge.train.under_way import Task, UnderWay, under_way
 
 CHECKPOINT = "checkpoint.safetensors"
 SPLITS: tuple[Split, Split] = ("val", "test")

@@ -9,15 +9,15 @@ import pytest
 
 from pepr_edge.bundle import real_images, write
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.bundle.verify import check
 from pepr_edge.data import load as load_data
 from pepr_edge.data import prepare
 from pepr_edge.data.source import DataSettings
 from pepr_edge.errors import RunError
+from pepr_edge.field.verify import check
 from pepr_edge.recipe import Export
 from pepr_edge.records import Ranking
-from pepr_edge.results import load
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.reader import load
+from pepr_edge.run_dir.store import read_record
 
 PX = 16
 VALIDATION = np.random.default_rng(0).integers(0, 256, (50, PX, PX, 1), dtype=np.uint8)

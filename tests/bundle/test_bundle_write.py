@@ -18,11 +18,11 @@ from pepr_edge.bundle.hub import hub_preprocessor
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
-from pepr_edge.field.runtimes import RUNTIMES
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Ranking, SessionSettings
-from pepr_edge.results import load
-from pepr_edge.store import read_record, sha256_file
+from pepr_edge.run_dir.reader import load
+from pepr_edge.run_dir.store import read_record, sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,7 +91,7 @@ def test_optimum_loads_a_bundle_and_gives_the_same_logits(finished: Path, monkey
 def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
     from transformers import ViTImageProcessor
 
-    from pepr_edge.preprocess import to_pixels
+    from pepr_edge.images.preprocess import to_pixels
     from pepr_edge.records import Preprocess
 
     spec = Preprocess(channels=3, image_size_px=48, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))

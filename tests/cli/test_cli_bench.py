@@ -19,14 +19,15 @@ import tiny_bundle
 
 from pepr_edge.cli import bench as cli_bench
 from pepr_edge.cli.view import TerminalView
+from pepr_edge.device import cpu, interference
 from pepr_edge.energy import counter as energy_counter
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field import bench as field_bench
-from pepr_edge.field import cpu, settings, watch
-from pepr_edge.field.rules import RULES
-from pepr_edge.field.seal import is_whole
+from pepr_edge.field.report_checksum import is_whole
+from pepr_edge.measure import settings
+from pepr_edge.measure.rules import RULES
 from pepr_edge.records import FieldReport, Preprocessing, SessionSettings, ThreadTiming, Throughput
-from pepr_edge.store import sha256_file
+from pepr_edge.run_dir.store import sha256_file
 
 TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "matplotlib")
 
@@ -45,7 +46,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, found in EXTRAS.items():
         monkeypatch.setattr(field_bench, name, lambda *_, found=found: found)
     for name in ("power", "others", "heat", "frequency", "memory", "steal", "limit"):
-        monkeypatch.setattr(watch, name, lambda *_: {})
+        monkeypatch.setattr(interference, name, lambda *_: {})
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_warnings_go_to_stderr_and_into_the_report(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_bundle.play(monkeypatch)
-    monkeypatch.setattr(watch, "power", lambda: {"battery": "on battery: plug the device in and measure again"})
+    monkeypatch.setattr(interference, "power", lambda: {"battery": "on battery: plug the device in and measure again"})
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--json")
     assert done.status == 0
     assert done.err.count("warning: on battery: plug the device in and measure again\n") == 1
@@ -274,9 +275,9 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
     program = f"""
     import sys
     from pepr_edge.cli import entry
-    from pepr_edge.field.job import Rules
+    from pepr_edge.measure.job import Rules
     from math import inf
-    from pepr_edge.field import rules
+    from pepr_edge.measure import rules
     assert sys.modules["torch"] is None
     rules.RULES["quick"] = Rules{tuple(tiny_bundle.FAST)}
     vars(rules).update({tiny_bundle.UNDISTURBED})

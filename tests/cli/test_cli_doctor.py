@@ -6,8 +6,8 @@ import command_line
 import pytest
 
 from pepr_edge.cli import doctor
-from pepr_edge.field.facts import facts
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.device.facts import facts
+from pepr_edge.measure.runtimes import RUNTIMES
 
 MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
 
@@ -68,7 +68,7 @@ def test_in_a_word() -> None:
 
 
 def test_advice_names_what_disturbs_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pepr_edge.field import load
+    from pepr_edge.device import load
 
     monkeypatch.setattr(load, "load_average", lambda: 7.5)
     device = facts().model_copy(

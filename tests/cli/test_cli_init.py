@@ -12,7 +12,7 @@ from PIL import Image
 
 from pepr_edge.data.phantom import images
 from pepr_edge.recipe import Recipe
-from pepr_edge.toml import read
+from pepr_edge.recipe.toml import read
 
 COUNTS = {"benign": 40, "malignant": 24, "unclear": 16}
 

@@ -7,7 +7,7 @@ import command_line
 import pytest
 
 from pepr_edge.recipe import Recipe, recipes_dir
-from pepr_edge.toml import read
+from pepr_edge.recipe.toml import read
 
 DEVICES = {
     *("office_laptop_no_avx2", "clinic_laptop_2core", "mini_pc_n100", "raspberry_pi_4", "raspberry_pi_5", "jetson_orin_nano"),

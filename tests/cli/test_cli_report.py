@@ -13,11 +13,11 @@ import pytest
 from made_records import bench, field_report
 from small_run import GOOD
 
-from pepr_edge.field.seal import sealed
+from pepr_edge.field.report_checksum import sealed
 from pepr_edge.records import Ranking
-from pepr_edge.report.of_run import answered
-from pepr_edge.results import load, read_ranking
-from pepr_edge.store import read_record, write_record
+from pepr_edge.report.from_run import answered
+from pepr_edge.run_dir.reader import load, read_ranking
+from pepr_edge.run_dir.store import read_record, write_record
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import pytest
 import tiny_bundle
 from small_run import GOOD
 
-from pepr_edge.bundle.verify import check
-from pepr_edge.field.rules import percentiles
-from pepr_edge.field.seal import sealed
+from pepr_edge.field.report_checksum import sealed
+from pepr_edge.field.verify import check
 from pepr_edge.records import FieldReport, Ranking, SessionSettings
-from pepr_edge.store import read_record, write_record
+from pepr_edge.run_dir.store import read_record, write_record
+from pepr_edge.scoring.percentiles import percentiles
 
 
 def test_rank_gives_the_runs_ranking_again(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ import command_line
 import pytest
 import tiny_bundle
 
-from pepr_edge.bundle import verify as bundle_verify
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.field import verify as bundle_verify
+from pepr_edge.measure.runtimes import RUNTIMES
 
 
 @pytest.fixture

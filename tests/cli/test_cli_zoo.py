@@ -6,8 +6,8 @@ from pathlib import Path
 import command_line
 import pytest
 
-from pepr_edge.zoo_check import sweep
-from pepr_edge.zoo_check.row import Job, Row
+from pepr_edge.zoo.check import sweep
+from pepr_edge.zoo.check.row import Job, Row
 
 Capture, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 KEYS = (

@@ -12,8 +12,8 @@ import pytest
 from compare_sides import MORE, answer, finding, model, side
 
 from pepr_edge.compare.groups import groupings, median_parameters
+from pepr_edge.compare.model import Side
 from pepr_edge.compare.record import Finding
-from pepr_edge.compare.side import Side
 from pepr_edge.compare.statistics import holm
 
 stats = pytest.importorskip("scipy.stats")

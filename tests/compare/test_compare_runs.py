@@ -10,8 +10,9 @@ import pytest
 from compare_runs import ARCHITECTURES, Made, spread
 from compare_sides import read
 
-from pepr_edge import compare, metrics
+from pepr_edge import compare
 from pepr_edge.errors import ScoreError
+from pepr_edge.scoring import metrics
 
 pytest.importorskip("scipy")
 

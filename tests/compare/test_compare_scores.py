@@ -9,10 +9,10 @@ import pytest
 from compare_sides import MORE, answer, finding, model, side
 
 from pepr_edge import compare
-from pepr_edge.compare.side import RESOURCE_NAMES, Absent, Both, Side
+from pepr_edge.compare.model import RESOURCE_NAMES, Absent, Both, Side
 from pepr_edge.errors import ScoreError
-from pepr_edge.report import units
-from pepr_edge.score import RESOURCES, Models, Scoring, scores
+from pepr_edge.scoring.pepr import RESOURCES, Models, Scoring, scores
+from pepr_edge.text import units
 
 pytest.importorskip("scipy")
 

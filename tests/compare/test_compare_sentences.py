@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge import compare
-from pepr_edge.compare.side import Question
-from pepr_edge.compare.words import p_value
+from pepr_edge.compare.model import Question
+from pepr_edge.compare.sentences import p_value
 
 pytest.importorskip("scipy")
 unit = st.floats(min_value=0, max_value=1)

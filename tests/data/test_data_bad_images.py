@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pepr_edge import dicom
 from pepr_edge.data import SKIPPED, DataSettings, cache, fingerprint, load, prepare
 from pepr_edge.errors import DataError
+from pepr_edge.images import dicom
 
 
 def settings(root: Path, policy: str = "skip", **changes: object) -> DataSettings:
@@ -136,7 +136,7 @@ def test_dicom_of_every_name_becomes_the_pixels_that_predict_sees(tmp_path: Path
     pytest.importorskip("pydicom")
     import made_dicom
 
-    from pepr_edge.preprocess import decode, to_pixels
+    from pepr_edge.images.preprocess import decode, to_pixels
 
     names = ["1.dcm", "IM0002", "1.2.840.3", "4.DCM", "5.png", "6.dcm"]
     for number, name in enumerate(names * 2):

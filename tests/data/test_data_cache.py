@@ -8,7 +8,7 @@ import pytest
 from pepr_edge.data import DataSettings, cache, load, prepare
 from pepr_edge.errors import DataError, PeprError, RunError
 from pepr_edge.records import DataInfo
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
 
 SETTINGS = DataSettings("phantom", 16, phantom_images=40)
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from pepr_edge.data.files import is_grey, tree_sha256
 from pepr_edge.errors import DataError
-from pepr_edge.preprocess import decode, to_eight_bit, to_pixels
+from pepr_edge.images.preprocess import decode, to_eight_bit, to_pixels
 
 
 @pytest.mark.parametrize(("greatest", "full"), [(200, 255), (4000, 4095), (256, 4095), (4096, 65535), (65535, 65535)])

@@ -12,7 +12,7 @@ from PIL import Image
 from pepr_edge.data import DataSettings, load, manifest, prepare
 from pepr_edge.data.splits import assign
 from pepr_edge.errors import DataError
-from pepr_edge.preprocess import to_pixels
+from pepr_edge.images.preprocess import to_pixels
 
 
 @pytest.fixture(scope="module")

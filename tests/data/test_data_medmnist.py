@@ -10,7 +10,7 @@ from PIL import Image
 
 from pepr_edge.data import DataSettings, load, medmnist, prepare
 from pepr_edge.errors import DataError
-from pepr_edge.preprocess import to_pixels
+from pepr_edge.images.preprocess import to_pixels
 
 COUNTS = {"train": 12, "val": 4, "test": 6}
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pepr_edge.data import DataSettings, load, prepare, tensor
 from pepr_edge.errors import DataError
-from pepr_edge.preprocess import to_pixels
+from pepr_edge.images.preprocess import to_pixels
 
 torch = pytest.importorskip("torch")
 

@@ -17,8 +17,8 @@ from pepr_edge.engine import local
 from pepr_edge.engine.job import DISK_FULL, Job, Step
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Failure, TrainResult
-from pepr_edge.results import current_training_state
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.reader import current_training_state
+from pepr_edge.run_dir.store import read_record
 
 MakeJob = Callable[..., Job]
 WorkerIs = Callable[[str], None]

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from pepr_edge.engine import ray
+from pepr_edge.engine.file_sync import Parcel
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.parcel import Parcel
-from pepr_edge.engine.ray_join import joined
+from pepr_edge.engine.ray_cluster import joined
 from pepr_edge.engine.ray_task import News
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Failure
-from pepr_edge.results import current_training, current_training_state
-from pepr_edge.store import read_record, sha256_file
+from pepr_edge.run_dir.reader import current_training, current_training_state
+from pepr_edge.run_dir.store import read_record, sha256_file
 
 MakeJob = Callable[..., Job]
 installed = importlib.util.find_spec("ray") is not None

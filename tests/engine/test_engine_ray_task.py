@@ -14,12 +14,12 @@ import pytest
 
 from pepr_edge import __version__
 from pepr_edge.engine import local, ray_task
+from pepr_edge.engine.file_sync import Parcel, unpack
 from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.parcel import Parcel, unpack
 from pepr_edge.engine.ray_task import News, work
 from pepr_edge.errors import EngineError
 from pepr_edge.records import Failure
-from pepr_edge.store import locked, read_record
+from pepr_edge.run_dir.store import locked, read_record
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
 

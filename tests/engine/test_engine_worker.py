@@ -16,13 +16,13 @@ from pepr_edge.engine import worker
 from pepr_edge.engine.job import Job, Step
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.export import make as making
+from pepr_edge.export import convert as making
 from pepr_edge.export import onnx_file
 from pepr_edge.export.variants import load
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Failure, FirstLook, TrainResult
-from pepr_edge.results import export_key, ladder_key, look_key
-from pepr_edge.store import disk_is_full, read_record, write_record
+from pepr_edge.run_dir.keys import export_key, ladder_key, look_key
+from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 
 MakeJob = Callable[..., Job]
 

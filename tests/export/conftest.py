@@ -15,8 +15,8 @@ from pepr_edge.export.artifact import Source
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
+from pepr_edge.train.session import Task
 from pepr_edge.train.train import train
-from pepr_edge.train.under_way import Task
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.check import flips, onnx_logits, parity
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.records import Parity, Preprocess
 
 SPEC = Preprocess(channels=1, image_size_px=tiny_bundle.PX, mean=(0.5,), std=(0.25,))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pepr_edge.export import options
-from pepr_edge.field.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
 

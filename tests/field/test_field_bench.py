@@ -9,13 +9,14 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.bundle.read import read_manifest
+from pepr_edge.device import interference
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field import bench as field_bench
-from pepr_edge.field import watch
 from pepr_edge.field.bench import Interrupted, Plan, Subject, bench
-from pepr_edge.field.rules import percentiles, sustained
-from pepr_edge.field.seal import is_whole
+from pepr_edge.field.report_checksum import is_whole
+from pepr_edge.measure.rules import sustained
 from pepr_edge.records import FieldReport, Manifest, Preprocessing, SessionSettings, ThreadTiming, Throughput
+from pepr_edge.scoring.percentiles import percentiles
 
 pytestmark = pytest.mark.usefixtures("fast")
 
@@ -175,8 +176,8 @@ def test_extras_come_after_what_they_must_not_disturb_and_keep_it(
 
 def test_warnings_are_told_once_and_kept_with_each_result(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_bundle.play(monkeypatch)
-    monkeypatch.setattr(watch, "on_battery", lambda: True)
-    monkeypatch.setattr(watch, "busy", lambda cores: "other programs are at work")
+    monkeypatch.setattr(interference, "on_battery", lambda: True)
+    monkeypatch.setattr(interference, "busy", lambda cores: "other programs are at work")
     told: list[str] = []
     report = bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, warn=told.append)
     assert told.count("on battery: plug the device in and measure again") == 1

@@ -17,23 +17,24 @@ import tiny_bundle
 from PIL import Image
 
 from pepr_edge.bundle import read as bundle_read
-from pepr_edge.bundle import verify
 from pepr_edge.data import manifest, medmnist
 from pepr_edge.data.source import DataSettings
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.export.variants import Variant
-from pepr_edge.field import onnx_check, seal, selftest
+from pepr_edge.field import report_checksum, verify
+from pepr_edge.images.preprocess import decode, to_pixels
 from pepr_edge.kit import install
-from pepr_edge.preprocess import decode, to_pixels
+from pepr_edge.measure import selftest
 from pepr_edge.ranking import reports
 from pepr_edge.recipe import Recipe, recipes_dir, variants_dir
+from pepr_edge.recipe.toml import read as read_toml
 from pepr_edge.records import BenchResult, FieldReport, Manifest, Percentiles, RunInfo, Validity
-from pepr_edge.reference import read_reference
+from pepr_edge.run_dir.store import read_record, sha256_file
+from pepr_edge.scoring.bounds import read_reference
 from pepr_edge.search.published import read_runs
-from pepr_edge.store import read_record, sha256_file
-from pepr_edge.table import open_table, score_table
-from pepr_edge.table.survey import Task
-from pepr_edge.toml import read as read_toml
+from pepr_edge.tables import open_table, score_table
+from pepr_edge.tables.bounds_pass import Task
+from pepr_edge.untrusted import onnx_check
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -110,7 +111,7 @@ def report() -> list[bytes]:
         selftest=None,
     )
     found = FieldReport(emulated=False, partial=False, device=profile.device, results=(result,))
-    return [seal.sealed(found).model_dump_json(indent=1).encode()]
+    return [report_checksum.sealed(found).model_dump_json(indent=1).encode()]
 
 
 def feed_report(path: Path) -> None:

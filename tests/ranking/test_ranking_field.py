@@ -12,7 +12,7 @@ from pepr_edge.ranking import rank
 from pepr_edge.ranking.field import ABSENT, device_classes, worst_case
 from pepr_edge.records import FieldReport, Ranking, RankingRow, SelfTestResult
 from pepr_edge.report.terminal import devices_table
-from pepr_edge.results import Results
+from pepr_edge.run_dir.reader import Results
 
 MIB = 2**20
 NAMES = ("small", "middle", "large")

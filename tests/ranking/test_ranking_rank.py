@@ -11,11 +11,11 @@ import pytest
 from made_records import N_VAL, bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.intervals import mcnemar
 from pepr_edge.ranking import over_budget, rank, to_csv
 from pepr_edge.records import Failure, Ranking, RankingRow, Validity
-from pepr_edge.results import Entry, Results
-from pepr_edge.score import RESOURCES, set_id
+from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.scoring.intervals import mcnemar
+from pepr_edge.scoring.pepr import RESOURCES, set_id
 
 LATENCY = {"latency": 1.0}
 MIB = 2**20

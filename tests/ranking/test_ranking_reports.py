@@ -7,11 +7,11 @@ import pytest
 from made_records import bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.field.seal import sealed
+from pepr_edge.field.report_checksum import sealed
 from pepr_edge.ranking import rank, read_reports
 from pepr_edge.records import FieldReport, Percentiles
-from pepr_edge.results import Results
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.run_dir.store import write_record
 
 
 @pytest.fixture

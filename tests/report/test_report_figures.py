@@ -7,7 +7,7 @@ import report_records as records
 
 from pepr_edge.records import Ranking
 from pepr_edge.report.figures import against_resources, on_isoclines
-from pepr_edge.report.life import over_patients
+from pepr_edge.report.lifetime import over_patients
 
 NAMES = ("resnet18d", "dla46_c", "ghostnet_100")
 

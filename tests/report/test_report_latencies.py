@@ -6,9 +6,9 @@ import pytest
 import report_records as records
 from made_records import bench, field_report
 
-from pepr_edge.field.rules import early_stopping_percentile
 from pepr_edge.report import latencies as module
 from pepr_edge.report.latencies import latencies
+from pepr_edge.scoring.percentiles import early_stopping_percentile
 
 RUN = records.run(("resnet18d", "dla46_c"), failed=())
 

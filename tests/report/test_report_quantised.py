@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pepr_edge.metrics import auroc, expected_calibration_error
 from pepr_edge.report.quantised import AS_TRAINED, Answered, answers, roc_curve
+from pepr_edge.scoring.metrics import auroc, expected_calibration_error
 
 RNG = np.random.default_rng(7)
 

@@ -6,7 +6,8 @@ import pytest
 import report_records as records
 
 from pepr_edge.records import RankingRow
-from pepr_edge.report.terminal import WIDTH, ranking_table, shortened
+from pepr_edge.report.terminal import ranking_table
+from pepr_edge.text.tables import WIDTH, shortened
 
 LONG = "a_very_long_architecture_name_that_nobody_would_ever_type_twice_" * 3
 

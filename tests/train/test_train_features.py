@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from test_train_course import SPEC, settings, trained
+from test_train_trainer import SPEC, settings, trained
 from torch import nn
 
 from pepr_edge.data import Dataset
-from pepr_edge.train import course
+from pepr_edge.train import trainer
 from pepr_edge.train.features import frozen
 from pepr_edge.train.loop import predict
 from pepr_edge.train.step import Mode
@@ -68,7 +68,7 @@ def test_the_backbone_sees_each_image_once(tiny: Callable[..., nn.Module], data:
     once, model, found = images_seen("none")
     assert train + val <= once <= train + val + 2 * 16  # a batch more, to see whether it may be done
     assert images_seen("light")[0] == 3 * (train + val)
-    monkeypatch.setattr(course, "frozen", lambda *_: None)
+    monkeypatch.setattr(trainer, "frozen", lambda *_: None)
     often, whole, expected = images_seen("none")
     assert often == 3 * (train + val)
     for ours, theirs in zip(model.state_dict().values(), whole.state_dict().values(), strict=True):

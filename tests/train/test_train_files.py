@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pepr_edge.records import Candidate, Epoch, Training
-from pepr_edge.store import write_record
+from pepr_edge.run_dir.store import write_record
 from pepr_edge.train.cost import nothing
 from pepr_edge.train.files import clear, resumable, tidy
 

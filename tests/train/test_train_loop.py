@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pepr_edge.preprocess import to_tensor
+from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, batches, loss_function, optimiser, predict, stepper

@@ -15,16 +15,16 @@ from safetensors.torch import load_file, save_file
 from pepr_edge.data import Dataset
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.errors import ModelError
-from pepr_edge.metrics import METRICS
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainCost, TrainResult
-from pepr_edge.store import read_record
+from pepr_edge.run_dir.store import read_record
+from pepr_edge.scoring.metrics import METRICS
 from pepr_edge.train.loop import predict
 from pepr_edge.train.models import create, restore
+from pepr_edge.train.session import Task
 from pepr_edge.train.setup import choose_device, pixel_statistics, preprocess_of
 from pepr_edge.train.step import Mode
 from pepr_edge.train.train import train
-from pepr_edge.train.under_way import Task
 
 MakeRecipe = Callable[..., Recipe]
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)

@@ -1,0 +1,1 @@
+"""What the device is, and what disturbs a measurement on it."""

@@ -1,0 +1,1 @@
+"""From an image file to a model's input: decoding, DICOM, preprocessing."""

@@ -1,0 +1,64 @@
+"""Records of a bundle: its manifest and its self-test."""
+
+from __future__ import annotations
+
+from pepr_edge.records.base import Estimate, Record, Sha256, Versioned
+from pepr_edge.records.data import Preprocess
+from pepr_edge.records.measurement import DeviceProfile
+from pepr_edge.records.ranking import Bound
+from pepr_edge.records.training import TrainCost
+
+
+class SelfTestSpec(Record):
+    """How a bundle's selftest.npz is judged: logits within `tolerance`, and every decision the same.
+
+    Of its `n` images the last `real_images` are of the data that the model was validated on, the others are generated.
+    """
+
+    n: int
+    tolerance: float
+    real_images: int = 0
+
+
+class TensorSpec(Record):
+    """Name, type and shape of a model's input or output; -1 is the batch."""
+
+    name: str
+    dtype: str = "float32"
+    shape: tuple[int, ...]
+
+
+class Fallback(Record):
+    """The float32 file that lies in a bundle beside a model of another variant, for where that one does not pass its self-test."""
+
+    file: str
+    variant: str
+    selftest: SelfTestSpec
+
+
+class Manifest(Versioned):
+    """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
+
+    How it was run at home is `profile.settings`.
+    """
+
+    architecture: str
+    variant: str
+    image_size_px: int
+    num_params: int
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    input: TensorSpec
+    output: TensorSpec
+    performance: dict[str, Estimate]
+    performance_metric: str
+    train_cost: TrainCost
+    profile: DeviceProfile
+    pepr: dict[str, float | None]
+    rank: int
+    bounds: dict[str, Bound]
+    set_id: str
+    selftest: SelfTestSpec
+    fallback: Fallback | None = None
+    provenance: dict[str, str | int | float | dict[str, str] | None]
+    files: dict[str, Sha256]

@@ -1,0 +1,63 @@
+"""Records of the data, and of the run that uses them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pepr_edge.records.base import Candidate, Count, Record, Sha256, Split, Versioned
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class Preprocess(Record):
+    """How an image becomes the model's input; see `pepr_edge.images.preprocess`."""
+
+    channels: Literal[1, 3]
+    image_size_px: Annotated[int, Field(ge=8, le=4096)]
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    scale: Annotated[float, Field(gt=0)] = 255.0
+
+
+class SplitInfo(Record):
+    """Number of images of one split, in all and by class, in the order of the labels."""
+
+    images: Count
+    class_counts: tuple[Count, ...]
+
+
+class DataInfo(Versioned):
+    """What a dataset is, as recorded with everything that was trained on it.
+
+    `majority_baseline` is the accuracy on the test split of a model that always says the commonest class of the training split.
+    `skipped_images` could not be read and are in no split.
+    """
+
+    name: str
+    format: str
+    sha256: Sha256
+    labels: tuple[str, ...]
+    channels: Literal[1, 3]
+    fraction: float = 1.0
+    splits: dict[Split, SplitInfo]
+    majority_baseline: float
+    skipped_images: Count = 0
+    notes: tuple[str, ...] = ()
+
+
+class RunInfo(Versioned):
+    """run.json: what a run directory is of. `key` is the hash of all that its result depends on.
+
+    `commit` is that of the checkout that pepr_edge ran from; None where it was installed from a wheel.
+    """
+
+    key: str
+    recipe: str
+    status: Literal["running", "finished"]
+    candidates: tuple[Candidate, ...]
+    data: DataInfo
+    pepr_edge: str
+    commit: str | None = None

@@ -1,0 +1,1 @@
+"""A run directory: files written whole, the keys of their inputs, and the records read back."""

@@ -1,0 +1,1 @@
+"""PePR, metrics of performance, their intervals, and what an order depends on."""

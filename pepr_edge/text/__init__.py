@@ -1,0 +1,1 @@
+"""Figures, sentences and tables as people read them; below everything that formats."""

@@ -1,0 +1,1 @@
+"""Validation of untrusted input: files, JSON, arrays, ONNX bytes; and paths taken out of messages."""

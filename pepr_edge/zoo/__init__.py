@@ -1,0 +1,5 @@
+"""The architectures of the paper (`catalogue`), and whether each goes the whole way (`check`)."""
+
+from pepr_edge.zoo.catalogue import CHECK_PX, MIN_PX, Architecture, architectures, nearest
+
+__all__ = ["CHECK_PX", "MIN_PX", "Architecture", "architectures", "nearest"]

@@ -1,0 +1,105 @@
+"""The model card of a bundle."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import report_records as records
+
+from pepr_edge.bundle.model_card import model_card
+from pepr_edge.records import Manifest
+from pepr_edge.scoring.metrics import METRICS
+from pepr_edge.text.units import METRIC_NAMES, metric
+
+
+def test_card_holds_what_a_reader_needs() -> None:
+    card = model_card(records.manifest(), records.data_info())
+    for heading in ("Intended use", "Performance", "On the device", "Cost of training", "Data", "How to use it", "Limits", "Provenance"):
+        assert f"\n## {heading}\n" in card
+    assert "**This is not a medical device**" in card
+    assert "| accuracy | 0.764 (0.731 to 0.797) | test | 624 |" in card
+    assert "| energy | 0.333 Wh | declared | 15 W per core x CPU seconds (recipe) |" in card
+    assert "| peak GPU memory | not measured | unavailable |  |" in card
+    assert "mean 0.57, std 0.17" in card
+    assert "0 normal, 1 pneumonia" in card
+    assert "| normal | 1,214 | 135 | 234 |" in card
+    assert "with seed 0" in card
+    assert records.digest("data") in card
+
+
+def test_it_says_what_images_leave_with_the_bundle() -> None:
+    made = records.manifest()
+    assert "on 16 generated images. No image of the data leaves with this bundle." in model_card(made, records.data_info())
+    given = made.model_copy(update={"selftest": made.selftest.model_copy(update={"n": 17, "real_images": 1})})
+    assert "on 16 generated images and 1 image of the data. **`selftest.npz` holds real images: " in model_card(given, records.data_info())
+
+
+def test_head_is_yaml() -> None:
+    card = model_card(records.manifest(), records.data_info())
+    assert card.startswith("---\n")
+    head = card.split("---\n")[1]
+    fields = dict(line.split(": ", 1) for line in head.strip().splitlines())
+    assert fields["pipeline_tag"] == "image-classification"
+    assert json.loads(fields["metrics"]) == ["accuracy"]
+
+
+def test_few_latencies_give_no_p99_and_an_invalid_profile_says_so() -> None:
+    trained = records.train_result("mobilenetv2_050", 0)
+    profile = records.profile(records.artifact(trained, "fp32"), 0, valid=False, memory=False)
+    card = model_card(records.manifest(profile=profile), records.data_info())
+    assert "| latency p99 | not measured |" in card
+    assert "| peak memory of the process | not measured |" in card
+    assert "**INVALID** (drift of 14 %" in card
+
+
+def test_a_model_that_learnt_nothing_is_called_so() -> None:
+    performance = {"accuracy": records.estimate(0.6, "test", 624)}
+    assert "do not deploy it" in model_card(records.manifest(performance=performance), records.data_info())
+
+
+def test_missing_performance_and_small_classes() -> None:
+    splits = {"test": {"images": 12, "class_counts": (2, 10)}}
+    card = model_card(records.manifest(performance={}), records.data_info(splits=splits, fraction=0.25))
+    assert "Performance: not measured." in card
+    assert "The smallest class has 2 test images" in card
+    assert "A part of the training split was used: 25.0 %." in card
+
+
+def test_markup_in_labels_stays_text() -> None:
+    labels = ("<b>x</b>", "a|b *c*")
+    card = model_card(records.manifest(labels=labels), records.data_info(labels=labels))
+    assert "<b>" not in card
+    assert "a\\|b \\*c\\*" in card
+    assert isinstance(records.manifest(labels=labels), Manifest)
+
+
+def test_the_confusion_matrix_has_true_rows_and_predicted_columns() -> None:
+    card = model_card(records.manifest(), records.data_info(), np.array([[1200, 34], [8, 382]]))
+    assert (
+        "| true class | normal | pneumonia | share recognised |\n| --- | --- | --- | --- |\n"
+        "| normal | 1,200 | 34 | 0.972 |\n| pneumonia | 8 | 382 | 0.979 |\n"
+    ) in card
+    assert "Performance by class: not measured" not in card
+
+
+def test_without_predictions_there_is_no_confusion_matrix() -> None:
+    assert "Performance by class: not measured." in model_card(records.manifest(), records.data_info())
+
+
+def test_a_class_without_test_images_and_markup_in_the_confusion_matrix() -> None:
+    labels = ("a|b\x1b[31m", "<i>")
+    card = model_card(records.manifest(labels=labels), records.data_info(labels=labels), np.array([[3, 0], [0, 0]]))
+    assert "| true class | a\\|b | \\<i\\> | share recognised |" in card
+    assert "| \\<i\\> | 0 | 0 | not measured |" in card
+
+
+def test_every_metric_has_its_words() -> None:
+    performance = {name: records.estimate(0.8, "test", 624) for name in METRICS}
+    card = model_card(records.manifest(performance=performance), records.data_info())
+    for name in METRICS:
+        assert f"| {METRIC_NAMES[name]} | 0.800 (0.769 to 0.831) | test | 624 |" in card
+    assert "see the expected calibration error above" in card
+    assert metric("val_sensitivity_at_specificity_0.975") == "validation sensitivity at 97.5 % specificity"
+    assert metric("specificity_at_sensitivity_0.07") == "specificity at 7 % sensitivity"
+    assert metric("specificity_at_sensitivity") == "specificity at 90 % sensitivity"

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pepr_edge.errors import ExportError
+from pepr_edge.export import select_variant
+from pepr_edge.export.artifact import Source
+from pepr_edge.export.autotune import Choice
+from pepr_edge.export.export import Exporter
+from pepr_edge.export.select_variant import choose_variant, here, in_words
+from pepr_edge.export.variants import load
+from pepr_edge.records import Artifact, Rung, SessionSettings
+from pepr_edge.run_dir.store import read_record
+
+CHOSEN = SessionSettings(batch=1, arena=False)
+
+
+class Climb:
+    """A ladder whose outcome is given: the float32 file under another name."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+
+    def __call__(self, source: Source, base: Path, variants: Any, folder: Path, tell: Any) -> Choice:
+        self.variants = variants
+        if self.fault:
+            raise ExportError(self.fault)
+        path = folder / "fp32_optimised.onnx"
+        shutil.copyfile(base, path)
+        rungs = (
+            Rung(variant="fp32", outcome="slower", reason="2 ms, the chosen one 1 ms"),
+            Rung(variant="fp32_optimised", outcome="chosen", reason="the fastest that passed: 1 ms"),
+            Rung(variant="int8_mixed", outcome="not tried", reason="the time budget of 1 s was over"),
+        )
+        return Choice(path, "fp32_optimised", CHOSEN, None, ("a note",), rungs)
+
+
+@pytest.fixture
+def exported(trained: Any, tmp_path: Path) -> tuple[Source, Artifact, Path]:
+    """A candidate's folder with its float32 file."""
+    with Exporter(trained.source, threads=1) as exporter:
+        exporter.make_base(trained.module())
+        return trained.source, exporter.artifact(load("fp32"), tmp_path / "fp32", "plain"), tmp_path
+
+
+def test_the_choice_has_a_folder_of_its_own_with_every_rung(
+    exported: tuple[Source, Artifact, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, base, folder = exported
+    climb = Climb()
+    monkeypatch.setattr(select_variant, "climb", climb)
+    (folder / ".rungs-left").mkdir()
+    choose_variant(source, base, folder, "a key", lambda *_: None)
+    found = read_record(folder / "auto" / "export.json", Artifact)
+    assert in_words(found).startswith("fp32_optimised, of 2 variants in ")
+    assert in_words(found).endswith(" s the fastest that passed: 1 ms")
+    assert (found.key, found.variant, found.settings, found.path) == ("a key", "fp32_optimised", CHOSEN, "auto/model.onnx")
+    assert [rung.variant for rung in found.rungs] == ["fp32", "fp32_optimised", "int8_mixed"]
+    assert found.chosen_on == here()
+    assert found.notes == ("a note",)
+    assert found.quality is not None
+    assert found.quality.settings == CHOSEN
+    assert {"val_accuracy", "accuracy"} <= set(found.performance)
+    with np.load(folder / "auto" / "predictions.npz") as predictions:
+        assert np.allclose(predictions["val"], source.expected["val"], atol=1e-3)
+    assert read_record(folder / "fp32" / "export.json", Artifact) == base
+    assert sorted(path.name for path in folder.iterdir()) == ["auto", "fp32"]
+    assert climb.variants[0].name == "fp32"
+    assert {"int8_static", "int8_mixed"} <= {variant.name for variant in climb.variants}
+
+
+def test_a_ladder_that_comes_to_nothing_leaves_nothing(exported: tuple[Source, Artifact, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source, base, folder = exported
+    monkeypatch.setattr(select_variant, "climb", Climb("no variant runs here"))
+    with pytest.raises(ExportError, match="no variant runs here"):
+        choose_variant(source, base, folder, "a key", lambda *_: None)
+    assert sorted(path.name for path in folder.iterdir()) == ["fp32"]
+
+
+def test_calibration_images_are_the_same_each_time_and_of_all_classes(trained: Any) -> None:
+    source = trained.source
+    first, again = source.calibration(8), source.calibration(8)
+    assert np.array_equal(first, again)
+    assert np.array_equal(source.calibration(4), first[:4])
+    every = source.calibration(10_000)
+    assert len(every) == len(source.pixels("train"))
+    order = [int(np.flatnonzero((source.pixels("train") == image).all(axis=(1, 2, 3)))[0]) for image in first]
+    assert len(set(source.data.splits["train"][1][order])) == 2

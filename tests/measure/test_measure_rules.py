@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+import random
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pepr_edge.errors import MeasurementError
+from pepr_edge.measure.job import Rules
+from pepr_edge.measure.rules import FULL, LOOK, QUICK, RULES, sustained, validity
+from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed, percentiles
+
+PERCENTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
+latency = st.floats(min_value=0, max_value=100, allow_nan=False)
+
+
+def allowed_by_brute_force(n: int, percentile: Fraction) -> int:
+    """Largest t with P[Binom(n, 1 - p) <= t] <= 0.01, in whole numbers: no rounding anywhere."""
+    good, whole = percentile.numerator, percentile.denominator
+    bad, total, t = whole - good, 0, -1
+    for k in range(n + 1):
+        total += math.comb(n, k) * bad**k * good ** (n - k)
+        if total * 100 > whole**n:
+            break
+        t = k
+    return t
+
+
+@pytest.mark.parametrize("name", PERCENTILES)
+def test_percentiles_equal_a_brute_force_reference(name: str) -> None:
+    percentile = PERCENTILES[name]
+    for n in [*range(1, 140), *range(140, 700, 31), *range(655, 670), 1023, 1024, 1500, 2000]:
+        latencies = [float(value) for value in range(n)]
+        random.Random(n).shuffle(latencies)
+        t = allowed_by_brute_force(n, percentile)
+        assert early_stopping_percentile(latencies, float(percentile)) == (float(n - t) if t >= 1 else None), n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PERCENTILES)
+def test_percentiles_equal_scipys_binomial_up_to_5000(name: str) -> None:
+    from scipy.stats import binom
+
+    percentile = float(PERCENTILES[name])
+    n = np.arange(1, 5001)
+    least = binom.ppf(0.01, n, 1 - percentile)  # the smallest t whose probability reaches 0.01: the one before is the last below it
+    expected = np.where(binom.cdf(least, n, 1 - percentile) <= 0.01, least, least - 1)
+    assert [overlatency_allowed(int(count), percentile) for count in n] == expected.astype(int).tolist()
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("p50", 11), ("p90", 64), ("p95", 130), ("p99", 662)])
+def test_smallest_number_of_latencies(name: str, smallest: int) -> None:
+    assert getattr(percentiles([1.0] * (smallest - 1)), name) is None
+    assert getattr(percentiles([1.0] * smallest), name) == 1.0
+
+
+def test_no_latency_at_all() -> None:
+    assert percentiles([]).p50 is None
+
+
+def test_large_numbers_neither_underflow_nor_take_long() -> None:
+    # Normal approximation: 10 % of a million, less 2.326 standard deviations of 300.
+    assert overlatency_allowed(1_000_000, 0.9) == pytest.approx(100_000 - 2.326 * 300, abs=5)
+
+
+@given(st.lists(latency, min_size=1, max_size=800))
+def test_percentiles_are_latencies_in_order(latencies: list[float]) -> None:
+    found = [value for value in percentiles(latencies).model_dump().values() if value is not None]
+    assert found == sorted(found)
+    assert set(found) <= set(latencies)
+    # An estimate that holds with confidence is never below the plain percentile.
+    for name, value in percentiles(latencies).model_dump().items():
+        if value is not None:
+            assert value >= sorted(latencies)[int(len(latencies) * PERCENTILES[name]) - 1]
+
+
+@pytest.mark.parametrize("wrong", [-1e-9, math.nan, math.inf])
+def test_an_impossible_latency_is_refused(wrong: float) -> None:
+    with pytest.raises(MeasurementError, match="negative or not finite"):
+        percentiles([0.001, wrong])
+
+
+def test_rules_are_those_of_measurement_md() -> None:
+    assert tuple(FULL) == (10, 2.0, 1024, 60.0, 600.0)
+    assert tuple(QUICK) == (10, 2.0, 128, 10.0, 600.0)
+    assert {"full": FULL, "quick": QUICK, "look": LOOK} == RULES
+
+
+def test_a_steady_measurement_is_valid() -> None:
+    assert validity([0.01] * 1024, 60.0, FULL).valid
+
+
+@pytest.mark.parametrize(
+    ("latencies", "duration_s", "reason"),
+    [
+        ([0.01] * 1024, 59.9, "minimum time: 59.9 s, expected 60 s"),
+        ([0.6] * 1000, 600.0, "minimum queries: 1000 in 600 s, expected 1024"),
+        ([20.0] * 30, 600.0, "early stopping: 30 latencies are too few for p90, expected 64"),
+        ([0.01] * 500 + [0.012] * 524, 60.0, r"drift: median 10 ms in the first third, 12 ms in the last \(\+20%"),
+        ([0.012] * 500 + [0.01] * 524, 60.0, r"drift: .*\(-17%"),
+    ],
+)
+def test_each_rule_gives_its_reason(latencies: list[float], duration_s: float, reason: str) -> None:
+    found = validity(latencies, duration_s, FULL)
+    assert not found.valid
+    assert any(re.search(reason, line) for line in found.reasons), found.reasons
+
+
+def test_sustained_is_the_first_third_against_the_last() -> None:
+    found = sustained([0.01, 0.01, 0.05, 0.02, 0.04, 0.02, 0.02])
+    assert found is not None
+    assert (found.first_third_s, found.last_third_s) == (0.01, 0.02)
+    assert sustained([0.01, 0.02]) is None
+
+
+def test_a_drift_within_the_limit_is_valid() -> None:
+    assert validity([0.0100] * 500 + [0.0114] * 524, 60.0, FULL).valid
+
+
+def test_a_single_outlier_is_no_drift_and_is_kept() -> None:
+    assert validity([0.01] * 1023 + [9.0], 60.0, FULL).valid
+
+
+def test_a_device_that_cannot_keep_the_pace_is_invalid() -> None:
+    mixed = [0.05, 0.05, 0.05, 0.2] * 32
+    assert validity(mixed, 20.0, QUICK).valid
+    assert validity(mixed, 20.0, QUICK, paced_s=0.1).reasons == ("pace: 32 of 128 images took longer than 100 ms. Give a longer --paced.",)
+
+
+@given(st.lists(latency, max_size=400), st.floats(min_value=0, max_value=700), st.sampled_from([FULL, QUICK]))
+def test_validity_and_its_reasons_agree(latencies: list[float], duration_s: float, rules: Rules) -> None:
+    found = validity(latencies, duration_s, rules)
+    assert found.valid == (not found.reasons)
+    if duration_s < rules.duration_s or len(latencies) < rules.queries:
+        assert not found.valid
+    assert all(reason.count("\n") == 0 and reason.endswith(".") for reason in found.reasons)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pepr_edge.measure import worker
+from pepr_edge.measure.job import Block, Rules
+
+RULES = Rules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0, cap_s=10.0)
+
+
+class Counter:
+    """Stands for an inference of a known duration."""
+
+    def __init__(self, duration_s: float = 0.0) -> None:
+        self.calls, self._duration_s = 0, duration_s
+
+    def __call__(self) -> None:
+        self.calls += 1
+        time.sleep(self._duration_s)
+
+
+def timed(call: Counter, rules: Rules, paced_s: float | None, typical_s: float) -> tuple[list[float], float]:
+    """Latencies of all blocks, and the duration that the last one tells."""
+    told: list[dict[str, Any]] = []
+    worker.timed(call, rules, paced_s, typical_s, told.append)
+    blocks = [Block(**message["block"]) for message in told]
+    assert [block.duration_s for block in blocks] == sorted(block.duration_s for block in blocks)
+    return [latency for block in blocks for latency in block.latencies_s], blocks[-1].duration_s
+
+
+def test_only_the_standard_library_is_imported_before_the_clock_runs() -> None:
+    heavy = {"numpy", "onnxruntime", "pydantic", "psutil", "click"}
+    words = f"import sys, pepr_edge.measure.worker; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_noise_is_seeded_normal_float32() -> None:
+    noise = worker.noise((1, 3, 32, 32))
+    assert noise.dtype == np.float32
+    assert noise.shape == (1, 3, 32, 32)
+    assert np.array_equal(noise, worker.noise((1, 3, 32, 32)))
+    assert abs(float(noise.mean())) < 0.1
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_warm_up_meets_runs_and_seconds() -> None:
+    call = Counter()
+    assert len(worker.warm_up(call, RULES)) == call.calls == 3
+    begin = time.perf_counter()
+    assert len(worker.warm_up(Counter(0.001), RULES._replace(warmup_s=0.05))) > 3
+    assert time.perf_counter() - begin >= 0.05
+
+
+def test_every_latency_is_kept() -> None:
+    call = Counter()
+    latencies, duration_s = timed(call, RULES, None, 0.1)
+    assert len(latencies) == call.calls >= RULES.queries
+    assert sum(latencies) <= duration_s
+
+
+def test_minimum_queries_and_minimum_time_both_hold() -> None:
+    _, duration_s = timed(Counter(), RULES._replace(duration_s=0.1), None, 0.02)
+    assert duration_s >= 0.1
+    latencies, _ = timed(Counter(0.001), RULES._replace(queries=50), None, 0.1)
+    assert len(latencies) >= 50
+
+
+def test_the_cap_ends_it() -> None:
+    latencies, _ = timed(Counter(0.02), RULES._replace(queries=1000, cap_s=0.1), None, 1.0)
+    assert 1 < len(latencies) < 50
+
+
+def test_paced_load_keeps_its_schedule() -> None:
+    call = Counter(0.001)
+    begin = time.perf_counter()
+    latencies = worker.paced(call, 10, 0.01, begin)
+    # The tenth starts 90 ms after the first; the wait is no part of a latency.
+    assert time.perf_counter() - begin >= 0.09
+    assert sorted(latencies)[5] < 0.008
+
+
+def test_a_late_paced_query_starts_at_once() -> None:
+    begin = time.perf_counter()
+    worker.paced(Counter(0.005), 10, 0.001, begin)
+    assert 0.05 <= time.perf_counter() - begin < 0.5
+
+
+def test_paced_blocks_follow_one_schedule() -> None:
+    call = Counter()
+    _, duration_s = timed(call, RULES._replace(queries=12), 0.1, 0.0)
+    # Blocks of five; the twelfth and what follows to the end of its block.
+    assert call.calls == 15
+    assert duration_s >= 1.4

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from test_recipe_init_choose import LOOK, drafted
+
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.init import estimate
+from pepr_edge.recipe.init.run_time import ARTIFACT_S, EXPORT_S
+
+
+def rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pepr_edge.recipe.init.run_time._images_per_s", lambda recipe, seen: {"a": 100.0, "b": 50.0})
+
+
+def changed(recipe: Recipe, **variants: object) -> Recipe:
+    return recipe.model_copy(update={"export": recipe.export.model_copy(update=variants)})
+
+
+def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates(monkeypatch)
+    recipe = drafted().recipe
+    found = estimate(recipe, LOOK)
+    assert found.training_s == pytest.approx(10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2)
+    assert (found.export_s, found.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["full"])
+    assert found.total_s == found.training_s + found.export_s + found.measuring_s
+    ladder = estimate(changed(recipe, variants=("auto",)), LOOK)
+    assert (ladder.export_s, ladder.measuring_s) == (10 * (EXPORT_S + 120), 10 * ARTIFACT_S["full"])
+
+
+@pytest.mark.slow
+def test_steps_are_timed_here() -> None:
+    recipe = drafted(replace(LOOK, sizes_px=((32, 32),)), "quickstart").recipe
+    found = estimate(recipe, LOOK)
+    assert found.training_s > 0
+    assert set(found.timed) <= set(recipe.candidates.architectures)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import made_records
+
+from pepr_edge.records import Artifact, Estimate, Flips, Quality, Rung, SessionSettings, Trial
+from pepr_edge.report.variant_trials import rungs
+
+PLAIN = SessionSettings()
+
+
+def quality(kept: float) -> Quality:
+    return Quality(
+        settings=PLAIN,
+        threshold=0.995,
+        performance={"accuracy": Estimate(value=0.9, ci=(0.8, 1.0), split="val", n=100)},
+        kept={"accuracy": 1.0, "balanced_accuracy": kept},
+        flips=Flips(count=3, n=100, ci=(0.01, 0.08), split="val"),
+        passed=kept >= 0.995,
+    )
+
+
+def artifact(*found: Rung) -> Artifact:
+    return made_records.artifact("small", key="k").model_copy(update={"rungs": found})
+
+
+def test_there_is_no_table_where_the_recipe_names_its_variants() -> None:
+    assert rungs([artifact()]) is None
+
+
+def test_every_rung_is_a_row_with_its_outcome_and_reason() -> None:
+    trial = Trial(settings=SessionSettings(runtime="openvino"), latency_s=0.002, n=30)
+    crashed = Trial(settings=PLAIN, latency_s=None, reason="was ended by SIGSEGV")
+    table = rungs(
+        [
+            artifact(
+                Rung(
+                    variant="fp32", outcome="chosen", reason="the fastest", trials=(crashed, trial), quality=quality(1.0), size_bytes=2**20
+                ),
+                Rung(variant="int8_static", outcome="quality", reason="lost", remedy="only Conv", trials=(trial,), quality=quality(0.9)),
+                Rung(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>"),
+            )
+        ]
+    )
+    assert table is not None
+    assert "99.5 %" in table.caption
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts[0][1:8] == ["fp32", "chosen", "2.00 ms", "openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
+    assert texts[1][5] == "90.0%"
+    assert table.rows[1][1].detail == "only Conv"
+    assert [row[2].kind for row in table.rows] == ["good", "bad", "text"]
+    assert [cell.kind for cell in table.rows[2][3:8]] == ["missing"] * 5

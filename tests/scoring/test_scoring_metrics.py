@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from made_logits import NAMES, Labels, Logits, classified, made
+from numpy.typing import NDArray
+from sklearn import metrics as theirs
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.scoring.intervals import estimate, estimates, resample_counts
+from pepr_edge.scoring.metrics import (
+    BINS,
+    METRICS,
+    PERFORMANCES,
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    cohen_kappa,
+    confusion_matrix,
+    expected_calibration_error,
+    f1,
+    metric,
+    performance_fault,
+    positive_class,
+    resampled,
+    sensitivity_at_specificity,
+    softmax,
+    specificity_at_sensitivity,
+)
+
+LEVELS = st.sampled_from([0.05, 0.25, 0.5, 0.6, 0.8, 0.9, 0.95])
+
+
+@settings(deadline=None)
+@given(classified())
+def test_accuracies_equal_scikit_learn(case: tuple[Logits, Labels]) -> None:
+    logits, labels = case
+    assert accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(axis=1)))
+    assert balanced_accuracy(logits, labels) == pytest.approx(balanced_accuracy_score(labels, logits.argmax(axis=1)))
+
+
+@settings(deadline=None)
+@given(classified())
+def test_auroc_equals_scikit_learn_ties_included(case: tuple[Logits, Labels]) -> None:
+    logits, labels = case
+    if logits.shape[1] == 2:
+        expected = roc_auc_score(labels, logits[:, 1] - logits[:, 0])
+    else:
+        # One against the rest, class by class. Rounded: equal probabilities of different logits differ in their last digits.
+        probabilities = np.round(softmax(logits), 12)
+        expected = np.mean([roc_auc_score(labels == label, probabilities[:, label]) for label in range(logits.shape[1])])
+    assert auroc(logits, labels) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_auroc_of_distinct_logits_equals_scikit_learn(classes: int) -> None:
+    logits, labels = made(classes=classes)
+    probabilities = softmax(logits)
+    expected = roc_auc_score(labels, probabilities[:, 1] if classes == 2 else probabilities, multi_class="ovr")
+    assert auroc(logits, labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auroc_of_two_classes_rises_with_the_logit_of_the_second() -> None:
+    labels = np.array([0, 0, 1, 1])
+    rising = np.array([[0.0, score] for score in (-1.0, 0.0, 1.0, 2.0)], dtype=np.float32)
+    assert auroc(rising, labels) == 1.0
+    assert auroc(-rising, labels) == 0.0
+    assert auroc(np.zeros((4, 2), np.float32), labels) == 0.5
+
+
+def test_sure_logits_are_still_told_apart() -> None:
+    """Probabilities of both round to 1 in float64; the logits are in the right order all the same."""
+    logits = np.array([[0.0, 40.0], [0.0, 50.0], [-60.0, 0.0]], dtype=np.float32)
+    assert auroc(logits, np.array([0, 1, 1])) == 1.0
+    three = np.hstack([logits, np.full((3, 1), -100.0, np.float32)])
+    assert auroc(three, np.array([0, 1, 1])) == 1.0
+
+
+@settings(deadline=None)
+@given(classified(grid=False), st.floats(min_value=-100, max_value=100, width=32))
+def test_shifted_logits_are_the_same_probabilities(case: tuple[Logits, Labels], shift: float) -> None:
+    probabilities = softmax(case[0])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(softmax(case[0].astype(np.float64) + shift), probabilities, rtol=1e-5, atol=1e-9)
+
+
+def test_softmax_of_large_logits_does_not_overflow() -> None:
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32)), [[1, 0], [0, 1]])
+
+
+@settings(deadline=None)
+@given(classified(grid=False))
+def test_metrics_lie_between_zero_and_one_and_do_not_depend_on_the_order(case: tuple[Logits, Labels]) -> None:
+    logits, labels = case
+    order = np.random.default_rng(len(labels)).permutation(len(labels))
+    for name in NAMES:
+        value = metric(name)(logits, labels)
+        assert (-1 if name == "cohen_kappa" else 0) <= value <= 1, name
+        assert metric(name)(logits[order], labels[order]) == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_all_right_and_sure_of_it_is_best_by_every_metric(classes: int) -> None:
+    labels = np.array([0, 1, 2, 2]) % classes
+    logits = 100 * np.eye(classes, dtype=np.float32)[labels]
+    best = dict.fromkeys(METRICS, 1.0) | {"expected_calibration_error": 0.0}
+    assert {name: of(logits, labels) for name, of in METRICS.items()} == best
+
+
+def test_a_useless_model_is_worst_or_as_good_as_chance() -> None:
+    """The same logits for every image: always class 1, with probability 0.5 as sure as it should be."""
+    logits, labels = np.zeros((20, 2), np.float32), np.arange(20) % 2
+    logits[:, 1] = 1e-6
+    found = {name: of(logits, labels) for name, of in METRICS.items()}
+    assert found == pytest.approx(
+        {
+            "accuracy": 0.5,
+            "balanced_accuracy": 0.5,
+            "auroc": 0.5,
+            "f1": 2 / 3,
+            "sensitivity_at_specificity": 0,
+            "specificity_at_sensitivity": 0,
+            "expected_calibration_error": 0,
+            "cohen_kappa": 0,
+        },
+        abs=1e-6,
+    )
+
+
+@settings(deadline=None)
+@given(classified())
+def test_f1_kappa_and_the_confusion_matrix_equal_scikit_learn(case: tuple[Logits, Labels]) -> None:
+    logits, labels = case
+    decided = logits.argmax(axis=1)
+    expected = theirs.f1_score(labels, decided, average="binary" if logits.shape[1] == 2 else "macro", zero_division=0)
+    assert f1(logits, labels) == pytest.approx(expected)
+    assert cohen_kappa(logits, labels) == pytest.approx(theirs.cohen_kappa_score(labels, decided), abs=1e-12)
+    found = confusion_matrix(logits, labels.astype(np.uint8))
+    assert found.tolist() == theirs.confusion_matrix(labels, decided, labels=range(logits.shape[1])).tolist()
+
+
+def test_f1_of_many_classes_leaves_out_those_that_neither_occur_nor_are_predicted() -> None:
+    labels, decided = np.array([0, 0, 1, 1]), np.array([0, 3, 1, 1])
+    assert f1(np.eye(5, dtype=np.float32)[decided], labels) == pytest.approx(theirs.f1_score(labels, decided, average="macro"))
+
+
+def best_on_the_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], level: float) -> tuple[float, float]:
+    """Greatest sensitivity and specificity at the level of the other, by scikit-learn's ROC curve."""
+    false, true, _ = theirs.roc_curve(positive, scores, drop_intermediate=False)
+    # A level that is reached exactly counts: 1 - 0.1 need not be 0.9.
+    return float(true[1 - false >= level - 1e-12].max()), float((1 - false)[true >= level - 1e-12].max())
+
+
+@settings(deadline=None)
+@given(classified(), LEVELS)
+def test_sensitivity_and_specificity_at_a_level_equal_the_roc_curve(case: tuple[Logits, Labels], level: float) -> None:
+    logits, labels = case
+    if logits.shape[1] == 2:
+        expected = best_on_the_curve(logits[:, 1] - logits[:, 0], labels == 1, level)
+    else:
+        probabilities = np.round(softmax(logits), 12)
+        curves = [best_on_the_curve(probabilities[:, label], labels == label, level) for label in range(logits.shape[1])]
+        expected = tuple(np.mean(curves, axis=0))
+    found = sensitivity_at_specificity(logits, labels, level), specificity_at_sensitivity(logits, labels, level)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert metric(f"sensitivity_at_specificity_{level}")(logits, labels) == found[0]
+    assert metric(f"specificity_at_sensitivity_{level}")(logits, labels) == found[1]
+
+
+@pytest.mark.parametrize("negatives", [10, 30, 70, 90, 110])
+def test_a_level_that_is_reached_exactly_counts(negatives: int) -> None:
+    labels = np.array([1] + [0] * negatives)
+    logits = np.stack([np.zeros(negatives + 1), [negatives * 0.9 - 0.5, *range(negatives)]], axis=1)
+    assert sensitivity_at_specificity(logits, labels, 0.9) == 1.0
+    assert sensitivity_at_specificity(logits, labels, 0.9 + 1e-6) == 0.0
+
+
+@settings(deadline=None)
+@given(classified())
+def test_the_calibration_error_equals_a_loop_over_its_bins(case: tuple[Logits, Labels]) -> None:
+    logits, labels = case
+    probabilities = softmax(logits)
+    expected = 0.0
+    for number in range(BINS):
+        inside = [i for i, row in enumerate(probabilities) if number / BINS < row.max() <= (number + 1) / BINS]
+        if inside:
+            right = np.mean([labels[i] == logits[i].argmax() for i in inside])
+            expected += len(inside) / len(labels) * abs(right - np.mean([probabilities[i].max() for i in inside]))
+    assert expected_calibration_error(logits, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(classified(), st.data())
+def test_a_resample_is_the_metric_of_its_repeated_images(case: tuple[Logits, Labels], data: st.DataObject) -> None:
+    """Resamples in which a class or every image is missing are among them."""
+    logits, labels = case
+    counts = data.draw(hnp.arrays(np.int64, (4, len(labels)), elements=st.integers(min_value=0, max_value=3)))
+    counts[:, 0] += 1
+    counts[3] = np.where(labels == labels[0], counts[3], 0)
+    for name in NAMES:
+        found = resampled(name, logits, labels, counts)
+        expected = [metric(name)(np.repeat(logits, row, axis=0), np.repeat(labels, row)) for row in counts]
+        assert found == pytest.approx(expected, abs=1e-12, nan_ok=True), name
+
+
+def test_resamples_are_drawn_within_each_class_and_can_be_repeated() -> None:
+    labels = made(n=50)[1]
+    counts = resample_counts(labels, resamples=700)
+    assert counts.shape == (700, 50)
+    for label in range(3):
+        assert (counts[:, labels == label].sum(axis=1) == (labels == label).sum()).all()
+    assert (counts == resample_counts(labels, resamples=700)).all()
+    assert (counts != resample_counts(labels, resamples=700, seed=1)).any()
+    assert counts.mean(axis=0) == pytest.approx(1, abs=0.2)
+    assert counts.var() == pytest.approx(np.mean([1 - 1 / (labels == label).sum() for label in labels]), abs=0.03)
+
+
+def test_resamples_of_many_images_are_worked_on_in_parts() -> None:
+    logits, labels = made(n=9000)
+    counts = resample_counts(labels, resamples=40)
+    assert (counts.sum(axis=1) == 9000).all()
+    for name in ("accuracy", "auroc", "expected_calibration_error"):
+        parts = [resampled(name, logits, labels, counts[start : start + 7]) for start in range(0, 40, 7)]
+        assert np.concatenate(parts) == pytest.approx(resampled(name, logits, labels, counts), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "accurracy", "confusion_matrix", "accuracy_0.9", "val_accuracy"]
+    + [
+        f"sensitivity_at_specificity_{level}" for level in ("", "0", "1", "0.0", "1.0", "95", "-0.5", "0.9x", "nan", "0,9", f"0.{'9' * 30}")
+    ],
+)
+def test_an_unknown_metric_is_an_error_of_one_line_that_lists_the_known(name: str) -> None:
+    logits, labels = made()
+    calls: list[Callable[[], object]] = [
+        lambda: metric(name),
+        lambda: resampled(name, logits, labels, np.ones((1, 300), np.int64)),
+        lambda: estimate(name, logits, labels, "val"),
+    ]
+    for call in calls:
+        with pytest.raises(ScoreError) as caught:
+            call()
+        assert str(caught.value).startswith(f"metric {name!r}, expected one of accuracy, ")
+        assert "sensitivity_at_specificity_0.95" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    if name != "confusion_matrix":
+        assert performance_fault(name).startswith("one of accuracy, ")
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, 2.0, math.nan])
+def test_a_level_outside_is_an_error(level: float) -> None:
+    for of in (sensitivity_at_specificity, specificity_at_sensitivity):
+        with pytest.raises(ScoreError):
+            of(*made(), level)
+
+
+def test_performances_are_the_metrics_that_can_be_the_p_of_a_score() -> None:
+    assert set(METRICS) - set(PERFORMANCES) == {"expected_calibration_error", "cohen_kappa"}
+    assert [performance_fault(name) for name in (*PERFORMANCES, *NAMES[-2:])] == [""] * (len(PERFORMANCES) + 2)
+    for name, reason in (
+        ("expected_calibration_error", "of the expected calibration error less is better; PePR needs a figure in [0, 1]"),
+        ("cohen_kappa", "Cohen's kappa can be below 0"),
+        ("confusion_matrix", "a confusion matrix is a table, not one figure"),
+    ):
+        fault = performance_fault(name)
+        assert fault.startswith("one of accuracy, balanced_accuracy")
+        assert reason in fault
+    assert performance_fault("f2").startswith("one of accuracy, balanced_accuracy")
+
+
+def test_one_class_only() -> None:
+    logits, labels = made()[0], np.zeros(300, np.int64)
+    assert math.isnan(auroc(logits, labels))
+    assert estimate("auroc", logits, labels, "val") is None
+    assert balanced_accuracy(logits, labels) == accuracy(logits, labels)
+    undefined = {"auroc", "sensitivity_at_specificity", "specificity_at_sensitivity"}
+    assert {name for name, of in METRICS.items() if math.isnan(of(logits, labels))} == undefined
+    assert set(estimates({"test": logits}, {"test": labels})) == set(METRICS) - undefined
+    always = np.eye(2, dtype=np.float32)[labels]
+    assert {name for name, of in METRICS.items() if math.isnan(of(always, labels))} == undefined | {"f1", "cohen_kappa"}
+
+
+def test_a_class_that_does_not_occur_is_left_out_of_the_mean() -> None:
+    logits, labels = made()
+    present = labels != 2
+    areas = [auroc(logits, np.where(labels == label, 1, 0)) for label in (0, 1)]
+    assert not any(math.isnan(area) for area in areas)
+    kept, shown = logits[present], labels[present]
+    expected = np.mean([roc_auc_score(shown == label, softmax(kept)[:, label]) for label in (0, 1)])
+    assert auroc(kept, shown) == pytest.approx(expected, abs=1e-12)
+
+
+def test_balanced_accuracy_is_over_the_classes_that_occur() -> None:
+    logits, labels = np.eye(3, dtype=np.float32)[[0, 0, 2, 1]], np.array([0, 0, 2, 2])
+    assert balanced_accuracy(logits, labels) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "positive"),
+    [
+        ("f1", ("malignant", "benign"), "benign"),
+        ("sensitivity_at_specificity_0.95", ("no", "yes"), "yes"),
+        ("specificity_at_sensitivity", ("no", "yes"), "yes"),
+        ("auroc", ("no", "yes"), None),
+        ("accuracy", ("no", "yes"), None),
+        ("f1", ("a", "b", "c"), None),
+    ],
+)
+def test_the_class_that_a_metric_is_of(name: str, labels: tuple[str, ...], positive: str | None) -> None:
+    assert positive_class(name, labels) == positive

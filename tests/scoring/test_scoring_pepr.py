@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import math
+
+import made_records
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pepr_edge.errors import ScoreError
+from pepr_edge.records import Bound
+from pepr_edge.scoring.pepr import (
+    RESOURCES,
+    Models,
+    Normalise,
+    Scoring,
+    bounds,
+    curve,
+    family,
+    normalised,
+    only_method,
+    pareto_front,
+    pepr,
+    scores,
+    set_id,
+    shares,
+)
+
+unit = st.floats(min_value=0, max_value=1)
+alphas = st.floats(min_value=1, max_value=1e6)
+amounts = st.floats(min_value=0, max_value=1e12)
+models = st.lists(amounts, min_size=1, max_size=20)
+SCALE: dict[str, float] = {"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
+
+
+@given(unit, unit, alphas)
+def test_a_score_lies_between_half_the_performance_and_the_whole(performance: float, resource: float, alpha: float) -> None:
+    score = pepr(performance, resource, alpha)
+    assert performance / 2 * (1 - 1e-12) <= score <= performance * (1 + 1e-12)
+
+
+@given(unit, unit, unit, alphas)
+def test_a_score_falls_with_the_resource_and_rises_with_the_performance(performance: float, a: float, b: float, alpha: float) -> None:
+    less, more = sorted((a, b))
+    assert pepr(performance, less, alpha) >= pepr(performance, more, alpha)
+    assert pepr(less, performance, alpha) <= pepr(more, performance, alpha)
+
+
+@given(unit, unit, alphas)
+def test_more_emphasis_brings_the_score_nearer_to_the_performance(performance: float, resource: float, alpha: float) -> None:
+    assert pepr(performance, resource, alpha) >= pepr(performance, resource) * (1 - 1e-12)
+
+
+@given(unit, unit)
+def test_alpha_of_one_is_the_formula_of_the_paper(performance: float, resource: float) -> None:
+    assert pepr(performance, resource) == pepr(performance, resource, 1.0) == performance / (1 + resource)
+
+
+@pytest.mark.parametrize(
+    ("performance", "resource", "alpha", "score"), [(0.8, 0.0, 1, 0.8), (0.8, 1.0, 1, 0.4), (0.9, 0.5, 1, 0.6), (0.9, 1.0, 3, 0.675)]
+)
+def test_known_scores(performance: float, resource: float, alpha: float, score: float) -> None:
+    assert pepr(performance, resource, alpha) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("performance", "resource", "alpha"),
+    [(1.1, 0, 1), (-0.1, 0, 1), (0.5, 1.01, 1), (0.5, -0.01, 1), (math.nan, 0, 1), (0.5, math.nan, 1), (0.5, 0, 0.9), (0.5, 0, math.inf)],
+)
+def test_what_cannot_be_scored_is_refused(performance: float, resource: float, alpha: float) -> None:
+    with pytest.raises(ScoreError, match="expected"):
+        pepr(performance, resource, alpha)
+
+
+@given(models)
+def test_normalised_resources_span_zero_to_one(values: list[float]) -> None:
+    found = bounds(values, "J")
+    shares_of_it = [normalised(value, found) for value in values]
+    assert min(shares_of_it) == 0
+    assert max(shares_of_it) == (1 if len(set(values)) > 1 else 0)
+    assert all(0 <= share <= 1 for share in shares_of_it)
+
+
+@given(amounts, st.integers(min_value=1, max_value=5))
+def test_one_model_or_all_equal_use_nothing(value: float, count: int) -> None:
+    assert normalised(value, bounds([value] * count)) == 0
+
+
+@given(models, st.data())
+def test_normalising_keeps_the_order(values: list[float], data: st.DataObject) -> None:
+    found = bounds(values, normalise=data.draw(st.sampled_from(["minmax", "max"])))
+    ordered = [normalised(value, found) for value in sorted(values)]
+    assert ordered == sorted(ordered)
+
+
+@pytest.mark.parametrize(("normalise", "lo", "share"), [("minmax", 2.0, 0.25), ("max", 0.0, 0.4)])
+def test_minmax_starts_at_the_least_and_max_at_zero(normalise: Normalise, lo: float, share: float) -> None:
+    found = bounds([2.0, 10.0, 4.0], "s", normalise)
+    assert found == Bound(lo=lo, hi=10.0, unit="s")
+    assert normalised(4.0, found) == share
+
+
+@pytest.mark.parametrize(("value", "share"), [(1.0, 0.0), (2.0, 0.0), (6.0, 0.5), (10.0, 1.0), (50.0, 1.0)])
+def test_values_outside_reference_bounds_are_cut(value: float, share: float) -> None:
+    assert normalised(value, Bound(lo=2.0, hi=10.0, unit="s")) == share
+
+
+@pytest.mark.parametrize("values", [[], [1.0, -1.0], [math.nan], [1.0, math.inf]])
+def test_values_without_bounds_are_refused(values: list[float]) -> None:
+    with pytest.raises(ScoreError):
+        bounds(values)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(RESOURCES)), st.floats(min_value=0, max_value=1e6), min_size=1))
+def test_shares_sum_to_one_or_all_weights_are_zero(weights: dict[str, float]) -> None:
+    if not any(weights.values()):
+        with pytest.raises(ScoreError, match="all weights are 0"):
+            shares(weights)
+        return
+    found = shares(weights)
+    assert sum(found.values()) == pytest.approx(1)
+    assert set(found) == {name for name, weight in weights.items() if weight > 0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"train_enery": 1.0}, "'train_enery': unknown resource, expected one of train_energy"),
+        ({"latency": -1.0}, "latency = -1.0, expected a number >= 0"),
+        ({"latency": math.nan}, "latency = nan"),
+        ({"latency": math.inf}, "latency = inf"),
+        ({}, "all weights are 0"),
+    ],
+)
+def test_weights_that_mean_nothing_are_refused(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(ScoreError, match=message):
+        shares(weights)
+
+
+def spans(lo: float = 0.0, hi: float = 10.0) -> dict[str, Bound]:
+    return {name: Bound(lo=lo, hi=hi, unit=unit_name) for name, (_, unit_name) in RESOURCES.items()}
+
+
+def test_the_family_of_a_model() -> None:
+    resources = dict(zip(RESOURCES, [0.0, 2.0, 4.0, 6.0, 1.0, 8.0, 10.0], strict=True))
+    r, scores = family(0.9, resources, spans(), SCALE)
+    assert r == pytest.approx(dict(zip(RESOURCES, [0.0, 0.2, 0.4, 0.6, 0.1, 0.8, 1.0], strict=True)))
+    expected = {
+        "E": 0.9,
+        "C": 0.75,
+        "T": 0.9 / 1.4,
+        "M": 0.9 / 1.6,
+        "D": 0.9 / 1.1,
+        "L": 0.5,
+        "W": 0.45,
+        "edge": 0.9 / (1 + (0 + 0.8 + 1.0) / 3),
+    }
+    assert scores == pytest.approx(expected)
+
+
+def test_weights_and_emphasis_hold_in_the_combined_score() -> None:
+    resources: dict[str, float | None] = {"latency": 10.0, "peak_memory": 5.0}
+    _, scores = family(0.8, resources, spans(), {"latency": 3.0, "peak_memory": 1.0}, alpha=2.0)
+    assert scores["edge"] == pytest.approx(2 * 0.8 / (2 + 0.75 * 1 + 0.25 * 0.5))
+    assert scores["L"] == pytest.approx(2 * 0.8 / 3)
+
+
+def test_what_was_not_measured_has_no_score_and_neither_has_what_rests_on_it() -> None:
+    resources: dict[str, float | None] = {"train_energy": None, "latency": 5.0, "peak_memory": 5.0}
+    r, scores = family(0.8, resources, spans(), SCALE)
+    assert (r["train_energy"], scores["E"], scores["C"], scores["edge"]) == (None, None, None, None)
+    assert scores["L"] == pytest.approx(0.8 / 1.5)
+    assert family(0.8, resources, spans(), {"latency": 1.0, "train_energy": 0.0})[1]["edge"] == pytest.approx(0.8 / 1.5)
+
+
+def test_a_resource_without_bounds_has_no_score() -> None:
+    _, scores = family(0.8, {"latency": 5.0}, {}, {"latency": 1.0})
+    assert (scores["L"], scores["edge"]) == (None, None)
+
+
+@given(unit, st.lists(amounts, min_size=7, max_size=7), st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=7, max_size=7), alphas)
+def test_the_combined_score_lies_between_those_of_its_resources(
+    performance: float, values: list[float], weights: list[float], alpha: float
+) -> None:
+    found = spans(hi=1e12)
+    resources: dict[str, float | None] = dict(zip(RESOURCES, values, strict=True))
+    _, scores = family(performance, resources, found, dict(zip(RESOURCES, weights, strict=True)), alpha)
+    edge = scores.pop("edge")
+    single = [score for score in scores.values() if score is not None]
+    assert edge is not None
+    assert min(single) - 1e-12 <= edge <= max(single) + 1e-12
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1), unique=True, min_size=1), st.data())
+def test_a_set_is_named_by_its_members_not_their_order(members: list[str], data: st.DataObject) -> None:
+    assert set_id(members) == set_id(data.draw(st.permutations(members)))
+    assert set_id(members) != set_id([*members, "one more\nmodel"])
+    assert set_id(members) != set_id(members[1:])
+    assert len(set_id(members)) == 16
+
+
+@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=12))
+def test_the_pareto_front_equals_its_definition(points: list[tuple[float, float]]) -> None:
+    def beaten(p: float, r: float) -> bool:
+        return any(q >= p and s <= r and (q > p or s < r) for q, s in points)
+
+    front = pareto_front([p for p, _ in points], [r for _, r in points])
+    assert front.tolist() == [not beaten(p, r) for p, r in points]
+    assert front.any()
+
+
+def published(dataset: str) -> dict[str, tuple[float, float]]:
+    """Last performance and energy in Wh by architecture."""
+    rows = made_records.paper("published_results.csv")
+    return {row["model"]: (float(row["test_09"]), float(row["energy_kwh"]) * 1e3) for row in rows if row["dataset"] == dataset}
+
+
+def scores_of(dataset: str, normalise: Normalise = "minmax", without: str = "") -> dict[str, float]:
+    models = {name: figures for name, figures in published(dataset).items() if name != without}
+    found = bounds([energy for _, energy in models.values()], "Wh", normalise)
+    return {name: pepr(performance, normalised(energy, found)) for name, (performance, energy) in models.items()}
+
+
+def test_table_1_of_the_paper_follows_from_its_published_results() -> None:
+    table = made_records.paper("table1.csv")
+    assert len(table) == 12
+    for row in table:
+        model = row["timm_name"]
+        score = scores_of(row["dataset"], "max")[model]
+        performance, energy_wh = published(row["dataset"])[model]
+        assert score == pytest.approx(float(row["pepr_e"]), abs=6e-5), model
+        # Typing slips of the paper: the one is its best epoch, the other another model's energy.
+        if (row["dataset"], model) != ("derma", "ese_vovnet19b_dw"):
+            assert performance == pytest.approx(float(row["performance"]), abs=1.1e-4), model
+        if (row["dataset"], model) != ("lidc", "resnet34d"):
+            assert energy_wh == pytest.approx(float(row["energy_wh"]), abs=0.06), model
+
+
+def test_table_1_does_not_follow_with_the_equation_of_the_paper() -> None:
+    for row in made_records.paper("table1.csv"):
+        score = scores_of(row["dataset"])[row["timm_name"]]
+        assert score - float(row["pepr_e"]) > 2e-3
+
+
+def test_one_outlier_changes_the_five_best_of_lidc() -> None:
+    with_it, without = scores_of("lidc"), scores_of("lidc", without="convmixer_768_32")
+    best = [sorted(scores, key=scores.__getitem__)[-5:] for scores in (with_it, without)]
+    assert set(best[0]) != set(best[1])
+
+
+def test_always_the_commonest_class_at_no_cost_outranks_most_models_of_derma() -> None:
+    assert sum(score < 0.669 for score in scores_of("derma").values()) == 97
+
+
+def models_of(performance: list[float], **resources: list[float]) -> Models:
+    names = tuple(map(str, range(len(performance))))
+    return Models(names, np.array(performance, float), {name: np.array(values, float) for name, values in resources.items()})
+
+
+ENERGY = Scoring({"energy": 1.0})
+sets = st.lists(st.tuples(unit, amounts), min_size=1, max_size=15)
+
+
+def scored(pairs: list[tuple[float, float]], scoring: Scoring = ENERGY) -> list[float]:
+    return scores(models_of([p for p, _ in pairs], energy=[r for _, r in pairs]), scoring).tolist()
+
+
+@given(sets)
+def test_scores_of_a_set_lie_between_half_the_performance_and_the_whole(pairs: list[tuple[float, float]]) -> None:
+    for (performance, _), score in zip(pairs, scored(pairs), strict=True):
+        assert performance / 2 * (1 - 1e-12) <= score <= performance * (1 + 1e-12)
+
+
+@given(unit, amounts)
+def test_one_model_scores_its_performance(performance: float, energy: float) -> None:
+    assert scored([(performance, energy)]) == [performance]
+
+
+@given(unit, unit, amounts, st.floats(min_value=1e-3, max_value=1e9))
+def test_of_two_models_the_cheaper_scores_its_performance_and_the_other_half_of_its_own(
+    p: float, q: float, low: float, more: float
+) -> None:
+    assert scored([(p, low), (q, low + more)]) == [p, pytest.approx(q / 2)]
+
+
+@given(sets, st.integers(min_value=0, max_value=14), unit)
+def test_a_better_performance_scores_no_less_and_moves_nobody_else(pairs: list[tuple[float, float]], index: int, better: float) -> None:
+    index %= len(pairs)
+    before = scored(pairs)
+    performance, energy = pairs[index]
+    after = scored([*pairs[:index], (max(performance, better), energy), *pairs[index + 1 :]])
+    assert after[index] >= before[index]
+    assert after[:index] + after[index + 1 :] == before[:index] + before[index + 1 :]
+
+
+@given(st.lists(unit, min_size=2, max_size=15), st.data())
+def test_of_equal_performance_more_energy_never_scores_more(energies: list[float], data: st.DataObject) -> None:
+    performance = data.draw(unit)
+    found = scored([(performance, energy) for energy in sorted(energies)])
+    assert found == sorted(found, reverse=True)
+
+
+def test_models_of_equal_cost_score_their_performance() -> None:
+    assert scored([(0.5, 3.0), (0.9, 3.0)]) == [0.5, 0.9]
+
+
+def test_what_was_not_measured_or_never_ended_has_no_score_and_moves_nobody_else() -> None:
+    found = scored([(0.8, 1.0), (0.6, 3.0), (1.0, math.nan), (1.0, math.inf)])
+    assert found[:2] == scored([(0.8, 1.0), (0.6, 3.0)]) == [0.8, 0.3]
+    assert np.isnan(found[2:]).all()
+    assert np.isnan(scored([(1.0, math.nan)])).all()
+
+
+def test_several_resources_by_their_weights_and_bounds_from_elsewhere() -> None:
+    models = models_of([0.8, 0.9], energy=[0.0, 10.0], time=[5.0, 5.0], idle=[math.nan, math.nan])
+    assert scores(models, Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})) == pytest.approx([0.8, 0.9 / 1.25])
+    assert scores(models, Scoring({"energy": 1.0}, alpha=4.0))[1] == pytest.approx(4 * 0.9 / 5)
+    assert scores(models, Scoring({"time": 1.0}, "max")) == pytest.approx([0.4, 0.45])
+    reference = {"energy": Bound(lo=0, hi=40, unit="J")}
+    assert scores(models, Scoring({"energy": 1.0}, "reference", reference=reference)) == pytest.approx([0.8, 0.9 / 1.25])
+    assert np.isnan(scores(models, Scoring({"time": 1.0}, "reference", reference=reference))).all()
+
+
+def test_measured_and_declared_values_have_no_bounds_in_common() -> None:
+    with pytest.raises(ScoreError, match=r"different ways \(declared, measured\)"):
+        bounds([1.0, 2.0], "J", methods=["measured", "declared"])
+    assert bounds([1.0, 2.0], "J", methods=["declared", "declared"]).method == "declared"
+    assert (only_method([]), only_method(["counted"])) == ("", "counted")
+
+
+def test_the_curve_of_a_training_and_its_maximum() -> None:
+    found = curve([0.5, 0.8, 0.81], [1.0, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert found.values == pytest.approx([0.5, 0.8 / 1.25, 0.81 / 1.5])
+    assert (found.best, found.maximum) == (1, pytest.approx(0.64))
+
+
+@given(st.lists(st.tuples(unit, amounts), min_size=1, max_size=20), alphas)
+def test_p_star_is_the_greatest_score_on_the_way(points: list[tuple[float, float]], alpha: float) -> None:
+    bound = bounds([spent for _, spent in points])
+    found = curve([p for p, _ in points], [spent for _, spent in points], bound, alpha)
+    expected = [pepr(p, normalised(spent, bound), alpha) for p, spent in points]
+    assert found.maximum == max(expected)
+    assert expected[found.best] == found.maximum
+
+
+@pytest.mark.parametrize(("performance", "resource"), [([], []), ([0.5], [1.0, 2.0]), ([1.5], [1.0])])
+def test_curves_that_make_no_sense_are_refused(performance: list[float], resource: list[float]) -> None:
+    with pytest.raises(ScoreError, match="expected"):
+        curve(performance, resource, Bound(lo=0, hi=1, unit="J"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_model_alone_without_a_finite_value_has_no_score_either(value: float) -> None:
+    r, found = family(0.8, {"latency": value}, spans(), {"latency": 1.0})
+    assert (r["latency"], found["L"], found["edge"]) == (None, None, None)
+
+
+def test_an_epoch_whose_cost_is_not_known_is_never_the_best() -> None:
+    found = curve([0.9, 0.5, 0.8], [math.nan, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert (found.best, np.isnan(found.values[0])) == (2, True)
+    with pytest.raises(ScoreError, match="no epoch has both"):
+        curve([0.9], [math.nan], Bound(lo=1.0, hi=5.0, unit="J"))

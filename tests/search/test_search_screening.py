@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import made_records
+import numpy as np
+import pytest
+import small_run
+from small_run import Listener
+
+from pepr_edge.engine import this_machine
+from pepr_edge.engine.job import Job
+from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.errors import MeasurementError
+from pepr_edge.export.untrained import looked_at
+from pepr_edge.field.verify import check
+from pepr_edge.pipeline import Options
+from pepr_edge.recipe import Recipe, Search
+from pepr_edge.records import DeviceProfile, FirstLook, SearchLog, SessionSettings, TrainResult
+from pepr_edge.run_dir.store import read_record, write_text
+from pepr_edge.search import screening
+from pepr_edge.search.screening import looks_wanted, p90_at_least_s, rejection
+
+MIB = 2**20
+TWO = 'variants = ["fp32", "int8_static"]'
+
+
+def look(variant: str = "fp32", latency_s: float = 0.01, memory_bytes: int | None = 100 * MIB, size_bytes: int = MIB) -> FirstLook:
+    seen = made_records.profile("net", latency_s, memory_bytes)
+    return FirstLook(key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen)
+
+
+def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
+    text = made_records.RECIPE.replace('variants = ["fp32"]', variants)
+    return made_records.parse(f"{text}\n[budgets]\n{budgets}\n", Recipe, "made.toml")
+
+
+@pytest.mark.parametrize(
+    ("budgets", "words"),
+    [
+        ("latency_p90_ms = 9.9", "before its training: fp32 latency at p90 10 ms, budget 9.9 ms"),
+        ("latency_p90_ms = 10", ""),
+        ("peak_memory_mib = 80", "before its training: fp32 peak memory 100 MiB, budget 80 MiB"),
+        ("peak_memory_mib = 95", ""),  # within what it may be off by
+        ("size_mib = 0.9", "before its training: fp32 file size 1 MiB, budget 0.9 MiB"),
+        ("size_mib = 0.99", ""),
+        ("latency_p90_ms = 5\npeak_memory_mib = 50", "fp32 latency at p90 10 ms, budget 5 ms; peak memory 100 MiB, budget 50 MiB"),
+    ],
+)
+def test_a_candidate_is_rejected_for_more_than_its_look_is_uncertain(budgets: str, words: str) -> None:
+    found = rejection([look()], recipe(budgets))
+    assert found.endswith(words)
+    assert bool(found) == bool(words)
+
+
+def test_a_few_slow_answers_are_no_rejection() -> None:
+    """The p90 that is reported is on the safe side for a budget; for a rejection the safe side is the other one."""
+    latencies = np.r_[np.full(113, 0.005), np.full(15, 0.02)]
+    one = look()
+    assert one.profile is not None
+    disturbed = one.model_copy(update={"profile": one.profile.model_copy(update={"latencies_s": tuple(latencies.tolist())})})
+    assert rejection([disturbed], recipe("latency_p90_ms = 10")) == ""
+    assert p90_at_least_s(latencies.tolist()) == 0.005
+    assert p90_at_least_s(np.linspace(0, 1, 1001).tolist()) == pytest.approx(0.9, abs=0.03)
+    assert p90_at_least_s(np.linspace(0, 1, 1001).tolist()) < 0.9
+    assert p90_at_least_s([0.3, 0.2]) == 0.2
+
+
+def test_one_variant_within_the_budgets_is_enough_and_the_quickest_is_named() -> None:
+    wanted = recipe("latency_p90_ms = 5", TWO)
+    assert rejection([look(), look("int8_static", 0.004)], wanted) == ""
+    assert "int8_static latency at p90 6 ms" in rejection([look(), look("int8_static", 0.006)], wanted)
+    assert rejection([look()], wanted) == ""  # the other was not looked at
+    failed = FirstLook(key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail")
+    assert rejection([look(), failed], wanted) == ""
+
+
+def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
+    wanted = recipe("latency_p90_ms = 5", 'variants = "auto"')
+    assert looked_at(wanted.export) == ("fp32", "int8_static")
+    assert rejection([look(), look("int8_static")], wanted) == ""
+    assert rejection([look(latency_s=0.1), look("int8_static", 0.09)], wanted) != ""
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [("", False), ("[budgets]\nsize_mib = 1", True), ('[search]\npolicy = "bounded"', True), ("[search]\nmax_energy_wh = 1", True)],
+)
+def test_the_device_comes_first_where_something_rests_on_it(more: str, wanted: bool) -> None:
+    assert looks_wanted(made_records.recipe(more)) is wanted
+
+
+class Seen:
+    """Plays the workers and the device: writes the files, and measures what it is told; counts how often."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, latencies_s: dict[str, list[float]]) -> None:
+        self.latencies_s, self.measured = latencies_s, list[str]()
+        self.jobs = 0
+        patch.setattr(screening, "carry_out", self.write)
+        self.bench = Bench(made_records.profile("net").device.machine, self.measure, this_machine.engine(1))
+
+    def write(self, jobs: Sequence[Job], *_: object) -> None:
+        self.jobs += len(jobs)
+        for job in jobs:
+            for variant in looked_at(job.recipe.export):
+                write_text(Path(job.folder) / "looks" / variant / "model.onnx", variant)
+
+    def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
+        self.measured.append(model.parent.name)
+        found = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
+        return found.model_copy(update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})})
+
+
+def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[FirstLook, ...]]:
+    results = made_records.results(folder)
+    wanted = recipe("latency_p90_ms = 5", TWO)
+    if more:
+        wanted = wanted.model_copy(update={"search": Search(policy="bounded")})
+    results = replace(results, recipe=wanted, info=made_records.info("net"))
+    return screening.look(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
+
+
+def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [0.004]})
+    found = looked(tmp_path, seen, "")
+    assert [one.variant for one in found["net@64"]] == seen.measured == ["fp32"]
+    assert not list(tmp_path.rglob("model.onnx"))
+    assert looked(tmp_path, seen, "") == found
+    assert (seen.jobs, seen.measured) == (1, ["fp32"])
+
+
+def test_a_policy_looks_at_every_variant_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
+    looked(tmp_path, seen, "bounded")
+    looked(tmp_path, seen, "bounded")
+    assert (seen.jobs, seen.measured) == (1, ["fp32", "int8_static"])
+
+
+def test_what_was_seen_on_another_machine_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [0.004, 0.004]})
+    looked(tmp_path, seen, "")
+    seen.bench = replace(seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"}))
+    looked(tmp_path, seen, "")
+    assert (seen.jobs, seen.measured) == (2, ["fp32", "fp32"])
+
+
+def test_a_look_that_failed_is_taken_again_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, {"fp32": [], "int8_static": [0.004]})
+    monkeypatch.setattr(Seen, "measure", fails)
+    seen.bench = replace(seen.bench, profile=seen.measure)
+    assert {one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]} == {"made to fail"}
+    monkeypatch.undo()
+    seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
+    assert [one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]] == ["", ""]
+    assert seen.measured == ["fp32", "int8_static"]
+
+
+def fails(*_: object, **__: object) -> DeviceProfile:
+    raise MeasurementError("made to fail")
+
+
+@pytest.mark.parametrize("again", [0.004, 0.02])
+def test_what_would_be_rejected_is_looked_at_again_and_the_quicker_look_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: float
+) -> None:
+    seen = Seen(monkeypatch, {"fp32": [0.009, again], "int8_static": [0.008, 0.008]})
+    found = looked(tmp_path, seen, "")["net@64"]
+    assert seen.measured == ["fp32", "int8_static", "fp32", "int8_static"]
+    assert [screening.latency_s(one) for one in found] == [min(0.009, again), 0.008]
+    assert bool(rejection(found, recipe("latency_p90_ms = 5", TWO))) == (again > 0.005)
+
+
+REAL = small_run.RECIPE.replace(f'"{small_run.GOOD}", "{small_run.BAD}"', '"test_resnet", "test_efficientnet", "resnet18d"')
+REAL = REAL.replace("epochs = 2", "epochs = 9").replace("image_size_px = 48", "image_size_px = 32")
+REAL = REAL.replace("[export]", '[export]\nvariants = ["fp32"]')
+REAL += """
+[budgets]
+size_mib = 5.0
+[search]
+policy = "bounded"
+max_energy_wh = {limit}
+"""
+
+
+@pytest.mark.slow
+def test_a_real_search_rejects_and_stops_at_its_limit_and_ranks_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    small_run.carry_out(folder, monkeypatch, REAL.format(limit=0.0001), Options(jobs=2))
+    first = read_record(folder / "search.json", SearchLog)
+    assert [one.verdict for one in first.candidates] == ["open", "open", "rejected"]
+    assert "file size" in first.candidates[2].reason
+    spent_wh, epoch_wh = (first.spent_j or 0) / 3600, max((one.full_j or 0) / 9 / 3600 for one in first.candidates[:2])
+    ranking = small_run.carry_out(folder, monkeypatch, REAL.format(limit=spent_wh + 1.5 * epoch_wh), Options(jobs=2))
+    log = read_record(folder / "search.json", SearchLog)
+    (concluded,) = (one for one in log.candidates if one.verdict == "concluded")
+    assert concluded.epochs < 9
+    trained = read_record(folder / "candidates" / concluded.candidate / "train.json", TrainResult)
+    assert (len(trained.epochs), trained.stopped_early) == (concluded.epochs, True)
+    assert not (folder / "candidates" / "resnet18d@32" / "training.json").exists()
+    assert {row.status for row in ranking.rows if row.architecture == "resnet18d"} == {"over_budget"}
+    assert all((row.resources["latency"] or 0) > 0 for row in ranking.rows)
+    ranked = [row for row in ranking.rows if row.rank is not None]
+    assert {row.candidate for row in ranked} == {concluded.candidate}
+    assert all(check(folder / str(row.bundle), SessionSettings()).reasons == [] for row in ranked)
+    assert "rejected by the device" in (folder / "report.html").read_text()
+    actions = [json.loads(line).get("action") for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert {"rejected", "train", "stop"} <= set(actions)
+    assert not list(folder.glob("candidates/*/looks/*/model.onnx"))

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import copy
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from pepr_edge.data import Dataset
+from pepr_edge.energy.meter import Meter, MeterSettings
+from pepr_edge.errors import ModelError
+from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.recipe import Recipe, Train
+from pepr_edge.records import Epoch, Preprocess
+from pepr_edge.train.cost import nothing
+from pepr_edge.train.cost_tracker import Ledger
+from pepr_edge.train.step import Mode
+from pepr_edge.train.trainer import Course, Progress
+
+Make = Callable[..., nn.Module]
+CPU = torch.device("cpu")
+SPEC = Preprocess(channels=1, image_size_px=32, mean=(0.5,), std=(0.25,))
+
+
+class Trained(NamedTuple):
+    """What a course came to."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    images: float | None
+    stopped_early: bool
+
+
+def settings(**changes: Any) -> Train:
+    return Train(**{"epochs": 1, "augment": "none", "batch_size": 16, **changes})
+
+
+def trained(
+    model: nn.Module, data: Dataset, train: Train, *, seed: int = 0, metric: str = "accuracy", progress: Progress = lambda *_: None
+) -> Trained:
+    course = Course(model, Mode(), data, SPEC, train, metric, seed)
+    images = advance(course, train.epochs, progress)
+    course.to_best()
+    return Trained(course.epochs, course.best_epoch, images, course.stopped_early)
+
+
+def advance(course: Course, epochs: int, progress: Progress = lambda *_: None) -> float | None:
+    """Train on until so many epochs are done; the number of images that this took."""
+    with tempfile.TemporaryDirectory() as folder, Meter(MeterSettings(5.0, exclusive=False)) as meter:
+        ledger = Ledger(Path(folder), "key", meter, None, nothing(), 0)
+        while not course.over and len(course.epochs) < epochs:
+            course.advance(ledger, progress)
+        return ledger.cost.images.value
+
+
+def part(data: Dataset, n: int) -> Dataset:
+    """The same data with n training images."""
+    pixels, labels = data.splits["train"]
+    return Dataset(data.info, {**data.splits, "train": (pixels[:n], labels[:n])})
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    others = b.state_dict()
+    return all(torch.equal(tensor, others[name]) for name, tensor in a.state_dict().items())
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(45, [16, 16, 13]), (33, [16, 17]), (7, [7])])
+def test_all_images_of_an_epoch_are_seen(tiny: Make, data: Dataset, n: int, sizes: list[int]) -> None:
+    seen: list[torch.Tensor] = []
+    model = tiny()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None)
+    result = trained(model, part(data, n), settings(epochs=2))
+    assert [len(images) for images in seen] == sizes * 2
+    assert result.images == 2 * n
+    expected = np.sort(to_tensor(data.splits["train"][0][:n], SPEC).sum(axis=(1, 2, 3)))
+    for epoch in (seen[: len(sizes)], seen[len(sizes) :]):
+        np.testing.assert_allclose(np.sort(torch.cat(epoch).sum((1, 2, 3)).numpy()), expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("augment", ["light", "none"])
+def test_augmentation_is_for_training_alone(tiny: Make, data: Dataset, augment: str) -> None:
+    seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    model = tiny()
+    model.register_forward_pre_hook(lambda module, inputs: seen[module.training].append(inputs[0].clone()))
+    trained(model, data, settings(augment=augment, batch_size=64))
+    val = torch.from_numpy(to_tensor(data.splits["val"][0], SPEC))
+    train = torch.from_numpy(to_tensor(data.splits["train"][0], SPEC))
+    assert torch.equal(torch.cat(seen[False]), val)
+    changed = [not (image == train).flatten(1).all(1).any() for image in torch.cat(seen[True])]
+    assert all(changed) if augment == "light" else not any(changed)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_flips_reach_the_augmentation(tiny: Make, data: Dataset, flips: bool) -> None:
+    """Training images that grow brighter to the right: mirrored, they grow darker."""
+    ramp = np.broadcast_to(np.linspace(0, 255, 32).astype(np.uint8)[None, None, :, None], (60, 32, 32, 1))
+    ramps = Dataset(data.info, {**data.splits, "train": (ramp, np.arange(60) % 2)})
+    seen: list[torch.Tensor] = []
+    model = tiny()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]) if module.training else None)
+    trained(model, ramps, settings(augment="light", flips=flips))
+    images = torch.cat(seen)
+    mirrored = int((images[..., 16:].mean((1, 2, 3)) < images[..., :16].mean((1, 2, 3))).sum())
+    assert 10 < mirrored < 50 if flips else mirrored == 0
+
+
+class Scripted(nn.Module):
+    """Says on validation what the plan of each epoch is: how many of the first images rightly, and by which margin.
+
+    Made for one step an epoch, which its buffer counts: the state that is kept tells of which epoch it is.
+    """
+
+    def __init__(self, plan: list[tuple[int, float]], labels: np.ndarray) -> None:
+        super().__init__()
+        self.plan, self.labels = plan, torch.from_numpy(labels)
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.long))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.epoch += 1  # type: ignore[operator, misc]
+            return self.weight.expand(len(images), 2)
+        right, margin = self.plan[int(self.epoch) - 1]  # type: ignore[arg-type]
+        said = torch.where(torch.arange(len(images)) < right, self.labels, 1 - self.labels)
+        return margin * nn.functional.one_hot(said, 2).float()
+
+
+@pytest.mark.parametrize(
+    ("plan", "best"),
+    [
+        ([(8, 1.0), (14, 1.0), (10, 1.0)], 2),
+        ([(8, 1.0), (10, 1.0), (14, 1.0)], 3),
+        ([(14, 0.1), (15, 9.0), (14, 0.2)], 2),  # the better decisions, whatever the loss
+        ([(16, 1.0), (16, 3.0), (16, 2.0)], 2),  # as good: the least loss
+        ([(16, 1.0), (16, 1.0), (16, 1.0)], 1),  # all the same: the first
+    ],
+)
+def test_the_best_epoch_is_that_of_validation(data: Dataset, plan: list[tuple[int, float]], best: int) -> None:
+    model = Scripted(plan, data.splits["val"][1])
+    result = trained(model, data, settings(epochs=3, batch_size=64))
+    assert result.best_epoch == best
+    assert int(model.epoch) == best  # type: ignore[arg-type]
+    assert [epoch.val_performance for epoch in result.epochs] == [right / 16 for right, _ in plan]
+    assert [epoch.epoch for epoch in result.epochs] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 4), (2, 5), (9, 8)])
+def test_training_stops_when_validation_gains_nothing_for_as_long_as_the_patience(data: Dataset, patience: int, epochs: int) -> None:
+    plan = [(8, 1.0), (9, 1.0), (10, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0)]
+    result = trained(Scripted(plan, data.splits["val"][1]), data, settings(epochs=8, batch_size=64, patience=patience))
+    assert (len(result.epochs), result.stopped_early) == (epochs, epochs < 8)
+    assert result.best_epoch == 3
+    assert result.images == 45 * epochs
+
+
+def test_the_same_seed_gives_the_same_weights(tiny: Make, data: Dataset) -> None:
+    models = [tiny() for _ in range(3)]
+    for model, seed in zip(models, (3, 3, 4), strict=True):
+        # What was drawn before, as by the probe, must not matter.
+        torch.manual_seed(int(torch.randint(1000, ())))
+        trained(model, data, settings(augment="light", epochs=2), seed=seed)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+    assert not same(models[0], tiny())
+
+
+def test_a_balanced_loss_is_used_in_training(data: Dataset) -> None:
+    """A model that can only say how common the classes are says half and half."""
+    pixels, labels = data.splits["train"]
+    rare = Dataset(data.info, {**data.splits, "train": (pixels, (np.arange(len(labels)) % 9 == 0).astype(np.int64))})
+    leanings = []
+    for balanced in (False, True):
+        plan = [(8, 1.0 - 0.001 * epoch) for epoch in range(60)]  # the last epoch is the best
+        model = Scripted(plan, data.splits["val"][1])
+        trained(model, rare, settings(epochs=60, batch_size=64, learning_rate=0.2, patience=60, class_balanced=balanced, weight_decay=0))
+        leanings.append(float(model.weight.detach().softmax(0)[1]))
+    assert leanings[0] < 0.3
+    assert leanings[1] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_loss_that_is_no_number_says_what_to_lower(tiny: Make, data: Dataset) -> None:
+    with pytest.raises(ModelError, match=r"the loss became (nan|inf) in training .+ in epoch 1\. Lower train\.learning_rate \(1e\+38\)"):
+        trained(tiny(), data, settings(learning_rate=1e38))
+
+
+def test_a_training_loss_that_is_no_number_is_found_where_validation_shows_nothing(data: Dataset) -> None:
+    model = Scripted([(8, 1.0)], data.splits["val"][1])
+    nn.init.constant_(model.weight, torch.nan)
+    with pytest.raises(ModelError, match=r"the loss became nan in training and 0\.\d+ on validation in epoch 1"):
+        trained(model, data, settings(batch_size=64))
+
+
+def test_a_validation_loss_that_is_no_number_is_found_too(data: Dataset) -> None:
+    with pytest.raises(ModelError, match=r"and nan on validation in epoch 2"):
+        trained(Scripted([(8, 1.0), (8, float("nan"))], data.splits["val"][1]), data, settings(epochs=2, batch_size=64))
+
+
+def test_a_metric_that_validation_does_not_define_is_a_clear_line(tiny: Make, data: Dataset) -> None:
+    pixels = data.splits["val"][0]
+    one_class = Dataset(data.info, {**data.splits, "val": (pixels, np.zeros(len(pixels), np.int64))})
+    with pytest.raises(ModelError, match=r"auroc is not defined on the validation split: all its images are of one class"):
+        trained(tiny(), one_class, settings(), metric="auroc")
+
+
+def test_mode_head_trains_the_classifier_alone(tiny: Make, data: Dataset) -> None:
+    model = tiny()
+    before = copy.deepcopy(model.state_dict())
+    trained(model, data, settings(mode="head", epochs=2))
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_progress_tells_each_step_and_the_best_so_far(tiny: Make, data: Dataset) -> None:
+    told: list[tuple[int, int, int, float]] = []
+    result = trained(tiny(), data, settings(epochs=2), progress=lambda *step: told.append(step))
+    assert [step[:3] for step in told] == [(1, 3, 1), (2, 3, 1), (3, 3, 1), (1, 3, 2), (2, 3, 2), (3, 3, 2)]
+    assert [step[3] for step in told] == [-np.inf] * 3 + [result.epochs[0].val_performance] * 3
+
+
+def test_a_better_model_comes_out_than_went_in(tiny: Make, data: Dataset) -> None:
+    result = trained(tiny(), data, settings(epochs=12, learning_rate=0.05))
+    assert result.epochs[-1].train_loss < 0.9 * result.epochs[0].train_loss
+
+
+def test_the_papers_protocol_trains_ten_epochs(tiny: Make, recipe: Callable[..., Recipe], data: Dataset) -> None:
+    result = trained(tiny(), data, recipe(train={"protocol": "paper"}).train)
+    assert len(result.epochs) == 10
+    assert result.images == 450
+
+
+def judgements(course: Course) -> list[dict[str, Any]]:
+    """The epochs, but for what they cost."""
+    return [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in course.epochs]
+
+
+def with_drop_path() -> nn.Module:
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet", in_chans=1, num_classes=2, drop_rate=0.2, drop_path_rate=0.3)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+@pytest.mark.parametrize("protocol", ["default", "paper"])
+@pytest.mark.parametrize("mode", [Mode(), Mode("channels_last"), Mode("channels_last", "bfloat16")])
+@pytest.mark.parametrize("net", ["dropout", pytest.param("drop path", marks=pytest.mark.slow)])
+def test_from_its_state_a_training_goes_on_to_the_bit(tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str) -> None:
+    plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
+
+    def begun() -> Course:
+        return Course(mode.place(tiny() if net == "dropout" else with_drop_path(), CPU), mode, data, SPEC, plan, "accuracy", 5)
+
+    whole = begun()
+    advance(whole, 4)
+    first = begun()  # only now: a course sets the seed of dropout when it begins
+    advance(first, 2)
+    kept = io.BytesIO()
+    torch.save(first.state(), kept)
+    second = begun()
+    torch.manual_seed(99)
+    second.restore(torch.load(io.BytesIO(kept.getvalue()), weights_only=True), first.epochs, first.best_epoch)
+    advance(second, 4)
+    assert judgements(second) == judgements(whole)
+    assert second.best_epoch == whole.best_epoch
+    assert same(second.model, whole.model)
+    assert same(second.to_best(), whole.to_best())
+
+
+def test_a_state_holds_the_best_weights_even_where_they_are_of_an_earlier_epoch(data: Dataset) -> None:
+    plan = [(8, 1.0), (14, 1.0), (10, 1.0)]
+    first, second = (
+        Course(Scripted(plan, data.splits["val"][1]), Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0) for _ in "ab"
+    )
+    advance(first, 3)
+    second.restore(first.state(), first.epochs, first.best_epoch)
+    assert int(second.model.epoch) == 3  # type: ignore[arg-type]
+    assert int(second.to_best().epoch) == 2  # type: ignore[arg-type]

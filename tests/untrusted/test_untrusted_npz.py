@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pepr_edge.untrusted import npz
+
+VALUES = np.arange(6, dtype=np.uint8).reshape(2, 3)
+
+
+def saved(path: Path, *, fortran: bool = False) -> Path:
+    np.savez(path, values=np.asfortranarray(VALUES) if fortran else VALUES)
+    return path
+
+
+def packed(path: Path, *members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def array(shape: str, rest: bytes = b"", dtype: str = "|u1") -> bytes:
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + rest
+
+
+def read(path: Path, shape: tuple[int, ...] = (2, 3)) -> object:
+    with npz.opened(path) as archive:
+        return npz.read(archive, "values", shape, np.uint8)
+
+
+@pytest.mark.parametrize("fortran", [False, True])
+def test_an_array_is_read(fortran: bool, tmp_path: Path) -> None:
+    found = read(saved(tmp_path / "a.npz", fortran=fortran))
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, VALUES)
+    assert found.flags.writeable
+    assert found.flags.c_contiguous
+
+
+def bomb() -> bytes:
+    return array("(100000000,)", bytes(1000))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: packed(path, ("values.npy", bomb())), "does not fill"),
+        (lambda path: packed(path, ("values.npy", array("(2, 4)", bytes(8)))), r"shape \(2, 4\), expected"),
+        (lambda path: packed(path, ("values.npy", array("(-2, -3)", bytes(6)))), "does not fill"),
+        (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(48), "<f8"))), "float64"),
+        (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(48), "|O"))), "Python objects"),
+        (lambda path: packed(path, ("values.npy", b"(" * 9000)), "no header"),
+        (lambda path: packed(path, ("values.npy", array("(" * 200))), "no header"),
+        (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(6))), method=zipfile.ZIP_LZMA), "otherwise than by numpy"),
+        (lambda path: packed(path, *((f"{n}.npy", b"") for n in range(100))), "100 arrays"),
+        (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(17)), "zip"),
+    ],
+)
+def test_what_is_no_such_array_is_refused_before_it_takes_memory(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    make(path)
+    with pytest.raises(ValueError, match=words) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate"):
+        packed(tmp_path / "a.npz", ("values.npy", array("(2, 3)", bytes(6))), ("values.npy", array("(2, 3)", bytes(6))))
+    with pytest.raises(ValueError, match="an array twice"):
+        read(tmp_path / "a.npz")
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    np.save(content, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        read(packed(tmp_path / "a.npz", ("values.npy", content.getvalue())))
+
+
+def test_a_torn_array_is_one_line(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "a.npz").read_bytes()
+    for at in range(0, len(whole), 7):
+        (tmp_path / "b.npz").write_bytes(whole[:at])
+        with pytest.raises((ValueError, KeyError)):
+            read(tmp_path / "b.npz")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pepr_edge.untrusted.redact import without_places
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('  File "/opt/anna/lib/python3.11/torch/nn/conv.py", line 3', '  File "conv.py", line 3'),
+        (r"C:\Users\Anna\model.onnx: cannot be read", "model.onnx: cannot be read"),
+        (r"\\server\share\anna\x.png", "x.png"),
+        ("no such file: '/data/anna/a.png'", "no such file: 'a.png'"),
+        ("(/a/b/c.py)", "(c.py)"),
+        ("685 images/s, 1 / 2, N/A, and/or", "685 images/s, 1 / 2, N/A, and/or"),
+        ("candidates/a@64/fp32/model.onnx", "candidates/a@64/fp32/model.onnx"),
+        ("fetch https://zenodo.org/records/1 first", "fetch https://zenodo.org/records/1 first"),
+        ("//a//b/c", "//a//b/c"),
+        ("", ""),
+    ],
+)
+def test_of_an_absolute_path_its_last_part_stays(text: str, left: str) -> None:
+    assert without_places(text) == left
+    assert without_places(left) == left
+
+
+def test_our_home_goes_with_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/Anna B"))
+    assert without_places("torn: /home/Anna B/scans 3/x.png") == "torn: scans 3/x.png"
+    assert without_places("in /home/Anna B") == "in ~"
+
+
+def test_a_home_is_no_part_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/anna"))
+    assert without_places("/home/annabel/x.png and /home/anna") == "x.png and ~"
+
+
+def test_nobody_needs_a_home_or_a_folder_to_be_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(cls: type[Path]) -> Path:
+        raise FileNotFoundError
+
+    def homeless(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "cwd", classmethod(gone))
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    assert without_places("torn: /data/x.png") == "torn: x.png"
