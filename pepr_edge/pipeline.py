@@ -21,18 +21,18 @@ from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import commit
 from pepr_edge.device.load import busy
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.engines import ENGINES, Opened
-from pepr_edge.engine.job import Job
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.engines import ENGINES, OpenEngine
+from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.select_variant import in_words
-from pepr_edge.progress import Bar, View
+from pepr_edge.progress import ProgressBar, ProgressView
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
 from pepr_edge.recipe.checks import check_files, check_machine
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
 from pepr_edge.run_dir.keys import SEARCH, profile_key
-from pepr_edge.run_dir.reader import Entry, Results, chosen, exported, is_complete, is_spared, load
+from pepr_edge.run_dir.reader import Results, VariantState, chosen, exported, is_complete, is_pruned, load
 from pepr_edge.run_dir.store import locked, log_event, read_record, sha256_file, stage_key, write_bytes, write_record, write_text
 from pepr_edge.search import drive
 from pepr_edge.search.jobs import carry_out, job_of
@@ -48,7 +48,7 @@ class Options:
     address: str | None = None
 
 
-def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: View) -> Ranking:
+def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: ProgressView) -> Ranking:
     """Carry a recipe out, from the images to the ranked bundles.
 
     Args:
@@ -97,8 +97,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
 
         search(load(run_dir), folders, engine, bench, view)
         make(load(run_dir), folders, engine, view)
-        drive.settle(load(run_dir))
-        with bench.held():
+        drive.finalise(load(run_dir))
+        with bench.reserve():
             choose(load(run_dir), folders, bench, view)
             measure(load(run_dir), bench, view)
         with view.bar("ranking, bundles and report"):
@@ -111,10 +111,10 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     return ranking
 
 
-def _opened(recipe: Recipe, run_dir: Path, options: Options, view: View) -> Opened:
+def _opened(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView) -> OpenEngine:
     """The engine, which tells of jobs that it begins again, and the bench."""
 
-    def on_lost(job: Job, reason: str) -> None:
+    def on_lost(job: CandidateJob, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
         on = "it begins again" if job.choose else "it goes on from what had come home, and what is lost stays in its cost"
         view.say(f"{job.candidate.id}: {reason}; {on}")
@@ -175,7 +175,7 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
         )
 
 
-def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: View) -> None:
+def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
     """Keep the names of the images that were left out: here and nowhere else, since they may be of patients."""
     listed = run_dir / datasets.SKIPPED
     if info.skipped_images:
@@ -196,7 +196,7 @@ def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
     return datasets.DataSettings(**recipe.data.model_dump(), image_size_px=px, seed=recipe.seed)
 
 
-def prepare(settings: datasets.DataSettings, folder: Path, view: View) -> DataInfo:
+def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
     """Decode and resize every image once, for all candidates of a size."""
     with view.bar(f"images at {settings.image_size_px} px") as bar:
         return datasets.prepare(settings, folder, lambda done, total: bar.to(done, total))
@@ -219,15 +219,15 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     )
 
 
-def search(results: Results, folders: dict[int, Path], engine: Engine, bench: Bench, view: View) -> None:
+def search(results: Results, folders: dict[int, Path], engine: Engine, bench: MeasurementHost, view: ProgressView) -> None:
     """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
     drive.search(results, folders, engine, bench, view)
 
 
-def make(results: Results, folders: dict[int, Path], engine: Engine, view: View) -> None:
+def make(results: Results, folders: dict[int, Path], engine: Engine, view: ProgressView) -> None:
     """Candidate -> TrainResult -> [Artifact], for what is not there yet and not spared. What failed before is tried again."""
 
-    def on_done(job: Job) -> None:
+    def on_done(job: CandidateJob) -> None:
         line = _told(results, job.candidate)
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
@@ -238,11 +238,11 @@ def make(results: Results, folders: dict[int, Path], engine: Engine, view: View)
     carry_out(jobs, engine, "candidates", view, on_done)
 
 
-def _job(results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine) -> Job | None:
+def _job(results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine) -> CandidateJob | None:
     """What is to be done of a candidate; None where nothing is."""
     search = results.search
     searched = next((one for one in search.candidates if one.candidate == candidate.id), None) if search is not None else None
-    if search is not None and searched is not None and is_spared(searched, search):
+    if search is not None and searched is not None and is_pruned(searched, search):
         return None
     concluded = searched.epochs if searched is not None and searched.verdict == "concluded" else None
     made = _made(results, candidate)
@@ -253,7 +253,7 @@ def _job(results: Results, candidate: Candidate, folders: dict[int, Path], engin
     return job_of(results, candidate, folders, engine, until_epoch=concluded, conclude=concluded is not None)
 
 
-def _made(results: Results, candidate: Candidate) -> tuple[Entry, ...]:
+def _made(results: Results, candidate: Candidate) -> tuple[VariantState, ...]:
     """What is on the disk by now of a candidate."""
     return tuple(exported(results.folder, results.recipe, results.info, candidate).values())
 
@@ -271,7 +271,7 @@ def _told(results: Results, candidate: Candidate) -> str:
     return "; ".join([words, *failed])
 
 
-def choose(results: Results, folders: dict[int, Path], bench: Bench, view: View) -> None:
+def choose(results: Results, folders: dict[int, Path], bench: MeasurementHost, view: ProgressView) -> None:
     """Artifact -> Artifact: of float32 the fastest variant that keeps its quality, where the recipe says "auto".
 
     By measuring, so one candidate after the other, on the bench, and while nothing else runs there.
@@ -279,7 +279,7 @@ def choose(results: Results, folders: dict[int, Path], bench: Bench, view: View)
     if not results.recipe.export.auto:
         return
 
-    def on_done(job: Job) -> None:
+    def on_done(job: CandidateJob) -> None:
         found = chosen(results.folder, results.recipe, results.info, job.candidate)
         reason = found.failure.reason if found.failure is not None else ""
         line = in_words(found.artifact) if found.artifact is not None else f"no variant could be chosen: {reason}"
@@ -292,13 +292,13 @@ def choose(results: Results, folders: dict[int, Path], bench: Bench, view: View)
     carry_out(jobs, bench.engine, "variants chosen", view, on_done)
 
 
-def _chosen_on(bench: Bench, results: Results, candidate: Candidate) -> bool:
+def _chosen_on(bench: MeasurementHost, results: Results, candidate: Candidate) -> bool:
     """Whether a ladder was climbed for it, on this bench: what was the fastest on another need not be so here."""
     found = chosen(results.folder, results.recipe, results.info, candidate).artifact
     return found is not None and found.chosen_on == bench.machine
 
 
-def measure(results: Results, bench: Bench, view: View) -> None:
+def measure(results: Results, bench: MeasurementHost, view: ProgressView) -> None:
     """Artifact -> DeviceProfile, one after the other: nothing else runs on the bench meanwhile.
 
     Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: one, or at most one in eight, since
@@ -306,7 +306,7 @@ def measure(results: Results, bench: Bench, view: View) -> None:
     """
     waiting = [entry for entry in results.entries if entry.artifact is not None and not _measured_on(bench, entry.profile)]
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
-        disturbed: list[Entry] = []
+        disturbed: list[VariantState] = []
         for done, entry in enumerate(waiting):
             outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
             if not _measure(results, entry, bench, inner):
@@ -317,12 +317,12 @@ def measure(results: Results, bench: Bench, view: View) -> None:
             _measure(results, entry, bench, inner)
 
 
-def _measured_on(bench: Bench, found: DeviceProfile | None) -> bool:
+def _measured_on(bench: MeasurementHost, found: DeviceProfile | None) -> bool:
     """Latencies of another processor or runtime, in a run directory that was carried over, do not belong into one ranking with ours."""
     return found is not None and found.device.machine == bench.machine
 
 
-def _measure(results: Results, entry: Entry, bench: Bench, bar: Bar) -> bool:
+def _measure(results: Results, entry: VariantState, bench: MeasurementHost, bar: ProgressBar) -> bool:
     """Measure one artifact and write down what came of it; False where that is INVALID."""
     try:
         found = _profile(results.recipe, entry, bench, bar)
@@ -341,7 +341,7 @@ def _measure(results: Results, entry: Entry, bench: Bench, bar: Bar) -> bool:
     return valid
 
 
-def _profile(recipe: Recipe, entry: Entry, bench: Bench, bar: Bar) -> DeviceProfile:
+def _profile(recipe: Recipe, entry: VariantState, bench: MeasurementHost, bar: ProgressBar) -> DeviceProfile:
     """One artifact by the recipe's rules."""
     assert entry.artifact is not None
     device, px = recipe.device, entry.candidate.image_size_px

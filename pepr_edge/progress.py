@@ -6,18 +6,18 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     """A progress bar that somebody looks at."""
 
     def to(self, done: int, total: int, note: str = "") -> None:
         """Show how far it is."""
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """Where a run tells how far it is."""
 
     def say(self, text: str) -> None:
         """One line that stays."""
 
-    def bar(self, label: str) -> AbstractContextManager[Bar]:
+    def bar(self, label: str) -> AbstractContextManager[ProgressBar]:
         """A bar that is gone when its stage is over."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge import compare
-from pepr_edge.compare.model import Both, Model, Question, Side
+from pepr_edge.compare.model import ComparisonInput, Model, Question, Side
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import Comparison, Finding
 
@@ -28,7 +28,7 @@ def side(values: Sequence[float], **changes: Any) -> Side:
 
 
 def answer(a: Side, b: Side, question: Question = MORE) -> Comparison:
-    both = Both(a, b, question)
+    both = ComparisonInput(a, b, question)
     return compare.compare(both, compare.pair(both))
 
 
@@ -36,6 +36,6 @@ def finding(comparison: Comparison, measure: str = "performance", question: str 
     return next(found for found in comparison.tests if (found.measure, found.question, found.side) == (measure, question, which))
 
 
-def read(a: Path, b: Path, **options: Any) -> tuple[Both, Pairs]:
+def read(a: Path, b: Path, **options: Any) -> tuple[ComparisonInput, Pairs]:
     both = compare.read(str(a), str(b), **options)
     return both, compare.pair(both)

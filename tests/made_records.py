@@ -36,7 +36,7 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
-from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.scoring.percentiles import percentiles
 
 N_VAL = 200
@@ -153,7 +153,7 @@ def entry(
     method: Method = "measured",
     latency_s: float = 0.01,
     memory_bytes: int | None = 100_000_000,
-) -> Entry:
+) -> VariantState:
     """One candidate that went the whole way, with its predictions on the disk: wrong on the last images of validation."""
     place = folder / candidate(name).id / "fp32"
     place.mkdir(parents=True)
@@ -162,10 +162,10 @@ def entry(
     logits = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]], dtype=np.float32)
     np.savez(place / "predictions.npz", val=logits[decided], val_labels=labels)
     measured = profile(name, latency_s, memory_bytes)
-    return Entry(candidate(name), "fp32", place, trained(name, joules, method), artifact(name, right), measured, None)
+    return VariantState(candidate(name), "fp32", place, trained(name, joules, method), artifact(name, right), measured, None)
 
 
-def results(folder: Path, *entries: Entry, more: str = "") -> Results:
+def results(folder: Path, *entries: VariantState, more: str = "") -> Results:
     """A run of these entries; `more` goes into its recipe."""
     return Results(folder, recipe(more), info(*(entry.candidate.architecture for entry in entries)), entries)
 

@@ -213,7 +213,7 @@ def test_ours_is_what_the_run_chose_and_float32_where_it_chose_nothing(tmp_path:
         (entry.folder / "model.onnx").write_bytes(b"onnx")
     artifact = made_records.artifact("small").model_copy(update={"variant": "int8_static", "settings": chosen})
     place = entries[0].folder.with_name("int8_static")
-    ladder = made_records.Entry(entries[0].candidate, "int8_static", place, entries[0].trained, artifact, None, None)
+    ladder = made_records.VariantState(entries[0].candidate, "int8_static", place, entries[0].trained, artifact, None, None)
     found = make.subjects(made_records.results(tmp_path, *entries, ladder), threads=1)
     assert list(found) == ["small@64", "middle@64"]  # the third has no float32 file
     small, middle = found.values()

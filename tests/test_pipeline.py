@@ -12,7 +12,7 @@ from small_run import BAD, FLAWLESS, GOOD, RECIPE, Listener
 
 from pepr_edge import pipeline
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError, RunError
 from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
@@ -176,7 +176,7 @@ def test_one_invalid_measurement_or_one_in_eight_is_taken_once_more(own_run: Pat
         valid = len(calls) > min(4, artifacts)
         return kept.model_copy(update={"validity": Validity(valid=valid, reasons=() if valid else ("drift",))})
 
-    pipeline.measure(waiting, Bench(kept.device.machine, disturbed, this_machine.engine(1)), Listener())
+    pipeline.measure(waiting, MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1)), Listener())
     assert len(calls) == artifacts + again
     assert read_record(entry.folder / "profile.json", DeviceProfile).validity.valid
 

@@ -15,7 +15,7 @@ from small_run import FLAWLESS, Listener, carry_out
 from pepr_edge import pipeline
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.engine import worker
-from pepr_edge.engine.job import Job
+from pepr_edge.engine.job import CandidateJob
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field.verify import check
 from pepr_edge.records import Artifact
@@ -77,12 +77,12 @@ def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(finished: Path,
     def nothing(*_: object) -> None:
         raise MeasurementError("no variant runs here")
 
-    def carry_out_here(jobs: Sequence[Job], *given: Any) -> None:
+    def carry_out_here(jobs: Sequence[CandidateJob], *given: Any) -> None:
         for job in jobs:
             worker.work(job, io.StringIO())
             given[-1](job)
 
-    monkeypatch.setattr(worker, "choose_variant", nothing)
+    monkeypatch.setattr(worker, "select_variant", nothing)
     monkeypatch.setattr(pipeline, "carry_out", carry_out_here)
     rows = {row.candidate: row for row in carry_out(run, monkeypatch, AUTO).rows}
     assert rows["mobilenetv2_050@48"].status == "failed"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pepr_edge.records import Training, TrainResult
+from pepr_edge.records import TrainingState, TrainResult
 from pepr_edge.run_dir.store import read_record
 
 RECIPE = """
@@ -44,7 +44,7 @@ CANDIDATE = Path("candidates") / "test_efficientnet@64"
 def epochs_of(folder: Path) -> int:
     """Epochs of a training under way; -1 where there is none."""
     path = folder / CANDIDATE / "training.json"
-    return len(read_record(path, Training).epochs) if path.is_file() else -1
+    return len(read_record(path, TrainingState).epochs) if path.is_file() else -1
 
 
 def killed_once(folder: Path, recipe: Path, reached: Callable[[], bool]) -> None:

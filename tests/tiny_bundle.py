@@ -16,7 +16,7 @@ from PIL import Image
 
 from pepr_edge.field import bench
 from pepr_edge.measure import rules, secondary_metrics, selftest
-from pepr_edge.measure.job import Rules
+from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import (
     Bound,
@@ -40,7 +40,7 @@ UNDISTURBED = {"MAX_DRIFT": math.inf, "MAX_LATE": 1.0}
 
 PX, LABELS = 16, ("normal", "pneumonia")
 # As long as a test may take. 70 latencies support a p90.
-FAST = Rules(warmup_runs=2, warmup_s=0.0, queries=70, duration_s=0.05, cap_s=5.0)
+FAST = MeasurementRules(warmup_runs=2, warmup_s=0.0, queries=70, duration_s=0.05, cap_s=5.0)
 
 
 def model(channels: int = 1, px: int = PX, classes: int = len(LABELS), seed: int = 0) -> onnx.ModelProto:

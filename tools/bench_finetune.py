@@ -25,7 +25,7 @@ from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.pepr import bounds, normalised, pepr
 from pepr_edge.train import trainer
-from pepr_edge.train.session import Task
+from pepr_edge.train.session import TrainingTask
 from pepr_edge.train.train import train
 
 ARCHITECTURES, PX, EPOCHS, SEEDS, WATTS = ("mobilenetv2_050", "resnet18d"), 32, 12, (0, 1, 2), 7.5
@@ -110,7 +110,7 @@ def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mod
     classes = len(data.info.labels)
     candidate = Candidate(architecture=name, image_size_px=PX, in_channels=data.info.channels, num_classes=classes, weights=weights)
     folder.mkdir(parents=True, exist_ok=True)
-    return train(Task(candidate, data, recipe, folder, f"{name} {weights} {mode} {seed}", 1, False, lambda *_: None))
+    return train(TrainingTask(candidate, data, recipe, folder, f"{name} {weights} {mode} {seed}", 1, False, lambda *_: None))
 
 
 def _found(result: TrainResult, name: str, way: str, seed: int) -> Found:

@@ -25,7 +25,7 @@ from pepr_edge.device.cpu import cpu_name, usable_cores
 from pepr_edge.device.facts import versions
 from pepr_edge.engine import ray, this_machine
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import Job
+from pepr_edge.engine.job import CandidateJob
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import read_record, write_text
@@ -83,7 +83,7 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine) -> Job:
+def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine) -> CandidateJob:
     """One training with its export of one variant."""
     recipe = Recipe.model_validate(
         {
@@ -96,7 +96,7 @@ def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine)
             "cluster": {"cpus": engine.threads},
         }
     )
-    return Job(
+    return CandidateJob(
         candidate=Candidate(architecture=architecture, image_size_px=PX, in_channels=1, num_classes=2),
         recipe=recipe,
         data=str(folder / "data"),
@@ -107,7 +107,7 @@ def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine)
     )
 
 
-def in_turn(folder: Path, block: list[Job], engines: dict[str, Engine], backwards: bool) -> dict[str, float]:
+def in_turn(folder: Path, block: list[CandidateJob], engines: dict[str, Engine], backwards: bool) -> dict[str, float]:
     """Seconds that each engine takes for a block."""
     found = {}
     for name in sorted(engines, reverse=backwards):
@@ -124,16 +124,16 @@ def copied(folder: Path, home: Path) -> str:
     return str(home / folder.name)
 
 
-def carry_out(engine: Engine, jobs: list[Job]) -> None:
+def carry_out(engine: Engine, jobs: list[CandidateJob]) -> None:
     """Carry jobs out; none may fail."""
-    failed: list[Job] = []
-    note: Callable[[Job], None] = lambda one: failed.append(one) if (Path(one.folder) / "failure.json").exists() else None  # noqa: E731
+    failed: list[CandidateJob] = []
+    note: Callable[[CandidateJob], None] = lambda one: failed.append(one) if (Path(one.folder) / "failure.json").exists() else None  # noqa: E731
     engine.run(jobs, lambda job, step: None, note)
     if failed:
         raise SystemExit(f"{failed[0].candidate.id} failed: {(Path(failed[0].folder) / 'failure.json').read_text()}")
 
 
-def same(folder: Path, one: Job) -> bool:
+def same(folder: Path, one: CandidateJob) -> bool:
     """Whether a training ended with the same weights under both."""
     name = Path(one.folder).name
     local, far = (read_record(folder / engine / name / "train.json", TrainResult) for engine in ("local", "ray"))

@@ -29,7 +29,7 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.run_dir.store import write_text
-from pepr_edge.train.loop import Labels, Pixels, batch, loss_function, optimiser, stepper, train_epoch
+from pepr_edge.train.loop import Labels, Pixels, batch, loss_function, optimiser, train_epoch, train_step
 from pepr_edge.train.models import create
 from pepr_edge.train.step import probe
 
@@ -76,7 +76,7 @@ def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]
     images, targets = batch((pixels, labels), np.arange(SETTINGS.batch_size), SPEC, device)
     mode, _ = probe(model, images, targets, lambda trial: optimiser(SETTINGS, trial), loss)
     model = mode.place(model, device)
-    step = stepper(model, mode, SETTINGS, loss, total_steps=STEPS * (ROUNDS + 1))
+    step = train_step(model, mode, SETTINGS, loss, total_steps=STEPS * (ROUNDS + 1))
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     plain = torch.optim.AdamW(other.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
     loader = DataLoader(

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from pepr_edge.records import Artifact, Ranking, RunInfo, Training, TrainResult
+from pepr_edge.records import Artifact, Ranking, RunInfo, TrainingState, TrainResult
 from pepr_edge.run_dir.store import is_whole, read_record, sha256_file, write_text
 
 RECIPE = """
@@ -203,7 +203,7 @@ def torn(path: Path) -> str:
             trained = read_record(path, TrainResult)
             return "" if is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256) else "another checkpoint"
         if path.name == "training.json":
-            training = read_record(path, Training)
+            training = read_record(path, TrainingState)
             whole = training.state is None or is_whole(path.parent / training.state, training.state_sha256 or "")
             return "" if whole else "another state"
     except Exception as fault:

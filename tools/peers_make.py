@@ -18,7 +18,7 @@ from peers_records import OURS
 
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import ExportError, RunError
-from pepr_edge.export.convert import make
+from pepr_edge.export.convert import convert
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.records import Artifact, SessionSettings, TrainResult
 from pepr_edge.run_dir.keys import candidate_folder
@@ -168,7 +168,7 @@ def _python(name: str, *words: str) -> tuple[str, ...]:
 
 def _plain_int8(base: Path, path: Path, images: NDArray[np.float32], settings: SessionSettings) -> Made:
     try:
-        make(load_variant(PLAIN_INT8), base, path, images)
+        convert(load_variant(PLAIN_INT8), base, path, images)
     except ExportError as fault:
         return Made("openvino_int8", None, settings, reason=without_paths(str(fault)))
     return Made("openvino_int8", path, settings)

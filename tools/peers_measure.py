@@ -20,7 +20,7 @@ from pepr_edge.device.load import load_average
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.quality_gate import judge
 from pepr_edge.measure.interleaved_timing import REST_S, SPIN_S
-from pepr_edge.measure.model_process import Contestant
+from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.records import Quality
 
 T = TypeVar("T")
@@ -39,14 +39,14 @@ class Open:
     """One that is compared, open or not, and what is known of it so far."""
 
     made: Made
-    contestant: Contestant | None = None
+    contestant: ModelProcess | None = None
     reason: str = ""
     ran_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     memory: int | None = None
     logits: NDArray[np.float32] | None = None
 
-    def ask(self, question: Callable[[Contestant], T]) -> T | None:
+    def ask(self, question: Callable[[ModelProcess], T]) -> T | None:
         """What it answers; None where it died of it, or has before."""
         if self.contestant is None or self.reason:
             return None
@@ -123,7 +123,7 @@ def _open(made: Made, shape: tuple[int, ...], stack: ExitStack) -> Open:
     found = Open(made, reason=made.reason)
     if made.model is not None and not made.reason:
         try:
-            found.contestant = stack.enter_context(Contestant(made.model, made.settings, shape, made.program, ANSWER_S))
+            found.contestant = stack.enter_context(ModelProcess(made.model, made.settings, shape, made.program, ANSWER_S))
         except MeasurementError as fault:
             found.reason = without_paths(str(fault)) or "could not be opened"
     return found

@@ -23,7 +23,7 @@ from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.records import Ranking, RankingRow
-from pepr_edge.run_dir.reader import Entry, Results, load
+from pepr_edge.run_dir.reader import Results, VariantState, load
 from pepr_edge.scoring.intervals import mcnemar
 
 JOBS = 2
@@ -148,12 +148,12 @@ def winner(ranking: Ranking) -> RankingRow:
     return next(row for row in ranking.rows if row.rank == 1)
 
 
-def entry(results: Results, row: RankingRow) -> Entry:
+def entry(results: Results, row: RankingRow) -> VariantState:
     """What a row is of."""
     return next(one for one in results.entries if (one.candidate.id, one.variant) == (row.candidate, row.variant))
 
 
-def paired(first: Entry, second: Entry, split: str) -> float:
+def paired(first: VariantState, second: VariantState, split: str) -> float:
     """Exact McNemar test of two models' decisions, both of the sweep: the chance of so great a difference by these images alone."""
     right = []
     for one in (first, second):

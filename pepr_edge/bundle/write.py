@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pepr_edge.bundle import real_images
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.bundle.read import is_litter
+from pepr_edge.bundle.read import is_os_metadata
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
 from pepr_edge.export.check import logits_of
@@ -23,7 +23,7 @@ from pepr_edge.measure import selftest
 from pepr_edge.measure.settings import as_at_home
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
-from pepr_edge.run_dir.reader import Entry, Results, exported
+from pepr_edge.run_dir.reader import Results, VariantState, exported
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
 
@@ -64,7 +64,7 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
 def _replace(made: Path, out: Path) -> None:
     """Put the new bundles in place. Only a folder that holds nothing but bundles of ours is taken away for them."""
     if out.exists():
-        strangers = [entry.name for entry in out.iterdir() if not ((entry / "manifest.json").is_file() or is_litter(entry.name))]
+        strangers = [entry.name for entry in out.iterdir() if not ((entry / "manifest.json").is_file() or is_os_metadata(entry.name))]
         if strangers:
             shutil.rmtree(made)
             raise RunError(f"{out}: holds {strangers[0]!r}, which is no bundle. Give an --out that is empty or new.")
@@ -72,7 +72,7 @@ def _replace(made: Path, out: Path) -> None:
     made.replace(out)
 
 
-def write(entry: Entry, plain: Entry | None, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
+def write(entry: VariantState, plain: VariantState | None, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
     """Write one bundle; with `plain`, its candidate's float32 file, as the fallback of a model of another variant."""
     assert entry.trained is not None
     assert entry.artifact is not None
@@ -119,7 +119,7 @@ def write(entry: Entry, plain: Entry | None, row: RankingRow, ranking: Ranking, 
     write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
 
 
-def provenance(results: Results, entry: Entry) -> dict[str, Any]:
+def provenance(results: Results, entry: VariantState) -> dict[str, Any]:
     """Where a model comes from: versions, seed, the hashes of data and checkpoint."""
     assert entry.trained is not None
     assert entry.artifact is not None
@@ -139,7 +139,7 @@ def provenance(results: Results, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _is_plain(entry: Entry) -> bool:
+def _is_plain(entry: VariantState) -> bool:
     """Whether an entry is float32 already, run as a fallback would be: with onnxruntime on the processor."""
     assert entry.profile is not None
     settings = entry.profile.settings

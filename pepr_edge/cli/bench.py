@@ -17,7 +17,7 @@ from pepr_edge.records import BenchResult, FieldReport, Provider
 
 if TYPE_CHECKING:
     from pepr_edge.field.bench import Subject
-    from pepr_edge.measure.profile import Counter
+    from pepr_edge.measure.profile import EnergyCounter
 
 NAME_WIDTH = 40
 MISSING = "-"
@@ -101,14 +101,14 @@ def command(
     _judge(report, failed)
 
 
-def _counter() -> Counter | None:
+def _counter() -> EnergyCounter | None:
     """The processor's energy counter, where it can be read and is the device's own."""
     from pepr_edge.device.cpu import emulated
     from pepr_edge.energy.counter import cpu_counter
-    from pepr_edge.measure.profile import Counter
+    from pepr_edge.measure.profile import EnergyCounter
 
     found = None if emulated() else cpu_counter()
-    return None if found is None else Counter(*found)
+    return None if found is None else EnergyCounter(*found)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.data import DataSettings
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.recipe.init import Estimated, Look, draft, estimate, look, seen, text
+from pepr_edge.recipe.init import DatasetSummary, Estimated, draft, estimate, summarise, summary_lines, text
 from pepr_edge.recipe.init.choose import DATA
 from pepr_edge.recipe.toml import read
 from pepr_edge.run_dir.store import write_text
@@ -42,8 +42,8 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
         raise RecipeError(f"{out}: there is no folder {out.parent}. Make it first.")
     base = read(find(device), Recipe)
     settings = DATA.model_dump() | {"source": source}
-    found = look(DataSettings(**settings, image_size_px=base.candidates.image_size_px[0], seed=base.seed))
-    for word, line in seen(found):
+    found = summarise(DataSettings(**settings, image_size_px=base.candidates.image_size_px[0], seed=base.seed))
+    for word, line in summary_lines(found):
         say(f"{word.lower():<8} {line}")
     if found.bad:  # not into the recipe, which travels: a file's name may be a patient's
         say(f"first    {found.bad[0]}")
@@ -57,7 +57,7 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     say(f"read it, then: pepr-edge run {out}")
 
 
-def _expected(recipe: Recipe, found: Look) -> Estimated | str:
+def _expected(recipe: Recipe, found: DatasetSummary) -> Estimated | str:
     """How long a run will take, or why that is not known."""
     if importlib.util.find_spec("torch") is None:
         return "not estimated: PyTorch is not installed where this was drafted"

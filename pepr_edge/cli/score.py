@@ -15,7 +15,7 @@ from pepr_edge.cli.common import common, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
-    from pepr_edge.tables import Group, Task
+    from pepr_edge.tables import Group, ScoreTask
 
 ByName = Mapping[str, str]  # a resource's column by its name
 NAMES = ("name", "model", "candidate", "architecture")
@@ -77,16 +77,16 @@ def command(
 
 def _columns(
     path: Path, performance: str, resources: ByName, methods: ByName, group: str | None, name: str | None, images: str | None
-) -> Task:
+) -> ScoreTask:
     """The task as far as it says which column is what."""
-    from pepr_edge.tables import Task, open_table
+    from pepr_edge.tables import ScoreTask, open_table
 
     table = open_table(path)
     position, taken = table.position, (group, performance, *resources.values())
     named = name or next((one for one in NAMES if one in table.columns and one not in taken), None)
     # A number is a number of images unless a column is called so.
     counted = _number(images) if images is not None and images not in table.columns else None
-    return Task(
+    return ScoreTask(
         table=table,
         performance=position(performance),
         resources={one: position(column) for one, column in resources.items()},
@@ -99,7 +99,7 @@ def _columns(
     )
 
 
-def _with_bounds(task: Task, normalise: Normalise | None, reference: Path | None) -> Task:
+def _with_bounds(task: ScoreTask, normalise: Normalise | None, reference: Path | None) -> ScoreTask:
     """The task with its normalisation."""
     from pepr_edge.scoring.bounds import read_reference
 
@@ -107,7 +107,7 @@ def _with_bounds(task: Task, normalise: Normalise | None, reference: Path | None
     return replace(task, normalise="reference" if bounds else normalise or "minmax", reference=bounds)
 
 
-def _check_out(task: Task) -> None:
+def _check_out(task: ScoreTask) -> None:
     from pepr_edge.errors import ScoreError
     from pepr_edge.tables import added_columns, check_out
 
@@ -118,7 +118,7 @@ def _check_out(task: Task) -> None:
         raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
 
 
-def _answer(task: Task, as_json: bool) -> None:
+def _answer(task: ScoreTask, as_json: bool) -> None:
     """Score, and say what was found."""
     from pepr_edge.cli.view import TerminalView
     from pepr_edge.tables import score_table
@@ -201,7 +201,7 @@ def _baselines(words: Sequence[str], group: str | None) -> dict[str | None, floa
     return found
 
 
-def _document(task: Task, groups: Sequence[Group]) -> dict[str, Any]:
+def _document(task: ScoreTask, groups: Sequence[Group]) -> dict[str, Any]:
     """The JSON document."""
     columns = task.table.columns
     return {
@@ -241,7 +241,7 @@ def _group_document(group: Group) -> dict[str, Any]:
     }
 
 
-def _text(task: Task, groups: Sequence[Group]) -> list[str]:
+def _text(task: ScoreTask, groups: Sequence[Group]) -> list[str]:
     """What people read: what the ranking is by, and some groups, each with its best and what these hang on."""
     from pepr_edge.text.units import printable
 
@@ -264,7 +264,7 @@ def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _group_text(task: Task, group: Group) -> list[str]:
+def _group_text(task: ScoreTask, group: Group) -> list[str]:
     from pepr_edge.text.robustness import leaving_out
     from pepr_edge.text.units import plural, printable
 
@@ -283,7 +283,7 @@ def _group_text(task: Task, group: Group) -> list[str]:
     return found + [printable(warning[0].upper() + warning[1:]) for warning in group.warnings]
 
 
-def _dependence(task: Task, group: Group) -> list[str]:
+def _dependence(task: ScoreTask, group: Group) -> list[str]:
     """What the winner depends on, a line for each setting; nothing where it has no rival or it was not computed."""
     from pepr_edge.text.robustness import DEPENDS_HEADER, NO_OTHER, listed, setting
     from pepr_edge.text.units import printable

@@ -17,7 +17,7 @@ from pepr_edge.run_dir.store import write_text
 from pepr_edge.zoo import Architecture, architectures
 
 if TYPE_CHECKING:
-    from pepr_edge.zoo.check.row import Row
+    from pepr_edge.zoo.check.row import CheckRow
     from pepr_edge.zoo.check.sweep import Progress
 
 MISSING = "-"
@@ -100,7 +100,7 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
         raise InvalidMeasurement("\n".join(failed))
 
 
-def _report(rows: list[Row], markdown: Path | None, as_json: bool) -> None:
+def _report(rows: list[CheckRow], markdown: Path | None, as_json: bool) -> None:
     if markdown is not None:
         from pepr_edge.zoo.check.markdown import page
 
@@ -120,7 +120,7 @@ def _ms(latency_s: float | None) -> str:
     return MISSING if latency_s is None else f"{latency_s * 1e3:.2f}"
 
 
-def _line(row: Row) -> str:
+def _line(row: CheckRow) -> str:
     """One architecture on one line."""
     if row.status == "failed":
         return f"{row.architecture}@{row.image_size_px or '?'}: FAILED at {row.stage}: {row.reason}"

@@ -8,7 +8,7 @@ from pepr_edge.compare import sentences
 from pepr_edge.compare.findings import SIDES, findings
 from pepr_edge.compare.groups import groupings
 from pepr_edge.compare.measures import APART, Measures, measures
-from pepr_edge.compare.model import Both, Side
+from pepr_edge.compare.model import ComparisonInput, Side
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding, LeftOut, SideInfo
 
@@ -16,7 +16,7 @@ FEW = 5
 USELESS = " Most of these models learnt nothing of use, so this says little."
 
 
-def compare(both: Both, pairs: Pairs) -> Comparison:
+def compare(both: ComparisonInput, pairs: Pairs) -> Comparison:
     """Make every test, and put the answers into words.
 
     Args:
@@ -52,7 +52,7 @@ def _info(side: Side, label: str) -> SideInfo:
     return SideInfo(source=side.source, label=label, models=len(side.models))
 
 
-def _mostly_useless(both: Both, pairs: Pairs) -> bool:
+def _mostly_useless(both: ComparisonInput, pairs: Pairs) -> bool:
     """Whether more than half of the pairs' models on either side are no better than guessing."""
     for side, models in ((both.a, pairs.a), (both.b, pairs.b)):
         level = side.unskilled
@@ -97,7 +97,7 @@ def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:
     yield from pairs.reasons
 
 
-def _warnings(both: Both, pairs: Pairs) -> Iterator[str]:
+def _warnings(both: ComparisonInput, pairs: Pairs) -> Iterator[str]:
     yield from both.warnings
     for letter, side in (("A", both.a), ("B", both.b)):
         yield from (f"{letter}: {warning}." if not warning.endswith(".") else f"{letter}: {warning}" for warning in side.warnings)

@@ -84,7 +84,7 @@ def _compared(results: Results) -> Mapping[str, Any]:
     return found | {f"device.{key}": value for key, value in recipe.device.model_dump().items()}
 
 
-def cautions(a: Results, b: Results) -> tuple[str, ...]:
+def caveats(a: Results, b: Results) -> tuple[str, ...]:
     """What makes the figures of two runs less comparable than they look."""
     found = [*_images(a.info.data, b.info.data)]
     if a.recipe.workstation != b.recipe.workstation:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pepr_edge.compare.model import Both
+from pepr_edge.compare.model import ComparisonInput
 from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.pictures import NAMES, pictures
 from pepr_edge.compare.record import Comparison
@@ -21,7 +21,7 @@ from pepr_edge.scoring.pepr import RESOURCES
 JSON, CSV = "comparison.json", "comparison.csv"
 
 
-def write(comparison: Comparison, both: Both, pairs: Pairs, out: Path) -> Comparison:
+def write(comparison: Comparison, both: ComparisonInput, pairs: Pairs, out: Path) -> Comparison:
     """Write everything into a folder, which is made.
 
     Returns:
@@ -49,7 +49,7 @@ def _remove_earlier(out: Path) -> None:
             (out / name).unlink()
 
 
-def to_csv(both: Both, pairs: Pairs) -> str:
+def to_csv(both: ComparisonInput, pairs: Pairs) -> str:
     """One row for each architecture and side: performance, resources with their units and methods, scores over both sides and by itself."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -10,7 +10,7 @@ import numpy as np
 from pepr_edge.compare import sentences
 from pepr_edge.compare.groups import Grouping, groupings
 from pepr_edge.compare.measures import APART, Array, Measure, Measures
-from pepr_edge.compare.model import Both
+from pepr_edge.compare.model import ComparisonInput
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE, Finding, SideName, Verdict
 from pepr_edge.compare.statistics import holm, independent, paired
@@ -19,7 +19,7 @@ LEVEL = 0.05
 SIDES: tuple[tuple[SideName, Literal[0, 1]], ...] = (("A", 0), ("B", 1))
 
 
-def findings(both: Both, pairs: Pairs, tested: Measures) -> tuple[Finding, ...]:
+def findings(both: ComparisonInput, pairs: Pairs, tested: Measures) -> tuple[Finding, ...]:
     """All tests, in the order of their questions.
 
     A against B rests on scores over both sides together and, as in the paper, over each side by itself; the questions within a side on the
@@ -32,7 +32,7 @@ def findings(both: Both, pairs: Pairs, tested: Measures) -> tuple[Finding, ...]:
     return (*found, *_within(both, pairs, [tested.performance, *tested.own]))
 
 
-def _between(both: Both, pairs: Pairs, question: str, measures: Sequence[Measure]) -> list[Finding]:
+def _between(both: ComparisonInput, pairs: Pairs, question: str, measures: Sequence[Measure]) -> list[Finding]:
     tested = [_pair(question, measure) for measure in measures]
     led, made = _by_holm(tested, _leading)
     adjusted, _ = _by_holm(tested, lambda finding: finding.p)
@@ -91,7 +91,7 @@ def _pair(question: str, measure: Measure) -> Finding:
     )
 
 
-def _within(both: Both, pairs: Pairs, measures: Sequence[Measure]) -> list[Finding]:
+def _within(both: ComparisonInput, pairs: Pairs, measures: Sequence[Measure]) -> list[Finding]:
     asked = [(grouping, finding) for grouping in groupings() for finding in _groups(pairs, grouping, measures)]
     adjusted, made = _by_holm([finding for _, finding in asked], lambda finding: finding.p)
     done = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pepr_edge.compare import differences, published, runs
-from pepr_edge.compare.model import Both
+from pepr_edge.compare.model import ComparisonInput
 from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.run_dir.reader import load
 
@@ -25,7 +25,7 @@ class Given:
         return self.path.is_dir()
 
 
-def read(a: str, b: str, metric: str | None = None, variant: str | None = None) -> Both:
+def read(a: str, b: str, metric: str | None = None, variant: str | None = None) -> ComparisonInput:
     """Read both sides.
 
     Args:
@@ -46,7 +46,7 @@ def read(a: str, b: str, metric: str | None = None, variant: str | None = None) 
     if first.is_run:
         results = load(first.path), load(second.path)
         left, right = runs.sides(*results, (a, b), metric, variant)
-        return Both(left, right, differences.question(*results), differences.cautions(*results))
+        return ComparisonInput(left, right, differences.question(*results), differences.caveats(*results))
     if metric not in (None, published.METRIC):
         raise ScoreError(f"--performance {metric!r}: a table holds test {published.METRIC} alone. Leave the option out.")
     if variant is not None:
@@ -55,11 +55,11 @@ def read(a: str, b: str, metric: str | None = None, variant: str | None = None) 
     names = [given.set_name or given.path.stem for given in (first, second)]
     if names[0] == names[1]:
         names = [f"{given.path.stem} {name}" for given, name in zip((first, second), names, strict=True)]
-    return Both(
+    return ComparisonInput(
         left,
         right,
         published.question(names[0], names[1]),
-        published.cautions(names[0], names[1], (left, right)),
+        published.caveats(names[0], names[1], (left, right)),
         published.doubted((left, right)),
     )
 

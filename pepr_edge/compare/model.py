@@ -78,7 +78,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Both:
+class ComparisonInput:
     """The two sides, what they ask, and what a reader must know of them.
 
     `doubted`: letters of the scores that the answer must not rest on.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.compare.model import RESOURCE_NAMES, Absent, Both, Model, Side
+from pepr_edge.compare.model import RESOURCE_NAMES, Absent, ComparisonInput, Model, Side
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.pepr import RESOURCES, Models, Scoring, proportions, scores
 
@@ -39,7 +39,7 @@ class Pairs:
     left_out: tuple[Absent, ...]
 
 
-def pair(both: Both) -> Pairs:
+def pair(both: ComparisonInput) -> Pairs:
     """Pair the sides by candidate, and score what is in both.
 
     Raises:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.compare.groups import median_parameters
-from pepr_edge.compare.model import Both
+from pepr_edge.compare.model import ComparisonInput
 from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.sentences import capital
-from pepr_edge.report.compare_plots import Dot, Line, against_parameters, slopes
+from pepr_edge.report.compare_plots import Dot, SlopeLine, against_parameters, slopes
 from pepr_edge.report.svg import Picture
 from pepr_edge.text.sentences import short_names
 from pepr_edge.text.units import metric, printable, score
@@ -22,7 +22,7 @@ MEASURES = ("performance", *(f"pepr_{letter}" for letter in SHOWN))
 NAMES = (*(f"compare_{name}" for name in MEASURES), *(f"compare_parameters_{name}" for name in MEASURES if name != f"pepr_{EDGE}"))
 
 
-def pictures(both: Both, pairs: Pairs) -> Iterator[Picture]:
+def pictures(both: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
     """Performance, PePR-E and PePR-edge in A and B, then performance and PePR-E against parameters; what is not known is not drawn."""
     measures = {"performance": (f"test {metric(both.a.metric)}", pairs.performance)}
     measures |= {f"pepr_{letter}": (f"PePR-{letter}", pairs.together[letter]) for letter in SHOWN if letter in pairs.together}
@@ -34,10 +34,10 @@ def pictures(both: Both, pairs: Pairs) -> Iterator[Picture]:
             yield picture
 
 
-def _slopes(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture:
+def _slopes(both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture:
     known = np.isfinite(values).all(axis=0)
     shown = _names(pairs)
-    lines = [Line(shown[number], *values[:, number].tolist()) for number in np.flatnonzero(known)]
+    lines = [SlopeLine(shown[number], *values[:, number].tolist()) for number in np.flatnonzero(known)]
     a, b = values[:, known].mean(axis=1).tolist()
     better = sum(line.b > line.a for line in lines)
     a_name, b_name = _labels(both)
@@ -46,7 +46,7 @@ def _slopes(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.
     return slopes(lines, f"compare_{name}", alt, _labels(both), words)
 
 
-def _parameters(both: Both, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture | None:
+def _parameters(both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture | None:
     shown = _names(pairs)
     dots = [
         Dot(shown[number], side, model.num_params / 1e6, float(values[side, number]), bool(model.efficient))
@@ -63,7 +63,7 @@ def _parameters(both: Both, pairs: Pairs, name: str, words: str, values: NDArray
     return against_parameters(dots, f"compare_parameters_{name}", alt, _labels(both), words, (medians[0] / 1e6, medians[1] / 1e6))
 
 
-def _labels(both: Both) -> tuple[str, str]:
+def _labels(both: ComparisonInput) -> tuple[str, str]:
     a, b = (label if label == letter else f"{letter}: {label}" for letter, label in zip("AB", both.question.labels, strict=True))
     return printable(a), printable(b)
 

@@ -26,7 +26,7 @@ COLUMNS = {
 # Two trainings hardly ever take energies as near as this, relative to each other; judged from so many models on.
 SAME, FEWEST = 1e-3, 5
 
-Row = Mapping[str, str]
+PublishedRow = Mapping[str, str]
 
 
 def read(source: str, path: Path, name: str | None) -> Side:
@@ -53,7 +53,7 @@ def read(source: str, path: Path, name: str | None) -> Side:
     return Side(source, METRIC, models, {})
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[PublishedRow]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -72,13 +72,13 @@ def _rows(path: Path) -> list[Row]:
     return list(rows)
 
 
-def _test_columns(row: Row) -> list[str]:
+def _test_columns(row: PublishedRow) -> list[str]:
     """The columns of the performance after each epoch, first epoch first."""
     found = [column for column in row if column and column.startswith("test_") and column[5:].isdigit()]
     return sorted(found, key=lambda column: int(column[5:]))
 
 
-def _model(source: str, row: Row) -> Model:
+def _model(source: str, row: PublishedRow) -> Model:
     last = _test_columns(row)[-1]
     performance = _number(source, row, last, most=1.0)
     if performance is None:
@@ -99,7 +99,7 @@ def _model(source: str, row: Row) -> Model:
     )
 
 
-def _number(source: str, row: Row, column: str, most: float = math.inf) -> float | None:
+def _number(source: str, row: PublishedRow, column: str, most: float = math.inf) -> float | None:
     """A cell's number; None where it is empty."""
     text = row[column].strip()
     if not text:
@@ -119,7 +119,7 @@ def question(a: str, b: str) -> Question:
     return Question("Do A and B differ?", "B", 1, f"with {b} instead of {a}", (a, b), (f"set: {a} in A, {b} in B",), pays=False)
 
 
-def cautions(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:
+def caveats(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:
     """What a reader must know of two sets of such a table."""
     found = [
         f"The sets are {a} and {b}; the table does not say what differs between them, nor whether their test images are the same.",

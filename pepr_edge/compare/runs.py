@@ -10,7 +10,7 @@ from pepr_edge.compare.model import Absent, Model, Side
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
-from pepr_edge.run_dir.reader import Entry, Results, performance, used
+from pepr_edge.run_dir.reader import Results, VariantState, performance, used
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
@@ -77,7 +77,7 @@ def _variant(a: Results, b: Results, variant: str | None) -> str | None:
 
 
 def _side(results: Results, source: str, metric: str, variant: str | None) -> Side:
-    entries: dict[str, Entry] = {}
+    entries: dict[str, VariantState] = {}
     for entry in results.entries:
         chosen = variant == AUTO and (entry.variant == AUTO or (entry.artifact is not None and entry.artifact.settings is not None))
         # Without a variant any one will do: all share the training.
@@ -91,7 +91,7 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
             absent.append(Absent(name, _why_not(entry, metric, variant)))
             continue
         models.append(_model(entry, reached.value, split.images if split else None, variant))
-        found += _doubts(entry, variant)
+        found += _warnings(entry, variant)
     if results.info.status != "finished":
         found.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
     data = results.info.data
@@ -111,13 +111,13 @@ def _useless(known: tuple[float, str], metric: str, models: Sequence[Model]) -> 
     return f"{number} of {len(models)} models are no better than {words} ({units.metric(metric)} {score(level)})" if number else None
 
 
-def _performance(entry: Entry, metric: str, variant: str | None) -> Estimate | None:
+def _performance(entry: VariantState, metric: str, variant: str | None) -> Estimate | None:
     if variant is not None:
         return performance(entry, metric, "test")
     return entry.trained.performance.get(metric) if entry.trained is not None else None
 
 
-def _why_not(entry: Entry, metric: str, variant: str | None) -> str:
+def _why_not(entry: VariantState, metric: str, variant: str | None) -> str:
     if (entry.artifact if variant is not None else entry.trained) is not None:
         return f"{metric} is not defined on its test images"
     if entry.failure is not None:
@@ -125,7 +125,7 @@ def _why_not(entry: Entry, metric: str, variant: str | None) -> str:
     return "not done yet"
 
 
-def _model(entry: Entry, reached: float, images: int | None, variant: str | None) -> Model:
+def _model(entry: VariantState, reached: float, images: int | None, variant: str | None) -> Model:
     known = zoo.architectures().get(entry.candidate.architecture)
     values, methods = used(entry if variant is not None else replace(entry, profile=None), images)
     return Model(
@@ -139,7 +139,7 @@ def _model(entry: Entry, reached: float, images: int | None, variant: str | None
     )
 
 
-def _doubts(entry: Entry, variant: str | None) -> list[str]:
+def _warnings(entry: VariantState, variant: str | None) -> list[str]:
     found = []
     if entry.profile is not None and variant is not None and not entry.profile.validity.valid:
         found.append(f"{entry.candidate.id}: its measurement is INVALID: {'; '.join(entry.profile.validity.reasons)}")

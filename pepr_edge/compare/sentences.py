@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pepr_edge.compare.groups import Grouping
-from pepr_edge.compare.model import RESOURCE_NAMES, Both, Question
+from pepr_edge.compare.model import RESOURCE_NAMES, ComparisonInput, Question
 from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE, Finding, Verdict
 from pepr_edge.scoring.pepr import RESOURCES
@@ -44,7 +44,7 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
     return capital(f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)}).")
 
 
-def of_groups(finding: Finding, grouping: Grouping, both: Both, pairs: Pairs) -> str:
+def of_groups(finding: Finding, grouping: Grouping, both: ComparisonInput, pairs: Pairs) -> str:
     """The sentence of a finding on two groups of models within one side."""
     label = both.question.labels[finding.side == "B"]
     side = f"in {finding.side}" + (f" ({label})" if label != finding.side else "")

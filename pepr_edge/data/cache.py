@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import fingerprint, open_source
-from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source
+from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.data.splits import assign, check
 from pepr_edge.errors import DataError, ImageError, RunError
 from pepr_edge.images.preprocess import to_pixels
@@ -172,7 +172,7 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def _channels(source: Source) -> Literal[1, 3]:
+def _channels(source: ImageSource) -> Literal[1, 3]:
     """1 where all of a sample of images, evenly spread, are grey; what is wrong with any comes out later."""
     count = len(source.targets)
     sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
@@ -181,7 +181,12 @@ def _channels(source: Source) -> Literal[1, 3]:
 
 
 def _write(
-    source: Source, splits: dict[Split, Indices], settings: DataSettings, channels: Literal[1, 3], folder: Path, progress: Progress | None
+    source: ImageSource,
+    splits: dict[Split, Indices],
+    settings: DataSettings,
+    channels: Literal[1, 3],
+    folder: Path,
+    progress: Progress | None,
 ) -> tuple[_Seen, dict[Split, Indices]]:
     """Write pixels and labels; gives what was seen, and the indices of the images that are in."""
     seen, done, total = _Seen(), 0, sum(map(len, splits.values()))
@@ -224,7 +229,7 @@ def _shorten(path: Path, images: int) -> None:
     shorter.replace(path)
 
 
-def _check_bad(source: Source, splits: dict[Split, Indices], kept: dict[Split, Indices], settings: DataSettings, seen: _Seen) -> None:
+def _check_bad(source: ImageSource, splits: dict[Split, Indices], kept: dict[Split, Indices], settings: DataSettings, seen: _Seen) -> None:
     if not seen.bad:
         return
     images, faults = sum(map(len, splits.values())), list(seen.bad.values())
@@ -246,7 +251,7 @@ def _skipped_csv(seen: _Seen) -> str:
     return text.getvalue()
 
 
-def _notes(source: Source, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
+def _notes(source: ImageSource, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
     copies = sum(len(splits) > 1 for splits in seen.splits.values())
     notes = []
     if seen.bad:
@@ -266,7 +271,7 @@ def _notes(source: Source, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _info(source: Source, splits: dict[Split, Indices], settings: DataSettings, channels: Literal[1, 3], seen: _Seen) -> DataInfo:
+def _info(source: ImageSource, splits: dict[Split, Indices], settings: DataSettings, channels: Literal[1, 3], seen: _Seen) -> DataInfo:
     counts = {split: np.bincount(source.targets[indices], minlength=len(source.labels)) for split, indices in splits.items()}
     info = DataInfo(
         name=source.name,

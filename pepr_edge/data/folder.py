@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pepr_edge.data.files import IMAGE_SUFFIXES, is_image, read_images, stamp_files, tree_sha256
-from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
+from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, ImageSource, Indices, Stamp, check_labels
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
 from pepr_edge.untrusted.documents import shown
@@ -30,7 +30,7 @@ def stamp(settings: DataSettings) -> Stamp:
     return stamp_files(root, [path.relative_to(root).as_posix() for path in _files(root) if is_image(path)])
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """List the images of a folder; class names are the folders' names, sorted.
 
     Raises:
@@ -54,7 +54,7 @@ def open_source(settings: DataSettings) -> Source:
     def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
         return read_images(root, names, indices)
 
-    return Source(
+    return ImageSource(
         name=shown(root.resolve().name),
         format="folder",
         sha256=tree_sha256(root, names),

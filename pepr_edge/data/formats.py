@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pepr_edge.data import folder, manifest, medmnist, phantom, tensor
-from pepr_edge.data.source import DataSettings, Format, Source
+from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.store import stage_key
 
@@ -35,7 +35,7 @@ def recognise(source: str) -> str:
     )
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """Open a source: labels, splits and hash, but no pixels yet. Raises DataError."""
     return FORMATS[recognise(settings.source)].open_source(settings)
 

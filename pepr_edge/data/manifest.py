@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
-from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, Indices, Source, Stamp, check_labels
+from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, ImageSource, Indices, Stamp, check_labels
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
 from pepr_edge.untrusted.documents import shown
@@ -21,7 +21,7 @@ OPTIONAL = ("split", "group")
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """One line of the manifest: an image, `path` relative to the manifest with forward slashes."""
 
     line: int
@@ -42,7 +42,7 @@ def stamp(settings: DataSettings) -> Stamp:
     return stamp_files(path.parent, [path.name, *(row.path for row in _checked(path, settings))])
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """Read a manifest; class names sorted, by number where all are numbers.
 
     Raises:
@@ -59,7 +59,7 @@ def open_source(settings: DataSettings) -> Source:
     def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
         return read_images(path.parent, [row.path for row in rows], indices)
 
-    return Source(
+    return ImageSource(
         name=shown(path.stem),
         format="csv",
         sha256=tree_sha256(path.parent, [path.name, *(row.path for row in rows)]),
@@ -71,7 +71,7 @@ def open_source(settings: DataSettings) -> Source:
     )
 
 
-def parse(path: Path) -> list[Row]:
+def parse(path: Path) -> list[ManifestRow]:
     """Read and check the lines of a manifest, without looking at the images.
 
     Returns:
@@ -79,10 +79,10 @@ def parse(path: Path) -> list[Row]:
     Raises:
         DataError: not UTF-8 CSV, a column missing or twice, an empty or unknown value, a path that leaves the folder or comes twice.
     """
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     seen: dict[str, int] = {}
     for line, cells in _cells(path):
-        row = Row(
+        row = ManifestRow(
             line=line,
             path=_inside(path, line, cells["path"]),
             label=_filled(path, line, "label", cells["label"]),
@@ -152,13 +152,13 @@ def _inside(path: Path, line: int, value: str) -> str:
     return name.as_posix()
 
 
-def _checked(path: Path, settings: DataSettings) -> list[Row]:
+def _checked(path: Path, settings: DataSettings) -> list[ManifestRow]:
     """The rows, each image there and inside the manifest's folder, no group in two splits.
 
     Where bad images are left out, one that is not there is no fault of the manifest but one of these.
     """
     rows = parse(path)
-    home: dict[str, Row] = {}
+    home: dict[str, ManifestRow] = {}
     root = path.parent.resolve()
     for row in rows:
         if not (path.parent / row.path).resolve().is_relative_to(root):

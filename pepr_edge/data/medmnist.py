@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
-from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
+from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices, Stamp, names_for, numbered
 from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
@@ -30,7 +30,7 @@ LABEL_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
-class Entry:
+class MedmnistSet:
     """One set of MedMNIST at 28 px. No labels: a task that we cannot train for."""
 
     md5: str
@@ -43,8 +43,8 @@ _ORGANS = (
     "spleen",
 )  # fmt: skip
 
-INFO: dict[str, Entry] = {
-    "pathmnist": Entry(
+INFO: dict[str, MedmnistSet] = {
+    "pathmnist": MedmnistSet(
         "a8b06965200029087d5bd730944a56c1",
         "multi-class",
         (
@@ -52,8 +52,8 @@ INFO: dict[str, Entry] = {
             "colorectal adenocarcinoma epithelium",
         ),
     ),
-    "chestmnist": Entry("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
-    "dermamnist": Entry(
+    "chestmnist": MedmnistSet("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
+    "dermamnist": MedmnistSet(
         "0744692d530f8e62ec473284d019b0c7",
         "multi-class",
         (
@@ -61,18 +61,18 @@ INFO: dict[str, Entry] = {
             "melanoma", "melanocytic nevi", "vascular lesions",
         ),
     ),
-    "octmnist": Entry(
+    "octmnist": MedmnistSet(
         "c68d92d5b585d8d81f7112f81e2d0842", "multi-class", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")
     ),
-    "pneumoniamnist": Entry("28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")),
-    "retinamnist": Entry("bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")),
-    "breastmnist": Entry("750601b1f35ba3300ea97c75c52ff8f6", "binary-class", ("malignant", "benign")),
-    "bloodmnist": Entry(
+    "pneumoniamnist": MedmnistSet("28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")),
+    "retinamnist": MedmnistSet("bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")),
+    "breastmnist": MedmnistSet("750601b1f35ba3300ea97c75c52ff8f6", "binary-class", ("malignant", "benign")),
+    "bloodmnist": MedmnistSet(
         "7053d0359d879ad8a5505303e11de1dc",
         "multi-class",
         ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte", "neutrophil", "platelet"),
     ),
-    "tissuemnist": Entry(
+    "tissuemnist": MedmnistSet(
         "ebe78ee8b05294063de985d821c1c34b",
         "multi-class",
         (
@@ -80,9 +80,9 @@ INFO: dict[str, Entry] = {
             "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments", "Thick Ascending Limb",
         ),
     ),
-    "organamnist": Entry("68e3f8846a6bd62f0c9bf841c0d9eacc", "multi-class", _ORGANS),
-    "organcmnist": Entry("b9ceb9546e10131b32923c5bbeaea2b1", "multi-class", _ORGANS),
-    "organsmnist": Entry("9ab87b696fb54e2a387ebe992d6ed5f1", "multi-class", _ORGANS),
+    "organamnist": MedmnistSet("68e3f8846a6bd62f0c9bf841c0d9eacc", "multi-class", _ORGANS),
+    "organcmnist": MedmnistSet("b9ceb9546e10131b32923c5bbeaea2b1", "multi-class", _ORGANS),
+    "organsmnist": MedmnistSet("9ab87b696fb54e2a387ebe992d6ed5f1", "multi-class", _ORGANS),
 }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def stamp(settings: DataSettings) -> Stamp:
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """Open an .npz with train_images, train_labels and the like; val and test may be missing.
 
     Raises:
@@ -127,7 +127,7 @@ def open_source(settings: DataSettings) -> Source:
             yield from _rows(path, split, wanted)
 
     given: dict[Split, Indices] = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(splits)}
-    return Source(
+    return ImageSource(
         name=path.stem,
         format="medmnist",
         sha256=sha256_file(path),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pepr_edge.data.source import DataSettings, Indices, Source, Stamp
+from pepr_edge.data.source import DataSettings, ImageSource, Indices, Stamp
 from pepr_edge.errors import DataError
 
 LABELS = ("benign", "malignant")
@@ -95,7 +95,7 @@ def stamp(settings: DataSettings) -> Stamp:
     return []
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """Generate `phantom_images` images.
 
     Raises:
@@ -109,4 +109,4 @@ def open_source(settings: DataSettings) -> Source:
         return (Image.fromarray(pixels[index]) for index in indices)
 
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    return Source(name="phantom", format="phantom", sha256=digest, labels=LABELS, targets=labels, read=read)
+    return ImageSource(name="phantom", format="phantom", sha256=digest, labels=LABELS, targets=labels, read=read)

@@ -43,7 +43,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """An opened source: all that is known of its images before they are decoded.
 
     `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and decodes those images one by one;
@@ -68,7 +68,7 @@ class Format(Protocol):
     def recognises(self, source: str) -> bool:
         """Whether a recipe's `source` is of this format, judged by its name and what is on the disk."""
 
-    def open_source(self, settings: DataSettings) -> Source:
+    def open_source(self, settings: DataSettings) -> ImageSource:
         """Read everything but the pixels. Raises DataError."""
 
     def stamp(self, settings: DataSettings) -> Stamp:

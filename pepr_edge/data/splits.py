@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source
+from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 
 
-def assign(source: Source, settings: DataSettings) -> dict[Split, Indices]:
+def assign(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
     """The three splits of a source: those that it has, and what it lacks taken from its training split.
 
     Returns:
@@ -35,7 +35,7 @@ def assign(source: Source, settings: DataSettings) -> dict[Split, Indices]:
     return {split: np.sort(splits[split]) for split in SPLITS}
 
 
-def check(source: Source, splits: dict[Split, Indices]) -> None:
+def check(source: ImageSource, splits: dict[Split, Indices]) -> None:
     """Refuse splits that nothing can be learnt from or measured on.
 
     Raises:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
-from pepr_edge.data.source import SPLITS, DataSettings, Indices, Source, Stamp, names_for, numbered
+from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices, Stamp, names_for, numbered
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.store import sha256_file
 
@@ -38,7 +38,7 @@ def stamp(settings: DataSettings) -> Stamp:
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
 
 
-def open_source(settings: DataSettings) -> Source:
+def open_source(settings: DataSettings) -> ImageSource:
     """Open a tensor file without running anything in it.
 
     Raises:
@@ -57,7 +57,7 @@ def open_source(settings: DataSettings) -> Source:
             yield Image.fromarray(_pixels(list(images.values())[number][index - int(starts[number])]))
 
     everything = np.concatenate(targets)
-    return Source(
+    return ImageSource(
         name=path.stem,
         format="tensor",
         sha256=sha256_file(path),

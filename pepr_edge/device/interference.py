@@ -13,7 +13,7 @@ from pepr_edge.device.load import busy
 from pepr_edge.records import DeviceProfile, SessionSettings
 
 # A look takes some milliseconds, and may wake a core that was to be left alone.
-LOOK_EVERY_S = 10.0
+CHECK_EVERY_S = 10.0
 # Laptops and boards begin to throttle between 80 and 100 degrees.
 HOT_C = 85.0
 # Share of the greatest frequency below which the fastest core should not fall while a model runs on it.
@@ -25,7 +25,7 @@ MAX_STEAL, LEAST_FREE, NEAR_LIMIT = 0.02, 0.1, 0.9
 Found = Mapping[str, str]
 
 
-class Watch:
+class InterferenceMonitor:
     """The warnings of one measurement; each kind is given once."""
 
     def __init__(self, settings: SessionSettings, *, first: bool, tell: Callable[[str], None] | None = None) -> None:
@@ -46,10 +46,10 @@ class Watch:
         """Those so far."""
         return tuple(self._found.values())
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the device while the model runs, if it is time again."""
         if time.perf_counter() >= self._due_s:
-            self._due_s = time.perf_counter() + LOOK_EVERY_S
+            self._due_s = time.perf_counter() + CHECK_EVERY_S
             self._note({**power(), **heat(), **frequency(), **memory()})
 
     def end(self, measured: DeviceProfile) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from pepr_edge.energy.source import MeterSettings, Opened, Part
+from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ def unavailable(settings: MeterSettings, part: Part) -> str | None:
     return None if watts > 0 else f"{name} = {watts:g}, expected more than 0"
 
 
-def start(settings: MeterSettings, part: Part) -> Opened:
+def start(settings: MeterSettings, part: Part) -> OpenSource:
     """Remember the watts."""
     watts = _declared(settings, part)[1] or 0.0
     if part == "gpu":
-        return Opened("declared", f"{watts:g} W for the GPU x wall seconds", None, Watts(part, watts))
-    return Opened("declared", f"{watts:g} W per core x CPU seconds of this process and its children", None, Watts(part, watts))
+        return OpenSource("declared", f"{watts:g} W for the GPU x wall seconds", None, Watts(part, watts))
+    return OpenSource("declared", f"{watts:g} W per core x CPU seconds of this process and its children", None, Watts(part, watts))
 
 
 def read(handle: Watts) -> float | None:

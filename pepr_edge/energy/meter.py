@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any
 
 from pepr_edge.energy import declared, nvml, rapl
-from pepr_edge.energy.source import MeterSettings, Opened, Part, Source
+from pepr_edge.energy.source import EnergySource, MeterSettings, OpenSource, Part
 from pepr_edge.errors import MeasurementError
 from pepr_edge.records import Method, Quantity
 
 __all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Use", "add"]
 
-SOURCES: dict[str, Source] = {"rapl": rapl, "nvml": nvml, "declared": declared}
+SOURCES: dict[str, EnergySource] = {"rapl": rapl, "nvml": nvml, "declared": declared}
 ORDER: dict[Part, tuple[str, ...]] = {"cpu": ("rapl", "declared"), "gpu": ("nvml", "declared")}
 
 _WEAKNESS: dict[Method, int] = {"measured": 0, "counted": 1, "declared": 2, "unavailable": 3}
@@ -55,8 +55,8 @@ class _Account:
     """One part of the machine while the meter is open. Without a source, `source` says why."""
 
     source: str
-    module: Source | None = None
-    opened: Opened | None = None
+    module: EnergySource | None = None
+    opened: OpenSource | None = None
     last: Any = None
     count: Count = Count()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pepr_edge.energy.source import MeterSettings, Opened, Part
+from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
 # Most boards renew their power reading every 20 or 100 ms (Yang et al. 2023, arXiv:2312.02741): sampling faster adds little.
 POWER_PERIOD_S = 0.1
@@ -54,12 +54,12 @@ def unavailable(settings: MeterSettings, part: Part) -> str | None:
     return None
 
 
-def start(settings: MeterSettings, part: Part) -> Opened:
+def start(settings: MeterSettings, part: Part) -> OpenSource:
     """Take hold of the GPU."""
     gpu = _open()
     if gpu.counts:
-        return Opened("measured", f"NVML energy counter of {gpu.name}", None, gpu)
-    return Opened("measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu)
+        return OpenSource("measured", f"NVML energy counter of {gpu.name}", None, gpu)
+    return OpenSource("measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu)
 
 
 def read(handle: Gpu) -> Reading | None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pepr_edge.energy.source import MeterSettings, Opened, Part
+from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
 # More than any zone draws (server packages end near 500 W), so that a counter read this often cannot wrap twice unseen.
 # The smallest range in use, AMD's 65.5 kJ, is then read every 32 s; Intel's 262 kJ every minute.
@@ -56,11 +56,11 @@ def unavailable(settings: MeterSettings, part: Part) -> str | None:
     return "all RAPL counters stand at 0, as in some virtual machines" if still else None
 
 
-def start(settings: MeterSettings, part: Part) -> Opened:
+def start(settings: MeterSettings, part: Part) -> OpenSource:
     """Choose the zones and how often they must be read."""
     zones = tuple(_zone(folder) for folder in _chosen(settings.powercap))
     period_s = min(LONGEST_PERIOD_S, *(zone.range_uj / 1e6 / GREATEST_ZONE_W for zone in zones))
-    return Opened("measured", f"RAPL counters {', '.join(zone.name for zone in zones)}", period_s, zones)
+    return OpenSource("measured", f"RAPL counters {', '.join(zone.name for zone in zones)}", period_s, zones)
 
 
 def read(handle: tuple[Zone, ...]) -> Reading | None:

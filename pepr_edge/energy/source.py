@@ -30,7 +30,7 @@ class MeterSettings:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenSource:
     """A source in use.
 
     `source` goes into every figure it gives. `period_s` is the longest that may pass between two readings without losing
@@ -43,13 +43,13 @@ class Opened:
     handle: Any
 
 
-class Source(Protocol):
+class EnergySource(Protocol):
     """The functions of a source module. A reading is the source's own affair too."""
 
     def unavailable(self, settings: MeterSettings, part: Part) -> str | None:
         """None where the source can be used for this part, else the reason, in plain words."""
 
-    def start(self, settings: MeterSettings, part: Part) -> Opened:
+    def start(self, settings: MeterSettings, part: Part) -> OpenSource:
         """Open the source, once `unavailable` has said None."""
 
     def read(self, handle: Any) -> Any | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.job import CandidateJob, Step
 
-OnStep = Callable[[Job, Step], None]
-OnDone = Callable[[Job], None]
-OnLost = Callable[[Job, str], None]  # why, in words, where a job is begun again through no fault of its own
+OnStep = Callable[[CandidateJob, Step], None]
+OnDone = Callable[[CandidateJob], None]
+OnLost = Callable[[CandidateJob, str], None]  # why, in words, where a job is begun again through no fault of its own
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,4 @@ class Engine:
     threads: int
     parallel: int
     exclusive: bool
-    run: Callable[[Sequence[Job], OnStep, OnDone], None]
+    run: Callable[[Sequence[CandidateJob], OnStep, OnDone], None]

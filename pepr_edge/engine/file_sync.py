@@ -12,7 +12,7 @@ LOG = "log.txt"
 
 
 @dataclass(frozen=True)
-class Parcel:
+class FileChanges:
     """Contents of files by their paths within the folder, "/" between, and the paths of those that are no longer there."""
 
     files: dict[str, bytes]
@@ -29,7 +29,7 @@ def stamps(folder: Path, entire: bool = True) -> Stamps:
     return found
 
 
-def pack(folder: Path, known: Stamps, entire: bool = True) -> tuple[Parcel, Stamps] | None:
+def pack(folder: Path, known: Stamps, entire: bool = True) -> tuple[FileChanges, Stamps] | None:
     """What has changed in a folder, and the stamps to know it by.
 
     Args:
@@ -47,10 +47,10 @@ def pack(folder: Path, known: Stamps, entire: bool = True) -> tuple[Parcel, Stam
     except FileNotFoundError:
         return None
     elsewhere = {} if entire else {name: stamp for name, stamp in known.items() if "/" in name or name == LOG}
-    return Parcel(files, tuple(name for name in known if name not in now and name not in elsewhere)), elsewhere | now
+    return FileChanges(files, tuple(name for name in known if name not in now and name not in elsewhere)), elsewhere | now
 
 
-def unpack(parcel: Parcel, folder: Path) -> None:
+def unpack(parcel: FileChanges, folder: Path) -> None:
     """Write the files of a parcel into a folder. Records come after what they name, and nothing is removed before all is there."""
     for name in sorted(parcel.files, key=lambda name: name.endswith(".json")):
         write_bytes(folder / name, parcel.files[name])

@@ -12,12 +12,12 @@ from pepr_edge.records import Candidate, Record
 DISK_FULL = 28  # exit status of a worker that found no room on the disk, as errno's ENOSPC
 
 
-class Job(BaseModel):
-    """One candidate to be trained and exported. Paths are those of this machine, so a Job is never written to a file.
+class CandidateJob(BaseModel):
+    """One candidate to be trained and exported. Paths are those of this machine, so it is never written to a file.
 
     `until_epoch`: leave the training once so many epochs are done, to go on later, and export nothing; 0: only probe what an epoch costs.
     With `conclude`, take the best of these epochs for the result instead, and export it. None: train all epochs.
-    `first_look`: train nothing, but write the files of the untrained candidate, to be measured on the device. `choose`: the candidate is
+    `screening`: train nothing, but write the files of the untrained candidate, to be measured on the device. `choose`: the candidate is
     trained and its float32 file made; climb its ladder of variants.
     """
 
@@ -32,13 +32,13 @@ class Job(BaseModel):
     exclusive: bool
     until_epoch: Annotated[int, Field(ge=0)] | None = None
     conclude: bool = False
-    first_look: bool = False
+    screening: bool = False
     choose: bool = False
 
     @property
     def stage(self) -> str:
         """What it begins with."""
-        return "first look" if self.first_look else "choose" if self.choose else "train"
+        return "first look" if self.screening else "choose" if self.choose else "train"
 
 
 class Step(Record):

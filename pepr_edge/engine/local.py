@@ -16,7 +16,7 @@ from threading import Thread
 
 import psutil
 
-from pepr_edge.engine.job import DISK_FULL, Job, Step
+from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
 from pepr_edge.errors import RunError
 from pepr_edge.measure.process import cause
 from pepr_edge.records import Failure
@@ -28,10 +28,10 @@ REFUSED = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "bad 
 
 
 @dataclass(eq=False)
-class Worker:
+class WorkerProcess:
     """A process at work on a job, the stage that it last spoke of, when it began and when it last spoke; why it was ended, if it was."""
 
-    job: Job
+    job: CandidateJob
     process: subprocess.Popen[str]
     stage: str
     begun_s: float
@@ -39,10 +39,12 @@ class Worker:
     ended_for: str = ""
 
 
-Lines = SimpleQueue[tuple[Worker, str | None]]  # None where a worker's output has ended
+Lines = SimpleQueue[tuple[WorkerProcess, str | None]]  # None where a worker's output has ended
 
 
-def run(jobs: Sequence[Job], parallel: int, on_step: Callable[[Job, Step], None], on_done: Callable[[Job], None]) -> None:
+def run(
+    jobs: Sequence[CandidateJob], parallel: int, on_step: Callable[[CandidateJob, Step], None], on_done: Callable[[CandidateJob], None]
+) -> None:
     """Run all jobs; what one of them does never stops the others.
 
     This thread alone starts workers, kills them and writes their failures. So on Ctrl-C, or a fault of a callback, no worker is left
@@ -55,7 +57,7 @@ def run(jobs: Sequence[Job], parallel: int, on_step: Callable[[Job, Step], None]
     Raises:
         RunError: a worker found no room on the disk, which is no fault of its candidate.
     """
-    waiting, running = deque(jobs), set[Worker]()
+    waiting, running = deque(jobs), set[WorkerProcess]()
     lines: Lines = SimpleQueue()
     try:
         while waiting or running:
@@ -82,7 +84,7 @@ def run(jobs: Sequence[Job], parallel: int, on_step: Callable[[Job, Step], None]
             worker.process.wait()
 
 
-def _start(job: Job, lines: Lines) -> Worker:
+def _start(job: CandidateJob, lines: Lines) -> WorkerProcess:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
@@ -97,7 +99,7 @@ def _start(job: Job, lines: Lines) -> Worker:
             encoding="utf-8",
         )
     now = time.monotonic()
-    worker = Worker(job, process, job.stage, now, now)
+    worker = WorkerProcess(job, process, job.stage, now, now)
     _limit_memory(worker)
     Thread(target=_listen, args=(worker, lines), name=f"steps of {job.candidate.id}", daemon=True).start()
     try:
@@ -108,14 +110,14 @@ def _start(job: Job, lines: Lines) -> Worker:
     return worker
 
 
-def _listen(worker: Worker, lines: Lines) -> None:
+def _listen(worker: WorkerProcess, lines: Lines) -> None:
     with worker.process.stdout as stdout:  # type: ignore[union-attr]
         for line in stdout:
             lines.put((worker, line))
     lines.put((worker, None))
 
 
-def _limit_memory(worker: Worker) -> None:
+def _limit_memory(worker: WorkerProcess) -> None:
     """Have Linux refuse a worker, and what it starts, more memory than the recipe allows: data, not the files that it maps."""
     if (limit_bytes := worker.job.recipe.worker.memory_bytes) is not None and _limits_memory():
         with suppress(psutil.NoSuchProcess):
@@ -127,7 +129,7 @@ def _limits_memory() -> bool:
     return sys.platform == "linux"
 
 
-def _end_if_over_a_limit(worker: Worker) -> None:
+def _end_if_over_a_limit(worker: WorkerProcess) -> None:
     """End a worker that took too long, has said nothing for too long, or, where the system does not see to it, holds too much memory."""
     limits, now = worker.job.recipe.worker, time.monotonic()
     if worker.ended_for:
@@ -142,14 +144,14 @@ def _end_if_over_a_limit(worker: Worker) -> None:
         worker.process.kill()
 
 
-def _held_bytes(worker: Worker) -> int:
+def _held_bytes(worker: WorkerProcess) -> int:
     try:
         return int(psutil.Process(worker.process.pid).memory_info().rss)
     except psutil.Error:
         return 0
 
 
-def _conclude(worker: Worker) -> None:
+def _conclude(worker: WorkerProcess) -> None:
     """Wait for a worker whose output has ended; where it died, write down why."""
     status, job = worker.process.wait(), worker.job
     if status == 0:
@@ -163,7 +165,7 @@ def _conclude(worker: Worker) -> None:
     write_record(folder / "failure.json", fault)
 
 
-def _reason(worker: Worker, status: int, tail: Sequence[str]) -> str:
+def _reason(worker: WorkerProcess, status: int, tail: Sequence[str]) -> str:
     """Why a worker died, by its exit status and its last line."""
     last, limit_mib = tail[-1] if tail else "", worker.job.recipe.worker.memory_mib
     if any(word in last for word in REFUSED):

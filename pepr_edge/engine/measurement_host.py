@@ -12,7 +12,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.records import DeviceProfile, Machine, RulesName, SessionSettings
 
 
-class Profile(Protocol):
+class ProfileFunction(Protocol):
     """`measure.profile.profile`, wherever it is carried out."""
 
     def __call__(
@@ -30,14 +30,14 @@ class Profile(Protocol):
 
 
 @dataclass(frozen=True)
-class Bench:
+class MeasurementHost:
     """A place to measure at.
 
-    `machine`: what its figures hold for. `profile`: measures there. `engine`: climbs ladders there, one after the other. `held`: while it
-    is, nobody is given anything else to do there by the run's engine.
+    `machine`: what its figures hold for. `profile`: measures there. `engine`: climbs ladders there, one after the other. `reserve`: while
+    it is, nobody is given anything else to do there by the run's engine.
     """
 
     machine: Machine
-    profile: Profile
+    profile: ProfileFunction
     engine: Engine
-    held: Callable[[], AbstractContextManager[None]] = nullcontext
+    reserve: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -20,11 +20,11 @@ from pepr_edge import __version__
 from pepr_edge.engine import this_machine
 from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
 from pepr_edge.engine.file_sync import pack, unpack
-from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.job import CandidateJob, Step
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.ray_cluster import cancel, heard, is_loss, joined, why
 from pepr_edge.engine.ray_host import Node, node_with
-from pepr_edge.engine.ray_task import Contents, News, work
+from pepr_edge.engine.ray_task import Contents, TaskUpdate, work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
 from pepr_edge.records import Failure
@@ -39,13 +39,13 @@ LOSSES = 3  # so often one after the other, without an epoch between, a job's no
 class Attempt:
     """A job at work on some node. `lost`: how many attempts before it were lost since its training last got on."""
 
-    job: Job
+    job: CandidateJob
     lost: int = 0
     stage: str = "train"
 
 
 @contextmanager
-def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[tuple[Engine, Bench]]:
+def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[tuple[Engine, MeasurementHost]]:
     """Join a Ray cluster for as long as a run takes, to work there, and to measure on the node that the recipe names or on this machine.
 
     Args:
@@ -63,7 +63,7 @@ def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLos
         raise EngineError('train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.')
     with joined(address) as ray:
         cluster, label = Open(ray, recipe, on_lost), recipe.cluster.device_resource
-        bench = cluster.bench(node_with(ray, label)) if label is not None else this_machine.bench(cluster.quiet)
+        bench = cluster.bench(node_with(ray, label)) if label is not None else this_machine.measurement_host(cluster.quiet)
         yield cluster.engine(jobs), bench
 
 
@@ -89,7 +89,7 @@ class Open:
             run=lambda todo, on_step, on_done: self.run(todo, jobs or len(todo), on_step, on_done),
         )
 
-    def bench(self, node: Node) -> Bench:
+    def bench(self, node: Node) -> MeasurementHost:
         """To measure on a node; nothing is trained there meanwhile, as each task takes the whole of it.
 
         Raises:
@@ -98,7 +98,7 @@ class Open:
         there = Open(self._ray, self._recipe, self._on_lost, node, self._sent)
         # A ladder says itself how many threads each of its rungs has.
         ladders = Engine(threads=1, parallel=1, exclusive=True, run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done))
-        return Bench(machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders)
+        return MeasurementHost(machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders)
 
     def room(self) -> int:
         """How many candidates its nodes can take at once.
@@ -117,7 +117,7 @@ class Open:
             )
         return found
 
-    def run(self, todo: Sequence[Job], parallel: int, on_step: OnStep, on_done: OnDone) -> None:
+    def run(self, todo: Sequence[CandidateJob], parallel: int, on_step: OnStep, on_done: OnDone) -> None:
         """Carry jobs out, at most so many at once, each where there is room; see `Engine.run`."""
         waiting, running = deque(Attempt(job) for job in todo), dict[Any, Attempt]()
         try:
@@ -126,20 +126,20 @@ class Open:
                     attempt = waiting.popleft()
                     running[self._begun(attempt.job)] = attempt
                 (task, *_), _ = self._ray.wait(list(running), num_returns=1)
-                attempt, news = running[task], heard(self._ray, task)
-                if isinstance(news, News):
-                    _take(news, attempt, on_step)
-                    if not news.over:
+                attempt, update = running[task], heard(self._ray, task)
+                if isinstance(update, TaskUpdate):
+                    _take(update, attempt, on_step)
+                    if not update.over:
                         continue
                 del running[task]
-                if not isinstance(news, News) and self._goes_on(attempt, news):
+                if not isinstance(update, TaskUpdate) and self._goes_on(attempt, update):
                     waiting.appendleft(attempt)
                 else:
                     on_done(attempt.job)
         finally:
             cancel(self._ray, list(running))
 
-    def _begun(self, job: Job) -> Any:
+    def _begun(self, job: CandidateJob) -> Any:
         """A job's task: a generator of its news."""
         made = pack(Path(job.folder), {})
         assert made is not None, "nobody else writes there"
@@ -219,12 +219,12 @@ def _asked(cluster: Cluster) -> dict[str, float]:
     return {name: amount for name, amount in asked.items() if amount}
 
 
-def _take(news: News, attempt: Attempt, on_step: OnStep) -> None:
+def _take(update: TaskUpdate, attempt: Attempt, on_step: OnStep) -> None:
     """Take what has come home into the run directory."""
-    if news.parcel is not None:
-        unpack(news.parcel, Path(attempt.job.folder))
-        attempt.lost = 0 if TRAINING in news.parcel.files else attempt.lost
-    if news.step is not None:
-        step = Step.model_validate_json(news.step)
+    if update.parcel is not None:
+        unpack(update.parcel, Path(attempt.job.folder))
+        attempt.lost = 0 if TRAINING in update.parcel.files else attempt.lost
+    if update.step is not None:
+        step = Step.model_validate_json(update.step)
         attempt.stage = step.stage
         on_step(attempt.job, step)

@@ -98,28 +98,28 @@ class Node:
         options = {**self.options(), "num_returns": "streaming"}
         task = self.ray.remote(_profile).options(**options).remote(model.name, contents, how)
         try:
-            while not isinstance(news := self._heard(task), str):
+            while not isinstance(update := self._heard(task), str):
                 if progress is not None:
-                    progress(*news)
+                    progress(*update)
             for _ in task:  # let it take away what it wrote
                 pass
         except BaseException:
             cancel(self.ray, [task])
             raise
-        return DeviceProfile.model_validate_json(news)
+        return DeviceProfile.model_validate_json(update)
 
     def _heard(self, task: Any) -> tuple[float, float] | str:
         """How far a measurement is, or at its end what came out."""
         self.ray.wait([task], num_returns=1)
-        news: Any = heard(self.ray, task)
-        if not isinstance(news, Exception):
-            found: tuple[float, float] | str = news
+        update: Any = heard(self.ray, task)
+        if not isinstance(update, Exception):
+            found: tuple[float, float] | str = update
             return found
-        if isinstance(cause := getattr(news, "cause", None), MeasurementError):
+        if isinstance(cause := getattr(update, "cause", None), MeasurementError):
             raise cause
-        if is_loss(news):
-            self.check(news)
-        raise MeasurementError(f"measured for {self.label}: {why(news)}")
+        if is_loss(update):
+            self.check(update)
+        raise MeasurementError(f"measured for {self.label}: {why(update)}")
 
 
 def node_with(ray: Any, label: str) -> Node:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from pepr_edge import __version__
 from pepr_edge.engine import local
-from pepr_edge.engine.file_sync import Parcel, Stamps, pack, stamps, unpack
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.file_sync import FileChanges, Stamps, pack, stamps, unpack
+from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.errors import EngineError, RunError
 from pepr_edge.run_dir.store import locked
 
@@ -36,20 +36,20 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class News:
+class TaskUpdate:
     """What a task sends home: its last step, a Step as JSON, and the files that changed. `over`: there will be no more."""
 
     step: str | None
-    parcel: Parcel | None
+    parcel: FileChanges | None
     over: bool = False
 
 
-def work(version: str, job: str, parcel: Parcel, images: Contents, weights: Contents) -> Generator[News, None, None]:
+def work(version: str, job: str, parcel: FileChanges, images: Contents, weights: Contents) -> Generator[TaskUpdate, None, None]:
     """Carry a job out on this node.
 
     Args:
         version: of the driver's pepr_edge.
-        job: a Job as JSON, whose paths are the driver's.
+        job: a CandidateJob as JSON, whose paths are the driver's.
         parcel: the candidate's folder.
         images: the files of its prepared images.
         weights: the local weights file that the recipe names, or none.
@@ -58,7 +58,7 @@ def work(version: str, job: str, parcel: Parcel, images: Contents, weights: Cont
     """
     check_version(version)
     with home() as folder:
-        here = _moved(Job.model_validate_json(job), folder, weights)
+        here = _moved(CandidateJob.model_validate_json(job), folder, weights)
         write(images, Path(here.data))
         unpack(parcel, Path(here.folder))
         yield from _carried_out(here)
@@ -74,7 +74,7 @@ def check_version(version: str) -> None:
         raise EngineError(f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes.")
 
 
-def _moved(job: Job, folder: Path, weights: Contents) -> Job:
+def _moved(job: CandidateJob, folder: Path, weights: Contents) -> CandidateJob:
     """The job with paths of this node."""
     candidates = job.recipe.candidates
     for name in weights:
@@ -109,7 +109,7 @@ def home() -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _carried_out(job: Job) -> Iterator[News]:
+def _carried_out(job: CandidateJob) -> Iterator[TaskUpdate]:
     """What the local engine does with a job, as news."""
     folder, steps = Path(job.folder), SimpleQueue[Step]()
     known, sent_s = stamps(folder), time.perf_counter()
@@ -120,11 +120,11 @@ def _carried_out(job: Job) -> Iterator[News]:
                 parcel, known = _packed(folder, known)
                 sent_s = time.perf_counter()
             if step is not None or parcel is not None:
-                yield News(step.model_dump_json() if step is not None else None, parcel)
+                yield TaskUpdate(step.model_dump_json() if step is not None else None, parcel)
         engine.result()
     made = pack(folder, known)
     assert made is not None, "nobody else writes there"
-    yield News(None, made[0], over=True)
+    yield TaskUpdate(None, made[0], over=True)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def newest(told: SimpleQueue[T]) -> T | None:
     return last
 
 
-def _packed(folder: Path, known: Stamps) -> tuple[Parcel | None, Stamps]:
+def _packed(folder: Path, known: Stamps) -> tuple[FileChanges | None, Stamps]:
     """How far it is; nothing where nothing is new, or it is just being written."""
     made = pack(folder, known, entire=False)
     return made if made is not None and (made[0].files or made[0].gone) else (None, known)

@@ -9,7 +9,7 @@ from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import here
 from pepr_edge.engine import local
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.measure.profile import profile
 
 
@@ -23,6 +23,6 @@ def engine(jobs: int) -> Engine:
     )
 
 
-def bench(held: Callable[[], AbstractContextManager[None]] = nullcontext) -> Bench:
-    """What is measured here; `held`: see Bench."""
-    return Bench(machine=here(), profile=profile, engine=engine(1), held=held)
+def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullcontext) -> MeasurementHost:
+    """What is measured here; `reserve`: see MeasurementHost."""
+    return MeasurementHost(machine=here(), profile=profile, engine=engine(1), reserve=reserve)

@@ -14,7 +14,7 @@ from pepr_edge.data import Dataset
 from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.quality_gate import judge
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Machine, Quality, Rung, SessionSettings, Split, TrainResult
+from pepr_edge.records import Artifact, Machine, Quality, SessionSettings, Split, TrainResult, VariantTrial
 from pepr_edge.run_dir.store import sha256_file, write_record, written
 from pepr_edge.scoring.intervals import estimates
 
@@ -23,7 +23,7 @@ SPLITS: tuple[Split, Split] = ("val", "test")
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A trained candidate, PyTorch's logits on "val" and "test", and the images that it is checked on."""
 
     trained: TrainResult
@@ -62,11 +62,11 @@ class Origin:
     remedy: str | None = None
     notes: tuple[str, ...] = ()
     chosen: SessionSettings | None = None
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[VariantTrial, ...] = ()
     chosen_on: Machine | None = None
 
 
-def write_artifact(source: Source, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float) -> Artifact:
+def write_artifact(source: ExportSource, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float) -> Artifact:
     """Measure the model.onnx of a folder and write predictions.npz and export.json beside it.
 
     Args:

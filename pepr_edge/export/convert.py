@@ -20,14 +20,14 @@ FEW_IMAGES = 16  # as many as one batch of the calibration
 Accept = Callable[[Path], bool]
 
 
-class Made(NamedTuple):
+class Converted(NamedTuple):
     """How it went: the remedy as in Artifact.quantised, and what to beware of."""
 
     remedy: str | None
     notes: tuple[str, ...]
 
 
-def make(variant: Variant, base: Path | Prepared, path: Path, images: Images, accept: Accept | None = None) -> Made:
+def convert(variant: Variant, base: Path | Prepared, path: Path, images: Images, accept: Accept | None = None) -> Converted:
     """Write one variant of a float32 ONNX file.
 
     Args:
@@ -48,7 +48,7 @@ def make(variant: Variant, base: Path | Prepared, path: Path, images: Images, ac
         raise ExportError(f"{variant.name}: no images to calibrate on, expected at least 1.")
     try:
         with Prepared(base) if isinstance(base, Path) else nullcontext(base) as prepared:
-            remedy = MAKERS[variant.precision](prepared, part, used, settings or Quantise(), accept)
+            remedy = CONVERTERS[variant.precision](prepared, part, used, settings or Quantise(), accept)
         part.replace(path)
     except (PeprError, OSError):
         raise
@@ -57,7 +57,7 @@ def make(variant: Variant, base: Path | Prepared, path: Path, images: Images, ac
         raise ExportError(f"{variant.name}: cannot be made of this graph ({type(fault).__name__}: {words}).") from fault
     finally:
         part.unlink(missing_ok=True)
-    return Made(remedy, _few(len(used)) if calibrated else ())
+    return Converted(remedy, _few(len(used)) if calibrated else ())
 
 
 def _few(n: int) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _int8_dynamic(prepared: Prepared, path: Path, images: Images, settings: Quan
     return dynamic(prepared, path, settings)
 
 
-MAKERS: dict[str, Callable[[Prepared, Path, Images, Quantise, Accept | None], str | None]] = {
+CONVERTERS: dict[str, Callable[[Prepared, Path, Images, Quantise, Accept | None], str | None]] = {
     "float32": _float32,
     "float32_optimised": _float32_optimised,
     "float16": _float16,

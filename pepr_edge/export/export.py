@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
+from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
 from pepr_edge.export.check import logits_of, parity
-from pepr_edge.export.convert import make
+from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import Exported, export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
@@ -30,7 +30,7 @@ FP32_PARITY = 1e-3  # of the base file that all variants are made of, in standar
 class Exporter:
     """Holds a candidate's float32 ONNX file open for the variants that are made of it."""
 
-    def __init__(self, source: Source, threads: int) -> None:
+    def __init__(self, source: ExportSource, threads: int) -> None:
         """Take the candidate as trained; `threads` are those of the sessions that check."""
         self.source, self.threads = source, threads
         self._open = ExitStack()
@@ -65,7 +65,7 @@ class Exporter:
         """
         begin = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
-        made = make(variant, self._prepared, folder / MODEL, self._images(variant), self._accept)
+        made = convert(variant, self._prepared, folder / MODEL, self._images(variant), self._accept)
         program = self.base.with_name(PROGRAM)
         if program.is_file():
             shutil.copyfile(program, folder / PROGRAM)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from pepr_edge.device.cpu import isa
 from pepr_edge.device.facts import here
-from pepr_edge.export.artifact import MODEL, Origin, Source, write_artifact
-from pepr_edge.export.autotune import Tell, climb
-from pepr_edge.export.variants import ladder, load
+from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
+from pepr_edge.export.autotune import OnProgress, autotune
+from pepr_edge.export.variants import autotune_variants, load
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Artifact
 
 RUNGS = ".rungs-"
 
 
-def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell: Tell) -> None:
+def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress) -> None:
     """Choose a candidate's variant by measuring, and write it down: auto/export.json with every rung, beside the file.
 
     Args:
@@ -26,7 +26,7 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
         base: its float32 artifact, whose folder stands in `folder`.
         folder: the candidate's.
         key: of the choice.
-        tell: called with rungs done, rungs in all, and what is under way.
+        on_progress: called with rungs done, rungs in all, and what is under way.
     Raises:
         ExportError, MeasurementError: none of the variants can be run here.
     """
@@ -35,7 +35,9 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=RUNGS, dir=folder) as rungs:
-        choice = climb(source, folder / base.variant / MODEL, ladder(isa(), source.recipe.device.provider), Path(rungs), tell)
+        choice = autotune(
+            source, folder / base.variant / MODEL, autotune_variants(isa(), source.recipe.device.provider), Path(rungs), on_progress
+        )
         place.mkdir()
         shutil.copyfile(choice.path, place / MODEL)
     origin = Origin(

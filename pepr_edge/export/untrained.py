@@ -13,7 +13,7 @@ from torch import nn
 from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.artifact import MODEL
 from pepr_edge.export.check import BATCHES
-from pepr_edge.export.convert import make
+from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
@@ -26,7 +26,7 @@ from pepr_edge.records import Candidate, SessionSettings
 TYPICAL = "int8_static"  # of what a ladder may choose
 
 
-def looked_at(settings: Export) -> tuple[str, ...]:
+def screened_variants(settings: Export) -> tuple[str, ...]:
     """The variants that stand for what a candidate would leave as: those named; for a ladder where it starts, and its likeliest end."""
     return tuple(dict.fromkeys((*settings.made, *([FLOAT32, TYPICAL] if settings.auto else []))))
 
@@ -49,10 +49,10 @@ def write_untrained(module: nn.Module, candidate: Candidate, recipe: Recipe, ima
         base = Path(temporary) / MODEL
         export(module, candidate.in_channels, candidate.image_size_px, base, lambda path: _check(path, images, candidate.num_classes))
         with Prepared(base) as prepared:
-            for name in looked_at(recipe.export):
+            for name in screened_variants(recipe.export):
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 try:
-                    make(load(name), prepared, folder / name / MODEL, images)
+                    convert(load(name), prepared, folder / name / MODEL, images)
                 except PeprError as fault:
                     reasons[name] = str(fault)
         if recipe.device.runtime == "pytorch":

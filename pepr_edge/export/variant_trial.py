@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pepr_edge.export.options import words
 from pepr_edge.export.variants import Variant
-from pepr_edge.records import Outcome, Quality, Rung, Trial
+from pepr_edge.records import Outcome, Quality, SettingsTrial, VariantTrial
 
 # The best stays the best unless another is faster by more than the clock can be trusted.
 FASTER = 0.99
 
 
 @dataclass
-class Tried:
+class TrialState:
     """A variant as far as it got."""
 
     variant: Variant
@@ -23,7 +23,7 @@ class Tried:
     notes: tuple[str, ...] = ()
     made_s: float | None = None
     size_bytes: int | None = None
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[SettingsTrial] = field(default_factory=list)
     quality: Quality | None = None
     outcome: Outcome = "slower"
     reason: str = ""
@@ -32,7 +32,7 @@ class Tried:
         """What became of it, unless something better is found of another of its ways."""
         self.outcome, self.reason = outcome, reason
 
-    def accepted(self) -> Trial | None:
+    def accepted(self) -> SettingsTrial | None:
         """The fastest of the ways that it may be run in: by quality's own settings where it was judged, else of all that ran."""
         ran = [trial for trial in self.trials if trial.latency_s is not None]
         judged = [trial for trial in ran if self.quality is not None and trial.settings == self.quality.settings]
@@ -40,20 +40,20 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestTrial:
     """The best so far: a file, and the way in which it is run."""
 
-    tried: Tried
-    trial: Trial
+    tried: TrialState
+    trial: SettingsTrial
 
 
-def latency(trial: Trial) -> float:
+def latency(trial: SettingsTrial) -> float:
     """Seconds; only of a trial that ran."""
     assert trial.latency_s is not None
     return trial.latency_s
 
 
-def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
+def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -> VariantTrial:
     """A rung as it is kept, with its reason in words.
 
     Args:
@@ -68,7 +68,7 @@ def written(tried: Tried, best: Best, plain: Trial | None) -> Rung:
     elif outcome == "slower" and own is not None:
         lost = f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
         reason = f"{_behind(latency(own), latency(best.trial))}{lost}"
-    return Rung(
+    return VariantTrial(
         variant=tried.variant.name,
         outcome=outcome,
         reason=reason,
@@ -85,7 +85,7 @@ def _behind(own_s: float, chosen_s: float) -> str:
     return text if chosen_s < FASTER * own_s else f"{text}: as fast, as far as can be told, and the chosen one was there first"
 
 
-def _praise(best: Best, plain: Trial | None) -> str:
+def _praise(best: BestTrial, plain: SettingsTrial | None) -> str:
     """Why the chosen one was chosen: its latency beside that of plain float32, which was raced in a round of its own."""
     own = latency(best.trial)
     text = f"the fastest that passed: {own * 1e3:.3g} ms with {words(best.trial.settings)}"

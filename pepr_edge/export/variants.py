@@ -132,7 +132,7 @@ def names() -> list[str]:
     return sorted(file.stem for file in variants_dir().glob("*.toml"))
 
 
-def ladder(isa: Collection[str], provider: str) -> tuple[Variant, ...]:
+def autotune_variants(isa: Collection[str], provider: str) -> tuple[Variant, ...]:
     """The variants that "auto" stands for on a device, in the order in which they are tried.
 
     Args:

@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.facts import facts
-from pepr_edge.device.interference import Watch
+from pepr_edge.device.interference import InterferenceMonitor
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field.report_checksum import sealed
 from pepr_edge.measure import selftest
-from pepr_edge.measure.profile import Counter, profile
+from pepr_edge.measure.profile import EnergyCounter, profile
 from pepr_edge.measure.rules import sustained
 from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, throughput
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
@@ -28,7 +28,7 @@ Progress = Callable[[int, float, float], None]
 
 # The report is written when so much of a bundle was measured, and then at most so often. It takes CPU time, which the model needs where
 # there is one core only: at most 1 part of so many.
-FIRST_S, PERIOD_S, CALM = 2.0, 5.0, 400.0
+FIRST_S, PERIOD_S, MAX_WRITE_SHARE = 2.0, 5.0, 400.0
 
 
 class Subject(NamedTuple):
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     watts_per_core: float | None = None
     extras: bool = False
     sweep: bool = False
-    counter: Counter | None = None
+    counter: EnergyCounter | None = None
 
 
 def bench(
@@ -82,11 +82,11 @@ def bench(
     draft, tell = _Draft(out), _once(warn)
     try:
         for number, subject in enumerate(subjects):
-            watch = Watch(subject.settings, first=number == 0, tell=tell)
+            monitor = InterferenceMonitor(subject.settings, first=number == 0, tell=tell)
             told = None if progress is None else partial(progress, number)
             draft.begin()
             try:
-                for result in _stages(subject, plan, watch, draft, told):
+                for result in _stages(subject, plan, monitor, draft, told):
                     draft.put(result)
             except (BundleError, MeasurementError) as fault:
                 if fail is None or isinstance(fault, UnwritableError):
@@ -99,7 +99,7 @@ def bench(
 
 
 def _stages(
-    subject: Subject, plan: Plan, watch: Watch, draft: _Draft, progress: Callable[[float, float], None] | None
+    subject: Subject, plan: Plan, monitor: InterferenceMonitor, draft: _Draft, progress: Callable[[float, float], None] | None
 ) -> Iterator[BenchResult]:
     """The result of one bundle as soon as it is whole, then again with each thing that was measured besides."""
     folder, manifest, settings, fallback = subject
@@ -107,10 +107,10 @@ def _stages(
     file = selftest.file_of(folder, manifest, fallback)
 
     def result_of(measured: DeviceProfile) -> BenchResult:
-        return to_result(folder.resolve().name, tested, fallback, watch.warnings, measured)
+        return to_result(folder.resolve().name, tested, fallback, monitor.warnings, measured)
 
     def keep(make: Callable[[], DeviceProfile]) -> None:
-        watch.look()
+        monitor.check()
         draft.keep(lambda: result_of(make()))
 
     measured = profile(
@@ -125,7 +125,7 @@ def _stages(
         keep=keep,
         counter=plan.counter,
     )
-    watch.end(measured)
+    monitor.end(measured)
     result = result_of(measured)
     yield result
     if plan.extras:
@@ -216,7 +216,7 @@ class _Draft:
         if self._out is not None:
             self._put_aside()
             _write(self._out, report)
-        self._due_s = time.perf_counter() + max(PERIOD_S, CALM * (time.process_time() - begin_s))
+        self._due_s = time.perf_counter() + max(PERIOD_S, MAX_WRITE_SHARE * (time.process_time() - begin_s))
         return report
 
     def _put_aside(self) -> None:

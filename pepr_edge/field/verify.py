@@ -9,13 +9,13 @@ from statistics import median
 from typing import NamedTuple
 
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
-from pepr_edge.bundle.read import MANIFEST, is_litter, limit_bytes, read_manifest
+from pepr_edge.bundle.read import MANIFEST, is_os_metadata, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.measure import selftest
-from pepr_edge.measure.interleaved_timing import Rules, race
-from pepr_edge.measure.model_process import Contestant
+from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
+from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.measure.selftest import file_of
 from pepr_edge.measure.settings import as_at_home, of_fallback
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
@@ -25,7 +25,7 @@ from pepr_edge.untrusted import onnx_check
 from pepr_edge.untrusted.documents import content, json_document, shown
 
 # A second or so for both together, and nobody is left behind.
-RACE = Rules(out_ratio=math.inf, final_s=0.5, limit_s=5.0)
+TIMING_RULES = TimingRules(prune_ratio=math.inf, final_s=0.5, limit_s=5.0)
 
 
 def read_whole(bundle: Path) -> Manifest:
@@ -45,7 +45,7 @@ def read_whole(bundle: Path) -> Manifest:
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
     reasons = [f"{name}: {fault}" for name, expected in manifest.files.items() if (fault := _file_fault(bundle / name, expected))]
-    strangers = {path.name for path in bundle.iterdir() if not is_litter(path.name)} - {MANIFEST, *manifest.files}
+    strangers = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)} - {MANIFEST, *manifest.files}
     found = [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
     return found or [f"{MANIFEST}: {fault}: it was altered. Copy the bundle again." for fault in _contradictions(bundle, manifest)]
 
@@ -86,7 +86,7 @@ def _file_fault(path: Path, sha256: str) -> str | None:
     return None
 
 
-class Race(NamedTuple):
+class FallbackTiming(NamedTuple):
     """Medians of the latencies of a model and of its fallback, taken in turn, seconds."""
 
     model_s: float
@@ -96,13 +96,13 @@ class Race(NamedTuple):
 class Verdict(NamedTuple):
     """Why a bundle did not pass; nothing if it did. The self-tests of its model and of its fallback; None where one could not be run.
 
-    `race` is run where only the fallback passes: what it costs to use it in the model's place.
+    `time_interleaved` is run where only the fallback passes: what it costs to use it in the model's place.
     """
 
     reasons: list[str]
     selftest: SelfTestResult | None = None
     fallback: SelfTestResult | None = None
-    race: Race | None = None
+    race: FallbackTiming | None = None
 
 
 def check(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> Verdict:
@@ -157,22 +157,22 @@ def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback:
     return result, "" if result.passed else f"all {result.n} decisions agree, but {differ}"
 
 
-def _race(bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings) -> Race | None:
+def _race(bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings) -> FallbackTiming | None:
     """Both in turn, for a second or two; None where one of them cannot be run so."""
     shape = (1, *manifest.input.shape[1:])
     try:
         with (
-            Contestant(bundle / file_of(bundle, manifest, fallback=False), settings, shape) as model,
-            Contestant(bundle / file_of(bundle, manifest, fallback=True), of_second, shape) as fallback,
+            ModelProcess(bundle / file_of(bundle, manifest, fallback=False), settings, shape) as model,
+            ModelProcess(bundle / file_of(bundle, manifest, fallback=True), of_second, shape) as fallback,
         ):
-            raced = race({"model": model, "fallback": fallback}, RACE)
+            raced = time_interleaved({"model": model, "fallback": fallback}, TIMING_RULES)
     except MeasurementError:
         return None
     taken = [found.latencies_s for found in raced.values()]
-    return Race(*map(median, taken)) if all(taken) else None
+    return FallbackTiming(*map(median, taken)) if all(taken) else None
 
 
-def _cost(raced: Race | None) -> str:
+def _cost(raced: FallbackTiming | None) -> str:
     if raced is None:
         return ""
     ratio, played = raced.fallback_s / raced.model_s, ", emulated" if emulated() else ""

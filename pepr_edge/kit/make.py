@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pepr_edge import __version__
 from pepr_edge.bundle.best import hand_over
-from pepr_edge.bundle.read import is_litter
+from pepr_edge.bundle.read import is_os_metadata
 from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
 from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
@@ -90,7 +90,7 @@ def _check_replaceable(out: Path) -> None:
     """Only a kit is taken away for a new one, and not one that holds a report."""
     if not out.is_dir():
         raise KitError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
-    found = {path.name for path in out.iterdir() if not is_litter(path.name)}
+    found = {path.name for path in out.iterdir() if not is_os_metadata(path.name)}
     if found and KIT not in found:
         raise KitError(f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new.")
     if strangers := found - PARTS:

@@ -13,7 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.model_process import Contestant
+from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.records import SessionSettings
 
 # Idle threads spin for a while after an inference, on cores that the next contestant needs. Seen on a machine of two cores: 1 ms with
@@ -22,7 +22,7 @@ REST_S, SPIN_S = 0.005, 0.04
 
 
 @dataclass(frozen=True)
-class Rules:
+class TimingRules:
     """Warm-up, heats for all, a final for those that are near the best; `limit_s` ends it whatever was reached.
 
     A contestant of which one inference takes longer than `slow_s` needs only `slow_share` of the runs, and no warm-up after its first.
@@ -30,10 +30,10 @@ class Rules:
 
     warmup_runs: int = 5
     warmup_s: float = 0.2
-    heat_runs: int = 15
-    heat_rounds: int = 3
+    round_runs: int = 15
+    min_rounds: int = 3
     block_s: float = 0.05
-    out_ratio: float = 1.3
+    prune_ratio: float = 1.3
     final_runs: int = 30
     final_s: float = 1.5
     slow_s: float = 0.5
@@ -41,7 +41,7 @@ class Rules:
     limit_s: float = 120.0
 
 
-class Raced(NamedTuple):
+class ParticipantLatencies(NamedTuple):
     """Latencies of a contestant that count, seconds, in the order they were taken; none where it died, and why."""
 
     latencies_s: list[float]
@@ -56,84 +56,87 @@ def _rest_s(settings: SessionSettings) -> float:
 
 
 @dataclass
-class _Lane:
+class _Participant:
     """A contestant, those of its latencies that count, and about how long one inference of it takes."""
 
-    contestant: Contestant
+    process: ModelProcess
     typical_s: float
     taken: list[float] = field(default_factory=list)
 
-    def missing(self, runs: int, duration_s: float, rules: Rules) -> int:
+    def missing(self, runs: int, duration_s: float, rules: TimingRules) -> int:
         """Runs that it still needs to have so many runs and seconds."""
         wanted = math.ceil(runs * rules.slow_share) if self.typical_s > rules.slow_s else runs
         return max(wanted - len(self.taken), math.ceil((duration_s - sum(self.taken)) / max(self.typical_s, 1e-6)))
 
-    def block(self, rules: Rules) -> int:
+    def block(self, rules: TimingRules) -> int:
         return max(1, round(rules.block_s / max(self.typical_s, 1e-6)))
 
     def run(self, count: int) -> list[float]:
         """Its next latencies; none where it died. Nobody else starts before its threads are at rest."""
         try:
-            found = self.contestant.time(count)
+            found = self.process.time(count)
         except MeasurementError:
             return []
         self.typical_s = median(found)
-        time.sleep(_rest_s(self.contestant.settings))
+        time.sleep(_rest_s(self.process.settings))
         return found
 
 
-def race(contestants: Mapping[str, Contestant], rules: Rules | None = None) -> dict[str, Raced]:
+def time_interleaved(processes: Mapping[str, ModelProcess], rules: TimingRules | None = None) -> dict[str, ParticipantLatencies]:
     """Latencies of each contestant, taken in blocks by turns; those that are far behind after the heats run no more.
 
     Args:
-        contestants: by name; at least as long as this takes, they have to stay open.
+        processes: by name; at least as long as this takes, they have to stay open.
         rules: how long to measure.
     Returns:
-        What each reached, by name, in the order of `contestants`.
+        What each reached, by name, in the order of `processes`.
     """
-    rules = rules or Rules()
+    rules = rules or TimingRules()
     deadline = time.perf_counter() + rules.limit_s
-    lanes = {name: _Lane(contestant, contestant.first_s) for name, contestant in contestants.items()}
-    for lane in lanes.values():
-        _warm_up(lane, rules, deadline)
+    participants = {name: _Participant(process, process.first_s) for name, process in processes.items()}
+    for participant in participants.values():
+        _warm_up(participant, rules, deadline)
     rounds = _Rounds(rules, deadline)
-    rounds.run(list(lanes.values()), rules.heat_runs, 0.0, least=rules.heat_rounds)
-    if alive := [lane for lane in lanes.values() if not lane.contestant.reason]:
-        best = min(median(lane.taken) for lane in alive)
-        finalists = [lane for lane in alive if median(lane.taken) <= rules.out_ratio * best]
+    rounds.run(list(participants.values()), rules.round_runs, 0.0, least=rules.min_rounds)
+    if alive := [participant for participant in participants.values() if not participant.process.reason]:
+        best = min(median(participant.taken) for participant in alive)
+        finalists = [participant for participant in alive if median(participant.taken) <= rules.prune_ratio * best]
         rounds.run(finalists, rules.final_runs, rules.final_s)
-    return {name: Raced([] if lane.contestant.reason else lane.taken, lane.contestant.reason) for name, lane in lanes.items()}
+    return {
+        name: ParticipantLatencies([] if participant.process.reason else participant.taken, participant.process.reason)
+        for name, participant in participants.items()
+    }
 
 
-def _warm_up(lane: _Lane, rules: Rules, deadline: float) -> None:
+def _warm_up(participant: _Participant, rules: TimingRules, deadline: float) -> None:
     """Runs that do not count, until there were enough and for long enough. The first inference was slow for other reasons."""
     begin, done = time.perf_counter(), 0
-    while not lane.contestant.reason and time.perf_counter() < deadline:
-        if done >= 1 and lane.typical_s > rules.slow_s:
+    while not participant.process.reason and time.perf_counter() < deadline:
+        if done >= 1 and participant.typical_s > rules.slow_s:
             return
         if done >= rules.warmup_runs and time.perf_counter() - begin >= rules.warmup_s:
             return
-        done += len(lane.run(1 if done == 0 else lane.block(rules)))
+        done += len(participant.run(1 if done == 0 else participant.block(rules)))
 
 
 class _Rounds:
     """Counts the rounds of a race."""
 
-    def __init__(self, rules: Rules, deadline: float) -> None:
+    def __init__(self, rules: TimingRules, deadline: float) -> None:
         self._rules, self._deadline = rules, deadline
         self._done = 0
 
-    def run(self, lanes: list[_Lane], runs: int, duration_s: float, least: int = 0) -> None:
+    def run(self, participants: list[_Participant], runs: int, duration_s: float, least: int = 0) -> None:
         """Rounds of one block each, another one first each time, until nobody misses any runs; at least one, so that all have some."""
         rules, done = self._rules, 0
-        while running := [lane for lane in lanes if not lane.contestant.reason]:
-            rest = {id(lane): lane.missing(runs, duration_s, rules) for lane in running}
-            left = max(least - done, *(math.ceil(rest[id(lane)] / lane.block(rules)) for lane in running))
+        while running := [participant for participant in participants if not participant.process.reason]:
+            rest = {id(participant): participant.missing(runs, duration_s, rules) for participant in running}
+            left = max(least - done, *(math.ceil(rest[id(participant)] / participant.block(rules)) for participant in running))
             if left <= 0 or (self._done > 0 and time.perf_counter() >= self._deadline):
                 return
             first = self._done % len(running)
-            for lane in running[first:] + running[:first]:
-                if rest[id(lane)] > 0 or done < least:
-                    lane.taken += lane.run(lane.block(rules))
+            for participant in running[first:] + running[:first]:
+                if rest[id(participant)] > 0 or done < least:
+                    participant.taken += participant.run(participant.block(rules))
             done += 1
             self._done += 1

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 MEMORY_STAGES = ("import", "load", "first", "end")
 
 
-class Rules(NamedTuple):
+class MeasurementRules(NamedTuple):
     """Warm-up of so many runs AND seconds, then so many queries AND seconds; `cap_s` ends it whatever was reached."""
 
     warmup_runs: int
@@ -18,14 +18,14 @@ class Rules(NamedTuple):
     cap_s: float
 
 
-class Job(NamedTuple):
+class MeasurementJob(NamedTuple):
     """One pass over one model, for a child of its own. `settings` are the fields of SessionSettings."""
 
     kind: Literal["latency", "memory"]
     model: str
     settings: dict[str, str | int | bool | None]
     input_shape: tuple[int, ...]
-    rules: Rules
+    rules: MeasurementRules
     paced_s: float | None
 
 

@@ -41,7 +41,7 @@ PATIENCE = 10.0
 END_S = 2.0
 
 
-class Contestant:
+class ModelProcess:
     """A model held open in a process of its own. After a MeasurementError that process has ended, and `reason` says why."""
 
     load_s: float
@@ -75,7 +75,7 @@ class Contestant:
         ready = self._ask("ready", job, _is_ready)
         self.load_s, self.first_s, self.provider_used = float(ready["load_s"]), float(ready["first_s"]), str(ready["provider_used"])
 
-    def __enter__(self) -> Contestant:
+    def __enter__(self) -> ModelProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pepr_edge.records import Preprocess, SessionSettings
 
 
-class Opened(NamedTuple):
+class OpenModel(NamedTuple):
     """A model held open, and its inference bound to noise."""
 
     runtime: Runtime
@@ -61,7 +61,7 @@ def serve(runtime: Runtime | None = None) -> int:
     return 0
 
 
-def _open(job: dict[str, Any], runtime: Runtime | None) -> tuple[Opened, dict[str, Any]]:
+def _open(job: dict[str, Any], runtime: Runtime | None) -> tuple[OpenModel, dict[str, Any]]:
     clock = time.perf_counter
     settings = cast("SessionSettings", SimpleNamespace(**job["settings"]))
     runtime = RUNTIMES[settings.runtime] if runtime is None else runtime
@@ -74,18 +74,18 @@ def _open(job: dict[str, Any], runtime: Runtime | None) -> tuple[Opened, dict[st
     call = runtime.bind(session, tensor)
     call()
     first_s = clock() - begin
-    return Opened(runtime, session, call), {"load_s": load_s, "first_s": first_s, "provider_used": runtime.provider_used(session)}
+    return OpenModel(runtime, session, call), {"load_s": load_s, "first_s": first_s, "provider_used": runtime.provider_used(session)}
 
 
-def _time(opened: Opened, count: int) -> list[float]:
+def _time(opened: OpenModel, count: int) -> list[float]:
     return single_stream(opened.call, count)
 
 
-def _memory(opened: Opened, given: None) -> int | None:
+def _memory(opened: OpenModel, given: None) -> int | None:
     return peak_memory_bytes()
 
 
-def _logits(opened: Opened, given: dict[str, Any]) -> str:
+def _logits(opened: OpenModel, given: dict[str, Any]) -> str:
     import numpy as np
 
     from pepr_edge.images.preprocess import to_tensor
@@ -97,7 +97,7 @@ def _logits(opened: Opened, given: dict[str, Any]) -> str:
     return str(given["logits"])
 
 
-COMMANDS: dict[str, Callable[[Opened, Any], object]] = {"time": _time, "memory": _memory, "logits": _logits}
+COMMANDS: dict[str, Callable[[OpenModel, Any], object]] = {"time": _time, "memory": _memory, "logits": _logits}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,17 +15,17 @@ from typing import IO, Any
 
 import pepr_edge
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import Block, Job, LatencyRun, MemoryRun, Started
+from pepr_edge.measure.job import Block, LatencyRun, MeasurementJob, MemoryRun, Started
 
 # A child that says nothing for so long hangs; one that is paced by the hour says something every so often.
 SILENCE_S = 1800.0
 # The run so far, and the median of the latest latencies in seconds.
 OnBlock = Callable[[LatencyRun, float], None]
 # A line of the child that is neither its result nor its fault.
-Heed = Callable[[dict[str, Any]], None]
+OnMessage = Callable[[dict[str, Any]], None]
 
 
-def measure_latency(job: Job, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None) -> LatencyRun:
+def measure_latency(job: MeasurementJob, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None) -> LatencyRun:
     """The latency pass.
 
     Args:
@@ -37,7 +37,7 @@ def measure_latency(job: Job, on_block: OnBlock | None = None, on_start: Callabl
     """
     run: LatencyRun | None = None
 
-    def heed(message: dict[str, Any]) -> None:
+    def on_message(message: dict[str, Any]) -> None:
         nonlocal run
         if "started" in message:
             run = LatencyRun(Started(**message["started"]), [])
@@ -51,12 +51,12 @@ def measure_latency(job: Job, on_block: OnBlock | None = None, on_start: Callabl
         if on_block is not None:
             on_block(run, block.median_s)
 
-    _run(job, heed)
+    _run(job, on_message)
     assert run is not None
     return run
 
 
-def measure_memory(job: Job) -> MemoryRun:
+def measure_memory(job: MeasurementJob) -> MemoryRun:
     """The memory pass.
 
     Raises:
@@ -65,7 +65,7 @@ def measure_memory(job: Job) -> MemoryRun:
     return MemoryRun(**_run(job, None))
 
 
-def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
+def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
     with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "pepr_edge.measure.worker"],
@@ -84,8 +84,8 @@ def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
                     child.stdin.close()
                 except BrokenPipeError:
                     pass  # It died at once; why, is said below.
-                with _Watch(child, SILENCE_S + (job.paced_s or 0.0)) as watch:
-                    result = _listen(child.stdout, heed, watch.heard)
+                with _Watchdog(child, SILENCE_S + (job.paced_s or 0.0)) as watch:
+                    result = _listen(child.stdout, on_message, watch.heard)
             status = child.wait()
         except BaseException:
             child.kill()
@@ -98,7 +98,7 @@ def _run(job: Job, heed: Heed | None) -> dict[str, Any]:
         raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}.")
 
 
-class _Watch:
+class _Watchdog:
     """Ends a child that hangs. `heard` says that it does not, and wakes nobody: it is called while the child measures."""
 
     def __init__(self, child: subprocess.Popen[bytes], silence_s: float) -> None:
@@ -107,7 +107,7 @@ class _Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _Watchdog:
         self._thread.start()
         return self
 
@@ -126,7 +126,7 @@ class _Watch:
                 return
 
 
-def _listen(lines: IO[bytes], heed: Heed | None, heard: Callable[[], None]) -> dict[str, Any] | str | None:
+def _listen(lines: IO[bytes], on_message: OnMessage | None, heard: Callable[[], None]) -> dict[str, Any] | str | None:
     """The child's result, or the words of its fault, or None where it ended without either."""
     for line in lines:
         heard()
@@ -138,8 +138,8 @@ def _listen(lines: IO[bytes], heed: Heed | None, heard: Callable[[], None]) -> d
             return dict(message["result"])
         if "error" in message:
             return str(message["error"])
-        if heed is not None:
-            heed(message)
+        if on_message is not None:
+            on_message(message)
     return None
 
 

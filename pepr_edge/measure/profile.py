@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pepr_edge.device.facts import facts
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import MEMORY_STAGES, Job, LatencyRun, Rules
+from pepr_edge.measure.job import MEMORY_STAGES, LatencyRun, MeasurementJob, MeasurementRules
 from pepr_edge.measure.process import measure_latency, measure_memory
 from pepr_edge.measure.rules import QUICK, RULES, cut_short, validity
 from pepr_edge.records import DeviceFacts, DeviceProfile, Quantity, RulesName, SessionSettings, Validity
@@ -19,7 +19,7 @@ from pepr_edge.run_dir.store import sha256_file
 Keep = Callable[[Callable[[], DeviceProfile]], None]
 
 
-class Counter(NamedTuple):
+class EnergyCounter(NamedTuple):
     """The processor's energy counter: what it is, and its joules from any moment on; None where it cannot be read just now."""
 
     source: str
@@ -29,7 +29,7 @@ class Counter(NamedTuple):
 class _Energy:
     """What the counter, if there is one, said at the start of the timed loop and after its latest block."""
 
-    def __init__(self, counter: Counter | None) -> None:
+    def __init__(self, counter: EnergyCounter | None) -> None:
         self._counter = counter
         self._first_j: float | None = None
         self._last_j: float | None = None
@@ -47,7 +47,7 @@ class _Energy:
         return Quantity(value=(self._last_j - self._first_j) / n, method="measured", source=self._counter.source)
 
 
-class _Task(NamedTuple):
+class _Measurement(NamedTuple):
     """What is measured, how, and on what."""
 
     sha256: str
@@ -71,7 +71,7 @@ def profile(
     paced_s: float | None = None,
     progress: Callable[[float, float], None] | None = None,
     keep: Keep | None = None,
-    counter: Counter | None = None,
+    counter: EnergyCounter | None = None,
 ) -> DeviceProfile:
     """Measure latency and cold start, then peak memory in a pass of its own.
 
@@ -89,29 +89,29 @@ def profile(
     Raises:
         MeasurementError: the file is missing or another one, the runtime or provider is not there, or the measuring child died.
     """
-    law = RULES[rules]
-    _check(model, sha256, law, paced_s)
-    task = _Task(sha256, settings, rules, input_shape, watts_per_core, paced_s, facts(), _Energy(counter))
-    job = Job("latency", str(model.absolute()), settings.model_dump(), input_shape, law, paced_s)
+    measurement_rules = RULES[rules]
+    _check(model, sha256, measurement_rules, paced_s)
+    task = _Measurement(sha256, settings, rules, input_shape, watts_per_core, paced_s, facts(), _Energy(counter))
+    job = MeasurementJob("latency", str(model.absolute()), settings.model_dump(), input_shape, measurement_rules, paced_s)
 
     def on_block(run: LatencyRun, median_s: float) -> None:
         task.energy.go_on()
         if keep is not None:
             keep(partial(_cut_short, task, run))
         if progress is not None:
-            progress(share_done(law, len(run.latencies_s), run.duration_s), median_s)
+            progress(share_done(measurement_rules, len(run.latencies_s), run.duration_s), median_s)
 
     run = measure_latency(job, on_block, task.energy.start)
     stages = measure_memory(job._replace(kind="memory")).stages_bytes
-    return _record(task, run, validity(run.latencies_s, run.duration_s, law, paced_s), stages)
+    return _record(task, run, validity(run.latencies_s, run.duration_s, measurement_rules, paced_s), stages)
 
 
-def _cut_short(task: _Task, run: LatencyRun) -> DeviceProfile:
-    law = RULES[task.rules]
-    return _record(task, run, cut_short(len(run.latencies_s), run.duration_s, law), dict.fromkeys(MEMORY_STAGES))
+def _cut_short(task: _Measurement, run: LatencyRun) -> DeviceProfile:
+    measurement_rules = RULES[task.rules]
+    return _record(task, run, cut_short(len(run.latencies_s), run.duration_s, measurement_rules), dict.fromkeys(MEMORY_STAGES))
 
 
-def _record(task: _Task, run: LatencyRun, judged: Validity, stages: dict[str, int | None]) -> DeviceProfile:
+def _record(task: _Measurement, run: LatencyRun, judged: Validity, stages: dict[str, int | None]) -> DeviceProfile:
     cpu_s, start = run.cpu_s / len(run.latencies_s), run.start
     return DeviceProfile(
         artifact_sha256=task.sha256,
@@ -138,27 +138,27 @@ def _record(task: _Task, run: LatencyRun, judged: Validity, stages: dict[str, in
     )
 
 
-def _check(model: Path, sha256: str, law: Rules, paced_s: float | None) -> None:
+def _check(model: Path, sha256: str, measurement_rules: MeasurementRules, paced_s: float | None) -> None:
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     found = sha256_file(model)
     if found != sha256:
         raise MeasurementError(f"{model}: sha256 {found[:12]}..., expected {sha256[:12]}...: the file was altered. Copy it again.")
-    if paced_s is not None and paced_s * law.queries > law.cap_s:
-        greatest = law.cap_s / law.queries
+    if paced_s is not None and paced_s * measurement_rules.queries > measurement_rules.cap_s:
+        greatest = measurement_rules.cap_s / measurement_rules.queries
         raise MeasurementError(
-            f"--paced {paced_s * 1e3:g}: {law.queries} images would take more than {law.cap_s:g} s. "
-            f"Give at most {greatest * 1e3:.0f} ms{', or use --quick' if law.queries > QUICK.queries else ''}."
+            f"--paced {paced_s * 1e3:g}: {measurement_rules.queries} images would take more than {measurement_rules.cap_s:g} s. "
+            f"Give at most {greatest * 1e3:.0f} ms{', or use --quick' if measurement_rules.queries > QUICK.queries else ''}."
         )
 
 
-def share_done(law: Rules, queries: int, elapsed_s: float) -> float:
+def share_done(measurement_rules: MeasurementRules, queries: int, elapsed_s: float) -> float:
     """How far a measurement is, in [0, 1]: both minima have to be met, unless time runs out first."""
-    needed = min(queries / law.queries, elapsed_s / law.duration_s if law.duration_s else 1.0)
-    return min(1.0, max(needed, elapsed_s / law.cap_s))
+    needed = min(queries / measurement_rules.queries, elapsed_s / measurement_rules.duration_s if measurement_rules.duration_s else 1.0)
+    return min(1.0, max(needed, elapsed_s / measurement_rules.cap_s))
 
 
-def _energy(task: _Task, n: int, cpu_s: float) -> Quantity:
+def _energy(task: _Measurement, n: int, cpu_s: float) -> Quantity:
     """Energy of one inference: counted, else declared."""
     if task.settings.provider != "cpu":
         return Quantity(value=None, method="unavailable", source="the GPU's share was not measured")

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from pepr_edge.measure.job import Rules
+from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.records import RulesName, Sustained, Validity
 from pepr_edge.scoring.percentiles import overlatency_allowed
 
-FULL = Rules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
+FULL = MeasurementRules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
 QUICK = FULL._replace(queries=128, duration_s=10.0)
 # Before a training: enough to tell that a budget is broken, not to rank by.
-LOOK = FULL._replace(warmup_s=0.5, queries=100, duration_s=1.0, cap_s=30.0)
-RULES: dict[RulesName, Rules] = {"full": FULL, "quick": QUICK, "look": LOOK}
+SCREENING = FULL._replace(warmup_s=0.5, queries=100, duration_s=1.0, cap_s=30.0)
+RULES: dict[RulesName, MeasurementRules] = {"full": FULL, "quick": QUICK, "look": SCREENING}
 
 # Drift: more than this between the medians of the first and the last third means that the device was not in one state.
 MAX_DRIFT = 0.15
@@ -24,7 +24,7 @@ MAX_DRIFT = 0.15
 MAX_LATE = 0.10
 
 
-def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, paced_s: float | None = None) -> Validity:
+def validity(latencies_s: Sequence[float], duration_s: float, rules: MeasurementRules, paced_s: float | None = None) -> Validity:
     """VALID, or INVALID with each reason and what to do.
 
     Args:
@@ -49,7 +49,7 @@ def validity(latencies_s: Sequence[float], duration_s: float, rules: Rules, pace
     return Validity(valid=not reasons, reasons=tuple(reasons))
 
 
-def cut_short(n: int, duration_s: float, rules: Rules) -> Validity:
+def cut_short(n: int, duration_s: float, rules: MeasurementRules) -> Validity:
     """INVALID: after so many latencies and seconds somebody or something ended it."""
     asked = f"at least {rules.queries} and {rules.duration_s:g} s, and then the memory"
     return Validity(valid=False, reasons=(f"cut short: {n} latencies in {duration_s:.1f} s, expected {asked}. Measure again.",))

@@ -18,14 +18,14 @@ from PIL import Image
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import MeasurementError
 from pepr_edge.images.preprocess import load_tensor
-from pepr_edge.measure.job import Job, LatencyRun, Rules
+from pepr_edge.measure.job import LatencyRun, MeasurementJob, MeasurementRules
 from pepr_edge.measure.process import measure_latency
 from pepr_edge.records import DeviceProfile, Preprocess, Preprocessing, SessionSettings, ThreadTiming, Throughput
 
 # About the size of a radiograph as it is sent.
 SOURCE_PX, PREPROCESSING_RUNS = 1024, 30
 BATCHES = (4, 16)
-BRIEF = Rules(warmup_runs=2, warmup_s=0.2, queries=5, duration_s=1.0, cap_s=3.0)
+BRIEF = MeasurementRules(warmup_runs=2, warmup_s=0.2, queries=5, duration_s=1.0, cap_s=3.0)
 
 
 def preprocessing(spec: Preprocess) -> Preprocessing | None:
@@ -102,6 +102,6 @@ def thread_counts(cores: int) -> list[int]:
 def _run(model: Path, settings: SessionSettings, shape: tuple[int, ...]) -> LatencyRun | None:
     """A moment of it; None where it cannot be run so."""
     try:
-        return measure_latency(Job("latency", str(model.absolute()), settings.model_dump(), shape, BRIEF, None))
+        return measure_latency(MeasurementJob("latency", str(model.absolute()), settings.model_dump(), shape, BRIEF, None))
     except MeasurementError:
         return None

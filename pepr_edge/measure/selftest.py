@@ -101,9 +101,9 @@ def answers(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], s
     if settings.runtime == "onnxruntime":
         runtime = RUNTIMES[settings.runtime]
         return make(runtime, runtime.open(model, settings), pixels, spec)
-    from pepr_edge.measure.model_process import Contestant
+    from pepr_edge.measure.model_process import ModelProcess
 
-    with Contestant(model, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
+    with ModelProcess(model, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
         return contestant.logits(pixels, spec)
 
 

@@ -1,4 +1,4 @@
-"""The measuring child: `python -m pepr_edge.measure.worker`, a Job as JSON on stdin, lines of JSON on stdout.
+"""The measuring child: `python -m pepr_edge.measure.worker`, a MeasurementJob as JSON on stdin, lines of JSON on stdout.
 
 Freshly exec'd, so that its peak memory and its cold start are its own. Until the timed import it imports nothing but the standard
 library, and never pydantic, whose memory a device that only classifies would not need.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from pepr_edge.device.load import load_average, steal_s
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import Block, Job, MemoryRun, Rules, Started
+from pepr_edge.measure.job import Block, MeasurementJob, MeasurementRules, MemoryRun, Started
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.measure.runtimes import RUNTIMES
 
@@ -48,7 +48,7 @@ def main() -> int:
         out.flush()
 
     given = json.loads(sys.stdin.read())
-    job = Job(**{**given, "rules": Rules(*given["rules"])})
+    job = MeasurementJob(**{**given, "rules": MeasurementRules(*given["rules"])})
     try:
         emit({"result": JOBS[job.kind](job, emit)})
     except MeasurementError as fault:
@@ -66,7 +66,7 @@ def own_stdout() -> TextIO:
     return ours
 
 
-def latency(job: Job, emit: Emit) -> dict[str, Any]:
+def latency(job: MeasurementJob, emit: Emit) -> dict[str, Any]:
     """Cold start in its three parts, warm-up, then the timed loop. All that it finds goes out at once; the result adds nothing."""
     clock = time.perf_counter
     runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
@@ -90,7 +90,7 @@ def latency(job: Job, emit: Emit) -> dict[str, Any]:
     return {}
 
 
-def memory(job: Job, emit: Emit) -> dict[str, Any]:
+def memory(job: MeasurementJob, emit: Emit) -> dict[str, Any]:
     """High-water marks, in a pass in which nothing is timed."""
     runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
     stages: dict[str, int | None] = {}
@@ -107,10 +107,10 @@ def memory(job: Job, emit: Emit) -> dict[str, Any]:
     return MemoryRun(stages)._asdict()
 
 
-JOBS: dict[str, Callable[[Job, Emit], dict[str, Any]]] = {"latency": latency, "memory": memory}
+JOBS: dict[str, Callable[[MeasurementJob, Emit], dict[str, Any]]] = {"latency": latency, "memory": memory}
 
 
-def _settings(job: Job) -> SessionSettings:
+def _settings(job: MeasurementJob) -> SessionSettings:
     return cast("SessionSettings", SimpleNamespace(**job.settings))
 
 
@@ -125,7 +125,7 @@ def noise(shape: Sequence[int]) -> NDArray[np.float32]:
     return np.frombuffer(values, dtype=np.float32).reshape(tuple(shape))
 
 
-def warm_up(call: Call, rules: Rules) -> list[float]:
+def warm_up(call: Call, rules: MeasurementRules) -> list[float]:
     """Inferences that do not count; their durations, seconds."""
     taken: list[float] = []
     begin = time.perf_counter()
@@ -134,7 +134,7 @@ def warm_up(call: Call, rules: Rules) -> list[float]:
     return taken
 
 
-def timed(call: Call, rules: Rules, paced_s: float | None, typical_s: float, emit: Emit) -> None:
+def timed(call: Call, rules: MeasurementRules, paced_s: float | None, typical_s: float, emit: Emit) -> None:
     """Measure in blocks, until there are enough queries and enough time, or no more time. Each block is told as soon as it is done."""
     clock, cpu_clock = time.perf_counter, time.process_time
     queries, cpu_s, steal_before = 0, 0.0, steal_s()

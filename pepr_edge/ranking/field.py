@@ -21,7 +21,7 @@ ABSENT = "not measured in the field: no report holds it. Bench its bundle too"
 UNAVAILABLE = "unavailable"
 
 
-class Figure(NamedTuple):
+class FieldFigure(NamedTuple):
     """A value in SI units and how it was obtained."""
 
     value: float | None
@@ -29,19 +29,19 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class FieldFindings:
     """What devices say of one artifact.
 
-    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `doubts` are warnings.
+    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `warnings` are warnings.
     """
 
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, FieldFigure] = field(default_factory=dict)
     against: str = ""
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 # By sha256 of the artifact; one that is not in it was not measured.
-Measured = Mapping[str, Found]
+Measured = Mapping[str, FieldFindings]
 
 
 @dataclass(frozen=True)
@@ -120,17 +120,17 @@ def _name(report: FieldReport, results: Sequence[BenchResult]) -> str:
     return f"{device.cpu} ({', '.join([*parts, *(['emulated'] if report.emulated else [])])})"
 
 
-def _found(sha256: str, group: Mapping[str, FieldReport], name: str) -> Found:
+def _found(sha256: str, group: Mapping[str, FieldReport], name: str) -> FieldFindings:
     """What the reports of one class say of an artifact."""
     held = {file: results for file, report in group.items() if (results := of_artifacts(report, {sha256}))}
     against = [reason for file, results in held.items() for reason in _against(results, group[file], file)]
     each = [_figures(results) for results in held.values()]
     figures = {what: _pooled([figures[what] for figures in each], median) for what in FIGURES}
-    doubts = [f"in the field ({file}): {warning}" for file, results in held.items() for one in results for warning in one.warnings]
+    warnings = [f"in the field ({file}): {warning}" for file, results in held.items() for one in results for warning in one.warnings]
     if next(iter(group.values())).emulated:
         figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
-        doubts = [f"its latency is that of home: {name} is no device, so its times say nothing"]
-    return Found(figures, "; ".join(dict.fromkeys(against)), tuple(dict.fromkeys(doubts)))
+        warnings = [f"its latency is that of home: {name} is no device, so its times say nothing"]
+    return FieldFindings(figures, "; ".join(dict.fromkeys(against)), tuple(dict.fromkeys(warnings)))
 
 
 def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> Iterator[str]:
@@ -141,16 +141,16 @@ def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> 
             yield f"its measurement in the field ({name}) is INVALID: {'; '.join(result.validity.reasons)}"
 
 
-def _figures(results: Sequence[BenchResult]) -> dict[str, Figure]:
+def _figures(results: Sequence[BenchResult]) -> dict[str, FieldFigure]:
     """The worst of what one report says of an artifact. Under paced load a processor slows down between images: only its memory counts."""
     single = [result for result in results if result.scenario == "single_stream"]
-    latencies = [Figure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single]
-    memories = [Figure(result.peak_memory_bytes, "measured") for result in results]
-    energies = [Figure(result.energy_j_per_inference, result.energy_method) for result in single]
+    latencies = [FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single]
+    memories = [FieldFigure(result.peak_memory_bytes, "measured") for result in results]
+    energies = [FieldFigure(result.energy_j_per_inference, result.energy_method) for result in single]
     return {what: _pooled(known, max) for what, known in zip(FIGURES, (latencies, memories, energies), strict=True)}
 
 
-def _pooled(figures: Sequence[Figure], pick: Callable[[list[float]], float], every: bool = False) -> Figure:
+def _pooled(figures: Sequence[FieldFigure], pick: Callable[[list[float]], float], every: bool = False) -> FieldFigure:
     """One figure out of those that are known; with `every`, none where one is not known.
 
     The median or the worst of a counter's reading and an estimate is neither: there is none either.
@@ -158,13 +158,13 @@ def _pooled(figures: Sequence[Figure], pick: Callable[[list[float]], float], eve
     known = [figure.value for figure in figures if figure.value is not None]
     methods = sorted({way for figure in figures for way in figure.method.split(" and ")} - {UNAVAILABLE})
     if len(methods) > 1:
-        return Figure(None, " and ".join(methods))
+        return FieldFigure(None, " and ".join(methods))
     if not known or (every and len(known) < len(figures)):
-        return Figure(None, UNAVAILABLE)
-    return Figure(pick(known), methods[0])
+        return FieldFigure(None, UNAVAILABLE)
+    return FieldFigure(pick(known), methods[0])
 
 
-def _worst(sha256: str, classes: Sequence[DeviceClass]) -> Found:
+def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldFindings:
     """What all classes say of an artifact. An emulated one need not hold it, and gives no doubt where a device was measured."""
     found = [one.found[sha256] for one in classes if sha256 in one.found]
     real = [one for one in classes if not one.emulated]
@@ -173,5 +173,5 @@ def _worst(sha256: str, classes: Sequence[DeviceClass]) -> Found:
     known = {what: [one.figures[what] for one in found if what in one.figures] for what in FIGURES}
     figures = {what: _pooled(values, max, every=True) for what, values in known.items() if values}
     doubting = [one.found[sha256] for one in real if sha256 in one.found] or found
-    doubts = dict.fromkeys(doubt for one in doubting for doubt in one.doubts)
-    return Found(figures, "; ".join(dict.fromkeys(against)), tuple(doubts))
+    warnings = dict.fromkeys(doubt for one in doubting for doubt in one.warnings)
+    return FieldFindings(figures, "; ".join(dict.fromkeys(against)), tuple(warnings))

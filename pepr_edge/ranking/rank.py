@@ -56,9 +56,9 @@ def rank(
     place = _placing(results, metric, scoring)
     ordered, found = place(worst_case(classes) if classes else None, None)
     logits = robustness.validation(ordered, results.entries)
-    spared = any(row.status == "dropped" for row in ordered)
+    pruned = any(row.status == "dropped" for row in ordered)
     # The rows that have a score are then not the whole set that the bounds rest on.
-    same = Scoring(scoring.weights, "reference", scoring.alpha, found) if spared else scoring
+    same = Scoring(scoring.weights, "reference", scoring.alpha, found) if pruned else scoring
     ranked = robustness.spread(robustness.ties(ordered, logits), logits, metric, same)
     life = over_a_life(ranked, lifetime) if lifetime is not None else None
     return Ranking(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pepr_edge.errors import RunError
 from pepr_edge.ranking.row import is_member
 from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
-from pepr_edge.run_dir.reader import Entry
+from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring import robustness
 from pepr_edge.scoring.intervals import mcnemar, resample_counts, strata
 from pepr_edge.scoring.metrics import metric, resampled
@@ -20,7 +20,7 @@ TIE_LEVEL = 0.05
 Validation = tuple[list[NDArray[np.float32]], NDArray[np.integer]]
 
 
-def validation(rows: Sequence[RankingRow], entries: Sequence[Entry]) -> Validation:
+def validation(rows: Sequence[RankingRow], entries: Sequence[VariantState]) -> Validation:
     """Logits of the ranked rows on the validation images, in the order of their ranks, and the labels that all share."""
     by_name = {(entry.candidate.id, entry.variant): entry for entry in entries}
     found = [by_name[row.candidate, row.variant or ""].predictions() for row in rows if row.rank is not None]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pepr_edge.ranking.field import ABSENT, Found, Measured
-from pepr_edge.records import NOT_DONE, DeviceProfile, Prospect, RankingRow, TrainResult
-from pepr_edge.run_dir.reader import Entry, performance, used
+from pepr_edge.ranking.field import ABSENT, FieldFindings, Measured
+from pepr_edge.records import NOT_DONE, CostEstimate, DeviceProfile, RankingRow, TrainResult
+from pepr_edge.run_dir.reader import VariantState, performance, used
 
 # An epoch takes as long as another. Where their mean is so many times the quickest quarter's, something else was at work. On machines left
 # alone it was at most 1.2 times.
@@ -16,7 +16,12 @@ UNEVEN, LEAST_EPOCHS = 1.5, 4
 
 
 def row_of(
-    entry: Entry, metric: str, performances: Mapping[str, Any], budgets: Mapping[str, float], images: int | None, measured: Measured | None
+    entry: VariantState,
+    metric: str,
+    performances: Mapping[str, Any],
+    budgets: Mapping[str, float],
+    images: int | None,
+    measured: Measured | None,
 ) -> RankingRow:
     """What was measured of an entry, and its status.
 
@@ -32,7 +37,9 @@ def row_of(
     ahead = _prospect(entry)
     if ahead is not None:
         resources, methods = resources | ahead.resources, methods | ahead.methods
-    found = measured.get(entry.artifact.sha256, Found(against=ABSENT)) if measured is not None and entry.artifact is not None else None
+    found = (
+        measured.get(entry.artifact.sha256, FieldFindings(against=ABSENT)) if measured is not None and entry.artifact is not None else None
+    )
     if found is not None:
         resources |= {name: figure.value for name, figure in found.figures.items()}
         methods |= {name: figure.method for name, figure in found.figures.items()}
@@ -53,15 +60,15 @@ def row_of(
     return row.model_copy(update=_standing(entry, row, metric, budgets, found))
 
 
-def _prospect(entry: Entry) -> Prospect | None:
+def _prospect(entry: VariantState) -> CostEstimate | None:
     """What a candidate that was spared its training would use in this variant, as far as it is known; for a ladder, in its quickest."""
-    if entry.profile is not None or entry.spared is None:
+    if entry.profile is not None or entry.pruned is None:
         return None
-    own = [one for one in entry.spared.prospects if one.variant == entry.variant] or entry.spared.prospects
+    own = [one for one in entry.pruned.prospects if one.variant == entry.variant] or entry.pruned.prospects
     return min(own, key=lambda one: one.resources.get("latency") or math.inf, default=None)
 
 
-def performances_of(entry: Entry, metric: str) -> dict[str, Any]:
+def performances_of(entry: VariantState, metric: str) -> dict[str, Any]:
     """The performance that the choice rests on, and that of the test split, with their intervals, where they are defined."""
     known: dict[str, Any] = {}
     for prefix, found in (("", performance(entry, metric, "val")), ("test_", performance(entry, metric, "test"))):
@@ -70,12 +77,14 @@ def performances_of(entry: Entry, metric: str) -> dict[str, Any]:
     return known
 
 
-def _standing(entry: Entry, row: RankingRow, metric: str, budgets: Mapping[str, float], found: Found | None) -> dict[str, Any]:
+def _standing(
+    entry: VariantState, row: RankingRow, metric: str, budgets: Mapping[str, float], found: FieldFindings | None
+) -> dict[str, Any]:
     """Status, reason and warnings of a row."""
-    spared = entry.spared
-    if (entry.artifact is None or entry.profile is None) and spared is not None and spared.verdict != "failed" and spared.reason:
-        status = "over_budget" if spared.verdict == "rejected" else "dropped"
-        return {"status": status, "reason": spared.reason}
+    pruned = entry.pruned
+    if (entry.artifact is None or entry.profile is None) and pruned is not None and pruned.verdict != "failed" and pruned.reason:
+        status = "over_budget" if pruned.verdict == "rejected" else "dropped"
+        return {"status": status, "reason": pruned.reason}
     if entry.artifact is None or entry.profile is None:
         return {"reason": f"{entry.failure.stage}: {entry.failure.reason}" if entry.failure else NOT_DONE}
     if found is not None and found.against:
@@ -120,14 +129,14 @@ def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | No
     return broken
 
 
-def _warnings(entry: Entry, profile: DeviceProfile | None, found: Found | None) -> tuple[str, ...]:
+def _warnings(entry: VariantState, profile: DeviceProfile | None, found: FieldFindings | None) -> tuple[str, ...]:
     """What is doubtful of a row. `profile` is None where the field's figures stand for those of home."""
     assert entry.artifact is not None
     parity = entry.artifact.parity
-    doubts = [*(_of_home(profile) if profile is not None else ()), *(_of_training(entry.trained) if entry.trained is not None else ())]
+    warnings = [*(_of_home(profile) if profile is not None else ()), *(_of_training(entry.trained) if entry.trained is not None else ())]
     if not parity.passed:
-        doubts.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
-    return (*doubts, *entry.artifact.notes, *(found.doubts if found is not None else ()))
+        warnings.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
+    return (*warnings, *entry.artifact.notes, *(found.warnings if found is not None else ()))
 
 
 def _of_home(profile: DeviceProfile) -> Iterator[str]:

@@ -179,7 +179,7 @@ class Workstation(Section):
     country: str | None = None
 
 
-class Worker(Section):
+class WorkerLimits(Section):
     """What a process of one candidate may take before it is ended, so that the next one starts: a first look, a training with its export,
     or a choice of variants.
 
@@ -210,7 +210,7 @@ class Worker(Section):
 AUTO, FLOAT32 = "auto", "fp32"
 
 
-def _ladder(value: Any) -> Any:
+def _autotune_alone(value: Any) -> Any:
     """The word "auto" may stand without brackets; any other text is most likely a name without them."""
     if isinstance(value, str) and value != AUTO:
         raise PydanticCustomError("expected", '"auto", or a list of names of the files in export/')
@@ -225,7 +225,7 @@ class Export(Section):
     test itself on, beside generated ones: they leave with it, so by default there are none.
     """
 
-    variants: Annotated[Names, BeforeValidator(_ladder)] = (FLOAT32, "int8_static")
+    variants: Annotated[Names, BeforeValidator(_autotune_alone)] = (FLOAT32, "int8_static")
     keep_performance: Annotated[float, Field(ge=0, le=1)] = 0.99
     time_budget_s: Positive = 120.0
     selftest_real_images: Annotated[int, Field(ge=0, le=64)] = 0
@@ -246,7 +246,7 @@ class Export(Section):
         return tuple(dict.fromkeys((*([FLOAT32] if self.auto else []), *self.named)))
 
 
-class Profile(Section):
+class ProfileSettings(Section):
     """How long an artifact is measured: "full" (1024 queries and 60 s) or "quick" (128 queries and 10 s)."""
 
     rules: Literal["full", "quick"] = "full"
@@ -277,7 +277,7 @@ class ScoreSettings(Section):
         return value
 
 
-class Search(Section):
+class SearchSettings(Section):
     """Which candidates energy is spent on: docs/search.md says what the policies do and what their parameters mean.
 
     A limit is on what all trainings take together, their cost probes included, evaluation apart. Of a parameter that is absent the
@@ -324,11 +324,11 @@ class Recipe(Section):
     train: Train = Train()
     workstation: Workstation = Workstation()
     cluster: Cluster = Cluster()
-    worker: Worker = Worker()
+    worker: WorkerLimits = WorkerLimits()
     export: Export = Export()
-    profile: Profile = Profile()
+    profile: ProfileSettings = ProfileSettings()
     score: ScoreSettings = ScoreSettings()
-    search: Search = Search()
+    search: SearchSettings = SearchSettings()
     bundles: Bundles = Bundles()
 
     def limits(self) -> dict[str, float]:

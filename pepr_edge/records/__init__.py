@@ -11,6 +11,7 @@ from pepr_edge.records.base import (
     Estimate,
     Failure,
     FileName,
+    Message,
     Method,
     NonNegative,
     Quantity,
@@ -18,14 +19,13 @@ from pepr_edge.records.base import (
     Sha256,
     Split,
     Versioned,
-    Words,
     first_fault,
     other_version,
     plain_name,
 )
 from pepr_edge.records.bundle import Fallback, Manifest, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo
-from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, Rung, Trial
+from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, SettingsTrial, VariantTrial
 from pepr_edge.records.field_report import BenchResult, FieldReport, Preprocessing, Sustained, ThreadTiming, Throughput
 from pepr_edge.records.measurement import (
     DeviceFacts,
@@ -51,8 +51,8 @@ from pepr_edge.records.ranking import (
     Status,
     Stretch,
 )
-from pepr_edge.records.search import FirstLook, Prospect, Searched, SearchLog, Verdict
-from pepr_edge.records.training import CostProbe, Environment, Epoch, Lost, ProbeResult, TrainCost, Training, TrainResult
+from pepr_edge.records.search import CostEstimate, ScreeningResult, SearchedCandidate, SearchLog, Verdict
+from pepr_edge.records.training import CostProbe, Environment, Epoch, InterruptionLoss, ProbeResult, TrainCost, TrainingState, TrainResult
 
 __all__ = [
     "NOT_DONE",
@@ -61,6 +61,7 @@ __all__ = [
     "BenchResult",
     "Bound",
     "Candidate",
+    "CostEstimate",
     "CostProbe",
     "Count",
     "DataInfo",
@@ -74,13 +75,13 @@ __all__ = [
     "Fallback",
     "FieldReport",
     "FileName",
-    "FirstLook",
     "Flips",
     "Interpolation",
+    "InterruptionLoss",
     "Lifetime",
-    "Lost",
     "Machine",
     "Manifest",
+    "Message",
     "Method",
     "NonNegative",
     "Outcome",
@@ -90,7 +91,6 @@ __all__ = [
     "Preprocess",
     "Preprocessing",
     "ProbeResult",
-    "Prospect",
     "Provider",
     "Quality",
     "Quantity",
@@ -99,13 +99,14 @@ __all__ = [
     "Record",
     "RulesName",
     "RunInfo",
-    "Rung",
+    "ScreeningResult",
     "SearchLog",
-    "Searched",
+    "SearchedCandidate",
     "SelfTestResult",
     "SelfTestSpec",
     "Sensitivity",
     "SessionSettings",
+    "SettingsTrial",
     "Sha256",
     "Split",
     "SplitInfo",
@@ -117,12 +118,11 @@ __all__ = [
     "Throughput",
     "TrainCost",
     "TrainResult",
-    "Training",
-    "Trial",
+    "TrainingState",
     "Validity",
+    "VariantTrial",
     "Verdict",
     "Versioned",
-    "Words",
     "first_fault",
     "other_version",
     "plain_name",

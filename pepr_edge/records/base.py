@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pepr_edge.untrusted.documents import name_fault
-from pepr_edge.untrusted.redact import without_places
+from pepr_edge.untrusted.redact import redact_paths
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
@@ -29,7 +29,7 @@ def plain_name(value: str) -> str:
 
 FileName = Annotated[str, AfterValidator(plain_name)]
 # What went wrong, as a library or a log says it: it goes into reports, and from there to others.
-Words = Annotated[str, AfterValidator(without_places)]
+Message = Annotated[str, AfterValidator(redact_paths)]
 
 
 class Record(BaseModel):
@@ -96,5 +96,5 @@ class Failure(Versioned):
     candidate: Candidate
     variant: str | None = None
     stage: str
-    reason: Words
-    log_tail: tuple[Words, ...] = ()
+    reason: Message
+    log_tail: tuple[Message, ...] = ()

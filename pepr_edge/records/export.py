@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pepr_edge.records.base import Candidate, Count, Estimate, NonNegative, Record, Sha256, Split, Versioned, Words
+from pepr_edge.records.base import Candidate, Count, Estimate, Message, NonNegative, Record, Sha256, Split, Versioned
 from pepr_edge.records.measurement import Machine, SessionSettings
 
 Outcome = Literal["chosen", "slower", "quality", "memory", "size", "failed", "not tried"]
@@ -45,7 +45,7 @@ class Quality(Record):
     reason: str = ""
 
 
-class Trial(Record):
+class SettingsTrial(Record):
     """One file under one runtime with some options: the median of `n` latencies, taken in turn with the best so far of its ladder.
 
     `latency_s` is None where it could not be run; `reason` says why. `peak_memory_bytes` is that of its process.
@@ -56,19 +56,19 @@ class Trial(Record):
     n: Count = 0
     load_s: NonNegative | None = None
     peak_memory_bytes: int | None = None
-    reason: Words = ""
+    reason: Message = ""
 
 
-class Rung(Record):
+class VariantTrial(Record):
     """One variant that a ladder tried or left out, and what became of it."""
 
     variant: str
     outcome: Outcome
-    reason: Words
+    reason: Message
     remedy: str | None = None
     made_s: float | None = None
     size_bytes: int | None = None
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[SettingsTrial, ...] = ()
     quality: Quality | None = None
 
 
@@ -98,7 +98,7 @@ class Artifact(Versioned):
     performance: dict[str, Estimate]
     performance_before: dict[str, Estimate]
     settings: SessionSettings | None = None
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[VariantTrial, ...] = ()
     chosen_on: Machine | None = None
     notes: tuple[str, ...] = ()
     duration_s: float

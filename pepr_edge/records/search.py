@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pepr_edge.records.base import Candidate, Record, Versioned, Words
+from pepr_edge.records.base import Candidate, Message, Record, Versioned
 from pepr_edge.records.measurement import DeviceProfile, Machine
 
 
-class FirstLook(Versioned):
+class ScreeningResult(Versioned):
     """look.json: what an untrained candidate needs on the device in one variant. Its graph is that of the trained one.
 
     `profile` is None where that could not be found out, and `reason` says why. `machine` is the one that looked; None where there was no
@@ -21,10 +21,10 @@ class FirstLook(Versioned):
     size_bytes: int | None = None
     machine: Machine | None = None
     profile: DeviceProfile | None = None
-    reason: Words = ""
+    reason: Message = ""
 
 
-class Prospect(Record):
+class CostEstimate(Record):
     """What one variant of a candidate would use, by a first look at it and a cost probe; names and units as in RankingRow."""
 
     variant: str
@@ -36,7 +36,7 @@ class Prospect(Record):
 Verdict = Literal["open", "finished", "concluded", "dropped", "skipped", "rejected", "failed"]
 
 
-class Searched(Record):
+class SearchedCandidate(Record):
     """One candidate of a search, and what became of it so far.
 
     "finished": trained to its end; "concluded": the best when the search stopped, with the epochs that it had; "dropped": given up after
@@ -47,12 +47,12 @@ class Searched(Record):
 
     candidate: str
     verdict: Verdict
-    reason: Words
+    reason: Message
     r: float | None = None
     epochs: int = 0
     spent_j: float | None = None
     full_j: float | None = None
-    prospects: tuple[Prospect, ...] = ()
+    prospects: tuple[CostEstimate, ...] = ()
 
 
 class SearchLog(Versioned):
@@ -65,7 +65,7 @@ class SearchLog(Versioned):
     key: str
     policy: str
     machine: Machine | None = None
-    candidates: tuple[Searched, ...]
+    candidates: tuple[SearchedCandidate, ...]
     stopped: str = ""
     spent_j: float | None = None
     saved_j: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pepr_edge.records.base import Candidate, Count, Estimate, FileName, NonNegative, Quantity, Record, Sha256, Versioned, Words
+from pepr_edge.records.base import Candidate, Count, Estimate, FileName, Message, NonNegative, Quantity, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
 
 
@@ -25,7 +25,7 @@ class ProbeResult(Record):
     layout: Literal["contiguous", "channels_last"]
     precision: Literal["float32", "bfloat16", "float16"]
     images_per_s: float | None
-    reason: Words = ""
+    reason: Message = ""
 
 
 class TrainCost(Record):
@@ -81,7 +81,7 @@ class TrainResult(Versioned):
     seed: int
 
 
-class Lost(Record):
+class InterruptionLoss(Record):
     """What interruptions took from a training: it was spent, and is of no epoch. `energy_j` is None where it was not measured."""
 
     interruptions: Count = 0
@@ -90,7 +90,7 @@ class Lost(Record):
     images: Count = 0
 
 
-class Training(Versioned):
+class TrainingState(Versioned):
     """training.json: a training under way, after its mode was chosen (no epochs yet) and after each epoch.
 
     `cost` is all that was spent on it by then, what was `lost` included. `state` is the file that it goes on from, None before the first
@@ -108,7 +108,7 @@ class Training(Versioned):
     best_epoch: int = 0
     stopped_early: bool = False
     cost: TrainCost
-    lost: Lost = Lost()
+    lost: InterruptionLoss = InterruptionLoss()
     state: str | None = None
     state_sha256: Sha256 | None = None
 

@@ -26,7 +26,7 @@ ROW_PX = 11.0  # at the figure's own 100 dpi: the height of a name
 
 
 @dataclass(frozen=True)
-class Line:
+class SlopeLine:
     """One architecture: its value in A and in B."""
 
     name: str
@@ -45,7 +45,7 @@ class Dot:
     efficient: bool
 
 
-def slopes(lines: Sequence[Line], name: str, alt: str, sides: tuple[str, str], y_label: str) -> Picture:
+def slopes(lines: Sequence[SlopeLine], name: str, alt: str, sides: tuple[str, str], y_label: str) -> Picture:
     """Each architecture in A and in B, joined; the means as a bold line; names where few, distributions where many.
 
     Args:
@@ -140,7 +140,7 @@ def _density(axes: Axes, side: int, values: Sequence[float]) -> None:
     axes.fill_betweenx(grid, near, near + (width if side else -width), color=PALETTE[side], alpha=0.35, linewidth=0)
 
 
-def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
+def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[SlopeLine]) -> None:
     """Names in a column beside B, moved apart so that none covers another, each joined to its point."""
     settle(figure)
     frame = axes.get_window_extent()

@@ -24,7 +24,7 @@ MOST_NAMED_CLASSES = 9
 
 
 @dataclass(frozen=True)
-class Line:
+class DiagnosticLine:
     """One model's line with its summary; `low` and `high` are intervals where there are any. `before`: of the model as trained."""
 
     variant: str
@@ -36,7 +36,7 @@ class Line:
     high: Floats | None = None
 
 
-def roc(lines: Sequence[Line], name: str, alt: str, y_label: str, x_label: str) -> Picture:
+def roc(lines: Sequence[DiagnosticLine], name: str, alt: str, y_label: str, x_label: str) -> Picture:
     """Sensitivity against the share of false alarms; the diagonal is guessing."""
     with open_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.35, linewidth=1, linestyle=":", label="guessing")
@@ -49,7 +49,7 @@ def roc(lines: Sequence[Line], name: str, alt: str, y_label: str, x_label: str) 
         return picture(figure, name, alt)
 
 
-def reliability(lines: Sequence[Line], name: str, alt: str) -> Picture:
+def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture:
     """How often the predicted class is right against its probability; on the diagonal a model is right as often as it says."""
     with open_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.35, linewidth=1, linestyle=":", label="as often right as it says")
@@ -103,7 +103,7 @@ def _cells(axes: Axes, shares: Floats) -> None:
     axes.grid(visible=False)
 
 
-def _styles(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _styles(lines: Sequence[DiagnosticLine]) -> list[dict[str, Any]]:
     """How each line looks: a file as its variant does elsewhere, what was before dashed and on top, so that both show where they agree."""
     looks = styles(line.variant for line in lines if not line.before)
     before = {"color": INK, "alpha": 0.85, "linestyle": (0, (3, 3)), "zorder": 4, "marker": "x"}

@@ -16,7 +16,7 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Data:
+class FigureData:
     """What was drawn, as a table; the unit of a column is in its name."""
 
     header: tuple[str, ...]
@@ -39,7 +39,7 @@ class Figure:
     title: str
     caption: str
     picture: Picture | None = None
-    data: Data | None = None
+    data: FigureData | None = None
 
     @property
     def svg(self) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pepr_edge.records import DataInfo, Ranking, RankingRow, Split
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Data, Figure
+from pepr_edge.report.figure import Figure, FigureData
 from pepr_edge.report.isoclines import isoclines
 from pepr_edge.scoring.pepr import pareto_front, shares
 from pepr_edge.text.sentences import entry, guessing, ranked_rows, short_names
@@ -88,10 +88,10 @@ def _points(rows: Sequence[RankingRow], one: Against) -> list[plots.Point]:
     ]
 
 
-def _data(rows: Sequence[RankingRow], points: Sequence[plots.Point], x_column: str, y_column: str) -> Data:
+def _data(rows: Sequence[RankingRow], points: Sequence[plots.Point], x_column: str, y_column: str) -> FigureData:
     """The points of a scatter plot as a table."""
     header = ("candidate", "variant", "rank", "status", x_column, y_column, "ci_low", "ci_high", "pareto_front")
-    return Data(
+    return FigureData(
         header,
         tuple(
             (row.candidate, row.variant, row.rank, row.status, point.x, point.y, *(point.ci or (None, None)), point.front)

@@ -12,7 +12,7 @@ from pepr_edge.errors import RunError
 from pepr_edge.records import FieldReport, Ranking
 from pepr_edge.report.html import ReportInput, write
 from pepr_edge.report.quantised import SHOWN, Answered
-from pepr_edge.run_dir.reader import Entry, Results, read_logits
+from pepr_edge.run_dir.reader import Results, VariantState, read_logits
 from pepr_edge.text.sentences import ranked_rows
 
 
@@ -54,7 +54,7 @@ def answered(results: Results, ranking: Ranking) -> Iterator[Answered]:
                 yield _answered(name, own)
 
 
-def _answered(name: str, entries: list[Entry]) -> Answered:
+def _answered(name: str, entries: list[VariantState]) -> Answered:
     files = {entry.variant: entry.predictions() for entry in entries}
     labels = next(iter(files.values()))["test_labels"].astype(np.int64)
     trained = read_logits(entries[0].folder.parent)["test"]

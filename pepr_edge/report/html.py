@@ -13,8 +13,8 @@ from pepr_edge.report import figures, provenance, quantised, tables, training_fi
 from pepr_edge.report.figure import Figure, write_files
 from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
-from pepr_edge.report.search_section import searched, spent_and_saved
-from pepr_edge.report.variant_trials import rungs
+from pepr_edge.report.search_section import search_table, spent_and_saved
+from pepr_edge.report.variant_trials import variant_trials_table
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows
 from pepr_edge.text.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
@@ -140,8 +140,8 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
         "cost": tables.training_cost(trained),
         "variants_table": tables.variants(ranking, artifacts),
         "quality": tables.quality(artifacts),
-        "rungs": rungs(artifacts),
-        "search": searched(report.search) if report.search is not None else None,
+        "rungs": variant_trials_table(artifacts),
+        "search": search_table(report.search) if report.search is not None else None,
         "provenance": _provenance(report),
         "failures": [_failure(failure) for failure in report.failures],
         "missing": MISSING,
@@ -149,7 +149,7 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _provenance(report: ReportInput) -> tuple[tables.Table, ...]:
+def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
     reports = provenance.reports_table(report.field, report.artifacts)
     return (
         *([reports] if reports else []),

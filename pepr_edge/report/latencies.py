@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.records import DeviceFacts, DeviceProfile, FieldReport, Ranking, RankingRow
 from pepr_edge.report import labels, plots
-from pepr_edge.report.figure import Data, Figure, Value
+from pepr_edge.report.figure import Figure, FigureData, Value
 from pepr_edge.report.svg import INK, Picture, open_figure, picture
 from pepr_edge.scoring.percentiles import early_stopping_percentile
 from pepr_edge.text.sentences import ranked_rows, short_names
@@ -59,7 +59,7 @@ def latencies(
     slowest = max(shown, key=lambda one: one.latencies_ms.max())
     alt = f"Histograms of raw latencies of {len(shown)} measurements. {caption} {_said(shown[0])} The slowest inference of all took "
     alt += f"{significant(float(slowest.latencies_ms.max()))} ms."
-    return Figure("latencies", title, caption, _draw(shown, edges, alt, visible), Data(COLUMNS, tuple(_rows(found, edges))))
+    return Figure("latencies", title, caption, _draw(shown, edges, alt, visible), FigureData(COLUMNS, tuple(_rows(found, edges))))
 
 
 def _sampled(row: RankingRow, profiles: Sequence[DeviceProfile], field: Mapping[str, FieldReport]) -> list[Sampled]:

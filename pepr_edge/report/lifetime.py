@@ -10,7 +10,7 @@ import numpy as np
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Ranking, Stretch
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Data, Figure
+from pepr_edge.report.figure import Figure, FigureData
 from pepr_edge.report.svg import INK, Picture, open_figure, picture
 from pepr_edge.scoring.lifetime import Consumer, cheapest, consumer
 from pepr_edge.scoring.pepr import only_method
@@ -26,7 +26,7 @@ WATTS = "Declare workstation.watts_per_core and device.watts_per_core in the rec
 
 
 @dataclass(frozen=True)
-class Line:
+class EnergyLine:
     """One model's energy; `cheapest`: it needs the least for some number of patients."""
 
     consumer: Consumer
@@ -46,14 +46,16 @@ def over_patients(ranking: Ranking) -> Figure:
     consumers = [one for row in rows if (one := consumer(row)) is not None]
     stretches = cheapest(consumers)
     best = {one.name for one in stretches}
-    lines = sorted((Line(one, one.name in best) for one in consumers), key=lambda line: not line.cheapest)
+    lines = sorted((EnergyLine(one, one.name in best) for one in consumers), key=lambda line: not line.cheapest)
     caption = f"Training and answers together, one image a patient ({how}). Least in all: {'; '.join(map(_stretch, stretches))}."
     if left_out := len(ranked_rows(ranking)) - len(rows):
         caption += f" Not drawn, since an energy of theirs is not known: {left_out}."
     alt = f"Line plot of energy in all against the number of patients of {len(lines)} models. {caption}"
     patients = _patients(stretches)
     data = tuple((line.consumer.name, float(n), _wh(line.consumer, float(n)), line.cheapest) for line in lines for n in patients)
-    return Figure("life", title, caption, _draw(lines, patients, alt), Data(("model", "patients", "energy_wh", "least_somewhere"), data))
+    return Figure(
+        "life", title, caption, _draw(lines, patients, alt), FigureData(("model", "patients", "energy_wh", "least_somewhere"), data)
+    )
 
 
 def _stretch(one: Stretch) -> str:
@@ -70,7 +72,7 @@ def _wh(one: Consumer, patients: float) -> float:
     return (one.training_j + patients * one.inference_j) / 3600
 
 
-def _draw(lines: Sequence[Line], patients: np.ndarray[tuple[int], np.dtype[np.float64]], alt: str) -> Picture:
+def _draw(lines: Sequence[EnergyLine], patients: np.ndarray[tuple[int], np.dtype[np.float64]], alt: str) -> Picture:
     with open_figure() as (figure, axes):
         axes.set_xscale("log")
         plots.plain_log(axes.xaxis, float(patients[-1]))

@@ -19,12 +19,12 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
-from pepr_edge.report.tables import Cell, Table, number
+from pepr_edge.report.tables import Cell, ReportTable, number
 from pepr_edge.scoring.pepr import RESOURCES as FAMILY
 from pepr_edge.text.units import MISSING, RESOURCES, SPLIT_NAMES, count, duration, mib, ms, plural, printable, resource, score, significant
 
 
-def data_table(data: DataInfo) -> Table:
+def data_table(data: DataInfo) -> ReportTable:
     """Images by class and split."""
     order: tuple[Split, ...] = ("train", "val", "test")
     splits = [split for split in order if split in data.splits]
@@ -38,12 +38,12 @@ def data_table(data: DataInfo) -> Table:
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
     notes = "".join(f" {note.rstrip('.')}." for note in data.notes)
-    return Table(
+    return ReportTable(
         "data", "Data", printable(caption + notes), ("class", *(SPLIT_NAMES[split] for split in splits)), tuple(rows), sortable=False
     )
 
 
-def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> Table:
+def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportTable:
     """Each resource: its weight in the score, its bounds over the set, how it was obtained and from where."""
     total = sum(ranking.weights.values()) or 1.0
     rows = []
@@ -66,7 +66,7 @@ def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> Table:
         "another set of models has other scores."
     )
     header = ("resource", "PePR", "weight in edge", "lo", "hi", "method", "source")
-    return Table("resources", "Resources and bounds", caption, header, tuple(rows), sortable=False)
+    return ReportTable("resources", "Resources and bounds", caption, header, tuple(rows), sortable=False)
 
 
 def _methods(ranking: Ranking, name: str) -> str:
@@ -90,7 +90,7 @@ def _sources(name: str, trained: Sequence[TrainResult]) -> str:
     return "; ".join(_unique(found.source for found in quantities.get(name, []) if found.value is not None))
 
 
-def training_table(trained: Sequence[TrainResult]) -> Table:
+def training_table(trained: Sequence[TrainResult]) -> ReportTable:
     """How each candidate was trained."""
     header = ("candidate", "weights", "protocol", "mode", "layout, precision", "epochs", "kept", "parameters", "seed", "trained on")
     rows = []
@@ -112,10 +112,10 @@ def training_table(trained: Sequence[TrainResult]) -> Table:
             )
         )
     versions = "; ".join(_unique(_versions(result.environment.python, result.environment.versions) for result in trained))
-    return Table("training", "Training", f"Each was trained once. {versions}", header, tuple(rows))
+    return ReportTable("training", "Training", f"Each was trained once. {versions}", header, tuple(rows))
 
 
-def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfile]) -> Table:
+def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfile]) -> ReportTable:
     """Each measurement on the device: whether it is valid, how long it was, and the cold start."""
     by_sha256 = {artifact.sha256: artifact for artifact in artifacts}
     header = (
@@ -151,10 +151,10 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
         )
     rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES if name != "look")
     caption = f"One image at a time. Rules: {rules}. Inferences: after so many of warm-up."
-    return Table("profiles", "Measurements on the device", caption, header, tuple(rows))
+    return ReportTable("profiles", "Measurements on the device", caption, header, tuple(rows))
 
 
-def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact]) -> Table | None:
+def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact]) -> ReportTable | None:
     """Each measurement that came home from the field; None where none did."""
     if not field:
         return None
@@ -176,7 +176,9 @@ def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact
         for name, report in field.items()
         for result in report.results
     ]
-    return Table("reports", "Reports from the field", "What devices measured themselves, and the ranking rests on.", header, tuple(rows))
+    return ReportTable(
+        "reports", "Reports from the field", "What devices measured themselves, and the ranking rests on.", header, tuple(rows)
+    )
 
 
 def _validity(found: Validity) -> Cell:
@@ -189,7 +191,7 @@ def rules_words(name: RulesName) -> str:
     return f"{RULES[name].queries} inferences and {RULES[name].duration_s:g} s"
 
 
-def device_table(profiles: Sequence[DeviceProfile]) -> Table:
+def device_table(profiles: Sequence[DeviceProfile]) -> ReportTable:
     """The device that the profiles were taken on; several values where they differ."""
     facts = [profile.device for profile in profiles]
     rows: list[tuple[str, Iterable[str]]] = [
@@ -211,7 +213,7 @@ def device_table(profiles: Sequence[DeviceProfile]) -> Table:
         ("versions", (_versions(fact.python, fact.versions) for fact in facts)),
     ]
     cells = tuple((Cell(name), Cell(printable("; ".join(_unique(values))))) for name, values in rows)
-    return Table(
+    return ReportTable(
         "device",
         "Device",
         "The machine that this run measured latency and memory on.",
@@ -227,14 +229,14 @@ def _limits(fact: DeviceFacts) -> str:
     return ", ".join(part for part in (cpus, memory) if part) or "none found"
 
 
-def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> Table:
+def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> ReportTable:
     """sha256 of every model file."""
     rows = [(Cell(printable(result.candidate.id)), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-")) for result in trained]
     rows += [
         (Cell(printable(item.candidate.id)), Cell(printable(item.variant)), Cell(item.sha256), Cell(duration(item.duration_s)))
         for item in artifacts
     ]
-    return Table(
+    return ReportTable(
         "checksums",
         "Model files",
         "Their sha256, and how long each export took.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.records import Artifact, Ranking
 from pepr_edge.report import diagnostics, plots
-from pepr_edge.report.figure import Data, Figure, Value
+from pepr_edge.report.figure import Figure, FigureData, Value
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.metrics import auroc, calibration_gaps, confusion_matrix, expected_calibration_error, log_odds
 from pepr_edge.text.units import metric, printable, score
@@ -60,7 +60,7 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> Figure:
         "fp32 left out."
     )
     alt = f"Dot plot of test {metric(name)} by variant of {len(changes)} candidates. {caption} The table below holds the same figures."
-    data = Data(("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images"), tuple(rows))
+    data = FigureData(("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images"), tuple(rows))
     return Figure("variants", title, caption, plots.variants(list(changes.values()), "variants", alt, f"test {metric(name)}"), data)
 
 
@@ -79,14 +79,14 @@ def _roc(one: Answered, classes: Sequence[str], number: int) -> Figure:
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return Figure(f"roc_{number}", title, "Not drawn: only one class occurs in the test split.")
         area = score(auroc(logits, one.labels))
-        lines.append(diagnostics.Line(printable(name), f"area {area}", x, y, name == AS_TRAINED))
+        lines.append(diagnostics.DiagnosticLine(printable(name), f"area {area}", x, y, name == AS_TRAINED))
         rows += [(name, float(a), float(b)) for a, b in zip(x, y, strict=True)]
     of = f"of {classes[1]!r}" if len(classes) == 2 else "mean of each class against the others"
     caption = f"On the {len(one.labels)} test images, {of}. Area: AUROC. Dashed: the model as trained, in PyTorch."
     alt = f"ROC curves of {_listed(lines)}. {caption}"
     x_label = "1 - specificity"
     drawn = diagnostics.roc(lines, f"roc_{number}", alt, "sensitivity", x_label)
-    return Figure(f"roc_{number}", title, caption, drawn, Data(("model", "one_minus_specificity", "sensitivity"), tuple(rows)))
+    return Figure(f"roc_{number}", title, caption, drawn, FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows)))
 
 
 def roc_curve(logits: Answers, labels: NDArray[np.int64], label: int) -> tuple[Floats, Floats]:
@@ -103,7 +103,7 @@ def roc_curve(logits: Answers, labels: NDArray[np.int64], label: int) -> tuple[F
         return passed / passed[-1], found / found[-1]
 
 
-def _listed(lines: Sequence[diagnostics.Line]) -> str:
+def _listed(lines: Sequence[diagnostics.DiagnosticLine]) -> str:
     return ", ".join(f"{line.variant} ({line.summary})" for line in lines)
 
 
@@ -128,13 +128,13 @@ def _reliability(one: Answered, number: int) -> Figure:
         right = np.clip(says + gaps[kept].sum(axis=1) / images[kept], 0, 1)
         ends = np.array([wilson(round(share * n), round(n)) for share, n in zip(right, images[kept], strict=True)])
         error = score(expected_calibration_error(logits, one.labels))
-        lines.append(diagnostics.Line(printable(name), f"ECE {error}", says, right, name == AS_TRAINED, ends[:, 0], ends[:, 1]))
+        lines.append(diagnostics.DiagnosticLine(printable(name), f"ECE {error}", says, right, name == AS_TRAINED, ends[:, 0], ends[:, 1]))
         columns = (says.tolist(), right.tolist(), *ends.T.tolist(), images[kept].astype(int).tolist())
         rows += [(name, *values) for values in zip(*columns, strict=True)]
     caption = f"On the {len(one.labels)} test images, in bins by probability; those of fewer than {FEWEST_IN_BIN} are not drawn, but count "
     caption += "in the ECE, the expected calibration error. Below the dotted line a model is surer than it is right. Bars: 95 % intervals."
     alt = f"Reliability diagram of {_listed(lines)}. {caption}"
-    data = Data(("model", "probability", "share_right", "ci_low", "ci_high", "images"), tuple(rows))
+    data = FigureData(("model", "probability", "share_right", "ci_low", "ci_high", "images"), tuple(rows))
     return Figure(f"reliability_{number}", title, caption, diagnostics.reliability(lines, f"reliability_{number}", alt), data)
 
 
@@ -152,7 +152,7 @@ def _confusion(one: Answered, classes: Sequence[str], number: int) -> Figure:
         for row, column in np.ndindex(len(classes), len(classes))
     )
     drawn = diagnostics.confusion(tables, classes, f"confusion_{number}", alt)
-    return Figure(f"confusion_{number}", title, caption, drawn, Data(("model", "true_class", "decision", "images"), rows))
+    return Figure(f"confusion_{number}", title, caption, drawn, FigureData(("model", "true_class", "decision", "images"), rows))
 
 
 def _told(table: NDArray[np.int64], classes: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pepr_edge.records import Searched, SearchLog
+from pepr_edge.records import SearchedCandidate, SearchLog
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Data, Figure
-from pepr_edge.report.tables import Cell, Table, number
+from pepr_edge.report.figure import Figure, FigureData
+from pepr_edge.report.tables import Cell, ReportTable, number
 from pepr_edge.text.units import energy, ms, plural, printable, score
 
 VERDICTS = {
@@ -19,7 +19,7 @@ VERDICTS = {
 }
 
 
-def searched(log: SearchLog) -> Table:
+def search_table(log: SearchLog) -> ReportTable:
     """One row a candidate, in the order of the recipe."""
     header = (
         "candidate",
@@ -32,10 +32,12 @@ def searched(log: SearchLog) -> Table:
         "why",
     )
     rows = tuple(_row(one) for one in log.candidates)
-    return Table("search", "Search", _caption(log), header, rows, frozenset(n for n, one in enumerate(log.candidates) if _spared(one)))
+    return ReportTable(
+        "search", "Search", _caption(log), header, rows, frozenset(n for n, one in enumerate(log.candidates) if _is_pruned(one))
+    )
 
 
-def _spared(one: Searched) -> bool:
+def _is_pruned(one: SearchedCandidate) -> bool:
     return one.verdict not in ("finished", "concluded")
 
 
@@ -50,7 +52,7 @@ def _caption(log: SearchLog) -> str:
     return f"{words} It stopped: {printable(log.stopped)}." if log.stopped else words
 
 
-def _row(one: Searched) -> tuple[Cell, ...]:
+def _row(one: SearchedCandidate) -> tuple[Cell, ...]:
     latencies = [latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None]
     return (
         Cell(printable(one.candidate)),
@@ -78,11 +80,11 @@ def spent_and_saved(log: SearchLog) -> Figure:
     spent, saved = sum(bar.value for bar in bars), sum(bar.evaluation or 0.0 for bar in bars)
     alt = f"Bar plot of {plural(len(bars), 'candidate')}: {energy(3600 * spent)} spent, {energy(3600 * saved)} left unspent. {caption}"
     rows = tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars)
-    data = Data(("candidate", "spent_wh", "unspent_wh", "outcome"), rows)
+    data = FigureData(("candidate", "spent_wh", "unspent_wh", "outcome"), rows)
     return Figure("spared", title, caption, plots.energy_bars(bars, "spared", alt, ("{}", "")), data)
 
 
-def _bar(one: Searched) -> plots.Bar:
+def _bar(one: SearchedCandidate) -> plots.Bar:
     spent, full = one.spent_j or 0.0, one.full_j or 0.0
-    unspent = max(0.0, full - spent) if _spared(one) or one.verdict == "concluded" else 0.0
+    unspent = max(0.0, full - spent) if _is_pruned(one) or one.verdict == "concluded" else 0.0
     return plots.Bar(printable(one.candidate), spent / 3600, unspent / 3600, VERDICTS[one.verdict])

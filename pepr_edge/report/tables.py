@@ -48,7 +48,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table with its title and caption. `dimmed`: indices of rows that have no rank."""
 
     name: str
@@ -70,7 +70,7 @@ def quantity(found: Quantity, words: Callable[[float | None], str]) -> Cell:
     return Cell(MISSING, "missing") if found.value is None else Cell(words(found.value), "number", found.value, found.method)
 
 
-def ranking(shown: Ranking) -> Table:
+def ranking(shown: Ranking) -> ReportTable:
     """All rows: first those with a rank, then those that failed or broke a budget, with the reason."""
     name = metric(shown.performance_metric)
     header: tuple[str, ...] = (
@@ -95,7 +95,7 @@ def ranking(shown: Ranking) -> Table:
         place = free.of - free.outranks
         rows.insert(place, _baseline_row(free))
         dimmed = {place, *(number + 1 for number in dimmed)}
-    return Table("ranking", "Ranking", caption, header, tuple(rows), frozenset(dimmed))
+    return ReportTable("ranking", "Ranking", caption, header, tuple(rows), frozenset(dimmed))
 
 
 def _baseline_row(free: Baseline) -> tuple[Cell, ...]:
@@ -135,11 +135,11 @@ def _edge(row: RankingRow) -> Cell:
     return Cell(score(row.pepr.get("edge")), "number", row.pepr.get("edge"), f"first {percent(row.p_best)}" if row.p_best else "")
 
 
-def depends_on(shown: Ranking) -> Table:
+def depends_on(shown: Ranking) -> ReportTable:
     """Within which weights, watts and normalisations the winner stays the winner."""
     rows = tuple(tuple(Cell(text) for text in row) for row in robustness.depends_on(shown))
     caption = "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
-    return Table("depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False)
+    return ReportTable("depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False)
 
 
 def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:
@@ -157,7 +157,7 @@ def _notes(row: RankingRow) -> str:
     return "; ".join(notes)
 
 
-def scores(shown: Ranking) -> Table:
+def scores(shown: Ranking) -> ReportTable:
     """The whole PePR family of each row that has a rank."""
     header = ("rank", "candidate", "variant", "parameters", *LETTERS, "edge")
     rows = tuple(
@@ -171,12 +171,12 @@ def scores(shown: Ranking) -> Table:
         for row in ranked_rows(shown)
     )
     letters = ", ".join(f"{letter} {words}" for letter, words in LETTERS.items())
-    return Table(
+    return ReportTable(
         "scores", "PePR scores", f"Performance per resource unit: {letters}; edge is over the weighted resources together.", header, rows
     )
 
 
-def training_cost(trained: Sequence[TrainResult]) -> Table:
+def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
     """What the training of each candidate cost, evaluation apart, each figure with its method."""
     header = ("candidate", "energy", "CO2eq", "duration", "peak memory", "peak GPU memory", "images seen", "evaluation energy")
     rows = []
@@ -196,10 +196,10 @@ def training_cost(trained: Sequence[TrainResult]) -> Table:
             )
         )
     caption = "All epochs of training; the evaluation on validation and test apart. Beside each figure: how it was obtained."
-    return Table("cost", "Cost of training", caption, (*header, "evaluation duration"), tuple(rows))
+    return ReportTable("cost", "Cost of training", caption, (*header, "evaluation duration"), tuple(rows))
 
 
-def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> Table:
+def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
     """Each ONNX file against the PyTorch model that it came from."""
     name = shown.performance_metric
     header = (
@@ -232,14 +232,14 @@ def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> Table:
     caption = (
         f"Test {metric(name)} before and after export. Decisions: on the whole test split, against PyTorch. Parity: greatest difference"
     )
-    return Table("variants", "Variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
+    return ReportTable("variants", "Variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
 
 
 # Metric -> how the column is named that holds it before and after.
 QUALITY = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "expected_calibration_error": "ECE"}
 
 
-def quality(artifacts: Sequence[Artifact]) -> Table:
+def quality(artifacts: Sequence[Artifact]) -> ReportTable:
     """Discrimination and calibration of each file on the test split, beside those of the PyTorch model that it came from."""
     header = ["candidate", "variant"]
     for words in QUALITY.values():
@@ -251,10 +251,10 @@ def quality(artifacts: Sequence[Artifact]) -> Table:
             cells += [_estimate(artifact.performance_before.get(name)), _estimate(artifact.performance.get(name))]
         rows.append(tuple(cells))
     caption = "On the test split, with 95 % intervals. ECE: expected calibration error, less is better."
-    return Table("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))
+    return ReportTable("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))
 
 
-def devices(shown: Ranking) -> Table | None:
+def devices(shown: Ranking) -> ReportTable | None:
     """Which model wins on which device of the field; None where none was heard of."""
     if not shown.devices:
         return None
@@ -269,7 +269,9 @@ def devices(shown: Ranking) -> Table | None:
         )
         for one in shown.devices
     )
-    return Table("devices", "On the devices", "By what they measured themselves; the ranking above is of the worst case.", header, rows)
+    return ReportTable(
+        "devices", "On the devices", "By what they measured themselves; the ranking above is of the worst case.", header, rows
+    )
 
 
 def _estimate(found: Estimate | None) -> Cell:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from pepr_edge.records import Bound, Ranking, TrainResult
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Data, Figure
+from pepr_edge.report.figure import Figure, FigureData
 from pepr_edge.scoring.pepr import curve
 from pepr_edge.text.sentences import ranked_rows
 from pepr_edge.text.units import energy, metric, printable, score, significant
@@ -44,9 +44,9 @@ def _best_first(ranking: Ranking, trained: Sequence[TrainResult]) -> list[TrainR
     return sorted(trained, key=lambda result: order.get(result.candidate.id, len(order)))
 
 
-def _by_epoch(curves: Sequence[plots.Curve], column: str) -> Data:
+def _by_epoch(curves: Sequence[plots.Curve], column: str) -> FigureData:
     rows = ((one.label, epoch, value, epoch == one.best) for one in curves for epoch, value in zip(one.epochs, one.values, strict=True))
-    return Data(("candidate", "epoch", column, "marked"), tuple(rows))
+    return FigureData(("candidate", "epoch", column, "marked"), tuple(rows))
 
 
 def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
@@ -99,7 +99,7 @@ def training_energy(trained: Sequence[TrainResult]) -> Figure:
         caption += f" Not measured, so not drawn: {left_out}."
     total = sum(joules for _, joules in known) / 3600
     alt = f"Bar plot of training energy of {len(bars)} candidates, {significant(total)} Wh in all. Greatest: {bars[0].label}. {caption}"
-    data = Data(
+    data = FigureData(
         ("candidate", "training_wh", "evaluation_wh", "method"), tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars)
     )
     return Figure("energy", title, caption, plots.energy_bars(bars, "energy", alt, ("training ({})", "evaluation ({})")), data)

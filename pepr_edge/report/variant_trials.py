@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pepr_edge.export.options import words
-from pepr_edge.records import Artifact, Quality, Rung
-from pepr_edge.report.tables import Cell, Table, number
+from pepr_edge.records import Artifact, Quality, VariantTrial
+from pepr_edge.report.tables import Cell, ReportTable, number
 from pepr_edge.text.sentences import short_names
 from pepr_edge.text.units import MISSING, metric, mib, ms, printable
 
 KINDS = {"chosen": "good", "quality": "bad", "memory": "bad", "failed": "bad"}
 
 
-def rungs(artifacts: Sequence[Artifact]) -> Table | None:
+def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
     """All rungs of all ladders; None where the recipe names its variants."""
     climbed = [artifact for artifact in artifacts if artifact.rungs]
     if not climbed:
@@ -24,10 +24,10 @@ def rungs(artifacts: Sequence[Artifact]) -> Table | None:
     threshold = next((rung.quality.threshold for artifact in climbed for rung in artifact.rungs if rung.quality), None)
     gate = f" A variant has to keep {100 * threshold:.3g} % of float32's performance on validation." if threshold is not None else ""
     caption = f"Latency: median on this device, measured in turn with the best so far.{gate} export.json holds every trial."
-    return Table("rungs", "How the variants were chosen", caption, header, tuple(rows))
+    return ReportTable("rungs", "How the variants were chosen", caption, header, tuple(rows))
 
 
-def _row(name: str, rung: Rung) -> tuple[Cell, ...]:
+def _row(name: str, rung: VariantTrial) -> tuple[Cell, ...]:
     ran = [trial for trial in rung.trials if trial.latency_s is not None]
     best = min(ran, key=lambda trial: trial.latency_s or 0.0, default=None)
     return (

@@ -12,7 +12,7 @@ from pepr_edge.records import Artifact, Candidate, DataInfo, TrainResult
 from pepr_edge.run_dir.store import stage_key
 
 SEARCH = "search.json"
-LOOKS, LOOK = "looks", "look.json"  # looks/<variant>/look.json in a candidate's folder
+SCREENINGS, SCREENING = "looks", "look.json"  # looks/<variant>/look.json in a candidate's folder
 
 
 def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
@@ -39,7 +39,7 @@ def export_key(trained: TrainResult, variant: Variant, recipe: Recipe) -> str:
     return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), how)
 
 
-def ladder_key(trained: TrainResult, recipe: Recipe) -> str:
+def autotune_key(trained: TrainResult, recipe: Recipe) -> str:
     """Hash of all that a ladder's choice depends on, but for the machine."""
     variants = [variant.model_dump(mode="json") for name in names() if (variant := load_variant(name)).auto is not None]
     how = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
@@ -52,7 +52,7 @@ def profile_key(artifact: Artifact, recipe: Recipe) -> str:
     return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
 
 
-def look_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
+def screening_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
     """Hash of all that a first look at a candidate depends on, but for the machine; not on what it is trained on, nor how."""
     how = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json")]
     return stage_key("look", __version__, candidate, how)

@@ -21,17 +21,27 @@ from pepr_edge.records import (
     DeviceProfile,
     Estimate,
     Failure,
-    FirstLook,
     Machine,
     Ranking,
     RunInfo,
-    Searched,
+    ScreeningResult,
+    SearchedCandidate,
     SearchLog,
     Split,
-    Training,
+    TrainingState,
     TrainResult,
 )
-from pepr_edge.run_dir.keys import LOOK, LOOKS, SEARCH, candidate_folder, export_key, ladder_key, look_key, profile_key, train_key
+from pepr_edge.run_dir.keys import (
+    SCREENING,
+    SCREENINGS,
+    SEARCH,
+    autotune_key,
+    candidate_folder,
+    export_key,
+    profile_key,
+    screening_key,
+    train_key,
+)
 from pepr_edge.run_dir.store import LOGITS, is_whole, read_current, read_record
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.pepr import RESOURCES
@@ -40,8 +50,8 @@ from pepr_edge.train.files import PROBE, resumable
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One candidate in one variant. What is None did not get done; `failure` says why, or `spared` that it was not to be."""
+class VariantState:
+    """One candidate in one variant. What is None did not get done; `failure` says why, or `pruned` that it was not to be."""
 
     candidate: Candidate
     variant: str
@@ -50,7 +60,7 @@ class Entry:
     artifact: Artifact | None
     profile: DeviceProfile | None
     failure: Failure | None
-    spared: Searched | None = None
+    pruned: SearchedCandidate | None = None
 
     def predictions(self) -> dict[str, NDArray[np.float32]]:
         """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels".
@@ -68,11 +78,11 @@ class Results:
     folder: Path
     recipe: Recipe
     info: RunInfo
-    entries: tuple[Entry, ...]
+    entries: tuple[VariantState, ...]
     search: SearchLog | None = None
 
 
-def performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
+def performance(entry: VariantState, metric: str, split: Split) -> Estimate | None:
     """A metric of an entry's ONNX file on "val" or "test": as recorded, else from its predictions.
 
     None where there is no file, or the split does not define the metric.
@@ -85,7 +95,7 @@ def performance(entry: Entry, metric: str, split: Split) -> Estimate | None:
     return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
 
 
-def used(entry: Entry, images: int | None) -> Used:
+def used(entry: VariantState, images: int | None) -> Used:
     """What a model's training and its deployment used: resources in SI units by name, and how each was obtained.
 
     Values are to be compared where their methods are the same: a counter's energy not with a declared one, nor the CO2eq of the two, and
@@ -106,9 +116,9 @@ def used(entry: Entry, images: int | None) -> Used:
     return values, methods
 
 
-def current_look(folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine) -> FirstLook | None:
+def current_screening(folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine) -> ScreeningResult | None:
     """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
-    found = read_current(folder / LOOKS / variant / LOOK, FirstLook, look_key(candidate, variant, recipe))
+    found = read_current(folder / SCREENINGS / variant / SCREENING, ScreeningResult, screening_key(candidate, variant, recipe))
     return found if found is not None and found.machine in (None, machine) else None
 
 
@@ -124,7 +134,7 @@ def current_training(folder: Path, key: str) -> TrainResult | None:
     return trained if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256) else None
 
 
-def current_training_state(folder: Path, key: str) -> Training | None:
+def current_training_state(folder: Path, key: str) -> TrainingState | None:
     """How far the training of a candidate's folder is, if it was made from these inputs and can go on; None once it is finished, too."""
     return resumable(folder, key)
 
@@ -139,7 +149,7 @@ def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
     return read_current(run_dir / SEARCH, SearchLog, info.key)
 
 
-def is_spared(one: Searched, search: SearchLog) -> bool:
+def is_pruned(one: SearchedCandidate, search: SearchLog) -> bool:
     """Whether a candidate's training is not to be ended: it is out, or the search stopped before it was its turn."""
     return one.verdict in ("dropped", "skipped", "rejected", "failed") or (one.verdict == "open" and bool(search.stopped))
 
@@ -151,7 +161,7 @@ def current_artifact(folder: Path, key: str) -> Artifact | None:
     return artifact if whole else None
 
 
-def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
+def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[VariantState]:
     """Read what is to be ranked of each candidate, made from this recipe and data: the variants named, and the one that a ladder chose."""
     for candidate in info.candidates:
         made = exported(run_dir, recipe, info, candidate)
@@ -162,7 +172,7 @@ def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[Entry]:
         yield from ranked.values()
 
 
-def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> dict[str, Entry]:
+def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> dict[str, VariantState]:
     """The variants of a candidate that are made whatever comes out, by name; those for a ladder too, ranked or not."""
     folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
     trained = current_training(folder, wanted)
@@ -170,11 +180,11 @@ def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate)
     return {name: _entry(folder / name, recipe, candidate, trained, {wanted, key}, key) for name, key in keys.items()}
 
 
-def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> Entry:
+def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> VariantState:
     """The variant that a candidate's ladder chose; named "auto" where none is chosen yet."""
     folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
     trained = current_training(folder, wanted)
-    key = ladder_key(trained, recipe) if trained is not None else wanted
+    key = autotune_key(trained, recipe) if trained is not None else wanted
     entry = _entry(folder / AUTO, recipe, candidate, trained, {wanted, key}, key)
     if entry.artifact is not None:
         return replace(entry, variant=entry.artifact.variant)
@@ -183,14 +193,14 @@ def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -
     return entry if plain.artifact is not None else replace(entry, failure=entry.failure or plain.failure)
 
 
-def _entry(folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str) -> Entry:
+def _entry(folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str) -> VariantState:
     """What is there in a variant's folder; `keys` are those that a failure of it may have, `key` is that of its artifact."""
     artifact = current_artifact(folder, key) if trained is not None else None
     of_profile = profile_key(artifact, recipe) if artifact is not None else ""
     profile = read_current(folder / "profile.json", DeviceProfile, of_profile) if artifact is not None else None
     current = {*keys, *([of_profile] if of_profile else [])}
     failure = None if profile else _failure(folder, current) or _failure(folder.parent, current)
-    return Entry(candidate, folder.name, folder, trained, artifact, profile, failure)
+    return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
 
 
 def read_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -242,6 +252,6 @@ def load(run_dir: Path) -> Results:
     info = read_record(run_dir / "run.json", RunInfo)
     recipe = read_toml(run_dir / "recipe.toml", Recipe)
     search = current_search(run_dir, info)
-    spared = {one.candidate: one for one in search.candidates if is_spared(one, search)} if search else {}
-    found = (replace(entry, spared=spared.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info))
+    pruned = {one.candidate: one for one in search.candidates if is_pruned(one, search)} if search else {}
+    found = (replace(entry, pruned=pruned.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info))
     return Results(run_dir, recipe, info, tuple(found), search)

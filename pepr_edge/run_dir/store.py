@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pepr_edge.errors import RunError
 from pepr_edge.records import Record, first_fault
 from pepr_edge.untrusted import documents
-from pepr_edge.untrusted.redact import without_places
+from pepr_edge.untrusted.redact import redact_paths
 
 R = TypeVar("R", bound=Record)
 
@@ -130,7 +130,7 @@ def disk_is_full(fault: BaseException | None) -> bool:
 
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
     """Append one line to events.jsonl: seconds since the epoch, the event's name, its details."""
-    told = {name: without_places(value) if isinstance(value, str) else value for name, value in details.items()}
+    told = {name: redact_paths(value) if isinstance(value, str) else value for name, value in details.items()}
     line = json.dumps({"time_s": round(time.time(), 3), "event": event, **told})
     with open(run_dir / "events.jsonl", "a", encoding="utf-8") as file:
         file.write(line + "\n")

@@ -9,6 +9,6 @@ training steps, and a policy decides after each epoch what to train on. What is 
 """
 
 from pepr_edge.search.policies import POLICIES, decide
-from pepr_edge.search.state import Candidate, Cost, Decision, Limits, Settings, State
+from pepr_edge.search.state import Cost, Decision, Limits, SearchCandidate, Settings, State
 
-__all__ = ["POLICIES", "Candidate", "Cost", "Decision", "Limits", "Settings", "State", "decide"]
+__all__ = ["POLICIES", "Cost", "Decision", "Limits", "SearchCandidate", "Settings", "State", "decide"]

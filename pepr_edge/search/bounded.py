@@ -9,7 +9,7 @@ candidate until it ends or is dropped: nothing is put aside and taken up again.
 from __future__ import annotations
 
 from pepr_edge.search.end_performance import Expectation, end_of, end_of_another
-from pepr_edge.search.state import Candidate, Cost, Decision, Settings, State, precedence
+from pepr_edge.search.state import Cost, Decision, SearchCandidate, Settings, State, precedence
 
 NEEDS_COSTS = True
 USES_SEED = False
@@ -26,7 +26,7 @@ def decide(state: State, settings: Settings) -> Decision:
     return _begin(state, settings, best, order)
 
 
-def _go_on(state: State, settings: Settings, best: Candidate | None, one: Candidate) -> Decision:
+def _go_on(state: State, settings: Settings, best: SearchCandidate | None, one: SearchCandidate) -> Decision:
     """Another epoch for a candidate in training, or none."""
     epoch = state.trained(one.name) + 1
     if best is None:
@@ -40,7 +40,7 @@ def _go_on(state: State, settings: Settings, best: Candidate | None, one: Candid
     return Decision("train", reason, one.name, epoch)
 
 
-def _begin(state: State, settings: Settings, best: Candidate | None, order: list[Candidate]) -> Decision:
+def _begin(state: State, settings: Settings, best: SearchCandidate | None, order: list[SearchCandidate]) -> Decision:
     """The first epoch of the cheapest that may win and can be paid for."""
     another = end_of_another(state) if best else None
     over = None
@@ -63,7 +63,7 @@ def _begin(state: State, settings: Settings, best: Candidate | None, order: list
     return Decision("stop", "no candidate is left that may win")
 
 
-def _hope(state: State, settings: Settings, best: Candidate, one: Candidate, end: Expectation | None) -> tuple[str, bool]:
+def _hope(state: State, settings: Settings, best: SearchCandidate, one: SearchCandidate, end: Expectation | None) -> tuple[str, bool]:
     """Why a candidate may or may not win, and whether it is past hope."""
     leader = f"{best.name} has {state.pepr(best):.4f}"
     bound = state.bound(one)
@@ -78,7 +78,7 @@ def _hope(state: State, settings: Settings, best: Candidate, one: Candidate, end
     return f"{said}, below {1 - settings.confidence:.2g}" if hopeless else said, hopeless
 
 
-def _over(state: State, settings: Settings, one: Candidate, epochs: int) -> str | None:
+def _over(state: State, settings: Settings, one: SearchCandidate, epochs: int) -> str | None:
     """The rule that so many epochs of a candidate would break, in words."""
     cost = state.spent + one.epoch.times(epochs)
     if over := state.limits.exceeded_by(cost):

@@ -9,7 +9,7 @@ from pathlib import Path
 from pepr_edge.energy.carbon import co2eq_g
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import Recipe, ScoreSettings
-from pepr_edge.records import Candidate, CostProbe, FirstLook, Prospect, TrainCost, TrainResult
+from pepr_edge.records import Candidate, CostEstimate, CostProbe, ScreeningResult, TrainCost, TrainResult
 from pepr_edge.run_dir.reader import current_cost_probe, current_training
 from pepr_edge.scoring.pepr import RESOURCES, bounds, normalised, shares
 from pepr_edge.scoring.resources import of_device, of_training
@@ -19,17 +19,19 @@ from pepr_edge.train.cost import whole
 
 
 @dataclass(frozen=True)
-class Outlook:
+class CandidateCosts:
     """A candidate with what its probe, an epoch and the whole of its training cost, and what each of its variants would use."""
 
     candidate: Candidate
     probe: Cost
     epoch: Cost
     full: TrainCost
-    prospects: tuple[Prospect, ...]
+    prospects: tuple[CostEstimate, ...]
 
 
-def outlook(candidate: Candidate, folder: Path, key: str, recipe: Recipe, looks: Sequence[FirstLook], images: int) -> Outlook | None:
+def estimate_costs(
+    candidate: Candidate, folder: Path, key: str, recipe: Recipe, looks: Sequence[ScreeningResult], images: int
+) -> CandidateCosts | None:
     """What a candidate would use; None where neither a cost probe nor a training says.
 
     Args:
@@ -48,9 +50,9 @@ def outlook(candidate: Candidate, folder: Path, key: str, recipe: Recipe, looks:
         if look.profile is not None:
             on_device, measured = of_device(look.profile)
             known_of = {"resources": in_training | on_device, "methods": how | measured, "size_bytes": look.size_bytes}
-            prospects.append(Prospect.model_validate({"variant": look.variant, **known_of}))
+            prospects.append(CostEstimate.model_validate({"variant": look.variant, **known_of}))
     probe = cost_of(known.cost) if isinstance(known, CostProbe) else NOTHING
-    return Outlook(candidate, probe, _epoch(known, recipe.workstation.country), full, tuple(prospects))
+    return CandidateCosts(candidate, probe, _epoch(known, recipe.workstation.country), full, tuple(prospects))
 
 
 def _epoch(known: CostProbe | TrainResult, country: str | None) -> Cost:
@@ -64,7 +66,7 @@ def cost_of(cost: TrainCost) -> Cost:
     return Cost(cost.energy_j.value, cost.duration_s.value, cost.co2eq_g.value)
 
 
-def normalised_costs(outlooks: Sequence[Outlook], settings: ScoreSettings, needed: bool) -> dict[str, float]:
+def normalised_costs(outlooks: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool) -> dict[str, float]:
     """R of each candidate by its id, in [0, 1]: the weighted mean of its resources, normalised over the set; that of its best variant.
 
     Args:
@@ -95,7 +97,7 @@ def normalised_costs(outlooks: Sequence[Outlook], settings: ScoreSettings, neede
     return {outlook.candidate.id: min(r(one.resources) for one in outlook.prospects) for outlook in outlooks}
 
 
-def _known(prospects: Sequence[Prospect], name: str) -> bool:
+def _known(prospects: Sequence[CostEstimate], name: str) -> bool:
     return any(one.resources.get(name) is not None for one in prospects)
 
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import RunError
-from pepr_edge.progress import View
+from pepr_edge.progress import ProgressView
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, TrainCost, Verdict
 from pepr_edge.run_dir.keys import SEARCH, candidate_folder, train_key
 from pepr_edge.run_dir.reader import Results, current_search, current_training, current_training_state, is_complete
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search import POLICIES, Cost, Decision, Limits, Settings, State, decide
-from pepr_edge.search import Candidate as Contender
-from pepr_edge.search.cost_estimates import Outlook, cost_of, normalised_costs, outlook
+from pepr_edge.search import SearchCandidate as Contender
+from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
 from pepr_edge.search.jobs import carry_out, job_of
-from pepr_edge.search.screening import Looks, look, looks_wanted, rejection
-from pepr_edge.search.search_log import Out, as_log, settled
+from pepr_edge.search.screening import Screenings, is_screening_wanted, rejection, screen
+from pepr_edge.search.search_log import Out, finalised, to_record
 from pepr_edge.search.state import NOTHING
 from pepr_edge.train.cost import nothing
 
@@ -28,7 +28,7 @@ J_PER_WH, S_PER_H = 3600.0, 3600.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingProgress:
     """How far a training is: validation performance after each epoch, its cost so far, and whether it has ended by itself."""
 
     curve: tuple[float, ...] = ()
@@ -36,7 +36,7 @@ class Standing:
     ended: bool = False
 
 
-def search(results: Results, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> None:
+def search(results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView) -> None:
     """Reject what breaks a budget of the device, and train what the recipe's policy promotes, as far as it does. search.json says so.
 
     Where every candidate is to be trained to its end, and there is no budget to break, there is nothing to do.
@@ -50,9 +50,9 @@ def search(results: Results, folders: Mapping[int, Path], engine: Engine, bench:
     Raises:
         ScoreError: the policy needs a cost that is not known.
     """
-    if not looks_wanted(results.recipe):
+    if not is_screening_wanted(results.recipe):
         return
-    run = Search(results, look(results, folders, engine, bench, view), folders, engine, bench, view)
+    run = CandidateSearch(results, screen(results, folders, engine, host, view), folders, engine, host, view)
     if results.recipe.search.chooses:
         run.run()
     elif run.out:
@@ -61,26 +61,28 @@ def search(results: Results, folders: Mapping[int, Path], engine: Engine, bench:
         (results.folder / SEARCH).unlink(missing_ok=True)
 
 
-def settle(results: Results) -> None:
+def finalise(results: Results) -> None:
     """Once the others are trained: what the trainings of those that the device rejected would have taken, as far as theirs tell."""
     if results.search is not None and not results.recipe.search.chooses:
         trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
-        write_record(results.folder / SEARCH, settled(results.search, trained))
+        write_record(results.folder / SEARCH, finalised(results.search, trained))
 
 
-class Search:
+class CandidateSearch:
     """Holds a search open in a run directory: what is known of the candidates, and the state that its policy decides by."""
 
-    def __init__(self, results: Results, looks: Looks, folders: Mapping[int, Path], engine: Engine, bench: Bench, view: View) -> None:
+    def __init__(
+        self, results: Results, looks: Screenings, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+    ) -> None:
         """Reject what the device rejects, and read how far the others are."""
         self.results, self.looks, self.view = results, looks, view
-        self._folders, self._engine, self._machine = folders, engine, bench.machine
+        self._folders, self._engine, self._machine = folders, engine, host.machine
         self.candidates = {one.id: one for one in results.info.candidates}
         self.out: dict[str, Out] = {
             name: ("rejected", reason) for name in self.candidates if (reason := rejection(looks[name], results.recipe))
         }
         self.standings = {name: self._standing(one) for name, one in self.candidates.items()}
-        self.outlooks: dict[str, Outlook] = {}
+        self.outlooks: dict[str, CandidateCosts] = {}
         self.state = State((), results.recipe.train.epochs)
         for name, (verdict, reason) in self.out.items():
             self._tell(verdict, reason, name)
@@ -102,7 +104,7 @@ class Search:
     def write(self, stopped: str) -> None:
         """Write search.json: where the search is by now, and why it stopped if it did."""
         spent = {name: standing.cost for name, standing in self.standings.items()}
-        log = as_log(self.results, self.looks, self.outlooks, self.state, spent, self.out, stopped)
+        log = to_record(self.results, self.looks, self.outlooks, self.state, spent, self.out, stopped)
         write_record(self.results.folder / SEARCH, log.model_copy(update={"machine": self._machine}))
 
     def _probe(self) -> None:
@@ -135,23 +137,23 @@ class Search:
     def _needs_costs(self) -> bool:
         return POLICIES[self.results.recipe.search.policy].NEEDS_COSTS
 
-    def _outlook(self, candidate: Candidate) -> Outlook | None:
+    def _outlook(self, candidate: Candidate) -> CandidateCosts | None:
         images = self.results.info.data.splits["train"].images
-        return outlook(candidate, *self._place(candidate), self.results.recipe, self.looks[candidate.id], images)
+        return estimate_costs(candidate, *self._place(candidate), self.results.recipe, self.looks[candidate.id], images)
 
     def _place(self, candidate: Candidate) -> tuple[Path, str]:
         return candidate_folder(self.results.folder, candidate), train_key(candidate, self.results.recipe, self.results.info.data)
 
-    def _standing(self, candidate: Candidate) -> Standing:
+    def _standing(self, candidate: Candidate) -> TrainingProgress:
         """How far a candidate's training is by what stands on the disk."""
         folder, key = self._place(candidate)
         trained = current_training(folder, key)
         if trained is not None and is_complete(trained, self.results.recipe.train):
-            return Standing(tuple(epoch.val_performance for epoch in trained.epochs), trained.cost, ended=True)
+            return TrainingProgress(tuple(epoch.val_performance for epoch in trained.epochs), trained.cost, ended=True)
         if (training := current_training_state(folder, key)) is None:
-            return Standing()
+            return TrainingProgress()
         curve = tuple(epoch.val_performance for epoch in training.epochs)
-        return Standing(curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted)
+        return TrainingProgress(curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted)
 
     def _state(self) -> State:
         """All that is known by now, as a policy takes it. What was decided before this process began is decided, on the same machine."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pepr_edge.search.random_order import shuffled
-from pepr_edge.search.state import NOTHING, Candidate, Cost, Decision, Limits, Settings, State
+from pepr_edge.search.state import NOTHING, Cost, Decision, Limits, SearchCandidate, Settings, State
 
 NEEDS_COSTS = True
 USES_SEED = True
@@ -20,7 +20,7 @@ PARAMETERS: tuple[str, ...] = ("eta",)
 def decide(state: State, settings: Settings) -> Decision:
     """Bring all of a rung to its epoch, then drop all but the best of them; and so on."""
     rungs = rung_epochs(state.epochs, settings.eta)
-    members: Sequence[Candidate] = _drawn(state.candidates, state.limits, state.probe, settings, rungs)
+    members: Sequence[SearchCandidate] = _drawn(state.candidates, state.limits, state.probe, settings, rungs)
     drawn = len(members)
     for number, epoch in enumerate(rungs):
         keep = survivors(drawn, number, settings.eta)
@@ -51,7 +51,7 @@ def survivors(drawn: int, rung: int, eta: int) -> int:
     return max(1, drawn // int(eta**rung))
 
 
-def _parted(state: State, members: Sequence[Candidate], epoch: int, keep: int) -> tuple[list[Candidate], list[Candidate]]:
+def _parted(state: State, members: Sequence[SearchCandidate], epoch: int, keep: int) -> tuple[list[SearchCandidate], list[SearchCandidate]]:
     """The best of a rung, and the others that reached its end."""
     there = [one for one in members if state.trained(one.name) >= epoch or one.name in state.finished]
     ordered = sorted(there, key=lambda one: (-state.pepr(one, epoch), one.r, one.name))
@@ -60,8 +60,8 @@ def _parted(state: State, members: Sequence[Candidate], epoch: int, keep: int) -
 
 @lru_cache(maxsize=16)
 def _drawn(
-    candidates: tuple[Candidate, ...], limits: Limits, probe: Cost, settings: Settings, rungs: tuple[int, ...]
-) -> tuple[Candidate, ...]:
+    candidates: tuple[SearchCandidate, ...], limits: Limits, probe: Cost, settings: Settings, rungs: tuple[int, ...]
+) -> tuple[SearchCandidate, ...]:
     """The first of a random order, as many as are expected to get through all rungs within the limits."""
     order = shuffled(candidates, settings.seed)
     total, number = NOTHING, 0

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import Job, Step
-from pepr_edge.progress import View
+from pepr_edge.engine.job import CandidateJob, Step
+from pepr_edge.progress import ProgressView
 from pepr_edge.records import Candidate
 from pepr_edge.run_dir.keys import candidate_folder, train_key
 from pepr_edge.run_dir.reader import Results
 
 
-def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any) -> Job:
-    """A candidate's job: all of it, unless `how` says what else (see Job)."""
-    return Job(
+def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any) -> CandidateJob:
+    """A candidate's job: all of it, unless `how` says what else (see CandidateJob)."""
+    return CandidateJob(
         candidate=candidate,
         recipe=results.recipe,
         data=str(folders[candidate.image_size_px]),
@@ -28,14 +28,16 @@ def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], 
     )
 
 
-def carry_out(jobs: Sequence[Job], engine: Engine, label: str, view: View, on_done: Callable[[Job], None] = lambda job: None) -> None:
+def carry_out(
+    jobs: Sequence[CandidateJob], engine: Engine, label: str, view: ProgressView, on_done: Callable[[CandidateJob], None] = lambda job: None
+) -> None:
     """Run jobs; one bar over them, one over the steps of each."""
     with view.bar(label) as outer, view.bar("getting ready") as inner:
-        done: list[Job] = []
+        done: list[CandidateJob] = []
         best: dict[str, float] = {}
         outer.to(0, len(jobs))
 
-        def on_step(job: Job, step: Step) -> None:
+        def on_step(job: CandidateJob, step: Step) -> None:
             reached = f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
             at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
             # Over all epochs, so that the time left is that of the training.
@@ -44,7 +46,7 @@ def carry_out(jobs: Sequence[Job], engine: Engine, label: str, view: View, on_do
             if step.best is not None:
                 best[job.candidate.id] = step.best
 
-        def finished(job: Job) -> None:
+        def finished(job: CandidateJob) -> None:
             done.append(job)
             outer.to(len(done), len(jobs), _best(best, job))
             on_done(job)
@@ -52,7 +54,7 @@ def carry_out(jobs: Sequence[Job], engine: Engine, label: str, view: View, on_do
         engine.run(jobs, on_step, finished)
 
 
-def _best(reached: Mapping[str, float], job: Job) -> str:
+def _best(reached: Mapping[str, float], job: CandidateJob) -> str:
     """The best of the candidates so far, in words."""
     if not reached:
         return ""

@@ -12,7 +12,7 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.pepr import Array, bounds, normalised
 from pepr_edge.tables import open_table
 from pepr_edge.tables.bounds_pass import EXPECTED_PERCENT, EXPECTED_PERFORMANCE, EXPECTED_RESOURCE, refuse
-from pepr_edge.tables.csv_rows import Table, chunks, numbers, on_one_line
+from pepr_edge.tables.csv_rows import CsvTable, chunks, numbers, on_one_line
 
 NAMES = ("model", "name", "candidate", "architecture")
 # What choices should rest on comes first.
@@ -53,7 +53,7 @@ class Runs:
         return replace(self, models=tuple(self.models[at] for at in members), energy=self.energy[members], curves=self.curves[members])
 
 
-def find_columns(table: Table, performance: str | None, energy: str, group: str | None, name: str | None) -> Columns:
+def find_columns(table: CsvTable, performance: str | None, energy: str, group: str | None, name: str | None) -> Columns:
     """Which columns hold what.
 
     Args:
@@ -74,7 +74,7 @@ def find_columns(table: Table, performance: str | None, energy: str, group: str 
     return Columns(curve, at(energy), at(names[0]), None if sets is None else at(sets), prefix)
 
 
-def _curve(table: Table, performance: str | None) -> tuple[str, tuple[int, ...]]:
+def _curve(table: CsvTable, performance: str | None) -> tuple[str, tuple[int, ...]]:
     """The beginning of the names of a curve's columns, and their places in the order of their numbers."""
     for prefix in (performance,) if performance else PREFIXES:
         found = {int(column[len(prefix) :]): column for column in table.columns if re.fullmatch(re.escape(prefix) + r"\d{1,6}", column)}

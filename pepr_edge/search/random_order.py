@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pepr_edge.search.state import Candidate, Decision, Settings, State
+from pepr_edge.search.state import Decision, SearchCandidate, Settings, State
 
 NEEDS_COSTS = True  # PePR is normalised over the costs of all
 USES_SEED = True
 PARAMETERS: tuple[str, ...] = ()
 
 
-def shuffled(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+def shuffled(candidates: Sequence[SearchCandidate], seed: int) -> list[SearchCandidate]:
     """In random order, which hangs on their names and the seed alone."""
     named = sorted(candidates, key=lambda one: one.name)
     return [named[place] for place in np.random.default_rng(seed).permutation(len(named))]

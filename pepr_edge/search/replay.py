@@ -12,7 +12,7 @@ import numpy as np
 from pepr_edge.scoring.pepr import Array, pepr
 from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.published import Runs
-from pepr_edge.search.state import Candidate, Cost, Decision, Limits, Settings, State
+from pepr_edge.search.state import Cost, Decision, Limits, SearchCandidate, Settings, State
 
 # Of a full training: what finding out a candidate's costs takes. A few steps: eight of 882, which are 6 epochs of 4708 images by 32.
 PROBE = 0.01
@@ -60,7 +60,7 @@ def replay(runs: Runs, settings: Settings, probe: float = PROBE, max_energy: flo
     charged = Cost(probe if POLICIES[settings.policy].NEEDS_COSTS else 0.0)
     # In shares of the sweep, which are as good a unit as joules.
     candidates = tuple(
-        Candidate(*one) for one in zip(runs.models, r.tolist(), [Cost(part / epochs) for part in parts.tolist()], strict=True)
+        SearchCandidate(*one) for one in zip(runs.models, r.tolist(), [Cost(part / epochs) for part in parts.tolist()], strict=True)
     )
     state = State(candidates, epochs, spent=charged, probe=charged, limits=Limits(max_energy))
     costs = {one.name: one.epoch for one in candidates}

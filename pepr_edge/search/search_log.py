@@ -5,21 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from pepr_edge.records import FirstLook, Prospect, Searched, SearchLog, TrainCost, TrainResult, Verdict
+from pepr_edge.records import CostEstimate, ScreeningResult, SearchedCandidate, SearchLog, TrainCost, TrainResult, Verdict
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.resources import of_device
 from pepr_edge.search import State
-from pepr_edge.search.cost_estimates import Outlook
-from pepr_edge.search.screening import Looks
+from pepr_edge.search.cost_estimates import CandidateCosts
+from pepr_edge.search.screening import Screenings
 
 ENDED = "trained to its end"
 Out = tuple[Verdict, str]  # with the reason
 
 
-def as_log(
+def to_record(
     results: Results,
-    looks: Looks,
-    outlooks: Mapping[str, Outlook],
+    looks: Screenings,
+    outlooks: Mapping[str, CandidateCosts],
     state: State,
     spent: Mapping[str, TrainCost],
     out: Mapping[str, Out],
@@ -43,7 +43,7 @@ def as_log(
         verdict, reason = out.get(name) or _verdict(name, state, stopped)
         ahead = outlooks.get(name)
         found.append(
-            Searched(
+            SearchedCandidate(
                 candidate=name,
                 verdict=verdict,
                 reason=reason,
@@ -57,7 +57,7 @@ def as_log(
     return _summed(SearchLog(key=results.info.key, policy=results.recipe.search.policy, candidates=tuple(found), stopped=stopped))
 
 
-def settled(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
+def finalised(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
     """The record where the device alone chose, once all the others are trained."""
     found = []
     for one in log.candidates:
@@ -84,7 +84,7 @@ def _summed(log: SearchLog) -> SearchLog:
     return log.model_copy(update={"candidates": tuple(found), **sums})
 
 
-def _latency_s(one: Searched) -> float | None:
+def _latency_s(one: SearchedCandidate) -> float | None:
     known = (latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None)
     return min(known, default=None)
 
@@ -100,15 +100,15 @@ def _verdict(name: str, state: State, stopped: str) -> Out:
     return "open", f"the search stopped: {stopped}" if stopped else ""
 
 
-def _on_device(looks: Sequence[FirstLook]) -> Iterator[Prospect]:
+def _on_device(looks: Sequence[ScreeningResult]) -> Iterator[CostEstimate]:
     """What the variants use on the device, where nothing is known of the training."""
     for look in looks:
         if look.profile is not None:
             resources, methods = of_device(look.profile)
-            yield Prospect(variant=look.variant, resources=resources, methods=methods, size_bytes=look.size_bytes)
+            yield CostEstimate(variant=look.variant, resources=resources, methods=methods, size_bytes=look.size_bytes)
 
 
-def _saved_j(one: Searched) -> float | None:
+def _saved_j(one: SearchedCandidate) -> float | None:
     """What was not spent on a candidate that was not trained to its end."""
     if one.verdict in ("finished", "failed") or one.full_j is None:
         return None

@@ -75,7 +75,7 @@ def _as_asked(rule: str, limit: float) -> str:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SearchCandidate:
     """A model that may be trained: r is its normalised cost in the run's score, in [0, 1]; epoch is the cost of one epoch, estimated."""
 
     name: str
@@ -132,7 +132,7 @@ class State:
     or its best; ceiling: the performance that no model surpasses.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[SearchCandidate, ...]
     epochs: int
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     finished: frozenset[str] = frozenset()
@@ -157,20 +157,20 @@ class State:
         curve = self.curves[name][:epoch]
         return max(curve) if self.kept == "best" else curve[-1]
 
-    def pepr(self, candidate: Candidate, epoch: int | None = None) -> float:
+    def pepr(self, candidate: SearchCandidate, epoch: int | None = None) -> float:
         """The score of a candidate as trained until an epoch."""
         return pepr(self.performance(candidate.name, epoch), candidate.r, self.alpha)
 
-    def bound(self, candidate: Candidate) -> float:
+    def bound(self, candidate: SearchCandidate) -> float:
         """The score that it cannot surpass."""
         return pepr(self.ceiling, candidate.r, self.alpha)
 
-    def best(self) -> Candidate | None:
+    def best(self) -> SearchCandidate | None:
         """The best of the finished; None where nothing is."""
         done = [one for one in self.candidates if one.name in self.finished]
         return min(done, key=lambda one: (-self.pepr(one), *precedence(one)), default=None)
 
-    def choice(self) -> Candidate | None:
+    def choice(self) -> SearchCandidate | None:
         """The best so far: of the finished, else of the started; None where nothing was started."""
         begun = [one for one in self.candidates if self.curves.get(one.name)]
         return self.best() or min(begun, key=lambda one: (-self.pepr(one), *precedence(one)), default=None)
@@ -200,6 +200,6 @@ class State:
         return replace(self, curves={**self.curves, name: curve}, finished=finished, spent=self.spent + cost)
 
 
-def precedence(candidate: Candidate) -> tuple[float, float, str]:
+def precedence(candidate: SearchCandidate) -> tuple[float, float, str]:
     """Cheapest first: by what the score counts, then by the energy of its training, then by name."""
     return candidate.r, candidate.epoch.energy_j or 0.0, candidate.name

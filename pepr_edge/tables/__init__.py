@@ -9,9 +9,9 @@ A group is known by its bounds rather than by its members: its set id is a hash 
 bounds and method, which is all that a score depends on beside the model itself.
 """
 
-from pepr_edge.tables.bounds_pass import Task
+from pepr_edge.tables.bounds_pass import ScoreTask
 from pepr_edge.tables.csv_rows import check_out, open_table
 from pepr_edge.tables.score_pass import Group
 from pepr_edge.tables.stream import BASELINE, added_columns, score_table
 
-__all__ = ["BASELINE", "Group", "Task", "added_columns", "check_out", "open_table", "score_table"]
+__all__ = ["BASELINE", "Group", "ScoreTask", "added_columns", "check_out", "open_table", "score_table"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.bounds import Reference
 from pepr_edge.scoring.pepr import Array, Normalise, only_method, pepr, proportions, scaled, weighted
-from pepr_edge.tables.csv_rows import Chunk, Progress, Table, chunks, numbers
-from pepr_edge.tables.groups import Codes, Extremes, Index, Methods, Views, longer, views
+from pepr_edge.tables.csv_rows import Chunk, CsvTable, Progress, chunks, numbers
+from pepr_edge.tables.groups import Extremes, GroupIds, Index, Methods, Views, longer, views
 
 EXPECTED_RESOURCE = "a number >= 0. Leave the cell empty where it was not measured."
 EXPECTED_PERFORMANCE = "a number in [0, 1]. Leave the cell empty where it was not measured."
@@ -23,14 +23,14 @@ EXPECTED_IMAGES = "a number of images >= 1."
 
 
 @dataclass(frozen=True)
-class Task:
+class ScoreTask:
     """What to score, and how. Columns are positions in the table; resources, weights and methods go by the resource's name.
 
     images: how many each performance rests on, or the column that says so; baselines: performance of the commonest class by group,
     None for every group that is not named.
     """
 
-    table: Table
+    table: CsvTable
     performance: int
     resources: Mapping[str, int]
     weights: Mapping[str, float]
@@ -75,7 +75,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Survey:
+class BoundsPass:
     """What the first pass found: the groups' names, their rows (g,), the method of each resource in each, and the bounds."""
 
     names: tuple[str | None, ...]
@@ -94,7 +94,7 @@ class Scored:
     combined: Array
 
 
-def read(task: Task, codes: Codes, progress: Progress, chunk_rows: int) -> Iterator[Rows]:
+def read(task: ScoreTask, codes: GroupIds, progress: Progress, chunk_rows: int) -> Iterator[Rows]:
     """The table in numbers.
 
     Args:
@@ -116,20 +116,20 @@ def read(task: Task, codes: Codes, progress: Progress, chunk_rows: int) -> Itera
         yield Rows(chunk, group, performance, raw, np.where(np.isfinite(raw) & ~np.isnan(performance), raw, np.nan))
 
 
-def refuse(table: Table, chunk: Chunk, column: int, wrong: NDArray[np.bool_], expected: str) -> None:
+def refuse(table: CsvTable, chunk: Chunk, column: int, wrong: NDArray[np.bool_], expected: str) -> None:
     """Stop at the first row, if any, whose cell in a column is wrong, (n,)."""
     if wrong.any():
         place = int(np.argmax(wrong))
         raise table.fault(chunk.start + place, column, chunk.cells[column][place], expected)
 
 
-def first_pass(task: Task, progress: Progress, chunk_rows: int) -> Survey:
+def first_pass(task: ScoreTask, progress: Progress, chunk_rows: int) -> BoundsPass:
     """Go through the table once, for the bounds of its groups.
 
     Raises:
         ScoreError: what `read` finds, methods that differ within a group, or a reference without bounds for one.
     """
-    codes = Codes()
+    codes = GroupIds()
     models: Index = np.zeros(0, np.int64)
     extremes = [Extremes() for _ in task.resources]
     methods = {name: Methods() for name in task.methods}
@@ -147,12 +147,12 @@ def first_pass(task: Task, progress: Progress, chunk_rows: int) -> Survey:
     names: tuple[str | None, ...] = tuple(codes) if task.group is not None else (None,)
     found = {name: tuple(method.of(group) for group in range(len(names))) for name, method in methods.items()}
     if task.normalise == "reference":
-        return Survey(names, models, found, _reference_views(task, names, found))
+        return BoundsPass(names, models, found, _reference_views(task, names, found))
     counted = [share > 0 for share in task.shares]
-    return Survey(names, models, found, views(extremes, counted, models, task.top, from_zero=task.normalise == "max"))
+    return BoundsPass(names, models, found, views(extremes, counted, models, task.top, from_zero=task.normalise == "max"))
 
 
-def _refuse_methods(task: Task, resource: str, group: str, methods: set[str]) -> None:
+def _refuse_methods(task: ScoreTask, resource: str, group: str, methods: set[str]) -> None:
     where = f" of group {group!r}" if task.group is not None else ""
     try:
         only_method(methods)
@@ -160,7 +160,7 @@ def _refuse_methods(task: Task, resource: str, group: str, methods: set[str]) ->
         raise ScoreError(f"{task.table.path}: {resource}{where} was {fault}") from None
 
 
-def _reference_views(task: Task, names: Sequence[str | None], methods: Mapping[str, Sequence[str]]) -> Views:
+def _reference_views(task: ScoreTask, names: Sequence[str | None], methods: Mapping[str, Sequence[str]]) -> Views:
     """Bounds of the reference for each group."""
     assert task.reference is not None
     found = [task.reference.of(name, task.resources) for name in names]
@@ -174,7 +174,7 @@ def _reference_views(task: Task, names: Sequence[str | None], methods: Mapping[s
     return Views(np.arange(count), np.full(count, -2), lo, hi, np.zeros((0, count), np.int64))
 
 
-def score_rows(task: Task, rows: Rows, lo: Array, hi: Array) -> Scored:
+def score_rows(task: ScoreTask, rows: Rows, lo: Array, hi: Array) -> Scored:
     """Score a chunk; lo and hi are of shape (m, n)."""
     r = scaled(rows.known, lo, hi)
     each = np.stack([pepr(rows.performance, one, task.alpha) for one in r])

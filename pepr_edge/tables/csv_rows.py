@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A CSV file with a header: where it is, how its cells are parted, its columns, and its state when it was opened."""
 
     path: Path
@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator[tuple[TextIO, io.BufferedReader]]:
         raise ScoreError(f"{path}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> CsvTable:
     """Look at a table's header.
 
     Raises:
@@ -122,7 +122,7 @@ def open_table(path: Path) -> Table:
         column = next(name for name, times in Counter(header).items() if times > 1)
         places = [str(place) for place, name in enumerate(header, start=1) if name == column][:SHOWN_COLUMNS]
         raise ScoreError(f"{path}: several columns named {column!r:.60} ({', '.join(places)}). Rename all but one.")
-    return Table(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
+    return CsvTable(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
 
 
 def _delimiter(file: TextIO) -> str:
@@ -143,7 +143,7 @@ def _torn(path: Path, line: int, fault: csv.Error) -> NoReturn:
     raise ScoreError(f"{path} line {line}: not CSV ({fault}). Look for a quotation mark that is not closed.") from None
 
 
-def chunks(table: Table, progress: Progress, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+def chunks(table: CsvTable, progress: Progress, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """All rows but for blank lines, some at a time.
 
     Args:
@@ -174,7 +174,7 @@ def chunks(table: Table, progress: Progress, rows: int = CHUNK_ROWS) -> Iterator
         raise ScoreError(f"{table.path}: a header and no rows, expected one line for each model.")
 
 
-def _columns(table: Table, rows: list[list[str]], start: int) -> Chunk | None:
+def _columns(table: CsvTable, rows: list[list[str]], start: int) -> Chunk | None:
     """Rows turned into columns; None where all were blank."""
     try:
         cells = tuple(zip(*rows, strict=True))
@@ -190,7 +190,7 @@ def _columns(table: Table, rows: list[list[str]], start: int) -> Chunk | None:
     return Chunk(start, cells) if cells else None
 
 
-def numbers(table: Table, chunk: Chunk, column: int, expected: str) -> Array:
+def numbers(table: CsvTable, chunk: Chunk, column: int, expected: str) -> Array:
     """A column of a chunk as numbers, shape (n,): NaN where not measured, infinities as they are.
 
     Raises:
@@ -205,7 +205,7 @@ def numbers(table: Table, chunk: Chunk, column: int, expected: str) -> Array:
     return np.array([_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)])
 
 
-def _number(table: Table, row: int, column: int, cell: str, expected: str) -> float:
+def _number(table: CsvTable, row: int, column: int, cell: str, expected: str) -> float:
     if cell.strip().lower() in MISSING:
         return float("nan")
     try:
@@ -232,7 +232,9 @@ def texts(values: Array) -> list[str]:
     return list(map(repr, values.tolist()))
 
 
-def lines(table: Table, cells: Sequence[Sequence[str]], figures: Sequence[Sequence[str]] = (), more: Sequence[Sequence[str]] = ()) -> str:
+def lines(
+    table: CsvTable, cells: Sequence[Sequence[str]], figures: Sequence[Sequence[str]] = (), more: Sequence[Sequence[str]] = ()
+) -> str:
     """Columns as lines of CSV: cells, then figures, which never need quoting, then more cells."""
     # Joining is six times as fast as csv.writer, which is left to the chunks where something must be quoted.
     if any(mark in text for text in map("\0".join, (*cells, *more)) for mark in (table.delimiter, '"', "\n", "\r")):

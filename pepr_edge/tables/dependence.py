@@ -10,7 +10,7 @@ import numpy as np
 from pepr_edge.records import Bound, Sensitivity
 from pepr_edge.scoring.pepr import Array, Models, Scoring
 from pepr_edge.scoring.robustness import to_normalisation, to_weights
-from pepr_edge.tables.bounds_pass import Rows, Survey, Task
+from pepr_edge.tables.bounds_pass import BoundsPass, Rows, ScoreTask
 from pepr_edge.tables.groups import Index
 
 # A group is scored a hundred times for each resource: with three, up to 15 ms for a few models and 100 ms for 2000.
@@ -27,10 +27,10 @@ class Dependence:
     winners: Mapping[str, str | None]
 
 
-class Held:
+class RetainedRows:
     """The rows of a small table with several resources; of any other, none. Held open over the chunks."""
 
-    def __init__(self, task: Task, survey: Survey) -> None:
+    def __init__(self, task: ScoreTask, survey: BoundsPass) -> None:
         self.task = task
         self.wanted = len(task.resources) > 1 and int(survey.models.sum()) <= ROWS and len(survey.names) <= GROUPS
         self.names: list[str] = []

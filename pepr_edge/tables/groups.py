@@ -15,7 +15,7 @@ Number = TypeVar("Number", bound=np.generic)
 Index = NDArray[np.int64]
 
 
-class Codes(dict[str, int]):
+class GroupIds(dict[str, int]):
     """Texts numbered in the order in which they first appear."""
 
     def __missing__(self, text: str) -> int:
@@ -35,7 +35,7 @@ def longer(array: NDArray[Number], length: int, fill: float) -> NDArray[Number]:
     return np.concatenate([array, more])
 
 
-class Least:
+class Minima:
     """Per group the two least values seen (equal ones count twice, infinite: none), and the row that holds the first."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Extremes:
     """Least and greatest values of one resource by group. The greatest are kept as the least of the negated values."""
 
     def __init__(self) -> None:
-        self.low, self.negated_high = Least(), Least()
+        self.low, self.negated_high = Minima(), Minima()
 
     def add(self, codes: Index, values: Array, rows: Index, groups: int) -> None:
         """Take in a chunk's known values, all of shape (n,); `groups` is how many there are by now."""
@@ -106,7 +106,7 @@ class Methods:
     """The one method by which a resource was obtained in each group."""
 
     def __init__(self) -> None:
-        self._codes = Codes()
+        self._codes = GroupIds()
         self._first: Index = np.zeros(0, np.int64)
 
     def add(self, codes: Index, methods: Sequence[str], known: NDArray[np.bool_], groups: int) -> tuple[int, set[str]] | None:
@@ -183,7 +183,7 @@ def _views(extremes: Sequence[Extremes], group: Index, without: Index, groups: i
     return Views(group, without, lo, hi, np.zeros((0, groups), np.int64))
 
 
-class Best:
+class TopRows:
     """The highest scores of each view so far and their rows, (v, depth) each, best first; of equal ones that which came first."""
 
     def __init__(self, count: int, depth: int) -> None:

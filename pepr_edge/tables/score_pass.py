@@ -14,10 +14,10 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, Outlier
 from pepr_edge.scoring.pepr import Array, pepr, scaled, set_id, weighted
 from pepr_edge.scoring.robustness import binomial_performances, rank_spread
-from pepr_edge.tables.bounds_pass import EXPECTED_IMAGES, Rows, Scored, Survey, Task, refuse
+from pepr_edge.tables.bounds_pass import EXPECTED_IMAGES, BoundsPass, Rows, Scored, ScoreTask, refuse
 from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, numbers, on_one_line
-from pepr_edge.tables.dependence import Dependence, Held
-from pepr_edge.tables.groups import Best, Codes, Index, segments
+from pepr_edge.tables.dependence import Dependence, RetainedRows
+from pepr_edge.tables.groups import GroupIds, Index, TopRows, segments
 
 # A draw sorts all models of a group, a thousand times: beyond this it would take longer than the whole table.
 SPREAD_MODELS = 2000
@@ -70,7 +70,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Kept:
+class TopCandidate:
     """A row that may be among the best when all is read."""
 
     name: str
@@ -80,12 +80,12 @@ class Kept:
     combined_r: float
 
 
-class Tally:
+class ScorePass:
     """What the second pass learns of the groups. Held open over the chunks."""
 
-    def __init__(self, task: Task, survey: Survey) -> None:
+    def __init__(self, task: ScoreTask, survey: BoundsPass) -> None:
         self.task, self.survey = task, survey
-        self.codes = Codes({name or "": code for code, name in enumerate(survey.names)})
+        self.codes = GroupIds({name or "": code for code, name in enumerate(survey.names)})
         count = len(survey.names)
         self.baselines = _baselines(task, survey)
         self.scored: Index = np.zeros(count, np.int64)
@@ -94,11 +94,11 @@ class Tally:
         # Performance not measured; then of each resource: not measured, infinite.
         self.lacking: Index = np.zeros((1 + 2 * len(task.resources), count), np.int64)
         # One more than are shown: the best of the others, where one of the best is left out.
-        self.best = Best(len(survey.views.group), min(task.top + 1, int(survey.models.max())))
-        self.kept: dict[int, Kept] = {}
+        self.best = TopRows(len(survey.views.group), min(task.top + 1, int(survey.models.max())))
+        self.kept: dict[int, TopCandidate] = {}
         self.left_out: dict[int, str] = dict.fromkeys(survey.views.without.tolist(), "")
         self.images: list[tuple[NDArray[Any], ...]] = []
-        self.held = Held(task, survey)
+        self.held = RetainedRows(task, survey)
 
     def add(self, rows: Rows, scored: Scored) -> None:
         """Take in a chunk."""
@@ -135,7 +135,7 @@ class Tally:
         for row in np.unique(self.best.rows[self.best.rows >= start]).tolist():
             at = row - start
             each = tuple(scored.r[:, at].tolist()), tuple(scored.pepr[:, at].tolist())
-            self.kept[row] = Kept(name_of(at), float(rows.performance[at]), *each, float(scored.combined_r[at]))
+            self.kept[row] = TopCandidate(name_of(at), float(rows.performance[at]), *each, float(scored.combined_r[at]))
         if len(self.kept) > 4 * self.best.rows.size + 1000:
             self.kept = {row: self.kept[row] for row in np.unique(self.best.rows).tolist() if row >= 0}
         without = views.without
@@ -244,7 +244,7 @@ class Tally:
         return tuple(found)
 
 
-def _baselines(task: Task, survey: Survey) -> Array:
+def _baselines(task: ScoreTask, survey: BoundsPass) -> Array:
     """The baseline's performance of each group, (g,); NaN where it has none.
 
     Raises:

@@ -12,14 +12,14 @@ import numpy as np
 from pepr_edge.errors import ScoreError
 from pepr_edge.run_dir.store import written
 from pepr_edge.scoring.pepr import pepr
-from pepr_edge.tables.bounds_pass import Rows, Scored, Task, first_pass, read, score_rows
+from pepr_edge.tables.bounds_pass import Rows, Scored, ScoreTask, first_pass, read, score_rows
 from pepr_edge.tables.csv_rows import CHUNK_ROWS, Progress, lines, texts
-from pepr_edge.tables.score_pass import Group, Tally
+from pepr_edge.tables.score_pass import Group, ScorePass
 
 BASELINE = "majority baseline"
 
 
-def score_table(task: Task, progress: Progress = lambda done, total: None, chunk_rows: int = CHUNK_ROWS) -> tuple[Group, ...]:
+def score_table(task: ScoreTask, progress: Progress = lambda done, total: None, chunk_rows: int = CHUNK_ROWS) -> tuple[Group, ...]:
     """Score a table, and write it with its scores where the task says so.
 
     Args:
@@ -37,7 +37,7 @@ def score_table(task: Task, progress: Progress = lambda done, total: None, chunk
         task.reference.of(None, task.resources)  # refuses one that lacks a resource before a long table is read
     with _uncollected():
         survey = first_pass(task, lambda done, total: progress(done, 2 * total), chunk_rows)
-        tally = Tally(task, survey)
+        tally = ScorePass(task, survey)
         with written(task.out) if task.out else nullcontext() as out:
             if out:
                 out.write(lines(task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]).encode())
@@ -73,14 +73,14 @@ def added_columns(resources: Mapping[str, int]) -> list[str]:
     return [f"{what}_{name}" for name in resources for what in ("r", "pepr")] + combined + ["pepr_reason"]
 
 
-def _write(out: BinaryIO, task: Task, rows: Rows, scored: Scored) -> None:
+def _write(out: BinaryIO, task: ScoreTask, rows: Rows, scored: Scored) -> None:
     """A chunk with its scores."""
     added = [column for pair in zip(scored.r, scored.pepr, strict=True) for column in pair]
     added += [scored.combined] if len(task.resources) > 1 else []
     out.write(lines(task.table, rows.chunk.cells, [texts(column) for column in added], [_reasons(task, rows)]).encode())
 
 
-def _reasons(task: Task, rows: Rows) -> list[str]:
+def _reasons(task: ScoreTask, rows: Rows) -> list[str]:
     """Why a row lacks a score, (n,); empty where it lacks none."""
     found = [""] * len(rows.chunk)
     for place in np.flatnonzero(np.isnan(rows.known).any(axis=0)).tolist():
@@ -92,7 +92,7 @@ def _reasons(task: Task, rows: Rows) -> list[str]:
     return found
 
 
-def _write_baselines(out: BinaryIO, task: Task, tally: Tally) -> None:
+def _write_baselines(out: BinaryIO, task: ScoreTask, tally: ScorePass) -> None:
     """A row for each group that has a baseline."""
     used = {task.group, task.performance, task.images_column, *task.resources.values(), *task.methods.values()}
     name = task.name if task.name is not None else next((at for at in range(len(task.table.columns)) if at not in used), None)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from pepr_edge.records import Training
+from pepr_edge.records import TrainingState
 from pepr_edge.run_dir.store import sha256_file, write_record, written
 from pepr_edge.train.files import SPENT, TRAINING, resumable, state_name, tidy
 
 
-def save(folder: Path, training: Training, state: dict[str, Any] | None) -> Training:
+def save(folder: Path, training: TrainingState, state: dict[str, Any] | None) -> TrainingState:
     """Write the state of a training after an epoch, then the record that names it, and only then remove the one before.
 
     Args:
@@ -35,7 +35,7 @@ def save(folder: Path, training: Training, state: dict[str, Any] | None) -> Trai
     return training
 
 
-def find(folder: Path, key: str) -> tuple[Training, dict[str, Any] | None] | None:
+def find(folder: Path, key: str) -> tuple[TrainingState, dict[str, Any] | None] | None:
     """The training that can go on and its state; None where there is none from these inputs, or not a whole one."""
     training = resumable(folder, key)
     if training is None or training.state is None:

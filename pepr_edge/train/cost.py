@@ -6,7 +6,7 @@ from typing import Literal
 
 from pepr_edge.energy.carbon import co2eq_g
 from pepr_edge.energy.meter import Use, add
-from pepr_edge.records import CostProbe, Lost, Quantity, TrainCost
+from pepr_edge.records import CostProbe, InterruptionLoss, Quantity, TrainCost
 
 Account = Literal["training", "evaluation"]
 
@@ -81,11 +81,11 @@ def total_s(cost: TrainCost) -> float:
     return (cost.duration_s.value or 0.0) + (cost.evaluation_duration_s.value or 0.0)
 
 
-def lost(before: Lost, kept: TrainCost, spent: TrainCost, interruptions: int) -> Lost:
+def lost(before: InterruptionLoss, kept: TrainCost, spent: TrainCost, interruptions: int) -> InterruptionLoss:
     """What is lost by now: as much as before, and all that was spent beyond what was kept."""
     energies = (before.energy_j, spent.energy_j.value, kept.energy_j.value)
     known = [energy for energy in energies if energy is not None]
-    return Lost(
+    return InterruptionLoss(
         interruptions=interruptions,
         energy_j=max(0.0, known[0] + known[1] - known[2]) if len(known) == 3 else None,
         duration_s=max(0.0, before.duration_s + (spent.duration_s.value or 0.0) - (kept.duration_s.value or 0.0)),
@@ -93,7 +93,7 @@ def lost(before: Lost, kept: TrainCost, spent: TrainCost, interruptions: int) ->
     )
 
 
-def told(cost: TrainCost, gone: Lost) -> TrainCost:
+def told(cost: TrainCost, gone: InterruptionLoss) -> TrainCost:
     """The cost with words that say how much of it interruptions took."""
     if not gone.interruptions:
         return cost

@@ -17,7 +17,7 @@ from pepr_edge.train.files import SPENT
 PERIOD_S = 2.0  # about so much may be missing from the account where the process is killed
 
 
-class Spent(Versioned):
+class CostSnapshot(Versioned):
     """spent.json: all that a training had cost by a moment, and how often it was interrupted before."""
 
     key: str
@@ -25,7 +25,7 @@ class Spent(Versioned):
     cost: TrainCost
 
 
-class Ledger:
+class CostTracker:
     """Holds a training's account open: one stretch of work at a time, each begun, ticked while it lasts, and ended."""
 
     def __init__(self, folder: Path, key: str, meter: Meter, country: str | None, cost: TrainCost, interruptions: int) -> None:
@@ -58,13 +58,13 @@ class Ledger:
 
     def write(self, cost: TrainCost | None = None) -> None:
         """Write the account down, by default as it was when the last stretch ended."""
-        write_record(self._folder / SPENT, Spent(key=self._key, interruptions=self.interruptions, cost=cost or self.cost))
+        write_record(self._folder / SPENT, CostSnapshot(key=self._key, interruptions=self.interruptions, cost=cost or self.cost))
         self._written_s = time.perf_counter()
 
     def _charged(self, use: Use) -> TrainCost:
         return charged(self.cost, self._account, use, self._images, self._country)
 
 
-def read_spent(folder: Path, key: str) -> Spent | None:
+def read_snapshot(folder: Path, key: str) -> CostSnapshot | None:
     """The account that an interrupted training with these inputs left."""
-    return read_current(folder / SPENT, Spent, key)
+    return read_current(folder / SPENT, CostSnapshot, key)

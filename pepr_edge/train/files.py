@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pepr_edge.records import Training
+from pepr_edge.records import TrainingState
 from pepr_edge.run_dir.store import is_whole, read_current
 
 TRAINING, SPENT, PROBE = "training.json", "spent.json", "probe.json"
@@ -21,9 +21,9 @@ def state_name(epoch: int) -> str:
     return f"training-{epoch}.pt"
 
 
-def resumable(folder: Path, key: str) -> Training | None:
+def resumable(folder: Path, key: str) -> TrainingState | None:
     """The training under way in a candidate's folder if it was made from these inputs and its state is whole."""
-    training = read_current(folder / TRAINING, Training, key)
+    training = read_current(folder / TRAINING, TrainingState, key)
     if training is None or training.state is None:
         return training
     # Only a name that we give ourselves: a record from elsewhere must not point out of the folder.

@@ -14,12 +14,12 @@ from pepr_edge.recipe import Train
 from pepr_edge.records import Preprocess
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.step import Mode, Stepper, synchronise
+from pepr_edge.train.step import Mode, TrainStep, synchronise
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 # What a step takes of some of the training images: its inputs and their labels, on the device.
-Draw = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
+BatchLoader = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
 EVALUATION_BATCH = 128
 
 
@@ -76,17 +76,19 @@ def predict(model: nn.Module, pixels: Pixels, spec: Preprocess, mode: Mode, tick
     return np.concatenate(found)
 
 
-def stepper(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, total_steps: int) -> Stepper:
+def train_step(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, total_steps: int) -> TrainStep:
     """The optimiser and schedule of a protocol, for a model on its device."""
     optimising = optimiser(settings, model)
     schedule = None
     if settings.protocol == "default":
         # PyTorch divides by zero where the rise to the greatest rate takes one step, as a quarter of four does.
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimising, settings.learning_rate, total_steps=max(8, total_steps), pct_start=0.25)
-    return Stepper(model, mode, optimising, loss, schedule)
+    return TrainStep(model, mode, optimising, loss, schedule)
 
 
-def train_epoch(step: Stepper, settings: Train, draw: Draw, parts: Sequence[NDArray[np.intp]], progress: Callable[[int], None]) -> float:
+def train_epoch(
+    step: TrainStep, settings: Train, draw: BatchLoader, parts: Sequence[NDArray[np.intp]], progress: Callable[[int], None]
+) -> float:
     """One pass over the training split, in these parts; the mean loss."""
     train_mode(step.model, settings)
     losses = []
@@ -97,7 +99,9 @@ def train_epoch(step: Stepper, settings: Train, draw: Draw, parts: Sequence[NDAr
     return float(torch.stack(losses).mean())
 
 
-def drawing(train: tuple[Pixels, Labels], spec: Preprocess, settings: Train, generator: torch.Generator, device: torch.device) -> Draw:
+def batch_loader(
+    train: tuple[Pixels, Labels], spec: Preprocess, settings: Train, generator: torch.Generator, device: torch.device
+) -> BatchLoader:
     """Images of the training split as they are trained on: augmented, if the recipe says so."""
 
     def draw(chosen: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:

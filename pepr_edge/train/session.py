@@ -15,21 +15,21 @@ from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, Lost, Preprocess, ProbeResult, TrainCost, Training
+from pepr_edge.records import Candidate, InterruptionLoss, Preprocess, ProbeResult, TrainCost, TrainingState
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.train.checkpoint_io import find, save
 from pepr_edge.train.cost import lost, nothing, total_s
-from pepr_edge.train.cost_tracker import Ledger, read_spent
+from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.files import TRAINING
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, untrained
 from pepr_edge.train.step import Mode, probe
-from pepr_edge.train.trainer import Course, Progress
+from pepr_edge.train.trainer import Progress, Trainer
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """A candidate to be trained: on what, how, and where its files go.
 
     `key` is the hash of all that the result depends on. `exclusive`: no other job runs on this machine, so its energy counters are ours
@@ -47,20 +47,20 @@ class Task:
 
 
 @dataclass(frozen=True)
-class UnderWay:
+class TrainingSession:
     """A training held open in this process. `lost` is what interruptions took from it before."""
 
-    task: Task
-    course: Course
+    task: TrainingTask
+    trainer: Trainer
     spec: Preprocess
     probes: tuple[ProbeResult, ...]
-    ledger: Ledger
-    lost: Lost
+    cost_tracker: CostTracker
+    lost: InterruptionLoss
 
     @property
     def device(self) -> torch.device:
         """Where it trains."""
-        return self.course.step.device
+        return self.trainer.step.device
 
     def advance(self, until_epoch: int | None) -> None:
         """Train to the end, or until so many epochs are done. What is kept on the way is no part of the cost.
@@ -68,46 +68,46 @@ class UnderWay:
         Raises:
             ModelError: the training fails.
         """
-        while not self.course.over and (until_epoch is None or len(self.course.epochs) < until_epoch):
-            self.course.advance(self.ledger, self.task.progress)
+        while not self.trainer.over and (until_epoch is None or len(self.trainer.epochs) < until_epoch):
+            self.trainer.advance(self.cost_tracker, self.task.progress)
             self.save()
 
     def save(self) -> None:
         """Write down how far it is, and all that it takes to go on."""
         self.note_peaks()
-        save(self.task.folder, self.record(), self.course.state() if self.course.epochs else None)
+        save(self.task.folder, self.record(), self.trainer.state() if self.trainer.epochs else None)
 
     def save_account(self) -> None:
         """Write down what it has cost by now; what it goes on from stays as it was."""
-        training = read_record(self.task.folder / TRAINING, Training)
-        save(self.task.folder, training.model_copy(update={"cost": self.ledger.cost, "lost": self.lost}), None)
+        training = read_record(self.task.folder / TRAINING, TrainingState)
+        save(self.task.folder, training.model_copy(update={"cost": self.cost_tracker.cost, "lost": self.lost}), None)
 
     def note_peaks(self) -> None:
         """The greatest memory by now, into the cost."""
         gpu = torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else None
-        self.ledger.peaks(peak_memory_bytes(), gpu)
+        self.cost_tracker.peaks(peak_memory_bytes(), gpu)
 
-    def record(self) -> Training:
+    def record(self) -> TrainingState:
         """How far it is."""
-        course = self.course
-        return Training(
+        trainer = self.trainer
+        return TrainingState(
             key=self.task.key,
             candidate=self.task.candidate,
-            num_params=course.num_params,
-            layout=course.mode.layout,
-            precision=course.mode.precision,
+            num_params=trainer.num_params,
+            layout=trainer.mode.layout,
+            precision=trainer.mode.precision,
             probes=self.probes,
-            epochs=course.epochs,
+            epochs=trainer.epochs,
             epochs_wanted=self.task.recipe.train.epochs,
-            best_epoch=course.best_epoch,
-            stopped_early=course.stopped_early,
-            cost=self.ledger.cost,
+            best_epoch=trainer.best_epoch,
+            stopped_early=trainer.stopped_early,
+            cost=self.cost_tracker.cost,
             lost=self.lost,
         )
 
 
 @contextmanager
-def under_way(task: Task) -> Iterator[UnderWay]:
+def open_session(task: TrainingTask) -> Iterator[TrainingSession]:
     """A candidate's training, where it stopped if it was begun, else with the fastest mode chosen and no epoch done.
 
     A training keeps the mode that it began in, whatever a probe would say by now.
@@ -124,27 +124,27 @@ def under_way(task: Task) -> Iterator[UnderWay]:
     found = find(task.folder, task.key)
     cost, gone = _account(task, found[0] if found else None)
     with Meter(_meter_settings(recipe, device, task.exclusive)) as meter:
-        ledger = Ledger(task.folder, task.key, meter, recipe.workstation.country, cost, gone.interruptions)
+        cost_tracker = CostTracker(task.folder, task.key, meter, recipe.workstation.country, cost, gone.interruptions)
         if gone.interruptions:
-            ledger.write()  # should this process be interrupted as well, that is one more
-        mode, probes = _mode(found[0]) if found else _probe(model, task.data, spec, recipe, ledger)
-        course = Course(mode.place(model, device), mode, task.data, spec, settings, recipe.score.performance, recipe.seed)
-        run = UnderWay(task, course, spec, probes, ledger, gone)
+            cost_tracker.write()  # should this process be interrupted as well, that is one more
+        mode, probes = _mode(found[0]) if found else _probe(model, task.data, spec, recipe, cost_tracker)
+        trainer = Trainer(mode.place(model, device), mode, task.data, spec, settings, recipe.score.performance, recipe.seed)
+        run = TrainingSession(task, trainer, spec, probes, cost_tracker, gone)
         if found is None:
             run.save()
         elif found[1] is not None:
-            course.restore(found[1], found[0].epochs, found[0].best_epoch)
+            trainer.restore(found[1], found[0].epochs, found[0].best_epoch)
         yield run
 
 
-def _account(task: Task, found: Training | None) -> tuple[TrainCost, Lost]:
+def _account(task: TrainingTask, found: TrainingState | None) -> tuple[TrainCost, InterruptionLoss]:
     """All that was spent on it, and what of that is lost: as much as is beyond what the training goes on from."""
-    kept, before = (found.cost, found.lost) if found else (nothing(), Lost())
+    kept, before = (found.cost, found.lost) if found else (nothing(), InterruptionLoss())
     known = [(kept, before.interruptions)]
     # Even where its state is torn, a record says what was spent.
-    if (record := read_current(task.folder / TRAINING, Training, task.key)) is not None:
+    if (record := read_current(task.folder / TRAINING, TrainingState, task.key)) is not None:
         known.append((record.cost, record.lost.interruptions))
-    if (spent := read_spent(task.folder, task.key)) is not None:
+    if (spent := read_snapshot(task.folder, task.key)) is not None:
         known.append((spent.cost, spent.interruptions))
     cost, interruptions = max(known, key=lambda pair: total_s(pair[0]))
     return (cost, lost(before, kept, cost, interruptions + 1)) if total_s(cost) > total_s(kept) else (kept, before)
@@ -173,23 +173,25 @@ def _freeze_backbone(model: nn.Module) -> None:
         parameter.requires_grad_(True)
 
 
-def _mode(training: Training) -> tuple[Mode, tuple[ProbeResult, ...]]:
+def _mode(training: TrainingState) -> tuple[Mode, tuple[ProbeResult, ...]]:
     return Mode(training.layout, training.precision), training.probes
 
 
-def _probe(model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe, ledger: Ledger) -> tuple[Mode, tuple[ProbeResult, ...]]:
+def _probe(
+    model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe, cost_tracker: CostTracker
+) -> tuple[Mode, tuple[ProbeResult, ...]]:
     """The fastest mode on one real batch."""
     settings, (pixels, labels) = recipe.train, data.splits["train"]
     device = next(model.parameters()).device
 
     def made(trial: nn.Module) -> torch.optim.Optimizer:
-        ledger.tick()
+        cost_tracker.tick()
         return optimiser(settings, trial)
 
-    ledger.begin("training")
+    cost_tracker.begin("training")
     images, targets = batch((pixels, labels), np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
     mode, results = probe(model, images, targets, made, loss_function(settings, labels, len(data.info.labels), device))
-    ledger.end()
+    cost_tracker.end()
     _forget_peak(device)
     return mode, tuple(results)

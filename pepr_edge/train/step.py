@@ -16,7 +16,7 @@ from pepr_edge.errors import ModelError
 from pepr_edge.records import ProbeResult
 
 PROBE_STEPS = 2  # each time, after one step of warm-up
-HOPELESS = 3.0  # a first step this many times slower than the best step so far ends that probe
+PRUNE_RATIO = 3.0  # a first step this many times slower than the best step so far ends that probe
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Mode:
         return torch.autocast(device.type, dtype=getattr(torch, self.precision) if reduced else None, enabled=reduced)
 
 
-class Stepper:
+class TrainStep:
     """Holds the optimiser, its schedule and the loss scaling open over a training."""
 
     def __init__(
@@ -127,7 +127,7 @@ def probe(
     reasons: dict[Mode, str] = {}
     # There and back, so that what else the machine does falls on all modes alike.
     for mode in [*candidates, *reversed(candidates)]:
-        limit_s = HOPELESS * min(steps_s.values(), default=math.inf)
+        limit_s = PRUNE_RATIO * min(steps_s.values(), default=math.inf)
         if mode in reasons or steps_s.get(mode, 0.0) > limit_s:
             continue
         try:
@@ -165,7 +165,7 @@ def _time(
     The least, as other programs can only add to it.
     """
     trial = mode.place(copy.deepcopy(model), images.device)
-    step = Stepper(trial, mode, optimiser(trial), loss)
+    step = TrainStep(trial, mode, optimiser(trial), loss)
     seconds = []
     for _ in range(1 + PROBE_STEPS):
         synchronise(images.device)

@@ -17,15 +17,15 @@ from pepr_edge.errors import ModelError
 from pepr_edge.recipe import Train
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
-from pepr_edge.train.cost_tracker import Ledger
+from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.features import Backbone, frozen
-from pepr_edge.train.loop import Labels, batches, drawing, loss_function, predict, stepper, train_epoch
+from pepr_edge.train.loop import Labels, batch_loader, batches, loss_function, predict, train_epoch, train_step
 from pepr_edge.train.step import Mode
 
 Progress = Callable[[int, int, int, float], None]  # step, steps in an epoch, epoch, best validation performance so far (-inf before)
 
 
-class Course:
+class Trainer:
     """Holds a training open: the model, its optimiser, the sources of randomness, and what came of the epochs so far.
 
     The best epoch has the best validation performance, and among equals the least validation loss.
@@ -48,8 +48,8 @@ class Course:
         labels = data.splits["train"][1]
         self._steps = len(batches(len(labels), settings.batch_size, self._rng))
         loss = loss_function(settings, labels, len(data.info.labels), next(model.parameters()).device)
-        self.step = stepper(model, mode, settings, loss, self._steps * settings.epochs)
-        self._draw = drawing(data.splits["train"], spec, settings, self._generator, self.step.device)
+        self.step = train_step(model, mode, settings, loss, self._steps * settings.epochs)
+        self._draw = batch_loader(data.splits["train"], spec, settings, self._generator, self.step.device)
         self._backbone: Backbone | None = None
         self._entire = self._frozen = False  # whether the model cannot be taken apart; whether its features are there
         self._seen: torch.Tensor | None = None
@@ -70,7 +70,7 @@ class Course:
         """Whether there is no epoch left to train."""
         return self.stopped_early or len(self.epochs) >= self._settings.epochs
 
-    def advance(self, ledger: Ledger, progress: Progress) -> None:
+    def advance(self, cost_tracker: CostTracker, progress: Progress) -> None:
         """Train one epoch more, and judge it.
 
         Raises:
@@ -80,16 +80,16 @@ class Course:
         epoch, size = len(self.epochs) + 1, self._settings.batch_size
 
         def told(done: int) -> None:
-            ledger.tick(images if done == self._steps else done * size)
+            cost_tracker.tick(images if done == self._steps else done * size)
             progress(done, self._steps, epoch, self._reached()[0])
 
-        ledger.begin("training")
-        self._freeze(ledger)
+        cost_tracker.begin("training")
+        self._freeze(cost_tracker)
         train_loss = train_epoch(self.step, self._settings, self._draw, batches(images, size, self._rng), told)
-        use = ledger.end()
-        ledger.begin("evaluation")
-        logits = self._validate(ledger)
-        ledger.end()
+        use = cost_tracker.end()
+        cost_tracker.begin("evaluation")
+        logits = self._validate(cost_tracker)
+        cost_tracker.end()
         self._judge(_epoch(epoch, train_loss, logits, labels, self._metric, use, self._settings))
 
     def keeps_features(self) -> bool:
@@ -99,22 +99,22 @@ class Course:
             self._entire = self._backbone is None
         return self._backbone is not None
 
-    def _freeze(self, ledger: Ledger) -> None:
+    def _freeze(self, cost_tracker: CostTracker) -> None:
         if not self.keeps_features() or self._frozen:
             return
         assert self._backbone is not None
         pixels, labels = self._data.splits["train"]
-        features, targets, device = self._backbone.features(pixels, ledger.tick), torch.from_numpy(np.array(labels)), self.step.device
+        features, targets, device = self._backbone.features(pixels, cost_tracker.tick), torch.from_numpy(np.array(labels)), self.step.device
         self._draw = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
         self.step.forward = self._backbone.head
         self._frozen = True
 
-    def _validate(self, ledger: Ledger) -> NDArray[np.float32]:
+    def _validate(self, cost_tracker: CostTracker) -> NDArray[np.float32]:
         pixels = self._data.splits["val"][0]
         if self._backbone is None:
-            return predict(self.model, pixels, self._spec, self.mode, ledger.tick)
+            return predict(self.model, pixels, self._spec, self.mode, cost_tracker.tick)
         if self._seen is None:
-            self._seen = self._backbone.features(pixels, ledger.tick, exact=True)
+            self._seen = self._backbone.features(pixels, cost_tracker.tick, exact=True)
         return self._backbone.logits(self._seen)
 
     def _judge(self, epoch: Epoch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")
 
 
-def without_places(text: str) -> str:
+def redact_paths(text: str) -> str:
     """A text in which files and folders have their names alone: no home, no user, no layout of somebody's disk.
 
     Where we are and our home are known, spaces and all; of other paths with spaces a part may stay.

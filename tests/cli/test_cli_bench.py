@@ -275,11 +275,11 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
     program = f"""
     import sys
     from pepr_edge.cli import entry
-    from pepr_edge.measure.job import Rules
+    from pepr_edge.measure.job import MeasurementRules
     from math import inf
     from pepr_edge.measure import rules
     assert sys.modules["torch"] is None
-    rules.RULES["quick"] = Rules{tuple(tiny_bundle.FAST)}
+    rules.RULES["quick"] = MeasurementRules{tuple(tiny_bundle.FAST)}
     vars(rules).update({tiny_bundle.UNDISTURBED})
     entry()
     """

@@ -68,7 +68,7 @@ def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.Captu
 def test_a_model_that_fails_names_its_fallback(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     made = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     tiny_bundle.spoil(made, "model.onnx")
-    monkeypatch.setattr(bundle_verify, "_race", lambda *_: bundle_verify.Race(0.001, 0.002))
+    monkeypatch.setattr(bundle_verify, "_race", lambda *_: bundle_verify.FallbackTiming(0.001, 0.002))
     done = command_line.run(capsys, monkeypatch, "verify", made, "--json")
     assert done.status == 3
     (row,) = json.loads(done.out)["bundles"]

@@ -7,7 +7,7 @@ import command_line
 import pytest
 
 from pepr_edge.zoo.check import sweep
-from pepr_edge.zoo.check.row import Job, Row
+from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 Capture, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 KEYS = (
@@ -21,12 +21,12 @@ def made(monkeypatch: Patch) -> list[str]:
     """Rows without work: those of dla34 fail. The names of those that were made."""
     names: list[str] = []
 
-    def fake(job: Job, *_: object) -> Row:
+    def fake(job: CheckJob, *_: object) -> CheckRow:
         names.append(job.architecture)
         if names.count("dla46_c") == 2:
             raise KeyboardInterrupt
         bad = job.architecture == "dla34"
-        return Row(
+        return CheckRow(
             key=job.key, architecture=job.architecture, in_zoo=True, image_size_px=job.image_size_px, status="failed" if bad else "ok",
             stage="export" if bad else "done", reason="no exporter" if bad else "", fp32_latency_s=None if bad else 2e-3,
         )  # fmt: skip

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepr_edge.data.source import DataSettings, Source
+from pepr_edge.data.source import DataSettings, ImageSource
 from pepr_edge.data.splits import assign, grouped, part, stratified
 from pepr_edge.errors import DataError
 
@@ -13,7 +13,7 @@ seeds = st.integers(0, 2**31)
 
 
 def made(targets, groups=None, given=None, names=("a", "b")):
-    return Source("made", "made", "0" * 64, names, np.array(targets, np.int64), lambda indices: iter(()), given, groups)
+    return ImageSource("made", "made", "0" * 64, names, np.array(targets, np.int64), lambda indices: iter(()), given, groups)
 
 
 def settings_for(**changes):

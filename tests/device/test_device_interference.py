@@ -7,7 +7,7 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.device import interference
-from pepr_edge.device.interference import Watch
+from pepr_edge.device.interference import InterferenceMonitor
 from pepr_edge.records import DeviceProfile, SessionSettings
 
 GIB = 1 << 30
@@ -37,8 +37,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, mhz: float = 2000.0, max_mhz: float
 def seen(threads: int = 1, measured: DeviceProfile | None = None) -> list[str]:
     """Warnings of one measurement."""
     told: list[str] = []
-    one = Watch(SessionSettings(threads=threads), first=True, tell=told.append)
-    one.look()
+    one = InterferenceMonitor(SessionSettings(threads=threads), first=True, tell=told.append)
+    one.check()
     one.end(measured or tiny_bundle.profile("0" * 64))
     assert list(one.warnings) == told
     assert all("\n" not in words for words in told)
@@ -103,7 +103,7 @@ def test_a_limit_that_is_nearly_reached() -> None:
 def test_looks_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     monkeypatch.setattr(interference, "temperature_c", lambda: looks.append(1))
-    one = Watch(SessionSettings(), first=False)
+    one = InterferenceMonitor(SessionSettings(), first=False)
     for _ in range(100):
-        one.look()
+        one.check()
     assert len(looks) == 1

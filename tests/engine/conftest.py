@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pepr_edge.data import DataSettings, prepare
-from pepr_edge.engine.job import Job
+from pepr_edge.engine.job import CandidateJob
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate
 
@@ -21,17 +21,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_job(prepared: Path, tmp_path: Path) -> Callable[..., Job]:
+def make_job(prepared: Path, tmp_path: Path) -> Callable[..., CandidateJob]:
     """Make a job in a folder of its own below `tmp_path`: a tiny architecture, one epoch, both variants."""
 
-    def make(name: str = "job", architecture: str = "test_efficientnet", train_key: str = "a key", **tables: Any) -> Job:
+    def make(name: str = "job", architecture: str = "test_efficientnet", train_key: str = "a key", **tables: Any) -> CandidateJob:
         values: dict[str, Any] = {
             "name": "test",
             "device": {"name": "test"},
             "candidates": {"architectures": [architecture], "image_size_px": 32},
             "train": {"epochs": 1, "device": "cpu"},
         }
-        return Job(
+        return CandidateJob(
             candidate=Candidate(architecture=architecture, image_size_px=32, in_channels=1, num_classes=2),
             recipe=Recipe.model_validate({**values, **tables}),
             data=str(prepared),

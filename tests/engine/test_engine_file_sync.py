@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pepr_edge.engine import file_sync
-from pepr_edge.engine.file_sync import Parcel, pack, stamps, unpack
+from pepr_edge.engine.file_sync import FileChanges, pack, stamps, unpack
 
 
 def write(folder: Path, **files: str) -> None:
@@ -36,11 +36,11 @@ def test_only_what_has_changed_travels_and_what_is_gone_is_removed(tmp_path: Pat
         (tmp_path / name).unlink()
     made = pack(tmp_path, known)
     assert made is not None
-    assert made[0] == Parcel({"changed.json": b"5", "new.pt": b"6"}, ("below/gone.json", "gone.pt"))
+    assert made[0] == FileChanges({"changed.json": b"5", "new.pt": b"6"}, ("below/gone.json", "gone.pt"))
     assert made[1] == stamps(tmp_path)
     again = pack(tmp_path, made[1])
     assert again is not None
-    assert again[0] == Parcel({})
+    assert again[0] == FileChanges({})
 
 
 def test_how_far_it_is_leaves_alone_what_is_below_and_the_log(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_how_far_it_is_leaves_alone_what_is_below_and_the_log(tmp_path: Path) ->
     write(tmp_path, spent_json="4", log_txt="5", fp32__export_json="6", int8__export_json="7")
     made = pack(tmp_path, known, entire=False)
     assert made is not None
-    assert made[0] == Parcel({"spent.json": b"4"})
+    assert made[0] == FileChanges({"spent.json": b"4"})
     rest = pack(tmp_path, made[1])
     assert rest is not None
     assert sorted(rest[0].files) == ["fp32/export.json", "int8/export.json", "log.txt"]
@@ -89,6 +89,6 @@ def test_records_are_written_after_what_they_name_and_nothing_is_removed_before(
         assert (tmp_path / "old.pt").exists()
 
     monkeypatch.setattr(file_sync, "write_bytes", noted)
-    unpack(Parcel({"a.json": b"", "new.pt": b"", "fp32/export.json": b"", "fp32/model.onnx": b""}, ("old.pt",)), tmp_path)
+    unpack(FileChanges({"a.json": b"", "new.pt": b"", "fp32/export.json": b"", "fp32/model.onnx": b""}, ("old.pt",)), tmp_path)
     assert written == ["new.pt", "model.onnx", "a.json", "export.json"]
     assert not (tmp_path / "old.pt").exists()

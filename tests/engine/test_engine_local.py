@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from pepr_edge.engine import local
-from pepr_edge.engine.job import DISK_FULL, Job, Step
+from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Failure, TrainResult
 from pepr_edge.run_dir.reader import current_training_state
 from pepr_edge.run_dir.store import read_record
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., CandidateJob]
 WorkerIs = Callable[[str], None]
 PARALLEL = pytest.mark.parametrize("parallel", [1, 2])
 posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
@@ -52,14 +52,14 @@ def worker_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerIs:
     return put
 
 
-def run(jobs: list[Job], parallel: int = 1, on_step: Callable[[Job, Step], None] = lambda job, step: None) -> list[str]:
+def run(jobs: list[CandidateJob], parallel: int = 1, on_step: Callable[[CandidateJob, Step], None] = lambda job, step: None) -> list[str]:
     """Run jobs; the names of their folders, in the order in which they were done."""
     done: list[str] = []
     local.run(jobs, parallel, on_step, lambda job: done.append(Path(job.folder).name))
     return done
 
 
-def failed(job: Job) -> Failure:
+def failed(job: CandidateJob) -> Failure:
     return read_record(Path(job.folder) / "failure.json", Failure)
 
 
@@ -166,7 +166,7 @@ def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(make_jo
     jobs, told = [make_job(name) for name in "ab"], []
     run(jobs, on_step=lambda job, step: told.append((job, step)))
     assert told == [(job, Step(stage="train", done=n, total=9)) for job in jobs for n in range(5)]
-    assert all(Job.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job for job in jobs)
+    assert all(CandidateJob.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job for job in jobs)
 
 
 @posix
@@ -176,7 +176,7 @@ def test_as_many_run_at_once_as_asked_for(make_job: MakeJob, worker_is: WorkerIs
     running: set[str] = set()
     most = 0
 
-    def on_step(job: Job, step: Step) -> None:
+    def on_step(job: CandidateJob, step: Step) -> None:
         nonlocal most
         (running.discard if step.done else running.add)(job.folder)
         most = max(most, len(running))
@@ -209,7 +209,7 @@ def test_an_interrupt_kills_the_workers_at_once(make_job: MakeJob, worker_is: Wo
     worker_is(IGNORING)
     told: list[str] = []
 
-    def on_step(job: Job, step: Step) -> None:
+    def on_step(job: CandidateJob, step: Step) -> None:
         told.append(Path(job.folder).name)
         if len(told) == parallel:
             raise fault
@@ -229,8 +229,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from pepr_edge.engine import local
-from pepr_edge.engine.job import Job
-jobs = [Job.model_validate_json(line) for line in sys.stdin]
+from pepr_edge.engine.job import CandidateJob
+jobs = [CandidateJob.model_validate_json(line) for line in sys.stdin]
 local.sys.executable = sys.argv[2]
 told = []
 def on_step(job, step):
@@ -305,7 +305,7 @@ def test_a_training_whose_worker_is_killed_ends_as_one_that_was_not(make_job: Ma
     run([whole])
     for epoch in (2, 3):
 
-        def kill(job: Job, step: Step, epoch: int = epoch) -> None:
+        def kill(job: CandidateJob, step: Step, epoch: int = epoch) -> None:
             if step.epoch == epoch:
                 raise KeyboardInterrupt
 

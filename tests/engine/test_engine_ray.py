@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pepr_edge.engine import ray
-from pepr_edge.engine.file_sync import Parcel
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.file_sync import FileChanges
+from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.engine.ray_cluster import joined
-from pepr_edge.engine.ray_task import News
+from pepr_edge.engine.ray_task import TaskUpdate
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Recipe
@@ -25,7 +25,7 @@ from pepr_edge.records import Failure
 from pepr_edge.run_dir.reader import current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, sha256_file
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., CandidateJob]
 installed = importlib.util.find_spec("ray") is not None
 
 
@@ -33,7 +33,7 @@ def recipe(**tables: Any) -> Recipe:
     return Recipe.model_validate({"name": "test", "device": {"name": "test"}, "candidates": {"architectures": ["test_vit"]}, **tables})
 
 
-def opened(wanted: Recipe, address: str | None = None, lost: Callable[[Job, str], None] = lambda job, reason: None) -> Any:
+def opened(wanted: Recipe, address: str | None = None, lost: Callable[[CandidateJob, str], None] = lambda job, reason: None) -> Any:
     return ray.opened(wanted, None, address, lost)
 
 
@@ -126,11 +126,11 @@ def test_a_fault_on_a_node_is_a_failure_of_its_candidate(make_job: MakeJob) -> N
 
 
 def test_news_bring_files_and_steps_home_and_a_training_that_got_on_is_no_longer_lost(make_job: MakeJob) -> None:
-    job, told = make_job(), list[tuple[Job, Step]]()
+    job, told = make_job(), list[tuple[CandidateJob, Step]]()
     attempt, step = ray.Attempt(job, lost=2), Step(stage="export fp32", done=1, total=2)
-    ray._take(News(step.model_dump_json(), Parcel({"spent.json": b"1"})), attempt, lambda job, step: told.append((job, step)))
+    ray._take(TaskUpdate(step.model_dump_json(), FileChanges({"spent.json": b"1"})), attempt, lambda job, step: told.append((job, step)))
     assert (told, attempt.stage, attempt.lost) == ([(job, step)], "export fp32", 2)
-    ray._take(News(None, Parcel({"training.json": b"2"}, ("spent.json",))), attempt, lambda job, step: told.append((job, step)))
+    ray._take(TaskUpdate(None, FileChanges({"training.json": b"2"}, ("spent.json",))), attempt, lambda job, step: told.append((job, step)))
     assert (len(told), attempt.lost) == (1, 0)
     assert [path.name for path in Path(job.folder).iterdir()] == ["training.json"]
 
@@ -140,7 +140,7 @@ EPOCHS = 16
 
 
 @pytest.fixture
-def jobs(make_job: MakeJob) -> list[Job]:
+def jobs(make_job: MakeJob) -> list[CandidateJob]:
     """Eight trainings whose mode is chosen already: by which of two that differ by a hair would depend on the moment."""
     tables = {"train": {"epochs": EPOCHS, "patience": EPOCHS, "device": "cpu"}, "cluster": {"cpus": 1}}
     made = [make_job(f"{name}-{seed}", name, f"key {seed}", seed=seed, **tables) for name in NETS for seed in (1, 2)]
@@ -151,14 +151,14 @@ def jobs(make_job: MakeJob) -> list[Job]:
     return [made[0], *(job.model_copy(update={"until_epoch": EPOCHS}) for job in made[1:])]
 
 
-def moved(job: Job, home: Path) -> Job:
+def moved(job: CandidateJob, home: Path) -> CandidateJob:
     """The same job in a copy of its folder."""
     folder = home / Path(job.folder).name
     shutil.copytree(job.folder, folder)
     return job.model_copy(update={"folder": str(folder)})
 
 
-def performances(job: Job) -> list[float]:
+def performances(job: CandidateJob) -> list[float]:
     """On validation, after each epoch."""
     found = current_training(Path(job.folder), job.train_key) or current_training_state(Path(job.folder), job.train_key)
     assert found is not None
@@ -167,14 +167,14 @@ def performances(job: Job) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_a_node_that_dies_changes_nothing(jobs: list[Job], cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_dies_changes_nothing(jobs: list[CandidateJob], cluster: Any, tmp_path: Path) -> None:
     here, there = ([moved(job, tmp_path / place) for job in jobs] for place in ("here", "there"))
     for job in here:
         work(job, io.StringIO())
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    lost, done = list[tuple[str, str]](), list[Job]()
+    lost, done = list[tuple[str, str]](), list[CandidateJob]()
 
-    def on_step(job: Job, step: Step) -> None:
+    def on_step(job: CandidateJob, step: Step) -> None:
         """Kill a node in the middle."""
         if len(done) >= 3 and len(nodes) == 2:
             cluster.remove_node(nodes.pop(), allow_graceful=False)

@@ -15,7 +15,7 @@ import tiny_bundle
 
 from pepr_edge.device.facts import here
 from pepr_edge.engine import ray, ray_host, ray_task
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.ray_host import Node, node_with
 from pepr_edge.errors import EngineError, MeasurementError, RecipeError
 from pepr_edge.recipe import Device, Recipe
@@ -142,7 +142,7 @@ def device(cluster: Any) -> Any:
 
 
 @pytest.fixture
-def bench(cluster: Any, device: Any) -> Iterator[Bench]:
+def bench(cluster: Any, device: Any) -> Iterator[MeasurementHost]:
     text = f'name = "x"\n[device]\nname = "d"\n[candidates]\narchitectures = ["a"]\n[cluster]\ndevice_resource = "{LABEL}"\n'
     with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (_, found):
         yield found
@@ -150,7 +150,9 @@ def bench(cluster: Any, device: Any) -> Iterator[Bench]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_what_is_measured_is_measured_on_the_devices_node_and_alone_there(bench: Bench, cluster: Any, device: Any, model: Path) -> None:
+def test_what_is_measured_is_measured_on_the_devices_node_and_alone_there(
+    bench: MeasurementHost, cluster: Any, device: Any, model: Path
+) -> None:
     import ray as module
 
     free, asked, temporary = list[float](), how(model), Path(tempfile.gettempdir())

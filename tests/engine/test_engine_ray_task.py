@@ -14,17 +14,17 @@ import pytest
 
 from pepr_edge import __version__
 from pepr_edge.engine import local, ray_task
-from pepr_edge.engine.file_sync import Parcel, unpack
-from pepr_edge.engine.job import Job, Step
-from pepr_edge.engine.ray_task import News, work
+from pepr_edge.engine.file_sync import FileChanges, unpack
+from pepr_edge.engine.job import CandidateJob, Step
+from pepr_edge.engine.ray_task import TaskUpdate, work
 from pepr_edge.errors import EngineError
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.store import locked, read_record
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
 
-MakeJob = Callable[..., Job]
-Begin = Callable[..., Generator[News, None, None]]
+MakeJob = Callable[..., CandidateJob]
+Begin = Callable[..., Generator[TaskUpdate, None, None]]
 # `job` is what it was given, `folder` where its files go; `step` says how far it is.
 STAND_IN = """#!{python} -S
 import json, os, sys, time
@@ -49,27 +49,27 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
     monkeypatch.setattr(ray_task, "BLINK_S", 0.01)
 
     def begin(
-        job: Job, script: str, files: dict[str, bytes] | None = None, version: str = __version__, **weights: bytes
-    ) -> Generator[News, None, None]:
+        job: CandidateJob, script: str, files: dict[str, bytes] | None = None, version: str = __version__, **weights: bytes
+    ) -> Generator[TaskUpdate, None, None]:
         path = tmp_path / "worker.py"
         path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
         path.chmod(0o755)
         monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
         images = {"info.json": np.frombuffer(b"{}", np.uint8), "train_pixels.npy": np.arange(9, dtype=np.uint8)}
         arrays = {name.replace("_", "."): np.frombuffer(content, np.uint8) for name, content in weights.items()}
-        return work(version, job.model_dump_json(), Parcel(files or {}), images, arrays)
+        return work(version, job.model_dump_json(), FileChanges(files or {}), images, arrays)
 
     return begin
 
 
-def heard(news: list[News]) -> list[int]:
+def heard(news: list[TaskUpdate]) -> list[int]:
     return [Step.model_validate_json(one.step).done for one in news if one.step is not None]
 
 
-def home(news: list[News], folder: Path) -> Path:
+def home(news: list[TaskUpdate], folder: Path) -> Path:
     """The candidate's folder at home once all of the news is in."""
     for one in news:
-        unpack(one.parcel or Parcel({}), folder / "home")
+        unpack(one.parcel or FileChanges({}), folder / "home")
     return folder / "home"
 
 

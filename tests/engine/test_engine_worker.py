@@ -13,18 +13,18 @@ import pytest
 import torch
 
 from pepr_edge.engine import worker
-from pepr_edge.engine.job import Job, Step
+from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export import convert as making
 from pepr_edge.export import onnx_file
 from pepr_edge.export.variants import load
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Failure, FirstLook, TrainResult
-from pepr_edge.run_dir.keys import export_key, ladder_key, look_key
+from pepr_edge.records import Artifact, Failure, ScreeningResult, TrainResult
+from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., CandidateJob]
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def done_job(make_job: MakeJob, done: Path) -> Job:
+def done_job(make_job: MakeJob, done: Path) -> CandidateJob:
     """A job that was done before, in a folder of the test's own."""
     job = make_job()
     if not done.exists():
@@ -51,7 +51,7 @@ def done_job(make_job: MakeJob, done: Path) -> Job:
     return job
 
 
-def steps_of(job: Job) -> list[Step]:
+def steps_of(job: CandidateJob) -> list[Step]:
     told = io.StringIO()
     work(job, told)
     return [Step.model_validate_json(line) for line in told.getvalue().splitlines()]
@@ -81,7 +81,7 @@ def test_a_job_leaves_the_training_and_every_variant(make_job: MakeJob) -> None:
     assert steps[0].model_dump(include={"epoch", "epochs", "best"}) == {"epoch": 1, "epochs": 1, "best": None}
 
 
-def left(job: Job) -> set[str]:
+def left(job: CandidateJob) -> set[str]:
     return {path.name for path in Path(job.folder).iterdir()}
 
 
@@ -121,23 +121,23 @@ def test_a_job_may_only_write_the_files_for_a_first_look(make_job: MakeJob, monk
         raise ExportError("no such operator")
 
     job = make_job().model_copy(update={"first_look": True})
-    monkeypatch.setitem(making.MAKERS, "int8", fail)
+    monkeypatch.setitem(making.CONVERTERS, "int8", fail)
     assert [step.stage for step in steps_of(job)] == ["first look"]
     looks = Path(job.folder) / "looks"
     assert left(job) == {"looks"}
     assert (looks / "fp32" / "model.onnx").is_file()
-    found = read_record(looks / "int8_static" / "look.json", FirstLook)
+    found = read_record(looks / "int8_static" / "look.json", ScreeningResult)
     assert (found.reason, found.profile) == ("no such operator", None)
-    assert found.key == look_key(job.candidate, "int8_static", job.recipe)
+    assert found.key == screening_key(job.candidate, "int8_static", job.recipe)
 
 
-def test_what_is_done_is_not_done_again(done_job: Job) -> None:
+def test_what_is_done_is_not_done_again(done_job: CandidateJob) -> None:
     before = stamps(done_job.folder)
     assert steps_of(done_job) == []
     assert stamps(done_job.folder) == before
 
 
-def test_only_the_variant_that_is_missing_is_made(done_job: Job) -> None:
+def test_only_the_variant_that_is_missing_is_made(done_job: CandidateJob) -> None:
     before = stamps(done_job.folder)
     missing = Path(done_job.folder) / "int8_static" / "export.json"
     missing.unlink()
@@ -146,13 +146,13 @@ def test_only_the_variant_that_is_missing_is_made(done_job: Job) -> None:
     assert {path for path in before if after[path] != before[path]} == set(missing.parent.iterdir())
 
 
-def test_another_key_is_another_training(done_job: Job) -> None:
+def test_another_key_is_another_training(done_job: CandidateJob) -> None:
     steps = steps_of(done_job.model_copy(update={"train_key": "another key"}))
     assert {step.stage for step in steps} == {"train", "export fp32", "export int8_static"}
     assert read_record(Path(done_job.folder) / "train.json", TrainResult).key == "another key"
 
 
-def test_a_torn_record_is_made_again(done_job: Job) -> None:
+def test_a_torn_record_is_made_again(done_job: CandidateJob) -> None:
     path = Path(done_job.folder) / "train.json"
     path.write_bytes(path.read_bytes()[:-20])
     assert "train" in {step.stage for step in steps_of(done_job)}
@@ -168,14 +168,14 @@ def test_a_training_that_fails_leaves_the_stage_and_the_reason(make_job: MakeJob
     assert [path.name for path in Path(job.folder).iterdir()] == ["failure.json"]
 
 
-def test_a_failure_is_gone_once_the_training_succeeds(done_job: Job) -> None:
+def test_a_failure_is_gone_once_the_training_succeeds(done_job: CandidateJob) -> None:
     path = Path(done_job.folder) / "failure.json"
     write_record(path, Failure(key="a key", candidate=done_job.candidate, stage="train", reason="killed"))
     steps_of(done_job)
     assert not path.exists()
 
 
-def test_a_variant_that_fails_does_not_stop_the_others(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_that_fails_does_not_stop_the_others(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(done_job.folder)
     for name in ("fp32", "int8_static"):
         shutil.rmtree(folder / name)
@@ -184,7 +184,7 @@ def test_a_variant_that_fails_does_not_stop_the_others(done_job: Job, monkeypatc
         raise ExportError("cannot be copied")
 
     with monkeypatch.context() as patch:
-        patch.setitem(making.MAKERS, "float32", fail)
+        patch.setitem(making.CONVERTERS, "float32", fail)
         steps_of(done_job)
     found = failed(folder / "fp32")
     assert (found.stage, found.variant, found.reason) == ("export", "fp32", "cannot be copied")
@@ -196,7 +196,7 @@ def test_a_variant_that_fails_does_not_stop_the_others(done_job: Job, monkeypatc
     assert (folder / "fp32" / "export.json").is_file()
 
 
-def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(done_job.folder)
     for name in ("fp32", "int8_static"):
         (folder / name / "export.json").unlink()
@@ -213,14 +213,14 @@ def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: Job, monke
         assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name), done_job.recipe)
 
 
-def test_a_ladder_is_climbed_from_what_is_there(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_is_climbed_from_what_is_there(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
     climbed: list[tuple[Artifact, Path, str]] = []
 
     def choose(source: object, base: Artifact, folder: Path, key: str, tell: Callable[[int, int, str], None]) -> None:
         climbed.append((base, folder, key))
         tell(1, 3, "int8_static")
 
-    monkeypatch.setattr(worker, "choose_variant", choose)
+    monkeypatch.setattr(worker, "select_variant", choose)
     (Path(done_job.folder) / "failure.json").write_text("of a choice that died")
     before = stamps(done_job.folder)
     # One that a search concluded early is not trained on for it.
@@ -228,7 +228,7 @@ def test_a_ladder_is_climbed_from_what_is_there(done_job: Job, monkeypatch: pyte
     assert steps_of(job) == [Step(stage="choose int8_static", done=1, total=3)]
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     plain = read_record(Path(job.folder) / "fp32" / "export.json", Artifact)
-    assert climbed == [(plain, Path(job.folder), ladder_key(trained, job.recipe))]
+    assert climbed == [(plain, Path(job.folder), autotune_key(trained, job.recipe))]
     assert stamps(job.folder) == {path: stamp for path, stamp in before.items() if path.name != "failure.json"}
 
 
@@ -236,18 +236,18 @@ def longer(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 9})})
 
 
-def test_a_ladder_that_comes_to_nothing_leaves_the_reason(done_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_that_comes_to_nothing_leaves_the_reason(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(*_: object) -> None:
         raise MeasurementError("no variant runs here")
 
-    monkeypatch.setattr(worker, "choose_variant", nothing)
+    monkeypatch.setattr(worker, "select_variant", nothing)
     steps_of(done_job.model_copy(update={"choose": True}))
     found = failed(Path(done_job.folder) / "auto")
     assert (found.variant, found.stage, found.reason) == ("auto", "choose", "no variant runs here")
 
 
 @pytest.mark.parametrize("way", ["training", "variant", "ladder"])
-def test_a_full_disk_is_no_failure_of_the_candidate(done_job: Job, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_a_full_disk_is_no_failure_of_the_candidate(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Whatever a library made of it."""
 
     def full(*_: object, **__: object) -> None:
@@ -258,7 +258,7 @@ def test_a_full_disk_is_no_failure_of_the_candidate(done_job: Job, monkeypatch: 
 
     if way == "variant":
         shutil.rmtree(Path(done_job.folder) / "fp32")
-        monkeypatch.setitem(making.MAKERS, "float32", full)
+        monkeypatch.setitem(making.CONVERTERS, "float32", full)
     else:
         monkeypatch.setattr(worker, "_trained" if way == "training" else "choose_variant", full)
     with pytest.raises(ExportError) as fault:

@@ -11,11 +11,11 @@ from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
-from pepr_edge.export.artifact import Source
+from pepr_edge.export.artifact import ExportSource
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
-from pepr_edge.train.session import Task
+from pepr_edge.train.session import TrainingTask
 from pepr_edge.train.train import train
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
@@ -31,9 +31,9 @@ class Trained(NamedTuple):
     recipe: Recipe
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ExportSource:
         """As the export stage takes it; its logits may be changed."""
-        return Source(self.result, copy.deepcopy(self.logits), self.data, self.recipe)
+        return ExportSource(self.result, copy.deepcopy(self.logits), self.data, self.recipe)
 
     def module(self) -> nn.Module:
         """The candidate's module, a new one each time."""
@@ -54,6 +54,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             "train": {"epochs": 2, "batch_size": 16, "device": "cpu"},
         }
     )
-    result = train(Task(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None))
+    result = train(TrainingTask(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None))
     with np.load(folder / "logits.npz") as logits:
         return Trained(result, dict(logits), folder, data, recipe)

@@ -13,14 +13,15 @@ import pytest
 import tiny_nets
 
 from pepr_edge.errors import ExportError, MeasurementError
-from pepr_edge.export import autotune, options
-from pepr_edge.export.artifact import Source
-from pepr_edge.export.autotune import Choice, climb
-from pepr_edge.export.convert import Made
+from pepr_edge.export import autotune as autotune_module
+from pepr_edge.export import options
+from pepr_edge.export.artifact import ExportSource
+from pepr_edge.export.autotune import AutotuneResult, autotune
+from pepr_edge.export.convert import Converted
 from pepr_edge.export.variants import load
-from pepr_edge.measure.interleaved_timing import Raced
+from pepr_edge.measure.interleaved_timing import ParticipantLatencies
 from pepr_edge.recipe import Budgets, Recipe
-from pepr_edge.records import Preprocess, Rung, SessionSettings
+from pepr_edge.records import Preprocess, SessionSettings, VariantTrial
 
 LABELS = np.arange(40) % 2
 RIGHT = np.eye(2, dtype=np.float32)[LABELS]
@@ -37,18 +38,20 @@ class Device:
         self.made: list[str] = []
         self.dying: set[str] = set()
 
-    def make(self, variant: Any, base: Any, path: Path, images: Any, accept: Callable[[Path], bool]) -> Made:
+    def make(self, variant: Any, base: Any, path: Path, images: Any, accept: Callable[[Path], bool]) -> Converted:
         self.made.append(variant.name)
         if variant.name == "int8_dynamic":
             raise ExportError("onnxruntime cannot quantise this graph.")
         path.write_bytes(b"x" * 10)
-        return Made("as asked", ())
+        return Converted("as asked", ())
 
     def contestant(self, model: Path, settings: SessionSettings, shape: Any) -> Contestant:
         return Contestant(self, model.stem, settings)
 
-    def race(self, contestants: Mapping[str, Contestant], rules: Any) -> dict[str, Raced]:
-        return {name: Raced([] if name in self.dying else [one.latency_s] * 30, "it died") for name, one in contestants.items()}
+    def race(self, contestants: Mapping[str, Contestant], rules: Any) -> dict[str, ParticipantLatencies]:
+        return {
+            name: ParticipantLatencies([] if name in self.dying else [one.latency_s] * 30, "it died") for name, one in contestants.items()
+        }
 
 
 class Contestant:
@@ -84,11 +87,11 @@ def recipe(**device: Any) -> Recipe:
     return Recipe.model_validate({**values, "export": {"variants": "auto", "time_budget_s": 60}})
 
 
-def source(wanted: Recipe, spec: Preprocess = SPEC, labels: Any = LABELS, before: Any = RIGHT) -> Source:
+def source(wanted: Recipe, spec: Preprocess = SPEC, labels: Any = LABELS, before: Any = RIGHT) -> ExportSource:
     """A candidate of which no more is known than a ladder asks for; its training images are those of validation."""
     trained = SimpleNamespace(preprocess=spec, seed=0, performance_metric="accuracy")
     data = SimpleNamespace(splits={"train": (PIXELS, labels), "val": (PIXELS, labels)})
-    return Source(trained, {"val": before}, data, wanted)  # type: ignore[arg-type]
+    return ExportSource(trained, {"val": before}, data, wanted)  # type: ignore[arg-type]
 
 
 VARIANTS = ("fp32", "int8_static", "int8_inputs", "int8_dynamic", "int8_mixed")
@@ -96,26 +99,26 @@ FP32 = {"fp32 onnxruntime": 4.0, "fp32 openvino": 3.0}
 
 
 @pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Choice]:
+def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AutotuneResult]:
     """Climb a ladder on a made-up device."""
 
-    def climbed(device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS) -> Choice:
+    def climbed(device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS) -> AutotuneResult:
         monkeypatch.setattr(options.RUNTIMES["openvino"], "unavailable", lambda provider="cpu": None)
-        for name in ("make", "race"):
-            monkeypatch.setattr(autotune, name, getattr(device, name))
-        monkeypatch.setattr(autotune, "Contestant", device.contestant)
+        for name, method in {"convert": "make", "time_interleaved": "race"}.items():
+            monkeypatch.setattr(autotune_module, name, getattr(device, method))
+        monkeypatch.setattr(autotune_module, "ModelProcess", device.contestant)
         base = tmp_path / "base.onnx"
         onnx.save(tiny_nets.convolutions(), str(base))
-        return climb(source(wanted or recipe()), base, tuple(map(load, variants)), tmp_path, lambda done, total, note: None)
+        return autotune(source(wanted or recipe()), base, tuple(map(load, variants)), tmp_path, lambda done, total, note: None)
 
     return climbed
 
 
-def by_name(choice: Choice) -> dict[str, Rung]:
+def by_name(choice: AutotuneResult) -> dict[str, VariantTrial]:
     return {rung.variant: rung for rung in choice.rungs}
 
 
-def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_options(on: Callable[..., Choice]) -> None:
+def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_options(on: Callable[..., AutotuneResult]) -> None:
     choice = on(Device({**FP32, "int8_static onnxruntime": 2.0, "int8_static openvino": 5.0, "int8_inputs openvino": 6.0}))
     assert choice.variant == "int8_static"
     assert (choice.settings.runtime, choice.settings.threads, choice.settings.arena, choice.settings.batch) == ("onnxruntime", 1, False, 1)
@@ -132,7 +135,7 @@ def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_optio
     assert choice.path.is_file()
 
 
-def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(on: Callable[..., Choice]) -> None:
+def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(on: Callable[..., AutotuneResult]) -> None:
     fast = {"int8_static onnxruntime": 1.0, "int8_inputs openvino": 2.0, "int8_mixed openvino": 1.5}
     choice = on(Device({**FP32, **fast}, turned={"int8_static onnxruntime": 9}))
     rungs = by_name(choice)
@@ -144,7 +147,7 @@ def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(on: Callab
     assert rungs["int8_inputs"].outcome == "slower"
 
 
-def test_a_remedy_is_not_tried_where_nothing_lost_quality(on: Callable[..., Choice]) -> None:
+def test_a_remedy_is_not_tried_where_nothing_lost_quality(on: Callable[..., AutotuneResult]) -> None:
     device = Device({**FP32, "int8_static openvino": 1.0, "int8_inputs openvino": 2.0, "int8_mixed openvino": 0.1})
     rungs = by_name(on(device))
     assert "int8_mixed" not in device.made
@@ -152,7 +155,7 @@ def test_a_remedy_is_not_tried_where_nothing_lost_quality(on: Callable[..., Choi
     assert rungs["int8_mixed"].trials == ()
 
 
-def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_quality(on: Callable[..., Choice]) -> None:
+def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_quality(on: Callable[..., AutotuneResult]) -> None:
     ways = {"int8_static openvino": 1.0, "int8_static onnxruntime": 1.5}
     choice = on(Device({**FP32, **ways}, turned={"int8_static openvino": 20}))
     assert (choice.variant, choice.settings.runtime) == ("int8_static", "onnxruntime")
@@ -162,7 +165,7 @@ def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_qual
     assert quality.settings.runtime == "onnxruntime"
 
 
-def test_a_crash_loses_only_itself_and_is_written_down(on: Callable[..., Choice]) -> None:
+def test_a_crash_loses_only_itself_and_is_written_down(on: Callable[..., AutotuneResult]) -> None:
     choice = on(Device({"fp32 onnxruntime": 4.0, "int8_static onnxruntime": 2.0}))
     assert choice.variant == "int8_static"
     crashed = [trial for trial in by_name(choice)["int8_static"].trials if trial.latency_s is None]
@@ -170,7 +173,7 @@ def test_a_crash_loses_only_itself_and_is_written_down(on: Callable[..., Choice]
     assert by_name(choice)["int8_inputs"].outcome == "failed"
 
 
-def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., Choice]) -> None:
+def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., AutotuneResult]) -> None:
     device = Device({**FP32, "int8_static openvino": 1.0}, mib={"int8_static openvino": 300, "fp32 openvino": 300})
     choice = on(device, recipe(memory_mib=200))
     assert (choice.variant, choice.settings.runtime) == ("fp32", "onnxruntime")
@@ -178,13 +181,13 @@ def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., Choi
     assert by_name(choice)["int8_static"].reason == "peak memory 300 MiB, budget 200 MiB"
 
 
-def test_one_that_breaks_the_size_budget_is_not_raced(on: Callable[..., Choice]) -> None:
+def test_one_that_breaks_the_size_budget_is_not_raced(on: Callable[..., AutotuneResult]) -> None:
     wanted = recipe().model_copy(update={"budgets": Budgets(size_mib=5e-6)})  # 5 bytes; every file here has 10
     with pytest.raises(ExportError, match="no variant runs here within the budgets: fp32: file of "):
         on(Device(FP32), wanted)
 
 
-def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(on: Callable[..., Choice]) -> None:
+def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(on: Callable[..., AutotuneResult]) -> None:
     device = Device({**FP32, "int8_static onnxruntime": 30.0})
     device.dying = {"best"}
     choice = on(device)
@@ -192,7 +195,7 @@ def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(on: Ca
     assert by_name(choice)["int8_static"].outcome == "slower"
 
 
-def test_one_that_is_slower_and_worse_calls_for_no_remedy(on: Callable[..., Choice]) -> None:
+def test_one_that_is_slower_and_worse_calls_for_no_remedy(on: Callable[..., AutotuneResult]) -> None:
     device = Device({**FP32, "int8_static onnxruntime": 30.0}, turned={"int8_static onnxruntime": 9})
     rung = by_name(on(device))["int8_static"]
     assert rung.outcome == "slower"
@@ -200,11 +203,11 @@ def test_one_that_is_slower_and_worse_calls_for_no_remedy(on: Callable[..., Choi
     assert "int8_mixed" not in device.made
 
 
-def test_a_full_disk_fails_one_rung(on: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_fails_one_rung(on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device({**FP32, "int8_inputs onnxruntime": 1.0})
     make = device.make
 
-    def full(variant: Any, *rest: Any) -> Made:
+    def full(variant: Any, *rest: Any) -> Converted:
         if variant.name == "int8_static":
             raise OSError(28, "No space left on device")
         return make(variant, *rest)
@@ -215,26 +218,26 @@ def test_a_full_disk_fails_one_rung(on: Callable[..., Choice], monkeypatch: pyte
     assert by_name(choice)["int8_static"].outcome == "failed"
 
 
-def test_float32_is_left_where_all_else_is_worse(on: Callable[..., Choice]) -> None:
+def test_float32_is_left_where_all_else_is_worse(on: Callable[..., AutotuneResult]) -> None:
     choice = on(Device({**FP32, "int8_static onnxruntime": 30.0, "int8_inputs onnxruntime": 30.0}))
     assert (choice.variant, choice.settings.runtime) == ("fp32", "openvino")
     assert by_name(choice)["fp32"].outcome == "chosen"
 
 
-def test_what_is_within_a_per_cent_of_the_best_does_not_replace_it(on: Callable[..., Choice]) -> None:
+def test_what_is_within_a_per_cent_of_the_best_does_not_replace_it(on: Callable[..., AutotuneResult]) -> None:
     assert on(Device({"fp32 onnxruntime": 4.0, "int8_static onnxruntime": 3.97})).variant == "fp32"
 
 
-def test_the_time_budget_ends_it_and_leaves_float32(on: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_budget_ends_it_and_leaves_float32(on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 10_000, 40))
-    monkeypatch.setattr(autotune.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(autotune_module.time, "perf_counter", lambda: float(next(now)))
     choice = on(Device({**FP32, "int8_static openvino": 1.0}))
     assert choice.variant == "fp32"
     assert {rung.outcome for rung in choice.rungs} == {"chosen", "not tried"}
     assert by_name(choice)["int8_static"].reason == "the time budget of 60 s was over"
 
 
-def test_where_nothing_runs_it_says_why_of_each(on: Callable[..., Choice]) -> None:
+def test_where_nothing_runs_it_says_why_of_each(on: Callable[..., AutotuneResult]) -> None:
     with pytest.raises(ExportError, match=r"no variant runs here within the budgets: fp32: fp32 onnxruntime: was ended by SIGSEGV"):
         on(Device({}), variants=("fp32", "int8_static"))
 
@@ -251,7 +254,7 @@ def test_a_network_that_int8_ruins_ends_in_mixed_or_float32_and_says_why(tmp_pat
     labels = before.argmax(axis=1)
     wanted = recipe(runtime="onnxruntime", threads=1)
     variants = tuple(map(load, ("fp32", "int8_static_per_tensor", "int8_mixed")))
-    choice = climb(source(wanted, spec, labels, before), base, variants, tmp_path, lambda *_: None)
+    choice = autotune(source(wanted, spec, labels, before), base, variants, tmp_path, lambda *_: None)
     assert choice.variant in ("fp32", "int8_mixed")
     quality = by_name(choice)[choice.variant].quality
     assert quality is not None

@@ -14,7 +14,7 @@ import tiny_nets
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import convert as module
-from pepr_edge.export.convert import MAKERS, make
+from pepr_edge.export.convert import CONVERTERS, convert
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.variants import SETTINGS, load, names
 
@@ -33,7 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
 @pytest.mark.parametrize("name", [*OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in PRESETS)])
 def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_path: Path, name: str) -> None:
     variant, path = load(name), tmp_path / "model.onnx"
-    made = make(variant, prepared, path, tiny_nets.IMAGES)
+    made = convert(variant, prepared, path, tiny_nets.IMAGES)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     assert made.remedy == ("as asked" if variant.quantise is not None else None)
     assert made.notes == ()
@@ -46,17 +46,17 @@ def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_pat
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert name == "fp32_optimised" or {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     again = tmp_path / "again.onnx"
-    make(variant, prepared.base, again, tiny_nets.IMAGES)
+    convert(variant, prepared.base, again, tiny_nets.IMAGES)
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_there_is_a_maker_for_each_precision() -> None:
-    assert set(MAKERS) >= {load(name).precision for name in names()}
-    assert set(SETTINGS) < set(MAKERS)
+    assert set(CONVERTERS) >= {load(name).precision for name in names()}
+    assert set(SETTINGS) < set(CONVERTERS)
 
 
 def test_float16_is_half_the_size_in_its_weights(prepared: Prepared, tmp_path: Path) -> None:
-    make(load("fp16"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
+    convert(load("fp16"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
     kinds = {tensor.data_type for tensor in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
     assert onnx.TensorProto.FLOAT16 in kinds
     assert onnx.TensorProto.FLOAT not in kinds
@@ -64,7 +64,7 @@ def test_float16_is_half_the_size_in_its_weights(prepared: Prepared, tmp_path: P
 
 def test_the_optimised_file_has_fewer_nodes(tmp_path: Path) -> None:
     onnx.save(tiny_nets.convolutions(), tmp_path / "fp32.onnx")
-    make(load("fp32_optimised"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
+    convert(load("fp32_optimised"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
     before, after = (onnx.load(str(tmp_path / name)) for name in ("fp32.onnx", "model.onnx"))
     assert len(after.graph.node) == len(before.graph.node) - 6  # convolution and ReLU are one
     assert (after.producer_name, after.producer_version) == (before.producer_name, before.producer_version)
@@ -72,14 +72,14 @@ def test_the_optimised_file_has_fewer_nodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["int8_static", "int8_static_percentile", "int8_static_entropy", "int8_mixed", "int8_inputs"])
 def test_a_calibration_set_of_one_image_will_do_and_is_noted(prepared: Prepared, tmp_path: Path, name: str) -> None:
-    made = make(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:1])
+    made = convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:1])
     assert made.notes == ("calibrated on 1 image: ranges of other images may lie outside those that were seen, and are cut off there.",)
     assert np.isfinite(tiny_nets.logits(tmp_path / "model.onnx")).all()
 
 
 @pytest.mark.parametrize(("n", "noted"), [(2, True), (15, True), (16, False)])
 def test_few_images_are_noted(prepared: Prepared, tmp_path: Path, n: int, noted: bool) -> None:
-    made = make(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:n])
+    made = convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:n])
     assert [note.startswith(f"calibrated on {n} images: ") for note in made.notes] == [True] * noted
 
 
@@ -87,16 +87,16 @@ def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, t
     variant = load("int8_static")
     assert variant.quantise is not None
     few = variant.model_copy(update={"quantise": variant.quantise.model_copy(update={"calibration_images": 3})})
-    make(few, prepared, tmp_path / "few.onnx", tiny_nets.IMAGES)
-    make(variant, prepared, tmp_path / "three.onnx", tiny_nets.IMAGES[:3])
+    convert(few, prepared, tmp_path / "few.onnx", tiny_nets.IMAGES)
+    convert(variant, prepared, tmp_path / "three.onnx", tiny_nets.IMAGES[:3])
     assert (tmp_path / "few.onnx").read_bytes() == (tmp_path / "three.onnx").read_bytes()
 
 
 def test_no_image_at_all_is_one_clear_line(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"^int8_static: no images to calibrate on, expected at least 1\.$"):
-        make(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0])
+        convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0])
     for name in ("fp32", "fp16", "int8_dynamic"):
-        assert make(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0]).notes == ()
+        assert convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0]).notes == ()
 
 
 def test_a_file_is_there_whole_or_not_at_all(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,9 @@ def test_a_file_is_there_whole_or_not_at_all(prepared: Prepared, tmp_path: Path,
         assert path.read_bytes() == b"before"
         raise ExportError("broke off")
 
-    monkeypatch.setitem(module.MAKERS, "float32", fail)
+    monkeypatch.setitem(module.CONVERTERS, "float32", fail)
     with pytest.raises(ExportError, match="broke off"):
-        make(load("fp32"), prepared, path, tiny_nets.IMAGES)
+        convert(load("fp32"), prepared, path, tiny_nets.IMAGES)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", b"before")]
 
 
@@ -119,7 +119,7 @@ def test_a_file_is_there_whole_or_not_at_all(prepared: Prepared, tmp_path: Path,
 def test_a_base_that_is_no_model_is_one_clear_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with pytest.raises(ExportError, match=r"^.* \(\w+: .*\)\.$") as caught:
-        make(load(name), tmp_path / "none.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
+        convert(load(name), tmp_path / "none.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
     assert "\n" not in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["none.onnx"]
 
@@ -132,7 +132,7 @@ def test_it_goes_by_what_it_is_told_keeps_the_quality(tmp_path: Path) -> None:
         seen.append(path)
         return len(seen) == 2
 
-    made = make(load("int8_mixed"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES, accept)
+    made = convert(load("int8_mixed"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES, accept)
     assert made.remedy == "2 of 9 nodes left float32: conv1, conv2"
     # Other runtimes go by the ending.
     assert {path.suffix for path in seen} == {".onnx"}
@@ -149,7 +149,7 @@ def test_importing_it_imports_no_torch() -> None:
 @pytest.mark.parametrize("name", names())
 def test_every_variant_runs_in_openvino_at_a_fixed_batch(prepared: Prepared, tmp_path: Path, name: str) -> None:
     openvino = pytest.importorskip("openvino")
-    make(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
+    convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
     model = openvino.Core().read_model(str(tmp_path / "model.onnx"))
     model.reshape([1, 1, tiny_nets.PX, tiny_nets.PX])
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

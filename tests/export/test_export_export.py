@@ -159,13 +159,13 @@ def test_int8_is_calibrated_on_training_images_alone(
     open_exporter: Exporter, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[NDArray[np.float32]] = []
-    real = stage.make
+    real = stage.convert
 
     def making(variant: Variant, base: Any, path: Path, images: NDArray[np.float32], *more: Any) -> Any:
         given.append(images)
         return real(variant, base, path, images, *more)
 
-    monkeypatch.setattr(stage, "make", making)
+    monkeypatch.setattr(stage, "convert", making)
     variant = load("int8_static")
     for count in (7, 10_000):
         assert variant.quantise is not None

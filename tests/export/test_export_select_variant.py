@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export import select_variant
-from pepr_edge.export.artifact import Source
-from pepr_edge.export.autotune import Choice
+from pepr_edge.export import select_variant as module
+from pepr_edge.export.artifact import ExportSource
+from pepr_edge.export.autotune import AutotuneResult
 from pepr_edge.export.export import Exporter
-from pepr_edge.export.select_variant import choose_variant, here, in_words
+from pepr_edge.export.select_variant import here, in_words, select_variant
 from pepr_edge.export.variants import load
-from pepr_edge.records import Artifact, Rung, SessionSettings
+from pepr_edge.records import Artifact, SessionSettings, VariantTrial
 from pepr_edge.run_dir.store import read_record
 
 CHOSEN = SessionSettings(batch=1, arena=False)
@@ -26,22 +26,22 @@ class Climb:
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
 
-    def __call__(self, source: Source, base: Path, variants: Any, folder: Path, tell: Any) -> Choice:
+    def __call__(self, source: ExportSource, base: Path, variants: Any, folder: Path, tell: Any) -> AutotuneResult:
         self.variants = variants
         if self.fault:
             raise ExportError(self.fault)
         path = folder / "fp32_optimised.onnx"
         shutil.copyfile(base, path)
         rungs = (
-            Rung(variant="fp32", outcome="slower", reason="2 ms, the chosen one 1 ms"),
-            Rung(variant="fp32_optimised", outcome="chosen", reason="the fastest that passed: 1 ms"),
-            Rung(variant="int8_mixed", outcome="not tried", reason="the time budget of 1 s was over"),
+            VariantTrial(variant="fp32", outcome="slower", reason="2 ms, the chosen one 1 ms"),
+            VariantTrial(variant="fp32_optimised", outcome="chosen", reason="the fastest that passed: 1 ms"),
+            VariantTrial(variant="int8_mixed", outcome="not tried", reason="the time budget of 1 s was over"),
         )
-        return Choice(path, "fp32_optimised", CHOSEN, None, ("a note",), rungs)
+        return AutotuneResult(path, "fp32_optimised", CHOSEN, None, ("a note",), rungs)
 
 
 @pytest.fixture
-def exported(trained: Any, tmp_path: Path) -> tuple[Source, Artifact, Path]:
+def exported(trained: Any, tmp_path: Path) -> tuple[ExportSource, Artifact, Path]:
     """A candidate's folder with its float32 file."""
     with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
@@ -49,13 +49,13 @@ def exported(trained: Any, tmp_path: Path) -> tuple[Source, Artifact, Path]:
 
 
 def test_the_choice_has_a_folder_of_its_own_with_every_rung(
-    exported: tuple[Source, Artifact, Path], monkeypatch: pytest.MonkeyPatch
+    exported: tuple[ExportSource, Artifact, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, base, folder = exported
     climb = Climb()
-    monkeypatch.setattr(select_variant, "climb", climb)
+    monkeypatch.setattr(module, "autotune", climb)
     (folder / ".rungs-left").mkdir()
-    choose_variant(source, base, folder, "a key", lambda *_: None)
+    select_variant(source, base, folder, "a key", lambda *_: None)
     found = read_record(folder / "auto" / "export.json", Artifact)
     assert in_words(found).startswith("fp32_optimised, of 2 variants in ")
     assert in_words(found).endswith(" s the fastest that passed: 1 ms")
@@ -74,11 +74,13 @@ def test_the_choice_has_a_folder_of_its_own_with_every_rung(
     assert {"int8_static", "int8_mixed"} <= {variant.name for variant in climb.variants}
 
 
-def test_a_ladder_that_comes_to_nothing_leaves_nothing(exported: tuple[Source, Artifact, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_that_comes_to_nothing_leaves_nothing(
+    exported: tuple[ExportSource, Artifact, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, base, folder = exported
-    monkeypatch.setattr(select_variant, "climb", Climb("no variant runs here"))
+    monkeypatch.setattr(module, "autotune", Climb("no variant runs here"))
     with pytest.raises(ExportError, match="no variant runs here"):
-        choose_variant(source, base, folder, "a key", lambda *_: None)
+        select_variant(source, base, folder, "a key", lambda *_: None)
     assert sorted(path.name for path in folder.iterdir()) == ["fp32"]
 
 

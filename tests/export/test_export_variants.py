@@ -6,7 +6,7 @@ import pytest
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.export import variants
-from pepr_edge.export.variants import Auto, Quantise, Variant, ladder, load, names
+from pepr_edge.export.variants import Auto, Quantise, Variant, autotune_variants, load, names
 from pepr_edge.recipe import variants_dir
 
 FP32 = 'name = "mine"\ndescription = "d"\nprecision = "float32"\nparity_tolerance = 0.001\n'
@@ -120,7 +120,7 @@ RESCUE = ["int8_static_percentile", "int8_static_entropy", "int8_mixed"]
     ],
 )
 def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(isa: tuple[str, ...], between: list[str]) -> None:
-    found = ladder(isa, "cpu")
+    found = autotune_variants(isa, "cpu")
     assert [variant.name for variant in found] == FIRST + between + RESCUE
     assert [variant.name for variant in found if variant.auto and variant.auto.rescue] == RESCUE
 
@@ -128,7 +128,7 @@ def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(isa: tuple[str, 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml"])
 @pytest.mark.parametrize("isa", [X86, ARM, ()])
 def test_the_ladder_of_a_gpu_asks_nothing_of_the_processor(provider: str, isa: tuple[str, ...]) -> None:
-    assert [variant.name for variant in ladder(isa, provider)] == ["fp32", "fp16"]
+    assert [variant.name for variant in autotune_variants(isa, provider)] == ["fp32", "fp16"]
 
 
 def test_a_variant_without_a_place_is_in_no_ladder(write) -> None:  # type: ignore[no-untyped-def]
@@ -136,7 +136,7 @@ def test_a_variant_without_a_place_is_in_no_ladder(write) -> None:  # type: igno
     write(FP32.replace("mine", "late") + "[auto]\norder = 4\n", "late")
     write(FP32.replace("mine", "named") + "", "named")
     assert names() == ["late", "mine", "named"]
-    assert [variant.name for variant in ladder(X86, "cpu")] == ["mine", "late"]
+    assert [variant.name for variant in autotune_variants(X86, "cpu")] == ["mine", "late"]
 
 
 @pytest.mark.parametrize(

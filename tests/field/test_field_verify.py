@@ -16,8 +16,8 @@ from pepr_edge.bundle.read import read_manifest
 from pepr_edge.device import saturation
 from pepr_edge.errors import BundleError
 from pepr_edge.field import verify as bundle_verify
-from pepr_edge.field.verify import Race, check, read_whole
-from pepr_edge.measure.interleaved_timing import Rules
+from pepr_edge.field.verify import FallbackTiming, check, read_whole
+from pepr_edge.measure.interleaved_timing import TimingRules
 from pepr_edge.records import Manifest, SessionSettings
 from pepr_edge.run_dir.store import sha256_file, write_record
 
@@ -35,10 +35,10 @@ def with_fallback(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def raced(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Race | None]:
+def raced(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FallbackTiming | None]:
     """No race is run, but is said to have been; the real one is returned."""
     real = bundle_verify._race
-    monkeypatch.setattr(bundle_verify, "_race", lambda *_: Race(0.0016, 0.0034))
+    monkeypatch.setattr(bundle_verify, "_race", lambda *_: FallbackTiming(0.0016, 0.0034))
     return real
 
 
@@ -211,10 +211,10 @@ def test_a_model_that_differs_leaves_its_fallback_and_says_what_that_costs(with_
 
 
 def test_the_race_is_between_the_model_and_its_fallback(
-    with_fallback: Path, raced: Callable[..., Race | None], monkeypatch: pytest.MonkeyPatch
+    with_fallback: Path, raced: Callable[..., FallbackTiming | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = Rules(warmup_runs=1, warmup_s=0.0, heat_runs=1, heat_rounds=1, final_runs=2, final_s=0.0)
-    monkeypatch.setattr(bundle_verify, "RACE", short)
+    short = TimingRules(warmup_runs=1, warmup_s=0.0, round_runs=1, min_rounds=1, final_runs=2, final_s=0.0)
+    monkeypatch.setattr(bundle_verify, "TIMING_RULES", short)
     manifest, settings = read_manifest(with_fallback), SessionSettings()
     found = raced(with_fallback, manifest, settings, settings)
     assert found is not None

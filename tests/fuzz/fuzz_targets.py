@@ -33,7 +33,7 @@ from pepr_edge.run_dir.store import read_record, sha256_file
 from pepr_edge.scoring.bounds import read_reference
 from pepr_edge.search.published import read_runs
 from pepr_edge.tables import open_table, score_table
-from pepr_edge.tables.bounds_pass import Task
+from pepr_edge.tables.bounds_pass import ScoreTask
 from pepr_edge.untrusted import onnx_check
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -170,7 +170,7 @@ def feed_table(path: Path) -> None:
     table = open_table(path)
     at = table.position
     resources = {"energy": at("energy_kwh"), "time": at("time_s")}
-    task = Task(
+    task = ScoreTask(
         table=table, performance=at("accuracy"), resources=resources, weights=dict.fromkeys(resources, 1.0), group=at("set"),
         name=at("model"), out=path.with_name("out.csv"),
     )  # fmt: skip

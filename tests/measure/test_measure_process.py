@@ -9,14 +9,16 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import process
-from pepr_edge.measure.job import Job
+from pepr_edge.measure.job import MeasurementJob
 from pepr_edge.records import SessionSettings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the child is a shell script")
 
 
-def job(model: Path, **changes: object) -> Job:
-    made = Job("latency", str(model), SessionSettings().model_dump(), (1, 1, tiny_bundle.PX, tiny_bundle.PX), tiny_bundle.FAST, None)
+def job(model: Path, **changes: object) -> MeasurementJob:
+    made = MeasurementJob(
+        "latency", str(model), SessionSettings().model_dump(), (1, 1, tiny_bundle.PX, tiny_bundle.PX), tiny_bundle.FAST, None
+    )
     return made._replace(**changes)  # type: ignore[arg-type]
 
 

@@ -7,8 +7,8 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import profile as field_profile
-from pepr_edge.measure.job import Rules
-from pepr_edge.measure.profile import Counter, profile, share_done
+from pepr_edge.measure.job import MeasurementRules
+from pepr_edge.measure.profile import EnergyCounter, profile, share_done
 from pepr_edge.records import DeviceProfile, Manifest, Quantity, SessionSettings
 
 SHAPE = (1, 1, tiny_bundle.PX, tiny_bundle.PX)
@@ -41,13 +41,13 @@ def test_a_profile_holds_what_was_measured(bundle: Path, manifest: Manifest) -> 
 def count(*joules: float | None, provider: str = "cpu") -> Quantity:
     """Energy of one of ten inferences by a counter that said this at the start and then after each block."""
     said = iter(joules)
-    energy = field_profile._Energy(Counter("RAPL", lambda: next(said)))
+    energy = field_profile._Energy(EnergyCounter("RAPL", lambda: next(said)))
     energy.start()
     for _ in joules[1:]:
         energy.go_on()
     home = tiny_bundle.profile("0" * 64)
     settings = SessionSettings(provider=provider)  # type: ignore[arg-type]
-    task = field_profile._Task(home.artifact_sha256, settings, "quick", SHAPE, 5.0, None, home.device, energy)
+    task = field_profile._Measurement(home.artifact_sha256, settings, "quick", SHAPE, 5.0, None, home.device, energy)
     return field_profile._energy(task, 10, 0.002)
 
 
@@ -61,7 +61,7 @@ def test_what_a_counter_says_comes_before_what_is_declared() -> None:
 @pytest.mark.usefixtures("fast")
 def test_the_counter_is_read_around_the_timed_loop(bundle: Path, manifest: Manifest) -> None:
     said = iter([100.0, 107.0, *[107.0] * 99])
-    found = measure(bundle, manifest, counter=Counter("RAPL", lambda: next(said)), watts_per_core=5.0)
+    found = measure(bundle, manifest, counter=EnergyCounter("RAPL", lambda: next(said)), watts_per_core=5.0)
     assert found.energy_j_per_inference == Quantity(value=7.0 / len(found.latencies_s), method="measured", source="RAPL")
 
 
@@ -97,7 +97,7 @@ def test_a_pace_that_can_never_be_valid_is_refused(bundle: Path, manifest: Manif
 
 
 def test_share_done_needs_both_minima_or_the_cap() -> None:
-    rules = Rules(10, 2.0, 100, 10.0, 50.0)
+    rules = MeasurementRules(10, 2.0, 100, 10.0, 50.0)
     assert share_done(rules, 50, 10.0) == 0.5
     assert share_done(rules, 500, 5.0) == 0.5
     assert share_done(rules, 10, 40.0) == 0.8

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import Rules
-from pepr_edge.measure.rules import FULL, LOOK, QUICK, RULES, sustained, validity
+from pepr_edge.measure.job import MeasurementRules
+from pepr_edge.measure.rules import FULL, QUICK, RULES, SCREENING, sustained, validity
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed, percentiles
 
 PERCENTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
@@ -88,7 +88,7 @@ def test_an_impossible_latency_is_refused(wrong: float) -> None:
 def test_rules_are_those_of_measurement_md() -> None:
     assert tuple(FULL) == (10, 2.0, 1024, 60.0, 600.0)
     assert tuple(QUICK) == (10, 2.0, 128, 10.0, 600.0)
-    assert {"full": FULL, "quick": QUICK, "look": LOOK} == RULES
+    assert {"full": FULL, "quick": QUICK, "look": SCREENING} == RULES
 
 
 def test_a_steady_measurement_is_valid() -> None:
@@ -133,7 +133,7 @@ def test_a_device_that_cannot_keep_the_pace_is_invalid() -> None:
 
 
 @given(st.lists(latency, max_size=400), st.floats(min_value=0, max_value=700), st.sampled_from([FULL, QUICK]))
-def test_validity_and_its_reasons_agree(latencies: list[float], duration_s: float, rules: Rules) -> None:
+def test_validity_and_its_reasons_agree(latencies: list[float], duration_s: float, rules: MeasurementRules) -> None:
     found = validity(latencies, duration_s, rules)
     assert found.valid == (not found.reasons)
     if duration_s < rules.duration_s or len(latencies) < rules.queries:

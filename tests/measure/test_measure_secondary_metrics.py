@@ -8,7 +8,7 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import secondary_metrics
-from pepr_edge.measure.job import Job, LatencyRun, Started
+from pepr_edge.measure.job import LatencyRun, MeasurementJob, Started
 from pepr_edge.records import DeviceProfile, Manifest
 
 STARTED = Started("CPUExecutionProvider", 0.1, 0.1, 0.1, 2, None)
@@ -21,11 +21,11 @@ def measured() -> DeviceProfile:
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
     """What the child is asked to do; each image takes 1 ms, whatever the batch."""
-    asked: list[Job] = []
+    asked: list[MeasurementJob] = []
 
-    def measure(job: Job) -> LatencyRun:
+    def measure(job: MeasurementJob) -> LatencyRun:
         asked.append(job)
         return LatencyRun(STARTED, [0.0009, 0.001, 0.009])
 
@@ -45,7 +45,7 @@ def test_preprocessing_is_from_a_file_to_the_models_input(manifest: Manifest, mo
     assert not given[0].exists()
 
 
-def test_throughput_of_one_is_the_latencys_and_of_more_is_measured(measured: DeviceProfile, jobs: list[Job]) -> None:
+def test_throughput_of_one_is_the_latencys_and_of_more_is_measured(measured: DeviceProfile, jobs: list[MeasurementJob]) -> None:
     one, four, sixteen = secondary_metrics.throughput(MODEL, measured)
     assert (one.batch, one.images_per_s, one.n) == (1, pytest.approx(1000.0), 128)
     assert (four.batch, four.images_per_s, four.n) == (4, pytest.approx(4000.0), 3)
@@ -53,25 +53,27 @@ def test_throughput_of_one_is_the_latencys_and_of_more_is_measured(measured: Dev
     assert [job.input_shape[0] for job in jobs] == [4, 16]
 
 
-def test_a_model_that_was_compiled_for_one_image_is_opened_for_any(measured: DeviceProfile, jobs: list[Job]) -> None:
+def test_a_model_that_was_compiled_for_one_image_is_opened_for_any(measured: DeviceProfile, jobs: list[MeasurementJob]) -> None:
     compiled = measured.model_copy(update={"settings": measured.settings.model_copy(update={"batch": 1})})
     secondary_metrics.throughput(MODEL, compiled)
     assert [job.settings["batch"] for job in jobs] == [None, None]
 
 
-def test_a_batch_that_fails_or_has_no_room_is_left_out(measured: DeviceProfile, jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_or_has_no_room_is_left_out(
+    measured: DeviceProfile, jobs: list[MeasurementJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(secondary_metrics.psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000_000))
     # 60 MB, and 10 more for each further image: four fit into 100 MB, sixteen do not.
     assert [given.batch for given in secondary_metrics.throughput(MODEL, measured)] == [1, 4]
 
-    def fail(job: Job) -> LatencyRun:
+    def fail(job: MeasurementJob) -> LatencyRun:
         raise MeasurementError("no")
 
     monkeypatch.setattr(secondary_metrics, "measure_latency", fail)
     assert [given.batch for given in secondary_metrics.throughput(MODEL, measured)] == [1]
 
 
-def test_a_sweep_over_threads(measured: DeviceProfile, jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_over_threads(measured: DeviceProfile, jobs: list[MeasurementJob], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secondary_metrics, "usable_cores", lambda: 6)
     found = secondary_metrics.thread_sweep(MODEL, measured)
     assert [(timing.threads, timing.p50_s, timing.n) for timing in found] == [(count, 0.001, 3) for count in (1, 2, 4, 6)]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pepr_edge.measure import worker
-from pepr_edge.measure.job import Block, Rules
+from pepr_edge.measure.job import Block, MeasurementRules
 
-RULES = Rules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0, cap_s=10.0)
+RULES = MeasurementRules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0, cap_s=10.0)
 
 
 class Counter:
@@ -25,7 +25,7 @@ class Counter:
         time.sleep(self._duration_s)
 
 
-def timed(call: Counter, rules: Rules, paced_s: float | None, typical_s: float) -> tuple[list[float], float]:
+def timed(call: Counter, rules: MeasurementRules, paced_s: float | None, typical_s: float) -> tuple[list[float], float]:
     """Latencies of all blocks, and the duration that the last one tells."""
     told: list[dict[str, Any]] = []
     worker.timed(call, rules, paced_s, typical_s, told.append)

@@ -9,10 +9,10 @@ from made_records import bench, entry, field_report, results
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
 from pepr_edge.records import FieldReport, Method, Quantity
-from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.run_dir.reader import Results, VariantState
 
 
-def living(folder: Path, name: str, training_j: float, answer_j: float | None, method: Method = "measured") -> Entry:
+def living(folder: Path, name: str, training_j: float, answer_j: float | None, method: Method = "measured") -> VariantState:
     made = entry(folder, name, joules=training_j)
     assert made.profile is not None
     energy = Quantity(value=answer_j, method=method if answer_j is not None else "unavailable")

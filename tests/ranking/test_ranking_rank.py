@@ -13,7 +13,7 @@ from made_records import N_VAL, bench, entry, field_report, results
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import over_budget, rank, to_csv
 from pepr_edge.records import Failure, Ranking, RankingRow, Validity
-from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.scoring.intervals import mcnemar
 from pepr_edge.scoring.pepr import RESOURCES, set_id
 
@@ -32,10 +32,10 @@ def three(folder: Path, more: str = "") -> Results:
     )
 
 
-def failed(name: str, reason: str | None = "the pixels run out") -> Entry:
+def failed(name: str, reason: str | None = "the pixels run out") -> VariantState:
     made = made_records.candidate(name)
     failure = Failure(key="", candidate=made, stage="train", reason=reason) if reason else None
-    return Entry(made, "fp32", Path("nowhere"), None, None, None, failure)
+    return VariantState(made, "fp32", Path("nowhere"), None, None, None, failure)
 
 
 def names(ranking: Ranking) -> list[str]:

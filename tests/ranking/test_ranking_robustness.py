@@ -11,12 +11,12 @@ from made_records import entry, results
 from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.ranking import rank
 from pepr_edge.records import Bound, Epoch, Ranking, RankingRow
-from pepr_edge.run_dir.reader import Entry, Results
+from pepr_edge.run_dir.reader import Results, VariantState
 
 MIB = 2**20
 
 
-def decided(made: Entry, right: np.ndarray) -> Entry:
+def decided(made: VariantState, right: np.ndarray) -> VariantState:
     """The entry with predictions that are right where said, on images of two classes by turns."""
     labels = np.arange(len(right)) % 2
     said = np.where(right, labels, 1 - labels)

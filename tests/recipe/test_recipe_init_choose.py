@@ -7,11 +7,11 @@ import pytest
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.recipe.init import Draft, Estimated, Look, draft, seen, text
+from pepr_edge.recipe.init import DatasetSummary, Draft, Estimated, draft, summary_lines, text
 from pepr_edge.recipe.init.recipe_text import duration, how_long
 from pepr_edge.recipe.toml import parse, read
 
-LOOK = Look(
+LOOK = DatasetSummary(
     name="chest x-rays",
     format="folder",
     labels=("normal", "sick"),
@@ -26,7 +26,7 @@ LOOK = Look(
 )
 
 
-def drafted(seen: Look = LOOK, base: str = "clinic_laptop_2core") -> Draft:
+def drafted(seen: DatasetSummary = LOOK, base: str = "clinic_laptop_2core") -> Draft:
     return draft(seen, "breastmnist", Path("recipe.toml"), read(find(base), Recipe))
 
 
@@ -79,7 +79,7 @@ def test_bad_images_are_left_out_and_it_says_so() -> None:
     assert made.recipe.data.on_bad_image == "skip"
     assert made.reasons["data.on_bad_image"].startswith("1 of 4 images looked at cannot be read")
     assert drafted().recipe.data.on_bad_image == "fail"
-    words = seen(replace(LOOK, bad=("x.png: empty, 0 bytes",)))
+    words = summary_lines(replace(LOOK, bad=("x.png: empty, 0 bytes",)))
     assert ("Note", "1 of 4 looked at cannot be read") in words
     assert "x.png" not in str(words)
 

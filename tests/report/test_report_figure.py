@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from pepr_edge.report.figure import Data, Figure, write_files
+from pepr_edge.report.figure import Figure, FigureData, write_files
 from pepr_edge.report.svg import open_figure, picture
 
 
 def drawn(name: str) -> Figure:
     with open_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1])
-        return Figure(name, "title", "caption", picture(figure, name, "a line"), Data(("name", "x_ms"), (('a, "b"', 0.1), ("c", None))))
+        return Figure(
+            name, "title", "caption", picture(figure, name, "a line"), FigureData(("name", "x_ms"), (('a, "b"', 0.1), ("c", None)))
+        )
 
 
 def test_each_figure_is_there_as_a_picture_and_as_data(tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import report_records as records
 
-from pepr_edge.records import Prospect, RankingRow, Searched, SearchLog, Verdict
+from pepr_edge.records import CostEstimate, RankingRow, SearchedCandidate, SearchLog, Verdict
 from pepr_edge.report.html import ReportInput, render
-from pepr_edge.report.search_section import searched, spent_and_saved
+from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.terminal import DROPPED_SHOWN, ranking_table
 from pepr_edge.text.tables import WIDTH
 
 
-def one(name: str, verdict: Verdict, reason: str, epochs: int = 0, full_j: float | None = 7200.0) -> Searched:
-    ahead = Prospect(variant="fp32", resources={"latency": 0.004}, methods={"latency": "measured"}, size_bytes=1)
-    return Searched(
+def one(name: str, verdict: Verdict, reason: str, epochs: int = 0, full_j: float | None = 7200.0) -> SearchedCandidate:
+    ahead = CostEstimate(variant="fp32", resources={"latency": 0.004}, methods={"latency": "measured"}, size_bytes=1)
+    return SearchedCandidate(
         candidate=name, verdict=verdict, reason=reason, r=0.25, epochs=epochs, spent_j=360.0 * epochs, full_j=full_j, prospects=(ahead,)
     )
 
@@ -33,7 +33,7 @@ LOG = SearchLog(
 
 
 def test_the_table_says_what_became_of_each_candidate_and_what_was_saved() -> None:
-    table = searched(LOG)
+    table = search_table(LOG)
     assert [row[1].text for row in table.rows] == ["trained to its end", "given up", "rejected by the device"]
     assert [row[4].text for row in table.rows] == ["4.00 ms"] * 3
     assert table.rows[2][6].kind == "missing"
@@ -45,7 +45,7 @@ def test_the_table_says_what_became_of_each_candidate_and_what_was_saved() -> No
 
 
 def test_where_the_energy_is_not_known_nothing_is_said_of_it() -> None:
-    assert "saved" not in searched(LOG.model_copy(update={"spent_j": None, "saved_j": None})).caption
+    assert "saved" not in search_table(LOG.model_copy(update={"spent_j": None, "saved_j": None})).caption
 
 
 def test_the_figure_parts_what_was_spent_from_what_was_saved() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import made_records
 
-from pepr_edge.records import Artifact, Estimate, Flips, Quality, Rung, SessionSettings, Trial
-from pepr_edge.report.variant_trials import rungs
+from pepr_edge.records import Artifact, Estimate, Flips, Quality, SessionSettings, SettingsTrial, VariantTrial
+from pepr_edge.report.variant_trials import variant_trials_table
 
 PLAIN = SessionSettings()
 
@@ -19,25 +19,27 @@ def quality(kept: float) -> Quality:
     )
 
 
-def artifact(*found: Rung) -> Artifact:
+def artifact(*found: VariantTrial) -> Artifact:
     return made_records.artifact("small", key="k").model_copy(update={"rungs": found})
 
 
 def test_there_is_no_table_where_the_recipe_names_its_variants() -> None:
-    assert rungs([artifact()]) is None
+    assert variant_trials_table([artifact()]) is None
 
 
 def test_every_rung_is_a_row_with_its_outcome_and_reason() -> None:
-    trial = Trial(settings=SessionSettings(runtime="openvino"), latency_s=0.002, n=30)
-    crashed = Trial(settings=PLAIN, latency_s=None, reason="was ended by SIGSEGV")
-    table = rungs(
+    trial = SettingsTrial(settings=SessionSettings(runtime="openvino"), latency_s=0.002, n=30)
+    crashed = SettingsTrial(settings=PLAIN, latency_s=None, reason="was ended by SIGSEGV")
+    table = variant_trials_table(
         [
             artifact(
-                Rung(
+                VariantTrial(
                     variant="fp32", outcome="chosen", reason="the fastest", trials=(crashed, trial), quality=quality(1.0), size_bytes=2**20
                 ),
-                Rung(variant="int8_static", outcome="quality", reason="lost", remedy="only Conv", trials=(trial,), quality=quality(0.9)),
-                Rung(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>"),
+                VariantTrial(
+                    variant="int8_static", outcome="quality", reason="lost", remedy="only Conv", trials=(trial,), quality=quality(0.9)
+                ),
+                VariantTrial(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>"),
             )
         ]
     )

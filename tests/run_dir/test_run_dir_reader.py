@@ -10,8 +10,8 @@ from made_records import RECIPE
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.export.variants import load as load_variant
 from pepr_edge.records import Failure, SessionSettings, TrainResult
-from pepr_edge.run_dir.keys import candidate_folder, export_key, ladder_key, profile_key, train_key
-from pepr_edge.run_dir.reader import Entry, Results, load
+from pepr_edge.run_dir.keys import autotune_key, candidate_folder, export_key, profile_key, train_key
+from pepr_edge.run_dir.reader import Results, VariantState, load
 from pepr_edge.run_dir.store import sha256_file, write_record, write_text
 
 FP32 = load_variant("fp32")
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def got(entry: Entry) -> tuple[bool, bool, bool]:
+def got(entry: VariantState) -> tuple[bool, bool, bool]:
     return entry.trained is not None, entry.artifact is not None, entry.profile is not None
 
 
@@ -225,7 +225,7 @@ def test_where_a_recipe_says_auto_the_choice_is_the_entry(run: Path) -> None:
     assert len(found.entries) == len(found.info.candidates)
     folder = candidate_folder(run, small.candidate)
     assert small.trained is not None
-    key = ladder_key(small.trained, found.recipe)
+    key = autotune_key(small.trained, found.recipe)
     fail(folder / "auto", key, "choose", "no variant runs here")
     assert load(run).entries[0].failure is not None
 
@@ -251,4 +251,4 @@ def test_a_named_variant_and_a_choice_do_not_touch_each_other(run: Path) -> None
     trained = load(run).entries[0].trained
     assert trained is not None
     assert export_key(trained, FP32, named) == export_key(trained, FP32, both)
-    assert ladder_key(trained, named) != ladder_key(trained, both)
+    assert autotune_key(trained, named) != autotune_key(trained, both)

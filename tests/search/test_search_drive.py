@@ -14,10 +14,10 @@ import pytest
 
 from pepr_edge import pipeline
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.job import Job
+from pepr_edge.engine.job import CandidateJob
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
-from pepr_edge.records import CostProbe, Epoch, Failure, FirstLook, Quantity, SearchLog, TrainCost, Training
+from pepr_edge.records import CostProbe, Epoch, Failure, Quantity, ScreeningResult, SearchLog, TrainCost, TrainingState
 from pepr_edge.run_dir.reader import Results, entries, load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.search import drive
@@ -48,7 +48,7 @@ class Run:
 
     def __init__(self, folder: Path, nets: dict[str, Net], more: str, joules: bool = True) -> None:
         self.folder, self.nets, self.joules = folder, nets, joules
-        self.bench = this_machine.bench()
+        self.bench = this_machine.measurement_host()
         self.asked: list[tuple[str, int | None]] = []
         self.said: list[str] = []
         info = made_records.info(*nets)
@@ -64,14 +64,14 @@ class Run:
         drive.search(self.results, {64: self.folder}, this_machine.engine(1), self.bench, self)
         return read_record(self.folder / "search.json", SearchLog)
 
-    def look(self, results: Results, *_: Any) -> dict[str, tuple[FirstLook, ...]]:
+    def look(self, results: Results, *_: Any) -> dict[str, tuple[ScreeningResult, ...]]:
         found = {}
         for one in results.info.candidates:
             seen = made_records.profile(one.architecture, self.nets[one.architecture].latency_s)
-            found[one.id] = (FirstLook(key="", candidate=one, variant="fp32", size_bytes=1000, profile=seen),)
+            found[one.id] = (ScreeningResult(key="", candidate=one, variant="fp32", size_bytes=1000, profile=seen),)
         return found
 
-    def work(self, jobs: Sequence[Job], *_: Any) -> None:
+    def work(self, jobs: Sequence[CandidateJob], *_: Any) -> None:
         for job in jobs:
             self.asked.append((job.candidate.architecture, job.until_epoch))
             net, folder = self.nets[job.candidate.architecture], Path(job.folder)
@@ -91,7 +91,7 @@ class Run:
         second = Quantity(value=joules, method="measured")
         return nothing().model_copy(update={"energy_j": energy, "duration_s": second})
 
-    def _probe(self, job: Job, net: Net) -> CostProbe:
+    def _probe(self, job: CandidateJob, net: Net) -> CostProbe:
         epoch, cost = self._cost(net.epoch_j), self._cost(PROBE_J)
         return CostProbe(
             key=job.train_key,
@@ -108,13 +108,13 @@ class Run:
             cost=cost,
         )
 
-    def _training(self, job: Job, net: Net, epochs: int) -> Training:
+    def _training(self, job: CandidateJob, net: Net, epochs: int) -> TrainingState:
         assert net.curve is not None
         made = [
             Epoch(epoch=n + 1, train_loss=1.0, val_loss=1.0, val_performance=p, duration_s=1.0, energy_j=1.0)
             for n, p in enumerate(net.curve[:epochs])
         ]
-        return Training(
+        return TrainingState(
             key=job.train_key,
             candidate=job.candidate,
             num_params=1,
@@ -150,7 +150,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
 
     def make(more: str, nets: dict[str, Net] = NETS, joules: bool = True) -> Run:
         run = Run(tmp_path, nets, more, joules)
-        monkeypatch.setattr(drive, "look", run.look)
+        monkeypatch.setattr(drive, "screen", run.look)
         monkeypatch.setattr(drive, "carry_out", run.work)
         return run
 
@@ -208,7 +208,7 @@ def test_a_killed_search_goes_on_where_it_was(made: MakeRun, monkeypatch: pytest
 
     kills = [0, 4, 5, 7]  # after so many jobs
 
-    def killed(jobs: Sequence[Job], *rest: Any) -> None:
+    def killed(jobs: Sequence[CandidateJob], *rest: Any) -> None:
         if kills and len(run.asked) == kills[0]:
             raise KeyboardInterrupt
         run.work(jobs, *rest)
@@ -268,7 +268,7 @@ def test_what_breaks_a_budget_gets_no_joule_and_a_row_with_what_was_measured(mad
     assert to_be_made(run) == {"cheap": (None, False), "good": (None, False)}
     results = run.results
     ended = [replace(entry, trained=made_records.trained("cheap", joules=40.0)) for entry in results.entries[:1]]
-    drive.settle(replace(results, entries=tuple(ended)))
+    drive.finalise(replace(results, entries=tuple(ended)))
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
     assert (after.spent_j, after.saved_j) == (40.0, pytest.approx(3 * 40 + 100 * 40))  # as they take 3 and 100 times as long
@@ -322,7 +322,7 @@ def test_a_ladder_that_was_never_climbed_has_a_row_of_its_own(made: MakeRun) -> 
 
 def test_without_budgets_and_policy_there_is_nothing_to_do(made: MakeRun) -> None:
     run = made("")
-    drive.search(run.results, {64: run.folder}, this_machine.engine(1), this_machine.bench(), run)
+    drive.search(run.results, {64: run.folder}, this_machine.engine(1), this_machine.measurement_host(), run)
     assert sorted(path.name for path in run.folder.iterdir()) == ["recipe.toml", "run.json"]
 
 
@@ -368,7 +368,7 @@ def test_scores_are_those_of_the_whole_set(made: MakeRun, tmp_path: Path) -> Non
             found.append(made_records.entry(tmp_path / "made", one.architecture, joules=4 * net.epoch_j, method="declared"))
         else:
             waiting = next(entry for entry in entries(run.folder, run.results.recipe, run.results.info) if entry.candidate == one)
-            found.append(replace(waiting, spared=spared[one.id]))
+            found.append(replace(waiting, pruned=spared[one.id]))
     ranking = rank(replace(run.results, entries=tuple(found)))
     assert ranking.bounds["train_energy"].hi == pytest.approx(PROBE_J + 4 * 400)
     assert ranking.bounds["latency"].hi == 0.1

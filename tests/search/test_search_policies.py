@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.search import POLICIES, Candidate, Cost, Decision, Limits, Settings, State, decide
+from pepr_edge.search import POLICIES, Cost, Decision, Limits, SearchCandidate, Settings, State, decide
 from pepr_edge.search.halving import rung_epochs, survivors
 from pepr_edge.search.published import Runs, read_runs
 from pepr_edge.search.replay import PROBE, final_scores, repeat, replay
@@ -69,7 +69,7 @@ def test_the_sweep_spends_all_and_misses_nothing() -> None:
 
 
 def state(**more: object) -> State:
-    candidates = (Candidate("dear", 1.0, Cost(4.0, 8.0, 1.0)), Candidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)))
+    candidates = (SearchCandidate("dear", 1.0, Cost(4.0, 8.0, 1.0)), SearchCandidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)))
     return State(candidates, 2, **more)  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def test_the_cheapest_goes_first_and_the_dear_one_is_never_started() -> None:
 @pytest.mark.parametrize("limit", [Limits(max_energy_j=1.5), Limits(max_time_s=3.0), Limits(max_co2eq_g=0.7)])
 @pytest.mark.parametrize("name", ["bounded", "halving"])
 def test_a_stop_rule_ends_it_before_the_epoch_that_would_break_it(limit: Limits, name: str) -> None:
-    now = State((Candidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)),), 2, limits=limit)
+    now = State((SearchCandidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)),), 2, limits=limit)
     first = decide(now, Settings(policy=name))  # type: ignore[arg-type]
     assert first.action == "train"
     now = now.after(first, 0.5, Cost(1.0, 2.0, 0.5))
@@ -105,7 +105,7 @@ def test_a_stop_rule_ends_it_before_the_epoch_that_would_break_it(limit: Limits,
 
 
 def test_a_limit_on_what_is_not_known_is_a_fault() -> None:
-    now = State((Candidate("a", 0.0, Cost(energy_j=1.0)),), 2, limits=Limits(max_time_s=3600))
+    now = State((SearchCandidate("a", 0.0, Cost(energy_j=1.0)),), 2, limits=Limits(max_time_s=3600))
     with pytest.raises(ScoreError, match="max_time_h = 1,"):
         decide(now, Settings())
 

@@ -12,25 +12,25 @@ import small_run
 from small_run import Listener
 
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.job import Job
-from pepr_edge.engine.measurement_host import Bench
+from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
-from pepr_edge.export.untrained import looked_at
+from pepr_edge.export.untrained import screened_variants
 from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
-from pepr_edge.recipe import Recipe, Search
-from pepr_edge.records import DeviceProfile, FirstLook, SearchLog, SessionSettings, TrainResult
+from pepr_edge.recipe import Recipe, SearchSettings
+from pepr_edge.records import DeviceProfile, ScreeningResult, SearchLog, SessionSettings, TrainResult
 from pepr_edge.run_dir.store import read_record, write_text
 from pepr_edge.search import screening
-from pepr_edge.search.screening import looks_wanted, p90_at_least_s, rejection
+from pepr_edge.search.screening import is_screening_wanted, p90_at_least_s, rejection
 
 MIB = 2**20
 TWO = 'variants = ["fp32", "int8_static"]'
 
 
-def look(variant: str = "fp32", latency_s: float = 0.01, memory_bytes: int | None = 100 * MIB, size_bytes: int = MIB) -> FirstLook:
+def look(variant: str = "fp32", latency_s: float = 0.01, memory_bytes: int | None = 100 * MIB, size_bytes: int = MIB) -> ScreeningResult:
     seen = made_records.profile("net", latency_s, memory_bytes)
-    return FirstLook(key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen)
+    return ScreeningResult(key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen)
 
 
 def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
@@ -74,13 +74,13 @@ def test_one_variant_within_the_budgets_is_enough_and_the_quickest_is_named() ->
     assert rejection([look(), look("int8_static", 0.004)], wanted) == ""
     assert "int8_static latency at p90 6 ms" in rejection([look(), look("int8_static", 0.006)], wanted)
     assert rejection([look()], wanted) == ""  # the other was not looked at
-    failed = FirstLook(key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail")
+    failed = ScreeningResult(key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail")
     assert rejection([look(), failed], wanted) == ""
 
 
 def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
     wanted = recipe("latency_p90_ms = 5", 'variants = "auto"')
-    assert looked_at(wanted.export) == ("fp32", "int8_static")
+    assert screened_variants(wanted.export) == ("fp32", "int8_static")
     assert rejection([look(), look("int8_static")], wanted) == ""
     assert rejection([look(latency_s=0.1), look("int8_static", 0.09)], wanted) != ""
 
@@ -90,7 +90,7 @@ def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
     [("", False), ("[budgets]\nsize_mib = 1", True), ('[search]\npolicy = "bounded"', True), ("[search]\nmax_energy_wh = 1", True)],
 )
 def test_the_device_comes_first_where_something_rests_on_it(more: str, wanted: bool) -> None:
-    assert looks_wanted(made_records.recipe(more)) is wanted
+    assert is_screening_wanted(made_records.recipe(more)) is wanted
 
 
 class Seen:
@@ -100,12 +100,12 @@ class Seen:
         self.latencies_s, self.measured = latencies_s, list[str]()
         self.jobs = 0
         patch.setattr(screening, "carry_out", self.write)
-        self.bench = Bench(made_records.profile("net").device.machine, self.measure, this_machine.engine(1))
+        self.bench = MeasurementHost(made_records.profile("net").device.machine, self.measure, this_machine.engine(1))
 
-    def write(self, jobs: Sequence[Job], *_: object) -> None:
+    def write(self, jobs: Sequence[CandidateJob], *_: object) -> None:
         self.jobs += len(jobs)
         for job in jobs:
-            for variant in looked_at(job.recipe.export):
+            for variant in screened_variants(job.recipe.export):
                 write_text(Path(job.folder) / "looks" / variant / "model.onnx", variant)
 
     def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
@@ -114,13 +114,13 @@ class Seen:
         return found.model_copy(update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})})
 
 
-def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[FirstLook, ...]]:
+def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[ScreeningResult, ...]]:
     results = made_records.results(folder)
     wanted = recipe("latency_p90_ms = 5", TWO)
     if more:
-        wanted = wanted.model_copy(update={"search": Search(policy="bounded")})
+        wanted = wanted.model_copy(update={"search": SearchSettings(policy="bounded")})
     results = replace(results, recipe=wanted, info=made_records.info("net"))
-    return screening.look(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
+    return screening.screen(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
 
 
 def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,24 +19,26 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound
 from pepr_edge.scoring.pepr import Models, Normalise, Scoring, normalised, scaled, scores
 from pepr_edge.scoring.robustness import best, outliers, to_normalisation, to_weights
-from pepr_edge.tables import Group, Task, open_table, score_table
-from pepr_edge.tables.csv_rows import Table, chunks
+from pepr_edge.tables import Group, ScoreTask, open_table, score_table
+from pepr_edge.tables.csv_rows import CsvTable, chunks
 from pepr_edge.tables.dependence import GROUP_MODELS, GROUPS, ROWS
 from pepr_edge.tables.score_pass import SPREAD_MODELS
 
 Cells = Sequence[Sequence[object]]
 
 
-def written(path: Path, header: Sequence[str], rows: Cells) -> Table:
+def written(path: Path, header: Sequence[str], rows: Cells) -> CsvTable:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return open_table(path)
 
 
-def task(table: Table, *resources: str, **more: object) -> Task:
+def task(table: CsvTable, *resources: str, **more: object) -> ScoreTask:
     """Columns by their names: P, model and group where there are any."""
     at = {name: table.position(name) for name in table.columns}
-    made = Task(table, at["P"], {name: at[name] for name in resources}, dict.fromkeys(resources, 1.0), at.get("group"), at.get("model"))
+    made = ScoreTask(
+        table, at["P"], {name: at[name] for name in resources}, dict.fromkeys(resources, 1.0), at.get("group"), at.get("model")
+    )
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -239,13 +241,13 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_what_is_kept_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     from pepr_edge.tables.bounds_pass import first_pass
-    from pepr_edge.tables.score_pass import Tally
+    from pepr_edge.tables.score_pass import ScorePass
     from pepr_edge.tables.stream import read, score_rows
 
     rows = [[place / 20000, 1 + place % 7] for place in range(20000)]  # each better than all before: the worst order
     made = task(written(tmp_path / "t.csv", ["P", "E"], rows), "E")
     survey = first_pass(made, lambda done, total: None, 100)
-    tally = Tally(made, survey)
+    tally = ScorePass(made, survey)
     for part in read(made, tally.codes, lambda done, total: None, 100):
         tally.add(part, score_rows(made, part, survey.views.lo[:, part.codes], survey.views.hi[:, part.codes]))
         assert len(tally.kept) < 1200

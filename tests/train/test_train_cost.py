@@ -4,7 +4,7 @@ import pytest
 
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.energy.meter import Use
-from pepr_edge.records import Lost, Quantity, TrainCost
+from pepr_edge.records import InterruptionLoss, Quantity, TrainCost
 from pepr_edge.train.cost import charged, lost, nothing, told, total_s, with_peaks
 
 
@@ -43,17 +43,19 @@ def test_the_greatest_memory_of_all_processes_counts() -> None:
 
 def test_lost_is_what_was_spent_beyond_what_was_kept() -> None:
     kept, all_of_it = spent((10.0, 2.0, 45)), spent((10.0, 2.0, 45), (4.0, 0.8, 16))
-    gone = lost(Lost(interruptions=1, energy_j=1.0, duration_s=0.2, images=8), kept, all_of_it, 2)
+    gone = lost(InterruptionLoss(interruptions=1, energy_j=1.0, duration_s=0.2, images=8), kept, all_of_it, 2)
     assert (gone.interruptions, gone.images) == (2, 24)
     assert (gone.energy_j, gone.duration_s) == (pytest.approx(5.0), pytest.approx(1.0))
-    assert lost(Lost(), nothing(), spent((None, 2.0, 3)), 1) == Lost(interruptions=1, energy_j=None, duration_s=2.0, images=3)
+    assert lost(InterruptionLoss(), nothing(), spent((None, 2.0, 3)), 1) == InterruptionLoss(
+        interruptions=1, energy_j=None, duration_s=2.0, images=3
+    )
 
 
 def test_the_words_say_how_much_was_lost() -> None:
     cost = spent((40.0, 8.0, 45))
-    assert told(cost, Lost()) is cost
-    words = told(cost, Lost(interruptions=1, energy_j=16.02, duration_s=3.2, images=16))
+    assert told(cost, InterruptionLoss()) is cost
+    words = told(cost, InterruptionLoss(interruptions=1, energy_j=16.02, duration_s=3.2, images=16))
     assert words.energy_j.source == "5 W, of which 16.02 J were lost to 1 interruption"
     assert words.duration_s.source == "perf_counter over the probe and all epochs, of which 3.20 s were lost to 1 interruption"
     assert words.images.source == "training images over all epochs, of which 16 were lost to 1 interruption"
-    assert told(cost, Lost(interruptions=2, energy_j=None)).energy_j == cost.energy_j
+    assert told(cost, InterruptionLoss(interruptions=2, energy_j=None)).energy_j == cost.energy_j

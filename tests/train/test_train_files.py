@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pepr_edge.records import Candidate, Epoch, Training
+from pepr_edge.records import Candidate, Epoch, TrainingState
 from pepr_edge.run_dir.store import write_record
 from pepr_edge.train.cost import nothing
 from pepr_edge.train.files import clear, resumable, tidy
@@ -15,9 +15,9 @@ EPOCH = Epoch(epoch=1, train_loss=1, val_loss=1, val_performance=0.5, duration_s
 SHA = hashlib.sha256(b"state").hexdigest()
 
 
-def put(folder: Path, state: str | None, sha: str | None = SHA, epochs: int = 1) -> Training:
+def put(folder: Path, state: str | None, sha: str | None = SHA, epochs: int = 1) -> TrainingState:
     """A record of a training under way, and the file that it names."""
-    training = Training(
+    training = TrainingState(
         key="a key", candidate=CANDIDATE, num_params=3, layout="contiguous", precision="float32", probes=(), epochs=(EPOCH,) * epochs,
         epochs_wanted=4, best_epoch=1, cost=nothing(), state=state, state_sha256=sha,
     )  # fmt: skip

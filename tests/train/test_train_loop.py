@@ -13,7 +13,7 @@ from torch import nn
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Preprocess
-from pepr_edge.train.loop import EVALUATION_BATCH, batches, loss_function, optimiser, predict, stepper
+from pepr_edge.train.loop import EVALUATION_BATCH, batches, loss_function, optimiser, predict, train_step
 from pepr_edge.train.step import Mode
 
 Make = Callable[..., nn.Module]
@@ -62,12 +62,12 @@ def test_the_papers_protocol_is_adam_and_nothing_else(tiny: Make, recipe: Callab
     found = optimiser(paper, model)
     assert type(found) is torch.optim.Adam
     assert (found.defaults["lr"], found.defaults["weight_decay"]) == (5e-4, 0)
-    assert stepper(model, Mode(), paper, nn.CrossEntropyLoss(), 20).schedule is None
+    assert train_step(model, Mode(), paper, nn.CrossEntropyLoss(), 20).schedule is None
 
 
 def test_our_protocol_is_adamw_with_one_cycle(tiny: Make) -> None:
     model = tiny()
-    step = stepper(model, Mode(), settings(learning_rate=0.01, weight_decay=0.3), nn.CrossEntropyLoss(), 20)
+    step = train_step(model, Mode(), settings(learning_rate=0.01, weight_decay=0.3), nn.CrossEntropyLoss(), 20)
     assert type(step.optimiser) is torch.optim.AdamW
     assert step.optimiser.defaults["weight_decay"] == 0.3
     rates = []

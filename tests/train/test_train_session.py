@@ -15,11 +15,11 @@ import torch
 
 from pepr_edge.data import Dataset
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, CostProbe, ProbeResult, Training, TrainResult
+from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainingState, TrainResult
 from pepr_edge.run_dir.reader import current_cost_probe, current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.train import cost_tracker, session
-from pepr_edge.train.session import Task
+from pepr_edge.train.session import TrainingTask
 from pepr_edge.train.step import Mode
 from pepr_edge.train.train import TIMED_STEPS, probe_cost, train, train_until
 
@@ -33,13 +33,13 @@ class PowerCut(Exception):  # noqa: N818
 
 
 @pytest.fixture
-def task(recipe: Callable[..., Recipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+def task(recipe: Callable[..., Recipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingTask:
     """Three epochs of three steps in a mode that no clock chooses; the account is written down at every step."""
     monkeypatch.setattr(cost_tracker, "PERIOD_S", 0.0)
     monkeypatch.setattr(session, "probe", lambda *_: (MODE, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=1.0)]))
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu", "learning_rate": 0.01}
     chosen = recipe(train=settings, workstation={"watts_per_core": 5.0}, seed=3)
-    return Task(CANDIDATE, data, chosen, tmp_path / "job", "a key", threads=1, exclusive=False, progress=lambda *_: None)
+    return TrainingTask(CANDIDATE, data, chosen, tmp_path / "job", "a key", threads=1, exclusive=False, progress=lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def outcome(result: TrainResult, folder: Path) -> tuple[Any, ...]:
         return result.checkpoint_sha256, {split: logits[split].tobytes() for split in logits}, epochs, result.best_epoch
 
 
-def uninterrupted(task: Task, whole: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+def uninterrupted(task: TrainingTask, whole: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     if not whole:
         other = replace(task, folder=task.folder.with_name("whole"))
         whole.append(outcome(train(other), other.folder))
     return whole[0]
 
 
-def cut(task: Task, epoch: int, step: int, act: Callable[[Task], object] = train) -> None:
+def cut(task: TrainingTask, epoch: int, step: int, act: Callable[[TrainingTask], object] = train) -> None:
     """Begin, or go on, until some step; then everything that was not on the disk is gone."""
 
     def progress(done: int, total: int, at: int, best: float) -> None:
@@ -73,7 +73,7 @@ def cut(task: Task, epoch: int, step: int, act: Callable[[Task], object] = train
         act(replace(task, progress=progress))
 
 
-def left(task: Task) -> list[str]:
+def left(task: TrainingTask) -> list[str]:
     return sorted(path.name for path in task.folder.iterdir())
 
 
@@ -92,7 +92,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize(("epoch", "step"), [pytest.param(1, 1, marks=SLOW), (2, 3), pytest.param(3, 2, marks=SLOW)])
 def test_an_interrupted_training_ends_as_one_that_was_not(
-    task: Task, whole: list[tuple[Any, ...]], epoch: int, step: int, monkeypatch: pytest.MonkeyPatch
+    task: TrainingTask, whole: list[tuple[Any, ...]], epoch: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = uninterrupted(task, whole)
     cut(task, epoch, step)
@@ -107,7 +107,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(
     assert left(task) == FINISHED
 
 
-def test_what_was_lost_is_in_the_cost(task: Task) -> None:
+def test_what_was_lost_is_in_the_cost(task: TrainingTask) -> None:
     """Twice: 16 images of the second epoch, and 32 of it."""
     cut(task, 2, 1)
     cut(task, 2, 2)
@@ -120,10 +120,10 @@ def test_what_was_lost_is_in_the_cost(task: Task) -> None:
 
 
 @SLOW
-def test_the_parts_of_the_cost_add_up(task: Task) -> None:
+def test_the_parts_of_the_cost_add_up(task: TrainingTask) -> None:
     cut(task, 2, 2)
-    kept = read_record(task.folder / "training.json", Training)
-    spent = cost_tracker.read_spent(task.folder, "a key")
+    kept = read_record(task.folder / "training.json", TrainingState)
+    spent = cost_tracker.read_snapshot(task.folder, "a key")
     assert spent is not None
     result = train(task)
     gone_s = (spent.cost.duration_s.value or 0) - (kept.cost.duration_s.value or 0)
@@ -136,7 +136,7 @@ def test_the_parts_of_the_cost_add_up(task: Task) -> None:
 
 
 def test_a_paused_training_ends_as_one_that_was_not_and_lost_nothing(
-    task: Task, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+    task: TrainingTask, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = uninterrupted(task, whole)
     first = train_until(task, 1)
@@ -156,7 +156,7 @@ def test_a_paused_training_ends_as_one_that_was_not_and_lost_nothing(
     assert (result.cost.duration_s.value or 0) > (second.cost.duration_s.value or 0) > (first.cost.duration_s.value or 0)
 
 
-def test_a_training_is_concluded_with_the_best_of_what_there_is(task: Task) -> None:
+def test_a_training_is_concluded_with_the_best_of_what_there_is(task: TrainingTask) -> None:
     before = train_until(task, 2)
 
     def none(*_: object) -> None:
@@ -172,7 +172,7 @@ def test_a_training_is_concluded_with_the_best_of_what_there_is(task: Task) -> N
 
 
 @SLOW
-def test_a_training_of_other_inputs_is_not_gone_on_from(task: Task) -> None:
+def test_a_training_of_other_inputs_is_not_gone_on_from(task: TrainingTask) -> None:
     train_until(task, 2)
     other = replace(task, key="another key")
     assert current_training_state(task.folder, "another key") is None
@@ -191,7 +191,7 @@ def test_a_training_of_other_inputs_is_not_gone_on_from(task: Task) -> None:
         pytest.param(lambda content: b"", marks=SLOW),
     ],
 )
-def test_a_torn_state_is_never_trusted_yet_its_cost_is(task: Task, tear: Callable[[bytes], bytes]) -> None:
+def test_a_torn_state_is_never_trusted_yet_its_cost_is(task: TrainingTask, tear: Callable[[bytes], bytes]) -> None:
     before = train_until(task, 1)
     path = task.folder / "training-1.pt"
     path.write_bytes(tear(path.read_bytes()))
@@ -202,7 +202,7 @@ def test_a_torn_state_is_never_trusted_yet_its_cost_is(task: Task, tear: Callabl
     assert current_training_state(task.folder, "a key") is not None
 
 
-def test_a_torn_record_is_begun_anew(task: Task) -> None:
+def test_a_torn_record_is_begun_anew(task: TrainingTask) -> None:
     train_until(task, 1)
     path = task.folder / "training.json"
     path.write_bytes(path.read_bytes()[:-20])
@@ -217,13 +217,13 @@ class Evil:
         return os.mkdir, ("ran",)
 
 
-def test_a_foreign_state_runs_no_code(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_state_runs_no_code(task: TrainingTask, monkeypatch: pytest.MonkeyPatch) -> None:
     from pepr_edge.run_dir.store import sha256_file
 
     train_until(task, 1)
     path = task.folder / "training-1.pt"
     torch.save({"model": Evil()}, path)
-    record = read_record(task.folder / "training.json", Training)
+    record = read_record(task.folder / "training.json", TrainingState)
     write_record(task.folder / "training.json", record.model_copy(update={"state_sha256": sha256_file(path)}))
     monkeypatch.chdir(task.folder)
     assert train_until(task, 1).lost.interruptions == 1
@@ -231,7 +231,7 @@ def test_a_foreign_state_runs_no_code(task: Task, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cost_probe_says_what_an_epoch_costs_and_is_counted_once(
-    task: Task, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+    task: TrainingTask, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = uninterrupted(task, whole)
     found = probe_cost(task)
@@ -254,7 +254,7 @@ def test_a_cost_probe_says_what_an_epoch_costs_and_is_counted_once(
 
 
 @SLOW
-def test_a_cost_probe_leaves_a_training_under_way_as_it_is(task: Task, whole: list[tuple[Any, ...]]) -> None:
+def test_a_cost_probe_leaves_a_training_under_way_as_it_is(task: TrainingTask, whole: list[tuple[Any, ...]]) -> None:
     expected = uninterrupted(task, whole)
     train_until(task, 1)
     probe_cost(task)
@@ -262,16 +262,16 @@ def test_a_cost_probe_leaves_a_training_under_way_as_it_is(task: Task, whole: li
     assert outcome(train(task), task.folder) == expected
 
 
-def test_an_interrupted_cost_probe_was_spent(task: Task) -> None:
+def test_an_interrupted_cost_probe_was_spent(task: TrainingTask) -> None:
     cut(task, 0, 4, probe_cost)
     assert left(task) == ["spent.json", "training.json"]
     found = probe_cost(task)
-    record = read_record(task.folder / "training.json", Training)
+    record = read_record(task.folder / "training.json", TrainingState)
     assert (record.lost.interruptions, record.cost) == (1, found.cost)
     assert record.lost.duration_s > 0
 
 
-def test_what_a_killed_process_left_behind_is_cleared_away(task: Task) -> None:
+def test_what_a_killed_process_left_behind_is_cleared_away(task: TrainingTask) -> None:
     train_until(task, 1)
     (task.folder / ".training-2.pt.77.tmp").write_bytes(b"half")
     shutil.copy(task.folder / "training-1.pt", task.folder / "training-2.pt")
@@ -281,7 +281,7 @@ def test_what_a_killed_process_left_behind_is_cleared_away(task: Task) -> None:
     assert left(task) == FINISHED
 
 
-def test_patience_ends_a_paused_training_too(task: Task) -> None:
+def test_patience_ends_a_paused_training_too(task: TrainingTask) -> None:
     settings = task.recipe.train.model_copy(update={"epochs": 9, "patience": 1, "learning_rate": 1e-12, "augment": "none", "mode": "head"})
     head = replace(task, recipe=task.recipe.model_copy(update={"train": settings}))
     found = train_until(head, 5)

@@ -10,7 +10,7 @@ from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.train import step as step_module
-from pepr_edge.train.step import PROBE_STEPS, Mode, Stepper, modes, probe
+from pepr_edge.train.step import PROBE_STEPS, Mode, TrainStep, modes, probe
 
 Make = Callable[..., nn.Module]
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def test_no_mode_at_all_is_one_clear_line() -> None:
 
 
 def test_probing_leaves_the_model_as_it_is(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_module, "HOPELESS", math.inf)  # on a busy machine a mode may look so
+    monkeypatch.setattr(step_module, "PRUNE_RATIO", math.inf)  # on a busy machine a mode may look so
     model = tiny(3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     owners: list[set[int]] = []
@@ -136,7 +136,7 @@ def test_a_step_is_the_optimisers_step_on_the_loss_of_the_batch() -> None:
     twin.load_state_dict(model.state_dict())
     optimiser = sgd(model)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, 1, gamma=0.5)
-    step = Stepper(model, Mode(), optimiser, nn.CrossEntropyLoss(), schedule)
+    step = TrainStep(model, Mode(), optimiser, nn.CrossEntropyLoss(), schedule)
     for rate in (0.1, 0.05):
         expected = nn.functional.cross_entropy(twin(IMAGES), LABELS)
         gradients = torch.autograd.grad(expected, list(twin.parameters()))
@@ -155,7 +155,7 @@ def test_a_step_is_the_optimisers_step_on_the_loss_of_the_batch() -> None:
 def test_a_step_really_runs_in_its_mode(mode: Mode) -> None:
     ran: list[Mode] = []
     model = mode.place(Watched(ran.append), CPU)
-    Stepper(model, mode, sgd(model), nn.CrossEntropyLoss())(IMAGES, LABELS)
+    TrainStep(model, mode, sgd(model), nn.CrossEntropyLoss())(IMAGES, LABELS)
     assert ran == [mode]
 
 

@@ -21,7 +21,7 @@ from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.metrics import METRICS
 from pepr_edge.train.loop import predict
 from pepr_edge.train.models import create, restore
-from pepr_edge.train.session import Task
+from pepr_edge.train.session import TrainingTask
 from pepr_edge.train.setup import choose_device, pixel_statistics, preprocess_of
 from pepr_edge.train.step import Mode
 from pepr_edge.train.train import train
@@ -43,7 +43,7 @@ def carry_out(recipe: Recipe, data: Dataset, folder: Path, **changes: Any) -> Ma
     # Not exclusive: then a machine whose counters can be read measures nothing either.
     options = {"threads": 1, "exclusive": False, "progress": lambda *_: None, **changes}
     before_s = time.process_time()
-    result = train(Task(CANDIDATE, data, recipe, folder, "a key", **options))
+    result = train(TrainingTask(CANDIDATE, data, recipe, folder, "a key", **options))
     return Made(result, folder, time.process_time() - before_s)
 
 
@@ -217,7 +217,7 @@ def test_progress_is_told(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> 
 def test_a_model_that_cannot_be_built_leaves_nothing(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
     candidate = CANDIDATE.model_copy(update={"architecture": "no_such_net"})
     with pytest.raises(ModelError, match="no_such_net: unknown architecture"):
-        train(Task(candidate, data, recipe(), tmp_path / "folder", "key", threads=1, exclusive=False, progress=lambda *_: None))
+        train(TrainingTask(candidate, data, recipe(), tmp_path / "folder", "key", threads=1, exclusive=False, progress=lambda *_: None))
     assert not any(tmp_path.iterdir())
 
 

@@ -20,9 +20,9 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.train.cost import nothing
-from pepr_edge.train.cost_tracker import Ledger
+from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.step import Mode
-from pepr_edge.train.trainer import Course, Progress
+from pepr_edge.train.trainer import Progress, Trainer
 
 Make = Callable[..., nn.Module]
 CPU = torch.device("cpu")
@@ -45,16 +45,16 @@ def settings(**changes: Any) -> Train:
 def trained(
     model: nn.Module, data: Dataset, train: Train, *, seed: int = 0, metric: str = "accuracy", progress: Progress = lambda *_: None
 ) -> Trained:
-    course = Course(model, Mode(), data, SPEC, train, metric, seed)
+    course = Trainer(model, Mode(), data, SPEC, train, metric, seed)
     images = advance(course, train.epochs, progress)
     course.to_best()
     return Trained(course.epochs, course.best_epoch, images, course.stopped_early)
 
 
-def advance(course: Course, epochs: int, progress: Progress = lambda *_: None) -> float | None:
+def advance(course: Trainer, epochs: int, progress: Progress = lambda *_: None) -> float | None:
     """Train on until so many epochs are done; the number of images that this took."""
     with tempfile.TemporaryDirectory() as folder, Meter(MeterSettings(5.0, exclusive=False)) as meter:
-        ledger = Ledger(Path(folder), "key", meter, None, nothing(), 0)
+        ledger = CostTracker(Path(folder), "key", meter, None, nothing(), 0)
         while not course.over and len(course.epochs) < epochs:
             course.advance(ledger, progress)
         return ledger.cost.images.value
@@ -236,7 +236,7 @@ def test_the_papers_protocol_trains_ten_epochs(tiny: Make, recipe: Callable[...,
     assert result.images == 450
 
 
-def judgements(course: Course) -> list[dict[str, Any]]:
+def judgements(course: Trainer) -> list[dict[str, Any]]:
     """The epochs, but for what they cost."""
     return [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in course.epochs]
 
@@ -254,8 +254,8 @@ def with_drop_path() -> nn.Module:
 def test_from_its_state_a_training_goes_on_to_the_bit(tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str) -> None:
     plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
 
-    def begun() -> Course:
-        return Course(mode.place(tiny() if net == "dropout" else with_drop_path(), CPU), mode, data, SPEC, plan, "accuracy", 5)
+    def begun() -> Trainer:
+        return Trainer(mode.place(tiny() if net == "dropout" else with_drop_path(), CPU), mode, data, SPEC, plan, "accuracy", 5)
 
     whole = begun()
     advance(whole, 4)
@@ -276,7 +276,7 @@ def test_from_its_state_a_training_goes_on_to_the_bit(tiny: Make, data: Dataset,
 def test_a_state_holds_the_best_weights_even_where_they_are_of_an_earlier_epoch(data: Dataset) -> None:
     plan = [(8, 1.0), (14, 1.0), (10, 1.0)]
     first, second = (
-        Course(Scripted(plan, data.splits["val"][1]), Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0) for _ in "ab"
+        Trainer(Scripted(plan, data.splits["val"][1]), Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0) for _ in "ab"
     )
     advance(first, 3)
     second.restore(first.state(), first.epochs, first.best_epoch)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pepr_edge.untrusted.redact import without_places
+from pepr_edge.untrusted.redact import redact_paths
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,19 @@ from pepr_edge.untrusted.redact import without_places
     ],
 )
 def test_of_an_absolute_path_its_last_part_stays(text: str, left: str) -> None:
-    assert without_places(text) == left
-    assert without_places(left) == left
+    assert redact_paths(text) == left
+    assert redact_paths(left) == left
 
 
 def test_our_home_goes_with_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/Anna B"))
-    assert without_places("torn: /home/Anna B/scans 3/x.png") == "torn: scans 3/x.png"
-    assert without_places("in /home/Anna B") == "in ~"
+    assert redact_paths("torn: /home/Anna B/scans 3/x.png") == "torn: scans 3/x.png"
+    assert redact_paths("in /home/Anna B") == "in ~"
 
 
 def test_a_home_is_no_part_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/anna"))
-    assert without_places("/home/annabel/x.png and /home/anna") == "x.png and ~"
+    assert redact_paths("/home/annabel/x.png and /home/anna") == "x.png and ~"
 
 
 def test_nobody_needs_a_home_or_a_folder_to_be_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,4 +47,4 @@ def test_nobody_needs_a_home_or_a_folder_to_be_in(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "cwd", classmethod(gone))
     monkeypatch.setattr(Path, "home", classmethod(homeless))
-    assert without_places("torn: /data/x.png") == "torn: x.png"
+    assert redact_paths("torn: /data/x.png") == "torn: x.png"

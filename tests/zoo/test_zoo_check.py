@@ -24,7 +24,7 @@ from pepr_edge.train.models import create
 from pepr_edge.zoo.check import architecture as work
 from pepr_edge.zoo.check import markdown, sweep
 from pepr_edge.zoo.check.network import candidate, train_a_little
-from pepr_edge.zoo.check.row import Job, Row
+from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 # Beyond the zoo's own: whatever could break, broken once by each way of building an architecture.
 SOME = (
@@ -34,11 +34,11 @@ SOME = (
 GOOD = {"key": "k", "in_zoo": True, "image_size_px": 64, "num_params": 1_000_000}
 
 
-def job(architecture: str = "test_efficientnet", size_px: int | None = 32) -> Job:
-    return Job(key="a key", architecture=architecture, image_size_px=size_px, threads=1)
+def job(architecture: str = "test_efficientnet", size_px: int | None = 32) -> CheckJob:
+    return CheckJob(key="a key", architecture=architecture, image_size_px=size_px, threads=1)
 
 
-def whole(row: Row) -> None:
+def whole(row: CheckRow) -> None:
     """A row of an architecture that went the whole way."""
     assert (row.status, row.reason, row.stage) == ("ok", "", "done")
     assert row.parity is not None
@@ -74,9 +74,9 @@ def test_a_sweep_keeps_its_rows_and_makes_none_twice(tmp_path: Path) -> None:
 def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def fake(job: Job, *_: object) -> Row:
+    def fake(job: CheckJob, *_: object) -> CheckRow:
         made.append(job.key)
-        return Row(key=job.key, architecture=job.architecture, in_zoo=True, status="failed" if len(made) == 1 else "ok")
+        return CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="failed" if len(made) == 1 else "ok")
 
     monkeypatch.setattr(sweep, "apart", fake)
     names = ["resnet18d"]
@@ -89,7 +89,7 @@ def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(tmp_pa
 
 
 def test_a_torn_row_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "apart", lambda job, *_: Row(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"))
+    monkeypatch.setattr(sweep, "apart", lambda job, *_: CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"))
     (tmp_path / "resnet18d@64.json").write_text('{"key": "')
     assert sweep.sweep(["resnet18d"], None, tmp_path, ignore)[0].status == "ok"
 
@@ -146,7 +146,7 @@ def test_what_was_found_before_a_failure_is_kept(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> str:
         raise ExportError("onnxruntime cannot quantise this graph")
 
-    monkeypatch.setattr(work, "make", refuse)
+    monkeypatch.setattr(work, "convert", refuse)
     row = work.check(job(), tmp_path, ignore)
     assert (row.status, row.stage, row.reason) == ("failed", "int8", "onnxruntime cannot quantise this graph")
     assert row.exporter == "torchscript"
@@ -213,13 +213,13 @@ def test_a_network_that_cannot_be_judged_by_is_a_fault(model: nn.Module, words: 
 
 def test_the_page_has_a_line_for_each_and_says_what_failed() -> None:
     parity = Parity(images=16, batches=(1, 3, 8), max_abs_diff=1e-6, tolerance=1e-4, passed=True)
-    good = Row(
+    good = CheckRow(
         **GOOD, architecture="resnet18d", status="ok", exporter="torchscript", dynamic_batch=True, parity=parity, spread=0.1,
         int8="as asked", export_s=1.0, quantise_s=2.0, decisions_agree=0.9375, fp32_latency_s=2e-3, int8_latency_s=1e-3,
         versions={"torch": "2.9"},
     )  # fmt: skip
     mended = good.model_copy(update={"architecture": "resnet26d", "int8": "normalisation left in float", "export_s": 5.0})
-    bad = Row(**GOOD, architecture="dla34", stage="train", reason="no loss", versions={"torch": "2.9"}, note="odd strides")
+    bad = CheckRow(**GOOD, architecture="dla34", stage="train", reason="no loss", versions={"torch": "2.9"}, note="odd strides")
     page = markdown.page([good, mended, bad], "pepr-edge zoo check")
     assert "Made by `pepr-edge zoo check` with torch 2.9. 2 of 3 went the whole way" in page
     assert "took 5.0 s in the mean, 7 s at most" in page
@@ -236,7 +236,7 @@ def test_the_page_has_a_line_for_each_and_says_what_failed() -> None:
 @given(
     st.lists(
         st.builds(
-            Row,
+            CheckRow,
             key=st.just("k"),
             architecture=st.sampled_from([*zoo.architectures(), "vit_tiny"]),
             in_zoo=st.booleans(),
@@ -251,7 +251,7 @@ def test_the_page_has_a_line_for_each_and_says_what_failed() -> None:
         max_size=5,
     )
 )
-def test_any_rows_make_a_page(rows: list[Row]) -> None:
+def test_any_rows_make_a_page(rows: list[CheckRow]) -> None:
     page = markdown.page(rows, "c")
     assert sum(line.startswith("|") for line in page.splitlines()) == 2 + len(rows)
     assert page.count("- ") >= sum(row.status == "failed" for row in rows)

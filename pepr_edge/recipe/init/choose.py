@@ -12,7 +12,7 @@ from typing import Any
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Data, Recipe
-from pepr_edge.recipe.init.dataset_summary import Look
+from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 from pepr_edge.untrusted.documents import name_fault
 
 SIZES_PX = (32, 64, 128, 224)
@@ -36,7 +36,7 @@ class Draft:
     reasons: dict[str, str]
 
 
-def draft(seen: Look, source: str, out: Path, base: Recipe) -> Draft:
+def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Draft:
     """Choose for the data; device, budgets, candidates and all else are those of the base.
 
     Args:
@@ -49,49 +49,49 @@ def draft(seen: Look, source: str, out: Path, base: Recipe) -> Draft:
     """
     sections: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
-    for key, value, reason in _choices(seen, base):
+    for key, value, reason in _choices(summary, base):
         section, _, name = key.partition(".")
         sections.setdefault(section, {})[name] = value
         reasons[key] = reason
     sections.setdefault("data", {})["source"] = _relative(source, out)
     given = base.model_dump(mode="json") | {"data": DATA.model_dump(mode="json")}  # the base's data are of its own set
     merged = {name: {**part, **sections.get(name, {})} if isinstance(part, dict) else part for name, part in given.items()}
-    merged |= {"name": _slug(seen.name), "description": f"{', '.join(seen.labels)}: {base.device.name}"}
+    merged |= {"name": _slug(summary.name), "description": f"{', '.join(summary.labels)}: {base.device.name}"}
     return Draft(Recipe.model_validate(merged, strict=False), reasons)
 
 
-def _choices(seen: Look, base: Recipe) -> list[tuple[str, Any, str]]:
+def _choices(summary: DatasetSummary, base: Recipe) -> list[tuple[str, Any, str]]:
     """Key, value, reason."""
-    px, why = _size(seen, base)
+    px, why = _size(summary, base)
     names, left_out = _architectures(base, px)
-    uneven = seen.imbalance >= UNEVEN
-    images = seen.images["train"]
+    uneven = summary.imbalance >= UNEVEN
+    images = summary.images["train"]
     epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_IMAGES / images)))
     batch_size = SMALL_BATCH if images < SMALL_BATCH_BELOW else base.train.batch_size
     patience = min(epochs, max(base.train.patience, math.ceil(PATIENT_STEPS * batch_size / images)))
     choices = [
-        ("data.val_fraction", DATA.val_fraction, _split_words(seen)),
+        ("data.val_fraction", DATA.val_fraction, _split_words(summary)),
         ("candidates.architectures", names, f"Those of the device's recipe{left_out}. Any name of `pepr-edge zoo list` may be added."),
         ("candidates.image_size_px", px, why),
-        ("candidates.weights", base.candidates.weights, _weights_words(seen, base)),
+        ("candidates.weights", base.candidates.weights, _weights_words(summary, base)),
         ("train.epochs", epochs, f"{images:,} training images: the fewer there are, the more often each has to be seen."),
         ("train.batch_size", batch_size, "How many images are in a step: with few of them, small ones, so that there are enough steps."),
         ("train.patience", patience, f"A training ends after so many epochs without a gain on validation: {PATIENT_STEPS} steps at least."),
         ("train.augment", "light" if epochs >= AUGMENT_FROM_EPOCHS else "none", _augment_words(epochs)),
-        ("train.class_balanced", uneven, _balance_words(seen, uneven)),
-        ("score.performance", "balanced_accuracy" if uneven else "accuracy", _metric_words(seen, uneven)),
-        ("export.keep_performance", base.export.keep_performance, _gate_words(seen, base)),
+        ("train.class_balanced", uneven, _balance_words(summary, uneven)),
+        ("score.performance", "balanced_accuracy" if uneven else "accuracy", _metric_words(summary, uneven)),
+        ("export.keep_performance", base.export.keep_performance, _gate_words(summary, base)),
     ]
-    if seen.bad:
-        looked = len(seen.bad) + len(seen.sizes_px)
-        why = f'{len(seen.bad)} of {looked} images looked at cannot be read: they are left out and listed. "fail" ends the run at one.'
+    if summary.bad:
+        looked = len(summary.bad) + len(summary.sizes_px)
+        why = f'{len(summary.bad)} of {looked} images looked at cannot be read: they are left out and listed. "fail" ends the run at one.'
         choices.append(("data.on_bad_image", "skip", why))
     return choices
 
 
-def _size(seen: Look, base: Recipe) -> tuple[int, str]:
+def _size(summary: DatasetSummary, base: Recipe) -> tuple[int, str]:
     cap = max(LARGEST_UNASKED_PX, *base.candidates.image_size_px)
-    side = seen.shorter_side_px
+    side = summary.shorter_side_px
     px = max((size for size in SIZES_PX if size <= min(side, cap)), default=SIZES_PX[0])
     why = f"The shorter side of the images is {side} px (median). "
     if side > px:
@@ -110,23 +110,22 @@ def _architectures(base: Recipe, px: int) -> tuple[list[str], str]:
     return fit, f", without {', '.join(missing)}, which take no {px} px" if missing else ""
 
 
-def _split_words(seen: Look) -> str:
-    parts = ", ".join(f"{split} {count:,}" for split, count in seen.images.items())
-    made = [split for split in seen.images if split not in seen.given]
+def _split_words(summary: DatasetSummary) -> str:
+    parts = ", ".join(f"{split} {count:,}" for split, count in summary.images.items())
+    made = [split for split in summary.images if split not in summary.given]
     if not made:
         return f"The data's own splits hold: {parts}."
-    together = "whole groups at a time" if seen.groups is not None else "each class alike"
+    together = "whole groups at a time" if summary.groups is not None else "each class alike"
     words = f"Split at random, {together}: {parts}."
-    if seen.groups is None:
+    if summary.groups is None:
         words += " If several images are of one patient, give a CSV with a column group: else the test is too good to be true."
     return words
 
 
-def _weights_words(seen: Look, base: Recipe) -> str:
+def _weights_words(summary: DatasetSummary, base: Recipe) -> str:
     if base.candidates.weights == "scratch":
-        return (
-            f'"pretrained" learns more from few images ({seen.images["train"]:,} here), and fetches timm\'s weights once from the network.'
-        )
+        images = summary.images["train"]
+        return f'"pretrained" learns more from few images ({images:,} here), and fetches timm\'s weights once from the network.'
     return '"scratch" needs no network.'
 
 
@@ -136,40 +135,40 @@ def _augment_words(epochs: int) -> str:
     return 'So few epochs learn more from the images as they are. With more of them: "light".'
 
 
-def _balance_words(seen: Look, uneven: bool) -> str:
-    most, least = _commonest(seen), _rarest(seen)
+def _balance_words(summary: DatasetSummary, uneven: bool) -> str:
+    most, least = _most_frequent(summary), _rarest(summary)
     if not uneven:
         return f"The classes are about as common as each other ({most} and {least})."
-    return f"{most} and {least}: {seen.imbalance:.1f} times as many. Each class then weighs the same in the loss."
+    return f"{most} and {least}: {summary.imbalance:.1f} times as many. Each class then weighs the same in the loss."
 
 
-def _metric_words(seen: Look, uneven: bool) -> str:
-    share = max(seen.class_counts) / seen.total
+def _metric_words(summary: DatasetSummary, uneven: bool) -> str:
+    share = max(summary.class_counts) / summary.total
     if not uneven:
         return "The classes are about as common as each other, so that accuracy tells."
-    return (
-        f"Always saying {seen.labels[_at(seen, max)]!r} is right on {share:.0%} of the images: accuracy alone lets a rare class go unseen."
-    )
+    label = summary.labels[_at(summary, max)]
+    return f"Always saying {label!r} is right on {share:.0%} of the images: accuracy alone lets a rare class go unseen."
 
 
-def _gate_words(seen: Look, base: Recipe) -> str:
-    images = seen.images["val"]
+def _gate_words(summary: DatasetSummary, base: Recipe) -> str:
+    images = summary.images["val"]
     words = "What int8 must keep of float32's performance on validation."
     if images * (1 - base.export.keep_performance) < 1:
         words += f" With {images} validation images a single decision is {1 / images:.1%}: one that turns for the worse is too many."
     return words
 
 
-def _at(seen: Look, which: Any) -> int:
-    return seen.class_counts.index(which(seen.class_counts))
+def _at(summary: DatasetSummary, which: Any) -> int:
+    return summary.class_counts.index(which(summary.class_counts))
 
 
-def _commonest(seen: Look) -> str:
-    return f"{max(seen.class_counts):,} {seen.labels[_at(seen, max)]}"
+def _most_frequent(summary: DatasetSummary) -> str:
+    return f"{max(summary.class_counts):,} {summary.labels[_at(summary, max)]}"
 
 
-def _rarest(seen: Look) -> str:
-    return f"{min(seen.class_counts):,} {seen.labels[len(seen.labels) - 1 - seen.class_counts[::-1].index(min(seen.class_counts))]}"
+def _rarest(summary: DatasetSummary) -> str:
+    last = len(summary.labels) - 1 - summary.class_counts[::-1].index(min(summary.class_counts))
+    return f"{min(summary.class_counts):,} {summary.labels[last]}"
 
 
 def _relative(source: str, out: Path) -> str:

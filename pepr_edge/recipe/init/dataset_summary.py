@@ -10,7 +10,7 @@ import numpy as np
 from pepr_edge.data import DataSettings
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import open_source
-from pepr_edge.data.source import SPLITS, Source
+from pepr_edge.data.source import SPLITS, ImageSource
 from pepr_edge.data.splits import assign
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
@@ -19,7 +19,7 @@ SAMPLE = 64  # images that are decoded, evenly spread
 
 
 @dataclass(frozen=True)
-class Look:
+class DatasetSummary:
     """What was seen of a set of images.
 
     `class_counts` are in the order of `labels`, over all splits; `images` by split as a run would split them; `given` are the splits that
@@ -56,7 +56,7 @@ class Look:
         return round(median(min(size) for size in self.sizes_px))
 
 
-def look(settings: DataSettings) -> Look:
+def summarise(settings: DataSettings) -> DatasetSummary:
     """Look at a source as a run would read it: labels, splits and groups of all images, sizes and colour of some.
 
     Args:
@@ -70,7 +70,7 @@ def look(settings: DataSettings) -> Look:
     good, bad = [image for image in read if not isinstance(image, str)], tuple(image for image in read if isinstance(image, str))
     if not good:
         raise DataError(bad[0])
-    return Look(
+    return DatasetSummary(
         name=source.name,
         format=source.format,
         labels=source.labels,
@@ -85,7 +85,7 @@ def look(settings: DataSettings) -> Look:
     )
 
 
-def _sample(source: Source) -> list[tuple[tuple[int, int], bool] | str]:
+def _sample(source: ImageSource) -> list[tuple[tuple[int, int], bool] | str]:
     """Size of each image, and whether it is grey; or what is wrong with it."""
     count = len(source.targets)
     chosen = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))

@@ -10,7 +10,7 @@ from typing import Any
 
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.init.choose import Draft
-from pepr_edge.recipe.init.dataset_summary import Look
+from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 from pepr_edge.recipe.init.run_time import Estimated
 from pepr_edge.recipe.toml import as_toml
 
@@ -26,7 +26,7 @@ MEASURED = (
 )
 
 
-def seen(found: Look) -> list[tuple[str, str]]:
+def summary_lines(found: DatasetSummary) -> list[tuple[str, str]]:
     """What was seen, as pairs of a word and a line, for the terminal and for the head of the recipe."""
     classes = ", ".join(f"{label} {count:,}" for label, count in zip(found.labels, found.class_counts, strict=True))
     lines = [
@@ -39,7 +39,7 @@ def seen(found: Look) -> list[tuple[str, str]]:
     return lines + [("Note", note) for note in (*found.notes, *bad)]
 
 
-def text(drafted: Draft, found: Look, expected: Estimated | str, source: str, base: str, out: Path) -> str:
+def text(drafted: Draft, found: DatasetSummary, expected: Estimated | str, source: str, base: str, out: Path) -> str:
     """The recipe's file.
 
     Args:
@@ -52,7 +52,7 @@ def text(drafted: Draft, found: Look, expected: Estimated | str, source: str, ba
     """
     recipe = drafted.recipe
     head = [
-        *seen(found),
+        *summary_lines(found),
         ("Device", f"{recipe.device.name}, from the recipe {base}"),
         ("Measured", MEASURED),
         ("Run time", expected if isinstance(expected, str) else how_long(expected)),
@@ -80,14 +80,14 @@ def duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
 
 
-def _colour(found: Look) -> str:
+def _colour(found: DatasetSummary) -> str:
     looked = len(found.sizes_px)
     if found.grey == looked:
         return f"all grey of {looked} looked at"
     return f"colour, {found.grey} grey of {looked} looked at" if found.grey else "colour"
 
 
-def _sizes(found: Look) -> str:
+def _sizes(found: DatasetSummary) -> str:
     distinct = sorted(set(found.sizes_px), key=lambda size: size[0] * size[1])
     (w, h), (wide, high) = distinct[0], distinct[-1]
     return f"{w} x {h} px" if len(distinct) == 1 else f"from {w} x {h} to {wide} x {high} px"

@@ -17,7 +17,7 @@ from pepr_edge import zoo
 from pepr_edge.errors import ExportError, ModelError, PeprError
 from pepr_edge.export.artifact import facts
 from pepr_edge.export.check import flips, onnx_logits, parity
-from pepr_edge.export.convert import make
+from pepr_edge.export.convert import convert
 from pepr_edge.export.export import FP32_PARITY
 from pepr_edge.export.onnx_file import export
 from pepr_edge.export.variants import load as load_variant
@@ -26,7 +26,7 @@ from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Parity, SessionSettings
 from pepr_edge.train.models import create
 from pepr_edge.zoo.check.network import Network, candidate, train_a_little
-from pepr_edge.zoo.check.row import Job, Row
+from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 VARIANT = "int8_static"
 CALIBRATION_IMAGES = 16
@@ -38,7 +38,7 @@ OnStage = Callable[[str], None]
 class _Progress:
     """Holds the row open while it fills."""
 
-    def __init__(self, row: Row, tell: OnStage) -> None:
+    def __init__(self, row: CheckRow, tell: OnStage) -> None:
         self.row, self.tell = row, tell
 
     def stage(self, name: str) -> None:
@@ -51,7 +51,7 @@ class _Progress:
         self.row = self.row.model_copy(update=values)
 
 
-def check(job: Job, folder: Path, tell: OnStage) -> Row:
+def check(job: CheckJob, folder: Path, tell: OnStage) -> CheckRow:
     """All that can be found of an architecture; a failure is a row with its reason.
 
     Args:
@@ -63,7 +63,9 @@ def check(job: Job, folder: Path, tell: OnStage) -> Row:
     torch.manual_seed(0)
     known = job.architecture in zoo.architectures()
     note = zoo.architectures()[job.architecture].quirk if known else UNTESTED
-    progress = _Progress(Row(key=job.key, architecture=job.architecture, in_zoo=known, note=note, image_size_px=job.image_size_px), tell)
+    progress = _Progress(
+        CheckRow(key=job.key, architecture=job.architecture, in_zoo=known, note=note, image_size_px=job.image_size_px), tell
+    )
     try:
         _check(job, progress, folder)
         progress.found(status="ok", stage="done")
@@ -74,7 +76,7 @@ def check(job: Job, folder: Path, tell: OnStage) -> Row:
     return progress.row
 
 
-def _check(job: Job, progress: _Progress, folder: Path) -> None:
+def _check(job: CheckJob, progress: _Progress, folder: Path) -> None:
     progress.stage("create")
     size_px, model = _create(job)
     progress.found(image_size_px=size_px, num_params=sum(parameter.numel() for parameter in model.parameters()))
@@ -91,7 +93,7 @@ def _check(job: Job, progress: _Progress, folder: Path) -> None:
     progress.found(**_latencies(network, fp32, int8))
 
 
-def _create(job: Job) -> tuple[int, nn.Module]:
+def _create(job: CheckJob) -> tuple[int, nn.Module]:
     """The model, at the size asked for; of one that is not in the zoo, at the check's own size or else at its native one."""
     if job.image_size_px is not None:
         return job.image_size_px, create(candidate(job.architecture, job.image_size_px))
@@ -126,7 +128,7 @@ def _export(network: Network, path: Path, threads: int, progress: _Progress) -> 
 
 def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: _Progress) -> None:
     start = time.perf_counter()
-    made = make(load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec))
+    made = convert(load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec))
     progress.found(quantise_s=time.perf_counter() - start, int8=made.remedy, int8_size_bytes=int8.stat().st_size)
     # Whatever its tolerance says of an untrained network: that it runs at every batch size is the point here.
     parity(int8, network.kept, network.expected, network.spec, 1.0, threads)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pepr_edge import zoo
 from pepr_edge.export.quantise import AS_ASKED
-from pepr_edge.zoo.check.row import Row
+from pepr_edge.zoo.check.row import CheckRow
 
 MISSING = "-"
 HEAD = (
@@ -16,7 +16,7 @@ HEAD = (
 )
 
 
-def page(rows: Sequence[Row], command: str) -> str:
+def page(rows: Sequence[CheckRow], command: str) -> str:
     """The whole page.
 
     Args:
@@ -47,7 +47,7 @@ it says that int8 runs and is not blind, not what it does to a trained one; that
 with one thread, at the size of the check."""
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _summary(rows: Sequence[CheckRow]) -> str:
     ok = sum(row.status == "ok" for row in rows)
     words = f"{ok} of {len(rows)} went the whole way"
     seconds = [row.export_s + row.quantise_s for row in rows if row.export_s is not None and row.quantise_s is not None]
@@ -56,7 +56,7 @@ def _summary(rows: Sequence[Row]) -> str:
     return words + "."
 
 
-def _quirks(rows: Iterable[Row]) -> dict[str, list[str]]:
+def _quirks(rows: Iterable[CheckRow]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.note:
@@ -64,14 +64,14 @@ def _quirks(rows: Iterable[Row]) -> dict[str, list[str]]:
     return found
 
 
-def _table(rows: Iterable[Row]) -> Iterable[str]:
+def _table(rows: Iterable[CheckRow]) -> Iterable[str]:
     yield f"| {' | '.join(HEAD)} |"
     yield "|" + "---|" * len(HEAD)
     for row in rows:
         yield f"| {' | '.join(_cells(row))} |"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: CheckRow) -> tuple[str, ...]:
     known = zoo.architectures().get(row.architecture)
     seconds = None if row.export_s is None or row.quantise_s is None else row.export_s + row.quantise_s
     parity = None if row.parity is None or not row.spread else row.parity.max_abs_diff / row.spread

@@ -19,7 +19,7 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.train.loop import predict
 from pepr_edge.train.setup import pixel_statistics
-from pepr_edge.train.step import Mode, Stepper
+from pepr_edge.train.step import Mode, TrainStep
 
 LABELS = phantom.LABELS
 STEPS = 3
@@ -80,7 +80,7 @@ def train_a_little(wanted: Candidate, model: nn.Module) -> Network:
 
 def _steps(model: nn.Module, batches: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> None:
     model.train()
-    step = Stepper(model, Mode(), torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss())
+    step = TrainStep(model, Mode(), torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss())
     for images, targets in zip(batches, labels, strict=True):
         loss = float(step(images, targets))
         if not math.isfinite(loss):

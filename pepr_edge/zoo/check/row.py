@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pepr_edge.records import Parity, Versioned
 
 
-class Job(BaseModel):
+class CheckJob(BaseModel):
     """One architecture to be checked. `image_size_px` is None where it is left to the architecture: one that is not in the zoo."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,7 +20,7 @@ class Job(BaseModel):
     threads: int
 
 
-class Row(Versioned):
+class CheckRow(Versioned):
     """One line of the table. What is None was not reached; `reason` says why, `stage` where.
 
     `num_params` is at 1 channel and 2 classes. `spread` is the standard deviation of PyTorch's logits over the images, by which parity is

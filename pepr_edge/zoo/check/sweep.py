@@ -20,7 +20,7 @@ from pepr_edge import __version__, zoo
 from pepr_edge.errors import ModelError
 from pepr_edge.recipe import variants_dir
 from pepr_edge.run_dir.store import locked, read_current, sha256_file, stage_key, write_record
-from pepr_edge.zoo.check.row import Job, Row
+from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
 LIMIT_S = 900.0
@@ -39,7 +39,7 @@ class Progress:
     total: int
     architecture: str
     stage: str
-    row: Row | None = None
+    row: CheckRow | None = None
     kept: bool = False
 
 
@@ -65,7 +65,9 @@ def check_names(names: Iterable[str]) -> None:
             raise ModelError("\n".join(f"--only: {line}" for line in lines))
 
 
-def sweep(names: Sequence[str], image_size_px: int | None, folder: Path, on_progress: OnProgress, limit_s: float = LIMIT_S) -> list[Row]:
+def sweep(
+    names: Sequence[str], image_size_px: int | None, folder: Path, on_progress: OnProgress, limit_s: float = LIMIT_S
+) -> list[CheckRow]:
     """Check architectures; rows that are whole, "ok" and of the same versions are read, all others made.
 
     Args:
@@ -84,7 +86,7 @@ def sweep(names: Sequence[str], image_size_px: int | None, folder: Path, on_prog
         for number, name in enumerate(names):
             job = _job(name, image_size_px, shared)
             path = folder / f"{name}@{job.image_size_px or 'any'}.json"
-            row = read_current(path, Row, job.key)
+            row = read_current(path, CheckRow, job.key)
             kept = row is not None and row.status == "ok"
             if row is None or not kept:
                 row = apart(job, path.with_suffix(".log"), limit_s, partial(_in_stage, on_progress, number, len(names), name))
@@ -98,10 +100,10 @@ def _in_stage(on_progress: OnProgress, number: int, total: int, name: str, stage
     on_progress(Progress(number, total, name, stage))
 
 
-def _job(name: str, image_size_px: int | None, shared: Any) -> Job:
+def _job(name: str, image_size_px: int | None, shared: Any) -> CheckJob:
     known = zoo.architectures().get(name)
     size_px = image_size_px or (known.check_px if known is not None else None)
-    return Job(key=stage_key(name, size_px, shared), architecture=name, image_size_px=size_px, threads=THREADS)
+    return CheckJob(key=stage_key(name, size_px, shared), architecture=name, image_size_px=size_px, threads=THREADS)
 
 
 def versions() -> dict[str, str]:
@@ -116,7 +118,7 @@ def _shared_key() -> list[Any]:
     return [versions(), hashes, sha256_file(variants_dir() / "int8_static.toml")]
 
 
-def apart(job: Job, log: Path, limit_s: float, tell: Callable[[str], None]) -> Row:
+def apart(job: CheckJob, log: Path, limit_s: float, tell: Callable[[str], None]) -> CheckRow:
     """Run a job in a process of its own; a process that dies or takes too long is a row with the reason."""
     # A server that has imported the libraries once, and has run nothing: each check starts from it, clean.
     context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
@@ -136,7 +138,7 @@ def apart(job: Job, log: Path, limit_s: float, tell: Callable[[str], None]) -> R
         while ours.poll(max(0.0, deadline - time.monotonic())):
             kind, text = ours.recv()
             if kind == "row":
-                return Row.model_validate_json(text)
+                return CheckRow.model_validate_json(text)
             stage = text
             tell(stage)
         reason = f"took more than {limit_s:g} s, and was ended"
@@ -148,7 +150,7 @@ def apart(job: Job, log: Path, limit_s: float, tell: Callable[[str], None]) -> R
         process.join()
         ours.close()
         folder.cleanup()
-    return Row(
+    return CheckRow(
         key=job.key, architecture=job.architecture, in_zoo=job.architecture in zoo.architectures(), image_size_px=job.image_size_px,
         stage=stage, reason=reason, versions=versions(),
     )  # fmt: skip
@@ -161,5 +163,5 @@ def _child(job: str, folder: str, log: str, connection: Connection) -> None:
         os.dup2(file.fileno(), 2)
     from pepr_edge.zoo.check.architecture import check
 
-    row = check(Job.model_validate_json(job), Path(folder), lambda stage: connection.send(("stage", stage)))
+    row = check(CheckJob.model_validate_json(job), Path(folder), lambda stage: connection.send(("stage", stage)))
     connection.send(("row", row.model_copy(update={"versions": versions()}).model_dump_json()))
