@@ -12,6 +12,8 @@ import click
 from pepr_edge import __version__
 from pepr_edge.errors import InvalidMeasurement, PeprError
 
+__all__ = ["entry"]
+
 # Command -> its one line of help, so that `pepr-edge --help` imports none of them. The module has the command's name and holds `command`.
 COMMANDS = {
     "init": "Look at images and write a first recipe for them.",

@@ -8,4 +8,17 @@ from pepr_edge.data.formats import fingerprint
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.summary import describe
 
-__all__ = ["SKIPPED", "DataSettings", "Dataset", "describe", "fingerprint", "load", "prepare"]
+__all__ = [
+    "SKIPPED",
+    "DataSettings",
+    "Dataset",
+    "describe",
+    "files",
+    "fingerprint",
+    "formats",
+    "load",
+    "phantom",
+    "prepare",
+    "source",
+    "splits",
+]

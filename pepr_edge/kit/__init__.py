@@ -4,3 +4,5 @@
 `install` is the program that the kit carries: it runs on the device, before anything is installed there, so it uses the standard library
 alone.
 """
+
+__all__ = ["make", "platforms"]

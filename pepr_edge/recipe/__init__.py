@@ -41,7 +41,11 @@ __all__ = [
     "Train",
     "WorkerLimits",
     "Workstation",
+    "checks",
     "find",
+    "init",
     "recipes_dir",
+    "schema",
+    "toml",
     "variants_dir",
 ]

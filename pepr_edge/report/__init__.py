@@ -1,0 +1,3 @@
+"""A run as an HTML page, figures and text for a terminal."""
+
+__all__ = ["compare_plots", "from_run", "html", "plots", "svg", "terminal"]

@@ -11,4 +11,19 @@ training steps, and a policy decides after each epoch what to train on. What is 
 from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.state import Cost, Decision, Limits, SearchCandidate, Settings, State
 
-__all__ = ["POLICIES", "Cost", "Decision", "Limits", "SearchCandidate", "Settings", "State", "decide"]
+__all__ = [
+    "POLICIES",
+    "Cost",
+    "Decision",
+    "Limits",
+    "SearchCandidate",
+    "Settings",
+    "State",
+    "decide",
+    "drive",
+    "jobs",
+    "published",
+    "regret_curve",
+    "replay",
+    "state",
+]

@@ -16,12 +16,11 @@ from pepr_edge.run_dir.keys import SEARCH, candidate_folder, train_key
 from pepr_edge.run_dir.reader import Results, current_search, current_training, current_training_state, is_complete
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search import POLICIES, Cost, Decision, Limits, Settings, State, decide
-from pepr_edge.search import SearchCandidate as Contender
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
 from pepr_edge.search.jobs import carry_out, job_of
 from pepr_edge.search.screening import Screenings, is_screening_wanted, rejection, screen
 from pepr_edge.search.search_log import Out, finalised, to_record
-from pepr_edge.search.state import NOTHING
+from pepr_edge.search.state import NOTHING, SearchCandidate
 from pepr_edge.train.cost import nothing
 
 J_PER_WH, S_PER_H = 3600.0, 3600.0
@@ -165,7 +164,7 @@ class CandidateSearch:
             before = None  # by latencies that are no longer those of the bench
         out = {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")} if before else {}
         return State(
-            candidates=tuple(Contender(name, costs[name], one.epoch) for name, one in self.outlooks.items()),
+            candidates=tuple(SearchCandidate(name, costs[name], one.epoch) for name, one in self.outlooks.items()),
             epochs=recipe.train.epochs,
             curves={name: self.standings[name].curve for name in self.outlooks if self.standings[name].curve},
             finished=frozenset(name for name in self.outlooks if self.standings[name].ended),

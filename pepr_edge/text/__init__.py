@@ -1,1 +1,3 @@
 """Figures, sentences and tables as people read them; below everything that formats."""
+
+__all__ = ["robustness", "sentences", "tables", "units"]

@@ -2,4 +2,4 @@
 
 from pepr_edge.zoo.catalogue import CHECK_PX, MIN_PX, Architecture, architectures, nearest
 
-__all__ = ["CHECK_PX", "MIN_PX", "Architecture", "architectures", "nearest"]
+__all__ = ["CHECK_PX", "MIN_PX", "Architecture", "architectures", "check", "nearest"]

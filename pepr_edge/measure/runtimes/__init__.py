@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from pepr_edge.records import SessionSettings
 
+__all__ = ["RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"]
+
 
 class Runtime(Protocol):
     """The functions of a runtime's module. A session is whatever its `open` returns."""

@@ -6,3 +6,5 @@ architecture.py  one architecture, in a process of its own
 sweep.py     many of them, resumable
 markdown.py  the table for docs/zoo.md
 """
+
+__all__ = ["markdown", "row", "sweep"]

@@ -1,0 +1,241 @@
+"""What each package offers to the others: the names and modules in its `__all__`. A change of it is meant, or it is a fault."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "pepr_edge"
+
+PUBLIC: dict[str, tuple[str, ...]] = {
+    "pepr_edge.bundle": ("best", "hub", "read", "write"),
+    "pepr_edge.cli": ("entry",),
+    "pepr_edge.compare": ("compare", "pair", "read", "text", "write"),
+    "pepr_edge.data": (
+        "SKIPPED",
+        "DataSettings",
+        "Dataset",
+        "describe",
+        "files",
+        "fingerprint",
+        "formats",
+        "load",
+        "phantom",
+        "prepare",
+        "source",
+        "splits",
+    ),
+    "pepr_edge.device": ("cpu", "facts", "interference", "load", "preflight", "saturation"),
+    "pepr_edge.energy": ("carbon", "counter", "meter", "nvml", "rapl", "source"),
+    "pepr_edge.engine": ("engine", "engines", "job", "measurement_host"),
+    "pepr_edge.export": (
+        "artifact",
+        "check",
+        "convert",
+        "export",
+        "onnx_file",
+        "options",
+        "quantise",
+        "select_variant",
+        "untrained",
+        "variants",
+    ),
+    "pepr_edge.field": ("bench", "predict", "report_checksum", "verify"),
+    "pepr_edge.images": ("dicom", "preprocess"),
+    "pepr_edge.kit": ("make", "platforms"),
+    "pepr_edge.measure": (
+        "interleaved_timing",
+        "memory",
+        "model_process",
+        "process",
+        "profile",
+        "rules",
+        "runtimes",
+        "secondary_metrics",
+        "selftest",
+        "settings",
+    ),
+    "pepr_edge.measure.runtimes": ("RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"),
+    "pepr_edge.ranking": ("over_budget", "rank", "read_reports", "to_csv"),
+    "pepr_edge.recipe": (
+        "AUTO",
+        "FLOAT32",
+        "PAPER",
+        "Budgets",
+        "Bundles",
+        "Candidates",
+        "Cluster",
+        "Data",
+        "Device",
+        "Export",
+        "ProfileSettings",
+        "Recipe",
+        "ScoreSettings",
+        "SearchSettings",
+        "Train",
+        "WorkerLimits",
+        "Workstation",
+        "checks",
+        "find",
+        "init",
+        "recipes_dir",
+        "schema",
+        "toml",
+        "variants_dir",
+    ),
+    "pepr_edge.recipe.init": ("DatasetSummary", "Draft", "Estimated", "choose", "draft", "estimate", "summarise", "summary_lines", "text"),
+    "pepr_edge.records": (
+        "NOT_DONE",
+        "Artifact",
+        "Baseline",
+        "BenchResult",
+        "Bound",
+        "Candidate",
+        "CostEstimate",
+        "CostProbe",
+        "Count",
+        "DataInfo",
+        "DeviceFacts",
+        "DeviceProfile",
+        "DeviceWinner",
+        "Environment",
+        "Epoch",
+        "Estimate",
+        "Failure",
+        "Fallback",
+        "FieldReport",
+        "FileName",
+        "Flips",
+        "Interpolation",
+        "InterruptionLoss",
+        "Lifetime",
+        "Machine",
+        "Manifest",
+        "Message",
+        "Method",
+        "NonNegative",
+        "Outcome",
+        "Outlier",
+        "Parity",
+        "Percentiles",
+        "Preprocess",
+        "Preprocessing",
+        "ProbeResult",
+        "Provider",
+        "Quality",
+        "Quantity",
+        "Ranking",
+        "RankingRow",
+        "Record",
+        "RulesName",
+        "RunInfo",
+        "ScreeningResult",
+        "SearchLog",
+        "SearchedCandidate",
+        "SelfTestResult",
+        "SelfTestSpec",
+        "Sensitivity",
+        "SessionSettings",
+        "SettingsTrial",
+        "Sha256",
+        "Split",
+        "SplitInfo",
+        "Status",
+        "Stretch",
+        "Sustained",
+        "TensorSpec",
+        "ThreadTiming",
+        "Throughput",
+        "TrainCost",
+        "TrainResult",
+        "TrainingState",
+        "Validity",
+        "VariantTrial",
+        "Verdict",
+        "Versioned",
+        "first_fault",
+        "other_version",
+        "plain_name",
+    ),
+    "pepr_edge.report": ("compare_plots", "from_run", "html", "plots", "svg", "terminal"),
+    "pepr_edge.run_dir": ("keys", "reader", "store"),
+    "pepr_edge.scoring": ("bounds", "intervals", "lifetime", "metrics", "pepr", "percentiles", "resources", "robustness"),
+    "pepr_edge.search": (
+        "POLICIES",
+        "Cost",
+        "Decision",
+        "Limits",
+        "SearchCandidate",
+        "Settings",
+        "State",
+        "decide",
+        "drive",
+        "jobs",
+        "published",
+        "regret_curve",
+        "replay",
+        "state",
+    ),
+    "pepr_edge.tables": (
+        "BASELINE",
+        "Group",
+        "ScoreTask",
+        "added_columns",
+        "bounds_pass",
+        "check_out",
+        "csv_rows",
+        "open_table",
+        "score_table",
+    ),
+    "pepr_edge.text": ("robustness", "sentences", "tables", "units"),
+    "pepr_edge.train": ("cost", "files", "loop", "models", "session", "setup", "step", "train"),
+    "pepr_edge.untrusted": ("documents", "npz", "onnx_check", "redact"),
+    "pepr_edge.zoo": ("CHECK_PX", "MIN_PX", "Architecture", "architectures", "check", "nearest"),
+    "pepr_edge.zoo.check": ("markdown", "row", "sweep"),
+}
+
+
+def modules() -> dict[str, Path]:
+    """All modules by their dotted names; a package is known by its __init__.py."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def test_every_package_is_listed() -> None:
+    packages = {name for name, path in modules().items() if path.name == "__init__.py"} - {"pepr_edge"}
+    assert packages == set(PUBLIC)
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_a_package_offers_what_is_listed(package: str) -> None:
+    found = importlib.import_module(package)
+    assert found.__doc__
+    assert tuple(found.__all__) == PUBLIC[package]
+    for name in found.__all__:
+        assert hasattr(found, name) or importlib.util.find_spec(f"{package}.{name}") is not None
+
+
+@cache
+def imported() -> tuple[tuple[str, str], ...]:
+    """Each module with each dotted name that it imports."""
+    found = []
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                found += [(module, f"{node.module}.{alias.name}") for alias in node.names]
+    return tuple(found)
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_other_packages_import_no_more_than_it_offers(package: str) -> None:
+    for module, name in imported():
+        if name.startswith(f"{package}.") and module != package and not module.startswith(f"{package}."):
+            assert name.removeprefix(f"{package}.").split(".")[0] in PUBLIC[package], f"{module} imports {name}"
