@@ -25,7 +25,7 @@ from pepr_edge.engine.engines import ENGINES, OpenEngine
 from pepr_edge.engine.job import CandidateJob
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, RunError
-from pepr_edge.export.select_variant import in_words
+from pepr_edge.export.select_variant import selection_message
 from pepr_edge.progress import ProgressBar, ProgressView
 from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
@@ -282,7 +282,7 @@ def choose(results: Results, folders: dict[int, Path], bench: MeasurementHost, v
     def on_done(job: CandidateJob) -> None:
         found = chosen(results.folder, results.recipe, results.info, job.candidate)
         reason = found.failure.reason if found.failure is not None else ""
-        line = in_words(found.artifact) if found.artifact is not None else f"no variant could be chosen: {reason}"
+        line = selection_message(found.artifact) if found.artifact is not None else f"no variant could be chosen: {reason}"
         log_event(results.folder, "chosen", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 

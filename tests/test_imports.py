@@ -39,7 +39,7 @@ LIGHT = (
     *("__init__.py", "__main__.py", "errors.py", "progress.py", "untrusted/", "records/", "scoring/", "images/", "text/"),
     *("run_dir/__init__.py", "run_dir/store.py", "recipe/__init__.py", "recipe/toml.py", "recipe/recipe.py", "tables/", "search/"),
     *("device/", "measure/", "field/", "bundle/__init__.py", "bundle/read.py", "bundle/hub.py"),
-    *("cli/__init__.py", "cli/common.py", "cli/view.py", "cli/bench.py", "cli/predict.py", "cli/verify.py", "cli/rank.py"),
+    *("cli/__init__.py", "cli/common.py", "cli/progress.py", "cli/bench.py", "cli/predict.py", "cli/verify.py", "cli/rank.py"),
     *("cli/score.py", "cli/search.py"),
 )
 

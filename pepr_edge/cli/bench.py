@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from pepr_edge.cli.common import common, print_json, say
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement, MeasurementError
 from pepr_edge.records import BenchResult, FieldReport, Provider
 

@@ -12,7 +12,7 @@ from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.data import DataSettings
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.recipe.init import DatasetSummary, Estimated, draft, estimate, summarise, summary_lines, text
+from pepr_edge.recipe.init import DatasetSummary, RunTimeEstimate, draft, estimate, summarise, summary_lines, text
 from pepr_edge.recipe.init.choose import DATA
 from pepr_edge.recipe.toml import read
 from pepr_edge.run_dir.store import write_text
@@ -57,7 +57,7 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     say(f"read it, then: pepr-edge run {out}")
 
 
-def _expected(recipe: Recipe, found: DatasetSummary) -> Estimated | str:
+def _expected(recipe: Recipe, found: DatasetSummary) -> RunTimeEstimate | str:
     """How long a run will take, or why that is not known."""
     if importlib.util.find_spec("torch") is None:
         return "not estimated: PyTorch is not installed where this was drafted"
@@ -68,7 +68,7 @@ def _expected(recipe: Recipe, found: DatasetSummary) -> Estimated | str:
         return f"not estimated: {fault}"
 
 
-def _numbers(expected: Estimated | str) -> dict[str, object]:
+def _numbers(expected: RunTimeEstimate | str) -> dict[str, object]:
     if isinstance(expected, str):
         return {"total_s": None, "reason": expected}
     return {"total_s": expected.total_s, **asdict(expected)}

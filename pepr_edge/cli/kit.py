@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, need_training, print_json, say
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
 from pepr_edge.kit.platforms import PLATFORMS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pepr_edge.cli.common import common, print_json, say
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import DataError
 from pepr_edge.untrusted.documents import shown
 

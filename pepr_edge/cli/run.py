@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from pepr_edge.cli.common import common, need_training, print_json, say
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.toml import parse, text_of, why

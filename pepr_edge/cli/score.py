@@ -120,7 +120,7 @@ def _check_out(task: ScoreTask) -> None:
 
 def _answer(task: ScoreTask, as_json: bool) -> None:
     """Score, and say what was found."""
-    from pepr_edge.cli.view import TerminalView
+    from pepr_edge.cli.progress import TerminalView
     from pepr_edge.tables import score_table
 
     with TerminalView().bar("scoring") as bar:

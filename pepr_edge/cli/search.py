@@ -85,7 +85,7 @@ def _need_plots() -> None:
 
 def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path) -> None:
     """The curves, as CSV and as picture."""
-    from pepr_edge.cli.view import TerminalView
+    from pepr_edge.cli.progress import TerminalView
     from pepr_edge.run_dir.store import write_bytes, write_text
     from pepr_edge.search.regret_curve import as_csv, curves, picture
 

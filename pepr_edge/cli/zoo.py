@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pepr_edge.cli.common import common, need_training, print_json, say, show_bars
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.zoo import Architecture, architectures
 
 if TYPE_CHECKING:
     from pepr_edge.zoo.check.row import CheckRow
-    from pepr_edge.zoo.check.sweep import Progress
+    from pepr_edge.zoo.check.sweep import SweepProgress
 
 MISSING = "-"
 
@@ -88,7 +88,7 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
     view = TerminalView()
     with view.bar("zoo") as bar:
 
-        def show(progress: Progress) -> None:
+        def show(progress: SweepProgress) -> None:
             bar.to(progress.number, progress.total, f"{progress.architecture} {progress.stage}")
             row = progress.row
             if row is not None and (row.status == "failed" or not show_bars()):

@@ -22,7 +22,7 @@ SLOW_SHARE = 0.7
 MAX_STEAL, LEAST_FREE, NEAR_LIMIT = 0.02, 0.1, 0.9
 
 # Kind of a warning -> its words.
-Found = Mapping[str, str]
+Warnings = Mapping[str, str]
 
 
 class InterferenceMonitor:
@@ -56,14 +56,14 @@ class InterferenceMonitor:
         """Look at what was measured."""
         self._note({**steal(measured), **limit(measured)})
 
-    def _note(self, found: Found) -> None:
+    def _note(self, found: Warnings) -> None:
         for kind, words in found.items():
             if kind not in self._found and self._tell is not None:
                 self._tell(words)
             self._found.setdefault(kind, words)
 
 
-def power() -> Found:
+def power() -> Warnings:
     """Whether something saves power."""
     found = {}
     if on_battery():
@@ -74,7 +74,7 @@ def power() -> Found:
     return found
 
 
-def threads(settings: SessionSettings) -> Found:
+def threads(settings: SessionSettings) -> Warnings:
     """Whether threads will wait for each other's cores."""
     cores = usable_cores()
     if settings.threads <= cores:
@@ -82,13 +82,13 @@ def threads(settings: SessionSettings) -> Found:
     return {"threads": f"{settings.threads} threads on {cores} usable core{'s' * (cores > 1)}: give at most --threads {cores}"}
 
 
-def others() -> Found:
+def others() -> Warnings:
     """Whether other programs are at work."""
     words = busy(usable_cores())
     return {"load": f"{words}: close them and measure again"} if words else {}
 
 
-def heat() -> Found:
+def heat() -> Warnings:
     """Whether the processor is about to slow itself down."""
     found = temperature_c()
     if found is None or found <= HOT_C:
@@ -96,7 +96,7 @@ def heat() -> Found:
     return {"heat": f"the processor is at {found:.0f} degrees Celsius: give it air, let it cool and measure again"}
 
 
-def frequency() -> Found:
+def frequency() -> Warnings:
     """Whether even the fastest core runs slowly; to be asked while the model runs."""
     try:
         cores = psutil.cpu_freq(percpu=True) or []
@@ -109,7 +109,7 @@ def frequency() -> Found:
     return {"frequency": f"the processor runs at {speeds}: plug the device in, end its power saving, let it cool and measure again"}
 
 
-def memory() -> Found:
+def memory() -> Warnings:
     """Whether the machine is about to swap."""
     found = psutil.virtual_memory()
     if found.available >= LEAST_FREE * found.total:
@@ -118,7 +118,7 @@ def memory() -> Found:
     return {"memory": f"memory is nearly out, {left}: close other programs and measure again"}
 
 
-def steal(measured: DeviceProfile) -> Found:
+def steal(measured: DeviceProfile) -> Warnings:
     """Whether the hypervisor gave the CPU to other virtual machines."""
     each_s = (max(latency, measured.paced_s or 0.0) for latency in measured.latencies_s)
     share = (measured.steal_s or 0.0) / max(sum(each_s) * measured.device.cores, 1e-9)
@@ -127,7 +127,7 @@ def steal(measured: DeviceProfile) -> Found:
     return {"steal": f"other virtual machines took {share:.0%} of the CPU time: measure again when the host is quiet, or on a real device"}
 
 
-def limit(measured: DeviceProfile) -> Found:
+def limit(measured: DeviceProfile) -> Warnings:
     """Whether the model nearly fills the memory that its control group may have."""
     most, peak = measured.device.cgroup_memory_bytes, measured.peak_memory_bytes
     if most is None or peak is None or peak <= NEAR_LIMIT * most:

@@ -29,7 +29,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Reading:
+class NvmlReading:
     """The counter (joules since the driver was loaded) or the power (watts), at one time."""
 
     at_s: float
@@ -62,15 +62,15 @@ def start(settings: MeterSettings, part: Part) -> OpenSource:
     return OpenSource("measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu)
 
 
-def read(handle: Gpu) -> Reading | None:
+def read(handle: Gpu) -> NvmlReading | None:
     """The counter or the power now."""
     try:
-        return Reading(time.perf_counter(), _value(handle))
+        return NvmlReading(time.perf_counter(), _value(handle))
     except handle.nvml.NVMLError:
         return None
 
 
-def joules(handle: Gpu, before: Reading, now: Reading) -> float | None:
+def joules(handle: Gpu, before: NvmlReading, now: NvmlReading) -> float | None:
     """The counter's advance, or the trapezium under two samples of power. None where the counter went back (driver reloaded)."""
     if not handle.counts:
         return (before.value + now.value) / 2 * (now.at_s - before.at_s)

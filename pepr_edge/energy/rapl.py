@@ -30,7 +30,7 @@ class Zone:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RaplReading:
     """All counters at one time, in the order of the zones."""
 
     at_s: float
@@ -63,15 +63,15 @@ def start(settings: MeterSettings, part: Part) -> OpenSource:
     return OpenSource("measured", f"RAPL counters {', '.join(zone.name for zone in zones)}", period_s, zones)
 
 
-def read(handle: tuple[Zone, ...]) -> Reading | None:
+def read(handle: tuple[Zone, ...]) -> RaplReading | None:
     """All counters now."""
     try:
-        return Reading(time.perf_counter(), tuple(_number(zone.counter) for zone in handle))
+        return RaplReading(time.perf_counter(), tuple(_number(zone.counter) for zone in handle))
     except (OSError, ValueError):
         return None
 
 
-def joules(handle: tuple[Zone, ...], before: Reading, now: Reading) -> float | None:
+def joules(handle: tuple[Zone, ...], before: RaplReading, now: RaplReading) -> float | None:
     """Sum over the zones, each of which may have wrapped once. None where a counter was reset (suspend to disk, for one)."""
     total_j = 0.0
     for zone, first_uj, last_uj in zip(handle, before.energies_uj, now.energies_uj, strict=True):

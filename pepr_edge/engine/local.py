@@ -23,7 +23,7 @@ from pepr_edge.records import Failure
 from pepr_edge.run_dir.store import write_record
 
 LOG_LINES = 12
-LOOK_S = 1.0  # between two looks whether a worker has exceeded a limit
+CHECK_EVERY_S = 1.0  # between two looks whether a worker has exceeded a limit
 REFUSED = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "bad allocation")  # as Python, C++, PyTorch and CUDA say it
 
 
@@ -66,7 +66,7 @@ def run(
             for worker in running:
                 _end_if_over_a_limit(worker)
             try:
-                worker, line = lines.get(timeout=LOOK_S)
+                worker, line = lines.get(timeout=CHECK_EVERY_S)
             except Empty:
                 continue
             if line is not None:

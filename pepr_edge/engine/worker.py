@@ -35,7 +35,7 @@ from pepr_edge.run_dir.reader import (
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 from pepr_edge.train.files import clear
 
-LOOK_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
+SCREENING_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
 
 
 def work(job: CandidateJob, steps: TextIO) -> None:
@@ -43,10 +43,10 @@ def work(job: CandidateJob, steps: TextIO) -> None:
     data, folder = load(Path(job.data)), Path(job.folder)
     try:
         if job.screening:
-            _look(job, data, steps)
+            _screen(job, data, steps)
             return
         if job.choose:
-            _choose(job, data, steps)
+            _select_variant(job, data, steps)
             return
         trained = _trained(job) or _train(job, data, steps)
     except PeprError as fault:
@@ -65,14 +65,14 @@ def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fau
     return Failure(key=key, candidate=candidate, variant=variant, stage=stage, reason=str(fault) or type(fault).__name__)
 
 
-def _look(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
+def _screen(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
     """Leave the files of the untrained candidate; where one cannot be made, the look at it says why."""
     from pepr_edge.export.untrained import write_untrained
     from pepr_edge.train.setup import untrained
 
     tell(steps, Step(stage="first look", done=0, total=1))
     model, spec = untrained(job.candidate, data, job.recipe, job.threads)
-    images, folder = to_tensor(data.splits["train"][0][:LOOK_IMAGES], spec), Path(job.folder) / SCREENINGS
+    images, folder = to_tensor(data.splits["train"][0][:SCREENING_IMAGES], spec), Path(job.folder) / SCREENINGS
     for variant, reason in write_untrained(model, job.candidate, job.recipe, images, folder).items():
         look = ScreeningResult(
             key=screening_key(job.candidate, variant, job.recipe), candidate=job.candidate, variant=variant, reason=reason
@@ -153,7 +153,7 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
                 _failed(job, trained, variant, fault)
 
 
-def _choose(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
+def _select_variant(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
     """The fastest variant that keeps its quality, by the candidate's ladder; where there is none, the reason in its place."""
     folder = Path(job.folder)
     trained = current_training(folder, job.train_key)

@@ -30,11 +30,11 @@ from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
 
 # Rungs are begun within this share of the time budget: the rest is for the options of the one that came out first.
-SHARE_OF_RUNGS = 0.85
+SHARE_OF_VARIANTS = 0.85
 # For each: the least that tells one per cent from none where the machine is quiet.
 RULES = TimingRules(warmup_s=0.1, final_s=0.6)
-LEAST_RACE_S = 10.0
-AT_ONCE = 4  # contestants held open beside the best: their memory adds up
+MIN_TIMING_S = 10.0
+MAX_OPEN = 4  # contestants held open beside the best: their memory adds up
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -72,19 +72,19 @@ def autotune(source: ExportSource, base: Path, variants: Sequence[Variant], fold
     """
     with Prepared(base) as prepared:
         most = max((variant.quantise.calibration_images for variant in variants if variant.quantise), default=0)
-        ladder = _Autotuner(source, prepared, to_tensor(source.calibration(most), source.trained.preprocess))
+        autotuner = _Autotuner(source, prepared, to_tensor(source.calibration(most), source.trained.preprocess))
         for number, variant in enumerate(variants):
             on_progress(number, len(variants) + 1, variant.name)
             tried = TrialState(variant, folder / f"{variant.name}.onnx")
-            if number and (reason := ladder.why_not(variant)) is not None:
+            if number and (reason := autotuner.why_not(variant)) is not None:
                 tried.end("not tried", reason)
             else:
-                ladder.step(tried)
-            ladder.tried.append(tried)
-            ladder.tidy()
+                autotuner.step(tried)
+            autotuner.tried.append(tried)
+            autotuner.tidy()
         on_progress(len(variants), len(variants) + 1, "session options")
-        ladder.options()
-        return ladder.choice()
+        autotuner.options()
+        return autotuner.choice()
 
 
 class _Autotuner:
@@ -104,7 +104,7 @@ class _Autotuner:
     def why_not(self, variant: Variant) -> str | None:
         """Why a rung is not tried; None where it is."""
         budget_s = self.recipe.export.time_budget_s
-        if self.left_s() < (1 - SHARE_OF_RUNGS) * budget_s:
+        if self.left_s() < (1 - SHARE_OF_VARIANTS) * budget_s:
             return f"the time budget of {budget_s:g} s was over"
         rescue = variant.auto is not None and variant.auto.rescue
         if rescue and not any(tried.outcome == "quality" for tried in self.tried):
@@ -172,9 +172,9 @@ class _Autotuner:
 
     def _time_all(self, tried: TrialState, ways: Sequence[SessionSettings]) -> None:
         """Run a file in several ways against the best, a few at a time."""
-        for start in range(0, len(ways), AT_ONCE):
+        for start in range(0, len(ways), MAX_OPEN):
             if start == 0 or self.left_s() > 0:
-                self._time(tried, ways[start : start + AT_ONCE])
+                self._time(tried, ways[start : start + MAX_OPEN])
 
     def _time(self, tried: TrialState, ways: Sequence[SessionSettings]) -> None:
         """The fastest that passes becomes the best."""
@@ -189,7 +189,7 @@ class _Autotuner:
             if self.best is not None:
                 with suppress(MeasurementError):
                     field["best"] = stack.enter_context(self._model_process(self.best.tried.path, self.best.trial.settings))
-            raced = time_interleaved(field, replace(RULES, limit_s=max(LEAST_RACE_S, min(RULES.limit_s, self.left_s())))) if opened else {}
+            raced = time_interleaved(field, replace(RULES, limit_s=max(MIN_TIMING_S, min(RULES.limit_s, self.left_s())))) if opened else {}
             ran = []
             for number, (settings, process) in enumerate(opened):
                 trial = _trial(settings, process, raced[str(number)].latencies_s, raced[str(number)].reason)

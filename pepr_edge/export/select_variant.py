@@ -15,7 +15,7 @@ from pepr_edge.export.variants import autotune_variants, load
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Artifact
 
-RUNGS = ".rungs-"
+TRIALS_PREFIX = ".rungs-"
 
 
 def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress) -> None:
@@ -31,10 +31,10 @@ def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str,
         ExportError, MeasurementError: none of the variants can be run here.
     """
     begin, place = time.perf_counter(), folder / AUTO
-    for left in folder.glob(f"{RUNGS}*"):  # of a run that was killed
+    for left in folder.glob(f"{TRIALS_PREFIX}*"):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=RUNGS, dir=folder) as rungs:
+    with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as rungs:
         choice = autotune(
             source, folder / base.variant / MODEL, autotune_variants(isa(), source.recipe.device.provider), Path(rungs), on_progress
         )
@@ -54,7 +54,7 @@ def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str,
     write_artifact(source, origin, place, key, choice.settings, begin)
 
 
-def in_words(artifact: Artifact) -> str:
+def selection_message(artifact: Artifact) -> str:
     """What was chosen of how many, and why."""
     reason = next(rung.reason for rung in artifact.rungs if rung.outcome == "chosen")
     tried = sum(rung.outcome != "not tried" for rung in artifact.rungs)

@@ -64,10 +64,10 @@ def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -
     chosen, outcome, reason = tried is best.tried, tried.outcome, tried.reason
     own = tried.accepted()
     if chosen:
-        outcome, reason = "chosen", _praise(best, plain)
+        outcome, reason = "chosen", _chosen_message(best, plain)
     elif outcome == "slower" and own is not None:
         lost = f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
-        reason = f"{_behind(latency(own), latency(best.trial))}{lost}"
+        reason = f"{_slower_message(latency(own), latency(best.trial))}{lost}"
     return VariantTrial(
         variant=tried.variant.name,
         outcome=outcome,
@@ -80,12 +80,12 @@ def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -
     )
 
 
-def _behind(own_s: float, chosen_s: float) -> str:
+def _slower_message(own_s: float, chosen_s: float) -> str:
     text = f"{own_s * 1e3:.3g} ms, the chosen one {chosen_s * 1e3:.3g} ms"
     return text if chosen_s < FASTER * own_s else f"{text}: as fast, as far as can be told, and the chosen one was there first"
 
 
-def _praise(best: BestTrial, plain: SettingsTrial | None) -> str:
+def _chosen_message(best: BestTrial, plain: SettingsTrial | None) -> str:
     """Why the chosen one was chosen: its latency beside that of plain float32, which was raced in a round of its own."""
     own = latency(best.trial)
     text = f"the fastest that passed: {own * 1e3:.3g} ms with {words(best.trial.settings)}"

@@ -27,8 +27,8 @@ from pepr_edge.scoring.percentiles import percentiles
 Progress = Callable[[int, float, float], None]
 
 # The report is written when so much of a bundle was measured, and then at most so often. It takes CPU time, which the model needs where
-# there is one core only: at most 1 part of so many.
-FIRST_S, PERIOD_S, MAX_WRITE_SHARE = 2.0, 5.0, 400.0
+# there is one core only: at most this share of it.
+FIRST_S, PERIOD_S, MAX_WRITE_SHARE = 2.0, 5.0, 1 / 400
 
 
 class Subject(NamedTuple):
@@ -79,7 +79,7 @@ def bench(
         Interrupted: in place of a KeyboardInterrupt, once what was measured is in the report.
     """
     _check_writable(out)
-    draft, tell = _Draft(out), _once(warn)
+    draft, tell = _UnfinishedReport(out), _once(warn)
     try:
         for number, subject in enumerate(subjects):
             monitor = InterferenceMonitor(subject.settings, first=number == 0, tell=tell)
@@ -99,7 +99,7 @@ def bench(
 
 
 def _stages(
-    subject: Subject, plan: Plan, monitor: InterferenceMonitor, draft: _Draft, progress: Callable[[float, float], None] | None
+    subject: Subject, plan: Plan, monitor: InterferenceMonitor, draft: _UnfinishedReport, progress: Callable[[float, float], None] | None
 ) -> Iterator[BenchResult]:
     """The result of one bundle as soon as it is whole, then again with each thing that was measured besides."""
     folder, manifest, settings, fallback = subject
@@ -160,7 +160,7 @@ class UnwritableError(MeasurementError):
     """The report cannot be written."""
 
 
-class _Draft:
+class _UnfinishedReport:
     """The report as it grows: each result once it is whole, and of the one that is being measured what there is, now and then."""
 
     def __init__(self, out: Path | None) -> None:
@@ -216,7 +216,7 @@ class _Draft:
         if self._out is not None:
             self._put_aside()
             _write(self._out, report)
-        self._due_s = time.perf_counter() + max(PERIOD_S, MAX_WRITE_SHARE * (time.process_time() - begin_s))
+        self._due_s = time.perf_counter() + max(PERIOD_S, (time.process_time() - begin_s) / MAX_WRITE_SHARE)
         return report
 
     def _put_aside(self) -> None:

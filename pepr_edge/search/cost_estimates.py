@@ -30,7 +30,7 @@ class CandidateCosts:
 
 
 def estimate_costs(
-    candidate: Candidate, folder: Path, key: str, recipe: Recipe, looks: Sequence[ScreeningResult], images: int
+    candidate: Candidate, folder: Path, key: str, recipe: Recipe, screenings: Sequence[ScreeningResult], images: int
 ) -> CandidateCosts | None:
     """What a candidate would use; None where neither a cost probe nor a training says.
 
@@ -46,11 +46,11 @@ def estimate_costs(
     full = whole(known, recipe.train.epochs, images, recipe.workstation.country) if isinstance(known, CostProbe) else known.cost
     in_training, how = of_training(full, images)
     prospects = []
-    for look in looks:
-        if look.profile is not None:
-            on_device, measured = of_device(look.profile)
-            known_of = {"resources": in_training | on_device, "methods": how | measured, "size_bytes": look.size_bytes}
-            prospects.append(CostEstimate.model_validate({"variant": look.variant, **known_of}))
+    for screening in screenings:
+        if screening.profile is not None:
+            on_device, measured = of_device(screening.profile)
+            known_of = {"resources": in_training | on_device, "methods": how | measured, "size_bytes": screening.size_bytes}
+            prospects.append(CostEstimate.model_validate({"variant": screening.variant, **known_of}))
     probe = cost_of(known.cost) if isinstance(known, CostProbe) else NOTHING
     return CandidateCosts(candidate, probe, _epoch(known, recipe.workstation.country), full, tuple(prospects))
 
@@ -66,7 +66,7 @@ def cost_of(cost: TrainCost) -> Cost:
     return Cost(cost.energy_j.value, cost.duration_s.value, cost.co2eq_g.value)
 
 
-def normalised_costs(outlooks: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool) -> dict[str, float]:
+def normalised_costs(estimates: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool) -> dict[str, float]:
     """R of each candidate by its id, in [0, 1]: the weighted mean of its resources, normalised over the set; that of its best variant.
 
     Args:
@@ -76,12 +76,12 @@ def normalised_costs(outlooks: Sequence[CandidateCosts], settings: ScoreSettings
     Raises:
         ScoreError: a resource that has a weight is not known of a candidate, and it is needed.
     """
-    weights, every = shares(settings.weights), [one for outlook in outlooks for one in outlook.prospects]
-    missing = [(name, outlook.candidate.id) for outlook in outlooks for name in weights if not _known(outlook.prospects, name)]
+    weights, every = shares(settings.weights), [one for estimate in estimates for one in estimate.prospects]
+    missing = [(name, estimate.candidate.id) for estimate in estimates for name in weights if not _known(estimate.prospects, name)]
     if missing and needed:
         raise ScoreError(_words(*missing[0]))
-    if missing or not outlooks:
-        return {outlook.candidate.id: 0.0 for outlook in outlooks}
+    if missing or not estimates:
+        return {estimate.candidate.id: 0.0 for estimate in estimates}
     found = {}
     for name in weights:
         known = [one for one in every if one.resources.get(name) is not None]
@@ -94,7 +94,7 @@ def normalised_costs(outlooks: Sequence[CandidateCosts], settings: ScoreSettings
             return 1.0  # a variant of which less is known than of another does not stand for its candidate
         return min(1.0, sum(weights[name] * normalised(value, found[name]) for name, value in values.items() if value is not None))
 
-    return {outlook.candidate.id: min(r(one.resources) for one in outlook.prospects) for outlook in outlooks}
+    return {estimate.candidate.id: min(r(one.resources) for one in estimate.prospects) for estimate in estimates}
 
 
 def _known(prospects: Sequence[CostEstimate], name: str) -> bool:

@@ -71,17 +71,23 @@ class CandidateSearch:
     """Holds a search open in a run directory: what is known of the candidates, and the state that its policy decides by."""
 
     def __init__(
-        self, results: Results, looks: Screenings, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+        self,
+        results: Results,
+        screenings: Screenings,
+        folders: Mapping[int, Path],
+        engine: Engine,
+        host: MeasurementHost,
+        view: ProgressView,
     ) -> None:
         """Reject what the device rejects, and read how far the others are."""
-        self.results, self.looks, self.view = results, looks, view
+        self.results, self.screenings, self.view = results, screenings, view
         self._folders, self._engine, self._machine = folders, engine, host.machine
         self.candidates = {one.id: one for one in results.info.candidates}
         self.out: dict[str, Out] = {
-            name: ("rejected", reason) for name in self.candidates if (reason := rejection(looks[name], results.recipe))
+            name: ("rejected", reason) for name in self.candidates if (reason := rejection(screenings[name], results.recipe))
         }
-        self.standings = {name: self._standing(one) for name, one in self.candidates.items()}
-        self.outlooks: dict[str, CandidateCosts] = {}
+        self.progress = {name: self._progress(one) for name, one in self.candidates.items()}
+        self.estimates: dict[str, CandidateCosts] = {}
         self.state = State((), results.recipe.train.epochs)
         for name, (verdict, reason) in self.out.items():
             self._tell(verdict, reason, name)
@@ -102,14 +108,14 @@ class CandidateSearch:
 
     def write(self, stopped: str) -> None:
         """Write search.json: where the search is by now, and why it stopped if it did."""
-        spent = {name: standing.cost for name, standing in self.standings.items()}
-        log = to_record(self.results, self.looks, self.outlooks, self.state, spent, self.out, stopped)
+        spent = {name: standing.cost for name, standing in self.progress.items()}
+        log = to_record(self.results, self.screenings, self.estimates, self.state, spent, self.out, stopped)
         write_record(self.results.folder / SEARCH, log.model_copy(update={"machine": self._machine}))
 
     def _probe(self) -> None:
         """What an epoch of each candidate costs, where that is not known yet, as long as no stop rule is broken by asking."""
         asked = [one for name, one in self.candidates.items() if name not in self.out]
-        waiting = [one for one in asked if self._outlook(one) is None]
+        waiting = [one for one in asked if self._estimate(one) is None]
         limits, several = _limits(self.results.recipe), max(1, len(waiting))
         if self.results.recipe.search.limited:
             several = self._engine.parallel
@@ -118,10 +124,10 @@ class CandidateSearch:
             jobs = [job_of(self.results, one, self._folders, self._engine, until_epoch=0) for one in part]
             carry_out(jobs, self._engine, "cost probes", self.view)
             for one in part:
-                self.standings[one.id] = self._standing(one)
+                self.progress[one.id] = self._progress(one)
         for one in asked:
-            if (found := self._outlook(one)) is not None and (found.prospects or not self._needs_costs):
-                self.outlooks[one.id] = found
+            if (found := self._estimate(one)) is not None and (found.prospects or not self._needs_costs):
+                self.estimates[one.id] = found
             elif one in waiting:
                 self._leave(one.id, "skipped", f"finding out what it costs would break {over}")
             else:
@@ -129,21 +135,21 @@ class CandidateSearch:
 
     def _spent(self, candidates: Iterable[Candidate]) -> Cost:
         """What the trainings of some candidates have cost so far; those that nothing was spent on are left out."""
-        costs = [self.standings[one.id].cost for one in candidates]
+        costs = [self.progress[one.id].cost for one in candidates]
         return sum((cost_of(cost) for cost in costs if cost.duration_s.value), start=NOTHING)
 
     @property
     def _needs_costs(self) -> bool:
         return POLICIES[self.results.recipe.search.policy].NEEDS_COSTS
 
-    def _outlook(self, candidate: Candidate) -> CandidateCosts | None:
+    def _estimate(self, candidate: Candidate) -> CandidateCosts | None:
         images = self.results.info.data.splits["train"].images
-        return estimate_costs(candidate, *self._place(candidate), self.results.recipe, self.looks[candidate.id], images)
+        return estimate_costs(candidate, *self._place(candidate), self.results.recipe, self.screenings[candidate.id], images)
 
     def _place(self, candidate: Candidate) -> tuple[Path, str]:
         return candidate_folder(self.results.folder, candidate), train_key(candidate, self.results.recipe, self.results.info.data)
 
-    def _standing(self, candidate: Candidate) -> TrainingProgress:
+    def _progress(self, candidate: Candidate) -> TrainingProgress:
         """How far a candidate's training is by what stands on the disk."""
         folder, key = self._place(candidate)
         trained = current_training(folder, key)
@@ -157,19 +163,19 @@ class CandidateSearch:
     def _state(self) -> State:
         """All that is known by now, as a policy takes it. What was decided before this process began is decided, on the same machine."""
         recipe = self.results.recipe
-        costs = normalised_costs(list(self.outlooks.values()), recipe.score, self._needs_costs)
-        probe = sum((one.probe for one in self.outlooks.values()), start=NOTHING)
+        costs = normalised_costs(list(self.estimates.values()), recipe.score, self._needs_costs)
+        probe = sum((one.probe for one in self.estimates.values()), start=NOTHING)
         before = current_search(self.results.folder, self.results.info)
         if before is not None and before.machine != self._machine:
             before = None  # by latencies that are no longer those of the bench
         out = {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")} if before else {}
         return State(
-            candidates=tuple(SearchCandidate(name, costs[name], one.epoch) for name, one in self.outlooks.items()),
+            candidates=tuple(SearchCandidate(name, costs[name], one.epoch) for name, one in self.estimates.items()),
             epochs=recipe.train.epochs,
-            curves={name: self.standings[name].curve for name in self.outlooks if self.standings[name].curve},
-            finished=frozenset(name for name in self.outlooks if self.standings[name].ended),
-            out={name: reason for name, reason in out.items() if name in self.outlooks and not self.standings[name].ended},
-            spent=self._spent(one.candidate for one in self.outlooks.values()),
+            curves={name: self.progress[name].curve for name in self.estimates if self.progress[name].curve},
+            finished=frozenset(name for name in self.estimates if self.progress[name].ended),
+            out={name: reason for name, reason in out.items() if name in self.estimates and not self.progress[name].ended},
+            spent=self._spent(one.candidate for one in self.estimates.values()),
             probe=probe,
             limits=_limits(recipe),
             alpha=recipe.score.alpha,
@@ -194,7 +200,7 @@ class CandidateSearch:
         assert decision.candidate is not None
         assert decision.to_epoch is not None
         name, epoch = decision.candidate, decision.to_epoch
-        cost, ends = self.outlooks[name].epoch, [self.state, self.state]
+        cost, ends = self.estimates[name].epoch, [self.state, self.state]
         while not self.results.recipe.search.limited:
             ends = [state.after(decision, performance, cost) for state, performance in zip(ends, (0.0, 1.0), strict=True)]
             following = {(one.action, one.candidate) for one in (decide(state, settings) for state in ends)}
@@ -211,8 +217,8 @@ class CandidateSearch:
         # As many threads as its cost was probed with: the mode was chosen for them.
         job = job_of(self.results, candidate, self._folders, self._engine, until_epoch=until)
         carry_out([job], self._engine, f"{name}, to epoch {until}", self.view)
-        before, now = self.standings[name], self._standing(candidate)
-        self.standings[name] = now
+        before, now = self.progress[name], self._progress(candidate)
+        self.progress[name] = now
         spent, new = _less(cost_of(now.cost), cost_of(before.cost)), now.curve[len(before.curve) :]
         for number, performance in enumerate(new, start=1):
             ended = now.ended and number == len(new)

@@ -19,7 +19,7 @@ POLICIES: tuple[PolicyName, ...] = ("bounded", "halving", "random")
 
 
 @dataclass(frozen=True)
-class Point:
+class RegretPoint:
     """Means over the sets and the seeds at one budget, a share of the sweep's energy; regret is None where nothing could be trained."""
 
     policy: PolicyName
@@ -28,7 +28,7 @@ class Point:
     regret: float | None
 
 
-def curves(sets: Sequence[Runs], settings: Settings, seeds: int, progress: Callable[[int, int], None]) -> list[Point]:
+def curves(sets: Sequence[Runs], settings: Settings, seeds: int, progress: Callable[[int, int], None]) -> list[RegretPoint]:
     """Replay each policy with each budget as its stop rule.
 
     `bounded` is charged for finding out the costs; `halving` and `random`, against which it is held, are not.
@@ -42,17 +42,17 @@ def curves(sets: Sequence[Runs], settings: Settings, seeds: int, progress: Calla
         results = [repeat(runs, own, seeds, PROBE if policy == "bounded" else 0.0, budget) for runs in sets]
         regrets = [one.regret for one in results if one.regret is not None]
         mean = statistics.fmean(regrets) if len(regrets) == len(results) else None
-        found.append(Point(policy, budget, statistics.fmean(one.energy_fraction for one in results), mean))
+        found.append(RegretPoint(policy, budget, statistics.fmean(one.energy_fraction for one in results), mean))
     return found
 
 
-def as_csv(points: Sequence[Point]) -> str:
+def as_csv(points: Sequence[RegretPoint]) -> str:
     """One line a point."""
     lines = [f"{one.policy},{one.budget:g},{one.energy_fraction:.5f},{'' if one.regret is None else f'{one.regret:.6f}'}" for one in points]
     return "\n".join(["policy,budget,energy_fraction,regret", *lines]) + "\n"
 
 
-def picture(points: Sequence[Point]) -> Picture:
+def picture(points: Sequence[RegretPoint]) -> Picture:
     """Regret against budget, a line for each policy."""
     from pepr_edge.report.plots import MARKERS, PALETTE
     from pepr_edge.report.svg import open_figure

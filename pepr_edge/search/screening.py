@@ -24,7 +24,7 @@ MODEL = "model.onnx"
 # What a figure may be off by: memory varies with what the allocator does, a quantised file with what folds once it is trained.
 MEMORY_TOLERANCE, SIZE_TOLERANCE = 1.1, 1.05
 # A ladder tries more variants, runtimes and options than are looked at. So many times as fast its choice may be: set wide, not measured.
-LADDER_GAIN = 3.0
+AUTOTUNE_GAIN = 3.0
 
 Screenings = dict[str, tuple[ScreeningResult, ...]]
 
@@ -105,14 +105,14 @@ def _screen_again(results: Results, candidate: Candidate, host: MeasurementHost)
                 _measure(results, candidate, host, found.variant, before=found)
 
 
-def rejection(looks: Sequence[ScreeningResult], recipe: Recipe) -> str:
+def rejection(screenings: Sequence[ScreeningResult], recipe: Recipe) -> str:
     """Why none of a candidate's variants can keep the budgets, for all that its looks are uncertain; empty where one may."""
-    if not looks or any(found.profile is None for found in looks) or len(looks) < len(screened_variants(recipe.export)):
+    if not screenings or any(found.profile is None for found in screenings) or len(screenings) < len(screened_variants(recipe.export)):
         return ""  # what could not be looked at may still be within them
-    broken = {found.variant: "; ".join(_broken(found, recipe)) for found in looks}
+    broken = {found.variant: "; ".join(_broken(found, recipe)) for found in screenings}
     if not all(broken.values()):
         return ""
-    quickest = min(looks, key=lambda found: latency_s(found) or math.inf)
+    quickest = min(screenings, key=lambda found: latency_s(found) or math.inf)
     return f"before its training: {quickest.variant} {broken[quickest.variant]}"
 
 
@@ -122,7 +122,7 @@ def _broken(found: ScreeningResult, recipe: Recipe) -> list[str]:
     assert found.size_bytes is not None
     memory = found.profile.peak_memory_bytes
     at_least = {
-        "latency_p90_s": p90_at_least_s(found.profile.latencies_s) / (LADDER_GAIN if recipe.export.auto else 1.0),
+        "latency_p90_s": p90_at_least_s(found.profile.latencies_s) / (AUTOTUNE_GAIN if recipe.export.auto else 1.0),
         "peak_memory_bytes": memory / MEMORY_TOLERANCE if memory is not None else 0.0,
         "size_bytes": found.size_bytes / SIZE_TOLERANCE,
     }

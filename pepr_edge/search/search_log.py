@@ -18,8 +18,8 @@ Out = tuple[Verdict, str]  # with the reason
 
 def to_record(
     results: Results,
-    looks: Screenings,
-    outlooks: Mapping[str, CandidateCosts],
+    screenings: Screenings,
+    estimates: Mapping[str, CandidateCosts],
     state: State,
     spent: Mapping[str, TrainCost],
     out: Mapping[str, Out],
@@ -41,7 +41,7 @@ def to_record(
     for one in results.info.candidates:
         name = one.id
         verdict, reason = out.get(name) or _verdict(name, state, stopped)
-        ahead = outlooks.get(name)
+        ahead = estimates.get(name)
         found.append(
             SearchedCandidate(
                 candidate=name,
@@ -51,7 +51,7 @@ def to_record(
                 epochs=state.trained(name),
                 spent_j=spent[name].energy_j.value,
                 full_j=ahead.full.energy_j.value if ahead else None,
-                prospects=ahead.prospects if ahead else tuple(_on_device(looks[name])),
+                prospects=ahead.prospects if ahead else tuple(_on_device(screenings[name])),
             )
         )
     return _summed(SearchLog(key=results.info.key, policy=results.recipe.search.policy, candidates=tuple(found), stopped=stopped))
@@ -100,12 +100,12 @@ def _verdict(name: str, state: State, stopped: str) -> Out:
     return "open", f"the search stopped: {stopped}" if stopped else ""
 
 
-def _on_device(looks: Sequence[ScreeningResult]) -> Iterator[CostEstimate]:
+def _on_device(screenings: Sequence[ScreeningResult]) -> Iterator[CostEstimate]:
     """What the variants use on the device, where nothing is known of the training."""
-    for look in looks:
-        if look.profile is not None:
-            resources, methods = of_device(look.profile)
-            yield CostEstimate(variant=look.variant, resources=resources, methods=methods, size_bytes=look.size_bytes)
+    for screening in screenings:
+        if screening.profile is not None:
+            resources, methods = of_device(screening.profile)
+            yield CostEstimate(variant=screening.variant, resources=resources, methods=methods, size_bytes=screening.size_bytes)
 
 
 def _saved_j(one: SearchedCandidate) -> float | None:

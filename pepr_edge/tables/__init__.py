@@ -1,6 +1,7 @@
 """PePR on any CSV, as a stream: one pass for the bounds, one for the scores. Memory goes with the groups and the chunk, not with the rows.
 
-csv_rows -> survey (first pass: bounds by group) -> tally (second pass: the best and what they hang on) -> stream (both, and the file).
+csv_rows -> bounds_pass (first pass: bounds by group) -> score_pass (second pass: the best and what they hang on) -> stream (both, and the
+file).
 
 Rank intervals are the exception: they rest on all models of a group, so performance, R and images of each row are kept for them. So is what
 a winner depends on (dependence), which is computed for small tables alone.

@@ -30,9 +30,9 @@ class Dependence:
 class RetainedRows:
     """The rows of a small table with several resources; of any other, none. Held open over the chunks."""
 
-    def __init__(self, task: ScoreTask, survey: BoundsPass) -> None:
+    def __init__(self, task: ScoreTask, bounds_pass: BoundsPass) -> None:
         self.task = task
-        self.wanted = len(task.resources) > 1 and int(survey.models.sum()) <= ROWS and len(survey.names) <= GROUPS
+        self.wanted = len(task.resources) > 1 and int(bounds_pass.models.sum()) <= ROWS and len(bounds_pass.names) <= GROUPS
         self.names: list[str] = []
         self.parts: list[tuple[Index, Array, Array]] = []
 

@@ -83,22 +83,22 @@ class TopCandidate:
 class ScorePass:
     """What the second pass learns of the groups. Held open over the chunks."""
 
-    def __init__(self, task: ScoreTask, survey: BoundsPass) -> None:
-        self.task, self.survey = task, survey
-        self.codes = GroupIds({name or "": code for code, name in enumerate(survey.names)})
-        count = len(survey.names)
-        self.baselines = _baselines(task, survey)
+    def __init__(self, task: ScoreTask, bounds_pass: BoundsPass) -> None:
+        self.task, self.bounds_pass = task, bounds_pass
+        self.codes = GroupIds({name or "": code for code, name in enumerate(bounds_pass.names)})
+        count = len(bounds_pass.names)
+        self.baselines = _baselines(task, bounds_pass)
         self.scored: Index = np.zeros(count, np.int64)
         self.outranked: Index = np.zeros(count, np.int64)
         self.cut: Index = np.zeros((len(task.resources), count), np.int64)
         # Performance not measured; then of each resource: not measured, infinite.
         self.lacking: Index = np.zeros((1 + 2 * len(task.resources), count), np.int64)
         # One more than are shown: the best of the others, where one of the best is left out.
-        self.best = TopRows(len(survey.views.group), min(task.top + 1, int(survey.models.max())))
+        self.best = TopRows(len(bounds_pass.views.group), min(task.top + 1, int(bounds_pass.models.max())))
         self.kept: dict[int, TopCandidate] = {}
-        self.left_out: dict[int, str] = dict.fromkeys(survey.views.without.tolist(), "")
+        self.left_out: dict[int, str] = dict.fromkeys(bounds_pass.views.without.tolist(), "")
         self.images: list[tuple[NDArray[Any], ...]] = []
-        self.held = RetainedRows(task, survey)
+        self.held = RetainedRows(task, bounds_pass)
 
     def add(self, rows: Rows, scored: Scored) -> None:
         """Take in a chunk."""
@@ -110,18 +110,18 @@ class ScorePass:
         for count, gap in zip(self.lacking, gaps, strict=True):
             np.add.at(count, codes[gap], 1)
         if self.task.normalise == "reference":
-            lo, hi = self.survey.views.lo[:, codes], self.survey.views.hi[:, codes]
+            lo, hi = self.bounds_pass.views.lo[:, codes], self.bounds_pass.views.hi[:, codes]
             for count, beyond in zip(self.cut, (rows.known < lo) | (rows.known > hi), strict=True):
                 np.add.at(count, codes[beyond], 1)
         self._rank(rows, scored)
         if self.held.wanted:
             self.held.add(rows, list(map(self._names(rows), range(len(rows.chunk)))))
         if self.task.spreads:
-            self._keep_images(rows, scored, has & (self.survey.models[codes] <= SPREAD_MODELS))
+            self._keep_images(rows, scored, has & (self.bounds_pass.models[codes] <= SPREAD_MODELS))
 
     def _rank(self, rows: Rows, scored: Scored) -> None:
         """Keep the best, under the bounds of the whole groups and under those without each row that moves them."""
-        views = self.survey.views
+        views = self.bounds_pass.views
         self.best.add(rows.codes, scored.combined, rows.rows)
         for slot in views.slots:
             view = slot[rows.codes]
@@ -177,10 +177,10 @@ class ScorePass:
     def groups(self) -> tuple[Group, ...]:
         """The result, when all chunks were taken in."""
         intervals = self._intervals()
-        return tuple(self._group(code, name, intervals) for code, name in enumerate(self.survey.names))
+        return tuple(self._group(code, name, intervals) for code, name in enumerate(self.bounds_pass.names))
 
     def _group(self, code: int, name: str | None, intervals: Mapping[int, tuple[int, int, float]]) -> Group:
-        models, scored, bounds = int(self.survey.models[code]), int(self.scored[code]), self._bounds(code)
+        models, scored, bounds = int(self.bounds_pass.models[code]), int(self.scored[code]), self._bounds(code)
         known = {resource: [bound.lo, bound.hi, bound.method] if bound else None for resource, bound in bounds.items()}
         performance = float(self.baselines[code])
         return Group(
@@ -198,8 +198,8 @@ class ScorePass:
 
     def _bounds(self, code: int) -> dict[str, Bound | None]:
         found: dict[str, Bound | None] = {}
-        for name, lo, hi in zip(self.task.resources, self.survey.views.lo[:, code], self.survey.views.hi[:, code], strict=True):
-            method = self.survey.methods[name][code] if name in self.survey.methods else ""
+        for name, lo, hi in zip(self.task.resources, self.bounds_pass.views.lo[:, code], self.bounds_pass.views.hi[:, code], strict=True):
+            method = self.bounds_pass.methods[name][code] if name in self.bounds_pass.methods else ""
             found[name] = None if np.isnan(lo) else Bound(lo=float(lo), hi=float(hi), unit="", method=method)
         return found
 
@@ -217,8 +217,8 @@ class ScorePass:
     def _outliers(self, code: int) -> tuple[Outlier, ...]:
         """As `robustness.outliers`, from what was kept."""
         found = []
-        for view in self.survey.views.of_group(code).tolist():
-            without = int(self.survey.views.without[view])
+        for view in self.bounds_pass.views.of_group(code).tolist():
+            without = int(self.bounds_pass.views.without[view])
             before = [row for row in self.best.of(code) if row != without][: self.task.top]
             after = self.best.of(view)[: self.task.top]
             if set(before) != set(after):
@@ -230,7 +230,7 @@ class ScorePass:
     def _warnings(self, code: int) -> tuple[str, ...]:
         """What is odd about a group, each in a sentence."""
         found = []
-        models, scored = int(self.survey.models[code]), int(self.scored[code])
+        models, scored = int(self.bounds_pass.models[code]), int(self.scored[code])
         gaps = ["performance not measured"] + [f"{name} {why}" for name in self.task.resources for why in ("not measured", "infinite")]
         counts = [f"{gap} {count}" for gap, count in zip(gaps, self.lacking[:, code].tolist(), strict=True) if count]
         if counts:
@@ -244,15 +244,15 @@ class ScorePass:
         return tuple(found)
 
 
-def _baselines(task: ScoreTask, survey: BoundsPass) -> Array:
+def _baselines(task: ScoreTask, bounds_pass: BoundsPass) -> Array:
     """The baseline's performance of each group, (g,); NaN where it has none.
 
     Raises:
         ScoreError: a group that the table does not have.
     """
     for name in task.baselines:
-        if name is not None and name not in survey.names:
-            known = ", ".join(on_one_line(one or "") for one in survey.names[:SHOWN_COLUMNS])
+        if name is not None and name not in bounds_pass.names:
+            known = ", ".join(on_one_line(one or "") for one in bounds_pass.names[:SHOWN_COLUMNS])
             raise ScoreError(f"--baseline {name}: no such group in {task.table.path}, expected one of {known}.")
     everyone = task.baselines.get(None, np.nan)
-    return np.array([everyone if name is None else task.baselines.get(name, everyone) for name in survey.names])
+    return np.array([everyone if name is None else task.baselines.get(name, everyone) for name in bounds_pass.names])

@@ -36,23 +36,23 @@ def score_table(task: ScoreTask, progress: Progress = lambda done, total: None, 
     if task.reference is not None and (task.group is None or task.reference.unnamed):
         task.reference.of(None, task.resources)  # refuses one that lacks a resource before a long table is read
     with _uncollected():
-        survey = first_pass(task, lambda done, total: progress(done, 2 * total), chunk_rows)
-        tally = ScorePass(task, survey)
+        bounds_pass = first_pass(task, lambda done, total: progress(done, 2 * total), chunk_rows)
+        score_pass = ScorePass(task, bounds_pass)
         with written(task.out) if task.out else nullcontext() as out:
             if out:
                 out.write(lines(task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]).encode())
-            for rows in read(task, tally.codes, lambda done, total: progress(total + done, 2 * total), chunk_rows):
-                if len(tally.codes) > len(survey.names):
+            for rows in read(task, score_pass.codes, lambda done, total: progress(total + done, 2 * total), chunk_rows):
+                if len(score_pass.codes) > len(bounds_pass.names):
                     raise task.table.changed()
-                scored = score_rows(task, rows, survey.views.lo[:, rows.codes], survey.views.hi[:, rows.codes])
-                tally.add(rows, scored)
+                scored = score_rows(task, rows, bounds_pass.views.lo[:, rows.codes], bounds_pass.views.hi[:, rows.codes])
+                score_pass.add(rows, scored)
                 if out:
                     _write(out, task, rows, scored)
             if not task.table.unchanged():
                 raise task.table.changed()
             if out:
-                _write_baselines(out, task, tally)
-        return tally.groups()
+                _write_baselines(out, task, score_pass)
+        return score_pass.groups()
 
 
 @contextmanager
@@ -92,11 +92,11 @@ def _reasons(task: ScoreTask, rows: Rows) -> list[str]:
     return found
 
 
-def _write_baselines(out: BinaryIO, task: ScoreTask, tally: ScorePass) -> None:
+def _write_baselines(out: BinaryIO, task: ScoreTask, score_pass: ScorePass) -> None:
     """A row for each group that has a baseline."""
     used = {task.group, task.performance, task.images_column, *task.resources.values(), *task.methods.values()}
     name = task.name if task.name is not None else next((at for at in range(len(task.table.columns)) if at not in used), None)
-    for group, performance in zip(tally.survey.names, tally.baselines.tolist(), strict=True):
+    for group, performance in zip(score_pass.bounds_pass.names, score_pass.baselines.tolist(), strict=True):
         if np.isnan(performance):
             continue
         cells = [""] * len(task.table.columns)

@@ -18,7 +18,7 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.cli import bench as cli_bench
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device import cpu, interference
 from pepr_edge.energy import counter as energy_counter
 from pepr_edge.errors import MeasurementError

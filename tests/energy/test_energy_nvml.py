@@ -131,7 +131,7 @@ def test_power_is_integrated_where_there_is_no_counter(boards: FakeNvml, monkeyp
 
 def test_a_trapezium_under_two_samples() -> None:
     gpu = nvml.Gpu(None, None, "any", counts=False)
-    assert nvml.joules(gpu, nvml.Reading(1.0, 100.0), nvml.Reading(1.5, 200.0)) == pytest.approx(75.0)
+    assert nvml.joules(gpu, nvml.NvmlReading(1.0, 100.0), nvml.NvmlReading(1.5, 200.0)) == pytest.approx(75.0)
 
 
 def test_a_gpu_that_falls_silent_does_not_stop_the_work(boards: FakeNvml) -> None:

@@ -145,7 +145,7 @@ def test_steps_over_wraps_add_up(steps_uj: list[int]) -> None:
     total_j, at_uj = 0.0, 0
     for tick, step_uj in enumerate(steps_uj):
         next_uj = (at_uj + step_uj) % AMD_RANGE_UJ
-        used_j = rapl.joules(handle, rapl.Reading(32.0 * tick, (at_uj,)), rapl.Reading(32.0 * (tick + 1), (next_uj,)))
+        used_j = rapl.joules(handle, rapl.RaplReading(32.0 * tick, (at_uj,)), rapl.RaplReading(32.0 * (tick + 1), (next_uj,)))
         assert used_j is not None
         total_j, at_uj = total_j + used_j, next_uj
     assert total_j == pytest.approx(sum(steps_uj) / 1e6)

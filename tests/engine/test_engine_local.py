@@ -118,7 +118,7 @@ def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
 ) -> None:
     if "memory_mib" in limits and sys.platform != "linux":
         pytest.skip("only Linux refuses memory")
-    monkeypatch.setattr(local, "LOOK_S", 0.05)
+    monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
     worker_is(f"job = json.loads(sys.stdin.read()); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}")
     jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
     assert run(jobs) == ["a", "b"]
@@ -131,7 +131,7 @@ def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
 def test_where_the_system_does_not_refuse_memory_a_worker_that_holds_too_much_is_ended(
     make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "LOOK_S", 0.05)
+    monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
     monkeypatch.setattr(local, "_limits_memory", lambda: False)
     worker_is("given(); held = bytearray(80 << 20); step(); time.sleep(600)")
     job = make_job(worker={"memory_mib": 60})

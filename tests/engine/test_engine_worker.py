@@ -120,7 +120,7 @@ def test_a_job_may_only_write_the_files_for_a_first_look(make_job: MakeJob, monk
     def fail(*_: object) -> None:
         raise ExportError("no such operator")
 
-    job = make_job().model_copy(update={"first_look": True})
+    job = make_job().model_copy(update={"screening": True})
     monkeypatch.setitem(making.CONVERTERS, "int8", fail)
     assert [step.stage for step in steps_of(job)] == ["first look"]
     looks = Path(job.folder) / "looks"
@@ -260,7 +260,7 @@ def test_a_full_disk_is_no_failure_of_the_candidate(done_job: CandidateJob, monk
         shutil.rmtree(Path(done_job.folder) / "fp32")
         monkeypatch.setitem(making.CONVERTERS, "float32", full)
     else:
-        monkeypatch.setattr(worker, "_trained" if way == "training" else "choose_variant", full)
+        monkeypatch.setattr(worker, "_trained" if way == "training" else "select_variant", full)
     with pytest.raises(ExportError) as fault:
         work(done_job.model_copy(update={"choose": way == "ladder"}), io.StringIO())
     assert disk_is_full(fault.value)

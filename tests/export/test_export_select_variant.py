@@ -12,7 +12,7 @@ from pepr_edge.export import select_variant as module
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.autotune import AutotuneResult
 from pepr_edge.export.export import Exporter
-from pepr_edge.export.select_variant import here, in_words, select_variant
+from pepr_edge.export.select_variant import here, select_variant, selection_message
 from pepr_edge.export.variants import load
 from pepr_edge.records import Artifact, SessionSettings, VariantTrial
 from pepr_edge.run_dir.store import read_record
@@ -57,8 +57,8 @@ def test_the_choice_has_a_folder_of_its_own_with_every_rung(
     (folder / ".rungs-left").mkdir()
     select_variant(source, base, folder, "a key", lambda *_: None)
     found = read_record(folder / "auto" / "export.json", Artifact)
-    assert in_words(found).startswith("fp32_optimised, of 2 variants in ")
-    assert in_words(found).endswith(" s the fastest that passed: 1 ms")
+    assert selection_message(found).startswith("fp32_optimised, of 2 variants in ")
+    assert selection_message(found).endswith(" s the fastest that passed: 1 ms")
     assert (found.key, found.variant, found.settings, found.path) == ("a key", "fp32_optimised", CHOSEN, "auto/model.onnx")
     assert [rung.variant for rung in found.rungs] == ["fp32", "fp32_optimised", "int8_mixed"]
     assert found.chosen_on == here()

@@ -7,7 +7,7 @@ import pytest
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.recipe.init import DatasetSummary, Draft, Estimated, draft, summary_lines, text
+from pepr_edge.recipe.init import DatasetSummary, RecipeDraft, RunTimeEstimate, draft, summary_lines, text
 from pepr_edge.recipe.init.recipe_text import duration, how_long
 from pepr_edge.recipe.toml import parse, read
 
@@ -26,11 +26,11 @@ LOOK = DatasetSummary(
 )
 
 
-def drafted(seen: DatasetSummary = LOOK, base: str = "clinic_laptop_2core") -> Draft:
+def drafted(seen: DatasetSummary = LOOK, base: str = "clinic_laptop_2core") -> RecipeDraft:
     return draft(seen, "breastmnist", Path("recipe.toml"), read(find(base), Recipe))
 
 
-def written(made: Draft, expected: Estimated | str = "not estimated") -> str:
+def written(made: RecipeDraft, expected: RunTimeEstimate | str = "not estimated") -> str:
     return text(made, LOOK, expected, "breastmnist", "clinic_laptop_2core", Path("recipe.toml"))
 
 
@@ -118,7 +118,7 @@ def test_each_reason_stands_above_its_key() -> None:
 
 
 def test_the_time_is_said_with_how_it_was_made() -> None:
-    expected = Estimated(training_s=7200, export_s=200, measuring_s=1280, timed=("resnet18d",))
+    expected = RunTimeEstimate(training_s=7200, export_s=200, measuring_s=1280, timed=("resnet18d",))
     assert how_long(expected).startswith("expected: at most 2.4 h on this machine: training 2.0 h (one thread's time, by")
     assert [duration(s) for s in (3, 600, 5399, 5400, 3 * 86400)] == ["1 min", "10 min", "90 min", "1.5 h", "3 days"]
     assert "# Run time:  not estimated" in written(drafted())

@@ -59,7 +59,7 @@ def ignore(progress: object) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_keeps_its_rows_and_makes_none_twice(tmp_path: Path) -> None:
-    seen: list[sweep.Progress] = []
+    seen: list[sweep.SweepProgress] = []
     (first,) = sweep.sweep(["test_efficientnet"], 32, tmp_path, seen.append)
     whole(first)
     assert (first.in_zoo, first.note) == (False, work.UNTESTED)

@@ -1,8 +1,8 @@
 """A first recipe, drafted from the images: look at them, choose and say why, estimate the time, write it with comments."""
 
-from pepr_edge.recipe.init.choose import Draft, draft
+from pepr_edge.recipe.init.choose import RecipeDraft, draft
 from pepr_edge.recipe.init.dataset_summary import DatasetSummary, summarise
 from pepr_edge.recipe.init.recipe_text import summary_lines, text
-from pepr_edge.recipe.init.run_time import Estimated, estimate
+from pepr_edge.recipe.init.run_time import RunTimeEstimate, estimate
 
-__all__ = ["DatasetSummary", "Draft", "Estimated", "choose", "draft", "estimate", "summarise", "summary_lines", "text"]
+__all__ = ["DatasetSummary", "RecipeDraft", "RunTimeEstimate", "choose", "draft", "estimate", "summarise", "summary_lines", "text"]

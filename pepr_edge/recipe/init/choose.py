@@ -29,14 +29,14 @@ AUGMENT_FROM_EPOCHS = 10  # with fewer, trainings learnt more from the images as
 
 
 @dataclass(frozen=True)
-class Draft:
+class RecipeDraft:
     """A recipe, and by key the reasons for what was chosen in it."""
 
     recipe: Recipe
     reasons: dict[str, str]
 
 
-def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Draft:
+def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> RecipeDraft:
     """Choose for the data; device, budgets, candidates and all else are those of the base.
 
     Args:
@@ -57,7 +57,7 @@ def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Draf
     given = base.model_dump(mode="json") | {"data": DATA.model_dump(mode="json")}  # the base's data are of its own set
     merged = {name: {**part, **sections.get(name, {})} if isinstance(part, dict) else part for name, part in given.items()}
     merged |= {"name": _slug(summary.name), "description": f"{', '.join(summary.labels)}: {base.device.name}"}
-    return Draft(Recipe.model_validate(merged, strict=False), reasons)
+    return RecipeDraft(Recipe.model_validate(merged, strict=False), reasons)
 
 
 def _choices(summary: DatasetSummary, base: Recipe) -> list[tuple[str, Any, str]]:

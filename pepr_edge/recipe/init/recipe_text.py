@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.init.choose import Draft
+from pepr_edge.recipe.init.choose import RecipeDraft
 from pepr_edge.recipe.init.dataset_summary import DatasetSummary
-from pepr_edge.recipe.init.run_time import Estimated
+from pepr_edge.recipe.init.run_time import RunTimeEstimate
 from pepr_edge.recipe.toml import as_toml
 
 WIDTH = 120
@@ -39,7 +39,7 @@ def summary_lines(found: DatasetSummary) -> list[tuple[str, str]]:
     return lines + [("Note", note) for note in (*found.notes, *bad)]
 
 
-def text(drafted: Draft, found: DatasetSummary, expected: Estimated | str, source: str, base: str, out: Path) -> str:
+def text(drafted: RecipeDraft, found: DatasetSummary, expected: RunTimeEstimate | str, source: str, base: str, out: Path) -> str:
     """The recipe's file.
 
     Args:
@@ -64,7 +64,7 @@ def text(drafted: Draft, found: DatasetSummary, expected: Estimated | str, sourc
     return "\n".join([*lines, *_tables(recipe, drafted.reasons)]) + "\n"
 
 
-def how_long(expected: Estimated) -> str:
+def how_long(expected: RunTimeEstimate) -> str:
     """The estimate in words, with how it was made."""
     timed = ", ".join(expected.timed)
     training = f"training {duration(expected.training_s)} (one thread's time, by a few training steps of {timed}; several make it less)"

@@ -25,7 +25,7 @@ LOST_TO_VALIDATION = 1.15  # evaluation after each epoch takes about so much mor
 
 
 @dataclass(frozen=True)
-class Estimated:
+class RunTimeEstimate:
     """Seconds that a run may take, at most: `timed` names the candidates whose training steps were timed."""
 
     training_s: float
@@ -39,7 +39,7 @@ class Estimated:
         return self.training_s + self.export_s + self.measuring_s
 
 
-def estimate(recipe: Recipe, summary: DatasetSummary) -> Estimated:
+def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
     """Time a few training steps of the middle, the smallest and the largest candidate on noise, and add up what the recipe asks for.
 
     A policy or a budget that spares candidates, and a training that stops early, make it less.
@@ -55,7 +55,7 @@ def estimate(recipe: Recipe, summary: DatasetSummary) -> Estimated:
     artifacts = count * (len(recipe.export.named) + recipe.export.auto)
     ladders_s = count * recipe.export.time_budget_s if recipe.export.auto else 0.0
     made = count * len(recipe.export.made)
-    return Estimated(training_s, made * EXPORT_S + ladders_s, artifacts * ARTIFACT_S[recipe.profile.rules], tuple(rates))
+    return RunTimeEstimate(training_s, made * EXPORT_S + ladders_s, artifacts * ARTIFACT_S[recipe.profile.rules], tuple(rates))
 
 
 def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:

@@ -35,7 +35,7 @@ UNTESTED = "not in the zoo: treated by the general rules, and untested beyond th
 OnStage = Callable[[str], None]
 
 
-class _Progress:
+class _CheckProgress:
     """Holds the row open while it fills."""
 
     def __init__(self, row: CheckRow, tell: OnStage) -> None:
@@ -63,7 +63,7 @@ def check(job: CheckJob, folder: Path, tell: OnStage) -> CheckRow:
     torch.manual_seed(0)
     known = job.architecture in zoo.architectures()
     note = zoo.architectures()[job.architecture].quirk if known else UNTESTED
-    progress = _Progress(
+    progress = _CheckProgress(
         CheckRow(key=job.key, architecture=job.architecture, in_zoo=known, note=note, image_size_px=job.image_size_px), tell
     )
     try:
@@ -76,7 +76,7 @@ def check(job: CheckJob, folder: Path, tell: OnStage) -> CheckRow:
     return progress.row
 
 
-def _check(job: CheckJob, progress: _Progress, folder: Path) -> None:
+def _check(job: CheckJob, progress: _CheckProgress, folder: Path) -> None:
     progress.stage("create")
     size_px, model = _create(job)
     progress.found(image_size_px=size_px, num_params=sum(parameter.numel() for parameter in model.parameters()))
@@ -104,7 +104,7 @@ def _create(job: CheckJob) -> tuple[int, nn.Module]:
     return native_px, create(candidate(job.architecture, native_px))
 
 
-def _export(network: Network, path: Path, threads: int, progress: _Progress) -> None:
+def _export(network: Network, path: Path, threads: int, progress: _CheckProgress) -> None:
     # `parity` counts in standard deviations of all logits; here only what differs between images counts.
     tolerance = FP32_PARITY * network.spread / max(float(network.expected.std()), 1e-2)
     found: list[Parity] = []
@@ -126,7 +126,7 @@ def _export(network: Network, path: Path, threads: int, progress: _Progress) -> 
     )
 
 
-def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: _Progress) -> None:
+def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: _CheckProgress) -> None:
     start = time.perf_counter()
     made = convert(load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec))
     progress.found(quantise_s=time.perf_counter() - start, int8=made.remedy, int8_size_bytes=int8.stat().st_size)

@@ -32,7 +32,7 @@ PRELOADED = ("pepr_edge.zoo.check.architecture", "torch._dynamo", "torch.onnx", 
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """What the sweep tells: `row` where an architecture is done, else the stage that it is in."""
 
     number: int
@@ -43,7 +43,7 @@ class Progress:
     kept: bool = False
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[SweepProgress], None]
 
 
 def default_folder() -> Path:
@@ -92,12 +92,12 @@ def sweep(
                 row = apart(job, path.with_suffix(".log"), limit_s, partial(_in_stage, on_progress, number, len(names), name))
                 write_record(path, row)
             rows.append(row)
-            on_progress(Progress(number + 1, len(names), name, "done", row, kept))
+            on_progress(SweepProgress(number + 1, len(names), name, "done", row, kept))
     return rows
 
 
 def _in_stage(on_progress: OnProgress, number: int, total: int, name: str, stage: str) -> None:
-    on_progress(Progress(number, total, name, stage))
+    on_progress(SweepProgress(number, total, name, stage))
 
 
 def _job(name: str, image_size_px: int | None, shared: Any) -> CheckJob:

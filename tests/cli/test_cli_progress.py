@@ -8,8 +8,8 @@ import time
 import click
 import pytest
 
-from pepr_edge.cli import view as module
-from pepr_edge.cli.view import TerminalView
+from pepr_edge.cli import progress as module
+from pepr_edge.cli.progress import TerminalView
 
 Capture = pytest.CaptureFixture[str]
 

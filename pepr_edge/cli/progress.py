@@ -35,10 +35,10 @@ class _Tqdm(tqdm):  # type: ignore[type-arg]
         return {**known, "left": left}
 
 
-class _Bar:
+class _TerminalBar:
     """One bar; silent where nobody looks. What a bar inside it has done counts for the item that it is at."""
 
-    def __init__(self, view: TerminalView, label: str, outer: _Bar | None) -> None:
+    def __init__(self, view: TerminalView, label: str, outer: _TerminalBar | None) -> None:
         self._view, self._label, self._outer = view, label, outer
         self._done, self._total, self._text = 0, 1, label
         self.drawn = _Tqdm(desc=label, total=1.0, disable=not show_bars(), leave=False, dynamic_ncols=True, miniters=0, bar_format=FORMAT)
@@ -91,7 +91,7 @@ class TerminalView:
 
     def __init__(self) -> None:
         """Nothing is drawn or said yet."""
-        self._bars: list[_Bar] = []
+        self._bars: list[_TerminalBar] = []
         self._told_s = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -102,9 +102,9 @@ class TerminalView:
             say(text)
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[_Bar]:
+    def bar(self, label: str) -> Iterator[_TerminalBar]:
         """A bar that is gone when its stage is over; one that is opened meanwhile lies inside it."""
-        bar = _Bar(self, label, self._bars[-1] if self._bars else None)
+        bar = _TerminalBar(self, label, self._bars[-1] if self._bars else None)
         self._bars.append(bar)
         ended = threading.Event()
         ticker = threading.Thread(target=_tick, args=(bar, ended), name="clock of a bar", daemon=True)
@@ -119,7 +119,7 @@ class TerminalView:
             bar.drawn.close()
             self._bars.remove(bar)
 
-    def begin_inside(self, bar: _Bar) -> None:
+    def begin_inside(self, bar: _TerminalBar) -> None:
         """The bars inside one that goes on to its next item."""
         for inner in self._bars[self._bars.index(bar) + 1 :]:
             inner.begin()
@@ -131,7 +131,7 @@ class TerminalView:
             say("; ".join(bar.text for bar in self._bars))
 
 
-def _tick(bar: _Bar, ended: threading.Event) -> None:
+def _tick(bar: _TerminalBar, ended: threading.Event) -> None:
     """Draw a bar again every second: that its clock goes on is all that some stages have to show for a while."""
     while not ended.wait(TICK_S):
         bar.drawn.refresh()
