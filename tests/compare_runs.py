@@ -13,9 +13,9 @@ import tiny_bundle
 from numpy.typing import NDArray
 
 from pepr_edge import __version__
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Candidate, DataInfo, Estimate, Failure, Method, Quantity, RunInfo, Split, SplitInfo
 from pepr_edge.run_dir.keys import candidate_folder, export_key, profile_key, train_key
 from pepr_edge.run_dir.store import write_record, write_text

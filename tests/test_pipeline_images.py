@@ -36,7 +36,7 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], 
     """Run a recipe on a folder into tmp_path / "run", without the candidates, which only see what was prepared; gives what was said."""
     for stage in ("search", "make", "choose", "measure"):
         monkeypatch.setattr(pipeline, stage, lambda *given: None)
-    monkeypatch.setattr(pipeline.drive, "settle", lambda results: None)
+    monkeypatch.setattr(pipeline.drive, "finalise", lambda results: None)
 
     def run(folder: Path) -> list[str]:
         data = f'source = "{folder.as_posix()}"\non_bad_image = "skip"'

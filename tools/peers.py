@@ -29,8 +29,8 @@ from pepr_edge import data as datasets
 from pepr_edge.data import Dataset
 from pepr_edge.device.facts import FIELD_PACKAGES, facts, versions
 from pepr_edge.errors import PeprError, RunError
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import read_record, sha256_file, stage_key, write_record, write_text
 

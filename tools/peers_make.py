@@ -19,7 +19,7 @@ from peers_records import OURS
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import ExportError, RunError
 from pepr_edge.export.convert import convert
-from pepr_edge.export.variants import load as load_variant
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, SessionSettings, TrainResult
 from pepr_edge.run_dir.keys import candidate_folder
 from pepr_edge.run_dir.reader import Results

@@ -29,7 +29,7 @@ from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.store import write_record
-from pepr_edge.train.files import TRAINING
+from pepr_edge.run_dir.training_files import TRAINING
 
 Sent = dict[tuple[Path, ...], Any]  # references to the contents of files, by their paths
 LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost

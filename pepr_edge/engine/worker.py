@@ -18,10 +18,10 @@ from pepr_edge.engine.parent_death import die_with_parent
 from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.select_variant import select_variant
-from pepr_edge.export.variants import Variant
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import AUTO, FLOAT32
+from pepr_edge.recipe.variants import Variant
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, Failure, ScreeningResult, TrainResult
 from pepr_edge.run_dir.keys import SCREENING, SCREENINGS, autotune_key, export_key, screening_key
 from pepr_edge.run_dir.reader import (
@@ -33,7 +33,7 @@ from pepr_edge.run_dir.reader import (
     read_logits,
 )
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
-from pepr_edge.train.files import clear
+from pepr_edge.run_dir.training_files import clear
 
 SCREENING_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
 

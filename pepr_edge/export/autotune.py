@@ -23,10 +23,10 @@ from pepr_edge.export.convert import convert
 from pepr_edge.export.options import grid, starts
 from pepr_edge.export.prepare import Images, Prepared
 from pepr_edge.export.variant_trial import FASTER, BestTrial, TrialState, latency, to_record
-from pepr_edge.export.variants import Variant
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
 from pepr_edge.measure.model_process import ModelProcess
+from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
 
 # Rungs are begun within this share of the time budget: the rest is for the options of the one that came out first.

@@ -14,7 +14,7 @@ from pepr_edge.export.mixed import mixed
 from pepr_edge.export.optimise import optimise
 from pepr_edge.export.prepare import Images, Prepared
 from pepr_edge.export.quantise import dynamic, static
-from pepr_edge.export.variants import Quantise, Variant
+from pepr_edge.recipe.variants import Quantise, Variant
 
 FEW_IMAGES = 16  # as many as one batch of the calibration
 Accept = Callable[[Path], bool]

@@ -19,9 +19,9 @@ from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import Exported, export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
-from pepr_edge.export.variants import Variant
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
+from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Artifact, SessionSettings
 
 FP32_PARITY = 1e-3  # of the base file that all variants are made of, in standard deviations of the logits

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from pepr_edge.errors import ExportError
 from pepr_edge.export.prepare import Images, Prepared
 from pepr_edge.export.quantise import static
-from pepr_edge.export.variants import Quantise
+from pepr_edge.recipe.variants import Quantise
 
 MEASURED_ON = 8  # images; their channels' powers differ far less than those of the channels among each other
 GREATEST_SHARE = 0.5  # of the nodes: with more of them float32 there is little left that int8 could speed up

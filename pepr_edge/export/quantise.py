@@ -11,7 +11,7 @@ import onnx
 from pepr_edge.errors import ExportError
 from pepr_edge.export import presets
 from pepr_edge.export.prepare import Images, Prepared, quiet, refusal
-from pepr_edge.export.variants import WEIGHTED, Quantise
+from pepr_edge.recipe.variants import WEIGHTED, Quantise
 
 AS_ASKED = "as asked"
 # In the order in which they are tried.

@@ -11,8 +11,8 @@ from pepr_edge.device.cpu import isa
 from pepr_edge.device.facts import here
 from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
 from pepr_edge.export.autotune import OnProgress, autotune
-from pepr_edge.export.variants import autotune_variants, load
 from pepr_edge.recipe import AUTO
+from pepr_edge.recipe.variants import autotune_variants, load
 from pepr_edge.records import Artifact
 
 TRIALS_PREFIX = ".rungs-"

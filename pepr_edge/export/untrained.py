@@ -17,10 +17,10 @@ from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import export
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.program import write_program
-from pepr_edge.export.variants import load
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.recipe import FLOAT32, Export, Recipe
+from pepr_edge.recipe.variants import load
 from pepr_edge.records import Candidate, SessionSettings
 
 TYPICAL = "int8_static"  # of what a ladder may choose

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pepr_edge.export.options import words
-from pepr_edge.export.variants import Variant
+from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Outcome, Quality, SettingsTrial, VariantTrial
 
 # The best stays the best unless another is faster by more than the clock can be trusted.

@@ -32,7 +32,7 @@ class FieldFigure(NamedTuple):
 class FieldFindings:
     """What devices say of one artifact.
 
-    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `warnings` are warnings.
+    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `warnings` go with the row.
     """
 
     figures: Mapping[str, FieldFigure] = field(default_factory=dict)

@@ -47,5 +47,6 @@ __all__ = [
     "recipes_dir",
     "schema",
     "toml",
+    "variants",
     "variants_dir",
 ]

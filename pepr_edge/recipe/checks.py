@@ -8,9 +8,8 @@ from pathlib import Path
 from pepr_edge import zoo
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.errors import MeasurementError, ModelError, PeprError
-from pepr_edge.export import variants
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
-from pepr_edge.recipe import Device, Recipe
+from pepr_edge.recipe import Device, Recipe, variants
 
 # Providers of onnxruntime that are listed wherever its build has them, with a GPU or without.
 NVIDIA = ("cuda", "tensorrt")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pepr_edge import __version__
-from pepr_edge.export.variants import Variant, names
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.variants import Variant, names
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, TrainResult
 from pepr_edge.run_dir.store import stage_key
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import RunError
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe, Train
 from pepr_edge.recipe.toml import read as read_toml
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import (
     Artifact,
     Candidate,
@@ -43,10 +43,10 @@ from pepr_edge.run_dir.keys import (
     train_key,
 )
 from pepr_edge.run_dir.store import LOGITS, is_whole, read_current, read_record
+from pepr_edge.run_dir.training_files import PROBE, resumable
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.scoring.resources import Used, of_device, of_training
-from pepr_edge.train.files import PROBE, resumable
 
 
 @dataclass(frozen=True)

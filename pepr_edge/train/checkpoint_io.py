@@ -10,7 +10,7 @@ import torch
 
 from pepr_edge.records import TrainingState
 from pepr_edge.run_dir.store import sha256_file, write_record, written
-from pepr_edge.train.files import SPENT, TRAINING, resumable, state_name, tidy
+from pepr_edge.run_dir.training_files import SPENT, TRAINING, resumable, state_name, tidy
 
 
 def save(folder: Path, training: TrainingState, state: dict[str, Any] | None) -> TrainingState:

@@ -11,8 +11,8 @@ from pathlib import Path
 from pepr_edge.energy.meter import Meter, Use
 from pepr_edge.records import Count, TrainCost, Versioned
 from pepr_edge.run_dir.store import read_current, write_record
+from pepr_edge.run_dir.training_files import SPENT
 from pepr_edge.train.cost import Account, charged, with_peaks
-from pepr_edge.train.files import SPENT
 
 PERIOD_S = 2.0  # about so much may be missing from the account where the process is killed
 

@@ -17,10 +17,10 @@ from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, InterruptionLoss, Preprocess, ProbeResult, TrainCost, TrainingState
 from pepr_edge.run_dir.store import read_current, read_record
+from pepr_edge.run_dir.training_files import TRAINING
 from pepr_edge.train.checkpoint_io import find, save
 from pepr_edge.train.cost import lost, nothing, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
-from pepr_edge.train.files import TRAINING
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, untrained

@@ -16,9 +16,9 @@ from pepr_edge.device.facts import environment
 from pepr_edge.energy.meter import Use
 from pepr_edge.records import CostProbe, Quantity, Split, TrainingState, TrainResult
 from pepr_edge.run_dir.store import LOGITS, sha256_file, write_bytes, write_record, written
+from pepr_edge.run_dir.training_files import PROBE, clear
 from pepr_edge.scoring.intervals import estimates
 from pepr_edge.train.cost import told
-from pepr_edge.train.files import PROBE, clear
 from pepr_edge.train.loop import batch_loader, batches, loss_function, predict, train_mode, train_step
 from pepr_edge.train.session import TrainingSession, TrainingTask, open_session
 from pepr_edge.train.setup import accelerator

@@ -18,8 +18,8 @@ from pepr_edge.engine.worker import work
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export import convert as making
 from pepr_edge.export import onnx_file
-from pepr_edge.export.variants import load
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.variants import load
 from pepr_edge.records import Artifact, Failure, ScreeningResult, TrainResult
 from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record

@@ -18,9 +18,9 @@ from pepr_edge.export import options
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.autotune import AutotuneResult, autotune
 from pepr_edge.export.convert import Converted
-from pepr_edge.export.variants import load
 from pepr_edge.measure.interleaved_timing import ParticipantLatencies
 from pepr_edge.recipe import Budgets, Recipe
+from pepr_edge.recipe.variants import load
 from pepr_edge.records import Preprocess, SessionSettings, VariantTrial
 
 LABELS = np.arange(40) % 2

@@ -16,7 +16,7 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export import convert as module
 from pepr_edge.export.convert import CONVERTERS, convert
 from pepr_edge.export.prepare import Prepared
-from pepr_edge.export.variants import SETTINGS, load, names
+from pepr_edge.recipe.variants import SETTINGS, load, names
 
 PRESETS = [name for name in names() if name.startswith("optimum_")]
 OWN = [name for name in names() if name not in PRESETS]

@@ -17,8 +17,8 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export import export as stage
 from pepr_edge.export import onnx_file
 from pepr_edge.export.export import Exporter
-from pepr_edge.export.variants import Variant, load
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.recipe.variants import Variant, load
 from pepr_edge.records import Artifact
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.metrics import auroc

@@ -14,7 +14,7 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export.mixed import mixed
 from pepr_edge.export.prepare import Prepared
 from pepr_edge.export.quantise import AS_ASKED, static
-from pepr_edge.export.variants import Quantise
+from pepr_edge.recipe.variants import Quantise
 
 SETTINGS = Quantise()
 

@@ -18,8 +18,8 @@ from pepr_edge.export import prepare as preparing
 from pepr_edge.export import quantise as module
 from pepr_edge.export.prepare import CALIBRATION_BATCH, CALIBRATIONS, Prepared
 from pepr_edge.export.quantise import AS_ASKED, REMEDIES, dynamic, static
-from pepr_edge.export.variants import Quantise
 from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.recipe.variants import Quantise
 from pepr_edge.records import SessionSettings
 
 # Not a multiple of the greatest batch that the quantiser is given.

@@ -13,7 +13,7 @@ from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.autotune import AutotuneResult
 from pepr_edge.export.export import Exporter
 from pepr_edge.export.select_variant import here, select_variant, selection_message
-from pepr_edge.export.variants import load
+from pepr_edge.recipe.variants import load
 from pepr_edge.records import Artifact, SessionSettings, VariantTrial
 from pepr_edge.run_dir.store import read_record
 

@@ -20,7 +20,6 @@ from pepr_edge.bundle import read as bundle_read
 from pepr_edge.data import manifest, medmnist
 from pepr_edge.data.source import DataSettings
 from pepr_edge.errors import PeprError, RecipeError
-from pepr_edge.export.variants import Variant
 from pepr_edge.field import report_checksum, verify
 from pepr_edge.images.preprocess import decode, to_pixels
 from pepr_edge.kit import install
@@ -28,6 +27,7 @@ from pepr_edge.measure import selftest
 from pepr_edge.ranking import reports
 from pepr_edge.recipe import Recipe, recipes_dir, variants_dir
 from pepr_edge.recipe.toml import read as read_toml
+from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import BenchResult, FieldReport, Manifest, Percentiles, RunInfo, Validity
 from pepr_edge.run_dir.store import read_record, sha256_file
 from pepr_edge.scoring.bounds import read_reference

@@ -8,7 +8,7 @@ import pytest
 from made_records import RECIPE
 
 from pepr_edge.errors import RecipeError, RunError
-from pepr_edge.export.variants import load as load_variant
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Failure, SessionSettings, TrainResult
 from pepr_edge.run_dir.keys import autotune_key, candidate_folder, export_key, profile_key, train_key
 from pepr_edge.run_dir.reader import Results, VariantState, load

@@ -20,9 +20,9 @@ from pepr_edge.export.check import flips, onnx_logits, parity
 from pepr_edge.export.convert import convert
 from pepr_edge.export.export import FP32_PARITY
 from pepr_edge.export.onnx_file import export
-from pepr_edge.export.variants import load as load_variant
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Parity, SessionSettings
 from pepr_edge.train.models import create
 from pepr_edge.zoo.check.network import Network, candidate, train_a_little

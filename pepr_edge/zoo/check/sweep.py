@@ -26,7 +26,15 @@ LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
 LIMIT_S = 900.0
 THREADS = 1  # for all but the biggest a second one gains little, and where another program wants the core it costs much
 # What a row depends on beyond the libraries: files of this package, and the variant.
-SOURCES = ("zoo/check/*.py", "export/*.py", "train/models.py", "train/step.py", "data/phantom.py", "images/preprocess.py")
+SOURCES = (
+    "zoo/check/*.py",
+    "export/*.py",
+    "recipe/variants.py",
+    "train/models.py",
+    "train/step.py",
+    "data/phantom.py",
+    "images/preprocess.py",
+)
 # Imported once, and then there for each: they take longer than many an architecture.
 PRELOADED = ("pepr_edge.zoo.check.architecture", "torch._dynamo", "torch.onnx", "onnxruntime.quantization")
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from pepr_edge.errors import RecipeError
-from pepr_edge.export import variants
-from pepr_edge.export.variants import Auto, Quantise, Variant, autotune_variants, load, names
-from pepr_edge.recipe import variants_dir
+from pepr_edge.recipe import variants, variants_dir
+from pepr_edge.recipe.variants import Auto, Quantise, Variant, autotune_variants, load, names
 
 FP32 = 'name = "mine"\ndescription = "d"\nprecision = "float32"\nparity_tolerance = 0.001\n'
 INT8, DYNAMIC, MIXED = (FP32.replace("float32", name) + "[quantise]\n" for name in ("int8", "int8_dynamic", "int8_mixed"))

@@ -7,8 +7,8 @@ import pytest
 
 from pepr_edge.records import Candidate, Epoch, TrainingState
 from pepr_edge.run_dir.store import write_record
+from pepr_edge.run_dir.training_files import clear, resumable, tidy
 from pepr_edge.train.cost import nothing
-from pepr_edge.train.files import clear, resumable, tidy
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
 EPOCH = Epoch(epoch=1, train_loss=1, val_loss=1, val_performance=0.5, duration_s=1, energy_j=None)
