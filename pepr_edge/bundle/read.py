@@ -18,13 +18,6 @@ NEEDED = ("model.onnx", "selftest.npz")
 MAX_FILES = 32
 TEXT_BYTES = 16 * MIB
 LIMITS_BYTES = {".onnx": MODEL_BYTES, ".npz": FILE_BYTES}
-# What file managers leave behind in a folder.
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-
-
-def is_litter(name: str) -> bool:
-    """Whether a file is no part of anything, but was left behind by a file manager."""
-    return name in LITTER or name.startswith("._")
 
 
 def read_manifest(bundle: Path) -> Manifest:

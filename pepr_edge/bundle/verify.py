@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
-from pepr_edge.bundle.read import MANIFEST, is_litter, limit_bytes, read_manifest
+from pepr_edge.bundle.read import MANIFEST, limit_bytes, read_manifest
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.field import onnx_check, selftest
 from pepr_edge.field.contestant import Contestant
@@ -19,6 +19,7 @@ from pepr_edge.field.saturation import explanation
 from pepr_edge.field.selftest import file_of
 from pepr_edge.field.settings import as_at_home, of_fallback
 from pepr_edge.foreign import content, json_document, shown
+from pepr_edge.owned import is_os_metadata
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.report.units import ms
 from pepr_edge.store import sha256_file
@@ -44,7 +45,7 @@ def read_whole(bundle: Path) -> Manifest:
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
     reasons = [f"{name}: {fault}" for name, expected in manifest.files.items() if (fault := _file_fault(bundle / name, expected))]
-    strangers = {path.name for path in bundle.iterdir() if not is_litter(path.name)} - {MANIFEST, *manifest.files}
+    strangers = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)} - {MANIFEST, *manifest.files}
     found = [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
     return found or [f"{MANIFEST}: {fault}: it was altered. Copy the bundle again." for fault in _contradictions(bundle, manifest)]
 

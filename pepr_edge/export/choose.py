@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -12,10 +13,14 @@ from pepr_edge.export.ladder import Tell, climb
 from pepr_edge.export.variants import ladder, load
 from pepr_edge.field.cpu import isa
 from pepr_edge.field.facts import here
+from pepr_edge.owned import remove_known
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Artifact
 
 RUNGS = ".rungs-"
+# Names that only we give, among the trials of variants and in the folder of the chosen one.
+RUNG_FILES = re.compile(r"[a-z0-9_]+(\.part|\.simpler)?\.onnx|program\.pt2(\.part)?")
+VARIANT_FILES = re.compile(r"model(\.part|\.simpler)?\.onnx|(export|profile|failure)\.json|predictions\.npz|program\.pt2")
 
 
 def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell: Tell) -> None:
@@ -32,11 +37,11 @@ def choose_variant(source: Source, base: Artifact, folder: Path, key: str, tell:
     """
     begin, place = time.perf_counter(), folder / AUTO
     for left in folder.glob(f"{RUNGS}*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
+        remove_known(left, RUNG_FILES)
+    remove_known(place, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=RUNGS, dir=folder) as rungs:
         choice = climb(source, folder / base.variant / MODEL, ladder(isa(), source.recipe.device.provider), Path(rungs), tell)
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         shutil.copyfile(choice.path, place / MODEL)
     origin = Origin(
         variant=choice.variant,

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pepr_edge.errors import BundleError, MeasurementError
+from pepr_edge.errors import BundleError, MeasurementError, OutputError
 from pepr_edge.field import selftest
 from pepr_edge.field.cpu import emulated
 from pepr_edge.field.extras import preprocessing, thread_sweep, throughput
@@ -19,6 +19,8 @@ from pepr_edge.field.profile import Counter, profile
 from pepr_edge.field.rules import percentiles, sustained
 from pepr_edge.field.seal import sealed
 from pepr_edge.field.watch import Watch
+from pepr_edge.foreign import RECORD_BYTES, content
+from pepr_edge.owned import check_replaceable
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
 from pepr_edge.store import write_record
 
@@ -168,7 +170,7 @@ class _Draft:
         self._latest: Callable[[], BenchResult] | None = None
         self._done: tuple[BenchResult, ...] = ()
         self._ours = False
-        self._before = None if out is None else out.with_name(f"{out.stem}.before{out.suffix}")
+        self._before = None if out is None else _before(out)
 
     def begin(self) -> None:
         """The next bundle's turn; what was torn of the last is left out."""
@@ -229,6 +231,35 @@ class _Draft:
         with suppress(OSError, ValueError):
             if not FieldReport.model_validate_json(self._out.read_bytes()).partial:
                 self._out.replace(self._before)
+
+
+def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) -> None:
+    """Refuse a place for the report where something would be lost.
+
+    Args:
+        out: file of the report; None: it is only returned.
+        bundles: folders of the bundles that are measured.
+        force: replace a file that is no report, too; a bundle's files are never replaced.
+    Raises:
+        OutputError: a file is there that is no report, or the place is inside a bundle.
+    """
+    if out is None:
+        return
+    for bundle in bundles:
+        if bundle.resolve() in out.resolve().parents:
+            raise OutputError(f"{out}: lies inside the bundle {bundle}, which must stay as it was made. Give another --out.")
+    check_replaceable(out, _is_report, force)
+    check_replaceable(_before(out), _is_report)
+
+
+def _is_report(path: Path) -> bool:
+    FieldReport.model_validate_json(content(path, RECORD_BYTES))
+    return True
+
+
+def _before(out: Path) -> Path:
+    """Where an earlier whole report is kept until the new one is whole."""
+    return out.with_name(f"{out.stem}.before{out.suffix}")
 
 
 def _check_writable(out: Path | None) -> None:

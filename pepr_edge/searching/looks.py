@@ -11,6 +11,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import looked_at
 from pepr_edge.field.rules import early_stopping_percentile, overlatency_allowed
+from pepr_edge.field.runtimes.pytorch import PROGRAM
 from pepr_edge.ranking import over_budget
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, FirstLook
@@ -47,9 +48,10 @@ def look(results: Results, folders: Mapping[int, Path], engine: Engine, bench: B
                     _measure(results, candidate, bench, variant)
             _look_again(results, candidate, bench)
     for candidate in results.info.candidates:
-        for path in (candidate_folder(results.folder, candidate) / LOOKS).glob("*/*"):
-            if path.name != LOOK:  # the files are as large as the models, and no longer needed
-                path.unlink()
+        # The files are as large as the models, and no longer needed.
+        for variant in looked_at(results.recipe.export):
+            for name in (MODEL, PROGRAM):
+                (candidate_folder(results.folder, candidate) / LOOKS / variant / name).unlink(missing_ok=True)
     return {one.id: tuple(found for found in _current(results, one, bench) if found is not None) for one in results.info.candidates}
 
 
