@@ -11,6 +11,7 @@ PeprError                 exit status 1: a fault in what the user gave
 ├── BundleError           a bundle that is incomplete, altered or of another version
 ├── KitError              a kit for a clinic's device that cannot be made
 ├── MeasurementError      a measurement that could not be taken at all
+├── OutputError           a place to write to that holds something else
 └── ScoreError            tables and weights that cannot be scored
 InvalidMeasurement        exit status 3: taken, but not to be relied on
 """
@@ -67,6 +68,10 @@ class KitError(PeprError):
 
 class MeasurementError(PeprError):
     """A measurement that could not be taken."""
+
+
+class OutputError(PeprError):
+    """A place to write to where there is a file that pepr_edge did not write, so that it is not replaced."""
 
 
 class ScoreError(PeprError):

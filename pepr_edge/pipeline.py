@@ -9,14 +9,13 @@ so a run goes on wherever it was stopped.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pepr_edge import __version__
 from pepr_edge import data as datasets
-from pepr_edge.bundle.write import write_all
+from pepr_edge.bundle.write import check_bundles, write_all
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import commit
 from pepr_edge.device.load import busy
@@ -31,9 +30,26 @@ from pepr_edge.ranking import rank, to_csv
 from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
 from pepr_edge.recipe.checks import check_files, check_machine
 from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.run_dir.keys import SEARCH, profile_key
+from pepr_edge.run_dir.keys import profile_key
+from pepr_edge.run_dir.layout import (
+    BUNDLES,
+    RANKING,
+    REPORT,
+    RUN,
+    TABLE,
+    check_apart,
+    check_documents,
+    check_run_dir,
+    clear,
+    remove_document,
+    remove_pixels,
+    remove_unfinished,
+    start_pixels,
+    write_document,
+    write_recipe,
+)
 from pepr_edge.run_dir.reader import Results, VariantState, chosen, exported, is_complete, is_pruned, load
-from pepr_edge.run_dir.store import locked, log_event, read_record, sha256_file, stage_key, write_bytes, write_record, write_text
+from pepr_edge.run_dir.store import locked, log_event, read_record, sha256_file, stage_key, write_record
 from pepr_edge.search import drive
 from pepr_edge.search.jobs import carry_out, job_of
 
@@ -61,6 +77,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         PeprError: a fault that concerns the whole run. What befalls one candidate is a row of the ranking instead.
     """
     check_files(recipe)
+    check_apart(recipe.data.source, run_dir)
+    check_run_dir(run_dir)
     sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
     key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
     if not options.fresh and (finished := _finished(run_dir, key)) is not None:
@@ -68,13 +86,15 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     trains_here, device = options.engine == "local", recipe.cluster.device_resource
     measures_here = trains_here or device is None
     check_machine(recipe, trains_here, measures_here)
-    _check_home(run_dir)
     with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, bench):
+        check_documents(run_dir, view.say)
+        check_bundles(run_dir / BUNDLES)
+        remove_unfinished(run_dir)
         if _was_of_another(run_dir, key):
             view.say(f"{run_dir} was made with another recipe, data or version: what that changes is made again")
         if options.fresh:
-            _clear(run_dir)
-        folders = {px: run_dir / "data" / str(px) for px in sources}
+            clear(run_dir)
+        folders = {px: start_pixels(run_dir, px) for px in sources}
         infos = {px: prepare(sources[px], folders[px], view) for px in sources}
         info = next(iter(infos.values()))
         _check_same_data(run_dir, info)
@@ -90,9 +110,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
             key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__, commit=commit()
         )
         # From here on it is a run of this recipe: an old ranking would be of other models.
-        (run_dir / "ranking.json").unlink(missing_ok=True)
-        write_text(run_dir / "recipe.toml", recipe_text)
-        write_record(run_dir / "run.json", state)
+        (run_dir / RANKING).unlink(missing_ok=True)
+        write_recipe(run_dir, recipe_text, view.say)
+        write_record(run_dir / RUN, state)
         log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
 
         search(load(run_dir), folders, engine, bench, view)
@@ -104,10 +124,10 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         with view.bar("ranking, bundles and report"):
             ranking = conclude(load(run_dir))
 
-        write_record(run_dir / "run.json", state.model_copy(update={"status": "finished"}))
+        write_record(run_dir / RUN, state.model_copy(update={"status": "finished"}))
         log_event(run_dir, "finished", ranked=sum(row.rank is not None for row in ranking.rows), rows=len(ranking.rows))
         # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
-        shutil.rmtree(run_dir / "data", ignore_errors=True)
+        remove_pixels(run_dir)
     return ranking
 
 
@@ -155,13 +175,6 @@ def _was_of_another(run_dir: Path, key: str) -> bool:
         return False
 
 
-def _check_home(run_dir: Path) -> None:
-    """A run does not move into a folder of something else, such as the images themselves."""
-    ours = ("run.json", ".lock")
-    if run_dir.is_dir() and any(run_dir.iterdir()) and not any((run_dir / name).exists() for name in ours):
-        raise RunError(f"{run_dir}: not empty, and no run directory (no run.json). Give an --out that is empty or new.")
-
-
 def _check_same_data(run_dir: Path, info: DataInfo) -> None:
     """A run on other data has nothing to gain from what is there, and a forgotten --data must not cost a finished run."""
     try:
@@ -169,7 +182,7 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
     except RunError:
         return
     if (before.name, before.labels) != (info.name, info.labels):
-        shutil.rmtree(run_dir / "data", ignore_errors=True)
+        remove_pixels(run_dir)
         raise RunError(
             f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. Give its --data, another --out, or --fresh."
         )
@@ -177,19 +190,11 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
 
 def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
     """Keep the names of the images that were left out: here and nowhere else, since they may be of patients."""
-    listed = run_dir / datasets.SKIPPED
     if info.skipped_images:
-        write_bytes(listed, (prepared / datasets.SKIPPED).read_bytes())
-        view.say(f"{listed} names the images that were left out, and why")
+        write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
+        view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")
     else:
-        listed.unlink(missing_ok=True)
-
-
-def _clear(run_dir: Path) -> None:
-    for name in ("run.json", "ranking.json", SEARCH):
-        (run_dir / name).unlink(missing_ok=True)
-    for name in ("candidates", "bundles", "data"):
-        shutil.rmtree(run_dir / name, ignore_errors=True)
+        remove_document(run_dir, datasets.SKIPPED)
 
 
 def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
@@ -362,8 +367,8 @@ def conclude(results: Results) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
     from pepr_edge.report.from_run import write_report
 
-    ranking = write_all(results, rank(results), results.folder / "bundles", results.recipe.bundles.top)
-    write_record(results.folder / "ranking.json", ranking)
-    write_text(results.folder / "ranking.csv", to_csv(ranking))
-    write_report(results, ranking, results.folder / "report.html")
+    ranking = write_all(results, rank(results), results.folder / BUNDLES, results.recipe.bundles.top)
+    write_record(results.folder / RANKING, ranking)
+    write_document(results.folder, TABLE, to_csv(ranking))
+    write_report(results, ranking, results.folder / REPORT)
     return ranking

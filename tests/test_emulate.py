@@ -22,7 +22,7 @@ from pepr_edge.run_dir.store import write_record
 if sys.platform != "linux":
     pytest.skip("emulates on Linux", allow_module_level=True)
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-TELL = "import json, sys; from pepr_edge.field import cpu; print(json.dumps([cpu.emulated(), cpu.cpu_name(), cpu.isa(), sys.executable]))"
+TELL = "import json, sys; from pepr_edge.device import cpu; print(json.dumps([cpu.emulated(), cpu.cpu_name(), cpu.isa(), sys.executable]))"
 
 
 def tool(name: str) -> Any:

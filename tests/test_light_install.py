@@ -28,7 +28,9 @@ def note(event, arguments):
 sys.addaudithook(note)
 """
 # As long as a test may measure.
-BRIEF = "from pepr_edge.field import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
+BRIEF = (
+    "from pepr_edge.measure import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
+)
 RUN = f"import sys; from pepr_edge.cli import entry; {BRIEF}; sys.exit(entry())"
 WRITES = re.compile(r"^(?P<call>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
 NETWORK = re.compile(r"AF_INET|AF_NETLINK")

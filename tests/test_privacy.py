@@ -175,7 +175,7 @@ def secrets(made: Made) -> list[bytes]:
 
 def outputs(made: Made) -> list[Path]:
     files = [path for path in made.out.rglob("*") if path.is_file() and path.name not in AT_HOME]
-    return [path for path in files if made.out / "data" not in path.parents]
+    return [path for path in files if made.out / ".pepr_edge" not in path.parents]
 
 
 @pytest.mark.slow

@@ -162,8 +162,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "other_version",
         "plain_name",
     ),
-    "pepr_edge.report": ("compare_plots", "from_run", "html", "plots", "svg", "terminal"),
-    "pepr_edge.run_dir": ("keys", "reader", "store", "training_files"),
+    "pepr_edge.report": ("compare_plots", "figure", "from_run", "html", "plots", "svg", "terminal"),
+    "pepr_edge.run_dir": ("keys", "layout", "owned", "reader", "store", "training_files"),
     "pepr_edge.scoring": ("bounds", "intervals", "lifetime", "metrics", "pepr", "percentiles", "resources", "robustness"),
     "pepr_edge.search": (
         "POLICIES",

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from pepr_edge.records import Artifact, Ranking, RunInfo, TrainingState, TrainResult
+from pepr_edge.run_dir.owned import start_record
 from pepr_edge.run_dir.store import is_whole, read_record, sha256_file, write_text
 
 RECIPE = """
@@ -145,7 +146,7 @@ def _content(path: Path) -> bytes:
 
 def _seed_modes(modes: Path, whole: Path) -> None:
     shutil.copytree(modes, whole / "candidates")
-    (whole / ".lock").touch()  # so that it is a run directory
+    start_record(whole)  # so that it is a run directory
 
 
 def wait_for_the_workers(run: Path) -> None:

@@ -18,13 +18,6 @@ NEEDED = ("model.onnx", "selftest.npz")
 MAX_FILES = 32
 TEXT_BYTES = 16 * MIB
 LIMITS_BYTES = {".onnx": MODEL_BYTES, ".npz": FILE_BYTES}
-# What file managers leave behind in a folder.
-OS_METADATA = (".DS_Store", "Thumbs.db", "desktop.ini")
-
-
-def is_os_metadata(name: str) -> bool:
-    """Whether a file is no part of anything, but was left behind by a file manager."""
-    return name in OS_METADATA or name.startswith("._")
 
 
 def read_manifest(bundle: Path) -> Manifest:

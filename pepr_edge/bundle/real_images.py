@@ -6,17 +6,19 @@ The images of a run are deleted at its end. Those that the recipe gives away are
 
 from __future__ import annotations
 
-import shutil
+import io
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge import data
 from pepr_edge.errors import RunError
+from pepr_edge.run_dir.layout import SELFTEST_IMAGES as FOLDER
+from pepr_edge.run_dir.layout import pixels_folder
+from pepr_edge.run_dir.owned import remove_owned, write_owned
 from pepr_edge.run_dir.reader import Results
-from pepr_edge.run_dir.store import written
 
-FOLDER = "selftest_images"
 # From so many times the images wanted a model takes those that it decides most clearly.
 CHOICE = 4
 
@@ -29,15 +31,23 @@ def choice(results: Results, px: int) -> NDArray[np.uint8] | None:
     """
     wanted = results.recipe.export.selftest_real_images
     if wanted == 0:
-        shutil.rmtree(results.folder / FOLDER, ignore_errors=True)
+        kept_names = [f"{FOLDER}/{path.name}" for path in (results.folder / FOLDER).glob("*.npy")]
+        remove_owned(results.folder, kept_names, _recognise)
         return None
-    prepared, kept = results.folder / "data" / str(px), results.folder / FOLDER / f"{px}.npy"
+    prepared, kept = pixels_folder(results.folder, px), results.folder / FOLDER / f"{px}.npy"
     if prepared.is_dir():
         pixels, _ = data.load(prepared).splits["val"]
         drawn = np.random.default_rng(results.recipe.seed).permutation(len(pixels))[: CHOICE * wanted]
-        with written(kept) as file:
-            np.save(file, pixels[np.sort(drawn)])
+        content = io.BytesIO()
+        np.save(content, pixels[np.sort(drawn)])
+        write_owned(results.folder, f"{FOLDER}/{px}.npy", content.getvalue(), _recognise)
     if not kept.is_file():
         raise RunError(f"{kept}: missing, and export.selftest_real_images = {wanted}. Run `pepr-edge run` with --fresh.")
     images: NDArray[np.uint8] = np.load(kept, allow_pickle=False)
     return images
+
+
+def _recognise(path: Path) -> bool:
+    """Version 0.1 kept no record of files: an array of pixels under a size's name is ours."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return path.stem.isdecimal() and array.dtype == np.uint8 and array.ndim == 4

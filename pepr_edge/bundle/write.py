@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from pepr_edge.bundle import real_images
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.bundle.read import is_os_metadata
+from pepr_edge.bundle.read import MANIFEST, read_manifest
 from pepr_edge.data import phantom
-from pepr_edge.errors import RunError
+from pepr_edge.errors import BundleError, RunError
 from pepr_edge.export.check import logits_of
 from pepr_edge.measure import selftest
 from pepr_edge.measure.settings import as_at_home
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
+from pepr_edge.run_dir.owned import is_os_metadata, is_owned_folder
 from pepr_edge.run_dir.reader import Results, VariantState, exported
-from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
+from pepr_edge.run_dir.store import PRIVATE, sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
 
 FALLBACK = "fallback.onnx"
@@ -41,9 +43,19 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
         RunError: `out` holds something else than bundles, or the run has changed since the ranking was made.
     """
     out = out.resolve()
-    made = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    check_bundles(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.parent / PRIVATE if is_owned_folder(out.parent) else out.parent
+    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=beside) as temporary:
+        made = Path(temporary) / out.name
+        made.mkdir()
+        rows = _write_rows(results, ranking, made, out.name, top)
+        _replace(made, out)
+    return ranking.model_copy(update={"rows": tuple(rows)})
+
+
+def _write_rows(results: Results, ranking: Ranking, made: Path, name_of_out: str, top: int | None) -> list[RankingRow]:
+    """Write the bundles into a folder; the ranking's rows, each with the name of its bundle."""
     by_artifact = {(entry.candidate.id, entry.variant): entry for entry in results.entries}
     rows = []
     for row in ranking.rows:
@@ -52,24 +64,57 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
             name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
             entry = by_artifact.get((row.candidate, row.variant or ""))
             if entry is None or entry.artifact is None or entry.profile is None or entry.artifact.sha256 != row.artifact_sha256:
-                shutil.rmtree(made)
                 raise RunError(f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again.")
             plain = exported(results.folder, results.recipe, results.info, entry.candidate).get(FLOAT32)
             write(entry, plain, row, ranking, results, made / name)
-        rows.append(row.model_copy(update={"bundle": f"{out.name}/{name}" if name else None}))
-    _replace(made, out)
-    return ranking.model_copy(update={"rows": tuple(rows)})
+        rows.append(row.model_copy(update={"bundle": f"{name_of_out}/{name}" if name else None}))
+    return rows
+
+
+def check_bundles(out: Path) -> None:
+    """Refuse a folder for bundles that holds anything but whole bundles, since those are replaced.
+
+    Raises:
+        RunError: it is a file, or holds something else, also inside a bundle. Nothing was touched.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
+    for entry in sorted(out.iterdir()):
+        if is_os_metadata(entry.name):
+            continue
+        if entry.is_symlink() or not (entry / MANIFEST).is_file():
+            raise RunError(f"{out}: holds {entry.name!r}, which is no bundle. Give an --out that is empty or new.")
+        if (other := _other_file(entry)) is not None:
+            raise RunError(f"{entry}: {other!r} is not as pepr_edge wrote it. Move it, or the whole bundle, away; it would be lost.")
+
+
+def _other_file(bundle: Path) -> str | None:
+    """The name of a file in a bundle's folder that is not of the bundle, or was changed; None where there is none."""
+    try:
+        files = read_manifest(bundle).files
+    except BundleError:
+        return MANIFEST
+    for path in sorted(bundle.iterdir()):
+        if path.name == MANIFEST or is_os_metadata(path.name):
+            continue
+        if path.is_symlink() or not path.is_file() or sha256_file(path) != files.get(path.name):
+            return path.name
+    return None
 
 
 def _replace(made: Path, out: Path) -> None:
-    """Put the new bundles in place. Only a folder that holds nothing but bundles of ours is taken away for them."""
-    if out.exists():
-        strangers = [entry.name for entry in out.iterdir() if not ((entry / "manifest.json").is_file() or is_os_metadata(entry.name))]
-        if strangers:
-            shutil.rmtree(made)
-            raise RunError(f"{out}: holds {strangers[0]!r}, which is no bundle. Give an --out that is empty or new.")
-        shutil.rmtree(out)
-    made.replace(out)
+    """Put new bundles in the place of those that `check_bundles` has found whole, file by file."""
+    check_bundles(out)  # they were made for minutes
+    out.mkdir(exist_ok=True)
+    for bundle in out.iterdir():
+        if bundle.is_dir():
+            for path in bundle.iterdir():
+                path.unlink()
+            bundle.rmdir()
+    for bundle in made.iterdir():
+        shutil.move(bundle, out / bundle.name)  # the folder may be a stick of its own
 
 
 def write(entry: VariantState, plain: VariantState | None, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:

@@ -40,6 +40,7 @@ MISSING = "-"
 @click.option("--sweep", is_flag=True, help="Measure with 1, 2, 4 ... threads too, up to all usable cores.")
 @click.option("--no-extras", is_flag=True, help="Leave out what is measured besides: preprocessing, several images at once.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here, to be brought home.")
+@click.option("--force", is_flag=True, help="Replace an --out that is no report, too.")
 @common
 def command(
     bundles: tuple[Path, ...],
@@ -53,6 +54,7 @@ def command(
     sweep: bool,
     no_extras: bool,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Measure latency, memory and cold start of each BUNDLE on this device, and run its self-test.
@@ -61,12 +63,13 @@ def command(
     first. Exit status 3: a measurement is INVALID, or a self-test failed; 1: a bundle could not be measured, the others were.
     """
     from pepr_edge.device.cpu import emulated
-    from pepr_edge.field.bench import Interrupted, Plan, bench
+    from pepr_edge.field.bench import Interrupted, Plan, bench, check_out
 
     if fallback and (runtime or provider):
         raise click.UsageError("--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider.")
     if paced and sweep:
         raise click.UsageError("--sweep measures images that follow each other: leave out --paced.")
+    check_out(out, bundles, force)
     subjects = [_subject(bundle, runtime, provider, threads, fallback) for bundle in bundles]
     if quick:
         say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")

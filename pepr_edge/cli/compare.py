@@ -17,8 +17,9 @@ from pepr_edge.cli.common import common, need_training, print_json
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("comparison"), show_default=True, help="Folder to write to."
 )
+@click.option("--force", is_flag=True, help="Replace files of these names that are not of an earlier comparison, too.")
 @common
-def command(a: str, b: str, metric: str | None, variant: str | None, out: Path, as_json: bool) -> None:
+def command(a: str, b: str, metric: str | None, variant: str | None, out: Path, force: bool, as_json: bool) -> None:
     """Did it pay? Compare the architectures that RUN_A and RUN_B have in common: pretraining, more data, large models.
 
     Each is the directory of a run, or a set of a table like the paper's results, TABLE.csv:SET. Tested are performance on the test split
@@ -29,7 +30,7 @@ def command(a: str, b: str, metric: str | None, variant: str | None, out: Path, 
 
     both = compare.read(a, b, metric, variant)
     pairs = compare.pair(both)
-    done = compare.write(compare.compare(both, pairs), both, pairs, out)
+    done = compare.write(compare.compare(both, pairs), both, pairs, out, force)
     if as_json:
         print_json(done.model_dump(mode="json"))
         return

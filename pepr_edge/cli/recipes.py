@@ -15,7 +15,9 @@ from pepr_edge.recipe.checks import faulty_files, unfit_sizes, unknown_architect
 from pepr_edge.recipe.schema import SCHEMA
 from pepr_edge.recipe.schema import schema as json_schema
 from pepr_edge.recipe.toml import read
+from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
+from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
 
 
 @click.group("recipes")
@@ -100,14 +102,21 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
 
 @command.command("schema")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
+@click.option("--force", is_flag=True, help="Replace a file that is no such schema, too.")
 @common
-def schema(out: Path | None, as_json: bool) -> None:
+def schema(out: Path | None, force: bool, as_json: bool) -> None:
     """Print the JSON Schema of a recipe, by which editors complete and check its keys."""
     if out is None:
         print_json(json_schema())
         return
+    check_replaceable(out, _is_schema, force)
     write_text(out, json.dumps(json_schema(), indent=1) + "\n")
     print_json({"schema": str(out)}) if as_json else click.echo(out)
+
+
+def _is_schema(path: Path) -> bool:
+    document = json_document(content(path, RECORD_BYTES))
+    return isinstance(document, dict) and document.get("title") == json_schema()["title"]
 
 
 def _shipped() -> list[Path]:

@@ -41,6 +41,7 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
 @click.option("--images", metavar="N|COL", help="Images that each performance rests on: gives rank intervals, by 1000 draws a model.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table with its scores here, as CSV.")
+@click.option("--force", is_flag=True, help="Replace an --out that is no table with scores, too.")
 @common
 def command(
     table: Path,
@@ -58,6 +59,7 @@ def command(
     images: str | None,
     top: int,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Score the models of TABLE, a CSV file, by PePR: performance per unit of each resource, and of all together.
@@ -71,7 +73,7 @@ def command(
     task = _columns(table, performance, columns, ways, group, name, images)
     task = replace(task, alpha=alpha, top=top, weights=_weights(weights, columns), baselines=_baselines(baselines, group), out=out)
     task = _with_bounds(task, normalise, reference)
-    _check_out(task)
+    _check_out(task, force)
     _answer(task, as_json)
 
 
@@ -107,13 +109,13 @@ def _with_bounds(task: ScoreTask, normalise: Normalise | None, reference: Path |
     return replace(task, normalise="reference" if bounds else normalise or "minmax", reference=bounds)
 
 
-def _check_out(task: ScoreTask) -> None:
+def _check_out(task: ScoreTask, force: bool) -> None:
     from pepr_edge.errors import ScoreError
     from pepr_edge.tables import added_columns, check_out
 
     if task.out is None:
         return
-    check_out(task.out, [task.table.path, *([task.reference.path] if task.reference else [])])
+    check_out(task.out, [task.table.path, *([task.reference.path] if task.reference else [])], force)
     if taken := [name for name in added_columns(task.resources) if name in task.table.columns]:
         raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
 

@@ -34,6 +34,7 @@ def command() -> None:
 @click.option("--group", metavar="COL", help="Column of the sets. [default: dataset, where there is one]")
 @click.option("--name", metavar="COL", help="Column of the models' names. [default: model, name, candidate or architecture]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the energy-regret curves here: CSV, SVG and PNG.")
+@click.option("--force", is_flag=True, help="Replace files of these names that are not of an earlier replay, too.")
 @common
 def replay(
     table: Path,
@@ -44,6 +45,7 @@ def replay(
     group: str | None,
     name: str | None,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Replay a policy on TABLE, a CSV file of published runs: one row a model, the performance after each epoch, the energy.
@@ -71,7 +73,7 @@ def replay(
     else:
         click.echo("\n".join(_text(document)))
     if out is not None:
-        _write(sets, settings, seeds, out)
+        _write(sets, settings, seeds, out, force)
 
 
 def _need_plots() -> None:
@@ -83,19 +85,18 @@ def _need_plots() -> None:
         raise PeprError(f"--out: drawing needs matplotlib, which is not installed. Leave --out away, or run: {INSTALL}")
 
 
-def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path) -> None:
+def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, force: bool) -> None:
     """The curves, as CSV and as picture."""
     from pepr_edge.cli.progress import TerminalView
-    from pepr_edge.run_dir.store import write_bytes, write_text
+    from pepr_edge.report.figure import recognise
+    from pepr_edge.run_dir.owned import write_all_owned
     from pepr_edge.search.regret_curve import as_csv, curves, picture
 
     with TerminalView().bar("replaying") as bar:
         points = curves(sets, settings, seeds, bar.to)
     drawn = picture(points)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "search.csv", as_csv(points))
-    write_text(out / "search.svg", drawn.svg + "\n")
-    write_bytes(out / "search.png", drawn.png)
+    contents = {"search.csv": as_csv(points).encode(), "search.svg": f"{drawn.svg}\n".encode(), "search.png": drawn.png}
+    write_all_owned(out, contents, recognise, force)
     say(f"written: {out}")
 
 

@@ -13,6 +13,7 @@ import click
 from pepr_edge.cli.common import common, need_training, print_json, say, show_bars
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
+from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.zoo import Architecture, architectures
 
@@ -72,8 +73,9 @@ def _say_quirks(rows: list[Architecture]) -> None:
 @click.option("--image-size-px", type=click.IntRange(min=16), metavar="N", help="[default: 64, or the next size that each one takes]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep rows here. [default: pepr_edge/zoo_check in the cache]")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the table as a page, too.")
+@click.option("--force", is_flag=True, help="Replace a --markdown file that is no such page, too.")
 @common
-def check(only: str | None, image_size_px: int | None, out: Path | None, markdown: Path | None, as_json: bool) -> None:
+def check(only: str | None, image_size_px: int | None, out: Path | None, markdown: Path | None, force: bool, as_json: bool) -> None:
     """Create, train a step, export, quantise and run each architecture.
 
     Half an hour for all on two cores. Rows that went well are kept and not made again; Ctrl-C loses only the one at work. Exit status 3:
@@ -85,6 +87,8 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
     names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) if only is not None else list(architectures())
     if not names:
         raise click.UsageError("--only names no architecture, expected names with commas between them.")
+    if markdown is not None:
+        check_replaceable(markdown, _is_page, force)
     view = TerminalView()
     with view.bar("zoo") as bar:
 
@@ -98,6 +102,10 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
     _report(rows, markdown, as_json)
     if failed := [f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in rows if row.status == "failed"]:
         raise InvalidMeasurement("\n".join(failed))
+
+
+def _is_page(path: Path) -> bool:
+    return path.read_text(encoding="utf-8").startswith("# The zoo\n\nMade by `pepr-edge zoo check")
 
 
 def _report(rows: list[CheckRow], markdown: Path | None, as_json: bool) -> None:

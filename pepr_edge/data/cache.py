@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from pepr_edge.data.splits import assign, check
 from pepr_edge.errors import DataError, ImageError, RunError
 from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.records import DataInfo, Split, SplitInfo
+from pepr_edge.run_dir.owned import remove_known
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 
 Progress = Callable[[int, int], None]
@@ -39,6 +41,7 @@ SKIPPED = "skipped_images.csv"
 # Of the bad images so many are named in an error; skipped_images.csv names all.
 NAMED = 10
 DATA_FILES = tuple(f"{split}_{kind}.npy" for split in SPLITS for kind in ("pixels", "labels"))
+PARTIAL_FILES = re.compile(r"(train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt|info\.json")
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _partial(folder: Path) -> Iterator[Path]:
         # Left by a process that was killed; one that still runs keeps its own.
         pid = left.name.removeprefix(".partial-")
         if pid == str(os.getpid()) or not (pid.isdecimal() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
+            remove_known(left, PARTIAL_FILES)
     made = folder / f".partial-{os.getpid()}"
     made.mkdir()
     try:
@@ -159,7 +162,7 @@ def _partial(folder: Path) -> Iterator[Path]:
         for name in (*DATA_FILES, SKIPPED, "source.txt", "info.json"):
             (made / name).replace(folder / name)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        remove_known(made, PARTIAL_FILES)
 
 
 def _check_room(folder: Path, needed_bytes: int) -> None:

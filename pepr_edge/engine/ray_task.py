@@ -25,7 +25,7 @@ from pepr_edge.engine import local
 from pepr_edge.engine.file_sync import FileChanges, Stamps, pack, stamps, unpack
 from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.errors import EngineError, RunError
-from pepr_edge.run_dir.store import locked
+from pepr_edge.run_dir.store import PRIVATE, locked
 
 Contents = Mapping[str, NDArray[np.uint8]]  # files by their names
 PERIOD_S = 2.0  # so often at most what was done comes home, and about so much may be missing from it where a node dies
@@ -98,7 +98,7 @@ def home() -> Iterator[Path]:
     temporary = Path(tempfile.gettempdir())
     for left in temporary.glob(f"{PREFIX}*"):
         with suppress(OSError, RunError):  # another's, or in use
-            if time.time() - left.stat().st_mtime > YOUNG_S:
+            if time.time() - left.stat().st_mtime > YOUNG_S and (left / PRIVATE / "lock").is_file():
                 with locked(left):
                     shutil.rmtree(left)
     made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -14,8 +15,12 @@ from pepr_edge.export.autotune import OnProgress, autotune
 from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import autotune_variants, load
 from pepr_edge.records import Artifact
+from pepr_edge.run_dir.owned import remove_known
 
 TRIALS_PREFIX = ".rungs-"
+# Names that only we give, among the trials of variants and in the folder of the chosen one.
+TRIAL_FILES = re.compile(r"[a-z0-9_]+(\.part|\.simpler)?\.onnx|program\.pt2(\.part)?")
+VARIANT_FILES = re.compile(r"model(\.part|\.simpler)?\.onnx|(export|profile|failure)\.json|predictions\.npz|program\.pt2")
 
 
 def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress) -> None:
@@ -32,13 +37,13 @@ def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str,
     """
     begin, place = time.perf_counter(), folder / AUTO
     for left in folder.glob(f"{TRIALS_PREFIX}*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
+        remove_known(left, TRIAL_FILES)
+    remove_known(place, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as rungs:
         choice = autotune(
             source, folder / base.variant / MODEL, autotune_variants(isa(), source.recipe.device.provider), Path(rungs), on_progress
         )
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         shutil.copyfile(choice.path, place / MODEL)
     origin = Origin(
         variant=choice.variant,

@@ -13,15 +13,17 @@ from typing import Literal, NamedTuple
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.facts import facts
 from pepr_edge.device.interference import InterferenceMonitor
-from pepr_edge.errors import BundleError, MeasurementError
+from pepr_edge.errors import BundleError, MeasurementError, OutputError
 from pepr_edge.field.report_checksum import sealed
 from pepr_edge.measure import selftest
 from pepr_edge.measure.profile import EnergyCounter, profile
 from pepr_edge.measure.rules import sustained
 from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, throughput
 from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
+from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_record
 from pepr_edge.scoring.percentiles import percentiles
+from pepr_edge.untrusted.documents import RECORD_BYTES, content
 
 # Number of the bundle, share of it done in [0, 1], median of its latest latencies in seconds.
 Progress = Callable[[int, float, float], None]
@@ -169,7 +171,7 @@ class _UnfinishedReport:
         self._latest: Callable[[], BenchResult] | None = None
         self._done: tuple[BenchResult, ...] = ()
         self._ours = False
-        self._before = None if out is None else out.with_name(f"{out.stem}.before{out.suffix}")
+        self._before = None if out is None else _before(out)
 
     def begin(self) -> None:
         """The next bundle's turn; what was torn of the last is left out."""
@@ -230,6 +232,35 @@ class _UnfinishedReport:
         with suppress(OSError, ValueError):
             if not FieldReport.model_validate_json(self._out.read_bytes()).partial:
                 self._out.replace(self._before)
+
+
+def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) -> None:
+    """Refuse a place for the report where something would be lost.
+
+    Args:
+        out: file of the report; None: it is only returned.
+        bundles: folders of the bundles that are measured.
+        force: replace a file that is no report, too; a bundle's files are never replaced.
+    Raises:
+        OutputError: a file is there that is no report, or the place is inside a bundle.
+    """
+    if out is None:
+        return
+    for bundle in bundles:
+        if bundle.resolve() in out.resolve().parents:
+            raise OutputError(f"{out}: lies inside the bundle {bundle}, which must stay as it was made. Give another --out.")
+    check_replaceable(out, _is_report, force)
+    check_replaceable(_before(out), _is_report)
+
+
+def _is_report(path: Path) -> bool:
+    FieldReport.model_validate_json(content(path, RECORD_BYTES))
+    return True
+
+
+def _before(out: Path) -> Path:
+    """Where an earlier whole report is kept until the new one is whole."""
+    return out.with_name(f"{out.stem}.before{out.suffix}")
 
 
 def _check_writable(out: Path | None) -> None:

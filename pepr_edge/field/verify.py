@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
-from pepr_edge.bundle.read import MANIFEST, is_os_metadata, limit_bytes, read_manifest
+from pepr_edge.bundle.read import MANIFEST, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
 from pepr_edge.errors import BundleError, MeasurementError
@@ -19,6 +19,7 @@ from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.measure.selftest import file_of
 from pepr_edge.measure.settings import as_at_home, of_fallback
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
+from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.text.units import ms
 from pepr_edge.untrusted import onnx_check

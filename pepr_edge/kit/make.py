@@ -7,21 +7,24 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pepr_edge import __version__
 from pepr_edge.bundle.best import hand_over
-from pepr_edge.bundle.read import is_os_metadata
 from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
 from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
 from pepr_edge.kit.platforms import PLATFORMS, Platform
+from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file, write_text
+from pepr_edge.untrusted.documents import MANIFEST_BYTES, content
 
 HERE = Path(__file__).parent
 START = "START.txt"
 # What a kit holds, and what its installer and a measurement leave there: more than that is somebody's own.
-PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS, PEPR, "pepr-edge", "pepr-edge.cmd"}
+INSTALLED = {PEPR, "pepr-edge", "pepr-edge.cmd"}
+PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS, *INSTALLED}
 # Steps done, steps in all, and what is being done.
 Progress = Callable[[int, int, str], None]
 
@@ -66,10 +69,10 @@ def make(
     out = out.resolve()
     if out.exists():
         _check_replaceable(out)
-    made = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(made, ignore_errors=True)
-    try:
-        made.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
+        made = Path(temporary) / out.name
+        made.mkdir()
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
         handed = hand_over(run_dir, made / "bundles", top)
@@ -78,10 +81,9 @@ def make(
         _write_installer(made, PLATFORMS[platform], platform, pythons, extras)
         sizes = _seal(made)
         if out.exists():
+            _check_replaceable(out)  # it took minutes
             shutil.rmtree(out)
         made.replace(out)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     listed = tuple(Wheel(path.name, sha256_file(path), path.stat().st_size) for path in sorted((out / "wheels").iterdir()))
     return Kit(out, platform, tuple(pythons), tuple(path.name for _, path in handed.bundles), listed, sizes, handed.warnings)
 
@@ -95,6 +97,24 @@ def _check_replaceable(out: Path) -> None:
         raise KitError(f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new.")
     if strangers := found - PARTS:
         raise KitError(f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out.")
+    if found and (other := _other_file(out)) is not None:
+        raise KitError(f"{out}: {other} is not as the kit came with it. Move it away, or give another --out; it would be lost.")
+
+
+def _other_file(kit: Path) -> str | None:
+    """A file that is not in a kit's checksums, or was changed; None where there is none. What its installer made is not looked at."""
+    try:
+        lines = content(kit / CHECKSUMS, MANIFEST_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return CHECKSUMS
+    known = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+    for path in sorted(kit.rglob("*")):
+        name = path.relative_to(kit).as_posix()
+        if name.split("/")[0] in INSTALLED or name == CHECKSUMS or is_os_metadata(path.name) or (path.is_dir() and not path.is_symlink()):
+            continue
+        if path.is_symlink() or not path.is_file() or sha256_file(path) != known.get(name):
+            return name
+    return None
 
 
 def _gather(folder: Path, platform: str, pythons: Sequence[str], extras: Sequence[str], said: Callable[[int, str], None]) -> None:

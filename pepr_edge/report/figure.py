@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pepr_edge.report.svg import Picture
-from pepr_edge.run_dir.store import write_bytes, write_text
+from pepr_edge.run_dir.owned import owned_names, remove_owned, write_all_owned
 
-SUFFIXES = (".svg", ".png", ".csv")
 Value = str | int | float | bool | None
 
 
@@ -47,15 +46,46 @@ class Figure:
         return self.picture.svg if self.picture else ""
 
 
-def write_files(figures: Iterable[Figure], folder: Path) -> None:
-    """Write each figure as SVG, PNG and CSV into a folder of its own, and take away those of an earlier report."""
-    drawn = {figure.name: figure for figure in figures if figure.picture is not None}
-    for name, figure in drawn.items():
-        assert figure.picture is not None
-        write_text(folder / f"{name}.svg", figure.picture.svg + "\n")
-        write_bytes(folder / f"{name}.png", figure.picture.png)
+def contents_of(figures: Iterable[Figure]) -> dict[str, bytes]:
+    """The files of figures by name: SVG, PNG, and the data as CSV; nothing of those that have no picture."""
+    contents = {}
+    for figure in figures:
+        if figure.picture is None:
+            continue
+        contents[f"{figure.name}.svg"] = f"{figure.picture.svg}\n".encode()
+        contents[f"{figure.name}.png"] = figure.picture.png
         if figure.data is not None:
-            write_text(folder / f"{name}.csv", figure.data.csv())
-    for path in folder.glob("*"):
-        if path.suffix in SUFFIXES and path.stem not in drawn:
-            path.unlink()
+            contents[f"{figure.name}.csv"] = figure.data.csv().encode()
+    return contents
+
+
+def write_files(figures: Iterable[Figure], run_dir: Path, folder: str, force: bool = False) -> None:
+    """Write each figure as SVG, PNG and CSV, and remove the files of an earlier report that are still as it wrote them.
+
+    Args:
+        figures: those without a picture are left out.
+        run_dir: that holds the record of files.
+        folder: name of the folder in it.
+        force: replace files that are not ours, too.
+    Raises:
+        OutputError: a name is taken by a file that is not ours; nothing was written.
+    """
+    contents = {f"{folder}/{name}": content for name, content in contents_of(figures).items()}
+    write_all_owned(run_dir, contents, recognise, force)
+    remove_owned(run_dir, [name for name in owned_names(run_dir, f"{folder}/") if name not in contents])
+
+
+def recognise(content: bytes, path: Path) -> bool:
+    """True if a file looks like a figure's that version 0.1 wrote, which kept no record of files.
+
+    Args:
+        content: what is going to be written: a table is ours if it has the same header.
+        path: the file.
+    """
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    if path.suffix == ".svg":
+        return head.startswith(b'<svg role="img" aria-label=')
+    if path.suffix == ".png":
+        return head.startswith(b"\x89PNG\r\n\x1a\n") and b"Description\0" in head
+    return head.split(b"\n")[0] == content.split(b"\n")[0]

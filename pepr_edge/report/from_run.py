@@ -16,7 +16,9 @@ from pepr_edge.run_dir.reader import Results, VariantState, read_logits
 from pepr_edge.text.sentences import ranked_rows
 
 
-def write_report(results: Results, ranking: Ranking, path: Path, field: Mapping[str, FieldReport] | None = None) -> None:
+def write_report(
+    results: Results, ranking: Ranking, path: Path, field: Mapping[str, FieldReport] | None = None, force: bool = False
+) -> None:
     """Write report.html and the files of its figures from what a run directory holds.
 
     Args:
@@ -24,6 +26,7 @@ def write_report(results: Results, ranking: Ranking, path: Path, field: Mapping[
         ranking: of the run, or one that rests on `field`.
         path: of the page.
         field: reports of devices by file.
+        force: replace files that pepr_edge did not write, too.
     """
     trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
     content = ReportInput(
@@ -40,7 +43,7 @@ def write_report(results: Results, ranking: Ranking, path: Path, field: Mapping[
         answered=tuple(answered(results, ranking)),
         field=field or {},
     )
-    write(content, path)
+    write(content, path, force)
 
 
 def answered(results: Results, ranking: Ranking) -> Iterator[Answered]:

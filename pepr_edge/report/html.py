@@ -15,7 +15,7 @@ from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.variant_trials import variant_trials_table
-from pepr_edge.run_dir.store import write_text
+from pepr_edge.run_dir.layout import FIGURES, check_documents_free, write_document
 from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows
 from pepr_edge.text.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
 
@@ -25,7 +25,6 @@ BUDGETS = {
     "peak_memory_bytes": ("peak memory", mib),
     "size_bytes": ("file size", mib),
 }
-FOLDER = "report"  # of the figures' files, beside the page
 FILTERED_FROM, LONG_FROM = 8, 20  # rows: from then on a table can be filtered, and scrolls in a box of its own
 
 
@@ -77,16 +76,22 @@ class Tile:
     detail: str
 
 
-def write(report: ReportInput, path: Path) -> None:
+def write(report: ReportInput, path: Path, force: bool = False) -> None:
     """Write the report as one HTML file, atomically, and its figures into the folder `report` beside it: SVG, PNG, and CSV of their data.
 
     Args:
         report: the records of a run; none of them needs to be there but the data's and the ranking.
-        path: usually report.html in the run directory.
+        path: report.html in the run directory.
+        force: replace files that pepr_edge did not write, too.
+    Raises:
+        OutputError: a name is taken by a file that is not ours.
     """
     drawn = draw(report)
-    write_text(path, _page(report, drawn))
-    write_files(drawn.all(), path.parent / FOLDER)
+    page = _page(report, drawn)
+    if not force:
+        check_documents_free(path.parent, [path.name])
+    write_files(drawn.all(), path.parent, FIGURES, force)
+    write_document(path.parent, path.name, page, force)
 
 
 def render(report: ReportInput) -> str:
@@ -134,7 +139,7 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
         "depends": tables.depends_on(ranking),
         "devices": tables.devices(ranking),
         "drawn": drawn,
-        "folder": FOLDER,
+        "folder": FIGURES,
         "filtered_from": FILTERED_FROM,
         "long_from": LONG_FROM,
         "cost": tables.training_cost(trained),

@@ -11,7 +11,6 @@ from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, TrainResult
 from pepr_edge.run_dir.store import stage_key
 
-SEARCH = "search.json"
 SCREENINGS, SCREENING = "looks", "look.json"  # looks/<variant>/look.json in a candidate's folder
 
 

@@ -34,7 +34,6 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.keys import (
     SCREENING,
     SCREENINGS,
-    SEARCH,
     autotune_key,
     candidate_folder,
     export_key,
@@ -42,6 +41,7 @@ from pepr_edge.run_dir.keys import (
     screening_key,
     train_key,
 )
+from pepr_edge.run_dir.layout import SEARCH
 from pepr_edge.run_dir.store import LOGITS, is_whole, read_current, read_record
 from pepr_edge.run_dir.training_files import PROBE, resumable
 from pepr_edge.scoring.intervals import estimate

@@ -1,6 +1,7 @@
 """Files that are never half-written, the run directory, and its lock.
 
 A run directory:
+    .pepr_edge/{lock,files.json,pixels-<px>/...}
     run.json recipe.toml events.jsonl search.json ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
     candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz <variant>/{model.onnx,export.json,profile.json}
                            looks/<variant>/look.json probe.json training.json training-<n>.pt spent.json
@@ -13,11 +14,14 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,6 +32,10 @@ from pepr_edge.untrusted.redact import redact_paths
 
 R = TypeVar("R", bound=Record)
 
+# The folder of a run directory, or of other output, that holds what only pepr_edge reads: lock, record of files, pixels.
+PRIVATE = ".pepr_edge"
+# A file on its way to its name, as `written` calls it.
+TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
 # PyTorch's logits of a candidate, which more than one stage reads.
 LOGITS = "logits.npz"
 
@@ -36,9 +44,9 @@ LOGITS = "logits.npz"
 def written(path: Path) -> Iterator[BinaryIO]:
     """A file that appears atomically at the end: whole or not at all, and on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -143,15 +151,32 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         RunError: another process has it.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / ".lock", "a+", encoding="ascii") as file:
+    lock = run_dir / PRIVATE / "lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with _open_lock(lock) as file:
+        holder = file.read(20).strip()
         if not _try_lock(file.fileno()):
-            file.seek(0)
-            raise RunError(f"{run_dir}: in use by process {file.read().strip() or '?'}. Wait for it, or give another --out.")
+            raise RunError(f"{run_dir}: in use by process {holder or '?'}. Wait for it, or give another --out.")
+        if holder and not holder.isdecimal():
+            raise RunError(f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away.")
+        file.seek(0)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _open_lock(lock: Path) -> TextIO:
+    """Open a lock file, which is made if missing; neither a link nor anything else than a regular file is followed or emptied."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = os.fdopen(os.open(lock, flags, 0o666), "r+", encoding="ascii", errors="replace")
+    except OSError as fault:
+        raise RunError(f"{lock}: cannot be opened ({fault.strerror}), expected a lock file of pepr_edge. Move it away.") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise RunError(f"{lock}: not a regular file, expected a lock file of pepr_edge. Move it away.")
+    return file
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -8,12 +8,14 @@ probe.json        the cost probe
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pepr_edge.records import TrainingState
-from pepr_edge.run_dir.store import is_whole, read_current
+from pepr_edge.run_dir.store import TEMPORARY, is_whole, read_current
 
 TRAINING, SPENT, PROBE = "training.json", "spent.json", "probe.json"
+STATE = re.compile(r"training-\d+\.pt")
 
 
 def state_name(epoch: int) -> str:
@@ -33,8 +35,8 @@ def resumable(folder: Path, key: str) -> TrainingState | None:
 
 def tidy(folder: Path, keep: str | None = None) -> None:
     """Remove the states of earlier epochs, and what a process left that was killed while it wrote."""
-    for path in (*folder.glob("training-*.pt"), *folder.glob(".*.tmp")):
-        if path.name != keep:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if (STATE.fullmatch(path.name) or TEMPORARY.fullmatch(path.name)) and path.name != keep:
             path.unlink(missing_ok=True)
 
 

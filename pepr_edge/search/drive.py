@@ -12,7 +12,8 @@ from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, TrainCost, Verdict
-from pepr_edge.run_dir.keys import SEARCH, candidate_folder, train_key
+from pepr_edge.run_dir.keys import candidate_folder, train_key
+from pepr_edge.run_dir.layout import SEARCH
 from pepr_edge.run_dir.reader import Results, current_search, current_training, current_training_state, is_complete
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search import POLICIES, Cost, Decision, Limits, Settings, State, decide

@@ -10,6 +10,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import screened_variants
+from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import over_budget
 from pepr_edge.recipe import Recipe
@@ -48,9 +49,10 @@ def screen(results: Results, folders: Mapping[int, Path], engine: Engine, host: 
                     _measure(results, candidate, host, variant)
             _screen_again(results, candidate, host)
     for candidate in results.info.candidates:
-        for path in (candidate_folder(results.folder, candidate) / SCREENINGS).glob("*/*"):
-            if path.name != SCREENING:  # the files are as large as the models, and no longer needed
-                path.unlink()
+        # The files are as large as the models, and no longer needed.
+        for variant in screened_variants(results.recipe.export):
+            for name in (MODEL, PROGRAM):
+                (candidate_folder(results.folder, candidate) / SCREENINGS / variant / name).unlink(missing_ok=True)
     return {one.id: tuple(found for found in _current(results, one, host) if found is not None) for one in results.info.candidates}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
+from pepr_edge.run_dir.owned import check_replaceable
 
 # Small enough for the processor's cache: 50,000 rows at a time took a third longer.
 CHUNK_ROWS = 5000
@@ -244,16 +246,21 @@ def lines(
     return "\n".join(map(table.delimiter.join, zip(*cells, *figures, *more, strict=True))) + "\n"
 
 
-def check_out(out: Path, inputs: Sequence[Path]) -> None:
+def check_out(out: Path, inputs: Sequence[Path], force: bool = False) -> None:
     """Refuse a place for the result that would destroy something.
 
     Raises:
-        ScoreError: it is one of the inputs, or no regular file.
+        ScoreError: it is one of the inputs.
+        OutputError: it is there already and is no table with scores; or no regular file.
     """
-    if not out.exists():
-        return
-    if not out.is_file():
-        raise ScoreError(f"--out {out}: not a regular file. Give the name of a file.")
-    for path in inputs:
+    for path in inputs if out.exists() else ():
         if path.exists() and out.samefile(path):
             raise ScoreError(f"--out {out}: would overwrite what it is made from. Give another name.")
+    check_replaceable(out, _has_scores, force)
+
+
+def _has_scores(path: Path) -> bool:
+    """True if a table's header has a resource that is both normalised and scored, as `score --out` writes it."""
+    with open(path, encoding="utf-8", newline="") as file:
+        header = re.split("[,;\t]", file.readline(HEADER_CHARACTERS).strip())
+    return any(name.startswith("r_") and f"pepr_{name[2:]}" in header for name in header)

@@ -16,6 +16,7 @@ from pepr_edge.errors import RunError
 from pepr_edge.field.verify import check
 from pepr_edge.recipe import Export
 from pepr_edge.records import Ranking
+from pepr_edge.run_dir.layout import pixels_folder
 from pepr_edge.run_dir.reader import load
 from pepr_edge.run_dir.store import read_record
 
@@ -31,7 +32,7 @@ def results(folder: Path, wanted: int) -> Any:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory whose images are still there."""
-    (tmp_path / "data" / str(PX)).mkdir(parents=True)
+    pixels_folder(tmp_path, PX).mkdir(parents=True)
     monkeypatch.setattr(real_images.data, "load", lambda folder: SimpleNamespace(splits={"val": (VALIDATION, None)}))
     return tmp_path
 
@@ -47,7 +48,7 @@ def test_images_of_validation_are_kept_for_a_later_export(run: Path) -> None:
     assert found is not None
     assert found.shape == (12, PX, PX, 1)
     assert {image.tobytes() for image in found} <= {image.tobytes() for image in VALIDATION}
-    (run / "data" / str(PX)).rmdir()
+    pixels_folder(run, PX).rmdir()
     again = real_images.choice(results(run, 3), PX)
     assert again is not None
     assert np.array_equal(found, again)
@@ -75,7 +76,7 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
     recipe = own_run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("[export]", "[export]\nselftest_real_images = 3"))
     made = load(own_run)
-    prepared = own_run / "data" / "48"
+    prepared = pixels_folder(own_run, 48)
     prepare(DataSettings(**made.recipe.data.model_dump(), image_size_px=48, seed=made.recipe.seed), prepared)
     write.write_all(made, read_record(own_run / "ranking.json", Ranking), own_run / "bundles", top=1)
     (bundle,) = (own_run / "bundles").iterdir()

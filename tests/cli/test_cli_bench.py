@@ -153,8 +153,12 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
         return done.err
 
     assert "no such folder" in fault(bundle.parent / "none")
+    (bundle.parent / "file").touch()
+    assert "lies inside the bundle" in fault(bundle, "--out", bundle / "report.json")
+    assert "lies inside the bundle" in fault(bundle, "--out", bundle / "model.onnx", "--force")
+    assert "no earlier output" in fault(bundle, "--out", bundle.parent / "file")
     assert "onnxruntime has no CUDAExecutionProvider here" in fault(bundle, "--provider", "cuda")
-    assert "cannot be written" in fault(bundle, "--out", bundle / "model.onnx" / "report.json")
+    assert "cannot be written" in fault(bundle, "--out", bundle.parent / "file" / "report.json")
     assert "would take more than" in fault(bundle, "--paced", 1e6)
     (bundle / "MODEL_CARD.md").write_text("altered")
     assert "MODEL_CARD.md: sha256" in fault(bundle)

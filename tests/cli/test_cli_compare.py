@@ -68,7 +68,12 @@ def test_a_folder_that_holds_other_things_keeps_them(
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("precious")
-    (out / "comparison.csv").write_text("old")
+    (out / "comparison.csv").write_text("precious")
+    refused = command_line.run(capsys, monkeypatch, "compare", *runs, "--out", out, "-q")
+    assert (refused.status, "comparison.csv: was not written by pepr_edge" in refused.err) == (1, True)
+    assert sorted(path.name for path in out.iterdir()) == ["comparison.csv", "thesis.txt"]
+    assert (out / "comparison.csv").read_text() == "precious"
+    (out / "comparison.csv").unlink()
     assert command_line.run(capsys, monkeypatch, "compare", *runs, "--out", out, "-q").status == 0
     assert (out / "thesis.txt").read_text() == "precious"
     assert (out / "comparison.csv").read_text().startswith("side,candidate")

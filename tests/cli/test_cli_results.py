@@ -138,7 +138,7 @@ def test_what_the_system_refuses_is_one_line(
     done = command_line.run(capsys, monkeypatch, "export", finished, "--out", tmp_path / "file" / "out")
     assert (done.status, done.out) == (1, "")
     assert done.err.count("\n") == 1
-    assert "Not a directory" in done.err
+    assert f"{tmp_path / 'file'}:" in done.err
 
 
 def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(

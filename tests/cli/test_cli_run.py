@@ -123,7 +123,7 @@ def test_bad_images_are_named_and_nothing_is_begun(
     done = command_line.run(capsys, monkeypatch, *command)
     assert (done.status, done.out) == (1, "")
     assert "class 'benign' has no image in the training split" in done.err
-    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.name != ".lock"]
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and ".pepr_edge" not in path.parts]
 
     recipe.write_text(RECIPE.replace("[data]", '[data]\non_bad_image = "ignore"'))
     assert "data.on_bad_image" in command_line.run(capsys, monkeypatch, *command).err
@@ -200,4 +200,4 @@ def test_a_cluster_that_cannot_be_joined_is_one_line_and_nothing_is_written(
     done = command_line.run(capsys, monkeypatch, "run", recipe, "--engine", "ray", "--out", tmp_path / "run")
     assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
     assert done.err.startswith("error: --engine ray needs Ray, which is not installed")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".pepr_edge"]

@@ -372,7 +372,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (b"acc,energy_j\n0.5,\xff\n", E, "t.csv: not UTF-8 text."),
         ("acc,energy_j,r_E\n0.5,1,1\n", (*E, "--out", "o.csv"), "t.csv: has a column 'r_E', which --out would add."),
         (SMALL, (*E, "--out", "t.csv"), "--out t.csv: would overwrite what it is made from."),
-        (SMALL, (*E, "--out", "."), "--out .: not a regular file."),
+        (SMALL, (*E, "--out", "."), ".: not a regular file."),
         (SMALL, (*E, "--alpha", 0.5), "alpha = 0.5, expected a number >= 1."),
         (SMALL, (*E, "--weights", "M=1"), "--weights 'M': no such resource, expected one of E."),
         (SMALL, (*E, "--weights", "E=0"), "all weights are 0"),

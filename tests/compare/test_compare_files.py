@@ -28,7 +28,7 @@ def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     # All that there may be: those of an earlier comparison are found by these names.
     assert {f"compare_{name}" for name in PLOTS} == set(NAMES)
     names = {f"compare_{name}{suffix}" for name in PLOTS for suffix in (".svg", ".png")}
-    assert {path.name for path in out.iterdir()} == names | {"comparison.json", "comparison.csv", "thesis.txt"}
+    assert {path.name for path in out.iterdir()} == names | {"comparison.json", "comparison.csv", "thesis.txt", ".pepr_edge"}
     assert {Path(path).name for path in done.plots} == names
     assert Comparison.model_validate_json((out / "comparison.json").read_text()) == done
     with open(out / "comparison.csv", newline="") as file:
@@ -56,6 +56,7 @@ def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {Path(plot).name for plot in done.plots} | {
         "comparison.json",
         "comparison.csv",
+        ".pepr_edge",
         "compare_pepr_T.svg",
         "compare_other.png",
     }

@@ -133,6 +133,8 @@ def test_images_of_a_task_that_was_killed_are_removed_and_no_others(make_job: Ma
     for folder in folders:
         folder.mkdir()
         (folder / "train_pixels.npy").touch()
+    with locked(killed):
+        pass
     with locked(running):
         for folder in (killed, running, other):
             os.utime(folder, (0, 0))

@@ -86,11 +86,19 @@ def test_a_kit_for_dicom_images_brings_what_reads_them(tmp_path: Path, no_networ
 
 def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str]) -> None:
     out = made_at(tmp_path / "kit").folder
-    (out / "START.txt").write_text("old")
     (out / "pepr").mkdir()  # installed already
     made_at(out)
     assert not (out / "pepr").exists()
-    assert (out / "START.txt").read_text() != "old"
+    start = (out / "START.txt").read_text()
+    for name in ("START.txt", "bundles/01-one/patients.txt"):
+        before = (out / name).read_bytes() if (out / name).exists() else None
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("precious")
+        with pytest.raises(KitError, match=f"{name} is not as the kit came"):
+            made_at(out)
+        assert (out / name).read_text() == "precious"
+        (out / name).unlink() if before is None else (out / name).write_bytes(before)
+    assert (out / "START.txt").read_text() == start
     (out / "report.json").write_text("precious")
     with pytest.raises(KitError, match=r"holds 'report\.json' besides"):
         made_at(out)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
+
+from pepr_edge.errors import OutputError
 from pepr_edge.report.figure import Figure, FigureData, write_files
 from pepr_edge.report.svg import open_figure, picture
 
@@ -18,7 +21,7 @@ def drawn(name: str) -> Figure:
 
 
 def test_each_figure_is_there_as_a_picture_and_as_data(tmp_path: Path) -> None:
-    write_files([drawn("one"), Figure("two", "title", "Not drawn.")], tmp_path / "report")
+    write_files([drawn("one"), Figure("two", "title", "Not drawn.")], tmp_path, "report")
     folder = tmp_path / "report"
     assert sorted(path.name for path in folder.iterdir()) == ["one.csv", "one.png", "one.svg"]
     assert (folder / "one.png").read_bytes().startswith(b"\x89PNG")
@@ -28,7 +31,21 @@ def test_each_figure_is_there_as_a_picture_and_as_data(tmp_path: Path) -> None:
 
 
 def test_figures_of_an_earlier_report_go_and_other_files_stay(tmp_path: Path) -> None:
-    for name in ("old.svg", "old.csv", "notes.txt"):
-        (tmp_path / name).write_text("x")
-    write_files([], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    write_files([drawn("old"), drawn("edited")], tmp_path, "report")
+    folder = tmp_path / "report"
+    for name in ("edited.svg", "own.svg", "own.png", "own.csv", "notes.txt"):
+        (folder / name).write_text("precious")
+    write_files([drawn("new")], tmp_path, "report")
+    ours, others = ["new.csv", "new.png", "new.svg"], ["edited.svg", "notes.txt", "own.csv", "own.png", "own.svg"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(ours + others)
+    assert {(folder / name).read_text() for name in others} == {"precious"}
+
+
+def test_a_figure_does_not_replace_a_file_of_others(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "one.png").write_bytes(b"\x89PNG of the user")
+    with pytest.raises(OutputError, match=r"one\.png: was not written by pepr_edge"):
+        write_files([drawn("one")], tmp_path, "report")
+    assert (tmp_path / "report" / "one.png").read_bytes() == b"\x89PNG of the user"
+    write_files([drawn("one")], tmp_path, "report", force=True)
+    assert (tmp_path / "report" / "one.png").read_bytes() != b"\x89PNG of the user"

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Bound, Failure, Record
 from pepr_edge.run_dir.store import (
+    PRIVATE,
     locked,
     log_event,
     read_current,
@@ -207,7 +208,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first_until_that_is_gon
         first.kill()
         first.wait()
         with locked(tmp_path / "run"):
-            assert (tmp_path / "run" / ".lock").read_text() == str(os.getpid())
+            assert (tmp_path / "run" / PRIVATE / "lock").read_text() == str(os.getpid())
 
 
 def test_a_lock_goes_with_its_block(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from pepr_edge import zoo
 from pepr_edge.errors import ExportError, ModelError, RunError
 from pepr_edge.records import Parity
+from pepr_edge.run_dir.owned import start_record
 from pepr_edge.train.models import create
 from pepr_edge.zoo.check import architecture as work
 from pepr_edge.zoo.check import markdown, sweep
@@ -90,6 +91,7 @@ def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(tmp_pa
 
 def test_a_torn_row_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "apart", lambda job, *_: CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"))
+    start_record(tmp_path)
     (tmp_path / "resnet18d@64.json").write_text('{"key": "')
     assert sweep.sweep(["resnet18d"], None, tmp_path, ignore)[0].status == "ok"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import time
@@ -17,9 +18,11 @@ from typing import Any
 
 import pepr_edge
 from pepr_edge import __version__, zoo
-from pepr_edge.errors import ModelError
+from pepr_edge.errors import ModelError, RunError
 from pepr_edge.recipe import variants_dir
-from pepr_edge.run_dir.store import locked, read_current, sha256_file, stage_key, write_record
+from pepr_edge.run_dir.owned import check_replaceable, is_os_metadata, is_owned_folder, start_record
+from pepr_edge.run_dir.store import PRIVATE, locked, read_current, sha256_file, stage_key, write_record
+from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
 from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
@@ -35,6 +38,7 @@ SOURCES = (
     "data/phantom.py",
     "images/preprocess.py",
 )
+ROW_FILE = re.compile(r".+@(\d+|any)\.(json|log)")
 # Imported once, and then there for each: they take longer than many an architecture.
 PRELOADED = ("pepr_edge.zoo.check.architecture", "torch._dynamo", "torch.onnx", "onnxruntime.quantization")
 
@@ -89,8 +93,10 @@ def sweep(
         RunError: another process works in this folder.
     """
     check_names(names)
+    _check_folder(folder)
     rows, shared = [], _shared_key()
     with locked(folder):
+        start_record(folder)
         for number, name in enumerate(names):
             job = _job(name, image_size_px, shared)
             path = folder / f"{name}@{job.image_size_px or 'any'}.json"
@@ -102,6 +108,25 @@ def sweep(
             rows.append(row)
             on_progress(SweepProgress(number + 1, len(names), name, "done", row, kept))
     return rows
+
+
+def _check_folder(folder: Path) -> None:
+    """Rows and logs are replaced, so a folder that holds other files is refused."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name in (PRIVATE, ".lock") or is_os_metadata(path.name):  # .lock: of version 0.1
+            continue
+        if is_owned_folder(folder) and ROW_FILE.fullmatch(path.name):
+            continue
+        if path.suffix == ".json":
+            check_replaceable(path, _is_row)
+        elif not ROW_FILE.fullmatch(path.name) or not path.with_suffix(".json").exists():
+            raise RunError(f"{folder}: holds {path.name!r}, which is no row of `zoo check`. Give an --out that is empty or new.")
+
+
+def _is_row(path: Path) -> bool:
+    return set(json_document(content(path, RECORD_BYTES))) >= {"architecture", "stage", "versions"}
 
 
 def _in_stage(on_progress: OnProgress, number: int, total: int, name: str, stage: str) -> None:
