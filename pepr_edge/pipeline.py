@@ -91,7 +91,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         check_bundles(run_dir / BUNDLES)
         remove_unfinished(run_dir)
         if _was_of_another(run_dir, key):
-            view.say(f"{run_dir} was made with another recipe, data or version: what that changes is made again")
+            view.say(
+                f"{run_dir} was made with another recipe, data or version: what that changes is made again"
+            )
         if options.fresh:
             clear(run_dir)
         folders = {px: start_pixels(run_dir, px) for px in sources}
@@ -102,12 +104,22 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
             view.say(line)
         _list_skipped(run_dir, next(iter(folders.values())), info, view)
         if trains_here and device is not None:
-            view.say(f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {device}")
+            view.say(
+                f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {device}"
+            )
         if measures_here and (words := busy(usable_cores())):
-            view.say(f"note: {words}, so declared energies and latencies come out too high: close them and start again")
+            view.say(
+                f"note: {words}, so declared energies and latencies come out too high: close them and start again"
+            )
         candidates = expand(recipe, info)
         state = RunInfo(
-            key=key, recipe=recipe.name, status="running", candidates=candidates, data=info, pepr_edge=__version__, commit=commit()
+            key=key,
+            recipe=recipe.name,
+            status="running",
+            candidates=candidates,
+            data=info,
+            pepr_edge=__version__,
+            commit=commit(),
         )
         # From here on it is a run of this recipe: an old ranking would be of other models.
         (run_dir / RANKING).unlink(missing_ok=True)
@@ -125,7 +137,12 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
             ranking = conclude(load(run_dir))
 
         write_record(run_dir / RUN, state.model_copy(update={"status": "finished"}))
-        log_event(run_dir, "finished", ranked=sum(row.rank is not None for row in ranking.rows), rows=len(ranking.rows))
+        log_event(
+            run_dir,
+            "finished",
+            ranked=sum(row.rank is not None for row in ranking.rows),
+            rows=len(ranking.rows),
+        )
         # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
         remove_pixels(run_dir)
     return ranking
@@ -136,7 +153,11 @@ def _opened(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView)
 
     def on_lost(job: CandidateJob, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
-        on = "it begins again" if job.choose else "it goes on from what had come home, and what is lost stays in its cost"
+        on = (
+            "it begins again"
+            if job.choose
+            else "it goes on from what had come home, and what is lost stays in its cost"
+        )
         view.say(f"{job.candidate.id}: {reason}; {on}")
 
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
@@ -148,7 +169,12 @@ def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
     files = sorted(variants_dir().glob("*.toml")) if recipe.export.auto else named
     weights = _weights_sha256(recipe)
     return stage_key(
-        "run", __version__, recipe.model_dump(mode="json"), list(fingerprints.values()), [sha256_file(file) for file in files], weights
+        "run",
+        __version__,
+        recipe.model_dump(mode="json"),
+        list(fingerprints.values()),
+        [sha256_file(file) for file in files],
+        weights,
     )
 
 
@@ -164,7 +190,11 @@ def _finished(run_dir: Path, key: str) -> Ranking | None:
         ranking = read_record(run_dir / "ranking.json", Ranking)
     except RunError:
         return None
-    done = info.status == "finished" and info.key == key and not any(row.status == "failed" for row in ranking.rows)
+    done = (
+        info.status == "finished"
+        and info.key == key
+        and not any(row.status == "failed" for row in ranking.rows)
+    )
     return ranking if done else None
 
 
@@ -224,7 +254,9 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     )
 
 
-def search(results: Results, folders: dict[int, Path], engine: Engine, bench: MeasurementHost, view: ProgressView) -> None:
+def search(
+    results: Results, folders: dict[int, Path], engine: Engine, bench: MeasurementHost, view: ProgressView
+) -> None:
     """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
     drive.search(results, folders, engine, bench, view)
 
@@ -237,22 +269,36 @@ def make(results: Results, folders: dict[int, Path], engine: Engine, view: Progr
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    jobs = [job for candidate in results.info.candidates if (job := _job(results, candidate, folders, engine)) is not None]
-    if again := [job.candidate.id for job in jobs if any(entry.failure for entry in _made(results, job.candidate))]:
+    jobs = [
+        job
+        for candidate in results.info.candidates
+        if (job := _job(results, candidate, folders, engine)) is not None
+    ]
+    if again := [
+        job.candidate.id for job in jobs if any(entry.failure for entry in _made(results, job.candidate))
+    ]:
         view.say(f"failed before, tried again: {', '.join(again)}")
     carry_out(jobs, engine, "candidates", view, on_done)
 
 
-def _job(results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine) -> CandidateJob | None:
+def _job(
+    results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine
+) -> CandidateJob | None:
     """What is to be done of a candidate; None where nothing is."""
     search = results.search
-    searched = next((one for one in search.candidates if one.candidate == candidate.id), None) if search is not None else None
+    searched = (
+        next((one for one in search.candidates if one.candidate == candidate.id), None)
+        if search is not None
+        else None
+    )
     if search is not None and searched is not None and is_pruned(searched, search):
         return None
     concluded = searched.epochs if searched is not None and searched.verdict == "concluded" else None
     made = _made(results, candidate)
     trained = made[0].trained
-    ended = trained is not None and (is_complete(trained, results.recipe.train) if concluded is None else len(trained.epochs) == concluded)
+    ended = trained is not None and (
+        is_complete(trained, results.recipe.train) if concluded is None else len(trained.epochs) == concluded
+    )
     if ended and all(entry.artifact is not None for entry in made):
         return None
     return job_of(results, candidate, folders, engine, until_epoch=concluded, conclude=concluded is not None)
@@ -266,7 +312,11 @@ def _made(results: Results, candidate: Candidate) -> tuple[VariantState, ...]:
 def _told(results: Results, candidate: Candidate) -> str:
     """What became of a candidate, in a line."""
     now = _made(results, candidate)
-    failed = [f"{entry.variant} failed: {entry.failure.reason}" for entry in now if entry.artifact is None and entry.failure]
+    failed = [
+        f"{entry.variant} failed: {entry.failure.reason}"
+        for entry in now
+        if entry.artifact is None and entry.failure
+    ]
     trained = now[0].trained
     if trained is None:
         return failed[0] if failed else "failed"
@@ -287,12 +337,25 @@ def choose(results: Results, folders: dict[int, Path], bench: MeasurementHost, v
     def on_done(job: CandidateJob) -> None:
         found = chosen(results.folder, results.recipe, results.info, job.candidate)
         reason = found.failure.reason if found.failure is not None else ""
-        line = selection_message(found.artifact) if found.artifact is not None else f"no variant could be chosen: {reason}"
+        line = (
+            selection_message(found.artifact)
+            if found.artifact is not None
+            else f"no variant could be chosen: {reason}"
+        )
         log_event(results.folder, "chosen", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    plain = [entry for candidate in results.info.candidates for entry in _made(results, candidate) if entry.variant == FLOAT32]
-    waiting = [entry.candidate for entry in plain if entry.artifact is not None and not _chosen_on(bench, results, entry.candidate)]
+    plain = [
+        entry
+        for candidate in results.info.candidates
+        for entry in _made(results, candidate)
+        if entry.variant == FLOAT32
+    ]
+    waiting = [
+        entry.candidate
+        for entry in plain
+        if entry.artifact is not None and not _chosen_on(bench, results, entry.candidate)
+    ]
     jobs = [job_of(results, candidate, folders, bench.engine, choose=True) for candidate in waiting]
     carry_out(jobs, bench.engine, "variants chosen", view, on_done)
 
@@ -309,7 +372,11 @@ def measure(results: Results, bench: MeasurementHost, view: ProgressView) -> Non
     Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: one, or at most one in eight, since
     a machine that is never quiet does not become so by waiting.
     """
-    waiting = [entry for entry in results.entries if entry.artifact is not None and not _measured_on(bench, entry.profile)]
+    waiting = [
+        entry
+        for entry in results.entries
+        if entry.artifact is not None and not _measured_on(bench, entry.profile)
+    ]
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
         disturbed: list[VariantState] = []
         for done, entry in enumerate(waiting):
@@ -334,15 +401,26 @@ def _measure(results: Results, entry: VariantState, bench: MeasurementHost, bar:
     except MeasurementError as fault:
         assert entry.artifact is not None
         key = profile_key(entry.artifact, results.recipe)
-        failure = Failure(key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault))
+        failure = Failure(
+            key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault)
+        )
         write_record(entry.folder / "failure.json", failure)
         (entry.folder / "profile.json").unlink(missing_ok=True)  # of another machine, if there is one
-        log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault))
+        log_event(
+            results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault)
+        )
         return True
     write_record(entry.folder / "profile.json", found)
     (entry.folder / "failure.json").unlink(missing_ok=True)
     valid, reasons = found.validity.valid, found.validity.reasons
-    log_event(results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, valid=valid, reasons=reasons)
+    log_event(
+        results.folder,
+        "measured",
+        candidate=entry.candidate.id,
+        variant=entry.variant,
+        valid=valid,
+        reasons=reasons,
+    )
     return valid
 
 
@@ -358,7 +436,9 @@ def _profile(recipe: Recipe, entry: VariantState, bench: MeasurementHost, bar: P
         rules=recipe.profile.rules,
         input_shape=(1, entry.candidate.in_channels, px, px),
         watts_per_core=device.watts_per_core,
-        progress=lambda share, median_s: bar.to(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms"),
+        progress=lambda share, median_s: bar.to(
+            round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms"
+        ),
     )
     return found.model_copy(update={"key": profile_key(entry.artifact, recipe)})
 

@@ -16,7 +16,17 @@ from pepr_edge import __version__
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Candidate, DataInfo, Estimate, Failure, Method, Quantity, RunInfo, Split, SplitInfo
+from pepr_edge.records import (
+    Candidate,
+    DataInfo,
+    Estimate,
+    Failure,
+    Method,
+    Quantity,
+    RunInfo,
+    Split,
+    SplitInfo,
+)
 from pepr_edge.run_dir.keys import candidate_folder, export_key, profile_key, train_key
 from pepr_edge.run_dir.store import write_record, write_text
 
@@ -80,10 +90,17 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         device=made.device,
     )
     recipe = parse(text + made.more, Recipe, "made.toml")
-    candidates = tuple(made_records.candidate(name).model_copy(update={"weights": made.weights}) for name in names)
+    candidates = tuple(
+        made_records.candidate(name).model_copy(update={"weights": made.weights}) for name in names
+    )
     status: Any = "running" if made.todo else "finished"
     info = RunInfo(
-        key="k", recipe="made", status=status, candidates=candidates, data=_data(made.data, made.fraction), pepr_edge=__version__
+        key="k",
+        recipe="made",
+        status=status,
+        candidates=candidates,
+        data=_data(made.data, made.fraction),
+        pepr_edge=__version__,
     )
     write_record(folder / "run.json", info)
     write_text(folder / "recipe.toml", text + made.more)
@@ -94,7 +111,16 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
             failure = Failure(key=key, candidate=candidate, stage="train", reason="the pixels ran out")
             write_record(place / "failure.json", failure)
         elif candidate.architecture in accuracies:
-            _write(place, candidate, recipe, made, key, accuracies[candidate.architecture], cost * (100.0 + 10 * number), number)
+            _write(
+                place,
+                candidate,
+                recipe,
+                made,
+                key,
+                accuracies[candidate.architecture],
+                cost * (100.0 + 10 * number),
+                number,
+            )
     return folder
 
 
@@ -116,19 +142,38 @@ def _data(name: str, fraction: float) -> DataInfo:
     )
 
 
-def _write(place: Path, candidate: Candidate, recipe: Recipe, made: Made, key: str, accuracy: float, joules: float, number: int) -> None:
+def _write(
+    place: Path,
+    candidate: Candidate,
+    recipe: Recipe,
+    made: Made,
+    key: str,
+    accuracy: float,
+    joules: float,
+    number: int,
+) -> None:
     name = candidate.architecture
     performance = {
-        metric: Estimate(value=accuracy, ci=(0.0, 1.0), split="test", n=100) for metric in ("accuracy", "balanced_accuracy", "auroc")
+        metric: Estimate(value=accuracy, ci=(0.0, 1.0), split="test", n=100)
+        for metric in ("accuracy", "balanced_accuracy", "auroc")
     }
     base = made_records.trained(name, joules, made.method, key=key)
     grams = Quantity(value=joules / 10, method="declared")
-    cost = base.cost.model_copy(update={"co2eq_g": grams, "duration_s": Quantity(value=joules / 7, method="measured")})
-    changes = {"candidate": candidate, "num_params": 1_000_000 * (number + 1), "performance": performance, "cost": cost}
+    cost = base.cost.model_copy(
+        update={"co2eq_g": grams, "duration_s": Quantity(value=joules / 7, method="measured")}
+    )
+    changes = {
+        "candidate": candidate,
+        "num_params": 1_000_000 * (number + 1),
+        "performance": performance,
+        "cost": cost,
+    }
     trained = base.model_copy(update=changes)
     variant = load_variant(made.variant)
     artifact = made_records.artifact(name, key=export_key(trained, variant, recipe))
-    artifact = artifact.model_copy(update={"candidate": candidate, "variant": variant.name, "performance": performance})
+    artifact = artifact.model_copy(
+        update={"candidate": candidate, "variant": variant.name, "performance": performance}
+    )
     write_record(place / "train.json", trained)
     write_record(place / variant.name / "export.json", artifact)
     if made.profiled:
@@ -151,7 +196,11 @@ def predictions(accuracy: float) -> dict[str, NDArray[np.float32]]:
     labels = np.repeat([1, 0], 50)
     chosen = np.where(np.arange(100) < round(100 * accuracy), labels, 1 - labels)
     logits = np.eye(2, dtype=np.float32)[chosen] + np.linspace(0, 0.5, 200, dtype=np.float32).reshape(100, 2)
-    return {split: values for name in ("val", "test") for split, values in ((name, logits), (f"{name}_labels", labels.astype(np.float32)))}
+    return {
+        split: values
+        for name in ("val", "test")
+        for split, values in ((name, logits), (f"{name}_labels", labels.astype(np.float32)))
+    }
 
 
 def spread(start: float, *, step: float = 0.01, count: int = len(ARCHITECTURES)) -> dict[str, float]:

@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PATIENT = {"PatientName": "Planted^Patient", "PatientID": "planted-4711", "InstitutionName": "Planted Hospital"}
+PATIENT = {
+    "PatientName": "Planted^Patient",
+    "PatientID": "planted-4711",
+    "InstitutionName": "Planted Hospital",
+}
 
 
-def write(path: Path, pixels: NDArray[Any], *, preamble: bool = True, syntax: str = "1.2.840.10008.1.2.1", **elements: Any) -> Path:
+def write(
+    path: Path,
+    pixels: NDArray[Any],
+    *,
+    preamble: bool = True,
+    syntax: str = "1.2.840.10008.1.2.1",
+    **elements: Any,
+) -> Path:
     """Write a file of these pixels, (frames,) rows, columns(, 3), with more elements by keyword; of a value of None none is written."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset

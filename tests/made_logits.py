@@ -20,7 +20,9 @@ CLASSES = st.integers(min_value=2, max_value=5)
 def classified(draw: st.DrawFn, grid: bool = True) -> tuple[Logits, Labels]:
     """Logits on a coarse grid, so that ties are common, and labels in which every class occurs."""
     classes, n = draw(CLASSES), draw(st.integers(min_value=5, max_value=40))
-    levels = st.integers(min_value=-4, max_value=4) if grid else st.floats(min_value=-30, max_value=30, width=32)
+    levels = (
+        st.integers(min_value=-4, max_value=4) if grid else st.floats(min_value=-30, max_value=30, width=32)
+    )
     logits = draw(hnp.arrays(np.float32, (n, classes), elements=levels))
     others = draw(st.lists(st.integers(0, classes - 1), min_size=n - classes, max_size=n - classes))
     return logits, np.array([*range(classes), *others])

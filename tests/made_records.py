@@ -53,7 +53,9 @@ variants = ["fp32"]
 
 def paper(name: str) -> list[dict[str, str]]:
     """The rows of a table of the paper's figures; skips where they are absent."""
-    folder = (Path(__file__).resolve().parents[1] / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper").resolve()
+    folder = (
+        Path(__file__).resolve().parents[1] / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper"
+    ).resolve()
     if not (folder / name).is_file():
         pytest.skip(f"no figures of the paper at {folder}: set PEPR_TEST_DATA")
     with open(folder / name, newline="", encoding="utf-8") as file:
@@ -82,16 +84,34 @@ def info(*names: str) -> RunInfo:
         "val": SplitInfo(images=N_VAL, class_counts=(N_VAL // 2, N_VAL // 2)),
     }
     data = DataInfo(
-        name="made", format="phantom", sha256=digest("data"), labels=("no", "yes"), channels=1, splits=splits, majority_baseline=0.5
+        name="made",
+        format="phantom",
+        sha256=digest("data"),
+        labels=("no", "yes"),
+        channels=1,
+        splits=splits,
+        majority_baseline=0.5,
     )
-    return RunInfo(key="k", recipe="made", status="finished", candidates=tuple(map(candidate, names)), data=data, pepr_edge=__version__)
+    return RunInfo(
+        key="k",
+        recipe="made",
+        status="finished",
+        candidates=tuple(map(candidate, names)),
+        data=data,
+        pepr_edge=__version__,
+    )
 
 
-def trained(name: str, joules: float | None = 100.0, method: Method = "measured", key: str = "") -> TrainResult:
+def trained(
+    name: str, joules: float | None = 100.0, method: Method = "measured", key: str = ""
+) -> TrainResult:
     """A training that cost so much energy."""
     measured, none = Quantity(value=60.0, method="measured"), Quantity(value=None, method="unavailable")
     energy = none if joules is None else Quantity(value=joules, method=method)
-    cost = dict.fromkeys(TrainCost.model_fields, measured) | {"energy_j": energy, "gpu_peak_memory_bytes": none}
+    cost = dict.fromkeys(TrainCost.model_fields, measured) | {
+        "energy_j": energy,
+        "gpu_peak_memory_bytes": none,
+    }
     return TrainResult(
         key=key,
         candidate=candidate(name),
@@ -132,13 +152,18 @@ def artifact(name: str, right: int = 180, key: str = "") -> Artifact:
         dynamic_batch=True,
         parity=Parity(images=8, batches=(1,), max_abs_diff=1e-6, tolerance=1e-3, passed=True),
         flips=Flips(count=0, n=N_VAL, ci=(0.0, 0.05)),
-        performance={"val_accuracy": split, "accuracy": Estimate(value=value - 0.01, ci=(0.0, 1.0), split="test", n=N_VAL)},
+        performance={
+            "val_accuracy": split,
+            "accuracy": Estimate(value=value - 0.01, ci=(0.0, 1.0), split="test", n=N_VAL),
+        },
         performance_before={},
         duration_s=1.0,
     )
 
 
-def profile(name: str, latency_s: float = 0.01, memory_bytes: int | None = 100_000_000, key: str = "") -> DeviceProfile:
+def profile(
+    name: str, latency_s: float = 0.01, memory_bytes: int | None = 100_000_000, key: str = ""
+) -> DeviceProfile:
     """The profile of an artifact whose latencies are all the same, 128 of them."""
     changes = {"key": key, "latencies_s": (latency_s,) * 128, "peak_memory_bytes": memory_bytes}
     return tiny_bundle.profile(digest(f"onnx {name}")).model_copy(update=changes)
@@ -162,7 +187,9 @@ def entry(
     logits = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]], dtype=np.float32)
     np.savez(place / "predictions.npz", val=logits[decided], val_labels=labels)
     measured = profile(name, latency_s, memory_bytes)
-    return VariantState(candidate(name), "fp32", place, trained(name, joules, method), artifact(name, right), measured, None)
+    return VariantState(
+        candidate(name), "fp32", place, trained(name, joules, method), artifact(name, right), measured, None
+    )
 
 
 def results(folder: Path, *entries: VariantState, more: str = "") -> Results:
@@ -206,7 +233,11 @@ def bench(
 
 
 def field_report(
-    *measured: BenchResult, cpu: str = "made cpu", partial: bool = False, emulated: bool = False, **device: object
+    *measured: BenchResult,
+    cpu: str = "made cpu",
+    partial: bool = False,
+    emulated: bool = False,
+    **device: object,
 ) -> FieldReport:
     """The report of one device, sealed."""
     facts = tiny_bundle.profile(digest("any")).device.model_copy(update={"cpu": cpu, **device})

@@ -90,12 +90,16 @@ def data_info(**changes: object) -> DataInfo:
 def estimate(value: float, split: str, n: int) -> Estimate:
     """A performance with a normal interval, cut to [0, 1]."""
     half = 1.96 * math.sqrt(value * (1 - value) / n)
-    return Estimate.model_validate({"value": value, "ci": (max(0.0, value - half), min(1.0, value + half)), "split": split, "n": n})
+    return Estimate.model_validate(
+        {"value": value, "ci": (max(0.0, value - half), min(1.0, value + half)), "split": split, "n": n}
+    )
 
 
 def quantity(value: float | None, method: str = "measured", source: str = "") -> Quantity:
     """A figure, or one that was not measured."""
-    return Quantity.model_validate({"value": value, "method": method if value is not None else "unavailable", "source": source})
+    return Quantity.model_validate(
+        {"value": value, "method": method if value is not None else "unavailable", "source": source}
+    )
 
 
 def environment(threads: int = 2) -> Environment:
@@ -110,11 +114,15 @@ def environment(threads: int = 2) -> Environment:
     )
 
 
-def train_result(architecture: str, number: int, *, energy: bool = True, size_px: int = 64, epochs: int = 10) -> TrainResult:
+def train_result(
+    architecture: str, number: int, *, energy: bool = True, size_px: int = 64, epochs: int = 10
+) -> TrainResult:
     """A trained candidate whose curve rises to a performance that depends on its number."""
     rng = np.random.default_rng(number)
     best = 0.80 + 0.015 * (number * 7 % 10) / 1.0
-    curve = [best - 0.25 * math.exp(-epoch / 2) + float(rng.normal(0, 0.008)) for epoch in range(1, epochs + 1)]
+    curve = [
+        best - 0.25 * math.exp(-epoch / 2) + float(rng.normal(0, 0.008)) for epoch in range(1, epochs + 1)
+    ]
     seconds = 40.0 + 25 * number
     joules = seconds * 2 * 15 if energy else None
     candidate = Candidate(architecture=architecture, image_size_px=size_px, in_channels=1, num_classes=2)
@@ -132,21 +140,35 @@ def train_result(architecture: str, number: int, *, energy: bool = True, size_px
         precision="bfloat16",
         probes=(ProbeResult(layout="contiguous", precision="float32", images_per_s=376.0),),
         epochs=tuple(
-            Epoch(epoch=i, train_loss=0.6 / i, val_loss=0.7 / i, val_performance=value, duration_s=seconds / epochs, energy_j=None)
+            Epoch(
+                epoch=i,
+                train_loss=0.6 / i,
+                val_loss=0.7 / i,
+                val_performance=value,
+                duration_s=seconds / epochs,
+                energy_j=None,
+            )
             for i, value in enumerate(curve, 1)
         ),
         best_epoch=int(np.argmax(curve)) + 1,
         stopped_early=False,
         performance_metric="accuracy",
-        performance={"accuracy": estimate(best - 0.03, "test", N_TEST), "val_accuracy": estimate(best, "val", N_VAL)},
+        performance={
+            "accuracy": estimate(best - 0.03, "test", N_TEST),
+            "val_accuracy": estimate(best, "val", N_VAL),
+        },
         cost=TrainCost(
             energy_j=quantity(joules, "declared", "15 W per core x CPU seconds (recipe)"),
-            co2eq_g=quantity(None if joules is None else joules / 3.6e6 * 151, "declared", "DNK 151 g/kWh, Ember 2024"),
+            co2eq_g=quantity(
+                None if joules is None else joules / 3.6e6 * 151, "declared", "DNK 151 g/kWh, Ember 2024"
+            ),
             duration_s=quantity(seconds, "measured", "perf_counter"),
             peak_memory_bytes=quantity(900e6 + 3e7 * number, "measured", "VmHWM"),
             gpu_peak_memory_bytes=quantity(None),
             images=quantity(47080, "counted"),
-            evaluation_energy_j=quantity(None if joules is None else joules / 12, "declared", "15 W per core x CPU seconds (recipe)"),
+            evaluation_energy_j=quantity(
+                None if joules is None else joules / 12, "declared", "15 W per core x CPU seconds (recipe)"
+            ),
             evaluation_duration_s=quantity(seconds / 12, "measured", "perf_counter"),
         ),
         environment=environment(),
@@ -172,7 +194,13 @@ def artifact(trained: TrainResult, variant: str) -> Artifact:
         exporter="dynamo",
         producer="pytorch 2.15.0",
         dynamic_batch=True,
-        parity=Parity(images=64, batches=(1, 3), max_abs_diff=0.3 if int8 else 2e-6, tolerance=1.5 if int8 else 1e-3, passed=True),
+        parity=Parity(
+            images=64,
+            batches=(1, 3),
+            max_abs_diff=0.3 if int8 else 2e-6,
+            tolerance=1.5 if int8 else 1e-3,
+            passed=True,
+        ),
         flips=Flips(count=7 if int8 else 0, n=N_TEST, ci=(0.0, 0.05)),
         performance=after,
         performance_before=before,
@@ -180,7 +208,9 @@ def artifact(trained: TrainResult, variant: str) -> Artifact:
     )
 
 
-def profile(made: Artifact, number: int, *, valid: bool = True, memory: bool = True, samples: int = 200) -> DeviceProfile:
+def profile(
+    made: Artifact, number: int, *, valid: bool = True, memory: bool = True, samples: int = 200
+) -> DeviceProfile:
     """An artifact's profile, latencies log-normal about a median that grows with its number."""
     rng = np.random.default_rng(number)
     median = (0.9 + 0.35 * number) * (0.62 if made.variant != "fp32" else 1.0) * 1e-3
@@ -225,7 +255,11 @@ def failure(architecture: str, **changes: object) -> Failure:
         "candidate": Candidate(architecture=architecture, image_size_px=64, in_channels=1, num_classes=2),
         "stage": "train",
         "reason": "image size 64 is no multiple of the block size 8 x 32",
-        "log_tail": ("Traceback (most recent call last):", '  File "timm/halo.py", line 7', "AssertionError: 64 % 256"),
+        "log_tail": (
+            "Traceback (most recent call last):",
+            '  File "timm/halo.py", line 7',
+            "AssertionError: 64 % 256",
+        ),
     }
     return Failure.model_validate({**values, **changes})
 
@@ -256,9 +290,14 @@ def run(
     budgets = {} if budgets is None else budgets
     trained = tuple(train_result(name, number, energy=energy) for number, name in enumerate(architectures))
     made = tuple(artifact(result, variant) for result in trained for variant in VARIANTS)
-    profiles = tuple(profile(item, number // 2, memory=memory, valid=number != 1) for number, item in enumerate(made))
+    profiles = tuple(
+        profile(item, number // 2, memory=memory, valid=number != 1) for number, item in enumerate(made)
+    )
     results = {result.candidate.id: result for result in trained}
-    rows = [_row(item, shown, results[item.candidate.id], budgets) for item, shown in zip(made, profiles, strict=True)]
+    rows = [
+        _row(item, shown, results[item.candidate.id], budgets)
+        for item, shown in zip(made, profiles, strict=True)
+    ]
     failures = tuple(failure(name) for name in failed)
     rows += [
         RankingRow(
@@ -294,7 +333,9 @@ def _row(made: Artifact, shown: DeviceProfile, result: TrainResult, budgets: dic
         architecture=made.candidate.architecture,
         variant=made.variant,
         status="over_budget" if over else "ok",
-        reason=f"latency at p90 {latency * 1e3:.2f} ms, budget {budgets['latency_p90_s'] * 1e3:.2f} ms" if over else "",
+        reason=f"latency at p90 {latency * 1e3:.2f} ms, budget {budgets['latency_p90_s'] * 1e3:.2f} ms"
+        if over
+        else "",
         num_params=result.num_params,
         performance=val.value,
         performance_ci=val.ci,
@@ -324,7 +365,13 @@ def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
     scored.sort(key=lambda row: -(row.pepr["edge"] or 0))
     top = max((row.performance or 0 for row in scored), default=0)
     ranked = [
-        row.model_copy(update={"rank": number, "tied_with_best": (row.performance or 0) > top - 0.008, "bundle": f"bundles/{number:02d}"})
+        row.model_copy(
+            update={
+                "rank": number,
+                "tied_with_best": (row.performance or 0) > top - 0.008,
+                "bundle": f"bundles/{number:02d}",
+            }
+        )
         for number, row in enumerate(scored, 1)
     ]
     ranked = _spread(ranked)
@@ -341,10 +388,20 @@ def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
         majority_baseline=BASELINE,
         bounds=bounds,
         rows=(*ranked, *(row for row in rows if row.status != "ok")),
-        baseline=Baseline(label="pneumonia", performance=BASELINE, outranks=outranks, of=len(ranked)) if ranked else None,
-        outliers=(Outlier(name="vgg11@64 fp32", enters=("a@64 fp32", "b@64 fp32"), leaves=("c@64 fp32", "d@64 fp32")),) if ranked else (),
+        baseline=Baseline(label="pneumonia", performance=BASELINE, outranks=outranks, of=len(ranked))
+        if ranked
+        else None,
+        outliers=(
+            Outlier(
+                name="vgg11@64 fp32", enters=("a@64 fp32", "b@64 fp32"), leaves=("c@64 fp32", "d@64 fp32")
+            ),
+        )
+        if ranked
+        else (),
         sensitivity=SENSITIVITY if ranked else (),
-        winners={"minmax": f"{ranked[0].candidate} {ranked[0].variant}", "max": "another@64 fp32"} if ranked else {},
+        winners={"minmax": f"{ranked[0].candidate} {ranked[0].variant}", "max": "another@64 fp32"}
+        if ranked
+        else {},
     )
 
 
@@ -353,8 +410,12 @@ def _spread(ranked: list[RankingRow]) -> list[RankingRow]:
     if not ranked:
         return []
     performance = np.array([row.performance or 0.0 for row in ranked])
-    resource = np.array([(row.performance or 0.0) / (row.pepr["edge"] or 1.0) - 1 for row in ranked]).clip(0, 1)
-    found = rank_spread(performance, binomial_performances(performance, np.full(len(ranked), 200.0)), resource)
+    resource = np.array([(row.performance or 0.0) / (row.pepr["edge"] or 1.0) - 1 for row in ranked]).clip(
+        0, 1
+    )
+    found = rank_spread(
+        performance, binomial_performances(performance, np.full(len(ranked), 200.0)), resource
+    )
     return [
         row.model_copy(update={"rank_ci": (int(low), int(high)), "p_best": float(p)})
         for row, low, high, p in zip(ranked, found.low, found.high, found.p_best, strict=True)
@@ -362,8 +423,22 @@ def _spread(ranked: list[RankingRow]) -> list[RankingRow]:
 
 
 SENSITIVITY = (
-    Sensitivity(setting="latency weight", at=1 / 3, tried=(0, 1), stays=(0.1, 0.7), winner_below="resnet18d@64 fp32", winner_above=None),
-    Sensitivity(setting="declared watts, factor", at=1, tried=(0.25, 4), stays=(0.25, 4), winner_below=None, winner_above=None),
+    Sensitivity(
+        setting="latency weight",
+        at=1 / 3,
+        tried=(0, 1),
+        stays=(0.1, 0.7),
+        winner_below="resnet18d@64 fp32",
+        winner_above=None,
+    ),
+    Sensitivity(
+        setting="declared watts, factor",
+        at=1,
+        tried=(0.25, 4),
+        stays=(0.25, 4),
+        winner_below=None,
+        winner_above=None,
+    ),
 )
 
 
@@ -389,7 +464,12 @@ def manifest(**changes: object) -> Manifest:
         "bounds": {"latency": Bound(lo=0.001, hi=0.01, unit="s")},
         "set_id": "0123456789abcdef",
         "selftest": SelfTestSpec(n=16, tolerance=0.5),
-        "provenance": {"seed": 0, "data_sha256": digest("data"), "commit": "0a1b2c3", "versions": {"torch": "2.15.0"}},
+        "provenance": {
+            "seed": 0,
+            "data_sha256": digest("data"),
+            "commit": "0a1b2c3",
+            "versions": {"torch": "2.15.0"},
+        },
         "files": {"model.onnx": made.sha256},
     }
     return Manifest.model_validate({**values, **changes})

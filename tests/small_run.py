@@ -63,7 +63,11 @@ class Listener:
 
 
 def carry_out(
-    folder: Path, patch: pytest.MonkeyPatch, text: str = RECIPE, options: Options | None = None, view: Listener | None = None
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    text: str = RECIPE,
+    options: Options | None = None,
+    view: Listener | None = None,
 ) -> Ranking:
     """Run a recipe, measured as briefly as a test may, without the files of the report's figures."""
     tiny_bundle.be_brief(patch)

@@ -27,6 +27,8 @@ def test_the_ratio_is_how_much_longer_bench_says(tool: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="pins processes to a core")
 def test_a_round(tool: Any, tmp_path: Path) -> None:
-    found = tool.compare(tiny_bundle.write(tmp_path / "01-tiny@16-fp32"), tmp_path / "report.json", bench_first=True)
+    found = tool.compare(
+        tiny_bundle.write(tmp_path / "01-tiny@16-fp32"), tmp_path / "report.json", bench_first=True
+    )
     assert 0 < found.bench_s < 0.01
     assert 0 < found.bare_s < 0.01

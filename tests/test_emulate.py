@@ -61,7 +61,9 @@ def test_the_python_of_a_command_is_itself_or_lies_beside_it(tmp_path: Path) -> 
         emulate.interpreter([str(tmp_path / "none")])
 
 
-def test_small_confines_and_says_so(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_small_confines_and_says_so(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(emulate, "CGROUP", tmp_path)
     limits = "len(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_AS)[0]"
     script = f"import os, resource; print({limits}, os.environ['PEPR_EDGE_EMULATED'])"
@@ -69,12 +71,16 @@ def test_small_confines_and_says_so(capfd: pytest.CaptureFixture[str], monkeypat
     assert capfd.readouterr().out == f"1 {300 * 2**20} 1 core, 300 MiB address space\n"
 
 
-def test_a_ceiling_on_memory_where_a_group_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ceiling_on_memory_where_a_group_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("cpu memory\n", encoding="ascii")
     # A group's files are the kernel's and go with it.
     monkeypatch.setattr(Path, "rmdir", shutil.rmtree)
     with emulate.ceiling(1000, tmp_path) as (words, kind):
-        said = subprocess.run([*words, "sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [*words, "sh", "-c", "echo $$"], capture_output=True, text=True, check=True
+        ).stdout
         (group,) = tmp_path.glob("pepr_edge_emulate_*")
         written = {path.name: path.read_text(encoding="ascii") for path in group.iterdir()}
     assert kind == "memory"
@@ -83,7 +89,13 @@ def test_a_ceiling_on_memory_where_a_group_can_be_made(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "words", [["x86", "--cpu", "Haswell"], ["small"], ["small", "--cores", "0", "--", "true"], ["small", "--", "no-such"]]
+    "words",
+    [
+        ["x86", "--cpu", "Haswell"],
+        ["small"],
+        ["small", "--cores", "0", "--", "true"],
+        ["small", "--", "no-such"],
+    ],
 )
 def test_a_fault_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert emulate.main(words) == 1
@@ -105,14 +117,18 @@ def test_a_folder_that_is_no_kit(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (None, False),
     ],
 )
-def test_whether_the_kernel_starts_the_emulator(text: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_the_kernel_starts_the_emulator(
+    text: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(arm, "BINFMT", tmp_path / "qemu-aarch64")
     if text is not None:
         arm.BINFMT.write_text(text, encoding="ascii")
     assert arm.registered() is expected
 
 
-def test_without_binfmt_proot_starts_it_and_without_both_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_binfmt_proot_starts_it_and_without_both_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(arm, "registered", lambda: False)
     monkeypatch.setattr(arm.shutil, "which", lambda name: f"/usr/bin/{name}")
     words = arm.entrance(tmp_path)
@@ -149,7 +165,12 @@ class Here:
     ],
 )
 def test_another_label_is_a_failure(
-    found: dict[str, str], ok: bool, expected: dict[str, str] | None, passes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    found: dict[str, str],
+    ok: bool,
+    expected: dict[str, str] | None,
+    passes: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     image = tiny_bundle.image(tmp_path / "0.png")
     assert arm.predicts(Here(found, ok), tmp_path, "01-tiny", [image], expected) is passes
@@ -178,9 +199,27 @@ JUDGED = {"agreeing": 10, "n": 16, "max_abs_diff": 22.2, "tolerance": 4.12}
             True,
             "a passed; 10 of 16 decisions, logits off by 22.2, allowed 4.12",
         ),
-        ("a-int8", 3, {"passed": False, "reasons": [NAMED], "selftest": JUDGED}, True, "a-int8 does not pass; 10 of 16"),
-        ("a-fp32", 3, {"passed": False, "reasons": [NAMED], "selftest": JUDGED}, False, "a-fp32 does not pass"),
-        ("a-int8", 3, {"passed": False, "reasons": ["logits differ"], "selftest": None}, False, "a-int8 does not pass"),
+        (
+            "a-int8",
+            3,
+            {"passed": False, "reasons": [NAMED], "selftest": JUDGED},
+            True,
+            "a-int8 does not pass; 10 of 16",
+        ),
+        (
+            "a-fp32",
+            3,
+            {"passed": False, "reasons": [NAMED], "selftest": JUDGED},
+            False,
+            "a-fp32 does not pass",
+        ),
+        (
+            "a-int8",
+            3,
+            {"passed": False, "reasons": ["logits differ"], "selftest": None},
+            False,
+            "a-int8 does not pass",
+        ),
         ("a", 132, {}, False, "verify a: FAILED, exit status 132"),
     ],
 )
@@ -194,7 +233,9 @@ def test_a_bundle_has_to_pass_or_to_be_told_why_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = json.dumps({"bundles": [row]})
-    monkeypatch.setattr(acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, out, "core dumped"))
+    monkeypatch.setattr(
+        acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, out, "core dumped")
+    )
     assert acceptance.is_judged("Haswell", Path(name)) is judged
     heard = capsys.readouterr().out
     assert said in heard
@@ -220,10 +261,21 @@ def test_a_processor_that_is_too_old_has_to_be_refused_in_one_line(
 
 @pytest.mark.parametrize(
     ("emulated", "partial", "status", "measured"),
-    [(True, False, 0, True), (True, False, 3, True), (False, False, 0, False), (True, True, 0, False), (True, False, 132, False)],
+    [
+        (True, False, 0, True),
+        (True, False, 3, True),
+        (False, False, 0, False),
+        (True, True, 0, False),
+        (True, False, 132, False),
+    ],
 )
 def test_a_report_has_to_be_whole_and_marked(
-    emulated: bool, partial: bool, status: int, measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulated: bool,
+    partial: bool,
+    status: int,
+    measured: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "report.json"
     write_record(out, made_records.field_report(made_records.bench("a"), emulated=emulated, partial=partial))
@@ -235,7 +287,9 @@ def test_a_report_has_to_be_whole_and_marked(
 
 @needs_qemu
 @pytest.mark.slow
-def test_an_older_processor_is_told_from_this_one_by_parent_and_child(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_older_processor_is_told_from_this_one_by_parent_and_child(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     child = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {TELL!r}]))"
     for script in (TELL, child):
         assert emulate.main(["x86", "--cpu", "Haswell", "--", sys.executable, "-c", script]) == 0

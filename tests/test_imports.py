@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pepr_edge"
-HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "optimum", "transformers", "sklearn", "scipy", "pandas", "matplotlib"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxscript",
+    "optimum",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "matplotlib",
+}
 
 # A unit may import itself and those of the lines above its own. A dotted unit is the part of a package that stands elsewhere than the rest.
 LAYERS = (
@@ -37,10 +49,36 @@ LAYERS = (
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 # Beyond the table: reading a bundle is the field's affair, so nothing heavy may come in by it.
 LIGHT = (
-    *("__init__.py", "__main__.py", "errors.py", "progress.py", "untrusted/", "records/", "scoring/", "images/", "text/"),
-    *("run_dir/", "recipe/__init__.py", "recipe/toml.py", "recipe/recipe.py", "recipe/variants.py", "tables/", "search/"),
+    *(
+        "__init__.py",
+        "__main__.py",
+        "errors.py",
+        "progress.py",
+        "untrusted/",
+        "records/",
+        "scoring/",
+        "images/",
+        "text/",
+    ),
+    *(
+        "run_dir/",
+        "recipe/__init__.py",
+        "recipe/toml.py",
+        "recipe/recipe.py",
+        "recipe/variants.py",
+        "tables/",
+        "search/",
+    ),
     *("device/", "measure/", "field/", "bundle/__init__.py", "bundle/read.py", "bundle/hub.py"),
-    *("cli/__init__.py", "cli/common.py", "cli/progress.py", "cli/bench.py", "cli/predict.py", "cli/verify.py", "cli/rank.py"),
+    *(
+        "cli/__init__.py",
+        "cli/common.py",
+        "cli/progress.py",
+        "cli/bench.py",
+        "cli/predict.py",
+        "cli/verify.py",
+        "cli/rank.py",
+    ),
     *("cli/score.py", "cli/search.py"),
 )
 
@@ -96,9 +134,13 @@ def test_modules_import_only_what_stands_below_them(path: Path) -> None:
         assert other == unit or LEVEL[other] < LEVEL[unit], f"{unit} may not import {other} ({name})"
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if path.relative_to(PACKAGE).as_posix().startswith(LIGHT)], ids=str)
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if path.relative_to(PACKAGE).as_posix().startswith(LIGHT)], ids=str
+)
 def test_the_field_imports_nothing_heavy(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(path)} & HEAVY - ALLOWED.get(path.relative_to(PACKAGE).as_posix(), set())
+    assert not {name.split(".")[0] for name in imports(path)} & HEAVY - ALLOWED.get(
+        path.relative_to(PACKAGE).as_posix(), set()
+    )
 
 
 def test_every_unit_has_its_place() -> None:
@@ -136,5 +178,7 @@ def test_help_imports_no_library_but_click() -> None:
 def test_telemetry_is_off_whichever_way_the_package_is_entered(entry: str) -> None:
     program = f"import {entry}, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == "1"

@@ -28,9 +28,7 @@ def note(event, arguments):
 sys.addaudithook(note)
 """
 # As long as a test may measure.
-BRIEF = (
-    "from pepr_edge.measure import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
-)
+BRIEF = "from pepr_edge.measure import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
 RUN = f"import sys; from pepr_edge.cli import entry; {BRIEF}; sys.exit(entry())"
 WRITES = re.compile(r"^(?P<call>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
 NETWORK = re.compile(r"AF_INET|AF_NETLINK")
@@ -46,7 +44,12 @@ def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     (tmp_path / "home").mkdir()
     for name, value in (
-        *(("HOME", tmp_path / "home"), ("HEARD", tmp_path / "heard.txt"), ("TMPDIR", tmp_path / "tmp"), ("PYTHONDONTWRITEBYTECODE", 1)),
+        *(
+            ("HOME", tmp_path / "home"),
+            ("HEARD", tmp_path / "heard.txt"),
+            ("TMPDIR", tmp_path / "tmp"),
+            ("PYTHONDONTWRITEBYTECODE", 1),
+        ),
         ("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{PACKAGE.parent}"),
     ):
         monkeypatch.setenv(name, str(value))
@@ -89,7 +92,22 @@ def test_the_field_commands_need_no_workstation_and_no_network(field: Path) -> N
 def strace(log: Path, *words: str) -> list[str]:
     calls = "connect,sendto,sendmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,truncate"
     subprocess.run(
-        ["strace", "-ff", "-y", "-qq", "-s", "300", "-e", f"trace={calls}", "-e", "signal=none", "-o", str(log), sys.executable, *words],
+        [
+            "strace",
+            "-ff",
+            "-y",
+            "-qq",
+            "-s",
+            "300",
+            "-e",
+            f"trace={calls}",
+            "-e",
+            "signal=none",
+            "-o",
+            str(log),
+            sys.executable,
+            *words,
+        ],
         capture_output=True,
         timeout=120,
     )
@@ -109,14 +127,21 @@ def written(lines: list[str]) -> Iterator[str]:
         if found["call"] in ("open", "openat") and not re.search(r"O_WRONLY|O_RDWR|O_CREAT", found["words"]):
             continue
         base = re.search(r"AT_FDCWD<([^>]*)>", found["words"])  # where that process was
-        yield from (os.path.realpath(Path(base[1] if base else "") / path) for path in re.findall(r'"([^"]*)"', found["words"]))
+        yield from (
+            os.path.realpath(Path(base[1] if base else "") / path)
+            for path in re.findall(r'"([^"]*)"', found["words"])
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here")
 def test_the_kernel_sees_no_network_call_and_no_file_elsewhere(field: Path) -> None:
     log = Path(tempfile.mkdtemp(dir=field)) / "calls"
-    control = strace(log, "-c", "import socket, pathlib; pathlib.Path('a').write_text('b'); socket.socket().connect_ex(('127.0.0.1', 9))")
+    control = strace(
+        log,
+        "-c",
+        "import socket, pathlib; pathlib.Path('a').write_text('b'); socket.socket().connect_ex(('127.0.0.1', 9))",
+    )
     if not control:
         pytest.skip("strace may not trace here")
     assert any("connect" in line and NETWORK.search(line) for line in control)

@@ -23,7 +23,13 @@ from pepr_edge.compare.published import read as read_side
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"
 FOUR = ("derma", "derma_small", "lidc", "pneumonia_small")
-FIGURES = {"energy_parameters", "isoclines", "pepr_ctm_parameters", "performance_parameters", "training_influence"}
+FIGURES = {
+    "energy_parameters",
+    "isoclines",
+    "pepr_ctm_parameters",
+    "performance_parameters",
+    "training_influence",
+}
 Rows = list[dict[str, str]]
 
 
@@ -34,7 +40,12 @@ def tool(name: str) -> Any:
     return importlib.import_module(name)
 
 
-paper, paper_data, paper_claims, findings = tool("paper"), tool("paper_data"), tool("paper_claims"), tool("paper_findings")
+paper, paper_data, paper_claims, findings = (
+    tool("paper"),
+    tool("paper_data"),
+    tool("paper_claims"),
+    tool("paper_findings"),
+)
 
 
 def published(name: str) -> Path:
@@ -57,7 +68,10 @@ def made(datasets: tuple[str, ...] = FOUR, models: int = 12) -> Rows:
             "energy_kwh": repr(0.01 * (index + 1) + 0.001 * rng.random()),
             "co2eq_g": repr(1.0 + index + rng.random()),
             "last_epoch_s": repr(10.0 + index + rng.random()),
-            **{f"test_{epoch:02d}": repr(round((0.6 + 0.2 * rng.random()) * 608) / 608) for epoch in range(10)},
+            **{
+                f"test_{epoch:02d}": repr(round((0.6 + 0.2 * rng.random()) * 608) / 608)
+                for epoch in range(10)
+            },
         }
         for dataset in datasets
         for index in range(models)
@@ -67,8 +81,19 @@ def made(datasets: tuple[str, ...] = FOUR, models: int = 12) -> Rows:
 def as_the_authors(rows: Rows) -> Rows:
     """The same results in the authors' columns and order, with those that nobody reads."""
     head = ["model", "num_param", "memT", "memR", "memA", "memM", "energy", "co2", "train_time", "infer_time"]
-    head += ["test_00", "inf_time", "tr_acc", *(f"test_{epoch:02d}" for epoch in range(1, 10)), "type", "efficient", "dataset"]
-    return [{**dict.fromkeys(head, "0"), **{theirs: row[ours] for ours, theirs in paper_data.COLUMNS.items()}} for row in rows]
+    head += [
+        "test_00",
+        "inf_time",
+        "tr_acc",
+        *(f"test_{epoch:02d}" for epoch in range(1, 10)),
+        "type",
+        "efficient",
+        "dataset",
+    ]
+    return [
+        {**dict.fromkeys(head, "0"), **{theirs: row[ours] for ours, theirs in paper_data.COLUMNS.items()}}
+        for row in rows
+    ]
 
 
 def written(path: Path, rows: Rows) -> Path:
@@ -106,9 +131,18 @@ def test_every_row_of_table_1_is_reproduced_with_max_and_none_with_the_papers_eq
 def test_the_slips_of_table_1_are_named(table1: Any) -> None:
     found = {(row.printed.dataset, row.printed.model): row.slips for row in table1 if row.slips}
     (epoch,), (energy,) = found["derma", "ese_vovnet19b_dw"], found["lidc", "resnet34d"]
-    assert (epoch.column, epoch.printed, epoch.computed, epoch.remark) == ("P", "0.7651", "0.7636", "it is its best epoch's")
+    assert (epoch.column, epoch.printed, epoch.computed, epoch.remark) == (
+        "P",
+        "0.7651",
+        "0.7636",
+        "it is its best epoch's",
+    )
     assert (energy.column, energy.printed, energy.computed) == ("energy (Wh)", "21.7", "31.7")
-    assert set(found) == {("derma", "ese_vovnet19b_dw"), ("lidc", "resnet34d"), ("derma", "gluon_resnet34_v1b")}
+    assert set(found) == {
+        ("derma", "ese_vovnet19b_dw"),
+        ("lidc", "resnet34d"),
+        ("derma", "gluon_resnet34_v1b"),
+    }
 
 
 def test_no_claim_is_reproduced_whose_experiments_are_absent(experiments: Any, table1: Any) -> None:
@@ -135,10 +169,16 @@ def test_the_five_best_are_those_of_the_authors_notebook(experiments: Any) -> No
 
 def test_what_the_readers_are_warned_of(experiments: Any) -> None:
     same = paper_data.repeated(experiments)
-    assert {name: int(where.sum()) for name, where in same["derma_small"].items()} == {"derma": 68, "pneumonia_small": 35}
+    assert {name: int(where.sum()) for name, where in same["derma_small"].items()} == {
+        "derma": 68,
+        "pneumonia_small": 35,
+    }
     assert not same["lidc"]
     assert "outranks 97 of the 131" in findings.useless(experiments)
-    assert "without convmixer_768_32: mobilenetv2_050, semnasnet_075 in place of resnet34d, resnet26d" in findings.outlying(experiments)
+    assert (
+        "without convmixer_768_32: mobilenetv2_050, semnasnet_075 in place of resnet34d, resnet26d"
+        in findings.outlying(experiments)
+    )
     assert [findings.decided_images(experiment) for experiment in experiments] == [1984, 1984, 3008, 608]
 
 
@@ -146,7 +186,9 @@ def test_no_energy_that_is_doubted_is_near_the_bound(experiments: Any) -> None:
     assert [int(e.implausible.sum()) for e in experiments] == [0, 78, 0, 35]
     for experiment in experiments:
         assert not np.any((experiment.power_w > 740) & (experiment.power_w < 2700))
-    assert "energies of derma_small and pneumonia_small would take 2737 W or more" in findings.doubts(experiments)
+    assert "energies of derma_small and pneumonia_small would take 2737 W or more" in findings.doubts(
+        experiments
+    )
 
 
 def test_that_models_say_one_class_is_an_inference(experiments: Any) -> None:
@@ -170,14 +212,36 @@ def test_small_models_are_those_of_compare(models: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tuned", "seconds", "verdict", "words"),
     [
-        (lambda index: 0.9, "1.0", "reproduced", "the best performance is kept, and most models keep theirs."),
-        (lambda index: 0.9 if index == 0 else 0.1, "1.0", "partly", "the best performance is kept, but most models do not keep theirs."),
+        (
+            lambda index: 0.9,
+            "1.0",
+            "reproduced",
+            "the best performance is kept, and most models keep theirs.",
+        ),
+        (
+            lambda index: 0.9 if index == 0 else 0.1,
+            "1.0",
+            "partly",
+            "the best performance is kept, but most models do not keep theirs.",
+        ),
         (lambda index: 0.7, "1.0", "partly", "the best performance is lost, but most models keep theirs."),
-        (lambda index: 0.1, "1.0", "not reproduced", "the best performance is lost, and most models do not keep theirs."),
-        (lambda index: 0.9, "99.0", "not reproduced", "the best performance is kept, and most models keep theirs."),
+        (
+            lambda index: 0.1,
+            "1.0",
+            "not reproduced",
+            "the best performance is lost, and most models do not keep theirs.",
+        ),
+        (
+            lambda index: 0.9,
+            "99.0",
+            "not reproduced",
+            "the best performance is kept, and most models keep theirs.",
+        ),
     ],
 )
-def test_whether_fine_tuning_saves_data_is_judged(tuned: Callable[[int], float], seconds: str, verdict: str, words: str) -> None:
+def test_whether_fine_tuning_saves_data_is_judged(
+    tuned: Callable[[int], float], seconds: str, verdict: str, words: str
+) -> None:
     rows = made(("derma", "derma_small"))
     for index, row in enumerate(rows):
         small = row["dataset"] == "derma_small"
@@ -215,10 +279,16 @@ def test_the_published_page_shows_every_figure_and_no_other() -> None:
 
 @pytest.mark.slow
 def test_the_same_bytes_every_time_and_from_either_format(tmp_path: Path) -> None:
-    ours, theirs = written(tmp_path / "ours.csv", made()), written(tmp_path / "theirs.csv", as_the_authors(made()))
+    ours, theirs = (
+        written(tmp_path / "ours.csv", made()),
+        written(tmp_path / "theirs.csv", as_the_authors(made())),
+    )
     for number, results in enumerate((ours, ours, theirs)):
         assert paper.main(["--results", str(results), "--out", str(tmp_path / str(number))]) == 0
-    files = [{path.name: path.read_bytes() for path in (tmp_path / str(number)).rglob("*.*")} for number in range(3)]
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / str(number)).rglob("*.*")}
+        for number in range(3)
+    ]
     assert set(files[0]) == {"paper.md", *(f"{name}.svg" for name in FIGURES)}
     assert files[0] == files[1] == files[2]
     for name, content in files[0].items():
@@ -248,8 +318,14 @@ def changed(**values: str) -> Callable[[Rows], Rows]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: [{name: row[name] for name in row if name != "energy_kwh"} for row in rows], "no column energy_kwh"),
-        (lambda rows: [{"a": "1", "b": "2"}], r"neither num_params \(our format\) nor num_param \(the authors'\)"),
+        (
+            lambda rows: [{name: row[name] for name in row if name != "energy_kwh"} for row in rows],
+            "no column energy_kwh",
+        ),
+        (
+            lambda rows: [{"a": "1", "b": "2"}],
+            r"neither num_params \(our format\) nor num_param \(the authors'\)",
+        ),
         (changed(energy_kwh="much"), "row 2: energy_kwh = 'much', expected a finite number >= 0"),
         (changed(energy_kwh="nan"), "energy_kwh = 'nan'"),
         (changed(co2eq_g="-1"), "co2eq_g = '-1'"),
@@ -271,20 +347,27 @@ def test_results_that_cannot_be_used_are_one_line(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "no rows"), (b"dataset,model\n", "no rows"), (b"\xff\xfe\x00", "not a CSV file in UTF-8")]
+    ("content", "message"),
+    [(b"", "no rows"), (b"dataset,model\n", "no rows"), (b"\xff\xfe\x00", "not a CSV file in UTF-8")],
 )
-def test_files_that_are_no_table_are_one_line(content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_no_table_are_one_line(
+    content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = tmp_path / "results.csv"
     results.write_bytes(content)
     assert paper.main(["--results", str(results)]) == 1
-    assert paper.main(["--results", str(written(tmp_path / "good.csv", made())), "--table1", str(results)]) == 1
+    assert (
+        paper.main(["--results", str(written(tmp_path / "good.csv", made())), "--table1", str(results)]) == 1
+    )
     assert paper.main(["--results", str(tmp_path / "absent.csv")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [message in line for line in lines] == [True, True, False]
     assert "No such file" in lines[2]
 
 
-def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_where_nothing_can_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = written(tmp_path / "results.csv", made(("derma",)))
     assert paper.main(["--results", str(results), "--out", str(results)]) == 1
     said = capsys.readouterr().err
@@ -292,7 +375,9 @@ def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path: Path, capsys
     assert said.count("\n") == 1
 
 
-def test_without_a_network_the_download_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_network_the_download_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def offline(*_: object, **__: object) -> str:
         raise ConnectionError("no route\nto host")
 
@@ -305,7 +390,9 @@ def test_without_a_network_the_download_is_one_line(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("models", "complete"), [(131, True), (130, False)])
-def test_what_was_downloaded_must_be_the_whole_table(models: int, complete: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_downloaded_must_be_the_whole_table(
+    models: int, complete: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = written(tmp_path / "all_results.csv", as_the_authors(made(tuple(paper_data.EXPERIMENTS), models)))
     monkeypatch.setattr(pooch, "retrieve", lambda *_, **__: str(table))
     if complete:

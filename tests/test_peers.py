@@ -31,7 +31,9 @@ def tool(name: str) -> Any:
     return importlib.import_module(name)
 
 
-peers, make, measure, records, table = (tool(f"peers{name}") for name in ("", "_make", "_measure", "_records", "_table"))
+peers, make, measure, records, table = (
+    tool(f"peers{name}") for name in ("", "_make", "_measure", "_records", "_table")
+)
 
 
 def quality(wrong: int = 0) -> Quality:
@@ -46,26 +48,48 @@ def quality(wrong: int = 0) -> Quality:
 def peer(name: str, milliseconds: float, wrong: int = 0) -> Any:
     latencies_s = tuple(milliseconds / 1e3 * share for share in (0.8, 0.9, 1.0, 1.1, 2.0))
     return records.Peer(
-        name=name, settings=SETTINGS, latencies_s=latencies_s, quality=quality(wrong), size_bytes=3 << 20, made="int8, made"
+        name=name,
+        settings=SETTINGS,
+        latencies_s=latencies_s,
+        quality=quality(wrong),
+        size_bytes=3 << 20,
+        made="int8, made",
     )
 
 
 def row(architecture: str, *those: Any) -> Any:
-    return records.Architecture(key=architecture, architecture=architecture, image_size_px=64, num_params=2_000_000, rounds=40, peers=those)
+    return records.Architecture(
+        key=architecture,
+        architecture=architecture,
+        image_size_px=64,
+        num_params=2_000_000,
+        rounds=40,
+        peers=those,
+    )
 
 
 def comparison(*rows: Any) -> Any:
     rules = records.Rules(runs=200, seconds=20.0, fewest=30, calibration_images=512, validation_images=100)
-    device = tiny_bundle.profile(made_records.digest("any")).device.model_copy(update={"cpu": "made cpu", "cores": 1})
+    device = tiny_bundle.profile(made_records.digest("any")).device.model_copy(
+        update={"cpu": "made cpu", "cores": 1}
+    )
     names = {"versions": {"torch": "9.9"}, "olive_versions": {"olive-ai": "8.8"}, "nncf_versions": {}}
-    said = {"what": "made", "threads": 1, "data": "made", "data_sha256": made_records.digest("data"), "preset": "avx2"}
+    said = {
+        "what": "made",
+        "threads": 1,
+        "data": "made",
+        "data_sha256": made_records.digest("data"),
+        "preset": "avx2",
+    }
     return records.Comparison(**said, **names, rules=rules, device=device, rows=rows)
 
 
 @pytest.fixture
 def two() -> Any:
     """Two architectures: a peer that fails the gate is the fastest of all on the first, and one did not run on the second."""
-    first = row("small", peer("eager", 40), peer("onnxruntime", 9), peer("olive", 4, wrong=2), peer("ours", 10))
+    first = row(
+        "small", peer("eager", 40), peer("onnxruntime", 9), peer("olive", 4, wrong=2), peer("ours", 10)
+    )
     dead = records.Peer(name="olive", reason="was ended by SIGSEGV")
     return comparison(first, row("large", peer("eager", 90), peer("onnxruntime", 30), dead, peer("ours", 10)))
 
@@ -129,14 +153,18 @@ def test_the_page_has_every_figure_and_no_lines_that_are_too_long(two: Any) -> N
 
 
 def test_the_page_says_where_ours_fails_the_gate() -> None:
-    assert "It fails the gate on small." in table.page(comparison(row("small", peer("eager", 3), peer("ours", 1, wrong=9))))
+    assert "It fails the gate on small." in table.page(
+        comparison(row("small", peer("eager", 3), peer("ours", 1, wrong=9)))
+    )
 
 
 def test_a_page_without_rows_can_be_written() -> None:
     assert "0 architectures" in table.page(comparison())
 
 
-def test_the_comparison_survives_its_file_and_keeps_what_is_of_the_same_inputs(two: Any, tmp_path: Path) -> None:
+def test_the_comparison_survives_its_file_and_keeps_what_is_of_the_same_inputs(
+    two: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "peers.json"
     peers._write(path, two, two.rows)
     assert read_record(path, records.Comparison) == two
@@ -172,7 +200,11 @@ def test_peers_take_turns_until_each_has_enough_and_the_first_run_of_a_block_is_
     found = opened(Fake(0.001, turns, "a"), Fake(0.002, turns, "b"), Fake(0.5, turns, "c"))
     rules = records.Rules(runs=20, seconds=9.0, fewest=4, **RULES)
     assert measure.take_turns(found, rules) == 4
-    assert [len(one.latencies_s) for one in found] == [20, 20, 8]  # the slow one has short blocks, and enough seconds
+    assert [len(one.latencies_s) for one in found] == [
+        20,
+        20,
+        8,
+    ]  # the slow one has short blocks, and enough seconds
     assert set(found[0].latencies_s) == {0.001}
     assert turns[3:] == ["a", "b", "c", "a", "c", "b", "c", "a", "b", "c", "b", "a"]
 
@@ -182,14 +214,24 @@ def test_a_peer_that_dies_is_a_row_with_its_reason_and_the_others_go_on() -> Non
     assert measure.take_turns(found, records.Rules(runs=50, seconds=60.0, fewest=30, **RULES)) == 10
     expected = np.eye(2, dtype=np.float32)
     found[0].logits = expected
-    found[0].contestant.provider_used, found[0].contestant.load_s, found[0].contestant.first_s = "made", 0.1, 0.2
+    found[0].contestant.provider_used, found[0].contestant.load_s, found[0].contestant.first_s = (
+        "made",
+        0.1,
+        0.2,
+    )
     alive, dead = (measure._written(one, expected, np.arange(2)) for one in found)
     assert (len(alive.latencies_s), alive.reason, alive.passed) == (50, "", True)
-    assert (dead.latencies_s, dead.reason, dead.passed) == ((), "olive.onnx: the process was ended by SIGSEGV.", False)
+    assert (dead.latencies_s, dead.reason, dead.passed) == (
+        (),
+        "olive.onnx: the process was ended by SIGSEGV.",
+        False,
+    )
 
 
 def test_reasons_hold_no_folders() -> None:
-    found = make.without_paths('File "/home/someone/.venv/lib/olive/run.py", line 3:\n cannot open /tmp/x y/z.onnx and/or a/b')
+    found = make.without_paths(
+        'File "/home/someone/.venv/lib/olive/run.py", line 3:\n cannot open /tmp/x y/z.onnx and/or a/b'
+    )
     assert found == 'File "run.py", line 3: cannot open x y/z.onnx and/or a/b'
 
 
@@ -202,7 +244,9 @@ def test_reasons_hold_no_folders() -> None:
         ((), "arm64", "arm64"),
     ],
 )
-def test_optimums_preset_follows_the_processor(isa: tuple[str, ...], architecture: str, expected: str) -> None:
+def test_optimums_preset_follows_the_processor(
+    isa: tuple[str, ...], architecture: str, expected: str
+) -> None:
     assert make.preset(isa, architecture) == expected
 
 
@@ -211,13 +255,21 @@ def test_ours_is_what_the_run_chose_and_float32_where_it_chose_nothing(tmp_path:
     entries = [made_records.entry(tmp_path / "candidates", name) for name in ("small", "middle", "large")]
     for entry in entries[:2]:
         (entry.folder / "model.onnx").write_bytes(b"onnx")
-    artifact = made_records.artifact("small").model_copy(update={"variant": "int8_static", "settings": chosen})
+    artifact = made_records.artifact("small").model_copy(
+        update={"variant": "int8_static", "settings": chosen}
+    )
     place = entries[0].folder.with_name("int8_static")
-    ladder = made_records.VariantState(entries[0].candidate, "int8_static", place, entries[0].trained, artifact, None, None)
+    ladder = made_records.VariantState(
+        entries[0].candidate, "int8_static", place, entries[0].trained, artifact, None, None
+    )
     found = make.subjects(made_records.results(tmp_path, *entries, ladder), threads=1)
     assert list(found) == ["small@64", "middle@64"]  # the third has no float32 file
     small, middle = found.values()
-    assert (small.chosen, small.settings, small.made) == (place / "model.onnx", chosen, "int8_static, openvino, batch 1")
+    assert (small.chosen, small.settings, small.made) == (
+        place / "model.onnx",
+        chosen,
+        "int8_static, openvino, batch 1",
+    )
     assert (middle.chosen, middle.settings) == (middle.base, SessionSettings())
     assert middle.made == "fp32, as this run chose none"
 
@@ -226,13 +278,18 @@ def test_float32_does_not_pass_for_a_choice_that_is_missing(tmp_path: Path) -> N
     entry = made_records.entry(tmp_path / "candidates", "small")
     (entry.folder / "model.onnx").write_bytes(b"onnx")
     results = made_records.results(tmp_path, entry)
-    auto = results.recipe.model_copy(update={"export": results.recipe.export.model_copy(update={"variants": ("auto",)})})
+    auto = results.recipe.model_copy(
+        update={"export": results.recipe.export.model_copy(update={"variants": ("auto",)})}
+    )
     with pytest.raises(RunError, match="no variant is chosen"):
         make.subjects(dataclasses.replace(results, recipe=auto), threads=1)
 
 
 def test_a_script_that_fails_gives_its_last_words() -> None:
-    assert make.script([sys.executable, "-c", "raise SystemExit('no /opt/tool/images here')"]) == "no images here"
+    assert (
+        make.script([sys.executable, "-c", "raise SystemExit('no /opt/tool/images here')"])
+        == "no images here"
+    )
     assert make.script([sys.executable, "-c", "import os; os._exit(3)"]) == "ended with status 3"
     assert make.script([sys.executable, "-c", ""]) == ""
     assert "cannot be started" in make.script(["no-such-python"])
@@ -261,7 +318,9 @@ def test_torch_compile_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatc
         tool("peers_torch")._compile(None)
 
 
-def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_run_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR"):
         monkeypatch.setenv(name, "to be restored")
     assert peers.main([str(tmp_path / "none"), "--out", str(tmp_path / "peers.json")]) == 1

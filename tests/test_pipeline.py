@@ -27,12 +27,32 @@ def events(folder: Path) -> list[str]:
 
 def test_a_run_leaves_what_the_contract_names(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert {"run.json", "recipe.toml", "events.jsonl", "ranking.json", "ranking.csv", "report.html", "candidates", "bundles"} <= names
+    assert {
+        "run.json",
+        "recipe.toml",
+        "events.jsonl",
+        "ranking.json",
+        "ranking.csv",
+        "report.html",
+        "candidates",
+        "bundles",
+    } <= names
     candidate = finished / "candidates" / f"{GOOD}@48"
-    assert {"train.json", "checkpoint.safetensors", "fp32", "int8_static"} <= {path.name for path in candidate.iterdir()}
+    assert {"train.json", "checkpoint.safetensors", "fp32", "int8_static"} <= {
+        path.name for path in candidate.iterdir()
+    }
     for variant in ("fp32", "int8_static"):
-        assert {"model.onnx", "export.json", "profile.json"} <= {path.name for path in (candidate / variant).iterdir()}
-    needed = {"manifest.json", "model.onnx", "selftest.npz", "config.json", "preprocessor_config.json", "MODEL_CARD.md"}
+        assert {"model.onnx", "export.json", "profile.json"} <= {
+            path.name for path in (candidate / variant).iterdir()
+        }
+    needed = {
+        "manifest.json",
+        "model.onnx",
+        "selftest.npz",
+        "config.json",
+        "preprocessor_config.json",
+        "MODEL_CARD.md",
+    }
     bundles = sorted((finished / "bundles").iterdir())
     assert [bundle.name[:3] for bundle in bundles] == ["01-", "02-"]
     for bundle in bundles:
@@ -46,7 +66,9 @@ def test_the_pixels_do_not_stay_behind(finished: Path) -> None:
 
 def test_every_candidate_is_a_row_and_a_failed_one_says_why(finished: Path) -> None:
     ranking = read_record(finished / "ranking.json", Ranking)
-    assert {(row.architecture, row.variant) for row in ranking.rows} == {(name, v) for name in (GOOD, BAD) for v in ("fp32", "int8_static")}
+    assert {(row.architecture, row.variant) for row in ranking.rows} == {
+        (name, v) for name in (GOOD, BAD) for v in ("fp32", "int8_static")
+    }
     assert [row.rank for row in ranking.rows] == [1, 2, None, None]
     for row in ranking.rows[:2]:
         assert set(row.pepr) == {"E", "C", "T", "M", "D", "L", "W", "edge"}
@@ -75,7 +97,9 @@ def test_bundles_pass_their_own_test(finished: Path) -> None:
         assert check(bundle, SessionSettings()).reasons == []
 
 
-def test_a_finished_run_answers_at_once_and_does_nothing_again(flawless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_answers_at_once_and_does_nothing_again(
+    flawless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = events(flawless)
     again = small_run.carry_out(flawless, monkeypatch, FLAWLESS)
     assert again == read_record(flawless / "ranking.json", Ranking)
@@ -84,18 +108,26 @@ def test_a_finished_run_answers_at_once_and_does_nothing_again(flawless: Path, m
 
 
 @pytest.mark.slow
-def test_what_failed_is_tried_again_and_the_rest_is_not(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_is_tried_again_and_the_rest_is_not(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns
     view = small_run.Listener()
     small_run.carry_out(own_run, monkeypatch, view=view)
     assert f"failed before, tried again: {BAD}@48" in view.said
-    made = [json.loads(line)["candidate"] for line in (own_run / "events.jsonl").read_text().splitlines() if '"made"' in line]
+    made = [
+        json.loads(line)["candidate"]
+        for line in (own_run / "events.jsonl").read_text().splitlines()
+        if '"made"' in line
+    ]
     assert made == [f"{GOOD}@48", f"{BAD}@48", f"{BAD}@48"]
     assert (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns == kept
 
 
 @pytest.mark.slow
-def test_a_file_that_a_power_cut_left_empty_is_made_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_a_power_cut_left_empty_is_made_again(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "model.onnx"
     whole = model.read_bytes()
     model.write_bytes(b"")
@@ -105,10 +137,14 @@ def test_a_file_that_a_power_cut_left_empty_is_made_again(own_run: Path, monkeyp
 
 
 @pytest.mark.slow
-def test_what_another_machine_measured_is_measured_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_machine_measured_is_measured_again(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json"
     ours = read_record(path, DeviceProfile)
-    write_record(path, ours.model_copy(update={"device": ours.device.model_copy(update={"cpu": "another processor"})}))
+    write_record(
+        path, ours.model_copy(update={"device": ours.device.model_copy(update={"cpu": "another processor"})})
+    )
     small_run.carry_out(own_run, monkeypatch)
     assert read_record(path, DeviceProfile).device.cpu == ours.device.cpu
 
@@ -140,7 +176,10 @@ def test_a_run_goes_on_where_it_stopped(own_run: Path, monkeypatch: pytest.Monke
     assert [row.rank for row in ranking.rows] == [1, 2, None, None]
     assert (candidate / "train.json").read_bytes() == trained
     assert (candidate / "fp32" / "profile.json").read_bytes() == kept
-    assert read_record(candidate / "int8_static" / "profile.json", DeviceProfile).validity.valid in (True, False)
+    assert read_record(candidate / "int8_static" / "profile.json", DeviceProfile).validity.valid in (
+        True,
+        False,
+    )
 
 
 @pytest.mark.slow
@@ -164,7 +203,9 @@ def test_a_run_tells_what_it_does(finished: Path, own_run: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("artifacts", "again"), [(1, 1), (15, 1), (16, 2)])
-def test_one_invalid_measurement_or_one_in_eight_is_taken_once_more(own_run: Path, artifacts: int, again: int) -> None:
+def test_one_invalid_measurement_or_one_in_eight_is_taken_once_more(
+    own_run: Path, artifacts: int, again: int
+) -> None:
     results = load(own_run)
     entry = results.entries[0]
     assert entry.profile is not None
@@ -174,9 +215,13 @@ def test_one_invalid_measurement_or_one_in_eight_is_taken_once_more(own_run: Pat
     def disturbed(*args: object, **kwargs: object) -> DeviceProfile:
         calls.append(args[1])
         valid = len(calls) > min(4, artifacts)
-        return kept.model_copy(update={"validity": Validity(valid=valid, reasons=() if valid else ("drift",))})
+        return kept.model_copy(
+            update={"validity": Validity(valid=valid, reasons=() if valid else ("drift",))}
+        )
 
-    pipeline.measure(waiting, MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1)), Listener())
+    pipeline.measure(
+        waiting, MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1)), Listener()
+    )
     assert len(calls) == artifacts + again
     assert read_record(entry.folder / "profile.json", DeviceProfile).validity.valid
 
@@ -185,10 +230,13 @@ def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> No
     entry = load(own_run).entries[0]
     assert entry.profile is not None
     write_record(
-        entry.folder / "profile.json", entry.profile.model_copy(update={"validity": Validity(valid=False, reasons=("drift: 1 ms",))})
+        entry.folder / "profile.json",
+        entry.profile.model_copy(update={"validity": Validity(valid=False, reasons=("drift: 1 ms",))}),
     )
     ranking = pipeline.conclude(load(own_run))
-    row = next(row for row in ranking.rows if (row.candidate, row.variant) == (entry.candidate.id, entry.variant))
+    row = next(
+        row for row in ranking.rows if (row.candidate, row.variant) == (entry.candidate.id, entry.variant)
+    )
     assert "measurement INVALID: drift: 1 ms" in row.warnings
     assert row.rank is not None
 
@@ -203,7 +251,11 @@ def test_what_cannot_be_measured_is_a_row(own_run: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(this_machine, "profile", broken)
     ranking = small_run.carry_out(own_run, monkeypatch)
     row = next(row for row in ranking.rows if (row.architecture, row.variant) == (GOOD, "fp32"))
-    assert (row.status, row.rank, row.reason) == ("failed", None, "profile: the measuring process was ended by SIGKILL")
+    assert (row.status, row.rank, row.reason) == (
+        "failed",
+        None,
+        "profile: the measuring process was ended by SIGKILL",
+    )
 
 
 def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,14 +278,20 @@ def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: 
     ],
 )
 def test_what_must_fail_does_before_anything_is_spent(
-    change: tuple[str, str], fault: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: tuple[str, str],
+    fault: type[Exception],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(fault, match=words):
         small_run.carry_out(tmp_path / "run", monkeypatch, RECIPE.replace(*change))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_does_not_move_into_a_folder_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_does_not_move_into_a_folder_of_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "benign").mkdir()
     with pytest.raises(RunError, match="not empty, and no run directory"):
         small_run.carry_out(tmp_path, monkeypatch)
@@ -241,21 +299,30 @@ def test_a_run_does_not_move_into_a_folder_of_something_else(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_a_run_of_another_recipe_says_that_it_makes_things_again(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_recipe_says_that_it_makes_things_again(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     view = Listener()
     small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", view=view)
     assert "was made with another recipe, data or version" in view.said[0]
     assert [row.rank for row in read_record(own_run / "ranking.json", Ranking).rows][:2] == [1, 2]
 
 
-def test_a_forgotten_data_source_does_not_cost_a_finished_run(own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_data_source_does_not_cost_a_finished_run(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {path.name: path.read_bytes() for path in own_run.glob("*.json")}
     for label in ("cats", "dogs"):
         for number in range(12):
             (tmp_path / "pets" / label).mkdir(parents=True, exist_ok=True)
             tiny_bundle.image(tmp_path / "pets" / label / f"{number}.png")
-    with pytest.raises(RunError, match=r"holds a run on phantom, and this one is on pets\. Give its --data, another --out, or --fresh\."):
-        small_run.carry_out(own_run, monkeypatch, RECIPE.replace('source = "phantom"', f'source = "{tmp_path / "pets"}"'))
+    with pytest.raises(
+        RunError,
+        match=r"holds a run on phantom, and this one is on pets\. Give its --data, another --out, or --fresh\.",
+    ):
+        small_run.carry_out(
+            own_run, monkeypatch, RECIPE.replace('source = "phantom"', f'source = "{tmp_path / "pets"}"')
+        )
     assert {path.name: path.read_bytes() for path in own_run.glob("*.json")} == before
     assert not (own_run / "data").exists()
 

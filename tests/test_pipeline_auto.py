@@ -25,7 +25,9 @@ AUTO = FLAWLESS.replace("keep_performance = 0.0", 'variants = "auto"\ntime_budge
 
 
 @pytest.mark.slow
-def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, view = tmp_path / "run", Listener()
     ranking = carry_out(run, monkeypatch, AUTO, view=view)
     (row,) = ranking.rows
@@ -38,14 +40,18 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_
     assert [rung.outcome for rung in chosen.rungs].count("chosen") == 1
     assert all(rung.reason for rung in chosen.rungs)
     assert read_record(folder / "fp32" / "export.json", Artifact).rungs == ()
-    assert json.loads((folder / "auto" / "profile.json").read_text())["settings"] == chosen.settings.model_dump()
+    assert (
+        json.loads((folder / "auto" / "profile.json").read_text())["settings"] == chosen.settings.model_dump()
+    )
     assert any("the fastest that passed" in line for line in view.said)
     assert "How the variants were chosen" in (run / "report.html").read_text(encoding="utf-8")
 
     bundle = run / str(row.bundle)
     manifest = read_manifest(bundle)
     assert manifest.profile.settings == chosen.settings
-    assert (manifest.fallback is None) == (chosen.variant == "fp32" and chosen.settings.runtime == "onnxruntime")
+    assert (manifest.fallback is None) == (
+        chosen.variant == "fp32" and chosen.settings.runtime == "onnxruntime"
+    )
     assert check(bundle).reasons == []
 
     # A choice that was damaged is made again, and that of another machine too.
@@ -55,7 +61,9 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_
             (folder / "auto" / "model.onnx").write_bytes(b"")
         else:
             other = chosen.chosen_on.model_copy(update={"cpu": "another"})  # type: ignore[union-attr]
-            made = read_record(folder / "auto" / "export.json", Artifact).model_copy(update={"chosen_on": other})
+            made = read_record(folder / "auto" / "export.json", Artifact).model_copy(
+                update={"chosen_on": other}
+            )
             (folder / "auto" / "export.json").write_text(made.model_dump_json())
         (run / "ranking.json").unlink()
         assert carry_out(run, monkeypatch, AUTO).rows[0].rank == 1
@@ -70,7 +78,9 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(tmp_
 
 
 @pytest.mark.slow
-def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
 

@@ -49,7 +49,9 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], 
     return run
 
 
-def test_a_run_on_scans_names_nobody_and_lists_what_it_left_out(tmp_path: Path, run_on: Callable[[Path], list[str]]) -> None:
+def test_a_run_on_scans_names_nobody_and_lists_what_it_left_out(
+    tmp_path: Path, run_on: Callable[[Path], list[str]]
+) -> None:
     run_dir, note = tmp_path / "run", "2 images that could not be read left out: benign 1, malignant 1"
     said = run_on(scans(tmp_path / "scans"))
     assert f"note: {note}" in said
@@ -58,14 +60,24 @@ def test_a_run_on_scans_names_nobody_and_lists_what_it_left_out(tmp_path: Path, 
     info = read_record(run_dir / "run.json", RunInfo).data
     assert (info.skipped_images, sum(facts.images for facts in info.splits.values())) == (2, 22)
     assert (run_dir / SKIPPED).read_text(encoding="utf-8").count("NAMED") == 2
-    left = [path for path in run_dir.rglob("*") if path.is_file() and path.name not in (SKIPPED, "recipe.toml")]
-    assert {path.name for path in left} >= {"run.json", "events.jsonl", "ranking.json", "ranking.csv", "report.html"}
+    left = [
+        path for path in run_dir.rglob("*") if path.is_file() and path.name not in (SKIPPED, "recipe.toml")
+    ]
+    assert {path.name for path in left} >= {
+        "run.json",
+        "events.jsonl",
+        "ranking.json",
+        "ranking.csv",
+        "report.html",
+    }
     for path in left:
         content = path.read_bytes()
         assert not [word for word in (b"lanted", b"NAMED", bytes(tmp_path)) if word in content], path.name
 
 
-def test_the_list_goes_when_nothing_is_left_out_any_more(tmp_path: Path, run_on: Callable[[Path], list[str]]) -> None:
+def test_the_list_goes_when_nothing_is_left_out_any_more(
+    tmp_path: Path, run_on: Callable[[Path], list[str]]
+) -> None:
     folder = scans(tmp_path / "scans")
     run_on(folder)
     for row in (tmp_path / "run" / SKIPPED).read_text(encoding="utf-8").splitlines()[1:]:

@@ -50,7 +50,18 @@ def epochs_of(folder: Path) -> int:
 def killed_once(folder: Path, recipe: Path, reached: Callable[[], bool]) -> None:
     """Start the run, and kill it with what it started as soon as it is so far."""
     # Two jobs, so that the one that there is has half of the threads: on a busy machine more of them wait for each other.
-    command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(folder), "--jobs", "2", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pepr_edge",
+        "run",
+        str(recipe),
+        "--out",
+        str(folder),
+        "--jobs",
+        "2",
+        "-q",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while not reached():
             assert process.poll() is None, "it was done before it could be killed"
@@ -62,7 +73,9 @@ def trained(folder: Path, recipe: Path) -> tuple[TrainResult, dict[str, bytes]]:
     """Let the run go on until it is trained; its training but for what it cost."""
     killed_once(folder, recipe, lambda: (folder / CANDIDATE / "train.json").is_file())
     with np.load(folder / CANDIDATE / "logits.npz") as logits:
-        return read_record(folder / CANDIDATE / "train.json", TrainResult), {split: logits[split].tobytes() for split in logits}
+        return read_record(folder / CANDIDATE / "train.json", TrainResult), {
+            split: logits[split].tobytes() for split in logits
+        }
 
 
 @pytest.mark.slow
@@ -80,6 +93,9 @@ def test_the_same_command_after_a_kill_ends_as_one_that_was_not_killed(tmp_path:
     assert epochs_of(killed) == left
     (expected, logits), (found, found_logits) = trained(whole, recipe), trained(killed, recipe)
     assert (found.checkpoint_sha256, found_logits) == (expected.checkpoint_sha256, logits)
-    curves = [[epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs] for result in (expected, found)]
+    curves = [
+        [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs]
+        for result in (expected, found)
+    ]
     assert curves[0] == curves[1]
     assert (found.cost.images.value or 0) >= (expected.cost.images.value or 0)

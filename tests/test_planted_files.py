@@ -67,7 +67,12 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("more", [(".lock",), ("run.json",), (".lock", "run.json"), ()], ids=str)
 @pytest.mark.parametrize("fresh", [(), ("--fresh",)], ids=str)
 def test_images_in_the_folder_that_a_run_is_sent_to_are_kept(
-    more: tuple[str, ...], fresh: tuple[str, ...], recipe: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...],
+    fresh: tuple[str, ...],
+    recipe: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path / "home"
     plant_images(home / "data")
@@ -81,7 +86,9 @@ def test_images_in_the_folder_that_a_run_is_sent_to_are_kept(
 
 
 @pytest.mark.parametrize("fresh", [(), ("--fresh",)], ids=str)
-def test_images_inside_a_run_directory_are_not_trained_on(fresh: tuple[str, ...], recipe: Path, own_run: Path, run: Run) -> None:
+def test_images_inside_a_run_directory_are_not_trained_on(
+    fresh: tuple[str, ...], recipe: Path, own_run: Path, run: Run
+) -> None:
     plant_images(own_run / "data")
     before = files(own_run)
     for out in (own_run, own_run / "data" / "run"):
@@ -99,15 +106,36 @@ def test_a_folder_of_images_is_no_place_for_results(recipe: Path, tmp_path: Path
 
 
 IN_A_RUN = (
-    *("notes.txt", ".lock", "data/48/train_pixels.npy", "data/mine.png", "bundles.tmp", "report/mine.png", "report/mine.csv"),
-    *(".pepr_edge/notes.txt", ".pepr_edge/pixels-x/train_pixels.npy", "selftest_images/mine.npy", "candidates/notes.txt"),
-    *(f"candidates/{GOOD}@48/{name}" for name in ("notes.txt", ".mine.tmp", "training-mine.pt", "auto/mine.txt", "fp32/mine.onnx.old")),
-    *(f"candidates/{GOOD}@48/{name}" for name in ("looks/fp32/mine.txt", "looks/fp32/mine.onnx", ".rungs-mine/mine.txt")),
+    *(
+        "notes.txt",
+        ".lock",
+        "data/48/train_pixels.npy",
+        "data/mine.png",
+        "bundles.tmp",
+        "report/mine.png",
+        "report/mine.csv",
+    ),
+    *(
+        ".pepr_edge/notes.txt",
+        ".pepr_edge/pixels-x/train_pixels.npy",
+        "selftest_images/mine.npy",
+        "candidates/notes.txt",
+    ),
+    *(
+        f"candidates/{GOOD}@48/{name}"
+        for name in ("notes.txt", ".mine.tmp", "training-mine.pt", "auto/mine.txt", "fp32/mine.onnx.old")
+    ),
+    *(
+        f"candidates/{GOOD}@48/{name}"
+        for name in ("looks/fp32/mine.txt", "looks/fp32/mine.onnx", ".rungs-mine/mine.txt")
+    ),
     *("candidates/other@48/train.json", "candidates/other@48/fp32/model.onnx"),
 )
 
 
-def test_a_run_that_is_cut_short_deletes_nothing_of_others(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_cut_short_deletes_nothing_of_others(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
@@ -120,7 +148,9 @@ def test_a_run_that_is_cut_short_deletes_nothing_of_others(own_run: Path, monkey
 
 
 @pytest.mark.slow
-def test_a_run_on_a_run_directory_deletes_nothing_of_others(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_a_run_directory_deletes_nothing_of_others(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planted = plant(own_run, *IN_A_RUN)
     for options in (Options(), Options(fresh=True)):
         ranking = small_run.carry_out(own_run, monkeypatch, options=options)
@@ -128,9 +158,14 @@ def test_a_run_on_a_run_directory_deletes_nothing_of_others(own_run: Path, monke
         assert_kept(planted)
 
 
-@pytest.mark.parametrize("name", ["report.html", "ranking.csv", "skipped_images.csv", "bundles/mine.txt", "bundles/mine/manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["report.html", "ranking.csv", "skipped_images.csv", "bundles/mine.txt", "bundles/mine/manifest.json"],
+)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_document_of_others_stops_a_run_before_it_begins(name: str, fresh: bool, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_of_others_stops_a_run_before_it_begins(
+    name: str, fresh: bool, own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "prepare", None)  # nothing may get as far as the images
     planted = plant(own_run, name)
     with pytest.raises(PeprError, match=Path(name).parts[-1 if "/" not in name else 1].replace(".", r"\.")):
@@ -139,7 +174,9 @@ def test_a_document_of_others_stops_a_run_before_it_begins(name: str, fresh: boo
 
 
 @pytest.mark.parametrize("name", ["run.json", "ranking.json", "search.json", "recipe.toml"])
-def test_a_record_that_is_not_ours_is_kept_beside_the_new_one(name: str, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_is_not_ours_is_kept_beside_the_new_one(
+    name: str, own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
@@ -176,7 +213,9 @@ def test_export_deletes_no_folder_of_others(name: str, own_run: Path, tmp_path: 
     assert (tmp_path / ".out.tmp" / "mine.txt").is_file()
 
 
-@pytest.mark.parametrize("name", ["report.html", "report/mine.svg", "report/mine.png", "report/mine.csv", "report/notes.txt"])
+@pytest.mark.parametrize(
+    "name", ["report.html", "report/mine.svg", "report/mine.png", "report/mine.csv", "report/notes.txt"]
+)
 def test_report_replaces_no_file_of_others(name: str, own_run: Path, run: Run) -> None:
     planted = plant(own_run, name)
     done = run("report", own_run)
@@ -265,5 +304,17 @@ def test_rows_of_the_zoo_replace_no_file_of_others(tmp_path: Path, run: Run) -> 
         assert_kept(planted)
         (tmp_path / "rows" / name).unlink()
     planted = plant(tmp_path, "page.md")
-    assert run("zoo", "check", "--only", "resnet14t", "--out", tmp_path / "rows", "--markdown", tmp_path / "page.md").status == 1
+    assert (
+        run(
+            "zoo",
+            "check",
+            "--only",
+            "resnet14t",
+            "--out",
+            tmp_path / "rows",
+            "--markdown",
+            tmp_path / "page.md",
+        ).status
+        == 1
+    )
     assert_kept(planted)

@@ -61,18 +61,38 @@ def images(folder: Path) -> Path:
             else:
                 more = {"pnginfo": text} if name.endswith("png") else {"exif": exif}
                 Image.fromarray(pixels).save(folder / name, **more)
-            rows.writerow([name, ("normal", "pneumonia")[number % 2], f"{MARK} patient {number // 2}", f"{MARK}^{number}"])
+            rows.writerow(
+                [
+                    name,
+                    ("normal", "pneumonia")[number % 2],
+                    f"{MARK} patient {number // 2}",
+                    f"{MARK}^{number}",
+                ]
+            )
         for kind, whole in (("png", 0), ("dcm", 2)):
             rows.writerow([f"{MARK}_torn.{kind}", "normal", f"{MARK} patient torn", f"{MARK}^torn"])
-            (folder / f"{MARK}_torn.{kind}").write_bytes((folder / f"{MARK}_{whole:03d}.{kind}").read_bytes()[:-3000])
+            (folder / f"{MARK}_torn.{kind}").write_bytes(
+                (folder / f"{MARK}_{whole:03d}.{kind}").read_bytes()[:-3000]
+            )
     return folder / "chest.csv"
 
 
 def tags() -> dict[str, Any]:
     """What a scanner writes beside the pixels, on the first level and below."""
-    names = ("PatientName", "PatientID", "InstitutionName", "ReferringPhysicianName", "StudyDescription", "StationName")
+    names = (
+        "PatientName",
+        "PatientID",
+        "InstitutionName",
+        "ReferringPhysicianName",
+        "StudyDescription",
+        "StationName",
+    )
     inner = made_dicom.items(PatientID=f"{MARK} inner")
-    return {**{name: f"{MARK} {name[:7]}" for name in names}, "RequestAttributesSequence": inner, "ImageComments": f"{MARK} comment"}
+    return {
+        **{name: f"{MARK} {name[:7]}" for name in names},
+        "RequestAttributesSequence": inner,
+        "ImageComments": f"{MARK} comment",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +108,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         data = images(home / "data")
         # Of the int8 files nothing is written that is not written of float32.
         recipe = (
-            small_run.RECIPE.replace('source = "phantom"\nphantom_images = 80', f'source = "{data.as_posix()}"\non_bad_image = "skip"')
+            small_run.RECIPE.replace(
+                'source = "phantom"\nphantom_images = 80',
+                f'source = "{data.as_posix()}"\non_bad_image = "skip"',
+            )
             .replace("epochs = 2", "epochs = 1")
             .replace("[export]", '[export]\nvariants = ["fp32"]')
         )
         run = home / "runs" / "small"
         small_run.carry_out(run, patch, recipe)
         patch.setattr(kit.own_wheel, "make", lambda folder: wheel(folder / "pepr_edge-1-py3-none-any.whl"))
-        patch.setattr(kit.wheels, "fetch", lambda own, name, python, folder, said: wheel(folder / "pip-1-py3-none-any.whl"))
+        patch.setattr(
+            kit.wheels,
+            "fetch",
+            lambda own, name, python, folder, said: wheel(folder / "pip-1-py3-none-any.whl"),
+        )
         patch.setattr(kit.wheels, "check_pip", lambda: None)
-        kit.make(run, home / "kit", platform="linux-x86_64", pythons=("3.11",), top=1, progress=lambda *words: None)
+        kit.make(
+            run, home / "kit", platform="linux-x86_64", pythons=("3.11",), top=1, progress=lambda *words: None
+        )
         said = "\n".join(commands(home, run, patch))
         yield Made(run, home, said)
 
@@ -182,14 +211,37 @@ def outputs(made: Made) -> list[Path]:
 def test_no_output_names_a_person_a_machine_or_a_place(made: Made) -> None:
     files = outputs(made)
     names = {path.name for path in files}
-    assert {"run.json", "events.jsonl", "ranking.json", "ranking.csv", "report.html", "manifest.json", "model.onnx"} <= names
-    assert {"MODEL_CARD.md", "checkpoint.safetensors", "train.json", "failure.json", "report.json", "kit.json", "selftest.npz"} <= names
+    assert {
+        "run.json",
+        "events.jsonl",
+        "ranking.json",
+        "ranking.csv",
+        "report.html",
+        "manifest.json",
+        "model.onnx",
+    } <= names
+    assert {
+        "MODEL_CARD.md",
+        "checkpoint.safetensors",
+        "train.json",
+        "failure.json",
+        "report.json",
+        "kit.json",
+        "selftest.npz",
+    } <= names
     forbidden = secrets(made)
-    found = [(path.relative_to(made.out).as_posix(), what) for path in files for part in parts(path) if (what := told(part, forbidden))]
+    found = [
+        (path.relative_to(made.out).as_posix(), what)
+        for path in files
+        for part in parts(path)
+        if (what := told(part, forbidden))
+    ]
     assert found == []
     assert told(made.said.encode(), forbidden) is None
     assert [path.name for path in files if MARK in path.name] == []
-    assert len((made.run / "skipped_images.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2  # the torn ones: all others were read
+    assert (
+        len((made.run / "skipped_images.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2
+    )  # the torn ones: all others were read
     # What stays at home is there, and would be found if it left.
     for name in ("recipe.toml", "skipped_images.csv"):
         assert told((made.run / name).read_bytes(), forbidden), name
@@ -202,6 +254,8 @@ def test_what_is_planted_would_be_found(tmp_path: Path) -> None:
     pixels.save(tmp_path / "a.png", pnginfo=text)
     page = b"<img src='data:image/png;base64," + base64.b64encode((tmp_path / "a.png").read_bytes()) + b"'>"
     (tmp_path / "page.html").write_bytes(page)
-    np.savez_compressed(tmp_path / "a.npz", text=np.array([f"{MARK} in UTF-32"]), bytes=np.frombuffer(MARK.encode(), np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", text=np.array([f"{MARK} in UTF-32"]), bytes=np.frombuffer(MARK.encode(), np.uint8)
+    )
     for name in ("page.html", "a.npz"):
         assert any(told(part, forbidden) for part in parts(tmp_path / name)), name

@@ -33,7 +33,17 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.device": ("cpu", "facts", "interference", "load", "preflight", "saturation"),
     "pepr_edge.energy": ("carbon", "counter", "meter", "nvml", "rapl", "source"),
     "pepr_edge.engine": ("engine", "engines", "job", "measurement_host"),
-    "pepr_edge.export": ("artifact", "check", "convert", "export", "onnx_file", "options", "quantise", "select_variant", "untrained"),
+    "pepr_edge.export": (
+        "artifact",
+        "check",
+        "convert",
+        "export",
+        "onnx_file",
+        "options",
+        "quantise",
+        "select_variant",
+        "untrained",
+    ),
     "pepr_edge.field": ("bench", "predict", "report_checksum", "verify"),
     "pepr_edge.images": ("dicom", "preprocess"),
     "pepr_edge.kit": ("make", "platforms"),
@@ -164,7 +174,16 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "pepr_edge.report": ("compare_plots", "figure", "from_run", "html", "plots", "svg", "terminal"),
     "pepr_edge.run_dir": ("keys", "layout", "owned", "reader", "store", "training_files"),
-    "pepr_edge.scoring": ("bounds", "intervals", "lifetime", "metrics", "pepr", "percentiles", "resources", "robustness"),
+    "pepr_edge.scoring": (
+        "bounds",
+        "intervals",
+        "lifetime",
+        "metrics",
+        "pepr",
+        "percentiles",
+        "resources",
+        "robustness",
+    ),
     "pepr_edge.search": (
         "POLICIES",
         "Cost",
@@ -238,4 +257,6 @@ def imported() -> tuple[tuple[str, str], ...]:
 def test_other_packages_import_no_more_than_it_offers(package: str) -> None:
     for module, name in imported():
         if name.startswith(f"{package}.") and module != package and not module.startswith(f"{package}."):
-            assert name.removeprefix(f"{package}.").split(".")[0] in PUBLIC[package], f"{module} imports {name}"
+            assert name.removeprefix(f"{package}.").split(".")[0] in PUBLIC[package], (
+                f"{module} imports {name}"
+            )

@@ -30,15 +30,21 @@ COMMAND = re.compile(r"^(?:    (?:\$ )?|# Command:\s+)((?:pepr-edge|make) .*?)(?
 
 
 def commands(path: Path) -> list[str]:
-    return [found[1] for line in path.read_text(encoding="utf-8").splitlines() if (found := COMMAND.match(line))]
+    return [
+        found[1] for line in path.read_text(encoding="utf-8").splitlines() if (found := COMMAND.match(line))
+    ]
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
-    assert [line.split()[:2] for line in commands(ROOT / "README.md")[:2]] == [["make", "demo"], ["make", "test"]]
+    assert [line.split()[:2] for line in commands(ROOT / "README.md")[:2]] == [
+        ["make", "demo"],
+        ["make", "test"],
+    ]
 
 
 @pytest.mark.parametrize(
-    ("document", "line"), [pytest.param(path, line, id=f"{path.name}: {line}") for path in DOCUMENTS for line in commands(path)]
+    ("document", "line"),
+    [pytest.param(path, line, id=f"{path.name}: {line}") for path in DOCUMENTS for line in commands(path)],
 )
 def test_every_command_is_one_that_there_is(document: Path, line: str) -> None:
     name, *words = shlex.split(line)
@@ -57,7 +63,9 @@ def test_every_command_is_one_that_there_is(document: Path, line: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_recipe_says_for_whom_it_is_and_how_it_is_run(path: Path) -> None:
-    head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#"))
+    head = "".join(
+        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#")
+    )
     assert all(word in head for word in ("For whom:", "Device:", "Run time:", "Command:"))
     assert read(path, Recipe).name == path.stem
 
@@ -68,9 +76,21 @@ def test_what_the_readme_does_with_a_finished_run_works(finished: Path, tmp_path
     tiny_bundle.image(tmp_path / "image.png")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     lines = [line for line in commands(ROOT / "README.md") if line.startswith("pepr-edge")]
-    lines = [line for line in lines if line.split()[1] not in ("run", "compare", "init")]  # which take images, or two runs
-    assert {line.split()[1] for line in lines} >= {"recipes", "export", "verify", "bench", "predict", "rank", "score"}
+    lines = [
+        line for line in lines if line.split()[1] not in ("run", "compare", "init")
+    ]  # which take images, or two runs
+    assert {line.split()[1] for line in lines} >= {
+        "recipes",
+        "export",
+        "verify",
+        "bench",
+        "predict",
+        "rank",
+        "score",
+    }
     for line in lines:
-        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         # 3: the machine was disturbed while it measured, which a test cannot rule out.
         assert done.returncode == 0 or (" bench " in line and done.returncode == 3), f"{line}\n{done.stderr}"

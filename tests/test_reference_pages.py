@@ -13,7 +13,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 import reference  # noqa: E402
 
 
-@pytest.mark.parametrize(("path", "text"), [pytest.param(path, text, id=path.name) for path, text in reference.pages().items()])
+@pytest.mark.parametrize(
+    ("path", "text"), [pytest.param(path, text, id=path.name) for path, text in reference.pages().items()]
+)
 def test_a_page_is_current(path: Path, text: str) -> None:
     assert path.read_text(encoding="utf-8") == text, "run: python tools/reference.py"
 

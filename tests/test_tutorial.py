@@ -31,7 +31,11 @@ def script() -> str:
 def steps() -> Iterator[tuple[str, list[str]]]:
     """Each command line of the page, and what it shows below it."""
     command, shown = "", list[str]()
-    for line in [*TUTORIAL.read_text(encoding="utf-8").split("```python")[0].splitlines(), *_after_script(), "end"]:
+    for line in [
+        *TUTORIAL.read_text(encoding="utf-8").split("```python")[0].splitlines(),
+        *_after_script(),
+        "end",
+    ]:
         if line.startswith("    $ ") or (command and not line.startswith("    ")):
             if command:
                 yield command, shown
@@ -91,7 +95,9 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
-def test_every_command_does_what_the_page_says(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_does_what_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     tiny_bundle.be_brief(monkeypatch)
     no_wheels(monkeypatch)

@@ -30,13 +30,26 @@ def test_the_field_install_is_light() -> None:
 
 
 def test_the_workstations_install_has_what_was_named() -> None:
-    wanted = {"torch", "torchvision", "timm", "onnx", "onnxscript", "optimum-onnx", "scikit-learn", "matplotlib", "pooch", "safetensors"}
+    wanted = {
+        "torch",
+        "torchvision",
+        "timm",
+        "onnx",
+        "onnxscript",
+        "optimum-onnx",
+        "scikit-learn",
+        "matplotlib",
+        "pooch",
+        "safetensors",
+    }
     assert wanted <= names(configuration()["options.extras_require"]["train"])
 
 
 def test_every_package_is_listed() -> None:
     listed = set(configuration()["options"]["packages"].split())
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "pepr_edge").rglob("__init__.py")}
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "pepr_edge").rglob("__init__.py")
+    }
     assert listed == found | {"pepr_edge.recipes", "pepr_edge.variants"}
 
 
@@ -48,7 +61,16 @@ def test_the_wheel_holds_pepr_edge_alone_with_recipes_and_variants(tmp_path: Pat
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(tree)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(tree),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -57,12 +79,22 @@ def test_the_wheel_holds_pepr_edge_alone_with_recipes_and_variants(tmp_path: Pat
     for folder, inside in (("recipes", "recipes"), ("export", "variants")):
         files = {path.name for path in (ROOT / folder).glob("*.toml")}
         assert files
-        assert files == {name.rsplit("/", 1)[1] for name in held if name.startswith(f"pepr_edge/{inside}/") and name.endswith(".toml")}
+        assert files == {
+            name.rsplit("/", 1)[1]
+            for name in held
+            if name.startswith(f"pepr_edge/{inside}/") and name.endswith(".toml")
+        }
     assert {"pepr_edge/energy/carbon.csv", "pepr_edge/report/report.html", "pepr_edge/py.typed"} <= set(held)
     assert "pepr_edge/recipes/recipe.schema.json" in held
     # Recipes and variants are found where the wheel has them.
     program = "from pepr_edge.recipe import recipes_dir, variants_dir; print(recipes_dir().parent.name, variants_dir().parent.name)"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path / "installed")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path / "installed",
+    )
     assert done.stdout.split() == ["pepr_edge", "pepr_edge"]

@@ -82,7 +82,12 @@ def profile(sha256: str, channels: int = 1, threads: int = 1) -> DeviceProfile:
         load_s=0.01,
         first_s=0.001,
         peak_memory_bytes=60_000_000,
-        memory_stages_bytes={"import": 40_000_000, "load": 50_000_000, "first": 55_000_000, "end": 60_000_000},
+        memory_stages_bytes={
+            "import": 40_000_000,
+            "load": 50_000_000,
+            "first": 55_000_000,
+            "end": 60_000_000,
+        },
         cpu_s_per_inference=0.001,
         energy_j_per_inference=Quantity(value=None, method="unavailable"),
         load_before=0.1,
@@ -111,7 +116,9 @@ def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any)
         "num_params": 98,
         "labels": LABELS,
         "preprocess": spec,
-        "input": TensorSpec(name="pixel_values", shape=(-1, spec.channels, spec.image_size_px, spec.image_size_px)),
+        "input": TensorSpec(
+            name="pixel_values", shape=(-1, spec.channels, spec.image_size_px, spec.image_size_px)
+        ),
         "output": TensorSpec(name="logits", shape=(-1, len(LABELS))),
         "performance": {"accuracy": Estimate(value=0.9, ci=(0.85, 0.95), split="test", n=100)},
         "performance_metric": "accuracy",
@@ -123,22 +130,33 @@ def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any)
         "set_id": "0123",
         "selftest": test,
         "provenance": {"seed": 0, "versions": {"pepr_edge": "0.1.0"}},
-        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json"},
+        "files": {
+            path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json"
+        },
     }
     return Manifest.model_validate({**values, **changes})
 
 
-def write(folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0, fallback: bool = False) -> Path:
+def write(
+    folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0, fallback: bool = False
+) -> Path:
     """Write a whole bundle that passes its self-test, and so does the fallback beside it."""
     folder.mkdir(parents=True)
     onnx.save(model(channels, seed=seed), folder / "model.onnx")
     spec = Preprocess(channels=channels, image_size_px=PX, mean=(0.5,) * channels, std=(0.25,) * channels)
     pixels = np.random.default_rng(seed).integers(0, 256, (4, PX, PX, channels), dtype=np.uint8)
-    arrays, changes, test = {"logits": logits_of(folder / "model.onnx", pixels, spec)}, {}, SelfTestSpec(n=4, tolerance=tolerance)
+    arrays, changes, test = (
+        {"logits": logits_of(folder / "model.onnx", pixels, spec)},
+        {},
+        SelfTestSpec(n=4, tolerance=tolerance),
+    )
     if fallback:
         onnx.save(model(channels, seed=seed + 1), folder / "fallback.onnx")
         arrays["fallback_logits"] = logits_of(folder / "fallback.onnx", pixels, spec)
-        changes = {"fallback": Fallback(file="fallback.onnx", variant="fp32", selftest=test), "variant": "int8_static"}
+        changes = {
+            "fallback": Fallback(file="fallback.onnx", variant="fp32", selftest=test),
+            "variant": "int8_static",
+        }
     np.savez_compressed(folder / "selftest.npz", pixels=pixels, **arrays)  # type: ignore[arg-type]
     (folder / "MODEL_CARD.md").write_text("A model card.\n", encoding="utf-8")
     write_record(folder / "manifest.json", manifest(folder, spec, test, **changes))
@@ -172,7 +190,9 @@ def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> No
     read = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
     files = {name: sha256_file(folder / name) for name in read.files}
     profiled = read.profile.model_copy(update={"artifact_sha256": files["model.onnx"]})
-    write_record(folder / "manifest.json", change(read.model_copy(update={"files": files, "profile": profiled})))
+    write_record(
+        folder / "manifest.json", change(read.model_copy(update={"files": files, "profile": profiled}))
+    )
 
 
 def be_brief(patch: pytest.MonkeyPatch) -> None:
@@ -199,7 +219,11 @@ def play(patch: pytest.MonkeyPatch) -> None:
         **_: object,
     ) -> DeviceProfile:
         found = profile(sha256).model_copy(update={"settings": settings, "paced_s": paced_s})
-        keep(lambda: found.model_copy(update={"latencies_s": found.latencies_s[:64], "validity": Validity(valid=False)}))
+        keep(
+            lambda: found.model_copy(
+                update={"latencies_s": found.latencies_s[:64], "validity": Validity(valid=False)}
+            )
+        )
         if progress is not None:
             progress(0.5, 0.001)
         return found

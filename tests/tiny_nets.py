@@ -27,9 +27,19 @@ def convolutions(times: float = 1.0, layers: int = 6) -> onnx.ModelProto:
     constants, nodes, last = {}, [], "pixel_values"
     for number in range(layers):
         weight = rng.normal(size=(CHANNELS, 1 if number == 0 else CHANNELS, 3, 3)).astype(np.float32) / 3
-        weight = weight * factor[:, None, None, None] if number == 1 else weight / factor[None, :, None, None] if number == 2 else weight
+        weight = (
+            weight * factor[:, None, None, None]
+            if number == 1
+            else weight / factor[None, :, None, None]
+            if number == 2
+            else weight
+        )
         constants[f"weight_{number}"] = weight
-        nodes.append(helper.make_node("Conv", [last, f"weight_{number}"], [f"conv_{number}"], f"conv{number}", pads=[1, 1, 1, 1]))
+        nodes.append(
+            helper.make_node(
+                "Conv", [last, f"weight_{number}"], [f"conv_{number}"], f"conv{number}", pads=[1, 1, 1, 1]
+            )
+        )
         nodes.append(helper.make_node("Relu", [f"conv_{number}"], [f"relu_{number}"], f"relu{number}"))
         last = f"relu_{number}"
     constants["head"] = rng.normal(size=(2, CHANNELS)).astype(np.float32)
@@ -54,7 +64,9 @@ def separable() -> onnx.ModelProto:
         helper.make_node("Conv", ["pixel_values", "first"], ["a"], "first_conv", pads=[1, 1, 1, 1]),
         helper.make_node("Sigmoid", ["a"], ["gate"], "sigmoid"),
         helper.make_node("Mul", ["a", "gate"], ["b"], "mul"),
-        helper.make_node("Conv", ["b", "depthwise"], ["c"], "depthwise_conv", pads=[1, 1, 1, 1], group=CHANNELS),
+        helper.make_node(
+            "Conv", ["b", "depthwise"], ["c"], "depthwise_conv", pads=[1, 1, 1, 1], group=CHANNELS
+        ),
         helper.make_node("Conv", ["c", "pointwise"], ["d"], "pointwise_conv"),
         helper.make_node("Add", ["d", "b"], ["e"], "add"),
         helper.make_node("GlobalAveragePool", ["e"], ["pooled"], "pool"),
@@ -73,7 +85,13 @@ def model(nodes: list[onnx.NodeProto], constants: dict[str, Floats]) -> onnx.Mod
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="tiny", producer_version="1")
+    return helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+        producer_name="tiny",
+        producer_version="1",
+    )
 
 
 def logits(path: Path, images: Floats = IMAGES) -> Floats:

@@ -49,13 +49,17 @@ class Found(NamedTuple):
 
 def main() -> None:
     """Train all, and write what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    source, target = (_data(name, given.work / f"data{number}") for number, name in enumerate((given.source, given.target)))
+    source, target = (
+        _data(name, given.work / f"data{number}") for number, name in enumerate((given.source, given.target))
+    )
     found = [one for name in ARCHITECTURES for one in trainings(name, source, target, given.work)]
     rows = summary(found)
     document = {
@@ -63,7 +67,14 @@ def main() -> None:
         "source": source.info.name,
         "target": target.info.name,
         "images": len(target.splits["train"][1]),
-        **{"image_size_px": PX, "epochs": EPOCHS, "watts_per_core": WATTS, "metric": METRIC, "cpu": facts().cpu, "threads": 1},
+        **{
+            "image_size_px": PX,
+            "epochs": EPOCHS,
+            "watts_per_core": WATTS,
+            "metric": METRIC,
+            "cpu": facts().cpu,
+            "threads": 1,
+        },
         "trainings": [one._asdict() for one in found],
         "summary": rows,
     }
@@ -102,20 +113,41 @@ def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mod
             "seed": seed,
             "device": {"name": "this machine"},
             "candidates": {"architectures": [name], "image_size_px": PX, "weights": weights},
-            "train": {"mode": mode, "epochs": EPOCHS, "augment": "none", "class_balanced": True, "device": "cpu"},
+            "train": {
+                "mode": mode,
+                "epochs": EPOCHS,
+                "augment": "none",
+                "class_balanced": True,
+                "device": "cpu",
+            },
             "workstation": {"watts_per_core": WATTS, "country": "DNK"},
             "score": {"performance": METRIC},
         }
     )
     classes = len(data.info.labels)
-    candidate = Candidate(architecture=name, image_size_px=PX, in_channels=data.info.channels, num_classes=classes, weights=weights)
+    candidate = Candidate(
+        architecture=name,
+        image_size_px=PX,
+        in_channels=data.info.channels,
+        num_classes=classes,
+        weights=weights,
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    return train(TrainingTask(candidate, data, recipe, folder, f"{name} {weights} {mode} {seed}", 1, False, lambda *_: None))
+    return train(
+        TrainingTask(
+            candidate, data, recipe, folder, f"{name} {weights} {mode} {seed}", 1, False, lambda *_: None
+        )
+    )
 
 
 def _found(result: TrainResult, name: str, way: str, seed: int) -> Found:
     performance, cost = result.performance, result.cost
-    figures = (performance[f"val_{METRIC}"].value, performance[METRIC].value, cost.energy_j.value, cost.duration_s.value)
+    figures = (
+        performance[f"val_{METRIC}"].value,
+        performance[METRIC].value,
+        cost.energy_j.value,
+        cost.duration_s.value,
+    )
     val, test, energy_j, duration_s = (figure for figure in figures if figure is not None)
     return Found(name, way, seed, val, test, energy_j, duration_s, len(result.epochs))
 
@@ -139,7 +171,10 @@ def summary(found: list[Found]) -> list[dict[str, Any]]:
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The summary as a table."""
-    lines = ["| architecture | way | validation | test | energy, J | epochs | PePR |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| architecture | way | validation | test | energy, J | epochs | PePR |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         figures = f"{row['val']:.3f} | {row['test']:.3f} | {row['energy_j']:.1f} | {row['epochs']:.1f} | {row['pepr']:.3f}"
         lines.append(f"| {row['architecture']} | {row['way']} | {figures} |")

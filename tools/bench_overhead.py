@@ -93,7 +93,9 @@ class Round(NamedTuple):
 
 def main() -> None:
     """Measure, and write one JSON file; exit status 1 where bench adds too much."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE")
     parser.add_argument("--out", type=Path, help="write the result here, as JSON")
     parser.add_argument("--rounds", type=int, default=7)
@@ -140,7 +142,9 @@ def row(bundle: Path, rounds: int, folder: Path) -> dict[str, Any]:
     found = [compare(bundle, folder / "report.json", bench_first=number % 2 == 0) for number in bars]
     share = parent_share(bundle, folder / "report.json")
     ratio = statistics.median(one.ratio for one in found)
-    print(f"{name}: p50 {ratio:.4f} times the bare loop's; the parent uses {share:.2%} of a core while it waits")
+    print(
+        f"{name}: p50 {ratio:.4f} times the bare loop's; the parent uses {share:.2%} of a core while it waits"
+    )
     return {
         "architecture": name,
         "p50_ratio": ratio,
@@ -154,14 +158,28 @@ def row(bundle: Path, rounds: int, folder: Path) -> dict[str, Any]:
 
 def bench(bundle: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
     """`pepr-edge bench`, started."""
-    command = [sys.executable, "-m", "pepr_edge", "bench", str(bundle), "--threads", "1", "--no-extras", "--out", str(out), *words]
+    command = [
+        sys.executable,
+        "-m",
+        "pepr_edge",
+        "bench",
+        str(bundle),
+        "--threads",
+        "1",
+        "--no-extras",
+        "--out",
+        str(out),
+        *words,
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def bare(bundle: Path) -> subprocess.Popen[bytes]:
     """The bare loop, ready."""
     shape = json.dumps([1, *read_manifest(bundle).input.shape[1:]])
-    loop = subprocess.Popen([sys.executable, "-c", BARE, str(bundle / "model.onnx"), shape], stdout=subprocess.PIPE)
+    loop = subprocess.Popen(
+        [sys.executable, "-c", BARE, str(bundle / "model.onnx"), shape], stdout=subprocess.PIPE
+    )
     assert loop.stdout is not None
     loop.stdout.readline()
     return loop
@@ -183,7 +201,9 @@ def compare(bundle: Path, out: Path, bench_first: bool) -> Round:
     if parent.wait() not in (0, 3):
         sys.exit(f"{bundle}: bench ended with status {parent.returncode}. Run it by hand to see why.")
     of_bench = read_record(out, FieldReport).results[0].percentiles_s.p50
-    of_loop = early_stopping_percentile([latency for begin, latency in taken if begin >= ended_s - QUICK.duration_s], 0.5)
+    of_loop = early_stopping_percentile(
+        [latency for begin, latency in taken if begin >= ended_s - QUICK.duration_s], 0.5
+    )
     assert of_bench is not None
     assert of_loop is not None
     return Round(of_bench, of_loop)

@@ -54,7 +54,10 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
     jobs = [job(folder, name, seed, epochs, here) for seed in SEEDS for name in ARCHITECTURES]
     carry_out(here, [one.model_copy(update={"until_epoch": 0}) for one in jobs])
     start_s, blocks = time.perf_counter(), []
-    with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as (cluster, _):
+    with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as (
+        cluster,
+        _,
+    ):
         opened_s = time.perf_counter() - start_s
         for number, first in enumerate(range(0, len(jobs), usable_cores())):
             block = jobs[first : first + usable_cores()]
@@ -63,7 +66,9 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
         end_s = time.perf_counter()
     closed_s = time.perf_counter() - end_s
     local_s, ray_s = (sum(block[f"{name}_s"] for block in blocks) for name in ("local", "ray"))
-    trainings = [read_record(folder / "local" / Path(one.folder).name / "train.json", TrainResult) for one in jobs]
+    trainings = [
+        read_record(folder / "local" / Path(one.folder).name / "train.json", TrainResult) for one in jobs
+    ]
     return {
         "pepr_edge": __version__,
         "cpu": cpu_name(),
@@ -71,7 +76,9 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
         "versions": versions(("ray", "torch", "timm", "numpy")),
         "candidates": len(jobs),
         "at_once": usable_cores(),
-        "median_training_s": round(statistics.median(one.cost.duration_s.value or 0.0 for one in trainings), 1),
+        "median_training_s": round(
+            statistics.median(one.cost.duration_s.value or 0.0 for one in trainings), 1
+        ),
         "local_s": round(local_s, 1),
         "ray_s": round(ray_s, 1),
         "ray_opened_s": round(opened_s, 1),
@@ -107,7 +114,9 @@ def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine)
     )
 
 
-def in_turn(folder: Path, block: list[CandidateJob], engines: dict[str, Engine], backwards: bool) -> dict[str, float]:
+def in_turn(
+    folder: Path, block: list[CandidateJob], engines: dict[str, Engine], backwards: bool
+) -> dict[str, float]:
     """Seconds that each engine takes for a block."""
     found = {}
     for name in sorted(engines, reverse=backwards):
@@ -127,16 +136,22 @@ def copied(folder: Path, home: Path) -> str:
 def carry_out(engine: Engine, jobs: list[CandidateJob]) -> None:
     """Carry jobs out; none may fail."""
     failed: list[CandidateJob] = []
-    note: Callable[[CandidateJob], None] = lambda one: failed.append(one) if (Path(one.folder) / "failure.json").exists() else None  # noqa: E731
+    note: Callable[[CandidateJob], None] = lambda one: (
+        failed.append(one) if (Path(one.folder) / "failure.json").exists() else None
+    )  # noqa: E731
     engine.run(jobs, lambda job, step: None, note)
     if failed:
-        raise SystemExit(f"{failed[0].candidate.id} failed: {(Path(failed[0].folder) / 'failure.json').read_text()}")
+        raise SystemExit(
+            f"{failed[0].candidate.id} failed: {(Path(failed[0].folder) / 'failure.json').read_text()}"
+        )
 
 
 def same(folder: Path, one: CandidateJob) -> bool:
     """Whether a training ended with the same weights under both."""
     name = Path(one.folder).name
-    local, far = (read_record(folder / engine / name / "train.json", TrainResult) for engine in ("local", "ray"))
+    local, far = (
+        read_record(folder / engine / name / "train.json", TrainResult) for engine in ("local", "ray")
+    )
     return local.checkpoint_sha256 == far.checkpoint_sha256
 
 

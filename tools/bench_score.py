@@ -39,7 +39,9 @@ finally:
 
 def main() -> None:
     """Generate, measure, and write one JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="write the result here, as JSON")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--groups", type=int, default=1000)
@@ -50,7 +52,9 @@ def main() -> None:
         table = Path(folder, "table.csv")
         generate(table, given.rows, given.groups)
         size_bytes = table.stat().st_size
-        rounds = [measure(table) for _ in tqdm(range(given.rounds), desc="rounds", disable=not sys.stderr.isatty())]
+        rounds = [
+            measure(table) for _ in tqdm(range(given.rounds), desc="rounds", disable=not sys.stderr.isatty())
+        ]
     result = {
         "schema_version": 1,
         "what": __doc__.splitlines()[0],
@@ -69,7 +73,9 @@ def main() -> None:
         "python": sys.version.split()[0],
         "versions": versions(("pepr_edge", "numpy")),
     }
-    print(f"{given.rows} rows: {result['seconds']:.2f} s ({result['cpu_seconds']:.2f} s of CPU), {result['peak_bytes'] / 2**20:.0f} MiB")
+    print(
+        f"{given.rows} rows: {result['seconds']:.2f} s ({result['cpu_seconds']:.2f} s of CPU), {result['peak_bytes'] / 2**20:.0f} MiB"
+    )
     if given.out is not None:
         write_text(given.out, json.dumps(result, indent=1) + "\n")
 
@@ -83,18 +89,32 @@ def generate(path: Path, rows: int, groups: int) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["dataset", "model", "accuracy", *RESOURCES])
-        writer.writerows(zip(group, (f"model{row}" for row in range(rows)), performance, *resources, strict=True))
+        writer.writerows(
+            zip(group, (f"model{row}" for row in range(rows)), performance, *resources, strict=True)
+        )
 
 
 def measure(table: Path) -> tuple[float, float, int]:
     """Seconds from start to end, seconds of CPU, and peak bytes of one run on one core."""
-    words = ["score", str(table), "--performance", "accuracy", "--group", "dataset", "--out", str(table.with_name("scores.csv"))]
+    words = [
+        "score",
+        str(table),
+        "--performance",
+        "accuracy",
+        "--group",
+        "dataset",
+        "--out",
+        str(table.with_name("scores.csv")),
+    ]
     for name in RESOURCES:
         words += ["--resource", f"{name.rpartition('_')[0]}={name}"]
     core = max(os.sched_getaffinity(0))
     start = time.perf_counter()
     process = subprocess.Popen(
-        ["taskset", "-c", str(core), sys.executable, "-c", CHILD, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ["taskset", "-c", str(core), sys.executable, "-c", CHILD, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     said = process.stderr.read()

@@ -41,7 +41,9 @@ SPEC = Preprocess(channels=1, image_size_px=IMAGE_SIZE_PX, mean=(0.45,), std=(0.
 
 def main() -> None:
     """Measure all architectures and write one JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="write the result here, as JSON; else it is printed")
     out = parser.parse_args().out
     torch.set_num_threads(os.cpu_count() or 1)
@@ -49,12 +51,19 @@ def main() -> None:
     rows = [compare(name, pixels[..., None], labels) for name in tqdm(ARCHITECTURES, desc="architectures")]
     mean = math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows))
     for row in rows:
-        print(f"{row['architecture']:<18} {row['plain']:>6.0f} {row['ours']:>6.0f} images/s  {row['ratio']:.2f}x  {row['mode']}")
+        print(
+            f"{row['architecture']:<18} {row['plain']:>6.0f} {row['ours']:>6.0f} images/s  {row['ratio']:.2f}x  {row['mode']}"
+        )
     print(f"geometric mean {mean:.2f}x")
     result = {
         "schema_version": 1,
         "what": __doc__.splitlines()[0],
-        "settings": {"image_size_px": IMAGE_SIZE_PX, "batch_size": SETTINGS.batch_size, "steps": STEPS, "rounds": ROUNDS},
+        "settings": {
+            "image_size_px": IMAGE_SIZE_PX,
+            "batch_size": SETTINGS.batch_size,
+            "steps": STEPS,
+            "rounds": ROUNDS,
+        },
         "threads": torch.get_num_threads(),
         "device": facts().model_dump(mode="json", exclude={"versions"}),
         "versions": versions(("pepr_edge", "torch", "timm", "numpy")),
@@ -67,7 +76,9 @@ def main() -> None:
 
 def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]:
     """Rounds of an epoch each way, in turn; medians in images per second, and the median of the rounds' ratios."""
-    candidate = Candidate(architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2)
+    candidate = Candidate(
+        architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2
+    )
     device = torch.device("cpu")
     torch.manual_seed(0)
     model, other = create(candidate), create(candidate)
@@ -78,9 +89,13 @@ def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]
     model = mode.place(model, device)
     step = train_step(model, mode, SETTINGS, loss, total_steps=STEPS * (ROUNDS + 1))
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    plain = torch.optim.AdamW(other.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
+    plain = torch.optim.AdamW(
+        other.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
+    )
     loader = DataLoader(
-        TensorDataset(torch.from_numpy(to_tensor(pixels, SPEC)), torch.from_numpy(labels)), batch_size=SETTINGS.batch_size, shuffle=True
+        TensorDataset(torch.from_numpy(to_tensor(pixels, SPEC)), torch.from_numpy(labels)),
+        batch_size=SETTINGS.batch_size,
+        shuffle=True,
     )
     ours_s, plain_s = [], []
     for _ in range(ROUNDS + 1):
@@ -90,7 +105,9 @@ def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]
         plain_epoch(other, plain, loader)
         ours_s.append(middle - start)
         plain_s.append(time.perf_counter() - middle)
-    ours, base = ([len(labels) / seconds for seconds in taken[1:]] for taken in (ours_s, plain_s))  # the first round warms up
+    ours, base = (
+        [len(labels) / seconds for seconds in taken[1:]] for taken in (ours_s, plain_s)
+    )  # the first round warms up
     return {
         "architecture": architecture,
         "mode": f"{mode.layout} {mode.precision}",
@@ -102,7 +119,9 @@ def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]
     }
 
 
-def plain_epoch(model: nn.Module, optimising: torch.optim.Optimizer, loader: DataLoader[tuple[torch.Tensor, ...]]) -> None:
+def plain_epoch(
+    model: nn.Module, optimising: torch.optim.Optimizer, loader: DataLoader[tuple[torch.Tensor, ...]]
+) -> None:
     """An epoch as PyTorch's tutorials write it."""
     model.train()
     criterion = nn.CrossEntropyLoss()

@@ -65,11 +65,15 @@ UNSORTED = """() => {
 
 def main() -> int:
     """Check one report; print what is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", type=Path)
     parser.add_argument("--shots", type=Path, help="folder for screenshots and the PDF")
     parser.add_argument("--axe", type=Path, help="axe.min.js of axe-core")
-    parser.add_argument("--chromium", default=browser_path(), help="the browser [default: the one on the PATH]")
+    parser.add_argument(
+        "--chromium", default=browser_path(), help="the browser [default: the one on the PATH]"
+    )
     given = parser.parse_args()
     if given.chromium is None:
         parser.error(f"no browser on the PATH, expected one of {', '.join(BROWSERS)}. Give --chromium PATH.")
@@ -102,7 +106,10 @@ def check(report: Path, chromium: str, axe: Path | None = None, shots: Path | No
         browser = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         for scheme in SCHEMES:
             for width in WIDTHS_PX:
-                yield from (f"{scheme}, {width} px: {fault}" for fault in _looked_at(browser, report, width, scheme, script, shots))
+                yield from (
+                    f"{scheme}, {width} px: {fault}"
+                    for fault in _looked_at(browser, report, width, scheme, script, shots)
+                )
         yield from (f"used: {fault}" for fault in _used(browser, report))
         yield from (f"printed: {fault}" for fault in _printed(browser, report, shots))
         browser.close()
@@ -113,14 +120,24 @@ def _open(browser: Browser, report: Path, faults: list[str], width: int, scheme:
     page = browser.new_page(viewport={"width": width, "height": HEIGHT_PX}, color_scheme=scheme)  # type: ignore[arg-type]
     page.set_default_timeout(PATIENCE_MS)
     address = report.resolve().as_uri()
-    page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda message: (
+            faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None
+        ),
+    )
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    page.on("request", lambda request: faults.append(f"request: {request.url[:100]}") if request.url != address else None)
+    page.on(
+        "request",
+        lambda request: faults.append(f"request: {request.url[:100]}") if request.url != address else None,
+    )
     page.goto(address)
     return page
 
 
-def _looked_at(browser: Browser, report: Path, width: int, scheme: str, axe: str | None, shots: Path | None) -> list[str]:
+def _looked_at(
+    browser: Browser, report: Path, width: int, scheme: str, axe: str | None, shots: Path | None
+) -> list[str]:
     faults: list[str] = []
     page = _open(browser, report, faults, width, scheme)
     faults += [f"overflows: {one}" for one in page.evaluate(OVERFLOWING)]
@@ -138,13 +155,19 @@ def _shoot(page: Page, path: Path, width: int) -> None:
     height = int(page.evaluate("() => document.documentElement.scrollHeight"))
     for part, top in enumerate(range(0, height, MOST_PX)):
         clip: Any = {"x": 0, "y": top, "width": width, "height": min(MOST_PX, height - top)}
-        page.screenshot(path=path if part == 0 else path.with_stem(f"{path.stem}-{part + 1}"), full_page=True, clip=clip)
+        page.screenshot(
+            path=path if part == 0 else path.with_stem(f"{path.stem}-{part + 1}"), full_page=True, clip=clip
+        )
 
 
 def _axe(page: Page, script: str) -> list[str]:
     page.evaluate(script)
     found = page.evaluate("async () => (await axe.run(document, {preload: false})).violations")
-    return [f"axe: {one['id']} ({one['impact']}): {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in SERIOUS]
+    return [
+        f"axe: {one['id']} ({one['impact']}): {one['nodes'][0]['html'][:120]}"
+        for one in found
+        if one["impact"] in SERIOUS
+    ]
 
 
 def _used(browser: Browser, report: Path) -> list[str]:
@@ -174,7 +197,9 @@ def _filtered(page: Page, one: Any) -> list[str]:
     none = sum(row.is_visible() for row in rows.all())
     one.locator("input").fill("")
     after = sum(row.is_visible() for row in rows.all())
-    wrong = not visible or any(word.lower() not in text.lower() for text in visible) or none or after != before
+    wrong = (
+        not visible or any(word.lower() not in text.lower() for text in visible) or none or after != before
+    )
     said = f"{name}: filtered by {word!r} it shows {len(visible)} rows, by nonsense {none}, by nothing {after} of {before}"
     return [said] if wrong else []
 

@@ -54,7 +54,11 @@ rules = "quick"
 """
 LONGEST_S, POLL_S = 25.0, 0.005
 # A stage is finished once its record is there; it and the files that it names are never to be written again.
-FINISHED = {"train.json": ("checkpoint.safetensors", "logits.npz"), "export.json": ("model.onnx",), "profile.json": ()}
+FINISHED = {
+    "train.json": ("checkpoint.safetensors", "logits.npz"),
+    "export.json": ("model.onnx",),
+    "profile.json": (),
+}
 
 
 class Kill(NamedTuple):
@@ -69,7 +73,9 @@ class Kill(NamedTuple):
 
 def main() -> int:
     """Run all, print the table; exit status 1 where anything is not as it should be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", type=Path, required=True, help="a folder that is empty or new")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
@@ -108,7 +114,9 @@ was not killed. See the head of the tool for what is compared.
 def start(recipe: Path, run: Path) -> subprocess.Popen[bytes]:
     """The run, in a session of its own."""
     command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(run), "-q"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def attempt(recipe: Path, run: Path, modes: Path, kept: dict[Path, str], chance: random.Random) -> Kill:
@@ -164,7 +172,13 @@ def stage(run: Path) -> str:
     except FileNotFoundError:
         return "before its first event"
     last = json.loads(lines[-1])
-    words = {"started": "training", "made": "training", "measured": "measuring", "search": "training", "finished": "nothing"}
+    words = {
+        "started": "training",
+        "made": "training",
+        "measured": "measuring",
+        "search": "training",
+        "finished": "nothing",
+    }
     return f"{words.get(last['event'], last['event'])}, after {last['event']} {last.get('candidate') or ''}".strip()
 
 
@@ -182,12 +196,20 @@ def check(run: Path, kept: dict[Path, str]) -> list[str]:
 def finished(run: Path) -> list[Path]:
     """The records of finished stages, and the files that they name."""
     records = [path for path in files(run / "candidates") if path.name in FINISHED]
-    return [path for record in records for path in (record, *(record.parent / name for name in FINISHED[record.name]))]
+    return [
+        path
+        for record in records
+        for path in (record, *(record.parent / name for name in FINISHED[record.name]))
+    ]
 
 
 def files(run: Path) -> list[Path]:
     """All files of a run but those that are being written, whose names begin with a dot, and logs, which nobody relies on."""
-    return [path for path in run.rglob("*") if path.is_file() and not path.name.startswith(".") and path.name != "log.txt"]
+    return [
+        path
+        for path in run.rglob("*")
+        if path.is_file() and not path.name.startswith(".") and path.name != "log.txt"
+    ]
 
 
 def torn(path: Path) -> str:
@@ -202,10 +224,16 @@ def torn(path: Path) -> str:
             return "" if is_whole(path.parent / "model.onnx", record.sha256) else "another model.onnx"
         if path.name == "train.json":
             trained = read_record(path, TrainResult)
-            return "" if is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256) else "another checkpoint"
+            return (
+                ""
+                if is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256)
+                else "another checkpoint"
+            )
         if path.name == "training.json":
             training = read_record(path, TrainingState)
-            whole = training.state is None or is_whole(path.parent / training.state, training.state_sha256 or "")
+            whole = training.state is None or is_whole(
+                path.parent / training.state, training.state_sha256 or ""
+            )
             return "" if whole else "another state"
     except Exception as fault:
         return f"{type(fault).__name__}: {fault}"
@@ -215,7 +243,15 @@ def torn(path: Path) -> str:
 def rows(run: Path) -> dict[tuple[str, str], Any]:
     """Of each row of the ranking what does not depend on a measurement: status, performance with its interval, sha256 of the file."""
     found = read_record(run / "ranking.json", Ranking).rows
-    return {(row.candidate, row.variant or ""): (row.status, row.performance, row.performance_ci, row.artifact_sha256) for row in found}
+    return {
+        (row.candidate, row.variant or ""): (
+            row.status,
+            row.performance,
+            row.performance_ci,
+            row.artifact_sha256,
+        )
+        for row in found
+    }
 
 
 def images(run: Path) -> dict[str, float]:
@@ -226,10 +262,15 @@ def images(run: Path) -> dict[str, float]:
 
 def table(kills: list[Kill]) -> str:
     """One line a kill."""
-    lines = ["| kill | after, s | killed | under way | files finished | torn or made again |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| kill | after, s | killed | under way | files finished | torn or made again |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for number, kill in enumerate(kills, start=1):
         found = "; ".join(kill.faults) or "none"
-        lines.append(f"| {number} | {kill.moment_s:.1f} | {kill.whom} | {kill.under_way} | {kill.finished} | {found} |")
+        lines.append(
+            f"| {number} | {kill.moment_s:.1f} | {kill.whom} | {kill.under_way} | {kill.finished} | {found} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -242,9 +283,13 @@ def verdict(killed: Path, whole: Path, kills: list[Kill], faults: list[str], sta
     answers = {
         f"the command that nobody killed ended with exit status {status}": status == 0,
         f"{len(rows(killed))} rows, with status, performance, interval and checksum of the file as in the uninterrupted run": same,
-        "nothing that was finished was made again": not any(fault.startswith(("made again", "gone")) for fault in wrong),
+        "nothing that was finished was made again": not any(
+            fault.startswith(("made again", "gone")) for fault in wrong
+        ),
         "no torn file": not any(fault.startswith("torn") for fault in wrong),
-        f"{more:.0f} images more trained on, at most one epoch of {epoch} for each of {len(kills)} kills": 0 <= more <= epoch * len(kills),
+        f"{more:.0f} images more trained on, at most one epoch of {epoch} for each of {len(kills)} kills": 0
+        <= more
+        <= epoch * len(kills),
     }
     return "\n".join(f"- {words}: {'yes' if holds else '**no**'}" for words, holds in answers.items()) + "\n"
 

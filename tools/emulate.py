@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return emulate_arm.arm(given)
         if not given.command:
             raise PeprError("no command, expected one behind --, such as: -- pepr-edge verify BUNDLE")
-        return x86(given.cpu, given.command) if given.device == "x86" else small(given.cores, given.memory, given.command)
+        return (
+            x86(given.cpu, given.command)
+            if given.device == "x86"
+            else small(given.cores, given.memory, given.command)
+        )
     except PeprError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
@@ -55,15 +59,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     devices = parser.add_subparsers(dest="device", required=True, metavar="arm|x86|small")
     arm = devices.add_parser("arm", help="a kit in an aarch64 Debian")
     emulate_arm.add_arguments(arm)
     older = devices.add_parser("x86", help="an older x86 processor")
-    older.add_argument("--cpu", default="Haswell", help="as `qemu-x86_64 -cpu help` names it [default: %(default)s]")
+    older.add_argument(
+        "--cpu", default="Haswell", help="as `qemu-x86_64 -cpu help` names it [default: %(default)s]"
+    )
     less = devices.add_parser("small", help="this machine with few cores and little memory")
     less.add_argument("--cores", type=int, default=1)
-    less.add_argument("--memory", type=mebibytes, default="512M", metavar="SIZE", help="such as 512M or 2G [default: %(default)s]")
+    less.add_argument(
+        "--memory",
+        type=mebibytes,
+        default="512M",
+        metavar="SIZE",
+        help="such as 512M or 2G [default: %(default)s]",
+    )
     for each in (older, less):
         each.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
     return parser
@@ -134,7 +148,10 @@ def small(cores: int, memory_mebibytes: int, command: Sequence[str]) -> int:
         raise PeprError(f"{command[0]}: no such program. Give its path.")
     pin = ["taskset", "--cpu-list", ",".join(map(str, usable[:cores]))]
     with ceiling(memory_mebibytes * 2**20, CGROUP) as (limit, kind):
-        return _run([*pin, *limit, *command], {EMULATED: f"{cores} core{'s' * (cores > 1)}, {memory_mebibytes} MiB {kind}"})
+        return _run(
+            [*pin, *limit, *command],
+            {EMULATED: f"{cores} core{'s' * (cores > 1)}, {memory_mebibytes} MiB {kind}"},
+        )
 
 
 @contextmanager
@@ -150,7 +167,10 @@ def ceiling(limit_bytes: int, root: Path) -> Iterator[tuple[list[str], str]]:
             raise OSError("the memory controller is not handed down")
         group.mkdir()
     except OSError:
-        print("small: no control group can be made, so the ceiling is on the address space: stricter than memory", file=sys.stderr)
+        print(
+            "small: no control group can be made, so the ceiling is on the address space: stricter than memory",
+            file=sys.stderr,
+        )
         yield ["prlimit", f"--as={limit_bytes}"], "address space"
         return
     try:

@@ -59,9 +59,13 @@ rules = "quick"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing, and try it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("device", choices=("arm", "x86"))
-    parser.add_argument("--work", type=Path, required=True, help="where the run, the kit, the images and the Debian go")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where the run, the kit, the images and the Debian go"
+    )
     parser.add_argument("--run", type=Path, help="a run directory; without it, one is made")
     parser.add_argument("--cpu", default="cortex-a72", help="of the ARM device [default: %(default)s]")
     given = parser.parse_args(arguments)
@@ -91,7 +95,9 @@ def pepr_edge(*words: str) -> str:
     """
     done = subprocess.run([*COMMAND, *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise PeprError(f"pepr-edge {words[0]} failed with status {done.returncode}; what it said stands above.")
+        raise PeprError(
+            f"pepr-edge {words[0]} failed with status {done.returncode}; what it said stands above."
+        )
     return done.stdout
 
 
@@ -99,14 +105,32 @@ def on_arm(work: Path, run: Path, cpu: str) -> int:
     """The kit in an aarch64 Debian; 3 where a step failed, or a label is another than here."""
     kit, images, expect = work / "kit-linux-aarch64", made_images(work / "images"), work / "expect.json"
     shutil.rmtree(kit, ignore_errors=True)
-    pepr_edge("kit", str(run), "--platform", "linux-aarch64", "--python", "3.11", "--top", str(TOP_ARM), "--out", str(kit))
+    pepr_edge(
+        "kit",
+        str(run),
+        "--platform",
+        "linux-aarch64",
+        "--python",
+        "3.11",
+        "--top",
+        str(TOP_ARM),
+        "--out",
+        str(kit),
+    )
     words = [str(image) for image in images]
     here = {
         bundle.name: emulate_arm.labels(json.loads(pepr_edge("predict", "--json", str(bundle), *words)))
         for bundle in sorted((kit / "bundles").iterdir())
     }
     write_text(expect, json.dumps(here, indent=1) + "\n")
-    places = ["--root", str(work / "debian-arm64"), "--expect", str(expect), "--out", str(work / "report-arm.json")]
+    places = [
+        "--root",
+        str(work / "debian-arm64"),
+        "--expect",
+        str(expect),
+        "--out",
+        str(work / "report-arm.json"),
+    ]
     return emulate.main(["arm", str(kit), *places, "--cpu", cpu, "--images", *words])
 
 
@@ -117,7 +141,10 @@ def on_x86(work: Path, run: Path) -> int:
     pepr_edge("export", str(run), "--top", str(TOP_X86), "--out", str(folder))
     bundles = sorted(folder.iterdir())
     ok = [is_judged(cpu, bundle) for cpu in CPUS for bundle in bundles]
-    ok += [is_measured(cpu, [bundle for bundle in bundles if "int8" in bundle.name], work / f"report-{cpu}.json") for cpu in CPUS]
+    ok += [
+        is_measured(cpu, [bundle for bundle in bundles if "int8" in bundle.name], work / f"report-{cpu}.json")
+        for cpu in CPUS
+    ]
     ok.append(is_refused(TOO_OLD, bundles[0]))
     print("passed" if all(ok) else "FAILED")
     return 0 if all(ok) else emulate_arm.FAILED
@@ -127,14 +154,25 @@ def is_judged(cpu: str, bundle: Path) -> bool:
     """Whether a bundle passes on a processor, or is one in int8 of which `verify` says by name what is wrong and what to do."""
     done = on(cpu, "verify", "--json", str(bundle))
     if done.returncode not in (0, 3):
-        print(f"-- {cpu}: verify {bundle.name}: FAILED, exit status {done.returncode}\n{done.stderr}", flush=True)
+        print(
+            f"-- {cpu}: verify {bundle.name}: FAILED, exit status {done.returncode}\n{done.stderr}",
+            flush=True,
+        )
         return False
     (row,) = json.loads(done.stdout)["bundles"]
     test = row["selftest"]
     off = test and f"logits off by {test['max_abs_diff']:.3g}, allowed {test['tolerance']:.3g}"
     told = test and f"{test['agreeing']} of {test['n']} decisions, {off}"
-    print(f"-- {cpu}: {bundle.name} {'passed' if row['passed'] else 'does not pass'}; {told}", *row["reasons"], sep="\n   ", flush=True)
-    told_of = all(word in " ".join(row["reasons"]) for word in ("int8 saturation", "decisions agree", "float32 fallback"))
+    print(
+        f"-- {cpu}: {bundle.name} {'passed' if row['passed'] else 'does not pass'}; {told}",
+        *row["reasons"],
+        sep="\n   ",
+        flush=True,
+    )
+    told_of = all(
+        word in " ".join(row["reasons"])
+        for word in ("int8 saturation", "decisions agree", "float32 fallback")
+    )
     return bool(row["passed"]) or ("int8" in bundle.name and told_of)
 
 
@@ -144,7 +182,11 @@ def is_measured(cpu: str, bundles: Sequence[Path], out: Path) -> bool:
         print(f"-- {cpu}: FAILED, none of the best bundles is in int8", flush=True)
         return False
     done = on(cpu, "bench", "--quick", *map(str, bundles), "--out", str(out))
-    print(f"-- {cpu}: bench --quick, exit status {done.returncode}\n{done.stdout}{done.stderr}", end="", flush=True)
+    print(
+        f"-- {cpu}: bench --quick, exit status {done.returncode}\n{done.stdout}{done.stderr}",
+        end="",
+        flush=True,
+    )
     return done.returncode in (0, 3) and emulate_arm.marked(out) is not None
 
 
@@ -152,7 +194,11 @@ def is_refused(cpu: str, bundle: Path) -> bool:
     """Whether a processor that the wheels do not support is said to be so, in one line."""
     done = on(cpu, "verify", str(bundle))
     print(f"-- {cpu}: verify, exit status {done.returncode}\n{done.stderr}", end="", flush=True)
-    return done.returncode == 1 and done.stderr.startswith("error: this processor") and done.stderr.count("\n") == 1
+    return (
+        done.returncode == 1
+        and done.stderr.startswith("error: this processor")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def on(cpu: str, *words: str) -> subprocess.CompletedProcess[str]:

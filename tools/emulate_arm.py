@@ -38,11 +38,32 @@ FAILED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The words of `emulate.py arm`."""
-    parser.add_argument("kit", type=Path, metavar="KIT", help="folder made by `pepr-edge kit --platform linux-aarch64 --python 3.11`")
-    parser.add_argument("--root", type=Path, required=True, help="the Debian; made where it is not there yet (by root, with network)")
-    parser.add_argument("--cpu", default="cortex-a72", help="of qemu; that of a Raspberry Pi 4 [default: %(default)s]; max: all it can")
-    parser.add_argument("--images", type=Path, nargs="+", default=[], metavar="IMAGE", help="to be classified by each bundle")
-    parser.add_argument("--expect", type=Path, metavar="LABELS.json", help="{bundle: {image's name: label}}; another label is a failure")
+    parser.add_argument(
+        "kit",
+        type=Path,
+        metavar="KIT",
+        help="folder made by `pepr-edge kit --platform linux-aarch64 --python 3.11`",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        help="the Debian; made where it is not there yet (by root, with network)",
+    )
+    parser.add_argument(
+        "--cpu",
+        default="cortex-a72",
+        help="of qemu; that of a Raspberry Pi 4 [default: %(default)s]; max: all it can",
+    )
+    parser.add_argument(
+        "--images", type=Path, nargs="+", default=[], metavar="IMAGE", help="to be classified by each bundle"
+    )
+    parser.add_argument(
+        "--expect",
+        type=Path,
+        metavar="LABELS.json",
+        help="{bundle: {image's name: label}}; another label is a failure",
+    )
     parser.add_argument("--out", type=Path, metavar="REPORT.json", help="the report of `bench --quick`")
 
 
@@ -54,7 +75,9 @@ def arm(given: argparse.Namespace) -> int:
     """
     root: Path = given.root.absolute()
     if not (given.kit / "install.sh").is_file():
-        raise PeprError(f"{given.kit}: holds no install.sh, expected a folder made by `pepr-edge kit --platform linux-aarch64`.")
+        raise PeprError(
+            f"{given.kit}: holds no install.sh, expected a folder made by `pepr-edge kit --platform linux-aarch64`."
+        )
     enter = entrance(root)
     if not (root / "usr/bin/python3").exists():
         make_root(root)
@@ -95,7 +118,10 @@ class Device:
         ok = done.returncode in allowed
         if not quiet:
             sys.stdout.write(done.stdout)
-        print(f"-- {what}: {'ok' if ok else 'FAILED'}, exit status {done.returncode}, {time.perf_counter() - begin:.0f} s", flush=True)
+        print(
+            f"-- {what}: {'ok' if ok else 'FAILED'}, exit status {done.returncode}, {time.perf_counter() - begin:.0f} s",
+            flush=True,
+        )
         return Outcome(ok, done.stdout)
 
 
@@ -112,7 +138,9 @@ def entrance(root: Path) -> list[str]:
     if shutil.which("proot"):
         alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
         return [*alone, *proot(root)]
-    raise PeprError(f"nothing starts {QEMU} for the programs of {root}. {REGISTER}" + ", or be root" * (os.geteuid() != 0))
+    raise PeprError(
+        f"nothing starts {QEMU} for the programs of {root}. {REGISTER}" + ", or be root" * (os.geteuid() != 0)
+    )
 
 
 def registered() -> bool:
@@ -121,7 +149,9 @@ def registered() -> bool:
         lines = BINFMT.read_text(encoding="ascii").splitlines()
     except OSError:
         return False
-    return "enabled" in lines and any(line.startswith("flags:") and "F" in line.partition(":")[2] for line in lines)
+    return "enabled" in lines and any(
+        line.startswith("flags:") and "F" in line.partition(":")[2] for line in lines
+    )
 
 
 def proot(root: Path) -> list[str]:
@@ -143,17 +173,34 @@ def make_root(root: Path) -> None:
         PeprError: debootstrap is missing or failed, or we are not root.
     """
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
-        raise PeprError(f"{root}: not there yet. Be root to make it, with debootstrap (apt install debootstrap).")
+        raise PeprError(
+            f"{root}: not there yet. Be root to make it, with debootstrap (apt install debootstrap)."
+        )
     print(f"{root}: a Debian for aarch64 is made, once; this takes some minutes", file=sys.stderr)
     half = root.with_name(f".{root.name}.tmp")
     shutil.rmtree(half, ignore_errors=True)
-    first = ["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", "--include=python3", SUITE, str(half), MIRROR]
-    second = [*(["chroot", str(half)] if registered() else proot(half)), "/debootstrap/debootstrap", "--second-stage"]
+    first = [
+        "debootstrap",
+        "--foreign",
+        "--arch=arm64",
+        "--variant=minbase",
+        "--include=python3",
+        SUITE,
+        str(half),
+        MIRROR,
+    ]
+    second = [
+        *(["chroot", str(half)] if registered() else proot(half)),
+        "/debootstrap/debootstrap",
+        "--second-stage",
+    ]
     for stage in (first, second):
         done = subprocess.run(stage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             last = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-            raise PeprError(f"debootstrap failed with status {done.returncode}: {last}. What it made lies in {half}.")
+            raise PeprError(
+                f"debootstrap failed with status {done.returncode}: {last}. What it made lies in {half}."
+            )
     half.rename(root)
 
 
@@ -163,7 +210,9 @@ def put(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
 
 
-def predicts(device: Device, root: Path, bundle: str, images: Sequence[Path], expected: dict[str, str] | None) -> bool:
+def predicts(
+    device: Device, root: Path, bundle: str, images: Sequence[Path], expected: dict[str, str] | None
+) -> bool:
     """Whether a bundle classifies the images, and as expected, where that is known."""
     folder = root / IMAGES[1:]
     shutil.rmtree(folder, ignore_errors=True)
@@ -171,16 +220,26 @@ def predicts(device: Device, root: Path, bundle: str, images: Sequence[Path], ex
     for image in images:
         shutil.copy(image, folder)
     inside = [f"{IMAGES}/{image.name}" for image in images]
-    outcome = device.step(f"predict {bundle}", "./pepr-edge", "predict", "--json", f"bundles/{bundle}", *inside, quiet=True)
+    outcome = device.step(
+        f"predict {bundle}", "./pepr-edge", "predict", "--json", f"bundles/{bundle}", *inside, quiet=True
+    )
     if not outcome.ok:
         return False
     found = labels(json.loads(outcome.out))
     if expected is None:
         print(f"   {len(found)} labels, compared with none")
         return True
-    others = [f"{name} {found.get(name)} (expected {label})" for name, label in expected.items() if found.get(name) != label]
+    others = [
+        f"{name} {found.get(name)} (expected {label})"
+        for name, label in expected.items()
+        if found.get(name) != label
+    ]
     counted = ", ".join(f"{label} {count}" for label, count in sorted(Counter(expected.values()).items()))
-    print(f"   {len(expected) - len(others)} of {len(expected)} labels as expected ({counted})", *others, sep="\n   ")
+    print(
+        f"   {len(expected) - len(others)} of {len(expected)} labels as expected ({counted})",
+        *others,
+        sep="\n   ",
+    )
     return not others
 
 
@@ -195,7 +254,9 @@ def benches(device: Device, root: Path, bundles: Sequence[str], out: Path | None
     That the times be VALID is not asked of an emulator (exit status 3).
     """
     written = root / KIT[1:] / "report.json"
-    if not device.step("bench --quick", "./pepr-edge", "bench", "--quick", *bundles, "--out", "report.json", allowed=(0, 3)).ok:
+    if not device.step(
+        "bench --quick", "./pepr-edge", "bench", "--quick", *bundles, "--out", "report.json", allowed=(0, 3)
+    ).ok:
         return False
     report = marked(written)
     if out is not None and report is not None:

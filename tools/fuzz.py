@@ -91,7 +91,13 @@ class Tally:
         if grown > LIMIT_BYTES:
             self.failures["memory"] = f"{grown >> 20} MiB more than at the start"
         counts = {"cases": self.cases, "refused": self.refused}
-        return {"target": self.name, **counts, "slowest_s": self.slowest_s, "grown_bytes": grown, "failures": self.failures}
+        return {
+            "target": self.name,
+            **counts,
+            "slowest_s": self.slowest_s,
+            "grown_bytes": grown,
+            "failures": self.failures,
+        }
 
 
 def peak_bytes() -> int:
@@ -112,7 +118,13 @@ def by_hypothesis(tally: Tally, seeds: list[bytes], cases: int, first_seed: int)
     from hypothesis import HealthCheck, Phase, given, seed, settings
     from hypothesis import strategies as st
 
-    quiet = settings(max_examples=BATCH, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    quiet = settings(
+        max_examples=BATCH,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     batch = first_seed
     while tally.cases < cases:
         batch += 1
@@ -141,7 +153,13 @@ def by_atheris(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) ->
             print(json.dumps(tally.result()), flush=True)
             os._exit(0)
 
-    options = [f"-seed={first_seed + 1}", "-max_len=65536", "-verbosity=0", "-rss_limit_mb=0", f"-timeout={LIMIT_S:.0f}"]
+    options = [
+        f"-seed={first_seed + 1}",
+        "-max_len=65536",
+        "-verbosity=0",
+        "-rss_limit_mb=0",
+        f"-timeout={LIMIT_S:.0f}",
+    ]
     atheris.Setup([sys.argv[0], *options, str(corpus)], one)
     atheris.Fuzz()
 
@@ -176,7 +194,19 @@ def child(name: str, cases: int, engine: str, first_seed: int) -> None:
 
 def run(name: str, cases: int, engine: str, first_seed: int) -> dict[str, Any]:
     """One target in a process of its own; a process that dies is a failure."""
-    words = [sys.executable, __file__, "--child", "--target", name, "--cases", str(cases), "--engine", engine, "--seed", str(first_seed)]
+    words = [
+        sys.executable,
+        __file__,
+        "--child",
+        "--target",
+        name,
+        "--cases",
+        str(cases),
+        "--engine",
+        engine,
+        "--seed",
+        str(first_seed),
+    ]
     begin = time.perf_counter()
     done = subprocess.run(words, capture_output=True, text=True, errors="replace")
     taken_s = time.perf_counter() - begin
@@ -203,7 +233,9 @@ def line(row: dict[str, Any]) -> str:
 
 def main() -> int:
     """Exit status 1: something failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--target", action="append", help="One target, or several; all if not given.")
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--engine", choices=sorted(ENGINES), default="hypothesis")
@@ -216,7 +248,10 @@ def main() -> int:
         return 0
     from fuzz_targets import TARGETS
 
-    lines = ["| target | cases | refused | s | slowest case, ms | memory, MiB more | failures |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| target | cases | refused | s | slowest case, ms | memory, MiB more | failures |",
+        "|---|---|---|---|---|---|---|",
+    ]
     print("\n".join(lines), flush=True)
     failed = False
     for name in given.target or TARGETS:

@@ -56,8 +56,12 @@ CAPTIONS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and its figures; 1, and one line on what is wrong, where the tables cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, help="the published results as CSV; without it, they are downloaded")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--results", type=Path, help="the published results as CSV; without it, they are downloaded"
+    )
     parser.add_argument("--table1", type=Path, help="the rows of the paper's Table 1 as CSV")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for paper.md and paper/")
     options = parser.parse_args(arguments)
@@ -84,24 +88,48 @@ def write(folder: Path, experiments: Sequence[Experiment], rows: Sequence[Row]) 
             write_text(folder / "paper" / f"{name}.svg", svg(draw()))
         write_text(folder / "paper.md", page(experiments, rows))
     except OSError as fault:
-        raise ScoreError(f"{folder}: cannot be written ({fault.strerror}), expected a folder for the page. Choose another --out.") from None
+        raise ScoreError(
+            f"{folder}: cannot be written ({fault.strerror}), expected a folder for the page. Choose another --out."
+        ) from None
 
 
 def page(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
     """The whole page in Markdown."""
     found = claims(experiments, rows)
-    sections = [head(experiments, found), claim_section(found), *([table_section(rows)] if rows else []), figure_section(experiments)]
-    return wrapped("\n\n".join([*sections, chance_section(experiments), data_section(experiments, rows), again_section()])) + "\n"
+    sections = [
+        head(experiments, found),
+        claim_section(found),
+        *([table_section(rows)] if rows else []),
+        figure_section(experiments),
+    ]
+    return (
+        wrapped(
+            "\n\n".join(
+                [*sections, chance_section(experiments), data_section(experiments, rows), again_section()]
+            )
+        )
+        + "\n"
+    )
 
 
 def head(experiments: Sequence[Experiment], found: Sequence[Claim]) -> str:
     """What the page was made from, and how many claims came out how."""
     absent = missing(experiments)
     verdicts = Counter(claim.verdict.split()[0] for claim in found)
-    given = table(("experiment", "models", "what was trained"), [(e.name, len(e.names), EXPERIMENTS[e.name]) for e in experiments])
-    shown = {"reproduced": "reproduced", "partly": "partly", "not": "not reproduced", "needs": "in need of experiments that are not here"}
+    given = table(
+        ("experiment", "models", "what was trained"),
+        [(e.name, len(e.names), EXPERIMENTS[e.name]) for e in experiments],
+    )
+    shown = {
+        "reproduced": "reproduced",
+        "partly": "partly",
+        "not": "not reproduced",
+        "needs": "in need of experiments that are not here",
+    }
     counts = [f"{verdicts[word]} {name}" for word, name in shown.items() if verdicts[word]]
-    lacking = f" The results of {listed(absent)} are not among them; what needs these is marked." if absent else ""
+    lacking = (
+        f" The results of {listed(absent)} are not among them; what needs these is marked." if absent else ""
+    )
     return f"""# The PePR paper, recomputed
 
 Selvan, Pepin, Igel, Samuel and Dam: *PePR: Performance Per Resource Unit as a Metric to Promote Small-scale Deep Learning in Medical Image
@@ -119,9 +147,22 @@ Of {len(found)} claims: {listed(counts)}."""
 def table_section(rows: Sequence[Row]) -> str:
     """Table 1 in full: the paper's figures beside ours."""
     body = [_table_row(row) for row in rows]
-    titles = ("experiment", "architecture", "efficient", "parameters (M)", "memory (GB)", "energy (Wh)", "last epoch (s)", "P")
+    titles = (
+        "experiment",
+        "architecture",
+        "efficient",
+        "parameters (M)",
+        "memory (GB)",
+        "energy (Wh)",
+        "last epoch (s)",
+        "P",
+    )
     scores = ("PePR-E, paper", "ours, max", "ours, min-max", "max", "min-max")
-    order = "the same" if all(same_order(rows, dataset) for dataset in {row.printed.dataset for row in rows}) else "not the same"
+    order = (
+        "the same"
+        if all(same_order(rows, dataset) for dataset in {row.printed.dataset for row in rows})
+        else "not the same"
+    )
     slips = "\n".join(
         f"- {row.printed.architecture} ({row.printed.dataset}), {slip.column}: printed {slip.printed}, ours {slip.computed}; {slip.remark}."
         for row in rows
@@ -153,12 +194,21 @@ def _table_row(row: Row) -> tuple[object, ...]:
     cells = [f"{value} (**{ours[name]}**)" if name in ours else value for name, value in shown.items()]
     scores = (f"{printed.pepr_e:.4f}", f"{row.score_max:.4f}", f"{row.score_minmax:.4f}")
     verdicts = ("reproduced" if agrees else "not reproduced" for agrees in (row.agrees, row.agrees_minmax))
-    return (printed.dataset, printed.architecture, "yes" if printed.efficient else "no", *cells, *scores, *verdicts)
+    return (
+        printed.dataset,
+        printed.architecture,
+        "yes" if printed.efficient else "no",
+        *cells,
+        *scores,
+        *verdicts,
+    )
 
 
 def claim_section(found: Sequence[Claim]) -> str:
     """Each claim and its verdict."""
-    body = [(claim.claim, claim.where, claim.computed, f"**{claim.verdict}**", claim.remark) for claim in found]
+    body = [
+        (claim.claim, claim.where, claim.computed, f"**{claim.verdict}**", claim.remark) for claim in found
+    ]
     return f"""## Claims
 
 The claims are in our words. A figure of the paper stands here only where its Table 1, its plotting script or its notebook shows it; figures
@@ -175,7 +225,9 @@ are numbered as in that script. Tests are Student's t-tests of independent group
 def figure_section(experiments: Sequence[Experiment]) -> str:
     """The pictures, each with what it shows."""
     absent = missing(experiments)
-    remarks = {"training_influence": f"The paper's comparison needs {listed(absent)} as well." if absent else ""}
+    remarks = {
+        "training_influence": f"The paper's comparison needs {listed(absent)} as well." if absent else ""
+    }
     parts = [
         f"### {title}\n\n![{title}](paper/{name}.svg)\n\n{' '.join(filter(None, (caption, remarks.get(name, ''))))}"
         for name, (title, caption) in CAPTIONS.items()
@@ -216,7 +268,11 @@ verdict. Means over the experiments above.
 
 def data_section(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
     """What in the published results is not what it seems."""
-    best = [f"{row.printed.architecture} ({row.printed.dataset})" for row in rows if any(slip.remark == BEST_EPOCH for slip in row.slips)]
+    best = [
+        f"{row.printed.architecture} ({row.printed.dataset})"
+        for row in rows
+        if any(slip.remark == BEST_EPOCH for slip in row.slips)
+    ]
     points = [
         "**Time is the last epoch's.** It includes the evaluation on the test images; energy and CO2eq are of all ten epochs.",
         "**P is the accuracy after the tenth epoch**, whatever happened before."
@@ -243,7 +299,9 @@ paper's Table 1 with the columns {", ".join(COLUMNS)}."""
 
 def wrapped(text: str) -> str:
     """A page with its prose in lines of equal width; headings, tables, pictures and code stay as they are."""
-    return "\n\n".join(block if block.startswith(("#", "|", "!", "    ")) else _filled(block) for block in text.split("\n\n"))
+    return "\n\n".join(
+        block if block.startswith(("#", "|", "!", "    ")) else _filled(block) for block in text.split("\n\n")
+    )
 
 
 def _filled(block: str) -> str:

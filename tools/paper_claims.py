@@ -35,7 +35,13 @@ NOTEBOOK = {
         "crossvit_9_240": 0.7180,
         "convnext_atto": 0.7044,
     },
-    "derma_small": {"ese_vovnet19b_dw": 0.7762, "resnet14t": 0.7726, "dpn68b": 0.7649, "gcresnext26ts": 0.7647, "densenetblur121d": 0.7600},
+    "derma_small": {
+        "ese_vovnet19b_dw": 0.7762,
+        "resnet14t": 0.7726,
+        "dpn68b": 0.7649,
+        "gcresnext26ts": 0.7647,
+        "densenetblur121d": 0.7600,
+    },
     "derma_smallest": {
         "mobilenetv2_050": 0.6720,
         "convnext_atto": 0.6678,
@@ -43,8 +49,20 @@ NOTEBOOK = {
         "pvt_v2_b0": 0.6669,
         "bat_resnext26ts": 0.6664,
     },
-    "lidc": {"mnasnet_100": 0.6602, "resnet18d": 0.6524, "resnet14t": 0.6507, "resnet34d": 0.6478, "resnet26d": 0.6444},
-    "lidc_small": {"dpn68": 0.6475, "sehalonet33ts": 0.6190, "densenetblur121d": 0.6179, "bat_resnext26ts": 0.6158, "mobilevit_s": 0.6107},
+    "lidc": {
+        "mnasnet_100": 0.6602,
+        "resnet18d": 0.6524,
+        "resnet14t": 0.6507,
+        "resnet34d": 0.6478,
+        "resnet26d": 0.6444,
+    },
+    "lidc_small": {
+        "dpn68": 0.6475,
+        "sehalonet33ts": 0.6190,
+        "densenetblur121d": 0.6179,
+        "bat_resnext26ts": 0.6158,
+        "mobilevit_s": 0.6107,
+    },
     "pneumonia": {
         "dla46_c": 0.9351,
         "hardcorenas_a": 0.9348,
@@ -52,7 +70,13 @@ NOTEBOOK = {
         "mobilevitv2_050": 0.9119,
         "semnasnet_075": 0.9112,
     },
-    "pneumonia_small": {"resnext50d_32x4d": 0.9167, "dla60": 0.9159, "cspresnet50": 0.9118, "tinynet_a": 0.9056, "gcresnet33ts": 0.9049},
+    "pneumonia_small": {
+        "resnext50d_32x4d": 0.9167,
+        "dla60": 0.9159,
+        "cspresnet50": 0.9118,
+        "tinynet_a": 0.9056,
+        "gcresnet33ts": 0.9049,
+    },
 }
 FULL_AND_TENTH = {"derma_pt": "derma_small", "lidc": "lidc_small", "pneumonia": "pneumonia_small"}
 
@@ -73,7 +97,12 @@ def claims(experiments: Sequence[Experiment], rows: Sequence[Row]) -> list[Claim
     found = [_architectures(experiments), _energy(experiments)]
     found += _table1(rows) if rows else []
     found += [_pretraining(experiments), _training_size(experiments), _less_data(experiments)]
-    found += [_performance(experiments), _small_score_higher(experiments), _best_are_small(experiments), _others(experiments)]
+    found += [
+        _performance(experiments),
+        _small_score_higher(experiments),
+        _best_are_small(experiments),
+        _others(experiments),
+    ]
     return found + [_notebook(experiments, name) for name in EXPERIMENTS]
 
 
@@ -97,7 +126,11 @@ def _judged(experiments: Sequence[Experiment], holds: bool) -> str:
 
 def _scope(experiments: Sequence[Experiment]) -> str:
     """On how much a verdict of "partly" rests."""
-    return f"Means over {len(experiments)} of the 8 experiments." if missing(experiments) else "Means over the 8 experiments."
+    return (
+        f"Means over {len(experiments)} of the 8 experiments."
+        if missing(experiments)
+        else "Means over the 8 experiments."
+    )
 
 
 def _architectures(experiments: Sequence[Experiment]) -> Claim:
@@ -121,14 +154,19 @@ def _energy(experiments: Sequence[Experiment]) -> Claim:
         "Figure of energy against parameters",
         f"Spearman's rho = {rho:.2f}, n = {len(experiments[0].names)}, {p_value(p)}; apart {min(apart):.2f} to {max(apart):.2f}",
         _judged(experiments, rho > 0 and p < ALPHA),
-        _scope(experiments) + (f" Not plausible as measurements (see below): {listed(doubtful)}." if doubtful else ""),
+        _scope(experiments)
+        + (f" Not plausible as measurements (see below): {listed(doubtful)}." if doubtful else ""),
     )
 
 
 def _table1(rows: Sequence[Row]) -> list[Claim]:
     agree, minmax = [row for row in rows if row.agrees], [row for row in rows if row.agrees_minmax]
     differences = [row.score_minmax - row.printed.pepr_e for row in rows]
-    slips = [f"{row.printed.architecture} ({row.printed.dataset}): {slip.column}" for row in rows for slip in row.slips]
+    slips = [
+        f"{row.printed.architecture} ({row.printed.dataset}): {slip.column}"
+        for row in rows
+        for slip in row.slips
+    ]
     return [
         Claim(
             "PePR-E of Table 1 follows from the published results.",
@@ -142,7 +180,9 @@ def _table1(rows: Sequence[Row]) -> list[Claim]:
             "Equation 1 and its normalisation; Table 1",
             f"{len(minmax)} of {len(rows)} rows; ours less the printed is {min(differences):.4f} to {max(differences):.4f}",
             "reproduced" if len(minmax) == len(rows) else "not reproduced",
-            "" if len(minmax) == len(rows) else "The text and the authors' scripts subtract Emin; the line above says what the table does.",
+            ""
+            if len(minmax) == len(rows)
+            else "The text and the authors' scripts subtract Emin; the line above says what the table does.",
         ),
         Claim(
             "The other columns of Table 1 follow from the published results.",
@@ -163,19 +203,38 @@ def _pretraining(experiments: Sequence[Experiment]) -> Claim:
             test = t_test(by_name["derma_small"].performance[:, -1], by_name["derma"].performance[:, -1])
             computed = f"not testable; nearest: derma_small against derma, {test}"
             remark = "derma_small is pretrained, but on a tenth of the images: two influences at once, so it decides nothing here."
-        return Claim("Pretrained models perform better, p < 0.001.", "Fig. 5a", computed or "not testable", verdict, remark)
+        return Claim(
+            "Pretrained models perform better, p < 0.001.",
+            "Fig. 5a",
+            computed or "not testable",
+            verdict,
+            remark,
+        )
     test = t_test(by_name["derma_pt"].performance[:, -1], by_name["derma"].performance[:, -1])
     verdict = "reproduced" if test.t > 0 and test.p < 0.001 else "not reproduced"
-    return Claim("Pretrained models perform better, p < 0.001.", "Fig. 5a", str(test), verdict, "All models of derma_pt against derma.")
+    return Claim(
+        "Pretrained models perform better, p < 0.001.",
+        "Fig. 5a",
+        str(test),
+        verdict,
+        "All models of derma_pt against derma.",
+    )
 
 
 def _training_size(experiments: Sequence[Experiment]) -> Claim:
     by_name = {experiment.name: experiment for experiment in experiments}
-    claim, where = "Models perform better with all training images than with a tenth of them, p < 0.001.", "Fig. 5b"
+    claim, where = (
+        "Models perform better with all training images than with a tenth of them, p < 0.001.",
+        "Fig. 5b",
+    )
     verdict = needs(experiments, (*FULL_AND_TENTH, *FULL_AND_TENTH.values()))
     if verdict:
         pairs = [full for full, tenth in FULL_AND_TENTH.items() if full in by_name and tenth in by_name]
-        remark = f"Complete pairs here: {', '.join(pairs) or 'none'}." if pairs else "No pair of all images and a tenth is complete here."
+        remark = (
+            f"Complete pairs here: {', '.join(pairs) or 'none'}."
+            if pairs
+            else "No pair of all images and a tenth is complete here."
+        )
         return Claim(claim, where, "not testable", verdict, remark)
     full = mean([by_name[name] for name in FULL_AND_TENTH])
     tenth = mean([by_name[name] for name in FULL_AND_TENTH.values()])
@@ -186,14 +245,21 @@ def _training_size(experiments: Sequence[Experiment]) -> Claim:
 
 def _less_data(experiments: Sequence[Experiment]) -> Claim:
     by_name = {experiment.name: experiment for experiment in experiments}
-    claim, where = "Fine-tuning a pretrained model saves data and compute against training from scratch.", "Abstract"
+    claim, where = (
+        "Fine-tuning a pretrained model saves data and compute against training from scratch.",
+        "Abstract",
+    )
     verdict = needs(experiments, ("derma", "derma_small"))
     if verdict:
         return Claim(claim, where, "not testable", verdict, "")
     scratch, tuned = by_name["derma"].performance[:, -1], by_name["derma_small"].performance[:, -1]
-    time = float(np.median(by_name["derma_small"].resources["train_time"] / by_name["derma"].resources["train_time"]))
+    time = float(
+        np.median(by_name["derma_small"].resources["train_time"] / by_name["derma"].resources["train_time"])
+    )
     count, best_keeps = int(np.sum(tuned >= scratch)), bool(tuned.max() >= scratch.max())
-    most_keep = 2 * count > len(tuned)  # in full where this holds and the best is kept; not at all where neither does
+    most_keep = 2 * count > len(
+        tuned
+    )  # in full where this holds and the best is kept; not at all where neither does
     remark = (
         f"With a tenth of the images, the best performance is {'kept' if best_keeps else 'lost'}, "
         f"{'and' if best_keeps == most_keep else 'but'} most models {'keep' if most_keep else 'do not keep'} theirs."
@@ -204,7 +270,11 @@ def _less_data(experiments: Sequence[Experiment]) -> Claim:
         where,
         f"{count} of {len(tuned)} models do at least as well pretrained on a tenth of the images as from scratch on all; "
         f"best {tuned.max():.4f} against {scratch.max():.4f}; an epoch takes {time:.2f} of the time",
-        "not reproduced" if time >= 1 or not (best_keeps or most_keep) else "reproduced" if best_keeps and most_keep else "partly",
+        "not reproduced"
+        if time >= 1 or not (best_keeps or most_keep)
+        else "reproduced"
+        if best_keeps and most_keep
+        else "partly",
         remark + (" Energy cannot be compared (see below)." if doubtful else ""),
     )
 
@@ -229,7 +299,11 @@ def _small_score_higher(experiments: Sequence[Experiment]) -> Claim:
     test = split(mean(experiments, "scores"), experiments[0].small)
     apart = [split(experiment.scores(), experiment.small) for experiment in experiments]
     count = sum(one.t > 0 and one.p < ALPHA for one in apart)
-    sound = [f"{e.name}: {p_value(one.p)}" for e, one in zip(experiments, apart, strict=True) if not e.implausible.any()]
+    sound = [
+        f"{e.name}: {p_value(one.p)}"
+        for e, one in zip(experiments, apart, strict=True)
+        if not e.implausible.any()
+    ]
     return Claim(
         "Small models score significantly higher by PePR-E than large ones.",
         "Fig. 5d",
@@ -286,12 +360,16 @@ def _notebook(experiments: Sequence[Experiment], name: str) -> Claim:
     scores = experiment.scores()
     found = best(experiment.names, scores)
     known = {model: score for model, score in shown.items() if model in experiment.names}
-    differ = max((abs(scores[experiment.names.index(model)] - score) for model, score in known.items()), default=1.0)
+    differ = max(
+        (abs(scores[experiment.names.index(model)] - score) for model, score in known.items()), default=1.0
+    )
     holds = found == list(shown) and differ <= 0.5e-4 + 1e-9  # they are printed with four decimals
     return Claim(
         claim,
         where,
-        f"the same, in the same order; scores differ by at most {differ:.5f}" if found == list(shown) else f"they are {', '.join(found)}",
+        f"the same, in the same order; scores differ by at most {differ:.5f}"
+        if found == list(shown)
+        else f"they are {', '.join(found)}",
         "reproduced" if holds else "not reproduced",
         "With min-max, as the paper's equation says.",
     )

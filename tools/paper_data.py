@@ -109,14 +109,18 @@ class Test:
     p: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.means[0]:.3f} against {self.means[1]:.3f}, n = {self.sizes[0]} and {self.sizes[1]}, t = {self.t:.2f}, {p_value(self.p)}"
-        )
+        return f"{self.means[0]:.3f} against {self.means[1]:.3f}, n = {self.sizes[0]} and {self.sizes[1]}, t = {self.t:.2f}, {p_value(self.p)}"
 
 
-def mean(experiments: Sequence[Experiment], values: str = "performance", resource: str = "train_energy") -> Array:
+def mean(
+    experiments: Sequence[Experiment], values: str = "performance", resource: str = "train_energy"
+) -> Array:
     """By model, over experiments: its "performance", its "energy_wh" or its "scores" over a resource, shape (n,)."""
-    ways = {"performance": lambda e: e.performance[:, -1], "energy_wh": lambda e: e.energy_wh, "scores": lambda e: e.scores(resource)}
+    ways = {
+        "performance": lambda e: e.performance[:, -1],
+        "energy_wh": lambda e: e.energy_wh,
+        "scores": lambda e: e.scores(resource),
+    }
     return np.asarray(np.mean([ways[values](experiment) for experiment in experiments], axis=0))
 
 
@@ -139,7 +143,12 @@ def p_value(p: float) -> str:
 def t_test(one: Array, other: Array) -> Test:
     """Of two independent groups of equal variance, as the authors test."""
     found = ttest_ind(one, other)
-    return Test((float(one.mean()), float(other.mean())), (len(one), len(other)), float(found.statistic), float(found.pvalue))
+    return Test(
+        (float(one.mean()), float(other.mean())),
+        (len(one), len(other)),
+        float(found.statistic),
+        float(found.pvalue),
+    )
 
 
 def split(values: Array, first: NDArray[np.bool_]) -> Test:
@@ -183,7 +192,9 @@ def published() -> list[Experiment]:
     experiments = read(path)
     found = {experiment.name: len(experiment.names) for experiment in experiments}
     if found != dict.fromkeys(EXPERIMENTS, MODELS):
-        raise ScoreError(f"{path}: models by experiment {found}, expected {MODELS} in each of {len(EXPERIMENTS)}. Remove it; try again.")
+        raise ScoreError(
+            f"{path}: models by experiment {found}, expected {MODELS} in each of {len(EXPERIMENTS)}. Remove it; try again."
+        )
     return experiments
 
 
@@ -199,7 +210,9 @@ def read(path: Path) -> list[Experiment]:
     for number, row in enumerate(rows, start=2):
         named = {ours: row[theirs] or "" for ours, theirs in columns.items()}
         if named["dataset"] not in EXPERIMENTS:
-            raise ScoreError(f"{path} row {number}: dataset = {named['dataset']!r}, expected one of {', '.join(EXPERIMENTS)}.")
+            raise ScoreError(
+                f"{path} row {number}: dataset = {named['dataset']!r}, expected one of {', '.join(EXPERIMENTS)}."
+            )
         by_name.setdefault(named["dataset"], []).append((f"{path} row {number}", named))
     experiments = [_experiment(name, by_name[name]) for name in EXPERIMENTS if name in by_name]
     for experiment in experiments[1:]:
@@ -218,9 +231,13 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "not a CSV file in UTF-8"
-        raise ScoreError(f"{path}: cannot be read ({reason}), expected a CSV file. Correct the path.") from None
+        raise ScoreError(
+            f"{path}: cannot be read ({reason}), expected a CSV file. Correct the path."
+        ) from None
     if not rows:
-        raise ScoreError(f"{path}: no rows, expected a header and a row for each model of an experiment. Fetch it again.")
+        raise ScoreError(
+            f"{path}: no rows, expected a header and a row for each model of an experiment. Fetch it again."
+        )
     return rows
 
 
@@ -231,7 +248,9 @@ def _columns(path: Path, row: dict[str, str]) -> dict[str, str]:
     elif "num_param" in row:
         columns = COLUMNS
     else:
-        raise ScoreError(f"{path}: neither num_params (our format) nor num_param (the authors') is a column. Give a table of results.")
+        raise ScoreError(
+            f"{path}: neither num_params (our format) nor num_param (the authors') is a column. Give a table of results."
+        )
     require(path, row, columns.values())
     return columns
 
@@ -247,7 +266,9 @@ def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experi
     names = tuple(row["model"] for _, row in ordered)
     for (_, row), (where, after) in pairwise(ordered):
         if row["model"] == after["model"]:
-            raise ScoreError(f"{where}: {name} has {row['model']} twice, expected one row for a model. Remove one.")
+            raise ScoreError(
+                f"{where}: {name} has {row['model']} twice, expected one row for a model. Remove one."
+            )
 
     def column(of: str, most: float = math.inf) -> Array:
         return np.array([number(where, row, of, most) for where, row in ordered])

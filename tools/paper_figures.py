@@ -48,7 +48,9 @@ SETTINGS: dict[str, Any] = {
 
 
 @contextmanager
-def panels(title: str, rows: int, columns: int, width_in: float, height_in: float, **shared: Any) -> Iterator[tuple[Figure, list[Axes]]]:
+def panels(
+    title: str, rows: int, columns: int, width_in: float, height_in: float, **shared: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure with a title and so many panels, without pyplot; the settings are undone afterwards."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
@@ -92,7 +94,15 @@ def isoclines(experiment: Experiment, baseline: float | None) -> Figure:
         _equal_scores(axes, low, high)
         _by_efficiency(axes, r, p, experiment.efficient)
         if baseline is not None:
-            axes.scatter([0], [baseline], 70, color=GREEN, marker="*", zorder=4, label="always the commonest class, at no cost")
+            axes.scatter(
+                [0],
+                [baseline],
+                70,
+                color=GREEN,
+                marker="*",
+                zorder=4,
+                label="always the commonest class, at no cost",
+            )
         axes.set_xlabel("energy of the training, normalised over the set: R = (E - Emin) / (Emax - Emin)")
         axes.set_ylabel("performance P (test accuracy after the last epoch)")
         _name_best(axes, experiment, r, high - 0.02, 0.05 * (high - low))
@@ -104,14 +114,27 @@ def energy_parameters(experiments: Sequence[Experiment]) -> Figure:
     """Energy of the training against parameters, a panel for each experiment; hollow where the energy is implausible."""
     columns = 2 if len(experiments) <= 4 else 4
     rows = -(-len(experiments) // columns)
-    with panels("Energy of the training against parameters", rows, columns, 3.7 * columns, 0.9 + 2.7 * rows, sharex=True, sharey=True) as (
+    with panels(
+        "Energy of the training against parameters",
+        rows,
+        columns,
+        3.7 * columns,
+        0.9 + 2.7 * rows,
+        sharex=True,
+        sharey=True,
+    ) as (
         figure,
         every,
     ):
         for axes, experiment in zip(every, experiments, strict=False):
             hollow = experiment.implausible
-            _by_efficiency(axes, experiment.num_params / 1e6, experiment.energy_wh, experiment.efficient, hollow)
-            axes.set_title(f"{experiment.name}" + (f" ({hollow.sum()} of {len(hollow)} implausible)" if hollow.any() else ""))
+            _by_efficiency(
+                axes, experiment.num_params / 1e6, experiment.energy_wh, experiment.efficient, hollow
+            )
+            axes.set_title(
+                f"{experiment.name}"
+                + (f" ({hollow.sum()} of {len(hollow)} implausible)" if hollow.any() else "")
+            )
             axes.set(xscale="log", yscale="log")
             _plain_log(axes.xaxis)
             _plain_log(axes.yaxis)
@@ -154,7 +177,10 @@ def pepr_ctm_parameters(experiments: Sequence[Experiment]) -> Figure:
 
 def training_influence(experiments: Sequence[Experiment]) -> Figure:
     """How performance is distributed in each experiment: every model a point, the quartiles as a box."""
-    with panels("Performance of all models by experiment", 1, 1, 1.2 + 1.75 * len(experiments), 4.6) as (figure, (axes,)):
+    with panels("Performance of all models by experiment", 1, 1, 1.2 + 1.75 * len(experiments), 4.6) as (
+        figure,
+        (axes,),
+    ):
         rng = np.random.default_rng(0)
         for number, experiment in enumerate(experiments):
             p = experiment.performance[:, -1]
@@ -167,7 +193,15 @@ def training_influence(experiments: Sequence[Experiment]) -> Figure:
                 medianprops={"color": ORANGE, "linewidth": 2},
                 **{f"{part}props": {"color": INK, "linewidth": 0.9} for part in ("box", "whisker", "cap")},
             )
-            axes.scatter(number + rng.uniform(-0.24, 0.24, len(p)), p, 11, color=BLUE, alpha=0.55, linewidths=0, zorder=3)
+            axes.scatter(
+                number + rng.uniform(-0.24, 0.24, len(p)),
+                p,
+                11,
+                color=BLUE,
+                alpha=0.55,
+                linewidths=0,
+                zorder=3,
+            )
         axes.set_xticks(range(len(experiments)), [_in_words(experiment.name) for experiment in experiments])
         axes.set_xlim(-0.6, len(experiments) - 0.4)
         axes.grid(visible=False, axis="x")
@@ -184,7 +218,9 @@ def _means(experiments: Sequence[Experiment]) -> str:
     return "one experiment" if len(experiments) == 1 else f"means over {len(experiments)} experiments"
 
 
-def _against_parameters(experiments: Sequence[Experiment], title: str, y_label: str, values: dict[str, Array]) -> Figure:
+def _against_parameters(
+    experiments: Sequence[Experiment], title: str, y_label: str, values: dict[str, Array]
+) -> Figure:
     """A panel for each of the values, all on one scale; the median of parameters, and the mean on either side of it."""
     first = experiments[0]
     millions = first.num_params / 1e6
@@ -195,7 +231,13 @@ def _against_parameters(experiments: Sequence[Experiment], title: str, y_label: 
             axes.axvline(median, color=INK, linewidth=1, linestyle=":", label=f"median, {median:.1f} million")
             for side, chosen in enumerate((first.small, ~first.small)):
                 ends = [(millions.min(), median), (median, millions.max())][side]
-                axes.plot(ends, [scored[chosen].mean()] * 2, color=GREEN, linewidth=2.2, label="mean of either side" if not side else None)
+                axes.plot(
+                    ends,
+                    [scored[chosen].mean()] * 2,
+                    color=GREEN,
+                    linewidth=2.2,
+                    label="mean of either side" if not side else None,
+                )
             axes.set(title=name, xlabel=PARAMETERS, xscale="log")
             _plain_log(axes.xaxis)
         every[0].set_ylabel(y_label)
@@ -203,12 +245,27 @@ def _against_parameters(experiments: Sequence[Experiment], title: str, y_label: 
     return figure
 
 
-def _by_efficiency(axes: Axes, x: Array, y: Array, efficient: NDArray[np.bool_], hollow: NDArray[np.bool_] | None = None) -> None:
+def _by_efficiency(
+    axes: Axes, x: Array, y: Array, efficient: NDArray[np.bool_], hollow: NDArray[np.bool_] | None = None
+) -> None:
     """Points, those of efficient architectures in their own colour and shape; the hollow ones without a filling."""
     empty = np.zeros(len(x), bool) if hollow is None else hollow
-    for name, chosen, colour, marker in (("other", ~efficient, BLUE, "o"), ("efficient", efficient, ORANGE, "^")):
+    for name, chosen, colour, marker in (
+        ("other", ~efficient, BLUE, "o"),
+        ("efficient", efficient, ORANGE, "^"),
+    ):
         full = chosen & ~empty
-        axes.scatter(x[full], y[full], 24, color=colour, marker=marker, alpha=0.85, linewidths=0, label=f"{name} architectures", zorder=3)
+        axes.scatter(
+            x[full],
+            y[full],
+            24,
+            color=colour,
+            marker=marker,
+            alpha=0.85,
+            linewidths=0,
+            label=f"{name} architectures",
+            zorder=3,
+        )
         if empty.any():
             shown = chosen & empty
             axes.scatter(
@@ -236,7 +293,15 @@ def _name_best(axes: Axes, experiment: Experiment, r: Array, top: float, step: f
             ha="right",
             va="center",
             fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": INK, "alpha": 0.6, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 2, "relpos": (1, 0.5)},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": INK,
+                "alpha": 0.6,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (1, 0.5),
+            },
             zorder=5,
         )
 
@@ -250,7 +315,15 @@ def _equal_scores(axes: Axes, low: float, high: float) -> None:
         x = min(right, high / score - 1)
         y = score * (1 + x)
         if low + 0.02 < y and x > 0.02:
-            axes.annotate(f"{score:.2f}", (x, y), (3, 1), textcoords="offset points", fontsize=7.5, color="#5b6673", annotation_clip=False)
+            axes.annotate(
+                f"{score:.2f}",
+                (x, y),
+                (3, 1),
+                textcoords="offset points",
+                fontsize=7.5,
+                color="#5b6673",
+                annotation_clip=False,
+            )
 
 
 def _plain_log(axis: Any) -> None:
@@ -262,7 +335,9 @@ def _plain_log(axis: Any) -> None:
 
 def _shared_legend(figure: Figure, every: Sequence[Axes]) -> None:
     """One legend below all panels, each name once."""
-    entries = {name: handle for axes in every for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    entries = {
+        name: handle for axes in every for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
         entries.values(),
         entries,
@@ -273,7 +348,9 @@ def _shared_legend(figure: Figure, every: Sequence[Axes]) -> None:
     )
 
 
-def figures(experiments: Sequence[Experiment], baselines: Mapping[str, float | None]) -> dict[str, Callable[[], Figure]]:
+def figures(
+    experiments: Sequence[Experiment], baselines: Mapping[str, float | None]
+) -> dict[str, Callable[[], Figure]]:
     """All of them by file name."""
     shown = next((experiment for experiment in experiments if experiment.name == "derma"), experiments[0])
     return {

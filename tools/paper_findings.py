@@ -57,11 +57,25 @@ def ranks(experiments: Sequence[Experiment]) -> str:
         scores = experiment.scores()
         for rank, name in enumerate(best(experiment.names, scores), start=1):
             at = experiment.names.index(name)
-            shown = f"{experiment.name} ({images} images; {np.sum(spread.low == 1)} may be first)" if rank == 1 else ""
-            rows.append(
-                (shown, rank, name, f"{scores[at]:.4f}", f"{spread.low[at]} to {spread.high[at]}", percent(float(spread.p_best[at])))
+            shown = (
+                f"{experiment.name} ({images} images; {np.sum(spread.low == 1)} may be first)"
+                if rank == 1
+                else ""
             )
-    return table(("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "draws in which it is first"), rows)
+            rows.append(
+                (
+                    shown,
+                    rank,
+                    name,
+                    f"{scores[at]:.4f}",
+                    f"{spread.low[at]} to {spread.high[at]}",
+                    percent(float(spread.p_best[at])),
+                )
+            )
+    return table(
+        ("experiment", "rank", "model", "PePR-E", "95 % interval of the rank", "draws in which it is first"),
+        rows,
+    )
 
 
 def outlying(experiments: Sequence[Experiment]) -> str:
@@ -77,8 +91,18 @@ def outlying(experiments: Sequence[Experiment]) -> str:
             f"without {one.name}: {', '.join(one.enters)} in place of {', '.join(one.leaves)}"
             for one in outliers(experiment.models, ENERGY)
         ]
-        rows.append((experiment.name, ", ".join(ends), f"{energy[-1]:.0f} and {energy[-2]:.0f} Wh", "; ".join(changes) or "nothing"))
-    return table(("experiment", "its least or greatest energy", "greatest two", "what changes among the five best"), rows)
+        rows.append(
+            (
+                experiment.name,
+                ", ".join(ends),
+                f"{energy[-1]:.0f} and {energy[-2]:.0f} Wh",
+                "; ".join(changes) or "nothing",
+            )
+        )
+    return table(
+        ("experiment", "its least or greatest energy", "greatest two", "what changes among the five best"),
+        rows,
+    )
 
 
 def useless(experiments: Sequence[Experiment]) -> str:
@@ -116,7 +140,11 @@ def doubts(experiments: Sequence[Experiment]) -> str:
     """Which energies cannot be right, in words; "" where nothing speaks against any."""
     repeats = any(repeated(experiments).values())
     co2eq = {e.name: e.resources["train_co2eq"] for e in experiments}
-    pairs = [(co2eq[one][same], co2eq[other][same]) for one, others in repeated(experiments).items() for other, same in others.items()]
+    pairs = [
+        (co2eq[one][same], co2eq[other][same])
+        for one, others in repeated(experiments).items()
+        for other, same in others.items()
+    ]
     found = [experiment for experiment in experiments if experiment.implausible.any()]
     said = []
     if repeats:
@@ -127,13 +155,17 @@ def doubts(experiments: Sequence[Experiment]) -> str:
         )
     if found:
         least = min(e.power_w[e.implausible].min() for e in found)
-        most = max((e.power_w[~e.implausible].max() for e in experiments if not e.implausible.all()), default=0.0)
+        most = max(
+            (e.power_w[~e.implausible].max() for e in experiments if not e.implausible.all()), default=0.0
+        )
         said.append(
             f"Divided by ten times the last epoch's time, energies of {listed([e.name for e in found])} would take {least:.0f} W or more, "
             f"where all others take at most {most:.0f} W: {'there lies the fault' if repeats else 'these cannot be right'}."
         )
     elif repeats:
-        said.append("Which of the two is at fault does not show: none would take more power than a workstation does.")
+        said.append(
+            "Which of the two is at fault does not show: none would take more power than a workstation does."
+        )
     warning = "Do not use them as measurements; scores over them, and means over experiments, carry it."
     return " ".join([*said, warning]) if said else ""
 
@@ -144,11 +176,27 @@ def energies(experiments: Sequence[Experiment]) -> str:
     same = repeated(experiments)
     for experiment in experiments:
         watts, found = experiment.power_w, same[experiment.name]
-        shared = ", ".join(f"{counted(int(where.sum()), 'model')} with {name}" for name, where in found.items())
+        shared = ", ".join(
+            f"{counted(int(where.sum()), 'model')} with {name}" for name, where in found.items()
+        )
         again = np.any([*found.values(), np.zeros(len(watts), bool)], axis=0)
         both = (int(np.sum(experiment.implausible)), int(np.sum(experiment.implausible & again)))
-        rows.append((experiment.name, shared or "none", f"{np.median(watts):.0f} W", f"{watts.min():.0f} to {watts.max():.0f} W", *both))
-    head = ("experiment", "the same energy, to the last digit", "median power", "range", f"models above {PLAUSIBLE_W:.0f} W")
+        rows.append(
+            (
+                experiment.name,
+                shared or "none",
+                f"{np.median(watts):.0f} W",
+                f"{watts.min():.0f} to {watts.max():.0f} W",
+                *both,
+            )
+        )
+    head = (
+        "experiment",
+        "the same energy, to the last digit",
+        "median power",
+        "range",
+        f"models above {PLAUSIBLE_W:.0f} W",
+    )
     return table((*head, "of these, the same energy elsewhere"), rows)
 
 
@@ -185,7 +233,9 @@ def _groups(experiments: Sequence[Experiment]) -> Iterator[tuple[object, ...]]:
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; numbers and words alike are written as they are."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def counted(number: int, noun: str) -> str:

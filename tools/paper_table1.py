@@ -82,7 +82,12 @@ def read_table1(path: Path) -> list[Printed]:
     require(path, rows[0], COLUMNS)
     numbers = COLUMNS[3:]
     return [
-        Printed(row["dataset"], row["architecture"], row["timm_name"], *(number(f"{path} row {n}", row, name) for name in numbers))
+        Printed(
+            row["dataset"],
+            row["architecture"],
+            row["timm_name"],
+            *(number(f"{path} row {n}", row, name) for name in numbers),
+        )
         for n, row in enumerate(rows, start=2)
     ]
 
@@ -90,7 +95,11 @@ def read_table1(path: Path) -> list[Printed]:
 def table1(experiments: Sequence[Experiment], printed: Sequence[Printed]) -> list[Row]:
     """The rows of Table 1 whose experiment and model are there."""
     by_name = {experiment.name: experiment for experiment in experiments}
-    return [_row(by_name[row.dataset], row) for row in printed if row.dataset in by_name and row.model in by_name[row.dataset].names]
+    return [
+        _row(by_name[row.dataset], row)
+        for row in printed
+        if row.dataset in by_name and row.model in by_name[row.dataset].names
+    ]
 
 
 def same_order(rows: Sequence[Row], dataset: str) -> bool:
@@ -113,10 +122,21 @@ def _row(experiment: Experiment, printed: Printed) -> Row:
         ("memory (GB)", printed.gpu_memory_gb, experiment.resources["train_memory"][index] / 1e9, 1, ""),
         ("energy (Wh)", printed.energy_wh, energy_wh, 1, remark),
         ("last epoch (s)", printed.last_epoch_s, experiment.resources["train_time"][index], 1, ""),
-        ("P", printed.performance, performance, 4, BEST_EPOCH if round(best, 4) == printed.performance else ""),
+        (
+            "P",
+            printed.performance,
+            performance,
+            4,
+            BEST_EPOCH if round(best, 4) == printed.performance else "",
+        ),
     )
     slips = tuple(
-        Slip(name, f"{shown:.{digits}f}", f"{value:.{digits}f}", why or f"{abs(shown - value) * 10**digits:.1f} units of its last digit")
+        Slip(
+            name,
+            f"{shown:.{digits}f}",
+            f"{value:.{digits}f}",
+            why or f"{abs(shown - value) * 10**digits:.1f} units of its last digit",
+        )
         for name, shown, value, digits, why in compared
         if f"{shown:.{digits}f}" != f"{value:.{digits}f}"
     )

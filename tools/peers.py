@@ -65,16 +65,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run directory of tools/peers.toml")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/peers.json"), help="the JSON file; the page goes beside it")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs/benchmarks/peers.json"),
+        help="the JSON file; the page goes beside it",
+    )
     parser.add_argument("--data", help="the images, where they are not where the recipe says")
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=(), metavar="ARCH,...", help="only these architectures")
+    parser.add_argument(
+        "--only",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="ARCH,...",
+        help="only these architectures",
+    )
     parser.add_argument("--olive-python", type=Path, help="Python of an environment with olive-ai")
     parser.add_argument("--nncf-python", type=Path, help="Python of an environment with nncf")
     parser.add_argument("--threads", type=int, default=1, help="of every peer")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"of every peer at least, or {FEWEST} in {SECONDS:g} s")
-    parser.add_argument("--calibration-images", type=int, help=f"default: as many as the variant {PLAIN_INT8} takes")
+    parser.add_argument(
+        "--runs", type=int, default=RUNS, help=f"of every peer at least, or {FEWEST} in {SECONDS:g} s"
+    )
+    parser.add_argument(
+        "--calibration-images", type=int, help=f"default: as many as the variant {PLAIN_INT8} takes"
+    )
     parser.add_argument("--fresh", action="store_true", help="measure again what is there")
     return parser
 
@@ -84,7 +101,9 @@ def compare(options: argparse.Namespace, work: Path) -> int:
     results = load(options.run)
     found = subjects(results, options.threads)
     wanted = {
-        name: subject for name, subject in found.items() if not options.only or subject.trained.candidate.architecture in options.only
+        name: subject
+        for name, subject in found.items()
+        if not options.only or subject.trained.candidate.architecture in options.only
     }
     if absent := set(options.only) - {subject.trained.candidate.architecture for subject in wanted.values()}:
         raise RunError(
@@ -92,26 +111,40 @@ def compare(options: argparse.Namespace, work: Path) -> int:
         )
     if not found:
         raise RunError(f"{options.run}: nothing in it is trained and exported as fp32. Run the recipe first.")
-    images = _images(results, options.data, {subject.trained.candidate.image_size_px for subject in found.values()}, work)
+    images = _images(
+        results, options.data, {subject.trained.candidate.image_size_px for subject in found.values()}, work
+    )
     plan = _plan(options, next(iter(images.values())), work)
     keys = {name: _key(plan.empty, subject) for name, subject in found.items()}
-    rows = {name: row for name, row in _kept(options.out, keys).items() if not (options.fresh and name in wanted)}
+    rows = {
+        name: row for name, row in _kept(options.out, keys).items() if not (options.fresh and name in wanted)
+    }
     faults = 0
-    with tqdm([name for name in wanted if name not in rows], desc="architectures", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(
+        [name for name in wanted if name not in rows], desc="architectures", disable=not sys.stderr.isatty()
+    ) as bar:
         for name in bar:
             try:
                 rows[name] = _compared(
-                    plan, keys[name], found[name], images[found[name].trained.candidate.image_size_px], bar.set_postfix_str
+                    plan,
+                    keys[name],
+                    found[name],
+                    images[found[name].trained.candidate.image_size_px],
+                    bar.set_postfix_str,
                 )
             except PeprError as fault:
                 faults += 1
                 bar.write(f"error: {fault}", file=sys.stderr)
             _write(options.out, plan.empty, [rows[name] for name in found if name in rows])
-    _write(options.out, plan.empty, [rows[name] for name in found if name in rows])  # the page may have changed where no row did
+    _write(
+        options.out, plan.empty, [rows[name] for name in found if name in rows]
+    )  # the page may have changed where no row did
     return 1 if faults else 0
 
 
-def _images(results: Results, source: str | None, sizes_px: Collection[int], work: Path) -> dict[int, Dataset]:
+def _images(
+    results: Results, source: str | None, sizes_px: Collection[int], work: Path
+) -> dict[int, Dataset]:
     """The images that the run was trained on, by size.
 
     Raises:
@@ -121,7 +154,9 @@ def _images(results: Results, source: str | None, sizes_px: Collection[int], wor
     recipe, found = results.recipe, dict[int, Dataset]()
     update = {"source": source} if source is not None else {}
     for px in sorted(sizes_px):
-        settings = datasets.DataSettings(**recipe.data.model_copy(update=update).model_dump(), image_size_px=px, seed=recipe.seed)
+        settings = datasets.DataSettings(
+            **recipe.data.model_copy(update=update).model_dump(), image_size_px=px, seed=recipe.seed
+        )
         datasets.prepare(settings, work / "data" / str(px))
         found[px] = datasets.load(work / "data" / str(px))
         sha256, expected = found[px].info.sha256, results.info.data.sha256
@@ -144,7 +179,9 @@ def _plan(options: argparse.Namespace, images: Dataset, work: Path) -> Plan:
         validation_images=images.info.splits["val"].images,
     )
     device = facts()
-    tools = Tools(_python(options.olive_python), _python(options.nncf_python), preset(device.isa, device.architecture))
+    tools = Tools(
+        _python(options.olive_python), _python(options.nncf_python), preset(device.isa, device.architecture)
+    )
     assert __doc__ is not None
     empty = Comparison(
         what=__doc__.splitlines()[0],
@@ -171,7 +208,16 @@ def _key(plan: Comparison, subject: Subject) -> str:
     files = [sha256_file(path) for path in (subject.checkpoint, subject.base, subject.chosen)]
     versions_ = [dict(plan.versions), dict(plan.olive_versions), dict(plan.nncf_versions)]
     machine = [plan.device.cpu, plan.threads, plan.preset]
-    return stage_key("peers", plan.schema_version, subject.trained.key, files, subject.settings, plan.rules, machine, versions_)
+    return stage_key(
+        "peers",
+        plan.schema_version,
+        subject.trained.key,
+        files,
+        subject.settings,
+        plan.rules,
+        machine,
+        versions_,
+    )
 
 
 def _kept(path: Path, keys: Mapping[str, str]) -> dict[str, Architecture]:
@@ -182,10 +228,14 @@ def _kept(path: Path, keys: Mapping[str, str]) -> dict[str, Architecture]:
     return {name: by_key[key] for name, key in keys.items() if key in by_key}
 
 
-def _compared(plan: Plan, key: str, subject: Subject, images: Dataset, tell: Callable[[str], object]) -> Architecture:
+def _compared(
+    plan: Plan, key: str, subject: Subject, images: Dataset, tell: Callable[[str], object]
+) -> Architecture:
     """One architecture: make the files, measure, judge."""
     pixels, count = images.splits["train"][0], plan.empty.rules.calibration_images
-    chosen = np.sort(np.random.default_rng(subject.trained.seed).choice(len(pixels), size=count, replace=False))
+    chosen = np.sort(
+        np.random.default_rng(subject.trained.seed).choice(len(pixels), size=count, replace=False)
+    )
     with tempfile.TemporaryDirectory(dir=plan.work) as folder:
         name = subject.trained.candidate.architecture
         tell(f"{name} makes the files")

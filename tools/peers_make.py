@@ -85,19 +85,27 @@ def subjects(results: Results, threads: int) -> dict[str, Subject]:
         if entry.artifact is not None and entry.artifact.settings is not None:
             chosen[entry.candidate.id] = (entry.folder / "model.onnx", entry.artifact)
     found: dict[str, Subject] = {}
-    for trained in {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}.values():
+    for trained in {
+        entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None
+    }.values():
         folder = candidate_folder(results.folder, trained.candidate)
         base = folder / "fp32" / "model.onnx"
         if not base.is_file():
             continue
         if results.recipe.export.auto and trained.candidate.id not in chosen:
-            raise RunError(f"{folder}: no variant is chosen for it, or by another version. Run the recipe again.")
+            raise RunError(
+                f"{folder}: no variant is chosen for it, or by another version. Run the recipe again."
+            )
         path, artifact = chosen.get(trained.candidate.id, (base, None))
         settings = SessionSettings(threads=threads)
         if artifact is not None and artifact.settings is not None:
             settings = artifact.settings
-        made = describe(artifact.variant, settings) if artifact is not None else "fp32, as this run chose none"
-        found[trained.candidate.id] = Subject(trained, folder / trained.checkpoint, base, path, settings, made)
+        made = (
+            describe(artifact.variant, settings) if artifact is not None else "fp32, as this run chose none"
+        )
+        found[trained.candidate.id] = Subject(
+            trained, folder / trained.checkpoint, base, path, settings, made
+        )
     return found
 
 
@@ -105,11 +113,15 @@ def describe(variant: str, settings: SessionSettings) -> str:
     """A variant, and of its settings what is not the default."""
     plain = SessionSettings(runtime=settings.runtime, threads=settings.threads)
     names = ("spinning", "arena", "graph_optimisation", "precision", "batch")
-    changed = [f"{name} {value}" for name in names if (value := getattr(settings, name)) != getattr(plain, name)]
+    changed = [
+        f"{name} {value}" for name in names if (value := getattr(settings, name)) != getattr(plain, name)
+    ]
     return ", ".join([f"{variant}, {settings.runtime}", *changed])
 
 
-def make_all(subject: Subject, images: NDArray[np.float32], tools: Tools, threads: int, folder: Path) -> list[Made]:
+def make_all(
+    subject: Subject, images: NDArray[np.float32], tools: Tools, threads: int, folder: Path
+) -> list[Made]:
     """All that are compared, in the order in which they are shown.
 
     Args:
@@ -122,19 +134,38 @@ def make_all(subject: Subject, images: NDArray[np.float32], tools: Tools, thread
     given = folder / "images.npy"
     np.save(given, images)
     candidate = subject.trained.candidate.model_dump_json()
-    default = SessionSettings(threads=threads, spinning=True)  # as onnxruntime is when nobody says anything but the threads
+    default = SessionSettings(
+        threads=threads, spinning=True
+    )  # as onnxruntime is when nobody says anything but the threads
     plain = SessionSettings(runtime="openvino", threads=threads)
     torch = {
         mode: Made(
-            mode, subject.checkpoint, SessionSettings(runtime="pytorch", threads=threads), _python("peers_torch.py", mode, candidate)
+            mode,
+            subject.checkpoint,
+            SessionSettings(runtime="pytorch", threads=threads),
+            _python("peers_torch.py", mode, candidate),
         )
         for mode in ("eager", "compile")
     }
 
     def quantised(name: str, file: str, settings: SessionSettings, python: Path | None, *words: str) -> Made:
         if python is None:
-            return Made(name, None, settings, reason=f"no environment that has it was given (--{name.rpartition('_')[2]}-python)")
-        reason = script([str(python), str(TOOLS / words[0]), str(subject.base), str(given), str(folder / file), *words[1:]])
+            return Made(
+                name,
+                None,
+                settings,
+                reason=f"no environment that has it was given (--{name.rpartition('_')[2]}-python)",
+            )
+        reason = script(
+            [
+                str(python),
+                str(TOOLS / words[0]),
+                str(subject.base),
+                str(given),
+                str(folder / file),
+                *words[1:],
+            ]
+        )
         return Made(name, None if reason else folder / file, settings, reason=reason)
 
     ours, optimum = Path(sys.executable), (tools.preset,)
@@ -142,8 +173,26 @@ def make_all(subject: Subject, images: NDArray[np.float32], tools: Tools, thread
     with ThreadPoolExecutor(usable_cores()) as pool:
         waiting = [
             pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
-            pool.submit(quantised, "optimum_static", "optimum_static.onnx", default, ours, "peers_optimum.py", *optimum, "static"),
-            pool.submit(quantised, "optimum_dynamic", "optimum_dynamic.onnx", default, ours, "peers_optimum.py", *optimum, "dynamic"),
+            pool.submit(
+                quantised,
+                "optimum_static",
+                "optimum_static.onnx",
+                default,
+                ours,
+                "peers_optimum.py",
+                *optimum,
+                "static",
+            ),
+            pool.submit(
+                quantised,
+                "optimum_dynamic",
+                "optimum_dynamic.onnx",
+                default,
+                ours,
+                "peers_optimum.py",
+                *optimum,
+                "dynamic",
+            ),
             pool.submit(quantised, "openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py"),
             pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
         ]
@@ -177,13 +226,19 @@ def _plain_int8(base: Path, path: Path, images: NDArray[np.float32], settings: S
 def script(words: list[str]) -> str:
     """Run a script that makes a file; why it made none, in one line, or nothing."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"took more than {LIMIT_S:g} s"
     except OSError as fault:
         return f"cannot be started ({fault.strerror})"
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return without_paths(lines[-1] if lines else f"ended with status {done.returncode}") if done.returncode else ""
+    return (
+        without_paths(lines[-1] if lines else f"ended with status {done.returncode}")
+        if done.returncode
+        else ""
+    )
 
 
 def without_paths(text: str) -> str:
@@ -205,9 +260,17 @@ def versions_there(python: Path | None, packages: Collection[str]) -> Mapping[st
     if python is None:
         return {}
     try:
-        done = subprocess.run([str(python), "-c", VERSIONS, *packages], capture_output=True, text=True, check=False, env=dict(os.environ))
+        done = subprocess.run(
+            [str(python), "-c", VERSIONS, *packages],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=dict(os.environ),
+        )
     except OSError as fault:
-        raise RunError(f"{python}: cannot be started ({fault.strerror}), expected the Python of an environment.") from None
+        raise RunError(
+            f"{python}: cannot be started ({fault.strerror}), expected the Python of an environment."
+        ) from None
     if done.returncode:
         raise RunError(f"{python}: does not have all of {', '.join(packages)}. Install them there.")
     found: dict[str, str] = json.loads(done.stdout)

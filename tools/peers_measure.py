@@ -59,7 +59,9 @@ class Open:
     def satisfied(self, rules: Rules) -> bool:
         """Whether it has been measured for long enough, or cannot be."""
         runs = len(self.latencies_s)
-        return bool(self.reason) or runs >= rules.runs or (runs >= rules.fewest and self.ran_s >= rules.seconds)
+        return (
+            bool(self.reason) or runs >= rules.runs or (runs >= rules.fewest and self.ran_s >= rules.seconds)
+        )
 
 
 def measure(
@@ -105,7 +107,9 @@ def measure(
                 peer.logits = logits
     reference = next(peer for peer in peers if peer.made.name == REFERENCE)
     if reference.logits is None:
-        raise MeasurementError(f"{candidate.architecture}: PyTorch gave no logits to judge the others by ({reference.reason}).")
+        raise MeasurementError(
+            f"{candidate.architecture}: PyTorch gave no logits to judge the others by ({reference.reason})."
+        )
     expected = reference.logits
     return Architecture(
         key=key,
@@ -123,7 +127,9 @@ def _open(made: Made, shape: tuple[int, ...], stack: ExitStack) -> Open:
     found = Open(made, reason=made.reason)
     if made.model is not None and not made.reason:
         try:
-            found.contestant = stack.enter_context(ModelProcess(made.model, made.settings, shape, made.program, ANSWER_S))
+            found.contestant = stack.enter_context(
+                ModelProcess(made.model, made.settings, shape, made.program, ANSWER_S)
+            )
         except MeasurementError as fault:
             found.reason = without_paths(str(fault)) or "could not be opened"
     return found
@@ -135,7 +141,9 @@ def take_turns(peers: Sequence[Open], rules: Rules) -> int:
     The order is rotated from round to round, and every other round turned about: nobody always follows the same one.
     """
     able = [peer for peer in peers if peer.contestant is not None]
-    typical = {id(peer): median(peer.ask(lambda contestant: contestant.time(WARM_UP_RUNS)) or [0.0]) for peer in able}
+    typical = {
+        id(peer): median(peer.ask(lambda contestant: contestant.time(WARM_UP_RUNS)) or [0.0]) for peer in able
+    }
     rounds = 0
     while not all(peer.satisfied(rules) for peer in able):
         start = rounds % len(able)

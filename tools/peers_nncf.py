@@ -23,7 +23,9 @@ def main() -> None:
     source, images, target = (Path(argument).absolute() for argument in sys.argv[1:])
     pixels = np.load(images)
     dataset = nncf.Dataset([image[None] for image in pixels])
-    openvino.save_model(nncf.quantize(openvino.convert_model(str(source)), dataset, subset_size=len(pixels)), str(target))
+    openvino.save_model(
+        nncf.quantize(openvino.convert_model(str(source)), dataset, subset_size=len(pixels)), str(target)
+    )
 
 
 if __name__ == "__main__":

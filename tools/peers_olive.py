@@ -40,7 +40,13 @@ def main() -> None:
         result = run(
             {
                 "input_model": {"type": "ONNXModel", "model_path": str(source)},
-                "data_configs": [{"name": DATASET, "load_dataset_config": {"type": DATASET}, "dataloader_config": {"batch_size": 1}}],
+                "data_configs": [
+                    {
+                        "name": DATASET,
+                        "load_dataset_config": {"type": DATASET},
+                        "dataloader_config": {"batch_size": 1},
+                    }
+                ],
                 "passes": {"quantise": {"type": "OnnxStaticQuantization", "data_config": DATASET}},
                 "cache_dir": f"{folder}/cache",
                 "output_dir": f"{folder}/output",

@@ -28,7 +28,9 @@ def open(model: Path, settings: SessionSettings) -> Any:
     try:
         return Core().compile_model(str(model), "CPU", {"INFERENCE_NUM_THREADS": settings.threads})
     except RuntimeError as fault:
-        raise MeasurementError(f"{model.name}: openvino cannot load this model ({' '.join(str(fault).split())}).") from None
+        raise MeasurementError(
+            f"{model.name}: openvino cannot load this model ({' '.join(str(fault).split())})."
+        ) from None
 
 
 def provider_used(session: Any) -> str:

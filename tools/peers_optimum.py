@@ -47,7 +47,9 @@ def main() -> None:
     ranges = None
     with tempfile.TemporaryDirectory() as folder:
         if is_static:
-            dataset = Images(onnx.load(str(source), load_external_data=False).graph.input[0].name, np.load(images))
+            dataset = Images(
+                onnx.load(str(source), load_external_data=False).graph.input[0].name, np.load(images)
+            )
             ranges = quantizer.fit(
                 dataset=dataset,
                 calibration_config=AutoCalibrationConfig.minmax(dataset),

@@ -24,8 +24,12 @@ class Kind:
 
 # In the order in which they are shown.
 KINDS: dict[str, Kind] = {
-    "eager": Kind("PyTorch eager", "the trained module as it is, `torch.inference_mode`; its file is the checkpoint"),
-    "compile": Kind("torch.compile", "the same module, compiled in the default mode; its file is the checkpoint"),
+    "eager": Kind(
+        "PyTorch eager", "the trained module as it is, `torch.inference_mode`; its file is the checkpoint"
+    ),
+    "compile": Kind(
+        "torch.compile", "the same module, compiled in the default mode; its file is the checkpoint"
+    ),
     "onnxruntime": Kind("ORT fp32", "onnxruntime on our float32 file, default session options"),
     "optimum_static": Kind(
         "optimum static",
@@ -38,10 +42,16 @@ KINDS: dict[str, Kind] = {
         "Olive's pass OnnxStaticQuantization with its defaults (int8 activations and weights), run by onnxruntime with default session "
         "options",
     ),
-    "openvino": Kind("OpenVINO f32", "OpenVINO on our float32 file, precision pinned to f32, batch dynamic as in the file"),
-    "openvino_default": Kind("OpenVINO as it comes", "the same without a word on precision: bf16 where the processor has it"),
+    "openvino": Kind(
+        "OpenVINO f32", "OpenVINO on our float32 file, precision pinned to f32, batch dynamic as in the file"
+    ),
+    "openvino_default": Kind(
+        "OpenVINO as it comes", "the same without a word on precision: bf16 where the processor has it"
+    ),
     "openvino_int8": Kind("OpenVINO int8", "OpenVINO on our variant int8_static, not chosen by any ladder"),
-    "openvino_nncf": Kind("OpenVINO NNCF", "OpenVINO on NNCF's post-training quantisation of our float32 file, all default"),
+    "openvino_nncf": Kind(
+        "OpenVINO NNCF", "OpenVINO on NNCF's post-training quantisation of our float32 file, all default"
+    ),
     OURS: Kind("ours", "the variant, runtime and options that `pepr-edge run` chose"),
 }
 
@@ -140,7 +150,11 @@ def ratios(rows: Sequence[Architecture], name: str) -> list[float]:
 
 def fastest(row: Architecture) -> Peer | None:
     """The fastest of the peers that pass the gate, ours not counted; None where none does."""
-    able = [(peer.p50_s, peer) for peer in row.peers if peer.name != OURS and peer.passed and peer.p50_s is not None]
+    able = [
+        (peer.p50_s, peer)
+        for peer in row.peers
+        if peer.name != OURS and peer.passed and peer.p50_s is not None
+    ]
     return min(able, key=lambda pair: pair[0])[1] if able else None
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from peers_records import KINDS, OURS, Architecture, Comparison, Peer, behind, fastest, geometric_mean, ratio, ratios
+from peers_records import (
+    KINDS,
+    OURS,
+    Architecture,
+    Comparison,
+    Peer,
+    behind,
+    fastest,
+    geometric_mean,
+    ratio,
+    ratios,
+)
 
 WIDTH = 140
 # Which ratios stand first: those to peers that users would otherwise take.
@@ -14,7 +25,14 @@ FIRST = ("eager", "optimum_static", "olive")
 
 def page(found: Comparison) -> str:
     """The whole page in Markdown."""
-    sections = [_head(found), _summary(found.rows), _latencies(found.rows), _ratios(found.rows), _choices(found.rows), _quality(found.rows)]
+    sections = [
+        _head(found),
+        _summary(found.rows),
+        _latencies(found.rows),
+        _ratios(found.rows),
+        _choices(found.rows),
+        _quality(found.rows),
+    ]
     sections += [_resources(found.rows), _failures(found.rows), _machine(found)]
     return _wrapped("\n\n".join(section for section in sections if section)) + "\n"
 
@@ -40,8 +58,12 @@ def _summary(rows: Sequence[Architecture]) -> str:
     for name in (*FIRST, *(name for name in KINDS if name not in (*FIRST, OURS))):
         found = ratios(rows, name)
         if (mean := geometric_mean(found)) is not None:
-            lines.append((KINDS[name].title, f"{mean:.2f}", f"{min(found):.2f}", f"{max(found):.2f}", len(found)))
-    table = _table(("how many times as long as ours", "geometric mean", "least", "most", "architectures"), lines)
+            lines.append(
+                (KINDS[name].title, f"{mean:.2f}", f"{min(found):.2f}", f"{max(found):.2f}", len(found))
+            )
+    table = _table(
+        ("how many times as long as ours", "geometric mean", "least", "most", "architectures"), lines
+    )
     return f"## In short\n\n{_worst(rows)}\n\n{table}"
 
 
@@ -53,7 +75,12 @@ def _worst(rows: Sequence[Architecture]) -> str:
     best = fastest(row)
     assert best is not None
     words = f"{share - 1:.1%} slower" if share > 1 else f"{1 - share:.1%} faster"
-    lost = [row.architecture for row in rows for peer in row.peers if peer.name == OURS and peer.latencies_s and not peer.passed]
+    lost = [
+        row.architecture
+        for row in rows
+        for peer in row.peers
+        if peer.name == OURS and peer.latencies_s and not peer.passed
+    ]
     gate = f"It fails the gate on {', '.join(lost)}." if lost else "It passes the gate wherever it ran."
     mean = geometric_mean(1 / share for share, _ in shares)
     return (
@@ -78,12 +105,21 @@ def _ratios(rows: Sequence[Architecture]) -> str:
         return f"{ratio(row, peer.name) or 0:.2f}{'' if peer.passed else ' †'}"
 
     rows = [row for row in rows if any(peer.name == OURS and peer.latencies_s for peer in row.peers)]
-    return f"## How many times as long as ours\n\nBy medians. †: fails the gate.\n\n{_matrix(rows, cell, without=(OURS,))}" if rows else ""
+    return (
+        f"## How many times as long as ours\n\nBy medians. †: fails the gate.\n\n{_matrix(rows, cell, without=(OURS,))}"
+        if rows
+        else ""
+    )
 
 
 def _choices(rows: Sequence[Architecture]) -> str:
     body = [
-        (row.architecture, f"{row.num_params / 1e6:.2f}", peer.made, peer.reason or (f"{share:.3f}" if (share := behind(row)) else "-"))
+        (
+            row.architecture,
+            f"{row.num_params / 1e6:.2f}",
+            peer.made,
+            peer.reason or (f"{share:.3f}" if (share := behind(row)) else "-"),
+        )
         for row in rows
         for peer in row.peers
         if peer.name == OURS
@@ -111,19 +147,34 @@ def _resources(rows: Sequence[Architecture]) -> str:
 
 
 def _failures(rows: Sequence[Architecture]) -> str:
-    body = [(row.architecture, KINDS[peer.name].title, peer.reason) for row in rows for peer in row.peers if peer.reason]
+    body = [
+        (row.architecture, KINDS[peer.name].title, peer.reason)
+        for row in rows
+        for peer in row.peers
+        if peer.reason
+    ]
     return f"## What did not run\n\n{_table(('architecture', 'peer', 'reason'), body)}" if body else ""
 
 
 def _machine(found: Comparison) -> str:
     """The machine and the versions, and how to do it again."""
     device = found.device
-    places = {"": found.versions, "Olive's environment: ": found.olive_versions, "NNCF's environment: ": found.nncf_versions}
+    places = {
+        "": found.versions,
+        "Olive's environment: ": found.olive_versions,
+        "NNCF's environment: ": found.nncf_versions,
+    }
     versions = "\n".join(
-        f"- {place}{', '.join(f'{name} {number}' for name, number in those.items())}" for place, those in places.items() if those
+        f"- {place}{', '.join(f'{name} {number}' for name, number in those.items())}"
+        for place, those in places.items()
+        if those
     )
     loads = [load for row in found.rows for load in (row.load_before, row.load_after) if load is not None]
-    load = f"\n- load average before and after each architecture: {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+    load = (
+        f"\n- load average before and after each architecture: {min(loads):.1f} to {max(loads):.1f}"
+        if loads
+        else ""
+    )
     return f"""## Machine
 
 - {device.cpu}, {_counted(device.cores, "core")}, {device.os}, Python {device.python}
@@ -134,13 +185,27 @@ def _machine(found: Comparison) -> str:
     python tools/peers.py runs/peers --out docs/benchmarks/peers.json --olive-python OLIVE/bin/python --nncf-python NNCF/bin/python"""
 
 
-def _matrix(rows: Sequence[Architecture], cell: Callable[[Architecture, Peer], str], without: Sequence[str] = ()) -> str:
+def _matrix(
+    rows: Sequence[Architecture], cell: Callable[[Architecture, Peer], str], without: Sequence[str] = ()
+) -> str:
     """Architectures by peers; a dash where one has no latencies."""
-    names = [name for name in KINDS if name not in without and any(peer.name == name for row in rows for peer in row.peers)]
+    names = [
+        name
+        for name in KINDS
+        if name not in without and any(peer.name == name for row in rows for peer in row.peers)
+    ]
     body = []
     for row in rows:
         those = {peer.name: peer for peer in row.peers}
-        body.append((row.architecture, *(cell(row, those[name]) if name in those and those[name].latencies_s else "-" for name in names)))
+        body.append(
+            (
+                row.architecture,
+                *(
+                    cell(row, those[name]) if name in those and those[name].latencies_s else "-"
+                    for name in names
+                ),
+            )
+        )
     return _table(("architecture", *(KINDS[name].title for name in names)), body)
 
 
@@ -151,13 +216,20 @@ def _table(titles: Sequence[str], body: Sequence[Sequence[object]]) -> str:
 
 def _wrapped(text: str) -> str:
     """A page with its prose in lines of equal width; headings, tables and code stay as they are."""
-    return "\n\n".join(block if block.startswith(("#", "|", "    ")) else _filled(block) for block in text.split("\n\n"))
+    return "\n\n".join(
+        block if block.startswith(("#", "|", "    ")) else _filled(block) for block in text.split("\n\n")
+    )
 
 
 def _filled(block: str) -> str:
     start = "- " if block.startswith("- ") else ""
     texts = ("\n" + block).split("\n- ")[1:] if start else [block]
-    how = {"initial_indent": start, "subsequent_indent": " " * len(start), "break_long_words": False, "break_on_hyphens": False}
+    how = {
+        "initial_indent": start,
+        "subsequent_indent": " " * len(start),
+        "break_long_words": False,
+        "break_on_hyphens": False,
+    }
     return "\n".join(textwrap.fill(" ".join(text.split()), WIDTH, **how) for text in texts)  # type: ignore[arg-type]
 
 

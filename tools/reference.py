@@ -18,13 +18,27 @@ from pepr_edge.cli import main as program
 from pepr_edge.recipe.schema import KEYS, schema
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-TYPES = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false", "array": "a list"}
-LIMITS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
+TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "array": "a list",
+}
+LIMITS = {
+    "minimum": "from {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "to {}",
+    "exclusiveMaximum": "below {}",
+}
 
 
 def pages() -> dict[Path, str]:
     """What each page of the reference holds."""
-    return {DOCS / "reference" / "commands.md": commands_page(), DOCS / "reference" / "recipe.md": recipe_page()}
+    return {
+        DOCS / "reference" / "commands.md": commands_page(),
+        DOCS / "reference" / "recipe.md": recipe_page(),
+    }
 
 
 def commands_page() -> str:
@@ -49,8 +63,17 @@ def _command(command: click.Command, name: str, level: int) -> Iterator[str]:
             yield from _command(inner, f"{name} {inner.name}", level + 1)
         return
     arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option) and not _common(parameter)]
-    yield from ("", "```", " ".join([name, *("[OPTIONS]" for _ in options[:1]), *map(_argument, arguments)]), "```")
+    options = [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not _common(parameter)
+    ]
+    yield from (
+        "",
+        "```",
+        " ".join([name, *("[OPTIONS]" for _ in options[:1]), *map(_argument, arguments)]),
+        "```",
+    )
     if options:
         yield from ("", "| option | what it does | default |", "| --- | --- | --- |")
         yield from (f"| {_option(option)} | {_help(option)} | {_default(option)} |" for option in options)
@@ -80,7 +103,9 @@ def _option(option: click.Option) -> str:
     if option.is_flag:
         return names
     kind = option.type
-    value = option.metavar or ("\\|".join(map(str, kind.choices)) if isinstance(kind, click.Choice) else kind.name.split()[0].upper())
+    value = option.metavar or (
+        "\\|".join(map(str, kind.choices)) if isinstance(kind, click.Choice) else kind.name.split()[0].upper()
+    )
     return f"{names} {_safe(value) if option.metavar else value}"
 
 
@@ -95,7 +120,11 @@ def _default(option: click.Option) -> str:
         return _safe(said.strip())
     if option.is_flag or not option.show_default or option.default is None:
         return ""
-    return ", ".join(map(str, option.default)) if isinstance(option.default, tuple | list) else str(option.default)
+    return (
+        ", ".join(map(str, option.default))
+        if isinstance(option.default, tuple | list)
+        else str(option.default)
+    )
 
 
 def recipe_page() -> str:
@@ -110,7 +139,14 @@ def recipe_page() -> str:
     lines += ["", "## The top", "", *_keys("", plain, schema())]
     for name, section in properties.items():
         if name not in plain:
-            lines += ["", f"## [{name}]", "", KEYS[name], "", *_keys(f"{name}.", section["properties"], section)]
+            lines += [
+                "",
+                f"## [{name}]",
+                "",
+                KEYS[name],
+                "",
+                *_keys(f"{name}.", section["properties"], section),
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -134,7 +170,11 @@ def _kind(value: dict[str, Any]) -> str:
     words = TYPES[value["type"]]
     if value["type"] == "array":
         words += f" of {_kind(value['items']).removeprefix('a ')}"
-    limits = [text.format(f"{value[name]:g}" if value[name] < 1e6 else value[name]) for name, text in LIMITS.items() if name in value]
+    limits = [
+        text.format(f"{value[name]:g}" if value[name] < 1e6 else value[name])
+        for name, text in LIMITS.items()
+        if name in value
+    ]
     return " ".join([words, *limits])
 
 
@@ -150,15 +190,23 @@ def _safe(text: str) -> str:
 
 def main() -> int:
     """Write the pages, or say which are not current."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
-    stale = {path: text for path, text in pages().items() if not path.is_file() or path.read_text(encoding="utf-8") != text}
+    stale = {
+        path: text
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
     for path, text in stale.items():
         if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
-        print(f"{path.relative_to(DOCS.parent)}: {'is not current. Run python tools/reference.py' if check else 'written'}")
+        print(
+            f"{path.relative_to(DOCS.parent)}: {'is not current. Run python tools/reference.py' if check else 'written'}"
+        )
     return int(check and bool(stale))
 
 

@@ -31,17 +31,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
     sets, _ = read_runs(parser.parse_args().table, None, "energy_kwh", None, None)
-    found = {confidence: [repeat(runs, replace(Settings(), confidence=confidence), 1) for runs in sets] for confidence in CONFIDENCES}
+    found = {
+        confidence: [repeat(runs, replace(Settings(), confidence=confidence), 1) for runs in sets]
+        for confidence in CONFIDENCES
+    }
     for confidence, results in found.items():
         print(line(f"confidence {confidence:g}", results))
     for left_out, runs in enumerate(sets):
-        others = {c: [one for at, one in enumerate(results) if at != left_out] for c, results in found.items()}
-        chosen = min(others, key=lambda c: (round(_regret(others[c]), 6), statistics.fmean(one.energy_fraction for one in others[c])))
+        others = {
+            c: [one for at, one in enumerate(results) if at != left_out] for c, results in found.items()
+        }
+        chosen = min(
+            others,
+            key=lambda c: (
+                round(_regret(others[c]), 6),
+                statistics.fmean(one.energy_fraction for one in others[c]),
+            ),
+        )
         print(line(f"{runs.name} left out, chosen {chosen:g}", [found[chosen][left_out]]))
     parts = {f"without the best {k}": [without_best(runs, k) for runs in sets] for k in WITHOUT_BEST}
     rng = np.random.default_rng(0)
-    parts[f"{HALVES} random halves of each"] = [some_of(runs, len(runs.models) // 2, rng) for runs in sets for _ in range(HALVES)]
-    parts |= {f"{DRAWS} times {few} of each": [some_of(runs, few, rng) for runs in sets for _ in range(DRAWS)] for few in FEW}
+    parts[f"{HALVES} random halves of each"] = [
+        some_of(runs, len(runs.models) // 2, rng) for runs in sets for _ in range(HALVES)
+    ]
+    parts |= {
+        f"{DRAWS} times {few} of each": [some_of(runs, few, rng) for runs in sets for _ in range(DRAWS)]
+        for few in FEW
+    }
     for name, some in parts.items():
         print(line(name, [repeat(runs, Settings(), 1) for runs in some]))
 

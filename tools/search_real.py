@@ -78,25 +78,36 @@ class Lines:
 
 def main() -> None:
     """Carry both runs out and write what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="the .npz file of PneumoniaMNIST")
     parser.add_argument("--out", type=Path, required=True, help="folder of both runs")
     parser.add_argument("--json", type=Path, required=True, help="the file to write")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--only", nargs="+", help="only these architectures, to try the program out")
     asked = parser.parse_args()
-    found = {policy: carried_out(policy, asked.data, asked.epochs, asked.only, asked.out) for policy in ("bounded", "exhaustive")}
-    document = {"comparison": compared(found["bounded"], found["exhaustive"])} | {name: record(*one) for name, one in found.items()}
+    found = {
+        policy: carried_out(policy, asked.data, asked.epochs, asked.only, asked.out)
+        for policy in ("bounded", "exhaustive")
+    }
+    document = {"comparison": compared(found["bounded"], found["exhaustive"])} | {
+        name: record(*one) for name, one in found.items()
+    }
     asked.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(as_markdown(document["comparison"]))
 
 
-def carried_out(policy: str, data: str, epochs: int, only: Sequence[str] | None, out: Path) -> tuple[Results, Ranking]:
+def carried_out(
+    policy: str, data: str, epochs: int, only: Sequence[str] | None, out: Path
+) -> tuple[Results, Ranking]:
     """One run."""
     text = RECIPE.format(data=data, epochs=epochs, policy=policy)
     recipe = parse(text, Recipe, "search_real")
     if only:
-        recipe = recipe.model_copy(update={"candidates": recipe.candidates.model_copy(update={"architectures": tuple(only)})})
+        recipe = recipe.model_copy(
+            update={"candidates": recipe.candidates.model_copy(update={"architectures": tuple(only)})}
+        )
     ranking = run(recipe, text, out / policy, Options(jobs=JOBS), Lines())
     return load(out / policy), ranking
 
@@ -111,8 +122,13 @@ def compared(bounded: tuple[Results, Ranking], exhaustive: tuple[Results, Rankin
         "winner_bounded": chosen.candidate,
         "winner_exhaustive": best.candidate,
         "same": chosen.candidate == best.candidate,
-        "paired_test_p": {split: paired(entry(exhaustive[0], chosen), entry(exhaustive[0], best), split) for split in ("val", "test")},
-        "rank_of_bounded_in_exhaustive": next(row.rank for row in exhaustive[1].rows if row.candidate == chosen.candidate),
+        "paired_test_p": {
+            split: paired(entry(exhaustive[0], chosen), entry(exhaustive[0], best), split)
+            for split in ("val", "test")
+        },
+        "rank_of_bounded_in_exhaustive": next(
+            row.rank for row in exhaustive[1].rows if row.candidate == chosen.candidate
+        ),
         "regret_pepr": (edges[best.candidate] or 0.0) - (edges[chosen.candidate] or 0.0),
         "test_performance": {"bounded": chosen.test_performance, "exhaustive": best.test_performance},
         "energy_j": {"bounded": spent, "exhaustive": swept},
@@ -129,8 +145,14 @@ def as_markdown(found: dict[str, Any]) -> str:
         ("", "bounded", "exhaustive"),
         ("---", "---", "---"),
         ("winner", found["winner_bounded"], found["winner_exhaustive"]),
-        ("its test accuracy", *(f"{found['test_performance'][name]:.3f}" for name in ("bounded", "exhaustive"))),
-        ("energy of all trainings", *(f"{found['energy_j'][name] / 3600:.2f} Wh" for name in ("bounded", "exhaustive"))),
+        (
+            "its test accuracy",
+            *(f"{found['test_performance'][name]:.3f}" for name in ("bounded", "exhaustive")),
+        ),
+        (
+            "energy of all trainings",
+            *(f"{found['energy_j'][name] / 3600:.2f} Wh" for name in ("bounded", "exhaustive")),
+        ),
         ("begun, trained to the end", f"{found['started']}, {found['finished']}", "all"),
     ]
     words = (
@@ -150,7 +172,9 @@ def winner(ranking: Ranking) -> RankingRow:
 
 def entry(results: Results, row: RankingRow) -> VariantState:
     """What a row is of."""
-    return next(one for one in results.entries if (one.candidate.id, one.variant) == (row.candidate, row.variant))
+    return next(
+        one for one in results.entries if (one.candidate.id, one.variant) == (row.candidate, row.variant)
+    )
 
 
 def paired(first: VariantState, second: VariantState, split: str) -> float:

@@ -28,8 +28,12 @@ def hand_over(run_dir: Path, out: Path, top: int) -> HandedOver:
     results = load(run_dir)
     ranking = read_ranking(run_dir)
     if not any(row.rank is not None for row in ranking.rows):
-        raise RunError(f"{run_dir}: no model of this run has a rank, so there is nothing to export. `pepr-edge rank {run_dir}` says why.")
-    made = [(row, out / Path(row.bundle).name) for row in write_all(results, ranking, out, top).rows if row.bundle]
+        raise RunError(
+            f"{run_dir}: no model of this run has a rank, so there is nothing to export. `pepr-edge rank {run_dir}` says why."
+        )
+    made = [
+        (row, out / Path(row.bundle).name) for row in write_all(results, ranking, out, top).rows if row.bundle
+    ]
     warnings = [answer(ranking)] if learnt_nothing(ranking) else []
     if len(made) < top:
         warnings.append(f"{len(made)} of the {top} asked for: no more models of this run have a rank.")

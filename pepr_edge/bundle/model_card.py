@@ -80,7 +80,11 @@ def _head(manifest: Manifest) -> str:
         "---",
     ]
     test = manifest.performance.get(manifest.performance_metric)
-    reached = f"{metric(manifest.performance_metric)} on the test split {performance(test.value, test.ci)}" if test else "not tested"
+    reached = (
+        f"{metric(manifest.performance_metric)} on the test split {performance(test.value, test.ci)}"
+        if test
+        else "not tested"
+    )
     summary = (
         f"An image classifier for {len(manifest.labels)} classes ({plain(', '.join(manifest.labels))}), "
         f"{count(manifest.num_params)} parameters, as ONNX ({plain(manifest.variant)}); rank {manifest.rank} of its run. "
@@ -91,7 +95,9 @@ def _head(manifest: Manifest) -> str:
 
 def _latency_words(manifest: Manifest) -> str:
     p90 = percentiles(manifest.profile.latencies_s).p90
-    return f"latency {ms(p90)}" if p90 is None else f"{ms(p90)} at p90 on {plain(manifest.profile.device.cpu)}"
+    return (
+        f"latency {ms(p90)}" if p90 is None else f"{ms(p90)} at p90 on {plain(manifest.profile.device.cpu)}"
+    )
 
 
 def _intended_use(manifest: Manifest) -> str:
@@ -107,8 +113,15 @@ has been tested on them."""
 
 def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None) -> str:
     order = sorted(manifest.performance.items(), key=lambda item: (item[1].split != "test", item[0]))
-    rows = [(metric(name), performance(found.value, found.ci), SPLIT_NAMES[found.split], count(found.n)) for name, found in order]
-    table = _table(("metric", "value (95 % interval)", "split", "images"), rows) if rows else f"Performance: {MISSING}."
+    rows = [
+        (metric(name), performance(found.value, found.ci), SPLIT_NAMES[found.split], count(found.n))
+        for name, found in order
+    ]
+    table = (
+        _table(("metric", "value (95 % interval)", "split", "images"), rows)
+        if rows
+        else f"Performance: {MISSING}."
+    )
     text = f"""## Performance
 
 Measured with ONNX Runtime on this very file.
@@ -153,7 +166,9 @@ def _on_the_device(manifest: Manifest) -> str:
         ("energy per inference", _inference_energy(profile.energy_j_per_inference)),
     ]
     settings = profile.settings
-    validity = "VALID" if profile.validity.valid else f"**INVALID** ({plain('; '.join(profile.validity.reasons))})"
+    validity = (
+        "VALID" if profile.validity.valid else f"**INVALID** ({plain('; '.join(profile.validity.reasons))})"
+    )
     return f"""## On the device
 
 {plain(profile.device.cpu)}, {plural(settings.threads, "thread")}, {plain(settings.runtime)} ({plain(profile.provider_used)}),
@@ -188,15 +203,21 @@ def _data(data: DataInfo) -> str:
     order: tuple[Split, ...] = ("train", "val", "test")
     splits = [split for split in order if split in data.splits]
     rows = [
-        (plain(label), *(count(data.splits[split].class_counts[number]) for split in splits)) for number, label in enumerate(data.labels)
+        (plain(label), *(count(data.splits[split].class_counts[number]) for split in splits))
+        for number, label in enumerate(data.labels)
     ]
     rows.append(("all", *(count(data.splits[split].images) for split in splits)))
     table = _table(("class", *(SPLIT_NAMES[split] for split in splits)), rows)
-    part = "" if data.fraction == 1 else f" A part of the training split was used: {significant(100 * data.fraction)} %."
+    part = (
+        ""
+        if data.fraction == 1
+        else f" A part of the training split was used: {significant(100 * data.fraction)} %."
+    )
     notes = "".join(f"\n- {plain(note)}" for note in data.notes)
     kind = "grey" if data.channels == 1 else "RGB"
-    return f"## Data\n\n{plain(data.name)} ({plain(data.format)}), {kind} images, sha256 `{data.sha256}`.{part}\n\n{table}" + (
-        f"\n{notes}" if notes else ""
+    return (
+        f"## Data\n\n{plain(data.name)} ({plain(data.format)}), {kind} images, sha256 `{data.sha256}`.{part}\n\n{table}"
+        + (f"\n{notes}" if notes else "")
     )
 
 
@@ -212,7 +233,10 @@ def preprocess_words(spec: Preprocess) -> str:
 
 def _how_to_use(manifest: Manifest) -> str:
     labels = ", ".join(f"{number} {plain(label)}" for number, label in enumerate(manifest.labels))
-    shape, out = ("x".join("n" if size == -1 else str(size) for size in spec.shape) for spec in (manifest.input, manifest.output))
+    shape, out = (
+        "x".join("n" if size == -1 else str(size) for size in spec.shape)
+        for spec in (manifest.input, manifest.output)
+    )
     return f"""## How to use it
 
     pepr-edge verify BUNDLE
@@ -248,12 +272,18 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
     seed, error = manifest.provenance.get("seed"), manifest.performance.get("expected_calibration_error")
     limits = [
         f"Trained once{'' if seed is None else f', with seed {seed}'}: another seed gives another model; no interval here says how far.",
-        "Probabilities were not calibrated" + (": see the expected calibration error above, of which less is better." if error else "."),
+        "Probabilities were not calibrated"
+        + (": see the expected calibration error above, of which less is better." if error else "."),
         "The classes' shares in the data need not be those of your patients.",
     ]
     if manifest.variant != "fp32":
-        limits.append("Quantised: CPUs without VNNI may give other logits for the same file. `pepr-edge verify` tests it on your device.")
-    smallest = min((min(info.class_counts, default=0) for split, info in data.splits.items() if split == "test"), default=0)
+        limits.append(
+            "Quantised: CPUs without VNNI may give other logits for the same file. `pepr-edge verify` tests it on your device."
+        )
+    smallest = min(
+        (min(info.class_counts, default=0) for split, info in data.splits.items() if split == "test"),
+        default=0,
+    )
     if smallest < 30:
         limits.append(f"The smallest class has {smallest} test images: little can be said about it.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
@@ -264,10 +294,21 @@ def _provenance(manifest: Manifest) -> str:
     for name, value in manifest.provenance.items():
         if value is None:
             continue
-        words = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+        words = (
+            ", ".join(f"{key} {item}" for key, item in value.items())
+            if isinstance(value, dict)
+            else str(value)
+        )
         rows.append((plain(name), plain(words)))
-    bounds = [f"{name} {significant(bound.lo)} to {significant(bound.hi)} {bound.unit}" for name, bound in manifest.bounds.items()]
+    bounds = [
+        f"{name} {significant(bound.lo)} to {significant(bound.hi)} {bound.unit}"
+        for name, bound in manifest.bounds.items()
+    ]
     scores = [f"{name} {score(value)}" for name, value in manifest.pepr.items()]
-    rows += [("PePR", "; ".join(scores)), ("bounds of the scores", plain("; ".join(bounds))), ("set of models", plain(manifest.set_id))]
+    rows += [
+        ("PePR", "; ".join(scores)),
+        ("bounds of the scores", plain("; ".join(bounds))),
+        ("set of models", plain(manifest.set_id)),
+    ]
     files = [(plain(name), f"`{digest}`") for name, digest in manifest.files.items()]
     return f"## Provenance\n\n{_table(('what', 'value'), rows)}\n\n{_table(('file', 'sha256'), files)}"

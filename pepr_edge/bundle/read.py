@@ -37,13 +37,19 @@ def _content(bundle: Path) -> bytes:
     path = bundle / MANIFEST
     if not bundle.is_dir():
         found = "not a folder" if bundle.exists() else "no such folder"
-        raise BundleError(f"{bundle}: {found}, expected a bundle as `pepr-edge export` makes them. Check the path.")
+        raise BundleError(
+            f"{bundle}: {found}, expected a bundle as `pepr-edge export` makes them. Check the path."
+        )
     if path.is_symlink():
-        raise BundleError(f"{path}: a link, expected a file. Do not use this bundle; copy or export it again.")
+        raise BundleError(
+            f"{path}: a link, expected a file. Do not use this bundle; copy or export it again."
+        )
     try:
         return content(path, MANIFEST_BYTES)
     except FileNotFoundError:
-        raise BundleError(f"{bundle}: holds no {MANIFEST}, so it is no bundle. Give the folder that has one.") from None
+        raise BundleError(
+            f"{bundle}: holds no {MANIFEST}, so it is no bundle. Give the folder that has one."
+        ) from None
     except OSError as fault:
         raise BundleError(f"{path}: cannot be read ({fault.strerror}). Copy the bundle again.") from None
 
@@ -63,7 +69,9 @@ def _parse(text: bytes, path: Path) -> Manifest:
     except ValueError as fault:
         version, reason = None, str(fault)
     if version is not None:
-        raise BundleError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle.")
+        raise BundleError(
+            f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle."
+        )
     raise BundleError(f"{path}: not a manifest ({reason}). Copy or export the bundle again.")
 
 
@@ -91,10 +99,14 @@ def _fault(manifest: Manifest) -> str | None:
         return "profile is of another model than model.onnx"
     fallback = manifest.fallback
     # By its name a runtime knows a file's format, and .onnx is the one that is checked.
-    if fallback is not None and (fallback.file not in manifest.files or fallback.file in NEEDED or not fallback.file.endswith(".onnx")):
+    if fallback is not None and (
+        fallback.file not in manifest.files or fallback.file in NEEDED or not fallback.file.endswith(".onnx")
+    ):
         return f"fallback.file = {fallback.file[:60]!r}, expected one of files that ends in .onnx, and another than model.onnx"
     if fallback is not None and fallback.selftest.n != manifest.selftest.n:
-        return f"fallback.selftest.n = {fallback.selftest.n}, expected {manifest.selftest.n}, as selftest says"
+        return (
+            f"fallback.selftest.n = {fallback.selftest.n}, expected {manifest.selftest.n}, as selftest says"
+        )
     if not 1 <= manifest.selftest.n * spec.channels * spec.image_size_px**2 <= PIXEL_BYTES:
         return f"selftest.n = {manifest.selftest.n}, expected 1 to as many as have {PIXEL_BYTES // MIB} MiB of pixels"
     return None

@@ -42,7 +42,9 @@ def choice(results: Results, px: int) -> NDArray[np.uint8] | None:
         np.save(content, pixels[np.sort(drawn)])
         write_owned(results.folder, f"{FOLDER}/{px}.npy", content.getvalue(), _recognise)
     if not kept.is_file():
-        raise RunError(f"{kept}: missing, and export.selftest_real_images = {wanted}. Run `pepr-edge run` with --fresh.")
+        raise RunError(
+            f"{kept}: missing, and export.selftest_real_images = {wanted}. Run `pepr-edge run` with --fresh."
+        )
     images: NDArray[np.uint8] = np.load(kept, allow_pickle=False)
     return images
 

@@ -23,7 +23,16 @@ from pepr_edge.export.check import logits_of
 from pepr_edge.measure import selftest
 from pepr_edge.measure.settings import as_at_home
 from pepr_edge.recipe import FLOAT32
-from pepr_edge.records import Fallback, Manifest, Preprocess, Ranking, RankingRow, SelfTestSpec, SessionSettings, TensorSpec
+from pepr_edge.records import (
+    Fallback,
+    Manifest,
+    Preprocess,
+    Ranking,
+    RankingRow,
+    SelfTestSpec,
+    SessionSettings,
+    TensorSpec,
+)
 from pepr_edge.run_dir.owned import is_os_metadata, is_owned_folder
 from pepr_edge.run_dir.reader import Results, VariantState, exported
 from pepr_edge.run_dir.store import PRIVATE, sha256_file, write_bytes, write_record, write_text
@@ -54,7 +63,9 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
     return ranking.model_copy(update={"rows": tuple(rows)})
 
 
-def _write_rows(results: Results, ranking: Ranking, made: Path, name_of_out: str, top: int | None) -> list[RankingRow]:
+def _write_rows(
+    results: Results, ranking: Ranking, made: Path, name_of_out: str, top: int | None
+) -> list[RankingRow]:
     """Write the bundles into a folder; the ranking's rows, each with the name of its bundle."""
     by_artifact = {(entry.candidate.id, entry.variant): entry for entry in results.entries}
     rows = []
@@ -63,8 +74,15 @@ def _write_rows(results: Results, ranking: Ranking, made: Path, name_of_out: str
         if row.rank is not None and (top is None or row.rank <= top):
             name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
             entry = by_artifact.get((row.candidate, row.variant or ""))
-            if entry is None or entry.artifact is None or entry.profile is None or entry.artifact.sha256 != row.artifact_sha256:
-                raise RunError(f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again.")
+            if (
+                entry is None
+                or entry.artifact is None
+                or entry.profile is None
+                or entry.artifact.sha256 != row.artifact_sha256
+            ):
+                raise RunError(
+                    f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again."
+                )
             plain = exported(results.folder, results.recipe, results.info, entry.candidate).get(FLOAT32)
             write(entry, plain, row, ranking, results, made / name)
         rows.append(row.model_copy(update={"bundle": f"{name_of_out}/{name}" if name else None}))
@@ -85,9 +103,13 @@ def check_bundles(out: Path) -> None:
         if is_os_metadata(entry.name):
             continue
         if entry.is_symlink() or not (entry / MANIFEST).is_file():
-            raise RunError(f"{out}: holds {entry.name!r}, which is no bundle. Give an --out that is empty or new.")
+            raise RunError(
+                f"{out}: holds {entry.name!r}, which is no bundle. Give an --out that is empty or new."
+            )
         if (other := _other_file(entry)) is not None:
-            raise RunError(f"{entry}: {other!r} is not as pepr_edge wrote it. Move it, or the whole bundle, away; it would be lost.")
+            raise RunError(
+                f"{entry}: {other!r} is not as pepr_edge wrote it. Move it, or the whole bundle, away; it would be lost."
+            )
 
 
 def _other_file(bundle: Path) -> str | None:
@@ -117,7 +139,14 @@ def _replace(made: Path, out: Path) -> None:
         shutil.move(bundle, out / bundle.name)  # the folder may be a stick of its own
 
 
-def write(entry: VariantState, plain: VariantState | None, row: RankingRow, ranking: Ranking, results: Results, folder: Path) -> None:
+def write(
+    entry: VariantState,
+    plain: VariantState | None,
+    row: RankingRow,
+    ranking: Ranking,
+    results: Results,
+    folder: Path,
+) -> None:
     """Write one bundle; with `plain`, its candidate's float32 file, as the fallback of a model of another variant."""
     assert entry.trained is not None
     assert entry.artifact is not None
@@ -131,8 +160,13 @@ def write(entry: VariantState, plain: VariantState | None, row: RankingRow, rank
         shutil.copyfile(plain.folder / "model.onnx", folder / FALLBACK)
     spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback, results)
     labels = results.info.data.labels
-    write_text(folder / "config.json", json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n")
-    write_text(folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n")
+    write_text(
+        folder / "config.json",
+        json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n",
+    )
+    write_text(
+        folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n"
+    )
     px, channels = trained.preprocess.image_size_px, trained.preprocess.channels
     manifest = Manifest(
         architecture=trained.candidate.architecture,
@@ -152,7 +186,9 @@ def write(entry: VariantState, plain: VariantState | None, row: RankingRow, rank
         bounds=ranking.bounds,
         set_id=ranking.set_id,
         selftest=spec,
-        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=fallback_spec) if fallback_spec is not None else None,
+        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=fallback_spec)
+        if fallback_spec is not None
+        else None,
         provenance=provenance(results, entry),
         files={},
     )
@@ -203,14 +239,20 @@ def _selftest(
     # A run may have come here from a machine that has a runtime which this one lacks.
     logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, as_at_home(settings)[0])}
     if fallback:
-        logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads))
+        logits["fallback_logits"] = logits_of(
+            folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads)
+        )
     clear = np.min([margins(values) for values in logits.values()], axis=0)
     own = SELFTEST_DRAWN + clearest(clear[SELFTEST_DRAWN:], results.recipe.export.selftest_real_images)
     taken = np.concatenate([clearest(clear[:SELFTEST_DRAWN], SELFTEST_IMAGES), own])
     content = io.BytesIO()
-    np.savez_compressed(content, pixels=pixels[taken], **{name: values[taken] for name, values in logits.items()})
+    np.savez_compressed(
+        content, pixels=pixels[taken], **{name: values[taken] for name, values in logits.items()}
+    )
     write_bytes(folder / selftest.FILE, content.getvalue())
-    made = SelfTestSpec(n=len(taken), tolerance=tolerance([values[taken] for values in logits.values()]), real_images=len(own))
+    made = SelfTestSpec(
+        n=len(taken), tolerance=tolerance([values[taken] for values in logits.values()]), real_images=len(own)
+    )
     return made, made if fallback else None
 
 

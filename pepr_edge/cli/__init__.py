@@ -67,15 +67,21 @@ def _after_preflight(command: click.Command) -> click.Command:
             return carry_out(**given)
         except ImportError as fault:
             reason = [line for line in str(fault).splitlines() if line.strip()][-1]
-            raise PeprError(f"a package cannot be loaded on this machine: {reason.strip()}. Install pepr_edge again.") from fault
+            raise PeprError(
+                f"a package cannot be loaded on this machine: {reason.strip()}. Install pepr_edge again."
+            ) from fault
         except MemoryError:
-            raise PeprError("memory ran out. Close other programs and try again, or use the bundle of a smaller model.") from None
+            raise PeprError(
+                "memory ran out. Close other programs and try again, or use the bundle of a smaller model."
+            ) from None
 
     checked.callback = callback
     return checked
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="pepr-edge")
 def main() -> None:
     """Which model should we deploy on this device, and what did it cost us?"""
@@ -113,5 +119,8 @@ def entry() -> None:
             click.echo("error: no room left on the disk. Make room; the same command goes on.", err=True)
             sys.exit(1)
         where = f"{fault.filename}: " if fault.filename else ""
-        click.echo(f"error: {where}{fault.strerror or fault}. Check the path, its permissions and the room on the disk.", err=True)
+        click.echo(
+            f"error: {where}{fault.strerror or fault}. Check the path, its permissions and the room on the disk.",
+            err=True,
+        )
         sys.exit(1)

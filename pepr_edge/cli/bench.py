@@ -27,10 +27,23 @@ MISSING = "-"
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
 @click.option("--quick", is_flag=True, help="128 queries and 10 s for each bundle, instead of 1024 and 60 s.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as at home]")
-@click.option("--paced", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Clinic load: one image every MS milliseconds.")
-@click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), help="What runs the model. [default: as at home]")
-@click.option("--provider", type=click.Choice(get_args(Provider)), help="What it runs on. [default: as at home]")
-@click.option("--fallback", is_flag=True, help="Measure the float32 file beside each model, by onnxruntime on the CPU.")
+@click.option(
+    "--paced",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Clinic load: one image every MS milliseconds.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["onnxruntime", "openvino"]),
+    help="What runs the model. [default: as at home]",
+)
+@click.option(
+    "--provider", type=click.Choice(get_args(Provider)), help="What it runs on. [default: as at home]"
+)
+@click.option(
+    "--fallback", is_flag=True, help="Measure the float32 file beside each model, by onnxruntime on the CPU."
+)
 @click.option(
     "--watts-per-core",
     type=click.FloatRange(min=0, min_open=True),
@@ -38,8 +51,16 @@ MISSING = "-"
     help="Declare a busy core's power, for energy where no counter can be read.",
 )
 @click.option("--sweep", is_flag=True, help="Measure with 1, 2, 4 ... threads too, up to all usable cores.")
-@click.option("--no-extras", is_flag=True, help="Leave out what is measured besides: preprocessing, several images at once.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here, to be brought home.")
+@click.option(
+    "--no-extras",
+    is_flag=True,
+    help="Leave out what is measured besides: preprocessing, several images at once.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the report here, to be brought home.",
+)
 @click.option("--force", is_flag=True, help="Replace an --out that is no report, too.")
 @common
 def command(
@@ -66,7 +87,9 @@ def command(
     from pepr_edge.field.bench import Interrupted, Plan, bench, check_out
 
     if fallback and (runtime or provider):
-        raise click.UsageError("--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider.")
+        raise click.UsageError(
+            "--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider."
+        )
     if paced and sweep:
         raise click.UsageError("--sweep measures images that follow each other: leave out --paced.")
     check_out(out, bundles, force)
@@ -74,7 +97,14 @@ def command(
     if quick:
         say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")
     extras = not (no_extras or paced or emulated())
-    plan = Plan("quick" if quick else "full", None if paced is None else paced / 1e3, watts_per_core, extras, sweep, _counter())
+    plan = Plan(
+        "quick" if quick else "full",
+        None if paced is None else paced / 1e3,
+        watts_per_core,
+        extras,
+        sweep,
+        _counter(),
+    )
     view, failed = TerminalView(), list[str]()
 
     def warn(words: str) -> None:
@@ -134,13 +164,19 @@ def ending_is_an_interrupt() -> Iterator[None]:
 
 def _holds(report: FieldReport) -> str:
     """What a report that was cut short holds, in words."""
-    torn = [f"{len(result.latencies_s)} latencies of {result.bundle}" for result in report.results if result.partial]
+    torn = [
+        f"{len(result.latencies_s)} latencies of {result.bundle}"
+        for result in report.results
+        if result.partial
+    ]
     whole = len(report.results) - len(torn)
     parts = [f"{whole} whole result{'s' * (whole != 1)}"] * (whole > 0) + torn
     return f"the report so far, marked partial: {' and '.join(parts)}"
 
 
-def _subject(bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool) -> Subject:
+def _subject(
+    bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool
+) -> Subject:
     """As at home, unless asked otherwise: the figures are to be compared."""
     from pepr_edge.field.bench import Subject
     from pepr_edge.field.verify import read_whole
@@ -162,10 +198,14 @@ def _subject(bundle: Path, runtime: str | None, provider: Provider | None, threa
 def show(report: FieldReport) -> None:
     """A table of at most 100 columns, in ms and MiB."""
     width = min(NAME_WIDTH, max(len("bundle"), *(len(result.bundle) for result in report.results)))
-    click.echo(f"{'bundle':<{width}} {'p50 ms':>7} {'p90 ms':>7} {'p99 ms':>7} {'CPU ms':>7} {'cold ms':>7} {'MiB':>6} {'result':>7}")
+    click.echo(
+        f"{'bundle':<{width}} {'p50 ms':>7} {'p90 ms':>7} {'p99 ms':>7} {'CPU ms':>7} {'cold ms':>7} {'MiB':>6} {'result':>7}"
+    )
     for result in report.results:
         p, cold_s = result.percentiles_s, result.import_s + result.load_s + result.first_s
-        times = " ".join(f"{_ms(value):>7}" for value in (p.p50, p.p90, p.p99, result.cpu_s_per_inference, cold_s))
+        times = " ".join(
+            f"{_ms(value):>7}" for value in (p.p50, p.p90, p.p99, result.cpu_s_per_inference, cold_s)
+        )
         memory = MISSING if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:.0f}"
         click.echo(f"{_fit(result.bundle, width):<{width}} {times} {memory:>6} {_word(result):>7}")
     for result in report.results:
@@ -178,9 +218,15 @@ def show(report: FieldReport) -> None:
 def _more(result: BenchResult) -> list[str]:
     """What was measured besides, in words; lines of their own."""
     lines, made = [], result.preprocessing
-    rates = [f"{given.batch} at once: {given.images_per_s:.0f} images/s" for given in result.throughput if given.batch > 1]
+    rates = [
+        f"{given.batch} at once: {given.images_per_s:.0f} images/s"
+        for given in result.throughput
+        if given.batch > 1
+    ]
     if made is not None:
-        lines.append("; ".join([f"image to tensor {_ms(made.median_s)} ms ({made.source_px} px JPEG)", *rates]))
+        lines.append(
+            "; ".join([f"image to tensor {_ms(made.median_s)} ms ({made.source_px} px JPEG)", *rates])
+        )
     times = {timing.threads: timing.p50_s for timing in result.thread_sweep if timing.p50_s is not None}
     if (single := times.pop(1, None)) and times:
         shares = ", ".join(f"{time_s / single:.2f}" for time_s in times.values())
@@ -208,7 +254,11 @@ def _word(result: BenchResult) -> str:
 
 def _judge(report: FieldReport, failed: list[str]) -> None:
     """Raise for what could not be measured, and what must not be relied on, after everything was shown."""
-    reasons = [f"INVALID {result.bundle}: {reason}" for result in report.results for reason in result.validity.reasons]
+    reasons = [
+        f"INVALID {result.bundle}: {reason}"
+        for result in report.results
+        for reason in result.validity.reasons
+    ]
     reasons += [
         f"FAILED {result.bundle}: the self-test differs from home. `pepr-edge verify` says how."
         for result in report.results

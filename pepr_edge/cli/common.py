@@ -19,11 +19,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def common(command: F) -> F:
     """Add --json, -v and -q. The command gets `as_json`; verbosity is set here."""
-    command = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")(command)
     command = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose, help="Show details and the words of libraries."
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
     )(command)
-    return click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Show errors only.")(command)
+    command = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Show details and the words of libraries.",
+    )(command)
+    return click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Show errors only."
+    )(command)
 
 
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -54,7 +63,11 @@ def show_bars() -> bool:
 
 def missing_for_training() -> list[str]:
     """Packages of the workstation that are not installed."""
-    return [name for name in ("torch", "timm", "onnx", "matplotlib", "jinja2", "scipy") if importlib.util.find_spec(name) is None]
+    return [
+        name
+        for name in ("torch", "timm", "onnx", "matplotlib", "jinja2", "scipy")
+        if importlib.util.find_spec(name) is None
+    ]
 
 
 def need_training() -> None:
@@ -64,4 +77,6 @@ def need_training() -> None:
         PeprError: they are not.
     """
     if missing := missing_for_training():
-        raise PeprError(f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: {INSTALL}")
+        raise PeprError(
+            f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: {INSTALL}"
+        )

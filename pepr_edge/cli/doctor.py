@@ -36,7 +36,10 @@ def command(as_json: bool) -> None:
     device, is_emulated = facts(), emulated()
     can, heed = list(abilities(device)), list(advice(device, is_emulated))
     if as_json:
-        rows = [{"ability": ability.name, "available": not ability.reason, "reason": ability.reason or None} for ability in can]
+        rows = [
+            {"ability": ability.name, "available": not ability.reason, "reason": ability.reason or None}
+            for ability in can
+        ]
         print_json(
             {
                 "summary": in_a_word(can),
@@ -50,7 +53,9 @@ def command(as_json: bool) -> None:
     click.echo(textwrap.fill(in_a_word(can), WIDTH))
     click.echo()
     for name, value in describe(device):
-        click.echo(textwrap.fill(f"{name:<12} {value}", WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False))
+        click.echo(
+            textwrap.fill(f"{name:<12} {value}", WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False)
+        )
     click.echo()
     for ability in can:
         click.echo(_paragraph(f"{'yes' if not ability.reason else 'no':<4} {ability.name}", ability.reason))
@@ -62,7 +67,9 @@ def command(as_json: bool) -> None:
 
 def _paragraph(head: str, reason: str) -> str:
     text = f"{head}: {reason}" if reason else head
-    return textwrap.fill(text, WIDTH, subsequent_indent="     ", break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent="     ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def in_a_word(can: Sequence[Ability]) -> str:
@@ -70,8 +77,14 @@ def in_a_word(can: Sequence[Ability]) -> str:
     missing = {ability.name for ability in can if ability.reason}
     if MEASURE in missing:
         return "This machine cannot run models yet: see what is missing below."
-    way = "the whole way, from images to measured bundles" if TRAIN not in missing else "what a clinic's device has to, but not train"
-    energy = " Its energy has no counter, so declare its watts in the recipe." if CPU_ENERGY in missing else ""
+    way = (
+        "the whole way, from images to measured bundles"
+        if TRAIN not in missing
+        else "what a clinic's device has to, but not train"
+    )
+    energy = (
+        " Its energy has no counter, so declare its watts in the recipe." if CPU_ENERGY in missing else ""
+    )
     return f"This machine can do {way}.{energy}"
 
 
@@ -87,11 +100,18 @@ def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
     yield "instructions", " ".join(device.isa) or "none of those that matter"
     if device.memory_bytes is not None:
         limit = device.cgroup_memory_bytes
-        yield "memory", f"{device.memory_bytes / 2**30:.1f} GiB" + (f", limited to {limit / 2**30:.1f} GiB" if limit else "")
+        yield (
+            "memory",
+            f"{device.memory_bytes / 2**30:.1f} GiB"
+            + (f", limited to {limit / 2**30:.1f} GiB" if limit else ""),
+        )
     if device.gpu is not None:
         yield "GPU", device.gpu
     yield "system", f"{device.os} ({device.architecture})"
-    yield "Python", f"{device.python}; " + ", ".join(f"{name} {version}" for name, version in device.versions.items())
+    yield (
+        "Python",
+        f"{device.python}; " + ", ".join(f"{name} {version}" for name, version in device.versions.items()),
+    )
 
 
 def abilities(device: DeviceFacts) -> Iterator[Ability]:
@@ -114,14 +134,19 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     yield Ability("read compressed DICOM images (JPEG, JPEG 2000)", _not_installed("pylibjpeg", "dicom"))
     yield Ability(MEASURE, RUNTIMES["onnxruntime"].unavailable("cpu") or "")
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
-    yield Ability("measure on an NVIDIA GPU", _of_gpu(device, f"{reason} Run: pip install onnxruntime-gpu" if reason else ""))
+    yield Ability(
+        "measure on an NVIDIA GPU",
+        _of_gpu(device, f"{reason} Run: pip install onnxruntime-gpu" if reason else ""),
+    )
     yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
     settings = MeterSettings(watts_per_core=None, uses_gpu=device.gpu is not None)
     declare = ". Otherwise declare its watts in the recipe: workstation."
     reason = rapl.unavailable(settings, "cpu")
     yield Ability(CPU_ENERGY, f"{reason}{declare}watts_per_core" if reason else "")
     reason = nvml.unavailable(settings, "gpu")
-    yield Ability("count the energy of an NVIDIA GPU", _of_gpu(device, f"{reason}{declare}gpu_watts" if reason else ""))
+    yield Ability(
+        "count the energy of an NVIDIA GPU", _of_gpu(device, f"{reason}{declare}gpu_watts" if reason else "")
+    )
 
 
 def _not_installed(package: str, extra: str) -> str:
@@ -137,7 +162,11 @@ def _of_gpu(device: DeviceFacts, reason: str) -> str:
 def _training_gpu() -> str:
     import torch
 
-    return "" if torch.cuda.is_available() else "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
+    return (
+        ""
+        if torch.cuda.is_available()
+        else "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
+    )
 
 
 def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:

@@ -26,7 +26,13 @@ def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
     for warning in made.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_json({"bundles": [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made.bundles]})
+        print_json(
+            {
+                "bundles": [
+                    {"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made.bundles
+                ]
+            }
+        )
         return
     for _, path in made.bundles:
         click.echo(path)

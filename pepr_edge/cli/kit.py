@@ -28,9 +28,16 @@ from pepr_edge.kit.platforms import PLATFORMS
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many models.")
 @click.option("--dicom", is_flag=True, help="With what reads DICOM images there.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder; a kit in it is replaced.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder; a kit in it is replaced.",
+)
 @common
-def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, dicom: bool, out: Path, as_json: bool) -> None:
+def command(
+    run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, dicom: bool, out: Path, as_json: bool
+) -> None:
     """Make a folder for a USB stick: the best models of RUN_DIR, and all that a device without a network needs to run and measure them.
 
     This machine needs a network, the device does not. START.txt in the folder says in plain words what to do there.
@@ -42,12 +49,25 @@ def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, di
     from pepr_edge.kit.make import make
 
     with TerminalView().bar("kit") as bar:
-        made = make(run_dir, out, platform=platform, pythons=pythons, top=top, progress=bar.to, extras=("dicom",) if dicom else ())
+        made = make(
+            run_dir,
+            out,
+            platform=platform,
+            pythons=pythons,
+            top=top,
+            progress=bar.to,
+            extras=("dicom",) if dicom else (),
+        )
     for warning in made.warnings:
         say(f"warning: {warning}")
     if as_json:
         wheels = [wheel._asdict() for wheel in made.wheels]
-        named = {"kit": str(out), "platform": platform, "python": list(pythons), "bundles": list(made.bundles)}
+        named = {
+            "kit": str(out),
+            "platform": platform,
+            "python": list(pythons),
+            "bundles": list(made.bundles),
+        }
         print_json({**named, "wheels": wheels, "size_bytes": made.size_bytes})
         return
     click.echo(f"kit      {out}, {made.size_bytes / 1e6:.0f} MB")
@@ -55,7 +75,9 @@ def command(run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, di
     for bundle in made.bundles:
         click.echo(f"bundle   {bundle}")
     click.echo(f"wheels   {len(made.wheels)}")
-    click.echo(f"Copy {out} to a USB stick. On the device, START.txt says what to do; nothing else is needed there than Python.")
+    click.echo(
+        f"Copy {out} to a USB stick. On the device, START.txt says what to do; nothing else is needed there than Python."
+    )
 
 
 def _check_python(python: str) -> None:
@@ -64,4 +86,6 @@ def _check_python(python: str) -> None:
     if re.fullmatch(r"\d+\.\d+", python) is None:
         raise KitError(f"--python {python}: expected a version such as 3.11, without the patch level.")
     if tuple(map(int, python.split("."))) < PYTHON:
-        raise KitError(f"--python {python}: pepr_edge needs Python {least} or later. Install a newer one on the device, or use another.")
+        raise KitError(
+            f"--python {python}: pepr_edge needs Python {least} or later. Install a newer one on the device, or use another."
+        )

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
-@click.option("--fallback", is_flag=True, help="Use the float32 file beside the model, where `pepr-edge verify` says so.")
+@click.option(
+    "--fallback",
+    is_flag=True,
+    help="Use the float32 file beside the model, where `pepr-edge verify` says so.",
+)
 @common
 def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: bool) -> None:
     """Classify each IMAGE with BUNDLE, DICOM files too. One that cannot be read is said, and the others are classified.
@@ -49,7 +53,9 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
                 faults.append(fault)
             bar.to(number, len(images))
     if as_json:
-        rows = [{"image": name, "label": one.label, "probabilities": one.probabilities} for name, one in found]
+        rows = [
+            {"image": name, "label": one.label, "probabilities": one.probabilities} for name, one in found
+        ]
         print_json({"predictions": rows})
     elif found:
         _show(found, manifest.labels)
@@ -60,7 +66,10 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
 def _show(found: Sequence[tuple[str, Prediction]], labels: Sequence[str]) -> None:
     """An aligned table."""
     rows = [(shown(name), one) for name, one in found]
-    wide, label_wide = max(len("image"), *(len(name) for name, _ in rows)), max(len("label"), *map(len, labels))
+    wide, label_wide = (
+        max(len("image"), *(len(name) for name, _ in rows)),
+        max(len("label"), *map(len, labels)),
+    )
     click.echo(f"{'image':<{wide}}  {'label':<{label_wide}}  probability")
     for name, one in rows:
         click.echo(f"{name:<{wide}}  {one.label:<{label_wide}}  {one.probabilities[one.label]:>11.3f}")

@@ -41,7 +41,15 @@ class _TerminalBar:
     def __init__(self, view: TerminalView, label: str, outer: _TerminalBar | None) -> None:
         self._view, self._label, self._outer = view, label, outer
         self._done, self._total, self._text = 0, 1, label
-        self.drawn = _Tqdm(desc=label, total=1.0, disable=not show_bars(), leave=False, dynamic_ncols=True, miniters=0, bar_format=FORMAT)
+        self.drawn = _Tqdm(
+            desc=label,
+            total=1.0,
+            disable=not show_bars(),
+            leave=False,
+            dynamic_ncols=True,
+            miniters=0,
+            bar_format=FORMAT,
+        )
 
     @property
     def text(self) -> str:

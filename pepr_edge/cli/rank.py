@@ -13,13 +13,36 @@ from pepr_edge.scoring.metrics import PERFORMANCES
 
 @click.command("rank")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")  # --field A.json B.json, as a shell's * gives them
-@click.option("--field", "reports", multiple=True, type=click.Path(path_type=Path), help="Reports of `pepr-edge bench --out`, one or more.")
+@click.argument(
+    "more", nargs=-1, type=click.Path(path_type=Path), metavar=""
+)  # --field A.json B.json, as a shell's * gives them
+@click.option(
+    "--field",
+    "reports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Reports of `pepr-edge bench --out`, one or more.",
+)
 @click.option("--weights", help="Weights of the resources, such as train_energy=1,latency=2,peak_memory=1.")
-@click.option("--performance", "metric", metavar="METRIC", help=f"One of {', '.join(PERFORMANCES)}; a level may follow, as in _0.95.")
-@click.option("--normalise", type=click.Choice(["minmax", "max"]), help="How resources are scaled; that of the recipe if not given.")
-@click.option("--reference", type=click.Path(path_type=Path), help="A JSON file of bounds, such as another run's ranking.json.")
-@click.option("--lifetime", type=float, metavar="N", help="Energy per image over a life of N images, training included.")
+@click.option(
+    "--performance",
+    "metric",
+    metavar="METRIC",
+    help=f"One of {', '.join(PERFORMANCES)}; a level may follow, as in _0.95.",
+)
+@click.option(
+    "--normalise",
+    type=click.Choice(["minmax", "max"]),
+    help="How resources are scaled; that of the recipe if not given.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="A JSON file of bounds, such as another run's ranking.json.",
+)
+@click.option(
+    "--lifetime", type=float, metavar="N", help="Energy per image over a life of N images, training included."
+)
 @common
 def command(
     run_dir: Path,
@@ -40,9 +63,17 @@ def command(
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
     if normalise and reference:
-        raise click.UsageError("--normalise and --reference exclude each other: the reference brings the bounds.")
+        raise click.UsageError(
+            "--normalise and --reference exclude each other: the reference brings the bounds."
+        )
     from pepr_edge.ranking import rank, read_reports
-    from pepr_edge.report.terminal import conclusion, dependence_table, devices_table, lifetime_table, ranking_table
+    from pepr_edge.report.terminal import (
+        conclusion,
+        dependence_table,
+        devices_table,
+        lifetime_table,
+        ranking_table,
+    )
     from pepr_edge.run_dir.reader import load
     from pepr_edge.scoring.bounds import read_bounds
 
@@ -59,7 +90,12 @@ def command(
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        tables = (devices_table(ranking), conclusion(ranking), dependence_table(ranking), lifetime_table(ranking))
+        tables = (
+            devices_table(ranking),
+            conclusion(ranking),
+            dependence_table(ranking),
+            lifetime_table(ranking),
+        )
         parts = (ranking_table(ranking), *tables)
         click.echo("\n\n".join(part for part in parts if part))
 
@@ -76,8 +112,12 @@ def parse_weights(text: str) -> dict[str, float]:
         try:
             number = float(value)
         except ValueError:
-            raise ScoreError(f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2.") from None
+            raise ScoreError(
+                f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2."
+            ) from None
         if name.strip() in weights:
-            raise ScoreError(f"--weights {name.strip()} is given twice, expected each resource once. Leave one out.")
+            raise ScoreError(
+                f"--weights {name.strip()} is given twice, expected each resource once. Leave one out."
+            )
         weights[name.strip()] = number
     return weights

@@ -34,7 +34,10 @@ def list_(as_json: bool) -> None:
         print_json(
             {
                 "recipes": [
-                    {"name": name, **recipe.model_dump(mode="json", include={"description", "device", "budgets"})}
+                    {
+                        "name": name,
+                        **recipe.model_dump(mode="json", include={"description", "device", "budgets"}),
+                    }
                     for name, recipe in recipes
                 ]
             }
@@ -43,10 +46,15 @@ def list_(as_json: bool) -> None:
     click.echo(f"{'recipe':<30} {'models':>6} {'threads':>7} {'p90 ms':>6} {'memory':>6} {'file':>5}  device")
     for name, recipe in recipes:
         budgets = recipe.budgets
-        limits = [f"{value:g}" if value else "-" for value in (budgets.latency_p90_ms, budgets.peak_memory_mib, budgets.size_mib)]
+        limits = [
+            f"{value:g}" if value else "-"
+            for value in (budgets.latency_p90_ms, budgets.peak_memory_mib, budgets.size_mib)
+        ]
         count = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
         threads, device = recipe.device.threads, recipe.device.name
-        click.echo(f"{name:<30} {count:>6} {threads:>7} {limits[0]:>6} {limits[1]:>6} {limits[2]:>5}  {device}")
+        click.echo(
+            f"{name:<30} {count:>6} {threads:>7} {limits[0]:>6} {limits[1]:>6} {limits[2]:>5}  {device}"
+        )
     say("memory, file: the most that a model may take, MiB. For whom: pepr-edge recipes show NAME")
 
 
@@ -64,7 +72,11 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command("copy")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write, or its folder. [default: NAME.toml, here]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write, or its folder. [default: NAME.toml, here]",
+)
 @common
 def copy(name: str, out: Path | None, as_json: bool) -> None:
     """Copy a recipe, to make it one's own."""
@@ -92,7 +104,13 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     """
     rows = [(path, _faults(path)) for path in ([find(name) for name in names] or _shipped())]
     if as_json:
-        print_json({"recipes": [{"recipe": path.stem, "passed": not faults, "faults": faults} for path, faults in rows]})
+        print_json(
+            {
+                "recipes": [
+                    {"recipe": path.stem, "passed": not faults, "faults": faults} for path, faults in rows
+                ]
+            }
+        )
     else:
         for path, faults in rows:
             click.echo(f"{path.stem}: {'faulty' if faults else 'ok'}")
@@ -129,7 +147,11 @@ def _faults(path: Path) -> list[str]:
         recipe = read(path, Recipe)
     except RecipeError as fault:
         return str(fault).splitlines()
-    faults = [*_unknown(recipe), *unfit_sizes(recipe), *(line for fault in faulty_files(recipe) for line in str(fault).splitlines())]
+    faults = [
+        *_unknown(recipe),
+        *unfit_sizes(recipe),
+        *(line for fault in faulty_files(recipe) for line in str(fault).splitlines()),
+    ]
     return [f"{path}: {line}" for line in faults]
 
 

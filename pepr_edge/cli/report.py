@@ -11,11 +11,21 @@ from pepr_edge.cli.common import common, need_training, print_json
 
 @click.command("report")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")  # --field A.json B.json, as a shell's * gives them
-@click.option("--field", "reports", multiple=True, type=click.Path(path_type=Path), help="Reports of `pepr-edge bench --out`, one or more.")
+@click.argument(
+    "more", nargs=-1, type=click.Path(path_type=Path), metavar=""
+)  # --field A.json B.json, as a shell's * gives them
+@click.option(
+    "--field",
+    "reports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Reports of `pepr-edge bench --out`, one or more.",
+)
 @click.option("--force", is_flag=True, help="Replace files of these names that pepr_edge did not write, too.")
 @common
-def command(run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], force: bool, as_json: bool) -> None:
+def command(
+    run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], force: bool, as_json: bool
+) -> None:
     """Write RUN_DIR/report.html again: one file, to look at and to mail.
 
     Its figures go to RUN_DIR/report/, as SVG and PNG, with the data of each as CSV. With --field it is of the ranking by what devices in

@@ -18,15 +18,31 @@ from pepr_edge.records import Ranking
 
 @click.command("run")
 @click.argument("recipe")
-@click.option("--data", help="A dataset instead of the recipe's: a MedMNIST name, an .npz, .pt or .csv file, or a folder.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run directory. [default: runs/<name of the recipe>]")
+@click.option(
+    "--data",
+    help="A dataset instead of the recipe's: a MedMNIST name, an .npz, .pt or .csv file, or a folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Run directory. [default: runs/<name of the recipe>]",
+)
 @click.option("--only", help="Only these architectures of the recipe, separated by commas.")
 @click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where candidates run: here, or on a cluster."
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where candidates run: here, or on a cluster.",
 )
-@click.option("--address", help="The Ray cluster, HOST:PORT, or auto for the one that this machine is in. [default: this machine alone]")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Candidates trained at once. [default: 1; with Ray as many as the cluster has room for]"
+    "--address",
+    help="The Ray cluster, HOST:PORT, or auto for the one that this machine is in. [default: this machine alone]",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Candidates trained at once. [default: 1; with Ray as many as the cluster has room for]",
 )
 @click.option("--fresh", is_flag=True, help="Do everything again, whatever is there.")
 @common
@@ -66,16 +82,22 @@ def command(
     else:
         show(ranking, out)
     if all(row.status == "failed" for row in ranking.rows):
-        raise RunError(f"{out}: no candidate got through, for the reasons above. Mend them; the same command tries again.")
+        raise RunError(
+            f"{out}: no candidate got through, for the reasons above. Mend them; the same command tries again."
+        )
 
 
 def _read(path: Path) -> str:
     try:
         return text_of(path)
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe. `pepr-edge recipes list` shows those that come with pepr_edge.") from None
+        raise RecipeError(
+            f"{path}: no such recipe. `pepr-edge recipes list` shows those that come with pepr_edge."
+        ) from None
     except (OSError, UnicodeDecodeError) as fault:
-        raise RecipeError(f"{path}: cannot be read ({why(fault)}), expected a recipe, a TOML text file.") from None
+        raise RecipeError(
+            f"{path}: cannot be read ({why(fault)}), expected a recipe, a TOML text file."
+        ) from None
 
 
 def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) -> Recipe:
@@ -90,9 +112,15 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
     for name in names or ("",):
         if name not in recipe.candidates.architectures:
             near = difflib.get_close_matches(name, recipe.candidates.architectures, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(recipe.candidates.architectures)}."
+            hint = (
+                f"Did you mean {near[0]!r}?"
+                if near
+                else f"It has {', '.join(recipe.candidates.architectures)}."
+            )
             raise RecipeError(f"--only {name}: not a candidate of this recipe. {hint}")
-    return changed.model_copy(update={"candidates": recipe.candidates.model_copy(update={"architectures": names})})
+    return changed.model_copy(
+        update={"candidates": recipe.candidates.model_copy(update={"architectures": names})}
+    )
 
 
 def show(ranking: Ranking, run_dir: Path) -> None:
@@ -106,7 +134,9 @@ def show(ranking: Ranking, run_dir: Path) -> None:
     click.echo()
     if failed := sorted({row.candidate for row in ranking.rows if row.status == "failed"}):
         count = len({row.candidate for row in ranking.rows})
-        click.echo(f"{len(failed)} of {count} candidates failed in whole or in part: see above, and log.txt in their folders.")
+        click.echo(
+            f"{len(failed)} of {count} candidates failed in whole or in part: see above, and log.txt in their folders."
+        )
         click.echo("The same command tries them again.")
         click.echo()
     click.echo(f"report       {run_dir / 'report.html'}")

@@ -29,17 +29,58 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("more", nargs=-1, metavar="")  # --resource A=a B=b: more than one after a single option
 @click.option("--performance", required=True, metavar="COL", help="Column of the performance, in [0, 1].")
-@click.option("--resource", "resources", required=True, multiple=True, metavar="NAME=COL", help="A resource and its column, one or more.")
+@click.option(
+    "--resource",
+    "resources",
+    required=True,
+    multiple=True,
+    metavar="NAME=COL",
+    help="A resource and its column, one or more.",
+)
 @click.option("--group", metavar="COL", help="Column of the sets: each is normalised and ranked by itself.")
-@click.option("--name", metavar="COL", help=f"Column of the models' names. Default: the first there is of {', '.join(NAMES)}.")
-@click.option("--method", "methods", multiple=True, metavar="NAME=COL", help="Column that says how a resource was obtained; repeatable.")
-@click.option("--normalise", type=click.Choice(["minmax", "max", "reference"]), help="How resources are scaled; minmax if not given.")
-@click.option("--reference", type=click.Path(path_type=Path), help="JSON file of bounds, such as another run's ranking.json.")
+@click.option(
+    "--name",
+    metavar="COL",
+    help=f"Column of the models' names. Default: the first there is of {', '.join(NAMES)}.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME=COL",
+    help="Column that says how a resource was obtained; repeatable.",
+)
+@click.option(
+    "--normalise",
+    type=click.Choice(["minmax", "max", "reference"]),
+    help="How resources are scaled; minmax if not given.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="JSON file of bounds, such as another run's ranking.json.",
+)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
-@click.option("--weights", metavar="NAME=W,...", help="Weights of the resources in the combined score; equal if not given.")
-@click.option("--baseline", "baselines", multiple=True, metavar="[GROUP=]P", help="Performance of always saying the commonest class.")
-@click.option("--images", metavar="N|COL", help="Images that each performance rests on: gives rank intervals, by 1000 draws a model.")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show.")
+@click.option(
+    "--weights",
+    metavar="NAME=W,...",
+    help="Weights of the resources in the combined score; equal if not given.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="[GROUP=]P",
+    help="Performance of always saying the commonest class.",
+)
+@click.option(
+    "--images",
+    metavar="N|COL",
+    help="Images that each performance rests on: gives rank intervals, by 1000 draws a model.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table with its scores here, as CSV.")
 @click.option("--force", is_flag=True, help="Replace an --out that is no table with scores, too.")
 @common
@@ -71,14 +112,27 @@ def command(
     columns, ways = _resources(resources, more), _pairs("--method", methods)
     _check_usage(columns, ways, normalise, reference)
     task = _columns(table, performance, columns, ways, group, name, images)
-    task = replace(task, alpha=alpha, top=top, weights=_weights(weights, columns), baselines=_baselines(baselines, group), out=out)
+    task = replace(
+        task,
+        alpha=alpha,
+        top=top,
+        weights=_weights(weights, columns),
+        baselines=_baselines(baselines, group),
+        out=out,
+    )
     task = _with_bounds(task, normalise, reference)
     _check_out(task, force)
     _answer(task, as_json)
 
 
 def _columns(
-    path: Path, performance: str, resources: ByName, methods: ByName, group: str | None, name: str | None, images: str | None
+    path: Path,
+    performance: str,
+    resources: ByName,
+    methods: ByName,
+    group: str | None,
+    name: str | None,
+    images: str | None,
 ) -> ScoreTask:
     """The task as far as it says which column is what."""
     from pepr_edge.tables import ScoreTask, open_table
@@ -117,7 +171,9 @@ def _check_out(task: ScoreTask, force: bool) -> None:
         return
     check_out(task.out, [task.table.path, *([task.reference.path] if task.reference else [])], force)
     if taken := [name for name in added_columns(task.resources) if name in task.table.columns]:
-        raise ScoreError(f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out.")
+        raise ScoreError(
+            f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out."
+        )
 
 
 def _answer(task: ScoreTask, as_json: bool) -> None:
@@ -138,7 +194,9 @@ def _answer(task: ScoreTask, as_json: bool) -> None:
 def _resources(words: Sequence[str], more: Sequence[str]) -> dict[str, str]:
     """The column of each resource."""
     if strangers := [text for text in more if "=" not in text]:
-        raise click.UsageError(f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource.")
+        raise click.UsageError(
+            f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource."
+        )
     return _pairs("--resource", (*words, *more))
 
 
@@ -155,13 +213,21 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _check_usage(columns: ByName, methods: ByName, normalise: Normalise | None, reference: Path | None) -> None:
+def _check_usage(
+    columns: ByName, methods: ByName, normalise: Normalise | None, reference: Path | None
+) -> None:
     if len(columns) > 1 and "combined" in columns:
-        raise click.UsageError("--resource combined: that is the name of the score over all resources. Give another.")
+        raise click.UsageError(
+            "--resource combined: that is the name of the score over all resources. Give another."
+        )
     if unknown := [name for name in methods if name not in columns]:
-        raise click.UsageError(f"--method {unknown[0]}: no such resource, expected one of {', '.join(columns)}.")
+        raise click.UsageError(
+            f"--method {unknown[0]}: no such resource, expected one of {', '.join(columns)}."
+        )
     if reference is not None and normalise not in (None, "reference"):
-        raise click.UsageError(f"--normalise {normalise} and --reference exclude each other: the reference brings the bounds.")
+        raise click.UsageError(
+            f"--normalise {normalise} and --reference exclude each other: the reference brings the bounds."
+        )
     if reference is None and normalise == "reference":
         raise click.UsageError("--normalise reference needs --reference FILE, the bounds.")
 
@@ -174,7 +240,9 @@ def _weights(text: str | None, resources: ByName) -> dict[str, float]:
 
     given = dict.fromkeys(resources, 1.0) if text is None else parse_weights(text)
     if unknown := [name for name in given if name not in resources]:
-        raise ScoreError(f"--weights {unknown[0]!r}: no such resource, expected one of {', '.join(resources)}.")
+        raise ScoreError(
+            f"--weights {unknown[0]!r}: no such resource, expected one of {', '.join(resources)}."
+        )
     proportions(given)
     return {name: given.get(name, 0.0) for name in resources}
 
@@ -222,7 +290,13 @@ def _document(task: ScoreTask, groups: Sequence[Group]) -> dict[str, Any]:
 def _group_document(group: Group) -> dict[str, Any]:
     best = [
         {
-            **{"rank": place.rank, "name": place.name, "performance": place.performance, "r": dict(place.r), "pepr": dict(place.pepr)},
+            **{
+                "rank": place.rank,
+                "name": place.name,
+                "performance": place.performance,
+                "r": dict(place.r),
+                "pepr": dict(place.pepr),
+            },
             **{"rank_low": place.rank_low, "rank_high": place.rank_high, "p_best": place.p_best},
         }
         for place in group.best
@@ -236,7 +310,8 @@ def _group_document(group: Group) -> dict[str, Any]:
         "bounds": {name: bound and bound.model_dump() for name, bound in group.bounds.items()},
         "best": best,
         "outliers": [one.model_dump(mode="json") for one in group.outliers],
-        "baseline": baseline and {"performance": baseline.performance, "outranks": baseline.outranks, "of": baseline.of},
+        "baseline": baseline
+        and {"performance": baseline.performance, "outranks": baseline.outranks, "of": baseline.of},
         "sensitivity": dependence and [one.model_dump(mode="json") for one in dependence.sensitivity],
         "winners": dependence and dict(dependence.winners),
         "warnings": list(group.warnings),
@@ -248,7 +323,9 @@ def _text(task: ScoreTask, groups: Sequence[Group]) -> list[str]:
     from pepr_edge.text.units import printable
 
     columns = task.table.columns
-    weights = {name: f", weight {weight:g}" if len(task.weights) > 1 else "" for name, weight in task.weights.items()}
+    weights = {
+        name: f", weight {weight:g}" if len(task.weights) > 1 else "" for name, weight in task.weights.items()
+    }
     named = [f"{name} ({columns[at]}{weights[name]})" for name, at in task.resources.items()]
     head = f"PePR of {columns[task.performance]} per unit of {', '.join(named)}; resources scaled by {task.normalise}."
     found = [printable(head)]
@@ -271,7 +348,10 @@ def _group_text(task: ScoreTask, group: Group) -> list[str]:
     from pepr_edge.text.units import plural, printable
 
     models = plural(group.models, "model")
-    ranges = [f"{name} {bound.lo:.4g} to {bound.hi:.4g}" if bound else f"{name} not measured" for name, bound in group.bounds.items()]
+    ranges = [
+        f"{name} {bound.lo:.4g} to {bound.hi:.4g}" if bound else f"{name} not measured"
+        for name, bound in group.bounds.items()
+    ]
     title = models if group.name is None else f"{printable(group.name) or '(no group)'}: {models}"
     found = [printable(f"{title}; {', '.join(ranges)}"), *_best_table(group)]
     if group.scored > task.top and task.normalise != "reference":
@@ -281,7 +361,9 @@ def _group_text(task: ScoreTask, group: Group) -> list[str]:
             found.append(f"No model alone changes {best} by being left out.")
     found += _dependence(task, group)
     if (one := group.baseline) is not None:
-        found.append(f"Always saying the commonest class ({one.performance:.4g}, free) outranks {one.outranks} of {one.of} models.")
+        found.append(
+            f"Always saying the commonest class ({one.performance:.4g}, free) outranks {one.outranks} of {one.of} models."
+        )
     return found + [printable(warning[0].upper() + warning[1:]) for warning in group.warnings]
 
 
@@ -317,10 +399,16 @@ def _best_table(group: Group) -> list[str]:
     found = [head if group.best[0].rank_low is None else f"{head}  rank interval  P(best)"]
     for name, place in zip(names, group.best, strict=True):
         line = _line(str(place.rank), name, width, place.performance, place.combined_r, place.score)
-        found.append(line if place.rank_low is None else f"{line}  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}")
+        found.append(
+            line
+            if place.rank_low is None
+            else f"{line}  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}"
+        )
     if free:
         ahead = free.of - free.outranks
-        line = _line("..." if ahead > len(names) else "", BASELINE, width, free.performance, 0.0, free.performance)
+        line = _line(
+            "..." if ahead > len(names) else "", BASELINE, width, free.performance, 0.0, free.performance
+        )
         found.insert(1 + min(ahead, len(names)), line)
     return found
 

@@ -27,14 +27,42 @@ def command() -> None:
 
 @command.command("replay")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Choice(NAMES), default="bounded", show_default=True, help="How to search.")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=10, show_default=True, help="Searches a set, where the policy is random.")
-@click.option("--performance", metavar="PREFIX", help="How the columns of the learning curve begin. [default: val_, else test_]")
-@click.option("--energy", default="energy_kwh", show_default=True, metavar="COL", help="Column of the energy of the whole training.")
+@click.option(
+    "--policy", type=click.Choice(NAMES), default="bounded", show_default=True, help="How to search."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Searches a set, where the policy is random.",
+)
+@click.option(
+    "--performance",
+    metavar="PREFIX",
+    help="How the columns of the learning curve begin. [default: val_, else test_]",
+)
+@click.option(
+    "--energy",
+    default="energy_kwh",
+    show_default=True,
+    metavar="COL",
+    help="Column of the energy of the whole training.",
+)
 @click.option("--group", metavar="COL", help="Column of the sets. [default: dataset, where there is one]")
-@click.option("--name", metavar="COL", help="Column of the models' names. [default: model, name, candidate or architecture]")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the energy-regret curves here: CSV, SVG and PNG.")
-@click.option("--force", is_flag=True, help="Replace files of these names that are not of an earlier replay, too.")
+@click.option(
+    "--name",
+    metavar="COL",
+    help="Column of the models' names. [default: model, name, candidate or architecture]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the energy-regret curves here: CSV, SVG and PNG.",
+)
+@click.option(
+    "--force", is_flag=True, help="Replace files of these names that are not of an earlier replay, too."
+)
 @common
 def replay(
     table: Path,
@@ -62,9 +90,15 @@ def replay(
     sets, columns = read_runs(table, performance, energy, group, name)
     settings = Settings(policy=policy)
     results = [repeat(runs, settings, seeds) for runs in sets]
-    warnings = [f"{runs.name}: {runs.left_out} rows lack their energy or an epoch and are left out" for runs in sets if runs.left_out]
+    warnings = [
+        f"{runs.name}: {runs.left_out} rows lack their energy or an epoch and are left out"
+        for runs in sets
+        if runs.left_out
+    ]
     if columns.prefix == "test_":
-        warnings.append("the curves are of the test split, so that the choices rest on it: only val_ columns would make them fair")
+        warnings.append(
+            "the curves are of the test split, so that the choices rest on it: only val_ columns would make them fair"
+        )
     for warning in warnings:
         say(f"warning: {warning}")
     document = _document(settings, results, columns.prefix, warnings, seeds)
@@ -82,7 +116,9 @@ def _need_plots() -> None:
     from pepr_edge.errors import PeprError
 
     if importlib.util.find_spec("matplotlib") is None:
-        raise PeprError(f"--out: drawing needs matplotlib, which is not installed. Leave --out away, or run: {INSTALL}")
+        raise PeprError(
+            f"--out: drawing needs matplotlib, which is not installed. Leave --out away, or run: {INSTALL}"
+        )
 
 
 def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, force: bool) -> None:
@@ -95,12 +131,18 @@ def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, forc
     with TerminalView().bar("replaying") as bar:
         points = curves(sets, settings, seeds, bar.to)
     drawn = picture(points)
-    contents = {"search.csv": as_csv(points).encode(), "search.svg": f"{drawn.svg}\n".encode(), "search.png": drawn.png}
+    contents = {
+        "search.csv": as_csv(points).encode(),
+        "search.svg": f"{drawn.svg}\n".encode(),
+        "search.png": drawn.png,
+    }
     write_all_owned(out, contents, recognise, force)
     say(f"written: {out}")
 
 
-def _document(settings: Settings, results: Sequence[Result], prefix: str, warnings: Sequence[str], seeds: int) -> dict[str, Any]:
+def _document(
+    settings: Settings, results: Sequence[Result], prefix: str, warnings: Sequence[str], seeds: int
+) -> dict[str, Any]:
     """The JSON document."""
     import dataclasses
 
@@ -131,12 +173,18 @@ def _text(document: dict[str, Any]) -> list[str]:
 
     parameters = ", ".join(f"{name} {value:g}" for name, value in document["parameters"].items())
     width = max(len("set"), *(len(printable(one["set"])) for one in document["sets"]))
-    found = [f"policy {document['policy']}: {parameters}", "", f"{'set':<{width}}  energy  regret  rank  started  finished  choice"]
+    found = [
+        f"policy {document['policy']}: {parameters}",
+        "",
+        f"{'set':<{width}}  energy  regret  rank  started  finished  choice",
+    ]
     for one in document["sets"]:
         row = f"{printable(one['set']):<{width}}  {one['energy_fraction']:>6.1%}  {_number(one['regret'], '.4f'):>6}  "
         row += f"{_number(one['rank'], 'g'):>4}  {one['started']:>7g}  {one['finished']:>8g}  "
         found.append(row + printable(one["choice"] or "none")[:NAME_WIDTH])
-    found.append(f"{'mean':<{width}}  {document['mean_energy_fraction']:>6.1%}  {_number(document['mean_regret'], '.4f'):>6}")
+    found.append(
+        f"{'mean':<{width}}  {document['mean_energy_fraction']:>6.1%}  {_number(document['mean_regret'], '.4f'):>6}"
+    )
     return found
 
 

@@ -31,11 +31,22 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--max-params", type=float, help="At most this many parameters, in millions.")
-@click.option("--family", type=click.Choice(["CNN", "Other"], case_sensitive=False), help="CNN, or Other (attention, mixers, searched).")
+@click.option(
+    "--family",
+    type=click.Choice(["CNN", "Other"], case_sensitive=False),
+    help="CNN, or Other (attention, mixers, searched).",
+)
 @click.option("--efficient", is_flag=True, help="Only those that the paper calls efficient.")
-@click.option("--image-size-px", type=click.IntRange(min=1), metavar="N", help="Only those that accept images of N x N px.")
+@click.option(
+    "--image-size-px",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only those that accept images of N x N px.",
+)
 @common
-def list_(max_params: float | None, family: str | None, efficient: bool, image_size_px: int | None, as_json: bool) -> None:
+def list_(
+    max_params: float | None, family: str | None, efficient: bool, image_size_px: int | None, as_json: bool
+) -> None:
     """The 131 architectures of the PePR paper, fewest parameters first. Any other timm model can be used too, untested."""
     rows = [
         row
@@ -48,11 +59,15 @@ def list_(max_params: float | None, family: str | None, efficient: bool, image_s
     if as_json:
         print_json({"architectures": [dataclasses.asdict(row) for row in rows]})
         return
-    click.echo(f"{'architecture':<28} {'params':>8}  {'family':<6} {'efficient':<9} {'native size':<13} takes")
+    click.echo(
+        f"{'architecture':<28} {'params':>8}  {'family':<6} {'efficient':<9} {'native size':<13} takes"
+    )
     for row in rows:
         size = f"{row.native_size_px} px{', fixed' if row.fixed_size else ''}"
         efficient_ = "yes" if row.efficient else "no"
-        click.echo(f"{row.name:<28} {row.num_params / 1e6:>6.1f} M  {row.family:<6} {efficient_:<9} {size:<13} {row.sizes}")
+        click.echo(
+            f"{row.name:<28} {row.num_params / 1e6:>6.1f} M  {row.family:<6} {efficient_:<9} {size:<13} {row.sizes}"
+        )
     _say_quirks(rows)
 
 
@@ -69,13 +84,36 @@ def _say_quirks(rows: list[Architecture]) -> None:
 
 
 @command.command("check")
-@click.option("--only", metavar="ARCH,...", help="These instead of all 131; also any other name that timm knows.")
-@click.option("--image-size-px", type=click.IntRange(min=16), metavar="N", help="[default: 64, or the next size that each one takes]")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep rows here. [default: pepr_edge/zoo_check in the cache]")
-@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the table as a page, too.")
+@click.option(
+    "--only", metavar="ARCH,...", help="These instead of all 131; also any other name that timm knows."
+)
+@click.option(
+    "--image-size-px",
+    type=click.IntRange(min=16),
+    metavar="N",
+    help="[default: 64, or the next size that each one takes]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep rows here. [default: pepr_edge/zoo_check in the cache]",
+)
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the table as a page, too.",
+)
 @click.option("--force", is_flag=True, help="Replace a --markdown file that is no such page, too.")
 @common
-def check(only: str | None, image_size_px: int | None, out: Path | None, markdown: Path | None, force: bool, as_json: bool) -> None:
+def check(
+    only: str | None,
+    image_size_px: int | None,
+    out: Path | None,
+    markdown: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Create, train a step, export, quantise and run each architecture.
 
     Half an hour for all on two cores. Rows that went well are kept and not made again; Ctrl-C loses only the one at work. Exit status 3:
@@ -84,7 +122,11 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
     need_training()
     from pepr_edge.zoo.check.sweep import default_folder, sweep
 
-    names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) if only is not None else list(architectures())
+    names = (
+        list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
+        if only is not None
+        else list(architectures())
+    )
     if not names:
         raise click.UsageError("--only names no architecture, expected names with commas between them.")
     if markdown is not None:
@@ -100,7 +142,9 @@ def check(only: str | None, image_size_px: int | None, out: Path | None, markdow
 
         rows = sweep(names, image_size_px, out or default_folder(), show)
     _report(rows, markdown, as_json)
-    if failed := [f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in rows if row.status == "failed"]:
+    if failed := [
+        f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in rows if row.status == "failed"
+    ]:
         raise InvalidMeasurement("\n".join(failed))
 
 
@@ -116,7 +160,9 @@ def _report(rows: list[CheckRow], markdown: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"rows": [row.model_dump(mode="json") for row in rows]})
         return
-    click.echo(f"{'architecture':<28} {'px':>4} {'exporter':<11} {'int8 decides':>12} {'fp32 ms':>8} {'int8 ms':>8}  status")
+    click.echo(
+        f"{'architecture':<28} {'px':>4} {'exporter':<11} {'int8 decides':>12} {'fp32 ms':>8} {'int8 ms':>8}  status"
+    )
     for row in rows:
         agree = MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}"
         start = f"{row.architecture:<28} {row.image_size_px or MISSING:>4} {row.exporter or MISSING:<11} {agree:>12}"

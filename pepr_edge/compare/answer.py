@@ -27,21 +27,29 @@ def compare(both: ComparisonInput, pairs: Pairs) -> Comparison:
     tested = measures(pairs)
     found = findings(both, pairs, tested)
     asked = [finding for finding in found if finding.question == question.text]
-    main = _main([finding for finding in asked if finding.measure.removeprefix("PePR-") not in both.doubted], ("E", "edge"), 1)
+    main = _main(
+        [finding for finding in asked if finding.measure.removeprefix("PePR-") not in both.doubted],
+        ("E", "edge"),
+        1,
+    )
     doubts = f" PePR-{both.doubted[0]} is not to be built on: see what to beware of." if both.doubted else ""
     left_out = tuple(LeftOut(candidate=absent.name, reason=absent.reason) for absent in pairs.left_out)
     return Comparison(
         a=_info(both.a, question.labels[0]),
         b=_info(both.b, question.labels[1]),
         question=question.text,
-        headline=sentences.combined(main, question, pairs.weights) + (USELESS if _mostly_useless(both, pairs) else "") + doubts,
+        headline=sentences.combined(main, question, pairs.weights)
+        + (USELESS if _mostly_useless(both, pairs) else "")
+        + doubts,
         differs=question.differs,
         metric=both.a.metric,
         edge_weights=dict(pairs.weights),
         pairs=len(pairs.a),
         left_out=left_out,
         tests=found,
-        per_resource=tuple(sentences.brief(finding, question, pairs.weights) for finding in asked if finding not in main),
+        per_resource=tuple(
+            sentences.brief(finding, question, pairs.weights) for finding in asked if finding not in main
+        ),
         answers=tuple(_answers(found, pairs)),
         notes=tuple(_notes(pairs, tested)),
         warnings=tuple(_warnings(both, pairs)),
@@ -63,7 +71,9 @@ def _mostly_useless(both: ComparisonInput, pairs: Pairs) -> bool:
 
 def _main(found: Sequence[Finding], letters: Sequence[str], most: int) -> list[Finding]:
     """Performance, and after it the first scores that there are of these letters; of others where there are none of these."""
-    scores = {finding.measure.removeprefix("PePR-"): finding for finding in found if finding.measure != PERFORMANCE}
+    scores = {
+        finding.measure.removeprefix("PePR-"): finding for finding in found if finding.measure != PERFORMANCE
+    }
     chosen = [scores[letter] for letter in letters if letter in scores] or list(scores.values())
     return [finding for finding in found if finding.measure == PERFORMANCE] + chosen[:most]
 
@@ -72,7 +82,9 @@ def _answers(found: Sequence[Finding], pairs: Pairs) -> Iterator[str]:
     """One answer for each question within each side."""
     for grouping in groupings():
         for side, _ in SIDES:
-            asked = [finding for finding in found if finding.question == grouping.question and finding.side == side]
+            asked = [
+                finding for finding in found if finding.question == grouping.question and finding.side == side
+            ]
             if asked[0].verdict == "untested":
                 yield asked[0].sentence
             else:
@@ -100,7 +112,10 @@ def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:
 def _warnings(both: ComparisonInput, pairs: Pairs) -> Iterator[str]:
     yield from both.warnings
     for letter, side in (("A", both.a), ("B", both.b)):
-        yield from (f"{letter}: {warning}." if not warning.endswith(".") else f"{letter}: {warning}" for warning in side.warnings)
+        yield from (
+            f"{letter}: {warning}." if not warning.endswith(".") else f"{letter}: {warning}"
+            for warning in side.warnings
+        )
     if len(pairs.a) < FEW:
         yield f"Only {len(pairs.a)} pairs: the tests have little power, so that no difference shown says little."
     unknown = sorted({model.name for model in (*pairs.a, *pairs.b) if model.family is None})

@@ -44,7 +44,14 @@ def question(a: Results, b: Results) -> Question:
         return _more_data(found[0], words)
     if keys == [WEIGHTS] and "scratch" in (found[0].a, found[0].b):
         return _pretraining(found[0], words)
-    return Question("Does B's way pay?", "B's way", 1, f"with B's way ({', '.join(keys)}) instead of A's", ("A", "B"), words)
+    return Question(
+        "Does B's way pay?",
+        "B's way",
+        1,
+        f"with B's way ({', '.join(keys)}) instead of A's",
+        ("A", "B"),
+        words,
+    )
 
 
 def _more_data(difference: Difference, words: tuple[str, ...]) -> Question:
@@ -60,7 +67,14 @@ def _pretraining(difference: Difference, words: tuple[str, ...]) -> Question:
     weights = printable(str(difference.b if treatment else difference.a))
     named = "pretrained weights" if weights == "pretrained" else f"weights of {weights}"
     a, b = ("scratch" if value == "scratch" else weights for value in (difference.a, difference.b))
-    return Question("Does pretraining pay?", "pretraining", treatment, f"with {named} instead of training from scratch", (a, b), words)
+    return Question(
+        "Does pretraining pay?",
+        "pretraining",
+        treatment,
+        f"with {named} instead of training from scratch",
+        (a, b),
+        words,
+    )
 
 
 def differences(a: Results, b: Results) -> Iterator[Difference]:
@@ -76,7 +90,9 @@ def _compared(results: Results) -> Mapping[str, Any]:
     found: dict[str, Any] = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
     found["data.source"] = f"{info.data.name} ({info.data.sha256[:8]})"
     named = recipe.candidates.weights
-    digest = next((candidate.weights_sha256 for candidate in info.candidates if candidate.weights_sha256), None)
+    digest = next(
+        (candidate.weights_sha256 for candidate in info.candidates if candidate.weights_sha256), None
+    )
     # A path may have held other weights for the other run.
     found[WEIGHTS] = f"{PurePath(named).name} ({digest[:8]})" if digest else named
     found |= {f"train.{key}": value for key, value in recipe.train.model_dump().items()}
@@ -88,10 +104,16 @@ def caveats(a: Results, b: Results) -> tuple[str, ...]:
     """What makes the figures of two runs less comparable than they look."""
     found = [*_images(a.info.data, b.info.data)]
     if a.recipe.workstation != b.recipe.workstation:
-        found.append("The workstations' declared watts or country differ, and with them declared energies and CO2eq.")
-    for first, second, what in zip(machines(a), machines(b), ("Trained", "Latency and memory measured"), strict=True):
+        found.append(
+            "The workstations' declared watts or country differ, and with them declared energies and CO2eq."
+        )
+    for first, second, what in zip(
+        machines(a), machines(b), ("Trained", "Latency and memory measured"), strict=True
+    ):
         if first and second and first != second:
-            found.append(f"{what} in different ways (A: {'; '.join(first)}. B: {'; '.join(second)}.): that too is in the difference.")
+            found.append(
+                f"{what} in different ways (A: {'; '.join(first)}. B: {'; '.join(second)}.): that too is in the difference."
+            )
     if a.info.pepr_edge != b.info.pepr_edge:
         found.append(f"Made by different versions of pepr_edge: {a.info.pepr_edge} and {b.info.pepr_edge}.")
     if a.recipe.seed != b.recipe.seed:
@@ -99,7 +121,9 @@ def caveats(a: Results, b: Results) -> tuple[str, ...]:
     for letter, results in (("A", a), ("B", b)):
         settings = results.recipe.score
         if settings.alpha != 1 or settings.normalise != "minmax":
-            found.append(f"The ranking of {letter} is by {settings.normalise}, alpha {settings.alpha:g}; here it is min-max, alpha 1.")
+            found.append(
+                f"The ranking of {letter} is by {settings.normalise}, alpha {settings.alpha:g}; here it is min-max, alpha 1."
+            )
     return tuple(printable(sentence) for sentence in found)
 
 

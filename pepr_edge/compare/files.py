@@ -24,7 +24,9 @@ from pepr_edge.scoring.pepr import RESOURCES
 JSON, CSV = "comparison.json", "comparison.csv"
 
 
-def write(comparison: Comparison, both: ComparisonInput, pairs: Pairs, out: Path, force: bool = False) -> Comparison:
+def write(
+    comparison: Comparison, both: ComparisonInput, pairs: Pairs, out: Path, force: bool = False
+) -> Comparison:
     """Write everything into a folder, which is made.
 
     Args:
@@ -64,15 +66,38 @@ def to_csv(both: ComparisonInput, pairs: Pairs) -> str:
     """One row for each architecture and side: performance, resources with their units and methods, scores over both sides and by itself."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    letters = [letter for letter in (*(letter for letter, _ in RESOURCES.values()), EDGE) if letter in pairs.together]
+    letters = [
+        letter for letter in (*(letter for letter, _ in RESOURCES.values()), EDGE) if letter in pairs.together
+    ]
     head = ["side", "candidate", "num_params", "family", "efficient", f"test_{both.a.metric}"]
-    head += [f"{name}_{unit.lower()}" for name, (_, unit) in RESOURCES.items()] + [f"{name}_method" for name in RESOURCES]
-    writer.writerow([*head, *(f"pepr_{letter}" for letter in letters), *(f"pepr_{letter}_by_itself" for letter in letters)])
+    head += [f"{name}_{unit.lower()}" for name, (_, unit) in RESOURCES.items()] + [
+        f"{name}_method" for name in RESOURCES
+    ]
+    writer.writerow(
+        [
+            *head,
+            *(f"pepr_{letter}" for letter in letters),
+            *(f"pepr_{letter}_by_itself" for letter in letters),
+        ]
+    )
     for row, (letter, models) in enumerate((("A", pairs.a), ("B", pairs.b))):
         for number, model in enumerate(models):
-            cells: list[object] = [letter, model.name, model.num_params, model.family, model.efficient, model.performance]
-            cells += [model.resources.get(name) for name in RESOURCES] + [model.methods.get(name) for name in RESOURCES]
-            cells += [_known(scores[score][row, number]) for scores in (pairs.together, pairs.apart) for score in letters]
+            cells: list[object] = [
+                letter,
+                model.name,
+                model.num_params,
+                model.family,
+                model.efficient,
+                model.performance,
+            ]
+            cells += [model.resources.get(name) for name in RESOURCES] + [
+                model.methods.get(name) for name in RESOURCES
+            ]
+            cells += [
+                _known(scores[score][row, number])
+                for scores in (pairs.together, pairs.apart)
+                for score in letters
+            ]
             writer.writerow(["" if cell is None else cell for cell in cells])
     return out.getvalue()
 

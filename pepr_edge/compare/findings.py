@@ -32,7 +32,9 @@ def findings(both: ComparisonInput, pairs: Pairs, tested: Measures) -> tuple[Fin
     return (*found, *_within(both, pairs, [tested.performance, *tested.own]))
 
 
-def _between(both: ComparisonInput, pairs: Pairs, question: str, measures: Sequence[Measure]) -> list[Finding]:
+def _between(
+    both: ComparisonInput, pairs: Pairs, question: str, measures: Sequence[Measure]
+) -> list[Finding]:
     tested = [_pair(question, measure) for measure in measures]
     led, made = _by_holm(tested, _leading)
     adjusted, _ = _by_holm(tested, lambda finding: finding.p)
@@ -41,7 +43,9 @@ def _between(both: ComparisonInput, pairs: Pairs, question: str, measures: Seque
         # How the side fares that has more data, pretrained weights, ...: on whichever side it is.
         sign = 1 if both.question.treatment == 1 else -1
         same = finding.n[0] > 1 and not finding.better and not finding.worse
-        verdict = "identical" if same else _verdict(sign, finding.difference, _leading(finding), paired_p_holm)
+        verdict = (
+            "identical" if same else _verdict(sign, finding.difference, _leading(finding), paired_p_holm)
+        )
         changes = {"p_holm": p_holm, "paired_p_holm": paired_p_holm, "tests": tests, "verdict": verdict}
         finding = finding.model_copy(update=changes)
         sentence = sentences.of_pairs(finding, both.question, both.a.metric, pairs.weights)
@@ -49,12 +53,16 @@ def _between(both: ComparisonInput, pairs: Pairs, question: str, measures: Seque
     return done
 
 
-def _by_holm(tested: Sequence[Finding], p: Callable[[Finding], float | None]) -> tuple[list[float | None], list[int]]:
+def _by_holm(
+    tested: Sequence[Finding], p: Callable[[Finding], float | None]
+) -> tuple[list[float | None], list[int]]:
     """Of each finding its p, adjusted for the tests of its family, and how many these are: performance is one family, scores another."""
     adjusted: list[float | None] = [None] * len(tested)
     made = [0] * len(tested)
     for primary in (True, False):
-        places = [place for place, finding in enumerate(tested) if (finding.measure == PERFORMANCE) is primary]
+        places = [
+            place for place, finding in enumerate(tested) if (finding.measure == PERFORMANCE) is primary
+        ]
         family = [p(tested[place]) for place in places]
         for place, value in zip(places, holm(family), strict=True):
             adjusted[place], made[place] = value, sum(one is not None for one in family)
@@ -92,7 +100,9 @@ def _pair(question: str, measure: Measure) -> Finding:
 
 
 def _within(both: ComparisonInput, pairs: Pairs, measures: Sequence[Measure]) -> list[Finding]:
-    asked = [(grouping, finding) for grouping in groupings() for finding in _groups(pairs, grouping, measures)]
+    asked = [
+        (grouping, finding) for grouping in groupings() for finding in _groups(pairs, grouping, measures)
+    ]
     adjusted, made = _by_holm([finding for _, finding in asked], lambda finding: finding.p)
     done = []
     for (grouping, finding), p_holm, tests in zip(asked, adjusted, made, strict=True):

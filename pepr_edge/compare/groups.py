@@ -27,7 +27,9 @@ def groupings() -> tuple[Grouping, ...]:
     """The questions in their order. Source: Selvan et al. 2025, section 4."""
     return (
         Grouping("Do large models pay?", ("small", "large"), "large models", "small", _large),
-        Grouping("Do efficient models pay?", ("others", "efficient"), "efficient models", "other", _efficient),
+        Grouping(
+            "Do efficient models pay?", ("others", "efficient"), "efficient models", "other", _efficient
+        ),
         Grouping("Do CNNs pay?", ("others", "CNN"), "CNNs", "other", _cnn),
     )
 
@@ -40,7 +42,9 @@ def median_parameters(models: Sequence[Model]) -> float | None:
 
 def _large(models: Sequence[Model]) -> tuple[bool | None, ...]:
     median = median_parameters(models)
-    return tuple(None if model.num_params is None or median is None else model.num_params > median for model in models)
+    return tuple(
+        None if model.num_params is None or median is None else model.num_params > median for model in models
+    )
 
 
 def _efficient(models: Sequence[Model]) -> tuple[bool | None, ...]:

@@ -48,7 +48,9 @@ def read(a: str, b: str, metric: str | None = None, variant: str | None = None) 
         left, right = runs.sides(*results, (a, b), metric, variant)
         return ComparisonInput(left, right, differences.question(*results), differences.caveats(*results))
     if metric not in (None, published.METRIC):
-        raise ScoreError(f"--performance {metric!r}: a table holds test {published.METRIC} alone. Leave the option out.")
+        raise ScoreError(
+            f"--performance {metric!r}: a table holds test {published.METRIC} alone. Leave the option out."
+        )
     if variant is not None:
         raise ScoreError(f"--variant {variant!r}: a table has no variants. Leave the option out.")
     left, right = (published.read(given.text, given.path, given.set_name) for given in (first, second))
@@ -77,4 +79,6 @@ def parse(text: str) -> Given:
     table, colon, name = text.rpartition(":")
     if colon and Path(table).is_file():
         return Given(text, Path(table), name)
-    raise RunError(f"{text}: no such run directory or table. Give the directory of a run, or a table and its set, TABLE.csv:SET.")
+    raise RunError(
+        f"{text}: no such run directory or table. Give the directory of a run, or a table and its set, TABLE.csv:SET."
+    )

@@ -15,7 +15,10 @@ Array = NDArray[np.float64]
 APART = "each side by itself"
 # Scores lie in [0, 1]; rounding moves them by less than this.
 SAME = 1e-9
-WHY = {("PePR-C", "PePR-E"): "CO2eq in proportion to energy", ("PePR-D", PERFORMANCE): "as many training images for all"}
+WHY = {
+    ("PePR-C", "PePR-E"): "CO2eq in proportion to energy",
+    ("PePR-D", PERFORMANCE): "as many training images for all",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ def measures(pairs: Pairs) -> Measures:
     performance = Measure(PERFORMANCE, pairs.performance)
     together, same_together = _once(performance, pairs.together)
     own, same_own = _once(performance, pairs.apart)
-    again = [measure.name for measure in own if _same(measure.values, pairs.together[measure.name.removeprefix("PePR-")])]
+    again = [
+        measure.name
+        for measure in own
+        if _same(measure.values, pairs.together[measure.name.removeprefix("PePR-")])
+    ]
     apart = [measure for measure in own if measure.name not in again]
     clauses = [", ".join(same_together)] if same_together else []
     clauses += [f"with {APART} {', '.join(same_own)}"] if same_own else []

@@ -51,7 +51,9 @@ def pair(both: ComparisonInput) -> Pairs:
     if len(names) < 2:
         why = "; ".join(f"{absent.name}: {absent.reason}" for absent in left_out[:3])
         more = f" ({why}{' ...' if len(left_out) > 3 else ''})" if why else ""
-        raise ScoreError(f"{both.a.source} and {both.b.source} have {len(names)} finished candidates in common, expected at least 2{more}.")
+        raise ScoreError(
+            f"{both.a.source} and {both.b.source} have {len(names)} finished candidates in common, expected at least 2{more}."
+        )
     a, b = tuple(first[name] for name in names), tuple(second[name] for name in names)
     performance = np.array([[model.performance for model in side] for side in (a, b)])
     usable, reasons = _usable(a, b)
@@ -70,7 +72,11 @@ def pair(both: ComparisonInput) -> Pairs:
 def _weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
     """By what resources are combined into "edge": as both recipes say where they agree; and in words, where they do not."""
     first, second = (proportions(weights) if weights else {} for weights in (a, b))
-    if first and first.keys() == second.keys() and all(math.isclose(share, second[name]) for name, share in first.items()):
+    if (
+        first
+        and first.keys() == second.keys()
+        and all(math.isclose(share, second[name]) for name, share in first.items())
+    ):
         return {name: weight for name, weight in a.items() if weight > 0}, []
     if not first and not second:
         return EDGE_WEIGHTS, []
@@ -97,14 +103,22 @@ def _usable(a: tuple[Model, ...], b: tuple[Model, ...]) -> tuple[list[str], list
     """The resources that are known on both sides and were obtained in one way; and why the others are not used."""
     usable, unknown, reasons = [], [], []
     for name in RESOURCES:
-        methods = [{model.methods[name] for model in side if model.resources.get(name) is not None} for side in (a, b)]
+        methods = [
+            {model.methods[name] for model in side if model.resources.get(name) is not None}
+            for side in (a, b)
+        ]
         score = f"PePR-{LETTERS[name]}"
         if not methods[0] and not methods[1]:
             unknown.append(f"{RESOURCE_NAMES[name]} ({score})")
         elif not methods[0] or not methods[1]:
-            reasons.append(f"{score} left out: {RESOURCE_NAMES[name]} is known in {'A' if methods[0] else 'B'} alone.")
+            reasons.append(
+                f"{score} left out: {RESOURCE_NAMES[name]} is known in {'A' if methods[0] else 'B'} alone."
+            )
         elif len(methods[0] | methods[1]) > 1:
-            ways = " and ".join(f"{' or '.join(sorted(known))} in {letter}" for known, letter in zip(methods, "AB", strict=True))
+            ways = " and ".join(
+                f"{' or '.join(sorted(known))} in {letter}"
+                for known, letter in zip(methods, "AB", strict=True)
+            )
             reasons.append(f"{score} left out: {RESOURCE_NAMES[name]} is {ways}, which must not be mixed.")
         else:
             usable.append(name)
@@ -114,7 +128,10 @@ def _usable(a: tuple[Model, ...], b: tuple[Model, ...]) -> tuple[list[str], list
 
 
 def _resource(side: tuple[Model, ...], name: str) -> Array:
-    return np.array([np.nan if (value := model.resources.get(name)) is None else value for model in side], dtype=np.float64)
+    return np.array(
+        [np.nan if (value := model.resources.get(name)) is None else value for model in side],
+        dtype=np.float64,
+    )
 
 
 def _together(a: tuple[Model, ...], b: tuple[Model, ...], performance: Array, scoring: Scoring) -> Array:

@@ -19,13 +19,20 @@ from pepr_edge.text.units import metric, printable, score
 SHOWN = ("E", EDGE)
 MEASURES = ("performance", *(f"pepr_{letter}" for letter in SHOWN))
 # All that there may be of one comparison or another.
-NAMES = (*(f"compare_{name}" for name in MEASURES), *(f"compare_parameters_{name}" for name in MEASURES if name != f"pepr_{EDGE}"))
+NAMES = (
+    *(f"compare_{name}" for name in MEASURES),
+    *(f"compare_parameters_{name}" for name in MEASURES if name != f"pepr_{EDGE}"),
+)
 
 
 def pictures(both: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
     """Performance, PePR-E and PePR-edge in A and B, then performance and PePR-E against parameters; what is not known is not drawn."""
     measures = {"performance": (f"test {metric(both.a.metric)}", pairs.performance)}
-    measures |= {f"pepr_{letter}": (f"PePR-{letter}", pairs.together[letter]) for letter in SHOWN if letter in pairs.together}
+    measures |= {
+        f"pepr_{letter}": (f"PePR-{letter}", pairs.together[letter])
+        for letter in SHOWN
+        if letter in pairs.together
+    }
     for name, (words, values) in measures.items():
         if np.isfinite(values).all(axis=0).any():
             yield _slopes(both, pairs, name, words, values)
@@ -34,7 +41,9 @@ def pictures(both: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
             yield picture
 
 
-def _slopes(both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture:
+def _slopes(
+    both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]
+) -> Picture:
     known = np.isfinite(values).all(axis=0)
     shown = _names(pairs)
     lines = [SlopeLine(shown[number], *values[:, number].tolist()) for number in np.flatnonzero(known)]
@@ -46,7 +55,9 @@ def _slopes(both: ComparisonInput, pairs: Pairs, name: str, words: str, values: 
     return slopes(lines, f"compare_{name}", alt, _labels(both), words)
 
 
-def _parameters(both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]) -> Picture | None:
+def _parameters(
+    both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]
+) -> Picture | None:
     shown = _names(pairs)
     dots = [
         Dot(shown[number], side, model.num_params / 1e6, float(values[side, number]), bool(model.efficient))
@@ -60,11 +71,16 @@ def _parameters(both: ComparisonInput, pairs: Pairs, name: str, words: str, valu
     a, b = _labels(both)
     alt = f"{capital(words)} against millions of parameters of {len({dot.name for dot in dots})} architectures in {a} and {b}; "
     alt += f"efficient ones ringed. The median, {medians[0] / 1e6:.3g} million in A, parts small models from large ones."
-    return against_parameters(dots, f"compare_parameters_{name}", alt, _labels(both), words, (medians[0] / 1e6, medians[1] / 1e6))
+    return against_parameters(
+        dots, f"compare_parameters_{name}", alt, _labels(both), words, (medians[0] / 1e6, medians[1] / 1e6)
+    )
 
 
 def _labels(both: ComparisonInput) -> tuple[str, str]:
-    a, b = (label if label == letter else f"{letter}: {label}" for letter, label in zip("AB", both.question.labels, strict=True))
+    a, b = (
+        label if label == letter else f"{letter}: {label}"
+        for letter, label in zip("AB", both.question.labels, strict=True)
+    )
     return printable(a), printable(b)
 
 

@@ -15,7 +15,17 @@ from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
 
 METRIC = "accuracy"
-NEEDED = ("dataset", "model", "type", "efficient", "num_params", "gpu_memory_gb", "energy_kwh", "co2eq_g", "last_epoch_s")
+NEEDED = (
+    "dataset",
+    "model",
+    "type",
+    "efficient",
+    "num_params",
+    "gpu_memory_gb",
+    "energy_kwh",
+    "co2eq_g",
+    "last_epoch_s",
+)
 # Resource -> its column, and what its unit is in SI.
 COLUMNS = {
     "train_energy": ("energy_kwh", 3.6e6),
@@ -42,7 +52,9 @@ def read(source: str, path: Path, name: str | None) -> Side:
     rows = _rows(path)
     known = list(dict.fromkeys(row["dataset"] for row in rows))
     if name is None and len(known) != 1:
-        raise ScoreError(f"{path}: holds several sets. Name one behind a colon, as in {path}:{known[0]}; there are {', '.join(known)}.")
+        raise ScoreError(
+            f"{path}: holds several sets. Name one behind a colon, as in {path}:{known[0]}; there are {', '.join(known)}."
+        )
     if name is not None and name not in known:
         raise ScoreError(f"{source}: no set {name!r} in that table, expected one of {', '.join(known)}.")
     chosen = [row for row in rows if name is None or row["dataset"] == name]
@@ -58,15 +70,21 @@ def _rows(path: Path) -> list[PublishedRow]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
-        raise ScoreError(f"{path}: no such file, expected a run directory or a table of results, TABLE.csv:SET.") from None
+        raise ScoreError(
+            f"{path}: no such file, expected a run directory or a table of results, TABLE.csv:SET."
+        ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise ScoreError(f"{path}: cannot be read ({type(fault).__name__}), expected a CSV text file.") from None
+        raise ScoreError(
+            f"{path}: cannot be read ({type(fault).__name__}), expected a CSV text file."
+        ) from None
     if not rows:
         raise ScoreError(f"{path}: no rows, expected a table with one row for each model.")
     missing = [column for column in NEEDED if column not in rows[0]]
     missing += [] if _test_columns(rows[0]) else ["test_00"]
     if missing:
-        raise ScoreError(f"{path}: no column {', '.join(missing)}, expected those of the paper's published results.")
+        raise ScoreError(
+            f"{path}: no column {', '.join(missing)}, expected those of the paper's published results."
+        )
     if any(None in row or None in row.values() for row in rows):
         raise ScoreError(f"{path}: a row with more or fewer cells than the header. Mend that row.")
     return list(rows)
@@ -82,7 +100,9 @@ def _model(source: str, row: PublishedRow) -> Model:
     last = _test_columns(row)[-1]
     performance = _number(source, row, last, most=1.0)
     if performance is None:
-        raise ScoreError(f"{source}: {row['model']} has no {last}, expected a number from 0 to 1. Fill it in, or remove the row.")
+        raise ScoreError(
+            f"{source}: {row['model']} has no {last}, expected a number from 0 to 1. Fill it in, or remove the row."
+        )
     params = _number(source, row, "num_params")
     resources: dict[str, float | None] = {}
     for name, (column, unit) in COLUMNS.items():
@@ -110,13 +130,23 @@ def _number(source: str, row: PublishedRow, column: str, most: float = math.inf)
         value = math.nan
     if not (math.isfinite(value) and 0 <= value <= most):
         expected = "a number >= 0" if math.isinf(most) else f"a number from 0 to {most:g}"
-        raise ScoreError(f"{source}: {column} = {text!r} of {row['model']}, expected {expected}. Mend it, or leave it empty.")
+        raise ScoreError(
+            f"{source}: {column} = {text!r} of {row['model']}, expected {expected}. Mend it, or leave it empty."
+        )
     return value
 
 
 def question(a: str, b: str) -> Question:
     """What two sets ask. A table does not say what differs between them, and their names are no evidence."""
-    return Question("Do A and B differ?", "B", 1, f"with {b} instead of {a}", (a, b), (f"set: {a} in A, {b} in B",), pays=False)
+    return Question(
+        "Do A and B differ?",
+        "B",
+        1,
+        f"with {b} instead of {a}",
+        (a, b),
+        (f"set: {a} in A, {b} in B",),
+        pays=False,
+    )
 
 
 def caveats(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:

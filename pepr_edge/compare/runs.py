@@ -20,7 +20,9 @@ from pepr_edge.text.units import printable, score
 USUAL_VARIANT = "fp32"
 
 
-def sides(a: Results, b: Results, sources: tuple[str, str], metric: str | None, variant: str | None) -> tuple[Side, Side]:
+def sides(
+    a: Results, b: Results, sources: tuple[str, str], metric: str | None, variant: str | None
+) -> tuple[Side, Side]:
     """Read both runs by one metric and of one variant.
 
     Args:
@@ -33,7 +35,9 @@ def sides(a: Results, b: Results, sources: tuple[str, str], metric: str | None, 
     """
     chosen = _variant(a, b, variant)
     metric = _metric(a, b, metric, chosen)
-    first, second = (_side(results, source, metric, chosen) for results, source in zip((a, b), sources, strict=True))
+    first, second = (
+        _side(results, source, metric, chosen) for results, source in zip((a, b), sources, strict=True)
+    )
     return first, second
 
 
@@ -42,7 +46,11 @@ def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> 
     if metric is None and first == second:
         return first
     common = sorted(_metrics(a) & _metrics(b))
-    hint = f"Give --performance NAME, one that both have: {', '.join(common)}." if common else "They have no metric in common."
+    hint = (
+        f"Give --performance NAME, one that both have: {', '.join(common)}."
+        if common
+        else "They have no metric in common."
+    )
     if metric is None:
         raise ScoreError(f"A was made for {first} and B for {second}, which cannot be compared. {hint}")
     if fault := performance_fault(metric):
@@ -57,14 +65,21 @@ def _metrics(results: Results) -> set[str]:
     """Names of the test performances that a run holds and that may be a score's P."""
     known: list[str] = []
     for entry in results.entries:
-        known += [*(entry.artifact.performance if entry.artifact else ()), *(entry.trained.performance if entry.trained else ())]
+        known += [
+            *(entry.artifact.performance if entry.artifact else ()),
+            *(entry.trained.performance if entry.trained else ()),
+        ]
     return {name for name in known if not name.startswith("val_") and not performance_fault(name)}
 
 
 def _variant(a: Results, b: Results, variant: str | None) -> str | None:
     """The variant to read; None for the PyTorch models."""
     both_auto = a.recipe.export.auto and b.recipe.export.auto
-    wanted = variant or (AUTO if both_auto and not any(USUAL_VARIANT in one.recipe.export.variants for one in (a, b)) else USUAL_VARIANT)
+    wanted = variant or (
+        AUTO
+        if both_auto and not any(USUAL_VARIANT in one.recipe.export.variants for one in (a, b))
+        else USUAL_VARIANT
+    )
     has = [wanted in results.recipe.export.variants for results in (a, b)]
     if all(has):
         return wanted
@@ -79,7 +94,9 @@ def _variant(a: Results, b: Results, variant: str | None) -> str | None:
 def _side(results: Results, source: str, metric: str, variant: str | None) -> Side:
     entries: dict[str, VariantState] = {}
     for entry in results.entries:
-        chosen = variant == AUTO and (entry.variant == AUTO or (entry.artifact is not None and entry.artifact.settings is not None))
+        chosen = variant == AUTO and (
+            entry.variant == AUTO or (entry.artifact is not None and entry.artifact.settings is not None)
+        )
         # Without a variant any one will do: all share the training.
         if chosen or entry.variant == variant or (variant is None and entry.candidate.id not in entries):
             entries[entry.candidate.id] = entry
@@ -99,16 +116,24 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
     if known is not None and (useless := _useless(known, metric, models)) is not None:
         found.append(useless)
     if variant is None:
-        found.append("performance is that of the PyTorch models: neither run has an fp32 file. Latency and device memory are left out")
+        found.append(
+            "performance is that of the PyTorch models: neither run has an fp32 file. Latency and device memory are left out"
+        )
     level = known[0] if known is not None else None
-    return Side(source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found), level)
+    return Side(
+        source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found), level
+    )
 
 
 def _useless(known: tuple[float, str], metric: str, models: Sequence[Model]) -> str | None:
     """How many models learnt nothing of use: what is compared between them is chance."""
     level, words = known
     number = sum(model.performance <= level for model in models)
-    return f"{number} of {len(models)} models are no better than {words} ({units.metric(metric)} {score(level)})" if number else None
+    return (
+        f"{number} of {len(models)} models are no better than {words} ({units.metric(metric)} {score(level)})"
+        if number
+        else None
+    )
 
 
 def _performance(entry: VariantState, metric: str, variant: str | None) -> Estimate | None:
@@ -135,14 +160,18 @@ def _model(entry: VariantState, reached: float, images: int | None, variant: str
         family=known.family if known else None,
         efficient=known.efficient if known else None,
         resources={name: values[name] for name in RESOURCES},
-        methods={name: how for name, how in methods.items() if name in RESOURCES and values[name] is not None},
+        methods={
+            name: how for name, how in methods.items() if name in RESOURCES and values[name] is not None
+        },
     )
 
 
 def _warnings(entry: VariantState, variant: str | None) -> list[str]:
     found = []
     if entry.profile is not None and variant is not None and not entry.profile.validity.valid:
-        found.append(f"{entry.candidate.id}: its measurement is INVALID: {'; '.join(entry.profile.validity.reasons)}")
+        found.append(
+            f"{entry.candidate.id}: its measurement is INVALID: {'; '.join(entry.profile.validity.reasons)}"
+        )
     if entry.artifact is not None and variant is not None and not entry.artifact.parity.passed:
         found.append(f"{entry.candidate.id}: the logits of its file differ from PyTorch's")
     return found
@@ -153,5 +182,8 @@ def machines(results: Results) -> tuple[Sequence[str], Sequence[str]]:
     trained = [entry.trained.environment for entry in results.entries if entry.trained]
     profiles = [entry.profile for entry in results.entries if entry.profile]
     training = {f"{where.accelerator or where.cpu}, {where.threads} threads" for where in trained}
-    measuring = {f"{one.device.cpu}, {one.settings.runtime}, {one.settings.threads} threads, {one.rules}" for one in profiles}
+    measuring = {
+        f"{one.device.cpu}, {one.settings.runtime}, {one.settings.threads} threads, {one.rules}"
+        for one in profiles
+    }
     return sorted(training), sorted(measuring)

@@ -20,7 +20,12 @@ PAYS: dict[Verdict, tuple[str, str]] = {
     "maybe_down": ("seems not to pay", "seem not to pay"),
     "down": ("does not pay", "do not pay"),
 }
-BETTER: dict[Verdict, str] = {"up": "is better", "maybe_up": "may be better", "maybe_down": "may be worse", "down": "is worse"}
+BETTER: dict[Verdict, str] = {
+    "up": "is better",
+    "maybe_up": "may be better",
+    "maybe_down": "may be worse",
+    "down": "is worse",
+}
 
 
 def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping[str, float]) -> str:
@@ -30,7 +35,9 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
     n = finding.n[0]
     if finding.verdict == "untested":
         known = _count(n, "architectures")
-        return capital(f"{start}whether {claim} could not be tested: {_what(finding, metric)} is known of {known} on both sides.")
+        return capital(
+            f"{start}whether {claim} could not be tested: {_what(finding, metric)} is known of {known} on both sides."
+        )
     if finding.verdict == "identical":
         return capital(
             f"{start}{subject} changes nothing: {question.contrast}, {_what(finding, metric)} is identical in all {n} architectures."
@@ -40,8 +47,12 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
         return capital(
             f"{first} no difference in {_what(finding, metric)} could be shown over {n} architectures ({_figures(finding, question)})."
         )
-    first = f"{start}{subject} {_claim(finding.verdict, question)}: {question.contrast}, {_what(finding, metric)}"
-    return capital(f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)}).")
+    first = (
+        f"{start}{subject} {_claim(finding.verdict, question)}: {question.contrast}, {_what(finding, metric)}"
+    )
+    return capital(
+        f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)})."
+    )
 
 
 def of_groups(finding: Finding, grouping: Grouping, both: ComparisonInput, pairs: Pairs) -> str:
@@ -52,16 +63,24 @@ def of_groups(finding: Finding, grouping: Grouping, both: ComparisonInput, pairs
     what, (first, second) = _what(finding, both.a.metric), finding.n
     if finding.verdict == "untested":
         few = f"{what} is known of {_count(second, grouping.subject)} and {_count(first, f'{grouping.others} ones')}"
-        why = f"{few}, and a test needs 2 of each" if min(first, second) < 2 else f"{what} does not vary within the groups"
+        why = (
+            f"{few}, and a test needs 2 of each"
+            if min(first, second) < 2
+            else f"{what} does not vary within the groups"
+        )
         return capital(f"{start}whether {grouping.subject} pay could not be tested: {why}.")
     assert finding.difference is not None
     numbers = f"{_count(second, grouping.subject)}, {_count(first, f'{grouping.others} ones')}"
     if finding.verdict == "none":
         more = f"{_higher(finding.difference)} on average{_interval(finding.ci, 1, ', ')}; {_independent_p(finding)}; {numbers}"
-        return capital(f"{start}it could not be shown that {grouping.subject} pay: no difference in {what} could be shown ({more}).")
+        return capital(
+            f"{start}it could not be shown that {grouping.subject} pay: no difference in {what} could be shown ({more})."
+        )
     more = f"{_interval(finding.ci, 1 if finding.difference > 0 else -1, '')}; {_independent_p(finding)}; {numbers}"
     pays = f"{grouping.subject} {PAYS[finding.verdict][1]}"
-    return capital(f"{start}{pays}: {what} is {_higher(finding.difference)} on average than in {grouping.others} ones ({more}).")
+    return capital(
+        f"{start}{pays}: {what} is {_higher(finding.difference)} on average than in {grouping.others} ones ({more})."
+    )
 
 
 def combined(findings: Sequence[Finding], question: Question | None, weights: Mapping[str, float]) -> str:
@@ -91,12 +110,20 @@ def _short(finding: Finding, question: Question | None, weights: Mapping[str, fl
     if finding.verdict == "identical":
         return f"{start} nothing changes: {finding.measure} is identical"
     sign = _sign(question) if question else 1
-    p, by_holm = (finding.p, finding.p_holm) if plural else (_first(finding.paired_p, finding.wilcoxon_p), finding.paired_p_holm)
+    p, by_holm = (
+        (finding.p, finding.p_holm)
+        if plural
+        else (_first(finding.paired_p, finding.wilcoxon_p), finding.paired_p_holm)
+    )
     difference = sign * (finding.difference or 0.0)
     if finding.verdict == "none":
         return f"{start} no difference could be shown ({finding.measure} {_higher(difference)}, {_p(p)})"
     sure = "" if finding.verdict in ("up", "down") else f", by Holm {_bare_p(by_holm)}"
-    way = _higher(difference) if plural else f"{'rose' if difference > 0 else 'fell'} by {number(abs(difference))}"
+    way = (
+        _higher(difference)
+        if plural
+        else f"{'rose' if difference > 0 else 'fell'} by {number(abs(difference))}"
+    )
     claim = f"it {_claim(finding.verdict, question)}" if question else f"they {PAYS[finding.verdict][1]}"
     return f"{start} {claim}: {finding.measure} {'is ' if plural else ''}{way} ({_p(p)}{sure})"
 
@@ -108,7 +135,11 @@ def _per_unit(finding: Finding, weights: Mapping[str, float]) -> str:
     letter = finding.measure.removeprefix("PePR-")
     if letter == "edge":
         names = [RESOURCE_NAMES[name] for name in weights]
-        return f"per unit of {', '.join(names[:-1])} and {names[-1]} together, " if len(names) > 1 else f"per unit of {names[0]}, "
+        return (
+            f"per unit of {', '.join(names[:-1])} and {names[-1]} together, "
+            if len(names) > 1
+            else f"per unit of {names[0]}, "
+        )
     return f"per unit of {OF_LETTER[letter]}, " if letter != "D" else "per training image, "
 
 
@@ -116,7 +147,11 @@ def _what(finding: Finding, metric: str) -> str:
     if finding.measure == PERFORMANCE:
         return f"test {units.metric(metric)}"
     # Within a side every score is of that side by itself.
-    return f"{finding.measure}, each side by itself," if finding.side is None and "itself" in finding.question else finding.measure
+    return (
+        f"{finding.measure}, each side by itself,"
+        if finding.side is None and "itself" in finding.question
+        else finding.measure
+    )
 
 
 def _sign(question: Question) -> int:
@@ -152,7 +187,11 @@ def _figures(finding: Finding, question: Question) -> str:
 
 
 def _paired_p(finding: Finding) -> str:
-    name, p = ("paired t-test", finding.paired_p) if finding.paired_p is not None else ("Wilcoxon", finding.wilcoxon_p)
+    name, p = (
+        ("paired t-test", finding.paired_p)
+        if finding.paired_p is not None
+        else ("Wilcoxon", finding.wilcoxon_p)
+    )
     return f"{name} {_p(p)}{_by_holm(finding.paired_p_holm, finding)}"
 
 

@@ -66,7 +66,13 @@ def independent(first: Array, second: Array) -> Independent:
         interval = found.confidence_interval(CONFIDENCE)
     # t = d / sqrt(1/n + 1/m), both by the pooled standard deviation.
     d = float(found.statistic) * math.sqrt(1 / first.size + 1 / second.size)
-    return Independent(difference, (float(interval.low), float(interval.high)), float(found.statistic), float(found.pvalue), d)
+    return Independent(
+        difference,
+        (float(interval.low), float(interval.high)),
+        float(found.statistic),
+        float(found.pvalue),
+        d,
+    )
 
 
 def paired(first: Array, second: Array) -> Paired:

@@ -48,7 +48,11 @@ def _block(head: str, sentences: Sequence[str]) -> list[str]:
 def _left_out(comparison: Comparison) -> list[str]:
     absent = comparison.left_out
     found = [printable(f"{one.candidate}: {one.reason}") for one in absent[:NAMED_LEFT_OUT]]
-    return found + ([f"and {len(absent) - NAMED_LEFT_OUT} more, see comparison.json"] if len(absent) > NAMED_LEFT_OUT else [])
+    return found + (
+        [f"and {len(absent) - NAMED_LEFT_OUT} more, see comparison.json"]
+        if len(absent) > NAMED_LEFT_OUT
+        else []
+    )
 
 
 def _table(comparison: Comparison) -> list[str]:
@@ -65,7 +69,8 @@ def _table(comparison: Comparison) -> list[str]:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [
-        cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.ljust(width) if column == 0 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return " ".join(padded).rstrip()
 

@@ -41,7 +41,9 @@ SKIPPED = "skipped_images.csv"
 # Of the bad images so many are named in an error; skipped_images.csv names all.
 NAMED = 10
 DATA_FILES = tuple(f"{split}_{kind}.npy" for split in SPLITS for kind in ("pixels", "labels"))
-PARTIAL_FILES = re.compile(r"(train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt|info\.json")
+PARTIAL_FILES = re.compile(
+    r"(train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt|info\.json"
+)
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,21 @@ def load(folder: Path) -> Dataset:
         size_bytes = sum((folder / f"{split}_pixels.npy").stat().st_size for split in SPLITS)
         mapped: Literal["r"] | None = "r" if size_bytes > psutil.virtual_memory().total / 4 else None
         splits: dict[Split, tuple[NDArray[np.uint8], Indices]] = {
-            split: (np.load(folder / f"{split}_pixels.npy", mmap_mode=mapped), np.load(folder / f"{split}_labels.npy")) for split in SPLITS
+            split: (
+                np.load(folder / f"{split}_pixels.npy", mmap_mode=mapped),
+                np.load(folder / f"{split}_labels.npy"),
+            )
+            for split in SPLITS
         }
     except (OSError, ValueError) as fault:
-        raise DataError(f"{folder}: prepared data cannot be read ({fault}). Delete the folder to have it made again.") from None
+        raise DataError(
+            f"{folder}: prepared data cannot be read ({fault}). Delete the folder to have it made again."
+        ) from None
     for split, (pixels, labels) in splits.items():
         if not len(pixels) == len(labels) == info.splits[split].images or pixels.shape[-1] != info.channels:
-            raise DataError(f"{folder}: {split} has other images than info.json says. Delete the folder to have it made again.")
+            raise DataError(
+                f"{folder}: {split} has other images than info.json says. Delete the folder to have it made again."
+            )
     return Dataset(info, splits)
 
 
@@ -122,13 +132,21 @@ def _check(settings: DataSettings) -> None:
     shares = {"val_fraction": settings.val_fraction, "test_fraction": settings.test_fraction}
     for name, share in shares.items():
         if not 0 < share < 1:
-            raise DataError(f"data: {name} = {share:g}, expected more than 0 and less than 1. The defaults are 0.15 and 0.2.")
+            raise DataError(
+                f"data: {name} = {share:g}, expected more than 0 and less than 1. The defaults are 0.15 and 0.2."
+            )
     if not sum(shares.values()) < 1:
-        raise DataError(f"data: val_fraction + test_fraction = {sum(shares.values()):g}, expected less than 1. Lower one of them.")
+        raise DataError(
+            f"data: val_fraction + test_fraction = {sum(shares.values()):g}, expected less than 1. Lower one of them."
+        )
     if not 0 < settings.fraction <= 1:
-        raise DataError(f"data: fraction = {settings.fraction:g}, expected more than 0 and at most 1. 1 takes all training images.")
+        raise DataError(
+            f"data: fraction = {settings.fraction:g}, expected more than 0 and at most 1. 1 takes all training images."
+        )
     if settings.image_size_px < 8:
-        raise DataError(f"data: image_size_px = {settings.image_size_px}, expected at least 8. Most models want 32 or more.")
+        raise DataError(
+            f"data: image_size_px = {settings.image_size_px}, expected at least 8. Most models want 32 or more."
+        )
     if settings.seed < 0:
         raise DataError(f"data: seed = {settings.seed}, expected a whole number from 0. Choose another.")
 
@@ -206,9 +224,16 @@ def _write(
             if isinstance(image, ImageError):
                 seen.bad[index] = image
                 continue
-            out[len(kept)] = to_pixels(image, channels=channels, image_size_px=settings.image_size_px, interpolation=settings.interpolation)
+            out[len(kept)] = to_pixels(
+                image,
+                channels=channels,
+                image_size_px=settings.image_size_px,
+                interpolation=settings.interpolation,
+            )
             kept.append(index)
-            picture = hashlib.blake2b(f"{image.mode}{image.size}".encode() + image.tobytes(), digest_size=16).digest()
+            picture = hashlib.blake2b(
+                f"{image.mode}{image.size}".encode() + image.tobytes(), digest_size=16
+            ).digest()
             seen.splits.setdefault(picture, set()).add(split)
             seen.coloured += settings.channels == "auto" and channels == 1 and not is_grey(image)
         out.flush()
@@ -232,25 +257,39 @@ def _shorten(path: Path, images: int) -> None:
     shorter.replace(path)
 
 
-def _check_bad(source: ImageSource, splits: dict[Split, Indices], kept: dict[Split, Indices], settings: DataSettings, seen: _Seen) -> None:
+def _check_bad(
+    source: ImageSource,
+    splits: dict[Split, Indices],
+    kept: dict[Split, Indices],
+    settings: DataSettings,
+    seen: _Seen,
+) -> None:
     if not seen.bad:
         return
     images, faults = sum(map(len, splits.values())), list(seen.bad.values())
-    named = [f"  {fault}" for fault in faults[:NAMED]] + ([f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else [])
+    named = [f"  {fault}" for fault in faults[:NAMED]] + (
+        [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
+    )
     if settings.on_bad_image == "fail":
         if len(faults) == 1:
-            raise DataError(f'{settings.source}: {faults[0]} It is 1 of {images} images; data.on_bad_image = "skip" leaves such out.')
+            raise DataError(
+                f'{settings.source}: {faults[0]} It is 1 of {images} images; data.on_bad_image = "skip" leaves such out.'
+            )
         head = f'{len(faults)} of {images} images cannot be used. Mend them, or leave them out: data.on_bad_image = "skip".'
         raise DataError("\n".join([f"{settings.source}: {head}", *named]))
     try:
         check(source, kept)
     except DataError as fault:
-        raise DataError("\n".join([f"{fault} {len(faults)} of {images} images cannot be used:", *named])) from None
+        raise DataError(
+            "\n".join([f"{fault} {len(faults)} of {images} images cannot be used:", *named])
+        ) from None
 
 
 def _skipped_csv(seen: _Seen) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("image", "reason"), *((fault.name, fault.reason) for fault in seen.bad.values())])
+    csv.writer(text, lineterminator="\n").writerows(
+        [("image", "reason"), *((fault.name, fault.reason) for fault in seen.bad.values())]
+    )
     return text.getvalue()
 
 
@@ -260,13 +299,17 @@ def _notes(source: ImageSource, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
     if seen.bad:
         counts = Counter(source.labels[source.targets[index]] for index in seen.bad)
         by_class = ", ".join(f"{label} {counts[label]}" for label in source.labels if counts[label])
-        notes.append(f"{len(seen.bad)} image{'s' * (len(seen.bad) > 1)} that could not be read left out: {by_class}")
+        notes.append(
+            f"{len(seen.bad)} image{'s' * (len(seen.bad) > 1)} that could not be read left out: {by_class}"
+        )
     if copies:
         notes.append(
             f"leakage: exact copies of {copies} image{'s' * (copies > 1)} are in more than one split, so test scores may be too good"
         )
     if seen.coloured:
-        notes.append(f"{seen.coloured} colour images were made grey, as the sampled ones were; channels = 3 keeps colour")
+        notes.append(
+            f"{seen.coloured} colour images were made grey, as the sampled ones were; channels = 3 keeps colour"
+        )
     for split, facts in info.splits.items():
         absent = [label for label, count in zip(info.labels, facts.class_counts, strict=True) if not count]
         if absent:
@@ -274,8 +317,17 @@ def _notes(source: ImageSource, seen: _Seen, info: DataInfo) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _info(source: ImageSource, splits: dict[Split, Indices], settings: DataSettings, channels: Literal[1, 3], seen: _Seen) -> DataInfo:
-    counts = {split: np.bincount(source.targets[indices], minlength=len(source.labels)) for split, indices in splits.items()}
+def _info(
+    source: ImageSource,
+    splits: dict[Split, Indices],
+    settings: DataSettings,
+    channels: Literal[1, 3],
+    seen: _Seen,
+) -> DataInfo:
+    counts = {
+        split: np.bincount(source.targets[indices], minlength=len(source.labels))
+        for split, indices in splits.items()
+    }
     info = DataInfo(
         name=source.name,
         format=source.format,
@@ -283,7 +335,10 @@ def _info(source: ImageSource, splits: dict[Split, Indices], settings: DataSetti
         labels=source.labels,
         channels=channels,
         fraction=settings.fraction,
-        splits={split: SplitInfo(images=int(c.sum()), class_counts=tuple(c.tolist())) for split, c in counts.items()},
+        splits={
+            split: SplitInfo(images=int(c.sum()), class_counts=tuple(c.tolist()))
+            for split, c in counts.items()
+        },
         majority_baseline=float(counts["test"][counts["train"].argmax()] / counts["test"].sum()),
         skipped_images=len(seen.bad),
     )

@@ -16,7 +16,10 @@ from pepr_edge.images.preprocess import decode
 from pepr_edge.run_dir.store import sha256_file
 
 IMAGE_SUFFIXES = (
-    frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}) | dicom.SUFFIXES
+    frozenset(
+        {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}
+    )
+    | dicom.SUFFIXES
 )
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 
@@ -27,7 +30,12 @@ def is_image(path: Path) -> bool:
     if suffix in IMAGE_SUFFIXES:
         return True
     # DICOMDIR is the table of contents of a disc.
-    return not suffix.strip(".0123456789") and path.name.upper() != "DICOMDIR" and path.is_file() and _says_dicom(path)
+    return (
+        not suffix.strip(".0123456789")
+        and path.name.upper() != "DICOMDIR"
+        and path.is_file()
+        and _says_dicom(path)
+    )
 
 
 def _says_dicom(path: Path) -> bool:

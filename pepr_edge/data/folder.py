@@ -16,7 +16,24 @@ from pepr_edge.records import Split
 from pepr_edge.untrusted.documents import shown
 
 # What stands beside images often enough to be named when it is passed over.
-OTHER_SUFFIXES = frozenset({".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".py", ".txt", ".xls", ".xlsx", ".xml", ".zip"})
+OTHER_SUFFIXES = frozenset(
+    {
+        ".csv",
+        ".db",
+        ".ini",
+        ".json",
+        ".md",
+        ".npy",
+        ".npz",
+        ".pdf",
+        ".py",
+        ".txt",
+        ".xls",
+        ".xlsx",
+        ".xml",
+        ".zip",
+    }
+)
 
 
 def recognises(source: str) -> bool:
@@ -45,7 +62,9 @@ def open_source(settings: DataSettings) -> ImageSource:
             images = _class_images(class_folder, skipped)
             found += [(path.relative_to(root).as_posix(), class_folder.name, split) for path in images]
     if not found:
-        raise DataError(f"{root}: no class folders, expected class/images or split/class/images. Put each class's images into a folder.")
+        raise DataError(
+            f"{root}: no class folders, expected class/images or split/class/images. Put each class's images into a folder."
+        )
     found.sort()
     labels = tuple(sorted({label for _, label, _ in found}))
     check_labels(labels, str(root))
@@ -78,15 +97,21 @@ def _split_folders(root: Path) -> dict[Split | None, Path]:
     if not any(folder.name.lower() == "train" for folder in known):
         if not known or len(known) < len(folders):
             return {None: root}
-        raise DataError(f"{root}: split folders {', '.join(f.name for f in known)} without train. Add train/class/images.")
+        raise DataError(
+            f"{root}: split folders {', '.join(f.name for f in known)} without train. Add train/class/images."
+        )
     if len(known) < len(folders):
         odd = next(folder.name for folder in folders if folder not in known)
-        raise DataError(f"{root}: folder {odd!r} beside train, expected only train, val and test there. Move or remove it.")
+        raise DataError(
+            f"{root}: folder {odd!r} beside train, expected only train, val and test there. Move or remove it."
+        )
     homes: dict[Split | None, Path] = {}
     for folder in known:
         split = SPLIT_NAMES[folder.name.lower()]
         if split in homes:
-            raise DataError(f"{root}: both {homes[split].name!r} and {folder.name!r} are the {split} split. Merge or remove one.")
+            raise DataError(
+                f"{root}: both {homes[split].name!r} and {folder.name!r} are the {split} split. Merge or remove one."
+            )
         homes[split] = folder
     return homes
 
@@ -97,7 +122,9 @@ def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     others = Counter(_kind(path) for path in set(files) - set(images))
     if not images:
         seen = f"no image among {sum(others.values())} files" if others else "no files"
-        raise DataError(f"{folder}: {seen}, expected images ({' '.join(sorted(IMAGE_SUFFIXES))}). Add some, or remove the folder.")
+        raise DataError(
+            f"{folder}: {seen}, expected images ({' '.join(sorted(IMAGE_SUFFIXES))}). Add some, or remove the folder."
+        )
     skipped.update(others)
     return images
 
@@ -128,7 +155,9 @@ def _files(folder: Path) -> Iterator[Path]:
             continue
         if path.is_dir():
             if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
-                raise DataError(f"{shown(str(path))}: a link that leads back to a folder that it is in. Remove it.")
+                raise DataError(
+                    f"{shown(str(path))}: a link that leads back to a folder that it is in. Remove it."
+                )
             yield from _files(path)
         else:
             yield path

@@ -11,7 +11,13 @@ from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.store import stage_key
 
-FORMATS: dict[str, Format] = {"phantom": phantom, "medmnist": medmnist, "folder": folder, "csv": manifest, "tensor": tensor}
+FORMATS: dict[str, Format] = {
+    "phantom": phantom,
+    "medmnist": medmnist,
+    "folder": folder,
+    "csv": manifest,
+    "tensor": tensor,
+}
 
 # Raised when the same source would be made into other pixels or splits than before.
 REVISION = 2
@@ -26,12 +32,17 @@ def recognise(source: str) -> str:
     for name, format_ in FORMATS.items():
         if format_.recognises(source):
             return name
-    expected = "phantom, the name of a MedMNIST set, or the path of an image folder or of an .npz, .csv or .pt file"
+    expected = (
+        "phantom, the name of a MedMNIST set, or the path of an image folder or of an .npz, .csv or .pt file"
+    )
     if Path(source).exists():
-        raise DataError(f"{source}: neither a folder nor a file of a known kind, expected {expected}. Convert it to one of these.")
+        raise DataError(
+            f"{source}: neither a folder nor a file of a known kind, expected {expected}. Convert it to one of these."
+        )
     near = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
     raise DataError(
-        f"{source}: no such file or folder, expected {expected}. " + (f"Did you mean {near[0]}?" if near else "Check the path.")
+        f"{source}: no such file or folder, expected {expected}. "
+        + (f"Did you mean {near[0]}?" if near else "Check the path.")
     )
 
 

@@ -53,7 +53,10 @@ def open_source(settings: DataSettings) -> ImageSource:
     names = sorted({row.label for row in rows})
     labels = tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
     check_labels(labels, str(path))
-    groups = {name: number for number, name in enumerate(sorted({row.group for row in rows if row.group is not None}))}
+    groups = {
+        name: number
+        for number, name in enumerate(sorted({row.group for row in rows if row.group is not None}))
+    }
     split_column = np.array([row.split or "" for row in rows])
 
     def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
@@ -66,8 +69,12 @@ def open_source(settings: DataSettings) -> ImageSource:
         labels=labels,
         targets=np.array([labels.index(row.label) for row in rows], np.int64),
         read=read,
-        given={s: np.flatnonzero(split_column == s) for s in SPLITS if s in split_column} if rows[0].split else None,
-        groups=np.array([groups[row.group] for row in rows if row.group is not None], np.int64) if groups else None,
+        given={s: np.flatnonzero(split_column == s) for s in SPLITS if s in split_column}
+        if rows[0].split
+        else None,
+        groups=np.array([groups[row.group] for row in rows if row.group is not None], np.int64)
+        if groups
+        else None,
     )
 
 
@@ -96,7 +103,9 @@ def parse(path: Path) -> list[ManifestRow]:
         seen[row.path] = line
         rows.append(row)
     if not rows:
-        raise DataError(f"{path}: no images, expected a header line path,label and one line for each image. Add lines.")
+        raise DataError(
+            f"{path}: no images, expected a header line path,label and one line for each image. Add lines."
+        )
     return rows
 
 
@@ -106,7 +115,9 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
-            reader = csv.reader(file, delimiter=";" if ";" in first and "," not in first else ",", strict=True)
+            reader = csv.reader(
+                file, delimiter=";" if ";" in first and "," not in first else ",", strict=True
+            )
             header = [name.strip().lower() for name in next(reader, [])]
             _check_header(path, header)
             for values in reader:
@@ -117,7 +128,10 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                         f"{path}: line {reader.line_num}: {len(values)} values, expected {len(header)}. Quote values with commas."
                     )
                 cells = dict(zip(header, values, strict=True))
-                yield reader.line_num, {name: cells[name].strip() for name in (*REQUIRED, *OPTIONAL) if name in cells}
+                yield (
+                    reader.line_num,
+                    {name: cells[name].strip() for name in (*REQUIRED, *OPTIONAL) if name in cells},
+                )
     except (csv.Error, UnicodeDecodeError) as fault:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({fault}). Save it as CSV, UTF-8.") from None
 
@@ -129,7 +143,9 @@ def _check_header(path: Path, header: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         shown = " and ".join(map(repr, missing))
-        raise DataError(f"{path}: line 1: no column {shown}, expected path,label and optionally split,group. Add a header line.")
+        raise DataError(
+            f"{path}: line 1: no column {shown}, expected path,label and optionally split,group. Add a header line."
+        )
 
 
 def _filled(path: Path, line: int, column: str, value: str) -> str:
@@ -140,15 +156,25 @@ def _filled(path: Path, line: int, column: str, value: str) -> str:
 
 def _split(path: Path, line: int, value: str) -> Split:
     if value.lower() not in SPLIT_NAMES:
-        raise DataError(f"{path}: line {line}: split {value!r}, expected train, val or test. Correct it, or leave the column out.")
+        raise DataError(
+            f"{path}: line {line}: split {value!r}, expected train, val or test. Correct it, or leave the column out."
+        )
     return SPLIT_NAMES[value.lower()]
 
 
 def _inside(path: Path, line: int, value: str) -> str:
     """A path below the manifest's folder, in one spelling."""
     name = PurePosixPath(_filled(path, line, "path", value).replace("\\", "/"))
-    if name.is_absolute() or PureWindowsPath(value).drive or ".." in name.parts or "\0" in value or name == PurePosixPath("."):
-        raise DataError(f"{path}: line {line}: path {value!r}, expected one inside the manifest's folder. Move the images there.")
+    if (
+        name.is_absolute()
+        or PureWindowsPath(value).drive
+        or ".." in name.parts
+        or "\0" in value
+        or name == PurePosixPath(".")
+    ):
+        raise DataError(
+            f"{path}: line {line}: path {value!r}, expected one inside the manifest's folder. Move the images there."
+        )
     return name.as_posix()
 
 
@@ -166,7 +192,9 @@ def _checked(path: Path, settings: DataSettings) -> list[ManifestRow]:
                 f"{path}: line {row.line}: {shown(row.path)}: a link out of the manifest's folder. Put the images themselves there."
             )
         if settings.on_bad_image == "fail" and not (path.parent / row.path).is_file():
-            raise DataError(f"{path}: line {row.line}: {shown(row.path)}: no such file. Paths are relative to the manifest's folder.")
+            raise DataError(
+                f"{path}: line {row.line}: {shown(row.path)}: no such file. Paths are relative to the manifest's folder."
+            )
         if row.group is None or row.split is None:
             continue
         first = home.setdefault(row.group, row)

@@ -115,7 +115,9 @@ def open_source(settings: DataSettings) -> ImageSource:
         splits = [split for split in SPLITS if f"{split}_images.npy" in held]
         if "train" not in splits:
             shown = ", ".join(sorted(name.removesuffix(".npy") for name in held)[:6]) or "nothing"
-            raise DataError(f"{path}: holds {shown}, expected train_images, train_labels, val_images and so on. Save it under these names.")
+            raise DataError(
+                f"{path}: holds {shown}, expected train_images, train_labels, val_images and so on. Save it under these names."
+            )
         shapes = {split: _image_shape(path, archive, split) for split in splits}
         targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
     everything = np.concatenate([targets[split] for split in splits])
@@ -126,7 +128,9 @@ def open_source(settings: DataSettings) -> ImageSource:
             wanted = indices[(indices >= starts[number]) & (indices < starts[number + 1])] - starts[number]
             yield from _rows(path, split, wanted)
 
-    given: dict[Split, Indices] = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(splits)}
+    given: dict[Split, Indices] = {
+        split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(splits)
+    }
     return ImageSource(
         name=path.stem,
         format="medmnist",
@@ -150,7 +154,9 @@ def fetch(name: str) -> Path:
     try:
         import pooch  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
-        raise DataError(f"{name}: needs pooch to be downloaded. Run pip install 'pepr_edge[train]', or give the path of an .npz.") from None
+        raise DataError(
+            f"{name}: needs pooch to be downloaded. Run pip install 'pepr_edge[train]', or give the path of an .npz."
+        ) from None
     folder = Path(pooch.os_cache("pepr_edge"))
     target = folder / f"{name}.npz"
     if target.is_file() and _md5(target) == entry.md5:
@@ -159,7 +165,11 @@ def fetch(name: str) -> Path:
         pooch.get_logger().setLevel("WARNING")  # it tells of paths, and a bar runs already
         return Path(pooch.retrieve(url(name), known_hash=f"md5:{entry.md5}", fname=target.name, path=folder))
     except (OSError, ValueError) as fault:
-        reason = "its checksum is wrong" if isinstance(fault, ValueError) and "hash" in str(fault) else type(fault).__name__
+        reason = (
+            "its checksum is wrong"
+            if isinstance(fault, ValueError) and "hash" in str(fault)
+            else type(fault).__name__
+        )
         raise DataError(
             f"{name}: cannot be downloaded ({reason}), expected {url(name)} with md5 {entry.md5}. "
             f"Fetch it on a machine with internet and put it at {target}"
@@ -173,7 +183,9 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (KeyError, OSError, ValueError) as fault:
         text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise DataError(f"{path}: not a readable .npz file ({text}), expected one as numpy.savez writes it. Fetch it again.") from None
+        raise DataError(
+            f"{path}: not a readable .npz file ({text}), expected one as numpy.savez writes it. Fetch it again."
+        ) from None
 
 
 def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
@@ -192,13 +204,17 @@ def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> 
     with npz.member(archive, f"{split}_labels") as (stream, (shape, fortran, dtype)):
         if np.prod(shape, dtype=object) * dtype.itemsize > LABEL_BYTES:
             raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {LABEL_BYTES >> 20} MiB")
-        raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if fortran else "C")
+        raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(
+            shape, order="F" if fortran else "C"
+        )
     if raw.ndim == 2 and raw.shape[1] > 1:
         raise DataError(
             f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one. Choose one column of them."
         )
     if len(raw) != images:
-        raise DataError(f"{path}: {len(raw)} {split}_labels for {images} {split}_images, expected as many. Fetch or make it again.")
+        raise DataError(
+            f"{path}: {len(raw)} {split}_labels for {images} {split}_images, expected as many. Fetch or make it again."
+        )
     return numbered(raw.reshape(len(raw), -1)[:, 0], f"{path}: {split}_labels")
 
 
@@ -206,14 +222,20 @@ def _rows(path: Path, split: Split, wanted: Indices) -> Iterator[Image.Image]:
     """Images of one split in ascending order, read as a stream: the array itself may be larger than the memory."""
     if not len(wanted):
         return
-    with _readable(path), npz.opened(path) as archive, npz.member(archive, f"{split}_images") as (stream, (shape, _, _)):
+    with (
+        _readable(path),
+        npz.opened(path) as archive,
+        npz.member(archive, f"{split}_images") as (stream, (shape, _, _)),
+    ):
         size_bytes = int(np.prod(shape[1:]))
         position = 0
         for index in wanted.tolist():
             for _ in range(index - position):
                 _exactly(stream, size_bytes)
             position = index + 1
-            yield Image.fromarray(_picture(np.frombuffer(_exactly(stream, size_bytes), np.uint8).reshape(shape[1:])))
+            yield Image.fromarray(
+                _picture(np.frombuffer(_exactly(stream, size_bytes), np.uint8).reshape(shape[1:]))
+            )
 
 
 def _exactly(stream: IO[bytes], size_bytes: int) -> bytes:

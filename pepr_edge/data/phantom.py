@@ -46,7 +46,9 @@ def _block(rng: np.random.Generator, size_px: int) -> tuple[NDArray[np.uint8], I
     suspicion = np.clip(rng.normal(np.where(labels == 1, 0.74, 0.26), 0.14), 0, 1)[:, None, None]
     inside = _lesion(rng, suspicion, size_px)
     tissue = _uniform(rng, 95, 150) + 10 * _texture(rng, 5, size_px) + 5 * _texture(rng, 14, size_px)
-    uneven = np.clip(2 + 22 * suspicion + rng.normal(0, 3, suspicion.shape), 0, None) * _texture(rng, 12, size_px)
+    uneven = np.clip(2 + 22 * suspicion + rng.normal(0, 3, suspicion.shape), 0, None) * _texture(
+        rng, 12, size_px
+    )
     image = tissue + inside * (uneven - _uniform(rng, 35, 65))
     image *= 1 + 0.07 * rng.standard_normal(image.shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels
@@ -102,11 +104,15 @@ def open_source(settings: DataSettings) -> ImageSource:
         DataError: too few to be split by class.
     """
     if settings.phantom_images < LEAST_IMAGES:
-        raise DataError(f"phantom: phantom_images = {settings.phantom_images}, expected at least {LEAST_IMAGES}. The default is 600.")
+        raise DataError(
+            f"phantom: phantom_images = {settings.phantom_images}, expected at least {LEAST_IMAGES}. The default is 600."
+        )
     pixels, labels = images(settings.phantom_images, settings.seed)
 
     def read(indices: Indices) -> Iterator[Image.Image]:
         return (Image.fromarray(pixels[index]) for index in indices)
 
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    return ImageSource(name="phantom", format="phantom", sha256=digest, labels=LABELS, targets=labels, read=read)
+    return ImageSource(
+        name="phantom", format="phantom", sha256=digest, labels=LABELS, targets=labels, read=read
+    )

@@ -18,7 +18,13 @@ Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-SPLIT_NAMES: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,13 @@ def numbered(raw: NDArray[np.generic], where: str) -> Indices:
     """
     whole = raw.astype(np.int64) if raw.dtype.kind in "iu" else np.zeros(0, np.int64)
     if raw.ndim != 1 or raw.dtype.kind not in "iu" or not whole.size:
-        raise DataError(f"{where}: shape {raw.shape} of {raw.dtype}, expected one whole number per image. Store class numbers 0, 1, ...")
+        raise DataError(
+            f"{where}: shape {raw.shape} of {raw.dtype}, expected one whole number per image. Store class numbers 0, 1, ..."
+        )
     if whole.min() < 0 or whole.max() > 9999:
-        raise DataError(f"{where}: class numbers from {whole.min()} to {whole.max()}, expected 0 to number of classes - 1. Renumber them.")
+        raise DataError(
+            f"{where}: class numbers from {whole.min()} to {whole.max()}, expected 0 to number of classes - 1. Renumber them."
+        )
     return whole
 
 
@@ -96,7 +106,9 @@ def check_labels(labels: Iterable[str], where: str) -> None:
         DataError: there is one.
     """
     if odd := next((label for label in labels if shown(label) != label), None):
-        raise DataError(f"{where}: class {shown(odd)}, expected a name in UTF-8 without control characters. Rename it.")
+        raise DataError(
+            f"{where}: class {shown(odd)}, expected a name in UTF-8 without control characters. Rename it."
+        )
 
 
 def names_for(targets: Indices) -> tuple[str, ...]:

@@ -43,7 +43,9 @@ def check(source: ImageSource, splits: dict[Split, Indices]) -> None:
     """
     for split in SPLITS:
         if not len(splits.get(split, ())):
-            raise DataError(f"{source.name}: no images in the {split} split, expected some in each of train, val and test. Add images.")
+            raise DataError(
+                f"{source.name}: no images in the {split} split, expected some in each of train, val and test. Add images."
+            )
     present = set(source.targets[splits["train"]].tolist())
     missing = [name for number, name in enumerate(source.labels) if number not in present]
     if missing:
@@ -52,7 +54,9 @@ def check(source: ImageSource, splits: dict[Split, Indices]) -> None:
             "Add images of it, or leave the class out."
         )
     if len(source.labels) < 2:
-        raise DataError(f"{source.name}: only the class {source.labels[0]!r}, expected two or more. Add images of another class.")
+        raise DataError(
+            f"{source.name}: only the class {source.labels[0]!r}, expected two or more. Add images of another class."
+        )
 
 
 def stratified(targets: Indices, *, val: float, test: float, seed: int) -> dict[Split, Indices]:
@@ -75,10 +79,19 @@ def stratified(targets: Indices, *, val: float, test: float, seed: int) -> dict[
         kept = 2 if val and len(members) > 2 else 1  # for train and, where there are enough, for val
         n_test = _at_least_one(len(members) * test, most=len(members) - kept)
         n_val = _at_least_one(len(members) * val, most=len(members) - 1 - n_test)
-        parts = dict(zip(SPLITS, (members[n_test + n_val :], members[n_test : n_test + n_val], members[:n_test]), strict=True))
+        parts = dict(
+            zip(
+                SPLITS,
+                (members[n_test + n_val :], members[n_test : n_test + n_val], members[:n_test]),
+                strict=True,
+            )
+        )
         for split, positions in chosen.items():
             positions.append(parts[split])
-    return {split: np.sort(np.concatenate(positions or [np.zeros(0, np.int64)])) for split, positions in chosen.items()}
+    return {
+        split: np.sort(np.concatenate(positions or [np.zeros(0, np.int64)]))
+        for split, positions in chosen.items()
+    }
 
 
 def _wanted(val: float, test: float) -> dict[Split, float]:
@@ -105,7 +118,9 @@ def grouped(targets: Indices, groups: Indices, *, val: float, test: float, seed:
     shares = _wanted(val, test)
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < len(shares):
-        raise DataError(f"the data has {len(names)} groups, expected at least {len(shares)}, one for each split. Add groups or splits.")
+        raise DataError(
+            f"the data has {len(names)} groups, expected at least {len(shares)}, one for each split. Add groups or splits."
+        )
     classes, label = np.unique(targets, return_inverse=True)
     table = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(table, (member, label), 1)
@@ -113,7 +128,9 @@ def grouped(targets: Indices, groups: Indices, *, val: float, test: float, seed:
     return {split: np.flatnonzero(home[member] == number) for number, split in enumerate(shares)}
 
 
-def _place(table: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _place(
+    table: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """The split of each group, as its number in `shares` (0 is train), given the groups' class counts."""
     order = rng.permutation(len(table))
     order = order[np.argsort(-table[order].sum(axis=1), kind="stable")]
@@ -130,7 +147,10 @@ def _place(table: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random
     for done, group in enumerate(left):
         empty = np.flatnonzero(held.sum(axis=1) == 0)
         open_splits = empty if len(empty) >= len(left) - done else np.arange(len(shares))
-        before, after = held[open_splits] - wanted[open_splits], held[open_splits] + table[group] - wanted[open_splits]
+        before, after = (
+            held[open_splits] - wanted[open_splits],
+            held[open_splits] + table[group] - wanted[open_splits],
+        )
         home[group] = open_splits[np.argmin(((after**2 - before**2) / total**2).sum(axis=1))]
         held[home[group]] += table[group]
     return home

@@ -25,7 +25,9 @@ from pepr_edge.run_dir.store import sha256_file
 if TYPE_CHECKING:
     import torch
 
-LAYOUT = "{'images': uint8 (n, h, w), 'targets': (n,)}, the pair of them, or train_images, train_targets and so on"
+LAYOUT = (
+    "{'images': uint8 (n, h, w), 'targets': (n,)}, the pair of them, or train_images, train_targets and so on"
+)
 
 
 def recognises(source: str) -> bool:
@@ -64,7 +66,9 @@ def open_source(settings: DataSettings) -> ImageSource:
         labels=names_for(everything),
         targets=everything,
         read=read,
-        given={s: np.arange(starts[i], starts[i + 1]) for i, s in enumerate(SPLITS) if s in pairs} if "all" not in pairs else None,
+        given={s: np.arange(starts[i], starts[i + 1]) for i, s in enumerate(SPLITS) if s in pairs}
+        if "all" not in pairs
+        else None,
         notes=tuple(notes),
     )
 
@@ -94,9 +98,13 @@ def _load(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as fault:  # a broken file can make the unpickler raise anything
         if isinstance(fault, pickle.UnpicklingError) and "unsupported global" in str(fault).lower():
-            raise DataError(f"{path}: holds more than tensors, and loading it could run code. Save {LAYOUT} with torch.save.") from None
+            raise DataError(
+                f"{path}: holds more than tensors, and loading it could run code. Save {LAYOUT} with torch.save."
+            ) from None
         text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise DataError(f"{path}: not a readable tensor file ({text}), expected {LAYOUT}. Save it again with torch.save.") from None
+        raise DataError(
+            f"{path}: not a readable tensor file ({text}), expected {LAYOUT}. Save it again with torch.save."
+        ) from None
 
 
 def _pairs(path: Path, content: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -112,7 +120,11 @@ def _pairs(path: Path, content: Any) -> dict[str, tuple[torch.Tensor, torch.Tens
                 found[name] = (content[f"{prefix}images"], content.get(f"{prefix}targets"))
     fits = all(isinstance(member, torch.Tensor) for pair in found.values() for member in pair)
     if not found or not fits or not ({"all", "train"} & set(found)) or ("all" in found and len(found) > 1):
-        held = f"keys {', '.join(map(str, list(content)[:6]))}" if isinstance(content, Mapping) else type(content).__name__
+        held = (
+            f"keys {', '.join(map(str, list(content)[:6]))}"
+            if isinstance(content, Mapping)
+            else type(content).__name__
+        )
         raise DataError(f"{path}: holds {held}, expected {LAYOUT}. Save it again with torch.save.")
     return found
 
@@ -123,8 +135,14 @@ def _oriented(path: Path, split: str, images: torch.Tensor) -> torch.Tensor:
 
     shape = tuple(images.shape)
     where = f"{path}: {'images' if split == 'all' else split + '_images'}"
-    if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] not in (1, 3) and shape[3] not in (1, 3)):
-        raise DataError(f"{where} of shape {shape}, expected (n, h, w), (n, 1 or 3, h, w) or (n, h, w, 1 or 3). Reshape them.")
+    if (
+        0 in shape
+        or len(shape) not in (3, 4)
+        or (len(shape) == 4 and shape[1] not in (1, 3) and shape[3] not in (1, 3))
+    ):
+        raise DataError(
+            f"{where} of shape {shape}, expected (n, h, w), (n, 1 or 3, h, w) or (n, h, w, 1 or 3). Reshape them."
+        )
     if images.is_floating_point():
         least, greatest = float(images.min()), float(images.max())
         if not (least >= 0 and greatest <= 1):
@@ -133,7 +151,9 @@ def _oriented(path: Path, split: str, images: torch.Tensor) -> torch.Tensor:
                 "Scale them: (x - x.min()) / (x.max() - x.min())."
             )
     elif images.dtype != torch.uint8:
-        raise DataError(f"{where} are {images.dtype}, expected uint8, or float from 0 to 1. Convert them: x.to(torch.uint8).")
+        raise DataError(
+            f"{where} are {images.dtype}, expected uint8, or float from 0 to 1. Convert them: x.to(torch.uint8)."
+        )
     if len(shape) == 4 and shape[1] in (1, 3):
         images = images.permute(0, 2, 3, 1)
     return images[..., 0] if len(shape) == 4 and images.shape[3] == 1 else images
@@ -149,9 +169,13 @@ def _targets(path: Path, split: str, targets: torch.Tensor, images: int, notes: 
     where = f"{path}: {'targets' if split == 'all' else split + '_targets'}"
     raw = targets.float().numpy() if targets.is_floating_point() else targets.numpy()
     if raw.ndim not in (1, 2) or len(raw) != images:
-        raise DataError(f"{where} of shape {raw.shape} for {images} images, expected ({images},) or ({images}, raters). Reshape them.")
+        raise DataError(
+            f"{where} of shape {raw.shape} for {images} images, expected ({images},) or ({images}, raters). Reshape them."
+        )
     if raw.dtype.kind == "f" and not np.array_equal(raw, np.round(raw)):
-        raise DataError(f"{where} are not whole numbers, expected class numbers 0, 1, ... Round or threshold them.")
+        raise DataError(
+            f"{where} are not whole numbers, expected class numbers 0, 1, ... Round or threshold them."
+        )
     votes = numbered(raw.reshape(-1).astype(np.int64), where).reshape(images, -1)
     if votes.shape[1] == 1:
         return votes[:, 0]

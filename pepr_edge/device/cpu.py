@@ -22,7 +22,15 @@ ISA = (
 EMULATED = "PEPR_EDGE_EMULATED"
 EMULATORS = ("qemu", "box64", "box86", "fex")
 # Of PF_AVX_INSTRUCTIONS_AVAILABLE and its like in winnt.h.
-WINDOWS_FEATURES = {"ssse3": 36, "sse4_2": 38, "avx": 39, "avx2": 40, "avx512f": 41, "neon": 19, "asimddp": 43}
+WINDOWS_FEATURES = {
+    "ssse3": 36,
+    "sse4_2": 38,
+    "avx": 39,
+    "avx2": 40,
+    "avx512f": 41,
+    "neon": 19,
+    "asimddp": 43,
+}
 # By macOS's own names in `sysctl hw.optional.arm`.
 MACOS_FEATURES = {"asimddp": "FEAT_DotProd", "i8mm": "FEAT_I8MM", "bf16": "FEAT_BF16", "fphp": "FEAT_FP16"}
 
@@ -44,7 +52,9 @@ def _own_name() -> str:
     elif sys.platform == "win32":
         import winreg
 
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
+        with winreg.OpenKey(
+            winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        ) as key:
             found = str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
     return found or platform.processor() or platform.machine() or "unknown"
 
@@ -56,8 +66,15 @@ def isa() -> tuple[str, ...]:
         flags = cpuid.flags() if translated() else parse_flags(_read("/proc/cpuinfo"))
     elif sys.platform == "darwin":
         intel = f"{first_line_of('sysctl', '-n', 'machdep.cpu.features')} {first_line_of('sysctl', '-n', 'machdep.cpu.leaf7_features')}"
-        flags = {name.split(".")[0] for name in intel.lower().replace("avx1.0", "avx").replace("sse4.2", "sse4_2").split()}
-        flags |= {name for name, key in MACOS_FEATURES.items() if first_line_of("sysctl", "-n", f"hw.optional.arm.{key}") == "1"}
+        flags = {
+            name.split(".")[0]
+            for name in intel.lower().replace("avx1.0", "avx").replace("sse4.2", "sse4_2").split()
+        }
+        flags |= {
+            name
+            for name, key in MACOS_FEATURES.items()
+            if first_line_of("sysctl", "-n", f"hw.optional.arm.{key}") == "1"
+        }
     elif sys.platform == "win32":
         import ctypes
 
@@ -86,7 +103,9 @@ def affinity() -> int | None:
 def usable_cores() -> int:
     """Cores that are worth a thread: those of the machine, less what an affinity or a control group forbids. At least 1."""
     limit = cpu_limit()
-    return max(1, min(affinity() or os.cpu_count() or 1, math.ceil(limit) if limit is not None else sys.maxsize))
+    return max(
+        1, min(affinity() or os.cpu_count() or 1, math.ceil(limit) if limit is not None else sys.maxsize)
+    )
 
 
 def emulated() -> bool:

@@ -21,7 +21,13 @@ X86 = {
 HWCAP, HWCAP2 = 16, 26
 # Entry of the auxiliary vector, bit.
 ARM64 = {
-    **{"asimd": (HWCAP, 1), "fphp": (HWCAP, 9), "asimdhp": (HWCAP, 10), "asimddp": (HWCAP, 20), "sve": (HWCAP, 22)},
+    **{
+        "asimd": (HWCAP, 1),
+        "fphp": (HWCAP, 9),
+        "asimdhp": (HWCAP, 10),
+        "asimddp": (HWCAP, 20),
+        "sve": (HWCAP, 22),
+    },
     **{"sve2": (HWCAP2, 1), "i8mm": (HWCAP2, 13), "bf16": (HWCAP2, 14)},
 }
 

@@ -134,7 +134,10 @@ def temperature_c() -> float | None:
         sensors = read() if read else {}
     except (OSError, RuntimeError, ValueError):
         return None
-    return max((float(entry.current) for name in TEMPERATURE_SENSORS for entry in sensors.get(name, [])), default=None)
+    return max(
+        (float(entry.current) for name in TEMPERATURE_SENSORS for entry in sensors.get(name, [])),
+        default=None,
+    )
 
 
 def on_battery() -> bool | None:
@@ -151,4 +154,6 @@ def _gpu() -> str | None:
     """Name, driver and memory of the first NVIDIA GPU; not its UUID or serial number."""
     if shutil.which("nvidia-smi") is None:
         return None
-    return first_line_of("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    return first_line_of(
+        "nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"
+    )

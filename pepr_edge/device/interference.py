@@ -28,7 +28,9 @@ Warnings = Mapping[str, str]
 class InterferenceMonitor:
     """The warnings of one measurement; each kind is given once."""
 
-    def __init__(self, settings: SessionSettings, *, first: bool, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, settings: SessionSettings, *, first: bool, tell: Callable[[str], None] | None = None
+    ) -> None:
         """Look at the device before.
 
         Args:
@@ -69,8 +71,12 @@ def power() -> Warnings:
     if on_battery():
         found["battery"] = "on battery: plug the device in and measure again"
     if governor() == "powersave" and not governs_itself():
-        advice = "run `sudo cpupower frequency-set -g performance` and measure again, or say so beside the figures"
-        found["governor"] = f"the frequency governor is powersave, the processor may run below its speed: {advice}"
+        advice = (
+            "run `sudo cpupower frequency-set -g performance` and measure again, or say so beside the figures"
+        )
+        found["governor"] = (
+            f"the frequency governor is powersave, the processor may run below its speed: {advice}"
+        )
     return found
 
 
@@ -79,7 +85,9 @@ def threads(settings: SessionSettings) -> Warnings:
     cores = usable_cores()
     if settings.threads <= cores:
         return {}
-    return {"threads": f"{settings.threads} threads on {cores} usable core{'s' * (cores > 1)}: give at most --threads {cores}"}
+    return {
+        "threads": f"{settings.threads} threads on {cores} usable core{'s' * (cores > 1)}: give at most --threads {cores}"
+    }
 
 
 def others() -> Warnings:
@@ -93,7 +101,9 @@ def heat() -> Warnings:
     found = temperature_c()
     if found is None or found <= HOT_C:
         return {}
-    return {"heat": f"the processor is at {found:.0f} degrees Celsius: give it air, let it cool and measure again"}
+    return {
+        "heat": f"the processor is at {found:.0f} degrees Celsius: give it air, let it cool and measure again"
+    }
 
 
 def frequency() -> Warnings:
@@ -106,7 +116,9 @@ def frequency() -> Warnings:
     if fastest is None or not fastest.max or fastest.current >= SLOW_SHARE * fastest.max:
         return {}
     speeds = f"{fastest.current:.0f} of {fastest.max:.0f} MHz"
-    return {"frequency": f"the processor runs at {speeds}: plug the device in, end its power saving, let it cool and measure again"}
+    return {
+        "frequency": f"the processor runs at {speeds}: plug the device in, end its power saving, let it cool and measure again"
+    }
 
 
 def memory() -> Warnings:
@@ -124,7 +136,9 @@ def steal(measured: DeviceProfile) -> Warnings:
     share = (measured.steal_s or 0.0) / max(sum(each_s) * measured.device.cores, 1e-9)
     if share <= MAX_STEAL:
         return {}
-    return {"steal": f"other virtual machines took {share:.0%} of the CPU time: measure again when the host is quiet, or on a real device"}
+    return {
+        "steal": f"other virtual machines took {share:.0%} of the CPU time: measure again when the host is quiet, or on a real device"
+    }
 
 
 def limit(measured: DeviceProfile) -> Warnings:
@@ -132,4 +146,6 @@ def limit(measured: DeviceProfile) -> Warnings:
     most, peak = measured.device.cgroup_memory_bytes, measured.peak_memory_bytes
     if most is None or peak is None or peak <= NEAR_LIMIT * most:
         return {}
-    return {"limit": f"the model's {peak / 2**20:.0f} MiB nearly fill the limit of {most / 2**20:.0f}: allow more, or take a smaller model"}
+    return {
+        "limit": f"the model's {peak / 2**20:.0f} MiB nearly fill the limit of {most / 2**20:.0f}: allow more, or take a smaller model"
+    }

@@ -18,7 +18,11 @@ def load_average() -> float | None:
 def busy(cores: int) -> str:
     """That other programs are at work on this machine, in words; empty where they are not, or the system does not say."""
     load = load_average()
-    return f"other programs are at work (load {load:g} on {cores} cores)" if load is not None and load > BUSY * cores else ""
+    return (
+        f"other programs are at work (load {load:g} on {cores} cores)"
+        if load is not None and load > BUSY * cores
+        else ""
+    )
 
 
 def steal_s() -> float | None:

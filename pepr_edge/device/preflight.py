@@ -64,7 +64,9 @@ def python_fault(version: tuple[int, int], is_64_bit: bool) -> str | None:
     if version >= PYTHON and is_64_bit:
         return None
     found = f"{version[0]}.{version[1]}{'' if is_64_bit else ' of 32 bit'}"
-    return f"this Python is {found}, expected {least} or later of 64 bit. Install one and run pepr-edge with it."
+    return (
+        f"this Python is {found}, expected {least} or later of 64 bit. Install one and run pepr-edge with it."
+    )
 
 
 def cpu_fault() -> str | None:

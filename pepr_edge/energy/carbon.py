@@ -36,7 +36,10 @@ def table() -> dict[str, Intensity]:
     with (files("pepr_edge.energy") / "carbon.csv").open(encoding="utf-8") as file:
         rows = csv.DictReader(file)
         return {
-            row["country"]: Intensity(row["country"], row["name"], float(row["g_per_kwh"]), int(row["year"]), row["source"]) for row in rows
+            row["country"]: Intensity(
+                row["country"], row["name"], float(row["g_per_kwh"]), int(row["year"]), row["source"]
+            )
+            for row in rows
         }
 
 
@@ -71,12 +74,18 @@ def co2eq_g(energy: Quantity, country: str | None) -> Quantity:
         PeprError: the country is not in the table.
     """
     if country is None:
-        return Quantity(value=None, method="unavailable", source="no country is given, so its carbon intensity is not known")
+        return Quantity(
+            value=None,
+            method="unavailable",
+            source="no country is given, so its carbon intensity is not known",
+        )
     row = intensity(country)
     if energy.value is None:
         return Quantity(value=None, method="unavailable", source=f"no energy figure: {energy.source}")
     grams = energy.value / J_PER_KWH * row.g_per_kwh
-    return Quantity(value=grams, method="declared", source=f"{row.g_per_kwh:g} g/kWh, {row.name} {row.year}: {row.source}")
+    return Quantity(
+        value=grams, method="declared", source=f"{row.g_per_kwh:g} g/kWh, {row.name} {row.year}: {row.source}"
+    )
 
 
 def _nearest(country: str) -> list[Intensity]:

@@ -32,7 +32,12 @@ def start(settings: MeterSettings, part: Part) -> OpenSource:
     watts = _declared(settings, part)[1] or 0.0
     if part == "gpu":
         return OpenSource("declared", f"{watts:g} W for the GPU x wall seconds", None, Watts(part, watts))
-    return OpenSource("declared", f"{watts:g} W per core x CPU seconds of this process and its children", None, Watts(part, watts))
+    return OpenSource(
+        "declared",
+        f"{watts:g} W per core x CPU seconds of this process and its children",
+        None,
+        Watts(part, watts),
+    )
 
 
 def read(handle: Watts) -> float | None:

@@ -63,7 +63,11 @@ class _Account:
     def update(self) -> Count:
         if self.module is not None and self.opened is not None:
             now = self.module.read(self.opened.handle)
-            used_j = None if now is None or self.last is None else self.module.joules(self.opened.handle, self.last, now)
+            used_j = (
+                None
+                if now is None or self.last is None
+                else self.module.joules(self.opened.handle, self.last, now)
+            )
             self.last = now
             self.count = Count(self.count.total_j + (used_j or 0.0), self.count.failures + (used_j is None))
         return self.count
@@ -72,7 +76,9 @@ class _Account:
         if self.opened is None:
             return Quantity(value=None, method="unavailable", source=self.source)
         if now.failures != before.failures:
-            return Quantity(value=None, method="unavailable", source=f"{self.source}: could not be read all the time")
+            return Quantity(
+                value=None, method="unavailable", source=f"{self.source}: could not be read all the time"
+            )
         used_j = now.total_j - before.total_j
         # A machine at work uses energy: a counter that did not move has measured nothing.
         if used_j == 0 and self.opened.method == "measured":
@@ -96,13 +102,21 @@ class Meter:
     def __enter__(self) -> Meter:
         parts: tuple[Part, ...] = ("cpu", "gpu") if self._settings.uses_gpu else ("cpu",)
         self._accounts = tuple(_open(self._settings, part) for part in parts)
-        periods_s = [account.opened.period_s for account in self._accounts if account.opened and account.opened.period_s]
+        periods_s = [
+            account.opened.period_s
+            for account in self._accounts
+            if account.opened and account.opened.period_s
+        ]
         if periods_s:
-            self._thread = threading.Thread(target=self._watch, args=(min(periods_s),), name="energy meter", daemon=True)
+            self._thread = threading.Thread(
+                target=self._watch, args=(min(periods_s),), name="energy meter", daemon=True
+            )
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -129,12 +143,16 @@ class Meter:
         duration_s = time.perf_counter() - mark.at_s
         cpu_s = max(0.0, declared.cpu_seconds() - mark.cpu_s)
         counts = self._update()
-        parts = [account.between(*pair) for account, *pair in zip(self._accounts, mark.counts, counts, strict=True)]
+        parts = [
+            account.between(*pair) for account, *pair in zip(self._accounts, mark.counts, counts, strict=True)
+        ]
         return Use(parts[0] if len(parts) == 1 else add(*parts), duration_s, cpu_s)
 
     def _update(self) -> tuple[Count, ...]:
         if not self._accounts:
-            raise MeasurementError("the energy meter is not open: use it inside `with Meter(settings) as meter:`.")
+            raise MeasurementError(
+                "the energy meter is not open: use it inside `with Meter(settings) as meter:`."
+            )
         with self._lock:
             return tuple(account.update() for account in self._accounts)
 

@@ -59,7 +59,9 @@ def start(settings: MeterSettings, part: Part) -> OpenSource:
     gpu = _open()
     if gpu.counts:
         return OpenSource("measured", f"NVML energy counter of {gpu.name}", None, gpu)
-    return OpenSource("measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu)
+    return OpenSource(
+        "measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu
+    )
 
 
 def read(handle: Gpu) -> NvmlReading | None:
@@ -138,14 +140,18 @@ def _device(nvml: Any) -> Any:
     first = "0" if visible is None else visible.split(",")[0].strip()
     devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     if first.startswith("MIG-"):
-        raise _NoGpuError("CUDA_VISIBLE_DEVICES names a slice of a GPU (MIG), which has no counter of its own")
+        raise _NoGpuError(
+            "CUDA_VISIBLE_DEVICES names a slice of a GPU (MIG), which has no counter of its own"
+        )
     if first.startswith("GPU-"):
         matches = [device for device in devices if nvml.nvmlDeviceGetUUID(device).startswith(first)]
     else:
         matches = devices[int(first) :][:1] if first.isdecimal() else []
         _check_order(nvml, devices)
     if not matches:
-        raise _NoGpuError(f"CUDA shows no GPU here: {len(devices)} in the machine, CUDA_VISIBLE_DEVICES = {visible!r}")
+        raise _NoGpuError(
+            f"CUDA shows no GPU here: {len(devices)} in the machine, CUDA_VISIBLE_DEVICES = {visible!r}"
+        )
     return matches[0]
 
 
@@ -153,4 +159,6 @@ def _check_order(nvml: Any, devices: list[Any]) -> None:
     """CUDA numbers unlike GPUs by speed, NVML by slot: then a number does not say which GPU is meant."""
     alike = len({nvml.nvmlDeviceGetName(device) for device in devices}) <= 1
     if not alike and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        raise _NoGpuError("this machine has unlike GPUs, which CUDA and NVML number differently: set CUDA_DEVICE_ORDER=PCI_BUS_ID")
+        raise _NoGpuError(
+            "this machine has unlike GPUs, which CUDA and NVML number differently: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        )

@@ -92,7 +92,9 @@ def _chosen(powercap: Path) -> list[Path]:
     # Zones are listed flat: intel-rapl:0 is a package, intel-rapl:0:1 a part of it.
     folders = sorted(powercap.glob("intel-rapl:*"))
     names = {folder: _name(folder) for folder in folders}
-    packages = [folder for folder in folders if folder.name.count(":") == 1 and names[folder].startswith("package")]
+    packages = [
+        folder for folder in folders if folder.name.count(":") == 1 and names[folder].startswith("package")
+    ]
     if not packages:
         return [folder for folder in folders if names[folder] == "psys"][:1]
     return sorted(packages + [folder for folder in folders if names[folder] == "dram"])

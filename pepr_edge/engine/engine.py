@@ -9,7 +9,9 @@ from pepr_edge.engine.job import CandidateJob, Step
 
 OnStep = Callable[[CandidateJob, Step], None]
 OnDone = Callable[[CandidateJob], None]
-OnLost = Callable[[CandidateJob, str], None]  # why, in words, where a job is begun again through no fault of its own
+OnLost = Callable[
+    [CandidateJob, str], None
+]  # why, in words, where a job is begun again through no fault of its own
 
 
 @dataclass(frozen=True)

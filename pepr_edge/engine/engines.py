@@ -18,4 +18,7 @@ def _local(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLos
     return nullcontext((this_machine.engine(jobs or 1), this_machine.measurement_host()))
 
 
-ENGINES: dict[str, Callable[[Recipe, int | None, str | None, OnLost], OpenEngine]] = {"local": _local, "ray": ray.opened}
+ENGINES: dict[str, Callable[[Recipe, int | None, str | None, OnLost], OpenEngine]] = {
+    "local": _local,
+    "ray": ray.opened,
+}

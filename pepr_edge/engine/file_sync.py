@@ -41,13 +41,17 @@ def pack(folder: Path, known: Stamps, entire: bool = True) -> tuple[FileChanges,
     """
     try:
         now = stamps(folder, entire)
-        files = {name: (folder / name).read_bytes() for name, stamp in now.items() if known.get(name) != stamp}
+        files = {
+            name: (folder / name).read_bytes() for name, stamp in now.items() if known.get(name) != stamp
+        }
         if stamps(folder, entire) != now:
             return None
     except FileNotFoundError:
         return None
     elsewhere = {} if entire else {name: stamp for name, stamp in known.items() if "/" in name or name == LOG}
-    return FileChanges(files, tuple(name for name in known if name not in now and name not in elsewhere)), elsewhere | now
+    return FileChanges(
+        files, tuple(name for name in known if name not in now and name not in elsewhere)
+    ), elsewhere | now
 
 
 def unpack(parcel: FileChanges, folder: Path) -> None:

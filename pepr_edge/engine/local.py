@@ -24,7 +24,13 @@ from pepr_edge.run_dir.store import write_record
 
 LOG_LINES = 12
 CHECK_EVERY_S = 1.0  # between two looks whether a worker has exceeded a limit
-REFUSED = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "bad allocation")  # as Python, C++, PyTorch and CUDA say it
+REFUSED = (
+    "MemoryError",
+    "bad_alloc",
+    "allocate memory",
+    "out of memory",
+    "bad allocation",
+)  # as Python, C++, PyTorch and CUDA say it
 
 
 @dataclass(eq=False)
@@ -43,7 +49,10 @@ Lines = SimpleQueue[tuple[WorkerProcess, str | None]]  # None where a worker's o
 
 
 def run(
-    jobs: Sequence[CandidateJob], parallel: int, on_step: Callable[[CandidateJob, Step], None], on_done: Callable[[CandidateJob], None]
+    jobs: Sequence[CandidateJob],
+    parallel: int,
+    on_step: Callable[[CandidateJob, Step], None],
+    on_done: Callable[[CandidateJob], None],
 ) -> None:
     """Run all jobs; what one of them does never stops the others.
 
@@ -121,7 +130,9 @@ def _limit_memory(worker: WorkerProcess) -> None:
     """Have Linux refuse a worker, and what it starts, more memory than the recipe allows: data, not the files that it maps."""
     if (limit_bytes := worker.job.recipe.worker.memory_bytes) is not None and _limits_memory():
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_DATA, (round(limit_bytes), round(limit_bytes)))
+            psutil.Process(worker.process.pid).rlimit(
+                psutil.RLIMIT_DATA, (round(limit_bytes), round(limit_bytes))
+            )
 
 
 def _limits_memory() -> bool:
@@ -137,8 +148,12 @@ def _end_if_over_a_limit(worker: WorkerProcess) -> None:
     if now - worker.begun_s > limits.time_s:
         worker.ended_for = f"it took longer than worker.time_h = {limits.time_h:g} allows"
     elif now - worker.heard_s > limits.silence_s:
-        worker.ended_for = f"it hung: nothing was heard of it for worker.silence_min = {limits.silence_min:g} minutes"
-    elif limits.memory_bytes is not None and not _limits_memory() and _held_bytes(worker) > limits.memory_bytes:
+        worker.ended_for = (
+            f"it hung: nothing was heard of it for worker.silence_min = {limits.silence_min:g} minutes"
+        )
+    elif (
+        limits.memory_bytes is not None and not _limits_memory() and _held_bytes(worker) > limits.memory_bytes
+    ):
         worker.ended_for = f"out of memory: it held more than worker.memory_mib = {limits.memory_mib:g}"
     if worker.ended_for:
         worker.process.kill()
@@ -157,11 +172,17 @@ def _conclude(worker: WorkerProcess) -> None:
     if status == 0:
         return
     if status == DISK_FULL:
-        raise RunError(f"{job.candidate.id}: no room left on the disk of the run directory. Make room; the same command goes on.")
+        raise RunError(
+            f"{job.candidate.id}: no room left on the disk of the run directory. Make room; the same command goes on."
+        )
     folder = Path(job.folder)
-    tail = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-LOG_LINES:]
+    tail = (
+        (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-LOG_LINES:]
+    )
     reason = worker.ended_for or _reason(worker, status, tail)
-    fault = Failure(key=job.train_key, candidate=job.candidate, stage=worker.stage, reason=reason, log_tail=tuple(tail))
+    fault = Failure(
+        key=job.train_key, candidate=job.candidate, stage=worker.stage, reason=reason, log_tail=tuple(tail)
+    )
     write_record(folder / "failure.json", fault)
 
 

@@ -45,7 +45,9 @@ class Attempt:
 
 
 @contextmanager
-def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> Iterator[tuple[Engine, MeasurementHost]]:
+def opened(
+    recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost
+) -> Iterator[tuple[Engine, MeasurementHost]]:
     """Join a Ray cluster for as long as a run takes, to work there, and to measure on the node that the recipe names or on this machine.
 
     Args:
@@ -60,17 +62,25 @@ def opened(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLos
     if importlib.util.find_spec("ray") is None:
         raise EngineError("--engine ray needs Ray, which is not installed. Run: pip install 'ray>=2.9'")
     if recipe.train.device == "cuda" and not recipe.cluster.gpus:
-        raise EngineError('train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.')
+        raise EngineError(
+            'train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.'
+        )
     with joined(address) as ray:
         cluster, label = Open(ray, recipe, on_lost), recipe.cluster.device_resource
-        bench = cluster.bench(node_with(ray, label)) if label is not None else this_machine.measurement_host(cluster.quiet)
+        bench = (
+            cluster.bench(node_with(ray, label))
+            if label is not None
+            else this_machine.measurement_host(cluster.quiet)
+        )
         yield cluster.engine(jobs), bench
 
 
 class Open:
     """A cluster that was joined: what was sent to it once, and how jobs are carried out there, on any node or on one."""
 
-    def __init__(self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None, sent: Sent | None = None) -> None:
+    def __init__(
+        self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None, sent: Sent | None = None
+    ) -> None:
         """Send nothing yet; `sent` is what was by another of the same cluster."""
         self._ray, self._recipe, self._on_lost, self._node = ray, recipe, on_lost, node
         self._sent: Sent = {} if sent is None else sent
@@ -97,8 +107,15 @@ class Open:
         """
         there = Open(self._ray, self._recipe, self._on_lost, node, self._sent)
         # A ladder says itself how many threads each of its rungs has.
-        ladders = Engine(threads=1, parallel=1, exclusive=True, run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done))
-        return MeasurementHost(machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders)
+        ladders = Engine(
+            threads=1,
+            parallel=1,
+            exclusive=True,
+            run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done),
+        )
+        return MeasurementHost(
+            machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders
+        )
 
     def room(self) -> int:
         """How many candidates its nodes can take at once.
@@ -110,7 +127,10 @@ class Open:
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         found = sum(int(min(node.get(name, 0) // amount for name, amount in asked.items())) for node in nodes)
         if not found:
-            wanted = ", ".join(f"{amount / 2**20:g} MiB" if name == "memory" else f"{amount:g} {name}" for name, amount in asked.items())
+            wanted = ", ".join(
+                f"{amount / 2**20:g} MiB" if name == "memory" else f"{amount:g} {name}"
+                for name, amount in asked.items()
+            )
             raise EngineError(
                 f"no node of the cluster has what [cluster] asks for each candidate: {wanted}. Ask for less, or start such a node; "
                 "the same command goes on."
@@ -148,7 +168,9 @@ class Open:
         more = () if weights in ("pretrained", "scratch") else (Path(weights),)
         options = _options(job.recipe.cluster) if self._node is None else self._node.options()
         task = self._ray.remote(work).options(**options, num_returns="streaming")
-        return task.remote(__version__, job.model_dump_json(), made[0], self._contents(*images), self._contents(*more))
+        return task.remote(
+            __version__, job.model_dump_json(), made[0], self._contents(*images), self._contents(*more)
+        )
 
     def _contents(self, *paths: Path) -> Any:
         """A reference to what is in these files, sent once."""
@@ -186,7 +208,11 @@ class Open:
         if not cpus:
             yield
             return
-        holder = ray.remote(Holder).options(num_cpus=cpus, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False)).remote()
+        holder = (
+            ray.remote(Holder)
+            .options(num_cpus=cpus, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False))
+            .remote()
+        )
         ray.get(holder.holds.remote())
         try:
             yield

@@ -51,8 +51,13 @@ def joined(address: str | None) -> Iterator[Any]:
 def _hushed() -> Iterator[None]:
     """Ray reports its use unless told not to before its import; and it prints what befalls a cluster to stdout, which is not its own."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_worker_niceness", "0")  # where we start it: by default its workers stand back behind all other programs
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(sys.stderr if _is_verbose() else nowhere):
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # where we start it: by default its workers stand back behind all other programs
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(sys.stderr if _is_verbose() else nowhere),
+    ):
         yield
 
 
@@ -79,7 +84,10 @@ def _is_verbose() -> bool:
 
 def _join(ray: Any, address: str) -> None:
     """Become a driver of the cluster, or start one of this machine alone."""
-    options: dict[str, Any] = {"log_to_driver": _is_verbose(), "logging_level": logging.INFO if _is_verbose() else logging.CRITICAL}
+    options: dict[str, Any] = {
+        "log_to_driver": _is_verbose(),
+        "logging_level": logging.INFO if _is_verbose() else logging.CRITICAL,
+    }
     if address == "local":
         with _silent():
             ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **options)

@@ -55,7 +55,9 @@ class Node:
         """
         alive = any(node["Alive"] and node["NodeID"] == self.id for node in self.ray.nodes())
         if not alive or type(fault).__name__ == "NodeDiedError":  # which is known before the cluster says so
-            raise EngineError(f"the node that carries {self.label} was lost. Start it again, or another such; the same command goes on.")
+            raise EngineError(
+                f"the node that carries {self.label} was lost. Start it again, or another such; the same command goes on."
+            )
 
     def machine(self, device: Device) -> Machine:
         """What figures from there hold for.

@@ -44,7 +44,9 @@ class TaskUpdate:
     over: bool = False
 
 
-def work(version: str, job: str, parcel: FileChanges, images: Contents, weights: Contents) -> Generator[TaskUpdate, None, None]:
+def work(
+    version: str, job: str, parcel: FileChanges, images: Contents, weights: Contents
+) -> Generator[TaskUpdate, None, None]:
     """Carry a job out on this node.
 
     Args:
@@ -71,7 +73,9 @@ def check_version(version: str) -> None:
         EngineError: they are not the same.
     """
     if version != __version__:
-        raise EngineError(f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes.")
+        raise EngineError(
+            f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes."
+        )
 
 
 def _moved(job: CandidateJob, folder: Path, weights: Contents) -> CandidateJob:
@@ -82,7 +86,9 @@ def _moved(job: CandidateJob, folder: Path, weights: Contents) -> CandidateJob:
         candidates = candidates.model_copy(update={"weights": str(folder / "weights" / name)})
     recipe = job.recipe.model_copy(update={"candidates": candidates})
     (folder / "candidate").mkdir()
-    return job.model_copy(update={"data": str(folder / "data"), "folder": str(folder / "candidate"), "recipe": recipe})
+    return job.model_copy(
+        update={"data": str(folder / "data"), "folder": str(folder / "candidate"), "recipe": recipe}
+    )
 
 
 def write(contents: Contents, folder: Path) -> None:

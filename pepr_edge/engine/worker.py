@@ -62,7 +62,9 @@ def work(job: CandidateJob, steps: TextIO) -> None:
 
 def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fault: BaseException) -> Failure:
     """A fault as a record."""
-    return Failure(key=key, candidate=candidate, variant=variant, stage=stage, reason=str(fault) or type(fault).__name__)
+    return Failure(
+        key=key, candidate=candidate, variant=variant, stage=stage, reason=str(fault) or type(fault).__name__
+    )
 
 
 def _screen(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
@@ -72,10 +74,16 @@ def _screen(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
 
     tell(steps, Step(stage="first look", done=0, total=1))
     model, spec = untrained(job.candidate, data, job.recipe, job.threads)
-    images, folder = to_tensor(data.splits["train"][0][:SCREENING_IMAGES], spec), Path(job.folder) / SCREENINGS
+    images, folder = (
+        to_tensor(data.splits["train"][0][:SCREENING_IMAGES], spec),
+        Path(job.folder) / SCREENINGS,
+    )
     for variant, reason in write_untrained(model, job.candidate, job.recipe, images, folder).items():
         look = ScreeningResult(
-            key=screening_key(job.candidate, variant, job.recipe), candidate=job.candidate, variant=variant, reason=reason
+            key=screening_key(job.candidate, variant, job.recipe),
+            candidate=job.candidate,
+            variant=variant,
+            reason=reason,
         )
         write_record(folder / variant / SCREENING, look)
 
@@ -96,7 +104,16 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
     from pepr_edge.train.session import TrainingTask
     from pepr_edge.train.train import probe_cost, train, train_until
 
-    task = TrainingTask(job.candidate, data, job.recipe, Path(job.folder), job.train_key, job.threads, job.exclusive, _progress(job, steps))
+    task = TrainingTask(
+        job.candidate,
+        data,
+        job.recipe,
+        Path(job.folder),
+        job.train_key,
+        job.threads,
+        job.exclusive,
+        _progress(job, steps),
+    )
     if leave_at is None:
         return train(task, job.until_epoch)
     if leave_at == 0:
@@ -131,7 +148,11 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
     folder = Path(job.folder)
     recipe = job.recipe
     variants = [load_variant(name) for name in recipe.export.made]
-    wanted = [variant for variant in variants if current_artifact(folder / variant.name, export_key(trained, variant, recipe)) is None]
+    wanted = [
+        variant
+        for variant in variants
+        if current_artifact(folder / variant.name, export_key(trained, variant, recipe)) is None
+    ]
     if not wanted:
         return
     from pepr_edge.export.export import Exporter
@@ -180,7 +201,9 @@ def _raise_if_disk_is_full(fault: PeprError) -> None:
 def _failed(job: CandidateJob, trained: TrainResult, variant: Variant, fault: PeprError) -> None:
     _raise_if_disk_is_full(fault)
     path = Path(job.folder) / variant.name / "failure.json"
-    write_record(path, failure(export_key(trained, variant, job.recipe), job.candidate, variant.name, "export", fault))
+    write_record(
+        path, failure(export_key(trained, variant, job.recipe), job.candidate, variant.name, "export", fault)
+    )
 
 
 def tell(steps: TextIO, step: Step) -> None:

@@ -48,7 +48,9 @@ class ExportSource:
     def judge(self, logits: Logits, settings: SessionSettings) -> Quality:
         """Whether a file that gives these logits on validation, run so, keeps enough of the candidate's performance."""
         keep = self.recipe.export.keep_performance
-        return judge(logits, self.expected["val"], self.labels("val"), self.trained.performance_metric, keep, settings)
+        return judge(
+            logits, self.expected["val"], self.labels("val"), self.trained.performance_metric, keep, settings
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Origin:
     chosen_on: Machine | None = None
 
 
-def write_artifact(source: ExportSource, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float) -> Artifact:
+def write_artifact(
+    source: ExportSource, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float
+) -> Artifact:
     """Measure the model.onnx of a folder and write predictions.npz and export.json beside it.
 
     Args:
@@ -80,7 +84,14 @@ def write_artifact(source: ExportSource, origin: Origin, folder: Path, key: str,
         ExportError, MeasurementError: the file does not run.
     """
     trained, path = source.trained, folder / MODEL
-    found = parity(path, source.pixels("val"), source.expected["val"], trained.preprocess, origin.parity_tolerance, run_with.threads)
+    found = parity(
+        path,
+        source.pixels("val"),
+        source.expected["val"],
+        trained.preprocess,
+        origin.parity_tolerance,
+        run_with.threads,
+    )
     logits = {split: logits_of(path, source.pixels(split), trained.preprocess, run_with) for split in SPLITS}
     labels = {split: source.labels(split) for split in SPLITS}
     with written(folder / PREDICTIONS) as file:

@@ -58,7 +58,9 @@ class _Ran(NamedTuple):
     process: ModelProcess
 
 
-def autotune(source: ExportSource, base: Path, variants: Sequence[Variant], folder: Path, on_progress: OnProgress) -> AutotuneResult:
+def autotune(
+    source: ExportSource, base: Path, variants: Sequence[Variant], folder: Path, on_progress: OnProgress
+) -> AutotuneResult:
     """Try the variants in order, then the options of the best.
 
     Args:
@@ -71,8 +73,12 @@ def autotune(source: ExportSource, base: Path, variants: Sequence[Variant], fold
         ExportError: not even float32 runs here within the budgets.
     """
     with Prepared(base) as prepared:
-        most = max((variant.quantise.calibration_images for variant in variants if variant.quantise), default=0)
-        autotuner = _Autotuner(source, prepared, to_tensor(source.calibration(most), source.trained.preprocess))
+        most = max(
+            (variant.quantise.calibration_images for variant in variants if variant.quantise), default=0
+        )
+        autotuner = _Autotuner(
+            source, prepared, to_tensor(source.calibration(most), source.trained.preprocess)
+        )
         for number, variant in enumerate(variants):
             on_progress(number, len(variants) + 1, variant.name)
             tried = TrialState(variant, folder / f"{variant.name}.onnx")
@@ -142,19 +148,31 @@ class _Autotuner:
     def choice(self) -> AutotuneResult:
         """The best, and every rung with why it won or lost."""
         if self.best is None:
-            reasons = "; ".join(f"{tried.variant.name}: {tried.reason}" for tried in self.tried if tried.outcome != "not tried")
+            reasons = "; ".join(
+                f"{tried.variant.name}: {tried.reason}"
+                for tried in self.tried
+                if tried.outcome != "not tried"
+            )
             raise ExportError(f"no variant runs here within the budgets: {reasons}")
         best, tried = self.best, self.best.tried
-        plain = min((trial for trial in self.tried[0].trials if trial.latency_s is not None), key=latency, default=None)
+        plain = min(
+            (trial for trial in self.tried[0].trials if trial.latency_s is not None),
+            key=latency,
+            default=None,
+        )
         rungs = tuple(to_record(one, best, plain) for one in self.tried)
-        return AutotuneResult(tried.path, tried.variant.name, best.trial.settings, tried.remedy, tried.notes, rungs)
+        return AutotuneResult(
+            tried.path, tried.variant.name, best.trial.settings, tried.remedy, tried.notes, rungs
+        )
 
     def _accept(self, path: Path) -> bool:
         """Whether a file that is still being made keeps its quality, run as the best is; no more of them when the time is over."""
         settings = self.best.trial.settings if self.best is not None else starts(self.recipe.device)[0]
         try:
             if self.left_s() < 0:
-                raise ExportError(f"the time budget of {self.recipe.export.time_budget_s:g} s was over before its quality held.")
+                raise ExportError(
+                    f"the time budget of {self.recipe.export.time_budget_s:g} s was over before its quality held."
+                )
             with self._model_process(path, settings) as process:
                 return self._judge(process, settings).passed
         except MeasurementError:
@@ -188,8 +206,16 @@ class _Autotuner:
             field = {str(number): process for number, (_, process) in enumerate(opened)}
             if self.best is not None:
                 with suppress(MeasurementError):
-                    field["best"] = stack.enter_context(self._model_process(self.best.tried.path, self.best.trial.settings))
-            raced = time_interleaved(field, replace(RULES, limit_s=max(MIN_TIMING_S, min(RULES.limit_s, self.left_s())))) if opened else {}
+                    field["best"] = stack.enter_context(
+                        self._model_process(self.best.tried.path, self.best.trial.settings)
+                    )
+            raced = (
+                time_interleaved(
+                    field, replace(RULES, limit_s=max(MIN_TIMING_S, min(RULES.limit_s, self.left_s())))
+                )
+                if opened
+                else {}
+            )
             ran = []
             for number, (settings, process) in enumerate(opened):
                 trial = _trial(settings, process, raced[str(number)].latencies_s, raced[str(number)].reason)
@@ -202,7 +228,13 @@ class _Autotuner:
     def _accept_best(self, tried: TrialState, ran: list[_Ran], best_latencies_s: list[float]) -> None:
         """Judge the fastest way first, until one passes; one that is slower than the best is judged once, for the record."""
         # Where the best died on the way, of what else was open, what it reached before is the mark.
-        threshold_s = median(best_latencies_s) if best_latencies_s else latency(self.best.trial) if self.best is not None else None
+        threshold_s = (
+            median(best_latencies_s)
+            if best_latencies_s
+            else latency(self.best.trial)
+            if self.best is not None
+            else None
+        )
         for trial, process in sorted(ran, key=lambda one: latency(one.trial)):
             if (reason := self._too_big(trial)) is not None:
                 tried.end("memory", reason)
@@ -230,11 +262,15 @@ class _Autotuner:
         limit, peak = self.limits.get("peak_memory_bytes"), trial.peak_memory_bytes
         if limit is None or (peak is not None and peak <= limit):
             return None
-        reached = "its peak memory could not be measured" if peak is None else f"peak memory {peak / 2**20:.0f} MiB"
+        reached = (
+            "its peak memory could not be measured" if peak is None else f"peak memory {peak / 2**20:.0f} MiB"
+        )
         return f"{reached}, budget {limit / 2**20:.0f} MiB"
 
 
-def _trial(settings: SessionSettings, process: ModelProcess, latencies_s: list[float], reason: str) -> SettingsTrial:
+def _trial(
+    settings: SessionSettings, process: ModelProcess, latencies_s: list[float], reason: str
+) -> SettingsTrial:
     if not latencies_s:
         return SettingsTrial(settings=settings, latency_s=None, reason=reason or "it was given no time")
     try:
@@ -242,5 +278,9 @@ def _trial(settings: SessionSettings, process: ModelProcess, latencies_s: list[f
     except MeasurementError as fault:
         return SettingsTrial(settings=settings, latency_s=None, reason=str(fault))
     return SettingsTrial(
-        settings=settings, latency_s=median(latencies_s), n=len(latencies_s), load_s=process.load_s, peak_memory_bytes=peak
+        settings=settings,
+        latency_s=median(latencies_s),
+        n=len(latencies_s),
+        load_s=process.load_s,
+        peak_memory_bytes=peak,
     )

@@ -32,7 +32,9 @@ def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings:
         ExportError: the file does not run, or gives what is not a number.
     """
     if settings.runtime == "pytorch":
-        settings = settings.model_copy(update={"runtime": "onnxruntime", "provider": "cpu"})  # of the same weights, in the same precision
+        settings = settings.model_copy(
+            update={"runtime": "onnxruntime", "provider": "cpu"}
+        )  # of the same weights, in the same precision
     try:
         logits = selftest.answers(path, settings, pixels, spec)
     except MeasurementError as fault:
@@ -44,7 +46,9 @@ def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings:
     return logits
 
 
-def parity(path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Preprocess, tolerance: float, threads: int) -> Parity:
+def parity(
+    path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Preprocess, tolerance: float, threads: int
+) -> Parity:
     """Compare with PyTorch at batch 1, 3 and 8: a graph that was silently made for one batch is found here.
 
     Args:
@@ -66,13 +70,17 @@ def parity(path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Prepro
         try:
             together = runtime.run(session, to_tensor(pixels[several], spec))
         except Exception as fault:
-            raise ExportError(f"the file was made for one batch size: it fails at batch {batch} ({type(fault).__name__}).") from fault
+            raise ExportError(
+                f"the file was made for one batch size: it fails at batch {batch} ({type(fault).__name__})."
+            ) from fault
         if together.shape != (batch, expected.shape[1]):
             raise ExportError(f"at batch {batch} the file gives outputs of shape {together.shape}.")
         greatest = max(greatest, float(np.abs(together - expected[several]).max()))
     # A spread near 0 (a model that says the same of every image) must not make the tolerance 0.
     limit = tolerance * max(float(expected.std()), 1e-2)
-    return Parity(images=len(pixels), batches=BATCHES, max_abs_diff=greatest, tolerance=limit, passed=greatest <= limit)
+    return Parity(
+        images=len(pixels), batches=BATCHES, max_abs_diff=greatest, tolerance=limit, passed=greatest <= limit
+    )
 
 
 def flips(logits: Logits, expected: Logits, split: Split = "test") -> Flips:

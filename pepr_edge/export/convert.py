@@ -27,7 +27,9 @@ class Converted(NamedTuple):
     notes: tuple[str, ...]
 
 
-def convert(variant: Variant, base: Path | Prepared, path: Path, images: Images, accept: Accept | None = None) -> Converted:
+def convert(
+    variant: Variant, base: Path | Prepared, path: Path, images: Images, accept: Accept | None = None
+) -> Converted:
     """Write one variant of a float32 ONNX file.
 
     Args:
@@ -54,7 +56,9 @@ def convert(variant: Variant, base: Path | Prepared, path: Path, images: Images,
         raise
     except Exception as fault:  # the runtime and its tools raise whatever their graph passes raise
         words = " ".join(str(fault).split())[:200]
-        raise ExportError(f"{variant.name}: cannot be made of this graph ({type(fault).__name__}: {words}).") from fault
+        raise ExportError(
+            f"{variant.name}: cannot be made of this graph ({type(fault).__name__}: {words})."
+        ) from fault
     finally:
         part.unlink(missing_ok=True)
     return Converted(remedy, _few(len(used)) if calibrated else ())
@@ -63,18 +67,26 @@ def convert(variant: Variant, base: Path | Prepared, path: Path, images: Images,
 def _few(n: int) -> tuple[str, ...]:
     if n >= FEW_IMAGES:
         return ()
-    return (f"calibrated on {n} image{'s' * (n > 1)}: ranges of other images may lie outside those that were seen, and are cut off there.",)
+    return (
+        f"calibrated on {n} image{'s' * (n > 1)}: ranges of other images may lie outside those that were seen, and are cut off there.",
+    )
 
 
-def _float32(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None) -> None:
+def _float32(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> None:
     shutil.copyfile(prepared.base, path)
 
 
-def _float32_optimised(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None) -> None:
+def _float32_optimised(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> None:
     optimise(prepared.base, path, "extended")
 
 
-def _float16(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None) -> None:
+def _float16(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> None:
     float16(prepared, path)
 
 
@@ -82,7 +94,9 @@ def _int8(prepared: Prepared, path: Path, images: Images, settings: Quantise, ac
     return static(prepared, path, images, settings)
 
 
-def _int8_dynamic(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None) -> str:
+def _int8_dynamic(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> str:
     return dynamic(prepared, path, settings)
 
 

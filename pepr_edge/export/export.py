@@ -47,7 +47,9 @@ class Exporter:
     def make_base(self, module: nn.Module) -> None:
         """Write the float32 file from the module; raises ExportError where none is faithful."""
         candidate = self.source.trained.candidate
-        self.exported = export(module, candidate.in_channels, candidate.image_size_px, self.base, self._check_base)
+        self.exported = export(
+            module, candidate.in_channels, candidate.image_size_px, self.base, self._check_base
+        )
         if self.source.recipe.device.runtime == "pytorch":
             write_program(module, candidate.in_channels, candidate.image_size_px, self.base.parent)
 
@@ -55,7 +57,9 @@ class Exporter:
         pixels, expected = self.source.pixels("val"), self.source.expected["val"]
         found = parity(path, pixels, expected, self.source.trained.preprocess, FP32_PARITY, self.threads)
         if not found.passed:
-            raise ExportError(f"its logits differ from PyTorch's by {found.max_abs_diff:.2g}, tolerance {found.tolerance:.2g}")
+            raise ExportError(
+                f"its logits differ from PyTorch's by {found.max_abs_diff:.2g}, tolerance {found.tolerance:.2g}"
+            )
 
     def artifact(self, variant: Variant, folder: Path, key: str) -> Artifact:
         """Write one variant: model.onnx, predictions.npz and export.json in its folder.

@@ -20,9 +20,15 @@ def float16(prepared: Prepared, path: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of every weight that is too small or too great: what it costs is measured
+        warnings.simplefilter(
+            "ignore"
+        )  # of every weight that is too small or too great: what it costs is measured
         try:
-            model = convert_float_to_float16(onnx.load(str(prepared.path)), keep_io_types=True, node_block_list=list(prepared.sizes))
+            model = convert_float_to_float16(
+                onnx.load(str(prepared.path)), keep_io_types=True, node_block_list=list(prepared.sizes)
+            )
         except Exception as fault:  # it raises whatever its graph passes raise
-            raise ExportError(f"the graph cannot be converted to float16 ({type(fault).__name__}: {str(fault)[:200]}).") from fault
+            raise ExportError(
+                f"the graph cannot be converted to float16 ({type(fault).__name__}: {str(fault)[:200]})."
+            ) from fault
     onnx.save(model, str(path))

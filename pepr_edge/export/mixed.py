@@ -34,7 +34,9 @@ class Quantised(NamedTuple):
     nodes: frozenset[str]
 
 
-def mixed(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Callable[[Path], bool] | None) -> str:
+def mixed(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Callable[[Path], bool] | None
+) -> str:
     """Write the int8 form in which the tensors that lose most are left float32: the worst 1, 2, 4, ... until it is good enough.
 
     Args:
@@ -64,7 +66,9 @@ def mixed(prepared: Prepared, path: Path, images: Images, settings: Quantise, ac
         static(prepared, path, images, settings, keep=sorted(floats))
         if good(path):
             return _remedy(prepared, floats, len(all_nodes))
-    raise ExportError(f"the quality is not kept whichever of the {len(all_nodes)} nodes are left float32. Use the float32 file.")
+    raise ExportError(
+        f"the quality is not kept whichever of the {len(all_nodes)} nodes are left float32. Use the float32 file."
+    )
 
 
 def _doubling(most: int) -> Iterator[int]:
@@ -94,12 +98,21 @@ def _quantised(model: onnx.ModelProto) -> list[Quantised]:
         if node.op_type != "QuantizeLinear" or node.input[0] in constants:
             continue
         scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-        limits, nodes = np.iinfo(zero.dtype), {producers[node.input[0]]} if node.input[0] in producers else set[str]()
+        limits, nodes = (
+            np.iinfo(zero.dtype),
+            {producers[node.input[0]]} if node.input[0] in producers else set[str](),
+        )
         for restored in takers.get(node.output[0], []):
-            nodes.update(taker.name for taker in takers.get(restored.output[0], []) if taker.op_type not in ("QuantizeLinear", "Shape"))
+            nodes.update(
+                taker.name
+                for taker in takers.get(restored.output[0], [])
+                if taker.op_type not in ("QuantizeLinear", "Shape")
+            )
         lowest, highest = (float(scale) * (limit - int(zero)) for limit in (limits.min, limits.max))
         # The quantiser puts the pair before an output of the graph, which keeps its name.
-        found.append(Quantised(node.input[0].removesuffix("_QuantizeLinear_Input"), lowest, highest, frozenset(nodes)))
+        found.append(
+            Quantised(node.input[0].removesuffix("_QuantizeLinear_Input"), lowest, highest, frozenset(nodes))
+        )
     return found
 
 
@@ -122,7 +135,9 @@ def _damage(prepared: Prepared, tensors: list[Quantised], images: Images) -> dic
     signal: dict[str, list[Powers]] = {tensor.name: [] for tensor in tensors}
     noise: dict[str, list[Powers]] = {tensor.name: [] for tensor in tensors}
     for image in images:
-        values = dict(zip((tensor.name for tensor in outside), session.run(None, {name: image[None]}), strict=True)) | {name: image[None]}
+        values = dict(
+            zip((tensor.name for tensor in outside), session.run(None, {name: image[None]}), strict=True)
+        ) | {name: image[None]}
         for tensor in tensors:
             exact, rounding = _powers(values[tensor.name], tensor)
             signal[tensor.name].append(exact)
@@ -157,6 +172,8 @@ def _decisions(path: Path, images: Images) -> NDArray[np.int64]:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    logits: NDArray[np.float32] = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
+    logits: NDArray[np.float32] = np.concatenate(
+        [session.run(None, {name: image[None]})[0] for image in images]
+    )
     decisions: NDArray[np.int64] = logits.argmax(axis=1)
     return decisions

@@ -81,7 +81,12 @@ def by_optimum(model: nn.Module, example: torch.Tensor, path: Path) -> None:
     wrapped = _ForOptimum(model, *example.shape[1:3]).eval()
     # The configuration of an image classifier whose batch alone is dynamic.
     config = MobileNetV1OnnxConfig(wrapped.config, task="image-classification")
-    shapes = {"batch_size": len(example), "num_channels": example.shape[1], "height": example.shape[2], "width": example.shape[3]}
+    shapes = {
+        "batch_size": len(example),
+        "num_channels": example.shape[1],
+        "height": example.shape[2],
+        "width": example.shape[3],
+    }
     export_by_optimum(wrapped, config, path, opset=17, input_shapes=shapes)
 
 
@@ -93,7 +98,9 @@ EXPORTERS: dict[str, Callable[[nn.Module, torch.Tensor, Path], None]] = {
 }
 
 
-def export(model: nn.Module, channels: int, image_size_px: int, path: Path, check: Callable[[Path], None]) -> Exported:
+def export(
+    model: nn.Module, channels: int, image_size_px: int, path: Path, check: Callable[[Path], None]
+) -> Exported:
     """Write the module as one float32 ONNX file.
 
     Args:
@@ -112,7 +119,9 @@ def export(model: nn.Module, channels: int, image_size_px: int, path: Path, chec
     for name, exporter in EXPORTERS.items():
         try:
             with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")  # the exporters warn of each other, and of every traced constant
+                warnings.simplefilter(
+                    "ignore"
+                )  # the exporters warn of each other, and of every traced constant
                 exporter(model, example, path)
             forget_places(path)
             onnx.checker.check_model(str(path))
@@ -133,11 +142,19 @@ def forget_places(path: Path) -> None:
     graphs = [model.graph, *model.functions]
     while graphs:
         graph = graphs.pop()
-        named = () if isinstance(graph, onnx.FunctionProto) else (*graph.initializer, *graph.input, *graph.output)
+        named = (
+            () if isinstance(graph, onnx.FunctionProto) else (*graph.initializer, *graph.input, *graph.output)
+        )
         for noted in (graph, *graph.node, *graph.value_info, *named):
             noted.ClearField("metadata_props")
             noted.ClearField("doc_string")
-        graphs += [inner for node in graph.node for attribute in node.attribute for inner in (attribute.g, *attribute.graphs) if inner.node]
+        graphs += [
+            inner
+            for node in graph.node
+            for attribute in node.attribute
+            for inner in (attribute.g, *attribute.graphs)
+            if inner.node
+        ]
     if model.ByteSize() < before:
         onnx.save(model, str(path))
 

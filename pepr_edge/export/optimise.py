@@ -23,7 +23,9 @@ def optimise(source: Path, path: Path, level: Literal["basic", "extended"]) -> N
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level.upper()}")
+    options.graph_optimization_level = getattr(
+        onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level.upper()}"
+    )
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
@@ -52,11 +54,18 @@ def _drop_idle_slices(model: onnx.ModelProto) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*inferred.value_info, *inferred.input)}
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.input)
+    }
     same: dict[str, str] = {}
     for node in list(graph.node):
         node.input[:] = [same.get(name, name) for name in node.input]
-        if node in slices and node.output[0] not in outputs and _is_idle(node, constants, shapes.get(node.input[0], [])):
+        if (
+            node in slices
+            and node.output[0] not in outputs
+            and _is_idle(node, constants, shapes.get(node.input[0], []))
+        ):
             same[node.output[0]] = node.input[0]
             graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
@@ -71,5 +80,8 @@ def _is_idle(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], shape
     starts, ends, *more = (numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:])
     axes = more[0] if more else range(len(starts))
     steps = more[1] if len(more) > 1 else [1] * len(starts)
-    whole = [-len(shape) <= axis < len(shape) and 0 < shape[axis] <= end for axis, end in zip(axes, ends, strict=True)]
+    whole = [
+        -len(shape) <= axis < len(shape) and 0 < shape[axis] <= end
+        for axis, end in zip(axes, ends, strict=True)
+    ]
     return all(whole) and not any(starts) and set(steps) == {1}

@@ -21,7 +21,9 @@ from pepr_edge.errors import ExportError
 
 CALIBRATION_BATCH = 16  # at most
 CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-NARROW_STEPS = 16 * 2048  # of float32; 2048 are the bins of onnxruntime's percentile calibration, and one batch varies less than all
+NARROW_STEPS = (
+    16 * 2048
+)  # of float32; 2048 are the bins of onnxruntime's percentile calibration, and one batch varies less than all
 Images = NDArray[np.float32]
 
 
@@ -75,7 +77,11 @@ class Prepared:
     def grouped(self) -> tuple[str, ...]:
         """The convolutions in groups, the depthwise ones among them."""
         nodes = [node for node in onnx.load(str(self.path)).graph.node if node.op_type == "Conv"]
-        return tuple(node.name for node in nodes if any(entry.name == "group" and entry.i > 1 for entry in node.attribute))
+        return tuple(
+            node.name
+            for node in nodes
+            if any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
+        )
 
     def ranges(self, calibration: str, images: Images) -> Any:
         """The range of every tensor over some images, which are the same each time; a copy, since the quantiser changes it."""
@@ -97,7 +103,11 @@ class Prepared:
             calibrator.tensors_to_calibrate -= set(narrow)
         for start in range(0, len(images), CALIBRATION_BATCH):
             # Batch by batch: the calibrators of histograms hold all tensors of what they are given at a time.
-            calibrator.collect_data(_Reader(calibrator.infer_session.get_inputs()[0].name, images[start : start + CALIBRATION_BATCH]))
+            calibrator.collect_data(
+                _Reader(
+                    calibrator.infer_session.get_inputs()[0].name, images[start : start + CALIBRATION_BATCH]
+                )
+            )
         found = calibrator.compute_data()
         found.data.update(narrow)
         return found
@@ -105,7 +115,9 @@ class Prepared:
 
 def _narrow(ranges: Any) -> dict[str, Any]:
     """The tensors that hardly vary, of whose values no histogram can be made: its bins would be narrower than float32 can tell apart."""
-    limits = {name: (float(np.min(data.lowest)), float(np.max(data.highest))) for name, data in ranges.items()}
+    limits = {
+        name: (float(np.min(data.lowest)), float(np.max(data.highest))) for name, data in ranges.items()
+    }
     return {
         name: ranges[name]
         for name, (lowest, highest) in limits.items()
@@ -126,7 +138,9 @@ class _Reader:
 def refusal(fault: Exception) -> str:
     """One line on what the quantiser said."""
     lines = str(fault).strip().splitlines()
-    return f"onnxruntime cannot quantise this graph ({type(fault).__name__}: {lines[0][:200] if lines else ''})."
+    return (
+        f"onnxruntime cannot quantise this graph ({type(fault).__name__}: {lines[0][:200] if lines else ''})."
+    )
 
 
 @contextmanager
@@ -151,7 +165,11 @@ def _part_names(graph: onnx.GraphProto) -> bool:
     uses = Counter(name for node in graph.node for name in node.input)
     tensors = {name for node in graph.node for name in (*node.input, *node.output)}
     stems = {name[:-digits] for name in tensors for digits in range(1, 7) if name[-digits:].isdigit()}
-    renamed = {tensor.name: f"{tensor.name}_shared" for tensor in graph.initializer if uses[tensor.name] > 1 and tensor.name in stems}
+    renamed = {
+        tensor.name: f"{tensor.name}_shared"
+        for tensor in graph.initializer
+        if uses[tensor.name] > 1 and tensor.name in stems
+    }
     # A branch or loop would have names of its own; none of the zoo's graphs has one.
     if not renamed or any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
         return False
@@ -177,7 +195,9 @@ def _computing_sizes(graph: onnx.GraphProto) -> list[str]:
         if node.op_type == "Constant":
             constants.update(node.output)
             continue
-        from_sizes = bool(sizes.intersection(node.input)) and all(name in constants or name in sizes for name in node.input)
+        from_sizes = bool(sizes.intersection(node.input)) and all(
+            name in constants or name in sizes for name in node.input
+        )
         if from_sizes or node.op_type in ("Shape", "Size"):
             sizes.update(node.output)
             found.append(node.name)

@@ -31,7 +31,9 @@ def write_program(model: nn.Module, channels: int, image_size_px: int, folder: P
             warnings.simplefilter("ignore")
             try:
                 program = torch.export.export(model.eval(), (example,), dynamic_shapes=({0: batch},))
-            except Exception:  # of one batch alone it can be had of more architectures, and the device asks for no other
+            except (
+                Exception
+            ):  # of one batch alone it can be had of more architectures, and the device asks for no other
                 program = torch.export.export(model.eval(), (example[:1],))
             torch.export.save(program, part)
         part.replace(folder / PROGRAM)

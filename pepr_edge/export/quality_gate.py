@@ -19,7 +19,12 @@ REPORTED = ("accuracy", "auroc", "expected_calibration_error")
 
 
 def judge(
-    logits: Logits, before: Logits, labels: NDArray[np.int64], performance: str, threshold: float, settings: SessionSettings
+    logits: Logits,
+    before: Logits,
+    labels: NDArray[np.int64],
+    performance: str,
+    threshold: float,
+    settings: SessionSettings,
 ) -> Quality:
     """Whether a file keeps enough of its model's performance.
 
@@ -35,7 +40,9 @@ def judge(
     gated = tuple(dict.fromkeys((performance, ALWAYS)))
     kept = {name: share for name in gated if (share := _kept(name, logits, before, labels)) is not None}
     drawn: dict[bool, Counts] = {}
-    found = {name: estimate(name, logits, labels, "val", drawn) for name in dict.fromkeys((*gated, *REPORTED))}
+    found = {
+        name: estimate(name, logits, labels, "val", drawn) for name in dict.fromkeys((*gated, *REPORTED))
+    }
     # A share that rounding alone takes below the threshold is no loss.
     lost = [f"{name} is {share:.1%} of float32's" for name, share in kept.items() if share < threshold - 1e-9]
     return Quality(
@@ -45,7 +52,9 @@ def judge(
         kept=kept,
         flips=flips(logits, before, "val"),
         passed=not lost,
-        reason=f"{' and '.join(lost)} on {len(labels)} validation images, expected at least {threshold:.1%}" if lost else "",
+        reason=f"{' and '.join(lost)} on {len(labels)} validation images, expected at least {threshold:.1%}"
+        if lost
+        else "",
     )
 
 

@@ -22,7 +22,9 @@ REMEDIES: dict[str, dict[str, Any]] = {
 }
 
 
-def static(prepared: Prepared, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()) -> str:
+def static(
+    prepared: Prepared, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()
+) -> str:
     """Write the int8 form of a float32 ONNX file.
 
     Where the quantiser refuses the graph, the next of REMEDIES is tried: what only moves or adds stays float32, then one range a tensor.
@@ -61,7 +63,9 @@ def _quantise(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, 
     """Without quantize_static, which would calibrate anew for each variant."""
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    quantiser = QDQQuantizer(onnx.load(str(prepared.path)), tensors_range=ranges, nodes_to_quantize=[], **arguments)
+    quantiser = QDQQuantizer(
+        onnx.load(str(prepared.path)), tensors_range=ranges, nodes_to_quantize=[], **arguments
+    )
     quantiser.quantize_model()
     quantiser.model.save_model_to_file(str(path), False)
 
@@ -77,7 +81,9 @@ def _arguments(settings: Quantise) -> dict[str, Any]:
         "weight_qType": kinds[settings.weight],
         "activation_qType": kinds[settings.activation],
         "op_types_to_quantize": list(settings.operators) or sorted({*QDQRegistry, *QLinearOpsRegistry}),
-        "extra_options": {} if settings.outputs else {"OpTypesToExcludeOutputQuantization": list(settings.operators)},
+        "extra_options": {}
+        if settings.outputs
+        else {"OpTypesToExcludeOutputQuantization": list(settings.operators)},
     }
 
 

@@ -20,10 +20,14 @@ from pepr_edge.run_dir.owned import remove_known
 TRIALS_PREFIX = ".rungs-"
 # Names that only we give, among the trials of variants and in the folder of the chosen one.
 TRIAL_FILES = re.compile(r"[a-z0-9_]+(\.part|\.simpler)?\.onnx|program\.pt2(\.part)?")
-VARIANT_FILES = re.compile(r"model(\.part|\.simpler)?\.onnx|(export|profile|failure)\.json|predictions\.npz|program\.pt2")
+VARIANT_FILES = re.compile(
+    r"model(\.part|\.simpler)?\.onnx|(export|profile|failure)\.json|predictions\.npz|program\.pt2"
+)
 
 
-def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress) -> None:
+def select_variant(
+    source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress
+) -> None:
     """Choose a candidate's variant by measuring, and write it down: auto/export.json with every rung, beside the file.
 
     Args:
@@ -41,7 +45,11 @@ def select_variant(source: ExportSource, base: Artifact, folder: Path, key: str,
     remove_known(place, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as rungs:
         choice = autotune(
-            source, folder / base.variant / MODEL, autotune_variants(isa(), source.recipe.device.provider), Path(rungs), on_progress
+            source,
+            folder / base.variant / MODEL,
+            autotune_variants(isa(), source.recipe.device.provider),
+            Path(rungs),
+            on_progress,
         )
         place.mkdir(exist_ok=True)
         shutil.copyfile(choice.path, place / MODEL)

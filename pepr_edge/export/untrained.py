@@ -31,7 +31,9 @@ def screened_variants(settings: Export) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*settings.made, *([FLOAT32, TYPICAL] if settings.auto else []))))
 
 
-def write_untrained(module: nn.Module, candidate: Candidate, recipe: Recipe, images: NDArray[np.float32], folder: Path) -> dict[str, str]:
+def write_untrained(
+    module: nn.Module, candidate: Candidate, recipe: Recipe, images: NDArray[np.float32], folder: Path
+) -> dict[str, str]:
     """Write <variant>/model.onnx into a folder, for each variant that is looked at.
 
     Args:
@@ -47,7 +49,13 @@ def write_untrained(module: nn.Module, candidate: Candidate, recipe: Recipe, ima
     reasons = {}
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / MODEL
-        export(module, candidate.in_channels, candidate.image_size_px, base, lambda path: _check(path, images, candidate.num_classes))
+        export(
+            module,
+            candidate.in_channels,
+            candidate.image_size_px,
+            base,
+            lambda path: _check(path, images, candidate.num_classes),
+        )
         with Prepared(base) as prepared:
             for name in screened_variants(recipe.export):
                 (folder / name).mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,9 @@ class TrialState:
     def accepted(self) -> SettingsTrial | None:
         """The fastest of the ways that it may be run in: by quality's own settings where it was judged, else of all that ran."""
         ran = [trial for trial in self.trials if trial.latency_s is not None]
-        judged = [trial for trial in ran if self.quality is not None and trial.settings == self.quality.settings]
+        judged = [
+            trial for trial in ran if self.quality is not None and trial.settings == self.quality.settings
+        ]
         return min(judged or ran, key=latency, default=None)
 
 
@@ -66,7 +68,9 @@ def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -
     if chosen:
         outcome, reason = "chosen", _chosen_message(best, plain)
     elif outcome == "slower" and own is not None:
-        lost = f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
+        lost = (
+            f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
+        )
         reason = f"{_slower_message(latency(own), latency(best.trial))}{lost}"
     return VariantTrial(
         variant=tried.variant.name,
@@ -82,7 +86,11 @@ def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -
 
 def _slower_message(own_s: float, chosen_s: float) -> str:
     text = f"{own_s * 1e3:.3g} ms, the chosen one {chosen_s * 1e3:.3g} ms"
-    return text if chosen_s < FASTER * own_s else f"{text}: as fast, as far as can be told, and the chosen one was there first"
+    return (
+        text
+        if chosen_s < FASTER * own_s
+        else f"{text}: as fast, as far as can be told, and the chosen one was there first"
+    )
 
 
 def _chosen_message(best: BestTrial, plain: SettingsTrial | None) -> str:

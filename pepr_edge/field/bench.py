@@ -19,7 +19,14 @@ from pepr_edge.measure import selftest
 from pepr_edge.measure.profile import EnergyCounter, profile
 from pepr_edge.measure.rules import sustained
 from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, throughput
-from pepr_edge.records import BenchResult, DeviceProfile, FieldReport, Manifest, SelfTestResult, SessionSettings
+from pepr_edge.records import (
+    BenchResult,
+    DeviceProfile,
+    FieldReport,
+    Manifest,
+    SelfTestResult,
+    SessionSettings,
+)
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_record
 from pepr_edge.scoring.percentiles import percentiles
@@ -101,7 +108,11 @@ def bench(
 
 
 def _stages(
-    subject: Subject, plan: Plan, monitor: InterferenceMonitor, draft: _UnfinishedReport, progress: Callable[[float, float], None] | None
+    subject: Subject,
+    plan: Plan,
+    monitor: InterferenceMonitor,
+    draft: _UnfinishedReport,
+    progress: Callable[[float, float], None] | None,
 ) -> Iterator[BenchResult]:
     """The result of one bundle as soon as it is whole, then again with each thing that was measured besides."""
     folder, manifest, settings, fallback = subject
@@ -131,7 +142,10 @@ def _stages(
     result = result_of(measured)
     yield result
     if plan.extras:
-        more = {"preprocessing": preprocessing(manifest.preprocess), "throughput": throughput(folder / file, measured)}
+        more = {
+            "preprocessing": preprocessing(manifest.preprocess),
+            "throughput": throughput(folder / file, measured),
+        }
         result = result.model_copy(update=more)
         yield result
     if plan.sweep:
@@ -185,7 +199,9 @@ class _UnfinishedReport:
         if self._out is not None and time.perf_counter() >= self._due_s:
             try:
                 self._write()
-            except UnwritableError:  # For now: on Windows another program may be reading it. When the bundle is done it has to be.
+            except (
+                UnwritableError
+            ):  # For now: on Windows another program may be reading it. When the bundle is done it has to be.
                 self._due_s = time.perf_counter() + PERIOD_S
 
     def put(self, result: BenchResult) -> None:
@@ -248,7 +264,9 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) ->
         return
     for bundle in bundles:
         if bundle.resolve() in out.resolve().parents:
-            raise OutputError(f"{out}: lies inside the bundle {bundle}, which must stay as it was made. Give another --out.")
+            raise OutputError(
+                f"{out}: lies inside the bundle {bundle}, which must stay as it was made. Give another --out."
+            )
     check_replaceable(out, _is_report, force)
     check_replaceable(_before(out), _is_report)
 
@@ -286,7 +304,13 @@ def _unwritable(out: Path, fault: OSError) -> UnwritableError:
     return UnwritableError(f"{out}: the report cannot be written ({fault.strerror}). Give another --out.")
 
 
-def to_result(name: str, tested: SelfTestResult | None, fallback: bool, warnings: tuple[str, ...], measured: DeviceProfile) -> BenchResult:
+def to_result(
+    name: str,
+    tested: SelfTestResult | None,
+    fallback: bool,
+    warnings: tuple[str, ...],
+    measured: DeviceProfile,
+) -> BenchResult:
     """A profile as a report holds it. `name` is the folder's own, without the path to it."""
     return BenchResult(
         bundle=name,

@@ -24,7 +24,9 @@ class Prediction:
 class Classifier:
     """A bundle's model, held open."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> None:
+    def __init__(
+        self, bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+    ) -> None:
         """Load the model, or the fallback beside it.
 
         Raises:

@@ -45,10 +45,23 @@ def read_whole(bundle: Path) -> Manifest:
 
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
     """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
-    reasons = [f"{name}: {fault}" for name, expected in manifest.files.items() if (fault := _file_fault(bundle / name, expected))]
-    strangers = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)} - {MANIFEST, *manifest.files}
-    found = [*reasons, *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers))]
-    return found or [f"{MANIFEST}: {fault}: it was altered. Copy the bundle again." for fault in _contradictions(bundle, manifest)]
+    reasons = [
+        f"{name}: {fault}"
+        for name, expected in manifest.files.items()
+        if (fault := _file_fault(bundle / name, expected))
+    ]
+    strangers = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)} - {
+        MANIFEST,
+        *manifest.files,
+    }
+    found = [
+        *reasons,
+        *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers)),
+    ]
+    return found or [
+        f"{MANIFEST}: {fault}: it was altered. Copy the bundle again."
+        for fault in _contradictions(bundle, manifest)
+    ]
 
 
 def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
@@ -106,7 +119,9 @@ class Verdict(NamedTuple):
     race: FallbackTiming | None = None
 
 
-def check(bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None) -> Verdict:
+def check(
+    bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None
+) -> Verdict:
     """Check a bundle's files, then run its self-test here, and that of its fallback.
 
     Args:
@@ -146,7 +161,9 @@ def check(bundle: Path, settings: SessionSettings | None = None, say: Callable[[
     return Verdict([f"self-test: {fault} {advice}"], tested, fallback, raced)
 
 
-def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> tuple[SelfTestResult | None, str]:
+def _test(
+    bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+) -> tuple[SelfTestResult | None, str]:
     """The result of a self-test, and why it did not pass, in one sentence; empty if it did."""
     try:
         result = selftest.run(bundle, manifest, settings, fallback)
@@ -154,11 +171,16 @@ def _test(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback:
         return None, str(fault)
     differ = f"logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
     if not result.decisions_agree:
-        return result, f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree, {differ}"
+        return (
+            result,
+            f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree, {differ}",
+        )
     return result, "" if result.passed else f"all {result.n} decisions agree, but {differ}"
 
 
-def _race(bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings) -> FallbackTiming | None:
+def _race(
+    bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings
+) -> FallbackTiming | None:
     """Both in turn, for a second or two; None where one of them cannot be run so."""
     shape = (1, *manifest.input.shape[1:])
     try:
@@ -177,4 +199,6 @@ def _cost(raced: FallbackTiming | None) -> str:
     if raced is None:
         return ""
     ratio, played = raced.fallback_s / raced.model_s, ", emulated" if emulated() else ""
-    return f" and takes {ratio:.2g} times as long ({ms(raced.fallback_s)} against {ms(raced.model_s)}{played})"
+    return (
+        f" and takes {ratio:.2g} times as long ({ms(raced.fallback_s)} against {ms(raced.model_s)}{played})"
+    )

@@ -32,11 +32,36 @@ GREY, COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # What is read of a file. Nobody's name is among them.
 WANTED = (
-    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated"),
-    *("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept"),
+    *(
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+    ),
+    *(
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ),
     *("ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
+    *(
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "ExtendedOffsetTable",
+        "ExtendedOffsetTableLengths",
+    ),
+    *(
+        f"{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue")
+        for part in ("Descriptor", "Data")
+    ),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
     *PIXELS,
 )
@@ -62,7 +87,9 @@ def decode(file: BinaryIO, *, shown_as: str, most_pixels: int) -> Image.Image:
     try:
         import pydicom  # noqa: F401
     except ImportError:
-        raise DataError(f"{shown_as}: a DICOM file, and pydicom, which reads these, is not installed. Run {INSTALL}") from None
+        raise DataError(
+            f"{shown_as}: a DICOM file, and pydicom, which reads these, is not installed. Run {INSTALL}"
+        ) from None
     with _quiet():
         try:
             dataset = _read(file, shown_as)
@@ -110,12 +137,19 @@ def _check_inflated(file: BinaryIO, name: str) -> None:
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     if file.read(PREAMBLE_BYTES + len(MAGIC)).endswith(MAGIC):
-        meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        meta = read_dataset(
+            file,
+            is_implicit_VR=False,
+            is_little_endian=True,
+            stop_when=lambda tag, vr, length: tag >> 16 != 2,
+        )
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             inflater.decompress(file.read(), MOST_INFLATED_BYTES)
             if inflater.unconsumed_tail:
-                raise ImageError(name, f"inflates to more than {MOST_INFLATED_BYTES >> 20} MiB, expected a picture")
+                raise ImageError(
+                    name, f"inflates to more than {MOST_INFLATED_BYTES >> 20} MiB, expected a picture"
+                )
     file.seek(0)
 
 
@@ -126,10 +160,16 @@ def _check(dataset: Dataset, name: str, most_pixels: int) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     check_decoder(syntax, name)
     if width * height > most_pixels:
-        raise ImageError(name, f"{width} x {height} pixels, expected at most {most_pixels:,}", "Make it smaller, or remove it.")
+        raise ImageError(
+            name,
+            f"{width} x {height} pixels, expected at most {most_pixels:,}",
+            "Make it smaller, or remove it.",
+        )
     # Some decoders believe the stream, whatever they are asked for: they would fill the memory, or wait for a height of 0 for ever.
     if syntax in DECODERS and (claimed := encoded_size(_frame(dataset))) != (width, height):
-        raise ImageError(name, f"its pixels claim to be {claimed[0]} x {claimed[1]}, expected {width} x {height}")
+        raise ImageError(
+            name, f"its pixels claim to be {claimed[0]} x {claimed[1]}, expected {width} x {height}"
+        )
 
 
 def _frames(dataset: Dataset) -> int:
@@ -141,7 +181,11 @@ def _frame(dataset: Dataset) -> bytes:
     from pydicom.encaps import get_frame
 
     frames = _frames(dataset)
-    extended = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths) if "ExtendedOffsetTableLengths" in dataset else None
+    extended = (
+        (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+        if "ExtendedOffsetTableLengths" in dataset
+        else None
+    )
     return get_frame(dataset.PixelData, frames // 2, number_of_frames=frames, extended_offsets=extended)
 
 
@@ -150,7 +194,10 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
 
     index, kind = _frames(dataset) // 2, str(dataset.PhotometricInterpretation)
     if kind not in (*GREY, *COLOUR, "PALETTE COLOR"):
-        raise ImageError(name, f"not of a known photometric interpretation, expected {', '.join((*GREY, *COLOUR))} or PALETTE COLOR")
+        raise ImageError(
+            name,
+            f"not of a known photometric interpretation, expected {', '.join((*GREY, *COLOUR))} or PALETTE COLOR",
+        )
     try:
         # Pillow is everywhere: whatever else is installed, a picture is the same in training and in the field.
         plugin = "pillow" if dataset.file_meta.TransferSyntaxUID == BASELINE else ""
@@ -158,7 +205,9 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
     except RuntimeError:
         raise undecoded(dataset.file_meta.TransferSyntaxUID, name) from None
     if pixels.ndim != (3 if kind in COLOUR else 2):
-        raise ImageError(name, f"{kind} of {pixels.ndim} dimensions, expected one plane for grey and three for colour")
+        raise ImageError(
+            name, f"{kind} of {pixels.ndim} dimensions, expected one plane for grey and three for colour"
+        )
     if kind in GREY:
         return Image.fromarray(_grey(pixels, _of_frame(dataset, index), inverted=kind == "MONOCHROME1"))
     if kind in COLOUR:
@@ -169,7 +218,10 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
 
 def _of_frame(dataset: Dataset, index: int) -> Dataset:
     """The dataset with the look-up tables that an enhanced file holds for one frame, or for all, in the place of its own."""
-    for keyword, position in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", index)):
+    for keyword, position in (
+        ("SharedFunctionalGroupsSequence", 0),
+        ("PerFrameFunctionalGroupsSequence", index),
+    ):
         groups = dataset.get(keyword, ())
         for macro in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             if position < len(groups) and groups[position].get(macro):
@@ -188,7 +240,9 @@ def _grey(pixels: NDArray[Any], dataset: Dataset, *, inverted: bool) -> NDArray[
     return _levels(pixels, np.ones(pixels.shape, np.bool_), dataset, inverted=inverted)
 
 
-def _levels(stored: NDArray[Any], present: NDArray[np.bool_], dataset: Dataset, *, inverted: bool) -> NDArray[np.uint8]:
+def _levels(
+    stored: NDArray[Any], present: NDArray[np.bool_], dataset: Dataset, *, inverted: bool
+) -> NDArray[np.uint8]:
     """The grey level of each stored value, of which the picture has those that are `present`."""
     from pydicom.pixels import apply_modality_lut, apply_voi
 
@@ -221,7 +275,10 @@ def _window(dataset: Dataset) -> tuple[float, float, str] | None:
     """Centre, width and function of the first window; None where there is none that could be."""
     if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
         return None
-    centre, width = (float(np.atleast_1d(np.asarray(value, np.float64))[0]) for value in (dataset.WindowCenter, dataset.WindowWidth))
+    centre, width = (
+        float(np.atleast_1d(np.asarray(value, np.float64))[0])
+        for value in (dataset.WindowCenter, dataset.WindowWidth)
+    )
     function = str(dataset.get("VOILUTFunction", "LINEAR"))
     least = 1.0 if function == "LINEAR" else np.finfo(np.float64).tiny
     return (centre, width, function) if width >= least and np.isfinite(centre) else None

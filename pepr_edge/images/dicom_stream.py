@@ -29,11 +29,17 @@ def check_decoder(syntax: UID, name: str) -> None:
     """
     from pydicom.pixels import get_decoder
 
-    words = f"{syntax.name} ({syntax})" if syntax.name != syntax else "a transfer syntax that is not of the standard"
+    words = (
+        f"{syntax.name} ({syntax})"
+        if syntax.name != syntax
+        else "a transfer syntax that is not of the standard"
+    )
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
-        raise ImageError(name, f"compressed as {words}, which pydicom cannot decode", "Convert or remove it.") from None
+        raise ImageError(
+            name, f"compressed as {words}, which pydicom cannot decode", "Convert or remove it."
+        ) from None
     if not available:
         raise DataError(
             f"{name}: compressed as {words}, and no decoder for it is installed. Run pip install pylibjpeg {DECODERS[syntax][1]}"
@@ -44,7 +50,9 @@ def undecoded(syntax: UID, name: str) -> DataError:
     """The error for pixels that no decoder here has made anything of: of these Pillow's takes but a part, save for baseline JPEG."""
     module, package = DECODERS.get(syntax, ("", ""))
     if module and syntax != BASELINE and importlib.util.find_spec(module) is None:
-        return DataError(f"{name}: its pixels, {syntax.name}, cannot be decoded as it is. Run pip install pylibjpeg {package}")
+        return DataError(
+            f"{name}: its pixels, {syntax.name}, cannot be decoded as it is. Run pip install pylibjpeg {package}"
+        )
     return ImageError(name, "its pixels cannot be decoded")
 
 
@@ -57,7 +65,9 @@ def encoded_size(stream: bytes) -> tuple[int, int]:
     at = 2
     while at + 9 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # SOF, but for DHT, JPG and DAC
+        if marker == 0xF7 or (
+            0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        ):  # SOF, but for DHT, JPG and DAC
             height, width = struct.unpack_from(">HH", stream, at + 5)
             return width, height
         at += 2 + length

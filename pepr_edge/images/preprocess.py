@@ -25,7 +25,26 @@ from pepr_edge.untrusted.documents import shown
 
 # Of all that Pillow knows, no more than images come in: a decoder that is not asked cannot be attacked (one runs Ghostscript).
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+MODES = frozenset(
+    {
+        "1",
+        "L",
+        "LA",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+        "I",
+        "I;16",
+        "I;16L",
+        "I;16B",
+        "I;16N",
+        "F",
+    }
+)
 # A quarter of a GiB of RGB, where Pillow begins to warn: a small file can claim to hold much more.
 MOST_PIXELS = 1024**3 // 4 // 3
 FILTERS: dict[str, Image.Resampling] = {
@@ -62,7 +81,9 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
         if Path(name).suffix.lower() in dicom.SUFFIXES:  # some lack the preamble that says so
             opened.seek(0)
             return dicom.decode(opened, shown_as=name, most_pixels=MOST_PIXELS)
-    raise ImageError(name, "not an image, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it.")
+    raise ImageError(
+        name, "not an image, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it."
+    )
 
 
 @contextmanager
@@ -95,7 +116,11 @@ def _by_pillow(file: BinaryIO, name: str) -> Image.Image | None:
                 if image.width * image.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
                 if image.mode not in MODES:
-                    raise ImageError(name, f"mode {image.mode}, expected grey, RGB, CMYK or a palette", "Convert or remove it.")
+                    raise ImageError(
+                        name,
+                        f"mode {image.mode}, expected grey, RGB, CMYK or a palette",
+                        "Convert or remove it.",
+                    )
                 image.load()
                 return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
@@ -103,7 +128,9 @@ def _by_pillow(file: BinaryIO, name: str) -> Image.Image | None:
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(name, f"more than {MOST_PIXELS:,} pixels, too many to be safe", "Make it smaller, or remove it.") from None
+        raise ImageError(
+            name, f"more than {MOST_PIXELS:,} pixels, too many to be safe", "Make it smaller, or remove it."
+        ) from None
     except Exception as fault:  # a broken file can make a decoder raise anything
         said = str(fault).splitlines() or [type(fault).__name__]
         raise ImageError(name, f"the image is corrupt ({shown(said[0])})") from None
@@ -129,7 +156,9 @@ def to_eight_bit(image: Image.Image, *, shown_as: str) -> Image.Image:
     return Image.fromarray(levels.astype(np.uint8)[values])
 
 
-def to_pixels(image: Image.Image, *, channels: Literal[1, 3], image_size_px: int, interpolation: Interpolation) -> NDArray[np.uint8]:
+def to_pixels(
+    image: Image.Image, *, channels: Literal[1, 3], image_size_px: int, interpolation: Interpolation
+) -> NDArray[np.uint8]:
     """Bring a decoded image to the model's channels and size.
 
     Returns:
@@ -161,7 +190,12 @@ def to_tensor(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
 def load_tensor(files: Iterable[str | Path], spec: Preprocess) -> NDArray[np.float32]:
     """Decode image files and make the model's input of them, shape (n, channels, px, px)."""
     pixels = [
-        to_pixels(decode(file), channels=spec.channels, image_size_px=spec.image_size_px, interpolation=spec.interpolation)
+        to_pixels(
+            decode(file),
+            channels=spec.channels,
+            image_size_px=spec.image_size_px,
+            interpolation=spec.interpolation,
+        )
         for file in files
     ]
     return to_tensor(np.stack(pixels), spec)

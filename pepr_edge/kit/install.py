@@ -76,15 +76,25 @@ def check_machine(kit: dict[str, Any]) -> None:
     python = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - a Python that is too old is to get this far
     if python not in kit["pythons"] or sys.implementation.name != "cpython":
         wanted = " or ".join(kit["pythons"])
-        raise NotInstalled(f"this is {platform.python_implementation()} {python}, the kit is for CPython {wanted}. Run it with that.")
-    if platform.system() != kit["system"] or platform.machine() not in kit["machines"] or sys.maxsize < 1 << 32:
+        raise NotInstalled(
+            f"this is {platform.python_implementation()} {python}, the kit is for CPython {wanted}. Run it with that."
+        )
+    if (
+        platform.system() != kit["system"]
+        or platform.machine() not in kit["machines"]
+        or sys.maxsize < 1 << 32
+    ):
         bits = "" if sys.maxsize > 1 << 32 else ", Python of 32 bit"
         found = f"{platform.system()} {platform.machine()}{bits}"
-        raise NotInstalled(f"this is {found}, the kit is for {kit['platform']}. Have one made: pepr-edge kit --platform")
+        raise NotInstalled(
+            f"this is {found}, the kit is for {kit['platform']}. Have one made: pepr-edge kit --platform"
+        )
     version = system_version()
     if kit["floor"] is not None and (version is None or numbers(version) < numbers(kit["floor"])):
         name = "macOS" if kit["system"] == "Darwin" else "glibc"
-        raise NotInstalled(f"the kit needs {name} {kit['floor']} or later, this system has {version or 'none'}. Use a newer system.")
+        raise NotInstalled(
+            f"the kit needs {name} {kit['floor']} or later, this system has {version or 'none'}. Use a newer system."
+        )
 
 
 def system_version() -> str | None:
@@ -116,7 +126,9 @@ def check_files(folder: Path) -> None:
         if fault := file_fault(folder, name, expected):
             faults.append(fault)
     # pip takes the latest wheel that it finds, whoever put it there.
-    wheels = {f"wheels/{path.name}" for path in (folder / "wheels").iterdir() if not path.name.startswith(".")}
+    wheels = {
+        f"wheels/{path.name}" for path in (folder / "wheels").iterdir() if not path.name.startswith(".")
+    }
     faults += [f"{name!a} is no part of the kit" for name in sorted(wheels - listed)]
     if faults:
         more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -126,7 +138,9 @@ def check_files(folder: Path) -> None:
 def file_fault(folder: Path, name: str, expected: str) -> str | None:
     """What is wrong with a file of the list; None where nothing is."""
     parts = name.split("/")
-    if any(part in ("", ".", "..") or set(part) & set('\\:*?"<>|') or not part.isprintable() for part in parts):
+    if any(
+        part in ("", ".", "..") or set(part) & set('\\:*?"<>|') or not part.isprintable() for part in parts
+    ):
         return f"{CHECKSUMS} names {name[:60]!a}, which lies elsewhere"
     path = folder.joinpath(*parts)
     if any(folder.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
@@ -155,7 +169,14 @@ def read_kit(folder: Path) -> dict[str, Any]:
         text = file.read(KIT_BYTES + 1)
     try:
         kit = json.loads(text.decode())
-        texts = [kit["platform"], kit["system"], *kit["pythons"], *kit["machines"], kit["floor"] or "", *kit.get("extras", [])]
+        texts = [
+            kit["platform"],
+            kit["system"],
+            *kit["pythons"],
+            *kit["machines"],
+            kit["floor"] or "",
+            *kit.get("extras", []),
+        ]
     except (ValueError, KeyError, TypeError, RecursionError):
         texts = [None]
     if len(text) > KIT_BYTES or not all(isinstance(one, str) for one in texts):
@@ -177,7 +198,9 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
         largest[name] = max(largest.get(name, 0), wheel.stat().st_size)
     needed = GROWTH * sum(largest.values())
     if (free := shutil.disk_usage(folder).free) < needed:
-        raise NotInstalled(f"{folder}: {free >> 20} MiB are free on this disk, {needed >> 20} are needed. Make room.")
+        raise NotInstalled(
+            f"{folder}: {free >> 20} MiB are free on this disk, {needed >> 20} are needed. Make room."
+        )
     shutil.rmtree(work, ignore_errors=True)
     made = work / PEPR
     made.mkdir(parents=True)
@@ -185,7 +208,13 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
     # --isolated: whatever this computer's pip was set to, the kit's wheels and no others.
     options = ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
     where = ["--no-index", "--no-cache-dir", "--find-links", str(wheels), "--target", str(made)]
-    environment = {**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work), "PYTHONNOUSERSITE": "1"}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(work),
+        "TEMP": str(work),
+        "TMP": str(work),
+        "PYTHONNOUSERSITE": "1",
+    }
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
         [sys.executable, str(pip), *options, "install", *where, f"pepr_edge[{','.join(extras)}]"],
@@ -220,16 +249,27 @@ def write_launcher(folder: Path) -> Path:
 def check(folder: Path, launcher: Path) -> int:
     """Let what was installed verify the bundles, and say how to go on. Returns the exit status."""
     # A Mac leaves .DS_Store and ._* where it copies to a stick.
-    found = sorted(path for path in (folder / "bundles").iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = sorted(
+        path for path in (folder / "bundles").iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     bundles = [f"bundles/{path.name}" for path in found]
     words = [str(launcher)] if os.name == "nt" else ["sh", str(launcher)]
     status = subprocess.run([*words, "verify", *bundles], cwd=folder).returncode
     if status not in (0, 3):
-        hint = " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)." if os.name == "nt" else ""
-        print(f"error: installed, but it does not run here (exit status {status}); the reason stands above.{hint}", file=sys.stderr)
+        hint = (
+            " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)."
+            if os.name == "nt"
+            else ""
+        )
+        print(
+            f"error: installed, but it does not run here (exit status {status}); the reason stands above.{hint}",
+            file=sys.stderr,
+        )
         return 1
     if status == 3:
-        print("installed, but a model does not pass here: do not use it on this computer. The others can be measured.")
+        print(
+            "installed, but a model does not pass here: do not use it on this computer. The others can be measured."
+        )
     start = ".\\pepr-edge.cmd" if os.name == "nt" else "sh pepr-edge"
     print(f"installed. Go on with:  {start} bench bundles/* --out report.json")
     return status

@@ -50,7 +50,14 @@ class Kit(NamedTuple):
 
 
 def make(
-    run_dir: Path, out: Path, *, platform: str, pythons: Sequence[str], top: int, progress: Progress, extras: Sequence[str] = ()
+    run_dir: Path,
+    out: Path,
+    *,
+    platform: str,
+    pythons: Sequence[str],
+    top: int,
+    progress: Progress,
+    extras: Sequence[str] = (),
 ) -> Kit:
     """Make a kit of a run's best models.
 
@@ -77,15 +84,28 @@ def make(
         progress(0, steps, "bundles")
         handed = hand_over(run_dir, made / "bundles", top)
         progress(1, steps, "pepr_edge")
-        _gather(made / "wheels", platform, pythons, extras, lambda done, name: progress(2 + done, steps, name))
+        _gather(
+            made / "wheels", platform, pythons, extras, lambda done, name: progress(2 + done, steps, name)
+        )
         _write_installer(made, PLATFORMS[platform], platform, pythons, extras)
         sizes = _seal(made)
         if out.exists():
             _check_replaceable(out)  # it took minutes
             shutil.rmtree(out)
         made.replace(out)
-    listed = tuple(Wheel(path.name, sha256_file(path), path.stat().st_size) for path in sorted((out / "wheels").iterdir()))
-    return Kit(out, platform, tuple(pythons), tuple(path.name for _, path in handed.bundles), listed, sizes, handed.warnings)
+    listed = tuple(
+        Wheel(path.name, sha256_file(path), path.stat().st_size)
+        for path in sorted((out / "wheels").iterdir())
+    )
+    return Kit(
+        out,
+        platform,
+        tuple(pythons),
+        tuple(path.name for _, path in handed.bundles),
+        listed,
+        sizes,
+        handed.warnings,
+    )
 
 
 def _check_replaceable(out: Path) -> None:
@@ -94,11 +114,17 @@ def _check_replaceable(out: Path) -> None:
         raise KitError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
     found = {path.name for path in out.iterdir() if not is_os_metadata(path.name)}
     if found and KIT not in found:
-        raise KitError(f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new.")
+        raise KitError(
+            f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new."
+        )
     if strangers := found - PARTS:
-        raise KitError(f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out.")
+        raise KitError(
+            f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out."
+        )
     if found and (other := _other_file(out)) is not None:
-        raise KitError(f"{out}: {other} is not as the kit came with it. Move it away, or give another --out; it would be lost.")
+        raise KitError(
+            f"{out}: {other} is not as the kit came with it. Move it away, or give another --out; it would be lost."
+        )
 
 
 def _other_file(kit: Path) -> str | None:
@@ -110,14 +136,25 @@ def _other_file(kit: Path) -> str | None:
     known = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
     for path in sorted(kit.rglob("*")):
         name = path.relative_to(kit).as_posix()
-        if name.split("/")[0] in INSTALLED or name == CHECKSUMS or is_os_metadata(path.name) or (path.is_dir() and not path.is_symlink()):
+        if (
+            name.split("/")[0] in INSTALLED
+            or name == CHECKSUMS
+            or is_os_metadata(path.name)
+            or (path.is_dir() and not path.is_symlink())
+        ):
             continue
         if path.is_symlink() or not path.is_file() or sha256_file(path) != known.get(name):
             return name
     return None
 
 
-def _gather(folder: Path, platform: str, pythons: Sequence[str], extras: Sequence[str], said: Callable[[int, str], None]) -> None:
+def _gather(
+    folder: Path,
+    platform: str,
+    pythons: Sequence[str],
+    extras: Sequence[str],
+    said: Callable[[int, str], None],
+) -> None:
     """All wheels into one folder; each Python is resolved by itself."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
@@ -134,7 +171,9 @@ def _gather(folder: Path, platform: str, pythons: Sequence[str], extras: Sequenc
         shutil.copyfile(own, folder / own.name)
 
 
-def _write_installer(folder: Path, platform: Platform, name: str, pythons: Sequence[str], extras: Sequence[str]) -> None:
+def _write_installer(
+    folder: Path, platform: Platform, name: str, pythons: Sequence[str], extras: Sequence[str]
+) -> None:
     """The installer, its facts, and the words for the person who starts it."""
     windows = platform.system == "Windows"
     words = {
@@ -167,5 +206,8 @@ def _write_installer(folder: Path, platform: Platform, name: str, pythons: Seque
 def _seal(folder: Path) -> int:
     """Write the checksums of all files, as sha256sum does. Returns their size in bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    write_text(folder / CHECKSUMS, "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files))
+    write_text(
+        folder / CHECKSUMS,
+        "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files),
+    )
     return sum(path.stat().st_size for path in [*files, folder / CHECKSUMS])

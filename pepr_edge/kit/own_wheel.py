@@ -32,7 +32,9 @@ def make(folder: Path) -> Path:
         KitError: it can neither be built nor be put together.
     """
     root = PACKAGE.parent
-    return build(root, folder) if all((root / name).exists() for name in (*FOLDERS, *FILES)) else repack(folder)
+    return (
+        build(root, folder) if all((root / name).exists() for name in (*FOLDERS, *FILES)) else repack(folder)
+    )
 
 
 def build(root: Path, folder: Path) -> Path:
@@ -41,7 +43,17 @@ def build(root: Path, folder: Path) -> Path:
     Raises:
         KitError: the build failed.
     """
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--wheel-dir",
+        str(folder),
+    ]
     if importlib.util.find_spec("setuptools") is not None:
         command.append("--no-build-isolation")  # needs no network
     with tempfile.TemporaryDirectory() as temporary:
@@ -53,7 +65,9 @@ def build(root: Path, folder: Path) -> Path:
         done = subprocess.run([*command, str(copy)], capture_output=True, text=True, errors="replace")
     if done.returncode:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise KitError(f"pepr_edge's own wheel cannot be built from {root} ({said[-1] if said else 'pip says nothing'}). Run: pip wheel .")
+        raise KitError(
+            f"pepr_edge's own wheel cannot be built from {root} ({said[-1] if said else 'pip says nothing'}). Run: pip wheel ."
+        )
     (made,) = folder.glob(f"{NAME}-*.whl")
     return made
 
@@ -67,7 +81,9 @@ def repack(folder: Path) -> Path:
     try:
         installed = importlib.metadata.distribution(NAME)
     except importlib.metadata.PackageNotFoundError:
-        raise KitError(f"{PACKAGE}: was not installed by pip, so that its wheel cannot be made. Run: pip install pepr_edge") from None
+        raise KitError(
+            f"{PACKAGE}: was not installed by pip, so that its wheel cannot be made. Run: pip install pepr_edge"
+        ) from None
     contents = {}
     for file in installed.files or ():
         # The commands' scripts lie outside, and are made by every installation anew.
@@ -76,9 +92,13 @@ def repack(folder: Path) -> Path:
         try:
             contents[file.as_posix()] = Path(str(file.locate())).read_bytes()
         except OSError:
-            raise KitError(f"{file.locate()}: missing, a file of pepr_edge's own. Run: pip install --force-reinstall pepr_edge") from None
+            raise KitError(
+                f"{file.locate()}: missing, a file of pepr_edge's own. Run: pip install --force-reinstall pepr_edge"
+            ) from None
     if f"{NAME}/__init__.py" not in contents:
-        raise KitError(f"{PACKAGE}: an editable installation without its checkout, so that its wheel cannot be made. Run: pip install .")
+        raise KitError(
+            f"{PACKAGE}: an editable installation without its checkout, so that its wheel cannot be made. Run: pip install ."
+        )
     information = f"{NAME}-{installed.version}.dist-info"
     record = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in contents.items())
     path = folder / f"{NAME}-{installed.version}-py3-none-any.whl"

@@ -43,7 +43,9 @@ def check_pip() -> None:
         KitError: there is none.
     """
     if importlib.util.find_spec("pip") is None:
-        raise KitError(f"pip is not installed for {sys.executable}, and it fetches the wheels. Run: {sys.executable} -m ensurepip")
+        raise KitError(
+            f"pip is not installed for {sys.executable}, and it fetches the wheels. Run: {sys.executable} -m ensurepip"
+        )
 
 
 def fetch(own: str, name: str, python: str, folder: Path, said: Said) -> None:
@@ -103,10 +105,25 @@ def _target(platform: Platform, python: str) -> list[str]:
 
 def _pip(words: Sequence[str], said: Said) -> tuple[int, str]:
     """Run pip; its exit status, and all that it said."""
-    command = [sys.executable, "-m", "pip", *words, "--disable-pip-version-check", "--no-input", "--retries", "2", "--no-color"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        *words,
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "2",
+        "--no-color",
+    ]
     lines = []
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -131,7 +148,9 @@ def _reason(words: str, name: str, platform: Platform, python: str) -> str:
     package = re.split(r"[<>=!~;\[]", wanted)[0]
     there = [other for other in PYTHONS if other != python and _exists(package, platform, other)]
     return f"{package} has no wheel for Python {python} on {name} that fits {wanted}. " + (
-        f"There are some for Python {', '.join(there)}: give one of these as --python." if there else "Nor for any other Python."
+        f"There are some for Python {', '.join(there)}: give one of these as --python."
+        if there
+        else "Nor for any other Python."
     )
 
 

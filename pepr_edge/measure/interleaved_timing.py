@@ -66,7 +66,9 @@ class _Participant:
     def missing(self, runs: int, duration_s: float, rules: TimingRules) -> int:
         """Runs that it still needs to have so many runs and seconds."""
         wanted = math.ceil(runs * rules.slow_share) if self.typical_s > rules.slow_s else runs
-        return max(wanted - len(self.taken), math.ceil((duration_s - sum(self.taken)) / max(self.typical_s, 1e-6)))
+        return max(
+            wanted - len(self.taken), math.ceil((duration_s - sum(self.taken)) / max(self.typical_s, 1e-6))
+        )
 
     def block(self, rules: TimingRules) -> int:
         return max(1, round(rules.block_s / max(self.typical_s, 1e-6)))
@@ -82,7 +84,9 @@ class _Participant:
         return found
 
 
-def time_interleaved(processes: Mapping[str, ModelProcess], rules: TimingRules | None = None) -> dict[str, ParticipantLatencies]:
+def time_interleaved(
+    processes: Mapping[str, ModelProcess], rules: TimingRules | None = None
+) -> dict[str, ParticipantLatencies]:
     """Latencies of each contestant, taken in blocks by turns; those that are far behind after the heats run no more.
 
     Args:
@@ -100,10 +104,14 @@ def time_interleaved(processes: Mapping[str, ModelProcess], rules: TimingRules |
     rounds.run(list(participants.values()), rules.round_runs, 0.0, least=rules.min_rounds)
     if alive := [participant for participant in participants.values() if not participant.process.reason]:
         best = min(median(participant.taken) for participant in alive)
-        finalists = [participant for participant in alive if median(participant.taken) <= rules.prune_ratio * best]
+        finalists = [
+            participant for participant in alive if median(participant.taken) <= rules.prune_ratio * best
+        ]
         rounds.run(finalists, rules.final_runs, rules.final_s)
     return {
-        name: ParticipantLatencies([] if participant.process.reason else participant.taken, participant.process.reason)
+        name: ParticipantLatencies(
+            [] if participant.process.reason else participant.taken, participant.process.reason
+        )
         for name, participant in participants.items()
     }
 
@@ -131,7 +139,10 @@ class _Rounds:
         rules, done = self._rules, 0
         while running := [participant for participant in participants if not participant.process.reason]:
             rest = {id(participant): participant.missing(runs, duration_s, rules) for participant in running}
-            left = max(least - done, *(math.ceil(rest[id(participant)] / participant.block(rules)) for participant in running))
+            left = max(
+                least - done,
+                *(math.ceil(rest[id(participant)] / participant.block(rules)) for participant in running),
+            )
             if left <= 0 or (self._done > 0 and time.perf_counter() >= self._deadline):
                 return
             first = self._done % len(running)

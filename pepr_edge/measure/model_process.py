@@ -73,12 +73,18 @@ class ModelProcess:
         self._child = _start(program, self._stderr)
         job = {"model": str(model.absolute()), "settings": settings.model_dump(), "input_shape": input_shape}
         ready = self._ask("ready", job, _is_ready)
-        self.load_s, self.first_s, self.provider_used = float(ready["load_s"]), float(ready["first_s"]), str(ready["provider_used"])
+        self.load_s, self.first_s, self.provider_used = (
+            float(ready["load_s"]),
+            float(ready["first_s"]),
+            str(ready["provider_used"]),
+        )
 
     def __enter__(self) -> ModelProcess:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -99,7 +105,9 @@ class ModelProcess:
 
     def peak_memory_bytes(self) -> int | None:
         """High-water mark of the process so far; None where it cannot be measured. To be asked before `logits`, which adds to it."""
-        found: int | None = self._ask("memory", {"memory": None}, lambda answer: answer is None or type(answer) is int)
+        found: int | None = self._ask(
+            "memory", {"memory": None}, lambda answer: answer is None or type(answer) is int
+        )
         return found
 
     def logits(self, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
@@ -122,7 +130,9 @@ class ModelProcess:
             logits: NDArray[np.float32] = np.load(found, allow_pickle=False)
         return logits
 
-    def _ask(self, word: str, command: dict[str, Any], fits: Callable[[Any], bool], limit_s: float | None = None) -> Any:
+    def _ask(
+        self, word: str, command: dict[str, Any], fits: Callable[[Any], bool], limit_s: float | None = None
+    ) -> Any:
         """Write a line, wait for the answer and return what it holds under `word`. The wait is no polling: a timer ends the child."""
         limit_s = self._limit_s if limit_s is None else limit_s
         if self.reason:
@@ -176,7 +186,9 @@ class ModelProcess:
 def _start(program: Sequence[str] | None, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.measure.model_process_main"] if program is None else list(program),
+            [sys.executable, "-m", "pepr_edge.measure.model_process_main"]
+            if program is None
+            else list(program),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -185,7 +197,9 @@ def _start(program: Sequence[str] | None, stderr: IO[bytes]) -> subprocess.Popen
         )
     except OSError as fault:
         stderr.close()
-        raise MeasurementError(f"{program[0] if program else sys.executable}: cannot be started ({fault.strerror}).") from None
+        raise MeasurementError(
+            f"{program[0] if program else sys.executable}: cannot be started ({fault.strerror})."
+        ) from None
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -197,7 +211,11 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def _is_ready(answer: Any) -> bool:
-    return isinstance(answer, dict) and _is_latencies([answer.get("load_s"), answer.get("first_s")], 2) and "provider_used" in answer
+    return (
+        isinstance(answer, dict)
+        and _is_latencies([answer.get("load_s"), answer.get("first_s")], 2)
+        and "provider_used" in answer
+    )
 
 
 def _is_latencies(answer: Any, count: int) -> bool:

@@ -74,7 +74,11 @@ def _open(job: dict[str, Any], runtime: Runtime | None) -> tuple[OpenModel, dict
     call = runtime.bind(session, tensor)
     call()
     first_s = clock() - begin
-    return OpenModel(runtime, session, call), {"load_s": load_s, "first_s": first_s, "provider_used": runtime.provider_used(session)}
+    return OpenModel(runtime, session, call), {
+        "load_s": load_s,
+        "first_s": first_s,
+        "provider_used": runtime.provider_used(session),
+    }
 
 
 def _time(opened: OpenModel, count: int) -> list[float]:
@@ -92,12 +96,19 @@ def _logits(opened: OpenModel, given: dict[str, Any]) -> str:
 
     spec = cast("Preprocess", SimpleNamespace(**given["preprocess"]))
     pixels = np.load(given["pixels"], mmap_mode="r")
-    found = [opened.runtime.run(opened.session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))]
+    found = [
+        opened.runtime.run(opened.session, to_tensor(pixels[index : index + 1], spec))
+        for index in range(len(pixels))
+    ]
     np.save(given["logits"], np.concatenate(found))
     return str(given["logits"])
 
 
-COMMANDS: dict[str, Callable[[OpenModel, Any], object]] = {"time": _time, "memory": _memory, "logits": _logits}
+COMMANDS: dict[str, Callable[[OpenModel, Any], object]] = {
+    "time": _time,
+    "memory": _memory,
+    "logits": _logits,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,7 +25,9 @@ OnBlock = Callable[[LatencyRun, float], None]
 OnMessage = Callable[[dict[str, Any]], None]
 
 
-def measure_latency(job: MeasurementJob, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None) -> LatencyRun:
+def measure_latency(
+    job: MeasurementJob, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None
+) -> LatencyRun:
     """The latency pass.
 
     Args:
@@ -47,7 +49,9 @@ def measure_latency(job: MeasurementJob, on_block: OnBlock | None = None, on_sta
         assert run is not None
         block = Block(**message["block"])
         run.latencies_s.extend(block.latencies_s)
-        run = LatencyRun(run.start, run.latencies_s, block.duration_s, block.cpu_s, block.steal_s, block.load_after)
+        run = LatencyRun(
+            run.start, run.latencies_s, block.duration_s, block.cpu_s, block.steal_s, block.load_after
+        )
         if on_block is not None:
             on_block(run, block.median_s)
 
@@ -94,8 +98,12 @@ def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
         if isinstance(result, dict):
             return result
         if watch.hung:
-            raise MeasurementError(f"{Path(job.model).name}: the measuring process hung: nothing was heard of it for {SILENCE_S:g} s.")
-        raise MeasurementError(result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}.")
+            raise MeasurementError(
+                f"{Path(job.model).name}: the measuring process hung: nothing was heard of it for {SILENCE_S:g} s."
+            )
+        raise MeasurementError(
+            result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}."
+        )
 
 
 class _Watchdog:
@@ -126,7 +134,9 @@ class _Watchdog:
                 return
 
 
-def _listen(lines: IO[bytes], on_message: OnMessage | None, heard: Callable[[], None]) -> dict[str, Any] | str | None:
+def _listen(
+    lines: IO[bytes], on_message: OnMessage | None, heard: Callable[[], None]
+) -> dict[str, Any] | str | None:
     """The child's result, or the words of its fault, or None where it ended without either."""
     for line in lines:
         heard()

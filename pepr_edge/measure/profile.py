@@ -42,9 +42,16 @@ class _Energy:
 
     def per_inference(self, n: int) -> Quantity | None:
         """Of the whole processor, whatever else it did; None where nothing was counted."""
-        if self._counter is None or self._first_j is None or self._last_j is None or self._last_j <= self._first_j:
+        if (
+            self._counter is None
+            or self._first_j is None
+            or self._last_j is None
+            or self._last_j <= self._first_j
+        ):
             return None
-        return Quantity(value=(self._last_j - self._first_j) / n, method="measured", source=self._counter.source)
+        return Quantity(
+            value=(self._last_j - self._first_j) / n, method="measured", source=self._counter.source
+        )
 
 
 class _Measurement(NamedTuple):
@@ -91,8 +98,12 @@ def profile(
     """
     measurement_rules = RULES[rules]
     _check(model, sha256, measurement_rules, paced_s)
-    task = _Measurement(sha256, settings, rules, input_shape, watts_per_core, paced_s, facts(), _Energy(counter))
-    job = MeasurementJob("latency", str(model.absolute()), settings.model_dump(), input_shape, measurement_rules, paced_s)
+    task = _Measurement(
+        sha256, settings, rules, input_shape, watts_per_core, paced_s, facts(), _Energy(counter)
+    )
+    job = MeasurementJob(
+        "latency", str(model.absolute()), settings.model_dump(), input_shape, measurement_rules, paced_s
+    )
 
     def on_block(run: LatencyRun, median_s: float) -> None:
         task.energy.go_on()
@@ -108,10 +119,17 @@ def profile(
 
 def _cut_short(task: _Measurement, run: LatencyRun) -> DeviceProfile:
     measurement_rules = RULES[task.rules]
-    return _record(task, run, cut_short(len(run.latencies_s), run.duration_s, measurement_rules), dict.fromkeys(MEMORY_STAGES))
+    return _record(
+        task,
+        run,
+        cut_short(len(run.latencies_s), run.duration_s, measurement_rules),
+        dict.fromkeys(MEMORY_STAGES),
+    )
 
 
-def _record(task: _Measurement, run: LatencyRun, judged: Validity, stages: dict[str, int | None]) -> DeviceProfile:
+def _record(
+    task: _Measurement, run: LatencyRun, judged: Validity, stages: dict[str, int | None]
+) -> DeviceProfile:
     cpu_s, start = run.cpu_s / len(run.latencies_s), run.start
     return DeviceProfile(
         artifact_sha256=task.sha256,
@@ -143,7 +161,9 @@ def _check(model: Path, sha256: str, measurement_rules: MeasurementRules, paced_
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     found = sha256_file(model)
     if found != sha256:
-        raise MeasurementError(f"{model}: sha256 {found[:12]}..., expected {sha256[:12]}...: the file was altered. Copy it again.")
+        raise MeasurementError(
+            f"{model}: sha256 {found[:12]}..., expected {sha256[:12]}...: the file was altered. Copy it again."
+        )
     if paced_s is not None and paced_s * measurement_rules.queries > measurement_rules.cap_s:
         greatest = measurement_rules.cap_s / measurement_rules.queries
         raise MeasurementError(
@@ -154,7 +174,10 @@ def _check(model: Path, sha256: str, measurement_rules: MeasurementRules, paced_
 
 def share_done(measurement_rules: MeasurementRules, queries: int, elapsed_s: float) -> float:
     """How far a measurement is, in [0, 1]: both minima have to be met, unless time runs out first."""
-    needed = min(queries / measurement_rules.queries, elapsed_s / measurement_rules.duration_s if measurement_rules.duration_s else 1.0)
+    needed = min(
+        queries / measurement_rules.queries,
+        elapsed_s / measurement_rules.duration_s if measurement_rules.duration_s else 1.0,
+    )
     return min(1.0, max(needed, elapsed_s / measurement_rules.cap_s))
 
 
@@ -166,5 +189,7 @@ def _energy(task: _Measurement, n: int, cpu_s: float) -> Quantity:
         return counted
     watts = task.watts_per_core
     if watts is None:
-        return Quantity(value=None, method="unavailable", source="no counter was read and no watts were declared")
+        return Quantity(
+            value=None, method="unavailable", source="no counter was read and no watts were declared"
+        )
     return Quantity(value=watts * cpu_s, method="declared", source=f"{watts:g} W per core x CPU seconds")

@@ -24,7 +24,9 @@ MAX_DRIFT = 0.15
 MAX_LATE = 0.10
 
 
-def validity(latencies_s: Sequence[float], duration_s: float, rules: MeasurementRules, paced_s: float | None = None) -> Validity:
+def validity(
+    latencies_s: Sequence[float], duration_s: float, rules: MeasurementRules, paced_s: float | None = None
+) -> Validity:
     """VALID, or INVALID with each reason and what to do.
 
     Args:
@@ -38,7 +40,11 @@ def validity(latencies_s: Sequence[float], duration_s: float, rules: Measurement
     if duration_s < rules.duration_s:
         reasons.append(f"minimum time: {duration_s:.1f} s, expected {rules.duration_s:g} s. Measure again.")
     if n < rules.queries:
-        advice = "Measure with --quick, or take a smaller model" if rules.queries > QUICK.queries else "Take a smaller model"
+        advice = (
+            "Measure with --quick, or take a smaller model"
+            if rules.queries > QUICK.queries
+            else "Take a smaller model"
+        )
         reasons.append(f"minimum queries: {n} in {duration_s:.0f} s, expected {rules.queries}. {advice}.")
     if overlatency_allowed(n, 0.90) < 1:
         reasons.append(f"early stopping: {n} latencies are too few for p90, expected 64. Measure for longer.")
@@ -52,7 +58,10 @@ def validity(latencies_s: Sequence[float], duration_s: float, rules: Measurement
 def cut_short(n: int, duration_s: float, rules: MeasurementRules) -> Validity:
     """INVALID: after so many latencies and seconds somebody or something ended it."""
     asked = f"at least {rules.queries} and {rules.duration_s:g} s, and then the memory"
-    return Validity(valid=False, reasons=(f"cut short: {n} latencies in {duration_s:.1f} s, expected {asked}. Measure again.",))
+    return Validity(
+        valid=False,
+        reasons=(f"cut short: {n} latencies in {duration_s:.1f} s, expected {asked}. Measure again.",),
+    )
 
 
 def sustained(latencies_s: Sequence[float]) -> Sustained | None:

@@ -20,7 +20,14 @@ from pepr_edge.errors import MeasurementError
 from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.measure.job import LatencyRun, MeasurementJob, MeasurementRules
 from pepr_edge.measure.process import measure_latency
-from pepr_edge.records import DeviceProfile, Preprocess, Preprocessing, SessionSettings, ThreadTiming, Throughput
+from pepr_edge.records import (
+    DeviceProfile,
+    Preprocess,
+    Preprocessing,
+    SessionSettings,
+    ThreadTiming,
+    Throughput,
+)
 
 # About the size of a radiograph as it is sent.
 SOURCE_PX, PREPROCESSING_RUNS = 1024, 30
@@ -64,7 +71,9 @@ def throughput(model: Path, measured: DeviceProfile) -> tuple[Throughput, ...]:
         if not _has_room(measured, batch):
             break
         # One that was compiled for one image is opened for any number.
-        run = _run(model, measured.settings.model_copy(update={"batch": None}), (batch, *measured.input_shape[1:]))
+        run = _run(
+            model, measured.settings.model_copy(update={"batch": None}), (batch, *measured.input_shape[1:])
+        )
         if run is None:
             break
         found.append(_throughput(batch, run.latencies_s))
@@ -90,7 +99,11 @@ def thread_sweep(model: Path, measured: DeviceProfile) -> tuple[ThreadTiming, ..
     for threads in thread_counts(usable_cores()):
         run = _run(model, measured.settings.model_copy(update={"threads": threads}), measured.input_shape)
         timing = ThreadTiming(threads=threads, p50_s=None, n=0)
-        found.append(timing if run is None else ThreadTiming(threads=threads, p50_s=median(run.latencies_s), n=len(run.latencies_s)))
+        found.append(
+            timing
+            if run is None
+            else ThreadTiming(threads=threads, p50_s=median(run.latencies_s), n=len(run.latencies_s))
+        )
     return tuple(found)
 
 
@@ -102,6 +115,8 @@ def thread_counts(cores: int) -> list[int]:
 def _run(model: Path, settings: SessionSettings, shape: tuple[int, ...]) -> LatencyRun | None:
     """A moment of it; None where it cannot be run so."""
     try:
-        return measure_latency(MeasurementJob("latency", str(model.absolute()), settings.model_dump(), shape, BRIEF, None))
+        return measure_latency(
+            MeasurementJob("latency", str(model.absolute()), settings.model_dump(), shape, BRIEF, None)
+        )
     except MeasurementError:
         return None

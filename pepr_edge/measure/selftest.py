@@ -32,10 +32,14 @@ def make(runtime: Runtime, session: Any, pixels: NDArray[np.uint8], spec: Prepro
     Returns:
         float32, shape (n, classes).
     """
-    return np.concatenate([runtime.run(session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))])
+    return np.concatenate(
+        [runtime.run(session, to_tensor(pixels[index : index + 1], spec)) for index in range(len(pixels))]
+    )
 
 
-def run(bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False) -> SelfTestResult:
+def run(
+    bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+) -> SelfTestResult:
     """Run a bundle's self-test: every decision the same, and logits within the tolerance.
 
     Args:
@@ -79,11 +83,15 @@ def file_of(bundle: Path, manifest: Manifest, fallback: bool) -> str:
     if not fallback:
         return "model.onnx"
     if manifest.fallback is None:
-        raise BundleError(f"{bundle}: has no float32 fallback, its model is the only one. Leave out --fallback.")
+        raise BundleError(
+            f"{bundle}: has no float32 fallback, its model is the only one. Leave out --fallback."
+        )
     return manifest.fallback.file
 
 
-def answers(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
+def answers(
+    model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], spec: Preprocess
+) -> NDArray[np.float32]:
     """Logits of images by a file, one at a time as on the device.
 
     onnxruntime says what it cannot do. Other runtimes were seen to end the process: let it be another one than this.
@@ -103,7 +111,9 @@ def answers(model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], s
         return make(runtime, runtime.open(model, settings), pixels, spec)
     from pepr_edge.measure.model_process import ModelProcess
 
-    with ModelProcess(model, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)) as contestant:
+    with ModelProcess(
+        model, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px)
+    ) as contestant:
         return contestant.logits(pixels, spec)
 
 
@@ -114,9 +124,15 @@ def _read(path: Path, manifest: Manifest, n: int, name: str) -> tuple[NDArray[np
             pixels = npz.read(archive, PIXELS, (n, px, px, channels), np.uint8)
             logits = npz.read(archive, name, (n, len(manifest.labels)), np.float32)
     except KeyError:
-        raise BundleError(f"{path}: not a self-test, expected `{PIXELS}` and `{name}`. Copy the bundle again.") from None
+        raise BundleError(
+            f"{path}: not a self-test, expected `{PIXELS}` and `{name}`. Copy the bundle again."
+        ) from None
     except (OSError, ValueError) as fault:
-        raise BundleError(f"{path}: not a self-test ({fault}), expected `{PIXELS}` and `{name}`. Copy the bundle again.") from None
+        raise BundleError(
+            f"{path}: not a self-test ({fault}), expected `{PIXELS}` and `{name}`. Copy the bundle again."
+        ) from None
     if n < 1 or not np.isfinite(logits).all():
-        raise BundleError(f"{path}: {n} images or infinite logits, expected at least one and finite ones. Copy the bundle again.")
+        raise BundleError(
+            f"{path}: {n} images or infinite logits, expected at least one and finite ones. Copy the bundle again."
+        )
     return pixels, logits

@@ -11,7 +11,11 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def as_at_home(
-    home: SessionSettings, *, runtime: str | None = None, provider: Provider | None = None, threads: int | None = None
+    home: SessionSettings,
+    *,
+    runtime: str | None = None,
+    provider: Provider | None = None,
+    threads: int | None = None,
 ) -> tuple[SessionSettings, str]:
     """The settings that a bundle was measured with at home, and what of them this device cannot do replaced.
 
@@ -26,11 +30,17 @@ def as_at_home(
     chosen, precision = runtime or home.runtime, home.precision
     if runtime is None and (reason := _no_runtime(chosen)) is not None:
         chosen, precision = "onnxruntime", "float32"
-        said.append(f"runs with onnxruntime in float32, not with {home.runtime} in {home.precision} as at home: {reason}")
+        said.append(
+            f"runs with onnxruntime in float32, not with {home.runtime} in {home.precision} as at home: {reason}"
+        )
     elif precision == "bfloat16" and (reason := _no_bfloat16(chosen)) is not None:
         precision = "float32"
         said.append(f"computes in float32, not in bfloat16 as at home: {reason}")
-    if provider is None and home.provider != "cpu" and (reason := RUNTIMES[chosen].unavailable(home.provider)) is not None:
+    if (
+        provider is None
+        and home.provider != "cpu"
+        and (reason := RUNTIMES[chosen].unavailable(home.provider)) is not None
+    ):
         provider = "cpu"
         said.append(f"runs on the CPU, not with {home.provider} as at home: {reason}")
     changes = {

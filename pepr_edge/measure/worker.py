@@ -142,7 +142,11 @@ def timed(call: Call, rules: MeasurementRules, paced_s: float | None, typical_s:
     while True:
         count = max(1, int(REPORT_EVERY_S / max(typical_s, paced_s or 0.0, 1e-6)))
         cpu_begin = cpu_clock()
-        taken = single_stream(call, count) if paced_s is None else paced(call, count, paced_s, begin + queries * paced_s)
+        taken = (
+            single_stream(call, count)
+            if paced_s is None
+            else paced(call, count, paced_s, begin + queries * paced_s)
+        )
         cpu_s += cpu_clock() - cpu_begin
         duration_s, queries, typical_s = clock() - begin, queries + count, median(taken)
         # The clock counts nanoseconds: the digits behind them are float noise, and half of a report's size.

@@ -28,7 +28,13 @@ def _columns(row: RankingRow) -> dict[str, Any]:
     test_low, test_high = row.test_performance_ci or (None, None)
     rank_low, rank_high = row.rank_ci or (None, None)
     cells: dict[str, Any] = {
-        **{"rank": row.rank, "candidate": row.candidate, "architecture": row.architecture, "variant": row.variant, "status": row.status},
+        **{
+            "rank": row.rank,
+            "candidate": row.candidate,
+            "architecture": row.architecture,
+            "variant": row.variant,
+            "status": row.status,
+        },
         **{"reason": row.reason, "num_params": row.num_params},
         **{"performance": row.performance, "performance_low": low, "performance_high": high},
         **{"test_performance": row.test_performance, "test_low": test_low, "test_high": test_high},
@@ -37,5 +43,12 @@ def _columns(row: RankingRow) -> dict[str, Any]:
     cells |= {f"{name}_{unit.lower()}": row.resources.get(name) for name, (_, unit) in RESOURCES.items()}
     cells |= {f"{name}_method": row.methods.get(name) for name in RESOURCES}
     cells |= {f"pepr_{letter}": row.pepr.get(letter) for letter in LETTERS}
-    cells |= {"inference_energy_j": row.inference_energy_j, "inference_energy_method": row.methods.get("inference_energy")}
-    return cells | {"lifetime_j_per_image": row.lifetime_j_per_image, "tied_with_best": row.tied_with_best, "bundle": row.bundle}
+    cells |= {
+        "inference_energy_j": row.inference_energy_j,
+        "inference_energy_method": row.methods.get("inference_energy"),
+    }
+    return cells | {
+        "lifetime_j_per_image": row.lifetime_j_per_image,
+        "tied_with_best": row.tied_with_best,
+        "bundle": row.bundle,
+    }

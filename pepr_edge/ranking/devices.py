@@ -10,7 +10,11 @@ WORST_CASE = "worst case"
 
 
 def device_winner(
-    device: str, reports: Sequence[str], home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]
+    device: str,
+    reports: Sequence[str],
+    home: Sequence[RankingRow],
+    alike: Sequence[RankingRow],
+    there: Sequence[RankingRow],
 ) -> DeviceWinner:
     """The winner of one ranking by figures of the field, and what changed.
 
@@ -41,7 +45,9 @@ def _name(row: RankingRow) -> str:
     return f"{row.candidate} {row.variant}"
 
 
-def _moved(home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]) -> Iterator[str]:
+def _moved(
+    home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]
+) -> Iterator[str]:
     """A sentence for each artifact whose rank is another, in the order of the ranks there."""
     ranks = {(row.candidate, row.variant): row.rank for row in (*home, *alike)}
     for row in there:

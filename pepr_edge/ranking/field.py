@@ -63,7 +63,9 @@ def device_classes(reports: Mapping[str, FieldReport], results: Results) -> tupl
     groups: defaultdict[object, dict[str, FieldReport]] = defaultdict(dict)
     for name, report in sorted(reports.items()):
         groups[_kind(report, home)][name] = report
-    return tuple(sorted((_class(group, home) for group in groups.values()), key=lambda one: (one.name, one.reports)))
+    return tuple(
+        sorted((_class(group, home) for group in groups.values()), key=lambda one: (one.name, one.reports))
+    )
 
 
 def worst_case(classes: Sequence[DeviceClass]) -> Measured:
@@ -73,8 +75,20 @@ def worst_case(classes: Sequence[DeviceClass]) -> Measured:
 
 def _kind(report: FieldReport, home: Mapping[str, DeviceProfile | None]) -> object:
     device = report.device
-    changes = {change for result in of_artifacts(report, home) for change in _changes(report, result, home[result.artifact_sha256])}
-    return (device.cpu, device.architecture, device.cores, _gib(report), device.gpu, report.emulated, frozenset(changes))
+    changes = {
+        change
+        for result in of_artifacts(report, home)
+        for change in _changes(report, result, home[result.artifact_sha256])
+    }
+    return (
+        device.cpu,
+        device.architecture,
+        device.cores,
+        _gib(report),
+        device.gpu,
+        report.emulated,
+        frozenset(changes),
+    )
 
 
 def _gib(report: FieldReport) -> int | None:
@@ -82,7 +96,9 @@ def _gib(report: FieldReport) -> int | None:
     return None if report.device.memory_bytes is None else round(report.device.memory_bytes / 2**30)
 
 
-def _changes(report: FieldReport, result: BenchResult, profile: DeviceProfile | None) -> Iterator[tuple[str, object]]:
+def _changes(
+    report: FieldReport, result: BenchResult, profile: DeviceProfile | None
+) -> Iterator[tuple[str, object]]:
     """How a model was run otherwise than at home, though the device could have run it so: somebody asked for it."""
     if profile is None or result.fallback:
         return
@@ -106,14 +122,20 @@ def _class(group: Mapping[str, FieldReport], home: Mapping[str, DeviceProfile | 
     results = [result for report in group.values() for result in of_artifacts(report, home)]
     some = next(iter(group.values()))
     name = _name(some, results)
-    return DeviceClass(name, tuple(group), some.emulated, {sha256: _found(sha256, group, name) for sha256 in held})
+    return DeviceClass(
+        name, tuple(group), some.emulated, {sha256: _found(sha256, group, name) for sha256 in held}
+    )
 
 
 def _name(report: FieldReport, results: Sequence[BenchResult]) -> str:
     """Such as `Intel Atom x5-Z8350 (x86_64, 4 cores, 2 GiB, 1 thread)`."""
     device, threads = report.device, sorted({result.threads for result in results})
     gib, runtimes = _gib(report), sorted({result.runtime for result in results})
-    parts = [device.architecture, f"{device.cores} core{'s' * (device.cores != 1)}", *([f"{gib} GiB"] if gib is not None else [])]
+    parts = [
+        device.architecture,
+        f"{device.cores} core{'s' * (device.cores != 1)}",
+        *([f"{gib} GiB"] if gib is not None else []),
+    ]
     parts += [f"{' or '.join(map(str, threads))} thread{'s' * (threads != [1])}"]
     parts += [" or ".join(runtimes)] if runtimes != ["onnxruntime"] else []
     parts += [device.gpu.partition(",")[0]] if device.gpu else []
@@ -126,7 +148,12 @@ def _found(sha256: str, group: Mapping[str, FieldReport], name: str) -> FieldFin
     against = [reason for file, results in held.items() for reason in _against(results, group[file], file)]
     each = [_figures(results) for results in held.values()]
     figures = {what: _pooled([figures[what] for figures in each], median) for what in FIGURES}
-    warnings = [f"in the field ({file}): {warning}" for file, results in held.items() for one in results for warning in one.warnings]
+    warnings = [
+        f"in the field ({file}): {warning}"
+        for file, results in held.items()
+        for one in results
+        for warning in one.warnings
+    ]
     if next(iter(group.values())).emulated:
         figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
         warnings = [f"its latency is that of home: {name} is no device, so its times say nothing"]
@@ -144,13 +171,20 @@ def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> 
 def _figures(results: Sequence[BenchResult]) -> dict[str, FieldFigure]:
     """The worst of what one report says of an artifact. Under paced load a processor slows down between images: only its memory counts."""
     single = [result for result in results if result.scenario == "single_stream"]
-    latencies = [FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single]
+    latencies = [
+        FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single
+    ]
     memories = [FieldFigure(result.peak_memory_bytes, "measured") for result in results]
     energies = [FieldFigure(result.energy_j_per_inference, result.energy_method) for result in single]
-    return {what: _pooled(known, max) for what, known in zip(FIGURES, (latencies, memories, energies), strict=True)}
+    return {
+        what: _pooled(known, max)
+        for what, known in zip(FIGURES, (latencies, memories, energies), strict=True)
+    }
 
 
-def _pooled(figures: Sequence[FieldFigure], pick: Callable[[list[float]], float], every: bool = False) -> FieldFigure:
+def _pooled(
+    figures: Sequence[FieldFigure], pick: Callable[[list[float]], float], every: bool = False
+) -> FieldFigure:
     """One figure out of those that are known; with `every`, none where one is not known.
 
     The median or the worst of a counter's reading and an estimate is neither: there is none either.
@@ -168,7 +202,9 @@ def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldFindings:
     """What all classes say of an artifact. An emulated one need not hold it, and gives no doubt where a device was measured."""
     found = [one.found[sha256] for one in classes if sha256 in one.found]
     real = [one for one in classes if not one.emulated]
-    lacking = [f"not measured on {one.name}. Bench its bundle there too" for one in real if sha256 not in one.found]
+    lacking = [
+        f"not measured on {one.name}. Bench its bundle there too" for one in real if sha256 not in one.found
+    ]
     against = [*(one.against for one in found if one.against), *lacking]
     known = {what: [one.figures[what] for one in found if what in one.figures] for what in FIGURES}
     figures = {what: _pooled(values, max, every=True) for what, values in known.items() if values}

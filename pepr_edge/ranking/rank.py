@@ -86,7 +86,9 @@ def rank(
 
 def _processors(results: Results) -> tuple[str, ...]:
     """What the latencies of a run are of."""
-    return tuple(dict.fromkeys(entry.profile.device.cpu for entry in results.entries if entry.profile is not None))
+    return tuple(
+        dict.fromkeys(entry.profile.device.cpu for entry in results.entries if entry.profile is not None)
+    )
 
 
 def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
@@ -96,18 +98,26 @@ def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
     # They rest on all predictions of an entry, and are the same wherever it was timed.
     performances = [performances_of(entry, metric) for entry in results.entries]
 
-    def place(measured: Measured | None, among: Container[str | None] | None) -> tuple[list[RankingRow], dict[str, Bound]]:
+    def place(
+        measured: Measured | None, among: Container[str | None] | None
+    ) -> tuple[list[RankingRow], dict[str, Bound]]:
         known = zip(results.entries, performances, strict=True)
         rows = [row_of(entry, metric, values, budgets, images, measured) for entry, values in known]
         rows = [row for row in rows if among is None or row.artifact_sha256 in among]
         # In the field nobody measured those that were spared, and figures of two devices share no bounds.
-        found, unbounded = _bounds([row for row in rows if (bears_on(row) if measured is None else is_member(row))], scoring)
-        return _order([_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]), found
+        found, unbounded = _bounds(
+            [row for row in rows if (bears_on(row) if measured is None else is_member(row))], scoring
+        )
+        return _order(
+            [_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]
+        ), found
 
     return place
 
 
-def _devices(classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place: Place) -> Iterator[DeviceWinner]:
+def _devices(
+    classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place: Place
+) -> Iterator[DeviceWinner]:
     """The winner of each class of devices by itself, and with several of them that of the worst case."""
     home = place(None, None)[0] if classes else []
     for one in classes:
@@ -118,10 +128,15 @@ def _devices(classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place:
 
 
 def _scoring(
-    settings: ScoreSettings, weights: Mapping[str, float] | None, normalise: str | None, reference: Mapping[str, Bound] | None
+    settings: ScoreSettings,
+    weights: Mapping[str, float] | None,
+    normalise: str | None,
+    reference: Mapping[str, Bound] | None,
 ) -> Scoring:
     """How to score: what the call asks for, else what the recipe does."""
-    how: Normalise = "reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax"
+    how: Normalise = (
+        "reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax"
+    )
     scoring = Scoring(dict(weights or settings.weights), how, settings.alpha, reference)
     _check(scoring)
     return scoring
@@ -139,7 +154,9 @@ def _check(scoring: Scoring) -> None:
     for name, bound in (scoring.reference or {}).items():
         if name in RESOURCES and bound.unit and bound.unit != RESOURCES[name][1]:
             unit = RESOURCES[name][1]
-            raise ScoreError(f"the reference has {name} in {bound.unit}, expected {unit}. Give lo and hi in {unit}.")
+            raise ScoreError(
+                f"the reference has {name} in {bound.unit}, expected {unit}. Give lo and hi in {unit}."
+            )
 
 
 def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bound], dict[str, str]]:
@@ -148,7 +165,9 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
     for name, (_, unit) in RESOURCES.items():
         known = [(value, row.methods[name]) for row in rows if (value := row.resources.get(name)) is not None]
         bound = (scoring.reference or {}).get(name)
-        methods = [method for _, method in known] + ([bound.method] if bound is not None and bound.method else [])
+        methods = [method for _, method in known] + (
+            [bound.method] if bound is not None and bound.method else []
+        )
         try:
             own = bounds([value for value, _ in known], unit, scoring.normalise, methods) if known else None
         except ScoreError as fault:
@@ -156,18 +175,32 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
             continue
         taken = bound if scoring.normalise == "reference" else own
         if taken is not None:
-            found[name] = taken.model_copy(update={"unit": unit, "method": own.method if own else taken.method})
+            found[name] = taken.model_copy(
+                update={"unit": unit, "method": own.method if own else taken.method}
+            )
     return found, without
 
 
-def _score(row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring) -> RankingRow:
+def _score(
+    row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
+) -> RankingRow:
     assert row.performance is not None
     normalised, values = family(row.performance, row.resources, found, scoring.weights, scoring.alpha)
-    missing = [f"{name} {unbounded.get(name, 'not measured')}" for name in shares(scoring.weights) if normalised.get(name) is None]
+    missing = [
+        f"{name} {unbounded.get(name, 'not measured')}"
+        for name in shares(scoring.weights)
+        if normalised.get(name) is None
+    ]
     reason = f"no score: {', '.join(missing)}" if missing else row.reason
-    beyond = [name for name, bound in found.items() if (value := row.resources.get(name)) is not None and not bound.lo <= value <= bound.hi]
+    beyond = [
+        name
+        for name, bound in found.items()
+        if (value := row.resources.get(name)) is not None and not bound.lo <= value <= bound.hi
+    ]
     cut = (f"beyond the reference bounds, so cut to them: {', '.join(beyond)}",) if beyond else ()
-    return row.model_copy(update={"normalised": normalised, "pepr": values, "reason": reason, "warnings": row.warnings + cut})
+    return row.model_copy(
+        update={"normalised": normalised, "pepr": values, "reason": reason, "warnings": row.warnings + cut}
+    )
 
 
 def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:
@@ -181,5 +214,6 @@ def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:
 
     ordered = sorted(rows, key=place)
     return [
-        row.model_copy(update={"rank": number}) if row.pepr.get("edge") is not None else row for number, row in enumerate(ordered, start=1)
+        row.model_copy(update={"rank": number}) if row.pepr.get("edge") is not None else row
+        for number, row in enumerate(ordered, start=1)
     ]

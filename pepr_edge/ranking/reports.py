@@ -49,8 +49,13 @@ def check(reports: Mapping[str, FieldReport], results: Results) -> None:
 
 def _faults(reports: Mapping[str, FieldReport], results: Results) -> list[str]:
     ours = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
-    faults = {name: fault for name, report in reports.items() if (fault := _fault(report, ours, results.folder))}
-    return [*(f"{name}: {fault}" for name, fault in faults.items()), *_twice({name: reports[name] for name in reports.keys() - faults})]
+    faults = {
+        name: fault for name, report in reports.items() if (fault := _fault(report, ours, results.folder))
+    }
+    return [
+        *(f"{name}: {fault}" for name, fault in faults.items()),
+        *_twice({name: reports[name] for name in reports.keys() - faults}),
+    ]
 
 
 def of_artifacts(report: FieldReport, ours: Container[str]) -> list[BenchResult]:
@@ -72,18 +77,24 @@ def _read(path: Path) -> FieldReport:
     except FileNotFoundError:
         raise ScoreError(f"{path}: no such file. Give the file that bench wrote on the device.") from None
     except OSError as fault:
-        raise ScoreError(f"{path}: cannot be read ({fault.strerror}). Give the file that bench wrote on the device.") from None
+        raise ScoreError(
+            f"{path}: cannot be read ({fault.strerror}). Give the file that bench wrote on the device."
+        ) from None
     except ValidationError as fault:
         if (version := other_version(fault)) is not None:
             advice = "Rank with the pepr_edge that measured, or measure with this one."
-            raise ScoreError(f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. {advice}") from None
+            raise ScoreError(
+                f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. {advice}"
+            ) from None
         raise _no_report(path, first_fault(fault)) from None
     except ValueError as fault:
         raise _no_report(path, str(fault)) from None
 
 
 def _no_report(path: Path, reason: str) -> ScoreError:
-    return ScoreError(f"{path}: not a report of `pepr-edge bench --out` ({reason}). Give the file that bench wrote on the device.")
+    return ScoreError(
+        f"{path}: not a report of `pepr-edge bench --out` ({reason}). Give the file that bench wrote on the device."
+    )
 
 
 def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:
@@ -94,7 +105,11 @@ def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:
         return "altered since bench wrote it, or by an earlier pepr_edge: its checksum does not fit. Copy it again, or measure again."
     results = of_artifacts(report, ours)
     if not results:
-        fallbacks = " Its fallbacks are not ranked there: bench without --fallback." if any(one.fallback for one in report.results) else ""
+        fallbacks = (
+            " Its fallbacks are not ranked there: bench without --fallback."
+            if any(one.fallback for one in report.results)
+            else ""
+        )
         return f"holds no artifact of {folder}. It belongs to another run.{fallbacks}"
     for result in results:
         if percentiles(result.latencies_s) != result.percentiles_s:

@@ -29,7 +29,9 @@ def validation(rows: Sequence[RankingRow], entries: Sequence[VariantState]) -> V
             raise RunError(
                 f"{row.candidate} {row.variant}: its predictions are of other validation images than the first one's. Run it again."
             )
-    return [logits["val"] for logits in found], found[0]["val_labels"].astype(np.int64) if found else np.zeros(0, np.int64)
+    return [logits["val"] for logits in found], found[0]["val_labels"].astype(
+        np.int64
+    ) if found else np.zeros(0, np.int64)
 
 
 def ties(rows: Sequence[RankingRow], validated: Validation) -> list[RankingRow]:
@@ -39,7 +41,9 @@ def ties(rows: Sequence[RankingRow], validated: Validation) -> list[RankingRow]:
     return _updated(rows, [{"tied_with_best": mcnemar(mine, right[0]) > TIE_LEVEL} for mine in right])
 
 
-def spread(rows: Sequence[RankingRow], validated: Validation, name: str, scoring: Scoring) -> list[RankingRow]:
+def spread(
+    rows: Sequence[RankingRow], validated: Validation, name: str, scoring: Scoring
+) -> list[RankingRow]:
     """Give each ranked row the interval of its rank and its probability of being best, by drawing the validation images again.
 
     Paired: in each draw all models are asked about the same images. What a draw leaves undefined keeps the model's own performance.
@@ -68,7 +72,10 @@ def models(rows: Sequence[RankingRow]) -> Models:
     members = [row for row in rows if is_member(row)] if any(row.rank is not None for row in rows) else []
 
     def column(name: str) -> NDArray[np.float64]:
-        return np.array([np.nan if (value := row.resources.get(name)) is None else value for row in members], dtype=np.float64)
+        return np.array(
+            [np.nan if (value := row.resources.get(name)) is None else value for row in members],
+            dtype=np.float64,
+        )
 
     return Models(
         names=tuple(f"{row.candidate} {row.variant}" for row in members),
@@ -110,7 +117,9 @@ def sensitivity(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[Sensitivi
     members = models(rows)
     if not members.names:
         return ()
-    declared = np.array([row.methods.get("train_energy") == "declared" for row in rows if is_member(row)], dtype=np.bool_)
+    declared = np.array(
+        [row.methods.get("train_energy") == "declared" for row in rows if is_member(row)], dtype=np.bool_
+    )
     watts = robustness.to_watts(members, scoring, declared)
     return (*robustness.to_weights(members, scoring), *((watts,) if watts else ()))
 

@@ -38,7 +38,9 @@ def row_of(
     if ahead is not None:
         resources, methods = resources | ahead.resources, methods | ahead.methods
     found = (
-        measured.get(entry.artifact.sha256, FieldFindings(against=ABSENT)) if measured is not None and entry.artifact is not None else None
+        measured.get(entry.artifact.sha256, FieldFindings(against=ABSENT))
+        if measured is not None and entry.artifact is not None
+        else None
     )
     if found is not None:
         resources |= {name: figure.value for name, figure in found.figures.items()}
@@ -71,18 +73,30 @@ def _prospect(entry: VariantState) -> CostEstimate | None:
 def performances_of(entry: VariantState, metric: str) -> dict[str, Any]:
     """The performance that the choice rests on, and that of the test split, with their intervals, where they are defined."""
     known: dict[str, Any] = {}
-    for prefix, found in (("", performance(entry, metric, "val")), ("test_", performance(entry, metric, "test"))):
+    for prefix, found in (
+        ("", performance(entry, metric, "val")),
+        ("test_", performance(entry, metric, "test")),
+    ):
         if found is not None:
             known |= {f"{prefix}performance": found.value, f"{prefix}performance_ci": found.ci}
     return known
 
 
 def _standing(
-    entry: VariantState, row: RankingRow, metric: str, budgets: Mapping[str, float], found: FieldFindings | None
+    entry: VariantState,
+    row: RankingRow,
+    metric: str,
+    budgets: Mapping[str, float],
+    found: FieldFindings | None,
 ) -> dict[str, Any]:
     """Status, reason and warnings of a row."""
     pruned = entry.pruned
-    if (entry.artifact is None or entry.profile is None) and pruned is not None and pruned.verdict != "failed" and pruned.reason:
+    if (
+        (entry.artifact is None or entry.profile is None)
+        and pruned is not None
+        and pruned.verdict != "failed"
+        and pruned.reason
+    ):
         status = "over_budget" if pruned.verdict == "rejected" else "dropped"
         return {"status": status, "reason": pruned.reason}
     if entry.artifact is None or entry.profile is None:
@@ -92,11 +106,17 @@ def _standing(
     broken = over_budget(budgets, row.resources, entry.artifact.size_bytes)
     quality = entry.artifact.quality
     broken += [f"quality: {quality.reason}"] if quality is not None and not quality.passed else []
-    undefined = f"no score: {metric} is not defined on the validation images. Take another metric" if row.performance is None else ""
+    undefined = (
+        f"no score: {metric} is not defined on the validation images. Take another metric"
+        if row.performance is None
+        else ""
+    )
     return {
         "status": "over_budget" if broken else "ok",
         "reason": "; ".join(broken) or undefined,
-        "warnings": _warnings(entry, entry.profile if found is None or "latency" not in found.figures else None, found),
+        "warnings": _warnings(
+            entry, entry.profile if found is None or "latency" not in found.figures else None, found
+        ),
     }
 
 
@@ -110,7 +130,9 @@ def bears_on(row: RankingRow) -> bool:
     return is_member(row) or row.status == "dropped"
 
 
-def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | None], size_bytes: int) -> list[str]:
+def over_budget(
+    budgets: Mapping[str, float], resources: Mapping[str, float | None], size_bytes: int
+) -> list[str]:
     """The budgets that a model breaks, each in words. A budget on what was not measured is broken: it cannot be shown to hold."""
     checks = [
         ("latency_p90_s", "latency at p90", resources.get("latency"), 1e3, "ms"),
@@ -129,13 +151,20 @@ def over_budget(budgets: Mapping[str, float], resources: Mapping[str, float | No
     return broken
 
 
-def _warnings(entry: VariantState, profile: DeviceProfile | None, found: FieldFindings | None) -> tuple[str, ...]:
+def _warnings(
+    entry: VariantState, profile: DeviceProfile | None, found: FieldFindings | None
+) -> tuple[str, ...]:
     """What is doubtful of a row. `profile` is None where the field's figures stand for those of home."""
     assert entry.artifact is not None
     parity = entry.artifact.parity
-    warnings = [*(_of_home(profile) if profile is not None else ()), *(_of_training(entry.trained) if entry.trained is not None else ())]
+    warnings = [
+        *(_of_home(profile) if profile is not None else ()),
+        *(_of_training(entry.trained) if entry.trained is not None else ()),
+    ]
     if not parity.passed:
-        warnings.append(f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}")
+        warnings.append(
+            f"logits differ from PyTorch's by up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}"
+        )
     return (*warnings, *entry.artifact.notes, *(found.warnings if found is not None else ()))
 
 
@@ -148,7 +177,9 @@ def _of_home(profile: DeviceProfile) -> Iterator[str]:
 
 
 def _of_training(trained: TrainResult) -> Iterator[str]:
-    durations_s = sorted(epoch.duration_s for epoch in trained.epochs[1:])  # the first may do what is done once
+    durations_s = sorted(
+        epoch.duration_s for epoch in trained.epochs[1:]
+    )  # the first may do what is done once
     if len(durations_s) < LEAST_EPOCHS:
         return
     if sum(durations_s) / len(durations_s) > UNEVEN * durations_s[len(durations_s) // 4]:

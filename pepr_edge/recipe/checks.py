@@ -33,7 +33,9 @@ def faulty_files(recipe: Recipe) -> Iterator[PeprError]:
         yield from _fault_of(lambda: intensity(country))
     weights = recipe.candidates.weights
     if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
-        yield ModelError(f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.')
+        yield ModelError(
+            f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.'
+        )
 
 
 def _fault_of(look: Callable[[], object]) -> Iterator[PeprError]:

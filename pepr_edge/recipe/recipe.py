@@ -63,7 +63,9 @@ def _named(value: Any) -> Any:
     if value == "zoo":
         return tuple(zoo.architectures())
     if isinstance(value, str):
-        raise PydanticCustomError("expected", 'a list of names, or "zoo" for all those that `pepr-edge zoo list` shows')
+        raise PydanticCustomError(
+            "expected", 'a list of names, or "zoo" for all those that `pepr-edge zoo list` shows'
+        )
     return value
 
 
@@ -129,7 +131,10 @@ class Candidates(Section):
 
     architectures: Annotated[Names, BeforeValidator(_named)]
     image_size_px: Annotated[
-        tuple[SizePx, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)
+        tuple[SizePx, ...],
+        Field(strict=False, min_length=1),
+        BeforeValidator(_listed),
+        AfterValidator(_each_once),
     ] = (64,)
     weights: str = "scratch"
 
@@ -163,7 +168,9 @@ class Cluster(Section):
     cpus: AtLeastOne = 2
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_mib: Positive | None = None
-    device_resource: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_not_rays)] | None = None
+    device_resource: (
+        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_not_rays)] | None
+    ) = None
 
     @property
     def memory_bytes(self) -> float | None:
@@ -256,7 +263,9 @@ class ScoreSettings(Section):
     """What the ranking rests on."""
 
     performance: str = "accuracy"
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0})
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
+    )
     normalise: Literal["minmax", "max"] = "minmax"
     alpha: Annotated[float, Field(ge=1)] = 1.0
 
@@ -342,7 +351,10 @@ class Recipe(Section):
     def _program(self) -> Recipe:
         """PyTorch runs what was trained, and no file that was made of it."""
         if self.device.runtime == "pytorch" and self.export.variants != (FLOAT32,):
-            raise PydanticCustomError("expected", 'export.variants = ["fp32"] with device.runtime = "pytorch", which runs no other variant')
+            raise PydanticCustomError(
+                "expected",
+                'export.variants = ["fp32"] with device.runtime = "pytorch", which runs no other variant',
+            )
         return self
 
     @model_validator(mode="before")
@@ -355,7 +367,14 @@ class Recipe(Section):
         return values
 
 
-PAPER = {"epochs": 10, "batch_size": 32, "learning_rate": 5e-4, "weight_decay": 0.0, "augment": "none", "patience": 10}
+PAPER = {
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 5e-4,
+    "weight_decay": 0.0,
+    "augment": "none",
+    "patience": 10,
+}
 
 
 def _one_of(value: str, known: Any) -> str:
@@ -391,5 +410,9 @@ def find(name: str | Path) -> Path:
         return shipped
     names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
     near = difflib.get_close_matches(path.stem, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "`pepr-edge recipes list` shows those that come with pepr_edge."
+    hint = (
+        f"Did you mean {near[0]!r}?"
+        if near
+        else "`pepr-edge recipes list` shows those that come with pepr_edge."
+    )
     raise RecipeError(f"{name}: no such recipe. {hint}")

@@ -122,7 +122,9 @@ def _closed(table: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]
 
 def _key(path: str, value: dict[str, Any]) -> dict[str, Any]:
     """A key without what only Python needs: titles, and null, which TOML has not."""
-    kept = {name: part for name, part in value.items() if name not in ("title", "anyOf", "default", "description")}
+    kept = {
+        name: part for name, part in value.items() if name not in ("title", "anyOf", "default", "description")
+    }
     choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
     if path in SHORTER:
         choices, kept = [SHORTER[path], kept], {}

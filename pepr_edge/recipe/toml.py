@@ -45,7 +45,9 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
         RecipeError: not TOML, or unknown keys and bad values: all at once, a line each.
     """
     if any(line.count(".") > MAX_POINTS for line in text.split("\n")):
-        raise RecipeError(f"{shown_as}: a line with more than {MAX_POINTS} points, expected keys of a few parts. Mend the file.")
+        raise RecipeError(
+            f"{shown_as}: a line with more than {MAX_POINTS} points, expected keys of a few parts. Mend the file."
+        )
     try:
         # Some editors of Windows put a byte order mark at the start.
         document = tomllib.loads(text.removeprefix("\ufeff"))
@@ -105,7 +107,9 @@ def _faults(fault: ValidationError, kind: type[Section]) -> Iterator[str]:
         elif error["type"] == "missing":
             yield f"{key}: missing. Add it; the files that come with pepr_edge show how."
         else:
-            remedy = "Mend the value." if default is None else f"Remove the line to use the default, {default}."
+            remedy = (
+                "Mend the value." if default is None else f"Remove the line to use the default, {default}."
+            )
             yield f"{key} = {_shown(error['input'])}, expected {_expected(error)}. {remedy}"
 
 
@@ -113,9 +117,13 @@ def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str |
     """The known keys of the table that holds a key, and the key's default as TOML."""
     for key in keys[:-1]:
         field = model.model_fields.get(str(key))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
             # Inside a list or a free table: the default is that of the whole.
-            return list(model.model_fields), None if field is None or field.is_required() else as_toml(field.default)
+            return list(model.model_fields), None if field is None or field.is_required() else as_toml(
+                field.default
+            )
         model = field.annotation
     last = model.model_fields.get(str(keys[-1])) if keys else None
     has_default = last is not None and not last.is_required() and not isinstance(last.default, BaseModel)
@@ -132,7 +140,12 @@ KINDS = {
     "dict": "a table",
     "model": "a table",
 }
-RELATIONS = {"greater_than_equal": (">=", "ge"), "greater_than": (">", "gt"), "less_than_equal": ("<=", "le"), "less_than": ("<", "lt")}
+RELATIONS = {
+    "greater_than_equal": (">=", "ge"),
+    "greater_than": (">", "gt"),
+    "less_than_equal": ("<=", "le"),
+    "less_than": ("<", "lt"),
+}
 
 
 def _expected(error: Any) -> str:

@@ -19,9 +19,26 @@ Precision = Literal["float32", "float32_optimised", "float16", "int8", "int8_dyn
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 # What each precision takes of Quantise; those that are not here take no [quantise] table at all.
 SETTINGS = {
-    "int8": {"activation", "weight", "per_channel", "reduce_range", "operators", "outputs", "grouped", "calibration", "calibration_images"},
+    "int8": {
+        "activation",
+        "weight",
+        "per_channel",
+        "reduce_range",
+        "operators",
+        "outputs",
+        "grouped",
+        "calibration",
+        "calibration_images",
+    },
     "int8_dynamic": {"weight", "per_channel", "reduce_range", "operators"},
-    "int8_mixed": {"activation", "weight", "per_channel", "reduce_range", "calibration", "calibration_images"},
+    "int8_mixed": {
+        "activation",
+        "weight",
+        "per_channel",
+        "reduce_range",
+        "calibration",
+        "calibration_images",
+    },
 }
 WITH_PRESET = {"preset", "calibration", "calibration_images"}
 
@@ -48,9 +65,13 @@ class Quantise(Section):
     @model_validator(mode="after")
     def _without_contradiction(self) -> Quantise:
         if self.preset is not None and (more := sorted(self.model_fields_set - WITH_PRESET)):
-            raise PydanticCustomError("expected", "no {more} beside a preset, which says it", {"more": ", ".join(more)})
+            raise PydanticCustomError(
+                "expected", "no {more} beside a preset, which says it", {"more": ", ".join(more)}
+            )
         if not self.outputs and not self.operators:
-            raise PydanticCustomError("expected", "operators to be named where outputs = false: it is theirs that stay float32")
+            raise PydanticCustomError(
+                "expected", "operators to be named where outputs = false: it is theirs that stay float32"
+            )
         return self
 
 
@@ -72,7 +93,9 @@ class Auto(Section):
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := [name for name in value if name not in ISA]:
             names = {"unknown": ", ".join(unknown), "known": ", ".join(ISA)}
-            raise PydanticCustomError("expected", "instruction sets among {known}, and {unknown} is none", names)
+            raise PydanticCustomError(
+                "expected", "instruction sets among {known}, and {unknown} is none", names
+            )
         return value
 
     def fits(self, isa: Collection[str], provider: str) -> bool:
@@ -103,12 +126,22 @@ class Variant(Section):
         takes = SETTINGS.get(self.precision)
         if (takes is not None) != (self.quantise is not None):
             wanted = "a [quantise] table" if takes else "no [quantise] table"
-            raise PydanticCustomError("expected", '{wanted} with precision "{precision}"', {"wanted": wanted, "precision": self.precision})
+            raise PydanticCustomError(
+                "expected",
+                '{wanted} with precision "{precision}"',
+                {"wanted": wanted, "precision": self.precision},
+            )
         if self.quantise is not None and takes is not None:
             known = takes | WITH_PRESET if self.precision == "int8" else takes
             if more := sorted(self.quantise.model_fields_set - known):
-                names = {"more": ", ".join(more), "precision": self.precision, "known": ", ".join(sorted(known))}
-                raise PydanticCustomError("expected", 'no quantise.{more} with precision "{precision}", which takes {known}', names)
+                names = {
+                    "more": ", ".join(more),
+                    "precision": self.precision,
+                    "known": ", ".join(sorted(known)),
+                }
+                raise PydanticCustomError(
+                    "expected", 'no quantise.{more} with precision "{precision}", which takes {known}', names
+                )
         return self
 
 
@@ -120,7 +153,9 @@ def load(name: str) -> Variant:
     """
     path = variants_dir() / f"{name}.toml"
     if name != Path(name).name or not path.is_file():
-        raise RecipeError(f"export.variants: {name!r}: unknown variant, expected some of {', '.join(names())}. Mend the name.")
+        raise RecipeError(
+            f"export.variants: {name!r}: unknown variant, expected some of {', '.join(names())}. Mend the name."
+        )
     variant = read(path, Variant)
     if variant.name != name:
         raise RecipeError(f"{path}: name = {variant.name!r}, expected {name!r}, the file's own name.")
@@ -140,5 +175,9 @@ def autotune_variants(isa: Collection[str], provider: str) -> tuple[Variant, ...
         provider: that the device runs them with.
     """
     found = ((variant.auto, variant) for variant in map(load, names()))
-    placed = [(auto.order, variant.name, variant) for auto, variant in found if auto is not None and auto.fits(isa, provider)]
+    placed = [
+        (auto.order, variant.name, variant)
+        for auto, variant in found
+        if auto is not None and auto.fits(isa, provider)
+    ]
     return tuple(variant for _, _, variant in sorted(placed, key=lambda entry: entry[:2]))

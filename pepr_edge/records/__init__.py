@@ -26,7 +26,14 @@ from pepr_edge.records.base import (
 from pepr_edge.records.bundle import Fallback, Manifest, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo
 from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, SettingsTrial, VariantTrial
-from pepr_edge.records.field_report import BenchResult, FieldReport, Preprocessing, Sustained, ThreadTiming, Throughput
+from pepr_edge.records.field_report import (
+    BenchResult,
+    FieldReport,
+    Preprocessing,
+    Sustained,
+    ThreadTiming,
+    Throughput,
+)
 from pepr_edge.records.measurement import (
     DeviceFacts,
     DeviceProfile,
@@ -52,7 +59,16 @@ from pepr_edge.records.ranking import (
     Stretch,
 )
 from pepr_edge.records.search import CostEstimate, ScreeningResult, SearchedCandidate, SearchLog, Verdict
-from pepr_edge.records.training import CostProbe, Environment, Epoch, InterruptionLoss, ProbeResult, TrainCost, TrainingState, TrainResult
+from pepr_edge.records.training import (
+    CostProbe,
+    Environment,
+    Epoch,
+    InterruptionLoss,
+    ProbeResult,
+    TrainCost,
+    TrainingState,
+    TrainResult,
+)
 
 __all__ = [
     "NOT_DONE",

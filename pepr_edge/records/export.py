@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pepr_edge.records.base import Candidate, Count, Estimate, Message, NonNegative, Record, Sha256, Split, Versioned
+from pepr_edge.records.base import (
+    Candidate,
+    Count,
+    Estimate,
+    Message,
+    NonNegative,
+    Record,
+    Sha256,
+    Split,
+    Versioned,
+)
 from pepr_edge.records.measurement import Machine, SessionSettings
 
 Outcome = Literal["chosen", "slower", "quality", "memory", "size", "failed", "not tried"]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pepr_edge.records.base import Candidate, Count, Estimate, FileName, Message, NonNegative, Quantity, Record, Sha256, Versioned
+from pepr_edge.records.base import (
+    Candidate,
+    Count,
+    Estimate,
+    FileName,
+    Message,
+    NonNegative,
+    Quantity,
+    Record,
+    Sha256,
+    Versioned,
+)
 from pepr_edge.records.data import Preprocess
 
 

@@ -57,10 +57,22 @@ def slopes(lines: Sequence[SlopeLine], name: str, alt: str, sides: tuple[str, st
     """
     with open_figure() as (figure, axes):
         for line in lines:
-            axes.plot([0, 1], [line.a, line.b], color=INK, alpha=0.35 if len(lines) <= NAMED else 0.16, linewidth=0.9, zorder=1)
+            axes.plot(
+                [0, 1],
+                [line.a, line.b],
+                color=INK,
+                alpha=0.35 if len(lines) <= NAMED else 0.16,
+                linewidth=0.9,
+                zorder=1,
+            )
         for side, values in enumerate(([line.a for line in lines], [line.b for line in lines])):
             axes.scatter(
-                [side] * len(values), values, 24 if len(lines) <= NAMED else 14, color=PALETTE[side], marker=MARKERS[side], zorder=3
+                [side] * len(values),
+                values,
+                24 if len(lines) <= NAMED else 14,
+                color=PALETTE[side],
+                marker=MARKERS[side],
+                zorder=3,
             )
             if len(lines) > NAMED:
                 _density(axes, side, values)
@@ -78,7 +90,12 @@ def slopes(lines: Sequence[SlopeLine], name: str, alt: str, sides: tuple[str, st
 
 
 def against_parameters(
-    dots: Sequence[Dot], name: str, alt: str, sides: tuple[str, str], y_label: str, medians: tuple[float, float]
+    dots: Sequence[Dot],
+    name: str,
+    alt: str,
+    sides: tuple[str, str],
+    y_label: str,
+    medians: tuple[float, float],
 ) -> Picture:
     """Both sides against their parameters; rings around efficient models, dashed at the median that parts small from large.
 
@@ -103,7 +120,14 @@ def against_parameters(
         rings: Any = {"facecolors": "none", "edgecolors": INK, "linewidths": 1.0}
         efficient = [dot for dot in dots if dot.efficient]
         if efficient:
-            axes.scatter([dot.x for dot in efficient], [dot.y for dot in efficient], 62, label="efficient", zorder=2, **rings)
+            axes.scatter(
+                [dot.x for dot in efficient],
+                [dot.y for dot in efficient],
+                62,
+                label="efficient",
+                zorder=2,
+                **rings,
+            )
         _medians(axes, medians)
         axes.set_xlabel("parameters (million)")
         axes.set_ylabel(y_label)
@@ -113,8 +137,16 @@ def against_parameters(
             low, high = axes.get_ylim()
             crossed = [(medians[0], low), (medians[0], high), (medians[1], high), (medians[1], low)]
             # A name once, beside the higher of its two points.
-            highest = {dot.name: max((one for one in dots if one.name == dot.name), key=lambda one: one.y) for dot in dots}
-            labels.place(axes, [(dot.x, dot.y, dot.name, "") for dot in highest.values()], [(dot.x, dot.y) for dot in dots], crossed)
+            highest = {
+                dot.name: max((one for one in dots if one.name == dot.name), key=lambda one: one.y)
+                for dot in dots
+            }
+            labels.place(
+                axes,
+                [(dot.x, dot.y, dot.name, "") for dot in highest.values()],
+                [(dot.x, dot.y) for dot in dots],
+                crossed,
+            )
         return picture(figure, name, alt)
 
 
@@ -124,7 +156,14 @@ def _medians(axes: Axes, medians: tuple[float, float]) -> None:
         axes.axvline((a + b) / 2, color=INK, alpha=0.6, linewidth=1, linestyle="--", label="median", zorder=1)
         return
     for side, median in enumerate(medians):
-        axes.axvline(median, color=PALETTE[side], linewidth=1, linestyle="--", label=f"median of {'AB'[side]}", zorder=1)
+        axes.axvline(
+            median,
+            color=PALETTE[side],
+            linewidth=1,
+            linestyle="--",
+            label=f"median of {'AB'[side]}",
+            zorder=1,
+        )
 
 
 def _density(axes: Axes, side: int, values: Sequence[float]) -> None:
@@ -137,7 +176,9 @@ def _density(axes: Axes, side: int, values: Sequence[float]) -> None:
     density = GaussianKDE(np.asarray(values, float)).evaluate(grid)
     width = 0.3 * density / density.max()
     near = side + (0.06 if side else -0.06)
-    axes.fill_betweenx(grid, near, near + (width if side else -width), color=PALETTE[side], alpha=0.35, linewidth=0)
+    axes.fill_betweenx(
+        grid, near, near + (width if side else -width), color=PALETTE[side], alpha=0.35, linewidth=0
+    )
 
 
 def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[SlopeLine]) -> None:
@@ -147,7 +188,14 @@ def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[SlopeLine]) -> N
     ordered = sorted(lines, key=lambda line: line.b)
     wanted = [float(axes.transData.transform((1, line.b))[1]) for line in ordered]
     at = _apart(wanted, ROW_PX, frame.y0 + ROW_PX / 2, frame.y1 - ROW_PX / 2)
-    leader: Any = {"arrowstyle": "-", "color": INK, "alpha": 0.35, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+    leader: Any = {
+        "arrowstyle": "-",
+        "color": INK,
+        "alpha": 0.35,
+        "linewidth": 0.6,
+        "shrinkA": 0,
+        "shrinkB": 4,
+    }
     for line, y_px in zip(ordered, at, strict=True):
         y = float(axes.transData.inverted().transform((0, y_px))[1])
         text = axes.annotate(
@@ -180,5 +228,11 @@ def _legend(axes: Axes) -> None:
     _, names = axes.get_legend_handles_labels()
     columns = 4 if sum(map(len, names)) <= 44 else 2
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=columns,
+        frameon=False,
+        borderaxespad=0.2,
+        handlelength=1.6,
+        columnspacing=1.2,
     )

@@ -52,11 +52,21 @@ def roc(lines: Sequence[DiagnosticLine], name: str, alt: str, y_label: str, x_la
 def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture:
     """How often the predicted class is right against its probability; on the diagonal a model is right as often as it says."""
     with open_figure() as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.35, linewidth=1, linestyle=":", label="as often right as it says")
+        axes.plot(
+            [0, 1],
+            [0, 1],
+            color=INK,
+            alpha=0.35,
+            linewidth=1,
+            linestyle=":",
+            label="as often right as it says",
+        )
         for line, style in zip(lines, _styles(lines), strict=True):
             if line.low is not None and line.high is not None:
                 bars = [np.maximum(line.y - line.low, 0), np.maximum(line.high - line.y, 0)]
-                axes.errorbar(line.x, line.y, yerr=bars, fmt="none", ecolor=style["color"], alpha=0.35, elinewidth=1)
+                axes.errorbar(
+                    line.x, line.y, yerr=bars, fmt="none", ecolor=style["color"], alpha=0.35, elinewidth=1
+                )
             axes.plot(line.x, line.y, linewidth=1.4, markersize=4.5, **style)
         axes.set_xlim(max(0.0, min(float(line.x.min()) for line in lines) - 0.05), 1.02)
         axes.set_ylim(-0.03, 1.03)
@@ -66,7 +76,9 @@ def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture
         return picture(figure, name, alt)
 
 
-def confusion(tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], name: str, alt: str) -> Picture:
+def confusion(
+    tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], name: str, alt: str
+) -> Picture:
     """Images by true class (rows) and decision (columns), side by side; shaded by the share of the row."""
     count = len(classes)
     few = count <= MOST_NAMED_CLASSES
@@ -81,7 +93,9 @@ def confusion(tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence
                 axes.set_xticks(range(count), names, rotation=90 if count > 3 else 0)
                 axes.set_yticks(range(count), names if number == 0 else [])
                 for row, column in np.ndindex(count, count):
-                    axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=8, color=INK)
+                    axes.text(
+                        column, row, str(table[row, column]), ha="center", va="center", fontsize=8, color=INK
+                    )
         panels[0].set_ylabel("true class")
         return picture(figure, name, alt)
 
@@ -107,8 +121,14 @@ def _styles(lines: Sequence[DiagnosticLine]) -> list[dict[str, Any]]:
     """How each line looks: a file as its variant does elsewhere, what was before dashed and on top, so that both show where they agree."""
     looks = styles(line.variant for line in lines if not line.before)
     before = {"color": INK, "alpha": 0.85, "linestyle": (0, (3, 3)), "zorder": 4, "marker": "x"}
-    own = [before if line.before else dict(zip(("color", "marker"), looks[line.variant], strict=True)) for line in lines]
-    return [{"label": labels.cut(f"{line.variant}, {line.summary}"), **look} for line, look in zip(lines, own, strict=True)]
+    own = [
+        before if line.before else dict(zip(("color", "marker"), looks[line.variant], strict=True))
+        for line in lines
+    ]
+    return [
+        {"label": labels.cut(f"{line.variant}, {line.summary}"), **look}
+        for line, look in zip(lines, own, strict=True)
+    ]
 
 
 def _unit_square(axes: Axes) -> None:

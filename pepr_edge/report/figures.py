@@ -26,9 +26,30 @@ class Against(NamedTuple):
 
 
 AGAINST = (
-    Against("latency", "Performance against latency", "latency at p90 (ms)", "latency_p90_ms", 1e-3, "latency_p90_s"),
-    Against("peak_memory", "Performance against memory on the device", "peak memory (MiB)", "peak_memory_mib", MIB, "peak_memory_bytes"),
-    Against("train_energy", "Performance against training energy", "training energy (Wh)", "train_energy_wh", 3600.0, None),
+    Against(
+        "latency",
+        "Performance against latency",
+        "latency at p90 (ms)",
+        "latency_p90_ms",
+        1e-3,
+        "latency_p90_s",
+    ),
+    Against(
+        "peak_memory",
+        "Performance against memory on the device",
+        "peak memory (MiB)",
+        "peak_memory_mib",
+        MIB,
+        "peak_memory_bytes",
+    ),
+    Against(
+        "train_energy",
+        "Performance against training energy",
+        "training energy (Wh)",
+        "train_energy_wh",
+        3600.0,
+        None,
+    ),
 )
 NAMED_SCORES = 5
 
@@ -39,14 +60,22 @@ def against_resources(ranking: Ranking, data: DataInfo, budgets: dict[str, float
 
 
 def _against(one: Against, ranking: Ranking, data: DataInfo, budgets: dict[str, float]) -> Figure:
-    rows = [row for row in ranking.rows if row.performance is not None and row.resources.get(one.resource) is not None]
+    rows = [
+        row
+        for row in ranking.rows
+        if row.performance is not None and row.resources.get(one.resource) is not None
+    ]
     if not rows:
         return Figure(one.resource, one.title, "Not drawn: no model has both figures measured.")
     name = performance_name(ranking)
     points = _points(rows, one)
     budget = budgets.get(one.budget) if one.budget else None
-    front = ", ".join(f"{point.label} {point.variant}" for point in sorted(points, key=lambda point: point.x) if point.front)
-    caption = f"Bars: 95 % intervals. Dashed: the Pareto front, no model is better in both: {front or 'none'}."
+    front = ", ".join(
+        f"{point.label} {point.variant}" for point in sorted(points, key=lambda point: point.x) if point.front
+    )
+    caption = (
+        f"Bars: 95 % intervals. Dashed: the Pareto front, no model is better in both: {front or 'none'}."
+    )
     if any(point.ci is None for point in points):
         caption += " A point without a bar has no interval."
     if budget:
@@ -55,7 +84,9 @@ def _against(one: Against, ranking: Ranking, data: DataInfo, budgets: dict[str, 
         caption += " Hollow: over a budget."
     alt = f"Scatter plot of {name} against {one.x_label} of {len(points)} models. {caption}"
     baseline = _baseline(ranking, data, points)
-    picture = plots.scatter(points, one.resource, alt, one.x_label, name, budget / one.unit if budget else None, baseline)
+    picture = plots.scatter(
+        points, one.resource, alt, one.x_label, name, budget / one.unit if budget else None, baseline
+    )
     table = _data(rows, points, one.column, performance_name(ranking, "_"))
     return Figure(one.resource, one.title, caption + " A number alone is a rank.", picture, table)
 
@@ -69,7 +100,9 @@ def performance_name(ranking: Ranking, separator: str = " ") -> str:
 def _points(rows: Sequence[RankingRow], one: Against) -> list[plots.Point]:
     costs = [(row.resources[one.resource] or 0.0) / one.unit for row in rows]
     ranked = [(row, x) for row, x in zip(rows, costs, strict=True) if row.rank is not None]
-    front = pareto_front([row.performance or 0.0 for row, _ in ranked], [x for _, x in ranked]) if ranked else ()
+    front = (
+        pareto_front([row.performance or 0.0 for row, _ in ranked], [x for _, x in ranked]) if ranked else ()
+    )
     best = {entry(row) for (row, _), on_front in zip(ranked, front, strict=True) if on_front}
     names, _ = short_names([row.candidate for row in rows])
     return [
@@ -88,13 +121,34 @@ def _points(rows: Sequence[RankingRow], one: Against) -> list[plots.Point]:
     ]
 
 
-def _data(rows: Sequence[RankingRow], points: Sequence[plots.Point], x_column: str, y_column: str) -> FigureData:
+def _data(
+    rows: Sequence[RankingRow], points: Sequence[plots.Point], x_column: str, y_column: str
+) -> FigureData:
     """The points of a scatter plot as a table."""
-    header = ("candidate", "variant", "rank", "status", x_column, y_column, "ci_low", "ci_high", "pareto_front")
+    header = (
+        "candidate",
+        "variant",
+        "rank",
+        "status",
+        x_column,
+        y_column,
+        "ci_low",
+        "ci_high",
+        "pareto_front",
+    )
     return FigureData(
         header,
         tuple(
-            (row.candidate, row.variant, row.rank, row.status, point.x, point.y, *(point.ci or (None, None)), point.front)
+            (
+                row.candidate,
+                row.variant,
+                row.rank,
+                row.status,
+                point.x,
+                point.y,
+                *(point.ci or (None, None)),
+                point.front,
+            )
             for row, point in zip(rows, points, strict=True)
         ),
     )
@@ -123,17 +177,25 @@ def against_parameters(ranking: Ranking) -> Figure:
     rows = [row for row in ranked_rows(ranking) if row.num_params and row.pepr.get("edge") is not None]
     if not rows:
         return Figure("parameters", title, "Not drawn: no model has a PePR edge score.")
-    points = _named_first(rows, [((row.num_params or 0) / 1e6, row.pepr["edge"] or 0.0) for row in rows], interval=False)
+    points = _named_first(
+        rows, [((row.num_params or 0) / 1e6, row.pepr["edge"] or 0.0) for row in rows], interval=False
+    )
     caption = f"PePR edge is performance per unit of {_weights(ranking)}; higher is better. {_first(rows)}"
     alt = f"Scatter plot of PePR edge against millions of parameters of {len(rows)} models. {caption} Best: {entry(rows[0])}."
     picture = plots.scatter(points, "parameters", alt, "parameters (million)", "PePR edge", log=True)
-    return Figure("parameters", title, caption, picture, _data(rows, points, "parameters_millions", "pepr_edge"))
+    return Figure(
+        "parameters", title, caption, picture, _data(rows, points, "parameters_millions", "pepr_edge")
+    )
 
 
 def on_isoclines(ranking: Ranking) -> Figure:
     """Performance against the combined resource that PePR edge is over, with lines of equal score."""
     title = "Where the score comes from"
-    rows = [row for row in ranked_rows(ranking) if row.performance is not None and _combined(ranking, row) is not None]
+    rows = [
+        row
+        for row in ranked_rows(ranking)
+        if row.performance is not None and _combined(ranking, row) is not None
+    ]
     if not rows:
         return Figure("isoclines", title, "Not drawn: no model has a PePR edge score.")
     points = _named_first(rows, [(_combined(ranking, row) or 0.0, row.performance or 0.0) for row in rows])
@@ -143,10 +205,18 @@ def on_isoclines(ranking: Ranking) -> Figure:
     best = f"Best: {entry(rows[0])}, at R {significant(points[0].x, 2)} and {significant(points[0].y)}."
     alt = f"Scatter plot of {name} against the combined resource R of {len(rows)} models, on lines of equal PePR edge. {caption} {best}"
     picture = isoclines(points, "isoclines", alt, "combined resource, R", name, ranking.alpha)
-    return Figure("isoclines", title, caption, picture, _data(rows, points, "combined_resource", performance_name(ranking, "_")))
+    return Figure(
+        "isoclines",
+        title,
+        caption,
+        picture,
+        _data(rows, points, "combined_resource", performance_name(ranking, "_")),
+    )
 
 
-def _named_first(rows: Sequence[RankingRow], at: Sequence[tuple[float, float]], interval: bool = True) -> list[plots.Point]:
+def _named_first(
+    rows: Sequence[RankingRow], at: Sequence[tuple[float, float]], interval: bool = True
+) -> list[plots.Point]:
     """Ranked rows as points, the first few with their names."""
     names, _ = short_names([row.candidate for row in rows])
     return [
@@ -179,4 +249,6 @@ def _combined(ranking: Ranking, row: RankingRow) -> float | None:
 def _weights(ranking: Ranking) -> str:
     weights = {name: weight for name, weight in ranking.weights.items() if weight > 0}
     total = sum(weights.values()) or 1.0
-    return ", ".join(f"{name.replace('_', ' ')} ({100 * weight / total:.0f} %)" for name, weight in weights.items())
+    return ", ".join(
+        f"{name.replace('_', ' ')} ({100 * weight / total:.0f} %)" for name, weight in weights.items()
+    )

@@ -17,7 +17,11 @@ from pepr_edge.text.sentences import ranked_rows
 
 
 def write_report(
-    results: Results, ranking: Ranking, path: Path, field: Mapping[str, FieldReport] | None = None, force: bool = False
+    results: Results,
+    ranking: Ranking,
+    path: Path,
+    field: Mapping[str, FieldReport] | None = None,
+    force: bool = False,
 ) -> None:
     """Write report.html and the files of its figures from what a run directory holds.
 
@@ -50,8 +54,12 @@ def answered(results: Results, ranking: Ranking) -> Iterator[Answered]:
     """What the first candidates by rank answered on the test split; those whose files are not there are left out."""
     ranks = {row.artifact_sha256: row.rank for row in ranked_rows(ranking)}
     for name in list(dict.fromkeys(row.candidate for row in ranked_rows(ranking)))[:SHOWN]:
-        own = [entry for entry in results.entries if entry.candidate.id == name and entry.artifact is not None]
-        own.sort(key=lambda entry: ranks.get(entry.artifact.sha256 if entry.artifact else None) or len(ranks) + 1)
+        own = [
+            entry for entry in results.entries if entry.candidate.id == name and entry.artifact is not None
+        ]
+        own.sort(
+            key=lambda entry: ranks.get(entry.artifact.sha256 if entry.artifact else None) or len(ranks) + 1
+        )
         if own:  # there are none where they were made from other inputs than the run directory's now
             with suppress(RunError):
                 yield _answered(name, own)

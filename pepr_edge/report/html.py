@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge import __version__
-from pepr_edge.records import Artifact, DataInfo, DeviceProfile, Failure, FieldReport, Ranking, RankingRow, SearchLog, TrainResult
+from pepr_edge.records import (
+    Artifact,
+    DataInfo,
+    DeviceProfile,
+    Failure,
+    FieldReport,
+    Ranking,
+    RankingRow,
+    SearchLog,
+    TrainResult,
+)
 from pepr_edge.report import figures, provenance, quantised, tables, training_figures
 from pepr_edge.report.figure import Figure, write_files
 from pepr_edge.report.latencies import latencies
@@ -17,7 +27,19 @@ from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.variant_trials import variant_trials_table
 from pepr_edge.run_dir.layout import FIGURES, check_documents_free, write_document
 from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows
-from pepr_edge.text.units import MISSING, SPLIT_NAMES, energy, log_line, metric, mib, ms, performance, plural, printable, score
+from pepr_edge.text.units import (
+    MISSING,
+    SPLIT_NAMES,
+    energy,
+    log_line,
+    metric,
+    mib,
+    ms,
+    performance,
+    plural,
+    printable,
+    score,
+)
 
 # Budget -> what it is on, how it is written, where a row holds what it is compared with.
 BUDGETS = {
@@ -25,7 +47,10 @@ BUDGETS = {
     "peak_memory_bytes": ("peak memory", mib),
     "size_bytes": ("file size", mib),
 }
-FILTERED_FROM, LONG_FROM = 8, 20  # rows: from then on a table can be filtered, and scrolls in a box of its own
+FILTERED_FROM, LONG_FROM = (
+    8,
+    20,
+)  # rows: from then on a table can be filtered, and scrolls in a box of its own
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,15 @@ class Drawn:
 
     def all(self) -> tuple[Figure, ...]:
         """Every one of them."""
-        groups = (self.performance, self.latency, self.curves, self.search, self.cost, self.variants, self.answers)
+        groups = (
+            self.performance,
+            self.latency,
+            self.curves,
+            self.search,
+            self.cost,
+            self.variants,
+            self.answers,
+        )
         return tuple(figure for group in groups for figure in group)
 
 
@@ -106,7 +139,10 @@ def draw(report: ReportInput) -> Drawn:
     return Drawn(
         performance=(*against, figures.on_isoclines(ranking), figures.against_parameters(ranking)),
         latency=(latencies(ranking, report.profiles, report.budgets, report.field),),
-        curves=(training_figures.learning_curves(ranking, trained), training_figures.pepr_curves(ranking, trained)),
+        curves=(
+            training_figures.learning_curves(ranking, trained),
+            training_figures.pepr_curves(ranking, trained),
+        ),
         search=(spent_and_saved(report.search),) if report.search is not None else (),
         cost=(training_figures.training_energy(trained), over_patients(ranking)),
         variants=(quantised.variants(ranking, report.artifacts),),
@@ -118,7 +154,11 @@ def _page(report: ReportInput, drawn: Drawn) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html").render(_content(report, drawn))
 
@@ -128,12 +168,18 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
     ranked = ranked_rows(ranking)
     return {
         "title": printable(report.title),
-        "subtitle": printable(" · ".join(name for name in (report.device, report.data.name) if name != report.title)),
+        "subtitle": printable(
+            " · ".join(name for name in (report.device, report.data.name) if name != report.title)
+        ),
         "answer": printable(answer(ranking)),
         "found": bool(ranked),
         "bundle": printable(ranked[0].bundle or "") if ranked else "",
         "tiles": _tiles(report, ranked[0]) if ranked else (),
-        "caveats": (*caveats(ranking, len(report.data.labels)), *_profile_caveats(report, ranked), *_budget_words(report)),
+        "caveats": (
+            *caveats(ranking, len(report.data.labels)),
+            *_profile_caveats(report, ranked),
+            *_budget_words(report),
+        ),
         "ranking": tables.ranking(ranking),
         "scores": tables.scores(ranking),
         "depends": tables.depends_on(ranking),
@@ -172,7 +218,11 @@ def _tiles(report: ReportInput, best: RankingRow) -> tuple[Tile, ...]:
     split = SPLIT_NAMES[report.ranking.performance_split]
     resources, budgets = best.resources, report.budgets
     interval = best.test_performance_ci
-    between = f"95 %: {score(interval[0])} to {score(interval[1])}" if interval else f"{split} {performance(best.performance, None)}"
+    between = (
+        f"95 %: {score(interval[0])} to {score(interval[1])}"
+        if interval
+        else f"{split} {performance(best.performance, None)}"
+    )
     return (
         Tile(f"test {name}", score(best.test_performance), between),
         Tile("latency at p90", ms(resources.get("latency")), _budget(budgets, "latency_p90_s")),
@@ -195,7 +245,9 @@ def _budget_words(report: ReportInput) -> tuple[str, ...]:
     rows = report.ranking.rows
     counts = {
         "broke a budget and so got no rank": sum(row.status == "over_budget" for row in rows),
-        "got no rank, since the search did not train them to their end": sum(row.status == "dropped" for row in rows),
+        "got no rank, since the search did not train them to their end": sum(
+            row.status == "dropped" for row in rows
+        ),
     }
     return tuple(f"{count} of {len(rows)} {words}." for words, count in counts.items() if count)
 
@@ -205,20 +257,34 @@ def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str
     if not ranked:
         return ()
     if report.field:
-        return (f"Latency and memory are those that devices measured themselves: {plural(len(report.field), 'report')} from the field.",)
+        return (
+            f"Latency and memory are those that devices measured themselves: {plural(len(report.field), 'report')} from the field.",
+        )
     best, found = ranked[0], []
     own = [profile for profile in report.profiles if profile.artifact_sha256 == best.artifact_sha256]
     for profile in own:
         if not profile.validity.valid and not any("INVALID" in warning for warning in best.warnings):
-            found.append(f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}.")
+            found.append(
+                f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}."
+            )
         if profile.rules == "quick":
-            found.append(f"Latency was measured by the quick rules ({provenance.rules_words(profile.rules)}): good for a first look.")
-        processor = "" if report.ranking.measured_on else f" on {printable(profile.device.cpu)}"  # else the ranking's caveats name it
-        found.append(f"Its latency was measured{processor} with {plural(profile.settings.threads, 'thread')}.")
+            found.append(
+                f"Latency was measured by the quick rules ({provenance.rules_words(profile.rules)}): good for a first look."
+            )
+        processor = (
+            "" if report.ranking.measured_on else f" on {printable(profile.device.cpu)}"
+        )  # else the ranking's caveats name it
+        found.append(
+            f"Its latency was measured{processor} with {plural(profile.settings.threads, 'thread')}."
+        )
     if not own:
         found.append(f"The measurement on the device: {MISSING}.")
     known = {row.artifact_sha256: row for row in ranked[1:]}
-    invalid = [profile for profile in report.profiles if not profile.validity.valid and profile.artifact_sha256 in known]
+    invalid = [
+        profile
+        for profile in report.profiles
+        if not profile.validity.valid and profile.artifact_sha256 in known
+    ]
     if invalid:
         names = ", ".join(printable(entry(known[profile.artifact_sha256])) for profile in invalid[:4])
         more = f" and {len(invalid) - 4} more" if len(invalid) > 4 else ""

@@ -15,7 +15,9 @@ LINES = 9
 NOTE: Any = {"textcoords": "offset points", "fontsize": 7.5, "color": INK, "alpha": 0.75}
 
 
-def isoclines(points: Sequence[plots.Point], name: str, alt: str, x_label: str, y_label: str, alpha: float) -> Picture:
+def isoclines(
+    points: Sequence[plots.Point], name: str, alt: str, x_label: str, y_label: str, alpha: float
+) -> Picture:
     """Performance against the normalised resource R, with lines of equal alpha * P / (alpha + R).
 
     Args:
@@ -35,7 +37,9 @@ def isoclines(points: Sequence[plots.Point], name: str, alt: str, x_label: str, 
         axes.set_ylabel(y_label)
         plots.draw_legend(axes)
         settle(figure)
-        labels.place(axes, [(p.x, p.y, p.label, p.short) for p in points if p.named], [(p.x, p.y) for p in points], [])
+        labels.place(
+            axes, [(p.x, p.y, p.label, p.short) for p in points if p.named], [(p.x, p.y) for p in points], []
+        )
         return picture(figure, name, alt)
 
 
@@ -45,12 +49,16 @@ def _lines(axes: Axes, alpha: float) -> None:
 
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     style: Any = {"color": INK, "alpha": 0.28, "linewidth": 0.9, "zorder": 1}
-    for score in MaxNLocator(LINES).tick_values(max(0.0, low) * alpha / (alpha + right), high * alpha / (alpha + left)):
+    for score in MaxNLocator(LINES).tick_values(
+        max(0.0, low) * alpha / (alpha + right), high * alpha / (alpha + left)
+    ):
         ends = [score * (alpha + x) / alpha for x in (left, right)]
         axes.plot((left, right), ends, **style)
         if low < ends[1] <= high:
             axes.annotate(f"{score:.3g}", (right, ends[1]), (3, 0), va="center", **NOTE)
         elif ends[0] < high < ends[1]:
-            axes.annotate(f"{score:.3g}", (alpha * (high / score - 1), high), (0, 2), ha="center", va="bottom", **NOTE)
+            axes.annotate(
+                f"{score:.3g}", (alpha * (high / score - 1), high), (0, 2), ha="center", va="bottom", **NOTE
+            )
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)

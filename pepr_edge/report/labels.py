@@ -17,7 +17,12 @@ FONT_SIZE = 7.5
 PADDING = 1.5  # pixels that stay free around a name
 # Where a name may stand: offset in points, and how the text is aligned there; nearest first.
 PLACES = [
-    (dx * step, dy * step, "left" if dx > 0 else "right" if dx < 0 else "center", "bottom" if dy > 0 else "top" if dy < 0 else "center")
+    (
+        dx * step,
+        dy * step,
+        "left" if dx > 0 else "right" if dx < 0 else "center",
+        "bottom" if dy > 0 else "top" if dy < 0 else "center",
+    )
     for step in (1.0, 2.2, 3.6, 5.2, 7.0)
     for dx, dy in ((6, 0), (5, 4), (5, -4), (-6, 0), (-5, 4), (-5, -4), (0, 6), (0, -6))
 ]
@@ -33,7 +38,10 @@ def cut(text: str, longest: int = LONGEST) -> str:
 
 
 def place(
-    axes: Axes, named: Sequence[tuple[float, float, str, str]], points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]]
+    axes: Axes,
+    named: Sequence[tuple[float, float, str, str]],
+    points: Sequence[tuple[float, float]],
+    line: Sequence[tuple[float, float]],
 ) -> None:
     """Write names beside points, each at the nearest free place; where none is free, its short form.
 
@@ -47,7 +55,10 @@ def place(
     corners = _pixels(axes, line)
     for (x0, y0), (x1, y1) in pairwise(corners):
         steps = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / 3))
-        taken += [_around(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps, 1) for step in range(steps + 1)]
+        taken += [
+            _around(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps, 1)
+            for step in range(steps + 1)
+        ]
     for x, y, name, short in named:
         box = _write(axes, (x, y), cut(name), taken) or _write(axes, (x, y), short, taken)
         if box is not None:
@@ -70,7 +81,14 @@ def _write(axes: Axes, at: tuple[float, float], text: str, taken: Sequence[Bbox]
 
     frame = axes.get_window_extent()
     for dx, dy, ha, va in PLACES:
-        leader: Any = {"arrowstyle": "-", "color": INK, "alpha": 0.4, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+        leader: Any = {
+            "arrowstyle": "-",
+            "color": INK,
+            "alpha": 0.4,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "shrinkB": 3,
+        }
         far = abs(dx) + abs(dy) > LEADER_FROM
         label = axes.annotate(
             text,

@@ -34,7 +34,10 @@ class Sampled:
 
 
 def latencies(
-    ranking: Ranking, profiles: Sequence[DeviceProfile], budgets: Mapping[str, float], field: Mapping[str, FieldReport] | None = None
+    ranking: Ranking,
+    profiles: Sequence[DeviceProfile],
+    budgets: Mapping[str, float],
+    field: Mapping[str, FieldReport] | None = None,
 ) -> Figure:
     """The raw latencies of the first artifacts by rank, here and on each device of the field.
 
@@ -59,10 +62,18 @@ def latencies(
     slowest = max(shown, key=lambda one: one.latencies_ms.max())
     alt = f"Histograms of raw latencies of {len(shown)} measurements. {caption} {_said(shown[0])} The slowest inference of all took "
     alt += f"{significant(float(slowest.latencies_ms.max()))} ms."
-    return Figure("latencies", title, caption, _draw(shown, edges, alt, visible), FigureData(COLUMNS, tuple(_rows(found, edges))))
+    return Figure(
+        "latencies",
+        title,
+        caption,
+        _draw(shown, edges, alt, visible),
+        FigureData(COLUMNS, tuple(_rows(found, edges))),
+    )
 
 
-def _sampled(row: RankingRow, profiles: Sequence[DeviceProfile], field: Mapping[str, FieldReport]) -> list[Sampled]:
+def _sampled(
+    row: RankingRow, profiles: Sequence[DeviceProfile], field: Mapping[str, FieldReport]
+) -> list[Sampled]:
     """What was measured of one artifact, here first. The times of an emulated machine are those of no device."""
     own = [
         _sample(row, _device(profile.device, profile.settings.threads, profile.scenario), profile.latencies_s)
@@ -80,7 +91,13 @@ def _sampled(row: RankingRow, profiles: Sequence[DeviceProfile], field: Mapping[
 
 
 def _device(facts: DeviceFacts, threads: int, scenario: str) -> str:
-    return ", ".join([printable(facts.cpu), plural(threads, "thread"), *([] if scenario == "single_stream" else [scenario])])
+    return ", ".join(
+        [
+            printable(facts.cpu),
+            plural(threads, "thread"),
+            *([] if scenario == "single_stream" else [scenario]),
+        ]
+    )
 
 
 def _sample(row: RankingRow, device: str, values: Sequence[float]) -> Sampled:
@@ -138,13 +155,21 @@ def _draw(shown: Sequence[Sampled], edges: NDArray[np.float64], alt: str, budget
             tops = np.append(foot - HIGHEST * counts / max(1, counts.max()), foot)
             label = None if kind in seen else plots.legend_name(kind)
             seen.add(kind)
-            axes.fill_between(edges, foot, tops, step="post", color=colour, alpha=0.7, linewidth=0, label=label)
+            axes.fill_between(
+                edges, foot, tops, step="post", color=colour, alpha=0.7, linewidth=0, label=label
+            )
             if one.p90_ms is not None:
                 axes.plot([one.p90_ms] * 2, [number - 0.41, number + 0.41], color=INK, linewidth=1.3)
             axes.plot(float(one.latencies_ms.max()), number + 0.3, "o", color=colour, markersize=3)
         if budget is not None:
             axes.axvline(budget, color=plots.PALETTE[1], linewidth=1.4, linestyle=":", label="budget")
-        plots.name_rows(axes, [labels.cut(f"{names[one.row.candidate]} {printable(one.row.variant or '')}".rstrip()) for one in shown])
+        plots.name_rows(
+            axes,
+            [
+                labels.cut(f"{names[one.row.candidate]} {printable(one.row.variant or '')}".rstrip())
+                for one in shown
+            ],
+        )
         axes.set_xlabel("latency (ms)")
         plots.draw_legend(axes)
         return picture(figure, "latencies", alt)

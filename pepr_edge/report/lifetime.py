@@ -38,23 +38,38 @@ def over_patients(ranking: Ranking) -> Figure:
     title = "Energy over a life"
     rows = [row for row in ranked_rows(ranking) if consumer(row) is not None]
     if not rows:
-        return Figure("life", title, f"Not drawn: the energy of training or of an answer is not known. {WATTS}.")
+        return Figure(
+            "life", title, f"Not drawn: the energy of training or of an answer is not known. {WATTS}."
+        )
     try:
-        how = ", ".join(f"{words} {only_method([row.methods.get(name, '') for row in rows])}" for name, words in PARTS.items())
+        how = ", ".join(
+            f"{words} {only_method([row.methods.get(name, '') for row in rows])}"
+            for name, words in PARTS.items()
+        )
     except ScoreError as fault:
         return Figure("life", title, f"Not drawn: energies were {str(fault).partition(', which')[0]}.")
     consumers = [one for row in rows if (one := consumer(row)) is not None]
     stretches = cheapest(consumers)
     best = {one.name for one in stretches}
-    lines = sorted((EnergyLine(one, one.name in best) for one in consumers), key=lambda line: not line.cheapest)
+    lines = sorted(
+        (EnergyLine(one, one.name in best) for one in consumers), key=lambda line: not line.cheapest
+    )
     caption = f"Training and answers together, one image a patient ({how}). Least in all: {'; '.join(map(_stretch, stretches))}."
     if left_out := len(ranked_rows(ranking)) - len(rows):
         caption += f" Not drawn, since an energy of theirs is not known: {left_out}."
     alt = f"Line plot of energy in all against the number of patients of {len(lines)} models. {caption}"
     patients = _patients(stretches)
-    data = tuple((line.consumer.name, float(n), _wh(line.consumer, float(n)), line.cheapest) for line in lines for n in patients)
+    data = tuple(
+        (line.consumer.name, float(n), _wh(line.consumer, float(n)), line.cheapest)
+        for line in lines
+        for n in patients
+    )
     return Figure(
-        "life", title, caption, _draw(lines, patients, alt), FigureData(("model", "patients", "energy_wh", "least_somewhere"), data)
+        "life",
+        title,
+        caption,
+        _draw(lines, patients, alt),
+        FigureData(("model", "patients", "energy_wh", "least_somewhere"), data),
     )
 
 
@@ -72,7 +87,9 @@ def _wh(one: Consumer, patients: float) -> float:
     return (one.training_j + patients * one.inference_j) / 3600
 
 
-def _draw(lines: Sequence[EnergyLine], patients: np.ndarray[tuple[int], np.dtype[np.float64]], alt: str) -> Picture:
+def _draw(
+    lines: Sequence[EnergyLine], patients: np.ndarray[tuple[int], np.dtype[np.float64]], alt: str
+) -> Picture:
     with open_figure() as (figure, axes):
         axes.set_xscale("log")
         plots.plain_log(axes.xaxis, float(patients[-1]))
@@ -84,9 +101,22 @@ def _draw(lines: Sequence[EnergyLine], patients: np.ndarray[tuple[int], np.dtype
         for number, line in enumerate(lines):
             y = [_wh(line.consumer, float(n)) for n in patients]
             if line.cheapest:
-                colour, marker = plots.PALETTE[number % len(plots.PALETTE)], plots.MARKERS[number % len(plots.MARKERS)]
+                colour, marker = (
+                    plots.PALETTE[number % len(plots.PALETTE)],
+                    plots.MARKERS[number % len(plots.MARKERS)],
+                )
                 name = plots.legend_name(printable(line.consumer.name))
-                axes.plot(patients, y, color=colour, linewidth=1.7, marker=marker, markersize=5, markevery=12, label=name, zorder=3)
+                axes.plot(
+                    patients,
+                    y,
+                    color=colour,
+                    linewidth=1.7,
+                    marker=marker,
+                    markersize=5,
+                    markevery=12,
+                    label=name,
+                    zorder=3,
+                )
             else:
                 axes.plot(patients, y, color=INK, alpha=0.25, linewidth=0.9)
         if others:

@@ -116,7 +116,10 @@ def scatter(
         # Variants of a candidate may lie upon each other: one name is enough.
         named = {(p.x, p.y, p.label): p.short for p in reversed(points) if p.named}
         labels.place(
-            axes, [(*key, short) for key, short in reversed(named.items())], [(p.x, p.y) for p in points], [(p.x, p.y) for p in front]
+            axes,
+            [(*key, short) for key, short in reversed(named.items())],
+            [(p.x, p.y) for p in points],
+            [(p.x, p.y) for p in front],
         )
         return picture(figure, name, alt)
 
@@ -141,7 +144,9 @@ def learning_curves(curves: Sequence[Curve], name: str, alt: str, y_label: str) 
                 label=legend_name(curve.label),
             )
         if len(curves) > NAMED_CURVES:
-            axes.plot([], [], color=INK, alpha=0.35, linewidth=0.9, label=f"{len(curves) - NAMED_CURVES} others")
+            axes.plot(
+                [], [], color=INK, alpha=0.35, linewidth=0.9, label=f"{len(curves) - NAMED_CURVES} others"
+            )
         axes.set_xlabel("epoch")
         axes.set_ylabel(y_label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -163,7 +168,12 @@ def energy_bars(bars: Sequence[Bar], name: str, alt: str, parts: tuple[str, str]
             at = [number for number, _ in chosen]
             axes.barh(at, [bar.value for _, bar in chosen], 0.68, color=colour, label=parts[0].format(method))
             extra = [bar.evaluation or 0.0 for _, bar in chosen]
-            after: Any = {"left": [bar.value for _, bar in chosen], "alpha": 0.4, "linewidth": 0, "label": parts[1].format(method) or None}
+            after: Any = {
+                "left": [bar.value for _, bar in chosen],
+                "alpha": 0.4,
+                "linewidth": 0,
+                "label": parts[1].format(method) or None,
+            }
             axes.barh(at, extra, 0.68, color=colour, **after)
         name_rows(axes, [bar.label for bar in bars])
         axes.set_xlim(left=0)
@@ -180,12 +190,27 @@ def variants(changes: Sequence[Change], name: str, alt: str, x_label: str) -> Pi
         for row, change in enumerate(changes):
             values = [value for value, _ in change.values.values()]
             axes.plot([min(values), max(values)], [row, row], color=INK, alpha=0.4, linewidth=1.2, zorder=1)
-            axes.annotate(change.note, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=7.5, color=INK)
+            axes.annotate(
+                change.note,
+                (1.01, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=7.5,
+                color=INK,
+            )
         looks = styles(variant for change in changes for variant in change.values)
         for number, (variant, (colour, marker)) in enumerate(looks.items()):
-            chosen = [(row, *change.values[variant]) for row, change in enumerate(changes) if variant in change.values]
+            chosen = [
+                (row, *change.values[variant])
+                for row, change in enumerate(changes)
+                if variant in change.values
+            ]
             shift = 0.16 * (number - (len(looks) - 1) / 2)
-            x, low, high = ([item[1] for item in chosen], [v - ci[0] for _, v, ci in chosen], [ci[1] - v for _, v, ci in chosen])
+            x, low, high = (
+                [item[1] for item in chosen],
+                [v - ci[0] for _, v, ci in chosen],
+                [ci[1] - v for _, v, ci in chosen],
+            )
             y = [row + shift for row, _, _ in chosen]
             axes.errorbar(x, y, xerr=[low, high], fmt="none", ecolor=colour, alpha=0.45, elinewidth=1)
             axes.scatter(x, y, 26, color=colour, marker=marker, label=legend_name(variant), zorder=3)
@@ -208,22 +233,46 @@ def _draw_variant(axes: Axes, points: Sequence[Point], variant: str, colour: str
     high = [max(0.0, p.ci[1] - p.y) for p in bars if p.ci]
     if bars:
         axes.errorbar(
-            [p.x for p in bars], [p.y for p in bars], yerr=[low, high], fmt="none", ecolor=colour, alpha=0.35, elinewidth=1, zorder=2
+            [p.x for p in bars],
+            [p.y for p in bars],
+            yerr=[low, high],
+            fmt="none",
+            ecolor=colour,
+            alpha=0.35,
+            elinewidth=1,
+            zorder=2,
         )
     ranked = [point for point in points if point.ranked]
     over = [point for point in points if not point.ranked]
-    axes.scatter([p.x for p in ranked], [p.y for p in ranked], 30, color=colour, marker=marker, label=legend_name(variant), zorder=3)
+    axes.scatter(
+        [p.x for p in ranked],
+        [p.y for p in ranked],
+        30,
+        color=colour,
+        marker=marker,
+        label=legend_name(variant),
+        zorder=3,
+    )
     if over:
         hollow: Any = {"facecolors": "none", "edgecolors": colour, "linewidths": 1.3}
         axes.scatter(
-            [p.x for p in over], [p.y for p in over], 30, marker=marker, label=f"{legend_name(variant)}, over budget", zorder=3, **hollow
+            [p.x for p in over],
+            [p.y for p in over],
+            30,
+            marker=marker,
+            label=f"{legend_name(variant)}, over budget",
+            zorder=3,
+            **hollow,
         )
 
 
 def styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A colour and a marker by name, in the order of the names, so that figures of the same variants agree."""
     unique = sorted(set(names))
-    return {name: (PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]) for number, name in enumerate(unique)}
+    return {
+        name: (PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)])
+        for number, name in enumerate(unique)
+    }
 
 
 def x_scale(axes: Axes, values: Sequence[float], log: bool) -> None:
@@ -267,5 +316,12 @@ def draw_legend(axes: Axes) -> None:
     if handles:
         columns = max(1, int(LEGEND_CHARACTERS / (max(map(len, names)) + HANDLE_CHARACTERS)))
         axes.figure.legend(
-            handles, names, loc="outside upper left", ncols=columns, frameon=False, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+            handles,
+            names,
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            borderaxespad=0.2,
+            handlelength=1.6,
+            columnspacing=1.2,
         )

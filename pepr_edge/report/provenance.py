@@ -21,7 +21,20 @@ from pepr_edge.records import (
 )
 from pepr_edge.report.tables import Cell, ReportTable, number
 from pepr_edge.scoring.pepr import RESOURCES as FAMILY
-from pepr_edge.text.units import MISSING, RESOURCES, SPLIT_NAMES, count, duration, mib, ms, plural, printable, resource, score, significant
+from pepr_edge.text.units import (
+    MISSING,
+    RESOURCES,
+    SPLIT_NAMES,
+    count,
+    duration,
+    mib,
+    ms,
+    plural,
+    printable,
+    resource,
+    score,
+    significant,
+)
 
 
 def data_table(data: DataInfo) -> ReportTable:
@@ -33,13 +46,20 @@ def data_table(data: DataInfo) -> ReportTable:
         for index, label in enumerate(data.labels)
     ]
     rows.append((Cell("all classes"), *(number(data.splits[split].images, count) for split in splits)))
-    caption = f"{data.name} ({data.format}), {'grey' if data.channels == 1 else 'RGB'}; sha256 {data.sha256}. "
+    caption = (
+        f"{data.name} ({data.format}), {'grey' if data.channels == 1 else 'RGB'}; sha256 {data.sha256}. "
+    )
     caption += f"Always saying the commonest class reaches accuracy {score(data.majority_baseline)} on the test split."
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
     notes = "".join(f" {note.rstrip('.')}." for note in data.notes)
     return ReportTable(
-        "data", "Data", printable(caption + notes), ("class", *(SPLIT_NAMES[split] for split in splits)), tuple(rows), sortable=False
+        "data",
+        "Data",
+        printable(caption + notes),
+        ("class", *(SPLIT_NAMES[split] for split in splits)),
+        tuple(rows),
+        sortable=False,
     )
 
 
@@ -71,9 +91,17 @@ def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportT
 
 def _methods(ranking: Ranking, name: str) -> str:
     """The methods by which a resource was obtained over all rows, and how often it was not."""
-    found = sorted({row.methods[name] for row in ranking.rows if name in row.methods and row.resources.get(name) is not None})
+    found = sorted(
+        {
+            row.methods[name]
+            for row in ranking.rows
+            if name in row.methods and row.resources.get(name) is not None
+        }
+    )
     missing = sum(row.resources.get(name) is None for row in ranking.rows)
-    return ", ".join(found) + (f"{'; ' if found else ''}{missing} of {len(ranking.rows)} {MISSING}" if missing else "")
+    return ", ".join(found) + (
+        f"{'; ' if found else ''}{missing} of {len(ranking.rows)} {MISSING}" if missing else ""
+    )
 
 
 def _sources(name: str, trained: Sequence[TrainResult]) -> str:
@@ -84,7 +112,9 @@ def _sources(name: str, trained: Sequence[TrainResult]) -> str:
         "train_memory": [result.cost.peak_memory_bytes for result in trained],
     }
     if name == "latency":
-        return "early-stopping p90 of the raw latencies, single stream, in a process of its own (MLPerf loadgen)"
+        return (
+            "early-stopping p90 of the raw latencies, single stream, in a process of its own (MLPerf loadgen)"
+        )
     if name == "peak_memory":
         return "high-water mark of a fresh process that loads and runs the model, in a pass of its own"
     return "; ".join(_unique(found.source for found in quantities.get(name, []) if found.value is not None))
@@ -92,7 +122,18 @@ def _sources(name: str, trained: Sequence[TrainResult]) -> str:
 
 def training_table(trained: Sequence[TrainResult]) -> ReportTable:
     """How each candidate was trained."""
-    header = ("candidate", "weights", "protocol", "mode", "layout, precision", "epochs", "kept", "parameters", "seed", "trained on")
+    header = (
+        "candidate",
+        "weights",
+        "protocol",
+        "mode",
+        "layout, precision",
+        "epochs",
+        "kept",
+        "parameters",
+        "seed",
+        "trained on",
+    )
     rows = []
     for result in trained:
         machine = result.environment
@@ -104,14 +145,20 @@ def training_table(trained: Sequence[TrainResult]) -> ReportTable:
                 Cell(printable(result.protocol)),
                 Cell(printable(result.mode)),
                 Cell(printable(f"{result.layout}, {result.precision}")),
-                Cell(f"{len(result.epochs)}{' (stopped early)' if result.stopped_early else ''}", "number", len(result.epochs)),
+                Cell(
+                    f"{len(result.epochs)}{' (stopped early)' if result.stopped_early else ''}",
+                    "number",
+                    len(result.epochs),
+                ),
                 Cell(str(result.best_epoch), "number", result.best_epoch),
                 number(result.num_params, count),
                 Cell(str(result.seed), "number", result.seed),
                 Cell(printable(where)),
             )
         )
-    versions = "; ".join(_unique(_versions(result.environment.python, result.environment.versions) for result in trained))
+    versions = "; ".join(
+        _unique(_versions(result.environment.python, result.environment.versions) for result in trained)
+    )
     return ReportTable("training", "Training", f"Each was trained once. {versions}", header, tuple(rows))
 
 
@@ -136,11 +183,17 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
         artifact = by_sha256.get(profile.artifact_sha256)
         rows.append(
             (
-                Cell(printable(artifact.candidate.id) if artifact else f"sha256 {profile.artifact_sha256[:12]}"),
+                Cell(
+                    printable(artifact.candidate.id) if artifact else f"sha256 {profile.artifact_sha256[:12]}"
+                ),
                 Cell(printable(artifact.variant) if artifact else ""),
                 _validity(profile.validity),
                 Cell(profile.rules),
-                Cell(f"{count(len(profile.latencies_s))} after {count(profile.warmup_runs)}", "number", len(profile.latencies_s)),
+                Cell(
+                    f"{count(len(profile.latencies_s))} after {count(profile.warmup_runs)}",
+                    "number",
+                    len(profile.latencies_s),
+                ),
                 Cell(printable(profile.settings.runtime), detail=printable(profile.provider_used)),
                 Cell(str(profile.settings.threads), "number", profile.settings.threads),
                 number(profile.import_s, ms),
@@ -159,11 +212,25 @@ def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact
     if not field:
         return None
     by_sha256 = {artifact.sha256: f"{artifact.candidate.id} {artifact.variant}" for artifact in artifacts}
-    header = ("report", "device", "model", "validity", "rules", "inferences", "runtime", "threads", "system", "versions")
+    header = (
+        "report",
+        "device",
+        "model",
+        "validity",
+        "rules",
+        "inferences",
+        "runtime",
+        "threads",
+        "system",
+        "versions",
+    )
     rows = [
         (
             Cell(printable(Path(name).name)),
-            Cell(printable(report.device.cpu), detail="emulated: its times count for nothing" if report.emulated else ""),
+            Cell(
+                printable(report.device.cpu),
+                detail="emulated: its times count for nothing" if report.emulated else "",
+            ),
             Cell(printable(by_sha256.get(result.artifact_sha256, result.bundle))),
             _validity(result.validity),
             Cell(result.rules),
@@ -177,7 +244,11 @@ def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact
         for result in report.results
     ]
     return ReportTable(
-        "reports", "Reports from the field", "What devices measured themselves, and the ranking rests on.", header, tuple(rows)
+        "reports",
+        "Reports from the field",
+        "What devices measured themselves, and the ranking rests on.",
+        header,
+        tuple(rows),
     )
 
 
@@ -196,14 +267,23 @@ def device_table(profiles: Sequence[DeviceProfile]) -> ReportTable:
     facts = [profile.device for profile in profiles]
     rows: list[tuple[str, Iterable[str]]] = [
         ("processor", (fact.cpu for fact in facts)),
-        ("architecture", (f"{fact.architecture} ({', '.join(fact.isa)})" if fact.isa else fact.architecture for fact in facts)),
+        (
+            "architecture",
+            (
+                f"{fact.architecture} ({', '.join(fact.isa)})" if fact.isa else fact.architecture
+                for fact in facts
+            ),
+        ),
         ("cores", (str(fact.cores) for fact in facts)),
         ("cores we may use", (MISSING if fact.affinity is None else str(fact.affinity) for fact in facts)),
         ("memory", (mib(fact.memory_bytes) for fact in facts)),
         ("limits of the container", (_limits(fact) for fact in facts)),
         ("GPU", (fact.gpu or "none found" for fact in facts)),
         ("governor", (fact.governor or MISSING for fact in facts)),
-        ("on battery", (MISSING if fact.on_battery is None else "yes" if fact.on_battery else "no" for fact in facts)),
+        (
+            "on battery",
+            (MISSING if fact.on_battery is None else "yes" if fact.on_battery else "no" for fact in facts),
+        ),
         ("frequency", (_spread([fact.frequency_mhz for fact in facts], "MHz"),)),
         ("temperature", (_spread([fact.temperature_c for fact in facts], "°C"),)),
         ("load before", (_spread([profile.load_before for profile in profiles], ""),)),
@@ -231,9 +311,17 @@ def _limits(fact: DeviceFacts) -> str:
 
 def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> ReportTable:
     """sha256 of every model file."""
-    rows = [(Cell(printable(result.candidate.id)), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-")) for result in trained]
+    rows = [
+        (Cell(printable(result.candidate.id)), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-"))
+        for result in trained
+    ]
     rows += [
-        (Cell(printable(item.candidate.id)), Cell(printable(item.variant)), Cell(item.sha256), Cell(duration(item.duration_s)))
+        (
+            Cell(printable(item.candidate.id)),
+            Cell(printable(item.variant)),
+            Cell(item.sha256),
+            Cell(duration(item.duration_s)),
+        )
         for item in artifacts
     ]
     return ReportTable(
@@ -250,7 +338,9 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 
 def _versions(python: str, versions: dict[str, str]) -> str:
-    return ", ".join([f"Python {python}", *(f"{name} {version}" for name, version in sorted(versions.items()))])
+    return ", ".join(
+        [f"Python {python}", *(f"{name} {version}" for name, version in sorted(versions.items()))]
+    )
 
 
 def _spread(values: Sequence[float | None], unit: str) -> str:

@@ -12,7 +12,13 @@ from pepr_edge.records import Artifact, Ranking
 from pepr_edge.report import diagnostics, plots
 from pepr_edge.report.figure import Figure, FigureData, Value
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.scoring.metrics import auroc, calibration_gaps, confusion_matrix, expected_calibration_error, log_odds
+from pepr_edge.scoring.metrics import (
+    auroc,
+    calibration_gaps,
+    confusion_matrix,
+    expected_calibration_error,
+    log_odds,
+)
 from pepr_edge.text.units import metric, printable, score
 
 SHOWN = 3  # candidates
@@ -54,20 +60,34 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> Figure:
         changes[label] = plots.Change(label, {**before.values, variant: (found.value, found.ci)}, note)
         rows.append((label, variant, found.value, *found.ci, artifact.flips.count, artifact.flips.n))
     if not any(len(change.values) > 1 for change in changes.values()):
-        return Figure("variants", title, "Not drawn: no candidate has more than one variant with a test performance.")
+        return Figure(
+            "variants", title, "Not drawn: no candidate has more than one variant with a test performance."
+        )
     caption = (
         f"Test {metric(name)} of each ONNX file, with 95 % intervals. Right: decisions on the test split that differ from PyTorch's, "
         "fp32 left out."
     )
     alt = f"Dot plot of test {metric(name)} by variant of {len(changes)} candidates. {caption} The table below holds the same figures."
-    data = FigureData(("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images"), tuple(rows))
-    return Figure("variants", title, caption, plots.variants(list(changes.values()), "variants", alt, f"test {metric(name)}"), data)
+    data = FigureData(
+        ("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images"),
+        tuple(rows),
+    )
+    return Figure(
+        "variants",
+        title,
+        caption,
+        plots.variants(list(changes.values()), "variants", alt, f"test {metric(name)}"),
+        data,
+    )
 
 
 def answers(answered: Sequence[Answered], classes: Sequence[str]) -> tuple[Figure, ...]:
     """ROC, reliability and confusion of each candidate in turn."""
     names = [printable(one) for one in classes]
-    made = ((_roc(one, names, number), _reliability(one, number), _confusion(one, names, number)) for number, one in enumerate(answered, 1))
+    made = (
+        (_roc(one, names, number), _reliability(one, number), _confusion(one, names, number))
+        for number, one in enumerate(answered, 1)
+    )
     return tuple(figure for figures in made for figure in figures)
 
 
@@ -82,11 +102,19 @@ def _roc(one: Answered, classes: Sequence[str], number: int) -> Figure:
         lines.append(diagnostics.DiagnosticLine(printable(name), f"area {area}", x, y, name == AS_TRAINED))
         rows += [(name, float(a), float(b)) for a, b in zip(x, y, strict=True)]
     of = f"of {classes[1]!r}" if len(classes) == 2 else "mean of each class against the others"
-    caption = f"On the {len(one.labels)} test images, {of}. Area: AUROC. Dashed: the model as trained, in PyTorch."
+    caption = (
+        f"On the {len(one.labels)} test images, {of}. Area: AUROC. Dashed: the model as trained, in PyTorch."
+    )
     alt = f"ROC curves of {_listed(lines)}. {caption}"
     x_label = "1 - specificity"
     drawn = diagnostics.roc(lines, f"roc_{number}", alt, "sensitivity", x_label)
-    return Figure(f"roc_{number}", title, caption, drawn, FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows)))
+    return Figure(
+        f"roc_{number}",
+        title,
+        caption,
+        drawn,
+        FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows)),
+    )
 
 
 def roc_curve(logits: Answers, labels: NDArray[np.int64], label: int) -> tuple[Floats, Floats]:
@@ -123,19 +151,35 @@ def _reliability(one: Answered, number: int) -> Figure:
         images = member.sum(axis=1)
         kept = images >= FEWEST_IN_BIN
         if not kept.any():
-            return Figure(f"reliability_{number}", title, f"Not drawn: no bin holds {FEWEST_IN_BIN} of the {len(one.labels)} test images.")
+            return Figure(
+                f"reliability_{number}",
+                title,
+                f"Not drawn: no bin holds {FEWEST_IN_BIN} of the {len(one.labels)} test images.",
+            )
         says = (member[kept] @ probability) / images[kept]
         right = np.clip(says + gaps[kept].sum(axis=1) / images[kept], 0, 1)
-        ends = np.array([wilson(round(share * n), round(n)) for share, n in zip(right, images[kept], strict=True)])
+        ends = np.array(
+            [wilson(round(share * n), round(n)) for share, n in zip(right, images[kept], strict=True)]
+        )
         error = score(expected_calibration_error(logits, one.labels))
-        lines.append(diagnostics.DiagnosticLine(printable(name), f"ECE {error}", says, right, name == AS_TRAINED, ends[:, 0], ends[:, 1]))
+        lines.append(
+            diagnostics.DiagnosticLine(
+                printable(name), f"ECE {error}", says, right, name == AS_TRAINED, ends[:, 0], ends[:, 1]
+            )
+        )
         columns = (says.tolist(), right.tolist(), *ends.T.tolist(), images[kept].astype(int).tolist())
         rows += [(name, *values) for values in zip(*columns, strict=True)]
     caption = f"On the {len(one.labels)} test images, in bins by probability; those of fewer than {FEWEST_IN_BIN} are not drawn, but count "
     caption += "in the ECE, the expected calibration error. Below the dotted line a model is surer than it is right. Bars: 95 % intervals."
     alt = f"Reliability diagram of {_listed(lines)}. {caption}"
     data = FigureData(("model", "probability", "share_right", "ci_low", "ci_high", "images"), tuple(rows))
-    return Figure(f"reliability_{number}", title, caption, diagnostics.reliability(lines, f"reliability_{number}", alt), data)
+    return Figure(
+        f"reliability_{number}",
+        title,
+        caption,
+        diagnostics.reliability(lines, f"reliability_{number}", alt),
+        data,
+    )
 
 
 def _confusion(one: Answered, classes: Sequence[str], number: int) -> Figure:
@@ -152,7 +196,13 @@ def _confusion(one: Answered, classes: Sequence[str], number: int) -> Figure:
         for row, column in np.ndindex(len(classes), len(classes))
     )
     drawn = diagnostics.confusion(tables, classes, f"confusion_{number}", alt)
-    return Figure(f"confusion_{number}", title, caption, drawn, FigureData(("model", "true_class", "decision", "images"), rows))
+    return Figure(
+        f"confusion_{number}",
+        title,
+        caption,
+        drawn,
+        FigureData(("model", "true_class", "decision", "images"), rows),
+    )
 
 
 def _told(table: NDArray[np.int64], classes: Sequence[str]) -> str:

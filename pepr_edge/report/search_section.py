@@ -33,7 +33,12 @@ def search_table(log: SearchLog) -> ReportTable:
     )
     rows = tuple(_row(one) for one in log.candidates)
     return ReportTable(
-        "search", "Search", _caption(log), header, rows, frozenset(n for n, one in enumerate(log.candidates) if _is_pruned(one))
+        "search",
+        "Search",
+        _caption(log),
+        header,
+        rows,
+        frozenset(n for n, one in enumerate(log.candidates) if _is_pruned(one)),
     )
 
 
@@ -46,14 +51,14 @@ def _caption(log: SearchLog) -> str:
     ended = sum(one.verdict == "finished" for one in log.candidates)
     words = f"Policy {log.policy}: of {plural(len(log.candidates), 'candidate')} {begun} begun, {ended} trained to the end."
     if log.saved_j is not None:
-        words += (
-            f" {energy(log.spent_j)} spent on training, cost probes included; about {energy(log.saved_j)} saved, as the probes estimate."
-        )
+        words += f" {energy(log.spent_j)} spent on training, cost probes included; about {energy(log.saved_j)} saved, as the probes estimate."
     return f"{words} It stopped: {printable(log.stopped)}." if log.stopped else words
 
 
 def _row(one: SearchedCandidate) -> tuple[Cell, ...]:
-    latencies = [latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None]
+    latencies = [
+        latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None
+    ]
     return (
         Cell(printable(one.candidate)),
         Cell(VERDICTS[one.verdict]),

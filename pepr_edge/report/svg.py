@@ -113,7 +113,9 @@ def _settings() -> Iterator[None]:
 def _to_svg(figure: Figure, name: str, alt: str) -> str:
     """The figure as an SVG element for a page: ids that no other figure has, ink of the page, a label, no fixed size."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -67,7 +67,11 @@ def number(value: float | None, words: Callable[[float | None], str]) -> Cell:
 
 def quantity(found: Quantity, words: Callable[[float | None], str]) -> Cell:
     """A cell with a figure and how it was obtained."""
-    return Cell(MISSING, "missing") if found.value is None else Cell(words(found.value), "number", found.value, found.method)
+    return (
+        Cell(MISSING, "missing")
+        if found.value is None
+        else Cell(words(found.value), "number", found.value, found.method)
+    )
 
 
 def ranking(shown: Ranking) -> ReportTable:
@@ -83,7 +87,14 @@ def ranking(shown: Ranking) -> ReportTable:
     )
     header += ("latency p90", "peak memory", "file size", "training energy")
     ranked, others = ranked_rows(shown), unranked_rows(shown)
-    methods = sorted({row.methods.get("train_energy", "") for row in shown.rows if row.resources.get("train_energy") is not None} - {""})
+    methods = sorted(
+        {
+            row.methods.get("train_energy", "")
+            for row in shown.rows
+            if row.resources.get("train_energy") is not None
+        }
+        - {""}
+    )
     caption = f"{plural(len(shown.rows), 'model')} tried on {shown.device}, with 95 % intervals."
     if methods:
         caption += f" Training energy is {' or '.join(methods)}."
@@ -101,15 +112,29 @@ def ranking(shown: Ranking) -> ReportTable:
 def _baseline_row(free: Baseline) -> tuple[Cell, ...]:
     """The model that always says one class, which costs nothing, at the place that its score gives it."""
     nothing = [Cell("nothing", "missing") for _ in range(4)]
-    name = Cell(f"always {printable(free.label)!r}", detail="no model: the commonest class of the training images")
-    return (Cell(""), name, Cell(""), number(free.performance, score), number(free.performance, score), Cell(""), *nothing)
+    name = Cell(
+        f"always {printable(free.label)!r}", detail="no model: the commonest class of the training images"
+    )
+    return (
+        Cell(""),
+        name,
+        Cell(""),
+        number(free.performance, score),
+        number(free.performance, score),
+        Cell(""),
+        *nothing,
+    )
 
 
 def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
     resources = row.resources
     return (
         _rank(row),
-        Cell(printable(row.candidate), "bad" if row.rank is None or row.warnings else "text", detail=_notes(row)),
+        Cell(
+            printable(row.candidate),
+            "bad" if row.rank is None or row.warnings else "text",
+            detail=_notes(row),
+        ),
         Cell(printable(row.variant or "")),
         _edge(row),
         _performance(row.performance, row.performance_ci),
@@ -125,21 +150,32 @@ def _rank(row: RankingRow) -> Cell:
     """A rank and where it would lie if the images were drawn again."""
     if row.rank is None:
         return Cell("")
-    return Cell(str(row.rank), "number", row.rank, f"{row.rank_ci[0]} to {row.rank_ci[1]}" if row.rank_ci else "")
+    return Cell(
+        str(row.rank), "number", row.rank, f"{row.rank_ci[0]} to {row.rank_ci[1]}" if row.rank_ci else ""
+    )
 
 
 def _edge(row: RankingRow) -> Cell:
     """The score that ranks, and how often it would be the first if the images were drawn again."""
     if row.rank is None:
         return Cell("not scored", "missing")
-    return Cell(score(row.pepr.get("edge")), "number", row.pepr.get("edge"), f"first {percent(row.p_best)}" if row.p_best else "")
+    return Cell(
+        score(row.pepr.get("edge")),
+        "number",
+        row.pepr.get("edge"),
+        f"first {percent(row.p_best)}" if row.p_best else "",
+    )
 
 
 def depends_on(shown: Ranking) -> ReportTable:
     """Within which weights, watts and normalisations the winner stays the winner."""
     rows = tuple(tuple(Cell(text) for text in row) for row in robustness.depends_on(shown))
-    caption = "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
-    return ReportTable("depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False)
+    caption = (
+        "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
+    )
+    return ReportTable(
+        "depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False
+    )
 
 
 def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:
@@ -172,13 +208,26 @@ def scores(shown: Ranking) -> ReportTable:
     )
     letters = ", ".join(f"{letter} {words}" for letter, words in LETTERS.items())
     return ReportTable(
-        "scores", "PePR scores", f"Performance per resource unit: {letters}; edge is over the weighted resources together.", header, rows
+        "scores",
+        "PePR scores",
+        f"Performance per resource unit: {letters}; edge is over the weighted resources together.",
+        header,
+        rows,
     )
 
 
 def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
     """What the training of each candidate cost, evaluation apart, each figure with its method."""
-    header = ("candidate", "energy", "CO2eq", "duration", "peak memory", "peak GPU memory", "images seen", "evaluation energy")
+    header = (
+        "candidate",
+        "energy",
+        "CO2eq",
+        "duration",
+        "peak memory",
+        "peak GPU memory",
+        "images seen",
+        "evaluation energy",
+    )
     rows = []
     for result in trained:
         cost = result.cost
@@ -229,10 +278,14 @@ def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
                 Cell(printable(artifact.exporter), detail=f"opset {artifact.opset}"),
             )
         )
-    caption = (
-        f"Test {metric(name)} before and after export. Decisions: on the whole test split, against PyTorch. Parity: greatest difference"
+    caption = f"Test {metric(name)} before and after export. Decisions: on the whole test split, against PyTorch. Parity: greatest difference"
+    return ReportTable(
+        "variants",
+        "Variants",
+        f"{caption} of logits on real images, and what was allowed.",
+        header,
+        tuple(rows),
     )
-    return ReportTable("variants", "Variants", f"{caption} of logits on real images, and what was allowed.", header, tuple(rows))
 
 
 # Metric -> how the column is named that holds it before and after.
@@ -248,7 +301,10 @@ def quality(artifacts: Sequence[Artifact]) -> ReportTable:
     for artifact in artifacts:
         cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
         for name in QUALITY:
-            cells += [_estimate(artifact.performance_before.get(name)), _estimate(artifact.performance.get(name))]
+            cells += [
+                _estimate(artifact.performance_before.get(name)),
+                _estimate(artifact.performance.get(name)),
+            ]
         rows.append(tuple(cells))
     caption = "On the test split, with 95 % intervals. ECE: expected calibration error, less is better."
     return ReportTable("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))
@@ -270,7 +326,11 @@ def devices(shown: Ranking) -> ReportTable | None:
         for one in shown.devices
     )
     return ReportTable(
-        "devices", "On the devices", "By what they measured themselves; the ranking above is of the worst case.", header, rows
+        "devices",
+        "On the devices",
+        "By what they measured themselves; the ranking above is of the worst case.",
+        header,
+        rows,
     )
 
 
@@ -285,4 +345,8 @@ def _signed(value: float | None) -> str:
 def _parity(artifact: Artifact) -> Cell:
     parity = artifact.parity
     text = f"{parity.max_abs_diff:.2g} of {parity.tolerance:.2g}"
-    return Cell(text, "number", parity.max_abs_diff) if parity.passed else Cell(f"{text}, failed", "bad", parity.max_abs_diff)
+    return (
+        Cell(text, "number", parity.max_abs_diff)
+        if parity.passed
+        else Cell(f"{text}, failed", "bad", parity.max_abs_diff)
+    )

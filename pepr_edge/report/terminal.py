@@ -9,7 +9,17 @@ from pepr_edge.records import DeviceWinner, Ranking, RankingRow
 from pepr_edge.text.robustness import DEPENDS_HEADER, depends_on, images, life, percent
 from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows, short_names, unranked_rows
 from pepr_edge.text.tables import WIDTH, plain_table, shortened, wrapped
-from pepr_edge.text.units import MIB, SPLIT_NAMES, STATUS_NAMES, metric, mib, ms, printable, score, significant
+from pepr_edge.text.units import (
+    MIB,
+    SPLIT_NAMES,
+    STATUS_NAMES,
+    metric,
+    mib,
+    ms,
+    printable,
+    score,
+    significant,
+)
 
 TEXT_COLUMNS = (1, 2, 12)
 ABSENT = "-"
@@ -41,8 +51,12 @@ def ranking_table(ranking: Ranking) -> str:
         split = SPLIT_NAMES[ranking.performance_split]
         px = short_names([row.candidate for row in ranked])[1]
         size = f", {px} px images" if px else ""
-        measure = metric(ranking.performance_metric) + (f" of {printable(ranking.positive)!r}" if ranking.positive else "")
-        lines += wrapped(f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval).")
+        measure = metric(ranking.performance_metric) + (
+            f" of {printable(ranking.positive)!r}" if ranking.positive else ""
+        )
+        lines += wrapped(
+            f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval)."
+        )
         lines += _ranked_lines(ranking, ranked, notes)
     if unranked := unranked_rows(ranking):
         lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
@@ -63,9 +77,17 @@ def _dropped_lines(unranked: Sequence[RankingRow]) -> list[str]:
     """What a search spared, of which there may be a hundred: each candidate once, whatever its variants; the rest are counted."""
     reasons = {row.candidate: printable(row.reason) for row in unranked if row.status == "dropped"}
     shown = list(reasons.items())[:DROPPED_SHOWN]
-    lines = [line for name, reason in shown for line in wrapped(f"{name} {STATUS_NAMES['dropped']}: {reason}", "  ", "      ")]
+    lines = [
+        line
+        for name, reason in shown
+        for line in wrapped(f"{name} {STATUS_NAMES['dropped']}: {reason}", "  ", "      ")
+    ]
     more = len(reasons) - len(shown)
-    return lines + ([f"  and {more} more that were not trained to their end: ranking.json and report.html say why"] if more else [])
+    return lines + (
+        [f"  and {more} more that were not trained to their end: ranking.json and report.html say why"]
+        if more
+        else []
+    )
 
 
 class _Notes:
@@ -93,12 +115,50 @@ def _merged(notes: Sequence[str]) -> str:
 
 
 def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:
-    above = ["", "", "", ranking.performance_split, "test", "p90", "peak", "size", "train", "PePR", "rank", "first", ""]
-    below = ["", "candidate", "variant", "(95 % interval)", "", "ms", "MiB", "MiB", "Wh", "edge", "95 %", "%", ""]
+    above = [
+        "",
+        "",
+        "",
+        ranking.performance_split,
+        "test",
+        "p90",
+        "peak",
+        "size",
+        "train",
+        "PePR",
+        "rank",
+        "first",
+        "",
+    ]
+    below = [
+        "",
+        "candidate",
+        "variant",
+        "(95 % interval)",
+        "",
+        "ms",
+        "MiB",
+        "MiB",
+        "Wh",
+        "edge",
+        "95 %",
+        "%",
+        "",
+    ]
     names, _ = short_names([row.candidate for row in ranked])
     table = [above, below, *(_cells(row, names[row.candidate], notes) for row in ranked)]
     if (free := ranking.baseline) is not None:
-        always = ["", "always", repr(printable(free.label)), score(free.performance), *[""] * 5, score(free.performance), "", "", "free"]
+        always = [
+            "",
+            "always",
+            repr(printable(free.label)),
+            score(free.performance),
+            *[""] * 5,
+            score(free.performance),
+            "",
+            "",
+            "free",
+        ]
         table.insert(2 + free.of - free.outranks, always)
     for cells in table:
         cells[2] = shortened(cells[2], VARIANT_WIDTH)
@@ -109,7 +169,11 @@ def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> 
     lines = []
     for cells in table:
         cells[1] = shortened(cells[1], widths[1])
-        lines.append(" ".join(_aligned(column, cell, widths[column]) for column, cell in enumerate(cells)).rstrip()[:WIDTH])
+        lines.append(
+            " ".join(_aligned(column, cell, widths[column]) for column, cell in enumerate(cells)).rstrip()[
+                :WIDTH
+            ]
+        )
     return lines
 
 
@@ -118,7 +182,11 @@ def _aligned(column: int, cell: str, width: int) -> str:
 
 
 def _cells(row: RankingRow, name: str, notes: _Notes) -> list[str]:
-    ci = f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})" if row.performance_ci else ""
+    ci = (
+        f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})"
+        if row.performance_ci
+        else ""
+    )
     marks = ",".join(notes.mark(printable(warning)) for warning in row.warnings)
     return [
         str(row.rank),
@@ -146,12 +214,18 @@ def _number(value: float | None, scale: float | None) -> str:
 def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> list[str]:
     parts = []
     if any(row.tied_with_best for row in ranked):
-        parts.append(f"= tied with the best in {'performance' if ranking.performance_metric == 'accuracy' else 'decisions'}.")
+        parts.append(
+            f"= tied with the best in {'performance' if ranking.performance_metric == 'accuracy' else 'decisions'}."
+        )
     needed = ("latency", "peak_memory", "train_energy")
-    if any(row.resources.get(name) is None for row in ranked for name in needed) or any(row.size_bytes is None for row in ranked):
+    if any(row.resources.get(name) is None for row in ranked for name in needed) or any(
+        row.size_bytes is None for row in ranked
+    ):
         parts.append(f"{ABSENT} not measured.")
     if any(row.rank_ci is not None for row in ranked):
-        parts.append("Rank 95 % and first %: where it would stand if the validation images were drawn again, its costs the same.")
+        parts.append(
+            "Rank 95 % and first %: where it would stand if the validation images were drawn again, its costs the same."
+        )
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
     return (["", *wrapped(" ".join(parts))] if lines else []) if parts else []
@@ -162,7 +236,10 @@ def devices_table(ranking: Ranking) -> str:
     lines = ["On the devices:"]
     for one in ranking.devices:
         lines += wrapped(f"{printable(one.device)}: {_winner(one)}", "  ", "      ")
-        shown = [*one.moved[:MOVED_SHOWN], *([f"and {more} more"] if (more := len(one.moved) - MOVED_SHOWN) > 0 else [])]
+        shown = [
+            *one.moved[:MOVED_SHOWN],
+            *([f"and {more} more"] if (more := len(one.moved) - MOVED_SHOWN) > 0 else []),
+        ]
         lines += [line for sentence in shown for line in wrapped(printable(sentence), "    - ", "      ")]
     return "\n".join(lines) if ranking.devices else ""
 
@@ -170,13 +247,23 @@ def devices_table(ranking: Ranking) -> str:
 def _winner(one: DeviceWinner) -> str:
     if one.winner is None:
         return "none to deploy"
-    kept = "; ranks as at home" if not one.moved else "; the winner as at home" if one.winner == one.home_winner else ""
+    kept = (
+        "; ranks as at home"
+        if not one.moved
+        else "; the winner as at home"
+        if one.winner == one.home_winner
+        else ""
+    )
     return f"{printable(one.winner)}, {ms(one.latency_s)} at p90, {mib(one.peak_memory_bytes)} peak{kept}"
 
 
 def dependence_table(ranking: Ranking) -> str:
     """What the winner depends on, for a terminal; empty where nothing is ranked."""
-    return "\n".join(plain_table(DEPENDS_HEADER, depends_on(ranking))) if ranking.sensitivity or ranking.winners else ""
+    return (
+        "\n".join(plain_table(DEPENDS_HEADER, depends_on(ranking)))
+        if ranking.sensitivity or ranking.winners
+        else ""
+    )
 
 
 def lifetime_table(ranking: Ranking) -> str:
@@ -195,7 +282,12 @@ def lifetime_table(ranking: Ranking) -> str:
         for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
     ]
     header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
-    return "\n".join([*(plain_table(header, cells) if cells else []), *(line for words in life(found) for line in wrapped(words))])
+    return "\n".join(
+        [
+            *(plain_table(header, cells) if cells else []),
+            *(line for words in life(found) for line in wrapped(words)),
+        ]
+    )
 
 
 def _joules(value: float | None) -> str:

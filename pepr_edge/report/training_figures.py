@@ -29,7 +29,9 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
         for result in shown
     ]
     name = f"validation {metric(shown[0].performance_metric)}"
-    caption = f"{name.capitalize()} after each epoch. The marker is the epoch that was kept, chosen on validation."
+    caption = (
+        f"{name.capitalize()} after each epoch. The marker is the epoch that was kept, chosen on validation."
+    )
     if len(curves) > plots.NAMED_CURVES:
         caption += f" In colour: the {plots.NAMED_CURVES} best-ranked candidates."
     best = curves[0]
@@ -45,7 +47,11 @@ def _best_first(ranking: Ranking, trained: Sequence[TrainResult]) -> list[TrainR
 
 
 def _by_epoch(curves: Sequence[plots.Curve], column: str) -> FigureData:
-    rows = ((one.label, epoch, value, epoch == one.best) for one in curves for epoch, value in zip(one.epochs, one.values, strict=True))
+    rows = (
+        (one.label, epoch, value, epoch == one.best)
+        for one in curves
+        for epoch, value in zip(one.epochs, one.values, strict=True)
+    )
     return FigureData(("candidate", "epoch", column, "marked"), tuple(rows))
 
 
@@ -53,16 +59,28 @@ def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
     """PePR-E after each epoch, over what had been spent until then; the marker at its greatest, P*."""
     title = "PePR along the training"
     spent = {result.candidate.id: _spent_j(result) for result in trained}
-    known = [(result, joules) for result in _best_first(ranking, trained) if (joules := spent[result.candidate.id])]
+    known = [
+        (result, joules) for result in _best_first(ranking, trained) if (joules := spent[result.candidate.id])
+    ]
     if not known or len({result.cost.energy_j.method for result, _ in known}) > 1:
-        why = "energies were obtained in different ways" if known else "the energy of the epochs was not measured"
+        why = (
+            "energies were obtained in different ways"
+            if known
+            else "the energy of the epochs was not measured"
+        )
         return Figure("pepr_curves", title, f"Not drawn: {why}.")
-    bound = Bound(lo=min(joules[0] for _, joules in known), hi=max(joules[-1] for _, joules in known), unit="J")
+    bound = Bound(
+        lo=min(joules[0] for _, joules in known), hi=max(joules[-1] for _, joules in known), unit="J"
+    )
     curves = []
     for result, joules in known:
         found = curve([epoch.val_performance for epoch in result.epochs], joules, bound, ranking.alpha)
         epochs = tuple(epoch.epoch for epoch in result.epochs)
-        curves.append(plots.Curve(printable(result.candidate.id), epochs, tuple(found.values.tolist()), epochs[found.best]))
+        curves.append(
+            plots.Curve(
+                printable(result.candidate.id), epochs, tuple(found.values.tolist()), epochs[found.best]
+            )
+        )
     name = metric(known[0][0].performance_metric)
     caption = (
         f"Validation {name} per unit of training energy, had the training stopped there. Energy is that of the epochs, without "
@@ -84,7 +102,9 @@ def _spent_j(result: TrainResult) -> list[float]:
 def training_energy(trained: Sequence[TrainResult]) -> Figure:
     """Energy of training by candidate, greatest first."""
     title = "Training energy"
-    known = [(result, result.cost.energy_j.value) for result in trained if result.cost.energy_j.value is not None]
+    known = [
+        (result, result.cost.energy_j.value) for result in trained if result.cost.energy_j.value is not None
+    ]
     if not known:
         return Figure("energy", title, "Not drawn: training energy was not measured.")
     known.sort(key=lambda item: -item[1])
@@ -92,7 +112,12 @@ def training_energy(trained: Sequence[TrainResult]) -> Figure:
     for result, joules in known:
         extra = result.cost.evaluation_energy_j.value
         bars.append(
-            plots.Bar(printable(result.candidate.id), joules / 3600, None if extra is None else extra / 3600, result.cost.energy_j.method)
+            plots.Bar(
+                printable(result.candidate.id),
+                joules / 3600,
+                None if extra is None else extra / 3600,
+                result.cost.energy_j.method,
+            )
         )
     caption = "All epochs; the lighter part is evaluation on validation and test."
     if left_out := len(trained) - len(bars):
@@ -100,6 +125,13 @@ def training_energy(trained: Sequence[TrainResult]) -> Figure:
     total = sum(joules for _, joules in known) / 3600
     alt = f"Bar plot of training energy of {len(bars)} candidates, {significant(total)} Wh in all. Greatest: {bars[0].label}. {caption}"
     data = FigureData(
-        ("candidate", "training_wh", "evaluation_wh", "method"), tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars)
+        ("candidate", "training_wh", "evaluation_wh", "method"),
+        tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars),
     )
-    return Figure("energy", title, caption, plots.energy_bars(bars, "energy", alt, ("training ({})", "evaluation ({})")), data)
+    return Figure(
+        "energy",
+        title,
+        caption,
+        plots.energy_bars(bars, "energy", alt, ("training ({})", "evaluation ({})")),
+        data,
+    )

@@ -20,9 +20,25 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
         return None
     names, _ = short_names([artifact.candidate.id for artifact in climbed])
     rows = [_row(names[artifact.candidate.id], rung) for artifact in climbed for rung in artifact.rungs]
-    header = ("candidate", "variant", "outcome", "latency", "fastest with", "kept of float32", "decisions changed", "file size", "reason")
-    threshold = next((rung.quality.threshold for artifact in climbed for rung in artifact.rungs if rung.quality), None)
-    gate = f" A variant has to keep {100 * threshold:.3g} % of float32's performance on validation." if threshold is not None else ""
+    header = (
+        "candidate",
+        "variant",
+        "outcome",
+        "latency",
+        "fastest with",
+        "kept of float32",
+        "decisions changed",
+        "file size",
+        "reason",
+    )
+    threshold = next(
+        (rung.quality.threshold for artifact in climbed for rung in artifact.rungs if rung.quality), None
+    )
+    gate = (
+        f" A variant has to keep {100 * threshold:.3g} % of float32's performance on validation."
+        if threshold is not None
+        else ""
+    )
     caption = f"Latency: median on this device, measured in turn with the best so far.{gate} export.json holds every trial."
     return ReportTable("rungs", "How the variants were chosen", caption, header, tuple(rows))
 
@@ -32,7 +48,9 @@ def _row(name: str, rung: VariantTrial) -> tuple[Cell, ...]:
     best = min(ran, key=lambda trial: trial.latency_s or 0.0, default=None)
     return (
         Cell(name),
-        Cell(printable(rung.variant), detail=printable(rung.remedy or "") if rung.remedy != "as asked" else ""),
+        Cell(
+            printable(rung.variant), detail=printable(rung.remedy or "") if rung.remedy != "as asked" else ""
+        ),
         Cell(rung.outcome, KINDS.get(rung.outcome, "text")),
         number(best.latency_s if best else None, ms),
         Cell(printable(words(best.settings))) if best else Cell(MISSING, "missing"),

@@ -34,13 +34,20 @@ def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str
 def export_key(trained: TrainResult, variant: Variant, recipe: Recipe) -> str:
     """Hash of all that an artifact depends on."""
     # How many threads there were changes no answer.
-    how = [recipe.device.settings().model_dump(mode="json", exclude={"threads"}), recipe.export.keep_performance]
+    how = [
+        recipe.device.settings().model_dump(mode="json", exclude={"threads"}),
+        recipe.export.keep_performance,
+    ]
     return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), how)
 
 
 def autotune_key(trained: TrainResult, recipe: Recipe) -> str:
     """Hash of all that a ladder's choice depends on, but for the machine."""
-    variants = [variant.model_dump(mode="json") for name in names() if (variant := load_variant(name)).auto is not None]
+    variants = [
+        variant.model_dump(mode="json")
+        for name in names()
+        if (variant := load_variant(name)).auto is not None
+    ]
     how = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
     return stage_key("ladder", trained.key, trained.checkpoint_sha256, variants, how)
 
@@ -48,7 +55,9 @@ def autotune_key(trained: TrainResult, recipe: Recipe) -> str:
 def profile_key(artifact: Artifact, recipe: Recipe) -> str:
     """Hash of all that a profile depends on, but for the machine."""
     settings = artifact.settings.model_dump(mode="json") if artifact.settings else None
-    return stage_key("profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
+    return stage_key(
+        "profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings
+    )
 
 
 def screening_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:

@@ -29,7 +29,13 @@ from pepr_edge.run_dir.store import PRIVATE, TEMPORARY, read_record, write_text
 from pepr_edge.untrusted import documents
 
 RUN, SEARCH, RANKING = "run.json", "search.json", "ranking.json"
-RECIPE, TABLE, REPORT, SKIPPED, EVENTS = "recipe.toml", "ranking.csv", "report.html", "skipped_images.csv", "events.jsonl"
+RECIPE, TABLE, REPORT, SKIPPED, EVENTS = (
+    "recipe.toml",
+    "ranking.csv",
+    "report.html",
+    "skipped_images.csv",
+    "events.jsonl",
+)
 CANDIDATES, BUNDLES, FIGURES, SELFTEST_IMAGES = "candidates", "bundles", "report", "selftest_images"
 RECORDS: dict[str, type[Record]] = {RUN: RunInfo, RANKING: Ranking, SEARCH: SearchLog}
 PIXELS, MARKER = "pixels-", "pixels.json"
@@ -62,9 +68,25 @@ def check_run_dir(run_dir: Path) -> None:
     # A process that is just beginning has made its lock and nothing else.
     if names <= {PRIVATE} or _is_record(run_dir / RUN, RunInfo):
         return
-    ours = {PRIVATE, RUN, SEARCH, RANKING, RECIPE, TABLE, REPORT, SKIPPED, EVENTS, CANDIDATES, BUNDLES, FIGURES, SELFTEST_IMAGES}
+    ours = {
+        PRIVATE,
+        RUN,
+        SEARCH,
+        RANKING,
+        RECIPE,
+        TABLE,
+        REPORT,
+        SKIPPED,
+        EVENTS,
+        CANDIDATES,
+        BUNDLES,
+        FIGURES,
+        SELFTEST_IMAGES,
+    }
     if not is_owned_folder(run_dir) or not names <= ours:
-        raise RunError(f"{run_dir}: not empty, and no run directory (no run.json). Give an --out that is empty or new.")
+        raise RunError(
+            f"{run_dir}: not empty, and no run directory (no run.json). Give an --out that is empty or new."
+        )
 
 
 def check_apart(source: str, run_dir: Path) -> None:
@@ -81,9 +103,13 @@ def check_apart(source: str, run_dir: Path) -> None:
         return
     images, out = images.resolve(), run_dir.resolve()
     if images == out or out in images.parents:
-        raise RunError(f"--data {source}: lies inside --out {run_dir}. Images and results need folders of their own: give another --out.")
+        raise RunError(
+            f"--data {source}: lies inside --out {run_dir}. Images and results need folders of their own: give another --out."
+        )
     if images.is_dir() and images in out.parents:
-        raise RunError(f"--out {run_dir}: lies inside --data {source}, where the next run would take it for images. Give another --out.")
+        raise RunError(
+            f"--out {run_dir}: lies inside --data {source}, where the next run would take it for images. Give another --out."
+        )
 
 
 def check_documents(run_dir: Path, tell: Callable[[str], None]) -> None:
@@ -158,7 +184,10 @@ def start_pixels(run_dir: Path, px: int) -> Path:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise RunError(f"{folder}: was not made by pepr_edge, as it holds no {MARKER}. Move it away.")
     start_record(run_dir)
-    document = {"schema_version": 1, "about": f"images of the run in {run_dir.resolve().name}, deleted when it ends"}
+    document = {
+        "schema_version": 1,
+        "about": f"images of the run in {run_dir.resolve().name}, deleted when it ends",
+    }
     write_text(folder / MARKER, json.dumps(document) + "\n")
     return folder
 

@@ -64,10 +64,14 @@ def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobo
     for name in names:
         path = folder / name
         if _exists(path) and not _is_ours(path, recorded.get(name), recognise):
-            raise OutputError(f"{path}: was not written by pepr_edge, or was changed since. Move it away, and give the same command again.")
+            raise OutputError(
+                f"{path}: was not written by pepr_edge, or was changed since. Move it away, and give the same command again."
+            )
 
 
-def write_owned(folder: Path, name: str, content: bytes, recognise: Recogniser = nobody, force: bool = False) -> None:
+def write_owned(
+    folder: Path, name: str, content: bytes, recognise: Recogniser = nobody, force: bool = False
+) -> None:
     """Write a file atomically and record it as ours.
 
     Args:
@@ -89,7 +93,9 @@ def write_owned(folder: Path, name: str, content: bytes, recognise: Recogniser =
     write_bytes(path, content)
 
 
-def write_all_owned(folder: Path, contents: Mapping[str, bytes], recognise: Callable[[bytes, Path], bool], force: bool = False) -> None:
+def write_all_owned(
+    folder: Path, contents: Mapping[str, bytes], recognise: Callable[[bytes, Path], bool], force: bool = False
+) -> None:
     """Write several files and record them as ours: all of them, or none where one of the names is taken.
 
     Args:
@@ -146,7 +152,9 @@ def check_replaceable(path: Path, recognise: Recogniser, force: bool = False) ->
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: not a regular file. Give the name of a file.")
     if not force and not _is_ours(path, None, recognise):
-        raise OutputError(f"{path}: exists, and is no earlier output of this command. Give another --out, or --force to replace it.")
+        raise OutputError(
+            f"{path}: exists, and is no earlier output of this command. Give another --out, or --force to replace it."
+        )
 
 
 def remove_known(folder: Path, known: re.Pattern[str]) -> None:
@@ -209,5 +217,9 @@ def _recorded(folder: Path) -> dict[str, list[str]] | None:
 
 
 def _write_record(folder: Path, files: dict[str, list[str]]) -> None:
-    document = {"schema_version": 1, "about": "files that pepr_edge wrote in this folder, by their SHA-256", "files": files}
+    document = {
+        "schema_version": 1,
+        "about": "files that pepr_edge wrote in this folder, by their SHA-256",
+        "files": files,
+    }
     write_text(folder / PRIVATE / FILES, json.dumps(document, indent=1) + "\n")

@@ -89,10 +89,16 @@ def performance(entry: VariantState, metric: str, split: Split) -> Estimate | No
     """
     if entry.artifact is None:
         return None
-    if (recorded := entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")) is not None:
+    if (
+        recorded := entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")
+    ) is not None:
         return recorded
     logits = entry.predictions()
-    return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split) if split in logits else None
+    return (
+        estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
+        if split in logits
+        else None
+    )
 
 
 def used(entry: VariantState, images: int | None) -> Used:
@@ -116,9 +122,13 @@ def used(entry: VariantState, images: int | None) -> Used:
     return values, methods
 
 
-def current_screening(folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine) -> ScreeningResult | None:
+def current_screening(
+    folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine
+) -> ScreeningResult | None:
     """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
-    found = read_current(folder / SCREENINGS / variant / SCREENING, ScreeningResult, screening_key(candidate, variant, recipe))
+    found = read_current(
+        folder / SCREENINGS / variant / SCREENING, ScreeningResult, screening_key(candidate, variant, recipe)
+    )
     return found if found is not None and found.machine in (None, machine) else None
 
 
@@ -131,7 +141,11 @@ def is_complete(trained: TrainResult, settings: Train) -> bool:
 def current_training(folder: Path, key: str) -> TrainResult | None:
     """The training of a candidate's folder if it was made from these inputs and its checkpoint is whole."""
     trained = read_current(folder / "train.json", TrainResult, key)
-    return trained if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256) else None
+    return (
+        trained
+        if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256)
+        else None
+    )
 
 
 def current_training_state(folder: Path, key: str) -> TrainingState | None:
@@ -151,13 +165,19 @@ def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
 
 def is_pruned(one: SearchedCandidate, search: SearchLog) -> bool:
     """Whether a candidate's training is not to be ended: it is out, or the search stopped before it was its turn."""
-    return one.verdict in ("dropped", "skipped", "rejected", "failed") or (one.verdict == "open" and bool(search.stopped))
+    return one.verdict in ("dropped", "skipped", "rejected", "failed") or (
+        one.verdict == "open" and bool(search.stopped)
+    )
 
 
 def current_artifact(folder: Path, key: str) -> Artifact | None:
     """The artifact of a variant's folder if it was made from these inputs and its file is whole."""
     artifact = read_current(folder / "export.json", Artifact, key)
-    whole = artifact is not None and is_whole(folder / "model.onnx", artifact.sha256) and (folder / "predictions.npz").is_file()
+    whole = (
+        artifact is not None
+        and is_whole(folder / "model.onnx", artifact.sha256)
+        and (folder / "predictions.npz").is_file()
+    )
     return artifact if whole else None
 
 
@@ -174,15 +194,27 @@ def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[VariantSta
 
 def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> dict[str, VariantState]:
     """The variants of a candidate that are made whatever comes out, by name; those for a ladder too, ranked or not."""
-    folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
+    folder, wanted = (
+        candidate_folder(run_dir, candidate),
+        train_key(candidate, recipe, info.data, info.pepr_edge),
+    )
     trained = current_training(folder, wanted)
-    keys = {name: export_key(trained, load_variant(name), recipe) if trained else wanted for name in recipe.export.made}
-    return {name: _entry(folder / name, recipe, candidate, trained, {wanted, key}, key) for name, key in keys.items()}
+    keys = {
+        name: export_key(trained, load_variant(name), recipe) if trained else wanted
+        for name in recipe.export.made
+    }
+    return {
+        name: _entry(folder / name, recipe, candidate, trained, {wanted, key}, key)
+        for name, key in keys.items()
+    }
 
 
 def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> VariantState:
     """The variant that a candidate's ladder chose; named "auto" where none is chosen yet."""
-    folder, wanted = candidate_folder(run_dir, candidate), train_key(candidate, recipe, info.data, info.pepr_edge)
+    folder, wanted = (
+        candidate_folder(run_dir, candidate),
+        train_key(candidate, recipe, info.data, info.pepr_edge),
+    )
     trained = current_training(folder, wanted)
     key = autotune_key(trained, recipe) if trained is not None else wanted
     entry = _entry(folder / AUTO, recipe, candidate, trained, {wanted, key}, key)
@@ -193,11 +225,15 @@ def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -
     return entry if plain.artifact is not None else replace(entry, failure=entry.failure or plain.failure)
 
 
-def _entry(folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str) -> VariantState:
+def _entry(
+    folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str
+) -> VariantState:
     """What is there in a variant's folder; `keys` are those that a failure of it may have, `key` is that of its artifact."""
     artifact = current_artifact(folder, key) if trained is not None else None
     of_profile = profile_key(artifact, recipe) if artifact is not None else ""
-    profile = read_current(folder / "profile.json", DeviceProfile, of_profile) if artifact is not None else None
+    profile = (
+        read_current(folder / "profile.json", DeviceProfile, of_profile) if artifact is not None else None
+    )
     current = {*keys, *([of_profile] if of_profile else [])}
     failure = None if profile else _failure(folder, current) or _failure(folder.parent, current)
     return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
@@ -217,7 +253,9 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
-        raise RunError(f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again.") from None
+        raise RunError(
+            f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again."
+        ) from None
 
 
 def _failure(folder: Path, keys: Set[str]) -> Failure | None:
@@ -237,7 +275,9 @@ def read_ranking(run_dir: Path) -> Ranking:
     """
     path = run_dir / "ranking.json"
     if not path.exists():
-        raise RunError(f"{run_dir}: this run is not finished, so it has no ranking. Go on with it: the same `pepr-edge run` command again.")
+        raise RunError(
+            f"{run_dir}: this run is not finished, so it has no ranking. Go on with it: the same `pepr-edge run` command again."
+        )
     return read_record(path, Ranking)
 
 
@@ -248,10 +288,14 @@ def load(run_dir: Path) -> Results:
         RunError: it is not one.
     """
     if not (run_dir / "run.json").is_file():
-        raise RunError(f"{run_dir}: not a run directory (no run.json). Make one with `pepr-edge run RECIPE --out {run_dir}`.")
+        raise RunError(
+            f"{run_dir}: not a run directory (no run.json). Make one with `pepr-edge run RECIPE --out {run_dir}`."
+        )
     info = read_record(run_dir / "run.json", RunInfo)
     recipe = read_toml(run_dir / "recipe.toml", Recipe)
     search = current_search(run_dir, info)
     pruned = {one.candidate: one for one in search.candidates if is_pruned(one, search)} if search else {}
-    found = (replace(entry, pruned=pruned.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info))
+    found = (
+        replace(entry, pruned=pruned.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info)
+    )
     return Results(run_dir, recipe, info, tuple(found), search)

@@ -93,9 +93,13 @@ def read_record(path: Path, kind: type[R]) -> R:
     except FileNotFoundError:
         raise RunError(f"{path}: no such file, expected a {kind.__name__} record.") from None
     except OSError as fault:
-        raise RunError(f"{path}: cannot be read ({fault.strerror}), expected a {kind.__name__} record.") from None
+        raise RunError(
+            f"{path}: cannot be read ({fault.strerror}), expected a {kind.__name__} record."
+        ) from None
     except ValidationError as fault:
-        raise RunError(f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again.") from None
+        raise RunError(
+            f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again."
+        ) from None
 
 
 def read_current(path: Path, kind: type[R], key: str) -> R | None:
@@ -130,7 +134,9 @@ def stage_key(*parts: Any) -> str:
 def disk_is_full(fault: BaseException | None) -> bool:
     """Whether a fault, or one that led to it, is that the disk has no room. Some libraries leave of it no more than the words."""
     while fault is not None:
-        if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(fault):
+        if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(
+            fault
+        ):
             return True
         fault = fault.__cause__ or fault.__context__
     return False
@@ -156,9 +162,13 @@ def locked(run_dir: Path) -> Iterator[None]:
     with _open_lock(lock) as file:
         holder = file.read(20).strip()
         if not _try_lock(file.fileno()):
-            raise RunError(f"{run_dir}: in use by process {holder or '?'}. Wait for it, or give another --out.")
+            raise RunError(
+                f"{run_dir}: in use by process {holder or '?'}. Wait for it, or give another --out."
+            )
         if holder and not holder.isdecimal():
-            raise RunError(f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away.")
+            raise RunError(
+                f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away."
+            )
         file.seek(0)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -172,7 +182,9 @@ def _open_lock(lock: Path) -> TextIO:
     try:
         file = os.fdopen(os.open(lock, flags, 0o666), "r+", encoding="ascii", errors="replace")
     except OSError as fault:
-        raise RunError(f"{lock}: cannot be opened ({fault.strerror}), expected a lock file of pepr_edge. Move it away.") from None
+        raise RunError(
+            f"{lock}: cannot be opened ({fault.strerror}), expected a lock file of pepr_edge. Move it away."
+        ) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise RunError(f"{lock}: not a regular file, expected a lock file of pepr_edge. Move it away.")

@@ -40,11 +40,17 @@ class Reference:
         elif group is None and len(self.sets) == 1:
             (found,) = self.sets.values()
         else:
-            wanted = "several groups, expected one set of bounds" if group is None else f"no bounds for group {group!r}"
+            wanted = (
+                "several groups, expected one set of bounds"
+                if group is None
+                else f"no bounds for group {group!r}"
+            )
             raise ScoreError(f"{self.path}: {wanted}. It has {', '.join(map(repr, self.sets))}.")
         for name in names or ():
             if name not in found:
-                raise ScoreError(f"{self.path}: no bounds for resource {name!r}, has {', '.join(found) or 'none'}. Add them.")
+                raise ScoreError(
+                    f"{self.path}: no bounds for resource {name!r}, has {', '.join(found) or 'none'}. Add them."
+                )
         return {name: found[name] for name in (found if names is None else names)}
 
     @property
@@ -71,7 +77,9 @@ def read_reference(path: Path) -> Reference:
     except FileNotFoundError:
         raise ScoreError(f"{path}: no such file, expected bounds as JSON: {FORM}.") from None
     except OSError as fault:
-        raise ScoreError(f"{path}: cannot be read ({fault.strerror}), expected bounds as JSON: {FORM}.") from None
+        raise ScoreError(
+            f"{path}: cannot be read ({fault.strerror}), expected bounds as JSON: {FORM}."
+        ) from None
     except ValueError as fault:
         raise ScoreError(f"{path}: not JSON ({fault}), expected {FORM}.") from None
     if not isinstance(document, dict):
@@ -88,10 +96,16 @@ def read_reference(path: Path) -> Reference:
 def _groups(path: Path, groups: list[Any]) -> dict[str | None, Mapping[str, Bound]]:
     found: dict[str | None, Mapping[str, Bound]] = {}
     for group in groups:
-        if not (isinstance(group, dict) and isinstance(group.get("bounds"), dict) and isinstance(group.get("group"), str | None)):
+        if not (
+            isinstance(group, dict)
+            and isinstance(group.get("bounds"), dict)
+            and isinstance(group.get("group"), str | None)
+        ):
             raise ScoreError(f"{path}: a group without bounds, expected {FORM}.")
         # null: nobody's was measured in that group.
-        found[group.get("group")] = _bounds(path, {name: bound for name, bound in group["bounds"].items() if bound is not None})
+        found[group.get("group")] = _bounds(
+            path, {name: bound for name, bound in group["bounds"].items() if bound is not None}
+        )
     return found
 
 

@@ -38,7 +38,11 @@ class Consumer:
 def consumer(row: RankingRow) -> Consumer | None:
     """A row of a ranking as a consumer; None where the energy of its training or of an answer is not known."""
     training, answer = row.resources.get("train_energy"), row.inference_energy_j
-    return None if training is None or answer is None else Consumer(f"{row.candidate} {row.variant}", training, answer)
+    return (
+        None
+        if training is None or answer is None
+        else Consumer(f"{row.candidate} {row.variant}", training, answer)
+    )
 
 
 def check_images(images: float) -> None:
@@ -97,14 +101,31 @@ def over_a_life(rows: Sequence[RankingRow], images: float) -> Life:
     check_images(images)
     consumers = {row.rank: one for row in rows if row.rank is not None and (one := consumer(row)) is not None}
     known = [row for row in rows if row.rank in consumers]
-    left_out = tuple(f"{row.candidate} {row.variant}" for row in rows if row.rank is not None and row.rank not in consumers)
+    left_out = tuple(
+        f"{row.candidate} {row.variant}" for row in rows if row.rank is not None and row.rank not in consumers
+    )
     try:
         methods = {words: only_method([row.methods[name] for row in known]) for name, words in PARTS.items()}
     except ScoreError as fault:
         return Life(
-            tuple(rows), Lifetime(images=images, stretches=(), methods={}, reason=f"energies were {str(fault).partition(', which')[0]}")
+            tuple(rows),
+            Lifetime(
+                images=images,
+                stretches=(),
+                methods={},
+                reason=f"energies were {str(fault).partition(', which')[0]}",
+            ),
         )
     reason = "" if known else UNKNOWN
-    summary = Lifetime(images=images, stretches=cheapest(list(consumers.values())), methods=methods, left_out=left_out, reason=reason)
+    summary = Lifetime(
+        images=images,
+        stretches=cheapest(list(consumers.values())),
+        methods=methods,
+        left_out=left_out,
+        reason=reason,
+    )
     per_image = {rank: one.per_image_j(images) for rank, one in consumers.items()}
-    return Life(tuple(row.model_copy(update={"lifetime_j_per_image": per_image.get(row.rank or 0)}) for row in rows), summary)
+    return Life(
+        tuple(row.model_copy(update={"lifetime_j_per_image": per_image.get(row.rank or 0)}) for row in rows),
+        summary,
+    )

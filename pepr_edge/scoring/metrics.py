@@ -19,8 +19,12 @@ from pepr_edge.errors import ScoreError
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
 Floats = NDArray[np.float64]
-Counts = NDArray[np.integer]  # how often each image was drawn: (resamples, n) outside, (n, resamples) inside, where the sums run fast
-Prepare = Callable[[Logits, Labels], Callable[[Counts], Floats]]  # a metric of these images: counts (n, resamples) -> values (resamples,)
+Counts = NDArray[
+    np.integer
+]  # how often each image was drawn: (resamples, n) outside, (n, resamples) inside, where the sums run fast
+Prepare = Callable[
+    [Logits, Labels], Callable[[Counts], Floats]
+]  # a metric of these images: counts (n, resamples) -> values (resamples,)
 BINS = 15  # Guo et al. 2017
 LEVEL = 0.9
 CELLS = 2**18  # images times resamples worked on at once: they fit into a processor's cache
@@ -145,7 +149,9 @@ def _once(name: str, logits: Logits, labels: Labels) -> float:
 
 def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
     """part / whole, NaN where there is nothing to have a part of."""
-    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan), where=whole > 0)  # type: ignore[operator]
+    return np.divide(
+        part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan), where=whole > 0
+    )  # type: ignore[operator]
 
 
 def _mean_known(values: Floats) -> Floats:
@@ -154,13 +160,17 @@ def _mean_known(values: Floats) -> Floats:
     return _share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def _by_decision(of: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels) -> Callable[[Counts], Floats]:
+def _by_decision(
+    of: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels
+) -> Callable[[Counts], Floats]:
     """A metric of the diagonal, the row sums and the column sums of the confusion matrix, each (classes, resamples)."""
     classes = np.arange(logits.shape[1])[:, None]
     true, predicted = labels == classes, logits.argmax(axis=1) == classes
     # float32 holds the sums exactly, up to 2**24 images.
     members = np.concatenate([true & predicted, true, predicted]).astype(np.float32)
-    return lambda counts: of(*(members @ counts.astype(np.float32)).astype(np.float64).reshape(3, len(classes), -1))
+    return lambda counts: of(
+        *(members @ counts.astype(np.float32)).astype(np.float64).reshape(3, len(classes), -1)
+    )
 
 
 def _f1(hits: Floats, true: Floats, predicted: Floats) -> Floats:
@@ -201,9 +211,13 @@ def _roc(logits: Logits, labels: Labels, label: int) -> _Roc:
     return _Roc(positive, negative, above, reached, np.searchsorted(other, own, "right"))
 
 
-def _by_threshold(of: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels) -> Callable[[Counts], Floats]:
+def _by_threshold(
+    of: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels
+) -> Callable[[Counts], Floats]:
     """A metric of the ROC curve: of class 1 for two classes, else the mean over the classes of one against the rest."""
-    curves = [_roc(logits, labels, label) for label in ([1] if logits.shape[1] == 2 else range(logits.shape[1]))]
+    curves = [
+        _roc(logits, labels, label) for label in ([1] if logits.shape[1] == 2 else range(logits.shape[1]))
+    ]
     curves = [roc for roc in curves if len(roc.positive) and len(roc.negative)]
 
     def values(counts: Counts) -> Floats:
@@ -250,12 +264,16 @@ def calibration_gaps(logits: Logits, labels: Labels) -> tuple[Floats, Floats, Fl
 
 def _calibration_error(logits: Logits, labels: Labels) -> Callable[[Counts], Floats]:
     _, _, gaps = calibration_gaps(logits, labels)
-    return lambda counts: _share(np.abs(gaps @ counts.astype(np.float64)).sum(axis=0), counts.sum(axis=0, dtype=np.int64))
+    return lambda counts: _share(
+        np.abs(gaps @ counts.astype(np.float64)).sum(axis=0), counts.sum(axis=0, dtype=np.int64)
+    )
 
 
 _AT_LEVEL = {"sensitivity_at_specificity": _sensitivity, "specificity_at_sensitivity": _specificity}
 _PREPARE: dict[str, Prepare] = {
-    "accuracy": partial(_by_decision, lambda hits, true, predicted: _share(hits.sum(axis=0), true.sum(axis=0))),
+    "accuracy": partial(
+        _by_decision, lambda hits, true, predicted: _share(hits.sum(axis=0), true.sum(axis=0))
+    ),
     "balanced_accuracy": partial(_by_decision, lambda hits, true, predicted: _mean_known(_share(hits, true))),
     "auroc": partial(_by_threshold, _auroc),
     "f1": partial(_by_decision, _f1),

@@ -37,7 +37,9 @@ RESOURCES: dict[str, tuple[str, str]] = {
 }
 
 
-def bounds(values: Sequence[float], unit: str = "", normalise: Normalise = "minmax", methods: Collection[str] = ()) -> Bound:
+def bounds(
+    values: Sequence[float], unit: str = "", normalise: Normalise = "minmax", methods: Collection[str] = ()
+) -> Bound:
     """Least and greatest value over a set; under "max" the least is 0.
 
     Args:
@@ -49,11 +51,17 @@ def bounds(values: Sequence[float], unit: str = "", normalise: Normalise = "minm
         ScoreError: no value; one that is negative or not finite; values that were obtained in different ways.
     """
     if not values:
-        raise ScoreError("a resource has no measured value in this set, so it has no bounds. Leave it out of the weights.")
+        raise ScoreError(
+            "a resource has no measured value in this set, so it has no bounds. Leave it out of the weights."
+        )
     for value in values:
         if not math.isfinite(value) or value < 0:
-            raise ScoreError(f"resource value {value}, expected a finite number >= 0. Leave that model out, or its value empty.")
-    return Bound(lo=0.0 if normalise == "max" else min(values), hi=max(values), unit=unit, method=only_method(methods))
+            raise ScoreError(
+                f"resource value {value}, expected a finite number >= 0. Leave that model out, or its value empty."
+            )
+    return Bound(
+        lo=0.0 if normalise == "max" else min(values), hi=max(values), unit=unit, method=only_method(methods)
+    )
 
 
 def only_method(methods: Collection[str]) -> str:
@@ -64,7 +72,9 @@ def only_method(methods: Collection[str]) -> str:
     """
     different = sorted(set(methods))
     if len(different) > 1:
-        raise ScoreError(f"obtained in different ways ({', '.join(different)}), which cannot share one normalisation. Rank them apart.")
+        raise ScoreError(
+            f"obtained in different ways ({', '.join(different)}), which cannot share one normalisation. Rank them apart."
+        )
     return different[0] if different else ""
 
 
@@ -92,7 +102,11 @@ def pepr(performance: Number, resource: Number, alpha: float = 1.0) -> Number:
         ScoreError: performance or resource outside [0, 1], alpha below 1.
     """
     for value in (performance, resource):
-        outside = ~((value >= 0) & (value <= 1) | np.isnan(value)) if isinstance(value, np.ndarray) else not 0 <= value <= 1
+        outside = (
+            ~((value >= 0) & (value <= 1) | np.isnan(value))
+            if isinstance(value, np.ndarray)
+            else not 0 <= value <= 1
+        )
         if np.any(outside):
             raise ScoreError(f"performance {performance} and resource {resource}, expected both in [0, 1].")
     if not (math.isfinite(alpha) and alpha >= 1):
@@ -125,12 +139,18 @@ def proportions(weights: Mapping[str, float]) -> dict[str, float]:
     if total <= 0:
         raise ScoreError("all weights are 0, expected at least one above 0.")
     if not math.isfinite(total):
-        raise ScoreError(f"weights sum to {total}, expected numbers whose sum is finite. Only their proportions count.")
+        raise ScoreError(
+            f"weights sum to {total}, expected numbers whose sum is finite. Only their proportions count."
+        )
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
 def family(
-    performance: float, resources: Mapping[str, float | None], bound: Mapping[str, Bound], weights: Mapping[str, float], alpha: float = 1.0
+    performance: float,
+    resources: Mapping[str, float | None],
+    bound: Mapping[str, Bound],
+    weights: Mapping[str, float],
+    alpha: float = 1.0,
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """All scores of one model.
 
@@ -143,7 +163,11 @@ def family(
         The normalised resources, and PePR by letter (E, C, T, M, L, W) with "edge" over all weighted resources. None for what rests on
         a resource that was not measured.
     """
-    known = {name: value for name, value in resources.items() if value is not None and math.isfinite(value) and name in bound}
+    known = {
+        name: value
+        for name, value in resources.items()
+        if value is not None and math.isfinite(value) and name in bound
+    }
     r = {name: normalised(known[name], bound[name]) if name in known else None for name in resources}
     scores: dict[str, float | None] = {}
     for name, (letter, _) in RESOURCES.items():
@@ -198,7 +222,11 @@ def combined_resource(models: Models, scoring: Scoring) -> Array:
     for name in shares:
         values = models.resources[name]
         bound = scoring.bound(name, values)
-        parts.append(normalised(np.where(np.isfinite(values), values, np.nan), bound) if bound else np.full(len(values), np.nan))
+        parts.append(
+            normalised(np.where(np.isfinite(values), values, np.nan), bound)
+            if bound
+            else np.full(len(values), np.nan)
+        )
     return weighted(list(shares.values()), parts)
 
 
@@ -229,7 +257,9 @@ class PeprCurve:
         return float(self.values[self.best])
 
 
-def curve(performance: Sequence[float], resource: Sequence[float], bound: Bound, alpha: float = 1.0) -> PeprCurve:
+def curve(
+    performance: Sequence[float], resource: Sequence[float], bound: Bound, alpha: float = 1.0
+) -> PeprCurve:
     """The PePR curve of one model: its performance after each epoch, per unit of what had been spent until then.
 
     Args:
@@ -239,9 +269,13 @@ def curve(performance: Sequence[float], resource: Sequence[float], bound: Bound,
     Source: Selvan et al. 2025, section 3.
     """
     if not len(performance) or len(performance) != len(resource):
-        raise ScoreError(f"{len(performance)} performances and {len(resource)} resources, expected as many of both, and at least one.")
+        raise ScoreError(
+            f"{len(performance)} performances and {len(resource)} resources, expected as many of both, and at least one."
+        )
     spent = np.asarray(resource, float)
-    values = pepr(np.asarray(performance, float), normalised(np.where(np.isfinite(spent), spent, np.nan), bound), alpha)
+    values = pepr(
+        np.asarray(performance, float), normalised(np.where(np.isfinite(spent), spent, np.nan), bound), alpha
+    )
     if np.isnan(values).all():
         raise ScoreError("no epoch has both a performance and a resource, expected at least one.")
     return PeprCurve(values, int(np.nanargmax(values)))

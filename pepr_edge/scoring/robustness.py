@@ -16,7 +16,9 @@ TOP = 5
 DRAWS = 1000
 NOTHING = 1e-12  # scores are sums of a few rounded terms
 SHARES = np.round(np.linspace(0.0, 1.0, 101), 2)
-WATTS_FACTORS = np.geomspace(0.25, 4.0, 41)  # declared watts are a guess: a data sheet's figure may be off by a factor of some
+WATTS_FACTORS = np.geomspace(
+    0.25, 4.0, 41
+)  # declared watts are a guess: a data sheet's figure may be off by a factor of some
 
 
 def best(names: Sequence[str], values: Array, top: int = TOP) -> list[str]:
@@ -38,7 +40,10 @@ def outliers(models: Models, scoring: Scoring, top: int = TOP) -> tuple[Outlier,
         rest = models.without(index)
         after = best(rest.names, scores(rest, scoring), top)
         if set(after) != set(before):
-            enters, leaves = tuple(n for n in after if n not in before), tuple(n for n in before if n not in after)
+            enters, leaves = (
+                tuple(n for n in after if n not in before),
+                tuple(n for n in before if n not in after),
+            )
             found.append(Outlier(name=name, enters=enters, leaves=leaves))
     return tuple(found)
 
@@ -67,7 +72,9 @@ class RankSpread:
     p_best: Array
 
 
-def rank_spread(performance: Array, drawn: Array, resource: Array, alpha: float = 1.0, of: Sequence[int] | None = None) -> RankSpread:
+def rank_spread(
+    performance: Array, drawn: Array, resource: Array, alpha: float = 1.0, of: Sequence[int] | None = None
+) -> RankSpread:
     """How far ranks by PePR would move if the images were drawn again; the resources stay as they are.
 
     A model is ranked behind those that are better by more than chance, and before those that are worse by more than chance. How much
@@ -125,7 +132,9 @@ def to_weights(models: Models, scoring: Scoring) -> tuple[Sensitivity, ...]:
     found = []
     for name, now in present.items():
         rest = sum(value for other, value in present.items() if other != name)
-        others = {other: value / rest for other, value in present.items() if other != name} if rest > 0 else {}
+        others = (
+            {other: value / rest for other, value in present.items() if other != name} if rest > 0 else {}
+        )
         if others:
 
             def at(share: float, name: str = name, others: dict[str, float] = others) -> Array:
@@ -138,7 +147,9 @@ def to_weights(models: Models, scoring: Scoring) -> tuple[Sensitivity, ...]:
     return tuple(found)
 
 
-def to_watts(models: Models, scoring: Scoring, declared: NDArray[np.bool_], resource: str = "train_energy") -> Sensitivity | None:
+def to_watts(
+    models: Models, scoring: Scoring, declared: NDArray[np.bool_], resource: str = "train_energy"
+) -> Sensitivity | None:
     """Declared energies scaled by a factor, as other declared watts would; None where none is declared or it has no weight.
 
     Args:
@@ -165,7 +176,9 @@ def _winner(names: Sequence[str], values: Array) -> str | None:
     return found[0] if found else None
 
 
-def _sensitivity(setting: str, at: float, grid: Array, score_at: Callable[[float], Array], names: Sequence[str]) -> Sensitivity | None:
+def _sensitivity(
+    setting: str, at: float, grid: Array, score_at: Callable[[float], Array], names: Sequence[str]
+) -> Sensitivity | None:
     """Walk from the present value to both ends of the grid until the winner changes; None where nobody has a score."""
     winner = _winner(names, score_at(at))
     if winner is None:
@@ -182,4 +195,6 @@ def _sensitivity(setting: str, at: float, grid: Array, score_at: Callable[[float
     low, below = walk(grid[grid < at][::-1])
     high, above = walk(grid[grid > at])
     tried = (float(grid[0]), float(grid[-1]))
-    return Sensitivity(setting=setting, at=at, tried=tried, stays=(low, high), winner_below=below, winner_above=above)
+    return Sensitivity(
+        setting=setting, at=at, tried=tried, stays=(low, high), winner_below=below, winner_above=above
+    )

@@ -40,7 +40,9 @@ def _go_on(state: State, settings: Settings, best: SearchCandidate | None, one: 
     return Decision("train", reason, one.name, epoch)
 
 
-def _begin(state: State, settings: Settings, best: SearchCandidate | None, order: list[SearchCandidate]) -> Decision:
+def _begin(
+    state: State, settings: Settings, best: SearchCandidate | None, order: list[SearchCandidate]
+) -> Decision:
     """The first epoch of the cheapest that may win and can be paid for."""
     another = end_of_another(state) if best else None
     over = None
@@ -48,7 +50,9 @@ def _begin(state: State, settings: Settings, best: SearchCandidate | None, order
         if best is None:
             over = _over(state, settings, one, 1)
             if not over:
-                return Decision("train", "the cheapest: it sets the score that others have to beat", one.name, 1)
+                return Decision(
+                    "train", "the cheapest: it sets the score that others have to beat", one.name, 1
+                )
             continue
         reason, hopeless = _hope(state, settings, best, one, another)
         if hopeless:
@@ -63,7 +67,9 @@ def _begin(state: State, settings: Settings, best: SearchCandidate | None, order
     return Decision("stop", "no candidate is left that may win")
 
 
-def _hope(state: State, settings: Settings, best: SearchCandidate, one: SearchCandidate, end: Expectation | None) -> tuple[str, bool]:
+def _hope(
+    state: State, settings: Settings, best: SearchCandidate, one: SearchCandidate, end: Expectation | None
+) -> tuple[str, bool]:
     """Why a candidate may or may not win, and whether it is past hope."""
     leader = f"{best.name} has {state.pepr(best):.4f}"
     bound = state.bound(one)
@@ -87,7 +93,11 @@ def _over(state: State, settings: Settings, one: SearchCandidate, epochs: int) -
     least = settings.least_trainings / len(state.candidates) + _part(state.probe, state.sweep())
     share = min(1.0, max(settings.share, least))
     if share < 1 and _part(cost, state.sweep()) > share:
-        return f"share = {settings.share:g} of the sweep" if share > least else f"least_trainings = {settings.least_trainings:g}"
+        return (
+            f"share = {settings.share:g} of the sweep"
+            if share > least
+            else f"least_trainings = {settings.least_trainings:g}"
+        )
     return None
 
 

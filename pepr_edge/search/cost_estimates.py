@@ -30,7 +30,12 @@ class CandidateCosts:
 
 
 def estimate_costs(
-    candidate: Candidate, folder: Path, key: str, recipe: Recipe, screenings: Sequence[ScreeningResult], images: int
+    candidate: Candidate,
+    folder: Path,
+    key: str,
+    recipe: Recipe,
+    screenings: Sequence[ScreeningResult],
+    images: int,
 ) -> CandidateCosts | None:
     """What a candidate would use; None where neither a cost probe nor a training says.
 
@@ -43,13 +48,21 @@ def estimate_costs(
     known = current_cost_probe(folder, key) or current_training(folder, key)
     if known is None:
         return None
-    full = whole(known, recipe.train.epochs, images, recipe.workstation.country) if isinstance(known, CostProbe) else known.cost
+    full = (
+        whole(known, recipe.train.epochs, images, recipe.workstation.country)
+        if isinstance(known, CostProbe)
+        else known.cost
+    )
     in_training, how = of_training(full, images)
     prospects = []
     for screening in screenings:
         if screening.profile is not None:
             on_device, measured = of_device(screening.profile)
-            known_of = {"resources": in_training | on_device, "methods": how | measured, "size_bytes": screening.size_bytes}
+            known_of = {
+                "resources": in_training | on_device,
+                "methods": how | measured,
+                "size_bytes": screening.size_bytes,
+            }
             prospects.append(CostEstimate.model_validate({"variant": screening.variant, **known_of}))
     probe = cost_of(known.cost) if isinstance(known, CostProbe) else NOTHING
     return CandidateCosts(candidate, probe, _epoch(known, recipe.workstation.country), full, tuple(prospects))
@@ -57,7 +70,11 @@ def estimate_costs(
 
 def _epoch(known: CostProbe | TrainResult, country: str | None) -> Cost:
     if isinstance(known, CostProbe):
-        return Cost(known.epoch_energy_j.value, known.epoch_duration_s.value, co2eq_g(known.epoch_energy_j, country).value)
+        return Cost(
+            known.epoch_energy_j.value,
+            known.epoch_duration_s.value,
+            co2eq_g(known.epoch_energy_j, country).value,
+        )
     return cost_of(known.cost).times(1 / len(known.epochs))
 
 
@@ -66,7 +83,9 @@ def cost_of(cost: TrainCost) -> Cost:
     return Cost(cost.energy_j.value, cost.duration_s.value, cost.co2eq_g.value)
 
 
-def normalised_costs(estimates: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool) -> dict[str, float]:
+def normalised_costs(
+    estimates: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool
+) -> dict[str, float]:
     """R of each candidate by its id, in [0, 1]: the weighted mean of its resources, normalised over the set; that of its best variant.
 
     Args:
@@ -77,7 +96,12 @@ def normalised_costs(estimates: Sequence[CandidateCosts], settings: ScoreSetting
         ScoreError: a resource that has a weight is not known of a candidate, and it is needed.
     """
     weights, every = shares(settings.weights), [one for estimate in estimates for one in estimate.prospects]
-    missing = [(name, estimate.candidate.id) for estimate in estimates for name in weights if not _known(estimate.prospects, name)]
+    missing = [
+        (name, estimate.candidate.id)
+        for estimate in estimates
+        for name in weights
+        if not _known(estimate.prospects, name)
+    ]
     if missing and needed:
         raise ScoreError(_words(*missing[0]))
     if missing or not estimates:
@@ -86,15 +110,26 @@ def normalised_costs(estimates: Sequence[CandidateCosts], settings: ScoreSetting
     for name in weights:
         known = [one for one in every if one.resources.get(name) is not None]
         values = [value for one in known if (value := one.resources[name]) is not None]
-        found[name] = bounds(values, RESOURCES[name][1], settings.normalise, [one.methods[name] for one in known])
+        found[name] = bounds(
+            values, RESOURCES[name][1], settings.normalise, [one.methods[name] for one in known]
+        )
 
     def r(resources: Mapping[str, float | None]) -> float:
         values = {name: resources.get(name) for name in weights}
         if None in values.values():
             return 1.0  # a variant of which less is known than of another does not stand for its candidate
-        return min(1.0, sum(weights[name] * normalised(value, found[name]) for name, value in values.items() if value is not None))
+        return min(
+            1.0,
+            sum(
+                weights[name] * normalised(value, found[name])
+                for name, value in values.items()
+                if value is not None
+            ),
+        )
 
-    return {estimate.candidate.id: min(r(one.resources) for one in estimate.prospects) for estimate in estimates}
+    return {
+        estimate.candidate.id: min(r(one.resources) for one in estimate.prospects) for estimate in estimates
+    }
 
 
 def _known(prospects: Sequence[CostEstimate], name: str) -> bool:

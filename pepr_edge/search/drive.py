@@ -14,7 +14,13 @@ from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, TrainCost, Verdict
 from pepr_edge.run_dir.keys import candidate_folder, train_key
 from pepr_edge.run_dir.layout import SEARCH
-from pepr_edge.run_dir.reader import Results, current_search, current_training, current_training_state, is_complete
+from pepr_edge.run_dir.reader import (
+    Results,
+    current_search,
+    current_training,
+    current_training_state,
+    is_complete,
+)
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search import POLICIES, Cost, Decision, Limits, Settings, State, decide
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
@@ -36,7 +42,9 @@ class TrainingProgress:
     ended: bool = False
 
 
-def search(results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView) -> None:
+def search(
+    results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+) -> None:
     """Reject what breaks a budget of the device, and train what the recipe's policy promotes, as far as it does. search.json says so.
 
     Where every candidate is to be trained to its end, and there is no budget to break, there is nothing to do.
@@ -64,7 +72,9 @@ def search(results: Results, folders: Mapping[int, Path], engine: Engine, host: 
 def finalise(results: Results) -> None:
     """Once the others are trained: what the trainings of those that the device rejected would have taken, as far as theirs tell."""
     if results.search is not None and not results.recipe.search.chooses:
-        trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+        trained = {
+            entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None
+        }
         write_record(results.folder / SEARCH, finalised(results.search, trained))
 
 
@@ -85,7 +95,9 @@ class CandidateSearch:
         self._folders, self._engine, self._machine = folders, engine, host.machine
         self.candidates = {one.id: one for one in results.info.candidates}
         self.out: dict[str, Out] = {
-            name: ("rejected", reason) for name in self.candidates if (reason := rejection(screenings[name], results.recipe))
+            name: ("rejected", reason)
+            for name in self.candidates
+            if (reason := rejection(screenings[name], results.recipe))
         }
         self.progress = {name: self._progress(one) for name, one in self.candidates.items()}
         self.estimates: dict[str, CandidateCosts] = {}
@@ -145,21 +157,29 @@ class CandidateSearch:
 
     def _estimate(self, candidate: Candidate) -> CandidateCosts | None:
         images = self.results.info.data.splits["train"].images
-        return estimate_costs(candidate, *self._place(candidate), self.results.recipe, self.screenings[candidate.id], images)
+        return estimate_costs(
+            candidate, *self._place(candidate), self.results.recipe, self.screenings[candidate.id], images
+        )
 
     def _place(self, candidate: Candidate) -> tuple[Path, str]:
-        return candidate_folder(self.results.folder, candidate), train_key(candidate, self.results.recipe, self.results.info.data)
+        return candidate_folder(self.results.folder, candidate), train_key(
+            candidate, self.results.recipe, self.results.info.data
+        )
 
     def _progress(self, candidate: Candidate) -> TrainingProgress:
         """How far a candidate's training is by what stands on the disk."""
         folder, key = self._place(candidate)
         trained = current_training(folder, key)
         if trained is not None and is_complete(trained, self.results.recipe.train):
-            return TrainingProgress(tuple(epoch.val_performance for epoch in trained.epochs), trained.cost, ended=True)
+            return TrainingProgress(
+                tuple(epoch.val_performance for epoch in trained.epochs), trained.cost, ended=True
+            )
         if (training := current_training_state(folder, key)) is None:
             return TrainingProgress()
         curve = tuple(epoch.val_performance for epoch in training.epochs)
-        return TrainingProgress(curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted)
+        return TrainingProgress(
+            curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted
+        )
 
     def _state(self) -> State:
         """All that is known by now, as a policy takes it. What was decided before this process began is decided, on the same machine."""
@@ -169,13 +189,23 @@ class CandidateSearch:
         before = current_search(self.results.folder, self.results.info)
         if before is not None and before.machine != self._machine:
             before = None  # by latencies that are no longer those of the bench
-        out = {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")} if before else {}
+        out = (
+            {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")}
+            if before
+            else {}
+        )
         return State(
-            candidates=tuple(SearchCandidate(name, costs[name], one.epoch) for name, one in self.estimates.items()),
+            candidates=tuple(
+                SearchCandidate(name, costs[name], one.epoch) for name, one in self.estimates.items()
+            ),
             epochs=recipe.train.epochs,
             curves={name: self.progress[name].curve for name in self.estimates if self.progress[name].curve},
             finished=frozenset(name for name in self.estimates if self.progress[name].ended),
-            out={name: reason for name, reason in out.items() if name in self.estimates and not self.progress[name].ended},
+            out={
+                name: reason
+                for name, reason in out.items()
+                if name in self.estimates and not self.progress[name].ended
+            },
             spent=self._spent(one.candidate for one in self.estimates.values()),
             probe=probe,
             limits=_limits(recipe),
@@ -203,7 +233,10 @@ class CandidateSearch:
         name, epoch = decision.candidate, decision.to_epoch
         cost, ends = self.estimates[name].epoch, [self.state, self.state]
         while not self.results.recipe.search.limited:
-            ends = [state.after(decision, performance, cost) for state, performance in zip(ends, (0.0, 1.0), strict=True)]
+            ends = [
+                state.after(decision, performance, cost)
+                for state, performance in zip(ends, (0.0, 1.0), strict=True)
+            ]
             following = {(one.action, one.candidate) for one in (decide(state, settings) for state in ends)}
             if following != {("train", name)}:
                 break
@@ -226,7 +259,9 @@ class CandidateSearch:
             self.state = self.state.after(decision, performance, spent.times(1 / len(new)), ended)
         if not new or (len(now.curve) < until and not now.ended):
             self._fail(candidate)
-            self.state = self.state.after(Decision("drop", self.out[name][1], name), cost=NOTHING if new else spent)
+            self.state = self.state.after(
+                Decision("drop", self.out[name][1], name), cost=NOTHING if new else spent
+            )
 
     def _fail(self, candidate: Candidate) -> None:
         folder, _ = self._place(candidate)
@@ -241,7 +276,9 @@ class CandidateSearch:
         self._tell(verdict, reason, name)
 
     def _tell(self, action: str, reason: str, candidate: str | None = None, epoch: int | None = None) -> None:
-        log_event(self.results.folder, "search", action=action, candidate=candidate, epoch=epoch, reason=reason)
+        log_event(
+            self.results.folder, "search", action=action, candidate=candidate, epoch=epoch, reason=reason
+        )
         if action != "train":
             self.view.say(f"{candidate}: {action}, {reason}" if candidate else f"search: {action}, {reason}")
 

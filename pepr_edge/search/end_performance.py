@@ -40,7 +40,10 @@ def end_of(state: State, name: str) -> Expectation:
 
 def gain_from(state: State, epoch: int) -> Expectation:
     """By how much a training will end above its level at an epoch, by those that have ended."""
-    gains = [state.performance(name) - level(state.curves[name][:epoch], state.kept) for name in sorted(state.finished)]
+    gains = [
+        state.performance(name) - level(state.curves[name][:epoch], state.kept)
+        for name in sorted(state.finished)
+    ]
     # Half as sure of no gain at all as of the spread: curves of one set rise together.
     mean = sum(gains) / (len(gains) + PRIOR_COUNT / 2)
     left = max(0.0, 1 - epoch / state.epochs)
@@ -49,11 +52,19 @@ def gain_from(state: State, epoch: int) -> Expectation:
 
 def end_of_another(state: State) -> Expectation | None:
     """Where a candidate that was never begun would end, by all that were; None where fewer than two were."""
-    gain = {epoch: gain_from(state, epoch).mean for epoch in {len(state.curves[name]) for name in state.curves} if epoch}
+    gain = {
+        epoch: gain_from(state, epoch).mean
+        for epoch in {len(state.curves[name]) for name in state.curves}
+        if epoch
+    }
     ends = []
     for name, curve in sorted(state.curves.items()):
         if curve:
-            ends.append(state.performance(name) if name in state.finished else level(curve, state.kept) + gain[len(curve)])
+            ends.append(
+                state.performance(name)
+                if name in state.finished
+                else level(curve, state.kept) + gain[len(curve)]
+            )
     if len(ends) < 2:
         return None
     mean = sum(ends) / len(ends)

@@ -14,5 +14,7 @@ def decide(state: State, settings: Settings) -> Decision:
     del settings
     for one in state.candidates:
         if state.is_open(one.name):
-            return Decision("train", "every candidate is trained to the end", one.name, state.trained(one.name) + 1)
+            return Decision(
+                "train", "every candidate is trained to the end", one.name, state.trained(one.name) + 1
+            )
     return Decision("stop", "every candidate is done")

@@ -51,7 +51,9 @@ def survivors(drawn: int, rung: int, eta: int) -> int:
     return max(1, drawn // int(eta**rung))
 
 
-def _parted(state: State, members: Sequence[SearchCandidate], epoch: int, keep: int) -> tuple[list[SearchCandidate], list[SearchCandidate]]:
+def _parted(
+    state: State, members: Sequence[SearchCandidate], epoch: int, keep: int
+) -> tuple[list[SearchCandidate], list[SearchCandidate]]:
     """The best of a rung, and the others that reached its end."""
     there = [one for one in members if state.trained(one.name) >= epoch or one.name in state.finished]
     ordered = sorted(there, key=lambda one: (-state.pepr(one, epoch), one.r, one.name))
@@ -60,7 +62,11 @@ def _parted(state: State, members: Sequence[SearchCandidate], epoch: int, keep: 
 
 @lru_cache(maxsize=16)
 def _drawn(
-    candidates: tuple[SearchCandidate, ...], limits: Limits, probe: Cost, settings: Settings, rungs: tuple[int, ...]
+    candidates: tuple[SearchCandidate, ...],
+    limits: Limits,
+    probe: Cost,
+    settings: Settings,
+    rungs: tuple[int, ...],
 ) -> tuple[SearchCandidate, ...]:
     """The first of a random order, as many as are expected to get through all rungs within the limits."""
     order = shuffled(candidates, settings.seed)
@@ -68,7 +74,9 @@ def _drawn(
     for one in order:
         total += one.epoch
         average = total.times(1 / (number + 1))
-        later = sum(survivors(number + 1, k, settings.eta) * (rungs[k] - rungs[k - 1]) for k in range(1, len(rungs)))
+        later = sum(
+            survivors(number + 1, k, settings.eta) * (rungs[k] - rungs[k - 1]) for k in range(1, len(rungs))
+        )
         if limits.exceeded_by(probe + total.times(rungs[0]) + average.times(later)):
             break
         number += 1

@@ -14,7 +14,9 @@ from pepr_edge.run_dir.keys import candidate_folder, train_key
 from pepr_edge.run_dir.reader import Results
 
 
-def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any) -> CandidateJob:
+def job_of(
+    results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any
+) -> CandidateJob:
     """A candidate's job: all of it, unless `how` says what else (see CandidateJob)."""
     return CandidateJob(
         candidate=candidate,
@@ -29,7 +31,11 @@ def job_of(results: Results, candidate: Candidate, folders: Mapping[int, Path], 
 
 
 def carry_out(
-    jobs: Sequence[CandidateJob], engine: Engine, label: str, view: ProgressView, on_done: Callable[[CandidateJob], None] = lambda job: None
+    jobs: Sequence[CandidateJob],
+    engine: Engine,
+    label: str,
+    view: ProgressView,
+    on_done: Callable[[CandidateJob], None] = lambda job: None,
 ) -> None:
     """Run jobs; one bar over them, one over the steps of each."""
     with view.bar(label) as outer, view.bar("getting ready") as inner:
@@ -38,11 +44,17 @@ def carry_out(
         outer.to(0, len(jobs))
 
         def on_step(job: CandidateJob, step: Step) -> None:
-            reached = f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
+            reached = (
+                f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
+            )
             at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
             # Over all epochs, so that the time left is that of the training.
             epochs, ended = max(step.epochs, 1), max(step.epoch - 1, 0)
-            inner.to(ended * step.total + step.done, epochs * step.total, f"{job.candidate.id} {step.stage}{at}{reached}")
+            inner.to(
+                ended * step.total + step.done,
+                epochs * step.total,
+                f"{job.candidate.id} {step.stage}{at}{reached}",
+            )
             if step.best is not None:
                 best[job.candidate.id] = step.best
 

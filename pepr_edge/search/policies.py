@@ -19,7 +19,12 @@ class Policy(Protocol):
         """The next thing to do."""
 
 
-POLICIES: dict[PolicyName, Policy] = {"exhaustive": exhaustive, "random": random_order, "halving": halving, "bounded": bounded}
+POLICIES: dict[PolicyName, Policy] = {
+    "exhaustive": exhaustive,
+    "random": random_order,
+    "halving": halving,
+    "bounded": bounded,
+}
 
 
 def decide(state: State, settings: Settings) -> Decision:

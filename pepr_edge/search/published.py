@@ -50,10 +50,17 @@ class Runs:
 
     def only(self, members: list[int]) -> Runs:
         """A part of the set, which is normalised by itself."""
-        return replace(self, models=tuple(self.models[at] for at in members), energy=self.energy[members], curves=self.curves[members])
+        return replace(
+            self,
+            models=tuple(self.models[at] for at in members),
+            energy=self.energy[members],
+            curves=self.curves[members],
+        )
 
 
-def find_columns(table: CsvTable, performance: str | None, energy: str, group: str | None, name: str | None) -> Columns:
+def find_columns(
+    table: CsvTable, performance: str | None, energy: str, group: str | None, name: str | None
+) -> Columns:
     """Which columns hold what.
 
     Args:
@@ -68,7 +75,9 @@ def find_columns(table: CsvTable, performance: str | None, energy: str, group: s
     prefix, curve = _curve(table, performance)
     names = [name] if name else [one for one in NAMES if one in table.columns]
     if not names:
-        raise ScoreError(f"{table.path}: no column of names, expected one of {', '.join(NAMES)}. Name it with --name.")
+        raise ScoreError(
+            f"{table.path}: no column of names, expected one of {', '.join(NAMES)}. Name it with --name."
+        )
     sets = group or ("dataset" if "dataset" in table.columns else None)
     at = table.position
     return Columns(curve, at(energy), at(names[0]), None if sets is None else at(sets), prefix)
@@ -77,19 +86,31 @@ def find_columns(table: CsvTable, performance: str | None, energy: str, group: s
 def _curve(table: CsvTable, performance: str | None) -> tuple[str, tuple[int, ...]]:
     """The beginning of the names of a curve's columns, and their places in the order of their numbers."""
     for prefix in (performance,) if performance else PREFIXES:
-        found = {int(column[len(prefix) :]): column for column in table.columns if re.fullmatch(re.escape(prefix) + r"\d{1,6}", column)}
+        found = {
+            int(column[len(prefix) :]): column
+            for column in table.columns
+            if re.fullmatch(re.escape(prefix) + r"\d{1,6}", column)
+        }
         if not found:
             continue
         first, last = min(found), max(found)
-        if missing := [number for number in range(first, min(last, first + len(found)) + 1) if number not in found]:
-            raise ScoreError(f"{table.path}: columns {found[first]} to {found[last]} lack epoch {missing[0]}, expected one for each epoch.")
+        if missing := [
+            number for number in range(first, min(last, first + len(found)) + 1) if number not in found
+        ]:
+            raise ScoreError(
+                f"{table.path}: columns {found[first]} to {found[last]} lack epoch {missing[0]}, expected one for each epoch."
+            )
         return prefix, tuple(table.position(found[number]) for number in sorted(found))
-    wanted = " or ".join(f"{prefix}00, {prefix}01, ..." for prefix in ((performance,) if performance else PREFIXES))
+    wanted = " or ".join(
+        f"{prefix}00, {prefix}01, ..." for prefix in ((performance,) if performance else PREFIXES)
+    )
     hint = "Name how they begin with --performance."
     raise ScoreError(f"{table.path}: no columns {wanted}, expected the performance after each epoch. {hint}")
 
 
-def read_runs(path: Path, performance: str | None, energy: str, group: str | None, name: str | None) -> tuple[list[Runs], Columns]:
+def read_runs(
+    path: Path, performance: str | None, energy: str, group: str | None, name: str | None
+) -> tuple[list[Runs], Columns]:
     """The sets of a table, in the order of their first rows; see `find_columns`.
 
     Rows that lack an epoch or the energy, or whose energy is infinite, are left out and counted.
@@ -101,14 +122,18 @@ def read_runs(path: Path, performance: str | None, energy: str, group: str | Non
     columns = find_columns(table, performance, energy, group, name)
     rows: dict[str, list[tuple[str, float, Array]]] = {}
     for chunk in chunks(table, lambda done, total: None):
-        curve = np.stack([numbers(table, chunk, column, EXPECTED_PERFORMANCE) for column in columns.curve], axis=1)
+        curve = np.stack(
+            [numbers(table, chunk, column, EXPECTED_PERFORMANCE) for column in columns.curve], axis=1
+        )
         for place, column in enumerate(columns.curve):
             refuse(table, chunk, column, curve[:, place] > 1, EXPECTED_PERCENT)
             refuse(table, chunk, column, curve[:, place] < 0, EXPECTED_PERFORMANCE)
         spent = numbers(table, chunk, columns.energy, EXPECTED_RESOURCE)
         refuse(table, chunk, columns.energy, spent < 0, EXPECTED_RESOURCE)
         sets = chunk.cells[columns.group] if columns.group is not None else [""] * len(chunk)
-        for of, model, joules, values in zip(sets, chunk.cells[columns.name], spent.tolist(), curve, strict=True):
+        for of, model, joules, values in zip(
+            sets, chunk.cells[columns.name], spent.tolist(), curve, strict=True
+        ):
             rows.setdefault(of, []).append((model, joules, values))
     return [_runs(path, of, found) for of, found in rows.items()], columns
 
@@ -118,12 +143,18 @@ def _runs(path: Path, name: str, rows: list[tuple[str, float, Array]]) -> Runs:
     where = f"{path}: set {on_one_line(name)!r}" if name else str(path)
     whole = [row for row in rows if np.isfinite(row[1]) and np.isfinite(row[2]).all()]
     if not whole:
-        raise ScoreError(f"{where}: no model has its energy and all epochs. Fill them in, or leave the set out.")
+        raise ScoreError(
+            f"{where}: no model has its energy and all epochs. Fill them in, or leave the set out."
+        )
     models = tuple(row[0] for row in whole)
     if len(set(models)) < len(models):
         twice = next(model for model in models if models.count(model) > 1)
-        raise ScoreError(f"{where}: model {on_one_line(twice)!r} is there twice. Name the sets with --group, the models with --name.")
+        raise ScoreError(
+            f"{where}: model {on_one_line(twice)!r} is there twice. Name the sets with --group, the models with --name."
+        )
     energy = np.array([row[1] for row in whole])
     if not energy.sum() > 0:
         raise ScoreError(f"{where}: no model has an energy above 0, expected what each training took.")
-    return Runs(name or path.stem, models, energy, np.stack([row[2] for row in whole]), len(rows) - len(whole))
+    return Runs(
+        name or path.stem, models, energy, np.stack([row[2] for row in whole]), len(rows) - len(whole)
+    )

@@ -23,5 +23,10 @@ def decide(state: State, settings: Settings) -> Decision:
     """The next epoch of the first candidate, in the order of the seed, that is not done."""
     for one in shuffled(state.candidates, settings.seed):
         if state.is_open(one.name):
-            return Decision("train", f"next in the random order of seed {settings.seed}", one.name, state.trained(one.name) + 1)
+            return Decision(
+                "train",
+                f"next in the random order of seed {settings.seed}",
+                one.name,
+                state.trained(one.name) + 1,
+            )
     return Decision("stop", "every candidate is done")

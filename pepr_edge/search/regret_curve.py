@@ -28,7 +28,9 @@ class RegretPoint:
     regret: float | None
 
 
-def curves(sets: Sequence[Runs], settings: Settings, seeds: int, progress: Callable[[int, int], None]) -> list[RegretPoint]:
+def curves(
+    sets: Sequence[Runs], settings: Settings, seeds: int, progress: Callable[[int, int], None]
+) -> list[RegretPoint]:
     """Replay each policy with each budget as its stop rule.
 
     `bounded` is charged for finding out the costs; `halving` and `random`, against which it is held, are not.
@@ -42,13 +44,18 @@ def curves(sets: Sequence[Runs], settings: Settings, seeds: int, progress: Calla
         results = [repeat(runs, own, seeds, PROBE if policy == "bounded" else 0.0, budget) for runs in sets]
         regrets = [one.regret for one in results if one.regret is not None]
         mean = statistics.fmean(regrets) if len(regrets) == len(results) else None
-        found.append(RegretPoint(policy, budget, statistics.fmean(one.energy_fraction for one in results), mean))
+        found.append(
+            RegretPoint(policy, budget, statistics.fmean(one.energy_fraction for one in results), mean)
+        )
     return found
 
 
 def as_csv(points: Sequence[RegretPoint]) -> str:
     """One line a point."""
-    lines = [f"{one.policy},{one.budget:g},{one.energy_fraction:.5f},{'' if one.regret is None else f'{one.regret:.6f}'}" for one in points]
+    lines = [
+        f"{one.policy},{one.budget:g},{one.energy_fraction:.5f},{'' if one.regret is None else f'{one.regret:.6f}'}"
+        for one in points
+    ]
     return "\n".join(["policy,budget,energy_fraction,regret", *lines]) + "\n"
 
 
@@ -62,9 +69,13 @@ def picture(points: Sequence[RegretPoint]) -> Picture:
         for number, policy in enumerate(POLICIES):
             own = [one for one in points if one.policy == policy and one.regret is not None]
             x, y = [100 * one.budget for one in own], [one.regret or 0.0 for one in own]
-            axes.plot(x, y, color=PALETTE[number], marker=MARKERS[number], markersize=4, linewidth=1.4, label=policy)
+            axes.plot(
+                x, y, color=PALETTE[number], marker=MARKERS[number], markersize=4, linewidth=1.4, label=policy
+            )
         axes.set_xlabel("energy that may be spent (% of training all)")
         axes.set_ylabel("regret (PePR), mean over the sets")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        return to_picture(figure, "search", "Regret of the chosen model against the energy of the search, by policy")
+        return to_picture(
+            figure, "search", "Regret of the chosen model against the energy of the search, by policy"
+        )

@@ -60,7 +60,8 @@ def replay(runs: Runs, settings: Settings, probe: float = PROBE, max_energy: flo
     charged = Cost(probe if POLICIES[settings.policy].NEEDS_COSTS else 0.0)
     # In shares of the sweep, which are as good a unit as joules.
     candidates = tuple(
-        SearchCandidate(*one) for one in zip(runs.models, r.tolist(), [Cost(part / epochs) for part in parts.tolist()], strict=True)
+        SearchCandidate(*one)
+        for one in zip(runs.models, r.tolist(), [Cost(part / epochs) for part in parts.tolist()], strict=True)
     )
     state = State(candidates, epochs, spent=charged, probe=charged, limits=Limits(max_energy))
     costs = {one.name: one.epoch for one in candidates}
@@ -72,7 +73,9 @@ def replay(runs: Runs, settings: Settings, probe: float = PROBE, max_energy: flo
         if decision.action == "train":
             assert decision.candidate is not None
             assert decision.to_epoch is not None
-            state = state.after(decision, curves[decision.candidate][decision.to_epoch - 1], costs[decision.candidate])
+            state = state.after(
+                decision, curves[decision.candidate][decision.to_epoch - 1], costs[decision.candidate]
+            )
         else:
             state = state.after(decision)
     return _outcome(runs, state, tuple(decisions))
@@ -92,10 +95,20 @@ def _outcome(runs: Runs, state: State, decisions: tuple[Decision, ...]) -> Repla
     if choice is not None:
         own = scores[runs.models.index(choice.name)]
         regret, rank = float(scores.max() - own), int((scores > own).sum()) + 1
-    return Replay(choice.name if choice else None, spent, regret, rank, len(state.curves), len(state.finished), decisions)
+    return Replay(
+        choice.name if choice else None,
+        spent,
+        regret,
+        rank,
+        len(state.curves),
+        len(state.finished),
+        decisions,
+    )
 
 
-def repeat(runs: Runs, settings: Settings, seeds: int, probe: float = PROBE, max_energy: float | None = None) -> Result:
+def repeat(
+    runs: Runs, settings: Settings, seeds: int, probe: float = PROBE, max_energy: float | None = None
+) -> Result:
     """Means over so many seeds, from 0; one search alone where nothing is random."""
     count = seeds if POLICIES[settings.policy].USES_SEED else 1
     found = [replay(runs, replace(settings, seed=seed), probe, max_energy) for seed in range(count)]

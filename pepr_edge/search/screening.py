@@ -35,7 +35,9 @@ def is_screening_wanted(recipe: Recipe) -> bool:
     return bool(recipe.limits()) or recipe.search.chooses
 
 
-def screen(results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView) -> Screenings:
+def screen(
+    results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+) -> Screenings:
     """First looks at the candidates by id, in each variant that is looked at. A current one is not taken again unless it failed."""
     _forget_failures(results, host)
     waiting = [one for one in results.info.candidates if not _is_settled(results, one, host)]
@@ -44,7 +46,9 @@ def screen(results: Results, folders: Mapping[int, Path], engine: Engine, host: 
     with host.reserve(), view.bar("first looks") as bar:
         for done, candidate in enumerate(waiting):
             bar.to(done, len(waiting), candidate.id)
-            for variant, found in zip(screened_variants(results.recipe.export), _current(results, candidate, host), strict=True):
+            for variant, found in zip(
+                screened_variants(results.recipe.export), _current(results, candidate, host), strict=True
+            ):
                 if found is None and not _is_settled(results, candidate, host):
                     _measure(results, candidate, host, variant)
             _screen_again(results, candidate, host)
@@ -52,8 +56,13 @@ def screen(results: Results, folders: Mapping[int, Path], engine: Engine, host: 
         # The files are as large as the models, and no longer needed.
         for variant in screened_variants(results.recipe.export):
             for name in (MODEL, PROGRAM):
-                (candidate_folder(results.folder, candidate) / SCREENINGS / variant / name).unlink(missing_ok=True)
-    return {one.id: tuple(found for found in _current(results, one, host) if found is not None) for one in results.info.candidates}
+                (candidate_folder(results.folder, candidate) / SCREENINGS / variant / name).unlink(
+                    missing_ok=True
+                )
+    return {
+        one.id: tuple(found for found in _current(results, one, host) if found is not None)
+        for one in results.info.candidates
+    }
 
 
 def _forget_failures(results: Results, host: MeasurementHost) -> None:
@@ -61,7 +70,9 @@ def _forget_failures(results: Results, host: MeasurementHost) -> None:
     for candidate in results.info.candidates:
         for found in _current(results, candidate, host):
             if found is not None and found.profile is None and found.machine is not None:
-                (candidate_folder(results.folder, candidate) / SCREENINGS / found.variant / SCREENING).unlink()
+                (
+                    candidate_folder(results.folder, candidate) / SCREENINGS / found.variant / SCREENING
+                ).unlink()
 
 
 def _is_settled(results: Results, candidate: Candidate, host: MeasurementHost) -> bool:
@@ -70,26 +81,46 @@ def _is_settled(results: Results, candidate: Candidate, host: MeasurementHost) -
     if None not in found or results.recipe.search.chooses:
         return None not in found
     trained = (entry.candidate for entry in results.entries if entry.trained is not None)
-    return candidate in trained or any(one.profile is not None and not _broken(one, results.recipe) for one in found if one is not None)
+    return candidate in trained or any(
+        one.profile is not None and not _broken(one, results.recipe) for one in found if one is not None
+    )
 
 
-def _current(results: Results, candidate: Candidate, host: MeasurementHost) -> tuple[ScreeningResult | None, ...]:
+def _current(
+    results: Results, candidate: Candidate, host: MeasurementHost
+) -> tuple[ScreeningResult | None, ...]:
     folder, recipe = candidate_folder(results.folder, candidate), results.recipe
-    return tuple(current_screening(folder, variant, recipe, candidate, host.machine) for variant in screened_variants(recipe.export))
+    return tuple(
+        current_screening(folder, variant, recipe, candidate, host.machine)
+        for variant in screened_variants(recipe.export)
+    )
 
 
-def _measure(results: Results, candidate: Candidate, host: MeasurementHost, variant: str, before: ScreeningResult | None = None) -> None:
+def _measure(
+    results: Results,
+    candidate: Candidate,
+    host: MeasurementHost,
+    variant: str,
+    before: ScreeningResult | None = None,
+) -> None:
     """Look at one file, if there is one, and write down what was seen; of two looks the quicker stands."""
     folder = candidate_folder(results.folder, candidate) / SCREENINGS / variant
     path, px, device = folder / MODEL, candidate.image_size_px, results.recipe.device
     if not path.is_file():
         return
     key = screening_key(candidate, variant, results.recipe)
-    found = ScreeningResult(key=key, candidate=candidate, variant=variant, machine=host.machine, size_bytes=path.stat().st_size)
+    found = ScreeningResult(
+        key=key, candidate=candidate, variant=variant, machine=host.machine, size_bytes=path.stat().st_size
+    )
     shape = (1, candidate.in_channels, px, px)
     try:
         seen = host.profile(
-            path, sha256_file(path), device.settings(), rules="look", input_shape=shape, watts_per_core=device.watts_per_core
+            path,
+            sha256_file(path),
+            device.settings(),
+            rules="look",
+            input_shape=shape,
+            watts_per_core=device.watts_per_core,
         )
         found = found.model_copy(update={"profile": seen})
     except MeasurementError as fault:
@@ -109,7 +140,11 @@ def _screen_again(results: Results, candidate: Candidate, host: MeasurementHost)
 
 def rejection(screenings: Sequence[ScreeningResult], recipe: Recipe) -> str:
     """Why none of a candidate's variants can keep the budgets, for all that its looks are uncertain; empty where one may."""
-    if not screenings or any(found.profile is None for found in screenings) or len(screenings) < len(screened_variants(recipe.export)):
+    if (
+        not screenings
+        or any(found.profile is None for found in screenings)
+        or len(screenings) < len(screened_variants(recipe.export))
+    ):
         return ""  # what could not be looked at may still be within them
     broken = {found.variant: "; ".join(_broken(found, recipe)) for found in screenings}
     if not all(broken.values()):
@@ -124,7 +159,8 @@ def _broken(found: ScreeningResult, recipe: Recipe) -> list[str]:
     assert found.size_bytes is not None
     memory = found.profile.peak_memory_bytes
     at_least = {
-        "latency_p90_s": p90_at_least_s(found.profile.latencies_s) / (AUTOTUNE_GAIN if recipe.export.auto else 1.0),
+        "latency_p90_s": p90_at_least_s(found.profile.latencies_s)
+        / (AUTOTUNE_GAIN if recipe.export.auto else 1.0),
         "peak_memory_bytes": memory / MEMORY_TOLERANCE if memory is not None else 0.0,
         "size_bytes": found.size_bytes / SIZE_TOLERANCE,
     }

@@ -5,7 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from pepr_edge.records import CostEstimate, ScreeningResult, SearchedCandidate, SearchLog, TrainCost, TrainResult, Verdict
+from pepr_edge.records import (
+    CostEstimate,
+    ScreeningResult,
+    SearchedCandidate,
+    SearchLog,
+    TrainCost,
+    TrainResult,
+    Verdict,
+)
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.resources import of_device
 from pepr_edge.search import State
@@ -54,7 +62,14 @@ def to_record(
                 prospects=ahead.prospects if ahead else tuple(_on_device(screenings[name])),
             )
         )
-    return _summed(SearchLog(key=results.info.key, policy=results.recipe.search.policy, candidates=tuple(found), stopped=stopped))
+    return _summed(
+        SearchLog(
+            key=results.info.key,
+            policy=results.recipe.search.policy,
+            candidates=tuple(found),
+            stopped=stopped,
+        )
+    )
 
 
 def finalised(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
@@ -63,7 +78,13 @@ def finalised(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
     for one in log.candidates:
         if (result := trained.get(one.candidate)) is not None:
             joules = result.cost.energy_j.value
-            ended = {"verdict": "finished", "reason": ENDED, "epochs": len(result.epochs), "spent_j": joules, "full_j": joules}
+            ended = {
+                "verdict": "finished",
+                "reason": ENDED,
+                "epochs": len(result.epochs),
+                "spent_j": joules,
+                "full_j": joules,
+            }
             one = one.model_copy(update=ended)
         found.append(one)
     return _summed(log.model_copy(update={"candidates": tuple(found)}))
@@ -71,7 +92,11 @@ def finalised(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
 
 def _summed(log: SearchLog) -> SearchLog:
     """With what those that were never probed would have taken, and with the sums."""
-    rates = [one.full_j / latency for one in log.candidates if one.full_j is not None and (latency := _latency_s(one))]
+    rates = [
+        one.full_j / latency
+        for one in log.candidates
+        if one.full_j is not None and (latency := _latency_s(one))
+    ]
     # As much more than the others' trainings as it takes longer on the device.
     rate = statistics.median(rates) if rates else None
     found = [
@@ -80,12 +105,17 @@ def _summed(log: SearchLog) -> SearchLog:
         else one
         for one in log.candidates
     ]
-    sums = {"spent_j": _sum([one.spent_j for one in found]), "saved_j": _sum([_saved_j(one) for one in found])}
+    sums = {
+        "spent_j": _sum([one.spent_j for one in found]),
+        "saved_j": _sum([_saved_j(one) for one in found]),
+    }
     return log.model_copy(update={"candidates": tuple(found), **sums})
 
 
 def _latency_s(one: SearchedCandidate) -> float | None:
-    known = (latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None)
+    known = (
+        latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None
+    )
     return min(known, default=None)
 
 
@@ -105,7 +135,12 @@ def _on_device(screenings: Sequence[ScreeningResult]) -> Iterator[CostEstimate]:
     for screening in screenings:
         if screening.profile is not None:
             resources, methods = of_device(screening.profile)
-            yield CostEstimate(variant=screening.variant, resources=resources, methods=methods, size_bytes=screening.size_bytes)
+            yield CostEstimate(
+                variant=screening.variant,
+                resources=resources,
+                methods=methods,
+                size_bytes=screening.size_bytes,
+            )
 
 
 def _saved_j(one: SearchedCandidate) -> float | None:

@@ -24,7 +24,12 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         """Both together: not known where one of them is not."""
-        return Cost(*(None if a is None or b is None else a + b for a, b in zip(self.amounts, other.amounts, strict=True)))
+        return Cost(
+            *(
+                None if a is None or b is None else a + b
+                for a, b in zip(self.amounts, other.amounts, strict=True)
+            )
+        )
 
     def times(self, factor: float) -> Cost:
         """So many times as much."""
@@ -62,7 +67,9 @@ class Limits:
             if limit is None:
                 continue
             if amount is None:
-                raise ScoreError(f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out.")
+                raise ScoreError(
+                    f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out."
+                )
             if amount > limit * (1 + 1e-9):
                 return _as_asked(rule.name, limit)
         return None
@@ -181,7 +188,9 @@ class State:
         sums = [None if None in amounts else sum(amount or 0.0 for amount in amounts) for amounts in units]
         return Cost(*sums).times(self.epochs)
 
-    def after(self, decision: Decision, performance: float | None = None, cost: Cost = NOTHING, ended: bool = False) -> State:
+    def after(
+        self, decision: Decision, performance: float | None = None, cost: Cost = NOTHING, ended: bool = False
+    ) -> State:
         """The state when a decision was carried out.
 
         Args:

@@ -15,4 +15,14 @@ from pepr_edge.tables.csv_rows import check_out, open_table
 from pepr_edge.tables.score_pass import Group
 from pepr_edge.tables.stream import BASELINE, added_columns, score_table
 
-__all__ = ["BASELINE", "Group", "ScoreTask", "added_columns", "bounds_pass", "check_out", "csv_rows", "open_table", "score_table"]
+__all__ = [
+    "BASELINE",
+    "Group",
+    "ScoreTask",
+    "added_columns",
+    "bounds_pass",
+    "check_out",
+    "csv_rows",
+    "open_table",
+    "score_table",
+]

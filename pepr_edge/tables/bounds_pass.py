@@ -109,11 +109,15 @@ def read(task: ScoreTask, codes: GroupIds, progress: Progress, chunk_rows: int) 
         performance = numbers(task.table, chunk, task.performance, EXPECTED_PERFORMANCE)
         refuse(task.table, chunk, task.performance, performance > 1, EXPECTED_PERCENT)
         refuse(task.table, chunk, task.performance, performance < 0, EXPECTED_PERFORMANCE)
-        raw = np.stack([numbers(task.table, chunk, column, EXPECTED_RESOURCE) for column in task.resources.values()])
+        raw = np.stack(
+            [numbers(task.table, chunk, column, EXPECTED_RESOURCE) for column in task.resources.values()]
+        )
         for values, column in zip(raw, task.resources.values(), strict=True):
             refuse(task.table, chunk, column, values < 0, EXPECTED_RESOURCE)
         group = codes.of(chunk.cells[task.group] if task.group is not None else [""] * len(chunk))
-        yield Rows(chunk, group, performance, raw, np.where(np.isfinite(raw) & ~np.isnan(performance), raw, np.nan))
+        yield Rows(
+            chunk, group, performance, raw, np.where(np.isfinite(raw) & ~np.isnan(performance), raw, np.nan)
+        )
 
 
 def refuse(table: CsvTable, chunk: Chunk, column: int, wrong: NDArray[np.bool_], expected: str) -> None:
@@ -149,7 +153,9 @@ def first_pass(task: ScoreTask, progress: Progress, chunk_rows: int) -> BoundsPa
     if task.normalise == "reference":
         return BoundsPass(names, models, found, _reference_views(task, names, found))
     counted = [share > 0 for share in task.shares]
-    return BoundsPass(names, models, found, views(extremes, counted, models, task.top, from_zero=task.normalise == "max"))
+    return BoundsPass(
+        names, models, found, views(extremes, counted, models, task.top, from_zero=task.normalise == "max")
+    )
 
 
 def _refuse_methods(task: ScoreTask, resource: str, group: str, methods: set[str]) -> None:
@@ -160,14 +166,18 @@ def _refuse_methods(task: ScoreTask, resource: str, group: str, methods: set[str
         raise ScoreError(f"{task.table.path}: {resource}{where} was {fault}") from None
 
 
-def _reference_views(task: ScoreTask, names: Sequence[str | None], methods: Mapping[str, Sequence[str]]) -> Views:
+def _reference_views(
+    task: ScoreTask, names: Sequence[str | None], methods: Mapping[str, Sequence[str]]
+) -> Views:
     """Bounds of the reference for each group."""
     assert task.reference is not None
     found = [task.reference.of(name, task.resources) for name in names]
     for resource, of_groups in methods.items():
         for name, bound, method in zip(names, found, of_groups, strict=True):
             if bound[resource].method and method and bound[resource].method != method:
-                _refuse_methods(task, resource, str(name), {method, f"{bound[resource].method} in {task.reference.path}"})
+                _refuse_methods(
+                    task, resource, str(name), {method, f"{bound[resource].method} in {task.reference.path}"}
+                )
     lo = np.array([[bound[resource].lo for bound in found] for resource in task.resources])
     hi = np.array([[bound[resource].hi for bound in found] for resource in task.resources])
     count = len(names)
@@ -179,4 +189,6 @@ def score_rows(task: ScoreTask, rows: Rows, lo: Array, hi: Array) -> Scored:
     r = scaled(rows.known, lo, hi)
     each = np.stack([pepr(rows.performance, one, task.alpha) for one in r])
     combined_r = weighted(task.shares, list(r))
-    return Scored(r, each, combined_r, each[0] if len(each) == 1 else pepr(rows.performance, combined_r, task.alpha))
+    return Scored(
+        r, each, combined_r, each[0] if len(each) == 1 else pepr(rows.performance, combined_r, task.alpha)
+    )

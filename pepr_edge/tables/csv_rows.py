@@ -52,13 +52,17 @@ class CsvTable:
             return self.columns.index(column)
         near = difflib.get_close_matches(column, self.columns, 1, 0.5)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        shown = ", ".join(map(on_one_line, self.columns[:SHOWN_COLUMNS])) + (", ..." if len(self.columns) > SHOWN_COLUMNS else "")
+        shown = ", ".join(map(on_one_line, self.columns[:SHOWN_COLUMNS])) + (
+            ", ..." if len(self.columns) > SHOWN_COLUMNS else ""
+        )
         raise ScoreError(f"{self.path}: no column {column!r}, expected one of {shown}.{guess}")
 
     def fault(self, row: int, column: int, cell: str, expected: str) -> ScoreError:
         """The fault of one cell of a row (counted from 0, without the header), in words."""
         shown = cell if len(cell) <= 40 else f"{cell[:40]}..."
-        return ScoreError(f"{self.path} line {self.line(row)}: {on_one_line(self.columns[column])} = {shown!r}, expected {expected}")
+        return ScoreError(
+            f"{self.path} line {self.line(row)}: {on_one_line(self.columns[column])} = {shown!r}, expected {expected}"
+        )
 
     def line(self, row: int) -> int:
         """Where a row ends in the file, counted from 1."""
@@ -123,7 +127,9 @@ def open_table(path: Path) -> CsvTable:
     if len(set(header)) < len(header):
         column = next(name for name, times in Counter(header).items() if times > 1)
         places = [str(place) for place, name in enumerate(header, start=1) if name == column][:SHOWN_COLUMNS]
-        raise ScoreError(f"{path}: several columns named {column!r:.60} ({', '.join(places)}). Rename all but one.")
+        raise ScoreError(
+            f"{path}: several columns named {column!r:.60} ({', '.join(places)}). Rename all but one."
+        )
     return CsvTable(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
 
 
@@ -142,7 +148,9 @@ def on_one_line(text: str) -> str:
 
 
 def _torn(path: Path, line: int, fault: csv.Error) -> NoReturn:
-    raise ScoreError(f"{path} line {line}: not CSV ({fault}). Look for a quotation mark that is not closed.") from None
+    raise ScoreError(
+        f"{path} line {line}: not CSV ({fault}). Look for a quotation mark that is not closed."
+    ) from None
 
 
 def chunks(table: CsvTable, progress: Progress, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -187,7 +195,9 @@ def _columns(table: CsvTable, rows: list[list[str]], start: int) -> Chunk | None
         for number, row in enumerate(rows, start=start):
             if len(row) != len(table.columns):
                 line = table.line(number)
-                raise ScoreError(f"{table.path} line {line}: {len(row)} cells, the header has {len(table.columns)}. Mend that line.")
+                raise ScoreError(
+                    f"{table.path} line {line}: {len(row)} cells, the header has {len(table.columns)}. Mend that line."
+                )
         cells = tuple(zip(*rows, strict=True))
     return Chunk(start, cells) if cells else None
 
@@ -204,7 +214,9 @@ def numbers(table: CsvTable, chunk: Chunk, column: int, expected: str) -> Array:
             return np.array(list(map(float, cells)))
     except ValueError:
         pass
-    return np.array([_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)])
+    return np.array(
+        [_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)]
+    )
 
 
 def _number(table: CsvTable, row: int, column: int, cell: str, expected: str) -> float:
@@ -235,13 +247,22 @@ def texts(values: Array) -> list[str]:
 
 
 def lines(
-    table: CsvTable, cells: Sequence[Sequence[str]], figures: Sequence[Sequence[str]] = (), more: Sequence[Sequence[str]] = ()
+    table: CsvTable,
+    cells: Sequence[Sequence[str]],
+    figures: Sequence[Sequence[str]] = (),
+    more: Sequence[Sequence[str]] = (),
 ) -> str:
     """Columns as lines of CSV: cells, then figures, which never need quoting, then more cells."""
     # Joining is six times as fast as csv.writer, which is left to the chunks where something must be quoted.
-    if any(mark in text for text in map("\0".join, (*cells, *more)) for mark in (table.delimiter, '"', "\n", "\r")):
+    if any(
+        mark in text
+        for text in map("\0".join, (*cells, *more))
+        for mark in (table.delimiter, '"', "\n", "\r")
+    ):
         out = io.StringIO()
-        csv.writer(out, delimiter=table.delimiter, lineterminator="\n").writerows(zip(*cells, *figures, *more, strict=True))
+        csv.writer(out, delimiter=table.delimiter, lineterminator="\n").writerows(
+            zip(*cells, *figures, *more, strict=True)
+        )
         return out.getvalue()
     return "\n".join(map(table.delimiter.join, zip(*cells, *figures, *more, strict=True))) + "\n"
 

@@ -32,7 +32,11 @@ class RetainedRows:
 
     def __init__(self, task: ScoreTask, bounds_pass: BoundsPass) -> None:
         self.task = task
-        self.wanted = len(task.resources) > 1 and int(bounds_pass.models.sum()) <= ROWS and len(bounds_pass.names) <= GROUPS
+        self.wanted = (
+            len(task.resources) > 1
+            and int(bounds_pass.models.sum()) <= ROWS
+            and len(bounds_pass.names) <= GROUPS
+        )
         self.names: list[str] = []
         self.parts: list[tuple[Index, Array, Array]] = []
 
@@ -45,20 +49,33 @@ class RetainedRows:
         """What was found of a group with these bounds, when all chunks were taken in; None where it is not computed."""
         if not self.parts:
             return None
-        codes, performance, known = (np.concatenate(parts, axis=-1) for parts in zip(*self.parts, strict=True))
+        codes, performance, known = (
+            np.concatenate(parts, axis=-1) for parts in zip(*self.parts, strict=True)
+        )
         members = np.flatnonzero(codes == group)
         if len(members) > GROUP_MODELS:
             return None
         resources = dict(zip(self.task.resources, known[:, members], strict=True))
         # By their row, since two models may bear one name.
         models = Models(tuple(map(str, members.tolist())), performance[members], resources)
-        reference = {name: bound for name, bound in bounds.items() if bound} if self.task.normalise == "reference" else None
+        reference = (
+            {name: bound for name, bound in bounds.items() if bound}
+            if self.task.normalise == "reference"
+            else None
+        )
         scoring = Scoring(self.task.weights, self.task.normalise, self.task.alpha, reference)
         sensitivity = tuple(self._named(one) for one in to_weights(models, scoring))
-        return Dependence(sensitivity, {how: self._name(row) for how, row in to_normalisation(models, scoring).items()})
+        return Dependence(
+            sensitivity, {how: self._name(row) for how, row in to_normalisation(models, scoring).items()}
+        )
 
     def _named(self, one: Sensitivity) -> Sensitivity:
-        return one.model_copy(update={"winner_below": self._name(one.winner_below), "winner_above": self._name(one.winner_above)})
+        return one.model_copy(
+            update={
+                "winner_below": self._name(one.winner_below),
+                "winner_above": self._name(one.winner_above),
+            }
+        )
 
     def _name(self, row: str | None) -> str | None:
         return None if row is None else self.names[int(row)]

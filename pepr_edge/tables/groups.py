@@ -86,14 +86,22 @@ class Extremes:
 
     def bounds(self, groups: Index, without: Index, *, from_zero: bool) -> tuple[Array, Array]:
         """lo and hi, (k,) and (k,), of groups without one of their rows (-2: with all); NaN where nothing was measured."""
-        low, high = self.low.but(groups, without), 0.0 - self.negated_high.but(groups, without)  # so that 0 is not shown as -0
+        low, high = (
+            self.low.but(groups, without),
+            0.0 - self.negated_high.but(groups, without),
+        )  # so that 0 is not shown as -0
         none = ~np.isfinite(low)
         return np.where(none, np.nan, 0.0 if from_zero else low), np.where(none, np.nan, high)
 
     def sole_holders(self, groups: int) -> tuple[Index, Index]:
         """Groups and rows, (k,) and (k,), where a row alone holds the least or the greatest value."""
-        found = [(np.flatnonzero(side.first[:groups] < side.second[:groups]), side.row) for side in (self.low, self.negated_high)]
-        return np.concatenate([group for group, _ in found]), np.concatenate([rows[group] for group, rows in found])
+        found = [
+            (np.flatnonzero(side.first[:groups] < side.second[:groups]), side.row)
+            for side in (self.low, self.negated_high)
+        ]
+        return np.concatenate([group for group, _ in found]), np.concatenate(
+            [rows[group] for group, rows in found]
+        )
 
 
 def segments(codes: Index) -> tuple[Index, Index]:
@@ -109,7 +117,9 @@ class Methods:
         self._codes = GroupIds()
         self._first: Index = np.zeros(0, np.int64)
 
-    def add(self, codes: Index, methods: Sequence[str], known: NDArray[np.bool_], groups: int) -> tuple[int, set[str]] | None:
+    def add(
+        self, codes: Index, methods: Sequence[str], known: NDArray[np.bool_], groups: int
+    ) -> tuple[int, set[str]] | None:
         """Take in the methods of a chunk's known values; a group that holds several, and two of them, if there is one."""
         self._first = longer(self._first, groups, -1)
         group, method = codes[known], self._codes.of(methods)[known]
@@ -152,7 +162,9 @@ def whole(extremes: Sequence[Extremes], groups: int, *, from_zero: bool) -> View
     return _views(extremes, np.arange(groups), np.full(groups, -2), groups, from_zero)
 
 
-def views(extremes: Sequence[Extremes], weighted: Sequence[bool], sizes: Index, top: int, *, from_zero: bool) -> Views:
+def views(
+    extremes: Sequence[Extremes], weighted: Sequence[bool], sizes: Index, top: int, *, from_zero: bool
+) -> Views:
     """The groups whole, and without each row that alone holds an extreme of a weighted resource.
 
     Args:
@@ -164,7 +176,9 @@ def views(extremes: Sequence[Extremes], weighted: Sequence[bool], sizes: Index, 
     """
     groups = len(sizes)
     full = whole(extremes, groups, from_zero=from_zero)
-    holders = [one.sole_holders(groups) for one, has_weight in zip(extremes, weighted, strict=True) if has_weight]
+    holders = [
+        one.sole_holders(groups) for one, has_weight in zip(extremes, weighted, strict=True) if has_weight
+    ]
     pairs = np.unique(np.concatenate([np.stack(pair, axis=1) for pair in holders]), axis=0)
     pairs = pairs[sizes[pairs[:, 0]] > top]
     less = _views(extremes, pairs[:, 0], pairs[:, 1], groups, from_zero)

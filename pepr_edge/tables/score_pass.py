@@ -106,7 +106,10 @@ class ScorePass:
         has = ~np.isnan(scored.combined)
         np.add.at(self.scored, codes[has], 1)
         np.add.at(self.outranked, codes[self.baselines[codes] > scored.combined], 1)
-        gaps = [np.isnan(rows.performance), *(test(values) for values in rows.raw for test in (np.isnan, np.isinf))]
+        gaps = [
+            np.isnan(rows.performance),
+            *(test(values) for values in rows.raw for test in (np.isnan, np.isinf)),
+        ]
         for count, gap in zip(self.lacking, gaps, strict=True):
             np.add.at(count, codes[gap], 1)
         if self.task.normalise == "reference":
@@ -135,7 +138,9 @@ class ScorePass:
         for row in np.unique(self.best.rows[self.best.rows >= start]).tolist():
             at = row - start
             each = tuple(scored.r[:, at].tolist()), tuple(scored.pepr[:, at].tolist())
-            self.kept[row] = TopCandidate(name_of(at), float(rows.performance[at]), *each, float(scored.combined_r[at]))
+            self.kept[row] = TopCandidate(
+                name_of(at), float(rows.performance[at]), *each, float(scored.combined_r[at])
+            )
         if len(self.kept) > 4 * self.best.rows.size + 1000:
             self.kept = {row: self.kept[row] for row in np.unique(self.best.rows).tolist() if row >= 0}
         without = views.without
@@ -154,7 +159,13 @@ class ScorePass:
             images = np.full(len(rows.chunk), self.task.images or 0.0)
         else:
             images = numbers(self.task.table, rows.chunk, column, EXPECTED_IMAGES)
-            refuse(self.task.table, rows.chunk, column, counts & ~((images >= 1) & np.isfinite(images)), EXPECTED_IMAGES)
+            refuse(
+                self.task.table,
+                rows.chunk,
+                column,
+                counts & ~((images >= 1) & np.isfinite(images)),
+                EXPECTED_IMAGES,
+            )
         kept: tuple[NDArray[Any], ...] = (rows.codes, rows.rows, rows.performance, scored.combined_r, images)
         self.images.append(tuple(one[counts] for one in kept))
 
@@ -162,7 +173,9 @@ class ScorePass:
         """Rank interval and probability of being first, by row, of the best of each group."""
         if not self.images:
             return {}
-        codes, rows, performance, r, images = (np.concatenate(parts) for parts in zip(*self.images, strict=True))
+        codes, rows, performance, r, images = (
+            np.concatenate(parts) for parts in zip(*self.images, strict=True)
+        )
         order = np.argsort(codes, kind="stable")
         found = {}
         for start, end in zip(*segments(codes[order]), strict=True) if len(order) else ():
@@ -171,7 +184,11 @@ class ScorePass:
             shown = np.flatnonzero(np.isin(rows[members], self.best.rows[codes[members[0]]])).tolist()
             spread = rank_spread(performance[members], drawn, r[members], self.task.alpha, shown)
             for place, at in enumerate(shown):
-                found[int(rows[members[at]])] = int(spread.low[place]), int(spread.high[place]), float(spread.p_best[place])
+                found[int(rows[members[at]])] = (
+                    int(spread.low[place]),
+                    int(spread.high[place]),
+                    float(spread.p_best[place]),
+                )
         return found
 
     def groups(self) -> tuple[Group, ...]:
@@ -180,8 +197,15 @@ class ScorePass:
         return tuple(self._group(code, name, intervals) for code, name in enumerate(self.bounds_pass.names))
 
     def _group(self, code: int, name: str | None, intervals: Mapping[int, tuple[int, int, float]]) -> Group:
-        models, scored, bounds = int(self.bounds_pass.models[code]), int(self.scored[code]), self._bounds(code)
-        known = {resource: [bound.lo, bound.hi, bound.method] if bound else None for resource, bound in bounds.items()}
+        models, scored, bounds = (
+            int(self.bounds_pass.models[code]),
+            int(self.scored[code]),
+            self._bounds(code),
+        )
+        known = {
+            resource: [bound.lo, bound.hi, bound.method] if bound else None
+            for resource, bound in bounds.items()
+        }
         performance = float(self.baselines[code])
         return Group(
             name=name,
@@ -189,16 +213,26 @@ class ScorePass:
             scored=scored,
             set_id=set_id([json.dumps([name, models, known], sort_keys=True)]),
             bounds=bounds,
-            best=tuple(self._place(rank, row, intervals) for rank, row in enumerate(self.best.of(code)[: self.task.top], start=1)),
+            best=tuple(
+                self._place(rank, row, intervals)
+                for rank, row in enumerate(self.best.of(code)[: self.task.top], start=1)
+            ),
             outliers=self._outliers(code),
-            baseline=None if np.isnan(performance) else MajorityBaseline(performance, int(self.outranked[code]), scored),
+            baseline=None
+            if np.isnan(performance)
+            else MajorityBaseline(performance, int(self.outranked[code]), scored),
             warnings=self._warnings(code),
             dependence=self.held.of(code, bounds),
         )
 
     def _bounds(self, code: int) -> dict[str, Bound | None]:
         found: dict[str, Bound | None] = {}
-        for name, lo, hi in zip(self.task.resources, self.bounds_pass.views.lo[:, code], self.bounds_pass.views.hi[:, code], strict=True):
+        for name, lo, hi in zip(
+            self.task.resources,
+            self.bounds_pass.views.lo[:, code],
+            self.bounds_pass.views.hi[:, code],
+            strict=True,
+        ):
             method = self.bounds_pass.methods[name][code] if name in self.bounds_pass.methods else ""
             found[name] = None if np.isnan(lo) else Bound(lo=float(lo), hi=float(hi), unit="", method=method)
         return found
@@ -206,7 +240,8 @@ class ScorePass:
     def _place(self, rank: int, row: int, intervals: Mapping[int, tuple[int, int, float]]) -> Place:
         kept = self.kept[row]
         r, each = (
-            {name: None if np.isnan(v) else v for name, v in zip(self.task.resources, of, strict=True)} for of in (kept.r, kept.pepr)
+            {name: None if np.isnan(v) else v for name, v in zip(self.task.resources, of, strict=True)}
+            for of in (kept.r, kept.pepr)
         )
         score = float(pepr(kept.performance, kept.combined_r, self.task.alpha))
         if len(self.task.resources) > 1:
@@ -231,16 +266,28 @@ class ScorePass:
         """What is odd about a group, each in a sentence."""
         found = []
         models, scored = int(self.bounds_pass.models[code]), int(self.scored[code])
-        gaps = ["performance not measured"] + [f"{name} {why}" for name in self.task.resources for why in ("not measured", "infinite")]
-        counts = [f"{gap} {count}" for gap, count in zip(gaps, self.lacking[:, code].tolist(), strict=True) if count]
+        gaps = ["performance not measured"] + [
+            f"{name} {why}" for name in self.task.resources for why in ("not measured", "infinite")
+        ]
+        counts = [
+            f"{gap} {count}" for gap, count in zip(gaps, self.lacking[:, code].tolist(), strict=True) if count
+        ]
         if counts:
-            whose = f"{models - scored} of {models} models have no score" if scored < models else "some models lack a score of one resource"
+            whose = (
+                f"{models - scored} of {models} models have no score"
+                if scored < models
+                else "some models lack a score of one resource"
+            )
             found.append(f"{whose}: {', '.join(counts)}.")
         for name, count in zip(self.task.resources, self.cut[:, code].tolist(), strict=True):
             if count:
-                found.append(f"{count} of {models} values of {name} lie beyond the reference bounds and were cut to [0, 1].")
+                found.append(
+                    f"{count} of {models} values of {name} lie beyond the reference bounds and were cut to [0, 1]."
+                )
         if self.task.spreads and models > SPREAD_MODELS:
-            found.append(f"no rank intervals: {models} models, and they are computed for at most {SPREAD_MODELS}.")
+            found.append(
+                f"no rank intervals: {models} models, and they are computed for at most {SPREAD_MODELS}."
+            )
         return tuple(found)
 
 
@@ -253,6 +300,10 @@ def _baselines(task: ScoreTask, bounds_pass: BoundsPass) -> Array:
     for name in task.baselines:
         if name is not None and name not in bounds_pass.names:
             known = ", ".join(on_one_line(one or "") for one in bounds_pass.names[:SHOWN_COLUMNS])
-            raise ScoreError(f"--baseline {name}: no such group in {task.table.path}, expected one of {known}.")
+            raise ScoreError(
+                f"--baseline {name}: no such group in {task.table.path}, expected one of {known}."
+            )
     everyone = task.baselines.get(None, np.nan)
-    return np.array([everyone if name is None else task.baselines.get(name, everyone) for name in bounds_pass.names])
+    return np.array(
+        [everyone if name is None else task.baselines.get(name, everyone) for name in bounds_pass.names]
+    )

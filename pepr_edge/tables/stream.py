@@ -19,7 +19,9 @@ from pepr_edge.tables.score_pass import Group, ScorePass
 BASELINE = "majority baseline"
 
 
-def score_table(task: ScoreTask, progress: Progress = lambda done, total: None, chunk_rows: int = CHUNK_ROWS) -> tuple[Group, ...]:
+def score_table(
+    task: ScoreTask, progress: Progress = lambda done, total: None, chunk_rows: int = CHUNK_ROWS
+) -> tuple[Group, ...]:
     """Score a table, and write it with its scores where the task says so.
 
     Args:
@@ -32,19 +34,31 @@ def score_table(task: ScoreTask, progress: Progress = lambda done, total: None, 
     pepr(0.0, 0.0, task.alpha)  # refuses a bad alpha before a long table is read
     for performance in task.baselines.values():
         if not 0 <= performance <= 1:
-            raise ScoreError(f"--baseline {performance}, expected a performance in [0, 1]. If it is in percent, divide it by 100.")
+            raise ScoreError(
+                f"--baseline {performance}, expected a performance in [0, 1]. If it is in percent, divide it by 100."
+            )
     if task.reference is not None and (task.group is None or task.reference.unnamed):
-        task.reference.of(None, task.resources)  # refuses one that lacks a resource before a long table is read
+        task.reference.of(
+            None, task.resources
+        )  # refuses one that lacks a resource before a long table is read
     with _uncollected():
         bounds_pass = first_pass(task, lambda done, total: progress(done, 2 * total), chunk_rows)
         score_pass = ScorePass(task, bounds_pass)
         with written(task.out) if task.out else nullcontext() as out:
             if out:
-                out.write(lines(task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]).encode())
-            for rows in read(task, score_pass.codes, lambda done, total: progress(total + done, 2 * total), chunk_rows):
+                out.write(
+                    lines(
+                        task.table, [[name] for name in (*task.table.columns, *added_columns(task.resources))]
+                    ).encode()
+                )
+            for rows in read(
+                task, score_pass.codes, lambda done, total: progress(total + done, 2 * total), chunk_rows
+            ):
                 if len(score_pass.codes) > len(bounds_pass.names):
                     raise task.table.changed()
-                scored = score_rows(task, rows, bounds_pass.views.lo[:, rows.codes], bounds_pass.views.hi[:, rows.codes])
+                scored = score_rows(
+                    task, rows, bounds_pass.views.lo[:, rows.codes], bounds_pass.views.hi[:, rows.codes]
+                )
                 score_pass.add(rows, scored)
                 if out:
                     _write(out, task, rows, scored)
@@ -77,7 +91,11 @@ def _write(out: BinaryIO, task: ScoreTask, rows: Rows, scored: Scored) -> None:
     """A chunk with its scores."""
     added = [column for pair in zip(scored.r, scored.pepr, strict=True) for column in pair]
     added += [scored.combined] if len(task.resources) > 1 else []
-    out.write(lines(task.table, rows.chunk.cells, [texts(column) for column in added], [_reasons(task, rows)]).encode())
+    out.write(
+        lines(
+            task.table, rows.chunk.cells, [texts(column) for column in added], [_reasons(task, rows)]
+        ).encode()
+    )
 
 
 def _reasons(task: ScoreTask, rows: Rows) -> list[str]:
@@ -94,8 +112,18 @@ def _reasons(task: ScoreTask, rows: Rows) -> list[str]:
 
 def _write_baselines(out: BinaryIO, task: ScoreTask, score_pass: ScorePass) -> None:
     """A row for each group that has a baseline."""
-    used = {task.group, task.performance, task.images_column, *task.resources.values(), *task.methods.values()}
-    name = task.name if task.name is not None else next((at for at in range(len(task.table.columns)) if at not in used), None)
+    used = {
+        task.group,
+        task.performance,
+        task.images_column,
+        *task.resources.values(),
+        *task.methods.values(),
+    }
+    name = (
+        task.name
+        if task.name is not None
+        else next((at for at in range(len(task.table.columns)) if at not in used), None)
+    )
     for group, performance in zip(score_pass.bounds_pass.names, score_pass.baselines.tolist(), strict=True):
         if np.isnan(performance):
             continue
@@ -103,5 +131,7 @@ def _write_baselines(out: BinaryIO, task: ScoreTask, score_pass: ScorePass) -> N
         for at, text in ((name, BASELINE), (task.group, group or ""), (task.performance, repr(performance))):
             if at is not None:
                 cells[at] = text
-        scores = ["0.0", repr(performance)] * len(task.resources) + [repr(performance)] * (len(task.resources) > 1)
+        scores = ["0.0", repr(performance)] * len(task.resources) + [repr(performance)] * (
+            len(task.resources) > 1
+        )
         out.write(lines(task.table, [[cell] for cell in (*cells, *scores, "")]).encode())

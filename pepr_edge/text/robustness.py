@@ -24,7 +24,11 @@ def _first_place(ranking: Ranking) -> str:
     if best is None or best.p_best is None or best.p_best >= SETTLED or best.rank_ci is None:
         return ""
     rest = sorted(ranked[1:], key=lambda row: -(row.p_best or 0.0))
-    others = [f"{name_of(row.candidate, row.variant)} in {percent(row.p_best)}" for row in rest if (row.p_best or 0.0) >= 0.05][:NAMED]
+    others = [
+        f"{name_of(row.candidate, row.variant)} in {percent(row.p_best)}"
+        for row in rest
+        if (row.p_best or 0.0) >= 0.05
+    ][:NAMED]
     low, high = best.rank_ci
     place = f"its rank lies between {low} and {high}" if high > low else f"its rank stays {low}"
     words = f"The first place is not settled: with other images of the same kind it would be first in {percent(best.p_best)} of draws"
@@ -32,13 +36,19 @@ def _first_place(ranking: Ranking) -> str:
 
 
 def _outliers(ranking: Ranking) -> tuple[str, ...]:
-    return tuple(f"{leaving_out(one, 'the best five')} Its cost sets the scale of all the others." for one in ranking.outliers)
+    return tuple(
+        f"{leaving_out(one, 'the best five')} Its cost sets the scale of all the others."
+        for one in ranking.outliers
+    )
 
 
 def leaving_out(one: Outlier, best: str) -> str:
     """What an outlier changes: `Leaving out a alone changes the best five: b enters, c and d leave.`"""
     sides = ((one.enters, "enter"), (one.leaves, "leave"))
-    moved = [f"{listed([printable(name) for name in names])} {verb}{'s' * (len(names) == 1)}" for names, verb in sides]
+    moved = [
+        f"{listed([printable(name) for name in names])} {verb}{'s' * (len(names) == 1)}"
+        for names, verb in sides
+    ]
     return f"Leaving out {printable(one.name)} alone changes {best}: {', '.join(moved)}."
 
 
@@ -62,7 +72,9 @@ def depends_on(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
     if ranked and ranking.winners:
         first = name_of(ranked[0].candidate, ranked[0].variant)
         same = [how for how, name in ranking.winners.items() if name == first]
-        others = [f"{how}: {printable(name or 'none')}" for how, name in ranking.winners.items() if name != first]
+        others = [
+            f"{how}: {printable(name or 'none')}" for how, name in ranking.winners.items() if name != first
+        ]
         rows.append(("normalisation", ranking.normalise, listed(same), "; ".join(others) or NO_OTHER))
     return tuple(rows)
 
@@ -73,7 +85,11 @@ DEPENDS_HEADER = ("setting", "now", "the winner stays the winner", "beyond")
 
 def setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
     """One row; `alike`: bounds come from the same set, so that other watts for all of it move nothing."""
-    sides = [f"{side}: {printable(name)}" for side, name in (("below", one.winner_below), ("above", one.winner_above)) if name is not None]
+    sides = [
+        f"{side}: {printable(name)}"
+        for side, name in (("below", one.winner_below), ("above", one.winner_above))
+        if name is not None
+    ]
     times = "x" if one.setting in SETTINGS else ""
     low, high = (f"{times}{value:.2g}" for value in one.stays)
     now = f"{times}{one.at:.2g}"
@@ -90,7 +106,13 @@ def life(found: Lifetime) -> tuple[str, ...]:
     parts = []
     for one in found.stretches:
         start, until = images(one.start), "" if one.until is None else images(one.until)
-        span = "whatever their number" if one.start <= 1 and not until else f"up to {until}" if one.start <= 1 else f"from {start} on"
+        span = (
+            "whatever their number"
+            if one.start <= 1 and not until
+            else f"up to {until}"
+            if one.start <= 1
+            else f"from {start} on"
+        )
         parts.append(f"{printable(one.name)} {span}")
     how = ", ".join(f"{name} {method}" for name, method in found.methods.items())
     sentences = [f"Least energy in all, training and answers together: {'; '.join(parts)}. Energies: {how}."]

@@ -48,11 +48,17 @@ def answer(ranking: Ranking) -> str:
         split = SPLIT_NAMES[ranking.performance_split]
         parts = [f"{split} {name} {performance(best.performance, best.performance_ci, 2)}"]
     resources = best.resources
-    latency, memory, joules = (resources.get(resource) for resource in ("latency", "peak_memory", "train_energy"))
+    latency, memory, joules = (
+        resources.get(resource) for resource in ("latency", "peak_memory", "train_energy")
+    )
     parts.append("latency not measured" if latency is None else f"{ms(latency, 2)} at p90")
     parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
     method = best.methods.get("train_energy", "")
-    parts.append("training energy not measured" if joules is None else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}")
+    parts.append(
+        "training energy not measured"
+        if joules is None
+        else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}"
+    )
     where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
     if learnt_nothing(ranking):
         return f"{where} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
@@ -72,7 +78,12 @@ def _no_answer(ranking: Ranking) -> str:
     if any(row.reason == NOT_DONE for row in ranking.rows):
         return f"There is no model to deploy on {ranking.device} yet: this run is not finished. Run the same command again."
     parts = []
-    names = {"failed": "failed", "over_budget": "broke a budget", "dropped": "were not trained to their end", "ok": "could not be ranked"}
+    names = {
+        "failed": "failed",
+        "over_budget": "broke a budget",
+        "dropped": "were not trained to their end",
+        "ok": "could not be ranked",
+    }
     for status, words in names.items():
         if number := sum(row.status == status for row in ranking.rows):
             parts.append(f"{number} {words}")
@@ -91,7 +102,13 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         return ()
     best = ranked[0]
     found = [_against_guessing(ranking, best, classes), *map(_sentence, best.warnings), _where(ranking)]
-    found += [_positive(ranking), _ties(ranking, ranked), *soundness(ranking), _basis(ranking, best), _energy_method(ranked)]
+    found += [
+        _positive(ranking),
+        _ties(ranking, ranked),
+        *soundness(ranking),
+        _basis(ranking, best),
+        _energy_method(ranked),
+    ]
     return tuple(dict.fromkeys(sentence for sentence in found if sentence))
 
 
@@ -162,7 +179,9 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     tied = [entry(row) for row in others if row.tied_with_best]
     if not tied:
         return ""
-    shown = ", ".join(tied[:NAMED_TIES]) + (f" and {len(tied) - NAMED_TIES} more" if len(tied) > NAMED_TIES else "")
+    shown = ", ".join(tied[:NAMED_TIES]) + (
+        f" and {len(tied) - NAMED_TIES} more" if len(tied) > NAMED_TIES else ""
+    )
     if ranking.performance_metric != "accuracy":
         name = f"{SPLIT_NAMES[ranking.performance_split]} decisions"  # which is what the test compares
     return f"Tied in {name}, as far as these images can tell: {shown}. The choice between them rests on their resources."
@@ -190,7 +209,9 @@ def _basis(ranking: Ranking, best: RankingRow) -> str:
 
 def _energy_method(ranked: list[RankingRow]) -> str:
     best = ranked[0]
-    methods = {row.methods.get("train_energy", "") for row in ranked if row.resources.get("train_energy") is not None}
+    methods = {
+        row.methods.get("train_energy", "") for row in ranked if row.resources.get("train_energy") is not None
+    }
     if best.resources.get("train_energy") is None:
         return "Training energy was not measured, so nothing here accounts for it."
     if len(methods) > 1:

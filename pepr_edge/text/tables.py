@@ -14,9 +14,12 @@ def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
     lines = []
     for cells in (header, *rows):
         start = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + "  "
-        lines += textwrap.wrap(start + cells[-1], WIDTH, subsequent_indent=" " * min(len(start), WIDTH // 2), drop_whitespace=True) or [
-            start
-        ]
+        lines += textwrap.wrap(
+            start + cells[-1],
+            WIDTH,
+            subsequent_indent=" " * min(len(start), WIDTH // 2),
+            drop_whitespace=True,
+        ) or [start]
     return lines
 
 

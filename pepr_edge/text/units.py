@@ -18,7 +18,12 @@ METRIC_NAMES = {
     "cohen_kappa": "Cohen's kappa",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-STATUS_NAMES = {"ok": "not ranked", "over_budget": "over budget", "dropped": "not trained to its end", "failed": "failed"}
+STATUS_NAMES = {
+    "ok": "not ranked",
+    "over_budget": "over budget",
+    "dropped": "not trained to its end",
+    "failed": "failed",
+}
 MIB = 2.0**20
 
 # ANSI escape sequences (ECMA-48), as logs of training tools hold them.
@@ -129,4 +134,6 @@ RESOURCES: dict[str, tuple[str, Callable[[float | None], str]]] = {
 
 def resource(name: str, value: float | None) -> str:
     """A resource's value with its unit."""
-    return RESOURCES[name][1](value) if name in RESOURCES else (MISSING if value is None else significant(value))
+    return (
+        RESOURCES[name][1](value) if name in RESOURCES else (MISSING if value is None else significant(value))
+    )

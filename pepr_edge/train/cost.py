@@ -18,12 +18,16 @@ def nothing() -> TrainCost:
     return TrainCost(
         energy_j=none,
         co2eq_g=unknown,
-        duration_s=Quantity(value=0.0, method="measured", source="perf_counter over the probe and all epochs"),
+        duration_s=Quantity(
+            value=0.0, method="measured", source="perf_counter over the probe and all epochs"
+        ),
         peak_memory_bytes=unknown,
         gpu_peak_memory_bytes=unknown,
         images=Quantity(value=0, method="counted", source="training images over all epochs"),
         evaluation_energy_j=none,
-        evaluation_duration_s=Quantity(value=0.0, method="measured", source="perf_counter over validation and test"),
+        evaluation_duration_s=Quantity(
+            value=0.0, method="measured", source="perf_counter over validation and test"
+        ),
     )
 
 
@@ -70,8 +74,12 @@ def whole(probe: CostProbe, epochs: int, images: int, country: str | None) -> Tr
 def with_peaks(cost: TrainCost, process: int | None, gpu: int | None) -> TrainCost:
     """The cost with the greatest memory by now, bytes; None where it is not known. A process before this one may have needed more."""
     peaks = {
-        "peak_memory_bytes": _greatest(cost.peak_memory_bytes, process, "high-water mark of the training process, the probe included"),
-        "gpu_peak_memory_bytes": _greatest(cost.gpu_peak_memory_bytes, gpu, "memory reserved by PyTorch, greatest", "trained on a CPU"),
+        "peak_memory_bytes": _greatest(
+            cost.peak_memory_bytes, process, "high-water mark of the training process, the probe included"
+        ),
+        "gpu_peak_memory_bytes": _greatest(
+            cost.gpu_peak_memory_bytes, gpu, "memory reserved by PyTorch, greatest", "trained on a CPU"
+        ),
     }
     return cost.model_copy(update=peaks)
 
@@ -88,7 +96,9 @@ def lost(before: InterruptionLoss, kept: TrainCost, spent: TrainCost, interrupti
     return InterruptionLoss(
         interruptions=interruptions,
         energy_j=max(0.0, known[0] + known[1] - known[2]) if len(known) == 3 else None,
-        duration_s=max(0.0, before.duration_s + (spent.duration_s.value or 0.0) - (kept.duration_s.value or 0.0)),
+        duration_s=max(
+            0.0, before.duration_s + (spent.duration_s.value or 0.0) - (kept.duration_s.value or 0.0)
+        ),
         images=before.images + int((spent.images.value or 0) - (kept.images.value or 0)),
     )
 
@@ -98,7 +108,11 @@ def told(cost: TrainCost, gone: InterruptionLoss) -> TrainCost:
     if not gone.interruptions:
         return cost
     times = f"{gone.interruptions} interruption{'s' if gone.interruptions > 1 else ''}"
-    energy = cost.energy_j if gone.energy_j is None else _said(cost.energy_j, f"of which {gone.energy_j:.4g} J were lost to {times}")
+    energy = (
+        cost.energy_j
+        if gone.energy_j is None
+        else _said(cost.energy_j, f"of which {gone.energy_j:.4g} J were lost to {times}")
+    )
     more = {
         "energy_j": energy,
         "duration_s": _said(cost.duration_s, f"of which {gone.duration_s:.2f} s were lost to {times}"),
@@ -115,7 +129,9 @@ def _more(quantity: Quantity, value: float) -> Quantity:
     return quantity.model_copy(update={"value": (quantity.value or 0) + value})
 
 
-def _greatest(before: Quantity, now: int | None, source: str, otherwise: str = "this system does not tell") -> Quantity:
+def _greatest(
+    before: Quantity, now: int | None, source: str, otherwise: str = "this system does not tell"
+) -> Quantity:
     values = [value for value in (before.value, now) if value is not None]
     if not values:
         return Quantity(value=None, method="unavailable", source=otherwise)

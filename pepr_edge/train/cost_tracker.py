@@ -28,7 +28,9 @@ class CostSnapshot(Versioned):
 class CostTracker:
     """Holds a training's account open: one stretch of work at a time, each begun, ticked while it lasts, and ended."""
 
-    def __init__(self, folder: Path, key: str, meter: Meter, country: str | None, cost: TrainCost, interruptions: int) -> None:
+    def __init__(
+        self, folder: Path, key: str, meter: Meter, country: str | None, cost: TrainCost, interruptions: int
+    ) -> None:
         self.cost, self.interruptions = cost, interruptions
         self._folder, self._key, self._meter, self._country = folder, key, meter, country
         self._account: Account = "training"
@@ -58,7 +60,10 @@ class CostTracker:
 
     def write(self, cost: TrainCost | None = None) -> None:
         """Write the account down, by default as it was when the last stretch ended."""
-        write_record(self._folder / SPENT, CostSnapshot(key=self._key, interruptions=self.interruptions, cost=cost or self.cost))
+        write_record(
+            self._folder / SPENT,
+            CostSnapshot(key=self._key, interruptions=self.interruptions, cost=cost or self.cost),
+        )
         self._written_s = time.perf_counter()
 
     def _charged(self, use: Use) -> TrainCost:

@@ -24,7 +24,9 @@ class Backbone:
     def __init__(self, model: nn.Module, classifier: nn.Module, mode: Mode, spec: Preprocess) -> None:
         self._model, self._classifier, self._mode, self._spec = model, classifier, mode, spec
 
-    def features(self, pixels: Pixels, tick: Callable[[], None] = lambda: None, exact: bool = False) -> torch.Tensor:
+    def features(
+        self, pixels: Pixels, tick: Callable[[], None] = lambda: None, exact: bool = False
+    ) -> torch.Tensor:
         """The classifier's inputs for a whole split, on the CPU.
 
         Args:
@@ -69,8 +71,13 @@ class Backbone:
         """Whether the classifier is the last that the model does, so that its inputs are enough."""
         device = next(self._model.parameters()).device
         with torch.no_grad():
-            own, ours = self._forward(pixels, exact=True), self.head(self.features(pixels, exact=True).to(device))
-        return own.shape == ours.shape and bool((own - ours).abs().max() <= TOLERANCE * own.abs().max().clamp(min=1.0))
+            own, ours = (
+                self._forward(pixels, exact=True),
+                self.head(self.features(pixels, exact=True).to(device)),
+            )
+        return own.shape == ours.shape and bool(
+            (own - ours).abs().max() <= TOLERANCE * own.abs().max().clamp(min=1.0)
+        )
 
 
 def frozen(model: nn.Module, mode: Mode, spec: Preprocess, some: Pixels) -> Backbone | None:

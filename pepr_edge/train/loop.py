@@ -28,14 +28,18 @@ def optimiser(settings: Train, model: nn.Module) -> torch.optim.Optimizer:
     parameters = head_parameters(model) if settings.mode == "head" else list(model.parameters())
     if settings.protocol == "paper":
         return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
 
 
 def loss_function(settings: Train, labels: Labels, num_classes: int, device: torch.device) -> nn.Module:
     """Cross entropy; class-balanced, each class weighs the same whatever its number of images."""
     if not settings.class_balanced:
         return nn.CrossEntropyLoss()
-    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)  # a class without images is in no batch
+    counts = np.maximum(
+        np.bincount(labels, minlength=num_classes), 1
+    )  # a class without images is in no batch
     weights = torch.tensor(len(labels) / (num_classes * counts), dtype=torch.float32, device=device)
     return nn.CrossEntropyLoss(weight=weights)
 
@@ -45,7 +49,9 @@ def batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Some images and labels of a split as tensors on the device."""
     images = torch.from_numpy(to_tensor(data[0][chosen], spec))
-    return images.to(device, non_blocking=True), torch.from_numpy(data[1][chosen]).to(device, non_blocking=True)
+    return images.to(device, non_blocking=True), torch.from_numpy(data[1][chosen]).to(
+        device, non_blocking=True
+    )
 
 
 def batches(n: int, size: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
@@ -57,7 +63,9 @@ def batches(n: int, size: int, rng: np.random.Generator) -> list[NDArray[np.intp
     return parts
 
 
-def predict(model: nn.Module, pixels: Pixels, spec: Preprocess, mode: Mode, tick: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
+def predict(
+    model: nn.Module, pixels: Pixels, spec: Preprocess, mode: Mode, tick: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
     """Logits of a whole split, every image, in float32: as the model will be deployed.
 
     Args:
@@ -82,12 +90,18 @@ def train_step(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, t
     schedule = None
     if settings.protocol == "default":
         # PyTorch divides by zero where the rise to the greatest rate takes one step, as a quarter of four does.
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimising, settings.learning_rate, total_steps=max(8, total_steps), pct_start=0.25)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimising, settings.learning_rate, total_steps=max(8, total_steps), pct_start=0.25
+        )
     return TrainStep(model, mode, optimising, loss, schedule)
 
 
 def train_epoch(
-    step: TrainStep, settings: Train, draw: BatchLoader, parts: Sequence[NDArray[np.intp]], progress: Callable[[int], None]
+    step: TrainStep,
+    settings: Train,
+    draw: BatchLoader,
+    parts: Sequence[NDArray[np.intp]],
+    progress: Callable[[int], None],
 ) -> float:
     """One pass over the training split, in these parts; the mean loss."""
     train_mode(step.model, settings)
@@ -100,13 +114,19 @@ def train_epoch(
 
 
 def batch_loader(
-    train: tuple[Pixels, Labels], spec: Preprocess, settings: Train, generator: torch.Generator, device: torch.device
+    train: tuple[Pixels, Labels],
+    spec: Preprocess,
+    settings: Train,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> BatchLoader:
     """Images of the training split as they are trained on: augmented, if the recipe says so."""
 
     def draw(chosen: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = batch(train, chosen, spec, device)
-        return light(images, generator, flips=settings.flips) if settings.augment == "light" else images, labels
+        return light(
+            images, generator, flips=settings.flips
+        ) if settings.augment == "light" else images, labels
 
     return draw
 

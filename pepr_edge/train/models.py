@@ -47,7 +47,11 @@ def unknown_architecture(name: str) -> str | None:
 
 
 def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Module:
-    options: dict[str, Any] = {"in_chans": candidate.in_channels, "num_classes": candidate.num_classes, **size}
+    options: dict[str, Any] = {
+        "in_chans": candidate.in_channels,
+        "num_classes": candidate.num_classes,
+        **size,
+    }
     model = _create(candidate.architecture, weights == "pretrained", options)
     if weights not in ("pretrained", "scratch"):
         _load_weights(model, Path(weights))
@@ -64,7 +68,9 @@ def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
             model = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as fault:  # the hub's client has no common error class: no network, no such file, no weights for this model
         if not pretrained:
-            raise ModelError(f"{name}: cannot be built ({_first_line(fault)}). Try another size or architecture.") from fault
+            raise ModelError(
+                f"{name}: cannot be built ({_first_line(fault)}). Try another size or architecture."
+            ) from fault
         raise ModelError(
             f"{name}: its pretrained weights could not be had ({_first_line(fault)}). Connect to the internet once, "
             'or fetch the file elsewhere and give its path: candidates.weights = "file.safetensors".'
@@ -83,7 +89,9 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         if key in state and key in own and state[key].shape[1] != own[key].shape[1]:
             state[key] = adapt_input_conv(own[key].shape[1], state[key])
     heads = tuple(f"{layer}." for layer in _names(config.get("classifier")))
-    for key in [key for key in state if key.startswith(heads) and key in own and state[key].shape != own[key].shape]:
+    for key in [
+        key for key in state if key.startswith(heads) and key in own and state[key].shape != own[key].shape
+    ]:
         del state[key]
     misfits = [key for key in state if key not in own or state[key].shape != own[key].shape]
     missing = [key for key in own if key not in state and not key.startswith(heads)]
@@ -97,15 +105,33 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise ModelError(f'{path}: no such weights file. candidates.weights is "pretrained", "scratch" or the path of a file.')
+        raise ModelError(
+            f'{path}: no such weights file. candidates.weights is "pretrained", "scratch" or the path of a file.'
+        )
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as fault:
-        raise ModelError(f"{path}: not a weights file ({_first_line(fault)}), expected safetensors or a PyTorch state dict.") from None
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+    ) as fault:
+        raise ModelError(
+            f"{path}: not a weights file ({_first_line(fault)}), expected safetensors or a PyTorch state dict."
+        ) from None
     if isinstance(state, dict):
         state = state.get("state_dict", state)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"{path}: holds no state dict of tensors. Save one with torch.save(model.state_dict(), path).")
+        raise ModelError(
+            f"{path}: holds no state dict of tensors. Save one with torch.save(model.state_dict(), path)."
+        )
     return dict(state)
 
 
@@ -129,7 +155,9 @@ def _check_size(model: nn.Module, candidate: Candidate) -> None:
             "Give another image_size_px."
         ) from fault
     if tuple(logits.shape) != (2, candidate.num_classes):
-        raise ModelError(f"{candidate.architecture}: gives outputs of shape {tuple(logits.shape)}, expected (2, {candidate.num_classes}).")
+        raise ModelError(
+            f"{candidate.architecture}: gives outputs of shape {tuple(logits.shape)}, expected (2, {candidate.num_classes})."
+        )
 
 
 def normalisation(model: nn.Module, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -145,7 +173,9 @@ def head_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Parameters of the classifier, the only ones trained in mode "head"."""
     classifier = model.get_classifier()  # type: ignore[operator]
     layers = classifier if isinstance(classifier, tuple | list) else [classifier]
-    parameters = [parameter for layer in layers if isinstance(layer, nn.Module) for parameter in layer.parameters()]
+    parameters = [
+        parameter for layer in layers if isinstance(layer, nn.Module) for parameter in layer.parameters()
+    ]
     if not parameters:
         raise ModelError('this architecture has no classifier layer of its own. Use train.mode = "full".')
     return parameters

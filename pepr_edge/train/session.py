@@ -80,7 +80,11 @@ class TrainingSession:
     def save_account(self) -> None:
         """Write down what it has cost by now; what it goes on from stays as it was."""
         training = read_record(self.task.folder / TRAINING, TrainingState)
-        save(self.task.folder, training.model_copy(update={"cost": self.cost_tracker.cost, "lost": self.lost}), None)
+        save(
+            self.task.folder,
+            training.model_copy(update={"cost": self.cost_tracker.cost, "lost": self.lost}),
+            None,
+        )
 
     def note_peaks(self) -> None:
         """The greatest memory by now, into the cost."""
@@ -124,11 +128,15 @@ def open_session(task: TrainingTask) -> Iterator[TrainingSession]:
     found = find(task.folder, task.key)
     cost, gone = _account(task, found[0] if found else None)
     with Meter(_meter_settings(recipe, device, task.exclusive)) as meter:
-        cost_tracker = CostTracker(task.folder, task.key, meter, recipe.workstation.country, cost, gone.interruptions)
+        cost_tracker = CostTracker(
+            task.folder, task.key, meter, recipe.workstation.country, cost, gone.interruptions
+        )
         if gone.interruptions:
             cost_tracker.write()  # should this process be interrupted as well, that is one more
         mode, probes = _mode(found[0]) if found else _probe(model, task.data, spec, recipe, cost_tracker)
-        trainer = Trainer(mode.place(model, device), mode, task.data, spec, settings, recipe.score.performance, recipe.seed)
+        trainer = Trainer(
+            mode.place(model, device), mode, task.data, spec, settings, recipe.score.performance, recipe.seed
+        )
         run = TrainingSession(task, trainer, spec, probes, cost_tracker, gone)
         if found is None:
             run.save()
@@ -147,7 +155,11 @@ def _account(task: TrainingTask, found: TrainingState | None) -> tuple[TrainCost
     if (spent := read_snapshot(task.folder, task.key)) is not None:
         known.append((spent.cost, spent.interruptions))
     cost, interruptions = max(known, key=lambda pair: total_s(pair[0]))
-    return (cost, lost(before, kept, cost, interruptions + 1)) if total_s(cost) > total_s(kept) else (kept, before)
+    return (
+        (cost, lost(before, kept, cost, interruptions + 1))
+        if total_s(cost) > total_s(kept)
+        else (kept, before)
+    )
 
 
 def _meter_settings(recipe: Recipe, device: torch.device, exclusive: bool) -> MeterSettings:
@@ -191,7 +203,9 @@ def _probe(
     cost_tracker.begin("training")
     images, targets = batch((pixels, labels), np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
-    mode, results = probe(model, images, targets, made, loss_function(settings, labels, len(data.info.labels), device))
+    mode, results = probe(
+        model, images, targets, made, loss_function(settings, labels, len(data.info.labels), device)
+    )
     cost_tracker.end()
     _forget_peak(device)
     return mode, tuple(results)

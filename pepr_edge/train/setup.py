@@ -33,7 +33,9 @@ def accelerator(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
-def untrained(candidate: Candidate, data: Dataset, recipe: Recipe, threads: int) -> tuple[nn.Module, Preprocess]:
+def untrained(
+    candidate: Candidate, data: Dataset, recipe: Recipe, threads: int
+) -> tuple[nn.Module, Preprocess]:
     """A candidate with its initial weights, on the CPU, and what its images go through. Sets the seed and the number of threads.
 
     Raises:
@@ -53,7 +55,12 @@ def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe:
     else:
         mean, std = normalisation(model, channels)
     return Preprocess(
-        channels=channels, image_size_px=candidate.image_size_px, interpolation=recipe.data.interpolation, mean=mean, std=std, scale=255.0
+        channels=channels,
+        image_size_px=candidate.image_size_px,
+        interpolation=recipe.data.interpolation,
+        mean=mean,
+        std=std,
+        scale=255.0,
     )
 
 

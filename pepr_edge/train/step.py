@@ -41,14 +41,18 @@ class Mode:
         Grey images lie the same in both, and `contiguous` leaves them alone; yet it is by the strides that PyTorch chooses its kernels.
         """
         _, channels, height, width = images.shape
-        strides = (1, width * channels, channels) if self.layout == "channels_last" else (height * width, width, 1)
+        strides = (
+            (1, width * channels, channels) if self.layout == "channels_last" else (height * width, width, 1)
+        )
         laid_out = images.contiguous(memory_format=self.memory_format)
         return laid_out.as_strided(images.shape, (channels * height * width, *strides))
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context of the forward pass."""
         reduced = self.precision != "float32"
-        return torch.autocast(device.type, dtype=getattr(torch, self.precision) if reduced else None, enabled=reduced)
+        return torch.autocast(
+            device.type, dtype=getattr(torch, self.precision) if reduced else None, enabled=reduced
+        )
 
 
 class TrainStep:
@@ -62,7 +66,13 @@ class TrainStep:
         loss: nn.Module,
         schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     ) -> None:
-        self.model, self.mode, self.optimiser, self.loss, self.schedule = model, mode, optimiser, loss, schedule
+        self.model, self.mode, self.optimiser, self.loss, self.schedule = (
+            model,
+            mode,
+            optimiser,
+            loss,
+            schedule,
+        )
         self.device = next(model.parameters()).device
         # What makes logits of a batch; a frozen backbone's features need the classifier alone.
         self.forward: Callable[[torch.Tensor], torch.Tensor] = lambda images: model(mode.arrange(images))
@@ -83,7 +93,11 @@ class TrainStep:
     def state(self) -> dict[str, Any]:
         """What changes with the steps, but for the model."""
         schedule = self.schedule.state_dict() if self.schedule is not None else None
-        return {"optimiser": self.optimiser.state_dict(), "schedule": schedule, "scaler": self.scaler.state_dict()}
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": schedule,
+            "scaler": self.scaler.state_dict(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
@@ -97,7 +111,9 @@ class TrainStep:
 def modes(device: torch.device) -> list[Mode]:
     """The pairs worth trying on a device, the plain one first."""
     if device.type == "cuda":
-        reduced: Literal["bfloat16", "float16"] = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        reduced: Literal["bfloat16", "float16"] = (
+            "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        )
     else:
         reduced = "bfloat16"
     return [Mode(), Mode("channels_last"), Mode("channels_last", reduced), Mode("contiguous", reduced)]
@@ -132,13 +148,17 @@ def probe(
             continue
         try:
             step_s = _time(model, mode, images, labels, optimiser, loss, limit_s)
-        except RuntimeError as fault:  # a layer that this precision or layout does not know, or too little memory for it
+        except (
+            RuntimeError
+        ) as fault:  # a layer that this precision or layout does not know, or too little memory for it
             reasons[mode] = (str(fault).splitlines() or [type(fault).__name__])[0][:200]
             continue
         steps_s[mode] = min(step_s, steps_s.get(mode, math.inf))
     if not steps_s:
         reason = reasons[candidates[0]]
-        raise ModelError(f"no training step works with {len(images)} images ({reason}). Lower train.batch_size if memory is short.")
+        raise ModelError(
+            f"no training step works with {len(images)} images ({reason}). Lower train.batch_size if memory is short."
+        )
     results = [
         ProbeResult(
             layout=mode.layout,

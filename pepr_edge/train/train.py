@@ -47,7 +47,10 @@ def train(task: TrainingTask, until_epoch: int | None = None) -> TrainResult:
         model, splits = run.trainer.to_best(), task.data.splits
         run.cost_tracker.begin("evaluation")
         # The test split is read here for the first and only time by PyTorch: nothing is chosen by it.
-        logits = {split: predict(model, splits[split][0], run.spec, run.trainer.mode, run.cost_tracker.tick) for split in SPLITS}
+        logits = {
+            split: predict(model, splits[split][0], run.spec, run.trainer.mode, run.cost_tracker.tick)
+            for split in SPLITS
+        }
         run.cost_tracker.end()
         _save(model, logits, task.folder)
         result = _result(run, logits)
@@ -115,10 +118,14 @@ def _timed(run: TrainingSession) -> tuple[Use, int]:
 
 def _cost_probe(run: TrainingSession, use: Use, images: int) -> CostProbe:
     scale, how = len(run.task.data.splits["train"][1]) / images, f"scaled from {TIMED_STEPS} steps"
-    if run.trainer.keeps_features():  # all but a little of such a step is the backbone's, whose turn comes once
+    if (
+        run.trainer.keeps_features()
+    ):  # all but a little of such a step is the backbone's, whose turn comes once
         scale, how = scale / run.task.recipe.train.epochs, f"{how}, features once for all epochs"
     energy_j = use.energy.value
-    energy = {"value": energy_j * scale, "source": f"{use.energy.source}, {how}"} if energy_j is not None else {}
+    energy = (
+        {"value": energy_j * scale, "source": f"{use.energy.source}, {how}"} if energy_j is not None else {}
+    )
     return CostProbe(
         key=run.task.key,
         candidate=run.task.candidate,
@@ -128,7 +135,9 @@ def _cost_probe(run: TrainingSession, use: Use, images: int) -> CostProbe:
         steps=TIMED_STEPS,
         images_per_s=images / use.duration_s,
         epoch_energy_j=use.energy.model_copy(update=energy),
-        epoch_duration_s=Quantity(value=use.duration_s * scale, method="measured", source=f"perf_counter, {how}"),
+        epoch_duration_s=Quantity(
+            value=use.duration_s * scale, method="measured", source=f"perf_counter, {how}"
+        ),
         peak_memory_bytes=run.cost_tracker.cost.peak_memory_bytes,
         gpu_peak_memory_bytes=run.cost_tracker.cost.gpu_peak_memory_bytes,
         cost=run.cost_tracker.cost,
@@ -155,7 +164,9 @@ def _result(run: TrainingSession, logits: dict[Split, NDArray[np.float32]]) -> T
         best_epoch=trainer.best_epoch,
         stopped_early=len(trainer.epochs) < task.recipe.train.epochs,
         performance_metric=metric,
-        performance=estimates(dict(logits), {split: np.asarray(task.data.splits[split][1]) for split in SPLITS}, metric),
+        performance=estimates(
+            dict(logits), {split: np.asarray(task.data.splits[split][1]) for split in SPLITS}, metric
+        ),
         cost=told(run.cost_tracker.cost, run.lost),
         environment=environment(task.threads, accelerator(run.device), ("torch", "timm", "numpy", "pillow")),
         seed=task.recipe.seed,

@@ -19,10 +19,20 @@ from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.features import Backbone, frozen
-from pepr_edge.train.loop import Labels, batch_loader, batches, loss_function, predict, train_epoch, train_step
+from pepr_edge.train.loop import (
+    Labels,
+    batch_loader,
+    batches,
+    loss_function,
+    predict,
+    train_epoch,
+    train_step,
+)
 from pepr_edge.train.step import Mode
 
-Progress = Callable[[int, int, int, float], None]  # step, steps in an epoch, epoch, best validation performance so far (-inf before)
+Progress = Callable[
+    [int, int, int, float], None
+]  # step, steps in an epoch, epoch, best validation performance so far (-inf before)
 
 
 class Trainer:
@@ -31,7 +41,16 @@ class Trainer:
     The best epoch has the best validation performance, and among equals the least validation loss.
     """
 
-    def __init__(self, model: nn.Module, mode: Mode, data: Dataset, spec: Preprocess, settings: Train, metric: str, seed: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mode: Mode,
+        data: Dataset,
+        spec: Preprocess,
+        settings: Train,
+        metric: str,
+        seed: int,
+    ) -> None:
         """Begin.
 
         Args:
@@ -51,7 +70,9 @@ class Trainer:
         self.step = train_step(model, mode, settings, loss, self._steps * settings.epochs)
         self._draw = batch_loader(data.splits["train"], spec, settings, self._generator, self.step.device)
         self._backbone: Backbone | None = None
-        self._entire = self._frozen = False  # whether the model cannot be taken apart; whether its features are there
+        self._entire = self._frozen = (
+            False  # whether the model cannot be taken apart; whether its features are there
+        )
         self._seen: torch.Tensor | None = None
         self._best = model.state_dict()
 
@@ -63,7 +84,10 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether validation has gained nothing for as long as the patience."""
-        return 0 < len(self.epochs) < self._settings.epochs and len(self.epochs) - self.best_epoch >= self._settings.patience
+        return (
+            0 < len(self.epochs) < self._settings.epochs
+            and len(self.epochs) - self.best_epoch >= self._settings.patience
+        )
 
     @property
     def over(self) -> bool:
@@ -85,7 +109,9 @@ class Trainer:
 
         cost_tracker.begin("training")
         self._freeze(cost_tracker)
-        train_loss = train_epoch(self.step, self._settings, self._draw, batches(images, size, self._rng), told)
+        train_loss = train_epoch(
+            self.step, self._settings, self._draw, batches(images, size, self._rng), told
+        )
         use = cost_tracker.end()
         cost_tracker.begin("evaluation")
         logits = self._validate(cost_tracker)
@@ -94,8 +120,15 @@ class Trainer:
 
     def keeps_features(self) -> bool:
         """Whether the backbone stays as it is, and so do the images: what reaches the classifier is then worked out once."""
-        if self._backbone is None and self._settings.mode == "head" and self._settings.augment == "none" and not self._entire:
-            self._backbone = frozen(self.model, self.mode, self._spec, self._data.splits["train"][0][: self._settings.batch_size])
+        if (
+            self._backbone is None
+            and self._settings.mode == "head"
+            and self._settings.augment == "none"
+            and not self._entire
+        ):
+            self._backbone = frozen(
+                self.model, self.mode, self._spec, self._data.splits["train"][0][: self._settings.batch_size]
+            )
             self._entire = self._backbone is None
         return self._backbone is not None
 
@@ -104,7 +137,11 @@ class Trainer:
             return
         assert self._backbone is not None
         pixels, labels = self._data.splits["train"]
-        features, targets, device = self._backbone.features(pixels, cost_tracker.tick), torch.from_numpy(np.array(labels)), self.step.device
+        features, targets, device = (
+            self._backbone.features(pixels, cost_tracker.tick),
+            torch.from_numpy(np.array(labels)),
+            self.step.device,
+        )
         self._draw = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
         self.step.forward = self._backbone.head
         self._frozen = True
@@ -165,9 +202,19 @@ def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _epoch(epoch: int, train_loss: float, logits: NDArray[np.float32], labels: Labels, metric: str, use: Use, settings: Train) -> Epoch:
+def _epoch(
+    epoch: int,
+    train_loss: float,
+    logits: NDArray[np.float32],
+    labels: Labels,
+    metric: str,
+    use: Use,
+    settings: Train,
+) -> Epoch:
     """The record of an epoch, from its training loss and its logits on validation."""
-    val_loss = float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.array(labels))))
+    val_loss = float(
+        nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.array(labels)))
+    )
     if not math.isfinite(train_loss) or not math.isfinite(val_loss):
         raise ModelError(
             f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "

@@ -60,7 +60,10 @@ def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Hea
         shape, fortran, dtype = _header(stream, name)
         if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None:
             raise ValueError(f"{name} holds Python objects or records")
-        if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != info.file_size - stream.tell():
+        if (
+            any(size < 0 for size in shape)
+            or math.prod(shape) * dtype.itemsize != info.file_size - stream.tell()
+        ):
             raise ValueError(f"{name} of shape {shape!s:.60} does not fill its {info.file_size} bytes")
         yield stream, (shape, fortran, dtype)
 
@@ -73,7 +76,9 @@ def read(archive: zipfile.ZipFile, name: str, shape: Shape, dtype: type[np.gener
     """
     with member(archive, name) as (stream, (found, fortran, kind)):
         if found != shape or kind != np.dtype(dtype):
-            raise ValueError(f"{name} is {kind} of shape {found!s:.60}, expected {np.dtype(dtype)} of {shape}")
+            raise ValueError(
+                f"{name} is {kind} of shape {found!s:.60}, expected {np.dtype(dtype)} of {shape}"
+            )
         count = math.prod(shape)
         values = np.frombuffer(stream.read(count * kind.itemsize), kind)
         if len(values) != count:
@@ -85,10 +90,14 @@ def read(archive: zipfile.ZipFile, name: str, shape: Shape, dtype: type[np.gener
 def _header(stream: IO[bytes], name: str) -> Header:
     try:
         version = np.lib.format.read_magic(stream)
-        parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        parse = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = parse(stream)
     except zipfile.BadZipFile:
         raise
-    except Exception as fault:  # numpy has Python's own parser read it, which a broken header can make raise anything
+    except (
+        Exception
+    ) as fault:  # numpy has Python's own parser read it, which a broken header can make raise anything
         raise ValueError(f"{name} has no header that can be read ({type(fault).__name__})") from None
     return tuple(int(size) for size in shape), bool(fortran), dtype

@@ -78,13 +78,17 @@ def _fault(content: mmap.mmap) -> str | None:
     while left:
         kind, begin, end, depth = left.pop()
         if depth > MAX_DEPTH:
-            return f"more than {MAX_DEPTH} messages within each other, expected a model as pepr_edge exports it"
+            return (
+                f"more than {MAX_DEPTH} messages within each other, expected a model as pepr_edge exports it"
+            )
         domain, operator = "", ""
         for field in _fields(content, begin, end):
             steps += 1
             if steps > MAX_FIELDS:
                 return f"more than {MAX_FIELDS} fields, expected a model as pepr_edge exports it"
-            if kind == "Tensor" and (field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and field.value != 0)):
+            if kind == "Tensor" and (
+                field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and field.value != 0)
+            ):
                 return "weights in another file, expected all of them in this one"
             if kind == "Node" and field.kind == BYTES:
                 if field.number == OPERATOR:

@@ -54,14 +54,24 @@ def architectures() -> dict[str, Architecture]:
     rows = (line.split() for line in _TABLE.strip().splitlines())
     sizes = {name: size for names, *size in _SIZES for name in names.split()}
     return {
-        name: Architecture(name, family, efficient == "yes", int(params), int(size), fixed == "yes", *sizes.get(name, _ANY_SIZE))
+        name: Architecture(
+            name,
+            family,
+            efficient == "yes",
+            int(params),
+            int(size),
+            fixed == "yes",
+            *sizes.get(name, _ANY_SIZE),
+        )
         for name, family, efficient, params, size, fixed in rows
     }
 
 
 def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
     """The known architecture whose name is most like `name`, to suggest; None if none is."""
-    found = difflib.get_close_matches(name, list(known if known is not None else architectures()), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(
+        name, list(known if known is not None else architectures()), n=1, cutoff=0.5
+    )
     return found[0] if found else None
 
 
@@ -211,12 +221,42 @@ _SIZES: tuple[tuple[str, int, int, str], ...] = (
         32,
         "adds feature maps of several strides up to 32, which must divide the image",
     ),
-    ("resnetaa50 seresnextaa101d_32x8d", 32, 32, "its pooling against aliasing and its shortcut round odd sizes differently"),
-    ("adv_inception_v3 gluon_inception_v3", 75, 1, "its first layers have no padding: below 75 px nothing is left of the image"),
-    ("eca_botnext26ts_256 botnet26t_256 sebotnet33ts_256", 32, 32, "self-attention with positions for one size, at strides up to 32"),
+    (
+        "resnetaa50 seresnextaa101d_32x8d",
+        32,
+        32,
+        "its pooling against aliasing and its shortcut round odd sizes differently",
+    ),
+    (
+        "adv_inception_v3 gluon_inception_v3",
+        75,
+        1,
+        "its first layers have no padding: below 75 px nothing is left of the image",
+    ),
+    (
+        "eca_botnext26ts_256 botnet26t_256 sebotnet33ts_256",
+        32,
+        32,
+        "self-attention with positions for one size, at strides up to 32",
+    ),
     ("lambda_resnet26rpt_256", 32, 32, "lambda layers with positions for one size, at strides up to 32"),
-    ("maxvit_nano_rw_256 maxxvit_rmlp_nano_rw_256", 32, 32, "windows of a 32nd of the image, which must divide every feature map"),
-    ("lamhalobotnet50ts_256 halo2botnet50ts_256", 128, 128, "halo attention in blocks of 8 x 8, at strides up to 16"),
-    ("halonet26t halonet50ts sehalonet33ts", 256, 256, "halo attention in blocks of 8 x 8, at strides up to 32"),
+    (
+        "maxvit_nano_rw_256 maxxvit_rmlp_nano_rw_256",
+        32,
+        32,
+        "windows of a 32nd of the image, which must divide every feature map",
+    ),
+    (
+        "lamhalobotnet50ts_256 halo2botnet50ts_256",
+        128,
+        128,
+        "halo attention in blocks of 8 x 8, at strides up to 16",
+    ),
+    (
+        "halonet26t halonet50ts sehalonet33ts",
+        256,
+        256,
+        "halo attention in blocks of 8 x 8, at strides up to 32",
+    ),
     ("bat_resnext26ts", 256, 256, "bilinear attention in blocks of 8 x 8, at strides up to 32"),
 )

@@ -15,7 +15,16 @@ from pepr_edge.text.units import METRIC_NAMES, metric
 
 def test_card_holds_what_a_reader_needs() -> None:
     card = model_card(records.manifest(), records.data_info())
-    for heading in ("Intended use", "Performance", "On the device", "Cost of training", "Data", "How to use it", "Limits", "Provenance"):
+    for heading in (
+        "Intended use",
+        "Performance",
+        "On the device",
+        "Cost of training",
+        "Data",
+        "How to use it",
+        "Limits",
+        "Provenance",
+    ):
         assert f"\n## {heading}\n" in card
     assert "**This is not a medical device**" in card
     assert "| accuracy | 0.764 (0.731 to 0.797) | test | 624 |" in card
@@ -30,9 +39,14 @@ def test_card_holds_what_a_reader_needs() -> None:
 
 def test_it_says_what_images_leave_with_the_bundle() -> None:
     made = records.manifest()
-    assert "on 16 generated images. No image of the data leaves with this bundle." in model_card(made, records.data_info())
+    assert "on 16 generated images. No image of the data leaves with this bundle." in model_card(
+        made, records.data_info()
+    )
     given = made.model_copy(update={"selftest": made.selftest.model_copy(update={"n": 17, "real_images": 1})})
-    assert "on 16 generated images and 1 image of the data. **`selftest.npz` holds real images: " in model_card(given, records.data_info())
+    assert (
+        "on 16 generated images and 1 image of the data. **`selftest.npz` holds real images: "
+        in model_card(given, records.data_info())
+    )
 
 
 def test_head_is_yaml() -> None:
@@ -89,7 +103,9 @@ def test_without_predictions_there_is_no_confusion_matrix() -> None:
 
 def test_a_class_without_test_images_and_markup_in_the_confusion_matrix() -> None:
     labels = ("a|b\x1b[31m", "<i>")
-    card = model_card(records.manifest(labels=labels), records.data_info(labels=labels), np.array([[3, 0], [0, 0]]))
+    card = model_card(
+        records.manifest(labels=labels), records.data_info(labels=labels), np.array([[3, 0], [0, 0]])
+    )
     assert "| true class | a\\|b | \\<i\\> | share recognised |" in card
     assert "| \\<i\\> | 0 | 0 | not measured |" in card
 

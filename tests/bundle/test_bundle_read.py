@@ -52,7 +52,11 @@ def test_a_manifest_is_read(bundle: Path) -> None:
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for name, words in (("file", "not a folder"), ("none", "no such folder"), ("empty", r"holds no manifest\.json")):
+    for name, words in (
+        ("file", "not a folder"),
+        ("none", "no such folder"),
+        ("empty", r"holds no manifest\.json"),
+    ):
         with pytest.raises(BundleError, match=words):
             read_manifest(tmp_path / name)
 
@@ -67,7 +71,22 @@ def test_an_unknown_key_is_an_error(folder: Path, document: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "C:evil", "manifest.json", "a\nb", "nul.txt", "a ", "x" * 201]
+    "name",
+    [
+        "../evil",
+        "..",
+        ".",
+        "",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:evil",
+        "manifest.json",
+        "a\nb",
+        "nul.txt",
+        "a ",
+        "x" * 201,
+    ],
 )
 def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any], name: str) -> None:
     found = fault(folder, json.dumps({**document, "files": {**document["files"], name: "0" * 64}}).encode())
@@ -84,14 +103,20 @@ def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any
         ({"output": {"name": "x", "shape": [-1, 5]}}, "output.shape"),
     ],
 )
-def test_a_manifest_that_contradicts_itself(folder: Path, document: dict[str, Any], change: dict[str, Any], words: str) -> None:
+def test_a_manifest_that_contradicts_itself(
+    folder: Path, document: dict[str, Any], change: dict[str, Any], words: str
+) -> None:
     assert words in fault(folder, json.dumps({**document, **change}).encode())
 
 
-@pytest.mark.parametrize("name", ["none.onnx", "model.onnx", "selftest.npz", "../fallback.onnx", "MODEL_CARD.md"])
+@pytest.mark.parametrize(
+    "name", ["none.onnx", "model.onnx", "selftest.npz", "../fallback.onnx", "MODEL_CARD.md"]
+)
 def test_a_fallback_that_is_none_of_the_files(folder: Path, document: dict[str, Any], name: str) -> None:
     fallback = {"file": name, "variant": "fp32", "selftest": document["selftest"]}
-    assert f"fallback.file = {name!r}" in fault(folder, json.dumps({**document, "fallback": fallback}).encode())
+    assert f"fallback.file = {name!r}" in fault(
+        folder, json.dumps({**document, "fallback": fallback}).encode()
+    )
 
 
 def test_a_fallback_is_read(tmp_path: Path) -> None:
@@ -118,7 +143,9 @@ def test_a_profile_of_another_model(folder: Path, document: dict[str, Any]) -> N
         (lambda text: text + " " * (33 << 20), "larger than 32 MiB"),
     ],
 )
-def test_a_manifest_that_means_two_things_or_too_much(folder: Path, bundle: Path, change: Any, words: str) -> None:
+def test_a_manifest_that_means_two_things_or_too_much(
+    folder: Path, bundle: Path, change: Any, words: str
+) -> None:
     text = (bundle / "manifest.json").read_text()
     assert change(text) != text
     assert words in fault(folder, change(text).encode())
@@ -141,14 +168,20 @@ def test_a_manifest_that_is_a_link_or_a_folder(bundle: Path, tmp_path: Path) -> 
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(content=st.binary(max_size=200) | json_value.map(lambda value: json.dumps(value).encode()) | st.just(b"[" * 100_000))
+@given(
+    content=st.binary(max_size=200)
+    | json_value.map(lambda value: json.dumps(value).encode())
+    | st.just(b"[" * 100_000)
+)
 def test_garbage_is_a_bundle_error_and_nothing_else(folder: Path, content: bytes) -> None:
     fault(folder, content)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-def test_a_garbled_manifest_is_read_or_is_a_bundle_error(folder: Path, document: dict[str, Any], data: st.DataObject) -> None:
+def test_a_garbled_manifest_is_read_or_is_a_bundle_error(
+    folder: Path, document: dict[str, Any], data: st.DataObject
+) -> None:
     changed = json.loads(json.dumps(document))
     place, key = changed, data.draw(st.sampled_from(sorted(changed)))
     while isinstance(place[key], dict) and place[key] and data.draw(st.booleans()):

@@ -26,14 +26,18 @@ VALIDATION = np.random.default_rng(0).integers(0, 256, (50, PX, PX, 1), dtype=np
 
 def results(folder: Path, wanted: int) -> Any:
     """What of a run the choice rests on."""
-    return SimpleNamespace(folder=folder, recipe=SimpleNamespace(seed=3, export=Export(selftest_real_images=wanted)))
+    return SimpleNamespace(
+        folder=folder, recipe=SimpleNamespace(seed=3, export=Export(selftest_real_images=wanted))
+    )
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory whose images are still there."""
     pixels_folder(tmp_path, PX).mkdir(parents=True)
-    monkeypatch.setattr(real_images.data, "load", lambda folder: SimpleNamespace(splits={"val": (VALIDATION, None)}))
+    monkeypatch.setattr(
+        real_images.data, "load", lambda folder: SimpleNamespace(splits={"val": (VALIDATION, None)})
+    )
     return tmp_path
 
 
@@ -54,7 +58,10 @@ def test_images_of_validation_are_kept_for_a_later_export(run: Path) -> None:
     assert np.array_equal(found, again)
     # What the recipe does not allow any more is taken away.
     assert real_images.choice(results(run, 0), PX) is None
-    with pytest.raises(RunError, match=rf"{PX}\.npy: missing, and export\.selftest_real_images = 3\. Run `pepr-edge run` with --fresh\."):
+    with pytest.raises(
+        RunError,
+        match=rf"{PX}\.npy: missing, and export\.selftest_real_images = 3\. Run `pepr-edge run` with --fresh\.",
+    ):
         real_images.choice(results(run, 3), PX)
 
 
@@ -87,4 +94,7 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
     validation = {image.tobytes() for image in load_data(prepared).splits["val"][0]}
     assert [image.tobytes() in validation for image in pixels] == [False] * write.SELFTEST_IMAGES + [True] * 3
     assert check(bundle).reasons == []
-    assert "16 generated images and 3 images of the data. **`selftest.npz` holds real images" in (bundle / "MODEL_CARD.md").read_text()
+    assert (
+        "16 generated images and 3 images of the data. **`selftest.npz` holds real images"
+        in (bundle / "MODEL_CARD.md").read_text()
+    )

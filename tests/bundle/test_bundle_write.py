@@ -37,12 +37,21 @@ def test_the_manifest_has_what_the_contract_names(finished: Path) -> None:
         manifest = json.loads((bundle / "manifest.json").read_text())
         named = "schema_version architecture variant labels preprocess input output performance train_cost profile pepr provenance files"
         assert set(named.split()) <= set(manifest)
-        assert set(manifest["preprocess"]) == {"channels", "image_size_px", "interpolation", "mean", "std", "scale"}
+        assert set(manifest["preprocess"]) == {
+            "channels",
+            "image_size_px",
+            "interpolation",
+            "mean",
+            "std",
+            "scale",
+        }
         assert {"value", "ci", "split", "n"} == set(manifest["performance"]["accuracy"])
         assert {"versions", "seed", "data_sha256", "commit"} <= set(manifest["provenance"])
         assert manifest["pepr"] == row.pepr
         assert bundle.name == f"{row.rank:02d}-{row.candidate}-{row.variant}"
-        assert manifest["files"] == {path.name: sha256_file(path) for path in bundle.iterdir() if path.name != "manifest.json"}
+        assert manifest["files"] == {
+            path.name: sha256_file(path) for path in bundle.iterdir() if path.name != "manifest.json"
+        }
 
 
 def test_the_models_input_and_output_are_those_of_the_manifest(finished: Path) -> None:
@@ -56,7 +65,10 @@ def test_the_models_input_and_output_are_those_of_the_manifest(finished: Path) -
 
 def test_no_image_of_the_data_leaves_with_a_bundle(finished: Path) -> None:
     trained_on, _ = phantom.images(80, seed=0)
-    own = {np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)).tobytes() for image in trained_on}
+    own = {
+        np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)).tobytes()
+        for image in trained_on
+    }
     for bundle in bundles(finished):
         with np.load(bundle / "selftest.npz") as test:
             assert not own & {image.tobytes() for image in test["pixels"][..., 0]}
@@ -65,11 +77,18 @@ def test_no_image_of_the_data_leaves_with_a_bundle(finished: Path) -> None:
 def test_the_tolerance_lets_no_decision_turn_unseen() -> None:
     logits = np.array([[0.0, 3.0], [1.0, 0.0], [5.0, 1.0]], np.float32)
     assert write.margins(logits).tolist() == [3.0, 1.0, 4.0]
-    assert write.tolerance([logits]) == write.tolerance([logits, 2 * logits]) == write.tolerance([2 * logits, logits]) == 0.5
+    assert (
+        write.tolerance([logits])
+        == write.tolerance([logits, 2 * logits])
+        == write.tolerance([2 * logits, logits])
+        == 0.5
+    )
     assert write.tolerance([np.zeros((2, 2), np.float32)]) == 1e-4
 
 
-def test_optimum_loads_a_bundle_and_gives_the_same_logits(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optimum_loads_a_bundle_and_gives_the_same_logits(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries at their import
         import torch
@@ -94,7 +113,9 @@ def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
     from pepr_edge.images.preprocess import to_pixels
     from pepr_edge.records import Preprocess
 
-    spec = Preprocess(channels=3, image_size_px=48, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    spec = Preprocess(
+        channels=3, image_size_px=48, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
+    )
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8))
     ours = to_tensor(to_pixels(image, channels=3, image_size_px=48, interpolation="bicubic")[None], spec)
     theirs = ViTImageProcessor(**hub_preprocessor(spec))(image, return_tensors="np")["pixel_values"]
@@ -122,8 +143,12 @@ def test_a_colour_bundle_is_made_of_colour_images(finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = RECIPE.replace('source = "phantom"', f'source = "{real_data / "breastmnist.npz"}"').replace("epochs = 2", "epochs = 1")
+def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = RECIPE.replace('source = "phantom"', f'source = "{real_data / "breastmnist.npz"}"').replace(
+        "epochs = 2", "epochs = 1"
+    )
     small_run.carry_out(tmp_path / "run", monkeypatch, text)
     script = ROOT / "tools" / "accuracy_from_manifest.py"
     assert len(script.read_text().splitlines()) <= 40

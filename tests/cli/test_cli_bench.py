@@ -34,8 +34,14 @@ TRAINING = ("torch", "timm", "onnx", "optimum", "sklearn", "scipy", "pandas", "m
 
 EXTRAS = {
     "preprocessing": Preprocessing(median_s=0.0121, n=30, source_px=1024),
-    "throughput": (Throughput(batch=1, images_per_s=290.0, n=9), Throughput(batch=16, images_per_s=310.4, n=9)),
-    "thread_sweep": tuple(ThreadTiming(threads=threads, p50_s=p50_s, n=9) for threads, p50_s in ((1, 0.1), (2, 0.071), (4, None))),
+    "throughput": (
+        Throughput(batch=1, images_per_s=290.0, n=9),
+        Throughput(batch=16, images_per_s=310.4, n=9),
+    ),
+    "thread_sweep": tuple(
+        ThreadTiming(threads=threads, p50_s=p50_s, n=9)
+        for threads, p50_s in ((1, 0.1), (2, 0.071), (4, None))
+    ),
 }
 
 
@@ -54,12 +60,28 @@ def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
 
 
-def test_a_calm_table(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calm_table(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     long = tiny_bundle.write(bundle.parent / f"02-{'very_' * 12}long@16-int8_static", seed=1)
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, long)
     assert done.status == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["bundle", "p50", "ms", "p90", "ms", "p99", "ms", "CPU", "ms", "cold", "ms", "MiB", "result"]
+    assert lines[0].split() == [
+        "bundle",
+        "p50",
+        "ms",
+        "p90",
+        "ms",
+        "p99",
+        "ms",
+        "CPU",
+        "ms",
+        "cold",
+        "ms",
+        "MiB",
+        "result",
+    ]
     assert len({len(line) for line in lines[:3]}) == 1
     assert max(map(len, lines)) <= 100
     assert "int8_static" in lines[2]
@@ -70,7 +92,9 @@ def test_a_calm_table(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert "quick rules" in done.err
 
 
-def test_a_sweep_is_asked_for(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_is_asked_for(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.play(monkeypatch)
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--sweep", "--no-extras")
     assert done.out.splitlines()[2:] == ["01-tiny@16-fp32", "  with 2 threads: 0.71 of the time of 1"]
@@ -101,16 +125,24 @@ def test_warnings_go_to_stderr_and_into_the_report(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_bundle.play(monkeypatch)
-    monkeypatch.setattr(interference, "power", lambda: {"battery": "on battery: plug the device in and measure again"})
+    monkeypatch.setattr(
+        interference, "power", lambda: {"battery": "on battery: plug the device in and measure again"}
+    )
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--json")
     assert done.status == 0
     assert done.err.count("warning: on battery: plug the device in and measure again\n") == 1
-    assert json.loads(done.out)["results"][0]["warnings"] == ["on battery: plug the device in and measure again"]
+    assert json.loads(done.out)["results"][0]["warnings"] == [
+        "on battery: plug the device in and measure again"
+    ]
 
 
-def test_json_is_the_report(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_is_the_report(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = bundle.parent / "report.json"
-    done = command_line.run(capsys, monkeypatch, "bench", bundle, "--quick", "--json", "--threads", 2, "--paced", 2, "--out", out)
+    done = command_line.run(
+        capsys, monkeypatch, "bench", bundle, "--quick", "--json", "--threads", 2, "--paced", 2, "--out", out
+    )
     assert done.status == 0
     document = json.loads(done.out)
     assert document == json.loads(out.read_text())
@@ -123,7 +155,9 @@ def test_json_is_the_report(bundle: Path, capsys: pytest.CaptureFixture[str], mo
     assert (result["threads"], result["scenario"], result["paced_s"]) == (2, "paced", 0.002)
 
 
-def test_invalid_is_written_and_ends_with_3(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_is_written_and_ends_with_3(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(RULES, "full", tiny_bundle.FAST._replace(queries=10**9, cap_s=0.05))
     out = bundle.parent / "report.json"
     done = command_line.run(capsys, monkeypatch, "bench", bundle, "--out", out)
@@ -135,9 +169,14 @@ def test_invalid_is_written_and_ends_with_3(bundle: Path, capsys: pytest.Capture
     assert not report.results[0].validity.valid
 
 
-def test_a_failed_selftest_ends_with_3(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_selftest_ends_with_3(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.rewrite_manifest(
-        bundle, lambda made: made.model_copy(update={"selftest": made.selftest.model_copy(update={"tolerance": -1.0})})
+        bundle,
+        lambda made: made.model_copy(
+            update={"selftest": made.selftest.model_copy(update={"tolerance": -1.0})}
+        ),
     )
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle)
     assert done.status == 3
@@ -145,7 +184,9 @@ def test_a_failed_selftest_ends_with_3(bundle: Path, capsys: pytest.CaptureFixtu
     assert "FAILED 01-tiny@16-fp32: the self-test differs from home" in done.err
 
 
-def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_are_one_clear_line(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fault(*words: object) -> str:
         done = command_line.run(capsys, monkeypatch, "bench", *words)
         assert (done.status, done.out) == (1, "")
@@ -195,7 +236,9 @@ def test_an_interrupt_before_anything_was_measured_ends_with_130_and_leaves_no_r
     assert not out.exists()
 
 
-def test_being_ended_keeps_what_was_measured(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_being_ended_keeps_what_was_measured(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.play(monkeypatch)
     before, out = signal.getsignal(signal.SIGTERM), bundle.parent / "report.json"
     monkeypatch.setattr(TerminalView, "bar", ended_at_the_first_step)
@@ -242,7 +285,9 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_each_bundle_runs_as_it_did_at_home(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_bundle_runs_as_it_did_at_home(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "usable_cores", lambda: 2)
     other = tiny_bundle.write(bundle.parent / "02-tiny@16-other", seed=1)
     tiny_bundle.measured_with(bundle, threads=8, arena=False, batch=1)
@@ -255,7 +300,9 @@ def test_each_bundle_runs_as_it_did_at_home(bundle: Path, capsys: pytest.Capture
     assert "01-tiny" not in done.err
 
 
-def test_the_fallback_is_measured(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_is_measured(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = tiny_bundle.write(bundle.parent / "02-tiny@16-int8_static", fallback=True)
     tiny_bundle.measured_with(made, runtime="openvino", threads=2, batch=1)
     monkeypatch.setattr(settings, "usable_cores", lambda: 2)
@@ -291,8 +338,23 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
     environment = {**os.environ, "PYTHONPATH": str(blocked)}
     table = bundle.parent / "t.csv"
     table.write_text("model,acc,energy_j,latency_s\na,0.5,1,2\nb,0.6,2,1\n")
-    score = ["score", table, "--performance", "acc", "--resource", "energy=energy_j", "latency=latency_s", "--images", 9]
-    for words in (["bench", "--quick", "--no-extras", bundle], ["predict", "--fallback", bundle, image], ["verify", bundle], score):
+    score = [
+        "score",
+        table,
+        "--performance",
+        "acc",
+        "--resource",
+        "energy=energy_j",
+        "latency=latency_s",
+        "--images",
+        9,
+    ]
+    for words in (
+        ["bench", "--quick", "--no-extras", bundle],
+        ["predict", "--fallback", bundle, image],
+        ["verify", bundle],
+        score,
+    ):
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, words), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,21 @@ from compare_runs import Made, spread
 pytest.importorskip("scipy")
 
 KEYS = {"schema_version", "a", "b", "question", "metric", "pairs", "left_out", "tests", "warnings", "plots"}
-TEST_KEYS = {"question", "measure", "groups", "n", "mean", "difference", "ci", "t", "p", "p_holm", "paired_t", "paired_p", "wilcoxon_p"}
+TEST_KEYS = {
+    "question",
+    "measure",
+    "groups",
+    "n",
+    "mean",
+    "difference",
+    "ci",
+    "t",
+    "p",
+    "p_holm",
+    "paired_t",
+    "paired_p",
+    "wilcoxon_p",
+}
 TEST_KEYS |= {"cohen_d", "d_z", "sentence"}
 
 
@@ -26,17 +40,25 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     few = spread(0.6)
     a = compare_runs.run(tmp_path / "few", few, Made(fraction=0.25))
     b = compare_runs.run(
-        tmp_path / "all", {name: value + gain for (name, value), gain in zip(few.items(), gains, strict=True)}, Made(), cost=4.0
+        tmp_path / "all",
+        {name: value + gain for (name, value), gain in zip(few.items(), gains, strict=True)},
+        Made(),
+        cost=4.0,
     )
     return a, b
 
 
 def test_it_answers_in_lines_of_a_hundred_characters(
-    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "compare", *runs, "--out", tmp_path / "out")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("Does more data pay?\n\nMore data pays: with 100 % instead of 25 % of the training images, test accuracy")
+    assert done.out.startswith(
+        "Does more data pay?\n\nMore data pays: with 100 % instead of 25 % of the training images, test accuracy"
+    )
     assert "PePR with each side by itself, as in the paper:" in done.out
     assert "min-max over the 16 models of both sides as one set" in done.out
     assert "In A (25 % of data), of the 8 architectures that both have, " in done.out
@@ -45,7 +67,10 @@ def test_it_answers_in_lines_of_a_hundred_characters(
 
 
 def test_json_is_the_document_that_is_written(
-    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = command_line.run(capsys, monkeypatch, "compare", *runs, "--json")
@@ -63,7 +88,10 @@ def test_json_is_the_document_that_is_written(
 
 
 def test_a_folder_that_holds_other_things_keeps_them(
-    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -80,7 +108,10 @@ def test_a_folder_that_holds_other_things_keeps_them(
 
 
 def test_faults_are_one_clear_line(
-    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
     one = compare_runs.run(tmp_path / "one", spread(0.6, count=1), Made(todo=("resnet18d",)))
@@ -110,7 +141,9 @@ def test_faults_are_one_clear_line(
 def test_half_of_the_data_is_compared_with_all_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = small_run.FLAWLESS.replace(f'"{small_run.GOOD}"', '"test_efficientnet", "test_resnet", "test_byobnet"')
+    recipe = small_run.FLAWLESS.replace(
+        f'"{small_run.GOOD}"', '"test_efficientnet", "test_resnet", "test_byobnet"'
+    )
     recipe = recipe.replace("keep_performance = 0.0", 'variants = ["fp32"]')
     for name, fraction in (("half", 0.5), ("all", 1.0)):
         text = recipe.replace("phantom_images = 80", f"phantom_images = 80\nfraction = {fraction}")
@@ -129,8 +162,16 @@ def test_half_of_the_data_is_compared_with_all_of_it(
     document = json.loads(command_line.run(capsys, monkeypatch, *words, "--json").out)
     assert json.loads(Path("comparison/comparison.json").read_text()) == document
     assert (document["pairs"], document["left_out"]) == (3, [])
-    assert {test["measure"] for test in document["tests"]} >= {"performance", "PePR-E", "PePR-D", "PePR-L", "PePR-edge"}
-    assert {(test["question"], test["n"][0]) for test in document["tests"] if test["side"] is None} >= {("Does more data pay?", 3)}
+    assert {test["measure"] for test in document["tests"]} >= {
+        "performance",
+        "PePR-E",
+        "PePR-D",
+        "PePR-L",
+        "PePR-edge",
+    }
+    assert {(test["question"], test["n"][0]) for test in document["tests"] if test["side"] is None} >= {
+        ("Does more data pay?", 3)
+    }
     plots = [Path(plot) for plot in document["plots"]]
     assert len(plots) == 10
     assert all(ET.parse(plot).getroot().get("aria-label") for plot in plots if plot.suffix == ".svg")
@@ -139,7 +180,11 @@ def test_half_of_the_data_is_compared_with_all_of_it(
 
 @pytest.mark.slow
 def test_runs_of_which_too_little_was_done_are_refused(
-    finished: Path, flawless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished: Path,
+    flawless: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "compare", finished, flawless, "--out", tmp_path / "out")
     assert done.status == 1

@@ -30,7 +30,9 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "scans"
 
 
-def test_a_folder_of_unequal_classes(scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_unequal_classes(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time")
     assert (done.status, done.out) == (0, "recipe.toml\n")
     assert "benign 40, malignant 24, unclear 16" in done.err
@@ -61,12 +63,19 @@ def test_the_recipe_and_its_data_may_move_together(
     scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("here").mkdir()
-    assert command_line.run(capsys, monkeypatch, "init", scans, "--no-time", "--out", "here/mine.toml").status == 0
+    assert (
+        command_line.run(capsys, monkeypatch, "init", scans, "--no-time", "--out", "here/mine.toml").status
+        == 0
+    )
     assert read(Path("here/mine.toml"), Recipe).data.source == "../scans"
 
 
-def test_a_device_and_what_is_there_already(scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    first = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time", "--device", "raspberry_pi_4", "--json")
+def test_a_device_and_what_is_there_already(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = command_line.run(
+        capsys, monkeypatch, "init", "scans", "--no-time", "--device", "raspberry_pi_4", "--json"
+    )
     assert json.loads(first.out)["data"]["class_counts"] == list(COUNTS.values())
     assert read(Path("recipe.toml"), Recipe).device.name.startswith("Raspberry Pi 4")
     again = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time")
@@ -76,8 +85,14 @@ def test_a_device_and_what_is_there_already(scans: Path, capsys: pytest.CaptureF
     assert read(Path("recipe.toml"), Recipe).device.name.startswith("clinic laptop")
 
 
-def test_a_manifest_that_names_patients(scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [f"scans/{name}/{n}.jpg,{name},{name[0]}{n // 4}" for name, count in COUNTS.items() for n in range(count)]
+def test_a_manifest_that_names_patients(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        f"scans/{name}/{n}.jpg,{name},{name[0]}{n // 4}"
+        for name, count in COUNTS.items()
+        for n in range(count)
+    ]
     Path("scans.csv").write_text("\n".join(["path,label,group", *lines]))
     assert command_line.run(capsys, monkeypatch, "init", "scans.csv", "--no-time").status == 0
     text = Path("recipe.toml").read_text()
@@ -85,7 +100,9 @@ def test_a_manifest_that_names_patients(scans: Path, capsys: pytest.CaptureFixtu
     assert "whole groups at a time" in text
 
 
-def test_a_medmnist_file_has_splits_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_medmnist_file_has_splits_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     pixels, labels = images(90, 1, 28)
     parts = {"train": slice(0, 60), "val": slice(60, 75), "test": slice(75, 90)}
@@ -125,10 +142,18 @@ def test_what_no_run_could_use_is_one_line(
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--device", "raspbery_pi_4"], "Did you mean"), (["--out", "no/such.toml"], "no folder"), (["--out", "a\nb.toml"], "Rename it")],
+    [
+        (["--device", "raspbery_pi_4"], "Did you mean"),
+        (["--out", "no/such.toml"], "no folder"),
+        (["--out", "a\nb.toml"], "Rename it"),
+    ],
 )
 def test_a_wrong_option_is_one_line(
-    words: list[str], says: str, scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    says: str,
+    scans: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time", *words)
     assert (done.status, says in done.err, done.err.count("\n")) == (1, True, 1)

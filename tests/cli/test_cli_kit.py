@@ -21,7 +21,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def make(run_dir: Path, out: Path, **words: Any) -> Kit:
         calls.append(words)
         words["progress"](1, 3, "numpy")
-        return Kit(out.resolve(), words["platform"], words["pythons"], ("01-a@32-fp32",), (WHEEL,), 48_000_000, ("they learnt nothing.",))
+        return Kit(
+            out.resolve(),
+            words["platform"],
+            words["pythons"],
+            ("01-a@32-fp32",),
+            (WHEEL,),
+            48_000_000,
+            ("they learnt nothing.",),
+        )
 
     monkeypatch.setattr(module, "make", make)
     return calls
@@ -47,13 +55,19 @@ def test_it_says_what_was_made_and_how_to_go_on(
     )
     done = command_line.run(capsys, monkeypatch, *words)
     assert (done.status, done.err) == (0, "warning: they learnt nothing.\n")
-    assert done.out.startswith("kit      usb, 48 MB\nfor      linux-x86_64, Python 3.11 or 3.12\nbundle   01-a@32-fp32\n")
+    assert done.out.startswith(
+        "kit      usb, 48 MB\nfor      linux-x86_64, Python 3.11 or 3.12\nbundle   01-a@32-fp32\n"
+    )
     assert "START.txt" in done.out
     assert (asked[0]["pythons"], asked[0]["top"], asked[0]["extras"]) == (("3.11", "3.12"), 3, ("dicom",))
 
 
-def test_json_is_the_contracts(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    done = command_line.run(capsys, monkeypatch, "kit", "run", "--platform", "win-amd64", "--top", 1, "--out", "usb", "--json")
+def test_json_is_the_contracts(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(
+        capsys, monkeypatch, "kit", "run", "--platform", "win-amd64", "--top", 1, "--out", "usb", "--json"
+    )
     assert json.loads(done.out) == {
         "kit": "usb",
         "platform": "win-amd64",
@@ -67,19 +81,32 @@ def test_json_is_the_contracts(asked: list[dict[str, Any]], capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     ("python", "said"),
-    [("3.9", "needs Python 3.10 or later"), ("3.11.7", "without the patch level"), ("new", "such as 3.11"), ("2.7", "3.10")],
+    [
+        ("3.9", "needs Python 3.10 or later"),
+        ("3.11.7", "without the patch level"),
+        ("new", "such as 3.11"),
+        ("2.7", "3.10"),
+    ],
 )
 def test_a_python_that_cannot_be_is_refused_at_once(
-    python: str, said: str, asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    python: str,
+    said: str,
+    asked: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = command_line.run(capsys, monkeypatch, "kit", "run", "--platform", "linux-x86_64", "--python", python, "--out", "usb")
+    done = command_line.run(
+        capsys, monkeypatch, "kit", "run", "--platform", "linux-x86_64", "--python", python, "--out", "usb"
+    )
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith(f"error: --python {python}: ")
     assert said in done.err
     assert asked == []
 
 
-def test_what_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_run_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "usb"
     done = command_line.run(capsys, monkeypatch, "kit", tmp_path, "--platform", "linux-x86_64", "--out", out)
     assert (done.status, done.out) == (1, "")
@@ -88,6 +115,10 @@ def test_what_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("--platform", "vax", "--out", "usb"), ("--platform", "linux-x86_64"), ("--out", "usb")])
-def test_wrong_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words", [("--platform", "vax", "--out", "usb"), ("--platform", "linux-x86_64"), ("--out", "usb")]
+)
+def test_wrong_usage(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert command_line.run(capsys, monkeypatch, "kit", "run", *words).status == 2

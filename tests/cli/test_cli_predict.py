@@ -20,7 +20,9 @@ def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
 
 
-def test_json_holds_each_image_with_its_label(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_holds_each_image_with_its_label(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = [tiny_bundle.image(bundle.parent / f"{seed}.png", seed) for seed in range(3)]
     done = command_line.run(capsys, monkeypatch, "predict", "--json", bundle, *images)
     assert done.status == 0
@@ -32,7 +34,9 @@ def test_json_holds_each_image_with_its_label(bundle: Path, capsys: pytest.Captu
         assert sum(row["probabilities"].values()) == pytest.approx(1.0)
 
 
-def test_an_aligned_table(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_aligned_table(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = [tiny_bundle.image(bundle.parent / name) for name in ("a.png", "much_longer.png")]
     done = command_line.run(capsys, monkeypatch, "predict", bundle, *images)
     assert done.status == 0
@@ -40,7 +44,9 @@ def test_an_aligned_table(bundle: Path, capsys: pytest.CaptureFixture[str], monk
     assert done.out.splitlines()[0].split() == ["image", "label", "probability"]
 
 
-def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_are_one_clear_line(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (bundle.parent / "text.png").write_text("no image")
 
     def fault(*words: object) -> str:
@@ -57,7 +63,9 @@ def test_faults_are_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[s
     assert "model.onnx: sha256" in fault(bundle, bundle.parent / "text.png")
 
 
-def test_a_bad_image_does_not_stop_the_others(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_image_does_not_stop_the_others(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = [tiny_bundle.image(bundle.parent / f"{seed}.png", seed) for seed in range(2)]
     (bundle.parent / "text.png").write_text("no image")
     images = (good[0], bundle.parent / "text.png", good[1], bundle.parent / "none.png")
@@ -84,7 +92,9 @@ def test_dicom_is_classified_as_its_picture_and_no_tag_of_it_is_said(
     Image.fromarray(pixels).save(bundle.parent / "x.png")
     scan = made_dicom.write(bundle.parent / "IM0001", pixels)
     broken = made_dicom.write(bundle.parent / "torn.dcm", pixels, PixelData=b"12")
-    done = command_line.run(capsys, monkeypatch, "predict", "-v", "--json", bundle, bundle.parent / "x.png", scan, broken)
+    done = command_line.run(
+        capsys, monkeypatch, "predict", "-v", "--json", bundle, bundle.parent / "x.png", scan, broken
+    )
     assert done.status == 1
     picture, same = json.loads(done.out)["predictions"]
     assert picture["probabilities"] == same["probabilities"]
@@ -92,7 +102,9 @@ def test_dicom_is_classified_as_its_picture_and_no_tag_of_it_is_said(
     assert "lanted" not in done.out + done.err
 
 
-def test_dicom_without_pydicom_is_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dicom_without_pydicom_is_one_clear_line(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pydicom", None)
     (bundle.parent / "x.dcm").write_bytes(bytes(128) + b"DICM")
     done = command_line.run(capsys, monkeypatch, "predict", bundle, bundle.parent / "x.dcm")
@@ -101,14 +113,19 @@ def test_dicom_without_pydicom_is_one_clear_line(bundle: Path, capsys: pytest.Ca
     assert done.err.count("\n") == 1
 
 
-def test_wrong_usage_ends_with_2(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_ends_with_2(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert command_line.run(capsys, monkeypatch, "predict", bundle).status == 2
 
 
 def test_the_fallback_answers_in_the_models_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, image = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True), tiny_bundle.image(tmp_path / "a.png")
+    made, image = (
+        tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True),
+        tiny_bundle.image(tmp_path / "a.png"),
+    )
     manifest = read_manifest(made)
 
     def first(*words: object) -> object:
@@ -124,15 +141,21 @@ def test_the_fallback_answers_in_the_models_place(
 def test_a_bundle_without_a_fallback_is_one_clear_line(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = command_line.run(capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--fallback")
+    done = command_line.run(
+        capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--fallback"
+    )
     assert (done.status, done.out) == (1, "")
     assert "has no float32 fallback" in done.err
     assert done.err.count("\n") == 1
 
 
-def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_settings_than_at_home_are_said(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.measured_with(bundle, provider="directml", batch=1)
-    done = command_line.run(capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--json")
+    done = command_line.run(
+        capsys, monkeypatch, "predict", bundle, tiny_bundle.image(bundle.parent / "a.png"), "--json"
+    )
     assert done.status == 0
     assert done.err.startswith("01-tiny@16-fp32 runs on the CPU, not with directml as at home: ")
     assert done.err.count("\n") == 1

@@ -27,7 +27,9 @@ def lines(capsys: Capture) -> list[str]:
     return [line.rstrip() for line in re.split(r"[\r\n]", plain) if line.strip()]
 
 
-def test_it_says_what_is_done_how_far_and_how_long_still(terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_what_is_done_how_far_and_how_long_still(
+    terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LEAST_S", 0.0)
     view = TerminalView()
     with view.bar("candidates") as outer, view.bar("epochs") as inner:
@@ -42,10 +44,17 @@ def test_it_says_what_is_done_how_far_and_how_long_still(terminal: None, capsys:
     drawn = lines(capsys)
     assert all(len(line) <= 100 for line in drawn)
     assert "a line that stays" in drawn
-    assert any(re.match(r"small train epoch 3/4, best accuracy 0.781  60% \|.*\| 00:00, 00:00 left", line) for line in drawn)
-    assert any(re.match(r"candidates: 0 of 4  15% ", line) for line in drawn)  # six tenths of the first of four
+    assert any(
+        re.match(r"small train epoch 3/4, best accuracy 0.781  60% \|.*\| 00:00, 00:00 left", line)
+        for line in drawn
+    )
+    assert any(
+        re.match(r"candidates: 0 of 4  15% ", line) for line in drawn
+    )  # six tenths of the first of four
     assert any(re.match(r"candidates: 1 of 4, best accuracy 0.781 by small  25% ", line) for line in drawn)
-    assert any(re.match(r"epochs  0% ", line) for line in drawn[drawn.index("a line that stays") :])  # the next item has not begun
+    assert any(
+        re.match(r"epochs  0% ", line) for line in drawn[drawn.index("a line that stays") :]
+    )  # the next item has not begun
 
 
 def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
@@ -61,7 +70,9 @@ def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
         assert outer.drawn.n == 0.0
 
 
-def test_the_clock_goes_on_where_nothing_is_told(terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_goes_on_where_nothing_is_told(
+    terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "TICK_S", 0.01)
     with TerminalView().bar("images"):
         time.sleep(0.1)
@@ -77,7 +88,9 @@ def command() -> None:
             inner.to(done, 10, f"small train epoch {done}/10")
 
 
-def test_where_there_is_no_terminal_a_line_now_and_then(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_terminal_a_line_now_and_then(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PLAIN_S", 0.0)
     command.main([], standalone_mode=False)
     said = capsys.readouterr().err.splitlines()

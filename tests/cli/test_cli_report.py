@@ -26,9 +26,22 @@ def test_each_figure_is_written_as_picture_and_as_data(
 ) -> None:
     assert command_line.run(capsys, monkeypatch, "report", own_run).status == 0
     files = {path.name for path in (own_run / "report").iterdir()}
-    for name in ("latency", "isoclines", "parameters", "latencies", "curves", "energy", "life", "variants", "roc_1", "confusion_1"):
+    for name in (
+        "latency",
+        "isoclines",
+        "parameters",
+        "latencies",
+        "curves",
+        "energy",
+        "life",
+        "variants",
+        "roc_1",
+        "confusion_1",
+    ):
         assert {f"{name}.svg", f"{name}.png", f"{name}.csv"} <= files
-    rows = list(csv.DictReader((own_run / "report" / "confusion_1.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(
+        csv.DictReader((own_run / "report" / "confusion_1.csv").read_text(encoding="utf-8").splitlines())
+    )
     with np.load(own_run / "candidates" / f"{GOOD}@48" / "fp32" / "predictions.npz") as answers:
         n = len(answers["test"])
     assert sum(int(row["images"]) for row in rows) == 2 * n  # as trained, and of the best file
@@ -40,12 +53,18 @@ def test_of_the_field_and_of_home_again(
 ) -> None:
     ranking = read_record(own_run / "ranking.json", Ranking)
     shas = [row.artifact_sha256 for row in ranking.rows if row.rank]
-    measured = [bench("x", 0.25, 2**28).model_copy(update={"artifact_sha256": sha256, "latencies_s": (0.25,) * 100}) for sha256 in shas]
+    measured = [
+        bench("x", 0.25, 2**28).model_copy(update={"artifact_sha256": sha256, "latencies_s": (0.25,) * 100})
+        for sha256 in shas
+    ]
     there = tmp_path / "there.json"
     write_record(there, sealed(field_report(*measured, cpu="an old laptop")))
     done = command_line.run(capsys, monkeypatch, "report", own_run, "--field", there, "--json")
     assert (done.status, done.err) == (0, "")
-    assert json.loads(done.out) == {"report": str(own_run / "report.html"), "figures": str(own_run / "report")}
+    assert json.loads(done.out) == {
+        "report": str(own_run / "report.html"),
+        "figures": str(own_run / "report"),
+    }
     page = (own_run / "report.html").read_text(encoding="utf-8")
     assert "On the devices." in page
     assert "an old laptop, 1 thread" in (own_run / "report" / "latencies.csv").read_text(encoding="utf-8")
@@ -65,7 +84,9 @@ def test_what_a_model_answered_is_read_from_the_run_and_left_out_where_it_is_tor
     assert not list(answered(results, ranking))
 
 
-def test_one_run_directory_at_a_time(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_directory_at_a_time(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "report", finished, "other")
     assert done.status == 2
     assert "one run directory at a time" in done.err

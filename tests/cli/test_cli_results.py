@@ -18,7 +18,9 @@ from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.scoring.percentiles import percentiles
 
 
-def test_rank_gives_the_runs_ranking_again(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_gives_the_runs_ranking_again(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "rank", finished, "--json")
     kept = json.loads((finished / "ranking.json").read_text())
     again = json.loads(done.out)
@@ -28,20 +30,30 @@ def test_rank_gives_the_runs_ranking_again(finished: Path, capsys: pytest.Captur
     assert "Ranked by PePR edge" in words.out
 
 
-def test_rank_by_other_weights_and_metric(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    done = command_line.run(capsys, monkeypatch, "rank", finished, "--weights", "latency=1", "--performance", "auroc", "--json")
+def test_rank_by_other_weights_and_metric(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(
+        capsys, monkeypatch, "rank", finished, "--weights", "latency=1", "--performance", "auroc", "--json"
+    )
     ranking = json.loads(done.out)
     assert (ranking["weights"], ranking["performance_metric"]) == ({"latency": 1.0}, "auroc")
     for row in ranking["rows"][:2]:
         assert row["pepr"]["edge"] == row["pepr"]["L"]
 
 
-def test_rank_by_bounds_of_another_run(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    done = command_line.run(capsys, monkeypatch, "rank", finished, "--reference", finished / "ranking.json", "--json")
+def test_rank_by_bounds_of_another_run(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(
+        capsys, monkeypatch, "rank", finished, "--reference", finished / "ranking.json", "--json"
+    )
     kept, again = json.loads((finished / "ranking.json").read_text()), json.loads(done.out)
     assert again["normalise"] == "reference"
     assert [row["pepr"] for row in again["rows"]] == [row["pepr"] for row in kept["rows"]]
-    largest = json.loads(command_line.run(capsys, monkeypatch, "rank", finished, "--normalise", "max", "--json").out)
+    largest = json.loads(
+        command_line.run(capsys, monkeypatch, "rank", finished, "--normalise", "max", "--json").out
+    )
     assert {bound["lo"] for bound in largest["bounds"].values()} == {0.0}
     for words, status, reason in (
         (("--reference", "nowhere.json"), 1, "nowhere.json: no such file"),
@@ -55,10 +67,16 @@ def test_rank_by_bounds_of_another_run(finished: Path, capsys: pytest.CaptureFix
         assert reason in done.err
 
 
-def test_rank_over_a_life(finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    ranking = json.loads(command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000", "--json").out)
+def test_rank_over_a_life(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = json.loads(
+        command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000", "--json").out
+    )
     for row in ranking["rows"][:2]:
-        assert row["lifetime_j_per_image"] == pytest.approx(row["resources"]["train_energy"] / 1000 + row["inference_energy_j"])
+        assert row["lifetime_j_per_image"] == pytest.approx(
+            row["resources"]["train_energy"] / 1000 + row["inference_energy_j"]
+        )
     assert ranking["lifetime"]["stretches"][0]["start"] == 1
     words = command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000").out
     assert "Least energy in all" in words
@@ -68,24 +86,34 @@ def test_rank_over_a_life(finished: Path, capsys: pytest.CaptureFixture[str], mo
     assert (done.status, done.err) == (1, "error: lifetime of 0 images, expected a number >= 1.\n")
 
 
-def test_rank_by_a_field_report(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_by_a_field_report(
+    own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.be_brief(monkeypatch)
     report = own_run / "clinic.json"
     bundles = sorted((own_run / "bundles").iterdir())
     assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status == 0
     slow = {"latencies_s": (0.5,) * 100, "percentiles_s": percentiles((0.5,) * 100)}
     measured = read_record(report, FieldReport)
-    changed = measured.model_copy(update={"results": tuple(one.model_copy(update=slow) for one in measured.results)})
+    changed = measured.model_copy(
+        update={"results": tuple(one.model_copy(update=slow) for one in measured.results)}
+    )
     write_record(report, changed)
     done = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report)
     assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
     assert f"--field {report}: altered since bench wrote it" in done.err
     write_record(report, sealed(changed))
     before = (own_run / "ranking.json").read_bytes()
-    ranking = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)
+    ranking = json.loads(
+        command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out
+    )
     assert [row["resources"]["latency"] for row in ranking["rows"][:2]] == [0.5, 0.5]
     (device,) = ranking["devices"]
-    assert (device["reports"], device["latency_s"], device["device"]) == ([str(report)], 0.5, ranking["device"])
+    assert (device["reports"], device["latency_s"], device["device"]) == (
+        [str(report)],
+        0.5,
+        ranking["device"],
+    )
     assert (own_run / "ranking.json").read_bytes() == before
     words = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report).out
     assert "On the devices:" in words
@@ -103,7 +131,9 @@ def test_export_hands_over_the_best(
     assert done.out.strip() == str(bundle)
     assert bundle.name.startswith(f"01-{GOOD}@48-")
     assert check(bundle, SessionSettings()).reasons == []
-    rows = json.loads(command_line.run(capsys, monkeypatch, "export", finished, "--top", 2, "--out", out, "--json").out)["bundles"]
+    rows = json.loads(
+        command_line.run(capsys, monkeypatch, "export", finished, "--top", 2, "--out", out, "--json").out
+    )["bundles"]
     assert [row["rank"] for row in rows] == [1, 2]
 
 
@@ -146,17 +176,28 @@ def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
 ) -> None:
     tiny_bundle.be_brief(monkeypatch)
     report = own_run / "clinic.json"
-    command_line.run(capsys, monkeypatch, "bench", "--quick", *sorted((own_run / "bundles").iterdir()), "--out", report)
+    command_line.run(
+        capsys, monkeypatch, "bench", "--quick", *sorted((own_run / "bundles").iterdir()), "--out", report
+    )
     measured = read_record(report, FieldReport)
     first = measured.results[0]
     assert first.selftest is not None
     wrong = first.model_copy(update={"selftest": first.selftest.model_copy(update={"passed": False})})
-    write_record(report, sealed(measured.model_copy(update={"emulated": True, "results": (wrong, *measured.results[1:])})))
-    rows = json.loads(command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out)["rows"]
+    write_record(
+        report,
+        sealed(measured.model_copy(update={"emulated": True, "results": (wrong, *measured.results[1:])})),
+    )
+    rows = json.loads(
+        command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out
+    )["rows"]
     assert rows[0]["rank"] == 1
     assert "emulated" in rows[0]["warnings"][-1]
     failed = next(row for row in rows if "self-test failed" in row["reason"])
-    assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (None, "failed", first.artifact_sha256)
+    assert (failed["rank"], failed["status"], failed["artifact_sha256"]) == (
+        None,
+        "failed",
+        first.artifact_sha256,
+    )
 
 
 def test_export_of_a_run_without_a_ranked_model_is_a_fault(
@@ -181,7 +222,9 @@ def test_export_replaces_nothing_but_bundles(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_report_is_written_again(own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_written_again(
+    own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (own_run / "report.html").unlink()
     done = command_line.run(capsys, monkeypatch, "report", own_run)
     assert done.status == 0
@@ -193,20 +236,37 @@ def test_report_is_written_again(own_run: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("name", ["rank", "export", "report"])
 def test_faults_are_one_clear_line(
-    name: str, own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    own_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = command_line.run(capsys, monkeypatch, name, tmp_path)
     assert (done.status, done.out) == (1, "")
     assert "not a run directory (no run.json)" in done.err
     assert done.err.count("\n") == 1
     if name == "rank":
-        assert "unknown resource" in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "speed=1").err
-        assert "expected NAME=NUMBER" in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "latency").err
-        assert "expected one of accuracy" in command_line.run(capsys, monkeypatch, name, own_run, "--performance", "f2").err
+        assert (
+            "unknown resource"
+            in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "speed=1").err
+        )
+        assert (
+            "expected NAME=NUMBER"
+            in command_line.run(capsys, monkeypatch, name, own_run, "--weights", "latency").err
+        )
+        assert (
+            "expected one of accuracy"
+            in command_line.run(capsys, monkeypatch, name, own_run, "--performance", "f2").err
+        )
         done = command_line.run(capsys, monkeypatch, name, own_run, "--field", tmp_path / "none.json")
         assert (done.status, "no such file" in done.err) == (1, True)
         done = command_line.run(capsys, monkeypatch, name, own_run, "--field", own_run / "ranking.csv")
-        assert (done.status, "not a report of `pepr-edge bench --out`" in done.err, "Delete" in done.err) == (1, True, False)
+        assert (done.status, "not a report of `pepr-edge bench --out`" in done.err, "Delete" in done.err) == (
+            1,
+            True,
+            False,
+        )
     else:
         (own_run / "ranking.json").write_text('{"schema_version": 1, "ro')
         assert "not a Ranking record" in command_line.run(capsys, monkeypatch, name, own_run).err

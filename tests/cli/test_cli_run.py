@@ -30,7 +30,9 @@ def image_folder(root: Path, classes: dict[str, int]) -> Path:
     for name, count in classes.items():
         (root / name).mkdir(parents=True)
         for number in range(count):
-            Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(root / name / f"{number}.png")
+            Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(
+                root / name / f"{number}.png"
+            )
     return root
 
 
@@ -45,7 +47,9 @@ def test_a_finished_run_prints_its_result_again(
     assert "On a test's machine deploy " in done.out
     assert f"{GOOD}@48 int8_static" in " ".join(done.out.split())
     report = next(line for line in lines if line.startswith("report")).split(maxsplit=1)[1]
-    bundle = next(line for line in lines if line.startswith(("best bundle", "first bundle"))).split(maxsplit=2)[2]
+    bundle = next(line for line in lines if line.startswith(("best bundle", "first bundle"))).split(
+        maxsplit=2
+    )[2]
     assert Path(report).is_file()
     assert (Path(bundle) / "manifest.json").is_file()
 
@@ -85,7 +89,9 @@ def test_faults_are_one_clear_line(
         return done.err
 
     assert "train.epoch: unknown key. Did you mean 'epochs'?" in fault(text=RECIPE.replace("epochs", "epoch"))
-    assert "train.epochs = 0, expected an integer >= 1" in fault(text=RECIPE.replace("epochs = 2", "epochs = 0"))
+    assert "train.epochs = 0, expected an integer >= 1" in fault(
+        text=RECIPE.replace("epochs = 2", "epochs = 0")
+    )
     assert "--only mobilenet: not a candidate of this recipe" in fault("--only", "mobilenet")
     assert "nowhere.npz: no such file or folder" in fault("--data", "nowhere.npz")
     assert "breastmnst: no such file or folder" in fault("--data", "breastmnst")
@@ -123,20 +129,28 @@ def test_bad_images_are_named_and_nothing_is_begun(
     done = command_line.run(capsys, monkeypatch, *command)
     assert (done.status, done.out) == (1, "")
     assert "class 'benign' has no image in the training split" in done.err
-    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and ".pepr_edge" not in path.parts]
+    assert not [
+        path for path in (tmp_path / "run").rglob("*") if path.is_file() and ".pepr_edge" not in path.parts
+    ]
 
     recipe.write_text(RECIPE.replace("[data]", '[data]\non_bad_image = "ignore"'))
     assert "data.on_bad_image" in command_line.run(capsys, monkeypatch, *command).err
 
 
-def test_all_faults_of_a_recipe_are_told_at_once(recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 0\nbatchsize = 4").replace('source = "phantom"', "source = 3"))
+def test_all_faults_of_a_recipe_are_told_at_once(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe.write_text(
+        RECIPE.replace("epochs = 2", "epochs = 0\nbatchsize = 4").replace('source = "phantom"', "source = 3")
+    )
     done = command_line.run(capsys, monkeypatch, "run", recipe)
     assert done.status == 1
     assert all(key in done.err for key in ("train.epochs", "train.batchsize", "data.source"))
 
 
-def test_the_workstations_packages_are_asked_for(recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workstations_packages_are_asked_for(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(common.importlib.util, "find_spec", lambda name: None)
     done = command_line.run(capsys, monkeypatch, "run", recipe)
     assert done.status == 1
@@ -166,12 +180,26 @@ def test_an_interrupt_ends_with_130_and_leaves_no_process(recipe: Path, tmp_path
 
 @pytest.mark.slow
 def test_only_and_data_take_the_recipes_place(
-    recipe: Path, tmp_path: Path, real_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    recipe: Path,
+    tmp_path: Path,
+    real_data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 1"))
     out = tmp_path / "run"
     done = command_line.run(
-        capsys, monkeypatch, "run", recipe, "--out", out, "--only", GOOD, "--data", real_data / "breastmnist.npz", "--json"
+        capsys,
+        monkeypatch,
+        "run",
+        recipe,
+        "--out",
+        out,
+        "--only",
+        GOOD,
+        "--data",
+        real_data / "breastmnist.npz",
+        "--json",
     )
     assert done.status == 0, done.err
     assert "breastmnist: 780 grey images" in done.err
@@ -180,13 +208,25 @@ def test_only_and_data_take_the_recipes_place(
     assert ranking["data"] == "breastmnist"
     # The result is there at once the second time, with the same words on the command line.
     again = command_line.run(
-        capsys, monkeypatch, "run", recipe, "--out", out, "--only", GOOD, "--data", real_data / "breastmnist.npz", "--json"
+        capsys,
+        monkeypatch,
+        "run",
+        recipe,
+        "--out",
+        out,
+        "--only",
+        GOOD,
+        "--data",
+        real_data / "breastmnist.npz",
+        "--json",
     )
     assert json.loads(again.out) == ranking
     assert again.err == ""
 
 
-def test_an_address_is_of_a_cluster(recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_is_of_a_cluster(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "run", recipe, "--address", "host:6379")
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines()[-1] == "Error: --address is of a Ray cluster: give --engine ray with it."

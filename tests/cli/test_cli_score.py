@@ -52,7 +52,9 @@ def rows(path: str) -> list[dict[str, str]]:
 
 def published() -> Path:
     made_records.paper("published_results.csv")
-    return (ROOT / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper" / "published_results.csv").resolve()
+    return (
+        ROOT / os.environ.get("PEPR_TEST_DATA", "../shared") / "paper" / "published_results.csv"
+    ).resolve()
 
 
 PAPER = ("--performance", "test_09", "--resource", "energy=energy_kwh", "--group", "dataset")
@@ -97,7 +99,15 @@ def test_out_holds_the_table_and_its_scores(score: Score) -> None:
     assert done.err == "written: deep/out.csv\n"
     with open("deep/out.csv", newline="") as file:
         found = list(csv.reader(file))
-    assert found[0] == [*SMALL.splitlines()[0].split(","), "r_E", "pepr_E", "r_L", "pepr_L", "pepr_combined", "pepr_reason"]
+    assert found[0] == [
+        *SMALL.splitlines()[0].split(","),
+        "r_E",
+        "pepr_E",
+        "r_L",
+        "pepr_L",
+        "pepr_combined",
+        "pepr_reason",
+    ]
     assert found[1][5:] == ["0.0", "0.8", "0.0", "0.8", "0.8", ""]
     assert found[2][5:] == ["1.0", "0.45", "1.0", "0.45", "0.45", ""]
     assert found[3][5:] == ["0.0", "0.7", "", "", "", "L not measured"]
@@ -106,7 +116,9 @@ def test_out_holds_the_table_and_its_scores(score: Score) -> None:
 
 
 @given(performance=st.floats(0, 1), energy=st.floats(0.001, 1e6))
-def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(performance: float, energy: float) -> None:
+def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(
+    performance: float, energy: float
+) -> None:
     import tempfile
 
     from click.testing import CliRunner
@@ -115,7 +127,12 @@ def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(perfo
 
     with tempfile.TemporaryDirectory() as folder:
         table, out = Path(folder, "t.csv"), Path(folder, "o.csv")
-        lines = ["set,acc,energy_j", f"1,{performance},{energy}", f"2,{performance},{energy}", f"2,{performance},{2 * energy}"]
+        lines = [
+            "set,acc,energy_j",
+            f"1,{performance},{energy}",
+            f"2,{performance},{energy}",
+            f"2,{performance},{2 * energy}",
+        ]
         table.write_text("\n".join(lines))
         done = CliRunner().invoke(command, [str(table), *E, "--group", "set", "--out", str(out), "-q"])
         assert done.exit_code == 0, done.output
@@ -123,13 +140,38 @@ def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(perfo
 
 
 def test_the_baseline_is_a_row_that_sets_no_bounds(score: Score) -> None:
-    found = document(score(SMALL, *BOTH, "--group", "group", "--baseline", 0.5, "--baseline", "b=0.65", "--out", "o.csv", "--json"))
+    found = document(
+        score(
+            SMALL,
+            *BOTH,
+            "--group",
+            "group",
+            "--baseline",
+            0.5,
+            "--baseline",
+            "b=0.65",
+            "--out",
+            "o.csv",
+            "--json",
+        )
+    )
     assert [group["baseline"]["performance"] for group in found["groups"]] == [0.5, 0.65]
     assert [group["baseline"]["outranks"] for group in found["groups"]] == [1, 0]
     assert found["groups"][0]["bounds"]["E"] == {"lo": 10.0, "hi": 30.0, "unit": "", "method": ""}
     last = rows("o.csv")[-1]
-    assert (last["group"], last["model"], last["acc"], last["energy_j"]) == ("b", "majority baseline", "0.65", "")
-    assert (last["r_E"], last["pepr_E"], last["r_L"], last["pepr_combined"], last["pepr_reason"]) == ("0.0", "0.65", "0.0", "0.65", "")
+    assert (last["group"], last["model"], last["acc"], last["energy_j"]) == (
+        "b",
+        "majority baseline",
+        "0.65",
+        "",
+    )
+    assert (last["r_E"], last["pepr_E"], last["r_L"], last["pepr_combined"], last["pepr_reason"]) == (
+        "0.0",
+        "0.65",
+        "0.0",
+        "0.65",
+        "",
+    )
 
 
 def test_weights_choose_what_is_combined(score: Score) -> None:
@@ -142,8 +184,13 @@ def test_weights_choose_what_is_combined(score: Score) -> None:
 
 def test_names_come_from_the_table_or_are_row_numbers(score: Score) -> None:
     assert document(score(SMALL, *E, "--json"))["groups"][0]["best"][0]["name"] == "one"
-    assert document(score(SMALL, *E, "--name", "latency_s", "--json"))["groups"][0]["best"][0]["name"] == "row 3"  # empty there
-    assert document(score("acc,energy_j\n0.5,1\n\n0.9,1\n", *E, "--json"))["groups"][0]["best"][0]["name"] == "row 2"
+    assert (
+        document(score(SMALL, *E, "--name", "latency_s", "--json"))["groups"][0]["best"][0]["name"] == "row 3"
+    )  # empty there
+    assert (
+        document(score("acc,energy_j\n0.5,1\n\n0.9,1\n", *E, "--json"))["groups"][0]["best"][0]["name"]
+        == "row 2"
+    )
 
 
 def test_reference_bounds_are_those_of_the_file(score: Score) -> None:
@@ -160,21 +207,38 @@ def test_scores_of_before_are_a_reference(score: Score) -> None:
     Path("before.json").write_text(first)
     again = document(score(SMALL, *BOTH, "--group", "group", "--reference", "before.json", "--json"))
     for one, other in zip(json.loads(first)["groups"], again["groups"], strict=True):
-        assert (one["best"], one["bounds"], one["set_id"]) == (other["best"], other["bounds"], other["set_id"])
+        assert (one["best"], one["bounds"], one["set_id"]) == (
+            other["best"],
+            other["bounds"],
+            other["set_id"],
+        )
 
 
 def test_bounds_of_another_group_serve_no_group(score: Score) -> None:
     Path("derma.json").write_text('{"groups": [{"group": "derma", "bounds": {"E": [0, 20]}}]}')
     done = score(SMALL, *E, "--group", "group", "--reference", "derma.json")
-    assert (done.status, done.out, done.err) == (1, "", "error: derma.json: no bounds for group 'a'. It has 'derma'.\n")
-    assert document(score(SMALL, *E, "--reference", "derma.json", "--json"))["groups"][0]["bounds"]["E"]["hi"] == 20.0
+    assert (done.status, done.out, done.err) == (
+        1,
+        "",
+        "error: derma.json: no bounds for group 'a'. It has 'derma'.\n",
+    )
+    assert (
+        document(score(SMALL, *E, "--reference", "derma.json", "--json"))["groups"][0]["bounds"]["E"]["hi"]
+        == 20.0
+    )
 
 
 @pytest.mark.parametrize("more", [(), ("--group", "group")])
-def test_a_reference_that_lacks_a_resource_is_refused_before_the_table_is_read(score: Score, more: tuple[str, ...]) -> None:
+def test_a_reference_that_lacks_a_resource_is_refused_before_the_table_is_read(
+    score: Score, more: tuple[str, ...]
+) -> None:
     Path("bounds.json").write_text('{"E": [0, 20]}')
     done = score(SMALL + "a,torn\n", *BOTH, *more, "--reference", "bounds.json")
-    assert (done.status, done.out, done.err) == (1, "", "error: bounds.json: no bounds for resource 'L', has E. Add them.\n")
+    assert (done.status, done.out, done.err) == (
+        1,
+        "",
+        "error: bounds.json: no bounds for resource 'L', has E. Add them.\n",
+    )
 
 
 TRADE = "group,model,acc,energy_j,latency_s\na,one,0.8,1,2\na,two,0.8,2,1\nb,three,0.9,1,2\nb,four,0.1,9,9\n"
@@ -183,11 +247,28 @@ TRADE = "group,model,acc,energy_j,latency_s\na,one,0.8,1,2\na,two,0.8,2,1\nb,thr
 def test_what_each_winner_depends_on(score: Score) -> None:
     a, b = document(score(TRADE, *BOTH, "--group", "group", "--weights", "E=3,L=2", "--json"))["groups"]
     assert a["sensitivity"] == [
-        {"setting": "E weight", "at": 0.6, "tried": [0.0, 1.0], "stays": [0.5, 1.0], "winner_below": "two", "winner_above": None},
-        {"setting": "L weight", "at": 0.4, "tried": [0.0, 1.0], "stays": [0.0, 0.5], "winner_below": None, "winner_above": "two"},
+        {
+            "setting": "E weight",
+            "at": 0.6,
+            "tried": [0.0, 1.0],
+            "stays": [0.5, 1.0],
+            "winner_below": "two",
+            "winner_above": None,
+        },
+        {
+            "setting": "L weight",
+            "at": 0.4,
+            "tried": [0.0, 1.0],
+            "stays": [0.0, 0.5],
+            "winner_below": None,
+            "winner_above": "two",
+        },
     ]
     assert [one["stays"] for one in b["sensitivity"]] == [[0.0, 1.0], [0.0, 1.0]]
-    assert (a["winners"], b["winners"]) == ({"minmax": "one", "max": "one"}, {"minmax": "three", "max": "three"})
+    assert (a["winners"], b["winners"]) == (
+        {"minmax": "one", "max": "one"},
+        {"minmax": "three", "max": "three"},
+    )
     said = score(TRADE, *BOTH, "--group", "group", "--weights", "E=3,L=2").out
     assert "E weight 0.6: the winner stays the winner from 0.5 to 1 (below: two).\n" in said
     assert "E weight 0.6: the winner stays the winner from 0 to 1.\n" in said
@@ -196,7 +277,9 @@ def test_what_each_winner_depends_on(score: Score) -> None:
 def test_the_winner_may_depend_on_the_normalisation(score: Score) -> None:
     table = "model,acc,energy_j,latency_s\nthrifty,0.6,10,1\ngood,0.9,11,1\ndear,0.1,12,1\n"
     Path("bounds.json").write_text('{"E": [10, 10.5], "L": [0, 1]}')
-    (group,) = document(score(table, *BOTH, "--weights", "E=1", "--reference", "bounds.json", "--json"))["groups"]
+    (group,) = document(score(table, *BOTH, "--weights", "E=1", "--reference", "bounds.json", "--json"))[
+        "groups"
+    ]
     assert group["winners"] == {"minmax": "thrifty", "max": "good", "reference": "thrifty"}
     said = score(table, *BOTH, "--weights", "E=1").out
     assert "normalisation minmax: the winner stays the winner with minmax (max: good).\n" in said
@@ -211,14 +294,26 @@ def test_nothing_is_said_of_weights_where_there_is_one_resource(score: Score) ->
 def test_a_runs_ranking_is_a_table(score: Score, tmp_path: Path) -> None:
     from pepr_edge.ranking import rank, to_csv
 
-    entries = [made_records.entry(tmp_path, name, joules=joules) for name, joules in (("resnet18d", 100.0), ("resnet26d", 300.0))]
+    entries = [
+        made_records.entry(tmp_path, name, joules=joules)
+        for name, joules in (("resnet18d", 100.0), ("resnet26d", 300.0))
+    ]
     run = made_records.results(tmp_path, *entries)
-    words = ("--performance", "performance", "--resource", "energy=train_energy_j", "--resource", "latency=latency_s")
+    words = (
+        "--performance",
+        "performance",
+        "--resource",
+        "energy=train_energy_j",
+        "--resource",
+        "latency=latency_s",
+    )
     done = score(to_csv(rank(run)), *words, "--out", "o.csv")
     assert (done.status, done.err) == (0, "written: o.csv\n")
     scored = rows("o.csv")
     assert [row["architecture"] for row in scored] == ["resnet18d", "resnet26d"]
-    assert [(row["pepr_energy"], row["pepr_latency"]) for row in scored] == [(row["pepr_E"], row["pepr_L"]) for row in scored]
+    assert [(row["pepr_energy"], row["pepr_latency"]) for row in scored] == [
+        (row["pepr_E"], row["pepr_L"]) for row in scored
+    ]
 
 
 METHODS = "group,acc,energy_j,how\na,0.5,1,measured\nb,0.5,2,declared\nb,0.6,4,declared\na,0.7,,declared\n"
@@ -247,7 +342,13 @@ def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
     found = document(score(start + text.encode(), *E, "--group", "group", "--out", "o.csv", "--json"))
     assert found["groups"][0]["models"] == 2
     with open("o.csv", newline="") as file:
-        assert [row[1] for row in csv.reader(file, delimiter=mark)] == ["model", "one", f"t{mark}wo", "one", f"t{mark}wo"]
+        assert [row[1] for row in csv.reader(file, delimiter=mark)] == [
+            "model",
+            "one",
+            f"t{mark}wo",
+            "one",
+            f"t{mark}wo",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +363,9 @@ def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
 )
 def test_a_delimiter_in_quotation_marks_parts_nothing(score: Score, header: str) -> None:
     name = next(cell for cell in next(csv.reader([header.strip()], delimiter=";")) if cell.startswith("acc"))
-    found = document(score(f"{header}\none;0.5;1\ntwo;0.9;1\n", "--performance", name, "--resource", "E=e", "--json"))
+    found = document(
+        score(f"{header}\none;0.5;1\ntwo;0.9;1\n", "--performance", name, "--resource", "E=e", "--json")
+    )
     assert found["groups"][0]["best"][0]["performance"] == 0.9
 
 
@@ -329,7 +432,9 @@ FOUR = "model,acc,energy_j\na,0.9,1\nb,0.8,1\nc,0.7,1\nd,0.6,1\n"
         (0.1, 5, ["1", "2", "3", "4", "majority"]),
     ],
 )
-def test_the_baseline_stands_at_its_place(score: Score, performance: float, top: int, ranks: list[str]) -> None:
+def test_the_baseline_stands_at_its_place(
+    score: Score, performance: float, top: int, ranks: list[str]
+) -> None:
     done = score(FOUR, *E, "--baseline", performance, "--top", top, "--images", 100)
     table = [line.split() for line in done.out.splitlines()[4 : 4 + len(ranks)]]
     assert [" ".join(words[:-4]) if "majority" in words else words[0] for words in table] == ranks
@@ -349,7 +454,11 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
 @pytest.mark.parametrize(
     ("table", "words", "said"),
     [
-        ("acc,energy_j\n0.5,1\n83.1,2\n", E, "t.csv line 3: acc = '83.1', expected a number in [0, 1]. If it is in percent, divide"),
+        (
+            "acc,energy_j\n0.5,1\n83.1,2\n",
+            E,
+            "t.csv line 3: acc = '83.1', expected a number in [0, 1]. If it is in percent, divide",
+        ),
         ("acc,energy_j\n-0.5,1\n", E, "t.csv line 2: acc = '-0.5', expected a number in [0, 1]. Leave"),
         ("acc,energy_j\n0.5,-1\n", E, "t.csv line 2: energy_j = '-1', expected a number >= 0."),
         ("acc,energy_j\n0.5,-inf\n", E, "t.csv line 2: energy_j = '-inf', expected"),
@@ -358,7 +467,11 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
             E,
             "t.csv line 5: energy_j = '1.5 kWh', expected the figure alone, without a unit or a sign: a number >= 0.",
         ),
-        (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "t.csv: no column 'enrgy_j', expected one of group, model, acc,"),
+        (
+            SMALL,
+            ("--performance", "acc", "--resource", "E=enrgy_j"),
+            "t.csv: no column 'enrgy_j', expected one of group, model, acc,",
+        ),
         (SMALL, ("--performance", "acc", "--resource", "E=enrgy_j"), "Did you mean 'energy_j'?"),
         ("acc,energy_j\n0.5,1\n0.5\n", E, "t.csv line 3: 1 cells, the header has 2."),
         ("acc,energy_j\n0.5,1,2\n0.5,1,2\n", E, "t.csv line 2: 3 cells, the header has 2."),
@@ -370,13 +483,21 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         ('acc,energy_j\n0.5,"1\n0.6,2\n', E, "not CSV (unexpected end of data). Look for a quotation mark"),
         (SMALL.encode("utf-16"), E, "t.csv: not UTF-8 text."),
         (b"acc,energy_j\n0.5,\xff\n", E, "t.csv: not UTF-8 text."),
-        ("acc,energy_j,r_E\n0.5,1,1\n", (*E, "--out", "o.csv"), "t.csv: has a column 'r_E', which --out would add."),
+        (
+            "acc,energy_j,r_E\n0.5,1,1\n",
+            (*E, "--out", "o.csv"),
+            "t.csv: has a column 'r_E', which --out would add.",
+        ),
         (SMALL, (*E, "--out", "t.csv"), "--out t.csv: would overwrite what it is made from."),
         (SMALL, (*E, "--out", "."), ".: not a regular file."),
         (SMALL, (*E, "--alpha", 0.5), "alpha = 0.5, expected a number >= 1."),
         (SMALL, (*E, "--weights", "M=1"), "--weights 'M': no such resource, expected one of E."),
         (SMALL, (*E, "--weights", "E=0"), "all weights are 0"),
-        (SMALL, (*BOTH, "--weights", "E=1e308,L=1e308"), "weights sum to inf, expected numbers whose sum is finite."),
+        (
+            SMALL,
+            (*BOTH, "--weights", "E=1e308,L=1e308"),
+            "weights sum to inf, expected numbers whose sum is finite.",
+        ),
         ("acc,energy_j\n0.5,1\n0.5,1_000\n", E, "t.csv line 3: energy_j = '1_000', expected a number >= 0."),
         ("acc,energy_j\n0_0.5,1\n0.5,-\n", E, "t.csv line 2: acc = '0_0.5', expected a number in [0, 1]."),
         (
@@ -384,12 +505,36 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
             ("--performance", "acc", "--resource", "E=energy\n(J)"),
             "t.csv line 3: 'energy\\n(J)' = 'x', expected",
         ),
-        ('acc,"energy\n(J)"\n0.5,x\n', E, "t.csv: no column 'energy_j', expected one of acc, 'energy\\n(J)'."),
-        ("acc,energy_j,pepr_reason\n0.5,1,\n", (*E, "--out", "o.csv"), "t.csv: has a column 'pepr_reason', which --out would add."),
-        ('group,acc,energy_j\n"a\nb",0.5,1\n', (*E, "--group", "group", "--baseline", "c=1"), "expected one of 'a\\nb'."),
-        (SMALL, (*E, "--baseline", 66.9), "--baseline 66.9, expected a performance in [0, 1]. If it is in percent, divide it by 100."),
-        (SMALL, (*E, "--group", "group", "--baseline", "c=0.5"), "--baseline c: no such group in t.csv, expected one of a, b."),
-        (SMALL, (*E, "--images", "latency_s"), "t.csv line 4: latency_s = '', expected a number of images >= 1."),
+        (
+            'acc,"energy\n(J)"\n0.5,x\n',
+            E,
+            "t.csv: no column 'energy_j', expected one of acc, 'energy\\n(J)'.",
+        ),
+        (
+            "acc,energy_j,pepr_reason\n0.5,1,\n",
+            (*E, "--out", "o.csv"),
+            "t.csv: has a column 'pepr_reason', which --out would add.",
+        ),
+        (
+            'group,acc,energy_j\n"a\nb",0.5,1\n',
+            (*E, "--group", "group", "--baseline", "c=1"),
+            "expected one of 'a\\nb'.",
+        ),
+        (
+            SMALL,
+            (*E, "--baseline", 66.9),
+            "--baseline 66.9, expected a performance in [0, 1]. If it is in percent, divide it by 100.",
+        ),
+        (
+            SMALL,
+            (*E, "--group", "group", "--baseline", "c=0.5"),
+            "--baseline c: no such group in t.csv, expected one of a, b.",
+        ),
+        (
+            SMALL,
+            (*E, "--images", "latency_s"),
+            "t.csv line 4: latency_s = '', expected a number of images >= 1.",
+        ),
         (SMALL, (*E, "--reference", "none.json"), "none.json: no such file"),
     ],
 )
@@ -446,7 +591,9 @@ def test_out_may_not_be_a_link_to_the_table(score: Score) -> None:
         ("good", "expected a number in [0, 1]"),
     ],
 )
-def test_a_cell_that_is_no_number_says_what_is_most_likely_wrong(score: Score, cell: str, remedy: str) -> None:
+def test_a_cell_that_is_no_number_says_what_is_most_likely_wrong(
+    score: Score, cell: str, remedy: str
+) -> None:
     done = score(f"model,acc,e\na,{cell},1\n", "--performance", "acc", "--resource", "e=e")
     assert done.status == 1
     assert remedy in done.err

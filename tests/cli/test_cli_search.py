@@ -28,7 +28,15 @@ def test_json_has_what_the_contract_says(search: Search) -> None:
     done = search(TABLE, "--json", "--policy", "exhaustive")
     document = json.loads(done.out)
     assert document["policy"] == "exhaustive"
-    first = {"set": "a", "energy_fraction": 1.0, "regret": 0.0, "rank": 1.0, "choice": "one", "started": 2, "finished": 2}
+    first = {
+        "set": "a",
+        "energy_fraction": 1.0,
+        "regret": 0.0,
+        "rank": 1.0,
+        "choice": "one",
+        "started": 2,
+        "finished": 2,
+    }
     assert document["sets"][0] == first
     assert (document["mean_energy_fraction"], document["mean_regret"]) == (1.0, 0.0)
     assert "1 rows lack" in done.err

@@ -16,12 +16,16 @@ def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
 
 
-def test_a_whole_bundle_passes(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_bundle_passes(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "verify", bundle)
     assert (done.status, done.out, done.err) == (0, "01-tiny@16-fp32  passed\n", "")
 
 
-def test_one_that_fails_does_not_hide_the_others(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fails_does_not_hide_the_others(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tiny_bundle.write(bundle.parent / "02-tiny@16-other")
     (bundle / "model.onnx").write_bytes(b"altered")
     done = command_line.run(capsys, monkeypatch, "verify", bundle, other, "--json")
@@ -36,7 +40,9 @@ def test_one_that_fails_does_not_hide_the_others(bundle: Path, capsys: pytest.Ca
     assert "01-tiny@16-fp32: model.onnx: sha256" in done.err
 
 
-def test_what_is_no_bundle_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_bundle_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = command_line.run(capsys, monkeypatch, "verify", tmp_path)
     assert (done.status, done.out) == (1, "")
     assert "holds no manifest.json" in done.err
@@ -54,8 +60,12 @@ def test_a_torn_manifest_does_not_hide_the_others(
     assert "not a manifest" in done.err
 
 
-def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported.")
+def test_other_settings_than_at_home_are_said(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported."
+    )
     tiny_bundle.measured_with(bundle, runtime="openvino")
     done = command_line.run(capsys, monkeypatch, "verify", bundle, "--json")
     assert done.status == 0
@@ -65,7 +75,9 @@ def test_other_settings_than_at_home_are_said(bundle: Path, capsys: pytest.Captu
     assert command_line.run(capsys, monkeypatch, "verify", bundle, "-q").err == ""
 
 
-def test_a_model_that_fails_names_its_fallback(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_names_its_fallback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     tiny_bundle.spoil(made, "model.onnx")
     monkeypatch.setattr(bundle_verify, "_race", lambda *_: bundle_verify.FallbackTiming(0.001, 0.002))

@@ -11,7 +11,17 @@ from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 Capture, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 KEYS = (
-    *("architecture", "status", "reason", "image_size_px", "num_params", "exporter", "dynamic_batch", "parity", "int8"),
+    *(
+        "architecture",
+        "status",
+        "reason",
+        "image_size_px",
+        "num_params",
+        "exporter",
+        "dynamic_batch",
+        "parity",
+        "int8",
+    ),
     *("decisions_agree", "fp32_latency_s", "int8_latency_s"),
 )
 
@@ -39,7 +49,9 @@ def test_list_shows_all_and_filters(capsys: Capture, monkeypatch: Patch) -> None
     done = command_line.run(capsys, monkeypatch, "zoo", "list")
     assert len(done.out.splitlines()) == 1 + 131
     small = json.loads(
-        command_line.run(capsys, monkeypatch, "zoo", "list", "--max-params", 6, "--family", "cnn", "--efficient", "--json").out
+        command_line.run(
+            capsys, monkeypatch, "zoo", "list", "--max-params", 6, "--family", "cnn", "--efficient", "--json"
+        ).out
     )["architectures"]
     names = [row["name"] for row in small]
     assert "mobilenetv2_050" in names
@@ -78,7 +90,18 @@ def test_check_shows_a_line_for_each_and_ends_with_3_where_one_failed(
 
 def test_check_as_json(capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]) -> None:
     done = command_line.run(
-        capsys, monkeypatch, "zoo", "check", "--only", "resnet18d", "--image-size-px", 96, "--out", tmp_path, "--json", "-q"
+        capsys,
+        monkeypatch,
+        "zoo",
+        "check",
+        "--only",
+        "resnet18d",
+        "--image-size-px",
+        96,
+        "--out",
+        tmp_path,
+        "--json",
+        "-q",
     )
     assert (done.status, done.err) == (0, "")
     (row,) = json.loads(done.out)["rows"]
@@ -86,9 +109,13 @@ def test_check_as_json(capsys: Capture, monkeypatch: Patch, tmp_path: Path, made
     assert (row["architecture"], row["status"], row["image_size_px"]) == ("resnet18d", "ok", 96)
 
 
-def test_check_keeps_what_is_done_when_it_is_interrupted(capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]) -> None:
+def test_check_keeps_what_is_done_when_it_is_interrupted(
+    capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]
+) -> None:
     made.append("dla46_c")
-    done = command_line.run(capsys, monkeypatch, "zoo", "check", "--only", "resnet18d,dla46_c", "--out", tmp_path)
+    done = command_line.run(
+        capsys, monkeypatch, "zoo", "check", "--only", "resnet18d,dla46_c", "--out", tmp_path
+    )
     assert (done.status, done.out) == (130, "")
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["resnet18d@64.json"]
 
@@ -96,7 +123,11 @@ def test_check_keeps_what_is_done_when_it_is_interrupted(capsys: Capture, monkey
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["--only", "resnet18dd"], 1, "error: --only: resnet18dd: unknown architecture. Did you mean 'resnet18d'?"),
+        (
+            ["--only", "resnet18dd"],
+            1,
+            "error: --only: resnet18dd: unknown architecture. Did you mean 'resnet18d'?",
+        ),
         (["--only", " ,"], 2, "names no architecture"),
         (["--image-size-px", 0], 2, "--image-size-px"),
     ],

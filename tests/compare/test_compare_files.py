@@ -28,13 +28,22 @@ def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     # All that there may be: those of an earlier comparison are found by these names.
     assert {f"compare_{name}" for name in PLOTS} == set(NAMES)
     names = {f"compare_{name}{suffix}" for name in PLOTS for suffix in (".svg", ".png")}
-    assert {path.name for path in out.iterdir()} == names | {"comparison.json", "comparison.csv", "thesis.txt", ".pepr_edge"}
+    assert {path.name for path in out.iterdir()} == names | {
+        "comparison.json",
+        "comparison.csv",
+        "thesis.txt",
+        ".pepr_edge",
+    }
     assert {Path(path).name for path in done.plots} == names
     assert Comparison.model_validate_json((out / "comparison.json").read_text()) == done
     with open(out / "comparison.csv", newline="") as file:
         written = list(csv.DictReader(file))
     assert len(written) == 16
-    assert (written[0]["side"], written[0]["candidate"], written[0]["test_accuracy"]) == ("A", "mobilenetv2_050@64", "0.6")
+    assert (written[0]["side"], written[0]["candidate"], written[0]["test_accuracy"]) == (
+        "A",
+        "mobilenetv2_050@64",
+        "0.6",
+    )
     assert float(written[8]["train_energy_j"]) == 200.0
     assert written[8]["train_energy_method"] == "measured"
     assert float(written[3]["pepr_E"]) == pytest.approx(pairs.together["E"][0, 3])

@@ -38,13 +38,23 @@ def test_small_and_large_part_at_the_median() -> None:
             "up",
             "large models pay: test accuracy is 0.300 higher on average than in small ones",
         ),
-        ([0.80, 0.81, 0.82, 0.50, 0.51, 0.52], "down", "large models do not pay: test accuracy is 0.300 lower on average than"),
-        ([0.50, 0.81, 0.62, 0.80, 0.51, 0.65], "none", "it could not be shown that large models pay: no difference in test"),
+        (
+            [0.80, 0.81, 0.82, 0.50, 0.51, 0.52],
+            "down",
+            "large models do not pay: test accuracy is 0.300 lower on average than",
+        ),
+        (
+            [0.50, 0.81, 0.62, 0.80, 0.51, 0.65],
+            "none",
+            "it could not be shown that large models pay: no difference in test",
+        ),
     ],
 )
 def test_the_answer_within_a_side(values: list[float], verdict: str, said: str) -> None:
     # What one side has alone is of neither group.
-    comparison = answer(replace(side(values), models=(*side(values).models, model("own@64", 0.1, 9))), side(values))
+    comparison = answer(
+        replace(side(values), models=(*side(values).models, model("own@64", 0.1, 9))), side(values)
+    )
     assert any("of the 6 architectures that both have, as in the paper" in note for note in comparison.notes)
     found = finding(comparison, question="Do large models pay?", which="A")
     assert (found.verdict, found.n, found.groups) == (verdict, (3, 3), ("small", "large"))
@@ -57,23 +67,36 @@ def test_the_answer_within_a_side(values: list[float], verdict: str, said: str) 
 
 
 def test_a_group_of_fewer_than_two_is_not_tested_and_says_so() -> None:
-    found = finding(answer(side([0.5, 0.6, 0.7]), side([0.6, 0.7, 0.7])), question="Do efficient models pay?", which="B")
+    found = finding(
+        answer(side([0.5, 0.6, 0.7]), side([0.6, 0.7, 0.7])), question="Do efficient models pay?", which="B"
+    )
     assert (found.verdict, found.p, found.n) == ("untested", None, (3, 0))
     said = "whether efficient models pay could not be tested: test accuracy is known of 0 efficient models and 3 other ones"
     assert said in found.sentence
     found = finding(answer(side([0.5, 0.6]), side([0.6, 0.7])), question="Do large models pay?", which="A")
-    assert "test accuracy is known of 1 large model and 1 small one, and a test needs 2 of each" in found.sentence
+    assert (
+        "test accuracy is known of 1 large model and 1 small one, and a test needs 2 of each"
+        in found.sentence
+    )
 
 
 def test_p_is_adjusted_within_each_family() -> None:
     rng = np.random.default_rng(3)
     a, b = (costly(rng.random(8).tolist(), rng) for _ in range(2))
     comparison = answer(a, b)
-    by_question = [question for question, _ in itertools.groupby(comparison.tests, key=lambda one: one.question)]
-    assert by_question == [MORE.text, f"{MORE.text} With each side by itself", *(grouping.question for grouping in groupings())]
+    by_question = [
+        question for question, _ in itertools.groupby(comparison.tests, key=lambda one: one.question)
+    ]
+    assert by_question == [
+        MORE.text,
+        f"{MORE.text} With each side by itself",
+        *(grouping.question for grouping in groupings()),
+    ]
     families: dict[tuple[str, bool], list[Finding]] = {}
     for found in comparison.tests:
-        families.setdefault(("within" if found.side else found.question, found.measure == "performance"), []).append(found)
+        families.setdefault(
+            ("within" if found.side else found.question, found.measure == "performance"), []
+        ).append(found)
     assert len(families) == 5
     for members in families.values():
         assert [one.p_holm for one in members] == holm([one.p for one in members])
@@ -81,13 +104,19 @@ def test_p_is_adjusted_within_each_family() -> None:
     # Of three questions only the first has two groups here.
     assert {one.tests for one in families["within", True]} == {2}
     assert {one.tests for one in families["within", False]} == {8}
-    assert any(note.startswith("By Holm: ") and "Performance is adjusted apart from the scores" in note for note in comparison.notes)
+    assert any(
+        note.startswith("By Holm: ") and "Performance is adjusted apart from the scores" in note
+        for note in comparison.notes
+    )
 
 
 def costly(values: Sequence[float], rng: np.random.Generator, **changes: Any) -> Side:
     """A side whose resources are not in proportion to each other."""
     made = side(values)
-    models = (replace(one, resources={name: rng.random() for name in one.resources}, **changes) for one in made.models)
+    models = (
+        replace(one, resources={name: rng.random() for name in one.resources}, **changes)
+        for one in made.models
+    )
     return replace(made, models=tuple(models))
 
 
@@ -99,19 +128,27 @@ def test_the_same_values_are_tested_once() -> None:
         models = tuple(
             replace(
                 one,
-                resources={**one.resources, "train_co2eq": 0.3 * (one.resources["train_energy"] or 0), "train_data": images},
+                resources={
+                    **one.resources,
+                    "train_co2eq": 0.3 * (one.resources["train_energy"] or 0),
+                    "train_data": images,
+                },
                 methods={**one.methods, "train_co2eq": "measured", "train_data": "counted"},
             )
             for one in made.models
         )
         sides.append(replace(made, models=models))
     comparison = answer(*sides)
-    tested = {name: [one.measure for one in comparison.tests if (one.question, one.side) == name] for name in TESTED}
+    tested = {
+        name: [one.measure for one in comparison.tests if (one.question, one.side) == name] for name in TESTED
+    }
     assert tested[TESTED[0]] == ["performance", "PePR-E", "PePR-D", "PePR-L", "PePR-W", "PePR-edge"]
     assert tested[TESTED[1]] == ["PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
     assert tested[TESTED[2]] == ["performance", "PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
     note = next(note for note in comparison.notes if note.startswith("The same values are tested once: "))
-    assert "PePR-C is PePR-E (CO2eq in proportion to energy); with each side by itself PePR-C is PePR-E" in note
+    assert (
+        "PePR-C is PePR-E (CO2eq in proportion to energy); with each side by itself PePR-C is PePR-E" in note
+    )
     assert note.endswith("PePR-D is performance (as many training images for all).")
 
 
@@ -128,8 +165,17 @@ def test_a_score_that_is_the_same_over_both_and_by_itself_is_tested_once() -> No
     comparison = answer(a, replace(b, models=tuple(alike)))
     apart = [one.measure for one in comparison.tests if one.question == TESTED[1][0]]
     assert apart == ["PePR-E", "PePR-W", "PePR-edge"]
-    assert [one.measure for one in comparison.tests if one.side == "A"][:5] == ["performance", "PePR-E", "PePR-L", "PePR-W", "PePR-edge"]
-    assert any(note.endswith("of A against B PePR-L with each side by itself is as over both.") for note in comparison.notes)
+    assert [one.measure for one in comparison.tests if one.side == "A"][:5] == [
+        "performance",
+        "PePR-E",
+        "PePR-L",
+        "PePR-W",
+        "PePR-edge",
+    ]
+    assert any(
+        note.endswith("of A against B PePR-L with each side by itself is as over both.")
+        for note in comparison.notes
+    )
 
 
 def test_few_pairs_are_said_to_have_little_power() -> None:

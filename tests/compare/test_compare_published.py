@@ -13,7 +13,9 @@ from pepr_edge import compare
 from pepr_edge.errors import PeprError, RunError, ScoreError
 
 stats = pytest.importorskip("scipy.stats")
-HEADER = "dataset,model,type,efficient,num_params,gpu_memory_gb,energy_kwh,co2eq_g,last_epoch_s,test_00,test_01"
+HEADER = (
+    "dataset,model,type,efficient,num_params,gpu_memory_gb,energy_kwh,co2eq_g,last_epoch_s,test_00,test_01"
+)
 
 
 def table(folder: Path, *rows: str) -> Path:
@@ -23,7 +25,10 @@ def table(folder: Path, *rows: str) -> Path:
 
 
 def rows(name: str, *performances: float) -> list[str]:
-    return [f"{name},m{i},CNN,{i % 2},{i + 1}000000,{i + 1},{0.01 * (i + 1)},{i + 1},{i + 2},0.1,{p}" for i, p in enumerate(performances)]
+    return [
+        f"{name},m{i},CNN,{i % 2},{i + 1}000000,{i + 1},{0.01 * (i + 1)},{i + 1},{i + 2},0.1,{p}"
+        for i, p in enumerate(performances)
+    ]
 
 
 def test_a_set_of_a_table_is_a_side(tmp_path: Path) -> None:
@@ -32,8 +37,16 @@ def test_a_set_of_a_table_is_a_side(tmp_path: Path) -> None:
     assert both.question.text == "Do A and B differ?"
     assert both.question.contrast == "with skin instead of skin_small"
     first = both.a.models[0]
-    assert (first.name, first.performance, first.num_params, first.family, first.efficient) == ("m0", 0.4, 1_000_000, "CNN", False)
-    assert first.resources == pytest.approx({"train_energy": 36000.0, "train_co2eq": 1.0, "train_time": 2.0, "train_memory": 1e9})
+    assert (first.name, first.performance, first.num_params, first.family, first.efficient) == (
+        "m0",
+        0.4,
+        1_000_000,
+        "CNN",
+        False,
+    )
+    assert first.resources == pytest.approx(
+        {"train_energy": 36000.0, "train_co2eq": 1.0, "train_time": 2.0, "train_memory": 1e9}
+    )
     assert any("skin_small and skin" in warning for warning in both.warnings)
 
 
@@ -49,10 +62,14 @@ def test_two_sets_of_other_images_are_no_choice_between_two_ways(tmp_path: Path)
     path = table(tmp_path, *rows("x", 0.5, 0.6, 0.7, 0.8, 0.9), *rows("y", 0.61, 0.7, 0.82, 0.9, 0.99))
     both = compare.read(f"{path}:x", f"{path}:y")
     found = compare.compare(both, compare.pair(both))
-    assert found.headline.startswith("B is better: with y instead of x, test accuracy rose by 0.104 on average")
+    assert found.headline.startswith(
+        "B is better: with y instead of x, test accuracy rose by 0.104 on average"
+    )
     assert "pays" not in found.headline
     other = compare.read(f"{path}:y", f"{path}:x")
-    assert compare.compare(other, compare.pair(other)).headline.startswith("B is worse: with x instead of y, test accuracy fell by 0.104")
+    assert compare.compare(other, compare.pair(other)).headline.startswith(
+        "B is worse: with x instead of y, test accuracy fell by 0.104"
+    )
 
 
 def test_a_table_of_one_set_needs_no_name(tmp_path: Path) -> None:
@@ -109,14 +126,17 @@ def test_a_table_without_the_columns_is_refused(tmp_path: Path) -> None:
 def test_the_papers_figures_give_scipys_t_and_p() -> None:
     published = made_records.paper("published_results.csv")
     values = {
-        name: {row["model"]: float(row["test_09"]) for row in published if row["dataset"] == name} for name in ("derma_small", "derma")
+        name: {row["model"]: float(row["test_09"]) for row in published if row["dataset"] == name}
+        for name in ("derma_small", "derma")
     }
     folder = Path(os.environ.get("PEPR_TEST_DATA", "../shared"))
     path = (Path(__file__).resolve().parents[2] / folder / "paper" / "published_results.csv").resolve()
     both = compare.read(f"{path}:derma_small", f"{path}:derma")
     pairs = compare.pair(both)
     found = finding(compare.compare(both, pairs), question=both.question.text)
-    expected = stats.ttest_ind([values["derma"][one.name] for one in pairs.a], [values["derma_small"][one.name] for one in pairs.a])
+    expected = stats.ttest_ind(
+        [values["derma"][one.name] for one in pairs.a], [values["derma_small"][one.name] for one in pairs.a]
+    )
     assert found.n == (131, 131)
     assert (found.t, found.p) == (expected.statistic, expected.pvalue)
     assert any("72 of 131 models have the same training energy" in warning for warning in both.warnings)

@@ -27,7 +27,12 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
     assert both.warnings == ()
     assert [one.name for one in pairs.a] == [f"{name}@64" for name in ARCHITECTURES]
     first = pairs.a[0]
-    assert (first.performance, first.num_params, first.family, first.efficient) == (0.7, 1_000_000, "CNN", True)
+    assert (first.performance, first.num_params, first.family, first.efficient) == (
+        0.7,
+        1_000_000,
+        "CNN",
+        True,
+    )
     assert first.resources == {
         "train_energy": 100.0,
         "train_co2eq": 10.0,
@@ -44,8 +49,18 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("a", "b", "text", "contrast"),
     [
-        (Made(), Made(weights="pretrained"), "Does pretraining pay?", "with pretrained weights instead of training from scratch"),
-        (Made(weights="pretrained"), Made(), "Does pretraining pay?", "with pretrained weights instead of training from scratch"),
+        (
+            Made(),
+            Made(weights="pretrained"),
+            "Does pretraining pay?",
+            "with pretrained weights instead of training from scratch",
+        ),
+        (
+            Made(weights="pretrained"),
+            Made(),
+            "Does pretraining pay?",
+            "with pretrained weights instead of training from scratch",
+        ),
         (
             Made(weights="own.safetensors"),
             Made(),
@@ -64,19 +79,46 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
             "Does B's way pay?",
             "with B's way (data.fraction, candidates.weights) instead of A's",
         ),
-        (Made(fraction=0.125), Made(), "Does more data pay?", "with 100 % instead of 12.5 % of the training images"),
+        (
+            Made(fraction=0.125),
+            Made(),
+            "Does more data pay?",
+            "with 100 % instead of 12.5 % of the training images",
+        ),
         (Made(), Made(seed=1), "Do A and B differ?", "with B's seed instead of A's"),
         (Made(), Made(device="another"), "Do A and B differ?", "with B's device.name instead of A's"),
-        (Made(), Made(device="another", seed=1), "Do A and B differ?", "with B's seed, device.name instead of A's"),
+        (
+            Made(),
+            Made(device="another", seed=1),
+            "Do A and B differ?",
+            "with B's seed, device.name instead of A's",
+        ),
         (Made(), Made(data="other"), "Do A and B differ?", "with B's data.source instead of A's"),
-        (Made(), Made(data="other", weights="pretrained"), "Do A and B differ?", "with B's data.source, candidates.weights instead of A's"),
-        (Made(), Made(seed=1, more="[train]\nepochs = 3\n"), "Does B's way pay?", "with B's way (train.epochs, seed) instead of A's"),
-        (Made(), Made(more="[train]\nepochs = 3\n"), "Does B's way pay?", "with B's way (train.epochs) instead of A's"),
+        (
+            Made(),
+            Made(data="other", weights="pretrained"),
+            "Do A and B differ?",
+            "with B's data.source, candidates.weights instead of A's",
+        ),
+        (
+            Made(),
+            Made(seed=1, more="[train]\nepochs = 3\n"),
+            "Does B's way pay?",
+            "with B's way (train.epochs, seed) instead of A's",
+        ),
+        (
+            Made(),
+            Made(more="[train]\nepochs = 3\n"),
+            "Does B's way pay?",
+            "with B's way (train.epochs) instead of A's",
+        ),
         (Made(), Made(), "Do A and B differ?", "with B instead of A"),
     ],
 )
 def test_what_differs_makes_the_question(tmp_path: Path, a: Made, b: Made, text: str, contrast: str) -> None:
-    runs = [compare_runs.run(tmp_path / name, spread(0.6, count=3), made) for name, made in (("a", a), ("b", b))]
+    runs = [
+        compare_runs.run(tmp_path / name, spread(0.6, count=3), made) for name, made in (("a", a), ("b", b))
+    ]
     both, _ = read(*runs)
     assert (both.question.text, both.question.contrast) == (text, contrast)
     expected = 0 if text == "Does pretraining pay?" and b.weights == "scratch" else 1
@@ -87,8 +129,14 @@ def test_identical_runs_are_said_to_be_identical(tmp_path: Path) -> None:
     runs = [compare_runs.run(tmp_path / name, spread(0.6)) for name in "ab"]
     both, pairs = read(*runs)
     comparison = compare.compare(both, pairs)
-    assert comparison.headline.startswith("B changes nothing: with B instead of A, test accuracy is identical in all 8 architectures")
-    assert all(found.verdict == "identical" and found.paired_p is None for found in comparison.tests if found.side is None)
+    assert comparison.headline.startswith(
+        "B changes nothing: with B instead of A, test accuracy is identical in all 8 architectures"
+    )
+    assert all(
+        found.verdict == "identical" and found.paired_p is None
+        for found in comparison.tests
+        if found.side is None
+    )
 
 
 def test_other_test_images_are_a_warning(tmp_path: Path) -> None:
@@ -100,7 +148,10 @@ def test_other_test_images_are_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", [Made(data="other"), Made(seed=1), Made(device="another")])
 def test_what_is_no_choice_between_two_ways_does_not_pay(tmp_path: Path, made: Made) -> None:
-    a, b = compare_runs.run(tmp_path / "a", spread(0.6)), compare_runs.run(tmp_path / "b", spread(0.7, step=0.02), made)
+    a, b = (
+        compare_runs.run(tmp_path / "a", spread(0.6)),
+        compare_runs.run(tmp_path / "b", spread(0.7, step=0.02), made),
+    )
     both, pairs = read(a, b)
     headline = compare.compare(both, pairs).headline
     assert headline.startswith("B is better: with B's ")
@@ -108,12 +159,22 @@ def test_what_is_no_choice_between_two_ways_does_not_pay(tmp_path: Path, made: M
     assert "pays" not in compare.text(compare.compare(both, pairs)).partition("Within each side:")[0]
 
 
-@pytest.mark.parametrize(("start", "a_start", "said"), [(0.45, 0.6, True), (0.45, 0.45, True), (0.46, 0.46, True), (0.47, 0.47, False)])
-def test_the_headline_says_when_most_models_learnt_nothing(tmp_path: Path, start: float, a_start: float, said: bool) -> None:
-    a, b = (compare_runs.run(tmp_path / name, spread(value)) for name, value in (("a", a_start), ("b", start)))
+@pytest.mark.parametrize(
+    ("start", "a_start", "said"),
+    [(0.45, 0.6, True), (0.45, 0.45, True), (0.46, 0.46, True), (0.47, 0.47, False)],
+)
+def test_the_headline_says_when_most_models_learnt_nothing(
+    tmp_path: Path, start: float, a_start: float, said: bool
+) -> None:
+    a, b = (
+        compare_runs.run(tmp_path / name, spread(value)) for name, value in (("a", a_start), ("b", start))
+    )
     both, pairs = read(a, b)
     comparison = compare.compare(both, pairs)
-    assert comparison.headline.endswith(". Most of these models learnt nothing of use, so this says little.") == said
+    assert (
+        comparison.headline.endswith(". Most of these models learnt nothing of use, so this says little.")
+        == said
+    )
     assert any("no better than" in warning for warning in comparison.warnings)
 
 
@@ -126,7 +187,9 @@ def test_models_that_learnt_nothing_are_counted(tmp_path: Path) -> None:
 
 
 def test_what_failed_or_was_not_begun_is_left_out(tmp_path: Path) -> None:
-    a = compare_runs.run(tmp_path / "a", spread(0.6, count=3), Made(failed=("resnet14t",), todo=("resnet18d",)))
+    a = compare_runs.run(
+        tmp_path / "a", spread(0.6, count=3), Made(failed=("resnet14t",), todo=("resnet18d",))
+    )
     b = compare_runs.run(tmp_path / "b", spread(0.7, count=4))
     both, pairs = read(a, b)
     reasons = {absent.name: absent.reason for absent in pairs.left_out}
@@ -174,7 +237,12 @@ def test_methods_of_runs_are_kept_apart(tmp_path: Path) -> None:
             "--performance 'f1': not recorded of the PyTorch models of both runs. Give --performance NAME, one that both have: acc",
         ),
         (Made(), Made(), {"metric": "f2"}, "--performance 'f2': expected one of accuracy, "),
-        (Made(), Made(), {"metric": "cohen_kappa"}, "--performance 'cohen_kappa': expected one of .*Cohen's kappa can be below 0"),
+        (
+            Made(),
+            Made(),
+            {"metric": "cohen_kappa"},
+            "--performance 'cohen_kappa': expected one of .*Cohen's kappa can be below 0",
+        ),
         (
             Made(),
             Made(variant="int8_static"),
@@ -189,14 +257,21 @@ def test_methods_of_runs_are_kept_apart(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_runs_do_not_share_is_refused(tmp_path: Path, a: Made, b: Made, options: dict[str, str], message: str) -> None:
-    runs = [compare_runs.run(tmp_path / name, spread(0.6, count=2), made) for name, made in (("a", a), ("b", b))]
+def test_what_runs_do_not_share_is_refused(
+    tmp_path: Path, a: Made, b: Made, options: dict[str, str], message: str
+) -> None:
+    runs = [
+        compare_runs.run(tmp_path / name, spread(0.6, count=2), made) for name, made in (("a", a), ("b", b))
+    ]
     with pytest.raises(ScoreError, match=message):
         read(*runs, **options)
 
 
 def test_a_metric_that_both_have_can_be_named(tmp_path: Path) -> None:
-    runs = [compare_runs.run(tmp_path / name, spread(0.6), Made(metric=metric)) for name, metric in (("a", "accuracy"), ("b", "auroc"))]
+    runs = [
+        compare_runs.run(tmp_path / name, spread(0.6), Made(metric=metric))
+        for name, metric in (("a", "accuracy"), ("b", "auroc"))
+    ]
     both, pairs = read(*runs, metric="balanced_accuracy")
     assert both.a.metric == "balanced_accuracy"
     assert "test balanced accuracy" in compare.compare(both, pairs).headline
@@ -209,4 +284,6 @@ def test_a_metric_that_was_not_recorded_comes_from_the_predictions(tmp_path: Pat
     for compared, start in ((both.a, 0.6), (both.b, 0.7)):
         for one, accuracy in zip(compared.models, spread(start).values(), strict=True):
             made = compare_runs.predictions(accuracy)
-            assert one.performance == metrics.metric(metric)(made["test"], made["test_labels"].astype(np.int64))
+            assert one.performance == metrics.metric(metric)(
+                made["test"], made["test_labels"].astype(np.int64)
+            )

@@ -38,22 +38,34 @@ def test_edge_takes_the_weights_of_the_runs_where_they_agree() -> None:
     assert dict(pairs.weights) == {"latency": 2.0}
     assert pairs.together["edge"] == pytest.approx(pairs.together["L"])
     # In proportion they are the same.
-    assert dict(compare.pair(ComparisonInput(a, replace(b, weights={"latency": 1.0}), MORE)).weights) == {"latency": 2.0}
-    assert pairs.reasons == compare.pair(ComparisonInput(a, replace(b, weights={"latency": 1.0}), MORE)).reasons
+    assert dict(compare.pair(ComparisonInput(a, replace(b, weights={"latency": 1.0}), MORE)).weights) == {
+        "latency": 2.0
+    }
+    assert (
+        pairs.reasons == compare.pair(ComparisonInput(a, replace(b, weights={"latency": 1.0}), MORE)).reasons
+    )
 
 
 def test_weights_that_differ_are_said_to_be_set_aside() -> None:
-    a, b = (replace(side([0.5, 0.6, 0.7]), weights=weights) for weights in ({"latency": 3.0, "train_energy": 1.0}, {"latency": 1.0}))
+    a, b = (
+        replace(side([0.5, 0.6, 0.7]), weights=weights)
+        for weights in ({"latency": 3.0, "train_energy": 1.0}, {"latency": 1.0})
+    )
     comparison = answer(a, b)
     said = "The recipes' score.weights differ (A: latency 75 %, training energy 25 %; B: latency 100 %): PePR-edge weighs training energy, "
     assert f"{said}latency, memory on the device alike here." in comparison.notes
     assert len(comparison.edge_weights) == 3
-    assert not any("score.weights" in note for note in answer(side([0.5, 0.6, 0.7]), side([0.5, 0.6, 0.7])).notes)
+    assert not any(
+        "score.weights" in note for note in answer(side([0.5, 0.6, 0.7]), side([0.5, 0.6, 0.7])).notes
+    )
 
 
 def test_resources_are_called_as_in_a_report() -> None:
     assert list(RESOURCE_NAMES) == list(RESOURCES)
-    assert all(units.RESOURCES[name][0].startswith(words) and "," not in words for name, words in RESOURCE_NAMES.items())
+    assert all(
+        units.RESOURCES[name][0].startswith(words) and "," not in words
+        for name, words in RESOURCE_NAMES.items()
+    )
 
 
 def test_energies_of_different_methods_are_never_mixed() -> None:
@@ -63,7 +75,10 @@ def test_energies_of_different_methods_are_never_mixed() -> None:
     assert "E" not in pairs.together
     assert "edge" not in pairs.together
     assert "L" in pairs.together
-    assert "PePR-E left out: training energy is measured in A and declared in B, which must not be mixed." in pairs.reasons
+    assert (
+        "PePR-E left out: training energy is measured in A and declared in B, which must not be mixed."
+        in pairs.reasons
+    )
     assert "PePR-edge left out: it needs training energy." in pairs.reasons
 
 
@@ -85,6 +100,8 @@ def test_only_what_both_have_is_paired_and_the_rest_is_listed_with_its_reason() 
 
 
 def test_fewer_than_two_in_common_is_one_line() -> None:
-    with pytest.raises(ScoreError, match="have 1 finished candidates in common, expected at least 2") as fault:
+    with pytest.raises(
+        ScoreError, match="have 1 finished candidates in common, expected at least 2"
+    ) as fault:
         compare.pair(ComparisonInput(side([0.5]), side([0.5, 0.6]), MORE))
     assert "\n" not in str(fault.value)

@@ -57,9 +57,23 @@ def test_swapping_the_sides_flips_every_sign(values: list[tuple[float, float]]) 
 def test_what_does_not_vary_has_no_t() -> None:
     a = np.array([0.1, 0.2, 0.3, 0.4])
     same = paired(a, a.copy())
-    assert (same.difference, same.t, same.p, same.wilcoxon_p, same.d_z, same.higher, same.lower) == (0, None, None, None, None, 0, 0)
+    assert (same.difference, same.t, same.p, same.wilcoxon_p, same.d_z, same.higher, same.lower) == (
+        0,
+        None,
+        None,
+        None,
+        None,
+        0,
+        0,
+    )
     constant = paired(a, a + 0.1)
-    assert (constant.difference, constant.t, constant.p, constant.d_z, constant.ci) == (pytest.approx(0.1), None, None, None, None)
+    assert (constant.difference, constant.t, constant.p, constant.d_z, constant.ci) == (
+        pytest.approx(0.1),
+        None,
+        None,
+        None,
+        None,
+    )
     assert constant.wilcoxon_p == stats.wilcoxon(np.full(4, 0.1)).pvalue
     flat = independent(np.array([0.5, 0.5]), np.array([0.7, 0.7, 0.7]))
     assert (flat.t, flat.p, flat.d, flat.ci, flat.difference) == (None, None, None, None, pytest.approx(0.2))
@@ -78,7 +92,10 @@ def test_too_few_values_are_not_tested(size: int) -> None:
 def test_holm_by_its_definition(values: list[float | None]) -> None:
     known = sorted(value for value in values if value is not None)
     expected = [
-        None if value is None else min(1.0, max((len(known) - rank) * p for rank, p in enumerate(known) if p <= value)) for value in values
+        None
+        if value is None
+        else min(1.0, max((len(known) - rank) * p for rank, p in enumerate(known) if p <= value))
+        for value in values
     ]
     assert holm(values) == pytest.approx(expected)
 

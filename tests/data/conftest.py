@@ -10,7 +10,9 @@ from PIL import Image
 def draw() -> Callable[..., np.ndarray]:
     """Write a random image, a different one for each seed, and return its pixels."""
 
-    def make(path: Path, seed: int = 0, *, size: tuple[int, int] = (12, 10), colour: bool = False) -> np.ndarray:
+    def make(
+        path: Path, seed: int = 0, *, size: tuple[int, int] = (12, 10), colour: bool = False
+    ) -> np.ndarray:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3) if colour else size, dtype=np.uint8)
         Image.fromarray(pixels).save(path)

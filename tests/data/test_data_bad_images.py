@@ -37,7 +37,10 @@ def test_by_default_all_that_are_bad_are_named_at_once(image_folder: Path, tmp_p
     with pytest.raises(DataError) as fault:
         prepare(DataSettings(str(image_folder), 16), tmp_path / "out")
     head, *lines = str(fault.value).splitlines()
-    assert head == f'{image_folder}: 3 of 21 images cannot be used. Mend them, or leave them out: data.on_bad_image = "skip".'
+    assert (
+        head
+        == f'{image_folder}: 3 of 21 images cannot be used. Mend them, or leave them out: data.on_bad_image = "skip".'
+    )
     assert sorted(line.split(":")[0] for line in lines) == ["  cat/03.png", "  dog/15.png", "  dog/19.jpg"]
     assert not list((tmp_path / "out").iterdir())
 
@@ -51,7 +54,9 @@ def test_of_many_the_first_are_named_and_all_counted(image_folder: Path, tmp_pat
     assert lines[-1] == "  and 2 more"
 
 
-def test_left_out_they_are_counted_and_listed_and_the_others_keep_their_places(image_folder: Path, tmp_path: Path) -> None:
+def test_left_out_they_are_counted_and_listed_and_the_others_keep_their_places(
+    image_folder: Path, tmp_path: Path
+) -> None:
     prepare(settings(image_folder), tmp_path / "whole")
     spoil(image_folder, "cat/03.png", "dog/15.png")
     info = prepare(settings(image_folder), tmp_path / "out")
@@ -97,10 +102,15 @@ def test_what_was_made_by_one_policy_does_not_serve_the_other(image_folder: Path
             [f"dog/{number}.png" for number in range(12, 20)],
             "class 'dog' has no image in the training split.* 8 of 20 images cannot be used",
         ),
-        ([f"{'cat' if n < 12 else 'dog'}/{n:02}.png" for n in range(20)], "no images in the train split.* 20 of 20 images cannot be used"),
+        (
+            [f"{'cat' if n < 12 else 'dog'}/{n:02}.png" for n in range(20)],
+            "no images in the train split.* 20 of 20 images cannot be used",
+        ),
     ],
 )
-def test_a_class_or_a_split_that_loses_all_is_an_error(image_folder: Path, tmp_path: Path, lost: list[str], message: str) -> None:
+def test_a_class_or_a_split_that_loses_all_is_an_error(
+    image_folder: Path, tmp_path: Path, lost: list[str], message: str
+) -> None:
     spoil(image_folder, *lost)
     with pytest.raises(DataError, match=message) as fault:
         prepare(settings(image_folder), tmp_path / "out")
@@ -117,7 +127,9 @@ def test_a_file_that_cannot_be_opened_is_a_bad_image_too(image_folder: Path, tmp
         prepare(settings(image_folder, "fail"), tmp_path / "out")
 
 
-def test_what_lacks_a_package_is_not_left_out(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lacks_a_package_is_not_left_out(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (image_folder / "cat" / "20.dcm").write_bytes(bytes(128) + b"DICM" + bytes(64))
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DataError, match=f"cat/20.dcm: a DICOM file, and pydicom.*{dicom.INSTALL[:11]}"):
@@ -125,7 +137,10 @@ def test_what_lacks_a_package_is_not_left_out(image_folder: Path, tmp_path: Path
 
 
 def test_a_manifest_may_name_images_that_are_not_there(image_folder: Path, tmp_path: Path) -> None:
-    rows = [f"{path.relative_to(image_folder).as_posix()},{path.parent.name}" for path in sorted(image_folder.rglob("*.png"))]
+    rows = [
+        f"{path.relative_to(image_folder).as_posix()},{path.parent.name}"
+        for path in sorted(image_folder.rglob("*.png"))
+    ]
     (image_folder / "m.csv").write_text("path,label\n" + "\n".join([*rows, "cat/none.png,cat"]))
     assert prepare(settings(image_folder / "m.csv"), tmp_path / "out").skipped_images == 1
     with pytest.raises(DataError, match=r"line 22: cat/none\.png: no such file"):

@@ -7,22 +7,32 @@ from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import decode, to_eight_bit, to_pixels
 
 
-@pytest.mark.parametrize(("greatest", "full"), [(200, 255), (4000, 4095), (256, 4095), (4096, 65535), (65535, 65535)])
+@pytest.mark.parametrize(
+    ("greatest", "full"), [(200, 255), (4000, 4095), (256, 4095), (4096, 65535), (65535, 65535)]
+)
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, greatest, full):
     values = np.linspace(0, greatest, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    pixels = to_pixels(decode(tmp_path / "deep.png"), channels=1, image_size_px=8, interpolation="bilinear")[..., 0]
+    pixels = to_pixels(decode(tmp_path / "deep.png"), channels=1, image_size_px=8, interpolation="bilinear")[
+        ..., 0
+    ]
     np.testing.assert_allclose(pixels, values / full * 255, atol=0.5 + 1e-9)
 
 
 def test_tiff_of_either_byte_order_and_32_bit_grey(tmp_path):
     values = np.arange(0, 64000, 1000, dtype=np.int32).reshape(8, 8)
-    for name, image in (("i.tif", Image.fromarray(values)), ("b.tif", Image.frombytes("I;16B", (8, 8), values.astype(">u2").tobytes()))):
+    for name, image in (
+        ("i.tif", Image.fromarray(values)),
+        ("b.tif", Image.frombytes("I;16B", (8, 8), values.astype(">u2").tobytes())),
+    ):
         image.save(tmp_path / name)
         np.testing.assert_allclose(np.asarray(decode(tmp_path / name)), values / 257, atol=0.5 + 1e-9)
 
 
-@pytest.mark.parametrize("values", [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70000, np.int32), np.full((4, 4), -1, np.int32)])
+@pytest.mark.parametrize(
+    "values",
+    [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70000, np.int32), np.full((4, 4), -1, np.int32)],
+)
 def test_deeper_images_are_refused(values):
     with pytest.raises(DataError, match=r"x\.tif: mode .*expected 8 or 16 bits"):
         to_eight_bit(Image.fromarray(values), shown_as="x.tif")

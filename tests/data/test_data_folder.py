@@ -29,7 +29,11 @@ def test_pixels_are_those_of_preprocess(image_folder, tmp_path):
         pixels = to_pixels(Image.open(path), channels=1, image_size_px=16, interpolation="bicubic")
         expected[pixels.tobytes()] = ("cat", "dog").index(path.parent.name)
     data = load(tmp_path / "out")
-    met = {image.tobytes(): label for pixels, labels in data.splits.values() for image, label in zip(pixels, labels.tolist(), strict=True)}
+    met = {
+        image.tobytes(): label
+        for pixels, labels in data.splits.values()
+        for image, label in zip(pixels, labels.tolist(), strict=True)
+    }
     assert met == expected
     assert len(met) == 20
     assert info.notes == ()
@@ -49,7 +53,9 @@ def test_class_layout_is_split_by_class_and_seed(image_folder, tmp_path):
 def test_split_layout_is_kept_whatever_the_spelling(tmp_path, draw):
     root = split_layout(tmp_path / "d", draw, ("Train", "validation", "TEST"))
     info = prepare(settings(root), tmp_path / "out")
-    assert {split: facts.class_counts for split, facts in info.splits.items()} == dict.fromkeys(("train", "val", "test"), (3, 3))
+    assert {split: facts.class_counts for split, facts in info.splits.items()} == dict.fromkeys(
+        ("train", "val", "test"), (3, 3)
+    )
 
 
 @pytest.mark.parametrize("lacking", ["val", "test"])
@@ -101,7 +107,10 @@ def test_copies_across_splits_are_noted(tmp_path, draw):
     Image.open(root / "train" / "a" / "0.png").save(root / "test" / "a" / "copy.bmp")
     shutil.copy(root / "val" / "b" / "1.png", root / "test" / "b" / "other.png")
     shutil.copy(root / "train" / "b" / "1.png", root / "train" / "b" / "same_split.png")
-    assert "exact copies of 2 images are in more than one split" in prepare(settings(root), tmp_path / "out").notes[0]
+    assert (
+        "exact copies of 2 images are in more than one split"
+        in prepare(settings(root), tmp_path / "out").notes[0]
+    )
 
 
 def test_a_class_absent_from_test_is_noted(tmp_path, draw):

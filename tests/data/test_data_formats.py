@@ -69,4 +69,9 @@ def test_fingerprint_of_a_name_needs_no_file():
 def test_nothing_heavy_is_imported():
     heavy = {"torch", "pooch", "timm", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib"}
     code = f"import sys, pepr_edge.data; print(sorted({heavy!r} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -34,7 +34,10 @@ file_name = word.filter(lambda name: not set(name) & set("/\\:") and name.strip(
 @settings(deadline=None, max_examples=60)
 @given(
     rows=st.lists(
-        st.tuples(file_name, word, st.sampled_from(["train", "Val", "TEST"]), word), min_size=1, max_size=10, unique_by=lambda r: r[0]
+        st.tuples(file_name, word, st.sampled_from(["train", "Val", "TEST"]), word),
+        min_size=1,
+        max_size=10,
+        unique_by=lambda r: r[0],
     )
 )
 def test_parse_reads_back_what_was_written(scratch, rows):
@@ -47,7 +50,12 @@ def test_parse_reads_back_what_was_written(scratch, rows):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=80) | st.text(alphabet='pathlbe,;"\n\r/.\\\0x1', max_size=60).map(lambda text: ("path,label\n" + text).encode()))
+@given(
+    st.binary(max_size=80)
+    | st.text(alphabet='pathlbe,;"\n\r/.\\\0x1', max_size=60).map(
+        lambda text: ("path,label\n" + text).encode()
+    )
+)
 def test_parse_meets_any_file_with_rows_or_one_line(scratch, content):
     scratch.write_bytes(content)
     rows, fault = [], ""
@@ -111,7 +119,13 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path, draw, policy):
 
 
 def test_pixels_labels_and_given_splits(tmp_path, draw):
-    rows = ["img/a.png,no,train", "img/b.png,yes,train", "img/c.png,yes,valid", "img/d.png,no,test", "img/e.png,yes,test"]
+    rows = [
+        "img/a.png,no,train",
+        "img/b.png,yes,train",
+        "img/c.png,yes,valid",
+        "img/d.png,no,test",
+        "img/e.png,yes,test",
+    ]
     path = write(tmp_path, draw, "\ufeffPath;Label;Split\n" + "\n".join(rows).replace(",", ";"))
     info = prepare(DataSettings(str(path), 16), tmp_path / "out")
     assert (info.name, info.format, info.labels, info.channels) == ("m", "csv", ("no", "yes"), 1)
@@ -120,12 +134,20 @@ def test_pixels_labels_and_given_splits(tmp_path, draw):
         pixels, targets = data.splits[split]
         assert targets.tolist() == labels
         for position, name in enumerate(names):
-            expected = to_pixels(Image.open(tmp_path / "img" / f"{name}.png"), channels=1, image_size_px=16, interpolation="bilinear")
+            expected = to_pixels(
+                Image.open(tmp_path / "img" / f"{name}.png"),
+                channels=1,
+                image_size_px=16,
+                interpolation="bilinear",
+            )
             np.testing.assert_array_equal(pixels[position], expected)
 
 
 def test_groups_stay_together_and_numbers_sort_as_numbers(tmp_path, draw):
-    lines = [f"img/{name}.png,{(number % 2) * 8 + 2},patient{number // 2}" for number, name in enumerate("abcdefghijkl")]
+    lines = [
+        f"img/{name}.png,{(number % 2) * 8 + 2},patient{number // 2}"
+        for number, name in enumerate("abcdefghijkl")
+    ]
     path = write(tmp_path, draw, "path,label,group\n" + "\n".join(lines))
     source = manifest.open_source(DataSettings(str(path), 16))
     assert source.labels == ("2", "10")
@@ -136,8 +158,12 @@ def test_groups_stay_together_and_numbers_sort_as_numbers(tmp_path, draw):
 
 
 def test_missing_val_is_taken_from_train_by_group(tmp_path, draw):
-    lines = [f"img/{n}.png,{i % 2},{'test' if i >= 8 else 'train'},{i // 2}" for i, n in enumerate("abcdefghijkl")]
-    source = manifest.open_source(DataSettings(str(write(tmp_path, draw, "path,label,split,group\n" + "\n".join(lines))), 16))
+    lines = [
+        f"img/{n}.png,{i % 2},{'test' if i >= 8 else 'train'},{i // 2}" for i, n in enumerate("abcdefghijkl")
+    ]
+    source = manifest.open_source(
+        DataSettings(str(write(tmp_path, draw, "path,label,split,group\n" + "\n".join(lines))), 16)
+    )
     splits = assign(source, DataSettings("", 16))
     assert splits["test"].tolist() == [8, 9, 10, 11]
     assert len(splits["val"]) == 2

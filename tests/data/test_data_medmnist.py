@@ -47,7 +47,9 @@ def test_pixels_and_labels_by_path(tmp_path, shape, channels):
         assert labels.tolist() == held[f"{split}_labels"].ravel().tolist()
         for image, source in zip(pixels, held[f"{split}_images"], strict=True):
             picture = Image.fromarray(source.squeeze())
-            np.testing.assert_array_equal(image, to_pixels(picture, channels=channels, image_size_px=16, interpolation="bilinear"))
+            np.testing.assert_array_equal(
+                image, to_pixels(picture, channels=channels, image_size_px=16, interpolation="bilinear")
+            )
 
 
 def test_reads_any_ascending_indices_across_splits(tmp_path):
@@ -77,7 +79,10 @@ def test_missing_val_is_taken_from_train(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_labels": np.ones((12, 3), np.uint8)}, r"train_labels has 3 labels per image \(multi-label\)"),
+        (
+            {"train_labels": np.ones((12, 3), np.uint8)},
+            r"train_labels has 3 labels per image \(multi-label\)",
+        ),
         ({"train_labels": np.ones(5, np.uint8)}, "5 train_labels for 12 train_images"),
         ({"val_labels": np.full(4, 0.5)}, "val_labels: shape .* of float64, expected one whole number"),
         ({"val_labels": np.full(4, -1)}, "class numbers from -1"),
@@ -97,7 +102,14 @@ def test_arrays_that_do_not_fit_are_one_clear_line(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a zip", b"PK\x05\x06" + bytes(18), zipped(b"no array"), zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr'")]
+    "content",
+    [
+        b"",
+        b"not a zip",
+        b"PK\x05\x06" + bytes(18),
+        zipped(b"no array"),
+        zipped(b"\x93NUMPY\x01\x00\x10\x00{'descr'"),
+    ],
 )
 def test_what_is_not_an_npz_is_one_clear_line(tmp_path, content):
     (tmp_path / "own.npz").write_bytes(content)
@@ -142,7 +154,9 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path, cache, monkeyp
 
 
 def test_the_address_is_zenodo_s():
-    assert medmnist.url("breastmnist") == "https://zenodo.org/records/10519652/files/breastmnist.npz?download=1"
+    assert (
+        medmnist.url("breastmnist") == "https://zenodo.org/records/10519652/files/breastmnist.npz?download=1"
+    )
 
 
 def test_downloads_by_name_with_its_checksum(tmp_path, cache, real_data, monkeypatch):
@@ -179,7 +193,10 @@ def test_several_labels_per_image_are_refused_before_the_download(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "labels", "counts", "baseline"),
-    [("breastmnist", ("malignant", "benign"), (546, 78, 156), 0.731), ("pneumoniamnist", ("normal", "pneumonia"), (4708, 524, 624), 0.625)],
+    [
+        ("breastmnist", ("malignant", "benign"), (546, 78, 156), 0.731),
+        ("pneumoniamnist", ("normal", "pneumonia"), (4708, 524, 624), 0.625),
+    ],
 )
 def test_real_files(real_data, tmp_path, name, labels, counts, baseline):
     info = prepare(DataSettings(str(real_data / f"{name}.npz"), 28), tmp_path / "out")
@@ -194,10 +211,16 @@ def test_real_files(real_data, tmp_path, name, labels, counts, baseline):
 
 def test_a_renamed_file_is_known_by_its_checksum(real_data, tmp_path):
     shutil.copy(real_data / "breastmnist.npz", tmp_path / "mine.npz")
-    assert medmnist.open_source(DataSettings(str(tmp_path / "mine.npz"), 16)).labels == ("malignant", "benign")
+    assert medmnist.open_source(DataSettings(str(tmp_path / "mine.npz"), 16)).labels == (
+        "malignant",
+        "benign",
+    )
 
 
 def test_names_of_larger_sizes_are_known_unless_the_classes_do_not_fit(tmp_path):
-    assert medmnist.open_source(save(tmp_path / "pneumoniamnist_64.npz", **arrays())).labels == ("normal", "pneumonia")
+    assert medmnist.open_source(save(tmp_path / "pneumoniamnist_64.npz", **arrays())).labels == (
+        "normal",
+        "pneumonia",
+    )
     held = arrays() | {"train_labels": np.arange(12) % 3}
     assert medmnist.open_source(save(tmp_path / "breastmnist.npz", **held)).labels == ("0", "1", "2")

@@ -55,7 +55,9 @@ def fisher(train, labels, test):
 def test_task_is_learnable_but_neither_trivial_nor_linear():
     pixels, labels = phantom.images(900, 5)
     half = slice(0, 500), slice(500, 900)
-    found = (fisher(features(pixels)[half[0]], labels[half[0]], features(pixels)[half[1]]) == labels[half[1]]).mean()
+    found = (
+        fisher(features(pixels)[half[0]], labels[half[0]], features(pixels)[half[1]]) == labels[half[1]]
+    ).mean()
     small = pixels.reshape(900, 16, 4, 16, 4).mean(axis=(2, 4)).reshape(900, -1)
     linear = (fisher(small[half[0]], labels[half[0]], small[half[1]]) == labels[half[1]]).mean()
     assert 0.66 < found < 0.95
@@ -66,7 +68,8 @@ def test_task_is_learnable_but_neither_trivial_nor_linear():
 
 def test_prepared_phantom_is_the_same_everywhere_and_follows_the_seed(tmp_path):
     infos = [
-        prepare(DataSettings("phantom", 32, phantom_images=60, seed=seed), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+        prepare(DataSettings("phantom", 32, phantom_images=60, seed=seed), tmp_path / name)
+        for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     ]
     assert infos[0] == infos[1]
     assert infos[0].sha256 != infos[2].sha256

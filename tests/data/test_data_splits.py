@@ -13,7 +13,9 @@ seeds = st.integers(0, 2**31)
 
 
 def made(targets, groups=None, given=None, names=("a", "b")):
-    return ImageSource("made", "made", "0" * 64, names, np.array(targets, np.int64), lambda indices: iter(()), given, groups)
+    return ImageSource(
+        "made", "made", "0" * 64, names, np.array(targets, np.int64), lambda indices: iter(()), given, groups
+    )
 
 
 def settings_for(**changes):
@@ -99,7 +101,9 @@ def test_part_of_everything_is_everything():
 def test_assign_takes_only_what_is_missing_from_train():
     targets = [0, 1] * 50
     test_images, train_images = np.arange(80, 100), np.arange(80)
-    splits = assign(made(targets, given={"train": train_images, "test": test_images}), settings_for(val_fraction=0.25))
+    splits = assign(
+        made(targets, given={"train": train_images, "test": test_images}), settings_for(val_fraction=0.25)
+    )
     np.testing.assert_array_equal(splits["test"], test_images)
     assert len(splits["val"]) == 20
     assert len(splits["train"]) == 60
@@ -119,7 +123,12 @@ def test_assign_cuts_the_training_split_alone():
     [
         (made([0] * 9, names=("only",)), "only the class 'only', expected two"),
         (made([0] * 9), "class 'b' has no image in the training split"),
-        (made([0, 1, 0, 1], given={"train": np.array([0, 2]), "val": np.array([1]), "test": np.array([3])}), "class 'b' has no image"),
+        (
+            made(
+                [0, 1, 0, 1], given={"train": np.array([0, 2]), "val": np.array([1]), "test": np.array([3])}
+            ),
+            "class 'b' has no image",
+        ),
         (made([0, 1], given={"val": np.array([0]), "test": np.array([1])}), "no images in the train split"),
         (made([0, 1]), "no images in the val split"),
     ],

@@ -31,7 +31,10 @@ def pictures(out):
 
 
 def expected(images, channels):
-    made = (to_pixels(Image.fromarray(image), channels=channels, image_size_px=16, interpolation="bilinear") for image in images)
+    made = (
+        to_pixels(Image.fromarray(image), channels=channels, image_size_px=16, interpolation="bilinear")
+        for image in images
+    )
     return sorted(pixels.tobytes() for pixels in made)
 
 
@@ -39,17 +42,25 @@ def expected(images, channels):
 @pytest.mark.parametrize("floating", [False, True])
 def test_every_layout_gives_the_same_pixels(tmp_path, shape, floating):
     images = uint8(*shape)
-    settings = save(tmp_path / "d.pt", {"images": images.float() / 255 if floating else images, "targets": TARGETS})
+    settings = save(
+        tmp_path / "d.pt", {"images": images.float() / 255 if floating else images, "targets": TARGETS}
+    )
     info = prepare(settings, tmp_path / "out")
     channels = 3 if 3 in shape else 1
     plain = images.permute(0, 2, 3, 1) if shape[1] == 3 else images
     assert info.channels == channels
     assert info.format == "tensor"
-    assert pictures(tmp_path / "out") == expected(plain.numpy().reshape((N, 9, 7, 3) if channels == 3 else (N, 9, 7)), channels)
+    assert pictures(tmp_path / "out") == expected(
+        plain.numpy().reshape((N, 9, 7, 3) if channels == 3 else (N, 9, 7)), channels
+    )
 
 
 @pytest.mark.parametrize(
-    ("content", "options"), [(lambda i, t: (i, t), {}), (lambda i, t: [i, t[:, None].float()], {"_use_new_zipfile_serialization": False})]
+    ("content", "options"),
+    [
+        (lambda i, t: (i, t), {}),
+        (lambda i, t: [i, t[:, None].float()], {"_use_new_zipfile_serialization": False}),
+    ],
 )
 def test_pairs_and_old_files(tmp_path, content, options):
     images = uint8(N, 9, 7)
@@ -60,7 +71,10 @@ def test_pairs_and_old_files(tmp_path, content, options):
 def test_given_splits_are_kept(tmp_path):
     content = {}
     for split, count in (("train", 8), ("val", 4), ("test", 6)):
-        content |= {f"{split}_images": uint8(count, 16, 16) + count, f"{split}_targets": torch.arange(count) % 2}
+        content |= {
+            f"{split}_images": uint8(count, 16, 16) + count,
+            f"{split}_targets": torch.arange(count) % 2,
+        }
     prepare(save(tmp_path / "d.pt", content), tmp_path / "out")
     for split, (pixels, labels) in load(tmp_path / "out").splits.items():
         np.testing.assert_array_equal(pixels[..., 0], content[f"{split}_images"].numpy())
@@ -68,7 +82,9 @@ def test_given_splits_are_kept(tmp_path):
 
 
 def test_majority_and_ties():
-    chosen, ties = tensor.majority(np.array([[0, 0, 1, 0], [1, 1, 0, 1], [1, 0, 0, 1], [2, 2, 1, 1], [1, 1, 1, 1]]))
+    chosen, ties = tensor.majority(
+        np.array([[0, 0, 1, 0], [1, 1, 0, 1], [1, 0, 0, 1], [2, 2, 1, 1], [1, 1, 1, 1]])
+    )
     assert chosen.tolist() == [0, 1, 0, 1, 1]
     assert ties == 2
 
@@ -105,7 +121,10 @@ def test_faults_are_one_clear_line(tmp_path, images, targets, message):
     assert "d.pt" in str(fault.value)
 
 
-@pytest.mark.parametrize("content", [{"weights": torch.zeros(3)}, torch.zeros(3), {"val_images": uint8(N, 4, 4), "val_targets": TARGETS}])
+@pytest.mark.parametrize(
+    "content",
+    [{"weights": torch.zeros(3)}, torch.zeros(3), {"val_images": uint8(N, 4, 4), "val_targets": TARGETS}],
+)
 def test_other_contents_are_refused(tmp_path, content):
     with pytest.raises(DataError, match=r"d\.pt: holds .*, expected"):
         prepare(save(tmp_path / "d.pt", content), tmp_path / "out")

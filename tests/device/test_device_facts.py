@@ -30,7 +30,10 @@ def test_facts_identify_nobody() -> None:
     text = json.dumps(found.model_dump()).lower()
     mac = f"{uuid.getnode():012x}"
     # A machine may be called "debian".
-    secrets = {platform.node().lower(), getpass.getuser().lower(), mac, ":".join(re.findall("..", mac))} - {"", *found.os.lower().split()}
+    secrets = {platform.node().lower(), getpass.getuser().lower(), mac, ":".join(re.findall("..", mac))} - {
+        "",
+        *found.os.lower().split(),
+    }
     assert not [secret for secret in secrets if re.search(rf"\b{re.escape(secret)}\b", text)]
 
 
@@ -155,7 +158,9 @@ def test_steal() -> None:
     assert (load_average() or 0.0) >= 0.0
 
 
-@pytest.mark.parametrize(("affinity", "limit", "cores"), [(None, None, 8), (2, None, 2), (4, 1.5, 2), (4, 0.2, 1), (None, 3.0, 3)])
+@pytest.mark.parametrize(
+    ("affinity", "limit", "cores"), [(None, None, 8), (2, None, 2), (4, 1.5, 2), (4, 0.2, 1), (None, 3.0, 3)]
+)
 def test_only_the_cores_that_a_process_may_use_are_worth_a_thread(
     affinity: int | None, limit: float | None, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,10 +28,14 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch)
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, mhz: float = 2000.0, max_mhz: float = 2000.0, free: int = GIB) -> None:
+def machine(
+    monkeypatch: pytest.MonkeyPatch, mhz: float = 2000.0, max_mhz: float = 2000.0, free: int = GIB
+) -> None:
     cores = [SimpleNamespace(current=800.0, max=max_mhz), SimpleNamespace(current=mhz, max=max_mhz)]
     monkeypatch.setattr(interference.psutil, "cpu_freq", lambda percpu: cores)
-    monkeypatch.setattr(interference.psutil, "virtual_memory", lambda: SimpleNamespace(available=free, total=4 * GIB))
+    monkeypatch.setattr(
+        interference.psutil, "virtual_memory", lambda: SimpleNamespace(available=free, total=4 * GIB)
+    )
 
 
 def seen(threads: int = 1, measured: DeviceProfile | None = None) -> list[str]:
@@ -53,12 +57,18 @@ def test_a_calm_device_warns_of_nothing() -> None:
     ("name", "answer", "words"),
     [
         ("on_battery", True, "on battery: plug the device in"),
-        ("governor", "powersave", "the frequency governor is powersave, .* cpupower frequency-set -g performance"),
+        (
+            "governor",
+            "powersave",
+            "the frequency governor is powersave, .* cpupower frequency-set -g performance",
+        ),
         ("temperature_c", 91.4, "the processor is at 91 degrees Celsius: give it air"),
         ("busy", "other programs are at work (load 2.1 on 2 cores)", r"load 2\.1 on 2 cores\): close them"),
     ],
 )
-def test_each_state_has_its_advice(monkeypatch: pytest.MonkeyPatch, name: str, answer: object, words: str) -> None:
+def test_each_state_has_its_advice(
+    monkeypatch: pytest.MonkeyPatch, name: str, answer: object, words: str
+) -> None:
     monkeypatch.setattr(interference, name, lambda *_: answer)
     (found,) = seen()
     assert re.search(words, found)
@@ -97,7 +107,9 @@ def test_what_the_hypervisor_took() -> None:
 def test_a_limit_that_is_nearly_reached() -> None:
     calm = tiny_bundle.profile("0" * 64)  # 60 MB
     device = calm.device.model_copy(update={"cgroup_memory_bytes": 60 << 20})
-    assert seen(measured=calm.model_copy(update={"device": device}))[0].startswith("the model's 57 MiB nearly fill the limit of 60: ")
+    assert seen(measured=calm.model_copy(update={"device": device}))[0].startswith(
+        "the model's 57 MiB nearly fill the limit of 60: "
+    )
 
 
 def test_looks_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ def x86(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A plain x86 machine, whatever this one is, on which nothing is tried."""
     monkeypatch.setattr(preflight.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(preflight, "cpu_name", lambda: "Intel Core 2")
-    monkeypatch.setattr(preflight, "_dies_of_import", lambda: pytest.fail("tried, though the flags can be trusted"))
+    monkeypatch.setattr(
+        preflight, "_dies_of_import", lambda: pytest.fail("tried, though the flags can be trusted")
+    )
     return monkeypatch
 
 
@@ -50,7 +52,9 @@ def test_arm_has_all_that_is_needed(machine: str, x86: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("flags", [(), ("ssse3",), ("ssse3", "sse4_2")])
-def test_what_lacks_something_or_does_not_say_is_tried(flags: tuple[str, ...], dies: bool, x86: pytest.MonkeyPatch) -> None:
+def test_what_lacks_something_or_does_not_say_is_tried(
+    flags: tuple[str, ...], dies: bool, x86: pytest.MonkeyPatch
+) -> None:
     x86.setattr(preflight, "isa", lambda: flags)
     x86.setattr(preflight, "_dies_of_import", lambda: dies)
     assert (preflight.cpu_fault() is not None) is dies
@@ -77,10 +81,13 @@ def test_without_fork_another_process_tries(status: int, dies: bool, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("version", "is_64_bit", "found"), [((3, 9), True, "this Python is 3.9,"), ((3, 12), False, "this Python is 3.12 of 32 bit,")]
+    ("version", "is_64_bit", "found"),
+    [((3, 9), True, "this Python is 3.9,"), ((3, 12), False, "this Python is 3.12 of 32 bit,")],
 )
 def test_the_wrong_python_is_named(version: tuple[int, int], is_64_bit: bool, found: str) -> None:
-    assert str(preflight.python_fault(version, is_64_bit)).startswith(f"{found} expected 3.10 or later of 64 bit")
+    assert str(preflight.python_fault(version, is_64_bit)).startswith(
+        f"{found} expected 3.10 or later of 64 bit"
+    )
     assert preflight.python_fault((3, 10), True) is None
 
 
@@ -105,7 +112,9 @@ def test_what_a_model_needs_is_its_peak_at_home_or_its_file(tmp_path: Path) -> N
     assert "needs about 0 MiB of memory" in str(preflight.memory_fault(tmp_path, 299))
 
 
-def test_a_full_disk_is_said_before_an_hour_of_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_before_an_hour_of_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "not" / "yet" / "report.json"
     assert preflight.disk_fault(out, 1) is None
     monkeypatch.setattr(preflight, "REPORT_BYTES", 1 << 60)
@@ -118,7 +127,10 @@ def test_a_full_disk_is_said_before_an_hour_of_measuring(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("words", [("bench",), ("predict",), ("verify",)])
 def test_the_field_commands_ask_first(
-    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preflight, "machine_fault", lambda: "no machine for this.")
     image = ("x.png",) if words == ("predict",) else ()
@@ -127,7 +139,9 @@ def test_the_field_commands_ask_first(
     assert command_line.run(capsys, monkeypatch, *words, "--help").status == 0
 
 
-def test_too_little_memory_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 10 << 20)
     done = command_line.run(capsys, monkeypatch, "verify", bundle)
@@ -135,7 +149,9 @@ def test_too_little_memory_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert (done.status, done.out, done.err) == (1, "", f"error: {bundle}: {words}\n")
 
 
-def test_doctor_goes_on_and_tells(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_goes_on_and_tells(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preflight, "machine_fault", lambda: "no machine for this.")
     done = command_line.run(capsys, monkeypatch, "doctor", "--json")
     assert done.status == 0
@@ -155,7 +171,12 @@ def test_doctor_goes_on_and_tells(capsys: pytest.CaptureFixture[str], monkeypatc
     ],
 )
 def test_what_fails_to_load_is_one_line(
-    fault: Exception, said: str, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fault: Exception,
+    said: str,
+    where: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
         raise fault

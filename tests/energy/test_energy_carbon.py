@@ -30,7 +30,23 @@ def test_every_row_is_sane() -> None:
 
 
 def test_low_resource_countries_and_the_world_are_there() -> None:
-    for code in ("ETH", "KEN", "NGA", "TZA", "UGA", "MWI", "NPL", "BGD", "PAK", "HTI", "MDG", "COD", "NAM", "AFG", "WLD"):
+    for code in (
+        "ETH",
+        "KEN",
+        "NGA",
+        "TZA",
+        "UGA",
+        "MWI",
+        "NPL",
+        "BGD",
+        "PAK",
+        "HTI",
+        "MDG",
+        "COD",
+        "NAM",
+        "AFG",
+        "WLD",
+    ):
         assert intensity(code).country == code
 
 
@@ -41,7 +57,13 @@ def test_published_values() -> None:
 
 @pytest.mark.parametrize(
     ("given_code", "hint"),
-    [("DK", "DNK (Denmark)"), ("ke", "KEN (Kenya)"), ("Denmark", "DNK (Denmark)"), ("Tanzanya", "TZA (Tanzania)"), ("DNL", "DNK")],
+    [
+        ("DK", "DNK (Denmark)"),
+        ("ke", "KEN (Kenya)"),
+        ("Denmark", "DNK (Denmark)"),
+        ("Tanzanya", "TZA (Tanzania)"),
+        ("DNL", "DNK"),
+    ],
 )
 def test_an_unknown_code_names_the_nearest(given_code: str, hint: str) -> None:
     with pytest.raises(PeprError) as caught:
@@ -75,7 +97,9 @@ def test_grams_are_in_proportion_and_never_measured(energy_j: float, country: st
 
 def test_what_is_not_known_stays_unknown() -> None:
     energy = Quantity(value=None, method="unavailable", source="no counter")
-    assert co2eq_g(energy, "KEN") == Quantity(value=None, method="unavailable", source="no energy figure: no counter")
+    assert co2eq_g(energy, "KEN") == Quantity(
+        value=None, method="unavailable", source="no energy figure: no counter"
+    )
     no_country = co2eq_g(Quantity(value=1.0, method="measured"), None)
     assert no_country.value is None
     assert no_country.method == "unavailable"

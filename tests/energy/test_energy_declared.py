@@ -34,7 +34,10 @@ def test_only_watts_above_zero_can_be_used(part: Part, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "source"),
-    [("cpu", "7.5 W per core x CPU seconds of this process and its children"), ("gpu", "60 W for the GPU x wall seconds")],
+    [
+        ("cpu", "7.5 W per core x CPU seconds of this process and its children"),
+        ("gpu", "60 W for the GPU x wall seconds"),
+    ],
 )
 def test_each_part_has_its_own_watts_and_says_what_they_are_multiplied_with(part: Part, source: str) -> None:
     opened = declared.start(settings(7.5, 60.0), part)
@@ -45,7 +48,9 @@ def test_each_part_has_its_own_watts_and_says_what_they_are_multiplied_with(part
 
 @given(st.floats(0.1, 1000), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_joules_are_watts_times_seconds(watts: float, before: float, more: float) -> None:
-    assert declared.joules(declared.Watts("cpu", watts), before, before + more) == pytest.approx(watts * more, abs=1e-6 * watts)
+    assert declared.joules(declared.Watts("cpu", watts), before, before + more) == pytest.approx(
+        watts * more, abs=1e-6 * watts
+    )
 
 
 def test_sleep_counts_for_the_gpu_and_not_for_the_processor() -> None:
@@ -66,11 +71,11 @@ def test_cpu_seconds_grow_with_the_work_of_this_process() -> None:
 
 def test_a_grandchild_is_counted_while_it_lives_and_after() -> None:
     """A data loader's worker of a training that somebody else started."""
-    middle = (
-        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY.format(seconds=0.4)!r} + 'print(1, flush=True); input()'])"
-    )
+    middle = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY.format(seconds=0.4)!r} + 'print(1, flush=True); input()'])"
     begin_s = declared.cpu_seconds()
-    with subprocess.Popen([sys.executable, "-c", middle], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", middle], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None
         child.stdout.readline()
         assert len(psutil.Process(child.pid).children()) == 1

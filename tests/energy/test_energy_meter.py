@@ -88,7 +88,10 @@ def test_nothing_declared_and_nothing_measurable_says_why() -> None:
 
 def test_watts_that_make_no_sense_are_refused() -> None:
     assert declared.unavailable(MeterSettings(-3.0), "cpu") == "watts_per_core = -3, expected more than 0"
-    assert declared.unavailable(MeterSettings(3.0, gpu_watts=0.0), "gpu") == "gpu_watts = 0, expected more than 0"
+    assert (
+        declared.unavailable(MeterSettings(3.0, gpu_watts=0.0), "gpu")
+        == "gpu_watts = 0, expected more than 0"
+    )
 
 
 def test_cpu_time_that_went_back_is_not_energy() -> None:
@@ -126,7 +129,9 @@ def test_the_meter_lets_faults_through_and_closes() -> None:
 def test_every_source_is_in_the_order_and_has_the_same_functions() -> None:
     assert {name for names in ORDER.values() for name in names} == set(SOURCES)
     for source in SOURCES.values():
-        assert all(callable(getattr(source, name)) for name in ("unavailable", "start", "read", "joules", "stop"))
+        assert all(
+            callable(getattr(source, name)) for name in ("unavailable", "start", "read", "joules", "stop")
+        )
 
 
 @given(QUANTITIES, QUANTITIES)

@@ -115,7 +115,9 @@ def test_without_the_cpu_part_there_is_no_sum(boards: FakeNvml) -> None:
     assert "watts_per_core is not given" in energy.source
 
 
-def test_power_is_integrated_where_there_is_no_counter(boards: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_is_integrated_where_there_is_no_counter(
+    boards: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nvml, "POWER_PERIOD_S", 0.01)
     boards.boards[0].energy_mj = None
     with Meter(settings(watts_per_core=1e-9)) as meter:
@@ -143,8 +145,12 @@ def test_a_gpu_that_falls_silent_does_not_stop_the_work(boards: FakeNvml) -> Non
     assert "could not be read" in energy.source
 
 
-@pytest.mark.parametrize(("visible", "chosen"), [(None, "a"), ("1", "b"), ("1,0", "b"), (" 0", "a"), ("GPU-bb", "b")])
-def test_the_gpu_is_the_first_visible_one(boards: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str | None, chosen: str) -> None:
+@pytest.mark.parametrize(
+    ("visible", "chosen"), [(None, "a"), ("1", "b"), ("1,0", "b"), (" 0", "a"), ("GPU-bb", "b")]
+)
+def test_the_gpu_is_the_first_visible_one(
+    boards: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str | None, chosen: str
+) -> None:
     boards.boards[:] = [Board(uuid="GPU-aaaa"), Board(uuid="GPU-bbbb")]
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

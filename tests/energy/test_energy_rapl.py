@@ -16,7 +16,9 @@ INTEL_RANGE_UJ = 262_143_328_850
 AMD_RANGE_UJ = 65_532_610_987
 
 
-def zone(root: Path, number: str, name: str, energy_uj: int = 1_000_000, range_uj: int = INTEL_RANGE_UJ) -> Path:
+def zone(
+    root: Path, number: str, name: str, energy_uj: int = 1_000_000, range_uj: int = INTEL_RANGE_UJ
+) -> Path:
     """One zone as the kernel lists it; returns its counter."""
     folder = root / f"intel-rapl:{number}"
     folder.mkdir(parents=True)
@@ -145,7 +147,9 @@ def test_steps_over_wraps_add_up(steps_uj: list[int]) -> None:
     total_j, at_uj = 0.0, 0
     for tick, step_uj in enumerate(steps_uj):
         next_uj = (at_uj + step_uj) % AMD_RANGE_UJ
-        used_j = rapl.joules(handle, rapl.RaplReading(32.0 * tick, (at_uj,)), rapl.RaplReading(32.0 * (tick + 1), (next_uj,)))
+        used_j = rapl.joules(
+            handle, rapl.RaplReading(32.0 * tick, (at_uj,)), rapl.RaplReading(32.0 * (tick + 1), (next_uj,))
+        )
         assert used_j is not None
         total_j, at_uj = total_j + used_j, next_uj
     assert total_j == pytest.approx(sum(steps_uj) / 1e6)
@@ -195,7 +199,9 @@ def test_with_other_jobs_declared_watts_are_used_and_say_so(tmp_path: Path) -> N
         assert open_meter.since(open_meter.mark()).energy.method == "declared"
 
 
-def test_a_source_that_breaks_in_any_way_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_breaks_in_any_way_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     zone(tmp_path, "0", "package-0")
 
     def broken(*_: object) -> None:

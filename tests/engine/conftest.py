@@ -24,7 +24,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_job(prepared: Path, tmp_path: Path) -> Callable[..., CandidateJob]:
     """Make a job in a folder of its own below `tmp_path`: a tiny architecture, one epoch, both variants."""
 
-    def make(name: str = "job", architecture: str = "test_efficientnet", train_key: str = "a key", **tables: Any) -> CandidateJob:
+    def make(
+        name: str = "job", architecture: str = "test_efficientnet", train_key: str = "a key", **tables: Any
+    ) -> CandidateJob:
         values: dict[str, Any] = {
             "name": "test",
             "device": {"name": "test"},

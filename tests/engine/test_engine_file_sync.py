@@ -17,7 +17,9 @@ def write(folder: Path, **files: str) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_a_folder_arrives_as_it_left(tmp_path: Path) -> None:
@@ -25,7 +27,11 @@ def test_a_folder_arrives_as_it_left(tmp_path: Path) -> None:
     made = pack(tmp_path / "a", {})
     assert made is not None
     unpack(made[0], tmp_path / "b")
-    assert content(tmp_path / "b") == content(tmp_path / "a") == {"train.json": "1", "fp32/model.onnx": "2", "log.txt": "3"}
+    assert (
+        content(tmp_path / "b")
+        == content(tmp_path / "a")
+        == {"train.json": "1", "fp32/model.onnx": "2", "log.txt": "3"}
+    )
 
 
 def test_only_what_has_changed_travels_and_what_is_gone_is_removed(tmp_path: Path) -> None:
@@ -64,7 +70,9 @@ def test_what_is_just_being_written_does_not_travel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["written", "new", "gone"])
-def test_files_that_may_not_belong_together_do_not_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_files_that_may_not_belong_together_do_not_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     write(tmp_path, training_json="2", b_pt="2")
     seen = file_sync.stamps
 
@@ -80,7 +88,9 @@ def test_files_that_may_not_belong_together_do_not_travel(tmp_path: Path, monkey
     assert pack(tmp_path, {}) is None
 
 
-def test_records_are_written_after_what_they_name_and_nothing_is_removed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_written_after_what_they_name_and_nothing_is_removed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, training_json="1", old_pt="1")
     written: list[str] = []
 
@@ -89,6 +99,11 @@ def test_records_are_written_after_what_they_name_and_nothing_is_removed_before(
         assert (tmp_path / "old.pt").exists()
 
     monkeypatch.setattr(file_sync, "write_bytes", noted)
-    unpack(FileChanges({"a.json": b"", "new.pt": b"", "fp32/export.json": b"", "fp32/model.onnx": b""}, ("old.pt",)), tmp_path)
+    unpack(
+        FileChanges(
+            {"a.json": b"", "new.pt": b"", "fp32/export.json": b"", "fp32/model.onnx": b""}, ("old.pt",)
+        ),
+        tmp_path,
+    )
     assert written == ["new.pt", "model.onnx", "a.json", "export.json"]
     assert not (tmp_path / "old.pt").exists()

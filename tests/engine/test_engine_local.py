@@ -52,7 +52,11 @@ def worker_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerIs:
     return put
 
 
-def run(jobs: list[CandidateJob], parallel: int = 1, on_step: Callable[[CandidateJob, Step], None] = lambda job, step: None) -> list[str]:
+def run(
+    jobs: list[CandidateJob],
+    parallel: int = 1,
+    on_step: Callable[[CandidateJob, Step], None] = lambda job, step: None,
+) -> list[str]:
     """Run jobs; the names of their folders, in the order in which they were done."""
     done: list[str] = []
     local.run(jobs, parallel, on_step, lambda job: done.append(Path(job.folder).name))
@@ -69,8 +73,12 @@ def children() -> list[psutil.Process]:
 
 @posix
 @PARALLEL
-def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
-    worker_is("given(); step(); [print('line', n, file=sys.stderr) for n in range(40)]; sys.stderr.flush(); os.kill(os.getpid(), 9)")
+def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(
+    make_job: MakeJob, worker_is: WorkerIs, parallel: int
+) -> None:
+    worker_is(
+        "given(); step(); [print('line', n, file=sys.stderr) for n in range(40)]; sys.stderr.flush(); os.kill(os.getpid(), 9)"
+    )
     job = make_job()
     assert run([job], parallel) == ["job"]
     found = failed(job)
@@ -104,7 +112,11 @@ def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
     ("script", "limits", "reason"),
     [
         (FOREVER, {"time_h": 0.3 / 3600}, "it took longer than worker.time_h = 8.33333e-05 allows"),
-        (FOREVER, {"silence_min": 0.3 / 60}, "it hung: nothing was heard of it for worker.silence_min = 0.005 minutes"),
+        (
+            FOREVER,
+            {"silence_min": 0.3 / 60},
+            "it hung: nothing was heard of it for worker.silence_min = 0.005 minutes",
+        ),
         (
             "given(); bytearray(1 << 30)",
             {"memory_mib": 500},
@@ -114,12 +126,19 @@ def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
     ],
 )
 def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
-    make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch, script: str, limits: dict[str, float], reason: str
+    make_job: MakeJob,
+    worker_is: WorkerIs,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    limits: dict[str, float],
+    reason: str,
 ) -> None:
     if "memory_mib" in limits and sys.platform != "linux":
         pytest.skip("only Linux refuses memory")
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
-    worker_is(f"job = json.loads(sys.stdin.read()); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}")
+    worker_is(
+        f"job = json.loads(sys.stdin.read()); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}"
+    )
     jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
     assert run(jobs) == ["a", "b"]
     assert failed(jobs[0]).reason == reason
@@ -144,7 +163,10 @@ def test_where_the_system_does_not_refuse_memory_a_worker_that_holds_too_much_is
 def test_a_full_disk_stops_the_run(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
     worker_is(f"job = given(); sys.exit({DISK_FULL} if job['folder'].endswith('b') else 0)")
     jobs = [make_job(name) for name in "abcd"]
-    with pytest.raises(RunError, match=r"no room left on the disk of the run directory\. Make room; the same command goes on\."):
+    with pytest.raises(
+        RunError,
+        match=r"no room left on the disk of the run directory\. Make room; the same command goes on\.",
+    ):
         run(jobs, parallel)
     assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
     assert not Path(jobs[3].folder).exists()
@@ -153,7 +175,9 @@ def test_a_full_disk_stops_the_run(make_job: MakeJob, worker_is: WorkerIs, paral
 
 @posix
 @PARALLEL
-def test_a_job_that_fails_does_not_stop_the_next(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+def test_a_job_that_fails_does_not_stop_the_next(
+    make_job: MakeJob, worker_is: WorkerIs, parallel: int
+) -> None:
     worker_is("job = given(); step(); sys.exit('trouble' if job['folder'].endswith('b') else 0)")
     jobs = [make_job(name) for name in "abcd"]
     assert sorted(run(jobs, parallel)) == ["a", "b", "c", "d"]
@@ -161,12 +185,19 @@ def test_a_job_that_fails_does_not_stop_the_next(make_job: MakeJob, worker_is: W
 
 
 @posix
-def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(make_job: MakeJob, worker_is: WorkerIs) -> None:
-    worker_is("job = given(); json.dump(job, open(job['folder'] + '/given.json', 'w')); [step(done=n) for n in range(5)]")
+def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(
+    make_job: MakeJob, worker_is: WorkerIs
+) -> None:
+    worker_is(
+        "job = given(); json.dump(job, open(job['folder'] + '/given.json', 'w')); [step(done=n) for n in range(5)]"
+    )
     jobs, told = [make_job(name) for name in "ab"], []
     run(jobs, on_step=lambda job, step: told.append((job, step)))
     assert told == [(job, Step(stage="train", done=n, total=9)) for job in jobs for n in range(5)]
-    assert all(CandidateJob.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job for job in jobs)
+    assert all(
+        CandidateJob.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job
+        for job in jobs
+    )
 
 
 @posix
@@ -187,13 +218,18 @@ def test_as_many_run_at_once_as_asked_for(make_job: MakeJob, worker_is: WorkerIs
 
 @posix
 @PARALLEL
-def test_callbacks_come_from_the_thread_that_called(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+def test_callbacks_come_from_the_thread_that_called(
+    make_job: MakeJob, worker_is: WorkerIs, parallel: int
+) -> None:
     """A progress bar or a click context belongs to one thread."""
     worker_is("given(); step()")
     seen: list[threading.Thread] = []
     jobs = [make_job(name) for name in "abc"]
     local.run(
-        jobs, parallel, lambda job, step: seen.append(threading.current_thread()), lambda job: seen.append(threading.current_thread())
+        jobs,
+        parallel,
+        lambda job, step: seen.append(threading.current_thread()),
+        lambda job: seen.append(threading.current_thread()),
     )
     assert seen == [threading.current_thread()] * 6
 
@@ -205,7 +241,9 @@ def test_no_jobs_are_no_work() -> None:
 @posix
 @PARALLEL
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_interrupt_kills_the_workers_at_once(make_job: MakeJob, worker_is: WorkerIs, parallel: int, fault: type[BaseException]) -> None:
+def test_an_interrupt_kills_the_workers_at_once(
+    make_job: MakeJob, worker_is: WorkerIs, parallel: int, fault: type[BaseException]
+) -> None:
     worker_is(IGNORING)
     told: list[str] = []
 
@@ -280,11 +318,16 @@ def test_ctrl_c_leaves_no_worker_and_no_failure(
 def test_real_workers_train_and_export_and_do_nothing_twice(make_job: MakeJob, parallel: int) -> None:
     good, bad = make_job("good"), make_job("bad", architecture="no_such_net")
     told: list[tuple[str, str]] = []
-    assert sorted(run([bad, good], parallel, lambda job, step: told.append((Path(job.folder).name, step.stage)))) == ["bad", "good"]
+    assert sorted(
+        run([bad, good], parallel, lambda job, step: told.append((Path(job.folder).name, step.stage)))
+    ) == ["bad", "good"]
     assert set(told) == {("good", stage) for stage in ("train", "export fp32", "export int8_static")}
     folder = Path(good.folder)
     assert read_record(folder / "train.json", TrainResult).key == "a key"
-    assert all(read_record(folder / name / "export.json", Artifact).variant == name for name in ("fp32", "int8_static"))
+    assert all(
+        read_record(folder / name / "export.json", Artifact).variant == name
+        for name in ("fp32", "int8_static")
+    )
     assert failed(bad).stage == "train"
     assert failed(bad).reason.startswith("no_such_net: unknown architecture")
 
@@ -317,8 +360,13 @@ def test_a_training_whose_worker_is_killed_ends_as_one_that_was_not(make_job: Ma
     run([killed])
     expected, found = (read_record(Path(job.folder) / "train.json", TrainResult) for job in (whole, killed))
     assert found.checkpoint_sha256 == expected.checkpoint_sha256
-    assert (Path(killed.folder) / "logits.npz").read_bytes() == (Path(whole.folder) / "logits.npz").read_bytes()
-    curves = [[epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs] for result in (expected, found)]
+    assert (Path(killed.folder) / "logits.npz").read_bytes() == (
+        Path(whole.folder) / "logits.npz"
+    ).read_bytes()
+    curves = [
+        [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs]
+        for result in (expected, found)
+    ]
     assert curves[0] == curves[1]
 
 
@@ -335,7 +383,15 @@ worker.main()
 
 
 def test_a_real_workers_output_is_its_steps_alone_whatever_its_libraries_print(make_job: MakeJob) -> None:
-    found = subprocess.run([PYTHON, "-c", PRINTING], input=make_job().model_dump_json(), capture_output=True, text=True, check=True)
-    assert [Step.model_validate_json(line) for line in found.stdout.splitlines()] == [Step(stage="test_efficientnet", done=1, total=1)]
+    found = subprocess.run(
+        [PYTHON, "-c", PRINTING],
+        input=make_job().model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [Step.model_validate_json(line) for line in found.stdout.splitlines()] == [
+        Step(stage="test_efficientnet", done=1, total=1)
+    ]
     assert "noise of Python" in found.stderr
     assert "noise of a library" in found.stderr

@@ -30,28 +30,45 @@ installed = importlib.util.find_spec("ray") is not None
 
 
 def recipe(**tables: Any) -> Recipe:
-    return Recipe.model_validate({"name": "test", "device": {"name": "test"}, "candidates": {"architectures": ["test_vit"]}, **tables})
+    return Recipe.model_validate(
+        {"name": "test", "device": {"name": "test"}, "candidates": {"architectures": ["test_vit"]}, **tables}
+    )
 
 
-def opened(wanted: Recipe, address: str | None = None, lost: Callable[[CandidateJob, str], None] = lambda job, reason: None) -> Any:
+def opened(
+    wanted: Recipe,
+    address: str | None = None,
+    lost: Callable[[CandidateJob, str], None] = lambda job, reason: None,
+) -> Any:
     return ray.opened(wanted, None, address, lost)
 
 
 def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    with pytest.raises(EngineError, match=r"--engine ray needs Ray, which is not installed\. Run: pip install"), opened(recipe()):
+    with (
+        pytest.raises(
+            EngineError, match=r"--engine ray needs Ray, which is not installed\. Run: pip install"
+        ),
+        opened(recipe()),
+    ):
         pass
 
 
 def test_gpus_that_are_needed_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: "there")  # type: ignore[attr-defined]
-    with pytest.raises(EngineError, match=r'train\.device = "cuda", but cluster\.gpus = 0'), opened(recipe(train={"device": "cuda"})):
+    with (
+        pytest.raises(EngineError, match=r'train\.device = "cuda", but cluster\.gpus = 0'),
+        opened(recipe(train={"device": "cuda"})),
+    ):
         pass
 
 
 @pytest.mark.parametrize("address", ["ray://host:1", "host", ":6379", "host:port"])
 def test_an_address_of_another_kind_is_refused(address: str) -> None:
-    with pytest.raises(EngineError, match="expected HOST:PORT as `ray start --head` tells it, or auto"), joined(address):
+    with (
+        pytest.raises(EngineError, match="expected HOST:PORT as `ray start --head` tells it, or auto"),
+        joined(address),
+    ):
         pass
 
 
@@ -60,7 +77,10 @@ def test_where_nobody_answers_that_is_said_at_once() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start_s = time.perf_counter()
-    with pytest.raises(EngineError, match=f"--address 127.0.0.1:{port}: nobody answers there"), joined(f"127.0.0.1:{port}"):
+    with (
+        pytest.raises(EngineError, match=f"--address 127.0.0.1:{port}: nobody answers there"),
+        joined(f"127.0.0.1:{port}"),
+    ):
         pass
     assert time.perf_counter() - start_s < 10
 
@@ -85,8 +105,14 @@ def test_there_is_room_for_as_many_as_the_nodes_that_live_can_take(asked: dict[s
 
 
 def test_a_cluster_without_room_says_what_was_asked_for() -> None:
-    cluster = ray.Open(FakeRay({"CPU": 2.0}), recipe(cluster={"cpus": 2, "gpus": 1, "memory_mib": 512}), lambda job, reason: None)
-    with pytest.raises(EngineError, match=r"what \[cluster\] asks for each candidate: 2 CPU, 1 GPU, 512 MiB\. Ask for less"):
+    cluster = ray.Open(
+        FakeRay({"CPU": 2.0}),
+        recipe(cluster={"cpus": 2, "gpus": 1, "memory_mib": 512}),
+        lambda job, reason: None,
+    )
+    with pytest.raises(
+        EngineError, match=r"what \[cluster\] asks for each candidate: 2 CPU, 1 GPU, 512 MiB\. Ask for less"
+    ):
         cluster.room()
 
 
@@ -102,7 +128,11 @@ def test_a_job_whose_node_is_lost_again_and_again_has_failed(make_job: MakeJob) 
     assert [cluster._goes_on(attempt, NodeDiedError()) for _ in range(3)] == [True, True, False]
     assert told == ["its node was lost"] * 3
     found = read_record(Path(job.folder) / "failure.json", Failure)
-    assert (found.key, found.stage, found.reason) == (job.train_key, "export fp32", "its node was lost, 3 times")
+    assert (found.key, found.stage, found.reason) == (
+        job.train_key,
+        "export fp32",
+        "its node was lost, 3 times",
+    )
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
@@ -125,12 +155,22 @@ def test_a_fault_on_a_node_is_a_failure_of_its_candidate(make_job: MakeJob) -> N
     assert read_record(Path(job.folder) / "failure.json", Failure).reason == "on its node: no room left"
 
 
-def test_news_bring_files_and_steps_home_and_a_training_that_got_on_is_no_longer_lost(make_job: MakeJob) -> None:
+def test_news_bring_files_and_steps_home_and_a_training_that_got_on_is_no_longer_lost(
+    make_job: MakeJob,
+) -> None:
     job, told = make_job(), list[tuple[CandidateJob, Step]]()
     attempt, step = ray.Attempt(job, lost=2), Step(stage="export fp32", done=1, total=2)
-    ray._take(TaskUpdate(step.model_dump_json(), FileChanges({"spent.json": b"1"})), attempt, lambda job, step: told.append((job, step)))
+    ray._take(
+        TaskUpdate(step.model_dump_json(), FileChanges({"spent.json": b"1"})),
+        attempt,
+        lambda job, step: told.append((job, step)),
+    )
     assert (told, attempt.stage, attempt.lost) == ([(job, step)], "export fp32", 2)
-    ray._take(TaskUpdate(None, FileChanges({"training.json": b"2"}, ("spent.json",))), attempt, lambda job, step: told.append((job, step)))
+    ray._take(
+        TaskUpdate(None, FileChanges({"training.json": b"2"}, ("spent.json",))),
+        attempt,
+        lambda job, step: told.append((job, step)),
+    )
     assert (len(told), attempt.lost) == (1, 0)
     assert [path.name for path in Path(job.folder).iterdir()] == ["training.json"]
 
@@ -143,7 +183,11 @@ EPOCHS = 16
 def jobs(make_job: MakeJob) -> list[CandidateJob]:
     """Eight trainings whose mode is chosen already: by which of two that differ by a hair would depend on the moment."""
     tables = {"train": {"epochs": EPOCHS, "patience": EPOCHS, "device": "cpu"}, "cluster": {"cpus": 1}}
-    made = [make_job(f"{name}-{seed}", name, f"key {seed}", seed=seed, **tables) for name in NETS for seed in (1, 2)]
+    made = [
+        make_job(f"{name}-{seed}", name, f"key {seed}", seed=seed, **tables)
+        for name in NETS
+        for seed in (1, 2)
+    ]
     for job in made:
         Path(job.folder).mkdir()
         work(job.model_copy(update={"until_epoch": 0}), io.StringIO())
@@ -160,7 +204,9 @@ def moved(job: CandidateJob, home: Path) -> CandidateJob:
 
 def performances(job: CandidateJob) -> list[float]:
     """On validation, after each epoch."""
-    found = current_training(Path(job.folder), job.train_key) or current_training_state(Path(job.folder), job.train_key)
+    found = current_training(Path(job.folder), job.train_key) or current_training_state(
+        Path(job.folder), job.train_key
+    )
     assert found is not None
     return [epoch.val_performance for epoch in found.epochs]
 
@@ -179,7 +225,10 @@ def test_a_node_that_dies_changes_nothing(jobs: list[CandidateJob], cluster: Any
         if len(done) >= 3 and len(nodes) == 2:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
 
-    with opened(jobs[0].recipe, cluster.address, lambda job, reason: lost.append((job.folder, reason))) as (engine, _):
+    with opened(jobs[0].recipe, cluster.address, lambda job, reason: lost.append((job.folder, reason))) as (
+        engine,
+        _,
+    ):
         assert (engine.threads, engine.parallel, engine.exclusive) == (1, 2, False)
         engine.run(there, on_step, done.append)
     assert len(nodes) == 1

@@ -29,12 +29,16 @@ installed = importlib.util.find_spec("ray") is not None
 
 def nodes(*found: tuple[str, bool, dict[str, float]]) -> Any:
     """A Ray that knows of these nodes: their ids, whether they are alive, what they have."""
-    return SimpleNamespace(nodes=lambda: [{"NodeID": id, "Alive": alive, "Resources": has} for id, alive, has in found])
+    return SimpleNamespace(
+        nodes=lambda: [{"NodeID": id, "Alive": alive, "Resources": has} for id, alive, has in found]
+    )
 
 
 def test_the_first_living_node_that_carries_the_resource_is_the_device() -> None:
     has = {"CPU": 4.0, LABEL: 1.0}
-    found = node_with(nodes(("d", True, has), ("a", False, has), ("b", True, {"CPU": 8.0}), ("c", True, has)), LABEL)
+    found = node_with(
+        nodes(("d", True, has), ("a", False, has), ("b", True, {"CPU": 8.0}), ("c", True, has)), LABEL
+    )
     assert found.id == "c"
 
 
@@ -51,7 +55,9 @@ class NodeDiedError(Exception):
 @pytest.mark.parametrize(("alive", "fault"), [(False, TimeoutError()), (True, NodeDiedError("at 192.0.2.1"))])
 def test_a_node_that_was_lost_stops_the_run(alive: bool, fault: Exception) -> None:
     gone = Node(nodes(("a", alive, {}), ("b", True, {})), "a", {}, LABEL)
-    with pytest.raises(EngineError, match=r"^the node that carries clinic_laptop was lost\..*the same command goes on"):
+    with pytest.raises(
+        EngineError, match=r"^the node that carries clinic_laptop was lost\..*the same command goes on"
+    ):
         gone.check(fault)
 
 
@@ -82,10 +88,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def how(model: Path, sha256: str = "") -> ray_host._How:
     shape = (1, 1, tiny_bundle.PX, tiny_bundle.PX)
-    return ray_host._How(sha256 or sha256_file(model), SessionSettings(threads=1).model_dump_json(), "look", shape, 5.0)
+    return ray_host._How(
+        sha256 or sha256_file(model), SessionSettings(threads=1).model_dump_json(), "look", shape, 5.0
+    )
 
 
-def test_a_file_is_measured_on_the_node_and_nothing_of_it_stays(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_measured_on_the_node_and_nothing_of_it_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_task.tempfile, "gettempdir", lambda: str(tmp_path))  # type: ignore[attr-defined]
     monkeypatch.setattr(ray_task, "BLINK_S", 0.05)
     *readings, told = ray_host._profile(model.name, {model.name: np.fromfile(model, np.uint8)}, how(model))
@@ -107,11 +117,19 @@ def test_a_task_has_the_node_for_itself() -> None:
     options = Node(nodes(), "a" * 56, {"CPU": 4.0, "GPU": 1.0, LABEL: 2.0, "memory": 9.0}, LABEL).options()
     where = options.pop("scheduling_strategy")
     assert (where.node_id, where.soft) == ("a" * 56, False)
-    assert options == {"num_cpus": 4.0, "num_gpus": 1.0, "resources": {LABEL: 2.0}, "max_retries": 0, "name": "pepr_edge"}
+    assert options == {
+        "num_cpus": 4.0,
+        "num_gpus": 1.0,
+        "resources": {LABEL: 2.0},
+        "max_retries": 0,
+        "name": "pepr_edge",
+    }
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
-@pytest.mark.parametrize(("runtime", "names"), [("pytorch", ["model.onnx", "program.pt2"]), ("onnxruntime", ["model.onnx"])])
+@pytest.mark.parametrize(
+    ("runtime", "names"), [("pytorch", ["model.onnx", "program.pt2"]), ("onnxruntime", ["model.onnx"])]
+)
 def test_the_program_travels_where_that_is_what_runs(runtime: str, names: list[str], tmp_path: Path) -> None:
     """And a measurement that is given up is cancelled."""
     sent, cancelled = list[Any](), list[str]()
@@ -125,12 +143,22 @@ def test_the_program_travels_where_that_is_what_runs(runtime: str, names: list[s
 
     calls = iter((interrupted, lambda *_, **__: ([], [])))
     task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=remote))
-    fake = SimpleNamespace(remote=lambda work: task, wait=lambda *words, **more: next(calls)(*words, **more), cancel=cancelled.append)
+    fake = SimpleNamespace(
+        remote=lambda work: task,
+        wait=lambda *words, **more: next(calls)(*words, **more),
+        cancel=cancelled.append,
+    )
     for name in ("model.onnx", "program.pt2"):
         (tmp_path / name).write_bytes(name.encode())
     node = Node(fake, "a" * 56, {"CPU": 1.0, LABEL: 1.0}, LABEL)
     with pytest.raises(KeyboardInterrupt):
-        node.profile(tmp_path / "model.onnx", "", SessionSettings(runtime=runtime), rules="look", input_shape=(1, 1, 8, 8))
+        node.profile(
+            tmp_path / "model.onnx",
+            "",
+            SessionSettings(runtime=runtime),
+            rules="look",
+            input_shape=(1, 1, 8, 8),
+        )
     assert (sent[0], sorted(sent[1]), cancelled) == ("model.onnx", names, ["task"])
 
 
@@ -144,7 +172,10 @@ def device(cluster: Any) -> Any:
 @pytest.fixture
 def bench(cluster: Any, device: Any) -> Iterator[MeasurementHost]:
     text = f'name = "x"\n[device]\nname = "d"\n[candidates]\narchitectures = ["a"]\n[cluster]\ndevice_resource = "{LABEL}"\n'
-    with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (_, found):
+    with ray.opened(parse(text, Recipe, "x.toml"), None, cluster.address, lambda job, reason: None) as (
+        _,
+        found,
+    ):
         yield found
 
 
@@ -160,10 +191,14 @@ def test_what_is_measured_is_measured_on_the_devices_node_and_alone_there(
 
     def measured(sha256: str, progress: Callable[[float, float], None]) -> DeviceProfile:
         settings = SessionSettings(threads=1)
-        return bench.profile(model, sha256, settings, rules="look", input_shape=asked.input_shape, progress=progress)
+        return bench.profile(
+            model, sha256, settings, rules="look", input_shape=asked.input_shape, progress=progress
+        )
 
     assert bench.machine.cpu == f"{here().cpu} (the device)"
-    found = measured(asked.sha256, lambda share, median_s: free.append(module.available_resources().get("CPU", 0)))
+    found = measured(
+        asked.sha256, lambda share, median_s: free.append(module.available_resources().get("CPU", 0))
+    )
     assert (found.artifact_sha256, found.device.machine) == (asked.sha256, bench.machine)
     assert set(free) == {2.0}  # those of the other node
     assert set(temporary.glob(f"{ray_task.PREFIX}*")) <= before

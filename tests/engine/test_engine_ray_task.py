@@ -49,14 +49,23 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
     monkeypatch.setattr(ray_task, "BLINK_S", 0.01)
 
     def begin(
-        job: CandidateJob, script: str, files: dict[str, bytes] | None = None, version: str = __version__, **weights: bytes
+        job: CandidateJob,
+        script: str,
+        files: dict[str, bytes] | None = None,
+        version: str = __version__,
+        **weights: bytes,
     ) -> Generator[TaskUpdate, None, None]:
         path = tmp_path / "worker.py"
         path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
         path.chmod(0o755)
         monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
-        images = {"info.json": np.frombuffer(b"{}", np.uint8), "train_pixels.npy": np.arange(9, dtype=np.uint8)}
-        arrays = {name.replace("_", "."): np.frombuffer(content, np.uint8) for name, content in weights.items()}
+        images = {
+            "info.json": np.frombuffer(b"{}", np.uint8),
+            "train_pixels.npy": np.arange(9, dtype=np.uint8),
+        }
+        arrays = {
+            name.replace("_", "."): np.frombuffer(content, np.uint8) for name, content in weights.items()
+        }
         return work(version, job.model_dump_json(), FileChanges(files or {}), images, arrays)
 
     return begin
@@ -73,7 +82,9 @@ def home(news: list[TaskUpdate], folder: Path) -> Path:
     return folder / "home"
 
 
-def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(
+    make_job: MakeJob, node: Begin, tmp_path: Path
+) -> None:
     script = (
         "assert open(folder + 'training.json').read() == 'sent' and open(job['data'] + '/train_pixels.npy', 'rb').read()[8] == 8\n"
         "os.mkdir(folder + 'fp32'); write('made.json', 'made'); os.remove(folder + 'training.json')\n"
@@ -83,7 +94,12 @@ def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(make_job: Mak
     news = list(node(job, script, {"training.json": b"sent", "kept.json": b"kept"}))
     assert [one.over for one in news] == [False] * (len(news) - 1) + [True]
     assert "training.json" in [name for one in news if one.parcel for name in one.parcel.gone]
-    assert {path.name for path in home(news, tmp_path).rglob("*")} == {"made.json", "fp32", "model.onnx", "log.txt"}
+    assert {path.name for path in home(news, tmp_path).rglob("*")} == {
+        "made.json",
+        "fp32",
+        "model.onnx",
+        "log.txt",
+    }
     assert heard(news)[-1:] == [1]
     assert not list((tmp_path / "node").iterdir())  # the images are gone
     assert not Path(job.folder).exists()  # on a disk that it does not share
@@ -92,7 +108,11 @@ def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(make_job: Mak
 def test_how_far_it_is_comes_home_meanwhile(make_job: MakeJob, node: Begin) -> None:
     script = "[(write('spent.json', str(n)), step(n), time.sleep(0.06)) for n in range(3)]"
     news = list(node(make_job(), script))
-    accounts = [one.parcel.files["spent.json"] for one in news if one.parcel is not None and "spent.json" in one.parcel.files]
+    accounts = [
+        one.parcel.files["spent.json"]
+        for one in news
+        if one.parcel is not None and "spent.json" in one.parcel.files
+    ]
     assert len(accounts) >= 2
     assert accounts == sorted(accounts)
     assert heard(news) == sorted(heard(news))
@@ -104,7 +124,9 @@ def test_local_weights_are_where_the_job_says(make_job: MakeJob, node: Begin, tm
     assert (home(list(node(job, script, w_pth=b"weights")), tmp_path) / "seen.json").read_text() == "weights"
 
 
-def test_a_worker_that_dies_on_a_node_is_a_failure_as_here(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+def test_a_worker_that_dies_on_a_node_is_a_failure_as_here(
+    make_job: MakeJob, node: Begin, tmp_path: Path
+) -> None:
     news = list(node(make_job(), "step(); sys.exit('trouble')"))
     found = read_record(home(news, tmp_path) / "failure.json", Failure)
     assert (found.reason, found.log_tail) == ("trouble", ("trouble",))
@@ -115,7 +137,9 @@ def test_a_node_of_another_version_does_nothing(make_job: MakeJob, node: Begin) 
         next(node(make_job(), "step()", version="9.9"))
 
 
-def test_what_is_cancelled_leaves_neither_process_nor_images(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+def test_what_is_cancelled_leaves_neither_process_nor_images(
+    make_job: MakeJob, node: Begin, tmp_path: Path
+) -> None:
     others = set(psutil.Process().children(recursive=True))
     task = node(make_job(), "step(); time.sleep(600)")
     assert heard([next(task)]) == [1]
@@ -127,7 +151,9 @@ def test_what_is_cancelled_leaves_neither_process_nor_images(make_job: MakeJob, 
     assert not list((tmp_path / "node").iterdir())
 
 
-def test_images_of_a_task_that_was_killed_are_removed_and_no_others(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+def test_images_of_a_task_that_was_killed_are_removed_and_no_others(
+    make_job: MakeJob, node: Begin, tmp_path: Path
+) -> None:
     names = ["pepr_edge-ray-killed", "pepr_edge-ray-running", "pepr_edge-ray-beginning", "other"]
     killed, running, beginning, other = folders = [tmp_path / "node" / name for name in names]
     for folder in folders:

@@ -97,26 +97,41 @@ def test_a_job_may_leave_a_training_and_a_later_one_goes_on(make_job: MakeJob) -
 
 
 def test_a_job_may_conclude_what_there_is(make_job: MakeJob) -> None:
-    job = make_job(train={"epochs": 3, "device": "cpu"}, export={"variants": ["fp32"]}).model_copy(update={"until_epoch": 1})
+    job = make_job(train={"epochs": 3, "device": "cpu"}, export={"variants": ["fp32"]}).model_copy(
+        update={"until_epoch": 1}
+    )
     steps_of(job)
     assert [step.stage for step in steps_of(job.model_copy(update={"conclude": True}))] == ["export fp32"]
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     assert (len(trained.epochs), trained.stopped_early) == (1, True)
-    assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32", "training.json", "training-1.pt"}
+    assert left(job) == {
+        "train.json",
+        "checkpoint.safetensors",
+        "logits.npz",
+        "fp32",
+        "training.json",
+        "training-1.pt",
+    }
     assert steps_of(job.model_copy(update={"conclude": True})) == []
     # Whoever wants more goes on from there.
-    assert {step.epoch for step in steps_of(job.model_copy(update={"until_epoch": None})) if step.stage == "train"} == {2, 3}
+    assert {
+        step.epoch for step in steps_of(job.model_copy(update={"until_epoch": None})) if step.stage == "train"
+    } == {2, 3}
     assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32"}
 
 
 def test_a_job_may_only_probe_the_cost(make_job: MakeJob) -> None:
     job = make_job().model_copy(update={"until_epoch": 0})
-    assert {(step.stage, step.epoch, step.epochs, step.best) for step in steps_of(job)} == {("cost probe", 0, 0, None)}
+    assert {(step.stage, step.epoch, step.epochs, step.best) for step in steps_of(job)} == {
+        ("cost probe", 0, 0, None)
+    }
     assert left(job) == {"training.json", "probe.json"}
     assert steps_of(job) == []
 
 
-def test_a_job_may_only_write_the_files_for_a_first_look(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_may_only_write_the_files_for_a_first_look(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise ExportError("no such operator")
 
@@ -175,7 +190,9 @@ def test_a_failure_is_gone_once_the_training_succeeds(done_job: CandidateJob) ->
     assert not path.exists()
 
 
-def test_a_variant_that_fails_does_not_stop_the_others(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_that_fails_does_not_stop_the_others(
+    done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(done_job.folder)
     for name in ("fp32", "int8_static"):
         shutil.rmtree(folder / name)
@@ -196,7 +213,9 @@ def test_a_variant_that_fails_does_not_stop_the_others(done_job: CandidateJob, m
     assert (folder / "fp32" / "export.json").is_file()
 
 
-def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_exporter_at_all_is_the_failure_of_every_variant(
+    done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(done_job.folder)
     for name in ("fp32", "int8_static"):
         (folder / name / "export.json").unlink()
@@ -209,14 +228,22 @@ def test_no_exporter_at_all_is_the_failure_of_every_variant(done_job: CandidateJ
     for name in ("fp32", "int8_static"):
         found = failed(folder / name)
         assert (found.stage, found.variant) == ("export", name)
-        assert "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
-        assert found.key == export_key(read_record(folder / "train.json", TrainResult), load(name), done_job.recipe)
+        assert (
+            "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
+        )
+        assert found.key == export_key(
+            read_record(folder / "train.json", TrainResult), load(name), done_job.recipe
+        )
 
 
-def test_a_ladder_is_climbed_from_what_is_there(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_is_climbed_from_what_is_there(
+    done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     climbed: list[tuple[Artifact, Path, str]] = []
 
-    def choose(source: object, base: Artifact, folder: Path, key: str, tell: Callable[[int, int, str], None]) -> None:
+    def choose(
+        source: object, base: Artifact, folder: Path, key: str, tell: Callable[[int, int, str], None]
+    ) -> None:
         climbed.append((base, folder, key))
         tell(1, 3, "int8_static")
 
@@ -229,14 +256,18 @@ def test_a_ladder_is_climbed_from_what_is_there(done_job: CandidateJob, monkeypa
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     plain = read_record(Path(job.folder) / "fp32" / "export.json", Artifact)
     assert climbed == [(plain, Path(job.folder), autotune_key(trained, job.recipe))]
-    assert stamps(job.folder) == {path: stamp for path, stamp in before.items() if path.name != "failure.json"}
+    assert stamps(job.folder) == {
+        path: stamp for path, stamp in before.items() if path.name != "failure.json"
+    }
 
 
 def longer(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 9})})
 
 
-def test_a_ladder_that_comes_to_nothing_leaves_the_reason(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_that_comes_to_nothing_leaves_the_reason(
+    done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nothing(*_: object) -> None:
         raise MeasurementError("no variant runs here")
 
@@ -247,7 +278,9 @@ def test_a_ladder_that_comes_to_nothing_leaves_the_reason(done_job: CandidateJob
 
 
 @pytest.mark.parametrize("way", ["training", "variant", "ladder"])
-def test_a_full_disk_is_no_failure_of_the_candidate(done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_a_full_disk_is_no_failure_of_the_candidate(
+    done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     """Whatever a library made of it."""
 
     def full(*_: object, **__: object) -> None:

@@ -44,7 +44,10 @@ class Trained(NamedTuple):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Trained for two epochs; more test images (80) than parity looks at. Not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    prepare(DataSettings("phantom", 32, phantom_images=160, val_fraction=0.2, test_fraction=0.5, seed=1), folder / "data")
+    prepare(
+        DataSettings("phantom", 32, phantom_images=160, val_fraction=0.2, test_fraction=0.5, seed=1),
+        folder / "data",
+    )
     data = load(folder / "data")
     recipe = Recipe.model_validate(
         {
@@ -54,6 +57,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             "train": {"epochs": 2, "batch_size": 16, "device": "cpu"},
         }
     )
-    result = train(TrainingTask(CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None))
+    result = train(
+        TrainingTask(
+            CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None
+        )
+    )
     with np.load(folder / "logits.npz") as logits:
         return Trained(result, dict(logits), folder, data, recipe)

@@ -33,12 +33,19 @@ MIB = 2**20
 class Device:
     """What each variant does on a made-up device: latency in ms by "variant runtime", how many decisions it turns, and its memory."""
 
-    def __init__(self, latencies_ms: Mapping[str, float], turned: Mapping[str, int] | None = None, mib: Mapping[str, int] | None = None):
+    def __init__(
+        self,
+        latencies_ms: Mapping[str, float],
+        turned: Mapping[str, int] | None = None,
+        mib: Mapping[str, int] | None = None,
+    ):
         self.latencies_ms, self.turned, self.mib = latencies_ms, turned or {}, mib or {}
         self.made: list[str] = []
         self.dying: set[str] = set()
 
-    def make(self, variant: Any, base: Any, path: Path, images: Any, accept: Callable[[Path], bool]) -> Converted:
+    def make(
+        self, variant: Any, base: Any, path: Path, images: Any, accept: Callable[[Path], bool]
+    ) -> Converted:
         self.made.append(variant.name)
         if variant.name == "int8_dynamic":
             raise ExportError("onnxruntime cannot quantise this graph.")
@@ -50,7 +57,8 @@ class Device:
 
     def race(self, contestants: Mapping[str, Contestant], rules: Any) -> dict[str, ParticipantLatencies]:
         return {
-            name: ParticipantLatencies([] if name in self.dying else [one.latency_s] * 30, "it died") for name, one in contestants.items()
+            name: ParticipantLatencies([] if name in self.dying else [one.latency_s] * 30, "it died")
+            for name, one in contestants.items()
         }
 
 
@@ -83,11 +91,17 @@ class Contestant:
 
 
 def recipe(**device: Any) -> Recipe:
-    values = {"name": "t", "device": {"name": "d", "threads": 2, **device}, "candidates": {"architectures": ["resnet18"]}}
+    values = {
+        "name": "t",
+        "device": {"name": "d", "threads": 2, **device},
+        "candidates": {"architectures": ["resnet18"]},
+    }
     return Recipe.model_validate({**values, "export": {"variants": "auto", "time_budget_s": 60}})
 
 
-def source(wanted: Recipe, spec: Preprocess = SPEC, labels: Any = LABELS, before: Any = RIGHT) -> ExportSource:
+def source(
+    wanted: Recipe, spec: Preprocess = SPEC, labels: Any = LABELS, before: Any = RIGHT
+) -> ExportSource:
     """A candidate of which no more is known than a ladder asks for; its training images are those of validation."""
     trained = SimpleNamespace(preprocess=spec, seed=0, performance_metric="accuracy")
     data = SimpleNamespace(splits={"train": (PIXELS, labels), "val": (PIXELS, labels)})
@@ -102,14 +116,22 @@ FP32 = {"fp32 onnxruntime": 4.0, "fp32 openvino": 3.0}
 def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AutotuneResult]:
     """Climb a ladder on a made-up device."""
 
-    def climbed(device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS) -> AutotuneResult:
+    def climbed(
+        device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS
+    ) -> AutotuneResult:
         monkeypatch.setattr(options.RUNTIMES["openvino"], "unavailable", lambda provider="cpu": None)
         for name, method in {"convert": "make", "time_interleaved": "race"}.items():
             monkeypatch.setattr(autotune_module, name, getattr(device, method))
         monkeypatch.setattr(autotune_module, "ModelProcess", device.contestant)
         base = tmp_path / "base.onnx"
         onnx.save(tiny_nets.convolutions(), str(base))
-        return autotune(source(wanted or recipe()), base, tuple(map(load, variants)), tmp_path, lambda done, total, note: None)
+        return autotune(
+            source(wanted or recipe()),
+            base,
+            tuple(map(load, variants)),
+            tmp_path,
+            lambda done, total, note: None,
+        )
 
     return climbed
 
@@ -118,10 +140,21 @@ def by_name(choice: AutotuneResult) -> dict[str, VariantTrial]:
     return {rung.variant: rung for rung in choice.rungs}
 
 
-def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_options(on: Callable[..., AutotuneResult]) -> None:
-    choice = on(Device({**FP32, "int8_static onnxruntime": 2.0, "int8_static openvino": 5.0, "int8_inputs openvino": 6.0}))
+def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_options(
+    on: Callable[..., AutotuneResult],
+) -> None:
+    choice = on(
+        Device(
+            {**FP32, "int8_static onnxruntime": 2.0, "int8_static openvino": 5.0, "int8_inputs openvino": 6.0}
+        )
+    )
     assert choice.variant == "int8_static"
-    assert (choice.settings.runtime, choice.settings.threads, choice.settings.arena, choice.settings.batch) == ("onnxruntime", 1, False, 1)
+    assert (
+        choice.settings.runtime,
+        choice.settings.threads,
+        choice.settings.arena,
+        choice.settings.batch,
+    ) == ("onnxruntime", 1, False, 1)
     rungs = by_name(choice)
     assert tuple(rungs) == VARIANTS
     assert rungs["int8_static"].outcome == "chosen"
@@ -135,7 +168,9 @@ def test_the_fastest_that_keeps_its_quality_is_chosen_with_its_runtime_and_optio
     assert choice.path.is_file()
 
 
-def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(on: Callable[..., AutotuneResult]) -> None:
+def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(
+    on: Callable[..., AutotuneResult],
+) -> None:
     fast = {"int8_static onnxruntime": 1.0, "int8_inputs openvino": 2.0, "int8_mixed openvino": 1.5}
     choice = on(Device({**FP32, **fast}, turned={"int8_static onnxruntime": 9}))
     rungs = by_name(choice)
@@ -148,14 +183,18 @@ def test_one_that_loses_quality_is_passed_over_and_remedies_are_tried(on: Callab
 
 
 def test_a_remedy_is_not_tried_where_nothing_lost_quality(on: Callable[..., AutotuneResult]) -> None:
-    device = Device({**FP32, "int8_static openvino": 1.0, "int8_inputs openvino": 2.0, "int8_mixed openvino": 0.1})
+    device = Device(
+        {**FP32, "int8_static openvino": 1.0, "int8_inputs openvino": 2.0, "int8_mixed openvino": 0.1}
+    )
     rungs = by_name(on(device))
     assert "int8_mixed" not in device.made
     assert rungs["int8_mixed"].outcome == "not tried"
     assert rungs["int8_mixed"].trials == ()
 
 
-def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_quality(on: Callable[..., AutotuneResult]) -> None:
+def test_the_second_fastest_way_of_a_file_is_judged_where_the_fastest_loses_quality(
+    on: Callable[..., AutotuneResult],
+) -> None:
     ways = {"int8_static openvino": 1.0, "int8_static onnxruntime": 1.5}
     choice = on(Device({**FP32, **ways}, turned={"int8_static openvino": 20}))
     assert (choice.variant, choice.settings.runtime) == ("int8_static", "onnxruntime")
@@ -174,7 +213,9 @@ def test_a_crash_loses_only_itself_and_is_written_down(on: Callable[..., Autotun
 
 
 def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., AutotuneResult]) -> None:
-    device = Device({**FP32, "int8_static openvino": 1.0}, mib={"int8_static openvino": 300, "fp32 openvino": 300})
+    device = Device(
+        {**FP32, "int8_static openvino": 1.0}, mib={"int8_static openvino": 300, "fp32 openvino": 300}
+    )
     choice = on(device, recipe(memory_mib=200))
     assert (choice.variant, choice.settings.runtime) == ("fp32", "onnxruntime")
     assert by_name(choice)["int8_static"].outcome == "memory"
@@ -182,12 +223,16 @@ def test_one_that_breaks_the_memory_budget_is_passed_over(on: Callable[..., Auto
 
 
 def test_one_that_breaks_the_size_budget_is_not_raced(on: Callable[..., AutotuneResult]) -> None:
-    wanted = recipe().model_copy(update={"budgets": Budgets(size_mib=5e-6)})  # 5 bytes; every file here has 10
+    wanted = recipe().model_copy(
+        update={"budgets": Budgets(size_mib=5e-6)}
+    )  # 5 bytes; every file here has 10
     with pytest.raises(ExportError, match="no variant runs here within the budgets: fp32: file of "):
         on(Device(FP32), wanted)
 
 
-def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(on: Callable[..., AutotuneResult]) -> None:
+def test_where_the_best_dies_in_a_race_what_it_reached_before_is_the_mark(
+    on: Callable[..., AutotuneResult],
+) -> None:
     device = Device({**FP32, "int8_static onnxruntime": 30.0})
     device.dying = {"best"}
     choice = on(device)
@@ -203,7 +248,9 @@ def test_one_that_is_slower_and_worse_calls_for_no_remedy(on: Callable[..., Auto
     assert "int8_mixed" not in device.made
 
 
-def test_a_full_disk_fails_one_rung(on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_fails_one_rung(
+    on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     device = Device({**FP32, "int8_inputs onnxruntime": 1.0})
     make = device.make
 
@@ -228,7 +275,9 @@ def test_what_is_within_a_per_cent_of_the_best_does_not_replace_it(on: Callable[
     assert on(Device({"fp32 onnxruntime": 4.0, "int8_static onnxruntime": 3.97})).variant == "fp32"
 
 
-def test_the_time_budget_ends_it_and_leaves_float32(on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_budget_ends_it_and_leaves_float32(
+    on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = iter(range(0, 10_000, 40))
     monkeypatch.setattr(autotune_module.time, "perf_counter", lambda: float(next(now)))
     choice = on(Device({**FP32, "int8_static openvino": 1.0}))
@@ -238,7 +287,10 @@ def test_the_time_budget_ends_it_and_leaves_float32(on: Callable[..., AutotuneRe
 
 
 def test_where_nothing_runs_it_says_why_of_each(on: Callable[..., AutotuneResult]) -> None:
-    with pytest.raises(ExportError, match=r"no variant runs here within the budgets: fp32: fp32 onnxruntime: was ended by SIGSEGV"):
+    with pytest.raises(
+        ExportError,
+        match=r"no variant runs here within the budgets: fp32: fp32 onnxruntime: was ended by SIGSEGV",
+    ):
         on(Device({}), variants=("fp32", "int8_static"))
 
 

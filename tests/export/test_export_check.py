@@ -41,7 +41,9 @@ def right(pixels: NDArray[np.uint8] = PIXELS) -> Floats:
     return logits
 
 
-def judged(path: Path, expected: Floats, pixels: NDArray[np.uint8] = PIXELS, tolerance: float = 1e-3) -> Parity:
+def judged(
+    path: Path, expected: Floats, pixels: NDArray[np.uint8] = PIXELS, tolerance: float = 1e-3
+) -> Parity:
     return parity(path, pixels, expected, SPEC, tolerance, threads=1)
 
 
@@ -81,10 +83,14 @@ def test_logits_are_those_of_every_image_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [fix_batch, bake_reshape])
-def test_a_file_for_one_batch_size_is_found(tmp_path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+def test_a_file_for_one_batch_size_is_found(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], None]
+) -> None:
     path = saved(tmp_path, change)
     assert np.allclose(onnx_logits(path, PIXELS, SPEC, threads=1), right(), atol=1e-4)
-    with pytest.raises(ExportError, match=r"^the file was made for one batch size: it fails at batch 3 \(\w+\)\.$"):
+    with pytest.raises(
+        ExportError, match=r"^the file was made for one batch size: it fails at batch 3 \(\w+\)\.$"
+    ):
         judged(path, right())
 
 
@@ -107,7 +113,9 @@ def test_logits_that_are_right_for_one_image_and_wrong_for_several_fail(tmp_path
 
 
 @pytest.mark.parametrize(("factor", "passed"), [(0.5, True), (2.0, False)])
-def test_the_tolerance_is_in_standard_deviations_of_the_logits(tmp_path: Path, factor: float, passed: bool) -> None:
+def test_the_tolerance_is_in_standard_deviations_of_the_logits(
+    tmp_path: Path, factor: float, passed: bool
+) -> None:
     expected = right()
     expected[5, 0] += factor * 0.01 * expected[:64].std()
     assert judged(saved(tmp_path), expected, tolerance=0.01).passed is passed
@@ -116,7 +124,9 @@ def test_the_tolerance_is_in_standard_deviations_of_the_logits(tmp_path: Path, f
 def test_perturbed_weights_fail(tmp_path: Path) -> None:
     def perturb(model: onnx.ModelProto) -> None:
         weights = model.graph.initializer[0]
-        weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.02), weights.name))
+        weights.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.02), weights.name)
+        )
 
     found = judged(saved(tmp_path, perturb), right())
     assert not found.passed
@@ -138,7 +148,10 @@ def test_fewer_images_than_a_batch_are_repeated(tmp_path: Path, n: int) -> None:
 
 
 def test_logits_that_are_no_numbers_are_a_reason(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Sub", ["inner", "inner"], ["zero"]), helper.make_node("Div", ["zero", "zero"], ["logits"])]
+    nodes = [
+        helper.make_node("Sub", ["inner", "inner"], ["zero"]),
+        helper.make_node("Div", ["zero", "zero"], ["logits"]),
+    ]
     with pytest.raises(ExportError, match="logits that are not finite numbers"):
         judged(saved(tmp_path, appended(*nodes)), right())
 

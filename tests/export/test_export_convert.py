@@ -42,7 +42,9 @@ def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_pat
     assert (name in ("fp32", "fp32_optimised")) or not np.array_equal(found, expected)
     model = onnx.load(str(path))
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["pixel_values", "logits"]
-    assert {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)} == {onnx.TensorProto.FLOAT}
+    assert {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)} == {
+        onnx.TensorProto.FLOAT
+    }
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert name == "fp32_optimised" or {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     again = tmp_path / "again.onnx"
@@ -70,10 +72,16 @@ def test_the_optimised_file_has_fewer_nodes(tmp_path: Path) -> None:
     assert (after.producer_name, after.producer_version) == (before.producer_name, before.producer_version)
 
 
-@pytest.mark.parametrize("name", ["int8_static", "int8_static_percentile", "int8_static_entropy", "int8_mixed", "int8_inputs"])
-def test_a_calibration_set_of_one_image_will_do_and_is_noted(prepared: Prepared, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["int8_static", "int8_static_percentile", "int8_static_entropy", "int8_mixed", "int8_inputs"]
+)
+def test_a_calibration_set_of_one_image_will_do_and_is_noted(
+    prepared: Prepared, tmp_path: Path, name: str
+) -> None:
     made = convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:1])
-    assert made.notes == ("calibrated on 1 image: ranges of other images may lie outside those that were seen, and are cut off there.",)
+    assert made.notes == (
+        "calibrated on 1 image: ranges of other images may lie outside those that were seen, and are cut off there.",
+    )
     assert np.isfinite(tiny_nets.logits(tmp_path / "model.onnx")).all()
 
 
@@ -86,7 +94,9 @@ def test_few_images_are_noted(prepared: Prepared, tmp_path: Path, n: int, noted:
 def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, tmp_path: Path) -> None:
     variant = load("int8_static")
     assert variant.quantise is not None
-    few = variant.model_copy(update={"quantise": variant.quantise.model_copy(update={"calibration_images": 3})})
+    few = variant.model_copy(
+        update={"quantise": variant.quantise.model_copy(update={"calibration_images": 3})}
+    )
     convert(few, prepared, tmp_path / "few.onnx", tiny_nets.IMAGES)
     convert(variant, prepared, tmp_path / "three.onnx", tiny_nets.IMAGES[:3])
     assert (tmp_path / "few.onnx").read_bytes() == (tmp_path / "three.onnx").read_bytes()
@@ -99,7 +109,9 @@ def test_no_image_at_all_is_one_clear_line(prepared: Prepared, tmp_path: Path) -
         assert convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0]).notes == ()
 
 
-def test_a_file_is_there_whole_or_not_at_all(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_there_whole_or_not_at_all(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was there before stays where the making fails."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
@@ -132,22 +144,29 @@ def test_it_goes_by_what_it_is_told_keeps_the_quality(tmp_path: Path) -> None:
         seen.append(path)
         return len(seen) == 2
 
-    made = convert(load("int8_mixed"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES, accept)
+    made = convert(
+        load("int8_mixed"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES, accept
+    )
     assert made.remedy == "2 of 9 nodes left float32: conv1, conv2"
     # Other runtimes go by the ending.
     assert {path.suffix for path in seen} == {".onnx"}
 
 
 def test_importing_it_imports_no_torch() -> None:
-    program = (
-        "import sys, pepr_edge.export.convert; print(sorted({'torch', 'timm', 'transformers', 'optimum', 'openvino'} & set(sys.modules)))"
+    program = "import sys, pepr_edge.export.convert; print(sorted({'torch', 'timm', 'transformers', 'optimum', 'openvino'} & set(sys.modules)))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names())
-def test_every_variant_runs_in_openvino_at_a_fixed_batch(prepared: Prepared, tmp_path: Path, name: str) -> None:
+def test_every_variant_runs_in_openvino_at_a_fixed_batch(
+    prepared: Prepared, tmp_path: Path, name: str
+) -> None:
     openvino = pytest.importorskip("openvino")
     convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
     model = openvino.Core().read_model(str(tmp_path / "model.onnx"))

@@ -38,7 +38,10 @@ def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
     folder = tmp_path_factory.mktemp("exported")
     with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
-        return Left({name: exporter.artifact(load(name), folder / name, f"key of {name}") for name in VARIANTS}, folder)
+        return Left(
+            {name: exporter.artifact(load(name), folder / name, f"key of {name}") for name in VARIANTS},
+            folder,
+        )
 
 
 @pytest.fixture
@@ -57,7 +60,12 @@ def logits_one_by_one(left: Left, trained: Any, name: str, split: str) -> NDArra
     """What the file itself says of a split, by onnxruntime alone."""
     pixels, runtime = trained.data.splits[split][0], session(left, name)
     spec = trained.result.preprocess
-    return np.concatenate([runtime.run(None, {"pixel_values": to_tensor(pixels[i : i + 1], spec)})[0] for i in range(len(pixels))])
+    return np.concatenate(
+        [
+            runtime.run(None, {"pixel_values": to_tensor(pixels[i : i + 1], spec)})[0]
+            for i in range(len(pixels))
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -97,7 +105,9 @@ def test_fp32_is_at_parity_with_pytorch(left: Left, trained: Any) -> None:
     found = left.artifacts["fp32"].parity
     assert found.passed
     assert (found.images, found.batches) == (len(trained.data.splits["val"][0]), (1, 3, 8))
-    assert found.max_abs_diff <= found.tolerance == pytest.approx(1e-3 * trained.logits["val"].std(), rel=1e-4)
+    assert (
+        found.max_abs_diff <= found.tolerance == pytest.approx(1e-3 * trained.logits["val"].std(), rel=1e-4)
+    )
     assert left.artifacts["fp32"].flips.count == 0
 
 
@@ -113,7 +123,11 @@ def test_the_int8_file_holds_u8_activations_and_s8_weights_per_channel(left: Lef
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
     quantised = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    weights = [node for node in graph.node if node.op_type == "DequantizeLinear" and kinds.get(node.input[0]) == onnx.TensorProto.INT8]
+    weights = [
+        node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and kinds.get(node.input[0]) == onnx.TensorProto.INT8
+    ]
     assert len(quantised) > 10
     assert {kinds[node.input[2]] for node in quantised} == {onnx.TensorProto.UINT8}
     assert len(weights) > 10
@@ -136,7 +150,9 @@ def test_performance_is_that_of_the_file_itself(left: Left, trained: Any, name: 
     assert (found[f"{prefix}accuracy"].n, found[f"{prefix}accuracy"].split) == (len(labels), split)
 
 
-def test_performance_is_never_inherited_from_pytorch(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
+def test_performance_is_never_inherited_from_pytorch(
+    open_exporter: Exporter, left: Left, tmp_path: Path
+) -> None:
     trained = open_exporter.source.trained
     before = {name: found.model_copy(update={"value": 0.123}) for name, found in trained.performance.items()}
     changed = trained.model_copy(update={"performance": before})
@@ -147,7 +163,9 @@ def test_performance_is_never_inherited_from_pytorch(open_exporter: Exporter, le
 
 
 @pytest.mark.parametrize("indices", [[0], [79], [5, 64, 70, 79]])
-def test_flips_are_counted_over_the_whole_test_split(open_exporter: Exporter, tmp_path: Path, indices: list[int]) -> None:
+def test_flips_are_counted_over_the_whole_test_split(
+    open_exporter: Exporter, tmp_path: Path, indices: list[int]
+) -> None:
     expected = open_exporter.source.expected["test"]
     assert len(expected) == 80
     expected[indices] = expected[indices, ::-1]
@@ -169,7 +187,9 @@ def test_int8_is_calibrated_on_training_images_alone(
     variant = load("int8_static")
     for count in (7, 10_000):
         assert variant.quantise is not None
-        few = variant.model_copy(update={"quantise": variant.quantise.model_copy(update={"calibration_images": count})})
+        few = variant.model_copy(
+            update={"quantise": variant.quantise.model_copy(update={"calibration_images": count})}
+        )
         open_exporter.artifact(few, tmp_path, "key")
     train = to_tensor(trained.data.splits["train"][0], trained.result.preprocess)
     assert [len(images) for images in given] == [7, len(train)]
@@ -181,10 +201,14 @@ def test_int8_is_calibrated_on_training_images_alone(
 
 def test_making_it_again_gives_the_same_file(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
     for name in VARIANTS:
-        assert open_exporter.artifact(load(name), tmp_path / name, "key").sha256 == left.artifacts[name].sha256
+        assert (
+            open_exporter.artifact(load(name), tmp_path / name, "key").sha256 == left.artifacts[name].sha256
+        )
 
 
-def test_weights_other_than_the_trained_ones_fail_parity(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_other_than_the_trained_ones_fail_parity(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx_file, "EXPORTERS", {"torchscript": onnx_file.by_torchscript})
     module = trained.module()
     with torch.no_grad():

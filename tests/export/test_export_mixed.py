@@ -32,8 +32,15 @@ def agrees(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
-def test_int8_ruins_the_network_however_it_is_calibrated(ruined: Prepared, tmp_path: Path, calibration: str) -> None:
-    static(ruined, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise.model_validate({"calibration": calibration}))
+def test_int8_ruins_the_network_however_it_is_calibrated(
+    ruined: Prepared, tmp_path: Path, calibration: str
+) -> None:
+    static(
+        ruined,
+        tmp_path / "int8.onnx",
+        tiny_nets.IMAGES,
+        Quantise.model_validate({"calibration": calibration}),
+    )
     found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
     assert np.mean(found.argmax(axis=1) != expected.argmax(axis=1)) > 0.3
 
@@ -47,7 +54,10 @@ def test_the_guilty_nodes_alone_are_left_float32(ruined: Prepared, tmp_path: Pat
         seen.append(file)
         return agrees(file)
 
-    assert mixed(ruined, path, tiny_nets.IMAGES, SETTINGS, accept if told else None) == "2 of 9 nodes left float32: conv1, conv2"
+    assert (
+        mixed(ruined, path, tiny_nets.IMAGES, SETTINGS, accept if told else None)
+        == "2 of 9 nodes left float32: conv1, conv2"
+    )
     assert seen == [path] * 2 * told
     constants = {tensor.name for tensor in onnx.load(str(path)).graph.initializer}
     floats = {f"weight_{number}" for number in (1, 2)}
@@ -88,5 +98,7 @@ def test_an_image_and_an_output_that_are_rounded_are_measured_too(tmp_path: Path
     onnx.save(model, tmp_path / "fp32.onnx")
     with Prepared(tmp_path / "fp32.onnx") as prepared:
         answers = iter([False, False, True])
-        remedy = mixed(prepared, tmp_path / "int8.onnx", tiny_nets.IMAGES[:1], SETTINGS, lambda path: next(answers))
+        remedy = mixed(
+            prepared, tmp_path / "int8.onnx", tiny_nets.IMAGES[:1], SETTINGS, lambda path: next(answers)
+        )
     assert " of 9 nodes left float32: " in remedy

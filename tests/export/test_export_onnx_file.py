@@ -14,7 +14,16 @@ from torch import nn
 from pepr_edge.errors import ExportError
 from pepr_edge.export import onnx_file
 from pepr_edge.export.artifact import facts
-from pepr_edge.export.onnx_file import EXPORTERS, INPUT, MAX_BYTES, OUTPUT, Exported, export, forget_places, nodes
+from pepr_edge.export.onnx_file import (
+    EXPORTERS,
+    INPUT,
+    MAX_BYTES,
+    OUTPUT,
+    Exported,
+    export,
+    forget_places,
+    nodes,
+)
 
 
 class Tiny(nn.Module):
@@ -52,7 +61,9 @@ def accept(path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["torchscript", "dynamo", pytest.param("optimum", marks=pytest.mark.slow)])
-def test_one_file_with_a_dynamic_batch(tmp_path: Path, only: Callable[[str], None], name: str, channels: int) -> None:
+def test_one_file_with_a_dynamic_batch(
+    tmp_path: Path, only: Callable[[str], None], name: str, channels: int
+) -> None:
     only(name)
     torch.manual_seed(0)
     model, path = Tiny(channels), tmp_path / "model.onnx"
@@ -72,7 +83,9 @@ def test_one_file_with_a_dynamic_batch(tmp_path: Path, only: Callable[[str], Non
 
 
 @pytest.mark.parametrize(("name", "opset"), [("torchscript", 17), ("dynamo", 18)])
-def test_opset_and_producer_are_those_of_the_file(tmp_path: Path, only: Callable[[str], None], name: str, opset: int) -> None:
+def test_opset_and_producer_are_those_of_the_file(
+    tmp_path: Path, only: Callable[[str], None], name: str, opset: int
+) -> None:
     only(name)
     path = tmp_path / "model.onnx"
     export(Tiny(), 1, 12, path, accept)
@@ -82,11 +95,15 @@ def test_opset_and_producer_are_those_of_the_file(tmp_path: Path, only: Callable
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
 
 
-def test_the_module_is_exported_as_it_decides_not_as_it_trains(tmp_path: Path, only: Callable[[str], None]) -> None:
+def test_the_module_is_exported_as_it_decides_not_as_it_trains(
+    tmp_path: Path, only: Callable[[str], None]
+) -> None:
     only("torchscript")
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(144, 2)).train()
     export(model, 1, 12, tmp_path / "model.onnx", accept)
-    assert not {"Dropout", "RandomUniformLike"} & {node.op_type for node in onnx.load(str(tmp_path / "model.onnx")).graph.node}
+    assert not {"Dropout", "RandomUniformLike"} & {
+        node.op_type for node in onnx.load(str(tmp_path / "model.onnx")).graph.node
+    }
     assert not model.training
 
 
@@ -119,7 +136,9 @@ def test_the_reason_of_a_check_is_told_in_its_own_words(tmp_path: Path, only: Ca
     def refuse(path: Path) -> None:
         raise ExportError("its logits differ by 3")
 
-    with pytest.raises(ExportError, match=r"^no exporter gave a faithful ONNX file: torchscript: its logits differ by 3$"):
+    with pytest.raises(
+        ExportError, match=r"^no exporter gave a faithful ONNX file: torchscript: its logits differ by 3$"
+    ):
         export(Tiny(), 1, 12, tmp_path / "model.onnx", refuse)
 
 
@@ -129,7 +148,9 @@ def test_a_fault_without_words_is_a_reason_too(tmp_path: Path, monkeypatch: pyte
 
     for name in EXPORTERS:
         monkeypatch.setitem(EXPORTERS, name, fail)
-    with pytest.raises(ExportError, match=r"torchscript: AssertionError; dynamo: AssertionError; optimum: AssertionError$"):
+    with pytest.raises(
+        ExportError, match=r"torchscript: AssertionError; dynamo: AssertionError; optimum: AssertionError$"
+    ):
         export(Tiny(), 1, 12, tmp_path / "model.onnx", accept)
 
 
@@ -141,7 +162,9 @@ class Folds(nn.Module):
         return (images.mean((2, 3)) * 1.0 + 0.0)[:, :1] * scale
 
 
-def test_the_file_is_simplified_and_keeps_to_standard_operators(tmp_path: Path, only: Callable[[str], None]) -> None:
+def test_the_file_is_simplified_and_keeps_to_standard_operators(
+    tmp_path: Path, only: Callable[[str], None]
+) -> None:
     only("torchscript")
     sizes = []
     assert export(Folds(), 1, 12, tmp_path / "model.onnx", lambda path: sizes.append(nodes(path))).simplified
@@ -156,7 +179,9 @@ def test_the_file_is_simplified_and_keeps_to_standard_operators(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("fault", [ExportError("not faithful"), RuntimeError("crashed")])
-def test_a_simplified_file_that_is_not_faithful_is_not_taken(tmp_path: Path, only: Callable[[str], None], fault: Exception) -> None:
+def test_a_simplified_file_that_is_not_faithful_is_not_taken(
+    tmp_path: Path, only: Callable[[str], None], fault: Exception
+) -> None:
     only("torchscript")
     seen: list[bytes] = []
 
@@ -165,12 +190,16 @@ def test_a_simplified_file_that_is_not_faithful_is_not_taken(tmp_path: Path, onl
         if len(seen) == 2:
             raise fault
 
-    assert export(Folds(), 1, 12, tmp_path / "model.onnx", refuse_the_second) == Exported("torchscript", False)
+    assert export(Folds(), 1, 12, tmp_path / "model.onnx", refuse_the_second) == Exported(
+        "torchscript", False
+    )
     assert (tmp_path / "model.onnx").read_bytes() == seen[0]
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_what_cannot_be_simplified_is_left_as_it_was_exported(tmp_path: Path, only: Callable[[str], None]) -> None:
+def test_what_cannot_be_simplified_is_left_as_it_was_exported(
+    tmp_path: Path, only: Callable[[str], None]
+) -> None:
     only("torchscript")
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
     assert export(model, 1, 12, tmp_path / "model.onnx", accept) == Exported("torchscript", False)
@@ -181,7 +210,9 @@ def test_a_simplified_file_loads_in_openvino(tmp_path: Path, only: Callable[[str
     only("torchscript")
     assert export(Folds(), 1, 12, tmp_path / "model.onnx", accept).simplified
     images = torch.randn(1, 1, 12, 12).numpy()
-    found = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([images])[0]
+    found = openvino.Core().compile_model(
+        str(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )([images])[0]
     expected = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {INPUT: images})[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -202,10 +233,17 @@ def test_a_model_above_two_gibibytes_is_refused_before_it_is_exported(
 
 def test_no_file_holds_paths_of_this_machine(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    inner = helper.make_graph([helper.make_node("Relu", ["a"], ["b"], doc_string="/home/anna/b.py")], "inner", [], [])
+    inner = helper.make_graph(
+        [helper.make_node("Relu", ["a"], ["b"], doc_string="/home/anna/b.py")], "inner", [], []
+    )
     node = helper.make_node("If", ["c"], ["d"], then_branch=inner, else_branch=inner)
     node.metadata_props.add(key="pkg.torch.onnx.stack_trace", value='File "/home/anna/net.py"')
-    graph = helper.make_graph([node], "outer", [helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [], "/home/anna/c.py")], [])
+    graph = helper.make_graph(
+        [node],
+        "outer",
+        [helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [], "/home/anna/c.py")],
+        [],
+    )
     made = helper.make_model(graph)
     made.metadata_props.add(key="where", value="/home/anna")
     onnx.save(made, path)

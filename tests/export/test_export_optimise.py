@@ -19,8 +19,13 @@ def sliced(folder: Path, *cuts: tuple[int, int, int, int]) -> Path:
     graph, last = model.graph, "conv_0"
     for number, cut in enumerate(cuts):
         names = [f"{word}_{number}" for word in ("start", "end", "axis", "step")]
-        graph.initializer.extend(numpy_helper.from_array(np.array([value], np.int64), name) for name, value in zip(names, cut, strict=True))
-        graph.node.insert(1 + number, helper.make_node("Slice", [last, *names], [f"slice_{number}"], f"slice{number}"))
+        graph.initializer.extend(
+            numpy_helper.from_array(np.array([value], np.int64), name)
+            for name, value in zip(names, cut, strict=True)
+        )
+        graph.node.insert(
+            1 + number, helper.make_node("Slice", [last, *names], [f"slice_{number}"], f"slice{number}")
+        )
         last = f"slice_{number}"
     graph.node[1 + len(cuts)].input[0] = last
     onnx.checker.check_model(model)
@@ -45,7 +50,9 @@ def operators(path: Path) -> list[str]:
         ([(0, 3, 0, 1)], 1),  # of the batch, whose size is not known
     ],
 )
-def test_slices_that_cut_nothing_off_are_taken_out(tmp_path: Path, cuts: list[tuple[int, int, int, int]], left: int) -> None:
+def test_slices_that_cut_nothing_off_are_taken_out(
+    tmp_path: Path, cuts: list[tuple[int, int, int, int]], left: int
+) -> None:
     source = sliced(tmp_path, *cuts)
     optimise(source, tmp_path / "model.onnx", "basic")
     onnx.checker.check_model(str(tmp_path / "model.onnx"))
@@ -60,13 +67,16 @@ def test_a_slice_that_gives_the_output_stays(tmp_path: Path) -> None:
     model.graph.node[-1].output[0] = "inner"
     names = ["start", "end", "axis"]
     model.graph.initializer.extend(
-        numpy_helper.from_array(np.array([value], np.int64), name) for name, value in zip(names, (0, 2, 1), strict=True)
+        numpy_helper.from_array(np.array([value], np.int64), name)
+        for name, value in zip(names, (0, 2, 1), strict=True)
     )
     model.graph.node.append(helper.make_node("Slice", ["inner", *names], ["logits"]))
     onnx.save(model, tmp_path / "source.onnx")
     optimise(tmp_path / "source.onnx", tmp_path / "model.onnx", "basic")
     assert operators(tmp_path / "model.onnx").count("Slice") == 1
-    np.testing.assert_allclose(tiny_nets.logits(tmp_path / "model.onnx"), tiny_nets.logits(tmp_path / "source.onnx"), atol=1e-6)
+    np.testing.assert_allclose(
+        tiny_nets.logits(tmp_path / "model.onnx"), tiny_nets.logits(tmp_path / "source.onnx"), atol=1e-6
+    )
 
 
 def test_basic_keeps_to_the_standard_and_extended_does_not(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ def test_auto_tries_every_runtime_that_is_installed() -> None:
 
 
 def test_a_runtime_that_is_not_installed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported")
+    monkeypatch.setattr(
+        RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported"
+    )
     assert options.runtimes(Device(name="d")) == ("onnxruntime",)
 
 
@@ -29,7 +31,10 @@ def test_a_runtime_that_is_not_installed_is_not_tried(monkeypatch: pytest.Monkey
 def test_bfloat16_is_tried_only_where_the_recipe_allows_it() -> None:
     assert {settings.precision for settings in options.starts(Device(name="d"))} == {"float32"}
     allowed = options.starts(Device(name="d", threads=2, allow_bf16=True))
-    assert [settings.runtime for settings in allowed if settings.precision == "bfloat16"] == ["openvino", "openvino"]
+    assert [settings.runtime for settings in allowed if settings.precision == "bfloat16"] == [
+        "openvino",
+        "openvino",
+    ]
     assert all(settings.batch == 1 for settings in allowed)
 
 
@@ -52,6 +57,9 @@ def test_the_grid_varies_what_the_runtime_knows(threads: int) -> None:
 
 def test_settings_in_words() -> None:
     assert options.words(SessionSettings(threads=2)) == "onnxruntime, 2 threads"
-    assert options.words(SessionSettings(runtime="openvino", precision="bfloat16")) == "openvino, bfloat16, 1 thread"
+    assert (
+        options.words(SessionSettings(runtime="openvino", precision="bfloat16"))
+        == "openvino, bfloat16, 1 thread"
+    )
     other = SessionSettings(provider="cuda", spinning=True, arena=False, graph_optimisation="extended")
     assert options.words(other) == "onnxruntime, cuda, 1 thread, spinning, no arena, optimisation extended"

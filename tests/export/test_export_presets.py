@@ -16,7 +16,9 @@ def test_without_optimum_a_preset_is_one_clear_line(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "weights"), [("avx2", "QUInt8"), ("avx512_vnni", "QInt8"), ("arm64", "QInt8")])
+@pytest.mark.parametrize(
+    ("name", "weights"), [("avx2", "QUInt8"), ("avx512_vnni", "QInt8"), ("arm64", "QInt8")]
+)
 def test_the_settings_are_those_that_optimum_documents(name: str, weights: str) -> None:
     found = presets.arguments(name)
     assert (found["activation_qType"].name, found["weight_qType"].name) == ("QUInt8", weights)

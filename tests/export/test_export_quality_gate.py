@@ -38,7 +38,10 @@ def test_a_rare_class_that_is_lost_is_seen_though_accuracy_holds() -> None:
     assert judged(logits_of(LABELS, wrong=1, of=0)).passed
     found = judged(logits_of(LABELS, wrong=1, of=1))
     assert not found.passed
-    assert found.reason == "balanced_accuracy is 97.5% of float32's on 200 validation images, expected at least 99.0%"
+    assert (
+        found.reason
+        == "balanced_accuracy is 97.5% of float32's on 200 validation images, expected at least 99.0%"
+    )
     assert found.flips.count == 1
     assert found.flips.ci[0] < 1 / 200 < found.flips.ci[1]
 
@@ -66,7 +69,9 @@ def test_of_a_model_that_was_never_right_nothing_can_be_lost() -> None:
 
 
 @given(st.integers(0, 180), st.integers(0, 20), st.floats(0, 1))
-def test_it_passes_exactly_where_both_metrics_keep_their_share(of_0: int, of_1: int, threshold: float) -> None:
+def test_it_passes_exactly_where_both_metrics_keep_their_share(
+    of_0: int, of_1: int, threshold: float
+) -> None:
     logits = np.where((LABELS == 0)[:, None], logits_of(LABELS, of_0, 0), logits_of(LABELS, of_1, 1))
     found = judged(logits, threshold)
     assert found.kept["accuracy"] == pytest.approx(1 - (of_0 + of_1) / 200)

@@ -23,7 +23,11 @@ from pepr_edge.recipe.variants import Quantise
 from pepr_edge.records import SessionSettings
 
 # Not a multiple of the greatest batch that the quantiser is given.
-IMAGES = np.random.default_rng(0).normal(size=(2 * CALIBRATION_BATCH + 3, 1, tiny_bundle.PX, tiny_bundle.PX)).astype(np.float32)
+IMAGES = (
+    np.random.default_rng(0)
+    .normal(size=(2 * CALIBRATION_BATCH + 3, 1, tiny_bundle.PX, tiny_bundle.PX))
+    .astype(np.float32)
+)
 
 
 class Graph(NamedTuple):
@@ -107,7 +111,9 @@ def test_reduced_range_leaves_the_weights_seven_bits(tmp_path: Path) -> None:
     values = {}
     for reduced in (False, True):
         path = made(tmp_path, reduce_range=reduced)
-        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+        tensors = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer
+        }
         values[reduced] = int(np.abs(tensors[weight(read(path))]).max())
     assert values[False] == 127
     assert values[True] <= 64
@@ -139,7 +145,9 @@ def test_quantising_again_gives_the_same_file(tmp_path: Path) -> None:
 
 def test_what_cannot_be_quantised_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
-    with pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: .*\)\.$") as caught:
+    with pytest.raises(
+        ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: .*\)\.$"
+    ) as caught:
         quantise(tmp_path / "none.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
     assert "\n" not in str(caught.value)
 
@@ -148,7 +156,9 @@ def sharing() -> onnx.ModelProto:
     """Layers of normalisation with one constant of zeros, and tensors of the very names that the quantiser gives its copies of it."""
     model = tiny_bundle.model()
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
-    channels = numpy_helper.to_array(next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])).shape[0]
+    channels = numpy_helper.to_array(
+        next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])
+    ).shape[0]
     for name, fill in (("ones", np.ones), ("zeros", np.zeros)):
         model.graph.initializer.append(numpy_helper.from_array(fill(channels, np.float32), name))
     end, conv.output[0] = conv.output[0], "first"
@@ -164,7 +174,9 @@ def sharing() -> onnx.ModelProto:
     return model
 
 
-def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     onnx.save(sharing(), tmp_path / "fp32.onnx")
     with monkeypatch.context() as patch:
         patch.setattr(preparing, "_part_names", lambda graph: False)
@@ -180,7 +192,9 @@ def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(tmp_path: Pa
 
 
 @pytest.mark.parametrize("refusals", range(len(REMEDIES) + 1))
-def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int) -> None:
+def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
     tried: list[dict[str, Any]] = []
 
     def refusing(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
@@ -194,7 +208,10 @@ def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(tmp_path: Pa
         with pytest.raises(ExportError, match=r"cannot quantise this graph \(ValueError: refusal 1\)\.$"):
             quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
         return
-    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == list(REMEDIES)[refusals]
+    assert (
+        quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
+        == list(REMEDIES)[refusals]
+    )
     assert len(tried) == refusals + 1
     assert tried[0]["per_channel"] is True
     assert tried[0]["nodes_to_exclude"] == []
@@ -237,12 +254,20 @@ def test_sizes_are_not_quantised(tmp_path: Path) -> None:
 
 def test_no_remedy_is_taken_where_none_is_needed(tmp_path: Path) -> None:
     onnx.save(tiny_bundle.model(), tmp_path / "fp32.onnx")
-    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise()) == AS_ASKED == next(iter(REMEDIES))
+    assert (
+        quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
+        == AS_ASKED
+        == next(iter(REMEDIES))
+    )
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])
 def test_the_quantisers_advice_is_not_shown_and_the_log_is_left_as_it_was(
-    tmp_path: Path, level: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    level: int,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = module._quantise
 
@@ -285,10 +310,15 @@ NEIGHBOURS = {"first_conv", "mul", "depthwise_conv", "pointwise_conv", "add", "f
         (Quantise(operators=WEIGHTED), NEIGHBOURS | {"sigmoid"}),
         (Quantise(operators=WEIGHTED, grouped=False), NEIGHBOURS | {"sigmoid"}),
         (Quantise(operators=WEIGHTED, outputs=False), NEIGHBOURS),
-        (Quantise(operators=WEIGHTED, outputs=False, grouped=False), {"first_conv", "depthwise_conv", "pointwise_conv", "flatten", "gemm"}),
+        (
+            Quantise(operators=WEIGHTED, outputs=False, grouped=False),
+            {"first_conv", "depthwise_conv", "pointwise_conv", "flatten", "gemm"},
+        ),
     ],
 )
-def test_what_is_quantised_is_what_the_settings_name(separable: Prepared, tmp_path: Path, settings: Quantise, nodes: set[str]) -> None:
+def test_what_is_quantised_is_what_the_settings_name(
+    separable: Prepared, tmp_path: Path, settings: Quantise, nodes: set[str]
+) -> None:
     """A node that gives or takes 8 bits: with operators named, those beside them have one such side."""
     assert static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings) == AS_ASKED
     assert tiny_nets.rounded(tmp_path / "int8.onnx") == nodes
@@ -296,7 +326,9 @@ def test_what_is_quantised_is_what_the_settings_name(separable: Prepared, tmp_pa
     assert np.abs(found - expected).max() < 0.4 * expected.std()
 
 
-def test_inputs_and_weights_alone_are_8_bits_where_outputs_are_not(separable: Prepared, tmp_path: Path) -> None:
+def test_inputs_and_weights_alone_are_8_bits_where_outputs_are_not(
+    separable: Prepared, tmp_path: Path
+) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False))
     nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
     givers = {name: node.op_type for node in nodes for name in node.output}
@@ -311,7 +343,12 @@ def test_inputs_and_weights_alone_are_8_bits_where_outputs_are_not(separable: Pr
 
 
 def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Path) -> None:
-    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False, grouped=False))
+    static(
+        separable,
+        tmp_path / "int8.onnx",
+        tiny_nets.IMAGES,
+        Quantise(operators=WEIGHTED, outputs=False, grouped=False),
+    )
     assert separable.grouped == ("depthwise_conv",)
     graph = read(tmp_path / "int8.onnx")
     assert "depthwise" in graph.stored
@@ -325,12 +362,24 @@ def test_nodes_can_be_kept(separable: Prepared, tmp_path: Path) -> None:
     assert {"first", "head", "depthwise_quantized"} <= set(stored)
 
 
-def test_one_calibration_serves_all_variants(separable: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_calibration_serves_all_variants(
+    separable: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And none changes the ranges of the next."""
     calls: list[str] = []
     real = Prepared._calibrated
-    monkeypatch.setattr(Prepared, "_calibrated", lambda self, method, images: (calls.append(method), real(self, method, images))[1])
-    every = (Quantise(), Quantise(per_channel=False), Quantise(operators=WEIGHTED), Quantise(activation="int8"), Quantise())
+    monkeypatch.setattr(
+        Prepared,
+        "_calibrated",
+        lambda self, method, images: (calls.append(method), real(self, method, images))[1],
+    )
+    every = (
+        Quantise(),
+        Quantise(per_channel=False),
+        Quantise(operators=WEIGHTED),
+        Quantise(activation="int8"),
+        Quantise(),
+    )
     files = []
     for settings in every:
         static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings)
@@ -354,9 +403,19 @@ def test_tensors_that_hardly_vary_can_be_calibrated(tmp_path: Path, calibration:
     """Of such values no histogram can be made: between them float32 has fewer numbers than the histogram has bins."""
     model = tiny_nets.separable()
     first = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
-    first.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(first) * np.float32(1e-6), "first"))  # the gate is 0.5, nearly
+    first.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(first) * np.float32(1e-6), "first")
+    )  # the gate is 0.5, nearly
     onnx.save(model, tmp_path / "fp32.onnx")
-    assert quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(calibration=calibration)) == AS_ASKED
+    assert (
+        quantise(
+            tmp_path / "fp32.onnx",
+            tmp_path / "int8.onnx",
+            tiny_nets.IMAGES,
+            Quantise(calibration=calibration),
+        )
+        == AS_ASKED
+    )
     assert np.isfinite(tiny_nets.logits(tmp_path / "int8.onnx")).all()
 
 
@@ -370,21 +429,28 @@ def test_percentile_leaves_out_what_is_rare(separable: Prepared, tmp_path: Path)
     assert scales["percentile"] < 0.5 * scales["minmax"]
 
 
-def test_dynamic_quantises_the_weights_of_the_operators_named_alone(separable: Prepared, tmp_path: Path) -> None:
+def test_dynamic_quantises_the_weights_of_the_operators_named_alone(
+    separable: Prepared, tmp_path: Path
+) -> None:
     assert dynamic(separable, tmp_path / "int8.onnx", Quantise(operators=("Gemm", "MatMul"))) == AS_ASKED
     model = onnx.load(str(tmp_path / "int8.onnx"))
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("Conv") == 3
     assert {"DynamicQuantizeLinear", "MatMulInteger"} <= set(kinds)
     assert not {"Gemm", "ConvInteger"} & set(kinds)
-    assert [tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("_quantized")] == [TensorProto.INT8]
+    assert [tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("_quantized")] == [
+        TensorProto.INT8
+    ]
     found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
     assert np.abs(found - expected).max() < 0.2 * expected.std()
 
 
 def test_what_cannot_be_quantised_dynamically_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
-    with Prepared(tmp_path / "none.onnx") as prepared, pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: "):
+    with (
+        Prepared(tmp_path / "none.onnx") as prepared,
+        pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: "),
+    ):
         dynamic(prepared, tmp_path / "int8.onnx", Quantise())
 
 

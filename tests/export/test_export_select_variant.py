@@ -26,7 +26,9 @@ class Climb:
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
 
-    def __call__(self, source: ExportSource, base: Path, variants: Any, folder: Path, tell: Any) -> AutotuneResult:
+    def __call__(
+        self, source: ExportSource, base: Path, variants: Any, folder: Path, tell: Any
+    ) -> AutotuneResult:
         self.variants = variants
         if self.fault:
             raise ExportError(self.fault)
@@ -59,7 +61,12 @@ def test_the_choice_has_a_folder_of_its_own_with_every_rung(
     found = read_record(folder / "auto" / "export.json", Artifact)
     assert selection_message(found).startswith("fp32_optimised, of 2 variants in ")
     assert selection_message(found).endswith(" s the fastest that passed: 1 ms")
-    assert (found.key, found.variant, found.settings, found.path) == ("a key", "fp32_optimised", CHOSEN, "auto/model.onnx")
+    assert (found.key, found.variant, found.settings, found.path) == (
+        "a key",
+        "fp32_optimised",
+        CHOSEN,
+        "auto/model.onnx",
+    )
     assert [rung.variant for rung in found.rungs] == ["fp32", "fp32_optimised", "int8_mixed"]
     assert found.chosen_on == here()
     assert found.notes == ("a note",)

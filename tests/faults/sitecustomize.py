@@ -37,7 +37,9 @@ def faulty(fault: str) -> Callable[..., Any]:
 
     def create(pretrained: bool = False, **how: Any) -> Any:
         model = timm.create_model("test_efficientnet", **how)
-        model.register_forward_pre_hook(lambda module, given: strike(fault, *given) if module.training else None)
+        model.register_forward_pre_hook(
+            lambda module, given: strike(fault, *given) if module.training else None
+        )
         return model
 
     create.__name__ = f"faulty_{fault}"

@@ -27,7 +27,10 @@ def test_a_report_of_two_bundles(bundle: Path, manifest: Manifest, tmp_path: Pat
     other = tiny_bundle.write(tmp_path / "02-tiny@16-other", seed=1)
     told: list[tuple[int, float, float]] = []
     report = bench(
-        [Subject(bundle, manifest, SessionSettings()), Subject(other, read_manifest(other), SessionSettings(threads=2))],
+        [
+            Subject(bundle, manifest, SessionSettings()),
+            Subject(other, read_manifest(other), SessionSettings(threads=2)),
+        ],
         QUICK,
         out=tmp_path / "report.json",
         progress=lambda *step: told.append(step),
@@ -67,7 +70,9 @@ def test_an_interrupt_leaves_the_report_so_far(bundle: Path, manifest: Manifest,
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as caught:
-        bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, out=out, progress=interrupt_the_second)
+        bench(
+            [Subject(bundle, manifest, SessionSettings())] * 2, QUICK, out=out, progress=interrupt_the_second
+        )
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report == caught.value.report
     assert report.partial
@@ -118,7 +123,9 @@ def test_an_interrupt_before_anything_was_measured_leaves_no_report(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_that_cannot_be_written_is_found_before_measuring(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_found_before_measuring(
+    bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MeasurementError, match=r"the report cannot be written .* Give another --out"):
         bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=tmp_path / "file" / "report.json")
@@ -174,7 +181,9 @@ def test_extras_come_after_what_they_must_not_disturb_and_keep_it(
     assert seen == []
 
 
-def test_warnings_are_told_once_and_kept_with_each_result(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_are_told_once_and_kept_with_each_result(
+    bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_bundle.play(monkeypatch)
     monkeypatch.setattr(interference, "on_battery", lambda: True)
     monkeypatch.setattr(interference, "busy", lambda cores: "other programs are at work")
@@ -189,7 +198,9 @@ def test_warnings_are_told_once_and_kept_with_each_result(bundle: Path, manifest
     assert "other programs are at work" not in second
 
 
-def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(
+    bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
     cannot = Subject(bundle, manifest, SessionSettings(provider="cuda"))
     can, failed = Subject(bundle, manifest, SessionSettings()), list[str]()
     report = bench([cannot, can, cannot], QUICK, out=tmp_path / "report.json", fail=failed.append)
@@ -201,7 +212,9 @@ def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(bundle: P
         bench([cannot, can], QUICK)
 
 
-def test_a_whole_report_of_before_stays_until_the_new_one_is_whole(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_whole_report_of_before_stays_until_the_new_one_is_whole(
+    bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
     out, aside = tmp_path / "report.json", tmp_path / "report.before.json"
     subject = Subject(bundle, manifest, SessionSettings())
     before = bench([subject], QUICK, out=out)

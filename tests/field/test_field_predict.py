@@ -20,8 +20,12 @@ def test_anyone_can_redo_it_from_the_manifest(bundle: Path, manifest: Manifest, 
 
     spec = manifest.preprocess
     pixels = np.asarray(Image.open(path).convert("L").resize((16, 16), Image.Resampling.BILINEAR), np.float32)
-    tensor = ((pixels / np.float32(spec.scale) - np.float32(spec.mean[0])) / np.float32(spec.std[0]))[None, None]
-    logits = onnxruntime.InferenceSession(bundle / "model.onnx").run(["logits"], {"pixel_values": tensor})[0][0]
+    tensor = ((pixels / np.float32(spec.scale) - np.float32(spec.mean[0])) / np.float32(spec.std[0]))[
+        None, None
+    ]
+    logits = onnxruntime.InferenceSession(bundle / "model.onnx").run(["logits"], {"pixel_values": tensor})[0][
+        0
+    ]
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     assert found.label == manifest.labels[int(logits.argmax())]
     assert list(found.probabilities) == list(manifest.labels)
@@ -34,7 +38,10 @@ def test_any_mode_of_image_fits_grey_and_rgb_models(mode: str, tmp_path: Path) -
     for channels in (1, 3):
         made = tiny_bundle.write(tmp_path / f"bundle{channels}", channels=channels)
         Image.new(mode, (16, 16)).save(tmp_path / "a.png")
-        assert Classifier(made, read_manifest(made), SessionSettings())(tmp_path / "a.png").label in tiny_bundle.LABELS
+        assert (
+            Classifier(made, read_manifest(made), SessionSettings())(tmp_path / "a.png").label
+            in tiny_bundle.LABELS
+        )
 
 
 def test_what_is_no_image_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:

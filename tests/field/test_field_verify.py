@@ -104,14 +104,18 @@ def test_a_link_is_not_followed(bundle: Path, tmp_path: Path) -> None:
     assert reasons(bundle) == ["model.onnx: a link, expected a file. Copy the bundle again."]
 
 
-def test_a_model_whose_weights_lie_elsewhere_is_never_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_weights_lie_elsewhere_is_never_opened(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = tiny_bundle.model()
     made.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
     made.graph.initializer[0].external_data.add(key="location", value="../../etc/passwd")
     (bundle / "model.onnx").write_bytes(made.SerializeToString())
     tiny_bundle.rewrite_manifest(bundle, lambda made: made)
     monkeypatch.setattr(bundle_verify.selftest, "run", lambda *_: pytest.fail("opened"))
-    assert reasons(bundle) == ["model.onnx: weights in another file, expected all of them in this one. Do not use this bundle."]
+    assert reasons(bundle) == [
+        "model.onnx: weights in another file, expected all of them in this one. Do not use this bundle."
+    ]
     with pytest.raises(BundleError, match="weights in another file"):
         read_whole(bundle)
 
@@ -119,7 +123,11 @@ def test_a_model_whose_weights_lie_elsewhere_is_never_opened(bundle: Path, monke
 def test_a_file_of_absurd_size_is_not_read(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(bundle / "MODEL_CARD.md", "r+b") as file:
         file.truncate(1 << 40)  # sparse: it takes no room
-    monkeypatch.setattr(bundle_verify, "sha256_file", lambda path: pytest.fail(path.name) if "CARD" in path.name else sha256_file(path))
+    monkeypatch.setattr(
+        bundle_verify,
+        "sha256_file",
+        lambda path: pytest.fail(path.name) if "CARD" in path.name else sha256_file(path),
+    )
     assert "MODEL_CARD.md: 1099511627776 bytes, expected at most 16777216" in reasons(bundle)[0]
 
 
@@ -137,17 +145,27 @@ def test_a_strangers_name_moves_no_cursor(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda made: made.model_copy(update={"labels": made.labels[::-1]}), "not as config.json says (label_names, id2label, label2id)"),
         (
-            lambda made: made.model_copy(update={"preprocess": made.preprocess.model_copy(update={"mean": (0.6,)})}),
+            lambda made: made.model_copy(update={"labels": made.labels[::-1]}),
+            "not as config.json says (label_names, id2label, label2id)",
+        ),
+        (
+            lambda made: made.model_copy(
+                update={"preprocess": made.preprocess.model_copy(update={"mean": (0.6,)})}
+            ),
             "not as preprocessor_config.json says (image_mean)",
         ),
     ],
     ids=["labels", "mean"],
 )
-def test_a_manifest_that_was_altered_contradicts_the_hubs_files(bundle: Path, change: Callable[[Manifest], Manifest], words: str) -> None:
+def test_a_manifest_that_was_altered_contradicts_the_hubs_files(
+    bundle: Path, change: Callable[[Manifest], Manifest], words: str
+) -> None:
     made = read_manifest(bundle)
-    hubs = {"config.json": hub_config(made.architecture, made.labels), "preprocessor_config.json": hub_preprocessor(made.preprocess)}
+    hubs = {
+        "config.json": hub_config(made.architecture, made.labels),
+        "preprocessor_config.json": hub_preprocessor(made.preprocess),
+    }
     for name, document in hubs.items():
         (bundle / name).write_text(json.dumps(document))
     files = {**made.files, **{name: sha256_file(bundle / name) for name in hubs}}
@@ -196,7 +214,9 @@ def test_a_model_that_crashes_leaves_its_fallback(with_fallback: Path, without_v
     assert reason.endswith(f"{FALLBACK}: pepr-edge predict --fallback")
 
 
-def test_a_model_that_differs_leaves_its_fallback_and_says_what_that_costs(with_fallback: Path, with_vnni: None) -> None:
+def test_a_model_that_differs_leaves_its_fallback_and_says_what_that_costs(
+    with_fallback: Path, with_vnni: None
+) -> None:
     tiny_bundle.spoil(with_fallback, "model.onnx")
     found = check(with_fallback, SessionSettings())
     assert found.selftest is not None
@@ -205,7 +225,9 @@ def test_a_model_that_differs_leaves_its_fallback_and_says_what_that_costs(with_
     assert found.fallback.passed
     assert found.race == (0.0016, 0.0034)
     (reason,) = found.reasons
-    assert reason.endswith(f"{FALLBACK} and takes 2.1 times as long (3.40 ms against 1.60 ms): pepr-edge predict --fallback")
+    assert reason.endswith(
+        f"{FALLBACK} and takes 2.1 times as long (3.40 ms against 1.60 ms): pepr-edge predict --fallback"
+    )
     assert "differ by" in reason
     assert "saturation" not in reason
 
@@ -228,7 +250,10 @@ def test_int8_saturation_is_called_by_its_name(with_fallback: Path, without_vnni
     (reason,) = reasons(with_fallback)
     assert reason.startswith("self-test: int8 saturation: this CPU ")
     assert " no VNNI instructions, so that sums of 8-bit products overflow their 16 bits. " in reason
-    assert re.search(r"[Tt]he model decides otherwise here than at home: [0-3] of 4 decisions agree|All 4 decisions agree, but", reason)
+    assert re.search(
+        r"[Tt]he model decides otherwise here than at home: [0-3] of 4 decisions agree|All 4 decisions agree, but",
+        reason,
+    )
     assert FALLBACK in reason
 
 

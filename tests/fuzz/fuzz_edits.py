@@ -13,8 +13,40 @@ from hypothesis import strategies as st
 
 # What parsers were seen to stumble on, whatever they parse.
 TOKENS = (
-    *(b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"\r\n", b"\x1b[2J", b'"', b"'", b",", b";", b"[", b"{", b"}", b"]", b":", b"="),
-    *(b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1", b"0", b"1e-400", b"9" * 400, b"9" * 5000, b"0x10", b"1_000", b"true", b"null"),
+    *(
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\x80",
+        b"\r\n",
+        b"\x1b[2J",
+        b'"',
+        b"'",
+        b",",
+        b";",
+        b"[",
+        b"{",
+        b"}",
+        b"]",
+        b":",
+        b"=",
+    ),
+    *(
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e999",
+        b"-1",
+        b"0",
+        b"1e-400",
+        b"9" * 400,
+        b"9" * 5000,
+        b"0x10",
+        b"1_000",
+        b"true",
+        b"null",
+    ),
     *(
         b"../../x",
         b"/etc/passwd",
@@ -27,11 +59,53 @@ TOKENS = (
         b'{"a":' * 2000,
         b"a." * 3000,
     ),
-    *(struct.pack("<I", 2**32 - 1), struct.pack(">I", 2**31), struct.pack("<Q", 2**63), struct.pack("<H", 65535), b"\xff" * 10),
+    *(
+        struct.pack("<I", 2**32 - 1),
+        struct.pack(">I", 2**31),
+        struct.pack("<Q", 2**63),
+        struct.pack("<H", 65535),
+        b"\xff" * 10,
+    ),
 )
 VALUES: tuple[Any, ...] = (
-    *(None, True, -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -0.0, 1e-320, "", "x", "\0", "\x1b[2J", "\u202e", "../x", "/x", "a\nb", "x" * 5000),
-    *([], {}, [[]], [1, 2], ["a"], {"a": 1}, [0] * 3000, float("nan"), float("inf"), {"": {}}, "0" * 64, "1", [None], [[1, 2, 3]]),
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        2**31,
+        2**63,
+        2**70,
+        1e308,
+        -0.0,
+        1e-320,
+        "",
+        "x",
+        "\0",
+        "\x1b[2J",
+        "\u202e",
+        "../x",
+        "/x",
+        "a\nb",
+        "x" * 5000,
+    ),
+    *(
+        [],
+        {},
+        [[]],
+        [1, 2],
+        ["a"],
+        {"a": 1},
+        [0] * 3000,
+        float("nan"),
+        float("inf"),
+        {"": {}},
+        "0" * 64,
+        "1",
+        [None],
+        [[1, 2, 3]],
+    ),
 )
 KINDS = ("flip", "cut", "remove", "double", "token", "swap", "overwrite", "tree", "member")
 
@@ -50,7 +124,14 @@ _share = st.integers(0, 2**16 - 1)
 # Short stretches are the interesting ones.
 _length = st.one_of(st.integers(0, 64), _share)
 EDITS = st.lists(
-    st.builds(Edit, st.sampled_from(KINDS), _share, _length, st.sampled_from(TOKENS) | st.binary(max_size=8), st.sampled_from(VALUES)),
+    st.builds(
+        Edit,
+        st.sampled_from(KINDS),
+        _share,
+        _length,
+        st.sampled_from(TOKENS) | st.binary(max_size=8),
+        st.sampled_from(VALUES),
+    ),
     min_size=1,
     max_size=5,
 )
@@ -73,7 +154,11 @@ def _in_bytes(content: bytes, edit: Edit) -> bytes:
     end = min(len(content), begin + edit.length)
     part = content[begin:end]
     if edit.kind == "flip":
-        return content[:begin] + bytes(byte ^ (1 << edit.length % 8) for byte in content[begin : begin + 1]) + content[begin + 1 :]
+        return (
+            content[:begin]
+            + bytes(byte ^ (1 << edit.length % 8) for byte in content[begin : begin + 1])
+            + content[begin + 1 :]
+        )
     if edit.kind == "cut":
         return content[:begin]
     if edit.kind == "remove":
@@ -94,7 +179,9 @@ def _in_tree(content: bytes, edit: Edit) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     places = [
-        (parent, key) for parent in _parents(document) for key in (parent if isinstance(parent, dict) else range(min(len(parent), 3)))
+        (parent, key)
+        for parent in _parents(document)
+        for key in (parent if isinstance(parent, dict) else range(min(len(parent), 3)))
     ]
     if not places:
         return None

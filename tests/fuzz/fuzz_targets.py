@@ -62,7 +62,9 @@ def fed(target: Target, content: bytes, folder: Path) -> Outcome:
         said = target.feed(path)
     except (PeprError, install.NotInstalled) as fault:
         several = not isinstance(fault, RecipeError) and "\n" in str(fault)
-        return Outcome(True, AssertionError(f"an error of several lines: {fault!r:.300}") if several else None)
+        return Outcome(
+            True, AssertionError(f"an error of several lines: {fault!r:.300}") if several else None
+        )
     except Exception as fault:
         return Outcome(False, fault)
     return Outcome(isinstance(said, str))
@@ -151,7 +153,10 @@ def npz(**arrays: object) -> bytes:
 def medmnist_files() -> list[bytes]:
     grey, colour = np.zeros((4, 8, 8), np.uint8), np.zeros((4, 8, 8, 3), np.uint8)
     labels = np.array([[0], [1], [0], [1]], np.uint8)
-    return [npz(train_images=images, train_labels=labels, val_images=images, val_labels=labels) for images in (grey, colour)]
+    return [
+        npz(train_images=images, train_labels=labels, val_images=images, val_labels=labels)
+        for images in (grey, colour)
+    ]
 
 
 def feed_medmnist(path: Path) -> None:
@@ -161,9 +166,15 @@ def feed_medmnist(path: Path) -> None:
 
 
 TABLE = b"model,set,accuracy,energy_kwh,time_s,val_00,val_01\n" + b"".join(
-    b"m%d,%s,0.%d,%d.5,1e%d,0.%d,0.%d\n" % (n, b"ab"[n % 2 : n % 2 + 1], 5 + n, n + 1, n, n + 1, n + 2) for n in range(4)
+    b"m%d,%s,0.%d,%d.5,1e%d,0.%d,0.%d\n" % (n, b"ab"[n % 2 : n % 2 + 1], 5 + n, n + 1, n, n + 1, n + 2)
+    for n in range(4)
 )
-TABLES = [TABLE, TABLE.replace(b",", b";"), b"\xef\xbb\xbf" + TABLE.replace(b"\n", b"\r\n"), TABLE.replace(b"m1", b'"m,\n1"')]
+TABLES = [
+    TABLE,
+    TABLE.replace(b",", b";"),
+    b"\xef\xbb\xbf" + TABLE.replace(b"\n", b"\r\n"),
+    TABLE.replace(b"m1", b'"m,\n1"'),
+]
 
 
 def feed_table(path: Path) -> None:
@@ -210,7 +221,11 @@ def dicoms() -> list[bytes]:
     except ImportError:
         return []
     made = []
-    for bits, samples, syntax in ((8, 1, ExplicitVRLittleEndian), (16, 1, ImplicitVRLittleEndian), (8, 3, ExplicitVRLittleEndian)):
+    for bits, samples, syntax in (
+        (8, 1, ExplicitVRLittleEndian),
+        (16, 1, ImplicitVRLittleEndian),
+        (8, 3, ExplicitVRLittleEndian),
+    ):
         dataset = pydicom.Dataset()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = SecondaryCaptureImageStorage
@@ -223,7 +238,12 @@ def dicoms() -> list[bytes]:
         if samples == 3:
             dataset.PlanarConfiguration = 0
         else:
-            dataset.WindowCenter, dataset.WindowWidth, dataset.RescaleSlope, dataset.RescaleIntercept = 40, 400, 1, -10
+            dataset.WindowCenter, dataset.WindowWidth, dataset.RescaleSlope, dataset.RescaleIntercept = (
+                40,
+                400,
+                1,
+                -10,
+            )
         dataset.PixelData = bytes(range(64)) * (bits // 8) * samples
         out = io.BytesIO()
         pydicom.dcmwrite(out, dataset, enforce_file_format=True)
@@ -237,7 +257,14 @@ def run_info() -> list[bytes]:
         "name": "phantom", "format": "phantom", "sha256": "0" * 64, "labels": ["a", "b"], "channels": 1, "majority_baseline": 0.5,
         "splits": {"train": {"images": 2, "class_counts": [1, 1]}},
     }  # fmt: skip
-    info = {"key": "k", "recipe": "small", "status": "finished", "candidates": [candidate], "data": data, "pepr_edge": "0.1.0"}
+    info = {
+        "key": "k",
+        "recipe": "small",
+        "status": "finished",
+        "candidates": [candidate],
+        "data": data,
+        "pepr_edge": "0.1.0",
+    }
     return [json.dumps(info).encode()]
 
 
@@ -257,7 +284,11 @@ def kit_list(folder: Path) -> bytes:
 def feed_kit(path: Path) -> None:
     """kit.json and checksums.txt: what is an object is the one, all else the other."""
     content = path.read_bytes()
-    name, read = (install.KIT, install.read_kit) if content.startswith(b"{") else (install.CHECKSUMS, install.check_files)
+    name, read = (
+        (install.KIT, install.read_kit)
+        if content.startswith(b"{")
+        else (install.CHECKSUMS, install.check_files)
+    )
     (kit() / name).write_bytes(content)
     try:
         read(kit())
@@ -265,13 +296,24 @@ def feed_kit(path: Path) -> None:
         raise install.NotInstalled from fault
 
 
-FACTS = {"pepr_edge": "0.1.0", "platform": "linux", "pythons": ["3.11"], "system": "Linux", "machines": ["x86_64"], "floor": "2.28"}
+FACTS = {
+    "pepr_edge": "0.1.0",
+    "platform": "linux",
+    "pythons": ["3.11"],
+    "system": "Linux",
+    "machines": ["x86_64"],
+    "floor": "2.28",
+}
 BOUNDS = [
     b'{"energy": {"lo": 0, "hi": 1}, "time": [0, 2.5]}',
     b'{"bounds": {"energy": {"lo": 0, "hi": 1, "unit": "J"}}}',
     b'{"groups": [{"group": "a", "bounds": {"energy": {"lo": 0, "hi": 1, "unit": "J", "method": ""}}}]}',
 ]
-ROWS = [b"path,label,split,group\na.png,x,train,p1\nb/c.png,y,test,p2\n", b'path;label\n"a.png";x\n', b"\xef\xbb\xbflabel,path\n1,a.png\n"]
+ROWS = [
+    b"path,label,split,group\na.png,x,train,p1\nb/c.png,y,test,p2\n",
+    b'path;label\n"a.png";x\n',
+    b"\xef\xbb\xbflabel,path\n1,a.png\n",
+]
 
 TARGETS: dict[str, Target] = {
     "recipe": Target(".toml", lambda: toml(recipes_dir()), lambda path: read_toml(path, Recipe)),
@@ -284,7 +326,9 @@ TARGETS: dict[str, Target] = {
     "selftest": Target(".npz", lambda: [(home("seed") / selftest.FILE).read_bytes()], feed_selftest),
     "medmnist": Target(".npz", medmnist_files, feed_medmnist),
     "score_csv": Target(".csv", lambda: TABLES, feed_table),
-    "search_csv": Target(".csv", lambda: TABLES, lambda path: read_runs(path, None, "energy_kwh", "set", None)),
+    "search_csv": Target(
+        ".csv", lambda: TABLES, lambda path: read_runs(path, None, "energy_kwh", "set", None)
+    ),
     "reference": Target(".json", lambda: BOUNDS, lambda path: read_reference(path).of(None)),
     "run_record": Target(".json", run_info, lambda path: read_record(path, RunInfo)),
     "kit": Target(".json", lambda: [json.dumps(FACTS).encode(), kit_list(kit())], feed_kit),

@@ -38,7 +38,13 @@ def test_only_our_own_errors_come_out(name: str, tmp_path: Path) -> None:
     if not seeds:
         pytest.skip("what makes the seeds is not installed")
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=200,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(seed=st.sampled_from(seeds), edits=EDITS)
     def fuzz(seed: bytes, edits: list) -> None:  # type: ignore[type-arg]
         found = fed(target, apply(seed, edits), tmp_path)

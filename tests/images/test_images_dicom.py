@@ -21,8 +21,23 @@ pydicom = pytest.importorskip("pydicom")
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 # One of each kind; all of them are read in the slow tier.
 HANDFUL = (
-    *("CT_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "693_J2KI.dcm", "SC_ybr_full_422_uncompressed.dcm", "image_dfl.dcm"),
-    *("examples_palette.dcm", "SC_rgb_rle_16bit_2frame.dcm", "rtdose.dcm", "MR_truncated.dcm", "badVR.dcm", "DICOMDIR", "README.txt"),
+    *(
+        "CT_small.dcm",
+        "MR_small_RLE.dcm",
+        "MR_small_bigendian.dcm",
+        "693_J2KI.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "image_dfl.dcm",
+    ),
+    *(
+        "examples_palette.dcm",
+        "SC_rgb_rle_16bit_2frame.dcm",
+        "rtdose.dcm",
+        "MR_truncated.dcm",
+        "badVR.dcm",
+        "DICOMDIR",
+        "README.txt",
+    ),
 )
 JPEG_BASELINE, DEFLATED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
 
@@ -55,14 +70,18 @@ def expected(path: Path) -> NDArray[np.float64]:
     return 255 - shown if held.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
-def _shown(held: pydicom.Dataset, stored: NDArray[np.generic], values: NDArray[np.generic], bits: int) -> NDArray[np.float64]:
+def _shown(
+    held: pydicom.Dataset, stored: NDArray[np.generic], values: NDArray[np.generic], bits: int
+) -> NDArray[np.float64]:
     from pydicom.pixels import apply_voi_lut
 
     shown = apply_voi_lut(values, held)
     if "VOILUTSequence" in held:
         return scaled(shown, 0, 2 ** held.VOILUTSequence[0].LUTDescriptor[2] - 1)
     if held.get("WindowWidth"):
-        ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if held.PixelRepresentation else [0, 2**bits - 1], float)
+        ends = np.array(
+            [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if held.PixelRepresentation else [0, 2**bits - 1], float
+        )
         low, high = ends * float(held.get("RescaleSlope", 1)) + float(held.get("RescaleIntercept", 0))
         return scaled(shown, low, high)
     kept = values[stored != held["PixelPaddingValue"].value] if "PixelPaddingValue" in held else values
@@ -90,7 +109,12 @@ def check(path: Path) -> bool:
 def test_a_handful_of_pydicom_s_own_files_is_read_rightly_or_refused() -> None:
     found = [path for path in sorted(FOLDER.rglob("*")) if path.name in HANDFUL and path.is_file()]
     assert len(found) > len(HANDFUL) - 2  # pydicom may come with others one day
-    assert {path.name for path in found if not check(path)} == {"MR_truncated.dcm", "badVR.dcm", "DICOMDIR", "README.txt"}
+    assert {path.name for path in found if not check(path)} == {
+        "MR_truncated.dcm",
+        "badVR.dcm",
+        "DICOMDIR",
+        "README.txt",
+    }
 
 
 @pytest.mark.slow
@@ -107,17 +131,35 @@ def test_all_of_pydicom_s_own_files_are_read_rightly_or_refused() -> None:
     [
         (ramp(100, 900), {}, scaled(ramp(100, 900), 100, 900)),
         (ramp(-1000, 3000, "i2"), {}, scaled(ramp(-1000, 3000, "i2"), -1000, 3000)),
-        (ramp(0, 255, "u1"), {"PhotometricInterpretation": "MONOCHROME1"}, 255 - ramp(0, 255, "u1").astype(float)),
+        (
+            ramp(0, 255, "u1"),
+            {"PhotometricInterpretation": "MONOCHROME1"},
+            255 - ramp(0, 255, "u1").astype(float),
+        ),
         (np.full((4, 4), 7, np.uint16), {}, np.zeros((4, 4))),
         # Hounsfield units by rescale, then the window from -160 to 240 of the abdomen.
         (
             ramp(0, 4095),
-            {"BitsStored": 12, "RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 400},
+            {
+                "BitsStored": 12,
+                "RescaleSlope": 1,
+                "RescaleIntercept": -1024,
+                "WindowCenter": 40,
+                "WindowWidth": 400,
+            },
             scaled(ramp(0, 4095).astype(float) - 1024, 40 - 0.5 - 399 / 2, 40 - 0.5 + 399 / 2),
         ),
         # The first window of several.
-        (ramp(0, 999), {"WindowCenter": [500, 1], "WindowWidth": [101, 1]}, scaled(ramp(0, 999), 449.5, 549.5)),
-        (ramp(0, 999), {"WindowCenter": 500, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"}, scaled(ramp(0, 999), 450, 550)),
+        (
+            ramp(0, 999),
+            {"WindowCenter": [500, 1], "WindowWidth": [101, 1]},
+            scaled(ramp(0, 999), 449.5, 549.5),
+        ),
+        (
+            ramp(0, 999),
+            {"WindowCenter": 500, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"},
+            scaled(ramp(0, 999), 450, 550),
+        ),
         (
             ramp(0, 999),
             {"WindowCenter": 500, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"},
@@ -126,7 +168,11 @@ def test_all_of_pydicom_s_own_files_are_read_rightly_or_refused() -> None:
         (ramp(0, 999), {"WindowCenter": 500, "WindowWidth": 1}, scaled(ramp(0, 999), 499.5, 499.5001)),
         # No window: it has no width, or no value.
         (ramp(0, 999), {"WindowCenter": 500, "WindowWidth": 0}, scaled(ramp(0, 999), 0, 999)),
-        (ramp(0, 999), {"WindowCenter": "", "WindowWidth": "", "RescaleSlope": "", "RescaleIntercept": ""}, scaled(ramp(0, 999), 0, 999)),
+        (
+            ramp(0, 999),
+            {"WindowCenter": "", "WindowWidth": "", "RescaleSlope": "", "RescaleIntercept": ""},
+            scaled(ramp(0, 999), 0, 999),
+        ),
         # What fills the frame up is not part of the picture.
         (
             np.where(np.eye(8), -2000, ramp(0, 700, "i2")).astype("i2"),
@@ -135,12 +181,20 @@ def test_all_of_pydicom_s_own_files_are_read_rightly_or_refused() -> None:
         ),
         (
             ramp(0, 3, "u1", (2, 2)),
-            {"VOILUTSequence": items(LUTDescriptor=[4, 0, 16], LUTData=np.array([0, 65535, 257, 257 * 9], "<u2").tobytes())},
+            {
+                "VOILUTSequence": items(
+                    LUTDescriptor=[4, 0, 16], LUTData=np.array([0, 65535, 257, 257 * 9], "<u2").tobytes()
+                )
+            },
             np.array([[0, 255], [1, 9]]),
         ),
         (
             ramp(0, 3, "u1", (2, 2)),
-            {"ModalityLUTSequence": items(LUTDescriptor=[4, 0, 16], LUTData=np.array([0, 100, 20, 50], "<u2").tobytes())},
+            {
+                "ModalityLUTSequence": items(
+                    LUTDescriptor=[4, 0, 16], LUTData=np.array([0, 100, 20, 50], "<u2").tobytes()
+                )
+            },
             np.array([[0, 255], [51, 127.5]]),
         ),
     ],
@@ -154,7 +208,10 @@ def test_grey_values_are_those_of_the_standard(
 
 def test_values_too_far_apart_for_a_table_are_scaled_alike(tmp_path: Path) -> None:
     deep, plain = ramp(0, 10_000_000, "u4"), ramp(0, 10_000, "u2")
-    deep_made, plain_made = (grey(made_dicom.write(tmp_path / f"{p.itemsize}.dcm", p, BitsStored=8 * p.itemsize)) for p in (deep, plain))
+    deep_made, plain_made = (
+        grey(made_dicom.write(tmp_path / f"{p.itemsize}.dcm", p, BitsStored=8 * p.itemsize))
+        for p in (deep, plain)
+    )
     np.testing.assert_allclose(deep_made.astype(int), plain_made, atol=1)
     assert len(np.unique(deep_made)) == 64
 
@@ -170,10 +227,14 @@ def test_an_enhanced_file_has_values_for_each_frame(tmp_path: Path) -> None:
     frames = np.stack([ramp(0, 255)] * 2)
     rescale = items(RescaleSlope=2, RescaleIntercept=-10)
     shared = items(PixelValueTransformationSequence=rescale)
-    windows = [items(FrameVOILUTSequence=items(WindowCenter=centre, WindowWidth=101))[0] for centre in (0, 250)]
+    windows = [
+        items(FrameVOILUTSequence=items(WindowCenter=centre, WindowWidth=101))[0] for centre in (0, 250)
+    ]
     groups = {"SharedFunctionalGroupsSequence": shared, "PerFrameFunctionalGroupsSequence": windows}
     made = grey(made_dicom.write(tmp_path / "x.dcm", frames, **groups, WindowCenter=7, WindowWidth=3))
-    np.testing.assert_allclose(made, scaled(ramp(0, 255).astype(float) * 2 - 10, 199.5, 299.5), atol=0.5 + 1e-6)
+    np.testing.assert_allclose(
+        made, scaled(ramp(0, 255).astype(float) * 2 - 10, 199.5, 299.5), atol=0.5 + 1e-6
+    )
 
 
 @pytest.mark.parametrize("planar", [0, 1])
@@ -198,11 +259,14 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     assert b"DICM" not in old.read_bytes()
     for name, content in (("IM0001", whole), ("scan.png", whole), ("OLD.DCM", old)):
         np.testing.assert_array_equal(
-            grey(content.rename(tmp_path / name) if content is old else _copy(content, tmp_path / name)), ramp(0, 255)
+            grey(content.rename(tmp_path / name) if content is old else _copy(content, tmp_path / name)),
+            ramp(0, 255),
         )
     Image.new("L", (3, 3), 9).save(tmp_path / "a.png")
     assert set(grey(_copy(tmp_path / "a.png", tmp_path / "picture.dcm")).ravel()) == {9}
-    assert decode(io.BytesIO(whole.read_bytes() if whole.exists() else (tmp_path / "IM0001").read_bytes()), shown_as="x").size == (8, 8)
+    assert decode(
+        io.BytesIO(whole.read_bytes() if whole.exists() else (tmp_path / "IM0001").read_bytes()), shown_as="x"
+    ).size == (8, 8)
 
 
 def _copy(path: Path, target: Path) -> Path:
@@ -210,7 +274,9 @@ def _copy(path: Path, target: Path) -> Path:
     return target
 
 
-JPEG_OF_60000 = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + b"\xea\x60" * 2 + b"\x01\x01\x11\x00\xff\xd9"
+JPEG_OF_60000 = (
+    b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + b"\xea\x60" * 2 + b"\x01\x01\x11\x00\xff\xd9"
+)
 J2K_OF_60000 = b"\xff\x4f\xff\x51\x00\x29\x00\x00" + b"\x00\x00\xea\x60" * 2 + b"\0" * 30
 
 
@@ -232,16 +298,32 @@ def encapsulated(stream: bytes) -> bytes:
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, expected at most"),
         ({"PhotometricInterpretation": "PLANTED"}, "not of a known photometric interpretation"),
         ({"PhotometricInterpretation": "RGB"}, "RGB of 2 dimensions"),
-        ({"syntax": "1.2.840.10008.1.2.4.100", "PixelData": encapsulated(b"1234")}, r"MPEG2 .*which pydicom cannot decode"),
-        ({"syntax": "1.2.4711", "PixelData": encapsulated(b"1234")}, "a transfer syntax that is not of the standard, which"),
+        (
+            {"syntax": "1.2.840.10008.1.2.4.100", "PixelData": encapsulated(b"1234")},
+            r"MPEG2 .*which pydicom cannot decode",
+        ),
+        (
+            {"syntax": "1.2.4711", "PixelData": encapsulated(b"1234")},
+            "a transfer syntax that is not of the standard, which",
+        ),
         ({"syntax": JPEG_BASELINE, "PixelData": encapsulated(b"Planted^Patient!")}, "claim to be 0 x 0"),
-        ({"syntax": JPEG_BASELINE, "PixelData": encapsulated(JPEG_OF_60000)}, "claim to be 60000 x 60000, expected 8 x 8"),
-        ({"syntax": "1.2.840.10008.1.2.4.90", "PixelData": encapsulated(J2K_OF_60000)}, "claim to be 60000 x 60000, expected 8 x 8"),
+        (
+            {"syntax": JPEG_BASELINE, "PixelData": encapsulated(JPEG_OF_60000)},
+            "claim to be 60000 x 60000, expected 8 x 8",
+        ),
+        (
+            {"syntax": "1.2.840.10008.1.2.4.90", "PixelData": encapsulated(J2K_OF_60000)},
+            "claim to be 60000 x 60000, expected 8 x 8",
+        ),
         ({"syntax": "1.2.840.10008.1.2.4.90", "PixelData": encapsulated(J2K_WITHOUT_END)}, "broken"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_that_quotes_nothing_of_the_file(
-    tmp_path: Path, elements: dict[str, object], words: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    elements: dict[str, object],
+    words: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     path = made_dicom.write(tmp_path / "x.dcm", ramp(), **elements)
     assert b"Planted^Patient" in path.read_bytes()
@@ -261,7 +343,11 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Mon
     whole = path.read_bytes()
     start = next(at for at in range(132, len(whole)) if _inflates(whole[at:]))
     packer = zlib.compressobj(9, wbits=-15)
-    path.write_bytes(whole[:start] + packer.compress(zlib.decompress(whole[start:], -15) + b"\0" * (2 << 20)) + packer.flush())
+    path.write_bytes(
+        whole[:start]
+        + packer.compress(zlib.decompress(whole[start:], -15) + b"\0" * (2 << 20))
+        + packer.flush()
+    )
     with pytest.raises(ImageError, match="inflates to more than 1 MiB"):
         decode(path)
 
@@ -273,10 +359,14 @@ def _inflates(content: bytes) -> bool:
         return False
 
 
-def test_without_pydicom_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pydicom_the_command_that_installs_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = made_dicom.write(tmp_path / "x.dcm", ramp())
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(DataError, match=r"x\.dcm: .*not installed\. Run pip install 'pepr_edge\[dicom\]'") as fault:
+    with pytest.raises(
+        DataError, match=r"x\.dcm: .*not installed\. Run pip install 'pepr_edge\[dicom\]'"
+    ) as fault:
         decode(path)
     assert not isinstance(fault.value, ImageError)  # nothing is wrong with the image: it must not be left out
     Image.new("L", (3, 3), 9).save(tmp_path / "x.png")
@@ -288,22 +378,34 @@ def test_without_a_decoder_its_package_is_said(tmp_path: Path, monkeypatch: pyte
     from pydicom.uid import JPEGLossless
 
     monkeypatch.setattr(JPEGLosslessDecoder, "_available", {})
-    path = made_dicom.write(tmp_path / "x.dcm", ramp(), syntax="1.2.840.10008.1.2.4.57", PixelData=encapsulated(b"1234"))
+    path = made_dicom.write(
+        tmp_path / "x.dcm", ramp(), syntax="1.2.840.10008.1.2.4.57", PixelData=encapsulated(b"1234")
+    )
     with pytest.raises(
-        DataError, match=r"JPEG Lossless.*\(1\.2\.840\.10008\.1\.2\.4\.57\), and no decoder .* pylibjpeg pylibjpeg-libjpeg"
+        DataError,
+        match=r"JPEG Lossless.*\(1\.2\.840\.10008\.1\.2\.4\.57\), and no decoder .* pylibjpeg pylibjpeg-libjpeg",
     ) as fault:
         decode(path)
     assert not isinstance(fault.value, ImageError)
     assert JPEGLossless in dicom_stream.DECODERS
 
 
-def test_a_stream_that_another_decoder_may_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_another_decoder_may_read_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream = J2K_OF_60000.replace(b"\xea\x60", b"\x00\x08")
-    path = made_dicom.write(tmp_path / "x.dcm", ramp(0, 255, "u1"), syntax="1.2.840.10008.1.2.4.90", PixelData=encapsulated(stream))
+    path = made_dicom.write(
+        tmp_path / "x.dcm",
+        ramp(0, 255, "u1"),
+        syntax="1.2.840.10008.1.2.4.90",
+        PixelData=encapsulated(stream),
+    )
     with pytest.raises(ImageError, match="its pixels cannot be decoded"):
         decode(path)
     monkeypatch.setattr(dicom_stream.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"x\.dcm: its pixels, JPEG 2000.*Run pip install pylibjpeg pylibjpeg-openjpeg$") as fault:
+    with pytest.raises(
+        DataError, match=r"x\.dcm: its pixels, JPEG 2000.*Run pip install pylibjpeg pylibjpeg-openjpeg$"
+    ) as fault:
         decode(path)
     assert not isinstance(fault.value, ImageError)
 

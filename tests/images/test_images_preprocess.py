@@ -56,7 +56,9 @@ def pixels(image: Image.Image, channels: Channels, px: int | None = None) -> NDA
 def test_images_come_upright(orientation: int, upright: NDArray[np.uint8], form: str) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    np.testing.assert_array_equal(np.asarray(decode(stored(Image.fromarray(CORNER), form, exif=exif))), upright)
+    np.testing.assert_array_equal(
+        np.asarray(decode(stored(Image.fromarray(CORNER), form, exif=exif))), upright
+    )
 
 
 def test_a_photograph_is_turned_before_it_is_resized() -> None:
@@ -148,7 +150,10 @@ def test_the_filters_differ() -> None:
 
 def test_to_grey_comes_before_resizing() -> None:
     image = Image.fromarray(noise(23))
-    np.testing.assert_array_equal(pixels(image, 1, 16)[..., 0], np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BILINEAR)))
+    np.testing.assert_array_equal(
+        pixels(image, 1, 16)[..., 0],
+        np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BILINEAR)),
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -233,8 +238,8 @@ def test_a_damaged_file_is_an_image_or_a_data_error(form: str) -> None:
     for _ in range(250):
         damaged = bytearray(whole)
         for _ in range(choose.randint(1, 6)):
-            damaged[choose.randrange(len(damaged) if choose.random() < 0.3 else min(150, len(damaged)))] = choose.choice(
-                [0, 255, choose.randrange(256)]
+            damaged[choose.randrange(len(damaged) if choose.random() < 0.3 else min(150, len(damaged)))] = (
+                choose.choice([0, 255, choose.randrange(256)])
             )
         try:
             pixels(decode(io.BytesIO(damaged), shown_as="odd"), 3, 8)
@@ -256,7 +261,9 @@ def test_of_several_images_in_a_file_the_first_is_the_picture(form: str) -> None
 
 def test_a_cmyk_photograph_as_adobe_writes_it() -> None:
     image = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
-    np.testing.assert_allclose(pixels(decode(stored(image, "JPEG", quality=95)), 3)[0, 0], [200, 30, 30], atol=6)
+    np.testing.assert_allclose(
+        pixels(decode(stored(image, "JPEG", quality=95)), 3)[0, 0], [200, 30, 30], atol=6
+    )
 
 
 def test_a_palette_with_an_alpha_plane() -> None:
@@ -269,9 +276,13 @@ def test_what_holds_no_colour_that_can_be_shown_is_refused() -> None:
         decode(stored(Image.new("LAB", (8, 8)), "TIFF"), shown_as="lab.tif")
 
 
-@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.4\n", b"<svg xmlns='x'/>"])
+@pytest.mark.parametrize(
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.4\n", b"<svg xmlns='x'/>"]
+)
 def test_no_other_decoder_is_asked(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subprocess.check_call", lambda *args, **kwargs: pytest.fail("Ghostscript was called"))
+    monkeypatch.setattr(
+        "subprocess.check_call", lambda *args, **kwargs: pytest.fail("Ghostscript was called")
+    )
     with pytest.raises(ImageError, match="odd: not an image, expected PNG"):
         decode(io.BytesIO(content), shown_as="odd")
 

@@ -57,7 +57,11 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     ],
 )
 def test_another_machine_is_refused(
-    changes: dict[str, Any], said: str, kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any],
+    said: str,
+    kit: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (kit / install.KIT).write_text(json.dumps(facts(**changes)))
     monkeypatch.setattr(install, "install", lambda folder: pytest.fail("installed"))
@@ -78,7 +82,9 @@ def test_a_file_that_was_altered_is_named_and_nothing_installed(
     monkeypatch.setattr(install, "install", lambda folder: pytest.fail("installed"))
     (kit / "wheels" / "pip-1-py3-none-any.whl").write_bytes(b"torn")
     assert install.main(kit) == 1
-    assert capsys.readouterr().err == "error: wheels/pip-1-py3-none-any.whl was altered. Copy the kit again.\n"
+    assert (
+        capsys.readouterr().err == "error: wheels/pip-1-py3-none-any.whl was altered. Copy the kit again.\n"
+    )
     (kit / "wheels" / "pip-1-py3-none-any.whl").unlink()
     assert install.main(kit) == 1
     assert "pip-1-py3-none-any.whl is missing" in capsys.readouterr().err
@@ -107,7 +113,9 @@ def test_a_wheel_that_is_not_the_kits_is_named(kit: Path) -> None:
         install.check_files(kit)
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"[" * 5000, b"\xff", b'{"pythons": 3}', b" " * (1 << 17)])
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{}", b"[" * 5000, b"\xff", b'{"pythons": 3}', b" " * (1 << 17)]
+)
 def test_facts_that_are_none_are_one_line(text: bytes, kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (kit / install.KIT).write_bytes(text)
     assert install.main(kit) == 1
@@ -120,7 +128,9 @@ def test_a_pip_that_fails_leaves_nothing(kit: Path, capsys: pytest.CaptureFixtur
     assert {path.name for path in kit.iterdir()} == {"wheels", "bundles", install.KIT, install.CHECKSUMS}
 
 
-def test_too_little_room_is_said_first(kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_said_first(
+    kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(install, "GROWTH", 1 << 60)
     assert install.main(kit) == 1
     assert "Make room." in capsys.readouterr().err
@@ -142,15 +152,23 @@ def test_the_launcher_runs_what_lies_beside_it_from_anywhere(kit: Path, tmp_path
     program = "import sys, os; print(sys.argv[1:], os.environ['PYTHONNOUSERSITE'])"
     (kit / install.PEPR / "__main__.py").write_text(program)
     launcher = install.write_launcher(kit)
-    done = subprocess.run(["sh", str(launcher), "bench", "a b"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        ["sh", str(launcher), "bench", "a b"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout == "['bench', 'a b'] 1\n"
 
 
 @pytest.mark.parametrize(
-    ("status", "ended", "said"), [(0, 0, "installed. Go on"), (3, 3, "a model does not pass here"), (132, 1, "does not run here")]
+    ("status", "ended", "said"),
+    [(0, 0, "installed. Go on"), (3, 3, "a model does not pass here"), (132, 1, "does not run here")],
 )
 def test_it_checks_its_work(
-    status: int, ended: int, said: str, kit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    status: int,
+    ended: int,
+    said: str,
+    kit: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ran: list[list[str]] = []
 

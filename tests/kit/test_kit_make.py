@@ -41,7 +41,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def made_at(out: Path, **changes: Any) -> Kit:
-    wanted: dict[str, Any] = {"platform": "linux-x86_64", "pythons": ("3.11", "3.12"), "top": 1, "progress": lambda *words: None}
+    wanted: dict[str, Any] = {
+        "platform": "linux-x86_64",
+        "pythons": ("3.11", "3.12"),
+        "top": 1,
+        "progress": lambda *words: None,
+    }
     return make(Path("run"), out, **{**wanted, **changes})
 
 
@@ -59,15 +64,25 @@ def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str])
     assert kit.warnings == ("made of nothing",)
     files = [path for path in kit.folder.rglob("*") if path.is_file()]
     assert kit.size_bytes == sum(path.stat().st_size for path in files)
-    listed = dict(reversed(line.split("  ")) for line in (kit.folder / "checksums.txt").read_text().splitlines())
+    listed = dict(
+        reversed(line.split("  ")) for line in (kit.folder / "checksums.txt").read_text().splitlines()
+    )
     assert set(listed) == {path.relative_to(kit.folder).as_posix() for path in files} - {"checksums.txt"}
-    assert all(hashlib.sha256((kit.folder / name).read_bytes()).hexdigest() == expected for name, expected in listed.items())
+    assert all(
+        hashlib.sha256((kit.folder / name).read_bytes()).hexdigest() == expected
+        for name, expected in listed.items()
+    )
     assert json.loads((kit.folder / "kit.json").read_text())["pythons"] == ["3.11", "3.12"]
     assert [path.name for path in tmp_path.iterdir()] == ["kit"]
 
 
-@pytest.mark.parametrize(("platform", "installer", "launch"), [("linux-aarch64", "install.sh", "sh"), ("win-amd64", "install.ps1", ".\\")])
-def test_the_words_are_those_of_the_platform(platform: str, installer: str, launch: str, tmp_path: Path, no_network: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("platform", "installer", "launch"),
+    [("linux-aarch64", "install.sh", "sh"), ("win-amd64", "install.ps1", ".\\")],
+)
+def test_the_words_are_those_of_the_platform(
+    platform: str, installer: str, launch: str, tmp_path: Path, no_network: list[str]
+) -> None:
     folder = made_at(tmp_path / "kit", platform=platform).folder
     texts = [(folder / name).read_text(encoding="ascii") for name in (installer, "START.txt")]
     assert not any("{{" in text for text in texts)
@@ -115,7 +130,10 @@ def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, KitError("no network")])
 def test_what_is_cut_short_leaves_nothing(
-    fault: BaseException | type[BaseException], tmp_path: Path, no_network: list[str], monkeypatch: pytest.MonkeyPatch
+    fault: BaseException | type[BaseException],
+    tmp_path: Path,
+    no_network: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stop(*words: Any) -> None:
         raise fault

@@ -29,7 +29,9 @@ def install_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     names = [*files, "../../../bin/pepr-edge", "pepr_edge-9.0.dist-info/RECORD"]
-    (folder / "pepr_edge-9.0.dist-info" / "RECORD").write_text("".join(f"{name},,\n" for name in names), encoding="utf-8")
+    (folder / "pepr_edge-9.0.dist-info" / "RECORD").write_text(
+        "".join(f"{name},,\n" for name in names), encoding="utf-8"
+    )
     found = importlib.metadata.PathDistribution(folder / "pepr_edge-9.0.dist-info")
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
     return folder
@@ -55,7 +57,9 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         own_wheel.repack(tmp_path)
 
 
-def test_an_editable_install_without_its_checkout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editable_install_without_its_checkout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     information = install_by_hand(tmp_path / "site", monkeypatch) / "pepr_edge-9.0.dist-info"
     (information / "RECORD").write_text("pepr_edge-9.0.dist-info/METADATA,,\n", encoding="utf-8")
     with pytest.raises(KitError, match="editable"):
@@ -72,11 +76,24 @@ def test_a_checkout_is_built_and_stays_clean(tmp_path: Path) -> None:
     with zipfile.ZipFile(made) as wheel:
         held = set(wheel.namelist())
         wheel.extractall(tmp_path / "installed")
-    assert {"pepr_edge/kit/START.txt", "pepr_edge/kit/install.sh", "pepr_edge/kit/install.ps1", "pepr_edge/kit/install.py"} <= held
+    assert {
+        "pepr_edge/kit/START.txt",
+        "pepr_edge/kit/install.sh",
+        "pepr_edge/kit/install.ps1",
+        "pepr_edge/kit/install.py",
+    } <= held
     # What lies there as if installed is put together again to the same files.
-    program = "from pathlib import Path; from pepr_edge.kit import own_wheel; print(own_wheel.make(Path('..')))"
+    program = (
+        "from pathlib import Path; from pepr_edge.kit import own_wheel; print(own_wheel.make(Path('..')))"
+    )
     (tmp_path / "again").mkdir()
     program = program.replace("..", "../again")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path / "installed")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path / "installed",
+    )
     with zipfile.ZipFile(tmp_path / "installed" / done.stdout.strip()) as wheel:
         assert set(wheel.namelist()) == held

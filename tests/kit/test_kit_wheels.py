@@ -16,14 +16,26 @@ LINUX, WINDOWS = PLATFORMS["linux-x86_64"], PLATFORMS["win-amd64"]
 def wheel(folder: Path, name: str, version: str, *requires: str) -> Path:
     """A wheel that holds nothing but its metadata."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {line}" for line in requires),
+    ]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(lines) + "\n\nWords.\n")
     return path
 
 
 def test_what_a_marker_asks_for_on_the_device_is_lacking(tmp_path: Path) -> None:
-    wheel(tmp_path, "click", "8.1", 'colorama; platform_system == "Windows"', 'tomli>=2; python_version < "3.11"', 'pytest; extra == "dev"')
+    wheel(
+        tmp_path,
+        "click",
+        "8.1",
+        'colorama; platform_system == "Windows"',
+        'tomli>=2; python_version < "3.11"',
+        'pytest; extra == "dev"',
+    )
     assert wheels.lacking(tmp_path, WINDOWS.markers("3.11")) == ["colorama"]
     assert wheels.lacking(tmp_path, LINUX.markers("3.11")) == []
     assert wheels.lacking(tmp_path, LINUX.markers("3.10")) == ["tomli>=2"]
@@ -44,7 +56,11 @@ def test_it_is_asked_for_until_nothing_is_missing(tmp_path: Path, monkeypatch: p
     def pip(words: list[str], said: wheels.Said) -> tuple[int, str]:
         at = words.index("--dest")
         asked.append(words[at + 2 :])
-        for name, requires in (("own", ['colorama; sys_platform == "win32"']), ("colorama", ['win; os_name == "nt"']), ("win", [])):
+        for name, requires in (
+            ("own", ['colorama; sys_platform == "win32"']),
+            ("colorama", ['win; os_name == "nt"']),
+            ("win", []),
+        ):
             if name in words or name == "own":
                 wheel(Path(words[at + 1]), name, "1.0", *requires)
         said("something")
@@ -81,7 +97,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, words: str, exist: tuple[str, ...] 
             ("3.11", "3.12"),
             "^onnxruntime has no wheel for Python 3.15 on linux-x86_64 that fits onnxruntime>=1.18. There are some for Python 3.11, 3.12:",
         ),
-        ("ERROR: No matching distribution found for numpy\n", (), "numpy has no wheel .* Nor for any other Python"),
+        (
+            "ERROR: No matching distribution found for numpy\n",
+            (),
+            "numpy has no wheel .* Nor for any other Python",
+        ),
         ("ERROR: Something new.\n", (), r"cannot be fetched: ERROR: Something new\."),
         ("", (), "pip ended without a word"),
     ],

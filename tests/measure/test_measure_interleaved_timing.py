@@ -45,7 +45,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(script: str, **options: float) -> ModelProcess:
         path = tmp_path / f"{len(started)}.py"
         path.write_text(READY + textwrap.dedent(script))
-        started.append(ModelProcess(Path("model.onnx"), SessionSettings(), SHAPE, [sys.executable, str(path)], **options))
+        started.append(
+            ModelProcess(Path("model.onnx"), SessionSettings(), SHAPE, [sys.executable, str(path)], **options)
+        )
         return started[-1]
 
     yield begin
@@ -64,7 +66,9 @@ def test_a_contestant_runs_the_model(bundle: Path, manifest: Manifest) -> None:
         peak = contestant.peak_memory_bytes()
         assert peak is None or 10_000_000 < peak < 300_000_000
         runtime = RUNTIMES["onnxruntime"]
-        expected = selftest.make(runtime, runtime.open(bundle / "model.onnx", SessionSettings()), pixels, manifest.preprocess)
+        expected = selftest.make(
+            runtime, runtime.open(bundle / "model.onnx", SessionSettings()), pixels, manifest.preprocess
+        )
         assert np.allclose(contestant.logits(pixels, manifest.preprocess), expected, atol=1e-5)
         assert len(psutil.Process().children()) == 1
     assert psutil.Process().children() == []
@@ -85,12 +89,16 @@ def test_two_contestants_race(bundle: Path) -> None:
 def test_openvino_races_too(bundle: Path) -> None:
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("openvino is not installed")
-    with ModelProcess(bundle / "model.onnx", SessionSettings(runtime="openvino", batch=1), SHAPE) as contestant:
+    with ModelProcess(
+        bundle / "model.onnx", SessionSettings(runtime="openvino", batch=1), SHAPE
+    ) as contestant:
         assert contestant.provider_used == "openvino CPU"
         assert len(contestant.time(3)) == 3
 
 
-def test_blocks_take_turns_and_another_is_first_each_round(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_take_turns_and_another_is_first_each_round(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = {"a": start(STEADY % 0.01), "b": start(STEADY % 0.011), "c": start(STEADY % 0.012)}
     turns: list[str] = []
     names = {id(contestant): name for name, contestant in opened.items()}
@@ -123,7 +131,9 @@ def test_slow_ones_need_fewer_runs(start: Start) -> None:
 
 def test_time_runs_out(start: Start) -> None:
     begin = time.perf_counter()
-    sleeping = "ready()\nfor line in sys.stdin:\n time.sleep(0.05); say(time=[0.05] * json.loads(line)['time'])"
+    sleeping = (
+        "ready()\nfor line in sys.stdin:\n time.sleep(0.05); say(time=[0.05] * json.loads(line)['time'])"
+    )
     found = time_interleaved({"a": start(sleeping), "b": start(sleeping)}, TimingRules(limit_s=0.3))
     assert time.perf_counter() - begin < 5
     assert all(raced.latencies_s for raced in found.values())
@@ -135,7 +145,10 @@ DEATHS = [
     ("time.sleep(60)", "gave no answer within 1 s"),
     ("print('rubbish', flush=True)", "gave an answer that is none (b'rubbish"),
     ("say(time=['fast'], ready=[])", "gave an answer that is none"),
-    ("say(time=[float('nan')] * 5, ready={'load_s': -1, 'first_s': 0, 'provider_used': ''})", "gave an answer that is none"),
+    (
+        "say(time=[float('nan')] * 5, ready={'load_s': -1, 'first_s': 0, 'provider_used': ''})",
+        "gave an answer that is none",
+    ),
     ("os.write(1, b'torn'); os.close(1); time.sleep(60)", "the process stopped answering"),
     ("say(error='this graph\\ncannot be run')", "this graph cannot be run"),
 ]
@@ -154,9 +167,14 @@ def test_a_process_that_cannot_open_the_model_is_one_clear_line(
 
 
 @pytest.mark.parametrize(("death", "words"), DEATHS)
-def test_one_that_dies_in_the_race_loses_alone(start: Start, death: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_dies_in_the_race_loses_alone(
+    start: Start, death: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pepr_edge.measure.model_process.END_S", 0.2)
-    dying = start(f"ready()\nfor line in [*map(lambda _: sys.stdin.readline(), range(1))]: pass\n{death}\ntime.sleep(60)", limit_s=1.0)
+    dying = start(
+        f"ready()\nfor line in [*map(lambda _: sys.stdin.readline(), range(1))]: pass\n{death}\ntime.sleep(60)",
+        limit_s=1.0,
+    )
     found = time_interleaved({"dying": dying, "well": start(STEADY % 0.01)}, BRIEF)
     assert found["dying"].latencies_s == []
     assert words in found["dying"].reason == dying.reason
@@ -170,7 +188,9 @@ def test_nobody_left_is_no_fault(start: Start) -> None:
 
 
 def test_a_program_that_is_not_there_is_one_clear_line() -> None:
-    with pytest.raises(MeasurementError, match=r"^/no/program: cannot be started \(No such file or directory\)\.$"):
+    with pytest.raises(
+        MeasurementError, match=r"^/no/program: cannot be started \(No such file or directory\)\.$"
+    ):
         ModelProcess(Path("model.onnx"), SessionSettings(), SHAPE, ["/no/program"])
 
 
@@ -195,4 +215,9 @@ def test_an_interrupt_takes_the_process_along(start: Start, monkeypatch: pytest.
 def test_only_the_standard_library_is_imported_before_the_runtime() -> None:
     heavy = {"numpy", "onnxruntime", "pydantic", "psutil", "click"}
     words = f"import sys, pepr_edge.measure.model_process_main; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -17,7 +17,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the chil
 
 def job(model: Path, **changes: object) -> MeasurementJob:
     made = MeasurementJob(
-        "latency", str(model), SessionSettings().model_dump(), (1, 1, tiny_bundle.PX, tiny_bundle.PX), tiny_bundle.FAST, None
+        "latency",
+        str(model),
+        SessionSettings().model_dump(),
+        (1, 1, tiny_bundle.PX, tiny_bundle.PX),
+        tiny_bundle.FAST,
+        None,
     )
     return made._replace(**changes)  # type: ignore[arg-type]
 
@@ -43,7 +48,9 @@ def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_an_input_that_does_not_fit_ends_with_the_last_line(bundle: Path) -> None:
-    with pytest.raises(MeasurementError, match=r"^model\.onnx: the measuring process ended with status 1 \(.+\)\.$") as caught:
+    with pytest.raises(
+        MeasurementError, match=r"^model\.onnx: the measuring process ended with status 1 \(.+\)\.$"
+    ) as caught:
         process.measure_latency(job(bundle / "model.onnx", input_shape=(1, 3, 8, 8)))
     assert "\n" not in str(caught.value)
 
@@ -69,13 +76,18 @@ def test_a_child_that_dies_is_one_clear_line(child_is, script: str, words: str) 
 def test_a_child_that_hangs_is_ended(child_is, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(process, "SILENCE_S", 0.2)
     child_is("exec sleep 600")
-    with pytest.raises(MeasurementError, match=r"^model\.onnx: the measuring process hung: nothing was heard of it for 0\.2 s\.$"):
+    with pytest.raises(
+        MeasurementError,
+        match=r"^model\.onnx: the measuring process hung: nothing was heard of it for 0\.2 s\.$",
+    ):
         process.measure_memory(job(Path("model.onnx"), kind="memory"))
 
 
 @posix
 def test_a_large_stderr_does_not_block(child_is) -> None:  # type: ignore[no-untyped-def]
-    child_is('cat >/dev/null; yes warning | head -c 1000000 >&2; echo \'{"result": {"stages_bytes": {"end": null}}}\'')
+    child_is(
+        'cat >/dev/null; yes warning | head -c 1000000 >&2; echo \'{"result": {"stages_bytes": {"end": null}}}\''
+    )
     assert process.measure_memory(job(Path("model.onnx"), kind="memory")).stages_bytes == {"end": None}
 
 
@@ -85,11 +97,15 @@ def test_an_interrupt_takes_the_child_along(bundle: Path) -> None:
 
     before = psutil.Process().children()
     with pytest.raises(KeyboardInterrupt):
-        process.measure_latency(job(bundle / "model.onnx", rules=tiny_bundle.FAST._replace(duration_s=60.0)), interrupt)
+        process.measure_latency(
+            job(bundle / "model.onnx", rules=tiny_bundle.FAST._replace(duration_s=60.0)), interrupt
+        )
     assert psutil.Process().children() == before
 
 
-def test_a_file_called_numpy_where_we_are_does_no_harm(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_called_numpy_where_we_are_does_no_harm(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
     monkeypatch.chdir(tmp_path)
     assert process.measure_memory(job(bundle / "model.onnx", kind="memory")).stages_bytes["end"]

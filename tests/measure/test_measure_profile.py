@@ -16,13 +16,17 @@ SHAPE = (1, 1, tiny_bundle.PX, tiny_bundle.PX)
 
 def measure(bundle: Path, manifest: Manifest, **options: object) -> DeviceProfile:
     sha256 = manifest.files["model.onnx"]
-    return profile(bundle / "model.onnx", sha256, SessionSettings(), input_shape=SHAPE, **{"rules": "quick", **options})  # type: ignore[arg-type]
+    return profile(
+        bundle / "model.onnx", sha256, SessionSettings(), input_shape=SHAPE, **{"rules": "quick", **options}
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("fast")
 def test_a_profile_holds_what_was_measured(bundle: Path, manifest: Manifest) -> None:
     told: list[tuple[float, float]] = []
-    found = measure(bundle, manifest, watts_per_core=10.0, progress=lambda share, median_s: told.append((share, median_s)))
+    found = measure(
+        bundle, manifest, watts_per_core=10.0, progress=lambda share, median_s: told.append((share, median_s))
+    )
     assert DeviceProfile.model_validate_json(found.model_dump_json()) == found
     assert len(found.latencies_s) >= tiny_bundle.FAST.queries
     assert found.warmup_runs >= tiny_bundle.FAST.warmup_runs
@@ -47,7 +51,9 @@ def count(*joules: float | None, provider: str = "cpu") -> Quantity:
         energy.go_on()
     home = tiny_bundle.profile("0" * 64)
     settings = SessionSettings(provider=provider)  # type: ignore[arg-type]
-    task = field_profile._Measurement(home.artifact_sha256, settings, "quick", SHAPE, 5.0, None, home.device, energy)
+    task = field_profile._Measurement(
+        home.artifact_sha256, settings, "quick", SHAPE, 5.0, None, home.device, energy
+    )
     return field_profile._energy(task, 10, 0.002)
 
 
@@ -62,7 +68,9 @@ def test_what_a_counter_says_comes_before_what_is_declared() -> None:
 def test_the_counter_is_read_around_the_timed_loop(bundle: Path, manifest: Manifest) -> None:
     said = iter([100.0, 107.0, *[107.0] * 99])
     found = measure(bundle, manifest, counter=EnergyCounter("RAPL", lambda: next(said)), watts_per_core=5.0)
-    assert found.energy_j_per_inference == Quantity(value=7.0 / len(found.latencies_s), method="measured", source="RAPL")
+    assert found.energy_j_per_inference == Quantity(
+        value=7.0 / len(found.latencies_s), method="measured", source="RAPL"
+    )
 
 
 @pytest.mark.usefixtures("fast")
@@ -87,12 +95,22 @@ def test_a_missing_model_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_is_not_there_is_never_replaced(bundle: Path, manifest: Manifest) -> None:
-    with pytest.raises(MeasurementError, match=r"'cuda' asked for, but onnxruntime has no CUDAExecutionProvider here"):
-        profile(bundle / "model.onnx", manifest.files["model.onnx"], SessionSettings(provider="cuda"), rules="quick", input_shape=SHAPE)
+    with pytest.raises(
+        MeasurementError, match=r"'cuda' asked for, but onnxruntime has no CUDAExecutionProvider here"
+    ):
+        profile(
+            bundle / "model.onnx",
+            manifest.files["model.onnx"],
+            SessionSettings(provider="cuda"),
+            rules="quick",
+            input_shape=SHAPE,
+        )
 
 
 def test_a_pace_that_can_never_be_valid_is_refused(bundle: Path, manifest: Manifest) -> None:
-    with pytest.raises(MeasurementError, match=r"--paced 1000: 1024 images .* Give at most 586 ms, or use --quick\."):
+    with pytest.raises(
+        MeasurementError, match=r"--paced 1000: 1024 images .* Give at most 586 ms, or use --quick\."
+    ):
         measure(bundle, manifest, rules="full", paced_s=1.0)
 
 

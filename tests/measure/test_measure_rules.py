@@ -15,7 +15,12 @@ from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.measure.rules import FULL, QUICK, RULES, SCREENING, sustained, validity
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed, percentiles
 
-PERCENTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
+PERCENTILES = {
+    "p50": Fraction(1, 2),
+    "p90": Fraction(9, 10),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
+}
 latency = st.floats(min_value=0, max_value=100, allow_nan=False)
 
 
@@ -38,7 +43,9 @@ def test_percentiles_equal_a_brute_force_reference(name: str) -> None:
         latencies = [float(value) for value in range(n)]
         random.Random(n).shuffle(latencies)
         t = allowed_by_brute_force(n, percentile)
-        assert early_stopping_percentile(latencies, float(percentile)) == (float(n - t) if t >= 1 else None), n
+        assert early_stopping_percentile(latencies, float(percentile)) == (
+            float(n - t) if t >= 1 else None
+        ), n
 
 
 @pytest.mark.slow
@@ -48,7 +55,9 @@ def test_percentiles_equal_scipys_binomial_up_to_5000(name: str) -> None:
 
     percentile = float(PERCENTILES[name])
     n = np.arange(1, 5001)
-    least = binom.ppf(0.01, n, 1 - percentile)  # the smallest t whose probability reaches 0.01: the one before is the last below it
+    least = binom.ppf(
+        0.01, n, 1 - percentile
+    )  # the smallest t whose probability reaches 0.01: the one before is the last below it
     expected = np.where(binom.cdf(least, n, 1 - percentile) <= 0.01, least, least - 1)
     assert [overlatency_allowed(int(count), percentile) for count in n] == expected.astype(int).tolist()
 
@@ -101,7 +110,11 @@ def test_a_steady_measurement_is_valid() -> None:
         ([0.01] * 1024, 59.9, "minimum time: 59.9 s, expected 60 s"),
         ([0.6] * 1000, 600.0, "minimum queries: 1000 in 600 s, expected 1024"),
         ([20.0] * 30, 600.0, "early stopping: 30 latencies are too few for p90, expected 64"),
-        ([0.01] * 500 + [0.012] * 524, 60.0, r"drift: median 10 ms in the first third, 12 ms in the last \(\+20%"),
+        (
+            [0.01] * 500 + [0.012] * 524,
+            60.0,
+            r"drift: median 10 ms in the first third, 12 ms in the last \(\+20%",
+        ),
         ([0.012] * 500 + [0.01] * 524, 60.0, r"drift: .*\(-17%"),
     ],
 )
@@ -129,11 +142,15 @@ def test_a_single_outlier_is_no_drift_and_is_kept() -> None:
 def test_a_device_that_cannot_keep_the_pace_is_invalid() -> None:
     mixed = [0.05, 0.05, 0.05, 0.2] * 32
     assert validity(mixed, 20.0, QUICK).valid
-    assert validity(mixed, 20.0, QUICK, paced_s=0.1).reasons == ("pace: 32 of 128 images took longer than 100 ms. Give a longer --paced.",)
+    assert validity(mixed, 20.0, QUICK, paced_s=0.1).reasons == (
+        "pace: 32 of 128 images took longer than 100 ms. Give a longer --paced.",
+    )
 
 
 @given(st.lists(latency, max_size=400), st.floats(min_value=0, max_value=700), st.sampled_from([FULL, QUICK]))
-def test_validity_and_its_reasons_agree(latencies: list[float], duration_s: float, rules: MeasurementRules) -> None:
+def test_validity_and_its_reasons_agree(
+    latencies: list[float], duration_s: float, rules: MeasurementRules
+) -> None:
     found = validity(latencies, duration_s, rules)
     assert found.valid == (not found.reasons)
     if duration_s < rules.duration_s or len(latencies) < rules.queries:

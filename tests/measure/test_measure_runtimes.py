@@ -21,7 +21,9 @@ from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.records import Provider, SessionSettings
 
 # Not importorskip: imported otherwise than by our module, OpenVINO reports it over the network.
-needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+)
 TENSOR = np.zeros((3, 1, tiny_bundle.PX, tiny_bundle.PX), np.float32)
 
 
@@ -53,35 +55,59 @@ def test_onnxruntime_takes_one_batch_where_it_is_told_to(bundle: Path, tmp_path:
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(bundle / "model.onnx", SessionSettings(batch=3))
     assert session.get_inputs()[0].shape[0] == 3
-    assert np.array_equal(runtime.run(session, TENSOR), runtime.run(runtime.open(bundle / "model.onnx", SessionSettings()), TENSOR))
+    assert np.array_equal(
+        runtime.run(session, TENSOR),
+        runtime.run(runtime.open(bundle / "model.onnx", SessionSettings()), TENSOR),
+    )
     other = tiny_bundle.model()
     other.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "images"
     onnx.save(other, tmp_path / "other.onnx")
-    assert runtime.run(runtime.open(tmp_path / "other.onnx", SessionSettings(batch=1)), TENSOR).shape == (3, 2)
+    assert runtime.run(runtime.open(tmp_path / "other.onnx", SessionSettings(batch=1)), TENSOR).shape == (
+        3,
+        2,
+    )
 
 
 def test_what_onnxruntime_cannot_do_is_one_clear_line(bundle: Path) -> None:
-    with pytest.raises(MeasurementError, match=r"^precision 'bfloat16' asked for, but onnxruntime .* or the precision 'float32'\.$"):
+    with pytest.raises(
+        MeasurementError,
+        match=r"^precision 'bfloat16' asked for, but onnxruntime .* or the precision 'float32'\.$",
+    ):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(precision="bfloat16"))
-    with pytest.raises(MeasurementError, match=r"graph_optimisation = 'most', expected one of all, extended, basic, none"):
+    with pytest.raises(
+        MeasurementError, match=r"graph_optimisation = 'most', expected one of all, extended, basic, none"
+    ):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(graph_optimisation="most"))
 
 
-@pytest.mark.parametrize(("provider", "name"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt"), ("directml", "Dml")])
+@pytest.mark.parametrize(
+    ("provider", "name"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt"), ("directml", "Dml")]
+)
 def test_a_provider_that_is_not_there_is_a_reason(bundle: Path, provider: Provider, name: str) -> None:
     assert RUNTIMES["onnxruntime"].unavailable("cpu") is None
     reason = RUNTIMES["onnxruntime"].unavailable(provider)
     assert str(reason).startswith(f"onnxruntime has no {name}ExecutionProvider here, only ")
-    with pytest.raises(MeasurementError, match=rf"'{provider}' asked for, but onnxruntime has no .* run: pip install onnxruntime-"):
+    with pytest.raises(
+        MeasurementError,
+        match=rf"'{provider}' asked for, but onnxruntime has no .* run: pip install onnxruntime-",
+    ):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider=provider))
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml"])
-def test_a_silent_fallback_is_a_fault(bundle: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_fallback_is_a_fault(
+    bundle: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "unavailable", lambda provider="cpu": None)
     real = ort.InferenceSession
-    monkeypatch.setattr(ort, "InferenceSession", lambda model, options, providers: real(model, options, providers=providers[-1:]))
-    with pytest.raises(MeasurementError, match=f"'{provider}' asked for, but onnxruntime fell back to CPUExecutionProvider"):
+    monkeypatch.setattr(
+        ort,
+        "InferenceSession",
+        lambda model, options, providers: real(model, options, providers=providers[-1:]),
+    )
+    with pytest.raises(
+        MeasurementError, match=f"'{provider}' asked for, but onnxruntime fell back to CPUExecutionProvider"
+    ):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider=provider))
 
 
@@ -90,7 +116,9 @@ class FakeSession:
 
     used: tuple[str, ...] = ()
 
-    def __init__(self, model: str, options: ort.SessionOptions, providers: list[str | tuple[str, dict[str, str]]]) -> None:
+    def __init__(
+        self, model: str, options: ort.SessionOptions, providers: list[str | tuple[str, dict[str, str]]]
+    ) -> None:
         self.options, self.given = options, providers
         self.offered = [provider if isinstance(provider, str) else provider[0] for provider in providers]
 
@@ -109,19 +137,28 @@ def test_tensorrt_that_fell_back_to_cuda_is_a_fault(bundle: Path, monkeypatch: p
     assert session.offered == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in session.given
     monkeypatch.setattr(FakeSession, "used", tuple(session.offered[1:]))
-    with pytest.raises(MeasurementError, match=r"fell back to CUDAExecutionProvider: the libraries of TensorRT, .* cannot be used"):
+    with pytest.raises(
+        MeasurementError,
+        match=r"fell back to CUDAExecutionProvider: the libraries of TensorRT, .* cannot be used",
+    ):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", settings)
 
 
-def test_directml_runs_without_memory_pattern_and_in_sequence(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directml_runs_without_memory_pattern_and_in_sequence(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "unavailable", lambda provider="cpu": None)
     monkeypatch.setattr(ort, "InferenceSession", FakeSession)
-    options = RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider="directml")).options
+    options = (
+        RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider="directml")).options
+    )
     assert options.enable_mem_pattern is False
     assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
 
 
-@pytest.mark.parametrize(("name", "library"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("pytorch", "torch")])
+@pytest.mark.parametrize(
+    ("name", "library"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("pytorch", "torch")]
+)
 def test_a_missing_library_is_a_reason(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert str(RUNTIMES[name].unavailable("cpu")).startswith(f"{library} cannot be imported")
@@ -136,7 +173,9 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
 
 def logits(bundle: Path) -> NDArray[np.float32]:
     """What onnxruntime gives for TENSOR."""
-    return RUNTIMES["onnxruntime"].run(RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings()), TENSOR)
+    return RUNTIMES["onnxruntime"].run(
+        RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings()), TENSOR
+    )
 
 
 @needs_openvino
@@ -156,7 +195,9 @@ def test_openvino_agrees_with_onnxruntime(bundle: Path, batch: int | None) -> No
 @pytest.mark.skipif("avx512_bf16" not in isa() and "amx_bf16" not in isa(), reason="the CPU lacks bfloat16")
 def test_openvino_computes_in_bfloat16_if_it_is_told_to(bundle: Path) -> None:
     runtime = RUNTIMES["openvino"]
-    found = runtime.run(runtime.open(bundle / "model.onnx", SessionSettings(runtime="openvino", precision="bfloat16")), TENSOR)
+    found = runtime.run(
+        runtime.open(bundle / "model.onnx", SessionSettings(runtime="openvino", precision="bfloat16")), TENSOR
+    )
     assert np.allclose(found, logits(bundle), atol=0.1)
 
 
@@ -173,8 +214,13 @@ def test_another_precision_than_the_one_asked_for_is_a_fault(
 
     core = SimpleNamespace(read_model=lambda path: "network", compile_model=compile_model)
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: core))
-    with pytest.raises(MeasurementError, match=f"precision '{precision}' asked for, but openvino computes in {used} on this CPU"):
-        RUNTIMES["openvino"].open(bundle / "model.onnx", SessionSettings(runtime="openvino", threads=3, precision=precision))
+    with pytest.raises(
+        MeasurementError,
+        match=f"precision '{precision}' asked for, but openvino computes in {used} on this CPU",
+    ):
+        RUNTIMES["openvino"].open(
+            bundle / "model.onnx", SessionSettings(runtime="openvino", threads=3, precision=precision)
+        )
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     hints = {"INFERENCE_NUM_THREADS": 3, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     assert asked == [("network", "CPU", hints)]
@@ -195,9 +241,14 @@ def save_program(path: Path) -> NDArray[np.float32]:
 
     torch.manual_seed(0)
     convolution = torch.nn.Conv2d(1, 8, 3, padding=1)
-    network = torch.nn.Sequential(convolution, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    network = torch.nn.Sequential(
+        convolution, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 2)
+    )
     example = torch.zeros(2, 1, tiny_bundle.PX, tiny_bundle.PX)
-    torch.export.save(torch.export.export(network.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)), path)
+    torch.export.save(
+        torch.export.export(network.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)),
+        path,
+    )
     expected: NDArray[np.float32] = network(torch.from_numpy(TENSOR)).detach().numpy()
     return expected
 

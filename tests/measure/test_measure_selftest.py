@@ -36,7 +36,10 @@ def test_logits_beyond_the_tolerance_fail(own_bundle: Path) -> None:
 
 def test_another_decision_fails_however_wide_the_tolerance(own_bundle: Path) -> None:
     tiny_bundle.rewrite_manifest(
-        own_bundle, lambda made: made.model_copy(update={"selftest": made.selftest.model_copy(update={"tolerance": 1e6})})
+        own_bundle,
+        lambda made: made.model_copy(
+            update={"selftest": made.selftest.model_copy(update={"tolerance": 1e6})}
+        ),
     )
     with np.load(own_bundle / "selftest.npz") as file:
         pixels, logits = file["pixels"], file["logits"]
@@ -49,7 +52,9 @@ def test_another_decision_fails_however_wide_the_tolerance(own_bundle: Path) -> 
 
 def test_a_model_that_gives_no_numbers_is_a_fault(own_bundle: Path) -> None:
     broken = tiny_bundle.model()
-    broken.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), "gemm_bias"))
+    broken.graph.initializer[-1].CopyFrom(
+        numpy_helper.from_array(np.full(2, np.nan, np.float32), "gemm_bias")
+    )
     onnx.save(broken, own_bundle / "model.onnx")
     with pytest.raises(MeasurementError, match="some not finite"):
         selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
@@ -74,7 +79,11 @@ def test_a_selftest_that_is_none_is_one_clear_line(own_bundle: Path, arrays: dic
         selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
 
 
-ARRAY = b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }".ljust(117) + b"\n\x00\x00"
+ARRAY = (
+    b"\x93NUMPY\x01\x00\x76\x00"
+    + b"{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }".ljust(117)
+    + b"\n\x00\x00"
+)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"\x93NUMPY nonsense", ARRAY])
@@ -92,7 +101,9 @@ def test_the_fallback_has_logits_and_a_tolerance_of_its_own(tmp_path: Path) -> N
     assert not selftest.run(made, read_manifest(made), SessionSettings(), fallback=True).passed
 
 
-def test_a_fallback_that_is_not_there_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_fallback_that_is_not_there_is_one_clear_line(
+    bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
     with pytest.raises(BundleError, match=r"has no float32 fallback, .* Leave out --fallback\.$"):
         selftest.run(bundle, manifest, SessionSettings(), fallback=True)
     made = tiny_bundle.write(tmp_path / "bundle", fallback=True)
@@ -102,6 +113,8 @@ def test_a_fallback_that_is_not_there_is_one_clear_line(bundle: Path, manifest: 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
-def test_another_runtime_is_tested_in_a_process_of_its_own(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_runtime_is_tested_in_a_process_of_its_own(
+    bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RUNTIMES["openvino"], "open", None)
     assert selftest.run(bundle, manifest, SessionSettings(runtime="openvino", batch=1)).passed

@@ -25,7 +25,9 @@ class Counter:
         time.sleep(self._duration_s)
 
 
-def timed(call: Counter, rules: MeasurementRules, paced_s: float | None, typical_s: float) -> tuple[list[float], float]:
+def timed(
+    call: Counter, rules: MeasurementRules, paced_s: float | None, typical_s: float
+) -> tuple[list[float], float]:
     """Latencies of all blocks, and the duration that the last one tells."""
     told: list[dict[str, Any]] = []
     worker.timed(call, rules, paced_s, typical_s, told.append)
@@ -37,7 +39,12 @@ def timed(call: Counter, rules: MeasurementRules, paced_s: float | None, typical
 def test_only_the_standard_library_is_imported_before_the_clock_runs() -> None:
     heavy = {"numpy", "onnxruntime", "pydantic", "psutil", "click"}
     words = f"import sys, pepr_edge.measure.worker; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_noise_is_seeded_normal_float32() -> None:

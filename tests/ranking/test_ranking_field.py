@@ -35,7 +35,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return three(tmp_path_factory.mktemp("run"))
 
 
-def all_three(latency_s: float = 0.01, mib: int = 100, *, cpu: str = "made cpu", emulated: bool = False) -> FieldReport:
+def all_three(
+    latency_s: float = 0.01, mib: int = 100, *, cpu: str = "made cpu", emulated: bool = False
+) -> FieldReport:
     return field_report(*(bench(name, latency_s, mib * MIB) for name in NAMES), cpu=cpu, emulated=emulated)
 
 
@@ -45,7 +47,11 @@ def row_of(ranking: Ranking, name: str) -> RankingRow:
 
 def one_and_two_threads() -> dict[str, FieldReport]:
     return {
-        "1.json": field_report(bench("small", 0.040, 200 * MIB), bench("middle", 0.012, 210 * MIB), bench("large", 0.040, 260 * MIB)),
+        "1.json": field_report(
+            bench("small", 0.040, 200 * MIB),
+            bench("middle", 0.012, 210 * MIB),
+            bench("large", 0.040, 260 * MIB),
+        ),
         "2.json": field_report(
             bench("small", 0.008, 220 * MIB, threads=2),
             bench("middle", 0.010, 300 * MIB, threads=2),
@@ -75,18 +81,31 @@ def test_one_machine_with_one_and_with_two_threads_ranks_as_computed_by_hand(run
         assert [row.architecture for row in ranking.rows] == list(scores)
         assert [row.pepr["edge"] for row in ranking.rows] == pytest.approx(list(scores.values()))
     ranking = rank(run, field=reports)
-    assert [(row.rank, row.architecture) for row in ranking.rows] == [(1, "middle"), (2, "small"), (3, "large")]
+    assert [(row.rank, row.architecture) for row in ranking.rows] == [
+        (1, "middle"),
+        (2, "small"),
+        (3, "large"),
+    ]
     # By the formulas above: 0.9 / (1 + 4/9), 0.8 / (1 + 1/3), 0.95 / (1 + 11/12).
     assert [row.pepr["edge"] for row in ranking.rows] == pytest.approx([0.6230769, 0.6, 0.4956522], abs=1e-7)
     assert [row.resources["latency"] for row in ranking.rows] == [0.012, 0.040, 0.040]
     assert [row.resources["peak_memory"] for row in ranking.rows] == [300 * MIB, 220 * MIB, 280 * MIB]
     assert ranking.device == f"{ONE}, {TWO}"
     first, second, worst = ranking.devices
-    assert (first.device, first.reports, first.winner, first.latency_s) == (ONE, ("1.json",), "middle@64 fp32", 0.012)
+    assert (first.device, first.reports, first.winner, first.latency_s) == (
+        ONE,
+        ("1.json",),
+        "middle@64 fp32",
+        0.012,
+    )
     assert first.moved == ("middle@64 fp32 rises from 2 to 1", "small@64 fp32 falls from 1 to 2")
     assert (second.device, second.winner, second.home_winner) == (TWO, "small@64 fp32", "small@64 fp32")
     assert second.moved == ("large@64 fp32 rises from 3 to 2", "middle@64 fp32 falls from 2 to 3")
-    assert (worst.device, worst.reports, worst.winner) == ("worst case", ("1.json", "2.json"), "middle@64 fp32")
+    assert (worst.device, worst.reports, worst.winner) == (
+        "worst case",
+        ("1.json", "2.json"),
+        "middle@64 fp32",
+    )
     assert (worst.latency_s, worst.peak_memory_bytes, worst.moved) == (0.012, 300 * MIB, first.moved)
     assert devices_table(ranking).splitlines() == [
         "On the devices:",
@@ -120,7 +139,9 @@ def test_a_smaller_set_is_compared_with_the_same_set_at_home(run: Results) -> No
 
 
 def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
-    same = field_report(bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB))
+    same = field_report(
+        bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB)
+    )
     home, ranking = rank(run), rank(run, field={"same.json": same})
     (device,) = ranking.devices
     assert (device.winner, device.moved, home.devices) == (device.home_winner, (), ())
@@ -129,17 +150,26 @@ def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
     untouched = {"device": "", "measured_on": (), "devices": (), "rows": ()}
     assert ranking.model_copy(update=untouched) == home.model_copy(update=untouched)
     # The energy of one answer was not measured at home, nor there.
-    assert [row.model_copy(update={"methods": {}}) for row in ranking.rows] == [row.model_copy(update={"methods": {}}) for row in home.rows]
+    assert [row.model_copy(update={"methods": {}}) for row in ranking.rows] == [
+        row.model_copy(update={"methods": {}}) for row in home.rows
+    ]
 
 
 def test_devices_of_one_kind_count_by_their_median_and_kinds_by_the_worst(run: Results) -> None:
-    like = {f"{number}.json": all_three(latency_s, mib) for number, (latency_s, mib) in enumerate(((0.01, 100), (0.09, 300), (0.02, 120)))}
+    like = {
+        f"{number}.json": all_three(latency_s, mib)
+        for number, (latency_s, mib) in enumerate(((0.01, 100), (0.09, 300), (0.02, 120)))
+    }
     ranking = rank(run, field=like)
-    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {(0.02, 120 * MIB)}
+    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+        (0.02, 120 * MIB)
+    }
     (device,) = ranking.devices
     assert device.reports == ("0.json", "1.json", "2.json")
     ranking = rank(run, field=like | {"other": all_three(0.015, 200, cpu="other")})
-    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {(0.02, 200 * MIB)}
+    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+        (0.02, 200 * MIB)
+    }
     assert [one.device.partition(" (")[0] for one in ranking.devices] == ["made cpu", "other", "worst case"]
 
 
@@ -167,26 +197,40 @@ def test_bundles_measured_one_by_one_on_a_device_are_of_one_kind(run: Results) -
     assert len(ranking.devices) == 1
     assert {row.rank for row in ranking.rows} == {1, 2, 3}
     # Another runtime that somebody asked for is another device.
-    again = rank(run, field={"a": all_three(), "b": field_report(*(bench(name, runtime="openvino") for name in NAMES))})
+    again = rank(
+        run, field={"a": all_three(), "b": field_report(*(bench(name, runtime="openvino") for name in NAMES))}
+    )
     assert [one.device for one in again.devices] == [ONE, ONE.replace(")", ", openvino)"), "worst case"]
 
 
 def test_an_emulated_machine_sets_no_latency_but_counts_for_memory_and_the_self_test(run: Results) -> None:
     emulated = field_report(
-        bench("small", 9.0, 900 * MIB), bench("middle", 9.0, 10 * MIB), bench("large", 9.0, selftest=FAILED), emulated=True
+        bench("small", 9.0, 900 * MIB),
+        bench("middle", 9.0, 10 * MIB),
+        bench("large", 9.0, selftest=FAILED),
+        emulated=True,
     )
     alone = rank(run, field={"qemu.json": emulated})
-    assert {row.architecture: row.resources["latency"] for row in alone.rows} == {"small": 0.01, "middle": 0.02, "large": 0.05}
+    assert {row.architecture: row.resources["latency"] for row in alone.rows} == {
+        "small": 0.01,
+        "middle": 0.02,
+        "large": 0.05,
+    }
     assert row_of(alone, "small").resources["peak_memory"] == 900 * MIB
     assert row_of(alone, "large").reason == "its self-test failed on made cpu (qemu.json)"
     name = ONE.replace(")", ", emulated)")
-    assert row_of(alone, "small").warnings == (f"its latency is that of home: {name} is no device, so its times say nothing",)
+    assert row_of(alone, "small").warnings == (
+        f"its latency is that of home: {name} is no device, so its times say nothing",
+    )
     (device,) = alone.devices
     assert device.moved[-1] == "large@64 fp32 has no rank here: its self-test failed on made cpu (qemu.json)"
 
     both = rank(run, field={"qemu.json": emulated, "real.json": all_three(0.03, 100)})
     assert {row.resources["latency"] for row in both.rows if row.rank} == {0.03}
-    assert {row.architecture: row.resources["peak_memory"] for row in both.rows if row.rank} == {"small": 900 * MIB, "middle": 100 * MIB}
+    assert {row.architecture: row.resources["peak_memory"] for row in both.rows if row.rank} == {
+        "small": 900 * MIB,
+        "middle": 100 * MIB,
+    }
     assert row_of(both, "large").rank is None
     assert row_of(both, "small").warnings == ()
 
@@ -201,7 +245,9 @@ def test_what_an_emulated_machine_does_not_hold_keeps_its_rank_beside_a_device(r
 def test_paced_load_sets_no_latency_but_its_memory_counts(run: Results) -> None:
     paced = [bench(name, 5.0, 800 * MIB, scenario="paced", paced_s=10.0) for name in NAMES]
     ranking = rank(run, field={"a": all_three(0.03), "b": field_report(*paced)})
-    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {(0.03, 450 * MIB)}
+    assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+        (0.03, 450 * MIB)
+    }
     alone = rank(run, field={"b": field_report(*paced)})
     assert {(row.rank, row.reason) for row in alone.rows} == {(None, "no score: latency not measured")}
 
@@ -213,7 +259,9 @@ def test_warnings_of_home_give_way_to_those_of_the_field(tmp_path: Path) -> None
     run = results(tmp_path, replace(made, profile=busy))
     assert "load 9 on 2 cores" in rank(run).rows[0].warnings[0]
     report = field_report(bench("small", warnings=("on battery: plug in and run again",)))
-    assert rank(run, field={"a.json": report}).rows[0].warnings == ("in the field (a.json): on battery: plug in and run again",)
+    assert rank(run, field={"a.json": report}).rows[0].warnings == (
+        "in the field (a.json): on battery: plug in and run again",
+    )
 
 
 def test_more_than_five_changes_are_counted(run: Results) -> None:
@@ -222,13 +270,18 @@ def test_more_than_five_changes_are_counted(run: Results) -> None:
     lines = devices_table(ranking.model_copy(update={"devices": (many,)})).splitlines()
     assert lines[-2:] == ["    - change 4", "    - and 3 more"]
     lost = many.model_copy(update={"winner": None, "latency_s": None, "moved": ()})
-    assert devices_table(ranking.model_copy(update={"devices": (lost,)})).splitlines()[1] == f"  {ONE}: none to deploy"
+    assert (
+        devices_table(ranking.model_copy(update={"devices": (lost,)})).splitlines()[1]
+        == f"  {ONE}: none to deploy"
+    )
 
 
 REPORTS = st.lists(
     st.builds(
         lambda figures, cpu, emulated: field_report(
-            *(bench(name, latency_s, mib * MIB, valid=valid) for name, latency_s, mib, valid in figures), cpu=cpu, emulated=emulated
+            *(bench(name, latency_s, mib * MIB, valid=valid) for name, latency_s, mib, valid in figures),
+            cpu=cpu,
+            emulated=emulated,
         ),
         st.lists(
             st.tuples(st.sampled_from(NAMES), st.floats(1e-4, 1.0), st.integers(1, 999), st.booleans()),
@@ -245,7 +298,9 @@ REPORTS = st.lists(
 
 @settings(max_examples=20, deadline=None)
 @given(reports=REPORTS, data=st.data())
-def test_the_order_of_the_reports_does_not_matter(run: Results, reports: list[FieldReport], data: st.DataObject) -> None:
+def test_the_order_of_the_reports_does_not_matter(
+    run: Results, reports: list[FieldReport], data: st.DataObject
+) -> None:
     named = [(f"{number}.json", report) for number, report in enumerate(reports)]
     shuffled = data.draw(st.permutations(named))
     classes = device_classes(dict(named), run)

@@ -12,7 +12,9 @@ from pepr_edge.records import FieldReport, Method, Quantity
 from pepr_edge.run_dir.reader import Results, VariantState
 
 
-def living(folder: Path, name: str, training_j: float, answer_j: float | None, method: Method = "measured") -> VariantState:
+def living(
+    folder: Path, name: str, training_j: float, answer_j: float | None, method: Method = "measured"
+) -> VariantState:
     made = entry(folder, name, joules=training_j)
     assert made.profile is not None
     energy = Quantity(value=answer_j, method=method if answer_j is not None else "unavailable")
@@ -20,7 +22,9 @@ def living(folder: Path, name: str, training_j: float, answer_j: float | None, m
 
 
 def two(folder: Path) -> Results:
-    return results(folder, living(folder, "cheap to train", 100.0, 0.5), living(folder, "cheap to ask", 300.0, 0.1))
+    return results(
+        folder, living(folder, "cheap to train", 100.0, 0.5), living(folder, "cheap to ask", 300.0, 0.1)
+    )
 
 
 def test_energy_per_image_and_where_the_cheapest_changes(tmp_path: Path) -> None:
@@ -38,11 +42,17 @@ def test_energy_per_image_and_where_the_cheapest_changes(tmp_path: Path) -> None
 
 
 def test_a_model_whose_energy_is_not_known_is_named_and_left_out(tmp_path: Path) -> None:
-    ranking = rank(results(tmp_path, living(tmp_path, "known", 100.0, 0.5), living(tmp_path, "unknown", 50.0, None)), lifetime=10)
+    ranking = rank(
+        results(tmp_path, living(tmp_path, "known", 100.0, 0.5), living(tmp_path, "unknown", 50.0, None)),
+        lifetime=10,
+    )
     assert ranking.lifetime is not None
     assert ranking.lifetime.left_out == ("unknown@64 fp32",)
     assert [one.name for one in ranking.lifetime.stretches] == ["known@64 fp32"]
-    assert {row.architecture: row.lifetime_j_per_image for row in ranking.rows} == {"known": 10.5, "unknown": None}
+    assert {row.architecture: row.lifetime_j_per_image for row in ranking.rows} == {
+        "known": 10.5,
+        "unknown": None,
+    }
 
 
 def test_no_energy_known_says_so(tmp_path: Path) -> None:
@@ -52,7 +62,10 @@ def test_no_energy_known_says_so(tmp_path: Path) -> None:
 
 
 def test_measured_and_declared_answers_are_not_compared(tmp_path: Path) -> None:
-    ranking = rank(results(tmp_path, living(tmp_path, "a", 100.0, 0.5), living(tmp_path, "b", 100.0, 0.4, "declared")), lifetime=10)
+    ranking = rank(
+        results(tmp_path, living(tmp_path, "a", 100.0, 0.5), living(tmp_path, "b", 100.0, 0.4, "declared")),
+        lifetime=10,
+    )
     assert ranking.lifetime is not None
     assert ranking.lifetime.stretches == ()
     assert "obtained in different ways (declared, measured)" in ranking.lifetime.reason
@@ -75,7 +88,9 @@ def test_the_energy_of_the_field_takes_the_place_of_that_at_home(tmp_path: Path)
     assert ranking.lifetime is not None
     assert ranking.lifetime.methods["inference"] == "declared"
     without = rank(
-        two(tmp_path / "again"), field={"clinic.json": field_report(bench("cheap to train"), bench("cheap to ask"))}, lifetime=100
+        two(tmp_path / "again"),
+        field={"clinic.json": field_report(bench("cheap to train"), bench("cheap to ask"))},
+        lifetime=100,
     )
     assert {row.inference_energy_j for row in without.rows} == {None}
 
@@ -83,7 +98,10 @@ def test_the_energy_of_the_field_takes_the_place_of_that_at_home(tmp_path: Path)
 def test_the_worst_of_a_counter_and_an_estimate_is_neither(tmp_path: Path) -> None:
     def report(method: Method, first: float, second: float) -> FieldReport:
         energies = {"cheap to train": first, "cheap to ask": second}
-        made = [bench(name).model_copy(update={"energy_j_per_inference": j, "energy_method": method}) for name, j in energies.items()]
+        made = [
+            bench(name).model_copy(update={"energy_j_per_inference": j, "energy_method": method})
+            for name, j in energies.items()
+        ]
         return field_report(*made)
 
     reports = {"a.json": report("measured", 1.0, 5.0), "b.json": report("declared", 3.0, 2.0)}

@@ -54,7 +54,15 @@ def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
     assert (middle.performance, middle.test_performance) == (0.9, pytest.approx(0.89))
     assert middle.resources["latency"] == 0.02
     assert middle.normalised == pytest.approx(
-        {"train_energy": 1 / 3, "latency": 0.25, "peak_memory": 0.5, "train_co2eq": 0, "train_time": 0, "train_memory": 0, "train_data": 0}
+        {
+            "train_energy": 1 / 3,
+            "latency": 0.25,
+            "peak_memory": 0.5,
+            "train_co2eq": 0,
+            "train_time": 0,
+            "train_memory": 0,
+            "train_data": 0,
+        }
     )
     assert middle.pepr["edge"] == pytest.approx(0.9 / (1 + (1 / 3 + 1 / 4 + 1 / 2) / 3))
     assert middle.pepr["L"] == pytest.approx(0.9 / 1.25)
@@ -64,10 +72,21 @@ def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
 def test_the_ranking_says_what_it_rests_on(tmp_path: Path) -> None:
     made = three(tmp_path)
     ranking = rank(made)
-    assert (ranking.performance_metric, ranking.performance_split, ranking.normalise, ranking.alpha) == ("accuracy", "val", "minmax", 1.0)
-    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi, ranking.bounds["latency"].unit) == (0.01, 0.05, "s")
+    assert (ranking.performance_metric, ranking.performance_split, ranking.normalise, ranking.alpha) == (
+        "accuracy",
+        "val",
+        "minmax",
+        1.0,
+    )
+    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi, ranking.bounds["latency"].unit) == (
+        0.01,
+        0.05,
+        "s",
+    )
     assert (ranking.device, ranking.data, ranking.majority_baseline) == ("a made device", "made", 0.5)
-    assert ranking.set_id == set_id([made_records.digest(f"onnx {name}") for name in ("small", "middle", "large")])
+    assert ranking.set_id == set_id(
+        [made_records.digest(f"onnx {name}") for name in ("small", "middle", "large")]
+    )
     assert rank(replace(made, entries=made.entries[::-1])).set_id == ranking.set_id
     assert rank(replace(made, entries=made.entries[1:])).set_id != ranking.set_id
 
@@ -97,10 +116,15 @@ def test_the_choice_rests_on_validation_not_on_test(tmp_path: Path) -> None:
     made = three(tmp_path)
     artifact = made.entries[0].artifact
     assert artifact is not None
-    best = {**artifact.performance, "accuracy": artifact.performance["accuracy"].model_copy(update={"value": 0.0})}
+    best = {
+        **artifact.performance,
+        "accuracy": artifact.performance["accuracy"].model_copy(update={"value": 0.0}),
+    }
     changed = replace(made.entries[0], artifact=artifact.model_copy(update={"performance": best}))
     again = rank(replace(made, entries=(changed, *made.entries[1:])))
-    assert [(row.architecture, row.pepr) for row in again.rows] == [(row.architecture, row.pepr) for row in rank(made).rows]
+    assert [(row.architecture, row.pepr) for row in again.rows] == [
+        (row.architecture, row.pepr) for row in rank(made).rows
+    ]
     assert row_of(again, "large").test_performance == 0.0
 
 
@@ -131,7 +155,10 @@ def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -
         ("broken", "failed", None),
         ("waiting", "failed", None),
     ]
-    assert row_of(ranking, "large").reason == "latency at p90 50 ms, budget 30 ms; peak memory 400 MiB, budget 350 MiB"
+    assert (
+        row_of(ranking, "large").reason
+        == "latency at p90 50 ms, budget 30 ms; peak memory 400 MiB, budget 350 MiB"
+    )
     assert row_of(ranking, "broken").reason == "train: the pixels run out"
     assert row_of(ranking, "waiting").reason == "not done yet: run the same command again"
     # Who is out does not move the bounds of those who are in.
@@ -150,7 +177,14 @@ def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -
     ],
 )
 def test_a_budget_is_kept_when_it_is_just_met(resources: dict[str, float | None], broken: list[str]) -> None:
-    assert over_budget({"latency_p90_s": 0.05, "peak_memory_bytes": 100 * MIB, "size_bytes": 10 * MIB}, resources, 10 * MIB) == broken
+    assert (
+        over_budget(
+            {"latency_p90_s": 0.05, "peak_memory_bytes": 100 * MIB, "size_bytes": 10 * MIB},
+            resources,
+            10 * MIB,
+        )
+        == broken
+    )
 
 
 def test_a_file_too_large_is_over_budget_and_no_budget_is_no_limit() -> None:
@@ -170,7 +204,9 @@ def test_one_model_alone_uses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: Path) -> None:
-    made = results(tmp_path, entry(tmp_path, "small", right=160), entry(tmp_path, "large", right=190, memory_bytes=None))
+    made = results(
+        tmp_path, entry(tmp_path, "small", right=160), entry(tmp_path, "large", right=190, memory_bytes=None)
+    )
     ranking = rank(made)
     assert [(row.architecture, row.rank) for row in ranking.rows] == [("small", 1), ("large", None)]
     large = row_of(ranking, "large")
@@ -184,7 +220,11 @@ def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: P
 
 
 def test_a_score_of_nothing_is_a_score_and_goes_before_none(tmp_path: Path) -> None:
-    made = results(tmp_path, entry(tmp_path, "unmeasured", right=190, memory_bytes=None), entry(tmp_path, "useless", right=0))
+    made = results(
+        tmp_path,
+        entry(tmp_path, "unmeasured", right=190, memory_bytes=None),
+        entry(tmp_path, "useless", right=0),
+    )
     assert [(row.architecture, row.rank) for row in rank(made).rows] == [("useless", 1), ("unmeasured", None)]
 
 
@@ -198,19 +238,29 @@ def test_too_few_latencies_for_a_p90_are_no_latency(tmp_path: Path) -> None:
 
 
 def test_measured_and_declared_energies_never_share_one_normalisation(tmp_path: Path) -> None:
-    ranking = rank(results(tmp_path, entry(tmp_path, "small", joules=10.0), entry(tmp_path, "large", joules=99.0, method="declared")))
+    ranking = rank(
+        results(
+            tmp_path,
+            entry(tmp_path, "small", joules=10.0),
+            entry(tmp_path, "large", joules=99.0, method="declared"),
+        )
+    )
     assert "train_energy" not in ranking.bounds
     for row in ranking.rows:
         assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
         assert "train_energy obtained in different ways (declared, measured)" in row.reason
         assert row.resources["train_energy"] is not None
-    both = [entry(tmp_path, name, joules=joules, method="declared") for name, joules in (("a", 10.0), ("b", 99.0))]
+    both = [
+        entry(tmp_path, name, joules=joules, method="declared") for name, joules in (("a", 10.0), ("b", 99.0))
+    ]
     assert [row.rank for row in rank(results(tmp_path, *both)).rows] == [1, 2]
 
 
 def test_a_model_that_is_out_of_the_set_does_not_mix_the_methods(tmp_path: Path) -> None:
     slow = entry(tmp_path, "large", method="declared", latency_s=0.5)
-    ranking = rank(results(tmp_path, entry(tmp_path, "small"), slow, more="[budgets]\nlatency_p90_ms = 100\n"))
+    ranking = rank(
+        results(tmp_path, entry(tmp_path, "small"), slow, more="[budgets]\nlatency_p90_ms = 100\n")
+    )
     assert [row.rank for row in ranking.rows] == [1, None]
 
 
@@ -228,7 +278,9 @@ def test_a_metric_that_is_not_defined_is_a_reason(tmp_path: Path) -> None:
     made = three(tmp_path)
     for one in made.entries:
         logits = one.predictions()
-        np.savez(one.folder / "predictions.npz", val=logits["val"], val_labels=np.zeros(N_VAL, np.int64))  # a single class
+        np.savez(
+            one.folder / "predictions.npz", val=logits["val"], val_labels=np.zeros(N_VAL, np.int64)
+        )  # a single class
     for row in rank(made, metric="auroc").rows:
         assert (row.rank, row.performance, row.status) == (None, None, "ok")
         assert row.reason == "no score: auroc is not defined on the validation images. Take another metric"
@@ -245,7 +297,10 @@ def test_what_is_doubtful_is_a_warning(tmp_path: Path) -> None:
         artifact=made.artifact.model_copy(update={"parity": parity}),
     )
     (row,) = rank(results(tmp_path, doubtful)).rows
-    assert row.warnings == ("measurement INVALID: drift: much", "logits differ from PyTorch's by up to 0.5, tolerance 0.001")
+    assert row.warnings == (
+        "measurement INVALID: drift: much",
+        "logits differ from PyTorch's by up to 0.5, tolerance 0.001",
+    )
     assert rank(results(tmp_path, made)).rows[0].warnings == ()
 
 
@@ -282,10 +337,17 @@ def test_a_tie_is_with_the_first_by_score_not_by_performance(tmp_path: Path) -> 
 
 def test_field_reports_take_the_place_of_what_was_measured_at_home(tmp_path: Path) -> None:
     made = three(tmp_path)
-    report = field_report(bench("small", 0.3, 500 * MIB), bench("middle", 0.1, 100 * MIB), bench("large", 0.2, 200 * MIB), cpu="Atom")
+    report = field_report(
+        bench("small", 0.3, 500 * MIB),
+        bench("middle", 0.1, 100 * MIB),
+        bench("large", 0.2, 200 * MIB),
+        cpu="Atom",
+    )
     ranking = rank(made, field={"clinic.json": report})
     assert ranking.device == "Atom (x86_64, 2 cores, 4 GiB, 1 thread)"
-    assert {row.architecture: (row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+    assert {
+        row.architecture: (row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows
+    } == {
         "small": (0.3, 500 * MIB),
         "middle": (0.1, 100 * MIB),
         "large": (0.2, 200 * MIB),
@@ -302,12 +364,16 @@ def test_the_worst_of_several_devices_counts_whatever_their_order(tmp_path: Path
     slow = field_report(*(bench(name, 0.2, 250 * MIB) for name in ("small", "middle", "large")), cpu="B")
     for reports in ({"a": fast, "b": slow}, {"b": slow, "a": fast}):
         ranking = rank(made, field=reports)
-        assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {(0.2, 300 * MIB)}
+        assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
+            (0.2, 300 * MIB)
+        }
     assert ranking.device == "A (x86_64, 2 cores, 4 GiB, 1 thread), B (x86_64, 2 cores, 4 GiB, 1 thread)"
 
 
 def test_the_worst_of_one_report_counts_too(tmp_path: Path) -> None:
-    report = field_report(bench("small", 0.3), bench("small", 0.1), *(bench(name, 0.2) for name in ("middle", "large")))
+    report = field_report(
+        bench("small", 0.3), bench("small", 0.1), *(bench(name, 0.2) for name in ("middle", "large"))
+    )
     assert row_of(rank(three(tmp_path), field={"a": report}), "small").resources["latency"] == 0.3
 
 
@@ -320,13 +386,23 @@ def test_what_one_device_did_not_measure_has_no_score(tmp_path: Path, order: tup
     ranking = rank(three(tmp_path), field={name: reports[name] for name in order})
     assert [(row.architecture, row.rank) for row in ranking.rows if row.rank] == [("small", 1)]
     large = row_of(ranking, "large")
-    assert (large.resources["latency"], large.methods["latency"], large.reason) == (None, "unavailable", "no score: latency not measured")
-    assert row_of(ranking, "middle").reason == "not measured on B (x86_64, 2 cores, 4 GiB, 1 thread). Bench its bundle there too"
+    assert (large.resources["latency"], large.methods["latency"], large.reason) == (
+        None,
+        "unavailable",
+        "no score: latency not measured",
+    )
+    assert (
+        row_of(ranking, "middle").reason
+        == "not measured on B (x86_64, 2 cores, 4 GiB, 1 thread). Bench its bundle there too"
+    )
 
 
 def test_memory_that_only_the_field_measured_counts(tmp_path: Path) -> None:
     made = results(tmp_path, entry(tmp_path, "small", memory_bytes=None), entry(tmp_path, "large"))
-    ranking = rank(made, field={"a": field_report(bench("small", memory_bytes=5 * MIB), bench("large", memory_bytes=9 * MIB))})
+    ranking = rank(
+        made,
+        field={"a": field_report(bench("small", memory_bytes=5 * MIB), bench("large", memory_bytes=9 * MIB))},
+    )
     assert {row.rank for row in ranking.rows} == {1, 2}
     assert row_of(ranking, "small").methods["peak_memory"] == "measured"
     assert ranking.bounds["peak_memory"].hi == 9 * MIB
@@ -337,8 +413,15 @@ def test_budgets_hold_in_the_field(tmp_path: Path) -> None:
     assert all(row.status == "ok" for row in rank(made).rows)
     report = field_report(bench("small", 0.05), bench("middle", 0.07))
     ranking = rank(made, field={"a": report})
-    assert {row.architecture: row.status for row in ranking.rows} == {"small": "ok", "middle": "over_budget", "large": "failed"}
-    assert row_of(ranking, "large").reason == "not measured in the field: no report holds it. Bench its bundle too"
+    assert {row.architecture: row.status for row in ranking.rows} == {
+        "small": "ok",
+        "middle": "over_budget",
+        "large": "failed",
+    }
+    assert (
+        row_of(ranking, "large").reason
+        == "not measured in the field: no report holds it. Bench its bundle too"
+    )
 
 
 def test_one_invalid_measurement_in_the_field_leaves_the_others_their_ranks(tmp_path: Path) -> None:
@@ -362,7 +445,9 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(ranking))))
     expected = "rank candidate architecture variant status reason num_params performance performance_low performance_high"
     expected += " test_performance test_low test_high rank_low rank_high p_best size_bytes"
-    expected += " train_energy_j train_co2eq_g train_time_s train_memory_b train_data_images latency_s peak_memory_b"
+    expected += (
+        " train_energy_j train_co2eq_g train_time_s train_memory_b train_data_images latency_s peak_memory_b"
+    )
     expected += "".join(f" {name}_method" for name in RESOURCES)
     expected += " pepr_E pepr_C pepr_T pepr_M pepr_D pepr_L pepr_W pepr_edge inference_energy_j inference_energy_method"
     expected += " lifetime_j_per_image tied_with_best bundle"
@@ -375,14 +460,23 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     ]
     small = ranking.rows[0]
     assert float(lines[0]["latency_s"]) == small.resources["latency"]
-    assert [float(lines[0][f"pepr_{letter}"]) for letter in [*(letter for letter, _ in RESOURCES.values()), "edge"]] == [
-        small.pepr[letter] for letter in ["E", "C", "T", "M", "D", "L", "W", "edge"]
-    ]
-    assert (lines[0]["performance"], lines[0]["performance_high"], lines[0]["tied_with_best"]) == ("0.8", "1.0", "True")
+    assert [
+        float(lines[0][f"pepr_{letter}"])
+        for letter in [*(letter for letter, _ in RESOURCES.values()), "edge"]
+    ] == [small.pepr[letter] for letter in ["E", "C", "T", "M", "D", "L", "W", "edge"]]
+    assert (lines[0]["performance"], lines[0]["performance_high"], lines[0]["tied_with_best"]) == (
+        "0.8",
+        "1.0",
+        "True",
+    )
     assert lines[1]["tied_with_best"] == "False"
     assert lines[3]["reason"] == 'train: a "comma", and\na line'
     # Not measured is empty, not 0 and not None.
-    assert {lines[3][name] for name in lines[3] if name not in ("candidate", "architecture", "variant", "status", "reason")} == {""}
+    assert {
+        lines[3][name]
+        for name in lines[3]
+        if name not in ("candidate", "architecture", "variant", "status", "reason")
+    } == {""}
 
 
 def test_a_ranking_is_the_same_after_its_json(tmp_path: Path) -> None:

@@ -26,12 +26,16 @@ WRONG = {
     "by an earlier pepr_edge": field_report(bench("small")).model_copy(update={"checksum": None}),
     "holds no artifact of .*another run.$": field_report(bench("foreign")),
     "holds no artifact of": field_report(),
-    "Its fallbacks are not ranked there: bench without --fallback": field_report(bench("foreign", fallback=True)),
+    "Its fallbacks are not ranked there: bench without --fallback": field_report(
+        bench("foreign", fallback=True)
+    ),
     "percentiles_s of small do not follow from its latencies_s": field_report(
         bench("small", percentiles_s=Percentiles(p50=0.001, p90=0.001, p95=None, p99=None))
     ),
     "INVALID: small: drift: made$": field_report(bench("small", valid=False), bench("foreign")),
-    "INVALID: small: drift: made So are the other 1 of this run.": field_report(bench("small", valid=False), bench("large", valid=False)),
+    "INVALID: small: drift: made So are the other 1 of this run.": field_report(
+        bench("small", valid=False), bench("large", valid=False)
+    ),
     "the same report as a_good.json": field_report(bench("small")),
 }
 
@@ -45,14 +49,31 @@ def test_what_a_ranking_cannot_rest_on_is_refused_by_name_in_one_line(run: Resul
 
 def test_all_bad_reports_are_named_at_once(run: Results) -> None:
     with pytest.raises(ScoreError) as fault:
-        rank(run, field={"a": field_report(bench("foreign")), "b": field_report(bench("small"), cpu="B"), "c": field_report(partial=True)})
+        rank(
+            run,
+            field={
+                "a": field_report(bench("foreign")),
+                "b": field_report(bench("small"), cpu="B"),
+                "c": field_report(partial=True),
+            },
+        )
     first, second = str(fault.value).splitlines()
     assert (first[:11], second[:11]) == ("--field a: ", "--field c: ")
 
 
 def test_a_fallback_beside_ours_makes_no_report_foreign(run: Results) -> None:
-    ranking = rank(run, field={"a": field_report(bench("foreign", fallback=True), bench("small", 0.3, fallback=True), bench("large"))})
-    assert {row.architecture: row.resources["latency"] for row in ranking.rows} == {"small": 0.3, "large": 0.01}
+    ranking = rank(
+        run,
+        field={
+            "a": field_report(
+                bench("foreign", fallback=True), bench("small", 0.3, fallback=True), bench("large")
+            )
+        },
+    )
+    assert {row.architecture: row.resources["latency"] for row in ranking.rows} == {
+        "small": 0.3,
+        "large": 0.01,
+    }
 
 
 def test_an_emulated_machine_may_be_invalid_as_its_times_do_not_count(run: Results) -> None:
@@ -60,7 +81,9 @@ def test_an_emulated_machine_may_be_invalid_as_its_times_do_not_count(run: Resul
     assert [row.rank for row in rank(run, field={"qemu.json": report}).rows] == [1, 2]
 
 
-@pytest.mark.parametrize("change", [{"threads": 2}, {"latencies_s": (0.0101,) * 128}, {"warnings": ("hot",)}, {"bundle": "other"}])
+@pytest.mark.parametrize(
+    "change", [{"threads": 2}, {"latencies_s": (0.0101,) * 128}, {"warnings": ("hot",)}, {"bundle": "other"}]
+)
 def test_every_change_of_a_report_is_noticed(run: Results, change: dict[str, object]) -> None:
     whole = field_report(bench("small"), bench("large"))
     altered = whole.model_copy(update={"results": (bench("small", **change), *whole.results[1:])})  # type: ignore[arg-type]
@@ -83,10 +106,19 @@ def test_files_that_are_no_reports_are_all_named(run: Results, tmp_path: Path) -
         (tmp_path / name).write_text(text)
     (tmp_path / "altered").write_text(good.read_text().replace('"emulated": false', '"emulated": true'))
     with pytest.raises(ScoreError) as fault:
-        read_reports([good, *(tmp_path / name for name in (*texts, "none", "good.json", "altered")), tmp_path], run)
+        read_reports(
+            [good, *(tmp_path / name for name in (*texts, "none", "good.json", "altered")), tmp_path], run
+        )
     *lines, last = str(fault.value).splitlines()
     assert "altered since bench wrote it" in last
-    assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == ["torn", "other", "unlike", "none", "good.json", tmp_path.name]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == [
+        "torn",
+        "other",
+        "unlike",
+        "none",
+        "good.json",
+        tmp_path.name,
+    ]
     for line, words in zip(
         lines,
         (

@@ -46,15 +46,27 @@ def test_forty_images_of_200_are_none(tmp_path: Path) -> None:
 
 
 def test_models_that_differ_by_one_image_change_places_and_those_by_forty_do_not(tmp_path: Path) -> None:
-    close, far = rank(pair(tmp_path / "a", 1), weights={"train_time": 1.0}), rank(pair(tmp_path / "b", 40), weights={"train_time": 1.0})
+    close, far = (
+        rank(pair(tmp_path / "a", 1), weights={"train_time": 1.0}),
+        rank(pair(tmp_path / "b", 40), weights={"train_time": 1.0}),
+    )
     # That one image is missing from 37 % of the draws, in which both are first together.
     assert [row.rank_ci for row in close.rows] == [(1, 2), (1, 2)]
-    assert [row.p_best for row in close.rows] == [pytest.approx(0.815, abs=0.03), pytest.approx(0.185, abs=0.03)]
+    assert [row.p_best for row in close.rows] == [
+        pytest.approx(0.815, abs=0.03),
+        pytest.approx(0.185, abs=0.03),
+    ]
     assert [(row.rank_ci, row.p_best) for row in far.rows] == [((1, 1), 1.0), ((2, 2), 0.0)]
 
 
 def test_probabilities_are_of_all_ranked_models_together_and_failed_ones_have_none(tmp_path: Path) -> None:
-    made = results(tmp_path, *(entry(tmp_path, name, right=right) for name, right in (("a", 170), ("b", 171), ("c", 172), ("d", 100))))
+    made = results(
+        tmp_path,
+        *(
+            entry(tmp_path, name, right=right)
+            for name, right in (("a", 170), ("b", 171), ("c", 172), ("d", 100))
+        ),
+    )
     failed = replace(made.entries[3], profile=None)
     ranking = rank(replace(made, entries=(*made.entries[:3], failed)))
     assert sum(row.p_best or 0.0 for row in ranking.rows) == pytest.approx(1)
@@ -62,7 +74,10 @@ def test_probabilities_are_of_all_ranked_models_together_and_failed_ones_have_no
 
 
 def test_the_free_baseline_says_the_commonest_class_of_training_and_is_no_member(tmp_path: Path) -> None:
-    made = [entry(tmp_path, name, right=right, joules=joules) for name, right, joules in (("good", 190, 1.0), ("dear", 110, 99.0))]
+    made = [
+        entry(tmp_path, name, right=right, joules=joules)
+        for name, right, joules in (("good", 190, 1.0), ("dear", 110, 99.0))
+    ]
     ranking = rank(results(tmp_path, *made), weights={"train_energy": 1.0})
     free = ranking.baseline
     assert free is not None
@@ -72,9 +87,15 @@ def test_the_free_baseline_says_the_commonest_class_of_training_and_is_no_member
     assert [row.rank for row in ranking.rows] == [1, 2]
 
 
-@pytest.mark.parametrize(("metric", "reached"), [("balanced_accuracy", 0.5), ("auroc", 0.5), ("sensitivity_at_specificity", 0.0)])
-def test_the_baseline_is_measured_by_the_metric_of_the_ranking(tmp_path: Path, metric: str, reached: float) -> None:
-    free = rank(results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20)), metric=metric).baseline
+@pytest.mark.parametrize(
+    ("metric", "reached"), [("balanced_accuracy", 0.5), ("auroc", 0.5), ("sensitivity_at_specificity", 0.0)]
+)
+def test_the_baseline_is_measured_by_the_metric_of_the_ranking(
+    tmp_path: Path, metric: str, reached: float
+) -> None:
+    free = rank(
+        results(tmp_path, decided(entry(tmp_path, "good"), np.arange(200) >= 20)), metric=metric
+    ).baseline
     assert free is not None
     assert free.performance == reached
 
@@ -89,7 +110,15 @@ def test_metrics_that_the_run_did_not_record_come_from_its_predictions(tmp_path:
 
 def six(folder: Path) -> Results:
     """Seven models of which one needs a hundred times the energy of the others: it sets the scale."""
-    made = [("a", 150, 1.0), ("b", 151, 2.0), ("c", 152, 3.0), ("d", 153, 4.0), ("e", 154, 5.0), ("f", 199, 9.0), ("vast", 190, 1000.0)]
+    made = [
+        ("a", 150, 1.0),
+        ("b", 151, 2.0),
+        ("c", 152, 3.0),
+        ("d", 153, 4.0),
+        ("e", 154, 5.0),
+        ("f", 199, 9.0),
+        ("vast", 190, 1000.0),
+    ]
     return results(folder, *(entry(folder, name, right=right, joules=joules) for name, right, joules in made))
 
 
@@ -142,7 +171,11 @@ def test_bounds_from_elsewhere(tmp_path: Path) -> None:
 
 def test_training_images_are_a_resource_that_all_of_a_run_share(tmp_path: Path) -> None:
     (row,) = rank(results(tmp_path, entry(tmp_path, "a"))).rows
-    assert (row.resources["train_data"], row.methods["train_data"], row.pepr["D"]) == (900.0, "counted", row.performance)
+    assert (row.resources["train_data"], row.methods["train_data"], row.pepr["D"]) == (
+        900.0,
+        "counted",
+        row.performance,
+    )
 
 
 def test_the_normalisation_of_the_call_goes_before_that_of_the_recipe(tmp_path: Path) -> None:
@@ -160,7 +193,11 @@ def test_soundness_rests_on_the_bounds_of_the_ranking(tmp_path: Path) -> None:
         entry(tmp_path, "unmeasured", right=190, latency_s=1.0, memory_bytes=None),
     ]
     ranking = rank(results(tmp_path, *made), weights={"latency": 1.0, "peak_memory": 0.001})
-    assert [(row.architecture, row.rank) for row in ranking.rows] == [("slow", 1), ("quick", 2), ("unmeasured", None)]
+    assert [(row.architecture, row.rank) for row in ranking.rows] == [
+        ("slow", 1),
+        ("quick", 2),
+        ("unmeasured", None),
+    ]
     first = ranking.rows[0]
     assert first.rank_ci is not None
     assert first.rank_ci[0] == 1
@@ -173,7 +210,9 @@ def test_bounds_in_another_unit_are_refused_and_values_beyond_are_warned_of(tmp_
     made = results(tmp_path, entry(tmp_path, "a", joules=10.0), entry(tmp_path, "b", joules=500.0))
     with pytest.raises(ScoreError, match="train_energy in kWh, expected J"):
         rank(made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=4, unit="kWh")})
-    ranking = rank(made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=100, unit="")})
+    ranking = rank(
+        made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=100, unit="")}
+    )
     assert row_of(ranking, "a").warnings == ()
     assert row_of(ranking, "b").warnings == ("beyond the reference bounds, so cut to them: train_energy",)
 
@@ -222,15 +261,34 @@ def test_a_busy_machine_is_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("durations_s", "warned"),
-    [([9.0, 1.0, 1.1, 1.2, 1.0], False), ([1.0, 1.0, 6.0, 1.0, 1.0], True), ([1.0, 9.0, 1.0], False), ([], False)],
+    [
+        ([9.0, 1.0, 1.1, 1.2, 1.0], False),
+        ([1.0, 1.0, 6.0, 1.0, 1.0], True),
+        ([1.0, 9.0, 1.0], False),
+        ([], False),
+    ],
 )
-def test_a_training_that_others_disturbed_is_a_warning(tmp_path: Path, durations_s: list[float], warned: bool) -> None:
+def test_a_training_that_others_disturbed_is_a_warning(
+    tmp_path: Path, durations_s: list[float], warned: bool
+) -> None:
     """Its epochs tell; the first may do what is done once."""
     epochs = [
-        Epoch(epoch=number, train_loss=1.0, val_loss=1.0, val_performance=0.5, duration_s=duration_s, energy_j=None)
+        Epoch(
+            epoch=number,
+            train_loss=1.0,
+            val_loss=1.0,
+            val_performance=0.5,
+            duration_s=duration_s,
+            energy_j=None,
+        )
         for number, duration_s in enumerate(durations_s, start=1)
     ]
     made = entry(tmp_path, "a")
     assert made.trained is not None
-    (row,) = rank(results(tmp_path, replace(made, trained=made.trained.model_copy(update={"epochs": tuple(epochs)})))).rows
-    assert any(warning.startswith("trained while other programs were at work") for warning in row.warnings) is warned
+    (row,) = rank(
+        results(tmp_path, replace(made, trained=made.trained.model_copy(update={"epochs": tuple(epochs)})))
+    ).rows
+    assert (
+        any(warning.startswith("trained while other programs were at work") for warning in row.warnings)
+        is warned
+    )

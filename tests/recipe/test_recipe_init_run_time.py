@@ -11,7 +11,9 @@ from pepr_edge.recipe.init.run_time import ARTIFACT_S, EXPORT_S
 
 
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pepr_edge.recipe.init.run_time._images_per_s", lambda recipe, seen: {"a": 100.0, "b": 50.0})
+    monkeypatch.setattr(
+        "pepr_edge.recipe.init.run_time._images_per_s", lambda recipe, seen: {"a": 100.0, "b": 50.0}
+    )
 
 
 def changed(recipe: Recipe, **variants: object) -> Recipe:

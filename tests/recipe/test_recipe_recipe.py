@@ -117,7 +117,10 @@ def test_all_faults_of_a_recipe_at_once_each_with_file_and_key() -> None:
         ("[train]\nbatch_size = 1", "train.batch_size = 1, expected an integer >= 2"),
         ("[export]\nvariants = []", "export.variants = [], expected at least one entry"),
         ("[bundles]\ntop = 0", "bundles.top = 0, expected an integer >= 1"),
-        ("[search]\npolicy = 'random'", "search.policy = \"random\", expected one of 'exhaustive', 'halving' or 'bounded'"),
+        (
+            "[search]\npolicy = 'random'",
+            "search.policy = \"random\", expected one of 'exhaustive', 'halving' or 'bounded'",
+        ),
         ("[search]\nmax_energy_wh = 0", "search.max_energy_wh = 0, expected a number > 0"),
         ("[search]\nshare = 1.5", "search.share = 1.5, expected a number <= 1"),
         ("image_size_px = '64'", 'candidates.image_size_px = "64", expected a list'),
@@ -154,7 +157,8 @@ def test_the_paper_protocol_brings_its_own_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("epochs", 3), ("learning_rate", 0.1), ("augment", "light"), ("patience", 1), ("weight_decay", 1.5)]
+    ("key", "value"),
+    [("epochs", 3), ("learning_rate", 0.1), ("augment", "light"), ("patience", 1), ("weight_decay", 1.5)],
 )
 def test_keys_of_the_recipe_hold_against_the_paper_protocol(key: str, value: Any) -> None:
     shown = f'"{value}"' if isinstance(value, str) else value
@@ -189,11 +193,32 @@ def mangled(draw: st.DrawFn) -> str:
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(lines) - 1))
         key, _, value = lines[at].partition("=")
-        wrong = draw(st.sampled_from(["nan", "-1", "[]", "{}", "''", "true", "1e400", "0", "[[1]]", "2020-01-01", "{int = 1}", "9" * 4400]))
+        wrong = draw(
+            st.sampled_from(
+                [
+                    "nan",
+                    "-1",
+                    "[]",
+                    "{}",
+                    "''",
+                    "true",
+                    "1e400",
+                    "0",
+                    "[[1]]",
+                    "2020-01-01",
+                    "{int = 1}",
+                    "9" * 4400,
+                ]
+            )
+        )
         column = draw(st.integers(0, len(lines[at])))
         other = draw(st.sampled_from(["int", "tuple", "name", "seed"]))
         letters = lines[at][:column] + draw(st.text(max_size=2)) + lines[at][column + 1 :]
-        lines[at] = draw(st.sampled_from([f"{key}= {wrong}", f"{other} ={value}", letters, f"{lines[at]}\n{lines[at]}", ""]))
+        lines[at] = draw(
+            st.sampled_from(
+                [f"{key}= {wrong}", f"{other} ={value}", letters, f"{lines[at]}\n{lines[at]}", ""]
+            )
+        )
     return "\n".join(lines)
 
 
@@ -247,7 +272,9 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 def test_no_model_may_need_more_memory_than_the_device_has() -> None:
     def limits(device_mib: float, budget_mib: float | None) -> dict[str, float]:
         text = SMALLEST.replace('name = "a device"', f'name = "a device"\nmemory_mib = {device_mib}')
-        return parse(text + (f"[budgets]\npeak_memory_mib = {budget_mib}\n" if budget_mib else ""), Recipe, "r.toml").limits()
+        return parse(
+            text + (f"[budgets]\npeak_memory_mib = {budget_mib}\n" if budget_mib else ""), Recipe, "r.toml"
+        ).limits()
 
     assert limits(512.0, None) == {"peak_memory_bytes": 512 * 2**20}
     assert limits(512.0, 300.0) == {"peak_memory_bytes": 300 * 2**20}
@@ -256,7 +283,9 @@ def test_no_model_may_need_more_memory_than_the_device_has() -> None:
 
 
 def test_what_is_named_twice_counts_once() -> None:
-    text = SMALLEST.replace('["resnet18d"]', '["resnet18d", "dla46_c", "resnet18d"]\nimage_size_px = [64, 64]')
+    text = SMALLEST.replace(
+        '["resnet18d"]', '["resnet18d", "dla46_c", "resnet18d"]\nimage_size_px = [64, 64]'
+    )
     found = parse(text + '[export]\nvariants = ["fp32", "fp32"]\n', Recipe, "r.toml")
     assert found.candidates.architectures == ("resnet18d", "dla46_c")
     assert (found.candidates.image_size_px, found.export.variants) == ((64,), ("fp32",))
@@ -280,7 +309,9 @@ def test_a_list_of_names_stays_as_it_is_each_once(names: list[str]) -> None:
 
 
 # What would change the screen is refused wherever it stands.
-OTHER_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: not CONTROL.search(text))
+OTHER_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(
+    lambda text: not CONTROL.search(text)
+)
 
 
 @given(st.one_of(st.sampled_from(["resnet18d", "Zoo", "zoo ", "all", ""]), OTHER_TEXT))
@@ -289,7 +320,9 @@ def test_any_other_text_in_place_of_the_list_is_one_fault_that_says_what_was_exp
         return
     (line,) = faults(with_architectures(json.dumps(text, ensure_ascii=False)))
     assert line.startswith('r.toml: candidates.architectures = "')
-    assert line.endswith(', expected a list of names, or "zoo" for all those that `pepr-edge zoo list` shows. Mend the value.')
+    assert line.endswith(
+        ', expected a list of names, or "zoo" for all those that `pepr-edge zoo list` shows. Mend the value.'
+    )
 
 
 @pytest.mark.parametrize("value", ["5", "true", "{}", "1.5", "2020-01-01"])
@@ -300,7 +333,10 @@ def test_what_is_neither_text_nor_list_is_one_fault(value: str) -> None:
 
 
 def test_zoo_stands_for_nothing_in_other_lists() -> None:
-    assert 'export.variants = "zoo", expected "auto", or a list of names' in faults(SMALLEST + "[export]\nvariants = 'zoo'")[0]
+    assert (
+        'export.variants = "zoo", expected "auto", or a list of names'
+        in faults(SMALLEST + "[export]\nvariants = 'zoo'")[0]
+    )
     assert recipe("[data]\nsource = 'zoo'").data.source == "zoo"
 
 
@@ -316,24 +352,45 @@ def test_a_recipe_of_the_paper_is_what_its_name_says(name: str) -> None:
     assert found.candidates.image_size_px == (256,)
     assert found.candidates.weights == weights
     assert found.data.fraction == int(percent) / 100
-    assert found.data.source == {"derma": "dermamnist", "pneumonia": "pneumoniamnist", "lidc": "lidc.pt"}[data]
+    assert (
+        found.data.source == {"derma": "dermamnist", "pneumonia": "pneumoniamnist", "lidc": "lidc.pt"}[data]
+    )
     train = found.train
     # Selvan et al. 2025: Adam, learning rate 5e-4, batches of 32, 10 epochs; nothing augmented, none stopped early.
-    assert (train.protocol, train.mode, train.learning_rate, train.batch_size, train.epochs) == ("paper", "full", 5e-4, 32, 10)
-    assert (train.augment, train.flips, train.weight_decay, train.class_balanced) == ("none", False, 0.0, False)
+    assert (train.protocol, train.mode, train.learning_rate, train.batch_size, train.epochs) == (
+        "paper",
+        "full",
+        5e-4,
+        32,
+        10,
+    )
+    assert (train.augment, train.flips, train.weight_decay, train.class_balanced) == (
+        "none",
+        False,
+        0.0,
+        False,
+    )
     assert train.patience >= train.epochs
     assert found.score.performance == "accuracy"
 
 
 @pytest.mark.parametrize(("name", "theirs"), PAPER_RECIPES.items())
-def test_a_recipe_of_the_paper_says_which_experiment_of_the_authors_it_is(name: str, theirs: str | None) -> None:
+def test_a_recipe_of_the_paper_says_which_experiment_of_the_authors_it_is(
+    name: str, theirs: str | None
+) -> None:
     text = (recipes_dir() / f"{name}.toml").read_text(encoding="utf-8")
-    said = f'the authors\' own experiment "{theirs}"' if theirs else "not among the authors' own eight experiments"
+    said = (
+        f'the authors\' own experiment "{theirs}"'
+        if theirs
+        else "not among the authors' own eight experiments"
+    )
     assert said in text
     assert all(len(line) <= 140 for line in text.splitlines())
 
 
 def test_recipes_of_the_paper_differ_in_data_weights_and_fraction_alone() -> None:
     apart: Any = {"name": True, "description": True, "data": True, "candidates": {"weights"}}
-    first, *others = [read(recipes_dir() / f"{name}.toml", Recipe).model_dump(exclude=apart) for name in PAPER_RECIPES]
+    first, *others = [
+        read(recipes_dir() / f"{name}.toml", Recipe).model_dump(exclude=apart) for name in PAPER_RECIPES
+    ]
     assert all(other == first for other in others)

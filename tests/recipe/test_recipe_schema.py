@@ -27,13 +27,20 @@ def test_every_key_has_its_sentence_and_no_sentence_is_of_none() -> None:
 
 def test_the_shipped_schema_is_current() -> None:
     shipped = json.loads((recipes_dir() / SCHEMA).read_text(encoding="utf-8"))
-    assert shipped == json.loads(json.dumps(schema())), "run: pepr-edge recipes schema --out recipes/recipe.schema.json"
+    assert shipped == json.loads(json.dumps(schema())), (
+        "run: pepr-edge recipes schema --out recipes/recipe.schema.json"
+    )
 
 
-def test_the_command_prints_it_or_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_it_or_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert command_line.run(capsys, monkeypatch, "recipes", "schema", "--out", tmp_path / SCHEMA).status == 0
     assert (tmp_path / SCHEMA).read_bytes() == (recipes_dir() / SCHEMA).read_bytes()
-    assert json.loads(command_line.run(capsys, monkeypatch, "recipes", "schema").out)["title"] == "A recipe of pepr_edge"
+    assert (
+        json.loads(command_line.run(capsys, monkeypatch, "recipes", "schema").out)["title"]
+        == "A recipe of pepr_edge"
+    )
 
 
 @pytest.mark.parametrize("path", sorted(recipes_dir().glob("*.toml")), ids=lambda path: path.stem)
@@ -50,7 +57,12 @@ def test_it_says_what_the_reader_takes() -> None:
     assert {"const": "zoo"} in candidates["architectures"]["anyOf"]
     assert candidates["image_size_px"]["default"] == [64]
     device = made["properties"]["device"]["properties"]
-    assert device["threads"] == {"description": KEYS["device.threads"], "type": "integer", "minimum": 1, "default": 2}
+    assert device["threads"] == {
+        "description": KEYS["device.threads"],
+        "type": "integer",
+        "minimum": 1,
+        "default": 2,
+    }
     assert "default" not in device["memory_mib"]
 
 

@@ -50,29 +50,59 @@ def test_a_whole_file_and_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("inner.count = 0", "inner.count = 0, expected an integer >= 1. Remove the line to use the default, 10."),
-        ('inner.count = "3"', 'inner.count = "3", expected an integer. Remove the line to use the default, 10.'),
-        ("inner.count = 3.0", "inner.count = 3.0, expected an integer. Remove the line to use the default, 10."),
-        ("inner.count = true", "inner.count = true, expected an integer. Remove the line to use the default, 10."),
-        ("inner.share = 1", "inner.share = 1, expected a number < 1.0. Remove the line to use the default, 0.5."),
-        ("inner.share = nan", "inner.share = nan, expected a finite number. Remove the line to use the default, 0.5."),
-        ("inner.kind = 'last'", "inner.kind = \"last\", expected one of 'fast' or 'slow'. Remove the line to use the default, \"fast\"."),
+        (
+            "inner.count = 0",
+            "inner.count = 0, expected an integer >= 1. Remove the line to use the default, 10.",
+        ),
+        (
+            'inner.count = "3"',
+            'inner.count = "3", expected an integer. Remove the line to use the default, 10.',
+        ),
+        (
+            "inner.count = 3.0",
+            "inner.count = 3.0, expected an integer. Remove the line to use the default, 10.",
+        ),
+        (
+            "inner.count = true",
+            "inner.count = true, expected an integer. Remove the line to use the default, 10.",
+        ),
+        (
+            "inner.share = 1",
+            "inner.share = 1, expected a number < 1.0. Remove the line to use the default, 0.5.",
+        ),
+        (
+            "inner.share = nan",
+            "inner.share = nan, expected a finite number. Remove the line to use the default, 0.5.",
+        ),
+        (
+            "inner.kind = 'last'",
+            "inner.kind = \"last\", expected one of 'fast' or 'slow'. Remove the line to use the default, \"fast\".",
+        ),
         ("inner.on = 1", "inner.on = 1, expected true or false. Remove the line to use the default, true."),
         ("inner = 5", "inner = 5, expected a table. Mend the value."),
         ("inner.cuont = 5", "inner.cuont: unknown key. Did you mean 'count'?"),
         ("inner.z = 5", "inner.z: unknown key. Known keys here: count, share, kind, on."),
         ("inner.z.y = 5", "inner.z: unknown key. Known keys here: count, share, kind, on."),
-        ("limits.b = -1", "limits.b = -1, expected a number >= 0.0. Remove the line to use the default, {a = 1.0}."),
+        (
+            "limits.b = -1",
+            "limits.b = -1, expected a number >= 0.0. Remove the line to use the default, {a = 1.0}.",
+        ),
         ("limits = []", "limits = [], expected a table. Remove the line to use the default, {a = 1.0}."),
         ("names = []", 'names = [], expected at least one entry. Remove the line to use the default, ["x"].'),
         ("names = 'x'", 'names = "x", expected a list. Remove the line to use the default, ["x"].'),
         ("names = [5]", 'names.0 = 5, expected a text in quotes. Remove the line to use the default, ["x"].'),
-        ("size = 1979-05-27", "size = 1979-05-27, expected a number. Remove the line to use the default, none."),
+        (
+            "size = 1979-05-27",
+            "size = 1979-05-27, expected a number. Remove the line to use the default, none.",
+        ),
         ("int = 5", "int: unknown key. Known keys here: name, inner, limits, names, size."),
         ("tuple = 5", "tuple: unknown key. Known keys here: name, inner, limits, names, size."),
         ('"[" = 5', '"[": unknown key. Known keys here: name, inner, limits, names, size.'),
         ('"a\\nb" = 5', '"a\\nb": unknown key. Known keys here: name, inner, limits, names, size.'),
-        ('inner.count = "a\\nb"', 'inner.count = "a\\nb", expected an integer. Remove the line to use the default, 10.'),
+        (
+            'inner.count = "a\\nb"',
+            'inner.count = "a\\nb", expected an integer. Remove the line to use the default, 10.',
+        ),
     ],
 )
 def test_a_fault_is_one_line_that_says_how_to_mend_it(line: str, fault: str) -> None:
@@ -85,7 +115,14 @@ def test_a_missing_key_has_no_value_to_mend() -> None:
 
 def test_all_faults_at_once() -> None:
     found = faults('names = [1, 2]\nnaem = "a"\n[inner]\ncount = 0\nshare = 2\n')
-    assert [line.split()[1].rstrip(":") for line in found] == ["name", "inner.count", "inner.share", "names.0", "names.1", "naem"]
+    assert [line.split()[1].rstrip(":") for line in found] == [
+        "name",
+        "inner.count",
+        "inner.share",
+        "names.0",
+        "names.1",
+        "naem",
+    ]
 
 
 def test_a_long_value_is_cut_short() -> None:
@@ -94,7 +131,9 @@ def test_a_long_value_is_cut_short() -> None:
     assert 'size = "xxx' in line
 
 
-@pytest.mark.parametrize("text", ["name = ", "name = 'a'\nname = 'b'", "[name", "name = 'a", "\x00", "day = 2020-13-45"])
+@pytest.mark.parametrize(
+    "text", ["name = ", "name = 'a'\nname = 'b'", "[name", "name = 'a", "\x00", "day = 2020-13-45"]
+)
 def test_what_is_not_toml_says_where(text: str) -> None:
     (line,) = faults(text)
     assert line.startswith("f.toml: not a TOML file: ")
@@ -123,7 +162,10 @@ def test_a_byte_order_mark_is_no_fault() -> None:
 SCALARS = st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=5))
 TREES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*Outer.model_fields, "int", "["]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*Outer.model_fields, "int", "["]), inner)
+    ),
     max_leaves=8,
 )
 
@@ -143,7 +185,11 @@ def written(value: Any) -> str:
 
 @settings(deadline=None)
 @given(
-    st.dictionaries(st.sampled_from([*Outer.model_fields, "int", "tuple", "[key]", "a\nb", ""]) | st.text(max_size=3), TREES, max_size=5)
+    st.dictionaries(
+        st.sampled_from([*Outer.model_fields, "int", "tuple", "[key]", "a\nb", ""]) | st.text(max_size=3),
+        TREES,
+        max_size=5,
+    )
 )
 def test_any_tree_parses_or_gives_one_line_for_each_fault(tree: dict[str, Any]) -> None:
     text = "".join(f"{written(key)} = {written(value)}\n" for key, value in tree.items())
@@ -159,7 +205,11 @@ def test_reading_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'name = "Br\xfcste"')
     (tmp_path / "good.toml").write_text('name = "Brüste"', encoding="utf-8")
     assert read(tmp_path / "good.toml", Outer).name == "Brüste"
-    for name, words in {"none.toml": "no such file", "latin.toml": "cannot be read", ".": "cannot be read"}.items():
+    for name, words in {
+        "none.toml": "no such file",
+        "latin.toml": "cannot be read",
+        ".": "cannot be read",
+    }.items():
         with pytest.raises(RecipeError, match=words) as fault:
             read(tmp_path / name, Outer)
         assert str(tmp_path) in str(fault.value)

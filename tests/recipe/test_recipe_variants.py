@@ -9,7 +9,9 @@ from pepr_edge.recipe import variants, variants_dir
 from pepr_edge.recipe.variants import Auto, Quantise, Variant, autotune_variants, load, names
 
 FP32 = 'name = "mine"\ndescription = "d"\nprecision = "float32"\nparity_tolerance = 0.001\n'
-INT8, DYNAMIC, MIXED = (FP32.replace("float32", name) + "[quantise]\n" for name in ("int8", "int8_dynamic", "int8_mixed"))
+INT8, DYNAMIC, MIXED = (
+    FP32.replace("float32", name) + "[quantise]\n" for name in ("int8", "int8_dynamic", "int8_mixed")
+)
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def test_fp32_and_int8_static_are_what_their_names_say() -> None:
     assert (load("fp32").precision, load("fp32").quantise) == ("float32", None)
     int8 = load("int8_static")
     assert int8.precision == "int8"
-    assert int8.quantise == Quantise(activation="uint8", weight="int8", per_channel=True, calibration_images=512)
+    assert int8.quantise == Quantise(
+        activation="uint8", weight="int8", per_channel=True, calibration_images=512
+    )
     assert load("fp32").parity_tolerance < int8.parity_tolerance
 
 
@@ -51,12 +55,27 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         (FP32.replace("float32", "float8"), r'precision = "float8", expected one of'),
         (FP32.replace("0.001", "0"), r"parity_tolerance = 0, expected a number > 0"),
         (FP32.replace('description = "d"\n', ""), r"description: missing"),
-        (FP32 + "[quantise]\n", r"expected no \[quantise\] table with precision \"float32\"\. Mend the file\."),
-        (FP32.replace("float32", "float16") + "[quantise]\n", r"expected no \[quantise\] table with precision \"float16\""),
+        (
+            FP32 + "[quantise]\n",
+            r"expected no \[quantise\] table with precision \"float32\"\. Mend the file\.",
+        ),
+        (
+            FP32.replace("float32", "float16") + "[quantise]\n",
+            r"expected no \[quantise\] table with precision \"float16\"",
+        ),
         (FP32.replace("float32", "int8"), r"expected a \[quantise\] table with precision \"int8\""),
-        (FP32.replace("float32", "int8_dynamic"), r"expected a \[quantise\] table with precision \"int8_dynamic\""),
-        (INT8 + 'operators = ["Add"]\n', r'quantise\.operators.* = "Add", expected one of \'Conv\', \'Gemm\' or \'MatMul\''),
-        (INT8 + "outputs = false\n", r"expected operators to be named where outputs = false: it is theirs that stay float32"),
+        (
+            FP32.replace("float32", "int8_dynamic"),
+            r"expected a \[quantise\] table with precision \"int8_dynamic\"",
+        ),
+        (
+            INT8 + 'operators = ["Add"]\n',
+            r'quantise\.operators.* = "Add", expected one of \'Conv\', \'Gemm\' or \'MatMul\'',
+        ),
+        (
+            INT8 + "outputs = false\n",
+            r"expected operators to be named where outputs = false: it is theirs that stay float32",
+        ),
         (INT8 + 'preset = "avx3"\n', r'quantise\.preset = "avx3", expected one of'),
         (
             INT8 + 'preset = "avx2"\nweight = "int8"\nper_channel = true\n',
@@ -70,9 +89,15 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         (MIXED + 'operators = ["Conv"]\n', r'expected no quantise\.operators with precision "int8_mixed"'),
         (FP32 + "[auto]\n", r"auto\.order: missing"),
         (FP32 + "[auto]\norder = -1\n", r"auto\.order = -1, expected an integer >= 0"),
-        (FP32 + '[auto]\norder = 1\nneeds = ["avx2", "mmx"]\n', r"expected instruction sets among ssse3, .*, and mmx is none"),
+        (
+            FP32 + '[auto]\norder = 1\nneeds = ["avx2", "mmx"]\n',
+            r"expected instruction sets among ssse3, .*, and mmx is none",
+        ),
         (FP32 + '[auto]\norder = 1\nproviders = ["npu"]\n', r'auto\.providers.* = "npu", expected one of'),
-        (FP32 + "[auto]\norder = 1\nproviders = []\n", r"auto\.providers = \[\], expected at least one entry"),
+        (
+            FP32 + "[auto]\norder = 1\nproviders = []\n",
+            r"auto\.providers = \[\], expected at least one entry",
+        ),
         ("name = ", r"not a TOML file"),
         (FP32.replace('"mine"', '"yours"'), r"name = 'yours', expected 'mine', the file's own name"),
     ],
@@ -94,7 +119,9 @@ def test_all_faults_are_told_at_once(write) -> None:  # type: ignore[no-untyped-
 
 @pytest.mark.parametrize("name", ["int9", "../export/fp32", "", "/fp32"])
 def test_an_unknown_name_lists_those_there_are(name: str) -> None:
-    with pytest.raises(RecipeError, match=r"unknown variant, expected some of fp16, fp32, .*int8_static.*\. Mend the name\.") as caught:
+    with pytest.raises(
+        RecipeError, match=r"unknown variant, expected some of fp16, fp32, .*int8_static.*\. Mend the name\."
+    ) as caught:
         load(name)
     assert repr(name) in str(caught.value)
 
@@ -102,7 +129,15 @@ def test_an_unknown_name_lists_those_there_are(name: str) -> None:
 X86 = ("ssse3", "sse4_2", "avx", "avx2", "fma", "f16c")
 VNNI = (*X86, "avx512f", "avx512bw", "avx512vl", "avx512_vnni")
 ARM = ("asimd", "asimddp", "asimdhp", "fphp")
-FIRST = ["fp32", "int8_static", "int8_inputs", "int8_pointwise", "int8_weighted", "int8_static_per_tensor", "fp32_optimised"]
+FIRST = [
+    "fp32",
+    "int8_static",
+    "int8_inputs",
+    "int8_pointwise",
+    "int8_weighted",
+    "int8_static_per_tensor",
+    "fp32_optimised",
+]
 RESCUE = ["int8_static_percentile", "int8_static_entropy", "int8_mixed"]
 
 
@@ -118,7 +153,9 @@ RESCUE = ["int8_static_percentile", "int8_static_entropy", "int8_mixed"]
         ((), ["int8_dynamic", "int8_static_reduced"]),
     ],
 )
-def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(isa: tuple[str, ...], between: list[str]) -> None:
+def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(
+    isa: tuple[str, ...], between: list[str]
+) -> None:
     found = autotune_variants(isa, "cpu")
     assert [variant.name for variant in found] == FIRST + between + RESCUE
     assert [variant.name for variant in found if variant.auto and variant.auto.rescue] == RESCUE
@@ -156,7 +193,9 @@ def test_needs_one_and_lacks_all(needs: tuple[str, ...], lacks: tuple[str, ...],
 def test_each_variant_says_what_it_is_for() -> None:
     """In comments at its head; and no two are the same."""
     found = [load(name) for name in names()]
-    assert len({variant.model_copy(update={"name": "", "auto": None}).model_dump_json() for variant in found}) == len(found)
+    assert len(
+        {variant.model_copy(update={"name": "", "auto": None}).model_dump_json() for variant in found}
+    ) == len(found)
     for variant in found:
         text = (variants_dir() / f"{variant.name}.toml").read_text(encoding="utf-8")
         assert text.startswith("# ")
@@ -167,7 +206,17 @@ def test_what_shares_a_calibration_asks_for_as_many_images() -> None:
     """It is done once for all of them: see `pepr_edge.export.prepare`."""
 
     def images(variant: Variant) -> set[int]:
-        return {variant.quantise.calibration_images} if variant.quantise and variant.precision != "int8_dynamic" else set()
+        return (
+            {variant.quantise.calibration_images}
+            if variant.quantise and variant.precision != "int8_dynamic"
+            else set()
+        )
 
     found = [load(name) for name in names()]
-    assert set().union(*(images(variant) for variant in found if variant.quantise and variant.quantise.calibration == "minmax")) == {512}
+    assert set().union(
+        *(
+            images(variant)
+            for variant in found
+            if variant.quantise and variant.quantise.calibration == "minmax"
+        )
+    ) == {512}

@@ -19,7 +19,9 @@ from pepr_edge.records import Candidate, Estimate, Preprocess, Quantity, Record,
 KINDS = [
     kind
     for _, kind in inspect.getmembers(records, inspect.isclass)
-    if issubclass(kind, Record) and kind not in (Record, Versioned) and kind.__module__.startswith(records.__name__)
+    if issubclass(kind, Record)
+    and kind not in (Record, Versioned)
+    and kind.__module__.startswith(records.__name__)
 ]
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
@@ -32,7 +34,11 @@ def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:
     """Any value that an annotation of records/ allows."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        inner = [limit for field in arguments[1:] for limit in (field.metadata if isinstance(field, FieldInfo) else [field])]
+        inner = [
+            limit
+            for field in arguments[1:]
+            for limit in (field.metadata if isinstance(field, FieldInfo) else [field])
+        ]
         return values(arguments[0], inner)
     if any(getattr(limit, "pattern", None) for limit in limits):
         return st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -54,7 +60,10 @@ def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:
 
 
 def numbers(kind: type[int] | type[float], limits: list[Any]) -> st.SearchStrategy[Any]:
-    least = next((limit.ge if isinstance(limit, Ge) else limit.gt for limit in limits if isinstance(limit, Ge | Gt)), None)
+    least = next(
+        (limit.ge if isinstance(limit, Ge) else limit.gt for limit in limits if isinstance(limit, Ge | Gt)),
+        None,
+    )
     most = next((limit.le for limit in limits if isinstance(limit, Le)), None)
     if kind is int:
         return st.integers(-(2**60) if least is None else least, 2**60 if most is None else most)
@@ -63,11 +72,16 @@ def numbers(kind: type[int] | type[float], limits: list[Any]) -> st.SearchStrate
 
 
 def instances(kind: type[Record]) -> st.SearchStrategy[Any]:
-    return st.builds(kind, **{name: values(field.annotation, list(field.metadata)) for name, field in kind.model_fields.items()})
+    return st.builds(
+        kind,
+        **{name: values(field.annotation, list(field.metadata)) for name, field in kind.model_fields.items()},
+    )
 
 
 def kinds(*, but: tuple[type[Record], ...] = ()) -> Any:
-    return pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in but], ids=lambda kind: kind.__name__)
+    return pytest.mark.parametrize(
+        "kind", [kind for kind in KINDS if kind not in but], ids=lambda kind: kind.__name__
+    )
 
 
 def test_there_are_records_to_test() -> None:
@@ -97,7 +111,9 @@ def test_unknown_keys_are_refused_and_fields_do_not_change(kind: type[Record], d
 @kinds()
 @settings(max_examples=3, deadline=None)
 @given(st.data(), st.sampled_from([math.nan, math.inf, -math.inf]))
-def test_nan_and_infinity_are_refused_in_every_number(kind: type[Record], data: st.DataObject, wrong: float) -> None:
+def test_nan_and_infinity_are_refused_in_every_number(
+    kind: type[Record], data: st.DataObject, wrong: float
+) -> None:
     record = data.draw(instances(kind))
     for name, field in kind.model_fields.items():
         if float in (field.annotation, *get_args(field.annotation)):
@@ -136,16 +152,33 @@ def test_what_was_not_measured_is_none_and_zero_is_a_figure() -> None:
         (Preprocess, {"channels": 1, "image_size_px": 64, "mean": (0.5,), "std": (0.2,)}, {"std": (0.0,)}),
         (Preprocess, {"channels": 1, "image_size_px": 64, "mean": (0.5,), "std": (0.2,)}, {"channels": 2}),
         (Preprocess, {"channels": 1, "image_size_px": 64, "mean": (0.5,), "std": (0.2,)}, {"scale": 0}),
-        (Preprocess, {"channels": 1, "image_size_px": 64, "mean": (0.5,), "std": (0.2,)}, {"image_size_px": 100_000}),
-        (Candidate, {"architecture": "a", "image_size_px": 64, "in_channels": 1, "num_classes": 2}, {"num_classes": 1}),
-        (Candidate, {"architecture": "a", "image_size_px": 64, "in_channels": 1, "num_classes": 2}, {"weights_sha256": "A" * 64}),
+        (
+            Preprocess,
+            {"channels": 1, "image_size_px": 64, "mean": (0.5,), "std": (0.2,)},
+            {"image_size_px": 100_000},
+        ),
+        (
+            Candidate,
+            {"architecture": "a", "image_size_px": 64, "in_channels": 1, "num_classes": 2},
+            {"num_classes": 1},
+        ),
+        (
+            Candidate,
+            {"architecture": "a", "image_size_px": 64, "in_channels": 1, "num_classes": 2},
+            {"weights_sha256": "A" * 64},
+        ),
     ],
 )
-def test_values_that_cannot_be_are_refused(kind: type[Record], whole: dict[str, Any], wrong: dict[str, Any]) -> None:
+def test_values_that_cannot_be_are_refused(
+    kind: type[Record], whole: dict[str, Any], wrong: dict[str, Any]
+) -> None:
     kind.model_validate(whole)
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         kind.model_validate({**whole, **wrong})
 
 
 def test_a_candidate_is_named_by_architecture_and_size() -> None:
-    assert Candidate(architecture="resnet18d", image_size_px=64, in_channels=3, num_classes=2).id == "resnet18d@64"
+    assert (
+        Candidate(architecture="resnet18d", image_size_px=64, in_channels=3, num_classes=2).id
+        == "resnet18d@64"
+    )

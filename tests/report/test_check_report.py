@@ -38,14 +38,27 @@ def chromium(tool: Any) -> str:
 
 def page(folder: Path) -> Path:
     """A report of a few models, with all of its sections."""
-    run = records.run(("resnet18d", "dla46_c", "ghostnet_100", "mnasnet_100", "efficientnet_b0"), budgets={"latency_p90_s": 0.002})
+    run = records.run(
+        ("resnet18d", "dla46_c", "ghostnet_100", "mnasnet_100", "efficientnet_b0"),
+        budgets={"latency_p90_s": 0.002},
+    )
     content = ReportInput(
-        "quickstart", run.ranking.device, run.budgets, run.data, run.ranking, run.trained, run.artifacts, run.profiles, run.failures
+        "quickstart",
+        run.ranking.device,
+        run.budgets,
+        run.data,
+        run.ranking,
+        run.trained,
+        run.artifacts,
+        run.profiles,
+        run.failures,
     )
     labels = np.arange(60) % 2
     logits = np.random.default_rng(0).normal(0, 1, (60, 2)) + np.eye(2)[labels]
     path = folder / "report.html"
-    write(replace(content, answered=(Answered("resnet18d@64", labels, logits, {"int8_static": logits}),)), path)
+    write(
+        replace(content, answered=(Answered("resnet18d@64", labels, logits, {"int8_static": logits}),)), path
+    )
     return path
 
 
@@ -53,7 +66,11 @@ def page(folder: Path) -> Path:
 def test_a_report_holds_in_a_browser(tool: Any, chromium: str, tmp_path: Path) -> None:
     axe = os.environ.get("PEPR_AXE")  # axe.min.js of the npm package axe-core, where it is there
     assert list(tool.check(page(tmp_path), chromium, Path(axe) if axe else None, tmp_path / "shots")) == []
-    assert {path.name for path in (tmp_path / "shots").iterdir()} >= {"light-390.png", "dark-1280.png", "report.pdf"}
+    assert {path.name for path in (tmp_path / "shots").iterdir()} >= {
+        "light-390.png",
+        "dark-1280.png",
+        "report.pdf",
+    }
 
 
 @pytest.mark.slow
@@ -63,7 +80,9 @@ def test_what_is_broken_is_found(tool: Any, chromium: str, tmp_path: Path) -> No
     assert "(up ? 1 : -1)" in text
     assert "row.hidden = !" in text
     broken = text.replace("(up ? 1 : -1)", "1").replace("row.hidden = !", "row.hidden = 0 && ")
-    broken = broken.replace("</main>", '<p style="width: 2000px">wide</p><img src="https://example.invalid/x.png" alt=""></main>')
+    broken = broken.replace(
+        "</main>", '<p style="width: 2000px">wide</p><img src="https://example.invalid/x.png" alt=""></main>'
+    )
     broken = broken.replace("</script>", 'throw new Error("oops");</script>')
     path.write_text(broken, encoding="utf-8")
     faults = "\n".join(tool.check(path, chromium))

@@ -21,13 +21,18 @@ SIDES = ("A: few", "B: all")
 
 def lines(count: int, apart: float = 0.01) -> list[plots.SlopeLine]:
     """Architectures that all rise by the same."""
-    return [plots.SlopeLine(f"model_{number}", 0.5 + apart * number, 0.55 + apart * number) for number in range(count)]
+    return [
+        plots.SlopeLine(f"model_{number}", 0.5 + apart * number, 0.55 + apart * number)
+        for number in range(count)
+    ]
 
 
 def dots(count: int) -> list[plots.Dot]:
     """The same architectures on both sides, every third efficient."""
     return [
-        plots.Dot(f"model_{number}", side, 1.0 + number, 0.5 + 0.1 * side, number % 3 == 0) for number in range(count) for side in (0, 1)
+        plots.Dot(f"model_{number}", side, 1.0 + number, 0.5 + 0.1 * side, number % 3 == 0)
+        for number in range(count)
+        for side in (0, 1)
     ]
 
 
@@ -39,7 +44,9 @@ FIGURES: dict[str, Callable[[], plots.Picture]] = {
     "against": lambda: plots.against_parameters(dots(6), "a", ALT, SIDES, "y", (3.0, 3.0)),
     "against_many": lambda: plots.against_parameters(dots(30), "a", ALT, SIDES, "y", (15.0, 20.0)),
     "against_one": lambda: plots.against_parameters(dots(1), "a", ALT, SIDES, "y", (1.0, 1.0)),
-    "long_names": lambda: plots.slopes([plots.SlopeLine("x" * 60 + "@224", 0.1, 0.2)], "a", ALT, ("A: " + "y" * 60, "B"), "y"),
+    "long_names": lambda: plots.slopes(
+        [plots.SlopeLine("x" * 60 + "@224", 0.1, 0.2)], "a", ALT, ("A: " + "y" * 60, "B"), "y"
+    ),
     "unknown_glyphs": lambda: plots.slopes([plots.SlopeLine("日本 $x_1$", 0.1, 0.2)], "a", ALT, SIDES, "y"),
 }
 

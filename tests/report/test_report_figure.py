@@ -16,7 +16,11 @@ def drawn(name: str) -> Figure:
     with open_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1])
         return Figure(
-            name, "title", "caption", picture(figure, name, "a line"), FigureData(("name", "x_ms"), (('a, "b"', 0.1), ("c", None)))
+            name,
+            "title",
+            "caption",
+            picture(figure, name, "a line"),
+            FigureData(("name", "x_ms"), (('a, "b"', 0.1), ("c", None))),
         )
 
 
@@ -36,7 +40,10 @@ def test_figures_of_an_earlier_report_go_and_other_files_stay(tmp_path: Path) ->
     for name in ("edited.svg", "own.svg", "own.png", "own.csv", "notes.txt"):
         (folder / name).write_text("precious")
     write_files([drawn("new")], tmp_path, "report")
-    ours, others = ["new.csv", "new.png", "new.svg"], ["edited.svg", "notes.txt", "own.csv", "own.png", "own.svg"]
+    ours, others = (
+        ["new.csv", "new.png", "new.svg"],
+        ["edited.svg", "notes.txt", "own.csv", "own.png", "own.svg"],
+    )
     assert sorted(path.name for path in folder.iterdir()) == sorted(ours + others)
     assert {(folder / name).read_text() for name in others} == {"precious"}
 

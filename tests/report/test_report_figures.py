@@ -15,7 +15,12 @@ NAMES = ("resnet18d", "dla46_c", "ghostnet_100")
 def with_answers(ranking: Ranking, joules: dict[str, float], method: str = "declared") -> Ranking:
     """The same ranking, the energy of an answer known of some."""
     rows = tuple(
-        row.model_copy(update={"inference_energy_j": joules.get(row.architecture), "methods": {**row.methods, "inference_energy": method}})
+        row.model_copy(
+            update={
+                "inference_energy_j": joules.get(row.architecture),
+                "methods": {**row.methods, "inference_energy": method},
+            }
+        )
         for row in ranking.rows
     )
     return ranking.model_copy(update={"rows": rows})
@@ -65,10 +70,15 @@ def test_energy_over_a_life_names_who_needs_the_least_and_from_where() -> None:
 
 def test_energies_that_cannot_be_compared_are_not_drawn() -> None:
     ranking = records.run(NAMES).ranking
-    assert over_patients(ranking).caption.startswith("Not drawn: the energy of training or of an answer is not known.")
+    assert over_patients(ranking).caption.startswith(
+        "Not drawn: the energy of training or of an answer is not known."
+    )
     mixed = with_answers(ranking, dict.fromkeys(NAMES, 1.0))
     rows = tuple(
-        row.model_copy(update={"methods": {**row.methods, "inference_energy": "measured"}}) if row.rank == 1 else row for row in mixed.rows
+        row.model_copy(update={"methods": {**row.methods, "inference_energy": "measured"}})
+        if row.rank == 1
+        else row
+        for row in mixed.rows
     )
     assert over_patients(mixed.model_copy(update={"rows": rows})).caption == (
         "Not drawn: energies were obtained in different ways (declared, measured)."

@@ -25,7 +25,15 @@ NASTY = "<script>alert('x')</script>&\"$y_1$"
 def report(run: records.Run, title: str = "quickstart") -> ReportInput:
     """A report's input from a synthetic run."""
     return ReportInput(
-        title, run.ranking.device, run.budgets, run.data, run.ranking, run.trained, run.artifacts, run.profiles, run.failures
+        title,
+        run.ranking.device,
+        run.budgets,
+        run.data,
+        run.ranking,
+        run.trained,
+        run.artifacts,
+        run.profiles,
+        run.failures,
     )
 
 
@@ -181,7 +189,9 @@ def test_without_a_ranked_row_the_answer_says_so(pages: dict[str, Page]) -> None
 
 def test_markup_stays_text(tmp_path: Path) -> None:
     run = records.run(architectures=("a&amp;b$y_1$", "_hidden", "resnet18d"))
-    failure = records.failure("x", reason=f"\x1b[31m{NASTY}\nsecond", log_tail=("</pre>" + NASTY, "\x1b[1m  indented\x07"))
+    failure = records.failure(
+        "x", reason=f"\x1b[31m{NASTY}\nsecond", log_tail=("</pre>" + NASTY, "\x1b[1m  indented\x07")
+    )
     data = records.data_info(labels=(NASTY, "b"), notes=(NASTY,), name=NASTY)
     run = replace(run, failures=(failure,), data=data)
     write(report(run, NASTY), tmp_path / "report.html")
@@ -197,7 +207,9 @@ def test_markup_stays_text(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_forty_candidates_stay_small_and_quick_and_writing_is_atomic(tmp_path: Path) -> None:
-    run = records.run(architectures=tuple(f"an_architecture_with_a_rather_long_name_{number:02d}" for number in range(40)))
+    run = records.run(
+        architectures=tuple(f"an_architecture_with_a_rather_long_name_{number:02d}" for number in range(40))
+    )
     path = tmp_path / "deep" / "report.html"
     begin = time.process_time()
     write(report(run), path)
@@ -231,17 +243,29 @@ def test_an_answer_whose_own_measurement_is_invalid_says_so() -> None:
 
 
 def test_long_tables_can_be_filtered_and_scroll_in_a_box_of_their_own(pages: dict[str, Page]) -> None:
-    filtered = {attributes.get("data-table") for _, attributes in pages["usual"].tags if attributes.get("class") == "filter"}
+    filtered = {
+        attributes.get("data-table")
+        for _, attributes in pages["usual"].tags
+        if attributes.get("class") == "filter"
+    }
     assert {"table-ranking", "table-scores", "table-cost"} <= filtered
     assert not {"table-device", "table-depends"} & filtered  # which cannot be sorted either
-    assert all("hidden" in attributes for _, attributes in pages["usual"].tags if attributes.get("class") == "filter")
+    assert all(
+        "hidden" in attributes for _, attributes in pages["usual"].tags if attributes.get("class") == "filter"
+    )
     assert not [1 for _, attributes in pages["one"].tags if attributes.get("class") == "filter"]
     assert sum(attributes.get("class") == "scroll long" for _, attributes in pages["usual"].tags) >= 2
 
 
 def test_answers_and_devices_have_their_place() -> None:
     run = RUNS["all_failed"]
-    winner = DeviceWinner(device="old laptop", reports=("a.json",), winner=None, home_winner="x", moved=("resnet18d fell.", "Too slow."))
+    winner = DeviceWinner(
+        device="old laptop",
+        reports=("a.json",),
+        winner=None,
+        home_winner="x",
+        moved=("resnet18d fell.", "Too slow."),
+    )
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
     answered = Answered("resnet18d@64", np.array([0, 1, 1, 1]), logits, {"int8_static": logits})
     ranking = run.ranking.model_copy(update={"devices": (winner,)})
@@ -253,13 +277,23 @@ def test_answers_and_devices_have_their_place() -> None:
 
 def test_figures_of_the_field_are_said_to_be_of_the_field() -> None:
     run = RUNS["one"]
-    result = bench("resnet18d", 0.004, 2**20, valid=False).model_copy(update={"artifact_sha256": run.ranking.rows[0].artifact_sha256})
+    result = bench("resnet18d", 0.004, 2**20, valid=False).model_copy(
+        update={"artifact_sha256": run.ranking.rows[0].artifact_sha256}
+    )
     at_home = report(run)
-    content = _content(replace(at_home, field={"desk/old.json": field_report(result, cpu="old cpu")}), NOTHING_DRAWN)
+    content = _content(
+        replace(at_home, field={"desk/old.json": field_report(result, cpu="old cpu")}), NOTHING_DRAWN
+    )
     caveats = " ".join(content["caveats"])
-    assert "Latency and memory are those that devices measured themselves: 1 report from the field." in caveats
+    assert (
+        "Latency and memory are those that devices measured themselves: 1 report from the field." in caveats
+    )
     assert "measured on AMD" not in caveats
     (row,) = content["provenance"][0].rows
-    assert [cell.text for cell in row[:3]] == ["old.json", "old cpu", f"{run.ranking.rows[0].candidate} {run.ranking.rows[0].variant}"]
+    assert [cell.text for cell in row[:3]] == [
+        "old.json",
+        "old cpu",
+        f"{run.ranking.rows[0].candidate} {run.ranking.rows[0].variant}",
+    ]
     assert row[3].kind == "bad"
     assert "measured on AMD" in " ".join(_content(at_home, NOTHING_DRAWN)["caveats"])

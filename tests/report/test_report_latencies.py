@@ -44,8 +44,13 @@ def test_the_rows_are_the_first_by_rank_and_the_data_all(monkeypatch: pytest.Mon
 
 def test_devices_of_the_field_have_rows_of_their_own_but_for_emulated_ones() -> None:
     first = RUN.ranking.rows[0]
-    result = bench("resnet18d", 0.004, 2**20).model_copy(update={"artifact_sha256": first.artifact_sha256, "latencies_s": (0.004,) * 70})
-    reports = {"a.json": field_report(result, cpu="old cpu"), "b.json": field_report(result, cpu="none", emulated=True)}
+    result = bench("resnet18d", 0.004, 2**20).model_copy(
+        update={"artifact_sha256": first.artifact_sha256, "latencies_s": (0.004,) * 70}
+    )
+    reports = {
+        "a.json": field_report(result, cpu="old cpu"),
+        "b.json": field_report(result, cpu="none", emulated=True),
+    }
     figure = latencies(RUN.ranking, RUN.profiles, {}, reports)
     assert figure.data is not None
     devices = {row[2] for row in figure.data.rows}

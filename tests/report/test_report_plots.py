@@ -17,7 +17,15 @@ def points(count: int, apart: float = 1.0) -> list[plots.Point]:
     """Points on a rising line, all on the front."""
     return [
         plots.Point(
-            f"model_{i}", str(i), "fp32" if i % 2 else "int8", 1 + i * apart, 0.5 + 0.4 * i / max(count, 2), None, i % 3 > 0, True, True
+            f"model_{i}",
+            str(i),
+            "fp32" if i % 2 else "int8",
+            1 + i * apart,
+            0.5 + 0.4 * i / max(count, 2),
+            None,
+            i % 3 > 0,
+            True,
+            True,
         )
         for i in range(count)
     ]
@@ -26,17 +34,34 @@ def points(count: int, apart: float = 1.0) -> list[plots.Point]:
 FIGURES: dict[str, Callable[[str], Picture]] = {
     "scatter": lambda alt: plots.scatter(points(6), "a", alt, "x (ms)", "y", 4.0, (0.5, "base")),
     "one_point": lambda alt: plots.scatter(points(1), "a", alt, "x", "y"),
-    "zero": lambda alt: plots.scatter([plots.Point("a", "1", "", 0.0, 0.0, (0.0, 0.1), True, True, True)], "a", alt, "x", "y", log=True),
-    "outside_interval": lambda alt: plots.scatter([plots.Point("a", "1", "v", 1.0, 0.5, (0.6, 0.4), True, True, True)], "a", alt, "x", "y"),
-    "curves": lambda alt: plots.learning_curves([plots.Curve(f"c{i}", (1, 2), (0.5, 0.6), 2) for i in range(9)], "a", alt, "y"),
+    "zero": lambda alt: plots.scatter(
+        [plots.Point("a", "1", "", 0.0, 0.0, (0.0, 0.1), True, True, True)], "a", alt, "x", "y", log=True
+    ),
+    "outside_interval": lambda alt: plots.scatter(
+        [plots.Point("a", "1", "v", 1.0, 0.5, (0.6, 0.4), True, True, True)], "a", alt, "x", "y"
+    ),
+    "curves": lambda alt: plots.learning_curves(
+        [plots.Curve(f"c{i}", (1, 2), (0.5, 0.6), 2) for i in range(9)], "a", alt, "y"
+    ),
     "one_epoch": lambda alt: plots.learning_curves([plots.Curve("c", (1,), (0.5,), 7)], "a", alt, "y"),
     "energy": lambda alt: plots.energy_bars(
-        [plots.Bar("a", 1.0, 0.1, "measured"), plots.Bar("b", 0.0, None, "declared")], "a", alt, ("training ({})", "")
+        [plots.Bar("a", 1.0, 0.1, "measured"), plots.Bar("b", 0.0, None, "declared")],
+        "a",
+        alt,
+        ("training ({})", ""),
     ),
-    "isoclines": lambda alt: isoclines([plots.Point("a", "1", "v", 0.2, 0.5, (0.4, 0.6), True, True, True)], "a", alt, "R", "y", 1.0),
-    "nothing_right": lambda alt: isoclines([plots.Point("a", "1", "v", 1.0, 0.0, None, True, True, True)], "a", alt, "R", "y", 1.0),
-    "all_cost_alike": lambda alt: isoclines([plots.Point("a", "1", "v", 0.0, 1.0, None, True, True, True)], "a", alt, "R", "y", 2.0),
-    "variants": lambda alt: plots.variants([plots.Change("a", {"v": (0.5, (0.4, 0.6)), "w": (0.4, (0.3, 0.5))}, "1/2")], "a", alt, "y"),
+    "isoclines": lambda alt: isoclines(
+        [plots.Point("a", "1", "v", 0.2, 0.5, (0.4, 0.6), True, True, True)], "a", alt, "R", "y", 1.0
+    ),
+    "nothing_right": lambda alt: isoclines(
+        [plots.Point("a", "1", "v", 1.0, 0.0, None, True, True, True)], "a", alt, "R", "y", 1.0
+    ),
+    "all_cost_alike": lambda alt: isoclines(
+        [plots.Point("a", "1", "v", 0.0, 1.0, None, True, True, True)], "a", alt, "R", "y", 2.0
+    ),
+    "variants": lambda alt: plots.variants(
+        [plots.Change("a", {"v": (0.5, (0.4, 0.6)), "w": (0.4, (0.3, 0.5))}, "1/2")], "a", alt, "y"
+    ),
 }
 
 
@@ -67,7 +92,9 @@ def test_figures_are_the_same_each_time_and_leave_no_settings_behind() -> None:
 @pytest.mark.parametrize("budget", [50.0, 0.5, None])
 def test_one_point_has_an_axis_of_some_width(budget: float | None) -> None:
     """For this figure matplotlib's own limits, with a budget far away, were a rounding error apart."""
-    point = plots.Point("net", "1", "fp32", 0.49609899999999996, 0.6, (0.5, 0.69), ranked=True, named=True, front=True)
+    point = plots.Point(
+        "net", "1", "fp32", 0.49609899999999996, 0.6, (0.5, 0.69), ranked=True, named=True, front=True
+    )
     ET.fromstring(plots.scatter([point], "one", "alt", "x", "y", budget, (0.6, "guessing")).svg)
 
 
@@ -78,7 +105,9 @@ def test_two_variants_at_one_place_have_one_name() -> None:
     assert plots.scatter([one, other, far], "one", "alt", "x", "y").svg.count(">net<") == 2
 
 
-@pytest.mark.parametrize("values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [4.0, 4.1], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]])
+@pytest.mark.parametrize(
+    "values", [[3.0], [0.0], [0.1 + 0.2, 0.3], [1.0, 2.0], [4.0, 4.1], [1.0, 50.0], [0.0, 5.0], [-1.0, 1.0]]
+)
 @pytest.mark.parametrize("log", [True, False])
 def test_an_axis_holds_its_values_with_room_to_spare(values: list[float], log: bool) -> None:
     with open_figure() as (_, axes):
@@ -100,7 +129,12 @@ def test_names_do_not_overlap(count: int, apart: float) -> None:
         shown = points(count, apart)
         axes.scatter([p.x for p in shown], [p.y for p in shown])
         figure.draw_without_rendering()
-        labels.place(axes, [(p.x, p.y, p.label, p.short) for p in shown], [(p.x, p.y) for p in shown], [(p.x, p.y) for p in shown])
+        labels.place(
+            axes,
+            [(p.x, p.y, p.label, p.short) for p in shown],
+            [(p.x, p.y) for p in shown],
+            [(p.x, p.y) for p in shown],
+        )
         written = [child for child in axes.get_children() if isinstance(child, Annotation)]
         boxes = [Text.get_window_extent(item) for item in written]
         assert written

@@ -15,7 +15,9 @@ def answered(classes: int = 2, n: int = 300, skill: float = 1.5) -> Answered:
     """A model with some skill, and a file of it that differs a little."""
     labels = RNG.integers(classes, size=n)
     logits = RNG.normal(0, 1, (n, classes)) + skill * np.eye(classes)[labels]
-    return Answered("net@64", labels, logits, {"int8": logits + RNG.normal(0, 0.3, logits.shape), "fp32": logits + 1e-9})
+    return Answered(
+        "net@64", labels, logits, {"int8": logits + RNG.normal(0, 0.3, logits.shape), "fp32": logits + 1e-9}
+    )
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -44,7 +46,11 @@ def test_a_curve_needs_both_kinds_of_image() -> None:
 def test_the_figures_hold_what_the_metrics_say(classes: int) -> None:
     one = answered(classes)
     roc, reliability, confusion = answers([one], [f"class {number}" for number in range(classes)])
-    assert [figure.name for figure in (roc, reliability, confusion)] == ["roc_1", "reliability_1", "confusion_1"]
+    assert [figure.name for figure in (roc, reliability, confusion)] == [
+        "roc_1",
+        "reliability_1",
+        "confusion_1",
+    ]
     assert roc.picture is not None
     assert reliability.picture is not None
     assert confusion.data is not None
@@ -55,7 +61,10 @@ def test_the_figures_hold_what_the_metrics_say(classes: int) -> None:
     assert len(before) == classes**2
     right = sum(int(row[3] or 0) for row in before if row[1] == row[2])
     assert right == int((one.trained.argmax(axis=1) == one.labels).sum())
-    assert {row[0] for row in confusion.data.rows} == {AS_TRAINED, "int8"}  # the first of the files, which ranks best
+    assert {row[0] for row in confusion.data.rows} == {
+        AS_TRAINED,
+        "int8",
+    }  # the first of the files, which ranks best
     assert "<image" not in confusion.svg  # the page's policy lets none in
 
 
@@ -64,6 +73,9 @@ def test_of_bins_with_few_images_nothing_is_drawn_and_all_count_in_the_error() -
     _, reliability, _ = answers([one], ("a", "b"))
     assert reliability.data is not None
     assert all(int(row[-1] or 0) >= 5 for row in reliability.data.rows)
-    assert all(0 <= float(row[3] or 0) <= float(row[2] or 0) <= float(row[4] or 0) <= 1 for row in reliability.data.rows)
+    assert all(
+        0 <= float(row[3] or 0) <= float(row[2] or 0) <= float(row[4] or 0) <= 1
+        for row in reliability.data.rows
+    )
     few = Answered("net@64", np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.0, 3.0], [0.0, 5.0]]), {})
     assert answers([few], ("a", "b"))[1].caption == "Not drawn: no bin holds 5 of the 3 test images."

@@ -11,10 +11,21 @@ from pepr_edge.report.terminal import DROPPED_SHOWN, ranking_table
 from pepr_edge.text.tables import WIDTH
 
 
-def one(name: str, verdict: Verdict, reason: str, epochs: int = 0, full_j: float | None = 7200.0) -> SearchedCandidate:
-    ahead = CostEstimate(variant="fp32", resources={"latency": 0.004}, methods={"latency": "measured"}, size_bytes=1)
+def one(
+    name: str, verdict: Verdict, reason: str, epochs: int = 0, full_j: float | None = 7200.0
+) -> SearchedCandidate:
+    ahead = CostEstimate(
+        variant="fp32", resources={"latency": 0.004}, methods={"latency": "measured"}, size_bytes=1
+    )
     return SearchedCandidate(
-        candidate=name, verdict=verdict, reason=reason, r=0.25, epochs=epochs, spent_j=360.0 * epochs, full_j=full_j, prospects=(ahead,)
+        candidate=name,
+        verdict=verdict,
+        reason=reason,
+        r=0.25,
+        epochs=epochs,
+        spent_j=360.0 * epochs,
+        full_j=full_j,
+        prospects=(ahead,),
     )
 
 
@@ -51,7 +62,10 @@ def test_where_the_energy_is_not_known_nothing_is_said_of_it() -> None:
 def test_the_figure_parts_what_was_spent_from_what_was_saved() -> None:
     figure = spent_and_saved(LOG)
     assert figure.data is not None
-    assert figure.data.rows == (("small@64", 0.3, 0.0, "trained to its end"), ("middle@64", 0.1, 1.9, "given up"))
+    assert figure.data.rows == (
+        ("small@64", 0.3, 0.0, "trained to its end"),
+        ("middle@64", 0.1, 1.9, "given up"),
+    )
     assert "Not drawn, since one of the two is not known: 1." in figure.caption
     nothing = spent_and_saved(LOG.model_copy(update={"candidates": LOG.candidates[2:]}))
     assert (nothing.svg, nothing.caption) == ("", "Not drawn: the energy of the trainings is not known.")
@@ -60,7 +74,15 @@ def test_the_figure_parts_what_was_spent_from_what_was_saved() -> None:
 def test_the_page_has_a_section_on_a_search_if_there_was_one() -> None:
     run = records.run(architectures=())
     plain = ReportInput(
-        "title", run.ranking.device, run.budgets, run.data, run.ranking, run.trained, run.artifacts, run.profiles, run.failures
+        "title",
+        run.ranking.device,
+        run.budgets,
+        run.data,
+        run.ranking,
+        run.trained,
+        run.artifacts,
+        run.profiles,
+        run.failures,
     )
     assert 'id="search"' not in render(plain)
     page = render(ReportInput(**{**vars(plain), "search": LOG}))
@@ -73,7 +95,12 @@ def test_the_page_has_a_section_on_a_search_if_there_was_one() -> None:
 def test_the_terminal_names_each_spared_candidate_once_and_not_all_of_many() -> None:
     rows = [
         RankingRow(
-            rank=None, candidate=f"net{n}@64", architecture=f"net{n}", variant=variant, status="dropped", reason=f"its bound is 0.{n}"
+            rank=None,
+            candidate=f"net{n}@64",
+            architecture=f"net{n}",
+            variant=variant,
+            status="dropped",
+            reason=f"its bound is 0.{n}",
         )
         for n in range(DROPPED_SHOWN + 30)
         for variant in ("fp32", "int8_static")

@@ -28,8 +28,13 @@ def test_table_fits_the_terminal_and_leaves_no_row_out(run: records.Run) -> None
     lines = ranking_table(run.ranking).splitlines()
     assert all(len(line) <= WIDTH == 100 for line in lines)
     ranked = [row for row in run.ranking.rows if row.rank is not None]
-    assert sum(line.lstrip()[:1].isdigit() and " @" not in line and ("fp32" in line or "int8" in line) for line in lines) == len(ranked)
-    assert sum("failed" in line or "over budget" in line for line in lines) >= len({row.status for row in run.ranking.rows} - {"ok"})
+    assert sum(
+        line.lstrip()[:1].isdigit() and " @" not in line and ("fp32" in line or "int8" in line)
+        for line in lines
+    ) == len(ranked)
+    assert sum("failed" in line or "over budget" in line for line in lines) >= len(
+        {row.status for row in run.ranking.rows} - {"ok"}
+    )
 
 
 def test_table_shows_figures_reasons_and_notes() -> None:
@@ -42,7 +47,9 @@ def test_table_shows_figures_reasons_and_notes() -> None:
 
 
 def test_table_of_what_was_not_measured() -> None:
-    table = ranking_table(records.run(energy=False, memory=False, architectures=("resnet18d",), failed=()).ranking)
+    table = ranking_table(
+        records.run(energy=False, memory=False, architectures=("resnet18d",), failed=()).ranking
+    )
     first = next(line for line in table.splitlines() if "fp32" in line)
     assert " - " in first
     assert "- not measured." in table
@@ -50,7 +57,12 @@ def test_table_of_what_was_not_measured() -> None:
 
 def test_table_drops_terminal_codes() -> None:
     row = RankingRow(
-        rank=None, candidate="x@64", architecture="x", variant=None, status="failed", reason="\x1b[31mred\x1b[0m\nnext\tline\x07"
+        rank=None,
+        candidate="x@64",
+        architecture="x",
+        variant=None,
+        status="failed",
+        reason="\x1b[31mred\x1b[0m\nnext\tline\x07",
     )
     assert "x@64 failed: red next line" in ranking_table(records.rank([row]))
 
@@ -69,7 +81,8 @@ def test_shortened_keeps_the_end() -> None:
 def test_what_was_not_done_yet_did_not_fail() -> None:
     run = records.run()
     rows = [
-        row.model_copy(update={"rank": None, "status": "failed", "reason": "not done yet: run it again"}) for row in run.ranking.rows[:1]
+        row.model_copy(update={"rank": None, "status": "failed", "reason": "not done yet: run it again"})
+        for row in run.ranking.rows[:1]
     ]
     text = ranking_table(run.ranking.model_copy(update={"rows": tuple(rows), "baseline": None}))
     assert "not done yet: run it again" in text
@@ -83,8 +96,14 @@ def test_the_class_that_a_metric_is_of_is_named() -> None:
 
 def test_notes_that_differ_in_figures_alone_are_one() -> None:
     ranking = records.run(("resnet18d",), failed=()).ranking
-    notes = ("other programs were at work (load 1.5 on 2 cores)", "other programs were at work (load 12 on 2 cores)")
-    rows = tuple(row.model_copy(update={"warnings": (note, "slow")}) for row, note in zip(ranking.rows, notes, strict=True))
+    notes = (
+        "other programs were at work (load 1.5 on 2 cores)",
+        "other programs were at work (load 12 on 2 cores)",
+    )
+    rows = tuple(
+        row.model_copy(update={"warnings": (note, "slow")})
+        for row, note in zip(ranking.rows, notes, strict=True)
+    )
     lines = ranking_table(ranking.model_copy(update={"rows": rows})).splitlines()
     assert "1 other programs were at work (load 1.5 to 12 on 2 cores)" in lines
     assert "2 slow" in lines

@@ -34,10 +34,20 @@ def test_every_rung_is_a_row_with_its_outcome_and_reason() -> None:
         [
             artifact(
                 VariantTrial(
-                    variant="fp32", outcome="chosen", reason="the fastest", trials=(crashed, trial), quality=quality(1.0), size_bytes=2**20
+                    variant="fp32",
+                    outcome="chosen",
+                    reason="the fastest",
+                    trials=(crashed, trial),
+                    quality=quality(1.0),
+                    size_bytes=2**20,
                 ),
                 VariantTrial(
-                    variant="int8_static", outcome="quality", reason="lost", remedy="only Conv", trials=(trial,), quality=quality(0.9)
+                    variant="int8_static",
+                    outcome="quality",
+                    reason="lost",
+                    remedy="only Conv",
+                    trials=(trial,),
+                    quality=quality(0.9),
                 ),
                 VariantTrial(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>"),
             )
@@ -46,7 +56,15 @@ def test_every_rung_is_a_row_with_its_outcome_and_reason() -> None:
     assert table is not None
     assert "99.5 %" in table.caption
     texts = [[cell.text for cell in row] for row in table.rows]
-    assert texts[0][1:8] == ["fp32", "chosen", "2.00 ms", "openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
+    assert texts[0][1:8] == [
+        "fp32",
+        "chosen",
+        "2.00 ms",
+        "openvino, 1 thread",
+        "100.0%",
+        "3 of 100",
+        "1.00 MiB",
+    ]
     assert texts[1][5] == "90.0%"
     assert table.rows[1][1].detail == "only Conv"
     assert [row[2].kind for row in table.rows] == ["good", "bad", "text"]

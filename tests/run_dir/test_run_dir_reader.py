@@ -28,7 +28,9 @@ def run(tmp_path: Path) -> Path:
     artifact = made_records.artifact("small", key=export_key(trained, FP32, recipe))
     write_record(folder / "train.json", trained)
     write_record(folder / "fp32" / "export.json", artifact)
-    write_record(folder / "fp32" / "profile.json", made_records.profile("small", key=profile_key(artifact, recipe)))
+    write_record(
+        folder / "fp32" / "profile.json", made_records.profile("small", key=profile_key(artifact, recipe))
+    )
     # The files whose checksums the records hold.
     write_text(folder / trained.checkpoint, "checkpoint small")
     write_text(folder / "fp32" / "model.onnx", "onnx small")
@@ -48,12 +50,18 @@ def change(run: Path, old: str, new: str) -> Results:
 
 
 def fail(folder: Path, key: str, stage: str = "train", reason: str = "made to fail") -> None:
-    write_record(folder / "failure.json", Failure(key=key, candidate=made_records.candidate("large"), stage=stage, reason=reason))
+    write_record(
+        folder / "failure.json",
+        Failure(key=key, candidate=made_records.candidate("large"), stage=stage, reason=reason),
+    )
 
 
 def test_what_is_current_is_read(run: Path) -> None:
     found = load(run)
-    assert [(entry.candidate.id, entry.variant) for entry in found.entries] == [("small@64", "fp32"), ("large@64", "fp32")]
+    assert [(entry.candidate.id, entry.variant) for entry in found.entries] == [
+        ("small@64", "fp32"),
+        ("large@64", "fp32"),
+    ]
     assert [got(entry) for entry in found.entries] == [(True, True, True), (False, False, False)]
     assert found.entries[0].folder == run / "candidates" / "small@64" / "fp32"
     assert found.entries[0].artifact == made_records.artifact("small", key=found.entries[0].artifact.key)  # type: ignore[union-attr]
@@ -88,7 +96,9 @@ def test_every_variant_of_the_recipe_is_an_entry(run: Path) -> None:
         ("[bundles]\ntop = 1", (True, True, True)),
     ],
 )
-def test_what_was_made_from_other_inputs_is_not_read(run: Path, more: str, left: tuple[bool, bool, bool]) -> None:
+def test_what_was_made_from_other_inputs_is_not_read(
+    run: Path, more: str, left: tuple[bool, bool, bool]
+) -> None:
     assert got(change(run, "[export]", f"{more}\n[export]").entries[0]) == left
 
 
@@ -106,9 +116,16 @@ def test_seed_and_device_count(run: Path, old: str, new: str, left: tuple[bool, 
 
 def test_other_data_or_weights_make_the_training_stale(run: Path) -> None:
     info = made_records.info("small", "large")
-    write_record(run / "run.json", info.model_copy(update={"data": info.data.model_copy(update={"sha256": made_records.digest("other")})}))
+    write_record(
+        run / "run.json",
+        info.model_copy(
+            update={"data": info.data.model_copy(update={"sha256": made_records.digest("other")})}
+        ),
+    )
     assert got(load(run).entries[0]) == (False, False, False)
-    weights = info.candidates[0].model_copy(update={"weights": "own.pt", "weights_sha256": made_records.digest("own")})
+    weights = info.candidates[0].model_copy(
+        update={"weights": "own.pt", "weights_sha256": made_records.digest("own")}
+    )
     write_record(run / "run.json", info.model_copy(update={"candidates": (weights,)}))
     assert got(load(run).entries[0]) == (False, False, False)
 
@@ -125,7 +142,9 @@ def test_the_keys_of_two_variants_differ() -> None:
     recipe = made_records.recipe()
     trained = made_records.trained("small", key="k")
     assert export_key(trained, FP32, recipe) != export_key(trained, load_variant("int8_static"), recipe)
-    assert export_key(trained, FP32, recipe) != export_key(trained, FP32.model_copy(update={"parity_tolerance": 0.5}), recipe)
+    assert export_key(trained, FP32, recipe) != export_key(
+        trained, FP32.model_copy(update={"parity_tolerance": 0.5}), recipe
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +208,9 @@ def test_a_measurement_that_failed_says_so_until_there_is_one(run: Path) -> None
         ("fp32/predictions.npz", (True, False, False)),
     ],
 )
-def test_a_record_counts_only_with_the_file_that_it_is_of(run: Path, name: str, left: tuple[bool, bool, bool]) -> None:
+def test_a_record_counts_only_with_the_file_that_it_is_of(
+    run: Path, name: str, left: tuple[bool, bool, bool]
+) -> None:
     path = run / "candidates" / "small@64" / name
     if not name.endswith(".npz"):
         path.write_text("another content")

@@ -30,7 +30,9 @@ from pepr_edge.run_dir.store import (
     write_text,
 )
 
-FAILURE = Failure(key="k", candidate=made_records.candidate("small"), stage="train", reason="out of memory: 3 Ω")
+FAILURE = Failure(
+    key="k", candidate=made_records.candidate("small"), stage="train", reason="out of memory: 3 Ω"
+)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -49,7 +51,9 @@ def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -120,7 +124,13 @@ def test_any_bytes_are_a_record_or_a_run_error(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[" * 100_000, b'{"lo": ' * 5000, b'{"lo": 1' + b"0" * 5000 + b"}", b'{"lo": 1e999, "hi": 1, "unit": ""}']
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"lo": ' * 5000,
+        b'{"lo": 1' + b"0" * 5000 + b"}",
+        b'{"lo": 1e999, "hi": 1, "unit": ""}',
+    ],
 )
 def test_json_that_is_deep_or_has_huge_numbers_is_a_run_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "strange.json").write_bytes(content)
@@ -165,7 +175,9 @@ def test_a_stage_key_depends_on_every_part_and_its_place() -> None:
 def test_a_stage_key_is_the_same_in_every_process() -> None:
     code = "from pepr_edge.run_dir.store import stage_key; print(stage_key('train', {'b': [1.5, None], 'a': 'é'}))"
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert said.stdout.strip() == stage_key("train", {"a": "é", "b": (1.5, None)})
 
 
@@ -173,7 +185,9 @@ def test_events_are_lines_of_json_that_are_only_added_to(tmp_path: Path) -> None
     before = time.time()
     log_event(tmp_path, "started", candidates=["a@64"])
     log_event(tmp_path, "measured", reason="two\nlines")
-    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["event"] for line in lines] == ["started", "measured"]
     assert lines[0]["candidates"] == ["a@64"]
     assert lines[1]["reason"] == "two\nlines"
@@ -190,7 +204,9 @@ with locked(Path({str(folder)!r})):
     print("held", flush=True)
     input()
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         try:
@@ -202,7 +218,10 @@ with locked(Path({str(folder)!r})):
 def test_a_second_process_is_refused_with_the_pid_of_the_first_until_that_is_gone(tmp_path: Path) -> None:
     with holder(tmp_path / "run") as first:
         for _ in range(2):
-            with pytest.raises(RunError, match=rf"in use by process {first.pid}\. Wait for it"), locked(tmp_path / "run"):
+            with (
+                pytest.raises(RunError, match=rf"in use by process {first.pid}\. Wait for it"),
+                locked(tmp_path / "run"),
+            ):
                 pass
         # Killed, without a chance to clean up.
         first.kill()
@@ -214,7 +233,11 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first_until_that_is_gon
 def test_a_lock_goes_with_its_block(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
-    with locked(tmp_path), pytest.raises(RunError, match=f"in use by process {os.getpid()}"), locked(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(RunError, match=f"in use by process {os.getpid()}"),
+        locked(tmp_path),
+    ):
         pass
 
 

@@ -23,7 +23,11 @@ def written(folder: Path, document: Any) -> Path:
     "document",
     [
         {"energy": {"lo": 1, "hi": 3, "unit": "J"}},
-        {"bounds": {"energy": {"lo": 1.0, "hi": 3.0, "unit": "J", "method": ""}}, "rows": [], "normalise": "minmax"},
+        {
+            "bounds": {"energy": {"lo": 1.0, "hi": 3.0, "unit": "J", "method": ""}},
+            "rows": [],
+            "normalise": "minmax",
+        },
         {"groups": [{"group": None, "bounds": {"energy": {"lo": 1, "hi": 3, "unit": "J"}, "latency": None}}]},
     ],
 )
@@ -37,19 +41,29 @@ def test_a_pair_is_a_bound(tmp_path: Path) -> None:
 
 
 def test_a_resource_may_be_called_bounds_or_groups(tmp_path: Path) -> None:
-    assert set(read_bounds(written(tmp_path, {"bounds": {"lo": 0, "hi": 1}, "groups": [0, 2]}))) == {"bounds", "groups"}
+    assert set(read_bounds(written(tmp_path, {"bounds": {"lo": 0, "hi": 1}, "groups": [0, 2]}))) == {
+        "bounds",
+        "groups",
+    }
 
 
 def groups(**highest: float) -> dict[str, Any]:
-    return {"groups": [{"group": name, "bounds": {"energy": {"lo": 0, "hi": hi}}} for name, hi in highest.items()]}
+    return {
+        "groups": [{"group": name, "bounds": {"energy": {"lo": 0, "hi": hi}}} for name, hi in highest.items()]
+    }
 
 
 def test_a_group_gets_the_bounds_of_its_name(tmp_path: Path) -> None:
     path = written(tmp_path, groups(lidc=1, derma=2))
     assert read_reference(path).of("derma")["energy"].hi == 2
-    with pytest.raises(ScoreError, match=r"bounds\.json: no bounds for group 'bach'\. It has 'lidc', 'derma'\."):
+    with pytest.raises(
+        ScoreError, match=r"bounds\.json: no bounds for group 'bach'\. It has 'lidc', 'derma'\."
+    ):
         read_reference(path).of("bach")
-    with pytest.raises(ScoreError, match=r"bounds\.json: several groups, expected one set of bounds\. It has 'lidc', 'derma'\."):
+    with pytest.raises(
+        ScoreError,
+        match=r"bounds\.json: several groups, expected one set of bounds\. It has 'lidc', 'derma'\.",
+    ):
         read_bounds(path)
 
 

@@ -10,14 +10,28 @@ from hypothesis import strategies as st
 from made_logits import NAMES, Labels, Logits, made
 from scipy.stats import binomtest, norm
 
-from pepr_edge.scoring.intervals import OF_SHARES, Z_95, bootstrap, estimate, estimates, mcnemar, resample_counts, wilson
+from pepr_edge.scoring.intervals import (
+    OF_SHARES,
+    Z_95,
+    bootstrap,
+    estimate,
+    estimates,
+    mcnemar,
+    resample_counts,
+    wilson,
+)
 from pepr_edge.scoring.metrics import METRICS, accuracy, auroc, metric
 
 
 # statsmodels 0.14, proportion_confint(count, nobs, method="wilson").
 @pytest.mark.parametrize(
     ("successes", "n", "low", "high"),
-    [(0, 10, 0.0, 0.2775328), (10, 10, 0.7224672, 1.0), (81, 263, 0.2552725, 0.3661755), (15, 148, 0.0624061, 0.1605525)],
+    [
+        (0, 10, 0.0, 0.2775328),
+        (10, 10, 0.7224672, 1.0),
+        (81, 263, 0.2552725, 0.3661755),
+        (15, 148, 0.0624061, 0.1605525),
+    ],
 )
 def test_wilson_of_known_proportions(successes: int, n: int, low: float, high: float) -> None:
     assert wilson(successes, n) == pytest.approx((low, high), abs=1e-4)
@@ -84,7 +98,9 @@ def test_the_calibration_error_of_a_calibrated_model_may_be_0_and_that_of_anothe
     assert 0.05 < found.ci[0] < found.value
 
 
-def drawn(n: int, share: float, distance: float, sharpness: float, rng: np.random.Generator) -> tuple[Logits, Labels]:
+def drawn(
+    n: int, share: float, distance: float, sharpness: float, rng: np.random.Generator
+) -> tuple[Logits, Labels]:
     """Two classes as normal scores that far apart; a sharpness of 1 gives the true log-odds, so a calibrated model."""
     labels = (rng.random(n) < share).astype(np.int64)
     score = rng.normal(size=n) + distance * labels
@@ -109,7 +125,11 @@ SETTINGS: dict[str, Callable[[int, np.random.Generator], tuple[Logits, Labels]]]
 
 
 # All pairs held 93 to 97 % when the intervals were chosen. Two settings a metric, in turn, keep the slow tier short.
-CHECKED = [(name, setting) for number, name in enumerate(METRICS) for setting in (list(SETTINGS) * 2)[number % 4 : number % 4 + 2]]
+CHECKED = [
+    (name, setting)
+    for number, name in enumerate(METRICS)
+    for setting in (list(SETTINGS) * 2)[number % 4 : number % 4 + 2]
+]
 
 
 @pytest.mark.slow
@@ -135,7 +155,10 @@ def test_keeping_the_shares_of_the_classes_would_make_some_intervals_too_narrow(
     widths = []
     for _ in range(50):
         logits, labels = draw(0, rng)
-        ends = [bootstrap("accuracy", logits, labels, resample_counts(shares)) for shares in (labels, np.zeros_like(labels))]
+        ends = [
+            bootstrap("accuracy", logits, labels, resample_counts(shares))
+            for shares in (labels, np.zeros_like(labels))
+        ]
         widths.append([high - low for low, high in ends])
     within, from_all = np.mean(widths, axis=0)
     assert "accuracy" in OF_SHARES
@@ -156,11 +179,17 @@ def test_metrics_are_named_by_their_split() -> None:
     assert set(found) == {*METRICS, *(f"val_{name}" for name in METRICS)}
     assert found["accuracy"].value == accuracy(test, test_labels)
     assert found["val_accuracy"].value == accuracy(val, val_labels)
-    assert {name: held.split for name, held in found.items()} == {name: "val" if name.startswith("val_") else "test" for name in found}
+    assert {name: held.split for name, held in found.items()} == {
+        name: "val" if name.startswith("val_") else "test" for name in found
+    }
 
 
 @settings(deadline=None)
-@given(st.integers(min_value=0, max_value=60), st.integers(min_value=0, max_value=60), st.integers(min_value=0, max_value=5))
+@given(
+    st.integers(min_value=0, max_value=60),
+    st.integers(min_value=0, max_value=60),
+    st.integers(min_value=0, max_value=5),
+)
 def test_mcnemar_equals_the_binomial_test_on_those_that_differ(only_a: int, only_b: int, both: int) -> None:
     a = np.array([True] * only_a + [False] * only_b + [True] * both + [False] * both, dtype=bool)
     b = np.array([False] * only_a + [True] * only_b + [True] * both + [False] * both, dtype=bool)

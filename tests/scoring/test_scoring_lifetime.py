@@ -30,12 +30,19 @@ def test_a_life_of_no_image_is_refused(images: float) -> None:
 
 
 def test_the_cheapest_changes_where_the_lines_cross() -> None:
-    found = cheapest([Consumer("cheap to train", 10, 1), Consumer("never", 50, 0.9), Consumer("dear to train", 110, 0.5)])
-    assert [(one.name, one.start, one.until) for one in found] == [("cheap to train", 1, 200), ("dear to train", 200, None)]
+    found = cheapest(
+        [Consumer("cheap to train", 10, 1), Consumer("never", 50, 0.9), Consumer("dear to train", 110, 0.5)]
+    )
+    assert [(one.name, one.start, one.until) for one in found] == [
+        ("cheap to train", 1, 200),
+        ("dear to train", 200, None),
+    ]
 
 
 def test_one_that_needs_less_of_both_is_always_the_cheapest() -> None:
-    assert [one.name for one in cheapest([Consumer("a", 10, 1), Consumer("b", 5, 0.5), Consumer("c", 5, 0.6)])] == ["b"]
+    assert [
+        one.name for one in cheapest([Consumer("a", 10, 1), Consumer("b", 5, 0.5), Consumer("c", 5, 0.6)])
+    ] == ["b"]
     assert cheapest([]) == ()
 
 

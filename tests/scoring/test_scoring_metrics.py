@@ -43,7 +43,9 @@ LEVELS = st.sampled_from([0.05, 0.25, 0.5, 0.6, 0.8, 0.9, 0.95])
 def test_accuracies_equal_scikit_learn(case: tuple[Logits, Labels]) -> None:
     logits, labels = case
     assert accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(axis=1)))
-    assert balanced_accuracy(logits, labels) == pytest.approx(balanced_accuracy_score(labels, logits.argmax(axis=1)))
+    assert balanced_accuracy(logits, labels) == pytest.approx(
+        balanced_accuracy_score(labels, logits.argmax(axis=1))
+    )
 
 
 @settings(deadline=None)
@@ -55,7 +57,9 @@ def test_auroc_equals_scikit_learn_ties_included(case: tuple[Logits, Labels]) ->
     else:
         # One against the rest, class by class. Rounded: equal probabilities of different logits differ in their last digits.
         probabilities = np.round(softmax(logits), 12)
-        expected = np.mean([roc_auc_score(labels == label, probabilities[:, label]) for label in range(logits.shape[1])])
+        expected = np.mean(
+            [roc_auc_score(labels == label, probabilities[:, label]) for label in range(logits.shape[1])]
+        )
     assert auroc(logits, labels) == pytest.approx(expected, abs=1e-9)
 
 
@@ -63,7 +67,9 @@ def test_auroc_equals_scikit_learn_ties_included(case: tuple[Logits, Labels]) ->
 def test_auroc_of_distinct_logits_equals_scikit_learn(classes: int) -> None:
     logits, labels = made(classes=classes)
     probabilities = softmax(logits)
-    expected = roc_auc_score(labels, probabilities[:, 1] if classes == 2 else probabilities, multi_class="ovr")
+    expected = roc_auc_score(
+        labels, probabilities[:, 1] if classes == 2 else probabilities, multi_class="ovr"
+    )
     assert auroc(logits, labels) == pytest.approx(expected, abs=1e-12)
 
 
@@ -88,7 +94,9 @@ def test_sure_logits_are_still_told_apart() -> None:
 def test_shifted_logits_are_the_same_probabilities(case: tuple[Logits, Labels], shift: float) -> None:
     probabilities = softmax(case[0])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    np.testing.assert_allclose(softmax(case[0].astype(np.float64) + shift), probabilities, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        softmax(case[0].astype(np.float64) + shift), probabilities, rtol=1e-5, atol=1e-9
+    )
 
 
 def test_softmax_of_large_logits_does_not_overflow() -> None:
@@ -139,7 +147,9 @@ def test_a_useless_model_is_worst_or_as_good_as_chance() -> None:
 def test_f1_kappa_and_the_confusion_matrix_equal_scikit_learn(case: tuple[Logits, Labels]) -> None:
     logits, labels = case
     decided = logits.argmax(axis=1)
-    expected = theirs.f1_score(labels, decided, average="binary" if logits.shape[1] == 2 else "macro", zero_division=0)
+    expected = theirs.f1_score(
+        labels, decided, average="binary" if logits.shape[1] == 2 else "macro", zero_division=0
+    )
     assert f1(logits, labels) == pytest.approx(expected)
     assert cohen_kappa(logits, labels) == pytest.approx(theirs.cohen_kappa_score(labels, decided), abs=1e-12)
     found = confusion_matrix(logits, labels.astype(np.uint8))
@@ -148,10 +158,14 @@ def test_f1_kappa_and_the_confusion_matrix_equal_scikit_learn(case: tuple[Logits
 
 def test_f1_of_many_classes_leaves_out_those_that_neither_occur_nor_are_predicted() -> None:
     labels, decided = np.array([0, 0, 1, 1]), np.array([0, 3, 1, 1])
-    assert f1(np.eye(5, dtype=np.float32)[decided], labels) == pytest.approx(theirs.f1_score(labels, decided, average="macro"))
+    assert f1(np.eye(5, dtype=np.float32)[decided], labels) == pytest.approx(
+        theirs.f1_score(labels, decided, average="macro")
+    )
 
 
-def best_on_the_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], level: float) -> tuple[float, float]:
+def best_on_the_curve(
+    scores: NDArray[np.float64], positive: NDArray[np.bool_], level: float
+) -> tuple[float, float]:
     """Greatest sensitivity and specificity at the level of the other, by scikit-learn's ROC curve."""
     false, true, _ = theirs.roc_curve(positive, scores, drop_intermediate=False)
     # A level that is reached exactly counts: 1 - 0.1 need not be 0.9.
@@ -160,15 +174,23 @@ def best_on_the_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], 
 
 @settings(deadline=None)
 @given(classified(), LEVELS)
-def test_sensitivity_and_specificity_at_a_level_equal_the_roc_curve(case: tuple[Logits, Labels], level: float) -> None:
+def test_sensitivity_and_specificity_at_a_level_equal_the_roc_curve(
+    case: tuple[Logits, Labels], level: float
+) -> None:
     logits, labels = case
     if logits.shape[1] == 2:
         expected = best_on_the_curve(logits[:, 1] - logits[:, 0], labels == 1, level)
     else:
         probabilities = np.round(softmax(logits), 12)
-        curves = [best_on_the_curve(probabilities[:, label], labels == label, level) for label in range(logits.shape[1])]
+        curves = [
+            best_on_the_curve(probabilities[:, label], labels == label, level)
+            for label in range(logits.shape[1])
+        ]
         expected = tuple(np.mean(curves, axis=0))
-    found = sensitivity_at_specificity(logits, labels, level), specificity_at_sensitivity(logits, labels, level)
+    found = (
+        sensitivity_at_specificity(logits, labels, level),
+        specificity_at_sensitivity(logits, labels, level),
+    )
     assert found == pytest.approx(expected, abs=1e-9)
     assert metric(f"sensitivity_at_specificity_{level}")(logits, labels) == found[0]
     assert metric(f"specificity_at_sensitivity_{level}")(logits, labels) == found[1]
@@ -189,16 +211,22 @@ def test_the_calibration_error_equals_a_loop_over_its_bins(case: tuple[Logits, L
     probabilities = softmax(logits)
     expected = 0.0
     for number in range(BINS):
-        inside = [i for i, row in enumerate(probabilities) if number / BINS < row.max() <= (number + 1) / BINS]
+        inside = [
+            i for i, row in enumerate(probabilities) if number / BINS < row.max() <= (number + 1) / BINS
+        ]
         if inside:
             right = np.mean([labels[i] == logits[i].argmax() for i in inside])
-            expected += len(inside) / len(labels) * abs(right - np.mean([probabilities[i].max() for i in inside]))
+            expected += (
+                len(inside) / len(labels) * abs(right - np.mean([probabilities[i].max() for i in inside]))
+            )
     assert expected_calibration_error(logits, labels) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
 @given(classified(), st.data())
-def test_a_resample_is_the_metric_of_its_repeated_images(case: tuple[Logits, Labels], data: st.DataObject) -> None:
+def test_a_resample_is_the_metric_of_its_repeated_images(
+    case: tuple[Logits, Labels], data: st.DataObject
+) -> None:
     """Resamples in which a class or every image is missing are among them."""
     logits, labels = case
     counts = data.draw(hnp.arrays(np.int64, (4, len(labels)), elements=st.integers(min_value=0, max_value=3)))
@@ -219,7 +247,9 @@ def test_resamples_are_drawn_within_each_class_and_can_be_repeated() -> None:
     assert (counts == resample_counts(labels, resamples=700)).all()
     assert (counts != resample_counts(labels, resamples=700, seed=1)).any()
     assert counts.mean(axis=0) == pytest.approx(1, abs=0.2)
-    assert counts.var() == pytest.approx(np.mean([1 - 1 / (labels == label).sum() for label in labels]), abs=0.03)
+    assert counts.var() == pytest.approx(
+        np.mean([1 - 1 / (labels == label).sum() for label in labels]), abs=0.03
+    )
 
 
 def test_resamples_of_many_images_are_worked_on_in_parts() -> None:
@@ -235,7 +265,8 @@ def test_resamples_of_many_images_are_worked_on_in_parts() -> None:
     "name",
     ["", "accurracy", "confusion_matrix", "accuracy_0.9", "val_accuracy"]
     + [
-        f"sensitivity_at_specificity_{level}" for level in ("", "0", "1", "0.0", "1.0", "95", "-0.5", "0.9x", "nan", "0,9", f"0.{'9' * 30}")
+        f"sensitivity_at_specificity_{level}"
+        for level in ("", "0", "1", "0.0", "1.0", "95", "-0.5", "0.9x", "nan", "0,9", f"0.{'9' * 30}")
     ],
 )
 def test_an_unknown_metric_is_an_error_of_one_line_that_lists_the_known(name: str) -> None:
@@ -264,9 +295,14 @@ def test_a_level_outside_is_an_error(level: float) -> None:
 
 def test_performances_are_the_metrics_that_can_be_the_p_of_a_score() -> None:
     assert set(METRICS) - set(PERFORMANCES) == {"expected_calibration_error", "cohen_kappa"}
-    assert [performance_fault(name) for name in (*PERFORMANCES, *NAMES[-2:])] == [""] * (len(PERFORMANCES) + 2)
+    assert [performance_fault(name) for name in (*PERFORMANCES, *NAMES[-2:])] == [""] * (
+        len(PERFORMANCES) + 2
+    )
     for name, reason in (
-        ("expected_calibration_error", "of the expected calibration error less is better; PePR needs a figure in [0, 1]"),
+        (
+            "expected_calibration_error",
+            "of the expected calibration error less is better; PePR needs a figure in [0, 1]",
+        ),
         ("cohen_kappa", "Cohen's kappa can be below 0"),
         ("confusion_matrix", "a confusion matrix is a table, not one figure"),
     ):
@@ -285,7 +321,10 @@ def test_one_class_only() -> None:
     assert {name for name, of in METRICS.items() if math.isnan(of(logits, labels))} == undefined
     assert set(estimates({"test": logits}, {"test": labels})) == set(METRICS) - undefined
     always = np.eye(2, dtype=np.float32)[labels]
-    assert {name for name, of in METRICS.items() if math.isnan(of(always, labels))} == undefined | {"f1", "cohen_kappa"}
+    assert {name for name, of in METRICS.items() if math.isnan(of(always, labels))} == undefined | {
+        "f1",
+        "cohen_kappa",
+    }
 
 
 def test_a_class_that_does_not_occur_is_left_out_of_the_mean() -> None:

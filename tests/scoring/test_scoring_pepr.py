@@ -35,20 +35,26 @@ SCALE: dict[str, float] = {"train_energy": 1.0, "latency": 1.0, "peak_memory": 1
 
 
 @given(unit, unit, alphas)
-def test_a_score_lies_between_half_the_performance_and_the_whole(performance: float, resource: float, alpha: float) -> None:
+def test_a_score_lies_between_half_the_performance_and_the_whole(
+    performance: float, resource: float, alpha: float
+) -> None:
     score = pepr(performance, resource, alpha)
     assert performance / 2 * (1 - 1e-12) <= score <= performance * (1 + 1e-12)
 
 
 @given(unit, unit, unit, alphas)
-def test_a_score_falls_with_the_resource_and_rises_with_the_performance(performance: float, a: float, b: float, alpha: float) -> None:
+def test_a_score_falls_with_the_resource_and_rises_with_the_performance(
+    performance: float, a: float, b: float, alpha: float
+) -> None:
     less, more = sorted((a, b))
     assert pepr(performance, less, alpha) >= pepr(performance, more, alpha)
     assert pepr(less, performance, alpha) <= pepr(more, performance, alpha)
 
 
 @given(unit, unit, alphas)
-def test_more_emphasis_brings_the_score_nearer_to_the_performance(performance: float, resource: float, alpha: float) -> None:
+def test_more_emphasis_brings_the_score_nearer_to_the_performance(
+    performance: float, resource: float, alpha: float
+) -> None:
     assert pepr(performance, resource, alpha) >= pepr(performance, resource) * (1 - 1e-12)
 
 
@@ -58,7 +64,8 @@ def test_alpha_of_one_is_the_formula_of_the_paper(performance: float, resource: 
 
 
 @pytest.mark.parametrize(
-    ("performance", "resource", "alpha", "score"), [(0.8, 0.0, 1, 0.8), (0.8, 1.0, 1, 0.4), (0.9, 0.5, 1, 0.6), (0.9, 1.0, 3, 0.675)]
+    ("performance", "resource", "alpha", "score"),
+    [(0.8, 0.0, 1, 0.8), (0.8, 1.0, 1, 0.4), (0.9, 0.5, 1, 0.6), (0.9, 1.0, 3, 0.675)],
 )
 def test_known_scores(performance: float, resource: float, alpha: float, score: float) -> None:
     assert pepr(performance, resource, alpha) == pytest.approx(score)
@@ -66,7 +73,16 @@ def test_known_scores(performance: float, resource: float, alpha: float, score: 
 
 @pytest.mark.parametrize(
     ("performance", "resource", "alpha"),
-    [(1.1, 0, 1), (-0.1, 0, 1), (0.5, 1.01, 1), (0.5, -0.01, 1), (math.nan, 0, 1), (0.5, math.nan, 1), (0.5, 0, 0.9), (0.5, 0, math.inf)],
+    [
+        (1.1, 0, 1),
+        (-0.1, 0, 1),
+        (0.5, 1.01, 1),
+        (0.5, -0.01, 1),
+        (math.nan, 0, 1),
+        (0.5, math.nan, 1),
+        (0.5, 0, 0.9),
+        (0.5, 0, math.inf),
+    ],
 )
 def test_what_cannot_be_scored_is_refused(performance: float, resource: float, alpha: float) -> None:
     with pytest.raises(ScoreError, match="expected"):
@@ -171,7 +187,9 @@ def test_what_was_not_measured_has_no_score_and_neither_has_what_rests_on_it() -
     r, scores = family(0.8, resources, spans(), SCALE)
     assert (r["train_energy"], scores["E"], scores["C"], scores["edge"]) == (None, None, None, None)
     assert scores["L"] == pytest.approx(0.8 / 1.5)
-    assert family(0.8, resources, spans(), {"latency": 1.0, "train_energy": 0.0})[1]["edge"] == pytest.approx(0.8 / 1.5)
+    assert family(0.8, resources, spans(), {"latency": 1.0, "train_energy": 0.0})[1]["edge"] == pytest.approx(
+        0.8 / 1.5
+    )
 
 
 def test_a_resource_without_bounds_has_no_score() -> None:
@@ -179,7 +197,12 @@ def test_a_resource_without_bounds_has_no_score() -> None:
     assert (scores["L"], scores["edge"]) == (None, None)
 
 
-@given(unit, st.lists(amounts, min_size=7, max_size=7), st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=7, max_size=7), alphas)
+@given(
+    unit,
+    st.lists(amounts, min_size=7, max_size=7),
+    st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=7, max_size=7),
+    alphas,
+)
 def test_the_combined_score_lies_between_those_of_its_resources(
     performance: float, values: list[float], weights: list[float], alpha: float
 ) -> None:
@@ -192,7 +215,14 @@ def test_the_combined_score_lies_between_those_of_its_resources(
     assert min(single) - 1e-12 <= edge <= max(single) + 1e-12
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1), unique=True, min_size=1), st.data())
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1),
+        unique=True,
+        min_size=1,
+    ),
+    st.data(),
+)
 def test_a_set_is_named_by_its_members_not_their_order(members: list[str], data: st.DataObject) -> None:
     assert set_id(members) == set_id(data.draw(st.permutations(members)))
     assert set_id(members) != set_id([*members, "one more\nmodel"])
@@ -213,13 +243,19 @@ def test_the_pareto_front_equals_its_definition(points: list[tuple[float, float]
 def published(dataset: str) -> dict[str, tuple[float, float]]:
     """Last performance and energy in Wh by architecture."""
     rows = made_records.paper("published_results.csv")
-    return {row["model"]: (float(row["test_09"]), float(row["energy_kwh"]) * 1e3) for row in rows if row["dataset"] == dataset}
+    return {
+        row["model"]: (float(row["test_09"]), float(row["energy_kwh"]) * 1e3)
+        for row in rows
+        if row["dataset"] == dataset
+    }
 
 
 def scores_of(dataset: str, normalise: Normalise = "minmax", without: str = "") -> dict[str, float]:
     models = {name: figures for name, figures in published(dataset).items() if name != without}
     found = bounds([energy for _, energy in models.values()], "Wh", normalise)
-    return {name: pepr(performance, normalised(energy, found)) for name, (performance, energy) in models.items()}
+    return {
+        name: pepr(performance, normalised(energy, found)) for name, (performance, energy) in models.items()
+    }
 
 
 def test_table_1_of_the_paper_follows_from_its_published_results() -> None:
@@ -255,7 +291,11 @@ def test_always_the_commonest_class_at_no_cost_outranks_most_models_of_derma() -
 
 def models_of(performance: list[float], **resources: list[float]) -> Models:
     names = tuple(map(str, range(len(performance))))
-    return Models(names, np.array(performance, float), {name: np.array(values, float) for name, values in resources.items()})
+    return Models(
+        names,
+        np.array(performance, float),
+        {name: np.array(values, float) for name, values in resources.items()},
+    )
 
 
 ENERGY = Scoring({"energy": 1.0})
@@ -267,7 +307,9 @@ def scored(pairs: list[tuple[float, float]], scoring: Scoring = ENERGY) -> list[
 
 
 @given(sets)
-def test_scores_of_a_set_lie_between_half_the_performance_and_the_whole(pairs: list[tuple[float, float]]) -> None:
+def test_scores_of_a_set_lie_between_half_the_performance_and_the_whole(
+    pairs: list[tuple[float, float]],
+) -> None:
     for (performance, _), score in zip(pairs, scored(pairs), strict=True):
         assert performance / 2 * (1 - 1e-12) <= score <= performance * (1 + 1e-12)
 
@@ -285,7 +327,9 @@ def test_of_two_models_the_cheaper_scores_its_performance_and_the_other_half_of_
 
 
 @given(sets, st.integers(min_value=0, max_value=14), unit)
-def test_a_better_performance_scores_no_less_and_moves_nobody_else(pairs: list[tuple[float, float]], index: int, better: float) -> None:
+def test_a_better_performance_scores_no_less_and_moves_nobody_else(
+    pairs: list[tuple[float, float]], index: int, better: float
+) -> None:
     index %= len(pairs)
     before = scored(pairs)
     performance, energy = pairs[index]
@@ -295,7 +339,9 @@ def test_a_better_performance_scores_no_less_and_moves_nobody_else(pairs: list[t
 
 
 @given(st.lists(unit, min_size=2, max_size=15), st.data())
-def test_of_equal_performance_more_energy_never_scores_more(energies: list[float], data: st.DataObject) -> None:
+def test_of_equal_performance_more_energy_never_scores_more(
+    energies: list[float], data: st.DataObject
+) -> None:
     performance = data.draw(unit)
     found = scored([(performance, energy) for energy in sorted(energies)])
     assert found == sorted(found, reverse=True)
@@ -314,11 +360,15 @@ def test_what_was_not_measured_or_never_ended_has_no_score_and_moves_nobody_else
 
 def test_several_resources_by_their_weights_and_bounds_from_elsewhere() -> None:
     models = models_of([0.8, 0.9], energy=[0.0, 10.0], time=[5.0, 5.0], idle=[math.nan, math.nan])
-    assert scores(models, Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})) == pytest.approx([0.8, 0.9 / 1.25])
+    assert scores(models, Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})) == pytest.approx(
+        [0.8, 0.9 / 1.25]
+    )
     assert scores(models, Scoring({"energy": 1.0}, alpha=4.0))[1] == pytest.approx(4 * 0.9 / 5)
     assert scores(models, Scoring({"time": 1.0}, "max")) == pytest.approx([0.4, 0.45])
     reference = {"energy": Bound(lo=0, hi=40, unit="J")}
-    assert scores(models, Scoring({"energy": 1.0}, "reference", reference=reference)) == pytest.approx([0.8, 0.9 / 1.25])
+    assert scores(models, Scoring({"energy": 1.0}, "reference", reference=reference)) == pytest.approx(
+        [0.8, 0.9 / 1.25]
+    )
     assert np.isnan(scores(models, Scoring({"time": 1.0}, "reference", reference=reference))).all()
 
 

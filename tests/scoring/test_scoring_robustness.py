@@ -28,13 +28,21 @@ E = Scoring({"energy": 1.0})
 
 def made(performance: Sequence[float], **resources: Sequence[float]) -> Models:
     names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(performance)])
-    return Models(names, np.array(performance, float), {name: np.array(values, float) for name, values in resources.items()})
+    return Models(
+        names,
+        np.array(performance, float),
+        {name: np.array(values, float) for name, values in resources.items()},
+    )
 
 
 def published(dataset: str) -> Models:
     rows = [row for row in made_records.paper("published_results.csv") if row["dataset"] == dataset]
     energy = np.array([float(row["energy_kwh"]) for row in rows])
-    return Models(tuple(row["model"] for row in rows), np.array([float(row["test_09"]) for row in rows]), {"energy": energy})
+    return Models(
+        tuple(row["model"] for row in rows),
+        np.array([float(row["test_09"]) for row in rows]),
+        {"energy": energy},
+    )
 
 
 @st.composite
@@ -42,7 +50,9 @@ def sets(draw: st.DrawFn) -> Models:
     n = draw(st.integers(min_value=1, max_value=12))
     unit = st.floats(min_value=0, max_value=1)
     amount = st.one_of(st.just(float("nan")), st.integers(min_value=0, max_value=9).map(float))
-    return made(draw(st.lists(unit, min_size=n, max_size=n)), energy=draw(st.lists(amount, min_size=n, max_size=n)))
+    return made(
+        draw(st.lists(unit, min_size=n, max_size=n)), energy=draw(st.lists(amount, min_size=n, max_size=n))
+    )
 
 
 def test_two_models_of_lidc_set_the_scale_and_change_its_best_five() -> None:
@@ -63,7 +73,9 @@ def test_outliers_equal_leaving_each_out_in_turn(models: Models, top: int) -> No
     expected = set()
     for index, name in enumerate(models.names):
         rest = models.without(index)
-        if set(best(rest.names, scores(rest, E), top)) != set([other for other in everyone if other != name][:top]):
+        if set(best(rest.names, scores(rest, E), top)) != set(
+            [other for other in everyone if other != name][:top]
+        ):
             expected.add(name)
     assert {one.name for one in outliers(models, E, top)} == expected
 
@@ -84,12 +96,18 @@ def test_those_without_a_score_are_never_among_the_best() -> None:
 def test_rank_intervals_of_models_far_apart_are_single_ranks() -> None:
     performance = np.array([0.9, 0.5, 0.1])
     found = rank_spread(performance, binomial_performances(performance, np.full(3, 1000.0)), np.zeros(3))
-    assert (found.low.tolist(), found.high.tolist(), found.p_best.tolist()) == ([1, 2, 3], [1, 2, 3], [1, 0, 0])
+    assert (found.low.tolist(), found.high.tolist(), found.p_best.tolist()) == (
+        [1, 2, 3],
+        [1, 2, 3],
+        [1, 0, 0],
+    )
 
 
 def test_equal_models_share_the_first_place() -> None:
     performance = np.full(4, 0.8)
-    found = rank_spread(performance, binomial_performances(performance, np.full(4, 200.0), 4000), np.full(4, 0.3))
+    found = rank_spread(
+        performance, binomial_performances(performance, np.full(4, 200.0), 4000), np.full(4, 0.3)
+    )
     assert found.p_best == pytest.approx(np.full(4, 0.25), abs=0.04)
     assert (found.low.tolist(), found.high.tolist()) == ([1] * 4, [4] * 4)
 
@@ -111,7 +129,10 @@ def test_of_identical_predictions_the_cheaper_is_surely_first() -> None:
 def test_intervals_of_some_models_are_those_among_all() -> None:
     performance = np.linspace(0.7, 0.9, 8)
     drawn = binomial_performances(performance, np.full(8, 200.0))
-    everyone, some = rank_spread(performance, drawn, np.zeros(8)), rank_spread(performance, drawn, np.zeros(8), of=[5, 0])
+    everyone, some = (
+        rank_spread(performance, drawn, np.zeros(8)),
+        rank_spread(performance, drawn, np.zeros(8), of=[5, 0]),
+    )
     assert some.low.tolist() == [everyone.low[5], everyone.low[0]]
     assert some.high.tolist() == [everyone.high[5], everyone.high[0]]
     assert some.p_best.tolist() == [everyone.p_best[5], everyone.p_best[0]]
@@ -135,7 +156,10 @@ def test_a_proportion_of_no_images_is_refused(images: float) -> None:
 
 def test_binomial_performances_are_as_wide_as_their_interval() -> None:
     drawn = binomial_performances(np.array([0.8]), np.array([200.0]), 20_000)[:, 0]
-    assert (drawn.mean(), drawn.std()) == (pytest.approx(0.8, abs=0.003), pytest.approx((0.8 * 0.2 / 200) ** 0.5, rel=0.05))
+    assert (drawn.mean(), drawn.std()) == (
+        pytest.approx(0.8, abs=0.003),
+        pytest.approx((0.8 * 0.2 / 200) ** 0.5, rel=0.05),
+    )
 
 
 # Performances that images cannot tell apart, and such that they can; the resource of each.
@@ -160,7 +184,9 @@ def test_rank_intervals_hold_the_true_rank_at_least_as_often_as_they_say(case: s
     for draw in range(1000):
         if paired:
             # Images are easy or hard for all models alike.
-            ease = np.sqrt(0.5) * rng.normal(size=(images, 1)) + np.sqrt(0.5) * rng.normal(size=(images, models))
+            ease = np.sqrt(0.5) * rng.normal(size=(images, 1)) + np.sqrt(0.5) * rng.normal(
+                size=(images, models)
+            )
             right = ease < norm.ppf(true)
             drawn = resample_counts(np.zeros(images, int), 300, draw).astype(float) @ right / images
         else:
@@ -223,10 +249,16 @@ def test_who_wins_under_each_normalisation() -> None:
 
 
 @given(sets(), st.floats(min_value=1e-3, max_value=1e3), st.data())
-def test_scores_of_a_set_do_not_depend_on_unit_or_order(models: Models, unit: float, data: st.DataObject) -> None:
+def test_scores_of_a_set_do_not_depend_on_unit_or_order(
+    models: Models, unit: float, data: st.DataObject
+) -> None:
     found = scores(models, E)
     scaled = Models(models.names, models.performance, {"energy": models.resources["energy"] * unit})
     np.testing.assert_allclose(scores(scaled, E), found, rtol=1e-9)
     order: Array = np.array(data.draw(st.permutations(range(len(models.names)))))
-    shuffled = Models(tuple(models.names[i] for i in order), models.performance[order], {"energy": models.resources["energy"][order]})
+    shuffled = Models(
+        tuple(models.names[i] for i in order),
+        models.performance[order],
+        {"energy": models.resources["energy"][order]},
+    )
     np.testing.assert_array_equal(scores(shuffled, E), found[order])

@@ -17,7 +17,16 @@ from pepr_edge.engine import this_machine
 from pepr_edge.engine.job import CandidateJob
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
-from pepr_edge.records import CostProbe, Epoch, Failure, Quantity, ScreeningResult, SearchLog, TrainCost, TrainingState
+from pepr_edge.records import (
+    CostProbe,
+    Epoch,
+    Failure,
+    Quantity,
+    ScreeningResult,
+    SearchLog,
+    TrainCost,
+    TrainingState,
+)
 from pepr_edge.run_dir.reader import Results, entries, load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.search import drive
@@ -52,7 +61,9 @@ class Run:
         self.asked: list[tuple[str, int | None]] = []
         self.said: list[str] = []
         info = made_records.info(*nets)
-        text = made_records.RECIPE.replace('"small", "middle", "large"', ", ".join(f'"{name}"' for name in nets))
+        text = made_records.RECIPE.replace(
+            '"small", "middle", "large"', ", ".join(f'"{name}"' for name in nets)
+        )
         write_text(folder / "recipe.toml", f"{text}[train]\nepochs = {EPOCHS}\n{more}")
         write_record(folder / "run.json", info)
 
@@ -68,7 +79,9 @@ class Run:
         found = {}
         for one in results.info.candidates:
             seen = made_records.profile(one.architecture, self.nets[one.architecture].latency_s)
-            found[one.id] = (ScreeningResult(key="", candidate=one, variant="fp32", size_bytes=1000, profile=seen),)
+            found[one.id] = (
+                ScreeningResult(key="", candidate=one, variant="fp32", size_bytes=1000, profile=seen),
+            )
         return found
 
     def work(self, jobs: Sequence[CandidateJob], *_: Any) -> None:
@@ -77,7 +90,8 @@ class Run:
             net, folder = self.nets[job.candidate.architecture], Path(job.folder)
             if net.curve is None:
                 write_record(
-                    folder / "failure.json", Failure(key=job.train_key, candidate=job.candidate, stage="train", reason="no number")
+                    folder / "failure.json",
+                    Failure(key=job.train_key, candidate=job.candidate, stage="train", reason="no number"),
                 )
             elif job.until_epoch == 0:
                 write_record(folder / "probe.json", self._probe(job, net))
@@ -87,7 +101,11 @@ class Run:
                 write_record(folder / "training.json", self._training(job, net, job.until_epoch))
 
     def _cost(self, joules: float) -> TrainCost:
-        energy = Quantity(value=joules, method="declared") if self.joules else Quantity(value=None, method="unavailable")
+        energy = (
+            Quantity(value=joules, method="declared")
+            if self.joules
+            else Quantity(value=None, method="unavailable")
+        )
         second = Quantity(value=joules, method="measured")
         return nothing().model_copy(update={"energy_j": energy, "duration_s": second})
 
@@ -164,7 +182,10 @@ def verdicts(log: SearchLog) -> dict[str, tuple[str, int]]:
 def to_be_made(run: Run) -> dict[str, tuple[int | None, bool]]:
     """What the next stage ends and exports: at which epoch, None for all, and whether it concludes there."""
     results = run.results
-    jobs = [pipeline._job(results, one, {64: run.folder}, this_machine.engine(1)) for one in results.info.candidates]
+    jobs = [
+        pipeline._job(results, one, {64: run.folder}, this_machine.engine(1))
+        for one in results.info.candidates
+    ]
     return {job.candidate.architecture: (job.until_epoch, job.conclude) for job in jobs if job is not None}
 
 
@@ -174,7 +195,12 @@ BOUNDED = '[search]\npolicy = "bounded"\nshare = 1.0\n'
 def test_a_search_trains_what_may_win_and_says_what_it_spared(made: MakeRun) -> None:
     run = made(BOUNDED)
     log = run.search()
-    assert verdicts(log) == {"cheap": ("finished", 4), "good": ("finished", 4), "weak": ("dropped", 1), "huge": ("skipped", 0)}
+    assert verdicts(log) == {
+        "cheap": ("finished", 4),
+        "good": ("finished", 4),
+        "weak": ("dropped", 1),
+        "huge": ("skipped", 0),
+    }
     # The first is trained on whatever comes of it, so in one go; the second only once its first epoch is good enough.
     assert [epoch for name, epoch in run.asked if name == "cheap"] == [0, 4]
     assert [epoch for name, epoch in run.asked if name == "good"] == [0, 1, 4]
@@ -189,7 +215,9 @@ def test_a_search_trains_what_may_win_and_says_what_it_spared(made: MakeRun) -> 
 def test_every_decision_is_an_event_with_its_reason(made: MakeRun) -> None:
     run = made(BOUNDED)
     run.search()
-    told = [(one["action"], one["candidate"], one["epoch"]) for one in run.events() if one["event"] == "search"]
+    told = [
+        (one["action"], one["candidate"], one["epoch"]) for one in run.events() if one["event"] == "search"
+    ]
     assert told[:2] == [("train", "cheap@64", 4), ("train", "good@64", 1)]
     assert ("dropped", "weak@64", None) in told
     assert ("skipped", "huge@64", None) in told
@@ -227,7 +255,12 @@ def test_a_killed_search_goes_on_where_it_was(made: MakeRun, monkeypatch: pytest
 def test_the_limit_of_energy_stops_within_an_epoch_and_the_best_so_far_is_concluded(made: MakeRun) -> None:
     run = made("[search]\nmax_energy_wh = 0.01\n")  # 36 J
     log = run.search()
-    assert verdicts(log) == {"cheap": ("concluded", 3), "good": ("open", 0), "weak": ("open", 0), "huge": ("open", 0)}
+    assert verdicts(log) == {
+        "cheap": ("concluded", 3),
+        "good": ("open", 0),
+        "weak": ("open", 0),
+        "huge": ("open", 0),
+    }
     assert log.spent_j == 4 * PROBE_J + 30
     assert log.stopped == "another epoch of cheap@64 would break max_energy_wh = 0.01"
     assert log.policy == "exhaustive"
@@ -252,14 +285,24 @@ def test_with_more_to_spend_a_search_takes_up_what_it_concluded(made: MakeRun) -
     run.asked.clear()
     log = run.search()
     assert run.asked == [("cheap", 4), ("good", 1), ("good", 2), ("good", 3)]
-    assert verdicts(log) == {"cheap": ("finished", 4), "good": ("open", 3), "weak": ("open", 0), "huge": ("open", 0)}
+    assert verdicts(log) == {
+        "cheap": ("finished", 4),
+        "good": ("open", 3),
+        "weak": ("open", 0),
+        "huge": ("open", 0),
+    }
 
 
 def test_what_breaks_a_budget_gets_no_joule_and_a_row_with_what_was_measured(made: MakeRun) -> None:
     run = made("[budgets]\nlatency_p90_ms = 2.5\n")
     log = run.search()
     assert run.asked == []  # every other candidate is trained to its end, by the stages that follow
-    assert verdicts(log) == {"cheap": ("open", 0), "good": ("open", 0), "weak": ("rejected", 0), "huge": ("rejected", 0)}
+    assert verdicts(log) == {
+        "cheap": ("open", 0),
+        "good": ("open", 0),
+        "weak": ("rejected", 0),
+        "huge": ("rejected", 0),
+    }
     rows = {row.architecture: row for row in rank(run.results).rows}
     assert rows["weak"].status == rows["huge"].status == "over_budget"
     assert rows["weak"].reason == "before its training: fp32 latency at p90 3 ms, budget 2.5 ms"
@@ -267,11 +310,16 @@ def test_what_breaks_a_budget_gets_no_joule_and_a_row_with_what_was_measured(mad
     assert rows["cheap"].reason.startswith("not done yet")
     assert to_be_made(run) == {"cheap": (None, False), "good": (None, False)}
     results = run.results
-    ended = [replace(entry, trained=made_records.trained("cheap", joules=40.0)) for entry in results.entries[:1]]
+    ended = [
+        replace(entry, trained=made_records.trained("cheap", joules=40.0)) for entry in results.entries[:1]
+    ]
     drive.finalise(replace(results, entries=tuple(ended)))
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
-    assert (after.spent_j, after.saved_j) == (40.0, pytest.approx(3 * 40 + 100 * 40))  # as they take 3 and 100 times as long
+    assert (after.spent_j, after.saved_j) == (
+        40.0,
+        pytest.approx(3 * 40 + 100 * 40),
+    )  # as they take 3 and 100 times as long
 
 
 @pytest.mark.parametrize("search", ["", BOUNDED])
@@ -296,12 +344,16 @@ def test_a_search_rejects_before_it_probes(made: MakeRun) -> None:
     log = run.search()
     assert {name for name, _ in run.asked} == {"cheap", "good"}
     assert verdicts(log)["huge"] == ("rejected", 0)
-    assert log.candidates[3].full_j is not None  # by its latency, and what the others' trainings take for theirs
+    assert (
+        log.candidates[3].full_j is not None
+    )  # by its latency, and what the others' trainings take for theirs
     assert log.saved_j is not None
     assert log.saved_j > log.candidates[3].full_j > 4 * 400
 
 
-@pytest.mark.parametrize("search", [BOUNDED, BOUNDED.replace("bounded", "halving"), "[search]\nmax_energy_wh = 1\n", ""])
+@pytest.mark.parametrize(
+    "search", [BOUNDED, BOUNDED.replace("bounded", "halving"), "[search]\nmax_energy_wh = 1\n", ""]
+)
 def test_all_may_be_rejected(made: MakeRun, search: str) -> None:
     run = made(f"{search}[budgets]\nlatency_p90_ms = 0.5\n")
     log = run.search()
@@ -314,10 +366,16 @@ def test_all_may_be_rejected(made: MakeRun, search: str) -> None:
 
 def test_a_ladder_that_was_never_climbed_has_a_row_of_its_own(made: MakeRun) -> None:
     run = made(BOUNDED)
-    write_text(run.folder / "recipe.toml", (run.folder / "recipe.toml").read_text().replace('["fp32"]', '"auto"'))
+    write_text(
+        run.folder / "recipe.toml", (run.folder / "recipe.toml").read_text().replace('["fp32"]', '"auto"')
+    )
     run.search()
     rows = {row.architecture: row for row in rank(run.results).rows}
-    assert (rows["huge"].variant, rows["huge"].status, rows["huge"].resources["latency"]) == ("auto", "dropped", 0.1)
+    assert (rows["huge"].variant, rows["huge"].status, rows["huge"].resources["latency"]) == (
+        "auto",
+        "dropped",
+        0.1,
+    )
 
 
 def test_without_budgets_and_policy_there_is_nothing_to_do(made: MakeRun) -> None:
@@ -343,9 +401,14 @@ def test_halving_drops_all_but_the_best_of_a_rung(made: MakeRun) -> None:
 
 
 def test_a_policy_that_weighs_costs_needs_them(made: MakeRun) -> None:
-    with pytest.raises(ScoreError, match=r"train_energy of cheap@64 is not known\. Declare workstation\.watts_per_core, or leave"):
+    with pytest.raises(
+        ScoreError,
+        match=r"train_energy of cheap@64 is not known\. Declare workstation\.watts_per_core, or leave",
+    ):
         made(BOUNDED, joules=False).search()
-    with pytest.raises(ScoreError, match=r"max_energy_wh = 0\.01, but what the search costs in that is not known"):
+    with pytest.raises(
+        ScoreError, match=r"max_energy_wh = 0\.01, but what the search costs in that is not known"
+    ):
         made("[search]\nmax_energy_wh = 0.01\n", joules=False).search()
 
 
@@ -365,9 +428,17 @@ def test_scores_are_those_of_the_whole_set(made: MakeRun, tmp_path: Path) -> Non
     for one in names:
         if spared[one.id].verdict == "finished":
             net = NETS[one.architecture]
-            found.append(made_records.entry(tmp_path / "made", one.architecture, joules=4 * net.epoch_j, method="declared"))
+            found.append(
+                made_records.entry(
+                    tmp_path / "made", one.architecture, joules=4 * net.epoch_j, method="declared"
+                )
+            )
         else:
-            waiting = next(entry for entry in entries(run.folder, run.results.recipe, run.results.info) if entry.candidate == one)
+            waiting = next(
+                entry
+                for entry in entries(run.folder, run.results.recipe, run.results.info)
+                if entry.candidate == one
+            )
             found.append(replace(waiting, pruned=spared[one.id]))
     ranking = rank(replace(run.results, entries=tuple(found)))
     assert ranking.bounds["train_energy"].hi == pytest.approx(PROBE_J + 4 * 400)

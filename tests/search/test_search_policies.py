@@ -49,7 +49,9 @@ def test_what_the_bound_rules_out_could_not_have_won(runs: Runs) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(tables(), st.sampled_from(sorted(POLICIES)), st.integers(0, 3), st.floats(0.05, 1.0))
-def test_energy_is_the_probe_and_the_epochs_trained_and_keeps_to_the_limit(runs: Runs, name: str, seed: int, budget: float) -> None:
+def test_energy_is_the_probe_and_the_epochs_trained_and_keeps_to_the_limit(
+    runs: Runs, name: str, seed: int, budget: float
+) -> None:
     own = Settings(policy=name, seed=seed)  # type: ignore[arg-type]
     done = replay(runs, own, max_energy=budget)
     assert done == replay(runs, own, max_energy=budget)
@@ -69,7 +71,10 @@ def test_the_sweep_spends_all_and_misses_nothing() -> None:
 
 
 def state(**more: object) -> State:
-    candidates = (SearchCandidate("dear", 1.0, Cost(4.0, 8.0, 1.0)), SearchCandidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)))
+    candidates = (
+        SearchCandidate("dear", 1.0, Cost(4.0, 8.0, 1.0)),
+        SearchCandidate("cheap", 0.0, Cost(1.0, 2.0, 0.5)),
+    )
     return State(candidates, 2, **more)  # type: ignore[arg-type]
 
 
@@ -78,7 +83,10 @@ def test_the_cheapest_goes_first_and_the_dear_one_is_never_started() -> None:
     for performance in (0.5, 0.7):
         said.append(decide(now, Settings()))
         now = now.after(said[-1], performance, Cost(1.0, 2.0, 0.5))
-    assert [(one.action, one.candidate, one.to_epoch) for one in said] == [("train", "cheap", 1), ("train", "cheap", 2)]
+    assert [(one.action, one.candidate, one.to_epoch) for one in said] == [
+        ("train", "cheap", 1),
+        ("train", "cheap", 2),
+    ]
     third = decide(now, Settings())
     assert (third.action, third.candidate, third.reason) == (
         "skip",
@@ -128,7 +136,10 @@ def test_rungs() -> None:
     assert [survivors(20, rung, 3) for rung in range(3)] == [20, 6, 2]
 
 
-@pytest.mark.parametrize(("name", "value"), [("confidence", 1.1), ("share", 0.0), ("eta", 1), ("least_trainings", -1.0), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("confidence", 1.1), ("share", 0.0), ("eta", 1), ("least_trainings", -1.0), ("seed", -1)],
+)
 def test_settings_that_mean_nothing(name: str, value: float) -> None:
     with pytest.raises(ScoreError, match=f"search.{name} = "):
         Settings(**{name: value})  # type: ignore[arg-type]

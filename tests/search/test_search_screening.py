@@ -28,9 +28,16 @@ MIB = 2**20
 TWO = 'variants = ["fp32", "int8_static"]'
 
 
-def look(variant: str = "fp32", latency_s: float = 0.01, memory_bytes: int | None = 100 * MIB, size_bytes: int = MIB) -> ScreeningResult:
+def look(
+    variant: str = "fp32",
+    latency_s: float = 0.01,
+    memory_bytes: int | None = 100 * MIB,
+    size_bytes: int = MIB,
+) -> ScreeningResult:
     seen = made_records.profile("net", latency_s, memory_bytes)
-    return ScreeningResult(key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen)
+    return ScreeningResult(
+        key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen
+    )
 
 
 def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
@@ -47,7 +54,10 @@ def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
         ("peak_memory_mib = 95", ""),  # within what it may be off by
         ("size_mib = 0.9", "before its training: fp32 file size 1 MiB, budget 0.9 MiB"),
         ("size_mib = 0.99", ""),
-        ("latency_p90_ms = 5\npeak_memory_mib = 50", "fp32 latency at p90 10 ms, budget 5 ms; peak memory 100 MiB, budget 50 MiB"),
+        (
+            "latency_p90_ms = 5\npeak_memory_mib = 50",
+            "fp32 latency at p90 10 ms, budget 5 ms; peak memory 100 MiB, budget 50 MiB",
+        ),
     ],
 )
 def test_a_candidate_is_rejected_for_more_than_its_look_is_uncertain(budgets: str, words: str) -> None:
@@ -61,7 +71,9 @@ def test_a_few_slow_answers_are_no_rejection() -> None:
     latencies = np.r_[np.full(113, 0.005), np.full(15, 0.02)]
     one = look()
     assert one.profile is not None
-    disturbed = one.model_copy(update={"profile": one.profile.model_copy(update={"latencies_s": tuple(latencies.tolist())})})
+    disturbed = one.model_copy(
+        update={"profile": one.profile.model_copy(update={"latencies_s": tuple(latencies.tolist())})}
+    )
     assert rejection([disturbed], recipe("latency_p90_ms = 10")) == ""
     assert p90_at_least_s(latencies.tolist()) == 0.005
     assert p90_at_least_s(np.linspace(0, 1, 1001).tolist()) == pytest.approx(0.9, abs=0.03)
@@ -74,7 +86,9 @@ def test_one_variant_within_the_budgets_is_enough_and_the_quickest_is_named() ->
     assert rejection([look(), look("int8_static", 0.004)], wanted) == ""
     assert "int8_static latency at p90 6 ms" in rejection([look(), look("int8_static", 0.006)], wanted)
     assert rejection([look()], wanted) == ""  # the other was not looked at
-    failed = ScreeningResult(key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail")
+    failed = ScreeningResult(
+        key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail"
+    )
     assert rejection([look(), failed], wanted) == ""
 
 
@@ -87,7 +101,12 @@ def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("more", "wanted"),
-    [("", False), ("[budgets]\nsize_mib = 1", True), ('[search]\npolicy = "bounded"', True), ("[search]\nmax_energy_wh = 1", True)],
+    [
+        ("", False),
+        ("[budgets]\nsize_mib = 1", True),
+        ('[search]\npolicy = "bounded"', True),
+        ("[search]\nmax_energy_wh = 1", True),
+    ],
 )
 def test_the_device_comes_first_where_something_rests_on_it(more: str, wanted: bool) -> None:
     assert is_screening_wanted(made_records.recipe(more)) is wanted
@@ -100,7 +119,9 @@ class Seen:
         self.latencies_s, self.measured = latencies_s, list[str]()
         self.jobs = 0
         patch.setattr(screening, "carry_out", self.write)
-        self.bench = MeasurementHost(made_records.profile("net").device.machine, self.measure, this_machine.engine(1))
+        self.bench = MeasurementHost(
+            made_records.profile("net").device.machine, self.measure, this_machine.engine(1)
+        )
 
     def write(self, jobs: Sequence[CandidateJob], *_: object) -> None:
         self.jobs += len(jobs)
@@ -111,7 +132,9 @@ class Seen:
     def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
         self.measured.append(model.parent.name)
         found = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
-        return found.model_copy(update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})})
+        return found.model_copy(
+            update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})}
+        )
 
 
 def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[ScreeningResult, ...]]:
@@ -123,7 +146,9 @@ def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[ScreeningResu
     return screening.screen(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
 
 
-def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_look_is_enough_where_it_keeps_the_budgets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.004]})
     found = looked(tmp_path, seen, "")
     assert [one.variant for one in found["net@64"]] == seen.measured == ["fp32"]
@@ -132,22 +157,30 @@ def test_one_look_is_enough_where_it_keeps_the_budgets(tmp_path: Path, monkeypat
     assert (seen.jobs, seen.measured) == (1, ["fp32"])
 
 
-def test_a_policy_looks_at_every_variant_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_looks_at_every_variant_and_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
     looked(tmp_path, seen, "bounded")
     looked(tmp_path, seen, "bounded")
     assert (seen.jobs, seen.measured) == (1, ["fp32", "int8_static"])
 
 
-def test_what_was_seen_on_another_machine_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_seen_on_another_machine_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Seen(monkeypatch, {"fp32": [0.004, 0.004]})
     looked(tmp_path, seen, "")
-    seen.bench = replace(seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"}))
+    seen.bench = replace(
+        seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"})
+    )
     looked(tmp_path, seen, "")
     assert (seen.jobs, seen.measured) == (2, ["fp32", "fp32"])
 
 
-def test_a_look_that_failed_is_taken_again_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_failed_is_taken_again_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Seen(monkeypatch, {"fp32": [], "int8_static": [0.004]})
     monkeypatch.setattr(Seen, "measure", fails)
     seen.bench = replace(seen.bench, profile=seen.measure)
@@ -173,7 +206,9 @@ def test_what_would_be_rejected_is_looked_at_again_and_the_quicker_look_stands(
     assert bool(rejection(found, recipe("latency_p90_ms = 5", TWO))) == (again > 0.005)
 
 
-REAL = small_run.RECIPE.replace(f'"{small_run.GOOD}", "{small_run.BAD}"', '"test_resnet", "test_efficientnet", "resnet18d"')
+REAL = small_run.RECIPE.replace(
+    f'"{small_run.GOOD}", "{small_run.BAD}"', '"test_resnet", "test_efficientnet", "resnet18d"'
+)
 REAL = REAL.replace("epochs = 2", "epochs = 9").replace("image_size_px = 48", "image_size_px = 32")
 REAL = REAL.replace("[export]", '[export]\nvariants = ["fp32"]')
 REAL += """
@@ -186,14 +221,21 @@ max_energy_wh = {limit}
 
 
 @pytest.mark.slow
-def test_a_real_search_rejects_and_stops_at_its_limit_and_ranks_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_search_rejects_and_stops_at_its_limit_and_ranks_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
     small_run.carry_out(folder, monkeypatch, REAL.format(limit=0.0001), Options(jobs=2))
     first = read_record(folder / "search.json", SearchLog)
     assert [one.verdict for one in first.candidates] == ["open", "open", "rejected"]
     assert "file size" in first.candidates[2].reason
-    spent_wh, epoch_wh = (first.spent_j or 0) / 3600, max((one.full_j or 0) / 9 / 3600 for one in first.candidates[:2])
-    ranking = small_run.carry_out(folder, monkeypatch, REAL.format(limit=spent_wh + 1.5 * epoch_wh), Options(jobs=2))
+    spent_wh, epoch_wh = (
+        (first.spent_j or 0) / 3600,
+        max((one.full_j or 0) / 9 / 3600 for one in first.candidates[:2]),
+    )
+    ranking = small_run.carry_out(
+        folder, monkeypatch, REAL.format(limit=spent_wh + 1.5 * epoch_wh), Options(jobs=2)
+    )
     log = read_record(folder / "search.json", SearchLog)
     (concluded,) = (one for one in log.candidates if one.verdict == "concluded")
     assert concluded.epochs < 9

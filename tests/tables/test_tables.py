@@ -37,7 +37,12 @@ def task(table: CsvTable, *resources: str, **more: object) -> ScoreTask:
     """Columns by their names: P, model and group where there are any."""
     at = {name: table.position(name) for name in table.columns}
     made = ScoreTask(
-        table, at["P"], {name: at[name] for name in resources}, dict.fromkeys(resources, 1.0), at.get("group"), at.get("model")
+        table,
+        at["P"],
+        {name: at[name] for name in resources},
+        dict.fromkeys(resources, 1.0),
+        at.get("group"),
+        at.get("model"),
     )
     return replace(made, **more)  # type: ignore[arg-type]
 
@@ -68,7 +73,11 @@ class Case:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     names = ["A", "B", "C"][: draw(st.integers(1, 3))]
-    amount = st.one_of(st.sampled_from([math.nan, math.inf]), st.integers(0, 6).map(float), st.floats(0, 1e6, allow_subnormal=False))
+    amount = st.one_of(
+        st.sampled_from([math.nan, math.inf]),
+        st.integers(0, 6).map(float),
+        st.floats(0, 1e6, allow_subnormal=False),
+    )
     unit = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1), st.just(math.nan))
     made = []
     for mark in "xy":
@@ -91,9 +100,21 @@ def streamed(case: Case, folder: Path) -> tuple[tuple[Group, ...], list[dict[str
     rows = []
     for which in case.order:
         models, at = case.sets[which], next(left[which])
-        rows.append(["xy"[which], models.names[at], models.performance[at], *(models.resources[name][at] for name in names)])
+        rows.append(
+            [
+                "xy"[which],
+                models.names[at],
+                models.performance[at],
+                *(models.resources[name][at] for name in names),
+            ]
+        )
     table = written(folder / "t.csv", ["group", "model", "P", *names], rows)
-    more = {"weights": case.scoring.weights, "normalise": case.scoring.normalise, "alpha": case.scoring.alpha, "top": case.top}
+    more = {
+        "weights": case.scoring.weights,
+        "normalise": case.scoring.normalise,
+        "alpha": case.scoring.alpha,
+        "top": case.top,
+    }
     groups = score_table(task(table, *names, out=folder / "o.csv", **more), chunk_rows=case.chunk_rows)
     return groups, read_back(folder / "o.csv")
 
@@ -105,11 +126,16 @@ def test_a_stream_says_what_arrays_say(case: Case) -> None:
     for group in groups:
         models = case.sets["xy".index(group.name or "")]
         # A model without a performance takes no part in the bounds.
-        counted = {name: np.where(np.isnan(models.performance), np.nan, values) for name, values in models.resources.items()}
+        counted = {
+            name: np.where(np.isnan(models.performance), np.nan, values)
+            for name, values in models.resources.items()
+        }
         models = replace(models, resources=counted)
         expected = scores(models, case.scoring)
         column = "pepr_combined" if len(counted) > 1 else "pepr_A"
-        assert np.array_equal([number(row[column]) for row in rows if row["group"] == group.name], expected, equal_nan=True)
+        assert np.array_equal(
+            [number(row[column]) for row in rows if row["group"] == group.name], expected, equal_nan=True
+        )
         assert [place.name for place in group.best] == best(models.names, expected, case.top)
         assert group.outliers == outliers(models, case.scoring, case.top)
         assert (group.models, group.scored) == (len(models.names), int((~np.isnan(expected)).sum()))
@@ -119,14 +145,24 @@ def test_a_stream_says_what_arrays_say(case: Case) -> None:
             assert (bound and (bound.lo, bound.hi)) == (whole and (whole.lo, whole.hi))
             if whole is not None:
                 r = normalised(np.where(np.isfinite(values), values, np.nan), whole)
-                assert np.array_equal([number(row[f"r_{name}"]) for row in rows if row["group"] == group.name], r, equal_nan=True)
+                assert np.array_equal(
+                    [number(row[f"r_{name}"]) for row in rows if row["group"] == group.name],
+                    r,
+                    equal_nan=True,
+                )
 
 
-@given(st.floats(0, 1e6, allow_subnormal=False), st.floats(0, 1e6, allow_subnormal=False), st.floats(0, 1e6, allow_subnormal=False))
+@given(
+    st.floats(0, 1e6, allow_subnormal=False),
+    st.floats(0, 1e6, allow_subnormal=False),
+    st.floats(0, 1e6, allow_subnormal=False),
+)
 def test_rows_are_normalised_as_sets_are(value: float, a: float, b: float) -> None:
     bound = Bound(lo=min(a, b), hi=max(a, b), unit="")
     one = np.array([value, math.nan])
-    assert np.array_equal(scaled(one, np.full(2, bound.lo), np.full(2, bound.hi)), normalised(one, bound), equal_nan=True)
+    assert np.array_equal(
+        scaled(one, np.full(2, bound.lo), np.full(2, bound.hi)), normalised(one, bound), equal_nan=True
+    )
 
 
 # --- the figures of the paper
@@ -161,11 +197,17 @@ def test_all_scores_of_the_paper_equal_a_plain_calculation(tmp_path: Path) -> No
 
 
 def small(rng: random.Random, n: int = 30) -> list[list[object]]:
-    return [[rng.choice("uvw"), f"m{i}", rng.random(), rng.lognormvariate(0, 2), rng.lognormvariate(0, 1)] for i in range(n)]
+    return [
+        [rng.choice("uvw"), f"m{i}", rng.random(), rng.lognormvariate(0, 2), rng.lognormvariate(0, 1)]
+        for i in range(n)
+    ]
 
 
 def by_model(path: Path) -> dict[str, list[float]]:
-    return {row["model"]: [number(row[c]) for c in ("r_E", "pepr_E", "r_L", "pepr_L", "pepr_combined")] for row in read_back(path)}
+    return {
+        row["model"]: [number(row[c]) for c in ("r_E", "pepr_E", "r_L", "pepr_L", "pepr_combined")]
+        for row in read_back(path)
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -175,7 +217,9 @@ def test_neither_order_nor_unit_matters(tmp_path: Path, seed: int) -> None:
     header = ["group", "model", "P", "E", "L"]
     first = score_table(task(written(tmp_path / "a.csv", header, rows), "E", "L", out=tmp_path / "a_out.csv"))
     mixed = rng.sample(rows, len(rows))
-    again = score_table(task(written(tmp_path / "b.csv", header, mixed), "E", "L", out=tmp_path / "b_out.csv"), chunk_rows=4)
+    again = score_table(
+        task(written(tmp_path / "b.csv", header, mixed), "E", "L", out=tmp_path / "b_out.csv"), chunk_rows=4
+    )
     assert by_model(tmp_path / "a_out.csv") == by_model(tmp_path / "b_out.csv")
     assert {group.name: group.set_id for group in first} == {group.name: group.set_id for group in again}
     scaled = [[*row[:3], float(str(row[3])) * 1000, row[4]] for row in rows]
@@ -186,7 +230,12 @@ def test_neither_order_nor_unit_matters(tmp_path: Path, seed: int) -> None:
 
 def test_a_set_is_known_by_its_name_size_and_bounds(tmp_path: Path) -> None:
     def ids(rows: Cells, **more: object) -> list[str]:
-        return [group.set_id for group in score_table(task(written(tmp_path / "t.csv", ["group", "P", "E"], rows), "E", **more))]
+        return [
+            group.set_id
+            for group in score_table(
+                task(written(tmp_path / "t.csv", ["group", "P", "E"], rows), "E", **more)
+            )
+        ]
 
     rows = [["a", 0.5, 1], ["a", 0.5, 2], ["a", 0.5, 3]]
     same = ids(rows)
@@ -244,12 +293,16 @@ def test_what_is_kept_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     from pepr_edge.tables.score_pass import ScorePass
     from pepr_edge.tables.stream import read, score_rows
 
-    rows = [[place / 20000, 1 + place % 7] for place in range(20000)]  # each better than all before: the worst order
+    rows = [
+        [place / 20000, 1 + place % 7] for place in range(20000)
+    ]  # each better than all before: the worst order
     made = task(written(tmp_path / "t.csv", ["P", "E"], rows), "E")
     survey = first_pass(made, lambda done, total: None, 100)
     tally = ScorePass(made, survey)
     for part in read(made, tally.codes, lambda done, total: None, 100):
-        tally.add(part, score_rows(made, part, survey.views.lo[:, part.codes], survey.views.hi[:, part.codes]))
+        tally.add(
+            part, score_rows(made, part, survey.views.lo[:, part.codes], survey.views.hi[:, part.codes])
+        )
         assert len(tally.kept) < 1200
     assert tally.groups()[0].best[0].name == "row 20000"
 
@@ -276,7 +329,11 @@ def test_a_large_group_says_that_it_gets_no_intervals(tmp_path: Path) -> None:
 def test_what_the_winner_depends_on_is_what_arrays_say(tmp_path: Path) -> None:
     rng = random.Random(7)
     # Several of one name: who wins is told by the row.
-    rows = [[group, f"m{place % 3}", rng.random(), rng.lognormvariate(0, 2), rng.random()] for group in "uv" for place in range(40)]
+    rows = [
+        [group, f"m{place % 3}", rng.random(), rng.lognormvariate(0, 2), rng.random()]
+        for group in "uv"
+        for place in range(40)
+    ]
     rows[3][3] = math.inf
     table = written(tmp_path / "t.csv", ["group", "model", "P", "E", "L"], rng.sample(rows, len(rows)))
     hows: tuple[Normalise, ...] = ("minmax", "max")
@@ -291,10 +348,15 @@ def test_what_the_winner_depends_on_is_what_arrays_say(tmp_path: Path) -> None:
                 return None if row is None else mine[int(row)]["model"]
 
             assert group.dependence is not None
-            expected = [(one.setting, one.stays, named(one.winner_below), named(one.winner_above)) for one in to_weights(models, scoring)]
+            expected = [
+                (one.setting, one.stays, named(one.winner_below), named(one.winner_above))
+                for one in to_weights(models, scoring)
+            ]
             found = group.dependence.sensitivity
             assert [(one.setting, one.stays, one.winner_below, one.winner_above) for one in found] == expected
-            assert group.dependence.winners == {which: named(row) for which, row in to_normalisation(models, scoring).items()}
+            assert group.dependence.winners == {
+                which: named(row) for which, row in to_normalisation(models, scoring).items()
+            }
 
 
 def test_two_models_of_one_name_are_two(tmp_path: Path) -> None:

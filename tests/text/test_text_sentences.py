@@ -49,7 +49,10 @@ def test_answer_never_says_0_for_what_was_not_measured() -> None:
 
 def test_answer_without_a_ranked_row_says_why() -> None:
     run = records.run(budgets={"latency_p90_s": 1e-9}, architectures=("resnet18d",))
-    assert answer(run.ranking) == "There is no model to deploy on clinic_laptop_2core: of 3 tried, 1 failed and 2 broke a budget."
+    assert (
+        answer(run.ranking)
+        == "There is no model to deploy on clinic_laptop_2core: of 3 tried, 1 failed and 2 broke a budget."
+    )
     assert caveats(run.ranking) == ()
     assert "no candidate was tried" in answer(records.rank([]))
 
@@ -77,7 +80,9 @@ def test_caveat_on_a_model_no_better_than_the_commonest_class() -> None:
     ],
 )
 def test_caveat_on_guessing_by_metric(metric: str, words: str) -> None:
-    ranking = changed(records.run(metric=metric).ranking, test_performance=0.4, test_performance_ci=(0.3, 0.45))
+    ranking = changed(
+        records.run(metric=metric).ranking, test_performance=0.4, test_performance_ci=(0.3, 0.45)
+    )
     assert words in caveats(ranking, classes=2)[0]
 
 
@@ -91,10 +96,14 @@ def test_caveats_on_ties_choice_and_energy() -> None:
     assert "and 19 more" in tied
     assert "rests on validation accuracy" in tied
     assert "declared watts" in tied
-    assert "on the test split itself" in " ".join(caveats(ranking.model_copy(update={"performance_split": "test"})))
+    assert "on the test split itself" in " ".join(
+        caveats(ranking.model_copy(update={"performance_split": "test"}))
+    )
     mixed = changed(ranking, methods={"train_energy": "measured"})
     assert any("different ways (declared, measured)" in sentence for sentence in caveats(mixed))
-    assert any("nothing here accounts for it" in sentence for sentence in caveats(records.run(energy=False).ranking))
+    assert any(
+        "nothing here accounts for it" in sentence for sentence in caveats(records.run(energy=False).ranking)
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +137,9 @@ def test_units(written: str, expected: str) -> None:
 
 def test_words_and_model_card_are_light() -> None:
     code = "import sys, pepr_edge.text.sentences, pepr_edge.bundle.model_card, pepr_edge.report.html; print(*sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"matplotlib", "jinja2", "torch", "scipy", "pandas"} & set(loaded)
 
 

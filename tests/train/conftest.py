@@ -18,7 +18,12 @@ class Tiny(nn.Module):
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
-        self.conv, self.norm, self.drop, self.fc = nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2), nn.Linear(4, 2)
+        self.conv, self.norm, self.drop, self.fc = (
+            nn.Conv2d(channels, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.Dropout(0.2),
+            nn.Linear(4, 2),
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.fc(self.drop(self.norm(self.conv(images)).relu().mean((2, 3))))
@@ -32,7 +37,9 @@ class Tiny(nn.Module):
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Phantom images at 32 px: 45 of training, 16 of validation, 20 of test. Not to be changed."""
     folder = tmp_path_factory.mktemp("data")
-    prepare(DataSettings("phantom", 32, phantom_images=81, val_fraction=0.2, test_fraction=0.25, seed=1), folder)
+    prepare(
+        DataSettings("phantom", 32, phantom_images=81, val_fraction=0.2, test_fraction=0.25, seed=1), folder
+    )
     return load(folder)
 
 

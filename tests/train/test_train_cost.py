@@ -10,7 +10,11 @@ from pepr_edge.train.cost import charged, lost, nothing, told, total_s, with_pea
 
 def use(joules: float | None, seconds: float) -> Use:
     method = "unavailable" if joules is None else "declared"
-    return Use(Quantity(value=joules, method=method, source="5 W" if joules is not None else "no watts"), seconds, seconds)
+    return Use(
+        Quantity(value=joules, method=method, source="5 W" if joules is not None else "no watts"),
+        seconds,
+        seconds,
+    )
 
 
 def spent(*stretches: tuple[float | None, float, int]) -> TrainCost:
@@ -24,7 +28,11 @@ def test_stretches_add_up_training_and_evaluation_apart() -> None:
     cost = charged(spent((10.0, 2.0, 0), (30.0, 6.0, 45)), "evaluation", use(1.5, 0.5), 7, "DNK")
     assert (cost.energy_j.value, cost.duration_s.value, cost.images.value) == (40.0, 8.0, 45)
     assert (cost.evaluation_energy_j.value, cost.evaluation_duration_s.value) == (1.5, 0.5)
-    assert (cost.energy_j.method, cost.energy_j.source, cost.evaluation_energy_j.method) == ("declared", "5 W", "declared")
+    assert (cost.energy_j.method, cost.energy_j.source, cost.evaluation_energy_j.method) == (
+        "declared",
+        "5 W",
+        "declared",
+    )
     assert cost.co2eq_g.value == pytest.approx(40.0 / 3.6e6 * intensity("DNK").g_per_kwh)
     assert total_s(cost) == 8.5
 
@@ -56,6 +64,9 @@ def test_the_words_say_how_much_was_lost() -> None:
     assert told(cost, InterruptionLoss()) is cost
     words = told(cost, InterruptionLoss(interruptions=1, energy_j=16.02, duration_s=3.2, images=16))
     assert words.energy_j.source == "5 W, of which 16.02 J were lost to 1 interruption"
-    assert words.duration_s.source == "perf_counter over the probe and all epochs, of which 3.20 s were lost to 1 interruption"
+    assert (
+        words.duration_s.source
+        == "perf_counter over the probe and all epochs, of which 3.20 s were lost to 1 interruption"
+    )
     assert words.images.source == "training images over all epochs, of which 16 were lost to 1 interruption"
     assert told(cost, InterruptionLoss(interruptions=2, energy_j=None)).energy_j == cost.energy_j

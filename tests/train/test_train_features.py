@@ -24,7 +24,9 @@ def real(name: str) -> nn.Module:
     return timm.create_model(name, num_classes=3, in_chans=1)
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "efficientvit_b0", "test_vit", "test_convnext"])
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "mobilenetv3_small_050", "efficientvit_b0", "test_vit", "test_convnext"]
+)
 @pytest.mark.parametrize("mode", [Mode(), Mode("channels_last", "bfloat16")])
 def test_the_classifier_says_of_features_what_the_model_says_of_images(name: str, mode: Mode) -> None:
     model = mode.place(real(name).eval(), torch.device("cpu"))
@@ -55,7 +57,9 @@ def test_one_that_cannot_be_taken_apart_is_left_whole(classifiers: int) -> None:
     assert frozen(Joined(classifiers), Mode(), SPEC, PIXELS) is None
 
 
-def test_the_backbone_sees_each_image_once(tiny: Callable[..., nn.Module], data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_sees_each_image_once(
+    tiny: Callable[..., nn.Module], data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, val = (len(data.splits[split][1]) for split in ("train", "val"))
 
     def images_seen(augment: str) -> tuple[int, nn.Module, Any]:
@@ -73,4 +77,6 @@ def test_the_backbone_sees_each_image_once(tiny: Callable[..., nn.Module], data:
     assert often == 3 * (train + val)
     for ours, theirs in zip(model.state_dict().values(), whole.state_dict().values(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4)
-    assert [epoch.train_loss for epoch in found.epochs] == pytest.approx([epoch.train_loss for epoch in expected.epochs], rel=1e-3)
+    assert [epoch.train_loss for epoch in found.epochs] == pytest.approx(
+        [epoch.train_loss for epoch in expected.epochs], rel=1e-3
+    )

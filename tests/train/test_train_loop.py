@@ -57,7 +57,13 @@ def test_a_class_without_training_images_does_no_harm() -> None:
 
 def test_the_papers_protocol_is_adam_and_nothing_else(tiny: Make, recipe: Callable[..., Recipe]) -> None:
     paper = recipe(train={"protocol": "paper"}).train
-    assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.augment, paper.class_balanced) == (10, 32, 5e-4, "none", False)
+    assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.augment, paper.class_balanced) == (
+        10,
+        32,
+        5e-4,
+        "none",
+        False,
+    )
     model = tiny()
     found = optimiser(paper, model)
     assert type(found) is torch.optim.Adam
@@ -67,7 +73,9 @@ def test_the_papers_protocol_is_adam_and_nothing_else(tiny: Make, recipe: Callab
 
 def test_our_protocol_is_adamw_with_one_cycle(tiny: Make) -> None:
     model = tiny()
-    step = train_step(model, Mode(), settings(learning_rate=0.01, weight_decay=0.3), nn.CrossEntropyLoss(), 20)
+    step = train_step(
+        model, Mode(), settings(learning_rate=0.01, weight_decay=0.3), nn.CrossEntropyLoss(), 20
+    )
     assert type(step.optimiser) is torch.optim.AdamW
     assert step.optimiser.defaults["weight_decay"] == 0.3
     rates = []

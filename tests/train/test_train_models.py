@@ -28,7 +28,10 @@ def other(in_chans: int = 3, num_classes: int = 10, name: str = NAME) -> dict[st
     """Weights of another training, batch statistics included."""
     torch.manual_seed(7)
     model = timm.create_model(name, in_chans=in_chans, num_classes=num_classes)
-    return {key: torch.rand_like(value) if value.is_floating_point() else value + 5 for key, value in model.state_dict().items()}
+    return {
+        key: torch.rand_like(value) if value.is_floating_point() else value + 5
+        for key, value in model.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 7)])
@@ -40,15 +43,21 @@ def test_from_scratch_with_our_channels_and_classes(channels: int, classes: int)
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("channels", "classes"), [(3, 10), (1, 2), (1, 10), (3, 2)])
-def test_the_weights_of_a_file_really_arrive(weights_file: Write, suffix: str, channels: int, classes: int) -> None:
+def test_the_weights_of_a_file_really_arrive(
+    weights_file: Write, suffix: str, channels: int, classes: int
+) -> None:
     state = other()
     torch.manual_seed(0)
-    found = create(candidate(in_channels=channels, num_classes=classes), str(weights_file(state, suffix))).state_dict()
+    found = create(
+        candidate(in_channels=channels, num_classes=classes), str(weights_file(state, suffix))
+    ).state_dict()
     first, head = "conv_stem.weight", ("classifier.weight", "classifier.bias")
     assert found.keys() == state.keys()
     for name in found.keys() - {first, *head}:
         assert torch.equal(found[name], state[name]), name
-    torch.testing.assert_close(found[first], state[first] if channels == 3 else state[first].sum(1, keepdim=True))
+    torch.testing.assert_close(
+        found[first], state[first] if channels == 3 else state[first].sum(1, keepdim=True)
+    )
     if classes == 10:
         assert all(torch.equal(found[name], state[name]) for name in head)
     else:
@@ -66,7 +75,9 @@ def test_a_training_checkpoint_that_holds_its_state_dict_is_understood(weights_f
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_weights_of_another_architecture_are_refused(weights_file: Write, suffix: str) -> None:
     path = weights_file(other(name="test_resnet"), suffix)
-    with pytest.raises(ModelError, match=r"another architecture: \d+ tensors do not fit and \d+ are missing \(such as '") as caught:
+    with pytest.raises(
+        ModelError, match=r"another architecture: \d+ tensors do not fit and \d+ are missing \(such as '"
+    ) as caught:
         create(candidate(), str(path))
     assert str(path) in str(caught.value)
 
@@ -84,7 +95,9 @@ def test_a_torn_file_is_one_clear_line(weights_file: Write, suffix: str, share: 
     path = weights_file(other(1, 2), suffix)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelError, match=r"not a weights file \(.+\), expected safetensors or a PyTorch state dict") as caught:
+    with pytest.raises(
+        ModelError, match=r"not a weights file \(.+\), expected safetensors or a PyTorch state dict"
+    ) as caught:
         create(candidate(), str(path))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -118,20 +131,30 @@ def test_a_file_without_a_state_dict_says_how_to_make_one(weights_file: Write, c
 
 
 def test_a_missing_weights_file_says_what_may_be_given(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r'none\.pth: no such weights file\. candidates\.weights is "pretrained", "scratch" or'):
+    with pytest.raises(
+        ModelError,
+        match=r'none\.pth: no such weights file\. candidates\.weights is "pretrained", "scratch" or',
+    ):
         create(candidate(), str(tmp_path / "none.pth"))
 
 
-def test_pretrained_weights_without_a_network_are_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pretrained_weights_without_a_network_are_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=rf"^{NAME}: its pretrained weights could not be had \(.+\)\. Connect to the internet") as caught:
+    with pytest.raises(
+        ModelError,
+        match=rf"^{NAME}: its pretrained weights could not be had \(.+\)\. Connect to the internet",
+    ) as caught:
         create(candidate(), "pretrained")
     assert "\n" not in str(caught.value)
     assert 'candidates.weights = "file.safetensors"' in str(caught.value)
 
 
-@pytest.mark.parametrize(("given", "near"), [("mobilenetv2_05", "mobilenetv2_050"), ("resnet18dd", "resnet18d")])
+@pytest.mark.parametrize(
+    ("given", "near"), [("mobilenetv2_05", "mobilenetv2_050"), ("resnet18dd", "resnet18d")]
+)
 def test_an_unknown_architecture_suggests_the_nearest(given: str, near: str) -> None:
     with pytest.raises(ModelError, match=rf"^{given}: unknown architecture\. Did you mean '{near}'\?"):
         create(candidate(architecture=given))
@@ -144,7 +167,10 @@ def test_an_architecture_like_none_suggests_nothing() -> None:
 
 @pytest.mark.parametrize(("architecture", "px"), [("bat_resnext26ts", 40), ("pvt_v2_b0", 16)])
 def test_a_size_that_the_architecture_cannot_take_is_found_at_once(architecture: str, px: int) -> None:
-    with pytest.raises(ModelError, match=rf"^{architecture}: cannot take images of {px} px \(.+\)\. Give another image_size_px\.$"):
+    with pytest.raises(
+        ModelError,
+        match=rf"^{architecture}: cannot take images of {px} px \(.+\)\. Give another image_size_px\.$",
+    ):
         create(candidate(architecture=architecture, image_size_px=px))
 
 

@@ -33,13 +33,28 @@ class PowerCut(Exception):  # noqa: N818
 
 
 @pytest.fixture
-def task(recipe: Callable[..., Recipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingTask:
+def task(
+    recipe: Callable[..., Recipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TrainingTask:
     """Three epochs of three steps in a mode that no clock chooses; the account is written down at every step."""
     monkeypatch.setattr(cost_tracker, "PERIOD_S", 0.0)
-    monkeypatch.setattr(session, "probe", lambda *_: (MODE, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=1.0)]))
+    monkeypatch.setattr(
+        session,
+        "probe",
+        lambda *_: (MODE, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=1.0)]),
+    )
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu", "learning_rate": 0.01}
     chosen = recipe(train=settings, workstation={"watts_per_core": 5.0}, seed=3)
-    return TrainingTask(CANDIDATE, data, chosen, tmp_path / "job", "a key", threads=1, exclusive=False, progress=lambda *_: None)
+    return TrainingTask(
+        CANDIDATE,
+        data,
+        chosen,
+        tmp_path / "job",
+        "a key",
+        threads=1,
+        exclusive=False,
+        progress=lambda *_: None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +67,12 @@ def outcome(result: TrainResult, folder: Path) -> tuple[Any, ...]:
     """All of a training but what it cost."""
     epochs = [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs]
     with np.load(folder / "logits.npz") as logits:
-        return result.checkpoint_sha256, {split: logits[split].tobytes() for split in logits}, epochs, result.best_epoch
+        return (
+            result.checkpoint_sha256,
+            {split: logits[split].tobytes() for split in logits},
+            epochs,
+            result.best_epoch,
+        )
 
 
 def uninterrupted(task: TrainingTask, whole: list[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -90,7 +110,9 @@ FINISHED = ["checkpoint.safetensors", "logits.npz", "train.json"]
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("epoch", "step"), [pytest.param(1, 1, marks=SLOW), (2, 3), pytest.param(3, 2, marks=SLOW)])
+@pytest.mark.parametrize(
+    ("epoch", "step"), [pytest.param(1, 1, marks=SLOW), (2, 3), pytest.param(3, 2, marks=SLOW)]
+)
 def test_an_interrupted_training_ends_as_one_that_was_not(
     task: TrainingTask, whole: list[tuple[Any, ...]], epoch: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,8 +153,12 @@ def test_the_parts_of_the_cost_add_up(task: TrainingTask) -> None:
     probe_s = (kept.cost.duration_s.value or 0) - kept.epochs[0].duration_s
     probe_j = (kept.cost.energy_j.value or 0) - (kept.epochs[0].energy_j or 0)
     assert min(gone_s, gone_j, probe_s) > 0
-    assert result.cost.duration_s.value == pytest.approx(probe_s + gone_s + sum(epoch.duration_s for epoch in result.epochs))
-    assert result.cost.energy_j.value == pytest.approx(probe_j + gone_j + sum(epoch.energy_j or 0 for epoch in result.epochs))
+    assert result.cost.duration_s.value == pytest.approx(
+        probe_s + gone_s + sum(epoch.duration_s for epoch in result.epochs)
+    )
+    assert result.cost.energy_j.value == pytest.approx(
+        probe_j + gone_j + sum(epoch.energy_j or 0 for epoch in result.epochs)
+    )
 
 
 def test_a_paused_training_ends_as_one_that_was_not_and_lost_nothing(
@@ -153,7 +179,11 @@ def test_a_paused_training_ends_as_one_that_was_not_and_lost_nothing(
     assert outcome(result, task.folder) == expected
     assert result.cost.images.value == 3 * IMAGES
     assert "lost" not in result.cost.model_dump_json()
-    assert (result.cost.duration_s.value or 0) > (second.cost.duration_s.value or 0) > (first.cost.duration_s.value or 0)
+    assert (
+        (result.cost.duration_s.value or 0)
+        > (second.cost.duration_s.value or 0)
+        > (first.cost.duration_s.value or 0)
+    )
 
 
 def test_a_training_is_concluded_with_the_best_of_what_there_is(task: TrainingTask) -> None:
@@ -163,10 +193,16 @@ def test_a_training_is_concluded_with_the_best_of_what_there_is(task: TrainingTa
         raise AssertionError("another step is taken")
 
     result = train(replace(task, progress=none), 2)
-    assert (result.epochs, result.best_epoch, result.stopped_early) == (before.epochs, before.best_epoch, True)
+    assert (result.epochs, result.best_epoch, result.stopped_early) == (
+        before.epochs,
+        before.best_epoch,
+        True,
+    )
     assert result.cost.energy_j == before.cost.energy_j
     assert result.performance["val_accuracy"].value == result.epochs[result.best_epoch - 1].val_performance
-    assert left(task) == sorted([*FINISHED, "training-2.pt", "training.json"])  # with more to spend it may go on
+    assert left(task) == sorted(
+        [*FINISHED, "training-2.pt", "training.json"]
+    )  # with more to spend it may go on
     assert current_training(task.folder, "a key") == result
     assert current_training_state(task.folder, "a key") is not None
 
@@ -191,14 +227,20 @@ def test_a_training_of_other_inputs_is_not_gone_on_from(task: TrainingTask) -> N
         pytest.param(lambda content: b"", marks=SLOW),
     ],
 )
-def test_a_torn_state_is_never_trusted_yet_its_cost_is(task: TrainingTask, tear: Callable[[bytes], bytes]) -> None:
+def test_a_torn_state_is_never_trusted_yet_its_cost_is(
+    task: TrainingTask, tear: Callable[[bytes], bytes]
+) -> None:
     before = train_until(task, 1)
     path = task.folder / "training-1.pt"
     path.write_bytes(tear(path.read_bytes()))
     assert current_training_state(task.folder, "a key") is None
     after = train_until(task, 1)
     assert after.cost.images.value == 2 * IMAGES
-    assert (after.lost.interruptions, after.lost.images, after.lost.duration_s) == (1, IMAGES, before.cost.duration_s.value)
+    assert (after.lost.interruptions, after.lost.images, after.lost.duration_s) == (
+        1,
+        IMAGES,
+        before.cost.duration_s.value,
+    )
     assert current_training_state(task.folder, "a key") is not None
 
 
@@ -236,7 +278,11 @@ def test_a_cost_probe_says_what_an_epoch_costs_and_is_counted_once(
     expected = uninterrupted(task, whole)
     found = probe_cost(task)
     assert left(task) == ["probe.json", "training.json"]
-    assert current_cost_probe(task.folder, "a key") == found == read_record(task.folder / "probe.json", CostProbe)
+    assert (
+        current_cost_probe(task.folder, "a key")
+        == found
+        == read_record(task.folder / "probe.json", CostProbe)
+    )
     assert current_cost_probe(task.folder, "another key") is None
     assert (found.layout, found.precision, found.steps) == (MODE.layout, MODE.precision, TIMED_STEPS)
     assert found.epoch_duration_s.value == pytest.approx(IMAGES / found.images_per_s)
@@ -248,13 +294,19 @@ def test_a_cost_probe_says_what_an_epoch_costs_and_is_counted_once(
     unprobed(monkeypatch)
     result = train(task)
     assert outcome(result, task.folder) == expected
-    assert result.cost.duration_s.value == pytest.approx(spent_s + sum(epoch.duration_s for epoch in result.epochs))
-    assert result.cost.energy_j.value == pytest.approx(spent_j + sum(epoch.energy_j or 0 for epoch in result.epochs))
+    assert result.cost.duration_s.value == pytest.approx(
+        spent_s + sum(epoch.duration_s for epoch in result.epochs)
+    )
+    assert result.cost.energy_j.value == pytest.approx(
+        spent_j + sum(epoch.energy_j or 0 for epoch in result.epochs)
+    )
     assert result.cost.images.value == 3 * IMAGES
 
 
 @SLOW
-def test_a_cost_probe_leaves_a_training_under_way_as_it_is(task: TrainingTask, whole: list[tuple[Any, ...]]) -> None:
+def test_a_cost_probe_leaves_a_training_under_way_as_it_is(
+    task: TrainingTask, whole: list[tuple[Any, ...]]
+) -> None:
     expected = uninterrupted(task, whole)
     train_until(task, 1)
     probe_cost(task)
@@ -282,7 +334,9 @@ def test_what_a_killed_process_left_behind_is_cleared_away(task: TrainingTask) -
 
 
 def test_patience_ends_a_paused_training_too(task: TrainingTask) -> None:
-    settings = task.recipe.train.model_copy(update={"epochs": 9, "patience": 1, "learning_rate": 1e-12, "augment": "none", "mode": "head"})
+    settings = task.recipe.train.model_copy(
+        update={"epochs": 9, "patience": 1, "learning_rate": 1e-12, "augment": "none", "mode": "head"}
+    )
     head = replace(task, recipe=task.recipe.model_copy(update={"train": settings}))
     found = train_until(head, 5)
     assert (len(found.epochs), found.stopped_early) == (2, True)

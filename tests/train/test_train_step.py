@@ -26,7 +26,10 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 def mode_of(images: torch.Tensor) -> Mode:
     """The mode that a forward pass really runs in."""
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    return Mode("channels_last" if last else "contiguous", "bfloat16" if torch.is_autocast_enabled("cpu") else "float32")
+    return Mode(
+        "channels_last" if last else "contiguous",
+        "bfloat16" if torch.is_autocast_enabled("cpu") else "float32",
+    )
 
 
 class Watched(nn.Module):
@@ -80,7 +83,9 @@ def test_a_mode_that_is_far_behind_is_given_up_after_one_step() -> None:
     assert results[3].images_per_s == pytest.approx(len(IMAGES) / 0.8, rel=0.5)
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("no bfloat16 here\nat line 3"), NotImplementedError("no bfloat16 here")])
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("no bfloat16 here\nat line 3"), NotImplementedError("no bfloat16 here")]
+)
 def test_a_mode_that_fails_is_a_row_with_the_reason(fault: Exception) -> None:
     def first(mode: Mode) -> None:
         if mode.precision == "bfloat16":
@@ -106,7 +111,9 @@ def test_no_mode_at_all_is_one_clear_line() -> None:
     def first(mode: Mode) -> None:
         raise torch.OutOfMemoryError("out of memory: 4 GiB wanted\nand so on")
 
-    with pytest.raises(ModelError, match=r"with 6 images \(out of memory: 4 GiB wanted\)\. Lower train\.batch_size") as caught:
+    with pytest.raises(
+        ModelError, match=r"with 6 images \(out of memory: 4 GiB wanted\)\. Lower train\.batch_size"
+    ) as caught:
         probe(Watched(first), IMAGES, LABELS, sgd, nn.CrossEntropyLoss())
     assert "\n" not in str(caught.value)
 
@@ -161,9 +168,14 @@ def test_a_step_really_runs_in_its_mode(mode: Mode) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
-def test_a_batch_has_the_strides_of_its_layout_even_where_the_bytes_are_the_same(channels: int, given: torch.memory_format) -> None:
+def test_a_batch_has_the_strides_of_its_layout_even_where_the_bytes_are_the_same(
+    channels: int, given: torch.memory_format
+) -> None:
     images = torch.rand(2, channels, 4, 5).contiguous(memory_format=given)
-    for mode, strides in ((Mode(), (channels * 20, 20, 5, 1)), (Mode("channels_last"), (channels * 20, 1, channels * 5, channels))):
+    for mode, strides in (
+        (Mode(), (channels * 20, 20, 5, 1)),
+        (Mode("channels_last"), (channels * 20, 1, channels * 5, channels)),
+    ):
         arranged = mode.arrange(images)
         assert arranged.stride() == strides
         assert torch.equal(arranged, images)

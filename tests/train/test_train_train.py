@@ -61,13 +61,22 @@ def value(made: Made, name: str) -> float:
 
 def test_the_record_is_on_the_disk_as_returned(made: Made) -> None:
     assert read_record(made.folder / "train.json", TrainResult) == made.result
-    assert sorted(path.name for path in made.folder.iterdir()) == ["checkpoint.safetensors", "logits.npz", "train.json"]
+    assert sorted(path.name for path in made.folder.iterdir()) == [
+        "checkpoint.safetensors",
+        "logits.npz",
+        "train.json",
+    ]
 
 
 def test_the_record_says_what_was_trained_and_how(made: Made, data: Dataset) -> None:
     found = made.result
     assert (found.key, found.candidate, found.data_sha256) == ("a key", CANDIDATE, data.info.sha256)
-    assert (found.protocol, found.mode, found.seed, found.performance_metric) == ("default", "full", 3, "accuracy")
+    assert (found.protocol, found.mode, found.seed, found.performance_metric) == (
+        "default",
+        "full",
+        3,
+        "accuracy",
+    )
     assert (len(found.epochs), found.stopped_early) == (2, False)
     assert found.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
     assert found.environment.threads == 1
@@ -117,10 +126,14 @@ def test_evaluation_is_apart(made: Made) -> None:
 
 
 def test_carbon_follows_the_country(made: Made) -> None:
-    assert value(made, "co2eq_g") == pytest.approx(value(made, "energy_j") / 3.6e6 * intensity("DNK").g_per_kwh)
+    assert value(made, "co2eq_g") == pytest.approx(
+        value(made, "energy_j") / 3.6e6 * intensity("DNK").g_per_kwh
+    )
 
 
-def test_the_checkpoint_is_what_its_checksum_says_and_restores_to_the_same_logits(made: Made, data: Dataset) -> None:
+def test_the_checkpoint_is_what_its_checksum_says_and_restores_to_the_same_logits(
+    made: Made, data: Dataset
+) -> None:
     path = made.folder / made.result.checkpoint
     assert hashlib.sha256(path.read_bytes()).hexdigest() == made.result.checkpoint_sha256
     model = restore(CANDIDATE, path)
@@ -146,7 +159,9 @@ def test_every_test_image_has_its_logits_and_the_performance_is_theirs(made: Mad
 def test_the_performance_on_validation_is_that_of_the_best_epoch(made: Made) -> None:
     best = made.result.epochs[made.result.best_epoch - 1]
     assert (
-        made.result.performance["val_accuracy"].value == best.val_performance == max(epoch.val_performance for epoch in made.result.epochs)
+        made.result.performance["val_accuracy"].value
+        == best.val_performance
+        == max(epoch.val_performance for epoch in made.result.epochs)
     )
 
 
@@ -178,7 +193,9 @@ def test_a_constant_channel_is_not_divided_by_zero() -> None:
     assert pixel_statistics(np.full((3, 4, 4, 1), 51, np.uint8)) == ((0.2,), (0.001,))
 
 
-def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(
+    recipe: MakeRecipe, data: Dataset, tmp_path: Path
+) -> None:
     made = carry_out(recipe(train={"epochs": 1}), data, tmp_path)
     for name in ("energy_j", "co2eq_g", "evaluation_energy_j"):
         quantity = getattr(made.result.cost, name)
@@ -188,14 +205,25 @@ def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(recipe:
     assert value(made, "duration_s") > 0
 
 
-def test_mode_head_leaves_the_backbone_of_the_given_weights(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+def test_mode_head_leaves_the_backbone_of_the_given_weights(
+    recipe: MakeRecipe, data: Dataset, tmp_path: Path
+) -> None:
     torch.manual_seed(5)
     given = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).state_dict()
     save_file(given, tmp_path / "weights.safetensors")
-    candidates = {"architectures": ["test_efficientnet"], "image_size_px": 32, "weights": str(tmp_path / "weights.safetensors")}
-    made = carry_out(recipe(candidates=candidates, train={"mode": "head", "epochs": 1}), data, tmp_path / "folder")
+    candidates = {
+        "architectures": ["test_efficientnet"],
+        "image_size_px": 32,
+        "weights": str(tmp_path / "weights.safetensors"),
+    }
+    made = carry_out(
+        recipe(candidates=candidates, train={"mode": "head", "epochs": 1}), data, tmp_path / "folder"
+    )
     found = load_file(made.folder / made.result.checkpoint)
-    assert {name for name in given if not torch.equal(found[name], given[name])} == {"classifier.weight", "classifier.bias"}
+    assert {name for name in given if not torch.equal(found[name], given[name])} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
     assert made.result.mode == "head"
     assert made.result.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
 
@@ -210,19 +238,39 @@ def test_an_early_stop_is_recorded(recipe: MakeRecipe, data: Dataset, tmp_path: 
 
 def test_progress_is_told(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
     told: list[tuple[int, int, int]] = []
-    carry_out(recipe(train={"epochs": 1}), data, tmp_path, progress=lambda done, total, epoch, best: told.append((done, total, epoch)))
+    carry_out(
+        recipe(train={"epochs": 1}),
+        data,
+        tmp_path,
+        progress=lambda done, total, epoch, best: told.append((done, total, epoch)),
+    )
     assert told == [(1, 2, 1), (2, 2, 1)]
 
 
-def test_a_model_that_cannot_be_built_leaves_nothing(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_built_leaves_nothing(
+    recipe: MakeRecipe, data: Dataset, tmp_path: Path
+) -> None:
     candidate = CANDIDATE.model_copy(update={"architecture": "no_such_net"})
     with pytest.raises(ModelError, match="no_such_net: unknown architecture"):
-        train(TrainingTask(candidate, data, recipe(), tmp_path / "folder", "key", threads=1, exclusive=False, progress=lambda *_: None))
+        train(
+            TrainingTask(
+                candidate,
+                data,
+                recipe(),
+                tmp_path / "folder",
+                "key",
+                threads=1,
+                exclusive=False,
+                progress=lambda *_: None,
+            )
+        )
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine with a GPU can do it")
 def test_cuda_without_a_gpu_says_what_to_do() -> None:
-    with pytest.raises(ModelError, match=r'train\.device = "cuda", but PyTorch finds no CUDA GPU here\. Use "auto" or "cpu"'):
+    with pytest.raises(
+        ModelError, match=r'train\.device = "cuda", but PyTorch finds no CUDA GPU here\. Use "auto" or "cpu"'
+    ):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")

@@ -43,7 +43,13 @@ def settings(**changes: Any) -> Train:
 
 
 def trained(
-    model: nn.Module, data: Dataset, train: Train, *, seed: int = 0, metric: str = "accuracy", progress: Progress = lambda *_: None
+    model: nn.Module,
+    data: Dataset,
+    train: Train,
+    *,
+    seed: int = 0,
+    metric: str = "accuracy",
+    progress: Progress = lambda *_: None,
 ) -> Trained:
     course = Trainer(model, Mode(), data, SPEC, train, metric, seed)
     images = advance(course, train.epochs, progress)
@@ -75,13 +81,17 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 def test_all_images_of_an_epoch_are_seen(tiny: Make, data: Dataset, n: int, sizes: list[int]) -> None:
     seen: list[torch.Tensor] = []
     model = tiny()
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None)
+    model.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None
+    )
     result = trained(model, part(data, n), settings(epochs=2))
     assert [len(images) for images in seen] == sizes * 2
     assert result.images == 2 * n
     expected = np.sort(to_tensor(data.splits["train"][0][:n], SPEC).sum(axis=(1, 2, 3)))
     for epoch in (seen[: len(sizes)], seen[len(sizes) :]):
-        np.testing.assert_allclose(np.sort(torch.cat(epoch).sum((1, 2, 3)).numpy()), expected, rtol=1e-4, atol=1e-2)
+        np.testing.assert_allclose(
+            np.sort(torch.cat(epoch).sum((1, 2, 3)).numpy()), expected, rtol=1e-4, atol=1e-2
+        )
 
 
 @pytest.mark.parametrize("augment", ["light", "none"])
@@ -104,7 +114,9 @@ def test_flips_reach_the_augmentation(tiny: Make, data: Dataset, flips: bool) ->
     ramps = Dataset(data.info, {**data.splits, "train": (ramp, np.arange(60) % 2)})
     seen: list[torch.Tensor] = []
     model = tiny()
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]) if module.training else None)
+    model.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0]) if module.training else None
+    )
     trained(model, ramps, settings(augment="light", flips=flips))
     images = torch.cat(seen)
     mirrored = int((images[..., 16:].mean((1, 2, 3)) < images[..., :16].mean((1, 2, 3))).sum())
@@ -142,7 +154,9 @@ class Scripted(nn.Module):
         ([(16, 1.0), (16, 1.0), (16, 1.0)], 1),  # all the same: the first
     ],
 )
-def test_the_best_epoch_is_that_of_validation(data: Dataset, plan: list[tuple[int, float]], best: int) -> None:
+def test_the_best_epoch_is_that_of_validation(
+    data: Dataset, plan: list[tuple[int, float]], best: int
+) -> None:
     model = Scripted(plan, data.splits["val"][1])
     result = trained(model, data, settings(epochs=3, batch_size=64))
     assert result.best_epoch == best
@@ -152,9 +166,13 @@ def test_the_best_epoch_is_that_of_validation(data: Dataset, plan: list[tuple[in
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 4), (2, 5), (9, 8)])
-def test_training_stops_when_validation_gains_nothing_for_as_long_as_the_patience(data: Dataset, patience: int, epochs: int) -> None:
+def test_training_stops_when_validation_gains_nothing_for_as_long_as_the_patience(
+    data: Dataset, patience: int, epochs: int
+) -> None:
     plan = [(8, 1.0), (9, 1.0), (10, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0)]
-    result = trained(Scripted(plan, data.splits["val"][1]), data, settings(epochs=8, batch_size=64, patience=patience))
+    result = trained(
+        Scripted(plan, data.splits["val"][1]), data, settings(epochs=8, batch_size=64, patience=patience)
+    )
     assert (len(result.epochs), result.stopped_early) == (epochs, epochs < 8)
     assert result.best_epoch == 3
     assert result.images == 45 * epochs
@@ -174,12 +192,25 @@ def test_the_same_seed_gives_the_same_weights(tiny: Make, data: Dataset) -> None
 def test_a_balanced_loss_is_used_in_training(data: Dataset) -> None:
     """A model that can only say how common the classes are says half and half."""
     pixels, labels = data.splits["train"]
-    rare = Dataset(data.info, {**data.splits, "train": (pixels, (np.arange(len(labels)) % 9 == 0).astype(np.int64))})
+    rare = Dataset(
+        data.info, {**data.splits, "train": (pixels, (np.arange(len(labels)) % 9 == 0).astype(np.int64))}
+    )
     leanings = []
     for balanced in (False, True):
         plan = [(8, 1.0 - 0.001 * epoch) for epoch in range(60)]  # the last epoch is the best
         model = Scripted(plan, data.splits["val"][1])
-        trained(model, rare, settings(epochs=60, batch_size=64, learning_rate=0.2, patience=60, class_balanced=balanced, weight_decay=0))
+        trained(
+            model,
+            rare,
+            settings(
+                epochs=60,
+                batch_size=64,
+                learning_rate=0.2,
+                patience=60,
+                class_balanced=balanced,
+                weight_decay=0,
+            ),
+        )
         leanings.append(float(model.weight.detach().softmax(0)[1]))
     assert leanings[0] < 0.3
     assert leanings[1] == pytest.approx(0.5, abs=0.1)
@@ -187,26 +218,37 @@ def test_a_balanced_loss_is_used_in_training(data: Dataset) -> None:
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_loss_that_is_no_number_says_what_to_lower(tiny: Make, data: Dataset) -> None:
-    with pytest.raises(ModelError, match=r"the loss became (nan|inf) in training .+ in epoch 1\. Lower train\.learning_rate \(1e\+38\)"):
+    with pytest.raises(
+        ModelError,
+        match=r"the loss became (nan|inf) in training .+ in epoch 1\. Lower train\.learning_rate \(1e\+38\)",
+    ):
         trained(tiny(), data, settings(learning_rate=1e38))
 
 
 def test_a_training_loss_that_is_no_number_is_found_where_validation_shows_nothing(data: Dataset) -> None:
     model = Scripted([(8, 1.0)], data.splits["val"][1])
     nn.init.constant_(model.weight, torch.nan)
-    with pytest.raises(ModelError, match=r"the loss became nan in training and 0\.\d+ on validation in epoch 1"):
+    with pytest.raises(
+        ModelError, match=r"the loss became nan in training and 0\.\d+ on validation in epoch 1"
+    ):
         trained(model, data, settings(batch_size=64))
 
 
 def test_a_validation_loss_that_is_no_number_is_found_too(data: Dataset) -> None:
     with pytest.raises(ModelError, match=r"and nan on validation in epoch 2"):
-        trained(Scripted([(8, 1.0), (8, float("nan"))], data.splits["val"][1]), data, settings(epochs=2, batch_size=64))
+        trained(
+            Scripted([(8, 1.0), (8, float("nan"))], data.splits["val"][1]),
+            data,
+            settings(epochs=2, batch_size=64),
+        )
 
 
 def test_a_metric_that_validation_does_not_define_is_a_clear_line(tiny: Make, data: Dataset) -> None:
     pixels = data.splits["val"][0]
     one_class = Dataset(data.info, {**data.splits, "val": (pixels, np.zeros(len(pixels), np.int64))})
-    with pytest.raises(ModelError, match=r"auroc is not defined on the validation split: all its images are of one class"):
+    with pytest.raises(
+        ModelError, match=r"auroc is not defined on the validation split: all its images are of one class"
+    ):
         trained(tiny(), one_class, settings(), metric="auroc")
 
 
@@ -230,7 +272,9 @@ def test_a_better_model_comes_out_than_went_in(tiny: Make, data: Dataset) -> Non
     assert result.epochs[-1].train_loss < 0.9 * result.epochs[0].train_loss
 
 
-def test_the_papers_protocol_trains_ten_epochs(tiny: Make, recipe: Callable[..., Recipe], data: Dataset) -> None:
+def test_the_papers_protocol_trains_ten_epochs(
+    tiny: Make, recipe: Callable[..., Recipe], data: Dataset
+) -> None:
     result = trained(tiny(), data, recipe(train={"protocol": "paper"}).train)
     assert len(result.epochs) == 10
     assert result.images == 450
@@ -243,7 +287,9 @@ def judgements(course: Trainer) -> list[dict[str, Any]]:
 
 def with_drop_path() -> nn.Module:
     torch.manual_seed(0)
-    model = timm.create_model("test_efficientnet", in_chans=1, num_classes=2, drop_rate=0.2, drop_path_rate=0.3)
+    model = timm.create_model(
+        "test_efficientnet", in_chans=1, num_classes=2, drop_rate=0.2, drop_path_rate=0.3
+    )
     assert isinstance(model, nn.Module)
     return model
 
@@ -251,11 +297,21 @@ def with_drop_path() -> nn.Module:
 @pytest.mark.parametrize("protocol", ["default", "paper"])
 @pytest.mark.parametrize("mode", [Mode(), Mode("channels_last"), Mode("channels_last", "bfloat16")])
 @pytest.mark.parametrize("net", ["dropout", pytest.param("drop path", marks=pytest.mark.slow)])
-def test_from_its_state_a_training_goes_on_to_the_bit(tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str) -> None:
+def test_from_its_state_a_training_goes_on_to_the_bit(
+    tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str
+) -> None:
     plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
 
     def begun() -> Trainer:
-        return Trainer(mode.place(tiny() if net == "dropout" else with_drop_path(), CPU), mode, data, SPEC, plan, "accuracy", 5)
+        return Trainer(
+            mode.place(tiny() if net == "dropout" else with_drop_path(), CPU),
+            mode,
+            data,
+            SPEC,
+            plan,
+            "accuracy",
+            5,
+        )
 
     whole = begun()
     advance(whole, 4)
@@ -276,7 +332,16 @@ def test_from_its_state_a_training_goes_on_to_the_bit(tiny: Make, data: Dataset,
 def test_a_state_holds_the_best_weights_even_where_they_are_of_an_earlier_epoch(data: Dataset) -> None:
     plan = [(8, 1.0), (14, 1.0), (10, 1.0)]
     first, second = (
-        Trainer(Scripted(plan, data.splits["val"][1]), Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0) for _ in "ab"
+        Trainer(
+            Scripted(plan, data.splits["val"][1]),
+            Mode(),
+            data,
+            SPEC,
+            settings(epochs=9, batch_size=64),
+            "accuracy",
+            0,
+        )
+        for _ in "ab"
     )
     advance(first, 3)
     second.restore(first.state(), first.epochs, first.best_epoch)

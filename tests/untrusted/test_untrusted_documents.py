@@ -51,14 +51,35 @@ def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
             content(path, 5)
 
 
-@pytest.mark.parametrize("name", ["resnet50.a1_in1k", "mobilenetv2_050@48", "01-a@64-fp32", "Lunge rechts", "..a", "コード"])
+@pytest.mark.parametrize(
+    "name", ["resnet50.a1_in1k", "mobilenetv2_050@48", "01-a@64-fp32", "Lunge rechts", "..a", "コード"]
+)
 def test_names_for_every_system(name: str) -> None:
     assert name_fault(name) is None
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "...", "a/b", "a\\b", "C:a", "a\0", "a\nb", "a\x1b", "nul", "CON.txt", "lpt1", "a ", " a", "a.", "x" * 201, 'a"'],
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a/b",
+        "a\\b",
+        "C:a",
+        "a\0",
+        "a\nb",
+        "a\x1b",
+        "nul",
+        "CON.txt",
+        "lpt1",
+        "a ",
+        " a",
+        "a.",
+        "x" * 201,
+        'a"',
+    ],
 )
 def test_names_that_lead_elsewhere_or_nowhere(name: str) -> None:
     assert name_fault(name)

@@ -58,12 +58,17 @@ def bomb() -> bytes:
         (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(48), "|O"))), "Python objects"),
         (lambda path: packed(path, ("values.npy", b"(" * 9000)), "no header"),
         (lambda path: packed(path, ("values.npy", array("(" * 200))), "no header"),
-        (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(6))), method=zipfile.ZIP_LZMA), "otherwise than by numpy"),
+        (
+            lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(6))), method=zipfile.ZIP_LZMA),
+            "otherwise than by numpy",
+        ),
         (lambda path: packed(path, *((f"{n}.npy", b"") for n in range(100))), "100 arrays"),
         (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(17)), "zip"),
     ],
 )
-def test_what_is_no_such_array_is_refused_before_it_takes_memory(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+def test_what_is_no_such_array_is_refused_before_it_takes_memory(
+    make: Callable[[Path], object], words: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.npz"
     make(path)
     with pytest.raises(ValueError, match=words) as caught:
@@ -73,7 +78,11 @@ def test_what_is_no_such_array_is_refused_before_it_takes_memory(make: Callable[
 
 def test_an_array_twice_is_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate"):
-        packed(tmp_path / "a.npz", ("values.npy", array("(2, 3)", bytes(6))), ("values.npy", array("(2, 3)", bytes(6))))
+        packed(
+            tmp_path / "a.npz",
+            ("values.npy", array("(2, 3)", bytes(6))),
+            ("values.npy", array("(2, 3)", bytes(6))),
+        )
     with pytest.raises(ValueError, match="an array twice"):
         read(tmp_path / "a.npz")
 

@@ -72,7 +72,9 @@ def operator(name: str, domain: str) -> Callable[[onnx.ModelProto], object]:
         (operator("\x1b[2J", "evil"), "x1b[2J"),
     ],
 )
-def test_what_leads_out_of_the_file_is_found(spoil: Callable[[onnx.ModelProto], object], words: str, tmp_path: Path) -> None:
+def test_what_leads_out_of_the_file_is_found(
+    spoil: Callable[[onnx.ModelProto], object], words: str, tmp_path: Path
+) -> None:
     made = tiny_bundle.model()
     spoil(made)
     found = fault(made, tmp_path)

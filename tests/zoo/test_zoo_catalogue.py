@@ -31,10 +31,16 @@ def test_names_parameters_and_families_are_those_of_the_paper() -> None:
     renamed = {"gluon_xception65": "xception65"}
     rows = made_records.paper("architectures.csv")
     expected = {
-        renamed.get(row["model"], row["model"]): (int(row["num_params_1000_classes"]), row["family"], row["efficient"] == "1")
+        renamed.get(row["model"], row["model"]): (
+            int(row["num_params_1000_classes"]),
+            row["family"],
+            row["efficient"] == "1",
+        )
         for row in rows
     }
-    assert {row.name: (row.num_params, row.family, row.efficient) for row in architectures().values()} == expected
+    assert {
+        row.name: (row.num_params, row.family, row.efficient) for row in architectures().values()
+    } == expected
 
 
 def test_timm_knows_every_name() -> None:
@@ -68,7 +74,11 @@ def test_sizes_are_those_that_each_accepts() -> None:
     assert [size for size in (64, 128, 192, 256, 512) if rows["halonet26t"].accepts(size)] == [256, 512]
     assert [size for size in (64, 74, 75, 80) if rows["adv_inception_v3"].accepts(size)] == [75, 80]
     assert {rows[name].check_px for name in ("resnet18d", "dla34")} == {64}
-    assert (rows["adv_inception_v3"].check_px, rows["halo2botnet50ts_256"].check_px, rows["bat_resnext26ts"].check_px) == (75, 128, 256)
+    assert (
+        rows["adv_inception_v3"].check_px,
+        rows["halo2botnet50ts_256"].check_px,
+        rows["bat_resnext26ts"].check_px,
+    ) == (75, 128, 256)
 
 
 def test_every_quirk_has_its_reason_and_every_size_for_checks_is_accepted() -> None:

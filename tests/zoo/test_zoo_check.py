@@ -29,7 +29,15 @@ from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 # Beyond the zoo's own: whatever could break, broken once by each way of building an architecture.
 SOME = (
-    *("dla46x_c", "mobilevitv2_050", "mobilenetv2_050", "pvt_v2_b0", "convnext_atto", "ghostnet_100", "eca_botnext26ts_256"),
+    *(
+        "dla46x_c",
+        "mobilevitv2_050",
+        "mobilenetv2_050",
+        "pvt_v2_b0",
+        "convnext_atto",
+        "ghostnet_100",
+        "eca_botnext26ts_256",
+    ),
     *("lambda_resnet26rpt_256", "resnetaa50", "adv_inception_v3", "poolformer_m36"),
 )
 GOOD = {"key": "k", "in_zoo": True, "image_size_px": 64, "num_params": 1_000_000}
@@ -72,12 +80,19 @@ def test_a_sweep_keeps_its_rows_and_makes_none_twice(tmp_path: Path) -> None:
     assert seen[-1].kept
 
 
-def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
 
     def fake(job: CheckJob, *_: object) -> CheckRow:
         made.append(job.key)
-        return CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="failed" if len(made) == 1 else "ok")
+        return CheckRow(
+            key=job.key,
+            architecture=job.architecture,
+            in_zoo=True,
+            status="failed" if len(made) == 1 else "ok",
+        )
 
     monkeypatch.setattr(sweep, "apart", fake)
     names = ["resnet18d"]
@@ -90,7 +105,11 @@ def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(tmp_pa
 
 
 def test_a_torn_row_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "apart", lambda job, *_: CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"))
+    monkeypatch.setattr(
+        sweep,
+        "apart",
+        lambda job, *_: CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"),
+    )
     start_record(tmp_path)
     (tmp_path / "resnet18d@64.json").write_text('{"key": "')
     assert sweep.sweep(["resnet18d"], None, tmp_path, ignore)[0].status == "ok"
@@ -123,7 +142,11 @@ def hangs(job: str, folder: str, log: str, connection: Connection) -> None:
 def test_a_process_that_dies_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_child", dies)
     row = sweep.apart(job(), tmp_path / "log", 60, ignore)
-    assert (row.status, row.stage, row.reason) == ("failed", "train", "its process ended with status -9 (killed: too little memory?)")
+    assert (row.status, row.stage, row.reason) == (
+        "failed",
+        "train",
+        "its process ended with status -9 (killed: too little memory?)",
+    )
 
 
 @pytest.mark.slow
@@ -159,7 +182,11 @@ def test_what_was_found_before_a_failure_is_kept(monkeypatch: pytest.MonkeyPatch
 def test_an_int8_file_that_is_blind_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(work, "onnx_logits", lambda *_: np.zeros((16, 2), np.float32))
     row = work.check(job(), tmp_path, ignore)
-    assert (row.status, row.stage, row.reason) == ("failed", "int8", "the int8 file says the same of every image")
+    assert (row.status, row.stage, row.reason) == (
+        "failed",
+        "int8",
+        "the int8 file says the same of every image",
+    )
 
 
 def test_a_name_beyond_the_zoo_is_checked_at_a_size_that_it_takes() -> None:
@@ -206,7 +233,8 @@ class Exploding(Blind):
 
 
 @pytest.mark.parametrize(
-    ("model", "words"), [(Blind(), "it says the same of every image"), (Exploding(), "the loss of a training step is nan")]
+    ("model", "words"),
+    [(Blind(), "it says the same of every image"), (Exploding(), "the loss of a training step is nan")],
 )
 def test_a_network_that_cannot_be_judged_by_is_a_fault(model: nn.Module, words: str) -> None:
     with pytest.raises(ModelError, match=words):
@@ -220,12 +248,24 @@ def test_the_page_has_a_line_for_each_and_says_what_failed() -> None:
         int8="as asked", export_s=1.0, quantise_s=2.0, decisions_agree=0.9375, fp32_latency_s=2e-3, int8_latency_s=1e-3,
         versions={"torch": "2.9"},
     )  # fmt: skip
-    mended = good.model_copy(update={"architecture": "resnet26d", "int8": "normalisation left in float", "export_s": 5.0})
-    bad = CheckRow(**GOOD, architecture="dla34", stage="train", reason="no loss", versions={"torch": "2.9"}, note="odd strides")
+    mended = good.model_copy(
+        update={"architecture": "resnet26d", "int8": "normalisation left in float", "export_s": 5.0}
+    )
+    bad = CheckRow(
+        **GOOD,
+        architecture="dla34",
+        stage="train",
+        reason="no loss",
+        versions={"torch": "2.9"},
+        note="odd strides",
+    )
     page = markdown.page([good, mended, bad], "pepr-edge zoo check")
     assert "Made by `pepr-edge zoo check` with torch 2.9. 2 of 3 went the whole way" in page
     assert "took 5.0 s in the mean, 7 s at most" in page
-    assert "| resnet18d | 64 px | from 32 px | 1.0 M | torchscript | yes | 1e-05 | yes | 94% | 2.00 | 1.00 | 3.0 |" in page
+    assert (
+        "| resnet18d | 64 px | from 32 px | 1.0 M | torchscript | yes | 1e-05 | yes | 94% | 2.00 | 1.00 | 3.0 |"
+        in page
+    )
     assert "| dla34 | 64 px | multiples of 32 px | 1.0 M | - | FAILED | - | FAILED | - | - | - | - |" in page
     assert "- dla34 (train): no loss" in page
     assert "- resnet26d: normalisation left in float." in page

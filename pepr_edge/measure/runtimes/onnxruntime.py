@@ -38,7 +38,12 @@ NEEDS = {
 }
 # By this name our exporters call the first dimension of a model's input and output.
 BATCH = "batch"
-OPTIMISATION = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
+OPTIMISATION = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "none": "ORT_DISABLE_ALL",
+}
 # What ONNX Runtime logs below "fatal" is either raised as well or of no use to the person at the device.
 ONLY_FATAL = 4
 
@@ -63,7 +68,9 @@ def unavailable(provider: str = "cpu") -> str | None:
 def open(model: Path, settings: SessionSettings) -> InferenceSession:
     """Load a model."""
     if (reason := unavailable(settings.provider)) is not None:
-        raise MeasurementError(f"provider {settings.provider!r} asked for, but {reason} {ADVICE[settings.provider]}")
+        raise MeasurementError(
+            f"provider {settings.provider!r} asked for, but {reason} {ADVICE[settings.provider]}"
+        )
     _check(settings)
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
@@ -71,7 +78,9 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
 
     onnxruntime.set_default_logger_severity(ONLY_FATAL)
     try:
-        session = onnxruntime.InferenceSession(str(model), _options(settings), providers=_providers(settings.provider))
+        session = onnxruntime.InferenceSession(
+            str(model), _options(settings), providers=_providers(settings.provider)
+        )
     except Exception as fault:
         # Its own words hold line breaks and the absolute path.
         words = " ".join(str(fault).replace(str(model), model.name).split())
@@ -97,7 +106,9 @@ def _check(settings: SessionSettings) -> None:
             "Use the runtime 'openvino', or the precision 'float32'."
         )
     if settings.graph_optimisation not in OPTIMISATION:
-        raise MeasurementError(f"graph_optimisation = {settings.graph_optimisation!r}, expected one of {', '.join(OPTIMISATION)}.")
+        raise MeasurementError(
+            f"graph_optimisation = {settings.graph_optimisation!r}, expected one of {', '.join(OPTIMISATION)}."
+        )
 
 
 def _options(settings: SessionSettings) -> SessionOptions:
@@ -108,7 +119,9 @@ def _options(settings: SessionSettings) -> SessionOptions:
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = settings.arena
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, OPTIMISATION[settings.graph_optimisation])
+    options.graph_optimization_level = getattr(
+        onnxruntime.GraphOptimizationLevel, OPTIMISATION[settings.graph_optimisation]
+    )
     for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
         options.add_session_config_entry(key, str(int(settings.spinning)))
     if settings.batch is not None:

@@ -64,7 +64,11 @@ def open(model: Path, settings: SessionSettings) -> Any:
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     # Left alone it uses bfloat16 where the CPU has it, and the logits are no longer those of the file.
     asked = PRECISIONS[settings.precision]
-    hints = {"INFERENCE_NUM_THREADS": settings.threads, "INFERENCE_PRECISION_HINT": asked, "PERFORMANCE_HINT": "LATENCY"}
+    hints = {
+        "INFERENCE_NUM_THREADS": settings.threads,
+        "INFERENCE_PRECISION_HINT": asked,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
     core = _library().Core()
     try:
         network = core.read_model(str(model))

@@ -55,7 +55,9 @@ def open(model: Path, settings: SessionSettings) -> Session:
     if (reason := unavailable(settings.provider)) is not None:
         raise MeasurementError(f"runtime 'pytorch' asked for, but {reason}")
     if settings.precision != "float32":
-        raise MeasurementError(f"precision {settings.precision!r} asked for, but the runtime pytorch is used in float32. Use 'float32'.")
+        raise MeasurementError(
+            f"precision {settings.precision!r} asked for, but the runtime pytorch is used in float32. Use 'float32'."
+        )
     program = model.with_name(PROGRAM)
     if not program.is_file():
         raise MeasurementError(
@@ -76,7 +78,9 @@ def open(model: Path, settings: SessionSettings) -> Session:
         return Session(exported.module(), settings.provider)
     except Exception as fault:
         words = " ".join(str(fault).replace(str(program), PROGRAM).split())
-        raise MeasurementError(f"{program}: PyTorch cannot load this program ({type(fault).__name__}: {words}).") from None
+        raise MeasurementError(
+            f"{program}: PyTorch cannot load this program ({type(fault).__name__}: {words})."
+        ) from None
 
 
 def run(session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:

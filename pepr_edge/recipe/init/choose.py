@@ -20,7 +20,10 @@ LARGEST_UNASKED_PX = 128  # beyond it training on a processor takes days; a devi
 UNEVEN = 1.5  # from here on the commonest class is called commoner
 SEEN_IMAGES = 15_000  # what a training from scratch should see at least, each image once an epoch
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 100
-SMALL_BATCH, SMALL_BATCH_BELOW = 16, 512  # images: with so few of them, steps count more than how smooth each is
+SMALL_BATCH, SMALL_BATCH_BELOW = (
+    16,
+    512,
+)  # images: with so few of them, steps count more than how smooth each is
 # Steps without a gain after which a training ends. By then the statistics of batch normalisation are those of the images: for the first
 # 50 or so, measured on 81 images, every network with them answers validation by chance.
 PATIENT_STEPS = 100
@@ -54,8 +57,13 @@ def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Reci
         sections.setdefault(section, {})[name] = value
         reasons[key] = reason
     sections.setdefault("data", {})["source"] = _relative(source, out)
-    given = base.model_dump(mode="json") | {"data": DATA.model_dump(mode="json")}  # the base's data are of its own set
-    merged = {name: {**part, **sections.get(name, {})} if isinstance(part, dict) else part for name, part in given.items()}
+    given = base.model_dump(mode="json") | {
+        "data": DATA.model_dump(mode="json")
+    }  # the base's data are of its own set
+    merged = {
+        name: {**part, **sections.get(name, {})} if isinstance(part, dict) else part
+        for name, part in given.items()
+    }
     merged |= {"name": _slug(summary.name), "description": f"{', '.join(summary.labels)}: {base.device.name}"}
     return RecipeDraft(Recipe.model_validate(merged, strict=False), reasons)
 
@@ -71,12 +79,28 @@ def _choices(summary: DatasetSummary, base: Recipe) -> list[tuple[str, Any, str]
     patience = min(epochs, max(base.train.patience, math.ceil(PATIENT_STEPS * batch_size / images)))
     choices = [
         ("data.val_fraction", DATA.val_fraction, _split_words(summary)),
-        ("candidates.architectures", names, f"Those of the device's recipe{left_out}. Any name of `pepr-edge zoo list` may be added."),
+        (
+            "candidates.architectures",
+            names,
+            f"Those of the device's recipe{left_out}. Any name of `pepr-edge zoo list` may be added.",
+        ),
         ("candidates.image_size_px", px, why),
         ("candidates.weights", base.candidates.weights, _weights_words(summary, base)),
-        ("train.epochs", epochs, f"{images:,} training images: the fewer there are, the more often each has to be seen."),
-        ("train.batch_size", batch_size, "How many images are in a step: with few of them, small ones, so that there are enough steps."),
-        ("train.patience", patience, f"A training ends after so many epochs without a gain on validation: {PATIENT_STEPS} steps at least."),
+        (
+            "train.epochs",
+            epochs,
+            f"{images:,} training images: the fewer there are, the more often each has to be seen.",
+        ),
+        (
+            "train.batch_size",
+            batch_size,
+            "How many images are in a step: with few of them, small ones, so that there are enough steps.",
+        ),
+        (
+            "train.patience",
+            patience,
+            f"A training ends after so many epochs without a gain on validation: {PATIENT_STEPS} steps at least.",
+        ),
         ("train.augment", "light" if epochs >= AUGMENT_FROM_EPOCHS else "none", _augment_words(epochs)),
         ("train.class_balanced", uneven, _balance_words(summary, uneven)),
         ("score.performance", "balanced_accuracy" if uneven else "accuracy", _metric_words(summary, uneven)),

@@ -67,7 +67,10 @@ def summarise(settings: DataSettings) -> DatasetSummary:
     source = open_source(settings)
     splits = assign(source, settings)
     read = _sample(source)
-    good, bad = [image for image in read if not isinstance(image, str)], tuple(image for image in read if isinstance(image, str))
+    good, bad = (
+        [image for image in read if not isinstance(image, str)],
+        tuple(image for image in read if isinstance(image, str)),
+    )
     if not good:
         raise DataError(bad[0])
     return DatasetSummary(
@@ -89,4 +92,7 @@ def _sample(source: ImageSource) -> list[tuple[tuple[int, int], bool] | str]:
     """Size of each image, and whether it is grey; or what is wrong with it."""
     count = len(source.targets)
     chosen = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
-    return [str(image) if isinstance(image, ImageError) else (image.size, is_grey(image)) for image in source.read(chosen)]
+    return [
+        str(image) if isinstance(image, ImageError) else (image.size, is_grey(image))
+        for image in source.read(chosen)
+    ]

@@ -28,18 +28,37 @@ MEASURED = (
 
 def summary_lines(found: DatasetSummary) -> list[tuple[str, str]]:
     """What was seen, as pairs of a word and a line, for the terminal and for the head of the recipe."""
-    classes = ", ".join(f"{label} {count:,}" for label, count in zip(found.labels, found.class_counts, strict=True))
+    classes = ", ".join(
+        f"{label} {count:,}" for label, count in zip(found.labels, found.class_counts, strict=True)
+    )
     lines = [
         ("Images", f"{found.total:,} ({found.format}), {_colour(found)}, {_sizes(found)}"),
-        ("Classes", f"{len(found.labels)}: {classes}; the commonest has {found.imbalance:.1f} times as many as the rarest"),
-        ("Groups", f"{found.groups:,}, none of them parted by a split" if found.groups is not None else "none named"),
+        (
+            "Classes",
+            f"{len(found.labels)}: {classes}; the commonest has {found.imbalance:.1f} times as many as the rarest",
+        ),
+        (
+            "Groups",
+            f"{found.groups:,}, none of them parted by a split" if found.groups is not None else "none named",
+        ),
         ("Splits", ", ".join(f"{split} {count:,}" for split, count in found.images.items())),
     ]
-    bad = [f"{len(found.bad)} of {len(found.bad) + len(found.sizes_px)} looked at cannot be read"] if found.bad else []
+    bad = (
+        [f"{len(found.bad)} of {len(found.bad) + len(found.sizes_px)} looked at cannot be read"]
+        if found.bad
+        else []
+    )
     return lines + [("Note", note) for note in (*found.notes, *bad)]
 
 
-def text(drafted: RecipeDraft, found: DatasetSummary, expected: RunTimeEstimate | str, source: str, base: str, out: Path) -> str:
+def text(
+    drafted: RecipeDraft,
+    found: DatasetSummary,
+    expected: RunTimeEstimate | str,
+    source: str,
+    base: str,
+    out: Path,
+) -> str:
     """The recipe's file.
 
     Args:
@@ -57,7 +76,10 @@ def text(drafted: RecipeDraft, found: DatasetSummary, expected: RunTimeEstimate 
         ("Measured", MEASURED),
         ("Run time", expected if isinstance(expected, str) else how_long(expected)),
     ]
-    lines = [f"# {Path(source).name or source}: drafted by `pepr-edge init` from what it saw. Change what you know better.", "#"]
+    lines = [
+        f"# {Path(source).name or source}: drafted by `pepr-edge init` from what it saw. Change what you know better.",
+        "#",
+    ]
     for word, line in head:
         lines += _wrapped(line, f"# {word + ':':<10} ", "#            ")
     lines.append(f"# {'Command:':<10} pepr-edge run {shlex.quote(out.as_posix())} --out runs/{recipe.name}")
@@ -120,4 +142,11 @@ def _line(key: str, value: Any) -> str:
 
 
 def _wrapped(words: str, first: str, then: str) -> list[str]:
-    return textwrap.wrap(words, WIDTH, initial_indent=first, subsequent_indent=then, break_on_hyphens=False, break_long_words=False)
+    return textwrap.wrap(
+        words,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

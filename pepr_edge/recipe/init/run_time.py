@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 
 STEPS = 2  # of each candidate, after a step of warm-up; in one mode, so that the fastest that a run finds is no slower
-LEAST_BATCH, BATCH_PIXELS = 8, 8 * 128**2  # of small images as many as a run takes at once: each step has a cost of its own
+LEAST_BATCH, BATCH_PIXELS = (
+    8,
+    8 * 128**2,
+)  # of small images as many as a run takes at once: each step has a cost of its own
 ENOUGH_S = 5.0  # no further candidate is timed after so long
 ARTIFACT_S = {"full": 64.0, "quick": 14.0}  # measured: the rules' own 60 and 10 s, cold start and memory
 EXPORT_S = 10.0  # of one variant, its quality on all images included; more for large models
@@ -55,7 +58,9 @@ def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
     artifacts = count * (len(recipe.export.named) + recipe.export.auto)
     ladders_s = count * recipe.export.time_budget_s if recipe.export.auto else 0.0
     made = count * len(recipe.export.made)
-    return RunTimeEstimate(training_s, made * EXPORT_S + ladders_s, artifacts * ARTIFACT_S[recipe.profile.rules], tuple(rates))
+    return RunTimeEstimate(
+        training_s, made * EXPORT_S + ladders_s, artifacts * ARTIFACT_S[recipe.profile.rules], tuple(rates)
+    )
 
 
 def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:
@@ -68,14 +73,25 @@ def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:
     device, mode = choose_device(settings.device), Mode("channels_last", "float32")
     # Threads that wait for each other on a busy machine take many times as long: one thread's processor time does not mind.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    untaught = recipe.model_copy(update={"candidates": recipe.candidates.model_copy(update={"weights": "scratch"})})
+    untaught = recipe.model_copy(
+        update={"candidates": recipe.candidates.model_copy(update={"weights": "scratch"})}
+    )
     data, started, found = _noise(recipe, summary, px), time.perf_counter(), dict[str, float]()
     labels = data.splits["train"][1]
     for name in _telling(recipe.candidates.architectures):
-        candidate = Candidate(architecture=name, image_size_px=px, in_channels=data.info.channels, num_classes=len(summary.labels))
+        candidate = Candidate(
+            architecture=name,
+            image_size_px=px,
+            in_channels=data.info.channels,
+            num_classes=len(summary.labels),
+        )
         model, spec = untrained(candidate, data, untaught, threads=1)
         step = train_step(
-            mode.place(model, device), mode, settings, loss_function(settings, labels, len(summary.labels), device), 1 + STEPS
+            mode.place(model, device),
+            mode,
+            settings,
+            loss_function(settings, labels, len(summary.labels), device),
+            1 + STEPS,
         )
         train_mode(step.model, settings)
         images, targets = batch(data.splits["train"], np.arange(len(labels)), spec, device)
@@ -101,11 +117,20 @@ def _telling(names: tuple[str, ...]) -> tuple[str, ...]:
 def _noise(recipe: Recipe, summary: DatasetSummary, px: int) -> Dataset:
     """One batch of noise: how long a step takes does not depend on what the images show."""
     rng, classes = np.random.default_rng(0), len(summary.labels)
-    channels = recipe.data.channels if recipe.data.channels != "auto" else 1 if summary.grey == len(summary.sizes_px) else 3
+    channels = (
+        recipe.data.channels
+        if recipe.data.channels != "auto"
+        else 1
+        if summary.grey == len(summary.sizes_px)
+        else 3
+    )
     images = min(recipe.train.batch_size, max(LEAST_BATCH, BATCH_PIXELS // px**2))
     counts: dict[Split, int] = {"train": images, "val": classes, "test": classes}
     splits = {
-        split: (rng.integers(0, 256, (count, px, px, channels), np.uint8), np.arange(count, dtype=np.int64) % classes)
+        split: (
+            rng.integers(0, 256, (count, px, px, channels), np.uint8),
+            np.arange(count, dtype=np.int64) % classes,
+        )
         for split, count in counts.items()
     }
     info = DataInfo(
@@ -115,7 +140,8 @@ def _noise(recipe: Recipe, summary: DatasetSummary, px: int) -> Dataset:
         labels=summary.labels,
         channels=channels,
         splits={
-            s: SplitInfo(images=len(y), class_counts=tuple(np.bincount(y, minlength=classes).tolist())) for s, (_, y) in splits.items()
+            s: SplitInfo(images=len(y), class_counts=tuple(np.bincount(y, minlength=classes).tolist()))
+            for s, (_, y) in splits.items()
         },
         majority_baseline=0.0,
     )

@@ -64,7 +64,14 @@ def check(job: CheckJob, folder: Path, tell: OnStage) -> CheckRow:
     known = job.architecture in zoo.architectures()
     note = zoo.architectures()[job.architecture].quirk if known else UNTESTED
     progress = _CheckProgress(
-        CheckRow(key=job.key, architecture=job.architecture, in_zoo=known, note=note, image_size_px=job.image_size_px), tell
+        CheckRow(
+            key=job.key,
+            architecture=job.architecture,
+            in_zoo=known,
+            note=note,
+            image_size_px=job.image_size_px,
+        ),
+        tell,
     )
     try:
         _check(job, progress, folder)
@@ -79,7 +86,9 @@ def check(job: CheckJob, folder: Path, tell: OnStage) -> CheckRow:
 def _check(job: CheckJob, progress: _CheckProgress, folder: Path) -> None:
     progress.stage("create")
     size_px, model = _create(job)
-    progress.found(image_size_px=size_px, num_params=sum(parameter.numel() for parameter in model.parameters()))
+    progress.found(
+        image_size_px=size_px, num_params=sum(parameter.numel() for parameter in model.parameters())
+    )
     progress.stage("train")
     start = time.perf_counter()
     network = train_a_little(candidate(job.architecture, size_px), model)
@@ -112,7 +121,9 @@ def _export(network: Network, path: Path, threads: int, progress: _CheckProgress
     def judge(file: Path) -> None:
         found.append(parity(file, network.kept, network.expected, network.spec, tolerance, threads))
         if not found[-1].passed:
-            raise ExportError(f"its logits differ from PyTorch's by {found[-1].max_abs_diff:.2g}, tolerance {found[-1].tolerance:.2g}")
+            raise ExportError(
+                f"its logits differ from PyTorch's by {found[-1].max_abs_diff:.2g}, tolerance {found[-1].tolerance:.2g}"
+            )
 
     start = time.perf_counter()
     exported = export(network.model, network.spec.channels, network.spec.image_size_px, path, judge)
@@ -128,8 +139,12 @@ def _export(network: Network, path: Path, threads: int, progress: _CheckProgress
 
 def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: _CheckProgress) -> None:
     start = time.perf_counter()
-    made = convert(load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec))
-    progress.found(quantise_s=time.perf_counter() - start, int8=made.remedy, int8_size_bytes=int8.stat().st_size)
+    made = convert(
+        load_variant(VARIANT), fp32, int8, to_tensor(network.seen[:CALIBRATION_IMAGES], network.spec)
+    )
+    progress.found(
+        quantise_s=time.perf_counter() - start, int8=made.remedy, int8_size_bytes=int8.stat().st_size
+    )
     # Whatever its tolerance says of an untrained network: that it runs at every batch size is the point here.
     parity(int8, network.kept, network.expected, network.spec, 1.0, threads)
     logits = onnx_logits(int8, network.kept, network.spec, threads)
@@ -145,7 +160,10 @@ def _quantise(network: Network, fp32: Path, int8: Path, threads: int, progress: 
 def _latencies(network: Network, fp32: Path, int8: Path) -> dict[str, float]:
     """Medians in seconds, the two files in turn, so that what else the machine does falls on both alike."""
     runtime, tensor = RUNTIMES["onnxruntime"], to_tensor(network.kept[:1], network.spec)
-    runs = {name: runtime.bind(runtime.open(path, SessionSettings(threads=1)), tensor) for name, path in (("fp32", fp32), ("int8", int8))}
+    runs = {
+        name: runtime.bind(runtime.open(path, SessionSettings(threads=1)), tensor)
+        for name, path in (("fp32", fp32), ("int8", int8))
+    }
     latencies_s: dict[str, list[float]] = {name: [] for name in runs}
     begun = time.perf_counter()
     for number in range(WARM_UPS + ROUNDS):

@@ -11,7 +11,17 @@ from pepr_edge.zoo.check.row import CheckRow
 
 MISSING = "-"
 HEAD = (
-    *("architecture", "checked at", "sizes", "parameters", "exporter", "batch 1, 3, 8", "parity", "int8", "decisions"),
+    *(
+        "architecture",
+        "checked at",
+        "sizes",
+        "parameters",
+        "exporter",
+        "batch 1, 3, 8",
+        "parity",
+        "int8",
+        "decisions",
+    ),
     *("fp32 ms", "int8 ms", "export + quantise s"),
 )
 
@@ -50,7 +60,11 @@ with one thread, at the size of the check."""
 def _summary(rows: Sequence[CheckRow]) -> str:
     ok = sum(row.status == "ok" for row in rows)
     words = f"{ok} of {len(rows)} went the whole way"
-    seconds = [row.export_s + row.quantise_s for row in rows if row.export_s is not None and row.quantise_s is not None]
+    seconds = [
+        row.export_s + row.quantise_s
+        for row in rows
+        if row.export_s is not None and row.quantise_s is not None
+    ]
     if seconds:
         words += f"; export and quantisation together took {statistics.mean(seconds):.1f} s in the mean, {max(seconds):.0f} s at most"
     return words + "."
@@ -85,6 +99,9 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
         MISSING if parity is None else f"{parity:.0e}",
         "yes" if row.int8_latency_s is not None else "FAILED",
         MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}",
-        *(MISSING if value is None else f"{value * 1e3:.2f}" for value in (row.fp32_latency_s, row.int8_latency_s)),
+        *(
+            MISSING if value is None else f"{value * 1e3:.2f}"
+            for value in (row.fp32_latency_s, row.int8_latency_s)
+        ),
         MISSING if seconds is None else f"{seconds:.1f}",
     )

@@ -49,7 +49,9 @@ class Network:
 
 def candidate(architecture: str, image_size_px: int) -> Candidate:
     """Grey images of two classes."""
-    return Candidate(architecture=architecture, image_size_px=image_size_px, in_channels=1, num_classes=len(LABELS))
+    return Candidate(
+        architecture=architecture, image_size_px=image_size_px, in_channels=1, num_classes=len(LABELS)
+    )
 
 
 def train_a_little(wanted: Candidate, model: nn.Module) -> Network:
@@ -63,7 +65,14 @@ def train_a_little(wanted: Candidate, model: nn.Module) -> Network:
     pixels, labels = phantom.images(count + max(2 * batch, LEAST_KEPT), seed=1, size_px=wanted.image_size_px)
     seen, kept = pixels[:count, ..., None], pixels[count:, ..., None]
     mean, std = pixel_statistics(seen)
-    spec = Preprocess(channels=1, image_size_px=wanted.image_size_px, interpolation="bilinear", mean=mean, std=std, scale=255.0)
+    spec = Preprocess(
+        channels=1,
+        image_size_px=wanted.image_size_px,
+        interpolation="bilinear",
+        mean=mean,
+        std=std,
+        scale=255.0,
+    )
     images = torch.from_numpy(to_tensor(seen, spec))
     try:
         _steps(model, torch.split(images, batch), torch.split(torch.from_numpy(labels[:count]), batch))
@@ -80,7 +89,9 @@ def train_a_little(wanted: Candidate, model: nn.Module) -> Network:
 
 def _steps(model: nn.Module, batches: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> None:
     model.train()
-    step = TrainStep(model, Mode(), torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss())
+    step = TrainStep(
+        model, Mode(), torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss()
+    )
     for images, targets in zip(batches, labels, strict=True):
         loss = float(step(images, targets))
         if not math.isfinite(loss):

@@ -78,7 +78,11 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def sweep(
-    names: Sequence[str], image_size_px: int | None, folder: Path, on_progress: OnProgress, limit_s: float = LIMIT_S
+    names: Sequence[str],
+    image_size_px: int | None,
+    folder: Path,
+    on_progress: OnProgress,
+    limit_s: float = LIMIT_S,
 ) -> list[CheckRow]:
     """Check architectures; rows that are whole, "ok" and of the same versions are read, all others made.
 
@@ -103,7 +107,12 @@ def sweep(
             row = read_current(path, CheckRow, job.key)
             kept = row is not None and row.status == "ok"
             if row is None or not kept:
-                row = apart(job, path.with_suffix(".log"), limit_s, partial(_in_stage, on_progress, number, len(names), name))
+                row = apart(
+                    job,
+                    path.with_suffix(".log"),
+                    limit_s,
+                    partial(_in_stage, on_progress, number, len(names), name),
+                )
                 write_record(path, row)
             rows.append(row)
             on_progress(SweepProgress(number + 1, len(names), name, "done", row, kept))
@@ -122,7 +131,9 @@ def _check_folder(folder: Path) -> None:
         if path.suffix == ".json":
             check_replaceable(path, _is_row)
         elif not ROW_FILE.fullmatch(path.name) or not path.with_suffix(".json").exists():
-            raise RunError(f"{folder}: holds {path.name!r}, which is no row of `zoo check`. Give an --out that is empty or new.")
+            raise RunError(
+                f"{folder}: holds {path.name!r}, which is no row of `zoo check`. Give an --out that is empty or new."
+            )
 
 
 def _is_row(path: Path) -> bool:
@@ -136,7 +147,9 @@ def _in_stage(on_progress: OnProgress, number: int, total: int, name: str, stage
 def _job(name: str, image_size_px: int | None, shared: Any) -> CheckJob:
     known = zoo.architectures().get(name)
     size_px = image_size_px or (known.check_px if known is not None else None)
-    return CheckJob(key=stage_key(name, size_px, shared), architecture=name, image_size_px=size_px, threads=THREADS)
+    return CheckJob(
+        key=stage_key(name, size_px, shared), architecture=name, image_size_px=size_px, threads=THREADS
+    )
 
 
 def versions() -> dict[str, str]:
@@ -161,7 +174,10 @@ def apart(job: CheckJob, log: Path, limit_s: float, tell: Callable[[str], None])
     # Ours to remove, however the process ends.
     folder = tempfile.TemporaryDirectory()
     process = context.Process(
-        target=_child, args=(job.model_dump_json(), folder.name, str(log), theirs), name=job.architecture, daemon=True
+        target=_child,
+        args=(job.model_dump_json(), folder.name, str(log), theirs),
+        name=job.architecture,
+        daemon=True,
     )
     process.start()
     theirs.close()
@@ -196,5 +212,7 @@ def _child(job: str, folder: str, log: str, connection: Connection) -> None:
         os.dup2(file.fileno(), 2)
     from pepr_edge.zoo.check.architecture import check
 
-    row = check(CheckJob.model_validate_json(job), Path(folder), lambda stage: connection.send(("stage", stage)))
+    row = check(
+        CheckJob.model_validate_json(job), Path(folder), lambda stage: connection.send(("stage", stage))
+    )
     connection.send(("row", row.model_copy(update={"versions": versions()}).model_dump_json()))
