@@ -1,3 +1,3 @@
-"""PePR, metrics of performance, their intervals, and what an order depends on."""
+"""PePR, performance metrics and their intervals, and the robustness of a ranking."""
 
 __all__ = ["bounds", "intervals", "lifetime", "metrics", "pepr", "percentiles", "resources", "robustness"]

@@ -1,4 +1,4 @@
-"""Bounds from a file, so that scores of different sets, runs and years can be compared."""
+"""Bounds read from a file, so that scores of different sets, runs and years can be compared."""
 
 from __future__ import annotations
 
@@ -12,74 +12,73 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, first_fault
-from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
+from pepr_edge.untrusted.documents import RECORD_BYTES, json_document
+from pepr_edge.untrusted.read import read_file
 
-FORM = '{"NAME": {"lo": 0, "hi": 1}}, a ranking.json, or what `pepr-edge score --json` printed'
+FORM = '{"NAME": {"lo": 0, "hi": 1}}, a ranking.json, or the output of `pepr-edge score --json`'
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Bounds by resource: one set that serves all groups (its key is None), or one for each group, by its name."""
+    """Bounds by resource, either one set for all groups (with the key None) or one set for each group."""
 
     path: Path
     sets: Mapping[str | None, Mapping[str, Bound]]
 
-    def of(self, group: str | None, names: Collection[str] | None = None) -> dict[str, Bound]:
-        """The bounds of these resources (None: of all) for a group.
+    def bounds_of(self, group: str | None, names: Collection[str] | None = None) -> dict[str, Bound]:
+        """Return the bounds for a group.
 
-        They are those of the group of that name, or of a set without a name, which serves all groups. Where there are no groups, the only
-        set serves, whatever its name.
+        They come from the set with the group's name, or from the set without a name, which serves all groups.
+        If there are no groups (None), the only set is used, whatever its name.
 
+        Args:
+            group: its name, or None if the models are not grouped.
+            names: the resources; None for all.
         Raises:
-            ScoreError: there are none for this group, or not for all resources.
+            ScoreError: there are no bounds for this group or for one of the resources.
         """
-        if group in self.sets:
-            found = self.sets[group]
-        elif None in self.sets:
-            found = self.sets[None]
-        elif group is None and len(self.sets) == 1:
-            (found,) = self.sets.values()
-        else:
-            wanted = (
-                "several groups, expected one set of bounds"
-                if group is None
-                else f"no bounds for group {group!r}"
-            )
-            raise ScoreError(f"{self.path}: {wanted}. It has {', '.join(map(repr, self.sets))}.")
+        bounds = self._set_of(group)
         for name in names or ():
-            if name not in found:
-                raise ScoreError(
-                    f"{self.path}: no bounds for resource {name!r}, has {', '.join(found) or 'none'}. Add them."
-                )
-        return {name: found[name] for name in (found if names is None else names)}
+            if name not in bounds:
+                known = ", ".join(bounds) or "none"
+                raise ScoreError(f"{self.path}: no bounds for resource {name!r}, has {known}. Add them.")
+        return {name: bounds[name] for name in (bounds if names is None else names)}
+
+    def _set_of(self, group: str | None) -> Mapping[str, Bound]:
+        if group in self.sets:
+            return self.sets[group]
+        if None in self.sets:
+            return self.sets[None]
+        if group is None and len(self.sets) == 1:
+            return next(iter(self.sets.values()))
+        problem = f"no bounds for group {group!r}"
+        if group is None:
+            problem = "several groups, expected one set of bounds"
+        raise ScoreError(f"{self.path}: {problem}. It has {', '.join(map(repr, self.sets))}.")
 
     @property
     def unnamed(self) -> bool:
-        """Whether it is one set that serves all groups."""
+        """True if there is one set that serves all groups."""
         return set(self.sets) == {None}
 
 
 def read_bounds(path: Path) -> dict[str, Bound]:
-    """Bounds by resource, where there are no groups.
+    """Read bounds by resource from a file without groups.
 
     Args:
-        path: JSON of {NAME: {"lo", "hi", "unit"?}} or {NAME: [lo, hi]}, that under the key "bounds", or the output of `score --json`.
+        path: JSON of {NAME: {"lo", "hi", "unit"?}} or {NAME: [lo, hi]}, the same under the key "bounds", or
+            the output of `score --json`.
     Raises:
-        ScoreError: no such file, not of that form, several groups, lo above hi, or a bound that is negative or not finite.
+        ScoreError: the file is missing, has another form or several groups, or a bound has lo above hi, is
+            negative or not finite.
     """
-    return read_reference(path).of(None)
+    return read_reference(path).bounds_of(None)
 
 
 def read_reference(path: Path) -> Reference:
-    """All bounds of a file; see `read_bounds`."""
+    """Read all bounds of a file; see `read_bounds`."""
     try:
-        document = json_document(content(path, RECORD_BYTES))
-    except FileNotFoundError:
-        raise ScoreError(f"{path}: no such file, expected bounds as JSON: {FORM}.") from None
-    except OSError as fault:
-        raise ScoreError(
-            f"{path}: cannot be read ({fault.strerror}), expected bounds as JSON: {FORM}."
-        ) from None
+        document = json_document(read_file(path, RECORD_BYTES, ScoreError, f"bounds as JSON: {FORM}."))
     except ValueError as fault:
         raise ScoreError(f"{path}: not JSON ({fault}), expected {FORM}.") from None
     if not isinstance(document, dict):
@@ -94,19 +93,19 @@ def read_reference(path: Path) -> Reference:
 
 
 def _groups(path: Path, groups: list[Any]) -> dict[str | None, Mapping[str, Bound]]:
-    found: dict[str | None, Mapping[str, Bound]] = {}
+    sets: dict[str | None, Mapping[str, Bound]] = {}
     for group in groups:
-        if not (
+        valid = (
             isinstance(group, dict)
             and isinstance(group.get("bounds"), dict)
             and isinstance(group.get("group"), str | None)
-        ):
-            raise ScoreError(f"{path}: a group without bounds, expected {FORM}.")
-        # null: nobody's was measured in that group.
-        found[group.get("group")] = _bounds(
-            path, {name: bound for name, bound in group["bounds"].items() if bound is not None}
         )
-    return found
+        if not valid:
+            raise ScoreError(f"{path}: a group without bounds, expected {FORM}.")
+        # A bound is null if no model of the group had a value for this resource.
+        measured = {name: bound for name, bound in group["bounds"].items() if bound is not None}
+        sets[group.get("group")] = _bounds(path, measured)
+    return sets
 
 
 def _bounds(path: Path, document: Mapping[str, Any]) -> dict[str, Bound]:
@@ -117,7 +116,8 @@ def _bound(path: Path, name: str, entry: Any) -> Bound:
     if isinstance(entry, list) and len(entry) == 2:
         entry = {"lo": entry[0], "hi": entry[1]}
     if not isinstance(entry, dict):
-        raise ScoreError(f"{path}: {name} = {json.dumps(entry)[:40]}, expected its lo and hi, as in {FORM}.")
+        value = json.dumps(entry)[:40]
+        raise ScoreError(f"{path}: {name} = {value}, expected its lo and hi, as in {FORM}.")
     try:
         bound = Bound.model_validate({"unit": "", **entry}, strict=True)
     except ValidationError as fault:

@@ -1,4 +1,4 @@
-"""95 % intervals of performance metrics, and whether two classifiers differ. numpy only.
+"""95 % intervals of performance metrics, and a test of the difference between two classifiers.
 
 Logits have shape (n, classes) and labels shape (n,), as in `metrics`.
 """
@@ -6,37 +6,32 @@ Logits have shape (n, classes) and labels shape (n,), as in `metrics`.
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.records import Estimate, Split
-from pepr_edge.scoring.metrics import (
-    METRICS,
-    Counts,
-    Labels,
-    Logits,
-    calibration_gaps,
-    chunks,
-    metric,
-    resampled,
-)
+from pepr_edge.scoring.metrics import Counts, calibration_gaps, chunks, metric, resampled
+from pepr_edge.tasks import Labels, Logits, task_of
 
 Z_95 = 1.959963984540054  # standard normal quantile at 0.975
 RESAMPLES = 500
 
 
 def resample_counts(labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> Counts:
-    """How often each image is drawn, with replacement, as many from each class as it has; shape (resamples, n).
+    """Draw bootstrap resamples: as many images from each class as it has, with replacement.
 
     Args:
-        labels: shape (n,). All the same, the number of each class is left to chance.
+        labels: shape (n,). If all are equal, the number of images of each class is left to chance.
+    Returns:
+        How often each image is drawn, shape (resamples, n).
     """
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    # Images first in memory: metrics gather images, and sum their resamples side by side. No image is drawn more than 255 times: the
-    # probability is below 1 / 255! in a class of more images than that.
+    # Images come first in memory, since metrics select images and sum over resamples side by side.
+    # No image is drawn more than 255 times: in a class with more images than that, the probability is below 1
+    # / 255!.
     counts: NDArray[np.uint8] = np.empty((len(labels), resamples), np.uint8)
     for chunk in chunks(resamples, len(labels)):
         width = chunk.stop - chunk.start
@@ -48,9 +43,13 @@ def resample_counts(labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """95 % interval of a proportion. Source: Wilson 1927."""
-    p, z2 = successes / n, Z_95**2
-    centre, half = p + z2 / (2 * n), Z_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z2 / n)), min(1.0, (centre + half) / (1 + z2 / n))
+    p = successes / n
+    z2 = Z_95**2
+    centre = p + z2 / (2 * n)
+    half = Z_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    low = (centre - half) / (1 + z2 / n)
+    high = (centre + half) / (1 + z2 / n)
+    return max(0.0, low), min(1.0, high)
 
 
 def bootstrap(name: str, logits: Logits, labels: Labels, counts: Counts) -> tuple[float, float]:
@@ -60,93 +59,117 @@ def bootstrap(name: str, logits: Logits, labels: Labels, counts: Counts) -> tupl
 
 
 def calibration_interval(logits: Logits, labels: Labels, counts: Counts) -> tuple[float, float]:
-    """95 % interval of the expected calibration error: value less bias, +- 1.96 standard errors.
+    """95 % interval of the expected calibration error: value minus bias, plus or minus 1.96 standard errors.
 
-    A resample has more of it than its source, so percentiles lie too high; how much more is the bias that is taken off. The standard error
-    is that with the signs of the bins held: the bootstrap's own is too small where bins are near 0. The low end is 0 where the value is
-    not above 95 % of those of outcomes drawn from the probabilities themselves (Bröcker and Smith 2007, consistency resampling).
+    Resamples have a higher error than their source, so percentiles would be too high. The bias is this
+    difference. The standard error is computed with the signs of the bins fixed: the bootstrap's own is too
+    small if bins are near 0. The low end is 0 unless the value is above 95 % of those of outcomes drawn from
+    the probabilities themselves (Bröcker and Smith 2007, consistency resampling).
     """
     n = len(labels)
     probability, member, gaps = calibration_gaps(logits, labels)
-    value = np.abs(gaps.sum(axis=1)).sum() / n
+    by_bin = gaps.sum(axis=1)
+    value = np.abs(by_bin).sum() / n
     bias = resampled("expected_calibration_error", logits, labels, counts).mean() - value
-    half = Z_95 * (np.sign(gaps.sum(axis=1)) @ gaps).std() / math.sqrt(n)
-    rng, calibrated = np.random.default_rng(0), []
+    half = Z_95 * (np.sign(by_bin) @ gaps).std() / math.sqrt(n)
+    rng = np.random.default_rng(0)
+    calibrated = []
     for chunk in chunks(len(counts), n):
         outcomes = rng.random((n, chunk.stop - chunk.start)) < probability[:, None]
         calibrated.append(np.abs(member @ (outcomes - probability[:, None])).sum(axis=0) / n)
-    low = 0.0 if value <= np.quantile(np.concatenate(calibrated), 0.95) else value - bias - half
+    looks_calibrated = value <= np.quantile(np.concatenate(calibrated), 0.95)
+    low = 0.0 if looks_calibrated else value - bias - half
     return float(np.clip(low, 0, 1)), float(np.clip(value - bias + half, 0, 1))
 
 
-# The classes' shares are part of these, so they are resampled from all images. Within the classes their intervals would be too narrow: in
-# simulation those of F1 held 90 % instead of 95 % of the true values (156 images, 73 % of class 1).
+# These metrics depend on the shares of the classes, so their resamples are drawn from all images. Drawn
+# within the classes, their # intervals are too narrow: in simulation those of F1 contained 90 % instead of 95
+# % of the true values (156 images, 73 % of class 1).
 OF_SHARES = ("accuracy", "f1", "expected_calibration_error", "cohen_kappa")
 
 
 def strata(name: str, labels: Labels) -> Labels:
-    """Within what images are drawn for a metric: their classes, or all alike where the classes' shares are part of it. Shape (n,)."""
+    """Return the group of each image within which a metric's resamples are drawn, shape (n,)."""
     return np.zeros_like(labels) if name in OF_SHARES else labels
 
 
 def estimate(
     name: str, logits: Logits, labels: Labels, split: Split, drawn: dict[bool, Counts] | None = None
 ) -> Estimate | None:
-    """One metric with its 95 % interval: Wilson's for accuracy, `calibration_interval`, the percentile bootstrap for the others.
+    """Return a metric with its 95 % interval, or None if it is not defined on this split (one class only).
 
-    In 1000 simulated sets each (300 to 600 images, 2 or 4 unequal classes, AUROC 0.87 to 0.92) 93 to 97 % of the intervals held the true
-    value, by metric. Levels beyond what few images can tell do worse: 92 % at 95 % sensitivity with 45 images of class 1.
+    The interval is Wilson's for accuracy, `calibration_interval` for the calibration error, else the
+    percentile bootstrap. In 1000 simulated sets each (300 to 600 images, 2 or 4 unequal classes, AUROC 0.87
+    to 0.92) 93 to 97 % of the intervals contained the true value, depending on the metric. Levels for which
+    there are too few images do worse: 92 % at 95 % sensitivity with 45 images of class 1.
 
     Args:
-        drawn: keeps the resamples of this split from one metric to the next.
-    Returns:
-        None where it is not defined on this split (one class only).
+        drawn: cache of this split's resamples, shared between metrics.
     Raises:
-        ScoreError: the metric is not known.
+        ScoreError: the metric is unknown.
     """
-    value, n, shares = metric(name)(logits, labels), len(labels), name in OF_SHARES
+    value = metric(name)(logits, labels)
+    n = len(labels)
     if math.isnan(value):
         return None
-    drawn = {} if drawn is None else drawn
     if name == "accuracy":
         low, high = wilson(round(value * n), n)
     else:
-        if shares not in drawn:
-            drawn[shares] = resample_counts(strata(name, labels))
-        interval = calibration_interval if name == "expected_calibration_error" else partial(bootstrap, name)
-        low, high = interval(logits, labels, drawn[shares])
-    # The interval of a value at the edge may leave the value itself outside by rounding, or by the bias.
+        counts = _resamples(name, labels, {} if drawn is None else drawn)
+        if name == "expected_calibration_error":
+            low, high = calibration_interval(logits, labels, counts)
+        else:
+            low, high = bootstrap(name, logits, labels, counts)
+    # Rounding, or the bias, may put a value at the edge just outside its interval.
     return Estimate(value=value, ci=(min(low, value), max(high, value)), split=split, n=n)
 
 
+def _resamples(name: str, labels: Labels, drawn: dict[bool, Counts]) -> Counts:
+    shares = name in OF_SHARES
+    if shares not in drawn:
+        drawn[shares] = resample_counts(strata(name, labels))
+    return drawn[shares]
+
+
 def estimates(
-    logits: dict[Split, Logits], labels: dict[Split, Labels], also: str | None = None
+    logits: Mapping[Split, Logits], labels: Mapping[Split, Labels], extra: str | None = None
 ) -> dict[str, Estimate]:
-    """All metrics on validation (`val_<metric>`) and test (`<metric>`), and one more that a level makes another than those."""
-    names = dict.fromkeys([*METRICS, *([also] if also else [])])
-    found = {}
+    """Return the default metrics by name: `<metric>` on the test split, `<split>_<metric>` on the others.
+
+    Args:
+        logits, labels: by split.
+        extra: a further metric, such as one with a level in its name.
+    """
+    names = dict.fromkeys(task_of().METRICS)
+    if extra:
+        names[extra] = None
+    results = {}
     for split in logits:
         drawn: dict[bool, Counts] = {}
         for name in names:
-            if (result := estimate(name, logits[split], labels[split], split, drawn)) is not None:
-                found[name if split == "test" else f"{split}_{name}"] = result
-    return found
+            result = estimate(name, logits[split], labels[split], split, drawn)
+            if result is not None:
+                results[name if split == "test" else f"{split}_{name}"] = result
+    return results
 
 
-def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float:
-    """Exact two-sided p-value that two classifiers, on the same images, are right equally often.
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
+    """Exact two-sided p-value of the hypothesis that two classifiers are correct equally often.
 
     Args:
-        right_a, right_b: which images each decided rightly, shape (n,).
+        correct_a, correct_b: True for each image that the classifier decided correctly, shape (n,), the same
+            images for both.
     Source: McNemar 1947, exact binomial form.
     """
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    only_a = int((correct_a & ~correct_b).sum())
+    only_b = int((correct_b & ~correct_a).sum())
     n = only_a + only_b
     if n == 0:
         return 1.0
-    # In logarithms: with thousands of discordant images 2**n no longer fits a float.
+    # In logarithms: with thousands of discordant images 2**n does not fit into a float.
+    log_constant = math.lgamma(n + 1) - n * math.log(2)
     terms = [
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
+        math.exp(log_constant - math.lgamma(k + 1) - math.lgamma(n - k + 1))
         for k in range(min(only_a, only_b) + 1)
     ]
-    return min(1.0, 2 * sum(math.exp(term) for term in terms))
+    return min(1.0, 2 * sum(terms))

@@ -18,43 +18,50 @@ def early_stopping_percentile(latencies_s: Sequence[float], percentile: float) -
         latencies_s: raw latencies after warm-up, seconds, any order.
         percentile: in (0, 1).
     Returns:
-        Seconds, or None where there are too few latencies to support it.
+        Seconds, or None if there are too few latencies to support it.
     Raises:
         MeasurementError: a latency is negative or not finite.
     Source: MLPerf Inference, loadgen early stopping.
     """
-    return _estimate(_rising(latencies_s), percentile)
+    return _estimate(_sorted(latencies_s), percentile)
 
 
-def _rising(latencies_s: Sequence[float]) -> Sequence[float]:
+def _sorted(latencies_s: Sequence[float]) -> Sequence[float]:
     if any(not (math.isfinite(latency) and latency >= 0) for latency in latencies_s):
         raise MeasurementError("a latency is negative or not finite, expected seconds >= 0. Measure again.")
     return sorted(latencies_s)
 
 
-def _estimate(rising_s: Sequence[float], percentile: float) -> float | None:
-    allowed = overlatency_allowed(len(rising_s), percentile)
-    return float(rising_s[-allowed]) if allowed >= 1 else None
+def _estimate(sorted_s: Sequence[float], percentile: float) -> float | None:
+    allowed = overlatency_allowed(len(sorted_s), percentile)
+    return float(sorted_s[-allowed]) if allowed >= 1 else None
 
 
 def overlatency_allowed(n: int, percentile: float) -> int:
-    """The largest t with P[Binom(n, 1 - percentile) <= t] <= 1 - CONFIDENCE; -1 where there is none.
+    """Return the largest t with P[Binom(n, 1 - percentile) <= t] <= 1 - CONFIDENCE; -1 if there is none.
 
-    The terms are summed as logarithms, since the first of them underflow for large n.
+    The terms are computed as logarithms, since the first of them underflow for large n.
     """
-    odds = math.log1p(-percentile) - math.log(percentile)
-    log_term, total, t = n * math.log(percentile), 0.0, -1
+    log_odds = math.log1p(-percentile) - math.log(percentile)
+    log_term = n * math.log(percentile)
+    total = 0.0
+    t = -1
     while t < n:
         total += math.exp(log_term)
         if total > 1 - CONFIDENCE:
             break
         t += 1
-        log_term += math.log((n - t) / (t + 1)) + odds if t < n else 0.0
+        if t < n:
+            log_term += math.log((n - t) / (t + 1)) + log_odds
     return t
 
 
 def percentiles(latencies_s: Sequence[float]) -> Percentiles:
-    """Early-stopping estimates of p50, p90, p95 and p99; None for those that there are too few latencies for."""
-    rising_s = _rising(latencies_s)  # once: a report is written while the model is measured
-    p50, p90, p95, p99 = (_estimate(rising_s, percentile) for percentile in (0.50, 0.90, 0.95, 0.99))
-    return Percentiles(p50=p50, p90=p90, p95=p95, p99=p99)
+    """Return the early-stopping estimates of p50, p90, p95 and p99; None if there are too few latencies."""
+    sorted_s = _sorted(latencies_s)  # sorted once: reports are written while a model is measured
+    return Percentiles(
+        p50=_estimate(sorted_s, 0.50),
+        p90=_estimate(sorted_s, 0.90),
+        p95=_estimate(sorted_s, 0.95),
+        p99=_estimate(sorted_s, 0.99),
+    )

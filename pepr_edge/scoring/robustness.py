@@ -1,4 +1,4 @@
-"""How much of a ranking is chance or choice: outliers, rank intervals, and what the winner depends on. numpy only."""
+"""How far a ranking depends on chance or choices: outliers, rank intervals, settings of the score."""
 
 from __future__ import annotations
 
@@ -14,58 +14,64 @@ from pepr_edge.scoring.pepr import Array, Models, Normalise, Scoring, pepr, prop
 
 TOP = 5
 DRAWS = 1000
-NOTHING = 1e-12  # scores are sums of a few rounded terms
+ROUNDING_ERROR = 1e-12  # scores are sums of a few rounded terms
 SHARES = np.round(np.linspace(0.0, 1.0, 101), 2)
-WATTS_FACTORS = np.geomspace(
-    0.25, 4.0, 41
-)  # declared watts are a guess: a data sheet's figure may be off by a factor of some
+# Declared watts are a guess: a data sheet may be wrong by a factor of a few.
+WATTS_FACTORS = np.geomspace(0.25, 4.0, 41)
 
 
 def best(names: Sequence[str], values: Array, top: int = TOP) -> list[str]:
-    """Names of the highest scores, best first; of equal ones that which comes first. Those without a score (NaN) are never among them."""
+    """Return the names with the highest scores, best first; equal scores in the order given.
+
+    Models without a score (NaN) are left out.
+    """
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
     return [names[index] for index in order[:top] if not np.isnan(values[index])]
 
 
 def outliers(models: Models, scoring: Scoring, top: int = TOP) -> tuple[Outlier, ...]:
-    """The models that would change the best `top` of the others if they alone were left out, since the bounds hang on them.
+    """Return the models that change the best `top` of the others if they alone are left out.
 
-    That a model which is itself among the best makes room for the next one is no change in this sense.
+    This happens because the bounds depend on them. If one of the best is left out and the next model takes
+    its place, this is no change.
     """
-    everyone = best(models.names, scores(models, scoring), len(models.names))
-    found = []
-    for index in bounding(models, scoring):
+    leaders = best(models.names, scores(models, scoring), top + 1)
+    results = []
+    for index in sole_extremes(models, scoring):
         name = models.names[index]
-        before = [other for other in everyone if other != name][:top]
+        before = [other for other in leaders if other != name][:top]
         rest = models.without(index)
         after = best(rest.names, scores(rest, scoring), top)
         if set(after) != set(before):
-            enters, leaves = (
-                tuple(n for n in after if n not in before),
-                tuple(n for n in before if n not in after),
-            )
-            found.append(Outlier(name=name, enters=enters, leaves=leaves))
-    return tuple(found)
+            enters = tuple(other for other in after if other not in before)
+            leaves = tuple(other for other in before if other not in after)
+            results.append(Outlier(name=name, enters=enters, leaves=leaves))
+    return tuple(results)
 
 
-def bounding(models: Models, scoring: Scoring) -> list[int]:
-    """Indices of the models that alone hold the least or the greatest value of a weighted resource: no other can move the bounds."""
+def sole_extremes(models: Models, scoring: Scoring) -> list[int]:
+    """Return the indices of models that alone have the minimum or maximum of a weighted resource.
+
+    No other model can change the bounds if it is left out.
+    """
     if scoring.normalise == "reference":
         return []
-    found: set[int] = set()
+    indices: set[int] = set()
     for name, weight in scoring.weights.items():
-        known = np.flatnonzero(np.isfinite(models.resources[name])) if weight > 0 else np.zeros(0, int)
-        values = models.resources[name][known]
-        for extreme in (values.min(), values.max()) if known.size else ():
-            holders = known[values == extreme]
+        values = models.resources[name]
+        known = np.flatnonzero(np.isfinite(values))
+        if weight <= 0 or not known.size:
+            continue
+        for extreme in (values[known].min(), values[known].max()):
+            holders = known[values[known] == extreme]
             if holders.size == 1:
-                found.add(int(holders[0]))
-    return sorted(found)
+                indices.add(int(holders[0]))
+    return sorted(indices)
 
 
 @dataclass(frozen=True)
 class RankSpread:
-    """Of some models: a 95 % interval of each rank, low and high (m,), and how often each was first over the draws (m,)."""
+    """95 % intervals of ranks, low and high (m,), and how often each model is first over the draws (m,)."""
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
@@ -75,126 +81,164 @@ class RankSpread:
 def rank_spread(
     performance: Array, drawn: Array, resource: Array, alpha: float = 1.0, of: Sequence[int] | None = None
 ) -> RankSpread:
-    """How far ranks by PePR would move if the images were drawn again; the resources stay as they are.
+    """Return how far ranks by PePR would change with other images; the resources stay the same.
 
-    A model is ranked behind those that are better by more than chance, and before those that are worse by more than chance. How much
-    chance can do is the 95th percentile over the draws of the greatest difference to any other model, in its standard errors, so that one
-    interval is right for the model whatever number of others there are. Where models are close, taking percentiles of the drawn ranks
-    instead held the true rank in as few as 36 % of simulated rankings: a draw adds its own noise to that of the images.
+    A model ranks behind those that are better by more than chance, and before those that are worse by more
+    than chance. The effect of chance is the 95th percentile over the draws of the maximum difference to any
+    other model, in its standard errors. So one interval is correct for a model, however many others there
+    are. Percentiles of the drawn ranks are no alternative: for close models they contained the true rank in
+    as few as 36 % of simulated rankings, since a draw adds its own noise to that of the images.
 
     Args:
         performance: as measured, shape (n,), in [0, 1].
-        drawn: of the same models over draws, shape (draws, n); a draw is the same images for all models where they were paired.
+        drawn: performance of the same models over draws, shape (draws, n). If a draw uses the same images for
+            all models, the intervals are paired.
         resource: combined and normalised, shape (n,), in [0, 1].
         alpha: emphasis on performance.
-        of: the models whose interval is asked for; None takes all.
+        of: indices of the models whose interval is wanted; None for all.
     Source: Mogstad, Romano, Shaikh and Wilhelm 2024, Inference for ranks (marginal confidence sets).
     """
     n = len(performance)
     score = pepr(performance, resource, alpha)
     scores_drawn = pepr(drawn, np.broadcast_to(resource, drawn.shape), alpha)
-    chosen = range(n) if of is None else of
-    low, high = np.ones(len(chosen), np.int64), np.full(len(chosen), n)
-    for place, number in enumerate(chosen):
-        ahead = score - score[number]
-        moved = scores_drawn - scores_drawn[:, [number]] - ahead
-        error = moved.std(axis=0)
-        # Rounding alone is no difference; what never varies differs by what it is.
-        varies = error > NOTHING
-        greatest = np.abs(moved[:, varies] / error[varies]).max(axis=1, initial=0.0)
-        needed = np.where(varies, np.quantile(greatest, 0.95) * error, NOTHING)
-        low[place] = 1 + np.count_nonzero(ahead > needed)
-        high[place] = n - np.count_nonzero(ahead < -needed)
-    # Equal scores share the first place, so that none is first by its position in the list alone.
+    chosen = list(range(n)) if of is None else list(of)
+    low = np.ones(len(chosen), np.int64)
+    high = np.full(len(chosen), n)
+    for position, index in enumerate(chosen):
+        lead = score - score[index]
+        deviation = scores_drawn - scores_drawn[:, [index]] - lead
+        error = deviation.std(axis=0)
+        # A difference that never varies is compared with the rounding error alone.
+        varies = error > ROUNDING_ERROR
+        max_deviation = np.abs(deviation[:, varies] / error[varies]).max(axis=1, initial=0.0)
+        needed = np.where(varies, np.quantile(max_deviation, 0.95) * error, ROUNDING_ERROR)
+        low[position] = 1 + np.count_nonzero(lead > needed)
+        high[position] = n - np.count_nonzero(lead < -needed)
+    # Equal scores share the first place, so that none is first only by its position in the list.
     first = (scores_drawn == scores_drawn.max(axis=1, keepdims=True)).astype(float)
     first /= first.sum(axis=1, keepdims=True)
-    return RankSpread(low, high, first.mean(axis=0)[list(chosen)])
+    return RankSpread(low, high, first.mean(axis=0)[chosen])
 
 
 def binomial_performances(performance: Array, images: Array, draws: int = DRAWS, seed: int = 0) -> Array:
-    """Performances that a proportion and its number of images leave possible, shape (draws, n), unpaired.
+    """Draw the performances that a measured proportion and its number of images leave possible.
 
     Args:
-        performance: proportions of images decided rightly, shape (n,).
-        images: how many each was measured on, shape (n,).
+        performance: proportions of images that were decided correctly, shape (n,).
+        images: number of images of each model, shape (n,).
+    Returns:
+        Shape (draws, n), unpaired.
+    Raises:
+        ScoreError: a number of images is below 1.
     Source: posterior of a proportion under the Jeffreys prior, Beta(k + 1/2, n - k + 1/2).
     """
-    if np.any(~(images >= 1)):
-        raise ScoreError(f"number of images {images[~(images >= 1)][0]}, expected an integer >= 1.")
-    right = performance * images
-    return np.random.default_rng(seed).beta(right + 0.5, images - right + 0.5, size=(draws, len(performance)))
+    invalid = images[~(images >= 1)]
+    if invalid.size:
+        raise ScoreError(f"number of images {invalid[0]}, expected an integer >= 1.")
+    correct = performance * images
+    rng = np.random.default_rng(seed)
+    return rng.beta(correct + 0.5, images - correct + 0.5, size=(draws, len(performance)))
 
 
-def to_weights(models: Models, scoring: Scoring) -> tuple[Sensitivity, ...]:
-    """Each weighted resource's share varied from 0 to 1, the others keeping their proportions."""
-    complete = ~np.isnan(scores(models, scoring))
+def weight_sensitivity(models: Models, scoring: Scoring) -> tuple[Sensitivity, ...]:
+    """Vary the share of each weighted resource from 0 to 1, while the others keep their proportions."""
     present = proportions(scoring.weights)
-    found = []
-    for name, now in present.items():
-        rest = sum(value for other, value in present.items() if other != name)
-        others = (
-            {other: value / rest for other, value in present.items() if other != name} if rest > 0 else {}
+    results = []
+    for name in present:
+        others = {other: share for other, share in present.items() if other != name}
+        if not others:
+            continue
+        sensitivity = _sensitivity(
+            setting=f"{name} weight",
+            at=present[name],
+            grid=SHARES,
+            score_at=_scores_by_share(models, scoring, name, proportions(others)),
+            names=models.names,
         )
-        if others:
-
-            def at(share: float, name: str = name, others: dict[str, float] = others) -> Array:
-                varied = {name: share, **{other: value * (1 - share) for other, value in others.items()}}
-                # A model that lacks a resource stays without a score where that resource's share is 0: the set is the same all along.
-                return np.where(complete, scores(models, replace(scoring, weights=varied)), np.nan)
-
-            if (one := _sensitivity(f"{name} weight", now, SHARES, at, models.names)) is not None:
-                found.append(one)
-    return tuple(found)
+        if sensitivity is not None:
+            results.append(sensitivity)
+    return tuple(results)
 
 
-def to_watts(
+def _scores_by_share(
+    models: Models, scoring: Scoring, name: str, others: dict[str, float]
+) -> Callable[[float], Array]:
+    # Models that lack a resource keep having no score if its share is 0, so that the set stays the same.
+    complete = ~np.isnan(scores(models, scoring))
+
+    def score_at(share: float) -> Array:
+        weights = {name: share} | {other: value * (1 - share) for other, value in others.items()}
+        return np.where(complete, scores(models, replace(scoring, weights=weights)), np.nan)
+
+    return score_at
+
+
+def watts_sensitivity(
     models: Models, scoring: Scoring, declared: NDArray[np.bool_], resource: str = "train_energy"
 ) -> Sensitivity | None:
-    """Declared energies scaled by a factor, as other declared watts would; None where none is declared or it has no weight.
+    """Scale declared energies by a factor, as other declared watts would.
 
     Args:
-        declared: which models' energy is declared, shape (n,).
+        declared: True for each model whose energy is declared, shape (n,).
+        resource: the energy.
+    Returns:
+        None if no energy is declared or the resource has no weight.
     """
     if scoring.weights.get(resource, 0) <= 0 or not declared.any():
         return None
+    values = models.resources[resource]
 
-    def at(factor: float) -> Array:
-        scaled = np.where(declared, models.resources[resource] * factor, models.resources[resource])
+    def score_at(factor: float) -> Array:
+        scaled = np.where(declared, values * factor, values)
         return scores(replace(models, resources={**models.resources, resource: scaled}), scoring)
 
-    return _sensitivity("declared watts, factor", 1.0, WATTS_FACTORS, at, models.names)
+    return _sensitivity("declared watts, factor", 1.0, WATTS_FACTORS, score_at, models.names)
 
 
-def to_normalisation(models: Models, scoring: Scoring) -> dict[str, str | None]:
-    """Who wins under each normalisation; None where nobody has a score. "reference" only where there are reference bounds."""
-    tried: tuple[Normalise, ...] = ("minmax", "max", "reference") if scoring.reference else ("minmax", "max")
+def winners_by_normalisation(models: Models, scoring: Scoring) -> dict[str, str | None]:
+    """Return the winner under each normalisation, None if no model has a score.
+
+    "reference" is included only if there are reference bounds.
+    """
+    tried: list[Normalise] = ["minmax", "max"]
+    if scoring.reference:
+        tried.append("reference")
     return {how: _winner(models.names, scores(models, replace(scoring, normalise=how))) for how in tried}
 
 
 def _winner(names: Sequence[str], values: Array) -> str | None:
-    found = best(names, values, 1)
-    return found[0] if found else None
+    names_of_best = best(names, values, 1)
+    return names_of_best[0] if names_of_best else None
 
 
 def _sensitivity(
     setting: str, at: float, grid: Array, score_at: Callable[[float], Array], names: Sequence[str]
 ) -> Sensitivity | None:
-    """Walk from the present value to both ends of the grid until the winner changes; None where nobody has a score."""
+    """Step from the present value to both ends of the grid until the winner changes.
+
+    Returns:
+        None if no model has a score.
+    """
     winner = _winner(names, score_at(at))
     if winner is None:
         return None
 
-    def walk(values: Array) -> tuple[float, str | None]:
+    def last_unchanged(values: Array) -> tuple[float, str | None]:
         reached = at
         for value in values:
-            if (other := _winner(names, score_at(float(value)))) != winner:
+            other = _winner(names, score_at(float(value)))
+            if other != winner:
                 return reached, other
             reached = float(value)
         return reached, None
 
-    low, below = walk(grid[grid < at][::-1])
-    high, above = walk(grid[grid > at])
-    tried = (float(grid[0]), float(grid[-1]))
+    low, winner_below = last_unchanged(grid[grid < at][::-1])
+    high, winner_above = last_unchanged(grid[grid > at])
     return Sensitivity(
-        setting=setting, at=at, tried=tried, stays=(low, high), winner_below=below, winner_above=above
+        setting=setting,
+        at=at,
+        tried=(float(grid[0]), float(grid[-1])),
+        stays=(low, high),
+        winner_below=winner_below,
+        winner_above=winner_above,
     )

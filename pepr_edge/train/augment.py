@@ -1,4 +1,4 @@
-"""Light augmentation fit for medical images: small moves and changes of brightness, nothing that alters a finding."""
+"""Light augmentation for medical images: small shifts and changes of brightness that alter no finding."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ def light(images: torch.Tensor, generator: torch.Generator, *, flips: bool) -> t
 
     Args:
         images: normalised, shape (n, channels, height, width).
-        generator: source of the randomness, on the CPU.
-        flips: also mirror half of them; only where left and right mean nothing (skin, not chest).
+        generator: random numbers, on the CPU.
+        flips: also mirror half of the images; only if left and right have no meaning (skin, but not chest).
     Returns:
-        Same shape and device.
+        The same shape and device.
     """
     n = len(images)
     draw = torch.rand(n, 6, generator=generator) * 2 - 1
     angle = draw[:, 0] * math.radians(ROTATION_DEG)
     zoom = 1 + draw[:, 1] * ZOOM
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0) if flips else torch.ones(n)
+    mirror = torch.ones(n)
+    if flips:
+        mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = mirror * zoom * angle.cos(), -zoom * angle.sin()
-    theta[:, 1, 0], theta[:, 1, 1] = mirror * zoom * angle.sin(), zoom * angle.cos()
+    theta[:, 0, 0] = mirror * zoom * angle.cos()
+    theta[:, 0, 1] = -zoom * angle.sin()
+    theta[:, 1, 0] = mirror * zoom * angle.sin()
+    theta[:, 1, 1] = zoom * angle.cos()
     theta[:, :, 2] = draw[:, 2:4] * 2 * SHIFT
     theta = theta.to(images.device)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)

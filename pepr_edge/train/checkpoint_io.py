@@ -1,4 +1,4 @@
-"""The file that a training goes on from after an epoch: written whole or not at all, and read without running what is in it."""
+"""The state from which a training resumes: written atomically, and read without running code from it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,46 @@ from typing import Any
 import torch
 
 from pepr_edge.records import TrainingState
+from pepr_edge.run_dir.layout import SPENT, TRAINING, state_name
 from pepr_edge.run_dir.store import sha256_file, write_record, written
-from pepr_edge.run_dir.training_files import SPENT, TRAINING, resumable, state_name, tidy
+from pepr_edge.run_dir.training_files import resumable, tidy
 
 
 def save(folder: Path, training: TrainingState, state: dict[str, Any] | None) -> TrainingState:
-    """Write the state of a training after an epoch, then the record that names it, and only then remove the one before.
+    """Write the state after an epoch, then the record that names it, and only then remove the previous state.
 
     Args:
-        folder: the candidate's.
-        training: how far it is.
-        state: tensors, numbers and texts, nested; None where there is no new one. Before the first epoch the seed alone makes it all.
+        folder: of the candidate.
+        training: the progress of the training.
+        state: tensors, numbers and texts, nested; None if there is no new state. Before the first epoch the
+            seed alone determines it.
     Returns:
         The record as it was written.
     """
     if state is not None:
         name = state_name(len(training.epochs))
         with written(folder / name) as file:
-            # Unlike safetensors it keeps the strides: fused optimisers go through the bytes of a tensor and of its averages side by side.
+            # Unlike safetensors, this keeps the strides: fused optimisers process the bytes of a tensor and
+            # of its averages side by side.
             torch.save(state, file)
         training = training.model_copy(update={"state": name, "state_sha256": sha256_file(folder / name)})
     write_record(folder / TRAINING, training)
-    (folder / SPENT).unlink(missing_ok=True)  # it is in the record by now
+    (folder / SPENT).unlink(missing_ok=True)  # the record contains this cost now
     tidy(folder, keep=training.state)
     return training
 
 
-def find(folder: Path, key: str) -> tuple[TrainingState, dict[str, Any] | None] | None:
-    """The training that can go on and its state; None where there is none from these inputs, or not a whole one."""
+def load(folder: Path, key: str) -> tuple[TrainingState, dict[str, Any] | None] | None:
+    """Return the training that can be resumed and its state.
+
+    Returns:
+        None if there is none with this key, or its state is damaged. The state is None before epoch 1.
+    """
     training = resumable(folder, key)
-    if training is None or training.state is None:
-        return None if training is None else (training, None)
+    if training is None:
+        return None
+    if training.state is None:
+        return training, None
     try:
         state = torch.load(folder / training.state, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):

@@ -1,4 +1,4 @@
-"""The running account of a training: what it has cost so far, stretch by stretch, and what of that interruptions took."""
+"""The cost of a training so far, and the part of it that was lost to interruptions."""
 
 from __future__ import annotations
 
@@ -11,128 +11,137 @@ from pepr_edge.records import CostProbe, InterruptionLoss, Quantity, TrainCost
 Account = Literal["training", "evaluation"]
 
 
-def nothing() -> TrainCost:
-    """The cost of a training that has not begun."""
-    none = Quantity(value=0.0, method="measured")  # the neutral element of `add`
+def no_cost() -> TrainCost:
+    """Return the cost of a training that has not begun."""
+    no_energy = Quantity(value=0.0, method="measured")  # the neutral element of `add`
     unknown = Quantity(value=None, method="unavailable", source="nothing was spent yet")
+    training_s = "perf_counter over the probe and all epochs"
+    evaluation_s = "perf_counter over validation and test"
     return TrainCost(
-        energy_j=none,
+        energy_j=no_energy,
         co2eq_g=unknown,
-        duration_s=Quantity(
-            value=0.0, method="measured", source="perf_counter over the probe and all epochs"
-        ),
+        duration_s=Quantity(value=0.0, method="measured", source=training_s),
         peak_memory_bytes=unknown,
         gpu_peak_memory_bytes=unknown,
         images=Quantity(value=0, method="counted", source="training images over all epochs"),
-        evaluation_energy_j=none,
-        evaluation_duration_s=Quantity(
-            value=0.0, method="measured", source="perf_counter over validation and test"
-        ),
+        evaluation_energy_j=no_energy,
+        evaluation_duration_s=Quantity(value=0.0, method="measured", source=evaluation_s),
     )
 
 
-def charged(cost: TrainCost, account: Account, use: Use, images: int, country: str | None) -> TrainCost:
-    """The cost with one more stretch of work.
+def add_use(cost: TrainCost, account: Account, use: Use, images: int, country: str | None) -> TrainCost:
+    """Add a period of work to a cost.
 
     Args:
         cost: so far.
         account: "training", or "evaluation" for validation and test.
-        use: what the stretch used.
-        images: that were trained on in it.
+        use: what the period used.
+        images: number of training images processed in it.
         country: ISO 3166 alpha-3, for the carbon intensity.
     """
     if account == "evaluation":
         evaluation = {
             "evaluation_energy_j": add(cost.evaluation_energy_j, use.energy),
-            "evaluation_duration_s": _more(cost.evaluation_duration_s, use.duration_s),
+            "evaluation_duration_s": _increased(cost.evaluation_duration_s, use.duration_s),
         }
         return cost.model_copy(update=evaluation)
     energy = add(cost.energy_j, use.energy)
     training = {
         "energy_j": energy,
         "co2eq_g": co2eq_g(energy, country),
-        "duration_s": _more(cost.duration_s, use.duration_s),
-        "images": _more(cost.images, images),
+        "duration_s": _increased(cost.duration_s, use.duration_s),
+        "images": _increased(cost.images, images),
     }
     return cost.model_copy(update=training)
 
 
-def whole(probe: CostProbe, epochs: int, images: int, country: str | None) -> TrainCost:
-    """What a training of so many epochs would cost by its cost probe, the probe included.
+def full_cost(probe: CostProbe, epochs: int, images: int, country: str | None) -> TrainCost:
+    """Estimate the cost of a whole training from its cost probe, including the probe.
 
     Args:
-        probe: its cost probe.
-        epochs: as many as are wanted.
+        probe: of the candidate.
+        epochs: number of epochs in the recipe.
         images: of the training split.
         country: ISO 3166 alpha-3, for the carbon intensity.
     """
-    epoch, duration_s = probe.epoch_energy_j, probe.epoch_duration_s.value or 0.0
-    energy = epoch.model_copy(update={"value": epoch.value * epochs}) if epoch.value is not None else epoch
-    return charged(probe.cost, "training", Use(energy, duration_s * epochs, 0.0), images * epochs, country)
+    energy = probe.epoch_energy_j
+    if energy.value is not None:
+        energy = energy.model_copy(update={"value": energy.value * epochs})
+    duration_s = (probe.epoch_duration_s.value or 0.0) * epochs
+    use = Use(energy, duration_s, cpu_s=0.0)
+    return add_use(probe.cost, "training", use, images * epochs, country)
 
 
 def with_peaks(cost: TrainCost, process: int | None, gpu: int | None) -> TrainCost:
-    """The cost with the greatest memory by now, bytes; None where it is not known. A process before this one may have needed more."""
+    """Update the peak memory, which an earlier process of this training may have set.
+
+    Args:
+        process, gpu: peak of this process so far, bytes; None if it is not known.
+    """
+    process_source = "high-water mark of the training process, the probe included"
+    gpu_source = "memory reserved by PyTorch, maximum"
     peaks = {
-        "peak_memory_bytes": _greatest(
-            cost.peak_memory_bytes, process, "high-water mark of the training process, the probe included"
+        "peak_memory_bytes": _peak(
+            cost.peak_memory_bytes, process, process_source, "not available on this system"
         ),
-        "gpu_peak_memory_bytes": _greatest(
-            cost.gpu_peak_memory_bytes, gpu, "memory reserved by PyTorch, greatest", "trained on a CPU"
-        ),
+        "gpu_peak_memory_bytes": _peak(cost.gpu_peak_memory_bytes, gpu, gpu_source, "trained on a CPU"),
     }
     return cost.model_copy(update=peaks)
 
 
 def total_s(cost: TrainCost) -> float:
-    """Seconds of training and evaluation together. An account only grows, so of two of one training the greater is the later."""
+    """Return the seconds of training and evaluation; of two costs of one training, the later has more."""
     return (cost.duration_s.value or 0.0) + (cost.evaluation_duration_s.value or 0.0)
 
 
-def lost(before: InterruptionLoss, kept: TrainCost, spent: TrainCost, interruptions: int) -> InterruptionLoss:
-    """What is lost by now: as much as before, and all that was spent beyond what was kept."""
-    energies = (before.energy_j, spent.energy_j.value, kept.energy_j.value)
-    known = [energy for energy in energies if energy is not None]
+def interruption_loss(
+    before: InterruptionLoss, saved: TrainCost, spent: TrainCost, interruptions: int
+) -> InterruptionLoss:
+    """Add what was spent but not saved to the loss so far.
+
+    Args:
+        before: the loss at the time of `saved`.
+        saved: the cost of the state from which the training resumes.
+        spent: the cost at the interruption.
+        interruptions: their number so far.
+    """
+    energy_j = None
+    if before.energy_j is not None and spent.energy_j.value is not None and saved.energy_j.value is not None:
+        energy_j = max(0.0, before.energy_j + spent.energy_j.value - saved.energy_j.value)
+    duration_s = before.duration_s + (spent.duration_s.value or 0.0) - (saved.duration_s.value or 0.0)
     return InterruptionLoss(
         interruptions=interruptions,
-        energy_j=max(0.0, known[0] + known[1] - known[2]) if len(known) == 3 else None,
-        duration_s=max(
-            0.0, before.duration_s + (spent.duration_s.value or 0.0) - (kept.duration_s.value or 0.0)
-        ),
-        images=before.images + int((spent.images.value or 0) - (kept.images.value or 0)),
+        energy_j=energy_j,
+        duration_s=max(0.0, duration_s),
+        images=before.images + int((spent.images.value or 0) - (saved.images.value or 0)),
     )
 
 
-def told(cost: TrainCost, gone: InterruptionLoss) -> TrainCost:
-    """The cost with words that say how much of it interruptions took."""
-    if not gone.interruptions:
+def with_loss(cost: TrainCost, loss: InterruptionLoss) -> TrainCost:
+    """Add to the sources of a cost how much of it interruptions took."""
+    if not loss.interruptions:
         return cost
-    times = f"{gone.interruptions} interruption{'s' if gone.interruptions > 1 else ''}"
-    energy = (
-        cost.energy_j
-        if gone.energy_j is None
-        else _said(cost.energy_j, f"of which {gone.energy_j:.4g} J were lost to {times}")
-    )
-    more = {
-        "energy_j": energy,
-        "duration_s": _said(cost.duration_s, f"of which {gone.duration_s:.2f} s were lost to {times}"),
-        "images": _said(cost.images, f"of which {gone.images} were lost to {times}"),
+    plural = "s" if loss.interruptions > 1 else ""
+    to = f"lost to {loss.interruptions} interruption{plural}"
+    changes = {
+        "duration_s": _with_note(cost.duration_s, f"of which {loss.duration_s:.2f} s were {to}"),
+        "images": _with_note(cost.images, f"of which {loss.images} were {to}"),
     }
-    return cost.model_copy(update=more)
+    if loss.energy_j is not None:
+        changes["energy_j"] = _with_note(cost.energy_j, f"of which {loss.energy_j:.4g} J were {to}")
+    return cost.model_copy(update=changes)
 
 
-def _said(quantity: Quantity, words: str) -> Quantity:
-    return quantity.model_copy(update={"source": f"{quantity.source}, {words}"})
+def _with_note(quantity: Quantity, note: str) -> Quantity:
+    return quantity.model_copy(update={"source": f"{quantity.source}, {note}"})
 
 
-def _more(quantity: Quantity, value: float) -> Quantity:
+def _increased(quantity: Quantity, value: float) -> Quantity:
     return quantity.model_copy(update={"value": (quantity.value or 0) + value})
 
 
-def _greatest(
-    before: Quantity, now: int | None, source: str, otherwise: str = "this system does not tell"
-) -> Quantity:
+def _peak(before: Quantity, now: int | None, source: str, reason_unknown: str) -> Quantity:
     values = [value for value in (before.value, now) if value is not None]
     if not values:
-        return Quantity(value=None, method="unavailable", source=otherwise)
+        return Quantity(value=None, method="unavailable", source=reason_unknown)
     return Quantity(value=max(values), method="measured", source=source)

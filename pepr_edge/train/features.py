@@ -1,4 +1,4 @@
-"""Mode "head" for less: what the frozen backbone makes of an image is the same in every epoch, so it is worked out once."""
+"""Cached features for mode "head", since a frozen backbone returns the same ones in every epoch."""
 
 from __future__ import annotations
 
@@ -14,40 +14,47 @@ from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, Pixels
 from pepr_edge.train.step import Mode
 
-# Logits by way of the features may differ from the model's own by rounding alone.
+# Logits computed from features may differ from the model's own by rounding only.
 TOLERANCE = 1e-3
 
 
 class Backbone:
-    """Holds a model whose classifier alone is trained, and takes what reaches that classifier."""
+    """A model of which only the classifier is trained; its features are the inputs of the classifier."""
 
     def __init__(self, model: nn.Module, classifier: nn.Module, mode: Mode, spec: Preprocess) -> None:
-        self._model, self._classifier, self._mode, self._spec = model, classifier, mode, spec
+        self._model = model
+        self._classifier = classifier
+        self._mode = mode
+        self._spec = spec
 
     def features(
         self, pixels: Pixels, tick: Callable[[], None] = lambda: None, exact: bool = False
     ) -> torch.Tensor:
-        """The classifier's inputs for a whole split, on the CPU.
+        """Return the inputs of the classifier for a whole split, on the CPU.
 
         Args:
             pixels: uint8, shape (n, px, px, channels).
             tick: called after each batch.
-            exact: in float32, as the model will be deployed; else in the precision of the mode, as it is trained.
+            exact: compute in float32, as the model will be deployed; else in the precision of the training
+                mode.
         Returns:
             Shape (n, ...).
         """
-        found: list[torch.Tensor] = []
-        hook = self._classifier.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].cpu()))
+        features: list[torch.Tensor] = []
+        hook = self._classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].cpu()))
         try:
             for start in range(0, len(pixels), EVALUATION_BATCH):
                 self._forward(pixels[start : start + EVALUATION_BATCH], exact)
                 tick()
         finally:
             hook.remove()
-        return torch.cat(found)
+        return torch.cat(features)
+
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
 
     def _forward(self, pixels: Pixels, exact: bool) -> torch.Tensor:
-        device = next(self._model.parameters()).device
+        device = self._device()
         self._model.eval()
         images = torch.from_numpy(to_tensor(pixels, self._spec)).to(device)
         mode = Mode(self._mode.layout) if exact else self._mode
@@ -56,42 +63,41 @@ class Backbone:
         return logits
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits of features, shape (n, classes)."""
+        """Return the logits of features, shape (n, classes)."""
         logits: torch.Tensor = self._classifier(features)
         return logits.flatten(1)
 
     def logits(self, features: torch.Tensor) -> NDArray[np.float32]:
-        """Logits of a whole split's exact features."""
-        device = next(self._model.parameters()).device
+        """Return the logits of the exact features of a whole split, shape (n, classes)."""
         self._model.eval()
         with torch.inference_mode():
-            return self.head(features.to(device)).cpu().numpy()
+            return self.head(features.to(self._device())).cpu().numpy()
 
-    def agrees(self, pixels: Pixels) -> bool:
-        """Whether the classifier is the last that the model does, so that its inputs are enough."""
-        device = next(self._model.parameters()).device
+    def is_separable(self, pixels: Pixels) -> bool:
+        """True if the classifier is the last layer, so that logits can be computed from its inputs."""
         with torch.no_grad():
-            own, ours = (
-                self._forward(pixels, exact=True),
-                self.head(self.features(pixels, exact=True).to(device)),
-            )
-        return own.shape == ours.shape and bool(
-            (own - ours).abs().max() <= TOLERANCE * own.abs().max().clamp(min=1.0)
-        )
+            whole = self._forward(pixels, exact=True)
+            from_features = self.head(self.features(pixels, exact=True).to(self._device()))
+        if whole.shape != from_features.shape:
+            return False
+        difference = (whole - from_features).abs().max()
+        return bool(difference <= TOLERANCE * whole.abs().max().clamp(min=1.0))
 
 
-def frozen(model: nn.Module, mode: Mode, spec: Preprocess, some: Pixels) -> Backbone | None:
-    """The backbone of a model whose classifier alone is trained; None where it cannot be taken apart from it.
+def frozen_backbone(model: nn.Module, mode: Mode, spec: Preprocess, sample: Pixels) -> Backbone | None:
+    """Return the backbone of a model of which only the classifier is trained; None if it cannot be separated.
 
     Args:
         model: on its device, in the layout of the mode.
-        some: a few images, to try it on.
+        mode: in which the model is trained.
+        spec: how pixels become the input.
+        sample: a few images, to test the separation.
     """
     classifier = model.get_classifier()  # type: ignore[operator]
     if not isinstance(classifier, nn.Module):
-        return None  # several of them, whose answers the model joins
+        return None  # several classifiers, whose outputs the model combines
     backbone = Backbone(model, classifier, mode, spec)
     try:
-        return backbone if backbone.agrees(some) else None
+        return backbone if backbone.is_separable(sample) else None
     except (RuntimeError, IndexError):
         return None

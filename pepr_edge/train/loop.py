@@ -1,4 +1,4 @@
-"""What an epoch is made of: optimiser, loss, batches, steps, and the reading of a whole split."""
+"""The parts of an epoch: optimiser, loss, batches, steps, and the prediction of a whole split."""
 
 from __future__ import annotations
 
@@ -12,50 +12,49 @@ from torch import nn
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Preprocess
+from pepr_edge.tasks import task_of
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.step import Mode, TrainStep, synchronise
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-# What a step takes of some of the training images: its inputs and their labels, on the device.
+# Takes indices of training images and returns the inputs of a step and their labels, on the device.
 BatchLoader = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
 EVALUATION_BATCH = 128
 
 
 def optimiser(settings: Train, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam for protocol "paper", else AdamW, over what the mode trains."""
+    """Return Adam for the protocol "paper", else AdamW, over the parameters that the mode trains."""
     parameters = head_parameters(model) if settings.mode == "head" else list(model.parameters())
+    rate = settings.learning_rate
     if settings.protocol == "paper":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    return torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def loss_function(settings: Train, labels: Labels, num_classes: int, device: torch.device) -> nn.Module:
-    """Cross entropy; class-balanced, each class weighs the same whatever its number of images."""
-    if not settings.class_balanced:
-        return nn.CrossEntropyLoss()
-    counts = np.maximum(
-        np.bincount(labels, minlength=num_classes), 1
-    )  # a class without images is in no batch
-    weights = torch.tensor(len(labels) / (num_classes * counts), dtype=torch.float32, device=device)
-    return nn.CrossEntropyLoss(weight=weights)
+    """Return the loss of the task on the device; class-balanced if the recipe asks for it."""
+    task = task_of()
+    counts = task.class_counts(labels, num_classes) if settings.class_balanced else None
+    return task.loss(counts).to(device)
 
 
 def batch(
     data: tuple[Pixels, Labels], chosen: NDArray[np.intp], spec: Preprocess, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some images and labels of a split as tensors on the device."""
-    images = torch.from_numpy(to_tensor(data[0][chosen], spec))
-    return images.to(device, non_blocking=True), torch.from_numpy(data[1][chosen]).to(
-        device, non_blocking=True
-    )
+    """Return the chosen images and labels of a split as tensors on the device."""
+    pixels, labels = data
+    images = torch.from_numpy(to_tensor(pixels[chosen], spec))
+    targets = torch.from_numpy(labels[chosen])
+    return images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
 def batches(n: int, size: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """All n indices in random order, in batches; a last batch of one joins the one before, as batch normalisation needs two."""
+    """Return all n indices in random order, in batches.
+
+    A last batch of a single image is added to the previous one, since batch normalisation needs two.
+    """
     order = rng.permutation(n)
     parts = [order[start : start + size] for start in range(0, n, size)]
     if len(parts) > 1 and len(parts[-1]) == 1:
@@ -66,30 +65,35 @@ def batches(n: int, size: int, rng: np.random.Generator) -> list[NDArray[np.intp
 def predict(
     model: nn.Module, pixels: Pixels, spec: Preprocess, mode: Mode, tick: Callable[[], None] = lambda: None
 ) -> NDArray[np.float32]:
-    """Logits of a whole split, every image, in float32: as the model will be deployed.
+    """Return the logits of a whole split in float32, as the model will be deployed.
 
     Args:
+        model: on its device, in the layout of the mode.
+        pixels: uint8, shape (n, px, px, channels).
+        spec: how pixels become the input.
+        mode: its layout is used, but not its precision.
         tick: called after each batch.
     Returns:
         Shape (n, classes).
     """
     device = next(model.parameters()).device
     model.eval()
-    found = []
+    logits = []
     with torch.inference_mode():
         for start in range(0, len(pixels), EVALUATION_BATCH):
             images = torch.from_numpy(to_tensor(pixels[start : start + EVALUATION_BATCH], spec)).to(device)
-            found.append(model(mode.arrange(images)).float().cpu().numpy())
+            logits.append(model(mode.arrange(images)).float().cpu().numpy())
             tick()
-    return np.concatenate(found)
+    return np.concatenate(logits)
 
 
 def train_step(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, total_steps: int) -> TrainStep:
-    """The optimiser and schedule of a protocol, for a model on its device."""
+    """Return a training step with the optimiser and schedule of the protocol, for a model on its device."""
     optimising = optimiser(settings, model)
     schedule = None
     if settings.protocol == "default":
-        # PyTorch divides by zero where the rise to the greatest rate takes one step, as a quarter of four does.
+        # PyTorch divides by zero if the rise to the maximum rate takes one step, as a quarter of four steps
+        # does.
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimising, settings.learning_rate, total_steps=max(8, total_steps), pct_start=0.25
         )
@@ -99,15 +103,15 @@ def train_step(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, t
 def train_epoch(
     step: TrainStep,
     settings: Train,
-    draw: BatchLoader,
+    load_batch: BatchLoader,
     parts: Sequence[NDArray[np.intp]],
     progress: Callable[[int], None],
 ) -> float:
-    """One pass over the training split, in these parts; the mean loss."""
+    """Train on each part of the training split once, and return the mean loss."""
     train_mode(step.model, settings)
     losses = []
     for done, chosen in enumerate(parts, start=1):
-        losses.append(step(*draw(chosen)))
+        losses.append(step(*load_batch(chosen)))
         progress(done)
     synchronise(step.device)
     return float(torch.stack(losses).mean())
@@ -120,17 +124,17 @@ def batch_loader(
     generator: torch.Generator,
     device: torch.device,
 ) -> BatchLoader:
-    """Images of the training split as they are trained on: augmented, if the recipe says so."""
+    """Return a loader of training batches, augmented if the recipe asks for it."""
 
-    def draw(chosen: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
+    def load_batch(chosen: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = batch(train, chosen, spec, device)
-        return light(
-            images, generator, flips=settings.flips
-        ) if settings.augment == "light" else images, labels
+        if settings.augment == "light":
+            images = light(images, generator, flips=settings.flips)
+        return images, labels
 
-    return draw
+    return load_batch
 
 
 def train_mode(model: nn.Module, settings: Train) -> None:
-    """Training mode; with mode "head" the backbone stays as it is, batch statistics included."""
+    """Set the training mode; in mode "head" the backbone stays unchanged, including its batch statistics."""
     model.train(settings.mode == "full")

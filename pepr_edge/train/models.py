@@ -1,4 +1,4 @@
-"""Candidates as PyTorch modules: timm's architectures with our channels and classes, from any of three kinds of weights."""
+"""Candidates as PyTorch modules: timm's architectures with our channels, classes and initial weights."""
 
 from __future__ import annotations
 
@@ -18,32 +18,38 @@ from pepr_edge import zoo
 from pepr_edge.errors import ModelError
 from pepr_edge.records import Candidate
 
+StateDict = dict[str, torch.Tensor]
+
 
 def create(candidate: Candidate, weights: str = "scratch") -> nn.Module:
-    """Build a candidate's module with its initial weights.
+    """Build the module of a candidate with its initial weights.
 
     Args:
-        candidate: the architecture, its size, channels and classes.
+        candidate: its architecture, size, channels and classes.
         weights: "pretrained", "scratch", or the path of a weights file.
     Raises:
-        ModelError: unknown architecture, weights that cannot be had or do not fit, or a size that the architecture cannot take.
+        ModelError: the architecture is unknown or cannot take the size, or the weights are not available or
+            do not fit.
     """
-    row = zoo.architectures().get(candidate.architecture)
-    if row is not None and row.fixed_size:
+    architecture = zoo.architectures().get(candidate.architecture)
+    if architecture is not None and architecture.fixed_size:
         try:
             return _build(candidate, weights, {"img_size": candidate.image_size_px})
         except ModelError:
-            pass  # not every architecture takes this option, and crossvit takes any size better without it
+            pass  # some architectures lack this option, and crossvit takes any size better without it
     return _build(candidate, weights, {})
 
 
 def unknown_architecture(name: str) -> str | None:
-    """What is wrong with an architecture's name, and the nearest known one; None where timm knows it."""
+    """Return a message with the most similar known name if timm has no such architecture, else None."""
     if timm.is_model(name):
         return None
     near = zoo.nearest(name) or zoo.nearest(name, timm.list_models())
     hint = f"Did you mean {near!r}? " if near else ""
-    return f"{name}: unknown architecture. {hint}`pepr-edge zoo list` shows those tested; any timm model can be used."
+    return (
+        f"{name}: unknown architecture. {hint}"
+        "`pepr-edge zoo list` shows the tested ones; any timm model can be used."
+    )
 
 
 def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Module:
@@ -60,27 +66,33 @@ def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Modul
 
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    if (unknown := unknown_architecture(name)) is not None:
+    unknown = unknown_architecture(name)
+    if unknown is not None:
         raise ModelError(unknown)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's notes on renamed models
             model = timm.create_model(name, pretrained=pretrained, **options)
-    except Exception as fault:  # the hub's client has no common error class: no network, no such file, no weights for this model
+    # The hub's client has no common error class: no network, no such file, no weights for this model.
+    except Exception as fault:
         if not pretrained:
             raise ModelError(
                 f"{name}: cannot be built ({_first_line(fault)}). Try another size or architecture."
             ) from fault
         raise ModelError(
-            f"{name}: its pretrained weights could not be had ({_first_line(fault)}). Connect to the internet once, "
-            'or fetch the file elsewhere and give its path: candidates.weights = "file.safetensors".'
+            f"{name}: its pretrained weights are not available ({_first_line(fault)}). "
+            "Connect to the internet once, or download the file elsewhere and give its path: "
+            'candidates.weights = "file.safetensors".'
         ) from fault
     assert isinstance(model, nn.Module)
     return model
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    """Load a local weights file; a first layer of other channels is adapted, a classifier of other classes is left fresh."""
+    """Load a local weights file.
+
+    A first layer with other channels is adapted. A classifier with other classes keeps its initial weights.
+    """
     state = _read_state(path)
     own = model.state_dict()
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
@@ -89,42 +101,36 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         if key in state and key in own and state[key].shape[1] != own[key].shape[1]:
             state[key] = adapt_input_conv(own[key].shape[1], state[key])
     heads = tuple(f"{layer}." for layer in _names(config.get("classifier")))
-    for key in [
-        key for key in state if key.startswith(heads) and key in own and state[key].shape != own[key].shape
-    ]:
-        del state[key]
+    for key in list(state):
+        if key.startswith(heads) and key in own and state[key].shape != own[key].shape:
+            del state[key]
     misfits = [key for key in state if key not in own or state[key].shape != own[key].shape]
     missing = [key for key in own if key not in state and not key.startswith(heads)]
     if misfits or missing:
         raise ModelError(
-            f"{path}: these weights are of another architecture: {len(misfits)} tensors do not fit and {len(missing)} are missing "
-            f"(such as {(misfits + missing)[0]!r}). Give the file that belongs to the architecture."
+            f"{path}: these weights belong to another architecture: {len(misfits)} tensors do not fit and "
+            f"{len(missing)} are missing (such as {(misfits + missing)[0]!r}). "
+            "Give a file of this architecture."
         )
     model.load_state_dict(state, strict=False)
 
 
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
+def _read_state(path: Path) -> StateDict:
     if not path.is_file():
         raise ModelError(
-            f'{path}: no such weights file. candidates.weights is "pretrained", "scratch" or the path of a file.'
+            f"{path}: no such weights file. "
+            'candidates.weights is "pretrained", "scratch" or the path of a file.'
         )
+    faults = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as fault:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except faults as fault:
         raise ModelError(
-            f"{path}: not a weights file ({_first_line(fault)}), expected safetensors or a PyTorch state dict."
+            f"{path}: not a weights file ({_first_line(fault)}), "
+            "expected safetensors or a PyTorch state dict."
         ) from None
     if isinstance(state, dict):
         state = state.get("state_dict", state)
@@ -136,46 +142,57 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    """timm gives one layer's name, several, or none."""
+    """Return layer names as a tuple: timm gives one name, several, or none."""
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _check_size(model: nn.Module, candidate: Candidate) -> None:
-    """Run one batch: an architecture that cannot take this size says so now, not after an hour of training."""
+    """Run one batch, so that a size that the architecture cannot take fails now, not in training."""
+    name = candidate.architecture
+    px = candidate.image_size_px
     model.eval()
-    shape = (2, candidate.in_channels, candidate.image_size_px, candidate.image_size_px)
     try:
         with torch.inference_mode():
-            logits = model(torch.zeros(shape))
+            logits = model(torch.zeros((2, candidate.in_channels, px, px)))
     except Exception as fault:  # each architecture fails in its own way
         raise ModelError(
-            f"{candidate.architecture}: cannot take images of {candidate.image_size_px} px ({_first_line(fault)}). "
-            "Give another image_size_px."
+            f"{name}: cannot take images of {px} px ({_first_line(fault)}). Give another image_size_px."
         ) from fault
-    if tuple(logits.shape) != (2, candidate.num_classes):
+    shape = tuple(logits.shape)
+    if shape != (2, candidate.num_classes):
         raise ModelError(
-            f"{candidate.architecture}: gives outputs of shape {tuple(logits.shape)}, expected (2, {candidate.num_classes})."
+            f"{name}: gives outputs of shape {shape}, expected (2, {candidate.num_classes}). "
+            "Use another architecture."
         )
 
 
 def normalisation(model: nn.Module, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that pretrained weights expect, per channel; for grey images the mean over the three."""
+    """Return the mean and standard deviation per channel that pretrained weights expect.
+
+    For grey images, they are averaged over the three channels.
+    """
     config = timm.data.resolve_model_data_config(model)  # type: ignore[attr-defined, no-untyped-call]
-    mean, std = tuple(config["mean"]), tuple(config["std"])
+    mean = tuple(config["mean"])
+    std = tuple(config["std"])
     if channels == 1:
         return (sum(mean) / len(mean),), (sum(std) / len(std),)
     return mean, std
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters of the classifier, the only ones trained in mode "head"."""
+    """Return the parameters of the classifier, the only ones that mode "head" trains.
+
+    Raises:
+        ModelError: the model has no classifier layer.
+    """
     classifier = model.get_classifier()  # type: ignore[operator]
     layers = classifier if isinstance(classifier, tuple | list) else [classifier]
-    parameters = [
-        parameter for layer in layers if isinstance(layer, nn.Module) for parameter in layer.parameters()
-    ]
+    parameters: list[nn.Parameter] = []
+    for layer in layers:
+        if isinstance(layer, nn.Module):
+            parameters += layer.parameters()
     if not parameters:
         raise ModelError('this architecture has no classifier layer of its own. Use train.mode = "full".')
     return parameters
@@ -187,7 +204,7 @@ def _first_line(fault: BaseException) -> str:
 
 
 def restore(candidate: Candidate, checkpoint: Path) -> nn.Module:
-    """A trained candidate out of its checkpoint, on the CPU."""
+    """Load a trained candidate from its checkpoint, on the CPU."""
     model = create(candidate)
     model.load_state_dict(load_file(checkpoint))
     return model

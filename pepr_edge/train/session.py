@@ -1,4 +1,4 @@
-"""A training held open: opened where it stopped, advanced an epoch at a time, each of them kept."""
+"""The session of a training: it resumes where the training stopped, and saves the state after every epoch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, InterruptionLoss, Preprocess, ProbeResult, TrainCost, TrainingState
+from pepr_edge.run_dir.layout import TRAINING
 from pepr_edge.run_dir.store import read_current, read_record
-from pepr_edge.run_dir.training_files import TRAINING
-from pepr_edge.train.checkpoint_io import find, save
-from pepr_edge.train.cost import lost, nothing, total_s
+from pepr_edge.train import checkpoint_io
+from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
@@ -29,11 +29,11 @@ from pepr_edge.train.trainer import Progress, Trainer
 
 
 @dataclass(frozen=True)
-class TrainingTask:
-    """A candidate to be trained: on what, how, and where its files go.
+class TrainingJob:
+    """A candidate to train, with its data, its recipe, and the folder of its files.
 
-    `key` is the hash of all that the result depends on. `exclusive`: no other job runs on this machine, so its energy counters are ours
-    alone. `progress` is called after each step.
+    `key` is the hash of everything that the result depends on. `exclusive` is True if no other job runs on
+    this machine, so that its energy counters measure this job alone. `progress` is called after each step.
     """
 
     candidate: Candidate
@@ -48,9 +48,9 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """A training held open in this process. `lost` is what interruptions took from it before."""
+    """A training that is open in this process. `lost` is what interruptions have taken from it so far."""
 
-    task: TrainingTask
+    job: TrainingJob
     trainer: Trainer
     spec: Preprocess
     probes: tuple[ProbeResult, ...]
@@ -59,50 +59,49 @@ class TrainingSession:
 
     @property
     def device(self) -> torch.device:
-        """Where it trains."""
+        """The device it trains on."""
         return self.trainer.step.device
 
     def advance(self, until_epoch: int | None) -> None:
-        """Train to the end, or until so many epochs are done. What is kept on the way is no part of the cost.
+        """Train until an epoch is done, or to the end (None). Saving the state is not part of the cost.
 
         Raises:
             ModelError: the training fails.
         """
-        while not self.trainer.over and (until_epoch is None or len(self.trainer.epochs) < until_epoch):
-            self.trainer.advance(self.cost_tracker, self.task.progress)
+        trainer = self.trainer
+        while not trainer.finished and (until_epoch is None or len(trainer.epochs) < until_epoch):
+            trainer.advance(self.cost_tracker, self.job.progress)
             self.save()
 
     def save(self) -> None:
-        """Write down how far it is, and all that it takes to go on."""
-        self.note_peaks()
-        save(self.task.folder, self.record(), self.trainer.state() if self.trainer.epochs else None)
+        """Save the progress and the state from which the training can resume."""
+        self.update_peaks()
+        state = self.trainer.state() if self.trainer.epochs else None
+        checkpoint_io.save(self.job.folder, self.record(), state)
 
-    def save_account(self) -> None:
-        """Write down what it has cost by now; what it goes on from stays as it was."""
-        training = read_record(self.task.folder / TRAINING, TrainingState)
-        save(
-            self.task.folder,
-            training.model_copy(update={"cost": self.cost_tracker.cost, "lost": self.lost}),
-            None,
-        )
+    def save_cost(self) -> None:
+        """Save the cost so far; the state from which the training resumes stays unchanged."""
+        training = read_record(self.job.folder / TRAINING, TrainingState)
+        training = training.model_copy(update={"cost": self.cost_tracker.cost, "lost": self.lost})
+        checkpoint_io.save(self.job.folder, training, None)
 
-    def note_peaks(self) -> None:
-        """The greatest memory by now, into the cost."""
+    def update_peaks(self) -> None:
+        """Update the peak memory in the cost."""
         gpu = torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else None
-        self.cost_tracker.peaks(peak_memory_bytes(), gpu)
+        self.cost_tracker.update_peaks(peak_memory_bytes(), gpu)
 
     def record(self) -> TrainingState:
-        """How far it is."""
+        """Return the progress as a record."""
         trainer = self.trainer
         return TrainingState(
-            key=self.task.key,
-            candidate=self.task.candidate,
+            key=self.job.key,
+            candidate=self.job.candidate,
             num_params=trainer.num_params,
             layout=trainer.mode.layout,
             precision=trainer.mode.precision,
             probes=self.probes,
             epochs=trainer.epochs,
-            epochs_wanted=self.task.recipe.train.epochs,
+            epochs_wanted=self.job.recipe.train.epochs,
             best_epoch=trainer.best_epoch,
             stopped_early=trainer.stopped_early,
             cost=self.cost_tracker.cost,
@@ -111,55 +110,62 @@ class TrainingSession:
 
 
 @contextmanager
-def open_session(task: TrainingTask) -> Iterator[TrainingSession]:
-    """A candidate's training, where it stopped if it was begun, else with the fastest mode chosen and no epoch done.
+def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
+    """Resume the training of a candidate, or begin it with the fastest mode and no epoch done.
 
-    A training keeps the mode that it began in, whatever a probe would say by now.
+    A training keeps the mode in which it began, whatever a new probe would choose.
 
     Raises:
         ModelError: the model cannot be built, or no training step works.
     """
-    settings, recipe = task.recipe.train, task.recipe
+    recipe = job.recipe
+    settings = recipe.train
     device = choose_device(settings.device)
-    model, spec = untrained(task.candidate, task.data, recipe, task.threads)
+    model, spec = untrained(job.candidate, job.data, recipe, job.threads)
     if settings.mode == "head":
         _freeze_backbone(model)
     model = model.to(device)
-    found = find(task.folder, task.key)
-    cost, gone = _account(task, found[0] if found else None)
-    with Meter(_meter_settings(recipe, device, task.exclusive)) as meter:
-        cost_tracker = CostTracker(
-            task.folder, task.key, meter, recipe.workstation.country, cost, gone.interruptions
-        )
-        if gone.interruptions:
-            cost_tracker.write()  # should this process be interrupted as well, that is one more
-        mode, probes = _mode(found[0]) if found else _probe(model, task.data, spec, recipe, cost_tracker)
-        trainer = Trainer(
-            mode.place(model, device), mode, task.data, spec, settings, recipe.score.performance, recipe.seed
-        )
-        run = TrainingSession(task, trainer, spec, probes, cost_tracker, gone)
-        if found is None:
-            run.save()
-        elif found[1] is not None:
-            trainer.restore(found[1], found[0].epochs, found[0].best_epoch)
-        yield run
+    saved = checkpoint_io.load(job.folder, job.key)
+    training, state = saved if saved is not None else (None, None)
+    cost, loss = _cost_and_loss(job, training)
+    with Meter(_meter_settings(recipe, device, job.exclusive)) as meter:
+        country = recipe.workstation.country
+        cost_tracker = CostTracker(job.folder, job.key, meter, country, cost, loss.interruptions)
+        if loss.interruptions:
+            cost_tracker.write()  # so that a further interruption is counted
+        if training is None:
+            mode, probes = _probe(model, job.data, spec, recipe, cost_tracker)
+        else:
+            mode = Mode(training.layout, training.precision)
+            probes = training.probes
+        model = mode.place(model, device)
+        trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
+        session = TrainingSession(job, trainer, spec, probes, cost_tracker, loss)
+        if training is None:
+            session.save()
+        elif state is not None:
+            trainer.restore(state, training.epochs, training.best_epoch)
+        yield session
 
 
-def _account(task: TrainingTask, found: TrainingState | None) -> tuple[TrainCost, InterruptionLoss]:
-    """All that was spent on it, and what of that is lost: as much as is beyond what the training goes on from."""
-    kept, before = (found.cost, found.lost) if found else (nothing(), InterruptionLoss())
-    known = [(kept, before.interruptions)]
-    # Even where its state is torn, a record says what was spent.
-    if (record := read_current(task.folder / TRAINING, TrainingState, task.key)) is not None:
-        known.append((record.cost, record.lost.interruptions))
-    if (spent := read_snapshot(task.folder, task.key)) is not None:
-        known.append((spent.cost, spent.interruptions))
-    cost, interruptions = max(known, key=lambda pair: total_s(pair[0]))
-    return (
-        (cost, lost(before, kept, cost, interruptions + 1))
-        if total_s(cost) > total_s(kept)
-        else (kept, before)
-    )
+def _cost_and_loss(job: TrainingJob, saved: TrainingState | None) -> tuple[TrainCost, InterruptionLoss]:
+    """Return the whole cost so far, and the part of it that is lost: everything beyond the saved state."""
+    saved_cost = saved.cost if saved else no_cost()
+    saved_loss = saved.lost if saved else InterruptionLoss()
+    cost = saved_cost
+    interruptions = saved_loss.interruptions
+    # A record tells the cost even if the state file that it names is torn.
+    record = read_current(job.folder / TRAINING, TrainingState, job.key)
+    if record is not None and total_s(record.cost) > total_s(cost):
+        cost = record.cost
+        interruptions = record.lost.interruptions
+    snapshot = read_snapshot(job.folder, job.key)
+    if snapshot is not None and total_s(snapshot.cost) > total_s(cost):
+        cost = snapshot.cost
+        interruptions = snapshot.interruptions
+    if total_s(cost) <= total_s(saved_cost):
+        return saved_cost, saved_loss
+    return cost, interruption_loss(saved_loss, saved_cost, cost, interruptions + 1)
 
 
 def _meter_settings(recipe: Recipe, device: torch.device, exclusive: bool) -> MeterSettings:
@@ -171,8 +177,8 @@ def _meter_settings(recipe: Recipe, device: torch.device, exclusive: bool) -> Me
     )
 
 
-def _forget_peak(device: torch.device) -> None:
-    """Give back what the probe held on the GPU: the peak is to be that of the mode that was chosen."""
+def _reset_peak(device: torch.device) -> None:
+    """Free the probe's GPU memory, so that the peak is that of the chosen mode."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -185,27 +191,24 @@ def _freeze_backbone(model: nn.Module) -> None:
         parameter.requires_grad_(True)
 
 
-def _mode(training: TrainingState) -> tuple[Mode, tuple[ProbeResult, ...]]:
-    return Mode(training.layout, training.precision), training.probes
-
-
 def _probe(
     model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe, cost_tracker: CostTracker
 ) -> tuple[Mode, tuple[ProbeResult, ...]]:
-    """The fastest mode on one real batch."""
-    settings, (pixels, labels) = recipe.train, data.splits["train"]
+    """Find the fastest mode on one real batch."""
+    settings = recipe.train
+    train = data.splits["train"]
+    labels = train[1]
     device = next(model.parameters()).device
 
-    def made(trial: nn.Module) -> torch.optim.Optimizer:
+    def make_optimiser(trial: nn.Module) -> torch.optim.Optimizer:
         cost_tracker.tick()
         return optimiser(settings, trial)
 
     cost_tracker.begin("training")
-    images, targets = batch((pixels, labels), np.arange(min(settings.batch_size, len(labels))), spec, device)
+    images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
-    mode, results = probe(
-        model, images, targets, made, loss_function(settings, labels, len(data.info.labels), device)
-    )
+    loss = loss_function(settings, labels, len(data.info.labels), device)
+    mode, results = probe(model, images, targets, make_optimiser, loss)
     cost_tracker.end()
-    _forget_peak(device)
+    _reset_peak(device)
     return mode, tuple(results)

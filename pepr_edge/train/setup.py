@@ -1,4 +1,4 @@
-"""What a training starts from: its device, and the normalisation of its images."""
+"""The start of a training: its device, the initial model, and the normalisation of its images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pepr_edge.data import Dataset
@@ -14,32 +15,37 @@ from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.train.models import create, normalisation
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation per channel
+
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to train on.
+    """Return the device to train on.
 
     Raises:
-        ModelError: CUDA is asked for and there is none.
+        ModelError: CUDA is required, but there is no CUDA GPU.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ModelError(
-            'train.device = "cuda", but PyTorch finds no CUDA GPU here. Use "auto" or "cpu", or train on a machine that has one.'
+            'train.device = "cuda", but PyTorch finds no CUDA GPU here. '
+            'Use "auto" or "cpu", or train on a machine that has one.'
         )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def accelerator(device: torch.device) -> str:
-    """The GPU's name; empty on a CPU."""
+    """Return the name of the GPU; empty for a CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 def untrained(
     candidate: Candidate, data: Dataset, recipe: Recipe, threads: int
 ) -> tuple[nn.Module, Preprocess]:
-    """A candidate with its initial weights, on the CPU, and what its images go through. Sets the seed and the number of threads.
+    """Return a candidate with its initial weights, on the CPU, and its preprocessing.
+
+    Sets PyTorch's seed and number of threads.
 
     Raises:
-        ModelError: it cannot be built.
+        ModelError: the model cannot be built.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
@@ -48,7 +54,7 @@ def untrained(
 
 
 def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe: Recipe) -> Preprocess:
-    """Normalisation that the weights expect; from scratch, that of the training images."""
+    """Return the preprocessing, normalised as the weights expect, or by the training images from scratch."""
     channels = candidate.in_channels
     if candidate.weights == "scratch":
         mean, std = pixel_statistics(data.splits["train"][0])
@@ -64,17 +70,26 @@ def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe:
     )
 
 
-def pixel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of pixels / 255, to six digits.
+def pixel_statistics(pixels: NDArray[np.uint8]) -> Statistics:
+    """Return the mean and standard deviation of pixels / 255 per channel, to six digits.
 
     Args:
-        pixels: uint8, shape (n, px, px, channels); read in parts, as it may be mapped from the disk.
+        pixels: uint8, shape (n, px, px, channels); read in parts, as it may be memory-mapped.
     """
-    count, total, squares = 0, np.zeros(pixels.shape[-1]), np.zeros(pixels.shape[-1])
+    channels = pixels.shape[-1]
+    count = 0
+    total = np.zeros(channels)
+    squares = np.zeros(channels)
     for start in range(0, len(pixels), 1024):
-        part = pixels[start : start + 1024].astype(np.float64).reshape(-1, pixels.shape[-1]) / 255
-        count, total, squares = count + len(part), total + part.sum(axis=0), squares + (part**2).sum(axis=0)
+        part = pixels[start : start + 1024].astype(np.float64).reshape(-1, channels) / 255
+        count += len(part)
+        total += part.sum(axis=0)
+        squares += (part**2).sum(axis=0)
     mean = total / count
-    # A channel that is constant must not be divided by zero.
+    # A minimum variance, so that a constant channel is not divided by zero.
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
-    return tuple(round(float(value), 6) for value in mean), tuple(round(float(value), 6) for value in std)
+    return _rounded(mean), _rounded(std)
+
+
+def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(value, 6) for value in values.tolist())

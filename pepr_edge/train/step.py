@@ -1,4 +1,4 @@
-"""One training step in a given memory layout and precision, and the probe that finds the fastest pair for a model."""
+"""A training step in a memory layout and precision, and the probe that finds the fastest pair for a model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from torch import nn
 from pepr_edge.errors import ModelError
 from pepr_edge.records import ProbeResult
 
-PROBE_STEPS = 2  # each time, after one step of warm-up
-PRUNE_RATIO = 3.0  # a first step this many times slower than the best step so far ends that probe
+PROBE_STEPS = 2  # in each pass, after one warm-up step
+PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
+Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How the tensors lie in memory, and in which precision the forward pass computes."""
+    """The memory layout of the tensors, and the precision of the forward pass."""
 
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -32,31 +33,31 @@ class Mode:
         return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
 
     def place(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model on the device in this layout."""
+        """Move a model to the device, in this layout."""
         return model.to(device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
     def arrange(self, images: torch.Tensor) -> torch.Tensor:
-        """A batch in this layout, shape (n, channels, height, width).
+        """Return a batch in this layout, shape (n, channels, height, width).
 
-        Grey images lie the same in both, and `contiguous` leaves them alone; yet it is by the strides that PyTorch chooses its kernels.
+        The bytes of grey images are the same in both layouts, so `contiguous` leaves their strides unchanged.
+        But PyTorch chooses its kernels by the strides, so they are set here.
         """
         _, channels, height, width = images.shape
-        strides = (
-            (1, width * channels, channels) if self.layout == "channels_last" else (height * width, width, 1)
-        )
+        strides = (height * width, width, 1)
+        if self.layout == "channels_last":
+            strides = (1, width * channels, channels)
         laid_out = images.contiguous(memory_format=self.memory_format)
         return laid_out.as_strided(images.shape, (channels * height * width, *strides))
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Context of the forward pass."""
+        """Return the context of the forward pass."""
         reduced = self.precision != "float32"
-        return torch.autocast(
-            device.type, dtype=getattr(torch, self.precision) if reduced else None, enabled=reduced
-        )
+        dtype = getattr(torch, self.precision) if reduced else None
+        return torch.autocast(device.type, dtype=dtype, enabled=reduced)
 
 
 class TrainStep:
-    """Holds the optimiser, its schedule and the loss scaling open over a training."""
+    """The optimiser, its schedule and the loss scaling of a training."""
 
     def __init__(
         self,
@@ -66,20 +67,19 @@ class TrainStep:
         loss: nn.Module,
         schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     ) -> None:
-        self.model, self.mode, self.optimiser, self.loss, self.schedule = (
-            model,
-            mode,
-            optimiser,
-            loss,
-            schedule,
-        )
+        self.model = model
+        self.mode = mode
+        self.optimiser = optimiser
+        self.loss = loss
+        self.schedule = schedule
         self.device = next(model.parameters()).device
-        # What makes logits of a batch; a frozen backbone's features need the classifier alone.
+        # Returns the logits of a batch; replaced by the classifier alone if a batch holds a frozen backbone's
+        # features.
         self.forward: Callable[[torch.Tensor], torch.Tensor] = lambda images: model(mode.arrange(images))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=mode.precision == "float16")
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Take one step; returns the loss, still on the device so that nothing waits for it."""
+        """Take one step and return the loss; it stays on the device, so that the CPU does not wait for it."""
         with self.mode.autocast(self.device):
             loss: torch.Tensor = self.loss(self.forward(images), labels)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ class TrainStep:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """What changes with the steps, but for the model."""
+        """Return everything that changes with the steps, except the model."""
         schedule = self.schedule.state_dict() if self.schedule is not None else None
         return {
             "optimiser": self.optimiser.state_dict(),
@@ -100,64 +100,57 @@ class TrainStep:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.optimiser.load_state_dict(state["optimiser"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        if self.scaler.is_enabled() and state["scaler"]:  # which the device before may not have needed
+        # The state has no scaling if it was made on a device that does not need it.
+        if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
 
 def modes(device: torch.device) -> list[Mode]:
-    """The pairs worth trying on a device, the plain one first."""
-    if device.type == "cuda":
-        reduced: Literal["bfloat16", "float16"] = (
-            "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-        )
-    else:
-        reduced = "bfloat16"
+    """Return the modes worth trying on a device, the default one first."""
+    reduced: Literal["bfloat16", "float16"] = "bfloat16"
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        reduced = "float16"
     return [Mode(), Mode("channels_last"), Mode("channels_last", reduced), Mode("contiguous", reduced)]
 
 
 def probe(
-    model: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer],
-    loss: nn.Module,
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimiser: Optimisers, loss: nn.Module
 ) -> tuple[Mode, list[ProbeResult]]:
-    """Train a copy of the model for a few steps in each mode.
+    """Train copies of a model for a few steps in each mode.
 
     Args:
-        model: on its device; left as it is.
+        model: on its device; not changed.
         images, labels: one batch on that device.
         optimiser: makes the optimiser for a copy.
-        loss: the loss of the training.
+        loss: of the training.
     Returns:
         The fastest mode, and the throughput of each.
     Raises:
-        ModelError: none of them works.
+        ModelError: no mode works.
     """
     candidates = modes(images.device)
     steps_s: dict[Mode, float] = {}
     reasons: dict[Mode, str] = {}
-    # There and back, so that what else the machine does falls on all modes alike.
+    # In both directions, so that other load on the machine affects all modes equally.
     for mode in [*candidates, *reversed(candidates)]:
         limit_s = PRUNE_RATIO * min(steps_s.values(), default=math.inf)
         if mode in reasons or steps_s.get(mode, 0.0) > limit_s:
             continue
         try:
-            step_s = _time(model, mode, images, labels, optimiser, loss, limit_s)
-        except (
-            RuntimeError
-        ) as fault:  # a layer that this precision or layout does not know, or too little memory for it
+            step_s = _step_s(model, mode, images, labels, optimiser, loss, limit_s)
+        except RuntimeError as fault:  # a layer lacks this precision or layout, or memory is short
             reasons[mode] = (str(fault).splitlines() or [type(fault).__name__])[0][:200]
             continue
         steps_s[mode] = min(step_s, steps_s.get(mode, math.inf))
     if not steps_s:
         reason = reasons[candidates[0]]
         raise ModelError(
-            f"no training step works with {len(images)} images ({reason}). Lower train.batch_size if memory is short."
+            f"no training step works with {len(images)} images ({reason}). "
+            "Lower train.batch_size if memory is short."
         )
     results = [
         ProbeResult(
@@ -171,18 +164,18 @@ def probe(
     return min(steps_s, key=steps_s.__getitem__), results
 
 
-def _time(
+def _step_s(
     model: nn.Module,
     mode: Mode,
     images: torch.Tensor,
     labels: torch.Tensor,
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer],
+    optimiser: Optimisers,
     loss: nn.Module,
     limit_s: float,
 ) -> float:
-    """Least seconds of a step, after one of warm-up; the warm-up alone where it is hopeless.
+    """Return the minimum seconds of a step after one warm-up step, since other programs can only add time.
 
-    The least, as other programs can only add to it.
+    If the warm-up step is far too slow, return its seconds without further steps.
     """
     trial = mode.place(copy.deepcopy(model), images.device)
     step = TrainStep(trial, mode, optimiser(trial), loss)
@@ -193,13 +186,13 @@ def _time(
         step(images, labels)
         synchronise(images.device)
         seconds.append(time.perf_counter() - start)
-        # A first step also allocates and picks kernels: only one far behind is given up on.
+        # A first step also allocates memory and selects kernels, so the limit is doubled.
         if len(seconds) == 1 and seconds[0] > limit_s * 2:
             return seconds[0]
     return min(seconds[1:])
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for the GPU: its work is queued, and a clock read before it is done tells nothing."""
+    """Wait for the GPU: it works asynchronously, so a clock read before this would be too early."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

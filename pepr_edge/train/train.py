@@ -1,4 +1,4 @@
-"""The training stage: Candidate -> TrainResult, in one go, or up to some epoch and on from there later."""
+"""The training stage: Candidate -> TrainResult, in one call, or up to an epoch and resumed later."""
 
 from __future__ import annotations
 
@@ -15,161 +15,183 @@ from torch import nn
 from pepr_edge.device.facts import environment
 from pepr_edge.energy.meter import Use
 from pepr_edge.records import CostProbe, Quantity, Split, TrainingState, TrainResult
-from pepr_edge.run_dir.store import LOGITS, sha256_file, write_bytes, write_record, written
-from pepr_edge.run_dir.training_files import PROBE, clear
+from pepr_edge.run_dir.layout import CHECKPOINT, LOGITS, PROBE, TRAIN_RESULT
+from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, written
+from pepr_edge.run_dir.training_files import clear
 from pepr_edge.scoring.intervals import estimates
-from pepr_edge.train.cost import told
+from pepr_edge.train.cost import with_loss
 from pepr_edge.train.loop import batch_loader, batches, loss_function, predict, train_mode, train_step
-from pepr_edge.train.session import TrainingSession, TrainingTask, open_session
+from pepr_edge.train.session import TrainingJob, TrainingSession, open_session
 from pepr_edge.train.setup import accelerator
 from pepr_edge.train.step import synchronise
 
-CHECKPOINT = "checkpoint.safetensors"
 SPLITS: tuple[Split, Split] = ("val", "test")
-WARM_UP_STEPS, TIMED_STEPS = 2, 8  # of a cost probe
+# Steps of a cost probe.
+WARM_UP_STEPS = 2
+TIMED_STEPS = 8
 
 
-def train(task: TrainingTask, until_epoch: int | None = None) -> TrainResult:
-    """Train a candidate and write checkpoint.safetensors, logits.npz (validation and test) and train.json into its folder.
+def train(job: TrainingJob, until_epoch: int | None = None) -> TrainResult:
+    """Train a candidate and write checkpoint.safetensors, logits.npz (validation and test) and train.json.
 
-    A training that was interrupted or paused goes on after its last whole epoch. It ends with the very weights of one that never was, on
-    the same machine with as many threads.
+    A training that was interrupted or paused resumes after its last complete epoch. On the same machine with
+    as many threads, it gives exactly the same weights as one without interruption.
 
     Args:
-        task: what to train.
-        until_epoch: conclude with the best of so many epochs, at least one, and keep what it takes to go on; None: of all that the recipe
-            wants.
+        job: what to train.
+        until_epoch: stop after this epoch, at least 1, take the best so far, and keep the state to resume
+            from; None: train all epochs of the recipe.
     Raises:
         ModelError: the model cannot be built, or its training fails.
     """
-    with open_session(task) as run:
-        run.advance(None if until_epoch is None else max(1, until_epoch))
-        model, splits = run.trainer.to_best(), task.data.splits
-        run.cost_tracker.begin("evaluation")
-        # The test split is read here for the first and only time by PyTorch: nothing is chosen by it.
-        logits = {
-            split: predict(model, splits[split][0], run.spec, run.trainer.mode, run.cost_tracker.tick)
-            for split in SPLITS
-        }
-        run.cost_tracker.end()
-        _save(model, logits, task.folder)
-        result = _result(run, logits)
-        if not run.trainer.over:  # more epochs may be wanted later
-            run.save_account()
-    write_record(task.folder / "train.json", result)
-    if run.trainer.over:
-        clear(task.folder)
+    with open_session(job) as session:
+        session.advance(None if until_epoch is None else max(1, until_epoch))
+        model = session.trainer.restore_best()
+        # PyTorch reads the test split here for the first and only time; nothing is chosen by it.
+        logits = _predictions(session, model)
+        _save(model, logits, job.folder)
+        result = _result(session, logits)
+        finished = session.trainer.finished
+        if not finished:  # more epochs may follow
+            session.save_cost()
+    write_record(job.folder / TRAIN_RESULT, result)
+    if finished:
+        clear(job.folder)
     return result
 
 
-def train_until(task: TrainingTask, epoch: int) -> TrainingState:
-    """Train until so many epochs are done, or none is left, and leave it there to go on later.
+def train_until(job: TrainingJob, epoch: int) -> TrainingState:
+    """Train until an epoch is done, or none is left, and keep the state to resume from.
 
-    The schedule is that of all the epochs that the recipe wants, so that a training that was paused ends as one that was not.
+    The learning-rate schedule is that of all epochs in the recipe, so a paused training ends like one without
+    a pause.
 
     Raises:
         ModelError: the model cannot be built, or its training fails.
     """
-    with open_session(task) as run:
-        run.advance(epoch)
-        return run.record()
+    with open_session(job) as session:
+        session.advance(epoch)
+        return session.record()
 
 
-def probe_cost(task: TrainingTask) -> CostProbe:
-    """Time a few training steps of a candidate in its fastest mode, and write probe.json: what an epoch would cost.
+def probe_cost(job: TrainingJob) -> CostProbe:
+    """Time a few training steps in the fastest mode to estimate the cost of an epoch, and write probe.json.
 
-    The training that may follow keeps the mode, and counts in what the probe has cost.
+    A training that follows keeps the mode and includes the cost of the probe.
 
     Raises:
         ModelError: the model cannot be built, or no training step works.
     """
-    with open_session(task) as run:
-        use, images = _timed(run)
-        run.note_peaks()
-        found = _cost_probe(run, use, images)
-        run.save_account()  # alone: the steps have trained the model
-    write_record(task.folder / PROBE, found)
-    return found
+    with open_session(job) as session:
+        use, images = _time_steps(session)
+        session.update_peaks()
+        cost_probe = _cost_probe(session, use, images)
+        session.save_cost()  # not the state: the steps have changed the model
+    write_record(job.folder / PROBE, cost_probe)
+    return cost_probe
 
 
-def _timed(run: TrainingSession) -> tuple[Use, int]:
-    """What some steps use after some of warm-up, and on how many images."""
-    trainer, task = run.trainer, run.task
-    settings, train = task.recipe.train, task.data.splits["train"]
-    rng, generator = np.random.default_rng(task.recipe.seed), torch.Generator().manual_seed(task.recipe.seed)
-    loss = loss_function(settings, train[1], len(task.data.info.labels), run.device)
-    step = train_step(trainer.model, trainer.mode, settings, loss, WARM_UP_STEPS + TIMED_STEPS)
-    parts = list(islice(cycle(batches(len(train[1]), settings.batch_size, rng)), WARM_UP_STEPS + TIMED_STEPS))
+def _predictions(session: TrainingSession, model: nn.Module) -> dict[Split, NDArray[np.float32]]:
+    tracker = session.cost_tracker
+    splits = session.job.data.splits
+    mode = session.trainer.mode
+    tracker.begin("evaluation")
+    logits = {split: predict(model, splits[split][0], session.spec, mode, tracker.tick) for split in SPLITS}
+    tracker.end()
+    return logits
+
+
+def _time_steps(session: TrainingSession) -> tuple[Use, int]:
+    """Take a few steps after a warm-up; return what they used, and their number of images."""
+    trainer = session.trainer
+    job = session.job
+    device = session.device
+    settings = job.recipe.train
+    train_split = job.data.splits["train"]
+    labels = train_split[1]
+    rng = np.random.default_rng(job.recipe.seed)
+    generator = torch.Generator().manual_seed(job.recipe.seed)
+    steps = WARM_UP_STEPS + TIMED_STEPS
+    loss = loss_function(settings, labels, len(job.data.info.labels), device)
+    step = train_step(trainer.model, trainer.mode, settings, loss, steps)
+    parts = list(islice(cycle(batches(len(labels), settings.batch_size, rng)), steps))
     train_mode(trainer.model, settings)
-    draw = batch_loader(train, run.spec, settings, generator, run.device)
+    load_batch = batch_loader(train_split, session.spec, settings, generator, device)
 
     def take(first: int, last: int) -> Use:
-        run.cost_tracker.begin("training")
+        session.cost_tracker.begin("training")
         for number in range(first, last):
-            step(*draw(parts[number]))
-            run.cost_tracker.tick()
-            task.progress(number + 1, len(parts), 0, -inf)
-        synchronise(run.device)
-        return run.cost_tracker.end()
+            step(*load_batch(parts[number]))
+            session.cost_tracker.tick()
+            job.progress(number + 1, steps, 0, -inf)
+        synchronise(device)
+        return session.cost_tracker.end()
 
     take(0, WARM_UP_STEPS)
-    return take(WARM_UP_STEPS, len(parts)), sum(len(part) for part in parts[WARM_UP_STEPS:])
+    use = take(WARM_UP_STEPS, steps)
+    return use, sum(len(part) for part in parts[WARM_UP_STEPS:])
 
 
-def _cost_probe(run: TrainingSession, use: Use, images: int) -> CostProbe:
-    scale, how = len(run.task.data.splits["train"][1]) / images, f"scaled from {TIMED_STEPS} steps"
-    if (
-        run.trainer.keeps_features()
-    ):  # all but a little of such a step is the backbone's, whose turn comes once
-        scale, how = scale / run.task.recipe.train.epochs, f"{how}, features once for all epochs"
-    energy_j = use.energy.value
-    energy = (
-        {"value": energy_j * scale, "source": f"{use.energy.source}, {how}"} if energy_j is not None else {}
-    )
+def _cost_probe(session: TrainingSession, use: Use, images: int) -> CostProbe:
+    job = session.job
+    trainer = session.trainer
+    cost = session.cost_tracker.cost
+    scale = len(job.data.splits["train"][1]) / images
+    how = f"scaled from {TIMED_STEPS} steps"
+    # Nearly all of such a step is the backbone's, which runs once for all epochs if its features are kept.
+    if trainer.uses_features():
+        scale /= job.recipe.train.epochs
+        how += ", features once for all epochs"
+    epoch_energy = use.energy
+    if epoch_energy.value is not None:
+        scaled = {"value": epoch_energy.value * scale, "source": f"{epoch_energy.source}, {how}"}
+        epoch_energy = epoch_energy.model_copy(update=scaled)
+    epoch_duration = Quantity(value=use.duration_s * scale, method="measured", source=f"perf_counter, {how}")
     return CostProbe(
-        key=run.task.key,
-        candidate=run.task.candidate,
-        num_params=run.trainer.num_params,
-        layout=run.trainer.mode.layout,
-        precision=run.trainer.mode.precision,
-        steps=TIMED_STEPS,
-        images_per_s=images / use.duration_s,
-        epoch_energy_j=use.energy.model_copy(update=energy),
-        epoch_duration_s=Quantity(
-            value=use.duration_s * scale, method="measured", source=f"perf_counter, {how}"
-        ),
-        peak_memory_bytes=run.cost_tracker.cost.peak_memory_bytes,
-        gpu_peak_memory_bytes=run.cost_tracker.cost.gpu_peak_memory_bytes,
-        cost=run.cost_tracker.cost,
-    )
-
-
-def _result(run: TrainingSession, logits: dict[Split, NDArray[np.float32]]) -> TrainResult:
-    task, trainer = run.task, run.trainer
-    metric = task.recipe.score.performance
-    return TrainResult(
-        key=task.key,
-        candidate=task.candidate,
-        preprocess=run.spec,
+        key=job.key,
+        candidate=job.candidate,
         num_params=trainer.num_params,
-        checkpoint=CHECKPOINT,
-        checkpoint_sha256=sha256_file(task.folder / CHECKPOINT),
-        data_sha256=task.data.info.sha256,
-        protocol=task.recipe.train.protocol,
-        mode=task.recipe.train.mode,
         layout=trainer.mode.layout,
         precision=trainer.mode.precision,
-        probes=run.probes,
+        steps=TIMED_STEPS,
+        images_per_s=images / use.duration_s,
+        epoch_energy_j=epoch_energy,
+        epoch_duration_s=epoch_duration,
+        peak_memory_bytes=cost.peak_memory_bytes,
+        gpu_peak_memory_bytes=cost.gpu_peak_memory_bytes,
+        cost=cost,
+    )
+
+
+def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) -> TrainResult:
+    job = session.job
+    recipe = job.recipe
+    trainer = session.trainer
+    metric = recipe.score.performance
+    labels = {split: np.asarray(job.data.splits[split][1]) for split in SPLITS}
+    return TrainResult(
+        key=job.key,
+        candidate=job.candidate,
+        preprocess=session.spec,
+        num_params=trainer.num_params,
+        checkpoint=CHECKPOINT,
+        checkpoint_sha256=sha256_file(job.folder / CHECKPOINT),
+        data_sha256=job.data.info.sha256,
+        protocol=recipe.train.protocol,
+        mode=recipe.train.mode,
+        layout=trainer.mode.layout,
+        precision=trainer.mode.precision,
+        probes=session.probes,
         epochs=trainer.epochs,
         best_epoch=trainer.best_epoch,
-        stopped_early=len(trainer.epochs) < task.recipe.train.epochs,
+        stopped_early=len(trainer.epochs) < recipe.train.epochs,
         performance_metric=metric,
-        performance=estimates(
-            dict(logits), {split: np.asarray(task.data.splits[split][1]) for split in SPLITS}, metric
+        performance=estimates(logits, labels, metric),
+        cost=with_loss(session.cost_tracker.cost, session.lost),
+        environment=environment(
+            job.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")
         ),
-        cost=told(run.cost_tracker.cost, run.lost),
-        environment=environment(task.threads, accelerator(run.device), ("torch", "timm", "numpy", "pillow")),
-        seed=task.recipe.seed,
+        seed=recipe.seed,
     )
 
 

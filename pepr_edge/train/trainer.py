@@ -1,4 +1,4 @@
-"""The course of a training: epoch after epoch, each judged on validation, until the last or until nothing is gained any more."""
+"""The trainer: epochs, each judged on validation, until the last or until validation stops improving."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pepr_edge.errors import ModelError
 from pepr_edge.recipe import Train
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.tasks import task_of
 from pepr_edge.train.cost_tracker import CostTracker
-from pepr_edge.train.features import Backbone, frozen
+from pepr_edge.train.features import Backbone, frozen_backbone
 from pepr_edge.train.loop import (
     Labels,
     batch_loader,
@@ -30,15 +31,16 @@ from pepr_edge.train.loop import (
 )
 from pepr_edge.train.step import Mode
 
-Progress = Callable[
-    [int, int, int, float], None
-]  # step, steps in an epoch, epoch, best validation performance so far (-inf before)
+# Takes: steps done, steps of the epoch, epoch, best validation performance so far (-inf before the first
+# epoch).
+Progress = Callable[[int, int, int, float], None]
+NO_EPOCH = (-math.inf, -math.inf)
 
 
 class Trainer:
-    """Holds a training open: the model, its optimiser, the sources of randomness, and what came of the epochs so far.
+    """A training in progress: the model, its optimiser, the random generators, and the epochs so far.
 
-    The best epoch has the best validation performance, and among equals the least validation loss.
+    The best epoch has the highest validation performance, and of equal ones the lowest validation loss.
     """
 
     def __init__(
@@ -51,30 +53,40 @@ class Trainer:
         metric: str,
         seed: int,
     ) -> None:
-        """Begin.
+        """Begin a training.
 
         Args:
             model: on its device and in the layout of the mode; trained in place.
-            mode, settings: how to train.
-            data, spec: on what.
+            mode: memory layout and precision.
+            data: its splits "train" and "val" are used.
+            spec: how pixels become the input.
+            settings: how to train.
             metric: by which an epoch is judged.
             seed: of dropout, the order of the images and their augmentation.
         """
         torch.manual_seed(seed)  # for dropout: how much the probe has drawn depends on the machine
-        self.model, self.mode, self.epochs, self.best_epoch = model, mode, tuple[Epoch, ...](), 0
-        self._data, self._spec, self._settings, self._metric = data, spec, settings, metric
-        self._rng, self._generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+        self.model = model
+        self.mode = mode
+        self.epochs: tuple[Epoch, ...] = ()
+        self.best_epoch = 0
+        self._data = data
+        self._spec = spec
+        self._settings = settings
+        self._metric = metric
+        self._rng = np.random.default_rng(seed)
+        self._generator = torch.Generator().manual_seed(seed)
         labels = data.splits["train"][1]
         self._steps = len(batches(len(labels), settings.batch_size, self._rng))
         loss = loss_function(settings, labels, len(data.info.labels), next(model.parameters()).device)
         self.step = train_step(model, mode, settings, loss, self._steps * settings.epochs)
-        self._draw = batch_loader(data.splits["train"], spec, settings, self._generator, self.step.device)
-        self._backbone: Backbone | None = None
-        self._entire = self._frozen = (
-            False  # whether the model cannot be taken apart; whether its features are there
+        self._load_batch = batch_loader(
+            data.splits["train"], spec, settings, self._generator, self.step.device
         )
-        self._seen: torch.Tensor | None = None
-        self._best = model.state_dict()
+        self._backbone: Backbone | None = None
+        self._is_inseparable = False  # the backbone cannot be separated from the classifier
+        self._has_features = False
+        self._val_features: torch.Tensor | None = None
+        self._best_weights = model.state_dict()
 
     @property
     def num_params(self) -> int:
@@ -83,97 +95,115 @@ class Trainer:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether validation has gained nothing for as long as the patience."""
-        return (
-            0 < len(self.epochs) < self._settings.epochs
-            and len(self.epochs) - self.best_epoch >= self._settings.patience
-        )
+        """True if validation has not improved for as many epochs as the patience."""
+        without_gain = len(self.epochs) - self.best_epoch
+        return 0 < len(self.epochs) < self._settings.epochs and without_gain >= self._settings.patience
 
     @property
-    def over(self) -> bool:
-        """Whether there is no epoch left to train."""
+    def finished(self) -> bool:
+        """True if there is no epoch left to train."""
         return self.stopped_early or len(self.epochs) >= self._settings.epochs
 
     def advance(self, cost_tracker: CostTracker, progress: Progress) -> None:
-        """Train one epoch more, and judge it.
+        """Train one more epoch, and judge it on validation.
 
         Raises:
-            ModelError: the loss is no longer a number, or the metric is not defined on the validation split.
+            ModelError: the loss is not finite, or the metric is not defined on the validation split.
         """
-        images, labels = len(self._data.splits["train"][1]), self._data.splits["val"][1]
-        epoch, size = len(self.epochs) + 1, self._settings.batch_size
+        images = len(self._data.splits["train"][1])
+        size = self._settings.batch_size
+        epoch = len(self.epochs) + 1
 
-        def told(done: int) -> None:
+        def on_step(done: int) -> None:
             cost_tracker.tick(images if done == self._steps else done * size)
-            progress(done, self._steps, epoch, self._reached()[0])
+            progress(done, self._steps, epoch, self._best_rating()[0])
 
         cost_tracker.begin("training")
-        self._freeze(cost_tracker)
-        train_loss = train_epoch(
-            self.step, self._settings, self._draw, batches(images, size, self._rng), told
-        )
+        self._compute_features(cost_tracker)
+        parts = batches(images, size, self._rng)
+        train_loss = train_epoch(self.step, self._settings, self._load_batch, parts, on_step)
         use = cost_tracker.end()
         cost_tracker.begin("evaluation")
         logits = self._validate(cost_tracker)
         cost_tracker.end()
-        self._judge(_epoch(epoch, train_loss, logits, labels, self._metric, use, self._settings))
+        self._add(self._epoch(epoch, train_loss, logits, use))
 
-    def keeps_features(self) -> bool:
-        """Whether the backbone stays as it is, and so do the images: what reaches the classifier is then worked out once."""
-        if (
-            self._backbone is None
-            and self._settings.mode == "head"
-            and self._settings.augment == "none"
-            and not self._entire
-        ):
-            self._backbone = frozen(
-                self.model, self.mode, self._spec, self._data.splits["train"][0][: self._settings.batch_size]
-            )
-            self._entire = self._backbone is None
+    def uses_features(self) -> bool:
+        """True if backbone and images never change, so that the classifier's inputs are computed once."""
+        settings = self._settings
+        is_fixed = settings.mode == "head" and settings.augment == "none"
+        if self._backbone is None and is_fixed and not self._is_inseparable:
+            sample = self._data.splits["train"][0][: settings.batch_size]
+            self._backbone = frozen_backbone(self.model, self.mode, self._spec, sample)
+            self._is_inseparable = self._backbone is None
         return self._backbone is not None
 
-    def _freeze(self, cost_tracker: CostTracker) -> None:
-        if not self.keeps_features() or self._frozen:
+    def _compute_features(self, cost_tracker: CostTracker) -> None:
+        """Train on the backbone's features from now on, if they never change."""
+        if not self.uses_features() or self._has_features:
             return
         assert self._backbone is not None
         pixels, labels = self._data.splits["train"]
-        features, targets, device = (
-            self._backbone.features(pixels, cost_tracker.tick),
-            torch.from_numpy(np.array(labels)),
-            self.step.device,
-        )
-        self._draw = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
+        features = self._backbone.features(pixels, cost_tracker.tick)
+        targets = torch.from_numpy(np.array(labels))
+        device = self.step.device
+        self._load_batch = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
         self.step.forward = self._backbone.head
-        self._frozen = True
+        self._has_features = True
 
     def _validate(self, cost_tracker: CostTracker) -> NDArray[np.float32]:
         pixels = self._data.splits["val"][0]
         if self._backbone is None:
             return predict(self.model, pixels, self._spec, self.mode, cost_tracker.tick)
-        if self._seen is None:
-            self._seen = self._backbone.features(pixels, cost_tracker.tick, exact=True)
-        return self._backbone.logits(self._seen)
+        if self._val_features is None:
+            self._val_features = self._backbone.features(pixels, cost_tracker.tick, exact=True)
+        return self._backbone.logits(self._val_features)
 
-    def _judge(self, epoch: Epoch) -> None:
-        best = _rating(epoch) > self._reached()
+    def _epoch(self, epoch: int, train_loss: float, logits: NDArray[np.float32], use: Use) -> Epoch:
+        """Return the record of an epoch, from its training loss and its logits on validation."""
+        labels = self._data.splits["val"][1]
+        val_loss = _loss(logits, labels)
+        if not math.isfinite(train_loss) or not math.isfinite(val_loss):
+            raise ModelError(
+                f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
+                f"Lower train.learning_rate ({self._settings.learning_rate})."
+            )
+        performance = metric_of(self._metric)(logits, labels)
+        if math.isnan(performance):
+            raise ModelError(
+                f"{self._metric} is not defined on the validation split: all its images are of one class. "
+                "Use another score.performance."
+            )
+        return Epoch(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_performance=performance,
+            duration_s=use.duration_s,
+            energy_j=use.energy.value,
+        )
+
+    def _add(self, epoch: Epoch) -> None:
+        is_best = _rating(epoch) > self._best_rating()
         self.epochs = (*self.epochs, epoch)
-        if best:
-            self.best_epoch, self._best = epoch.epoch, _copy(self.model)
+        if is_best:
+            self.best_epoch = epoch.epoch
+            self._best_weights = _copy(self.model)
 
-    def _reached(self) -> tuple[float, float]:
-        return _rating(self.epochs[self.best_epoch - 1]) if self.best_epoch else (-math.inf, -math.inf)
+    def _best_rating(self) -> tuple[float, float]:
+        return _rating(self.epochs[self.best_epoch - 1]) if self.best_epoch else NO_EPOCH
 
-    def to_best(self) -> nn.Module:
-        """The model with the weights of its best epoch."""
-        self.model.load_state_dict(self._best)
+    def restore_best(self) -> nn.Module:
+        """Return the model with the weights of its best epoch."""
+        self.model.load_state_dict(self._best_weights)
         return self.model
 
     def state(self) -> dict[str, Any]:
-        """All that it takes to go on from here, to the bit."""
+        """Return everything that is needed to resume with bit-identical results."""
         device = self.step.device
         return {
             "model": dict(self.model.state_dict()),
-            "best": None if self.best_epoch == len(self.epochs) else dict(self._best),
+            "best": None if self.best_epoch == len(self.epochs) else dict(self._best_weights),
             "step": self.step.state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -182,11 +212,12 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any], epochs: tuple[Epoch, ...], best_epoch: int) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.model.load_state_dict(state["model"])
         self.step.restore(state["step"])
-        self.epochs, self.best_epoch = epochs, best_epoch
-        self._best = state["best"] or _copy(self.model)
+        self.epochs = epochs
+        self.best_epoch = best_epoch
+        self._best_weights = state["best"] or _copy(self.model)
         torch.set_rng_state(state["torch"])
         if self.step.device.type == "cuda" and state["cuda"] is not None:
             torch.cuda.set_rng_state(state["cuda"], self.step.device)
@@ -202,34 +233,5 @@ def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _epoch(
-    epoch: int,
-    train_loss: float,
-    logits: NDArray[np.float32],
-    labels: Labels,
-    metric: str,
-    use: Use,
-    settings: Train,
-) -> Epoch:
-    """The record of an epoch, from its training loss and its logits on validation."""
-    val_loss = float(
-        nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(np.array(labels)))
-    )
-    if not math.isfinite(train_loss) or not math.isfinite(val_loss):
-        raise ModelError(
-            f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
-            f"Lower train.learning_rate ({settings.learning_rate})."
-        )
-    performance = metric_of(metric)(logits, labels)
-    if math.isnan(performance):
-        raise ModelError(
-            f"{metric} is not defined on the validation split: all its images are of one class. Use another score.performance."
-        )
-    return Epoch(
-        epoch=epoch,
-        train_loss=train_loss,
-        val_loss=val_loss,
-        val_performance=performance,
-        duration_s=use.duration_s,
-        energy_j=use.energy.value,
-    )
+def _loss(logits: NDArray[np.float32], labels: Labels) -> float:
+    return float(task_of().loss()(torch.from_numpy(logits), torch.from_numpy(np.array(labels))))

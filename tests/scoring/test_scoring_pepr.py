@@ -16,12 +16,12 @@ from pepr_edge.scoring.pepr import (
     Normalise,
     Scoring,
     bounds,
-    curve,
     family,
     normalised,
     only_method,
     pareto_front,
     pepr,
+    pepr_curve,
     scores,
     set_id,
     shares,
@@ -84,46 +84,46 @@ def test_known_scores(performance: float, resource: float, alpha: float, score: 
         (0.5, 0, math.inf),
     ],
 )
-def test_what_cannot_be_scored_is_refused(performance: float, resource: float, alpha: float) -> None:
+def test_values_that_cannot_be_scored_are_errors(performance: float, resource: float, alpha: float) -> None:
     with pytest.raises(ScoreError, match="expected"):
         pepr(performance, resource, alpha)
 
 
 @given(models)
 def test_normalised_resources_span_zero_to_one(values: list[float]) -> None:
-    found = bounds(values, "J")
-    shares_of_it = [normalised(value, found) for value in values]
+    actual = bounds(values, "J")
+    shares_of_it = [normalised(value, actual) for value in values]
     assert min(shares_of_it) == 0
     assert max(shares_of_it) == (1 if len(set(values)) > 1 else 0)
     assert all(0 <= share <= 1 for share in shares_of_it)
 
 
 @given(amounts, st.integers(min_value=1, max_value=5))
-def test_one_model_or_all_equal_use_nothing(value: float, count: int) -> None:
+def test_a_single_model_or_equal_models_have_a_resource_of_0(value: float, count: int) -> None:
     assert normalised(value, bounds([value] * count)) == 0
 
 
 @given(models, st.data())
 def test_normalising_keeps_the_order(values: list[float], data: st.DataObject) -> None:
-    found = bounds(values, normalise=data.draw(st.sampled_from(["minmax", "max"])))
-    ordered = [normalised(value, found) for value in sorted(values)]
+    actual = bounds(values, normalise=data.draw(st.sampled_from(["minmax", "max"])))
+    ordered = [normalised(value, actual) for value in sorted(values)]
     assert ordered == sorted(ordered)
 
 
 @pytest.mark.parametrize(("normalise", "lo", "share"), [("minmax", 2.0, 0.25), ("max", 0.0, 0.4)])
-def test_minmax_starts_at_the_least_and_max_at_zero(normalise: Normalise, lo: float, share: float) -> None:
-    found = bounds([2.0, 10.0, 4.0], "s", normalise)
-    assert found == Bound(lo=lo, hi=10.0, unit="s")
-    assert normalised(4.0, found) == share
+def test_minmax_starts_at_the_minimum_and_max_at_0(normalise: Normalise, lo: float, share: float) -> None:
+    actual = bounds([2.0, 10.0, 4.0], "s", normalise)
+    assert actual == Bound(lo=lo, hi=10.0, unit="s")
+    assert normalised(4.0, actual) == share
 
 
 @pytest.mark.parametrize(("value", "share"), [(1.0, 0.0), (2.0, 0.0), (6.0, 0.5), (10.0, 1.0), (50.0, 1.0)])
-def test_values_outside_reference_bounds_are_cut(value: float, share: float) -> None:
+def test_values_outside_reference_bounds_are_clipped(value: float, share: float) -> None:
     assert normalised(value, Bound(lo=2.0, hi=10.0, unit="s")) == share
 
 
 @pytest.mark.parametrize("values", [[], [1.0, -1.0], [math.nan], [1.0, math.inf]])
-def test_values_without_bounds_are_refused(values: list[float]) -> None:
+def test_values_without_bounds_are_errors(values: list[float]) -> None:
     with pytest.raises(ScoreError):
         bounds(values)
 
@@ -134,9 +134,9 @@ def test_shares_sum_to_one_or_all_weights_are_zero(weights: dict[str, float]) ->
         with pytest.raises(ScoreError, match="all weights are 0"):
             shares(weights)
         return
-    found = shares(weights)
-    assert sum(found.values()) == pytest.approx(1)
-    assert set(found) == {name for name, weight in weights.items() if weight > 0}
+    actual = shares(weights)
+    assert sum(actual.values()) == pytest.approx(1)
+    assert set(actual) == {name for name, weight in weights.items() if weight > 0}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_shares_sum_to_one_or_all_weights_are_zero(weights: dict[str, float]) ->
         ({}, "all weights are 0"),
     ],
 )
-def test_weights_that_mean_nothing_are_refused(weights: dict[str, float], message: str) -> None:
+def test_invalid_weights_are_errors(weights: dict[str, float], message: str) -> None:
     with pytest.raises(ScoreError, match=message):
         shares(weights)
 
@@ -175,14 +175,14 @@ def test_the_family_of_a_model() -> None:
     assert scores == pytest.approx(expected)
 
 
-def test_weights_and_emphasis_hold_in_the_combined_score() -> None:
+def test_weights_and_emphasis_affect_the_combined_score() -> None:
     resources: dict[str, float | None] = {"latency": 10.0, "peak_memory": 5.0}
     _, scores = family(0.8, resources, spans(), {"latency": 3.0, "peak_memory": 1.0}, alpha=2.0)
     assert scores["edge"] == pytest.approx(2 * 0.8 / (2 + 0.75 * 1 + 0.25 * 0.5))
     assert scores["L"] == pytest.approx(2 * 0.8 / 3)
 
 
-def test_what_was_not_measured_has_no_score_and_neither_has_what_rests_on_it() -> None:
+def test_a_resource_that_was_not_measured_gives_no_score_and_no_combined_score() -> None:
     resources: dict[str, float | None] = {"train_energy": None, "latency": 5.0, "peak_memory": 5.0}
     r, scores = family(0.8, resources, spans(), SCALE)
     assert (r["train_energy"], scores["E"], scores["C"], scores["edge"]) == (None, None, None, None)
@@ -206,9 +206,9 @@ def test_a_resource_without_bounds_has_no_score() -> None:
 def test_the_combined_score_lies_between_those_of_its_resources(
     performance: float, values: list[float], weights: list[float], alpha: float
 ) -> None:
-    found = spans(hi=1e12)
+    actual = spans(hi=1e12)
     resources: dict[str, float | None] = dict(zip(RESOURCES, values, strict=True))
-    _, scores = family(performance, resources, found, dict(zip(RESOURCES, weights, strict=True)), alpha)
+    _, scores = family(performance, resources, actual, dict(zip(RESOURCES, weights, strict=True)), alpha)
     edge = scores.pop("edge")
     single = [score for score in scores.values() if score is not None]
     assert edge is not None
@@ -223,7 +223,9 @@ def test_the_combined_score_lies_between_those_of_its_resources(
     ),
     st.data(),
 )
-def test_a_set_is_named_by_its_members_not_their_order(members: list[str], data: st.DataObject) -> None:
+def test_the_name_of_a_set_depends_on_its_members_not_their_order(
+    members: list[str], data: st.DataObject
+) -> None:
     assert set_id(members) == set_id(data.draw(st.permutations(members)))
     assert set_id(members) != set_id([*members, "one more\nmodel"])
     assert set_id(members) != set_id(members[1:])
@@ -252,9 +254,9 @@ def published(dataset: str) -> dict[str, tuple[float, float]]:
 
 def scores_of(dataset: str, normalise: Normalise = "minmax", without: str = "") -> dict[str, float]:
     models = {name: figures for name, figures in published(dataset).items() if name != without}
-    found = bounds([energy for _, energy in models.values()], "Wh", normalise)
+    actual = bounds([energy for _, energy in models.values()], "Wh", normalise)
     return {
-        name: pepr(performance, normalised(energy, found)) for name, (performance, energy) in models.items()
+        name: pepr(performance, normalised(energy, actual)) for name, (performance, energy) in models.items()
     }
 
 
@@ -266,7 +268,7 @@ def test_table_1_of_the_paper_follows_from_its_published_results() -> None:
         score = scores_of(row["dataset"], "max")[model]
         performance, energy_wh = published(row["dataset"])[model]
         assert score == pytest.approx(float(row["pepr_e"]), abs=6e-5), model
-        # Typing slips of the paper: the one is its best epoch, the other another model's energy.
+        # Typing errors of the paper: its best epoch instead of the last, and the energy of another model.
         if (row["dataset"], model) != ("derma", "ese_vovnet19b_dw"):
             assert performance == pytest.approx(float(row["performance"]), abs=1.1e-4), model
         if (row["dataset"], model) != ("lidc", "resnet34d"):
@@ -280,12 +282,14 @@ def test_table_1_does_not_follow_with_the_equation_of_the_paper() -> None:
 
 
 def test_one_outlier_changes_the_five_best_of_lidc() -> None:
-    with_it, without = scores_of("lidc"), scores_of("lidc", without="convmixer_768_32")
-    best = [sorted(scores, key=scores.__getitem__)[-5:] for scores in (with_it, without)]
-    assert set(best[0]) != set(best[1])
+    before = scores_of("lidc")
+    after = scores_of("lidc", without="convmixer_768_32")
+    best_before = sorted(before, key=before.__getitem__)[-5:]
+    best_after = sorted(after, key=after.__getitem__)[-5:]
+    assert set(best_before) != set(best_after)
 
 
-def test_always_the_commonest_class_at_no_cost_outranks_most_models_of_derma() -> None:
+def test_the_majority_class_baseline_outranks_most_models_of_derma() -> None:
     assert sum(score < 0.669 for score in scores_of("derma").values()) == 97
 
 
@@ -315,19 +319,19 @@ def test_scores_of_a_set_lie_between_half_the_performance_and_the_whole(
 
 
 @given(unit, amounts)
-def test_one_model_scores_its_performance(performance: float, energy: float) -> None:
+def test_a_single_model_scores_its_performance(performance: float, energy: float) -> None:
     assert scored([(performance, energy)]) == [performance]
 
 
 @given(unit, unit, amounts, st.floats(min_value=1e-3, max_value=1e9))
-def test_of_two_models_the_cheaper_scores_its_performance_and_the_other_half_of_its_own(
+def test_of_two_models_the_cheaper_scores_its_performance_and_the_other_half_of_it(
     p: float, q: float, low: float, more: float
 ) -> None:
     assert scored([(p, low), (q, low + more)]) == [p, pytest.approx(q / 2)]
 
 
 @given(sets, st.integers(min_value=0, max_value=14), unit)
-def test_a_better_performance_scores_no_less_and_moves_nobody_else(
+def test_a_higher_performance_never_scores_less_and_does_not_affect_other_models(
     pairs: list[tuple[float, float]], index: int, better: float
 ) -> None:
     index %= len(pairs)
@@ -343,36 +347,34 @@ def test_of_equal_performance_more_energy_never_scores_more(
     energies: list[float], data: st.DataObject
 ) -> None:
     performance = data.draw(unit)
-    found = scored([(performance, energy) for energy in sorted(energies)])
-    assert found == sorted(found, reverse=True)
+    actual = scored([(performance, energy) for energy in sorted(energies)])
+    assert actual == sorted(actual, reverse=True)
 
 
 def test_models_of_equal_cost_score_their_performance() -> None:
     assert scored([(0.5, 3.0), (0.9, 3.0)]) == [0.5, 0.9]
 
 
-def test_what_was_not_measured_or_never_ended_has_no_score_and_moves_nobody_else() -> None:
-    found = scored([(0.8, 1.0), (0.6, 3.0), (1.0, math.nan), (1.0, math.inf)])
-    assert found[:2] == scored([(0.8, 1.0), (0.6, 3.0)]) == [0.8, 0.3]
-    assert np.isnan(found[2:]).all()
+def test_models_that_were_not_measured_or_never_ended_have_no_score_and_no_effect() -> None:
+    actual = scored([(0.8, 1.0), (0.6, 3.0), (1.0, math.nan), (1.0, math.inf)])
+    assert actual[:2] == scored([(0.8, 1.0), (0.6, 3.0)]) == [0.8, 0.3]
+    assert np.isnan(actual[2:]).all()
     assert np.isnan(scored([(1.0, math.nan)])).all()
 
 
-def test_several_resources_by_their_weights_and_bounds_from_elsewhere() -> None:
+def test_several_resources_with_weights_and_reference_bounds() -> None:
     models = models_of([0.8, 0.9], energy=[0.0, 10.0], time=[5.0, 5.0], idle=[math.nan, math.nan])
-    assert scores(models, Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})) == pytest.approx(
-        [0.8, 0.9 / 1.25]
-    )
+    weighted = Scoring({"energy": 1.0, "time": 3.0, "idle": 0.0})
+    assert scores(models, weighted) == pytest.approx([0.8, 0.9 / 1.25])
     assert scores(models, Scoring({"energy": 1.0}, alpha=4.0))[1] == pytest.approx(4 * 0.9 / 5)
     assert scores(models, Scoring({"time": 1.0}, "max")) == pytest.approx([0.4, 0.45])
     reference = {"energy": Bound(lo=0, hi=40, unit="J")}
-    assert scores(models, Scoring({"energy": 1.0}, "reference", reference=reference)) == pytest.approx(
-        [0.8, 0.9 / 1.25]
-    )
+    scoring = Scoring({"energy": 1.0}, "reference", reference=reference)
+    assert scores(models, scoring) == pytest.approx([0.8, 0.9 / 1.25])
     assert np.isnan(scores(models, Scoring({"time": 1.0}, "reference", reference=reference))).all()
 
 
-def test_measured_and_declared_values_have_no_bounds_in_common() -> None:
+def test_measured_and_declared_values_cannot_share_bounds() -> None:
     with pytest.raises(ScoreError, match=r"different ways \(declared, measured\)"):
         bounds([1.0, 2.0], "J", methods=["measured", "declared"])
     assert bounds([1.0, 2.0], "J", methods=["declared", "declared"]).method == "declared"
@@ -380,34 +382,34 @@ def test_measured_and_declared_values_have_no_bounds_in_common() -> None:
 
 
 def test_the_curve_of_a_training_and_its_maximum() -> None:
-    found = curve([0.5, 0.8, 0.81], [1.0, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
-    assert found.values == pytest.approx([0.5, 0.8 / 1.25, 0.81 / 1.5])
-    assert (found.best, found.maximum) == (1, pytest.approx(0.64))
+    actual = pepr_curve([0.5, 0.8, 0.81], [1.0, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert actual.values == pytest.approx([0.5, 0.8 / 1.25, 0.81 / 1.5])
+    assert (actual.best, actual.maximum) == (1, pytest.approx(0.64))
 
 
 @given(st.lists(st.tuples(unit, amounts), min_size=1, max_size=20), alphas)
-def test_p_star_is_the_greatest_score_on_the_way(points: list[tuple[float, float]], alpha: float) -> None:
+def test_p_star_is_the_maximum_score_over_the_epochs(points: list[tuple[float, float]], alpha: float) -> None:
     bound = bounds([spent for _, spent in points])
-    found = curve([p for p, _ in points], [spent for _, spent in points], bound, alpha)
+    actual = pepr_curve([p for p, _ in points], [spent for _, spent in points], bound, alpha)
     expected = [pepr(p, normalised(spent, bound), alpha) for p, spent in points]
-    assert found.maximum == max(expected)
-    assert expected[found.best] == found.maximum
+    assert actual.maximum == max(expected)
+    assert expected[actual.best] == actual.maximum
 
 
 @pytest.mark.parametrize(("performance", "resource"), [([], []), ([0.5], [1.0, 2.0]), ([1.5], [1.0])])
-def test_curves_that_make_no_sense_are_refused(performance: list[float], resource: list[float]) -> None:
+def test_invalid_curves_are_errors(performance: list[float], resource: list[float]) -> None:
     with pytest.raises(ScoreError, match="expected"):
-        curve(performance, resource, Bound(lo=0, hi=1, unit="J"))
+        pepr_curve(performance, resource, Bound(lo=0, hi=1, unit="J"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_model_alone_without_a_finite_value_has_no_score_either(value: float) -> None:
-    r, found = family(0.8, {"latency": value}, spans(), {"latency": 1.0})
-    assert (r["latency"], found["L"], found["edge"]) == (None, None, None)
+def test_a_single_model_without_a_finite_value_has_no_score(value: float) -> None:
+    r, actual = family(0.8, {"latency": value}, spans(), {"latency": 1.0})
+    assert (r["latency"], actual["L"], actual["edge"]) == (None, None, None)
 
 
-def test_an_epoch_whose_cost_is_not_known_is_never_the_best() -> None:
-    found = curve([0.9, 0.5, 0.8], [math.nan, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
-    assert (found.best, np.isnan(found.values[0])) == (2, True)
+def test_an_epoch_with_unknown_cost_is_never_the_best() -> None:
+    actual = pepr_curve([0.9, 0.5, 0.8], [math.nan, 2.0, 3.0], Bound(lo=1.0, hi=5.0, unit="J"))
+    assert (actual.best, np.isnan(actual.values[0])) == (2, True)
     with pytest.raises(ScoreError, match="no epoch has both"):
-        curve([0.9], [math.nan], Bound(lo=1.0, hi=5.0, unit="J"))
+        pepr_curve([0.9], [math.nan], Bound(lo=1.0, hi=5.0, unit="J"))

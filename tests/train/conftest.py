@@ -14,20 +14,19 @@ from pepr_edge.recipe import Recipe
 
 
 class Tiny(nn.Module):
-    """Convolution, batch normalisation, dropout, linear: all that a training step has to get right, in 60 parameters."""
+    """Convolution, batch normalisation, dropout and a linear layer, in 60 parameters."""
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
-        self.conv, self.norm, self.drop, self.fc = (
-            nn.Conv2d(channels, 4, 3),
-            nn.BatchNorm2d(4),
-            nn.Dropout(0.2),
-            nn.Linear(4, 2),
-        )
+        self.conv = nn.Conv2d(channels, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.2)
+        self.fc = nn.Linear(4, 2)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.fc(self.drop(self.norm(self.conv(images)).relu().mean((2, 3))))
-        return features
+        features = self.norm(self.conv(images)).relu().mean((2, 3))
+        logits: torch.Tensor = self.fc(self.drop(features))
+        return logits
 
     def get_classifier(self) -> nn.Module:
         return self.fc
@@ -35,17 +34,16 @@ class Tiny(nn.Module):
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Phantom images at 32 px: 45 of training, 16 of validation, 20 of test. Not to be changed."""
+    """Phantom images at 32 px: 45 for training, 16 for validation, 20 for the test. Read-only."""
     folder = tmp_path_factory.mktemp("data")
-    prepare(
-        DataSettings("phantom", 32, phantom_images=81, val_fraction=0.2, test_fraction=0.25, seed=1), folder
-    )
+    settings = DataSettings("phantom", 32, phantom_images=81, val_fraction=0.2, test_fraction=0.25, seed=1)
+    prepare(settings, folder)
     return load(folder)
 
 
 @pytest.fixture
 def tiny() -> Callable[..., nn.Module]:
-    """Make the tiny model: of the same seed always the same."""
+    """Make the tiny model; the same seed gives the same weights."""
 
     def make(channels: int = 1, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
@@ -56,7 +54,7 @@ def tiny() -> Callable[..., nn.Module]:
 
 @pytest.fixture(scope="session")
 def recipe() -> Callable[..., Recipe]:
-    """Make a recipe, its tables overridden."""
+    """Make a recipe with some tables replaced."""
 
     def make(**tables: dict[str, Any]) -> Recipe:
         values: dict[str, Any] = {
@@ -72,7 +70,7 @@ def recipe() -> Callable[..., Recipe]:
 
 @pytest.fixture
 def weights_file(tmp_path: Path) -> Callable[..., Path]:
-    """Write a state dict as a weights file, by its suffix."""
+    """Write a state dict as a weights file in the format of its suffix."""
 
     def write(state: Any, suffix: str) -> Path:
         from safetensors.torch import save_file

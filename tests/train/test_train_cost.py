@@ -5,27 +5,25 @@ import pytest
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.energy.meter import Use
 from pepr_edge.records import InterruptionLoss, Quantity, TrainCost
-from pepr_edge.train.cost import charged, lost, nothing, told, total_s, with_peaks
+from pepr_edge.train.cost import add_use, interruption_loss, no_cost, total_s, with_loss, with_peaks
 
 
 def use(joules: float | None, seconds: float) -> Use:
     method = "unavailable" if joules is None else "declared"
-    return Use(
-        Quantity(value=joules, method=method, source="5 W" if joules is not None else "no watts"),
-        seconds,
-        seconds,
-    )
+    source = "no watts" if joules is None else "5 W"
+    return Use(Quantity(value=joules, method=method, source=source), seconds, seconds)
 
 
-def spent(*stretches: tuple[float | None, float, int]) -> TrainCost:
-    cost = nothing()
-    for joules, seconds, images in stretches:
-        cost = charged(cost, "training", use(joules, seconds), images, "DNK")
+def spent(*periods: tuple[float | None, float, int]) -> TrainCost:
+    """The cost of periods of training: joules, seconds, images."""
+    cost = no_cost()
+    for joules, seconds, images in periods:
+        cost = add_use(cost, "training", use(joules, seconds), images, "DNK")
     return cost
 
 
-def test_stretches_add_up_training_and_evaluation_apart() -> None:
-    cost = charged(spent((10.0, 2.0, 0), (30.0, 6.0, 45)), "evaluation", use(1.5, 0.5), 7, "DNK")
+def test_periods_add_up_training_and_evaluation_separately() -> None:
+    cost = add_use(spent((10.0, 2.0, 0), (30.0, 6.0, 45)), "evaluation", use(1.5, 0.5), 7, "DNK")
     assert (cost.energy_j.value, cost.duration_s.value, cost.images.value) == (40.0, 8.0, 45)
     assert (cost.evaluation_energy_j.value, cost.evaluation_duration_s.value) == (1.5, 0.5)
     assert (cost.energy_j.method, cost.energy_j.source, cost.evaluation_energy_j.method) == (
@@ -37,36 +35,34 @@ def test_stretches_add_up_training_and_evaluation_apart() -> None:
     assert total_s(cost) == 8.5
 
 
-def test_an_energy_that_is_not_known_once_is_not_known_in_all() -> None:
+def test_the_total_energy_is_unknown_if_one_period_is() -> None:
     cost = spent((10.0, 2.0, 0), (None, 2.0, 45))
     assert (cost.energy_j.value, cost.energy_j.method, cost.co2eq_g.value) == (None, "unavailable", None)
     assert cost.duration_s.value == 4.0
 
 
-def test_the_greatest_memory_of_all_processes_counts() -> None:
-    cost = with_peaks(with_peaks(with_peaks(nothing(), 300, None), 200, None), None, None)
+def test_the_peak_memory_is_the_maximum_over_all_processes() -> None:
+    cost = with_peaks(with_peaks(with_peaks(no_cost(), 300, None), 200, None), None, None)
     assert (cost.peak_memory_bytes.value, cost.peak_memory_bytes.method) == (300, "measured")
     assert (cost.gpu_peak_memory_bytes.value, cost.gpu_peak_memory_bytes.source) == (None, "trained on a CPU")
 
 
-def test_lost_is_what_was_spent_beyond_what_was_kept() -> None:
-    kept, all_of_it = spent((10.0, 2.0, 45)), spent((10.0, 2.0, 45), (4.0, 0.8, 16))
-    gone = lost(InterruptionLoss(interruptions=1, energy_j=1.0, duration_s=0.2, images=8), kept, all_of_it, 2)
-    assert (gone.interruptions, gone.images) == (2, 24)
-    assert (gone.energy_j, gone.duration_s) == (pytest.approx(5.0), pytest.approx(1.0))
-    assert lost(InterruptionLoss(), nothing(), spent((None, 2.0, 3)), 1) == InterruptionLoss(
-        interruptions=1, energy_j=None, duration_s=2.0, images=3
-    )
+def test_the_loss_is_what_was_spent_but_not_saved() -> None:
+    saved = spent((10.0, 2.0, 45))
+    total = spent((10.0, 2.0, 45), (4.0, 0.8, 16))
+    before = InterruptionLoss(interruptions=1, energy_j=1.0, duration_s=0.2, images=8)
+    loss = interruption_loss(before, saved, total, 2)
+    assert (loss.interruptions, loss.images) == (2, 24)
+    assert (loss.energy_j, loss.duration_s) == (pytest.approx(5.0), pytest.approx(1.0))
+    unknown = interruption_loss(InterruptionLoss(), no_cost(), spent((None, 2.0, 3)), 1)
+    assert unknown == InterruptionLoss(interruptions=1, energy_j=None, duration_s=2.0, images=3)
 
 
-def test_the_words_say_how_much_was_lost() -> None:
+def test_the_sources_tell_how_much_was_lost() -> None:
     cost = spent((40.0, 8.0, 45))
-    assert told(cost, InterruptionLoss()) is cost
-    words = told(cost, InterruptionLoss(interruptions=1, energy_j=16.02, duration_s=3.2, images=16))
-    assert words.energy_j.source == "5 W, of which 16.02 J were lost to 1 interruption"
-    assert (
-        words.duration_s.source
-        == "perf_counter over the probe and all epochs, of which 3.20 s were lost to 1 interruption"
-    )
-    assert words.images.source == "training images over all epochs, of which 16 were lost to 1 interruption"
-    assert told(cost, InterruptionLoss(interruptions=2, energy_j=None)).energy_j == cost.energy_j
+    assert with_loss(cost, InterruptionLoss()) is cost
+    noted = with_loss(cost, InterruptionLoss(interruptions=1, energy_j=16.02, duration_s=3.2, images=16))
+    assert "16.02 J" in noted.energy_j.source
+    assert "3.20 s" in noted.duration_s.source
+    assert noted.images.source.endswith("of which 16 were lost to 1 interruption")
+    assert with_loss(cost, InterruptionLoss(interruptions=2, energy_j=None)).energy_j == cost.energy_j

@@ -12,14 +12,14 @@ from torch import nn
 
 from pepr_edge.data import Dataset
 from pepr_edge.train import trainer
-from pepr_edge.train.features import frozen
+from pepr_edge.train.features import frozen_backbone
 from pepr_edge.train.loop import predict
 from pepr_edge.train.step import Mode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
 
 
-def real(name: str) -> nn.Module:
+def untrained(name: str) -> nn.Module:
     torch.manual_seed(0)
     return timm.create_model(name, num_classes=3, in_chans=1)
 
@@ -28,18 +28,18 @@ def real(name: str) -> nn.Module:
     "name", ["resnet10t", "mobilenetv3_small_050", "efficientvit_b0", "test_vit", "test_convnext"]
 )
 @pytest.mark.parametrize("mode", [Mode(), Mode("channels_last", "bfloat16")])
-def test_the_classifier_says_of_features_what_the_model_says_of_images(name: str, mode: Mode) -> None:
-    model = mode.place(real(name).eval(), torch.device("cpu"))
+def test_logits_from_features_equal_those_from_images(name: str, mode: Mode) -> None:
+    model = mode.place(untrained(name).eval(), torch.device("cpu"))
     if name == "test_vit":
         model = timm.create_model(name, num_classes=3, in_chans=1, img_size=32)
-    backbone = frozen(model, mode, SPEC, PIXELS)
+    backbone = frozen_backbone(model, mode, SPEC, PIXELS)
     assert backbone is not None
-    found = backbone.logits(backbone.features(PIXELS, exact=True))
-    assert np.allclose(found, predict(model, PIXELS, SPEC, mode), atol=1e-3)
+    actual = backbone.logits(backbone.features(PIXELS, exact=True))
+    assert np.allclose(actual, predict(model, PIXELS, SPEC, mode), atol=1e-3)
 
 
 class Joined(nn.Module):
-    """One whose classifier is not its last layer, and one with two of them."""
+    """A model whose classifier is not its last layer (1 classifier), or that has two of them."""
 
     def __init__(self, classifiers: int) -> None:
         super().__init__()
@@ -53,30 +53,31 @@ class Joined(nn.Module):
 
 
 @pytest.mark.parametrize("classifiers", [1, 2])
-def test_one_that_cannot_be_taken_apart_is_left_whole(classifiers: int) -> None:
-    assert frozen(Joined(classifiers), Mode(), SPEC, PIXELS) is None
+def test_a_model_that_cannot_be_separated_has_no_backbone(classifiers: int) -> None:
+    assert frozen_backbone(Joined(classifiers), Mode(), SPEC, PIXELS) is None
 
 
 def test_the_backbone_sees_each_image_once(
     tiny: Callable[..., nn.Module], data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, val = (len(data.splits[split][1]) for split in ("train", "val"))
+    images = len(data.splits["train"][1]) + len(data.splits["val"][1])
 
     def images_seen(augment: str) -> tuple[int, nn.Module, Any]:
-        model, seen = tiny(), list[int]()
+        model = tiny()
+        seen: list[int] = []
         first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
         first.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-        found = trained(model, data, settings(mode="head", epochs=3, augment=augment))
-        return sum(seen), model, found
+        actual = trained(model, data, settings(mode="head", epochs=3, augment=augment))
+        return sum(seen), model, actual
 
-    once, model, found = images_seen("none")
-    assert train + val <= once <= train + val + 2 * 16  # a batch more, to see whether it may be done
-    assert images_seen("light")[0] == 3 * (train + val)
-    monkeypatch.setattr(trainer, "frozen", lambda *_: None)
+    once, model, actual = images_seen("none")
+    assert images <= once <= images + 2 * 16  # a batch more, to test that the model can be separated
+    assert images_seen("light")[0] == 3 * images
+    monkeypatch.setattr(trainer, "frozen_backbone", lambda *_: None)
     often, whole, expected = images_seen("none")
-    assert often == 3 * (train + val)
+    assert often == 3 * images
     for ours, theirs in zip(model.state_dict().values(), whole.state_dict().values(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4)
-    assert [epoch.train_loss for epoch in found.epochs] == pytest.approx(
+    assert [epoch.train_loss for epoch in actual.epochs] == pytest.approx(
         [epoch.train_loss for epoch in expected.epochs], rel=1e-3
     )

@@ -24,7 +24,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def mode_of(images: torch.Tensor) -> Mode:
-    """The mode that a forward pass really runs in."""
+    """The mode in which a forward pass runs."""
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
     return Mode(
         "channels_last" if last else "contiguous",
@@ -33,7 +33,7 @@ def mode_of(images: torch.Tensor) -> Mode:
 
 
 class Watched(nn.Module):
-    """A linear model that does something first, depending on the mode it runs in."""
+    """A linear model that first calls a function with the mode in which it runs."""
 
     def __init__(self, first: Callable[[Mode], None]) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class Watched(nn.Module):
         return logits
 
 
-def test_four_modes_are_worth_trying_on_a_processor_and_the_plain_one_is_the_first() -> None:
+def test_four_modes_are_tried_on_a_cpu_the_default_one_first() -> None:
     assert modes(CPU) == ALL
 
 
 @pytest.mark.parametrize("fast", ALL)
-def test_the_fastest_mode_is_taken_after_every_mode_was_tried(fast: Mode) -> None:
+def test_every_mode_is_tried_and_the_fastest_is_chosen(fast: Mode) -> None:
     tried: list[Mode] = []
 
     def first(mode: Mode) -> None:
@@ -69,7 +69,7 @@ def test_the_fastest_mode_is_taken_after_every_mode_was_tried(fast: Mode) -> Non
     assert all(0 < speed <= len(IMAGES) / 0.03 for speed in slow)
 
 
-def test_a_mode_that_is_far_behind_is_given_up_after_one_step() -> None:
+def test_a_mode_that_is_far_too_slow_takes_one_step_only() -> None:
     steps = dict.fromkeys(ALL, 0)
 
     def first(mode: Mode) -> None:
@@ -86,7 +86,7 @@ def test_a_mode_that_is_far_behind_is_given_up_after_one_step() -> None:
 @pytest.mark.parametrize(
     "fault", [RuntimeError("no bfloat16 here\nat line 3"), NotImplementedError("no bfloat16 here")]
 )
-def test_a_mode_that_fails_is_a_row_with_the_reason(fault: Exception) -> None:
+def test_a_mode_that_fails_gives_a_result_with_the_reason(fault: Exception) -> None:
     def first(mode: Mode) -> None:
         if mode.precision == "bfloat16":
             raise fault
@@ -107,19 +107,17 @@ def test_too_little_memory_for_float32_leaves_bfloat16() -> None:
     assert results[0].reason == "OutOfMemoryError"
 
 
-def test_no_mode_at_all_is_one_clear_line() -> None:
+def test_an_error_on_one_line_if_no_mode_works() -> None:
     def first(mode: Mode) -> None:
         raise torch.OutOfMemoryError("out of memory: 4 GiB wanted\nand so on")
 
-    with pytest.raises(
-        ModelError, match=r"with 6 images \(out of memory: 4 GiB wanted\)\. Lower train\.batch_size"
-    ) as caught:
+    with pytest.raises(ModelError, match=r"6 images .+4 GiB wanted.+train\.batch_size") as caught:
         probe(Watched(first), IMAGES, LABELS, sgd, nn.CrossEntropyLoss())
     assert "\n" not in str(caught.value)
 
 
-def test_probing_leaves_the_model_as_it_is(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_module, "PRUNE_RATIO", math.inf)  # on a busy machine a mode may look so
+def test_probing_does_not_change_the_model(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "PRUNE_RATIO", math.inf)  # on a busy machine a mode may seem too slow
     model = tiny(3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     owners: list[set[int]] = []
@@ -159,7 +157,7 @@ def test_a_step_is_the_optimisers_step_on_the_loss_of_the_batch() -> None:
 
 
 @pytest.mark.parametrize("mode", ALL)
-def test_a_step_really_runs_in_its_mode(mode: Mode) -> None:
+def test_a_step_runs_in_its_mode(mode: Mode) -> None:
     ran: list[Mode] = []
     model = mode.place(Watched(ran.append), CPU)
     TrainStep(model, mode, sgd(model), nn.CrossEntropyLoss())(IMAGES, LABELS)
@@ -168,7 +166,7 @@ def test_a_step_really_runs_in_its_mode(mode: Mode) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
-def test_a_batch_has_the_strides_of_its_layout_even_where_the_bytes_are_the_same(
+def test_a_batch_has_the_strides_of_its_layout_even_if_the_bytes_are_the_same(
     channels: int, given: torch.memory_format
 ) -> None:
     images = torch.rand(2, channels, 4, 5).contiguous(memory_format=given)

@@ -21,7 +21,7 @@ from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.metrics import METRICS
 from pepr_edge.train.loop import predict
 from pepr_edge.train.models import create, restore
-from pepr_edge.train.session import TrainingTask
+from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.setup import choose_device, pixel_statistics, preprocess_of
 from pepr_edge.train.step import Mode
 from pepr_edge.train.train import train
@@ -32,7 +32,7 @@ WATTS = 5.0
 
 
 class Made(NamedTuple):
-    """A training, its folder, and the CPU seconds that this process spent on it."""
+    """A training, its folder, and the CPU seconds that this process used for it."""
 
     result: TrainResult
     folder: Path
@@ -40,10 +40,10 @@ class Made(NamedTuple):
 
 
 def carry_out(recipe: Recipe, data: Dataset, folder: Path, **changes: Any) -> Made:
-    # Not exclusive: then a machine whose counters can be read measures nothing either.
+    # Not exclusive, so that energy counters are not used even if the machine has them.
     options = {"threads": 1, "exclusive": False, "progress": lambda *_: None, **changes}
     before_s = time.process_time()
-    result = train(TrainingTask(CANDIDATE, data, recipe, folder, "a key", **options))
+    result = train(TrainingJob(CANDIDATE, data, recipe, folder, "a key", **options))
     return Made(result, folder, time.process_time() - before_s)
 
 
@@ -54,12 +54,12 @@ def made(recipe: MakeRecipe, data: Dataset, tmp_path_factory: pytest.TempPathFac
 
 
 def value(made: Made, name: str) -> float:
-    found = getattr(made.result.cost, name).value
-    assert found is not None, name
-    return float(found)
+    actual = getattr(made.result.cost, name).value
+    assert actual is not None, name
+    return float(actual)
 
 
-def test_the_record_is_on_the_disk_as_returned(made: Made) -> None:
+def test_the_record_on_disk_is_the_returned_one(made: Made) -> None:
     assert read_record(made.folder / "train.json", TrainResult) == made.result
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "checkpoint.safetensors",
@@ -68,22 +68,18 @@ def test_the_record_is_on_the_disk_as_returned(made: Made) -> None:
     ]
 
 
-def test_the_record_says_what_was_trained_and_how(made: Made, data: Dataset) -> None:
-    found = made.result
-    assert (found.key, found.candidate, found.data_sha256) == ("a key", CANDIDATE, data.info.sha256)
-    assert (found.protocol, found.mode, found.seed, found.performance_metric) == (
-        "default",
-        "full",
-        3,
-        "accuracy",
-    )
-    assert (len(found.epochs), found.stopped_early) == (2, False)
-    assert found.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
-    assert found.environment.threads == 1
-    assert {"torch", "timm", "numpy", "pillow"} <= found.environment.versions.keys()
-    fastest = max(found.probes, key=lambda row: row.images_per_s or 0)
-    assert len(found.probes) == 4
-    assert (found.layout, found.precision) == (fastest.layout, fastest.precision)
+def test_the_record_describes_the_training(made: Made, data: Dataset) -> None:
+    actual = made.result
+    assert (actual.key, actual.candidate, actual.data_sha256) == ("a key", CANDIDATE, data.info.sha256)
+    assert (actual.protocol, actual.mode) == ("default", "full")
+    assert (actual.seed, actual.performance_metric) == (3, "accuracy")
+    assert (len(actual.epochs), actual.stopped_early) == (2, False)
+    assert actual.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
+    assert actual.environment.threads == 1
+    assert {"torch", "timm", "numpy", "pillow"} <= actual.environment.versions.keys()
+    fastest = max(actual.probes, key=lambda row: row.images_per_s or 0)
+    assert len(actual.probes) == 4
+    assert (actual.layout, actual.precision) == (fastest.layout, fastest.precision)
 
 
 def test_every_cost_has_a_method_and_a_source(made: Made) -> None:
@@ -111,7 +107,7 @@ def test_declared_energy_is_watts_times_the_cpu_seconds_of_the_training(made: Ma
     assert 0.3 * WATTS * made.cpu_s < energy_j <= 1.05 * WATTS * made.cpu_s
 
 
-def test_probe_and_all_epochs_are_the_training(made: Made) -> None:
+def test_the_training_cost_includes_probe_and_all_epochs(made: Made) -> None:
     epochs = made.result.epochs
     assert value(made, "images") == 2 * 45
     assert all(epoch.energy_j is not None and epoch.energy_j > 0 for epoch in epochs)
@@ -119,50 +115,46 @@ def test_probe_and_all_epochs_are_the_training(made: Made) -> None:
     assert sum(epoch.duration_s for epoch in epochs) < value(made, "duration_s")
 
 
-def test_evaluation_is_apart(made: Made) -> None:
-    """Validation after both epochs and the last reading: 3 passes over few images."""
+def test_evaluation_is_counted_separately(made: Made) -> None:
+    """Validation after both epochs and the final evaluation: 3 passes over few images."""
     assert 0 < value(made, "evaluation_duration_s") < value(made, "duration_s")
     assert 0 < value(made, "evaluation_energy_j") < value(made, "energy_j")
 
 
 def test_carbon_follows_the_country(made: Made) -> None:
-    assert value(made, "co2eq_g") == pytest.approx(
-        value(made, "energy_j") / 3.6e6 * intensity("DNK").g_per_kwh
-    )
+    expected_g = value(made, "energy_j") / 3.6e6 * intensity("DNK").g_per_kwh
+    assert value(made, "co2eq_g") == pytest.approx(expected_g)
 
 
-def test_the_checkpoint_is_what_its_checksum_says_and_restores_to_the_same_logits(
-    made: Made, data: Dataset
-) -> None:
+def test_the_checkpoint_has_its_checksum_and_restores_to_the_same_logits(made: Made, data: Dataset) -> None:
     path = made.folder / made.result.checkpoint
     assert hashlib.sha256(path.read_bytes()).hexdigest() == made.result.checkpoint_sha256
     model = restore(CANDIDATE, path)
     with np.load(made.folder / "logits.npz") as logits:
         assert sorted(logits) == ["test", "val"]
         for split in ("val", "test"):
-            found = predict(model, data.splits[split][0], made.result.preprocess, Mode())
-            np.testing.assert_allclose(logits[split], found, atol=1e-4)
+            actual = predict(model, data.splits[split][0], made.result.preprocess, Mode())
+            np.testing.assert_allclose(logits[split], actual, atol=1e-4)
 
 
-def test_every_test_image_has_its_logits_and_the_performance_is_theirs(made: Made, data: Dataset) -> None:
+def test_every_test_image_has_logits_and_the_performance_is_computed_from_them(
+    made: Made, data: Dataset
+) -> None:
     with np.load(made.folder / "logits.npz") as logits:
         for split, name in (("val", "val_accuracy"), ("test", "accuracy")):
             labels = data.splits[split][1]
             assert logits[split].shape == (len(labels), 2)
-            found = made.result.performance[name]
-            assert found.value == float((logits[split].argmax(1) == labels).mean())
-            assert (found.split, found.n) == (split, len(labels))
-            assert found.ci[0] <= found.value <= found.ci[1]
+            actual = made.result.performance[name]
+            assert actual.value == float((logits[split].argmax(1) == labels).mean())
+            assert (actual.split, actual.n) == (split, len(labels))
+            assert actual.ci[0] <= actual.value <= actual.ci[1]
     assert {*METRICS, *(f"val_{name}" for name in METRICS)} == made.result.performance.keys()
 
 
 def test_the_performance_on_validation_is_that_of_the_best_epoch(made: Made) -> None:
     best = made.result.epochs[made.result.best_epoch - 1]
-    assert (
-        made.result.performance["val_accuracy"].value
-        == best.val_performance
-        == max(epoch.val_performance for epoch in made.result.epochs)
-    )
+    assert best.val_performance == max(epoch.val_performance for epoch in made.result.epochs)
+    assert made.result.performance["val_accuracy"].value == best.val_performance
 
 
 def test_from_scratch_the_images_are_normalised_by_the_training_pixels(made: Made, data: Dataset) -> None:
@@ -173,7 +165,7 @@ def test_from_scratch_the_images_are_normalised_by_the_training_pixels(made: Mad
     assert (spec.channels, spec.image_size_px, spec.scale, spec.interpolation) == (1, 32, 255.0, "bilinear")
 
 
-def test_weights_of_a_file_keep_their_own_normalisation(recipe: MakeRecipe, data: Dataset) -> None:
+def test_weights_from_a_file_keep_their_own_normalisation(recipe: MakeRecipe, data: Dataset) -> None:
     candidate = CANDIDATE.model_copy(update={"weights": "weights.safetensors"})
     spec = preprocess_of(candidate, create(CANDIDATE), data, recipe())
     assert spec.mean == pytest.approx([0.449])
@@ -181,7 +173,7 @@ def test_weights_of_a_file_keep_their_own_normalisation(recipe: MakeRecipe, data
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pixel_statistics_are_numpys_over_all_parts(channels: int) -> None:
+def test_pixel_statistics_equal_numpys_over_all_parts(channels: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2100, 4, 4, channels), dtype=np.uint8)
     pixels[2000:, :, :, 0] = 255
     mean, std = pixel_statistics(pixels)
@@ -193,7 +185,7 @@ def test_a_constant_channel_is_not_divided_by_zero() -> None:
     assert pixel_statistics(np.full((3, 4, 4, 1), 51, np.uint8)) == ((0.2,), (0.001,))
 
 
-def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(
+def test_without_watts_only_energy_and_carbon_are_unknown(
     recipe: MakeRecipe, data: Dataset, tmp_path: Path
 ) -> None:
     made = carry_out(recipe(train={"epochs": 1}), data, tmp_path)
@@ -205,9 +197,7 @@ def test_without_watts_energy_and_carbon_are_unknown_and_the_rest_is_not(
     assert value(made, "duration_s") > 0
 
 
-def test_mode_head_leaves_the_backbone_of_the_given_weights(
-    recipe: MakeRecipe, data: Dataset, tmp_path: Path
-) -> None:
+def test_mode_head_does_not_change_the_backbone(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(5)
     given = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).state_dict()
     save_file(given, tmp_path / "weights.safetensors")
@@ -216,61 +206,46 @@ def test_mode_head_leaves_the_backbone_of_the_given_weights(
         "image_size_px": 32,
         "weights": str(tmp_path / "weights.safetensors"),
     }
-    made = carry_out(
-        recipe(candidates=candidates, train={"mode": "head", "epochs": 1}), data, tmp_path / "folder"
-    )
-    found = load_file(made.folder / made.result.checkpoint)
-    assert {name for name in given if not torch.equal(found[name], given[name])} == {
-        "classifier.weight",
-        "classifier.bias",
-    }
+    chosen = recipe(candidates=candidates, train={"mode": "head", "epochs": 1})
+    made = carry_out(chosen, data, tmp_path / "folder")
+    actual = load_file(made.folder / made.result.checkpoint)
+    changed = {name for name in given if not torch.equal(actual[name], given[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
     assert made.result.mode == "head"
     assert made.result.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
 
 
 def test_an_early_stop_is_recorded(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
-    # A learning rate of nothing: validation gains nothing after the first epoch.
+    # The learning rate is nearly 0, so that validation does not improve after the first epoch.
     settings = {"epochs": 9, "patience": 1, "learning_rate": 1e-12, "augment": "none", "mode": "head"}
     made = carry_out(recipe(train=settings), data, tmp_path)
     assert made.result.stopped_early
     assert len(made.result.epochs) == 2
 
 
-def test_progress_is_told(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
-    told: list[tuple[int, int, int]] = []
-    carry_out(
-        recipe(train={"epochs": 1}),
-        data,
-        tmp_path,
-        progress=lambda done, total, epoch, best: told.append((done, total, epoch)),
-    )
-    assert told == [(1, 2, 1), (2, 2, 1)]
+def test_progress_is_reported(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
+    reported: list[tuple[int, int, int]] = []
+
+    def progress(done: int, total: int, epoch: int, best: float) -> None:
+        reported.append((done, total, epoch))
+
+    carry_out(recipe(train={"epochs": 1}), data, tmp_path, progress=progress)
+    assert reported == [(1, 2, 1), (2, 2, 1)]
 
 
-def test_a_model_that_cannot_be_built_leaves_nothing(
+def test_a_model_that_cannot_be_built_leaves_no_files(
     recipe: MakeRecipe, data: Dataset, tmp_path: Path
 ) -> None:
     candidate = CANDIDATE.model_copy(update={"architecture": "no_such_net"})
+    folder = tmp_path / "folder"
+    job = TrainingJob(candidate, data, recipe(), folder, "key", 1, exclusive=False, progress=lambda *_: None)
     with pytest.raises(ModelError, match="no_such_net: unknown architecture"):
-        train(
-            TrainingTask(
-                candidate,
-                data,
-                recipe(),
-                tmp_path / "folder",
-                "key",
-                threads=1,
-                exclusive=False,
-                progress=lambda *_: None,
-            )
-        )
+        train(job)
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine with a GPU can do it")
-def test_cuda_without_a_gpu_says_what_to_do() -> None:
-    with pytest.raises(
-        ModelError, match=r'train\.device = "cuda", but PyTorch finds no CUDA GPU here\. Use "auto" or "cpu"'
-    ):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_error_for_cuda_without_a_gpu_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r'train\.device = "cuda".+"auto"'):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")

@@ -19,7 +19,7 @@ from pepr_edge.errors import ModelError
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Epoch, Preprocess
-from pepr_edge.train.cost import nothing
+from pepr_edge.train.cost import no_cost
 from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.step import Mode
 from pepr_edge.train.trainer import Progress, Trainer
@@ -30,7 +30,7 @@ SPEC = Preprocess(channels=1, image_size_px=32, mean=(0.5,), std=(0.25,))
 
 
 class Trained(NamedTuple):
-    """What a course came to."""
+    """The result of a training."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
@@ -51,23 +51,23 @@ def trained(
     metric: str = "accuracy",
     progress: Progress = lambda *_: None,
 ) -> Trained:
-    course = Trainer(model, Mode(), data, SPEC, train, metric, seed)
-    images = advance(course, train.epochs, progress)
-    course.to_best()
-    return Trained(course.epochs, course.best_epoch, images, course.stopped_early)
+    trainer = Trainer(model, Mode(), data, SPEC, train, metric, seed)
+    images = advance(trainer, train.epochs, progress)
+    trainer.restore_best()
+    return Trained(trainer.epochs, trainer.best_epoch, images, trainer.stopped_early)
 
 
-def advance(course: Trainer, epochs: int, progress: Progress = lambda *_: None) -> float | None:
-    """Train on until so many epochs are done; the number of images that this took."""
+def advance(trainer: Trainer, epochs: int, progress: Progress = lambda *_: None) -> float | None:
+    """Train until a number of epochs is done, and return the number of images that were trained on."""
     with tempfile.TemporaryDirectory() as folder, Meter(MeterSettings(5.0, exclusive=False)) as meter:
-        ledger = CostTracker(Path(folder), "key", meter, None, nothing(), 0)
-        while not course.over and len(course.epochs) < epochs:
-            course.advance(ledger, progress)
-        return ledger.cost.images.value
+        tracker = CostTracker(Path(folder), "key", meter, None, no_cost(), 0)
+        while not trainer.finished and len(trainer.epochs) < epochs:
+            trainer.advance(tracker, progress)
+        return tracker.cost.images.value
 
 
-def part(data: Dataset, n: int) -> Dataset:
-    """The same data with n training images."""
+def with_train_images(data: Dataset, n: int) -> Dataset:
+    """The same data with only n training images."""
     pixels, labels = data.splits["train"]
     return Dataset(data.info, {**data.splits, "train": (pixels[:n], labels[:n])})
 
@@ -78,24 +78,23 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(45, [16, 16, 13]), (33, [16, 17]), (7, [7])])
-def test_all_images_of_an_epoch_are_seen(tiny: Make, data: Dataset, n: int, sizes: list[int]) -> None:
+def test_every_epoch_trains_on_all_images(tiny: Make, data: Dataset, n: int, sizes: list[int]) -> None:
     seen: list[torch.Tensor] = []
     model = tiny()
     model.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None
     )
-    result = trained(model, part(data, n), settings(epochs=2))
+    result = trained(model, with_train_images(data, n), settings(epochs=2))
     assert [len(images) for images in seen] == sizes * 2
     assert result.images == 2 * n
     expected = np.sort(to_tensor(data.splits["train"][0][:n], SPEC).sum(axis=(1, 2, 3)))
     for epoch in (seen[: len(sizes)], seen[len(sizes) :]):
-        np.testing.assert_allclose(
-            np.sort(torch.cat(epoch).sum((1, 2, 3)).numpy()), expected, rtol=1e-4, atol=1e-2
-        )
+        sums = np.sort(torch.cat(epoch).sum((1, 2, 3)).numpy())
+        np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("augment", ["light", "none"])
-def test_augmentation_is_for_training_alone(tiny: Make, data: Dataset, augment: str) -> None:
+def test_only_training_images_are_augmented(tiny: Make, data: Dataset, augment: str) -> None:
     seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
     model = tiny()
     model.register_forward_pre_hook(lambda module, inputs: seen[module.training].append(inputs[0].clone()))
@@ -109,7 +108,7 @@ def test_augmentation_is_for_training_alone(tiny: Make, data: Dataset, augment: 
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_flips_reach_the_augmentation(tiny: Make, data: Dataset, flips: bool) -> None:
-    """Training images that grow brighter to the right: mirrored, they grow darker."""
+    """Training images become brighter to the right; mirrored, they become darker."""
     ramp = np.broadcast_to(np.linspace(0, 255, 32).astype(np.uint8)[None, None, :, None], (60, 32, 32, 1))
     ramps = Dataset(data.info, {**data.splits, "train": (ramp, np.arange(60) % 2)})
     seen: list[torch.Tensor] = []
@@ -124,9 +123,9 @@ def test_flips_reach_the_augmentation(tiny: Make, data: Dataset, flips: bool) ->
 
 
 class Scripted(nn.Module):
-    """Says on validation what the plan of each epoch is: how many of the first images rightly, and by which margin.
+    """Predicts by a plan: in each epoch, how many of the first validation images are correct, and the margin.
 
-    Made for one step an epoch, which its buffer counts: the state that is kept tells of which epoch it is.
+    Its buffer counts the steps. With one step per epoch, a state dict tells from which epoch it is.
     """
 
     def __init__(self, plan: list[tuple[int, float]], labels: np.ndarray) -> None:
@@ -139,9 +138,9 @@ class Scripted(nn.Module):
         if self.training:
             self.epoch += 1  # type: ignore[operator, misc]
             return self.weight.expand(len(images), 2)
-        right, margin = self.plan[int(self.epoch) - 1]  # type: ignore[arg-type]
-        said = torch.where(torch.arange(len(images)) < right, self.labels, 1 - self.labels)
-        return margin * nn.functional.one_hot(said, 2).float()
+        correct, margin = self.plan[int(self.epoch) - 1]  # type: ignore[arg-type]
+        decisions = torch.where(torch.arange(len(images)) < correct, self.labels, 1 - self.labels)
+        return margin * nn.functional.one_hot(decisions, 2).float()
 
 
 @pytest.mark.parametrize(
@@ -149,30 +148,29 @@ class Scripted(nn.Module):
     [
         ([(8, 1.0), (14, 1.0), (10, 1.0)], 2),
         ([(8, 1.0), (10, 1.0), (14, 1.0)], 3),
-        ([(14, 0.1), (15, 9.0), (14, 0.2)], 2),  # the better decisions, whatever the loss
-        ([(16, 1.0), (16, 3.0), (16, 2.0)], 2),  # as good: the least loss
-        ([(16, 1.0), (16, 1.0), (16, 1.0)], 1),  # all the same: the first
+        ([(14, 0.1), (15, 9.0), (14, 0.2)], 2),  # more correct decisions, despite a higher loss
+        ([(16, 1.0), (16, 3.0), (16, 2.0)], 2),  # equally good: the lowest loss
+        ([(16, 1.0), (16, 1.0), (16, 1.0)], 1),  # all equal: the first
     ],
 )
-def test_the_best_epoch_is_that_of_validation(
+def test_the_best_epoch_is_chosen_on_validation(
     data: Dataset, plan: list[tuple[int, float]], best: int
 ) -> None:
     model = Scripted(plan, data.splits["val"][1])
     result = trained(model, data, settings(epochs=3, batch_size=64))
     assert result.best_epoch == best
     assert int(model.epoch) == best  # type: ignore[arg-type]
-    assert [epoch.val_performance for epoch in result.epochs] == [right / 16 for right, _ in plan]
+    assert [epoch.val_performance for epoch in result.epochs] == [correct / 16 for correct, _ in plan]
     assert [epoch.epoch for epoch in result.epochs] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 4), (2, 5), (9, 8)])
-def test_training_stops_when_validation_gains_nothing_for_as_long_as_the_patience(
+def test_training_stops_after_patience_epochs_without_gain_on_validation(
     data: Dataset, patience: int, epochs: int
 ) -> None:
     plan = [(8, 1.0), (9, 1.0), (10, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0), (7, 1.0)]
-    result = trained(
-        Scripted(plan, data.splits["val"][1]), data, settings(epochs=8, batch_size=64, patience=patience)
-    )
+    model = Scripted(plan, data.splits["val"][1])
+    result = trained(model, data, settings(epochs=8, batch_size=64, patience=patience))
     assert (len(result.epochs), result.stopped_early) == (epochs, epochs < 8)
     assert result.best_epoch == 3
     assert result.images == 45 * epochs
@@ -181,7 +179,7 @@ def test_training_stops_when_validation_gains_nothing_for_as_long_as_the_patienc
 def test_the_same_seed_gives_the_same_weights(tiny: Make, data: Dataset) -> None:
     models = [tiny() for _ in range(3)]
     for model, seed in zip(models, (3, 3, 4), strict=True):
-        # What was drawn before, as by the probe, must not matter.
+        # Earlier draws, such as those of the probe, must not matter.
         torch.manual_seed(int(torch.randint(1000, ())))
         trained(model, data, settings(augment="light", epochs=2), seed=seed)
     assert same(models[0], models[1])
@@ -190,69 +188,55 @@ def test_the_same_seed_gives_the_same_weights(tiny: Make, data: Dataset) -> None
 
 
 def test_a_balanced_loss_is_used_in_training(data: Dataset) -> None:
-    """A model that can only say how common the classes are says half and half."""
+    """A model that can only learn the frequencies of the classes learns equal ones."""
     pixels, labels = data.splits["train"]
-    rare = Dataset(
-        data.info, {**data.splits, "train": (pixels, (np.arange(len(labels)) % 9 == 0).astype(np.int64))}
-    )
-    leanings = []
+    rare_labels = (np.arange(len(labels)) % 9 == 0).astype(np.int64)
+    rare = Dataset(data.info, {**data.splits, "train": (pixels, rare_labels)})
+    probabilities = []
     for balanced in (False, True):
         plan = [(8, 1.0 - 0.001 * epoch) for epoch in range(60)]  # the last epoch is the best
         model = Scripted(plan, data.splits["val"][1])
-        trained(
-            model,
-            rare,
-            settings(
-                epochs=60,
-                batch_size=64,
-                learning_rate=0.2,
-                patience=60,
-                class_balanced=balanced,
-                weight_decay=0,
-            ),
+        chosen = settings(
+            epochs=60,
+            batch_size=64,
+            learning_rate=0.2,
+            patience=60,
+            class_balanced=balanced,
+            weight_decay=0,
         )
-        leanings.append(float(model.weight.detach().softmax(0)[1]))
-    assert leanings[0] < 0.3
-    assert leanings[1] == pytest.approx(0.5, abs=0.1)
+        trained(model, rare, chosen)
+        probabilities.append(float(model.weight.detach().softmax(0)[1]))
+    assert probabilities[0] < 0.3
+    assert probabilities[1] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_a_loss_that_is_no_number_says_what_to_lower(tiny: Make, data: Dataset) -> None:
-    with pytest.raises(
-        ModelError,
-        match=r"the loss became (nan|inf) in training .+ in epoch 1\. Lower train\.learning_rate \(1e\+38\)",
-    ):
+def test_the_error_for_a_loss_that_is_not_finite_says_what_to_lower(tiny: Make, data: Dataset) -> None:
+    with pytest.raises(ModelError, match=r"(nan|inf) in training .+ epoch 1\..+learning_rate \(1e\+38\)"):
         trained(tiny(), data, settings(learning_rate=1e38))
 
 
-def test_a_training_loss_that_is_no_number_is_found_where_validation_shows_nothing(data: Dataset) -> None:
+def test_a_training_loss_that_is_not_finite_is_an_error_even_if_the_validation_loss_is(data: Dataset) -> None:
     model = Scripted([(8, 1.0)], data.splits["val"][1])
     nn.init.constant_(model.weight, torch.nan)
-    with pytest.raises(
-        ModelError, match=r"the loss became nan in training and 0\.\d+ on validation in epoch 1"
-    ):
+    with pytest.raises(ModelError, match=r"nan in training and 0\.\d+ on validation in epoch 1"):
         trained(model, data, settings(batch_size=64))
 
 
-def test_a_validation_loss_that_is_no_number_is_found_too(data: Dataset) -> None:
+def test_a_validation_loss_that_is_not_finite_is_an_error(data: Dataset) -> None:
+    model = Scripted([(8, 1.0), (8, float("nan"))], data.splits["val"][1])
     with pytest.raises(ModelError, match=r"and nan on validation in epoch 2"):
-        trained(
-            Scripted([(8, 1.0), (8, float("nan"))], data.splits["val"][1]),
-            data,
-            settings(epochs=2, batch_size=64),
-        )
+        trained(model, data, settings(epochs=2, batch_size=64))
 
 
-def test_a_metric_that_validation_does_not_define_is_a_clear_line(tiny: Make, data: Dataset) -> None:
+def test_a_metric_that_is_not_defined_on_validation_is_an_error(tiny: Make, data: Dataset) -> None:
     pixels = data.splits["val"][0]
     one_class = Dataset(data.info, {**data.splits, "val": (pixels, np.zeros(len(pixels), np.int64))})
-    with pytest.raises(
-        ModelError, match=r"auroc is not defined on the validation split: all its images are of one class"
-    ):
+    with pytest.raises(ModelError, match=r"auroc is not defined .+ one class"):
         trained(tiny(), one_class, settings(), metric="auroc")
 
 
-def test_mode_head_trains_the_classifier_alone(tiny: Make, data: Dataset) -> None:
+def test_mode_head_trains_the_classifier_only(tiny: Make, data: Dataset) -> None:
     model = tiny()
     before = copy.deepcopy(model.state_dict())
     trained(model, data, settings(mode="head", epochs=2))
@@ -260,14 +244,15 @@ def test_mode_head_trains_the_classifier_alone(tiny: Make, data: Dataset) -> Non
     assert changed == {"fc.weight", "fc.bias"}
 
 
-def test_progress_tells_each_step_and_the_best_so_far(tiny: Make, data: Dataset) -> None:
-    told: list[tuple[int, int, int, float]] = []
-    result = trained(tiny(), data, settings(epochs=2), progress=lambda *step: told.append(step))
-    assert [step[:3] for step in told] == [(1, 3, 1), (2, 3, 1), (3, 3, 1), (1, 3, 2), (2, 3, 2), (3, 3, 2)]
-    assert [step[3] for step in told] == [-np.inf] * 3 + [result.epochs[0].val_performance] * 3
+def test_progress_reports_each_step_and_the_best_so_far(tiny: Make, data: Dataset) -> None:
+    reported: list[tuple[int, int, int, float]] = []
+    result = trained(tiny(), data, settings(epochs=2), progress=lambda *step: reported.append(step))
+    assert [step[:2] for step in reported] == [(1, 3), (2, 3), (3, 3)] * 2
+    assert [step[2] for step in reported] == [1, 1, 1, 2, 2, 2]
+    assert [step[3] for step in reported] == [-np.inf] * 3 + [result.epochs[0].val_performance] * 3
 
 
-def test_a_better_model_comes_out_than_went_in(tiny: Make, data: Dataset) -> None:
+def test_training_lowers_the_loss(tiny: Make, data: Dataset) -> None:
     result = trained(tiny(), data, settings(epochs=12, learning_rate=0.05))
     assert result.epochs[-1].train_loss < 0.9 * result.epochs[0].train_loss
 
@@ -280,9 +265,9 @@ def test_the_papers_protocol_trains_ten_epochs(
     assert result.images == 450
 
 
-def judgements(course: Trainer) -> list[dict[str, Any]]:
-    """The epochs, but for what they cost."""
-    return [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in course.epochs]
+def judgements(trainer: Trainer) -> list[dict[str, Any]]:
+    """The epochs without their cost."""
+    return [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in trainer.epochs]
 
 
 def with_drop_path() -> nn.Module:
@@ -297,53 +282,42 @@ def with_drop_path() -> nn.Module:
 @pytest.mark.parametrize("protocol", ["default", "paper"])
 @pytest.mark.parametrize("mode", [Mode(), Mode("channels_last"), Mode("channels_last", "bfloat16")])
 @pytest.mark.parametrize("net", ["dropout", pytest.param("drop path", marks=pytest.mark.slow)])
-def test_from_its_state_a_training_goes_on_to_the_bit(
+def test_a_training_that_resumes_from_its_state_gives_identical_bits(
     tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str
 ) -> None:
     plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
 
     def begun() -> Trainer:
-        return Trainer(
-            mode.place(tiny() if net == "dropout" else with_drop_path(), CPU),
-            mode,
-            data,
-            SPEC,
-            plan,
-            "accuracy",
-            5,
-        )
+        model = tiny() if net == "dropout" else with_drop_path()
+        return Trainer(mode.place(model, CPU), mode, data, SPEC, plan, "accuracy", 5)
 
     whole = begun()
     advance(whole, 4)
-    first = begun()  # only now: a course sets the seed of dropout when it begins
+    first = begun()  # created here, since a trainer sets the seed of dropout when it begins
     advance(first, 2)
-    kept = io.BytesIO()
-    torch.save(first.state(), kept)
+    saved = io.BytesIO()
+    torch.save(first.state(), saved)
     second = begun()
     torch.manual_seed(99)
-    second.restore(torch.load(io.BytesIO(kept.getvalue()), weights_only=True), first.epochs, first.best_epoch)
+    state = torch.load(io.BytesIO(saved.getvalue()), weights_only=True)
+    second.restore(state, first.epochs, first.best_epoch)
     advance(second, 4)
     assert judgements(second) == judgements(whole)
     assert second.best_epoch == whole.best_epoch
     assert same(second.model, whole.model)
-    assert same(second.to_best(), whole.to_best())
+    assert same(second.restore_best(), whole.restore_best())
 
 
-def test_a_state_holds_the_best_weights_even_where_they_are_of_an_earlier_epoch(data: Dataset) -> None:
+def test_a_state_contains_the_best_weights_of_an_earlier_epoch(data: Dataset) -> None:
     plan = [(8, 1.0), (14, 1.0), (10, 1.0)]
-    first, second = (
-        Trainer(
-            Scripted(plan, data.splits["val"][1]),
-            Mode(),
-            data,
-            SPEC,
-            settings(epochs=9, batch_size=64),
-            "accuracy",
-            0,
-        )
-        for _ in "ab"
-    )
+
+    def begun() -> Trainer:
+        model = Scripted(plan, data.splits["val"][1])
+        return Trainer(model, Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0)
+
+    first = begun()
+    second = begun()
     advance(first, 3)
     second.restore(first.state(), first.epochs, first.best_epoch)
     assert int(second.model.epoch) == 3  # type: ignore[arg-type]
-    assert int(second.to_best().epoch) == 2  # type: ignore[arg-type]
+    assert int(second.restore_best().epoch) == 2  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""The functions of a task module. A task defines the labels and how logits become decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Logits = NDArray[np.floating[Any]]  # shape (n, classes)
+Labels = NDArray[np.integer[Any]]  # one row per image; shape (n,) for one label per image
+Decisions = NDArray[np.int64]  # same shape as the labels
+Mask = NDArray[np.bool_]  # shape (n,)
+ClassCounts = Sequence[int] | NDArray[np.int64]  # images of each class, shape (classes,)
+
+
+class Task(Protocol):
+    """The functions that every task module has. All use numpy alone, except `loss`, which imports torch."""
+
+    METRICS: tuple[str, ...]
+    """Names of the metrics that are reported for every model."""
+    GATE_METRIC: str
+    """The metric that a converted file must keep, besides the metric of the recipe."""
+
+    def decide(self, logits: Logits) -> Decisions:
+        """Return the decision for each image."""
+
+    def correct(self, logits: Logits, labels: Labels) -> Mask:
+        """True for each image whose decision equals its label."""
+
+    def agree(self, logits: Logits, others: Logits) -> Mask:
+        """True for each image on which two models make the same decision."""
+
+    def margin(self, logits: Logits) -> NDArray[np.float32]:
+        """Return the distance of each image's logits from another decision, shape (n,)."""
+
+    def probabilities(self, logits: Logits) -> NDArray[np.float64]:
+        """Return the probability of each class, shape (n, classes)."""
+
+    def class_counts(self, labels: Labels, classes: int) -> NDArray[np.int64]:
+        """Return the number of images of each class, shape (classes,)."""
+
+    def loss(self, class_counts: ClassCounts | None = None) -> nn.Module:
+        """Return the training loss, the mean over a batch.
+
+        Args:
+            class_counts: training images of each class; with them every class weighs the same.
+        """
+
+    def baseline(self, train_counts: ClassCounts, counts: ClassCounts) -> tuple[int, float]:
+        """Return the majority class of the training split and the accuracy of always deciding for it.
+
+        Args:
+            train_counts: images of each class in the training split.
+            counts: images of each class in the split on which the accuracy is wanted.
+        """
+
+    def constant_logits(self, class_counts: ClassCounts) -> dict[int, Logits]:
+        """Return the logits of models that always make the same decision, by class.
+
+        Args:
+            class_counts: training images of each class; the most frequent class comes first.
+        Returns:
+            Logits of shape (1, classes), which serve any number of images.
+        """
