@@ -1,26 +1,26 @@
-"""What can go wrong, in words for the person who can mend it.
+"""All errors, each reported in words for the person who can fix it.
 
-PeprError                 exit status 1: a fault in what the user gave
-├── RecipeError           a recipe or an export variant: all its faults at once
+PeprError                 exit status 1: an error in the user's input
+├── RecipeError           a recipe or an export variant: all its errors at once
 ├── DataError             images, labels, splits
-│   └── ImageError        one image file; others may be as they should be
+│   └── ImageError        one image file; the others may be fine
 ├── ModelError            an architecture or a weights file
-├── ExportError           a model that does not leave as a faithful ONNX file
+├── ExportError           a model that cannot be exported as a faithful ONNX file
 ├── RunError              a run directory: missing, torn, in use
 ├── EngineError           a cluster that cannot be joined, or has no room
 ├── BundleError           a bundle that is incomplete, altered or of another version
 ├── KitError              a kit for a clinic's device that cannot be made
-├── MeasurementError      a measurement that could not be taken at all
-├── OutputError           a place to write to that holds something else
+├── MeasurementError      a measurement that could not be taken
+├── OutputError           an output path that holds something else
 └── ScoreError            tables and weights that cannot be scored
-InvalidMeasurement        exit status 3: taken, but not to be relied on
+InvalidMeasurement        exit status 3: a measurement that cannot be relied on
 """
 
 from __future__ import annotations
 
 
 class PeprError(Exception):
-    """A fault that is reported as one line per fault: what, the value, what was expected, how to fix it."""
+    """Reported as one line for each error: what failed, the value, what was expected, how to fix it."""
 
 
 class RecipeError(PeprError):
@@ -32,11 +32,13 @@ class DataError(PeprError):
 
 
 class ImageError(DataError):
-    """One image file that cannot be used, whatever else is there: its name, the reason, and what to do."""
+    """One image file that cannot be used: its name, the reason and the remedy."""
 
     def __init__(self, name: str, reason: str, remedy: str = "Replace or remove it.") -> None:
         super().__init__(name, reason, remedy)
-        self.name, self.reason, self.remedy = name, reason, remedy
+        self.name = name
+        self.reason = reason
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}. {self.remedy}"
@@ -47,7 +49,7 @@ class ModelError(PeprError):
 
 
 class ExportError(PeprError):
-    """A model that does not leave as a faithful ONNX file."""
+    """A model that cannot be exported as a faithful ONNX file."""
 
 
 class RunError(PeprError):
@@ -55,7 +57,7 @@ class RunError(PeprError):
 
 
 class EngineError(PeprError):
-    """A cluster that cannot be joined, that has no room for a candidate, or whose nodes have another version."""
+    """A cluster that cannot be joined, has no room for a candidate, or has nodes of another version."""
 
 
 class BundleError(PeprError):
@@ -71,7 +73,7 @@ class MeasurementError(PeprError):
 
 
 class OutputError(PeprError):
-    """A place to write to where there is a file that pepr_edge did not write, so that it is not replaced."""
+    """An output path with a file that pepr_edge did not write, so that it is not replaced."""
 
 
 class ScoreError(PeprError):

@@ -1,15 +1,18 @@
 """The stages of a run, in order. Read this first.
 
-    Recipe -> [Candidate] -> (a search among them) -> TrainResult -> [Artifact] -> (the choice of a variant) -> DeviceProfile -> Ranking
-           -> bundles -> report
+    Recipe -> [Candidate] -> (search among them) -> TrainResult -> [Artifact] -> (autotune) -> DeviceProfile
+           -> Ranking -> bundles -> report
 
-Each stage takes records and writes one JSON file a result. What is on the disk and made from the same inputs is not made again,
-so a run goes on wherever it was stopped.
+`run` reads the run directory once: what an earlier run left there and is still current. Each stage takes
+these results, makes what is missing, and returns the results with it. It also writes each new result as a
+JSON file at once, so a run goes on wherever it was stopped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,16 +30,21 @@ from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.select_variant import selection_message
 from pepr_edge.progress import ProgressBar, ProgressView
 from pepr_edge.ranking import rank, to_csv
-from pepr_edge.recipe import FLOAT32, Recipe, variants_dir
+from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_files, check_machine
-from pepr_edge.records import Candidate, DataInfo, DeviceProfile, Failure, Ranking, RunInfo
-from pepr_edge.run_dir.keys import profile_key
-from pepr_edge.run_dir.layout import (
-    BUNDLES,
-    RANKING,
-    REPORT,
-    RUN,
-    TABLE,
+from pepr_edge.records import (
+    Artifact,
+    Candidate,
+    DataInfo,
+    DeviceProfile,
+    Failure,
+    ProfileRequest,
+    Ranking,
+    RunInfo,
+)
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, profile_key, run_key, weights_sha256
+from pepr_edge.run_dir.layout import BUNDLES, FAILURE, MODEL, PROFILE, RANKING, REPORT, RUN, TABLE
+from pepr_edge.run_dir.outputs import (
     check_apart,
     check_documents,
     check_run_dir,
@@ -48,15 +56,18 @@ from pepr_edge.run_dir.layout import (
     write_document,
     write_recipe,
 )
-from pepr_edge.run_dir.reader import Results, VariantState, chosen, exported, is_complete, is_pruned, load
-from pepr_edge.run_dir.store import locked, log_event, read_record, sha256_file, stage_key, write_record
-from pepr_edge.search import drive
+from pepr_edge.run_dir.reader import Results, VariantState, is_complete, is_pruned, load, reread
+from pepr_edge.run_dir.store import locked, log_event, read_record, write_record
+from pepr_edge.search.drive import finalise, search
 from pepr_edge.search.jobs import carry_out, job_of
+
+# At most this share of the measurements is repeated: waiting does not help on a machine that is never quiet.
+MAX_REPEATED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)
 class Options:
-    """What of a run is not in its recipe. `jobs`: how many candidates at once; None: as the engine's default is."""
+    """Options of a run beside its recipe. `jobs`: candidates at once; None: the engine's default."""
 
     jobs: int | None = None
     fresh: bool = False
@@ -65,170 +76,122 @@ class Options:
 
 
 def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: ProgressView) -> Ranking:
-    """Carry a recipe out, from the images to the ranked bundles.
+    """Carry out a recipe, from the images to the ranked bundles.
 
     Args:
-        recipe: as it holds for this run, data source and candidates already those that the user asked for.
+        recipe: with the data source and the candidates that the user asked for.
         recipe_text: the recipe's file, to be kept in the run directory.
-        run_dir: where everything goes; an existing run directory goes on where it stopped.
+        run_dir: the place for all results; an existing run directory goes on where it stopped.
         options: how to run it.
         view: shows the progress.
     Raises:
-        PeprError: a fault that concerns the whole run. What befalls one candidate is a row of the ranking instead.
+        PeprError: an error that concerns the whole run. A candidate that fails is a row of the ranking
+        instead.
     """
     check_files(recipe)
     check_apart(recipe.data.source, run_dir)
     check_run_dir(run_dir)
     sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
-    key = run_key(recipe, {px: datasets.fingerprint(settings) for px, settings in sources.items()})
-    if not options.fresh and (finished := _finished(run_dir, key)) is not None:
-        return finished
-    trains_here, device = options.engine == "local", recipe.cluster.device_resource
-    measures_here = trains_here or device is None
-    check_machine(recipe, trains_here, measures_here)
-    with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, bench):
-        check_documents(run_dir, view.say)
-        check_bundles(run_dir / BUNDLES)
-        remove_unfinished(run_dir)
-        if _was_of_another(run_dir, key):
-            view.say(
-                f"{run_dir} was made with another recipe, data or version: what that changes is made again"
-            )
-        if options.fresh:
-            clear(run_dir)
+    fingerprints = {px: datasets.fingerprint(settings) for px, settings in sources.items()}
+    key = run_key(recipe, fingerprints, weights_sha256(recipe))
+    if not options.fresh:
+        finished = _finished(run_dir, key)
+        if finished is not None:
+            return finished
+    check_machine(recipe, options.engine == "local", _measures_here(recipe, options))
+
+    with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, host):
+        _tidy(run_dir, key, options, view)
         folders = {px: start_pixels(run_dir, px) for px in sources}
-        infos = {px: prepare(sources[px], folders[px], view) for px in sources}
-        info = next(iter(infos.values()))
-        _check_same_data(run_dir, info)
-        for line in datasets.describe(info):
-            view.say(line)
-        _list_skipped(run_dir, next(iter(folders.values())), info, view)
-        if trains_here and device is not None:
-            view.say(
-                f"note: cluster.device_resource is for --engine ray: this machine measures, not the node that carries {device}"
-            )
-        if measures_here and (words := busy(usable_cores())):
-            view.say(
-                f"note: {words}, so declared energies and latencies come out too high: close them and start again"
-            )
-        candidates = expand(recipe, info)
-        state = RunInfo(
-            key=key,
-            recipe=recipe.name,
-            status="running",
-            candidates=candidates,
-            data=info,
-            pepr_edge=__version__,
-            commit=commit(),
-        )
-        # From here on it is a run of this recipe: an old ranking would be of other models.
-        (run_dir / RANKING).unlink(missing_ok=True)
-        write_recipe(run_dir, recipe_text, view.say)
-        write_record(run_dir / RUN, state)
-        log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
+        info = _prepare_all(run_dir, sources, folders, view)
+        _say_notes(recipe, options, view)
+        state = _start(run_dir, key, recipe, recipe_text, info, view)
 
-        search(load(run_dir), folders, engine, bench, view)
-        make(load(run_dir), folders, engine, view)
-        drive.finalise(load(run_dir))
-        with bench.reserve():
-            choose(load(run_dir), folders, bench, view)
-            measure(load(run_dir), bench, view)
+        results = load(run_dir, verify=True)
+        results = search(results, folders, engine, host, view)
+        results = make(results, folders, engine, view)
+        results = finalise(results)
+        with host.reserve():
+            results = choose(results, folders, host, view)
+            results = measure(results, host, view)
         with view.bar("ranking, bundles and report"):
-            ranking = conclude(load(run_dir))
+            ranking = conclude(results)
 
-        write_record(run_dir / RUN, state.model_copy(update={"status": "finished"}))
-        log_event(
-            run_dir,
-            "finished",
-            ranked=sum(row.rank is not None for row in ranking.rows),
-            rows=len(ranking.rows),
-        )
-        # The pixels are a copy of the user's images: they do not stay behind in a folder that gets passed on.
+        write_record(run_dir / RUN, state.changed(status="finished"))
+        ranked = sum(row.rank is not None for row in ranking.rows)
+        log_event(run_dir, "finished", ranked=ranked, rows=len(ranking.rows))
+        # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
         remove_pixels(run_dir)
     return ranking
 
 
+def _measures_here(recipe: Recipe, options: Options) -> bool:
+    """True if this machine measures, and not a node of a cluster."""
+    return options.engine == "local" or recipe.cluster.device_resource is None
+
+
 def _opened(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView) -> OpenEngine:
-    """The engine, which tells of jobs that it begins again, and the bench."""
+    """Open the engine, which reports jobs that it starts again, and the measurement host."""
 
     def on_lost(job: CandidateJob, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
-        on = (
-            "it begins again"
-            if job.choose
-            else "it goes on from what had come home, and what is lost stays in its cost"
-        )
-        view.say(f"{job.candidate.id}: {reason}; {on}")
+        if job.kind == "select_variant":
+            consequence = "it starts again"
+        else:
+            consequence = "it goes on from the files that were sent home; the lost work stays in its cost"
+        view.say(f"{job.candidate.id}: {reason}; {consequence}")
 
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
-def run_key(recipe: Recipe, fingerprints: dict[int, str]) -> str:
-    """Hash of all that a run's result depends on."""
-    named = [variants_dir() / f"{name}.toml" for name in recipe.export.named]
-    files = sorted(variants_dir().glob("*.toml")) if recipe.export.auto else named
-    weights = _weights_sha256(recipe)
-    return stage_key(
-        "run",
-        __version__,
-        recipe.model_dump(mode="json"),
-        list(fingerprints.values()),
-        [sha256_file(file) for file in files],
-        weights,
-    )
+def _tidy(run_dir: Path, key: str, options: Options, view: ProgressView) -> None:
+    """Make a run directory ready: nothing of the user's in the way, no remains of a killed process."""
+    check_documents(run_dir, view.say)
+    check_bundles(run_dir / BUNDLES)
+    remove_unfinished(run_dir)
+    earlier = _earlier_run(run_dir)
+    if earlier is not None and earlier.key != key:
+        view.say(
+            f"{run_dir} was made with another recipe, data or version: "
+            "results that this changes are made again"
+        )
+    if options.fresh:
+        clear(run_dir)
 
 
-def _weights_sha256(recipe: Recipe) -> str | None:
-    weights = recipe.candidates.weights
-    return None if weights in ("pretrained", "scratch") else sha256_file(Path(weights))
+def _earlier_run(run_dir: Path) -> RunInfo | None:
+    with suppress(RunError):
+        return read_record(run_dir / RUN, RunInfo)
+    return None
 
 
 def _finished(run_dir: Path, key: str) -> Ranking | None:
-    """The ranking of a run that is already done, if it is of the same inputs and nothing in it failed: a failure is tried again."""
+    """Return the ranking of a finished run with this key, unless a row of it failed: that is tried again."""
+    info = _earlier_run(run_dir)
+    if info is None or info.status != "finished" or info.key != key:
+        return None
     try:
-        info = read_record(run_dir / "run.json", RunInfo)
-        ranking = read_record(run_dir / "ranking.json", Ranking)
+        ranking = read_record(run_dir / RANKING, Ranking)
     except RunError:
         return None
-    done = (
-        info.status == "finished"
-        and info.key == key
-        and not any(row.status == "failed" for row in ranking.rows)
-    )
-    return ranking if done else None
+    return None if any(row.status == "failed" for row in ranking.rows) else ranking
 
 
-def _was_of_another(run_dir: Path, key: str) -> bool:
-    try:
-        return read_record(run_dir / "run.json", RunInfo).key != key
-    except RunError:
-        return False
-
-
-def _check_same_data(run_dir: Path, info: DataInfo) -> None:
-    """A run on other data has nothing to gain from what is there, and a forgotten --data must not cost a finished run."""
-    try:
-        before = read_record(run_dir / "run.json", RunInfo).data
-    except RunError:
-        return
-    if (before.name, before.labels) != (info.name, info.labels):
-        remove_pixels(run_dir)
-        raise RunError(
-            f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. Give its --data, another --out, or --fresh."
-        )
-
-
-def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
-    """Keep the names of the images that were left out: here and nowhere else, since they may be of patients."""
-    if info.skipped_images:
-        write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
-        view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")
-    else:
-        remove_document(run_dir, datasets.SKIPPED)
-
-
-def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
-    return datasets.DataSettings(**recipe.data.model_dump(), image_size_px=px, seed=recipe.seed)
+def _prepare_all(
+    run_dir: Path,
+    sources: Mapping[int, datasets.DataSettings],
+    folders: Mapping[int, Path],
+    view: ProgressView,
+) -> DataInfo:
+    """Prepare the images at each size, and return the record of the data, the same for all sizes."""
+    infos = {px: prepare(settings, folders[px], view) for px, settings in sources.items()}
+    px = next(iter(infos))
+    info = infos[px]
+    _check_same_data(run_dir, info)
+    for line in datasets.describe(info):
+        view.say(line)
+    _list_skipped(run_dir, folders[px], info, view)
+    return info
 
 
 def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
@@ -237,210 +200,274 @@ def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -
         return datasets.prepare(settings, folder, lambda done, total: bar.to(done, total))
 
 
-def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
-    """The candidates of a recipe on its data: each architecture at each size."""
-    weights = recipe.candidates.weights
-    return tuple(
-        Candidate(
-            architecture=architecture,
-            image_size_px=px,
-            weights=weights if weights in ("pretrained", "scratch") else Path(weights).name,
-            weights_sha256=_weights_sha256(recipe),
-            in_channels=info.channels,
-            num_classes=len(info.labels),
+def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
+    return datasets.DataSettings(**recipe.data.model_dump(), image_size_px=px, seed=recipe.seed)
+
+
+def _check_same_data(run_dir: Path, info: DataInfo) -> None:
+    """Refuse other data than those of an earlier run: a forgotten --data must not cost a finished run."""
+    earlier = _earlier_run(run_dir)
+    if earlier is None:
+        return
+    before = earlier.data
+    if (before.name, before.labels) != (info.name, info.labels):
+        remove_pixels(run_dir)
+        raise RunError(
+            f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. "
+            "Give its --data, another --out, or --fresh."
         )
-        for architecture in recipe.candidates.architectures
-        for px in recipe.candidates.image_size_px
+
+
+def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
+    """Write the names of skipped images to the run directory only: they may be names of patients."""
+    if info.skipped_images:
+        write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
+        view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")
+    else:
+        remove_document(run_dir, datasets.SKIPPED)
+
+
+def _say_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
+    """Say what about this machine may surprise the user."""
+    device = recipe.cluster.device_resource
+    if options.engine == "local" and device is not None:
+        view.say(
+            "note: cluster.device_resource is for --engine ray: this machine measures, "
+            f"not the node that carries {device}"
+        )
+    load_message = busy(usable_cores()) if _measures_here(recipe, options) else None
+    if load_message:
+        view.say(
+            f"note: {load_message}, so declared energies and latencies are too high: "
+            "close them and start again"
+        )
+
+
+def _start(
+    run_dir: Path, key: str, recipe: Recipe, recipe_text: str, info: DataInfo, view: ProgressView
+) -> RunInfo:
+    """Make the directory one of this run: write its recipe and run.json."""
+    candidates = expand(recipe, info)
+    state = RunInfo(
+        key=key,
+        recipe=recipe.name,
+        status="running",
+        candidates=candidates,
+        data=info,
+        pepr_edge=__version__,
+        revisions=dict(STAGE_REVISIONS),
+        commit=commit(),
     )
+    # An old ranking would be one of other models.
+    (run_dir / RANKING).unlink(missing_ok=True)
+    write_recipe(run_dir, recipe_text, view.say)
+    write_record(run_dir / RUN, state)
+    log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
+    return state
 
 
-def search(
-    results: Results, folders: dict[int, Path], engine: Engine, bench: MeasurementHost, view: ProgressView
-) -> None:
-    """[Candidate] -> SearchLog: what the device rejects untrained, and what a policy trains on, as far as it decides to."""
-    drive.search(results, folders, engine, bench, view)
+def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
+    """Return the candidates of a recipe on its data: each architecture at each size."""
+    weights = recipe.candidates.weights
+    own_weights = weights_sha256(recipe)
+    candidates = []
+    for architecture in recipe.candidates.architectures:
+        for px in recipe.candidates.image_size_px:
+            candidate = Candidate(
+                architecture=architecture,
+                image_size_px=px,
+                weights=weights if own_weights is None else Path(weights).name,
+                weights_sha256=own_weights,
+                in_channels=info.channels,
+                num_classes=len(info.labels),
+            )
+            candidates.append(candidate)
+    return tuple(candidates)
 
 
-def make(results: Results, folders: dict[int, Path], engine: Engine, view: ProgressView) -> None:
-    """Candidate -> TrainResult -> [Artifact], for what is not there yet and not spared. What failed before is tried again."""
+def make(results: Results, folders: Mapping[int, Path], engine: Engine, view: ProgressView) -> Results:
+    """Candidate -> TrainResult -> [Artifact]: train and export the candidates that are not done or pruned.
+
+    Candidates that failed before are tried again.
+    """
 
     def on_done(job: CandidateJob) -> None:
-        line = _told(results, job.candidate)
+        line = _outcome(reread(results, [job.candidate], verify=False), job.candidate)
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    jobs = [
-        job
-        for candidate in results.info.candidates
-        if (job := _job(results, candidate, folders, engine)) is not None
-    ]
-    if again := [
-        job.candidate.id for job in jobs if any(entry.failure for entry in _made(results, job.candidate))
-    ]:
+    planned = [_training_job(results, candidate, folders, engine) for candidate in results.info.candidates]
+    jobs = [job for job in planned if job is not None]
+    again = [job.candidate.id for job in jobs if _has_failed(results, job.candidate)]
+    if again:
         view.say(f"failed before, tried again: {', '.join(again)}")
     carry_out(jobs, engine, "candidates", view, on_done)
+    return reread(results, [job.candidate for job in jobs])
 
 
-def _job(
-    results: Results, candidate: Candidate, folders: dict[int, Path], engine: Engine
+def _training_job(
+    results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine
 ) -> CandidateJob | None:
-    """What is to be done of a candidate; None where nothing is."""
+    """Return the job that trains and exports a candidate; None if there is nothing to do."""
+    concluded = None
     search = results.search
-    searched = (
-        next((one for one in search.candidates if one.candidate == candidate.id), None)
-        if search is not None
-        else None
-    )
-    if search is not None and searched is not None and is_pruned(searched, search):
-        return None
-    concluded = searched.epochs if searched is not None and searched.verdict == "concluded" else None
-    made = _made(results, candidate)
-    trained = made[0].trained
-    ended = trained is not None and (
-        is_complete(trained, results.recipe.train) if concluded is None else len(trained.epochs) == concluded
-    )
-    if ended and all(entry.artifact is not None for entry in made):
-        return None
-    return job_of(results, candidate, folders, engine, until_epoch=concluded, conclude=concluded is not None)
-
-
-def _made(results: Results, candidate: Candidate) -> tuple[VariantState, ...]:
-    """What is on the disk by now of a candidate."""
-    return tuple(exported(results.folder, results.recipe, results.info, candidate).values())
-
-
-def _told(results: Results, candidate: Candidate) -> str:
-    """What became of a candidate, in a line."""
-    now = _made(results, candidate)
-    failed = [
-        f"{entry.variant} failed: {entry.failure.reason}"
-        for entry in now
-        if entry.artifact is None and entry.failure
-    ]
-    trained = now[0].trained
+    if search is not None:
+        for searched in search.candidates:
+            if searched.candidate != candidate.id:
+                continue
+            if is_pruned(searched, search):
+                return None
+            if searched.verdict == "concluded":
+                concluded = searched.epochs
+    exports = results.exports(candidate)
+    trained = exports[0].trained
     if trained is None:
-        return failed[0] if failed else "failed"
+        is_trained = False
+    elif concluded is None:
+        is_trained = is_complete(trained, results.recipe.train)
+    else:
+        is_trained = len(trained.epochs) == concluded
+    if is_trained and all(export.artifact is not None for export in exports):
+        return None
+    if concluded is None:
+        return job_of(results, candidate, folders, engine)
+    return job_of(results, candidate, folders, engine, "conclude", concluded)
+
+
+def _has_failed(results: Results, candidate: Candidate) -> bool:
+    return any(export.failure is not None for export in results.exports(candidate))
+
+
+def _outcome(results: Results, candidate: Candidate) -> str:
+    """Return the outcome of a candidate's training and exports, in a line."""
+    exports = results.exports(candidate)
+    failures = [
+        f"{export.variant} failed: {export.failure.reason}"
+        for export in exports
+        if export.artifact is None and export.failure is not None
+    ]
+    trained = exports[0].trained
+    if trained is None:
+        return failures[0] if failures else "failed"
     metric = results.recipe.score.performance
-    reached = trained.performance[f"val_{metric}"].value
-    words = f"val {metric} {reached:.3f} after {len(trained.epochs)} epochs, {trained.cost.duration_s.value:.0f} s"
-    return "; ".join([words, *failed])
+    value = trained.performance[f"val_{metric}"].value
+    duration_s = trained.cost.duration_s.value
+    success = f"val {metric} {value:.3f} after {len(trained.epochs)} epochs, {duration_s:.0f} s"
+    return "; ".join([success, *failures])
 
 
-def choose(results: Results, folders: dict[int, Path], bench: MeasurementHost, view: ProgressView) -> None:
-    """Artifact -> Artifact: of float32 the fastest variant that keeps its quality, where the recipe says "auto".
+def choose(
+    results: Results, folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
+) -> Results:
+    """Artifact -> Artifact: choose the fastest variant that keeps its quality, where the recipe says "auto".
 
-    By measuring, so one candidate after the other, on the bench, and while nothing else runs there.
+    The choice is made by measuring: one candidate after the other, while nothing else runs on the host.
     """
     if not results.recipe.export.auto:
-        return
+        return results
 
     def on_done(job: CandidateJob) -> None:
-        found = chosen(results.folder, results.recipe, results.info, job.candidate)
-        reason = found.failure.reason if found.failure is not None else ""
-        line = (
-            selection_message(found.artifact)
-            if found.artifact is not None
-            else f"no variant could be chosen: {reason}"
-        )
+        choice = reread(results, [job.candidate], verify=False).autotuned(job.candidate)
+        if choice is not None and choice.artifact is not None:
+            line = selection_message(choice.artifact)
+        else:
+            reason = choice.failure.reason if choice is not None and choice.failure is not None else ""
+            line = f"no variant could be chosen: {reason}"
         log_event(results.folder, "chosen", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    plain = [
-        entry
-        for candidate in results.info.candidates
-        for entry in _made(results, candidate)
-        if entry.variant == FLOAT32
-    ]
-    waiting = [
-        entry.candidate
-        for entry in plain
-        if entry.artifact is not None and not _chosen_on(bench, results, entry.candidate)
-    ]
-    jobs = [job_of(results, candidate, folders, bench.engine, choose=True) for candidate in waiting]
-    carry_out(jobs, bench.engine, "variants chosen", view, on_done)
+    waiting = [candidate for candidate in results.info.candidates if _needs_choice(results, candidate, host)]
+    jobs = [job_of(results, candidate, folders, host.engine, "select_variant") for candidate in waiting]
+    carry_out(jobs, host.engine, "variants chosen", view, on_done)
+    return reread(results, waiting)
 
 
-def _chosen_on(bench: MeasurementHost, results: Results, candidate: Candidate) -> bool:
-    """Whether a ladder was climbed for it, on this bench: what was the fastest on another need not be so here."""
-    found = chosen(results.folder, results.recipe, results.info, candidate).artifact
-    return found is not None and found.chosen_on == bench.machine
+def _needs_choice(results: Results, candidate: Candidate, host: MeasurementHost) -> bool:
+    """True if a candidate has a float32 file, and no variant that was chosen on this host."""
+    base = results.float32(candidate)
+    if base is None or base.artifact is None:
+        return False
+    choice = results.autotuned(candidate)
+    return choice is None or choice.artifact is None or choice.artifact.chosen_on != host.machine
 
 
-def measure(results: Results, bench: MeasurementHost, view: ProgressView) -> None:
-    """Artifact -> DeviceProfile, one after the other: nothing else runs on the bench meanwhile.
+def measure(results: Results, host: MeasurementHost, view: ProgressView) -> Results:
+    """Artifact -> DeviceProfile, one after the other: nothing else runs on the host.
 
-    Those that came out INVALID, as on a machine that was disturbed, are measured once more at the end: one, or at most one in eight, since
-    a machine that is never quiet does not become so by waiting.
+    Some of the INVALID measurements, as on a machine that was disturbed, are repeated at the end.
     """
-    waiting = [
-        entry
-        for entry in results.entries
-        if entry.artifact is not None and not _measured_on(bench, entry.profile)
-    ]
+    entries = list(results.entries)
+    waiting = [number for number, entry in enumerate(entries) if _needs_profile(entry, host)]
+    disturbed = []
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
-        disturbed: list[VariantState] = []
-        for done, entry in enumerate(waiting):
+        for done, number in enumerate(waiting):
+            entry = entries[number]
             outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
-            if not _measure(results, entry, bench, inner):
-                disturbed.append(entry)
-        again = disturbed[: max(1, len(waiting) // 8)]
-        for done, entry in enumerate(again):
+            entries[number] = _measure(results, entry, host, inner)
+            if _is_invalid(entries[number]):
+                disturbed.append(number)
+        again = disturbed[: max(1, int(len(waiting) * MAX_REPEATED_SHARE))]
+        for done, number in enumerate(again):
+            entry = entries[number]
             outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
-            _measure(results, entry, bench, inner)
+            entries[number] = _measure(results, entry, host, inner)
+    return replace(results, entries=tuple(entries))
 
 
-def _measured_on(bench: MeasurementHost, found: DeviceProfile | None) -> bool:
-    """Latencies of another processor or runtime, in a run directory that was carried over, do not belong into one ranking with ours."""
-    return found is not None and found.device.machine == bench.machine
+def _needs_profile(entry: VariantState, host: MeasurementHost) -> bool:
+    """True if an artifact has no profile of this host: one ranking holds latencies of one processor."""
+    if entry.artifact is None:
+        return False
+    return entry.profile is None or entry.profile.device.machine != host.machine
 
 
-def _measure(results: Results, entry: VariantState, bench: MeasurementHost, bar: ProgressBar) -> bool:
-    """Measure one artifact and write down what came of it; False where that is INVALID."""
+def _is_invalid(entry: VariantState) -> bool:
+    return entry.profile is not None and not entry.profile.validity.valid
+
+
+def _measure(results: Results, entry: VariantState, host: MeasurementHost, bar: ProgressBar) -> VariantState:
+    """Measure one artifact, write the profile or the failure, and return the entry with it."""
+    if entry.artifact is None:
+        return entry
+    key = profile_key(entry.artifact, results.recipe)
+    event = {"candidate": entry.candidate.id, "variant": entry.variant}
     try:
-        found = _profile(results.recipe, entry, bench, bar)
+        profile = _profile(results.recipe, entry, entry.artifact, host, bar)
     except MeasurementError as fault:
-        assert entry.artifact is not None
-        key = profile_key(entry.artifact, results.recipe)
         failure = Failure(
             key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault)
         )
-        write_record(entry.folder / "failure.json", failure)
-        (entry.folder / "profile.json").unlink(missing_ok=True)  # of another machine, if there is one
-        log_event(
-            results.folder, "measured", candidate=entry.candidate.id, variant=entry.variant, failed=str(fault)
-        )
-        return True
-    write_record(entry.folder / "profile.json", found)
-    (entry.folder / "failure.json").unlink(missing_ok=True)
-    valid, reasons = found.validity.valid, found.validity.reasons
-    log_event(
-        results.folder,
-        "measured",
-        candidate=entry.candidate.id,
-        variant=entry.variant,
-        valid=valid,
-        reasons=reasons,
-    )
-    return valid
+        write_record(entry.folder / FAILURE, failure)
+        (entry.folder / PROFILE).unlink(missing_ok=True)  # of another machine, if there is one
+        log_event(results.folder, "measured", **event, failed=str(fault))
+        return replace(entry, profile=None, failure=failure)
+    profile = profile.changed(key=key)
+    write_record(entry.folder / PROFILE, profile)
+    (entry.folder / FAILURE).unlink(missing_ok=True)
+    validity = profile.validity
+    log_event(results.folder, "measured", **event, valid=validity.valid, reasons=validity.reasons)
+    return replace(entry, profile=profile, failure=None)
 
 
-def _profile(recipe: Recipe, entry: VariantState, bench: MeasurementHost, bar: ProgressBar) -> DeviceProfile:
-    """One artifact by the recipe's rules."""
-    assert entry.artifact is not None
-    device, px = recipe.device, entry.candidate.image_size_px
+def _profile(
+    recipe: Recipe, entry: VariantState, artifact: Artifact, host: MeasurementHost, bar: ProgressBar
+) -> DeviceProfile:
+    """Measure one artifact by the recipe's rules."""
+    device = recipe.device
+    px = entry.candidate.image_size_px
     name = f"{entry.candidate.id} {entry.variant}"
-    found = bench.profile(
-        entry.folder / "model.onnx",
-        entry.artifact.sha256,
-        entry.artifact.settings or device.settings(),
+
+    def on_progress(share: float, median_s: float) -> None:
+        bar.to(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms")
+
+    request = ProfileRequest(
+        sha256=artifact.sha256,
+        settings=artifact.settings or device.settings(),
         rules=recipe.profile.rules,
         input_shape=(1, entry.candidate.in_channels, px, px),
         watts_per_core=device.watts_per_core,
-        progress=lambda share, median_s: bar.to(
-            round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms"
-        ),
     )
-    return found.model_copy(update={"key": profile_key(entry.artifact, recipe)})
+    return host.profile(entry.folder / MODEL, request, on_progress)
 
 
 def conclude(results: Results) -> Ranking:

@@ -1,4 +1,4 @@
-"""Where a run tells how far it is: what somebody who looks on must offer."""
+"""Protocols for progress reporting."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Protocol
 
 
 class ProgressBar(Protocol):
-    """A progress bar that somebody looks at."""
+    """One progress bar."""
 
     def to(self, done: int, total: int, note: str = "") -> None:
-        """Show how far it is."""
+        """Show that `done` of `total` steps are done, with a note behind the bar."""
 
 
 class ProgressView(Protocol):
-    """Where a run tells how far it is."""
+    """The display of a run's progress."""
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print one line that stays."""
 
     def bar(self, label: str) -> AbstractContextManager[ProgressBar]:
-        """A bar that is gone when its stage is over."""
+        """Show a bar until its stage is over."""

@@ -1,4 +1,4 @@
-"""The smallest run that goes the whole way: one architecture that works and one that cannot, on generated images."""
+"""The smallest run through all stages: one architecture works and one fails, on generated images."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ country = "DNK"
 keep_performance = 0.0
 [profile]
 rules = "quick"
-"""  # 16 validation images judge no variant: without the gate, no machine's rounding takes a row away.
+"""  # 16 validation images are too few for the quality gate: rounding on some machine would remove a row.
 FLAWLESS = RECIPE.replace(f', "{BAD}"', "")
 
 
 class Listener:
-    """A view that remembers what it was told."""
+    """A view that keeps all messages and labels."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -69,13 +69,13 @@ def carry_out(
     options: Options | None = None,
     view: Listener | None = None,
 ) -> Ranking:
-    """Run a recipe, measured as briefly as a test may, without the files of the report's figures."""
-    tiny_bundle.be_brief(patch)
-    patch.setattr(html, "write_files", lambda *args: None)  # a second for what tests/report looks at
+    """Run a recipe with short measurements, without the files of the report's figures."""
+    tiny_bundle.measure_briefly(patch)
+    patch.setattr(html, "write_files", lambda *args: None)  # they take a second, and tests/report covers them
     return run(parse(text, Recipe, "small.toml"), text, folder, options or Options(), view or Listener())
 
 
 def copy(finished: Path, target: Path) -> Path:
-    """A copy of a run directory."""
+    """Copy a run directory."""
     shutil.copytree(finished, target)
     return target

@@ -16,8 +16,9 @@ from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError, RunError
 from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
-from pepr_edge.records import DeviceProfile, Ranking, SessionSettings, TrainResult, Validity
-from pepr_edge.run_dir.reader import load
+from pepr_edge.records import DeviceProfile, ProfileRequest, Ranking, SessionSettings, TrainResult, Validity
+from pepr_edge.run_dir import store
+from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import locked, read_record, write_record
 
 
@@ -60,8 +61,9 @@ def test_a_run_leaves_what_the_contract_names(finished: Path) -> None:
         assert {path.name for path in bundle.iterdir()} == needed | fallback
 
 
-def test_the_pixels_do_not_stay_behind(finished: Path) -> None:
+def test_the_pixels_are_deleted(finished: Path) -> None:
     assert not (finished / "data").exists()
+    assert not list((finished / ".pepr_edge").glob("pixels-*"))
 
 
 def test_every_candidate_is_a_row_and_a_failed_one_says_why(finished: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_finished_run_answers_at_once_and_does_nothing_again(
 
 
 @pytest.mark.slow
-def test_what_failed_is_tried_again_and_the_rest_is_not(
+def test_failed_candidates_are_tried_again_and_no_others(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = (own_run / "candidates" / f"{GOOD}@48" / "train.json").stat().st_mtime_ns
@@ -137,19 +139,19 @@ def test_a_file_that_a_power_cut_left_empty_is_made_again(
 
 
 @pytest.mark.slow
-def test_what_another_machine_measured_is_measured_again(
+def test_a_profile_of_another_machine_is_measured_again(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json"
     ours = read_record(path, DeviceProfile)
-    write_record(
-        path, ours.model_copy(update={"device": ours.device.model_copy(update={"cpu": "another processor"})})
-    )
+    write_record(path, ours.changed(device=ours.device.changed(cpu="another processor")))
     small_run.carry_out(own_run, monkeypatch)
     assert read_record(path, DeviceProfile).device.cpu == ours.device.cpu
 
 
-def test_a_run_that_begins_anew_is_no_longer_finished(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_starts_again_is_no_longer_finished(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
@@ -157,13 +159,39 @@ def test_a_run_that_begins_anew_is_no_longer_finished(own_run: Path, monkeypatch
     before = (own_run / "recipe.toml").read_text()
     with pytest.raises(KeyboardInterrupt):
         small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n")
-    # Nothing was spent yet: it is still the run that it was.
+    # Nothing was spent yet: the earlier run is still intact.
     assert (own_run / "recipe.toml").read_text() == before
     assert (own_run / "ranking.json").is_file()
     with pytest.raises(KeyboardInterrupt):
         small_run.carry_out(own_run, monkeypatch, options=Options(fresh=True))
     assert not (own_run / "run.json").exists()
     assert not (own_run / "ranking.json").exists()
+
+
+def test_a_run_loads_its_directory_once_and_hashes_each_file_once(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+    hashed: list[Path] = []
+    read_sha256 = store._read_sha256
+
+    def load_counted(run_dir: Path, verify: bool = False) -> Results:
+        loads.append(run_dir)
+        return load(run_dir, verify)
+
+    def read_counted(path: Path) -> str:
+        hashed.append(path)
+        return read_sha256(path)
+
+    monkeypatch.setattr(pipeline, "load", load_counted)
+    monkeypatch.setattr(store, "_read_sha256", read_counted)
+    monkeypatch.setattr(store, "MIN_AGE_NS", 0)
+    (own_run / "ranking.json").unlink()
+    small_run.carry_out(own_run, monkeypatch)
+    assert loads == [own_run]
+    stage_files = [path for path in hashed if (own_run / "candidates") in path.parents]
+    assert {path.name for path in stage_files} == {"checkpoint.safetensors", "model.onnx"}
+    assert len(stage_files) == len(set(stage_files))
 
 
 def test_a_run_goes_on_where_it_stopped(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,47 +220,48 @@ def test_another_seed_trains_again(own_run: Path, monkeypatch: pytest.MonkeyPatc
     assert before.checkpoint_sha256 != after.checkpoint_sha256
 
 
-def test_a_run_tells_what_it_does(finished: Path, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_reports_its_progress(finished: Path, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = Listener()
     (own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json").unlink()
     (own_run / "run.json").unlink()
     small_run.carry_out(own_run, monkeypatch, view=view)
     assert view.said[0].startswith("phantom: 80 grey images")
-    assert any("majority baseline" in line for line in view.said)
+    assert any("baseline" in line for line in view.said)
     assert {"candidates", "getting ready", "artifacts measured", "queries"} <= set(view.bars)
 
 
 @pytest.mark.parametrize(("artifacts", "again"), [(1, 1), (15, 1), (16, 2)])
-def test_one_invalid_measurement_or_one_in_eight_is_taken_once_more(
+def test_one_invalid_measurement_or_one_in_eight_is_repeated(
     own_run: Path, artifacts: int, again: int
 ) -> None:
     results = load(own_run)
     entry = results.entries[0]
     assert entry.profile is not None
     waiting = replace(results, entries=(replace(entry, profile=None),) * artifacts)
-    kept, calls = entry.profile, []
+    kept = entry.profile
+    calls: list[str] = []
 
-    def disturbed(*args: object, **kwargs: object) -> DeviceProfile:
-        calls.append(args[1])
+    def disturbed(model: Path, request: ProfileRequest, progress: object = None) -> DeviceProfile:
+        calls.append(request.sha256)
         valid = len(calls) > min(4, artifacts)
-        return kept.model_copy(
-            update={"validity": Validity(valid=valid, reasons=() if valid else ("drift",))}
-        )
+        return kept.changed(validity=Validity(valid=valid, reasons=() if valid else ("drift",)))
 
-    pipeline.measure(
-        waiting, MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1)), Listener()
-    )
+    host = MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1))
+    measured = pipeline.measure(waiting, host, Listener())
     assert len(calls) == artifacts + again
+    valid = [
+        state.measured is not None and state.measured.profile.validity.valid for state in measured.entries
+    ]
+    repeated = min(4, artifacts)
+    assert valid == [True] * again + [False] * (repeated - again) + [True] * (artifacts - repeated)
     assert read_record(entry.folder / "profile.json", DeviceProfile).validity.valid
 
 
 def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> None:
     entry = load(own_run).entries[0]
     assert entry.profile is not None
-    write_record(
-        entry.folder / "profile.json",
-        entry.profile.model_copy(update={"validity": Validity(valid=False, reasons=("drift: 1 ms",))}),
-    )
+    invalid = entry.profile.changed(validity=Validity(valid=False, reasons=("drift: 1 ms",)))
+    write_record(entry.folder / "profile.json", invalid)
     ranking = pipeline.conclude(load(own_run))
     row = next(
         row for row in ranking.rows if (row.candidate, row.variant) == (entry.candidate.id, entry.variant)
@@ -241,7 +270,7 @@ def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> No
     assert row.rank is not None
 
 
-def test_what_cannot_be_measured_is_a_row(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_that_cannot_be_measured_is_a_row(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json").unlink()
     (own_run / "run.json").unlink()
 
@@ -258,7 +287,7 @@ def test_what_cannot_be_measured_is_a_row(own_run: Path, monkeypatch: pytest.Mon
     )
 
 
-def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budgets_apply_to_measured_values(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own_run / "recipe.toml").write_text(RECIPE + "[budgets]\nsize_mib = 1.0\n")
     ranking = pipeline.conclude(load(own_run))
     by_variant = {row.variant: row for row in ranking.rows if row.architecture == GOOD}
@@ -270,14 +299,14 @@ def test_budgets_are_held_against_what_was_measured(own_run: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("change", "fault", "words"),
     [
-        ((f'"{GOOD}"', '"mobilenetv2_55"'), ModelError, "mobilenetv2_55: unknown architecture. Did you mean"),
+        ((f'"{GOOD}"', '"mobilenetv2_55"'), ModelError, "mobilenetv2_55.*Did you mean"),
         (("[train]", 'weights = "nowhere.safetensors"\n[train]'), ModelError, "nowhere.safetensors"),
-        (("keep_performance = 0.0", 'variants = ["int9"]'), RecipeError, "'int9': unknown variant"),
+        (("keep_performance = 0.0", 'variants = ["int9"]'), RecipeError, "int9"),
         (('country = "DNK"', 'country = "DK"'), PeprError, "Did you mean .*DNK"),
-        (("[device]", '[device]\nprovider = "cuda"'), MeasurementError, 'device.provider = "cuda", but'),
+        (("[device]", '[device]\nprovider = "cuda"'), MeasurementError, "device.provider"),
     ],
 )
-def test_what_must_fail_does_before_anything_is_spent(
+def test_input_errors_are_found_before_anything_is_spent(
     change: tuple[str, str],
     fault: type[Exception],
     words: str,
@@ -289,22 +318,20 @@ def test_what_must_fail_does_before_anything_is_spent(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_does_not_move_into_a_folder_of_something_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_refuses_a_folder_with_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "benign").mkdir()
-    with pytest.raises(RunError, match="not empty, and no run directory"):
+    with pytest.raises(RunError, match="no run directory"):
         small_run.carry_out(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["benign"]
 
 
 @pytest.mark.slow
-def test_a_run_of_another_recipe_says_that_it_makes_things_again(
+def test_a_run_of_another_recipe_says_that_it_makes_results_again(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = Listener()
     small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", view=view)
-    assert "was made with another recipe, data or version" in view.said[0]
+    assert "another recipe, data or version" in view.said[0]
     assert [row.rank for row in read_record(own_run / "ranking.json", Ranking).rows][:2] == [1, 2]
 
 
@@ -318,7 +345,7 @@ def test_a_forgotten_data_source_does_not_cost_a_finished_run(
             tiny_bundle.image(tmp_path / "pets" / label / f"{number}.png")
     with pytest.raises(
         RunError,
-        match=r"holds a run on phantom, and this one is on pets\. Give its --data, another --out, or --fresh\.",
+        match=r"phantom.* pets.* --data",
     ):
         small_run.carry_out(
             own_run, monkeypatch, RECIPE.replace('source = "phantom"', f'source = "{tmp_path / "pets"}"')

@@ -1,4 +1,4 @@
-"""Runs whose recipe says variants = "auto": the ladder inside the pipeline."""
+"""Runs whose recipe says variants = "auto": autotune inside the pipeline."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ AUTO = FLAWLESS.replace("keep_performance = 0.0", 'variants = "auto"\ntime_budge
 
 
 @pytest.mark.slow
-def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
+def test_autotune_gives_one_row_for_each_candidate_and_a_bundle_with_its_fallback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, view = tmp_path / "run", Listener()
+    run = tmp_path / "run"
+    view = Listener()
     ranking = carry_out(run, monkeypatch, AUTO, view=view)
     (row,) = ranking.rows
     folder = run / "candidates" / "mobilenetv2_050@48"
@@ -37,13 +38,13 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
     assert chosen.settings is not None
     assert chosen.quality is not None
     assert chosen.quality.passed
-    assert [rung.outcome for rung in chosen.rungs].count("chosen") == 1
-    assert all(rung.reason for rung in chosen.rungs)
+    assert [trial.outcome for trial in chosen.rungs].count("chosen") == 1
+    assert all(trial.reason for trial in chosen.rungs)
     assert read_record(folder / "fp32" / "export.json", Artifact).rungs == ()
     assert (
         json.loads((folder / "auto" / "profile.json").read_text())["settings"] == chosen.settings.model_dump()
     )
-    assert any("the fastest that passed" in line for line in view.said)
+    assert any("the fastest variant that passed" in line for line in view.said)
     assert "How the variants were chosen" in (run / "report.html").read_text(encoding="utf-8")
 
     bundle = run / str(row.bundle)
@@ -54,7 +55,7 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
     )
     assert check(bundle).reasons == []
 
-    # A choice that was damaged is made again, and that of another machine too.
+    # A variant whose file is damaged, or that another machine chose, is chosen again.
     for damage in ("model", "machine"):
         before = (folder / "auto" / "export.json").stat().st_mtime_ns
         if damage == "model":
@@ -69,7 +70,7 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
         assert carry_out(run, monkeypatch, AUTO).rows[0].rank == 1
         assert (folder / "auto" / "export.json").stat().st_mtime_ns != before
 
-    # A stop between the ladder and the measuring costs neither.
+    # A stop between autotune and the measurement does not repeat autotune.
     stamp = (folder / "auto" / "export.json").stat().st_mtime_ns
     (folder / "auto" / "profile.json").unlink()
     (run / "ranking.json").unlink()
@@ -78,7 +79,7 @@ def test_a_ladder_leaves_one_row_a_candidate_and_a_bundle_with_its_fallback(
 
 
 @pytest.mark.slow
-def test_a_ladder_that_comes_to_nothing_is_a_row_with_its_reason(
+def test_a_candidate_without_a_usable_variant_is_a_row_with_the_reason(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""A run as a process that is killed: what it was doing is gone, and the same command goes on."""
+"""A run whose process is killed: the same command goes on."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ CANDIDATE = Path("candidates") / "test_efficientnet@64"
 
 
 def epochs_of(folder: Path) -> int:
-    """Epochs of a training under way; -1 where there is none."""
+    """Return the number of epochs of an unfinished training; -1 if there is none."""
     path = folder / CANDIDATE / "training.json"
     return len(read_record(path, TrainingState).epochs) if path.is_file() else -1
 
 
 def killed_once(folder: Path, recipe: Path, reached: Callable[[], bool]) -> None:
-    """Start the run, and kill it with what it started as soon as it is so far."""
-    # Two jobs, so that the one that there is has half of the threads: on a busy machine more of them wait for each other.
+    """Start the run, and kill it with its workers as soon as `reached` is true."""
+    # Two jobs, so that this one gets half of the threads: on a busy machine more of them wait for each other.
     command = [
         sys.executable,
         "-m",
@@ -70,7 +70,7 @@ def killed_once(folder: Path, recipe: Path, reached: Callable[[], bool]) -> None
 
 
 def trained(folder: Path, recipe: Path) -> tuple[TrainResult, dict[str, bytes]]:
-    """Let the run go on until it is trained; its training but for what it cost."""
+    """Let the run go on until it is trained; return its training and its logits."""
     killed_once(folder, recipe, lambda: (folder / CANDIDATE / "train.json").is_file())
     with np.load(folder / CANDIDATE / "logits.npz") as logits:
         return read_record(folder / CANDIDATE / "train.json", TrainResult), {
@@ -79,23 +79,25 @@ def trained(folder: Path, recipe: Path) -> tuple[TrainResult, dict[str, bytes]]:
 
 
 @pytest.mark.slow
-def test_the_same_command_after_a_kill_ends_as_one_that_was_not_killed(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_gives_the_same_result(tmp_path: Path) -> None:
     recipe = tmp_path / "killed.toml"
     recipe.write_text(RECIPE)
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed = tmp_path / "killed"
+    whole = tmp_path / "whole"
     killed_once(killed, recipe, lambda: epochs_of(killed) == 0)
-    shutil.copytree(killed, whole)  # so that both train in one mode, whichever was the fastest by a hair
+    shutil.copytree(killed, whole)  # so that both train in the same mode, whichever was the fastest
     killed_once(killed, recipe, lambda: epochs_of(killed) >= 2)
     time.sleep(0.5)
-    left = epochs_of(killed)
-    assert 2 <= left < 4  # nobody trains on behind a dead run
+    epochs = epochs_of(killed)
+    assert 2 <= epochs < 4  # no worker outlives the run
     time.sleep(0.5)
-    assert epochs_of(killed) == left
-    (expected, logits), (found, found_logits) = trained(whole, recipe), trained(killed, recipe)
-    assert (found.checkpoint_sha256, found_logits) == (expected.checkpoint_sha256, logits)
+    assert epochs_of(killed) == epochs
+    expected, expected_logits = trained(whole, recipe)
+    resumed, resumed_logits = trained(killed, recipe)
+    assert (resumed.checkpoint_sha256, resumed_logits) == (expected.checkpoint_sha256, expected_logits)
     curves = [
         [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs]
-        for result in (expected, found)
+        for result in (expected, resumed)
     ]
     assert curves[0] == curves[1]
-    assert (found.cost.images.value or 0) >= (expected.cost.images.value or 0)
+    assert (resumed.cost.images.value or 0) >= (expected.cost.images.value or 0)

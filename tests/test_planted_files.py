@@ -1,7 +1,8 @@
-"""Files of others at every name that pepr_edge uses: whatever a command does, each is found again, byte for byte."""
+"""Files of the user at every name that pepr_edge uses: no command changes or deletes any of them."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +25,12 @@ Run = Callable[..., command_line.Outcome]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line."""
+    """Return the command line as a function."""
     return lambda *words: command_line.run(capsys, monkeypatch, *words)
 
 
 def plant(folder: Path, *names: str) -> dict[Path, bytes]:
-    """Put files of the user into a folder; their contents by path."""
+    """Put files of the user into a folder; return their contents by path."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,15 +39,15 @@ def plant(folder: Path, *names: str) -> dict[Path, bytes]:
 
 
 def plant_images(folder: Path) -> dict[Path, bytes]:
-    """24 images in folders of two classes; their contents by path."""
-    found = {}
+    """Write 24 images in folders of two classes; return their contents by path."""
+    images = {}
     for label in ("benign", "malignant"):
         (folder / label).mkdir(parents=True)
         for number in range(12):
             path = folder / label / f"{number}.png"
             Image.new("L", (48, 48), 20 * number + len(label)).save(path)
-            found[path] = path.read_bytes()
-    return found
+            images[path] = path.read_bytes()
+    return images
 
 
 def assert_kept(planted: dict[Path, bytes]) -> None:
@@ -66,7 +67,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("more", [(".lock",), ("run.json",), (".lock", "run.json"), ()], ids=str)
 @pytest.mark.parametrize("fresh", [(), ("--fresh",)], ids=str)
-def test_images_in_the_folder_that_a_run_is_sent_to_are_kept(
+def test_images_in_the_output_folder_are_kept(
     more: tuple[str, ...],
     fresh: tuple[str, ...],
     recipe: Path,
@@ -97,7 +98,7 @@ def test_images_inside_a_run_directory_are_not_trained_on(
         assert files(own_run) == before
 
 
-def test_a_folder_of_images_is_no_place_for_results(recipe: Path, tmp_path: Path, run: Run) -> None:
+def test_a_folder_of_images_takes_no_results(recipe: Path, tmp_path: Path, run: Run) -> None:
     before = plant_images(tmp_path / "images")
     for out in ("images", "images/benign", "images/runs/new"):
         done = run("run", recipe, "--data", tmp_path / "images", "--out", tmp_path / out)
@@ -105,35 +106,33 @@ def test_a_folder_of_images_is_no_place_for_results(recipe: Path, tmp_path: Path
         assert files(tmp_path / "images") == before
 
 
+CANDIDATE = f"candidates/{GOOD}@48"
 IN_A_RUN = (
-    *(
-        "notes.txt",
-        ".lock",
-        "data/48/train_pixels.npy",
-        "data/mine.png",
-        "bundles.tmp",
-        "report/mine.png",
-        "report/mine.csv",
-    ),
-    *(
-        ".pepr_edge/notes.txt",
-        ".pepr_edge/pixels-x/train_pixels.npy",
-        "selftest_images/mine.npy",
-        "candidates/notes.txt",
-    ),
-    *(
-        f"candidates/{GOOD}@48/{name}"
-        for name in ("notes.txt", ".mine.tmp", "training-mine.pt", "auto/mine.txt", "fp32/mine.onnx.old")
-    ),
-    *(
-        f"candidates/{GOOD}@48/{name}"
-        for name in ("looks/fp32/mine.txt", "looks/fp32/mine.onnx", ".rungs-mine/mine.txt")
-    ),
-    *("candidates/other@48/train.json", "candidates/other@48/fp32/model.onnx"),
+    "notes.txt",
+    ".lock",
+    "data/48/train_pixels.npy",
+    "data/mine.png",
+    "bundles.tmp",
+    "report/mine.png",
+    "report/mine.csv",
+    ".pepr_edge/notes.txt",
+    ".pepr_edge/pixels-x/train_pixels.npy",
+    "selftest_images/mine.npy",
+    "candidates/notes.txt",
+    f"{CANDIDATE}/notes.txt",
+    f"{CANDIDATE}/.mine.tmp",
+    f"{CANDIDATE}/training-mine.pt",
+    f"{CANDIDATE}/auto/mine.txt",
+    f"{CANDIDATE}/fp32/mine.onnx.old",
+    f"{CANDIDATE}/looks/fp32/mine.txt",
+    f"{CANDIDATE}/looks/fp32/mine.onnx",
+    f"{CANDIDATE}/.rungs-mine/mine.txt",
+    "candidates/other@48/train.json",
+    "candidates/other@48/fp32/model.onnx",
 )
 
 
-def test_a_run_that_is_cut_short_deletes_nothing_of_others(
+def test_an_interrupted_run_deletes_no_file_of_the_user(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: object) -> None:
@@ -148,7 +147,7 @@ def test_a_run_that_is_cut_short_deletes_nothing_of_others(
 
 
 @pytest.mark.slow
-def test_a_run_on_a_run_directory_deletes_nothing_of_others(
+def test_a_run_on_a_run_directory_deletes_no_file_of_the_user(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = plant(own_run, *IN_A_RUN)
@@ -163,12 +162,13 @@ def test_a_run_on_a_run_directory_deletes_nothing_of_others(
     ["report.html", "ranking.csv", "skipped_images.csv", "bundles/mine.txt", "bundles/mine/manifest.json"],
 )
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_document_of_others_stops_a_run_before_it_begins(
+def test_a_document_of_the_user_stops_a_run_before_it_starts(
     name: str, fresh: bool, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "prepare", None)  # nothing may get as far as the images
     planted = plant(own_run, name)
-    with pytest.raises(PeprError, match=Path(name).parts[-1 if "/" not in name else 1].replace(".", r"\.")):
+    blocking = name.split("/")[1] if "/" in name else name
+    with pytest.raises(PeprError, match=re.escape(blocking)):
         small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", Options(fresh=fresh))
     assert_kept(planted)
 
@@ -204,7 +204,7 @@ def test_files_inside_a_bundle_stop_its_replacement(own_run: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["site/manifest.json", "thesis.txt", "out.tmp", "photos/1.png"])
-def test_export_deletes_no_folder_of_others(name: str, own_run: Path, tmp_path: Path, run: Run) -> None:
+def test_export_deletes_no_folder_of_the_user(name: str, own_run: Path, tmp_path: Path, run: Run) -> None:
     planted = {**plant(tmp_path / "out", name), **plant(tmp_path / ".out.tmp", "mine.txt")}
     assert run("export", own_run, "--out", tmp_path / "out").status == 1
     assert_kept(planted)
@@ -216,7 +216,7 @@ def test_export_deletes_no_folder_of_others(name: str, own_run: Path, tmp_path: 
 @pytest.mark.parametrize(
     "name", ["report.html", "report/mine.svg", "report/mine.png", "report/mine.csv", "report/notes.txt"]
 )
-def test_report_replaces_no_file_of_others(name: str, own_run: Path, run: Run) -> None:
+def test_report_replaces_no_file_of_the_user(name: str, own_run: Path, run: Run) -> None:
     planted = plant(own_run, name)
     done = run("report", own_run)
     assert_kept(planted)
@@ -227,7 +227,7 @@ def test_report_replaces_no_file_of_others(name: str, own_run: Path, run: Run) -
 
 
 def test_bench_replaces_reports_alone(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_bundle.be_brief(monkeypatch)
+    tiny_bundle.measure_briefly(monkeypatch)
     bundle = tiny_bundle.write(tmp_path / "bundles" / "01-tiny@16-fp32")
     before = files(bundle)
     for out in (bundle / "model.onnx", bundle / "new.json"):
@@ -243,7 +243,7 @@ def test_bench_replaces_reports_alone(tmp_path: Path, run: Run, monkeypatch: pyt
     assert PRECIOUS not in (tmp_path / "report.json").read_bytes()
 
 
-def test_tables_and_schemas_of_others_are_not_replaced(tmp_path: Path, run: Run) -> None:
+def test_tables_and_schemas_of_the_user_are_not_replaced(tmp_path: Path, run: Run) -> None:
     table = tmp_path / "table.csv"
     table.write_text("model,p,e\na,0.9,1\nb,0.8,2\n")
     score = ("score", table, "--performance", "p", "--resource", "e=e", "--out")
@@ -259,7 +259,7 @@ def test_tables_and_schemas_of_others_are_not_replaced(tmp_path: Path, run: Run)
     assert table.read_bytes() == before
 
 
-def test_a_comparison_and_a_replay_replace_no_file_of_others(tmp_path: Path, run: Run) -> None:
+def test_a_comparison_and_a_replay_replace_no_file_of_the_user(tmp_path: Path, run: Run) -> None:
     one = compare_runs.run(tmp_path / "one", compare_runs.spread(0.6), compare_runs.Made(fraction=0.25))
     two = compare_runs.run(tmp_path / "two", compare_runs.spread(0.7), compare_runs.Made())
     out = tmp_path / "out"
@@ -297,24 +297,13 @@ def test_a_lock_that_is_a_link_empties_nothing(own_run: Path, tmp_path: Path, re
     assert_kept(planted)
 
 
-def test_rows_of_the_zoo_replace_no_file_of_others(tmp_path: Path, run: Run) -> None:
+def test_rows_of_the_zoo_replace_no_file_of_the_user(tmp_path: Path, run: Run) -> None:
     for name in ("resnet14t@64.json", "resnet14t@64.log", "notes.txt"):
         planted = plant(tmp_path / "rows", name)
         assert run("zoo", "check", "--only", "resnet14t", "--out", tmp_path / "rows").status == 1
         assert_kept(planted)
         (tmp_path / "rows" / name).unlink()
     planted = plant(tmp_path, "page.md")
-    assert (
-        run(
-            "zoo",
-            "check",
-            "--only",
-            "resnet14t",
-            "--out",
-            tmp_path / "rows",
-            "--markdown",
-            tmp_path / "page.md",
-        ).status
-        == 1
-    )
+    zoo_check = ("zoo", "check", "--only", "resnet14t", "--out", tmp_path / "rows")
+    assert run(*zoo_check, "--markdown", tmp_path / "page.md").status == 1
     assert_kept(planted)

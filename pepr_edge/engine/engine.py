@@ -1,4 +1,4 @@
-"""What an engine is: where the candidates of a run are worked on, held open while the run lasts."""
+"""An engine: where the candidates of a run are trained and exported, open while the run lasts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pepr_edge.engine.job import CandidateJob, Step
 
 OnStep = Callable[[CandidateJob, Step], None]
 OnDone = Callable[[CandidateJob], None]
-OnLost = Callable[
-    [CandidateJob, str], None
-]  # why, in words, where a job is begun again through no fault of its own
+# Called with the reason when a job starts again through no fault of its own.
+OnLost = Callable[[CandidateJob, str], None]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that is open.
+    """An open engine.
 
-    `threads`: of each job. `parallel`: about so many jobs are worked on at once. `exclusive`: the one that is has its machine alone.
-    `run`: carries jobs out and returns once all are done; their results and failures are in their folders then, and callbacks come from
-    the thread that called.
+    `threads`: of each job. `parallel`: about how many jobs run at once. `exclusive`: a job has its machine to
+    itself. `run`: carries out jobs and returns when all are done; their results and failures are then in
+    their folders. It calls back from the thread that called it.
     """
 
     threads: int

@@ -1,4 +1,4 @@
-"""The engines by name, each as a function that opens it for a run, with the bench that goes with it."""
+"""The engines by name: each is a function that opens an engine for a run, and its measurement host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OpenEngine = AbstractContextManager[tuple[Engine, MeasurementHost]]
 
 
 def _local(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> OpenEngine:
-    """One candidate at once unless more are asked for. Nothing needs to be open, and nothing is lost."""
+    """Open this machine: one candidate at once by default. Nothing is connected, and no node can be lost."""
     return nullcontext((this_machine.engine(jobs or 1), this_machine.measurement_host()))
 
 

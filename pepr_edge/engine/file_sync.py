@@ -1,62 +1,68 @@
-"""Files of a candidate's folder on their way to a node and home: what has changed since the last time, whole or not at all."""
+"""Copy the changed files of a candidate's folder to a node and home again: complete or not at all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from pepr_edge.run_dir.layout import LOG
 from pepr_edge.run_dir.store import write_bytes
 
-Stamps = dict[str, tuple[int, int, int]]  # by path within the folder: what changes whenever a file is written
-LOG = "log.txt"
+# Time of modification, size and inode, by path within the folder: one of them changes with each write.
+Stamps = dict[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
 class FileChanges:
-    """Contents of files by their paths within the folder, "/" between, and the paths of those that are no longer there."""
+    """Contents of changed files by path within the folder ("/" between), and the paths of removed files."""
 
     files: dict[str, bytes]
     gone: tuple[str, ...] = ()
 
 
 def stamps(folder: Path, entire: bool = True) -> Stamps:
-    """What is in a folder now, but for what is just being written. Not `entire`: of how far it is, so neither subfolders nor the log."""
-    found = {}
+    """Return the stamps of a folder's files, without those that are still being written.
+
+    Args:
+        folder: of a candidate.
+        entire: with subfolders and the log; else only the files that tell the progress of a training.
+    """
+    files = {}
     for path in sorted(folder.glob("**/*" if entire else "*")):
         if path.is_file() and not path.name.startswith(".") and (entire or path.name != LOG):
             stat = path.stat()
-            found[path.relative_to(folder).as_posix()] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return found
+            files[path.relative_to(folder).as_posix()] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return files
 
 
 def pack(folder: Path, known: Stamps, entire: bool = True) -> tuple[FileChanges, Stamps] | None:
-    """What has changed in a folder, and the stamps to know it by.
+    """Return the changes of a folder, and its new stamps.
 
     Args:
-        folder: of which.
-        known: what the other side has.
+        folder: of a candidate.
+        known: the stamps of the files that the other side has.
         entire: see `stamps`.
-    Returns:
-        None where a file changed meanwhile, so that some of these might not belong together: ask again later.
+    Returns: None if a file changed during the call, so that the contents may not belong together: call again
+        later.
     """
     try:
         now = stamps(folder, entire)
-        files = {
-            name: (folder / name).read_bytes() for name, stamp in now.items() if known.get(name) != stamp
-        }
+        changed = [name for name, stamp in now.items() if known.get(name) != stamp]
+        files = {name: (folder / name).read_bytes() for name in changed}
         if stamps(folder, entire) != now:
             return None
     except FileNotFoundError:
         return None
-    elsewhere = {} if entire else {name: stamp for name, stamp in known.items() if "/" in name or name == LOG}
-    return FileChanges(
-        files, tuple(name for name in known if name not in now and name not in elsewhere)
-    ), elsewhere | now
+    not_looked_at = {}
+    if not entire:
+        not_looked_at = {name: stamp for name, stamp in known.items() if "/" in name or name == LOG}
+    gone = tuple(name for name in known if name not in now and name not in not_looked_at)
+    return FileChanges(files, gone), not_looked_at | now
 
 
-def unpack(parcel: FileChanges, folder: Path) -> None:
-    """Write the files of a parcel into a folder. Records come after what they name, and nothing is removed before all is there."""
-    for name in sorted(parcel.files, key=lambda name: name.endswith(".json")):
-        write_bytes(folder / name, parcel.files[name])
-    for name in parcel.gone:
+def unpack(changes: FileChanges, folder: Path) -> None:
+    """Apply changes to a folder: first data files, then the records that name them, then removals."""
+    for name in sorted(changes.files, key=lambda name: name.endswith(".json")):
+        write_bytes(folder / name, changes.files[name])
+    for name in changes.gone:
         (folder / name).unlink(missing_ok=True)

@@ -1,28 +1,35 @@
-"""What a worker is given, and how it says how far it is."""
+"""The job of a worker, and the steps by which it reports its progress."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Record
 
 DISK_FULL = 28  # exit status of a worker that found no room on the disk, as errno's ENOSPC
 
+# "screen": write the files of the untrained candidate, to be measured on the device.
+# "probe": find out the cost of an epoch.
+# "train": train until an epoch, to go on later; export nothing.
+# "conclude": take the best epoch of those until an epoch as the result, and export it.
+# "complete": train all epochs, and export the result.
+# "select_variant": choose a variant of the trained candidate by measuring (autotune).
+JobKind = Literal["screen", "probe", "train", "conclude", "complete", "select_variant"]
+FIRST_STAGES = {"screen": "first look", "select_variant": "choose"}
+
 
 class CandidateJob(BaseModel):
-    """One candidate to be trained and exported. Paths are those of this machine, so it is never written to a file.
+    """Work on one candidate. Paths are those of this machine, so a job is never written to a file.
 
-    `until_epoch`: leave the training once so many epochs are done, to go on later, and export nothing; 0: only probe what an epoch costs.
-    With `conclude`, take the best of these epochs for the result instead, and export it. None: train all epochs.
-    `screening`: train nothing, but write the files of the untrained candidate, to be measured on the device. `choose`: the candidate is
-    trained and its float32 file made; climb its ladder of variants.
+    `until_epoch` is the last epoch of the kinds "train" and "conclude"; None for all others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: JobKind = "complete"
     candidate: Candidate
     recipe: Recipe
     data: str
@@ -30,19 +37,22 @@ class CandidateJob(BaseModel):
     train_key: str
     threads: int
     exclusive: bool
-    until_epoch: Annotated[int, Field(ge=0)] | None = None
-    conclude: bool = False
-    screening: bool = False
-    choose: bool = False
+    until_epoch: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_epoch(self) -> CandidateJob:
+        if (self.until_epoch is not None) != (self.kind in ("train", "conclude")):
+            raise ValueError(f"until_epoch = {self.until_epoch} in a job of the kind {self.kind!r}")
+        return self
 
     @property
     def stage(self) -> str:
-        """What it begins with."""
-        return "first look" if self.screening else "choose" if self.choose else "train"
+        """Name of the first stage."""
+        return FIRST_STAGES.get(self.kind, "train")
 
 
 class Step(Record):
-    """How far a worker is. `best` is the best validation performance so far; None before the first epoch is over."""
+    """Progress of a worker. `best` is the best validation performance so far; None in the first epoch."""
 
     stage: str
     done: int

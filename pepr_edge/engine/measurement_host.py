@@ -1,4 +1,4 @@
-"""Where latencies are measured: the device, or a machine that stands for it, with nothing of the run beside a measurement."""
+"""Where latencies are measured: the device, or a machine that stands for it, undisturbed by the run."""
 
 from __future__ import annotations
 
@@ -9,32 +9,26 @@ from pathlib import Path
 from typing import Protocol
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.records import DeviceProfile, Machine, RulesName, SessionSettings
+from pepr_edge.measure.profile import Progress
+from pepr_edge.records import DeviceProfile, Machine, ProfileRequest
 
 
 class ProfileFunction(Protocol):
-    """`measure.profile.profile`, wherever it is carried out."""
+    """`measure.profile.profile`, on this machine or on another."""
 
     def __call__(
-        self,
-        model: Path,
-        sha256: str,
-        settings: SessionSettings,
-        *,
-        rules: RulesName,
-        input_shape: tuple[int, ...],
-        watts_per_core: float | None = None,
-        progress: Callable[[float, float], None] | None = None,
+        self, model: Path, request: ProfileRequest, progress: Progress | None = None
     ) -> DeviceProfile:
-        """Measure one ONNX file of this machine there."""
+        """Measure an ONNX file of this machine on the host."""
 
 
 @dataclass(frozen=True)
 class MeasurementHost:
     """A place to measure at.
 
-    `machine`: what its figures hold for. `profile`: measures there. `engine`: climbs ladders there, one after the other. `reserve`: while
-    it is, nobody is given anything else to do there by the run's engine.
+    `machine`: the processor and libraries that its figures are valid for. `profile`: measures there.
+    `engine`: runs autotune there, one candidate after the other. `reserve`: inside this context the run's
+    engine starts nothing else there.
     """
 
     machine: Machine

@@ -1,4 +1,4 @@
-"""A worker does not outlive the process that started it, however that one ends."""
+"""Make a worker end with the process that started it, however that one ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent() -> None:
-    """Have Linux kill this process once its parent is gone. Elsewhere a worker ends at its next Step, as nobody reads it any more."""
+    """Have Linux kill this process when its parent ends. Elsewhere a worker ends at its next Step."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,7 +1,8 @@
-"""Candidates as tasks of a Ray cluster. This process alone, the driver, writes the run directory; Ray does the scheduling.
+"""Candidates as tasks of a Ray cluster. Only this process, the driver, writes the run directory.
 
-A task whose node is lost is begun again where there is room, from what had come home of it: its state after an epoch and its account are
-sent every few seconds, so what the loss took is counted as an interruption is.
+A task whose node is lost starts again on a node with room, from the files that were sent home. Its state
+after an epoch and its cost so far are sent every few seconds, so the work that the loss takes is counted like
+that of an interruption.
 """
 
 from __future__ import annotations
@@ -22,25 +23,27 @@ from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
 from pepr_edge.engine.file_sync import pack, unpack
 from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.engine.measurement_host import MeasurementHost
-from pepr_edge.engine.ray_cluster import cancel, heard, is_loss, joined, why
+from pepr_edge.engine.ray_cluster import cancel, is_loss, joined, next_result, reason_of
 from pepr_edge.engine.ray_host import Node, node_with
 from pepr_edge.engine.ray_task import Contents, TaskUpdate, work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Cluster, Recipe
 from pepr_edge.records import Failure
+from pepr_edge.run_dir.layout import FAILURE, TRAINING
 from pepr_edge.run_dir.store import write_record
-from pepr_edge.run_dir.training_files import TRAINING
 
-Sent = dict[tuple[Path, ...], Any]  # references to the contents of files, by their paths
-LOSSES = 3  # so often one after the other, without an epoch between, a job's node may be lost
+# Ray references to the contents of files, by the files' paths.
+Sent = dict[tuple[Path, ...], Any]
+# A job fails once it has lost its node this often in a row, without a finished epoch between.
+MAX_LOSSES = 3
 
 
 @dataclass(eq=False)
 class Attempt:
-    """A job at work on some node. `lost`: how many attempts before it were lost since its training last got on."""
+    """A job at work on some node. `losses`: how often it lost its node since its training made progress."""
 
     job: CandidateJob
-    lost: int = 0
+    losses: int = 0
     stage: str = "train"
 
 
@@ -48,45 +51,50 @@ class Attempt:
 def opened(
     recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost
 ) -> Iterator[tuple[Engine, MeasurementHost]]:
-    """Join a Ray cluster for as long as a run takes, to work there, and to measure on the node that the recipe names or on this machine.
+    """Join a Ray cluster while a run lasts; measure on the node that the recipe names, else on this machine.
 
     Args:
-        recipe: says what each candidate asks of a node.
-        jobs: how many may be worked on at once; None: as many as there is room for.
-        address: of the cluster, "host:port", or "auto" for one of which this machine is a part; None: Ray is started on this machine alone.
-        on_lost: called where a job's node was lost.
+        recipe: says what a candidate needs of a node.
+        jobs: how many may run at once; None: as many as there is room for.
+        address: of the cluster, "host:port", or "auto" for the one that this machine is in; None: Ray is
+            started on this machine alone.
+        on_lost: called when a job's node was lost.
     Raises:
-        EngineError: Ray is not installed, the cluster cannot be joined, or no node of it has what a candidate needs or what the recipe
-            wants to measure on.
+        EngineError: Ray is not installed, the cluster cannot be joined, or no node has what a candidate or
+            the measurement needs.
     """
     if importlib.util.find_spec("ray") is None:
         raise EngineError("--engine ray needs Ray, which is not installed. Run: pip install 'ray>=2.9'")
     if recipe.train.device == "cuda" and not recipe.cluster.gpus:
         raise EngineError(
-            'train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. Set cluster.gpus = 1.'
+            'train.device = "cuda", but cluster.gpus = 0, expected a GPU for each candidate. '
+            "Set cluster.gpus = 1."
         )
     with joined(address) as ray:
-        cluster, label = Open(ray, recipe, on_lost), recipe.cluster.device_resource
-        bench = (
-            cluster.bench(node_with(ray, label))
-            if label is not None
-            else this_machine.measurement_host(cluster.quiet)
-        )
-        yield cluster.engine(jobs), bench
+        cluster = RayCluster(ray, recipe, on_lost)
+        label = recipe.cluster.device_resource
+        if label is None:
+            host = this_machine.measurement_host(cluster.reserve_this_node)
+        else:
+            host = cluster.measurement_host(node_with(ray, label))
+        yield cluster.engine(jobs), host
 
 
-class Open:
-    """A cluster that was joined: what was sent to it once, and how jobs are carried out there, on any node or on one."""
+class RayCluster:
+    """An open cluster: the files that it was sent, and the running of jobs on any node or on one."""
 
     def __init__(
         self, ray: Any, recipe: Recipe, on_lost: OnLost, node: Node | None = None, sent: Sent | None = None
     ) -> None:
-        """Send nothing yet; `sent` is what was by another of the same cluster."""
-        self._ray, self._recipe, self._on_lost, self._node = ray, recipe, on_lost, node
+        """Send nothing yet. `sent` holds files that the cluster has already."""
+        self._ray = ray
+        self._recipe = recipe
+        self._on_lost = on_lost
+        self._node = node
         self._sent: Sent = {} if sent is None else sent
 
     def engine(self, jobs: int | None) -> Engine:
-        """Of as many candidates at once as there is room for, unless it is said how many.
+        """Return an engine that runs this many jobs at once; None: as many as there is room for.
 
         Raises:
             EngineError: there is room for none.
@@ -99,106 +107,110 @@ class Open:
             run=lambda todo, on_step, on_done: self.run(todo, jobs or len(todo), on_step, on_done),
         )
 
-    def bench(self, node: Node) -> MeasurementHost:
-        """To measure on a node; nothing is trained there meanwhile, as each task takes the whole of it.
+    def measurement_host(self, node: Node) -> MeasurementHost:
+        """Return a node as the measurement host. A task takes the whole node: nothing is trained beside it.
 
         Raises:
-            EngineError: it cannot.
+            EngineError: the node cannot measure.
         """
-        there = Open(self._ray, self._recipe, self._on_lost, node, self._sent)
-        # A ladder says itself how many threads each of its rungs has.
-        ladders = Engine(
+        there = RayCluster(self._ray, self._recipe, self._on_lost, node, self._sent)
+        # Autotune sets the number of threads of each trial itself.
+        autotune = Engine(
             threads=1,
             parallel=1,
             exclusive=True,
             run=lambda todo, on_step, on_done: there.run(todo, 1, on_step, on_done),
         )
-        return MeasurementHost(
-            machine=node.machine(self._recipe.device), profile=node.profile, engine=ladders
-        )
+        machine = node.machine(self._recipe.device)
+        return MeasurementHost(machine=machine, profile=node.profile, engine=autotune)
 
     def room(self) -> int:
-        """How many candidates its nodes can take at once.
+        """Return how many candidates the nodes can take at once.
 
         Raises:
-            EngineError: none of them can take one.
+            EngineError: none.
         """
-        asked = _asked(self._recipe.cluster)
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        found = sum(int(min(node.get(name, 0) // amount for name, amount in asked.items())) for node in nodes)
-        if not found:
-            wanted = ", ".join(
+        wanted = _wanted_resources(self._recipe.cluster)
+        room = 0
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                has = node["Resources"]
+                room += int(min(has.get(name, 0) // amount for name, amount in wanted.items()))
+        if not room:
+            listed = ", ".join(
                 f"{amount / 2**20:g} MiB" if name == "memory" else f"{amount:g} {name}"
-                for name, amount in asked.items()
+                for name, amount in wanted.items()
             )
             raise EngineError(
-                f"no node of the cluster has what [cluster] asks for each candidate: {wanted}. Ask for less, or start such a node; "
-                "the same command goes on."
+                f"no node of the cluster has what [cluster] asks for each candidate: {listed}. "
+                "Ask for less, or start such a node; the same command goes on."
             )
-        return found
+        return room
 
     def run(self, todo: Sequence[CandidateJob], parallel: int, on_step: OnStep, on_done: OnDone) -> None:
-        """Carry jobs out, at most so many at once, each where there is room; see `Engine.run`."""
-        waiting, running = deque(Attempt(job) for job in todo), dict[Any, Attempt]()
+        """Run jobs, at most `parallel` at once, each where there is room; see `Engine.run`."""
+        waiting = deque(Attempt(job) for job in todo)
+        running: dict[Any, Attempt] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < parallel:
                     attempt = waiting.popleft()
-                    running[self._begun(attempt.job)] = attempt
-                (task, *_), _ = self._ray.wait(list(running), num_returns=1)
-                attempt, update = running[task], heard(self._ray, task)
+                    running[self._submit(attempt.job)] = attempt
+                ready, _ = self._ray.wait(list(running), num_returns=1)
+                task = ready[0]
+                attempt = running[task]
+                update = next_result(self._ray, task)
                 if isinstance(update, TaskUpdate):
-                    _take(update, attempt, on_step)
+                    _apply(update, attempt, on_step)
                     if not update.over:
                         continue
                 del running[task]
-                if not isinstance(update, TaskUpdate) and self._goes_on(attempt, update):
+                if not isinstance(update, TaskUpdate) and self._retries(attempt, update):
                     waiting.appendleft(attempt)
                 else:
                     on_done(attempt.job)
         finally:
             cancel(self._ray, list(running))
 
-    def _begun(self, job: CandidateJob) -> Any:
-        """A job's task: a generator of its news."""
-        made = pack(Path(job.folder), {})
-        assert made is not None, "nobody else writes there"
+    def _submit(self, job: CandidateJob) -> Any:
+        """Submit a job as a task, which yields TaskUpdates."""
+        packed = pack(Path(job.folder), {})
+        assert packed is not None, "nobody else writes there"
         weights = job.recipe.candidates.weights
+        weights_files = [] if weights in ("pretrained", "scratch") else [Path(weights)]
         images = sorted(path for path in Path(job.data).iterdir() if path.is_file())
-        more = () if weights in ("pretrained", "scratch") else (Path(weights),)
-        options = _options(job.recipe.cluster) if self._node is None else self._node.options()
+        options = _task_options(job.recipe.cluster) if self._node is None else self._node.options()
         task = self._ray.remote(work).options(**options, num_returns="streaming")
-        return task.remote(
-            __version__, job.model_dump_json(), made[0], self._contents(*images), self._contents(*more)
-        )
+        contents = (self._contents(*images), self._contents(*weights_files))
+        return task.remote(__version__, job.model_dump_json(), packed[0], *contents)
 
     def _contents(self, *paths: Path) -> Any:
-        """A reference to what is in these files, sent once."""
+        """Return a Ray reference to the contents of files, which are sent once."""
         if paths not in self._sent:
             contents: Contents = {path.name: np.asarray(np.memmap(path, np.uint8, "r")) for path in paths}
             self._sent[paths] = self._ray.put(contents)
         return self._sent[paths]
 
-    def _goes_on(self, attempt: Attempt, fault: Exception) -> bool:
-        """Whether a job whose task ended with a fault is to be begun again; else it has failed, and that is written down."""
-        reason = why(fault)
+    def _retries(self, attempt: Attempt, fault: Exception) -> bool:
+        """True if a job whose task failed is to start again; else write down its failure."""
+        reason = reason_of(fault)
         if is_loss(fault):
-            attempt.lost += 1
+            attempt.losses += 1
             if self._node is None:
                 self.room()
             else:
                 self._node.check(fault)
             self._on_lost(attempt.job, reason)
-            if attempt.lost < LOSSES:
+            if attempt.losses < MAX_LOSSES:
                 return True
-            reason = f"{reason}, {LOSSES} times"
+            reason = f"{reason}, {MAX_LOSSES} times"
         job = attempt.job
         failure = Failure(key=job.train_key, candidate=job.candidate, stage=attempt.stage, reason=reason)
-        write_record(Path(job.folder) / "failure.json", failure)
+        write_record(Path(job.folder) / FAILURE, failure)
         return False
 
     @contextmanager
-    def quiet(self) -> Iterator[None]:
+    def reserve_this_node(self) -> Iterator[None]:
         """Hold all CPUs of this node, once its tasks are over: nothing is trained beside a measurement."""
         ray = self._ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -208,48 +220,46 @@ class Open:
         if not cpus:
             yield
             return
-        holder = (
-            ray.remote(Holder)
-            .options(num_cpus=cpus, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False))
-            .remote()
-        )
-        ray.get(holder.holds.remote())
+        strategy = NodeAffinitySchedulingStrategy(here, soft=False)
+        holder = ray.remote(CpuHolder).options(num_cpus=cpus, scheduling_strategy=strategy).remote()
+        ray.get(holder.is_ready.remote())
         try:
             yield
         finally:
             ray.kill(holder)
 
 
-class Holder:
-    """Holds CPUs of a node for as long as it lives."""
+class CpuHolder:
+    """A Ray actor that holds CPUs of a node while it lives."""
 
-    def holds(self) -> bool:
-        """True, once it does."""
+    def is_ready(self) -> bool:
+        """Return True; Ray answers once the actor has its CPUs."""
         return True
 
 
-def _options(cluster: Cluster) -> dict[str, Any]:
-    """Of a candidate's task, wherever there is room for it."""
+def _task_options(cluster: Cluster) -> dict[str, Any]:
+    """Return Ray's options of a candidate's task on any node."""
     return {
         "num_cpus": cluster.cpus,
         "num_gpus": cluster.gpus,
-        "memory": _asked(cluster).get("memory"),
-        "max_retries": 0,  # as it was sent: we send what has come home by then
+        "memory": _wanted_resources(cluster).get("memory"),
+        "max_retries": 0,  # Ray would send the files of the first try; we send those that came home since
         "name": "pepr_edge",
     }
 
 
-def _asked(cluster: Cluster) -> dict[str, float]:
-    """What each candidate asks of its node, as Ray names it; memory in bytes."""
-    asked = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": cluster.memory_bytes or 0}
-    return {name: amount for name, amount in asked.items() if amount}
+def _wanted_resources(cluster: Cluster) -> dict[str, float]:
+    """Return what a candidate needs of its node, by Ray's names; memory in bytes."""
+    wanted = {"CPU": cluster.cpus, "GPU": cluster.gpus, "memory": cluster.memory_bytes or 0}
+    return {name: amount for name, amount in wanted.items() if amount}
 
 
-def _take(update: TaskUpdate, attempt: Attempt, on_step: OnStep) -> None:
-    """Take what has come home into the run directory."""
-    if update.parcel is not None:
-        unpack(update.parcel, Path(attempt.job.folder))
-        attempt.lost = 0 if TRAINING in update.parcel.files else attempt.lost
+def _apply(update: TaskUpdate, attempt: Attempt, on_step: OnStep) -> None:
+    """Write the files of an update to the run directory, and report its step."""
+    if update.changes is not None:
+        unpack(update.changes, Path(attempt.job.folder))
+        if TRAINING in update.changes.files:
+            attempt.losses = 0
     if update.step is not None:
         step = Step.model_validate_json(update.step)
         attempt.stage = step.stage

@@ -1,6 +1,7 @@
-"""A job as a task on a node of a Ray cluster: the same worker in a process of its own as on this machine, in a folder of the node's.
+"""A job as a task on a node of a Ray cluster: the local engine's worker process, in a folder of the node.
 
-Nothing is shared with the driver but what travels: the job, its candidate's folder and the prepared images there; steps and files home.
+Nothing is shared with the driver. The job, its candidate's folder and the prepared images are sent to the
+node; steps and files are sent home.
 """
 
 from __future__ import annotations
@@ -25,70 +26,76 @@ from pepr_edge.engine import local
 from pepr_edge.engine.file_sync import FileChanges, Stamps, pack, stamps, unpack
 from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.errors import EngineError, RunError
-from pepr_edge.run_dir.store import PRIVATE, locked
+from pepr_edge.run_dir.layout import LOCK, PRIVATE
+from pepr_edge.run_dir.store import locked
 
-Contents = Mapping[str, NDArray[np.uint8]]  # files by their names
-PERIOD_S = 2.0  # so often at most what was done comes home, and about so much may be missing from it where a node dies
-BLINK_S = 0.5  # so often at most it says how far it is, and so soon it notices that it is cancelled
-PREFIX, YOUNG_S = "pepr_edge-ray-", 60.0
+# Files by their names.
+Contents = Mapping[str, NDArray[np.uint8]]
+# Files are sent home at most this often. If a node dies, about this much work is not counted.
+SYNC_PERIOD_S = 2.0
+# Steps are sent at most this often, and a cancelled task notices it this soon.
+STEP_PERIOD_S = 0.5
+PREFIX = "pepr_edge-ray-"
+# A folder younger than this may not have its lock yet.
+MIN_AGE_S = 60.0
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TaskUpdate:
-    """What a task sends home: its last step, a Step as JSON, and the files that changed. `over`: there will be no more."""
+    """Sent home by a task: its latest Step as JSON, and changed files. `over`: this is the last update."""
 
     step: str | None
-    parcel: FileChanges | None
+    changes: FileChanges | None
     over: bool = False
 
 
 def work(
-    version: str, job: str, parcel: FileChanges, images: Contents, weights: Contents
+    version: str, job: str, changes: FileChanges, images: Contents, weights: Contents
 ) -> Generator[TaskUpdate, None, None]:
-    """Carry a job out on this node.
+    """Carry out a job on this node.
 
     Args:
         version: of the driver's pepr_edge.
-        job: a CandidateJob as JSON, whose paths are the driver's.
-        parcel: the candidate's folder.
+        job: a CandidateJob as JSON, with paths of the driver.
+        changes: the candidate's folder.
         images: the files of its prepared images.
         weights: the local weights file that the recipe names, or none.
     Raises:
         EngineError: this node has another version of pepr_edge.
     """
     check_version(version)
-    with home() as folder:
-        here = _moved(CandidateJob.model_validate_json(job), folder, weights)
-        write(images, Path(here.data))
-        unpack(parcel, Path(here.folder))
-        yield from _carried_out(here)
+    with task_folder() as folder:
+        moved = _moved(CandidateJob.model_validate_json(job), folder, weights)
+        write(images, Path(moved.data))
+        unpack(changes, Path(moved.folder))
+        yield from _updates(moved)
 
 
 def check_version(version: str) -> None:
-    """Of the driver, and of this node.
+    """Refuse a driver of another version.
 
     Raises:
-        EngineError: they are not the same.
+        EngineError: driver and node differ.
     """
     if version != __version__:
         raise EngineError(
-            f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. Install the same on all nodes."
+            f"a node of the cluster has pepr_edge {__version__}, expected {version} as here. "
+            "Install the same on all nodes."
         )
 
 
 def _moved(job: CandidateJob, folder: Path, weights: Contents) -> CandidateJob:
-    """The job with paths of this node."""
+    """Return the job with paths of this node."""
     candidates = job.recipe.candidates
     for name in weights:
         write(weights, folder / "weights")
         candidates = candidates.model_copy(update={"weights": str(folder / "weights" / name)})
     recipe = job.recipe.model_copy(update={"candidates": candidates})
+    paths = {"data": str(folder / "data"), "folder": str(folder / "candidate")}
     (folder / "candidate").mkdir()
-    return job.model_copy(
-        update={"data": str(folder / "data"), "folder": str(folder / "candidate"), "recipe": recipe}
-    )
+    return job.model_copy(update={**paths, "recipe": recipe})
 
 
 def write(contents: Contents, folder: Path) -> None:
@@ -99,51 +106,59 @@ def write(contents: Contents, folder: Path) -> None:
 
 
 @contextmanager
-def home() -> Iterator[Path]:
-    """A folder for one task; those of tasks that were killed are removed, as there are images in them."""
+def task_folder() -> Iterator[Path]:
+    """Make a folder for one task. Folders of killed tasks are removed first, because they contain images."""
     temporary = Path(tempfile.gettempdir())
-    for left in temporary.glob(f"{PREFIX}*"):
-        with suppress(OSError, RunError):  # another's, or in use
-            if time.time() - left.stat().st_mtime > YOUNG_S and (left / PRIVATE / "lock").is_file():
-                with locked(left):
-                    shutil.rmtree(left)
-    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
+    for old in temporary.glob(f"{PREFIX}*"):
+        with suppress(OSError, RunError):  # of another user, or in use
+            age_s = time.time() - old.stat().st_mtime
+            if age_s > MIN_AGE_S and (old / PRIVATE / LOCK).is_file():
+                with locked(old):
+                    shutil.rmtree(old)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
     try:
-        with locked(made):
-            yield made
+        with locked(folder):
+            yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _carried_out(job: CandidateJob) -> Iterator[TaskUpdate]:
-    """What the local engine does with a job, as news."""
-    folder, steps = Path(job.folder), SimpleQueue[Step]()
-    known, sent_s = stamps(folder), time.perf_counter()
-    with beside(lambda: local.run([job], 1, lambda job, step: steps.put(step), lambda job: None)) as engine:
-        while not engine.done():
-            step, parcel = newest(steps), None
-            if time.perf_counter() - sent_s >= PERIOD_S:
-                parcel, known = _packed(folder, known)
+def _updates(job: CandidateJob) -> Iterator[TaskUpdate]:
+    """Run a job by the local engine, and yield its updates."""
+    folder = Path(job.folder)
+    steps = SimpleQueue[Step]()
+    known = stamps(folder)
+    sent_s = time.perf_counter()
+
+    def run() -> None:
+        local.run([job], 1, lambda job, step: steps.put(step), lambda job: None)
+
+    with run_beside(run) as running:
+        while not running.done():
+            step = latest(steps)
+            changes = None
+            if time.perf_counter() - sent_s >= SYNC_PERIOD_S:
+                changes, known = _progress_changes(folder, known)
                 sent_s = time.perf_counter()
-            if step is not None or parcel is not None:
-                yield TaskUpdate(step.model_dump_json() if step is not None else None, parcel)
-        engine.result()
-    made = pack(folder, known)
-    assert made is not None, "nobody else writes there"
-    yield TaskUpdate(None, made[0], over=True)
+            if step is not None or changes is not None:
+                yield TaskUpdate(None if step is None else step.model_dump_json(), changes)
+        running.result()
+    packed = pack(folder, known)
+    assert packed is not None, "nobody else writes there"
+    yield TaskUpdate(None, packed[0], over=True)
 
 
 @contextmanager
-def beside(work: Callable[[], T]) -> Iterator[Future[T]]:
-    """Have something done beside this thread. Where this is left before it is done, as when the task is cancelled, what it started ends."""
+def run_beside(work: Callable[[], T]) -> Iterator[Future[T]]:
+    """Run a function beside this thread. If the context ends first, its processes are killed."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        done = pool.submit(work)
+        running = pool.submit(work)
         try:
-            yield done
+            yield running
         finally:
-            while not done.done():
+            while not running.done():
                 _kill_children()
-                wait([done], timeout=0.1)
+                wait([running], timeout=0.1)
 
 
 def _kill_children() -> None:
@@ -152,16 +167,23 @@ def _kill_children() -> None:
             child.kill()
 
 
-def newest(told: SimpleQueue[T]) -> T | None:
-    """The last of what is told within a blink, if anything."""
-    last, end_s = None, time.perf_counter() + BLINK_S
+def latest(queue: SimpleQueue[T]) -> T | None:
+    """Return the last item that arrives within STEP_PERIOD_S; None if none does."""
+    item = None
+    end_s = time.perf_counter() + STEP_PERIOD_S
     with suppress(Empty):
-        while (left_s := end_s - time.perf_counter()) > 0:
-            last = told.get(timeout=left_s)
-    return last
+        while True:
+            left_s = end_s - time.perf_counter()
+            if left_s <= 0:
+                break
+            item = queue.get(timeout=left_s)
+    return item
 
 
-def _packed(folder: Path, known: Stamps) -> tuple[FileChanges | None, Stamps]:
-    """How far it is; nothing where nothing is new, or it is just being written."""
-    made = pack(folder, known, entire=False)
-    return made if made is not None and (made[0].files or made[0].gone) else (None, known)
+def _progress_changes(folder: Path, known: Stamps) -> tuple[FileChanges | None, Stamps]:
+    """Return the changed files of a training's progress; None if there are none, or one is being written."""
+    packed = pack(folder, known, entire=False)
+    if packed is None:
+        return None, known
+    changes, now = packed
+    return (changes, now) if changes.files or changes.gone else (None, known)

@@ -1,4 +1,4 @@
-"""This machine, to work on candidates and to measure."""
+"""This machine as an engine and as a measurement host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pepr_edge.measure.profile import profile
 
 
 def engine(jobs: int) -> Engine:
-    """With so many candidates at once."""
+    """Return an engine that runs this many jobs at once."""
     return Engine(
         threads=max(1, usable_cores() // jobs),
         parallel=jobs,
@@ -24,5 +24,5 @@ def engine(jobs: int) -> Engine:
 
 
 def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullcontext) -> MeasurementHost:
-    """What is measured here; `reserve`: see MeasurementHost."""
+    """Return this machine as a measurement host; for `reserve` see MeasurementHost."""
     return MeasurementHost(machine=here(), profile=profile, engine=engine(1), reserve=reserve)

@@ -1,6 +1,7 @@
-"""Train and export one candidate, in a process of its own: `python -m pepr_edge.engine.worker`, the CandidateJob on stdin, Steps on stdout.
+"""Train and export one candidate in a separate process: `python -m pepr_edge.engine.worker`.
 
-A process of its own, so that its peak memory is its own and whatever one candidate does, the next one starts clean.
+The CandidateJob comes on stdin, Steps go to stdout. With a process of its own, the peak memory of a candidate
+is its own, and a candidate that crashes does not affect the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pepr_edge.recipe import AUTO, FLOAT32
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, Failure, ScreeningResult, TrainResult
-from pepr_edge.run_dir.keys import SCREENING, SCREENINGS, autotune_key, export_key, screening_key
+from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
+from pepr_edge.run_dir.layout import ARTIFACT, FAILURE, SCREENING, SCREENINGS
 from pepr_edge.run_dir.reader import (
     current_artifact,
     current_cost_probe,
@@ -35,25 +37,29 @@ from pepr_edge.run_dir.reader import (
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 from pepr_edge.run_dir.training_files import clear
 
-SCREENING_IMAGES = 16  # to calibrate a first look on: its ranges change no latency
+# To calibrate int8 for a screening: the ranges do not change the latency.
+SCREENING_IMAGES = 16
+# The parent gets one in this many training steps.
+STEP_INTERVAL = 5
 
 
 def work(job: CandidateJob, steps: TextIO) -> None:
-    """Do what of a job is not on the disk yet. What fails leaves a failure.json where its result would be."""
-    data, folder = load(Path(job.data)), Path(job.folder)
+    """Do the parts of a job that are not done yet. A part that fails leaves a failure.json instead."""
+    data = load(Path(job.data))
+    folder = Path(job.folder)
     try:
-        if job.screening:
+        if job.kind == "screen":
             _screen(job, data, steps)
             return
-        if job.choose:
+        if job.kind == "select_variant":
             _select_variant(job, data, steps)
             return
         trained = _trained(job) or _train(job, data, steps)
     except PeprError as fault:
         _raise_if_disk_is_full(fault)
-        write_record(folder / "failure.json", failure(job.train_key, job.candidate, None, job.stage, fault))
+        write_record(folder / FAILURE, failure(job.train_key, job.candidate, None, job.stage, fault))
         return
-    (folder / "failure.json").unlink(missing_ok=True)
+    (folder / FAILURE).unlink(missing_ok=True)
     if trained is not None:
         if is_complete(trained, job.recipe.train):
             clear(folder)
@@ -61,50 +67,48 @@ def work(job: CandidateJob, steps: TextIO) -> None:
 
 
 def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fault: BaseException) -> Failure:
-    """A fault as a record."""
-    return Failure(
-        key=key, candidate=candidate, variant=variant, stage=stage, reason=str(fault) or type(fault).__name__
-    )
+    """Return an exception as a record."""
+    reason = str(fault) or type(fault).__name__
+    return Failure(key=key, candidate=candidate, variant=variant, stage=stage, reason=reason)
 
 
 def _screen(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
-    """Leave the files of the untrained candidate; where one cannot be made, the look at it says why."""
+    """Write the files of the untrained candidate; where one cannot be made, a record with the reason."""
     from pepr_edge.export.untrained import write_untrained
     from pepr_edge.train.setup import untrained
 
-    tell(steps, Step(stage="first look", done=0, total=1))
+    report(steps, Step(stage=job.stage, done=0, total=1))
     model, spec = untrained(job.candidate, data, job.recipe, job.threads)
-    images, folder = (
-        to_tensor(data.splits["train"][0][:SCREENING_IMAGES], spec),
-        Path(job.folder) / SCREENINGS,
-    )
-    for variant, reason in write_untrained(model, job.candidate, job.recipe, images, folder).items():
-        look = ScreeningResult(
+    images = to_tensor(data.splits["train"][0][:SCREENING_IMAGES], spec)
+    folder = Path(job.folder) / SCREENINGS
+    failed = write_untrained(model, job.candidate, job.recipe, images, folder)
+    for variant, reason in failed.items():
+        screening = ScreeningResult(
             key=screening_key(job.candidate, variant, job.recipe),
             candidate=job.candidate,
             variant=variant,
             reason=reason,
         )
-        write_record(folder / variant / SCREENING, look)
+        write_record(folder / variant / SCREENING, screening)
 
 
 def _trained(job: CandidateJob) -> TrainResult | None:
-    """The training that is done. One that was concluded early is not, but for who wants just that."""
+    """Return the training if it is done: one that was concluded early, only if the job wants just that."""
     trained = current_training(Path(job.folder), job.train_key)
     if trained is None or is_complete(trained, job.recipe.train):
         return trained
-    return trained if job.conclude and len(trained.epochs) == job.until_epoch else None
+    is_wanted = job.kind == "conclude" and len(trained.epochs) == job.until_epoch
+    return trained if is_wanted else None
 
 
 def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | None:
-    """Train as far as the job says; None where it says to leave it there."""
-    leave_at = None if job.conclude else job.until_epoch
-    if leave_at is not None and _is_far_enough(job, leave_at):
+    """Train as far as the job says. None: the training is left unfinished, as the job says."""
+    if _is_far_enough(job):
         return None
-    from pepr_edge.train.session import TrainingTask
+    from pepr_edge.train.session import TrainingJob
     from pepr_edge.train.train import probe_cost, train, train_until
 
-    task = TrainingTask(
+    training = TrainingJob(
         job.candidate,
         data,
         job.recipe,
@@ -114,44 +118,48 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
         job.exclusive,
         _progress(job, steps),
     )
-    if leave_at is None:
-        return train(task, job.until_epoch)
-    if leave_at == 0:
-        probe_cost(task)
-    else:
-        train_until(task, leave_at)
-    return None
+    if job.kind == "probe":
+        probe_cost(training)
+        return None
+    if job.kind == "train" and job.until_epoch is not None:
+        train_until(training, job.until_epoch)
+        return None
+    return train(training, job.until_epoch)
 
 
 def _progress(job: CandidateJob, steps: TextIO) -> Callable[[int, int, int, float], None]:
-    """Tells the parent of some of the steps of a training; those of a cost probe are of no epoch."""
+    """Return a function that reports some steps of a training. Those of a cost probe belong to no epoch."""
 
-    def told(done: int, total: int, epoch: int, best: float) -> None:
-        if done == 1 or done == total or done % 5 == 0:
-            stage, epochs = ("train", job.recipe.train.epochs) if epoch else ("cost probe", 0)
-            reached = best if math.isfinite(best) else None
-            tell(steps, Step(stage=stage, done=done, total=total, epoch=epoch, epochs=epochs, best=reached))
+    def on_step(done: int, total: int, epoch: int, best: float) -> None:
+        if done not in (1, total) and done % STEP_INTERVAL:
+            return
+        stage = "train" if epoch else "cost probe"
+        epochs = job.recipe.train.epochs if epoch else 0
+        best_so_far = best if math.isfinite(best) else None
+        report(steps, Step(stage=stage, done=done, total=total, epoch=epoch, epochs=epochs, best=best_so_far))
 
-    return told
+    return on_step
 
 
-def _is_far_enough(job: CandidateJob, epoch: int) -> bool:
+def _is_far_enough(job: CandidateJob) -> bool:
+    """True if a job that leaves its training unfinished has nothing to do."""
     folder = Path(job.folder)
-    if epoch == 0:
+    if job.kind == "probe":
         return current_cost_probe(folder, job.train_key) is not None
+    if job.kind != "train" or job.until_epoch is None:
+        return False
     training = current_training_state(folder, job.train_key)
-    return training is not None and (training.stopped_early or len(training.epochs) >= epoch)
+    return training is not None and (training.stopped_early or len(training.epochs) >= job.until_epoch)
 
 
 def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextIO) -> None:
-    """All variants that are not there yet, out of one float32 file."""
+    """Export all variants that are missing, from one float32 file."""
     folder = Path(job.folder)
     recipe = job.recipe
-    variants = [load_variant(name) for name in recipe.export.made]
+    variants = [load_variant(name) for name in recipe.export.required]
+    keys = {variant.name: export_key(trained, variant, recipe) for variant in variants}
     wanted = [
-        variant
-        for variant in variants
-        if current_artifact(folder / variant.name, export_key(trained, variant, recipe)) is None
+        variant for variant in variants if current_artifact(folder / variant.name, keys[variant.name]) is None
     ]
     if not wanted:
         return
@@ -163,57 +171,58 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
             exporter.make_base(restore(trained.candidate, folder / trained.checkpoint))
         except PeprError as fault:
             for variant in wanted:
-                _failed(job, trained, variant, fault)
+                _write_failure(job, trained, variant, fault)
             return
         for number, variant in enumerate(wanted):
-            tell(steps, Step(stage=f"export {variant.name}", done=number, total=len(wanted)))
+            report(steps, Step(stage=f"export {variant.name}", done=number, total=len(wanted)))
             try:
-                exporter.artifact(variant, folder / variant.name, export_key(trained, variant, recipe))
-                (folder / variant.name / "failure.json").unlink(missing_ok=True)
+                exporter.artifact(variant, folder / variant.name, keys[variant.name])
+                (folder / variant.name / FAILURE).unlink(missing_ok=True)
             except PeprError as fault:
-                _failed(job, trained, variant, fault)
+                _write_failure(job, trained, variant, fault)
 
 
 def _select_variant(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
-    """The fastest variant that keeps its quality, by the candidate's ladder; where there is none, the reason in its place."""
+    """Choose the fastest variant that keeps its quality; if there is none, write the reason in its place."""
     folder = Path(job.folder)
     trained = current_training(folder, job.train_key)
-    assert trained is not None  # else it would have no float32 file, and no ladder
-    plain, key = read_record(folder / FLOAT32 / "export.json", Artifact), autotune_key(trained, job.recipe)
+    assert trained is not None  # the pipeline gives this job only to candidates with a float32 file
+    base = read_record(folder / FLOAT32 / ARTIFACT, Artifact)
+    key = autotune_key(trained, job.recipe)
 
-    def told(done: int, total: int, name: str) -> None:
-        tell(steps, Step(stage=f"choose {name}".strip(), done=done, total=total))
+    def on_progress(done: int, total: int, name: str) -> None:
+        report(steps, Step(stage=f"choose {name}".strip(), done=done, total=total))
 
     try:
-        select_variant(ExportSource(trained, read_logits(folder), data, job.recipe), plain, folder, key, told)
-        (folder / "failure.json").unlink(missing_ok=True)
+        source = ExportSource(trained, read_logits(folder), data, job.recipe)
+        select_variant(source, base, folder, key, on_progress)
+        (folder / FAILURE).unlink(missing_ok=True)
     except PeprError as fault:
         _raise_if_disk_is_full(fault)
-        write_record(folder / AUTO / "failure.json", failure(key, job.candidate, AUTO, "choose", fault))
+        write_record(folder / AUTO / FAILURE, failure(key, job.candidate, AUTO, "choose", fault))
 
 
 def _raise_if_disk_is_full(fault: PeprError) -> None:
-    """That is no fault of the candidate: it stops the run."""
+    """Stop the run if the disk is full: that is not the candidate's failure."""
     if disk_is_full(fault):
         raise fault
 
 
-def _failed(job: CandidateJob, trained: TrainResult, variant: Variant, fault: PeprError) -> None:
+def _write_failure(job: CandidateJob, trained: TrainResult, variant: Variant, fault: PeprError) -> None:
     _raise_if_disk_is_full(fault)
-    path = Path(job.folder) / variant.name / "failure.json"
-    write_record(
-        path, failure(export_key(trained, variant, job.recipe), job.candidate, variant.name, "export", fault)
-    )
+    key = export_key(trained, variant, job.recipe)
+    record = failure(key, job.candidate, variant.name, "export", fault)
+    write_record(Path(job.folder) / variant.name / FAILURE, record)
 
 
-def tell(steps: TextIO, step: Step) -> None:
-    """One line to the parent."""
+def report(steps: TextIO, step: Step) -> None:
+    """Write a step as one line to the parent."""
     steps.write(step.model_dump_json() + "\n")
     steps.flush()
 
 
 def main() -> None:
-    """Keep stdout for the Steps alone: whatever a library prints goes to stderr, the candidate's log."""
+    """Keep stdout for Steps alone: the output of libraries goes to stderr, the candidate's log."""
     die_with_parent()
     steps = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -1,6 +1,6 @@
 """The records that pass between stages: frozen, versioned, in SI units with the unit in the name.
 
-What was not measured is None, never 0. Raw samples are kept; summaries are computed on reading.
+A value that was not measured is None, never 0. Raw samples are kept; summaries are computed on reading.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from pepr_edge.records.measurement import (
     DeviceProfile,
     Machine,
     Percentiles,
+    ProfileRequest,
     Provider,
     RulesName,
     SelfTestResult,
@@ -107,6 +108,7 @@ __all__ = [
     "Preprocess",
     "Preprocessing",
     "ProbeResult",
+    "ProfileRequest",
     "Provider",
     "Quality",
     "Quantity",

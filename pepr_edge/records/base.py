@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,21 +14,23 @@ Split = Literal["train", "val", "test"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+R = TypeVar("R", bound="Record")
 
 
 def plain_name(value: str) -> str:
-    """A text that becomes a file's name, or a part of one.
+    """Return a text that becomes a file's name, or a part of one, if it is safe to use as such.
 
     Raises:
-        ValueError: no system would take it for one, or it leads elsewhere.
+        ValueError: some system would refuse the name, or it leads to another folder.
     """
-    if fault := name_fault(value):
+    fault = name_fault(value)
+    if fault:
         raise ValueError(f"expected {fault}")
     return value
 
 
 FileName = Annotated[str, AfterValidator(plain_name)]
-# What went wrong, as a library or a log says it: it goes into reports, and from there to others.
+# An error as a library or a log reports it. Paths are removed, because the text goes into reports.
 Message = Annotated[str, AfterValidator(redact_paths)]
 
 
@@ -37,16 +39,20 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def changed(self: R, **fields: Any) -> R:
+        """Return a copy with other values of some fields, validated (unlike pydantic's `model_copy`)."""
+        return type(self).model_validate({**dict(self), **fields})
+
 
 def first_fault(fault: ValidationError) -> str:
-    """Where and what the first fault of a document is, on one line whatever its keys are."""
+    """Return place and message of the first error of a document, on one line whatever its keys are."""
     first = fault.errors()[0]
     where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the file"
     return f"{where}: {first['msg']}"
 
 
 def other_version(fault: ValidationError) -> object | None:
-    """The schema_version of a document that is of another version than this; None where that is not what is wrong with it."""
+    """Return the document's schema_version if it differs from ours, else None."""
     return next((error["input"] for error in fault.errors() if error["loc"] == ("schema_version",)), None)
 
 
@@ -74,7 +80,10 @@ class Estimate(Record):
 
 
 class Candidate(Record):
-    """One model to be tried: an architecture at an image size, from some initial weights ("pretrained", "scratch" or a file's name)."""
+    """One model to be tried: an architecture at an image size, with its initial weights.
+
+    `weights` is "pretrained", "scratch" or the name of a file.
+    """
 
     architecture: FileName
     image_size_px: int
@@ -90,7 +99,7 @@ class Candidate(Record):
 
 
 class Failure(Versioned):
-    """A candidate or a variant that did not get through: the stage, the reason in one line, the end of its log."""
+    """failure.json: the stage in which a candidate or a variant failed, the reason, the end of its log."""
 
     key: str
     candidate: Candidate

@@ -10,9 +10,10 @@ from pepr_edge.records.training import TrainCost
 
 
 class SelfTestSpec(Record):
-    """How a bundle's selftest.npz is judged: logits within `tolerance`, and every decision the same.
+    """When a bundle's selftest.npz passes: logits within `tolerance`, and every decision the same.
 
-    Of its `n` images the last `real_images` are of the data that the model was validated on, the others are generated.
+    Of its `n` images, the last `real_images` come from the data that the model was validated on; the others
+    are generated.
     """
 
     n: int
@@ -29,7 +30,7 @@ class TensorSpec(Record):
 
 
 class Fallback(Record):
-    """The float32 file that lies in a bundle beside a model of another variant, for where that one does not pass its self-test."""
+    """The float32 file beside a model of another variant, used where that model fails its self-test."""
 
     file: str
     variant: str
@@ -39,7 +40,7 @@ class Fallback(Record):
 class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
-    How it was run at home is `profile.settings`.
+    `profile` is the measurement of the run; its `settings` are those of the runtime.
     """
 
     architecture: str

@@ -23,17 +23,17 @@ class Preprocess(Record):
 
 
 class SplitInfo(Record):
-    """Number of images of one split, in all and by class, in the order of the labels."""
+    """Number of images of one split: the total, and by class in the order of the labels."""
 
     images: Count
     class_counts: tuple[Count, ...]
 
 
 class DataInfo(Versioned):
-    """What a dataset is, as recorded with everything that was trained on it.
+    """A dataset as recorded with everything that was trained on it.
 
-    `majority_baseline` is the accuracy on the test split of a model that always says the commonest class of the training split.
-    `skipped_images` could not be read and are in no split.
+    `majority_baseline` is the accuracy on the test split of a model that always predicts the most frequent
+    class of the training split. `skipped_images` could not be read and are in no split.
     """
 
     name: str
@@ -49,9 +49,11 @@ class DataInfo(Versioned):
 
 
 class RunInfo(Versioned):
-    """run.json: what a run directory is of. `key` is the hash of all that its result depends on.
+    """run.json: the recipe, the data and the candidates of a run directory.
 
-    `commit` is that of the checkout that pepr_edge ran from; None where it was installed from a wheel.
+    `key` is the hash of all that the run's result depends on. `revisions` are the stages' revisions that its
+    results were made with (see `pepr_edge.run_dir.keys`); empty in a run directory of version 0.1.0. `commit`
+    is the commit of the checkout that pepr_edge ran from; None if it was installed from a wheel.
     """
 
     key: str
@@ -60,4 +62,5 @@ class RunInfo(Versioned):
     candidates: tuple[Candidate, ...]
     data: DataInfo
     pepr_edge: str
+    revisions: dict[str, str] = Field(default={})
     commit: str | None = None

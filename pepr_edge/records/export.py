@@ -21,7 +21,7 @@ Outcome = Literal["chosen", "slower", "quality", "memory", "size", "failed", "no
 
 
 class Parity(Record):
-    """Agreement of an ONNX file with PyTorch on real images. `tolerance` comes from the spread of PyTorch's logits."""
+    """Agreement of an ONNX file with PyTorch on real images. `tolerance` follows the spread of the logits."""
 
     images: int
     batches: tuple[int, ...]
@@ -31,7 +31,7 @@ class Parity(Record):
 
 
 class Flips(Record):
-    """Decisions that differ from those of the model before, on n images of one split; `ci` is the 95 % interval of their share."""
+    """Decisions that differ from the model before, on n images of a split; `ci`: 95 % interval of it."""
 
     count: int
     n: int
@@ -40,10 +40,11 @@ class Flips(Record):
 
 
 class Quality(Record):
-    """What a file keeps on validation of its candidate's float32 file, run as it would run on the device.
+    """Share of the float32 performance that a variant keeps on validation, run as on the device.
 
-    `performance` holds metrics by name, `kept` the share of the float32 file's value for those that the gate rests on. `passed`: each of
-    these is at least `threshold`; `reason` says which is not.
+    `performance` holds metrics by name; `kept` the share of the float32 value, for the metrics that the
+    quality gate checks.
+    `passed`: each share is at least `threshold`; `reason` names the metric that is not.
     """
 
     settings: SessionSettings
@@ -56,9 +57,10 @@ class Quality(Record):
 
 
 class SettingsTrial(Record):
-    """One file under one runtime with some options: the median of `n` latencies, taken in turn with the best so far of its ladder.
+    """One file with some settings: the median of `n` latencies, interleaved with those of the best so far.
 
-    `latency_s` is None where it could not be run; `reason` says why. `peak_memory_bytes` is that of its process.
+    `latency_s` is None if it could not be run; `reason` says why. `peak_memory_bytes` is the peak of its
+    process.
     """
 
     settings: SessionSettings
@@ -70,7 +72,7 @@ class SettingsTrial(Record):
 
 
 class VariantTrial(Record):
-    """One variant that a ladder tried or left out, and what became of it."""
+    """One variant that autotune tried or left out, and its outcome."""
 
     variant: str
     outcome: Outcome
@@ -83,11 +85,12 @@ class VariantTrial(Record):
 
 
 class Artifact(Versioned):
-    """One ONNX file of a candidate. `performance` was measured on this very file as it will be run, as in TrainResult.
+    """export.json: one ONNX file of a candidate. `performance` was measured on this file, as it will be run.
 
-    `quantised` is None for float32, and else says whether int8 was made as the variant asks, or with which remedy. `settings` are those
-    that a ladder chose on the machine `chosen_on`, whose `rungs` these are; None and empty where the recipe names its variants. `notes`
-    say what to beware of.
+    `quantised` is None for float32; else it says whether int8 was made as the variant asks, or with which
+    remedy. If autotune chose the variant, `settings` are its settings on the machine `chosen_on`, and `rungs`
+    the variants that it tried; where the recipe names its variants they are None and empty. `notes` are
+    warnings about the file.
     """
 
     key: str

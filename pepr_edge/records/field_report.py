@@ -1,4 +1,4 @@
-"""Records of a field report: what `bench` measured on a device."""
+"""Records of a field report: the measurements of `bench` on a device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pepr_edge.records.measurement import DeviceFacts, Percentiles, SelfTestResu
 
 
 class Preprocessing(Record):
-    """From an image file to the model's input: decode, resize, scale. `source_px` is the width of that square JPEG, read once before."""
+    """Time from an image file to the model's input: decode, resize, scale.
+
+    The file is a square JPEG, `source_px` wide, that was read once before.
+    """
 
     median_s: NonNegative
     n: Count
@@ -19,7 +22,7 @@ class Preprocessing(Record):
 
 
 class Throughput(Record):
-    """Images per second when `batch` of them are given to the model at once."""
+    """Images per second with `batch` images in each call of the model."""
 
     batch: Annotated[int, Field(ge=1)]
     images_per_s: NonNegative
@@ -27,7 +30,7 @@ class Throughput(Record):
 
 
 class ThreadTiming(Record):
-    """Latency of one image with so many threads: the median of `n`; None where it could not be run."""
+    """Median latency of `n` images with this number of threads; None if it could not be run."""
 
     threads: Annotated[int, Field(ge=1)]
     p50_s: NonNegative | None
@@ -35,7 +38,7 @@ class ThreadTiming(Record):
 
 
 class Sustained(Record):
-    """Median latency of the first and of the last third of the measurement, seconds: a device that grows hot slows down."""
+    """Median latency of the first and the last third of a measurement: a device that heats up slows down."""
 
     first_third_s: NonNegative
     last_third_s: NonNegative
@@ -44,8 +47,8 @@ class Sustained(Record):
 class BenchResult(Record):
     """One bundle under one scenario on the device that the report is of.
 
-    `partial`: the measuring was cut short in it, and what it holds is all that there was. `fallback`: the float32 file beside the model
-    was measured. `warnings` say what was not as it should be on the device, and what to do.
+    `partial`: the measurement was interrupted, and this is what it had by then. `fallback`: the float32 file
+    beside the model was measured. `warnings` name problems of the device and their remedies.
     """
 
     bundle: str
@@ -83,9 +86,10 @@ class BenchResult(Record):
 
 
 class FieldReport(Versioned):
-    """bench --out: what one real device measured, to be brought home. `partial` where the measuring was cut short.
+    """bench --out: the measurements of one real device. `partial`: the measurement was interrupted.
 
-    `checksum` is the sha256 of all else in it (`field.report_checksum`): a report that was changed on its way is noticed.
+    `checksum` is the sha256 of all other fields (see `field.report_checksum`), so that a later change is
+    noticed.
     """
 
     emulated: bool

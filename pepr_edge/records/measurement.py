@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pepr_edge.records.base import NonNegative, Quantity, Record, Sha256, Versioned
 
-# How long something is measured: see measure/rules.py.
+# How long to measure: see measure/rules.py.
 RulesName = Literal["full", "quick", "look"]
 Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 
 
 class SessionSettings(Record):
-    """How the runtime was told to run.
+    """How the runtime runs a model.
 
-    `precision` is that of what the file has in float32; `batch` is the one number of images that the model is compiled for, None for any.
+    `precision` is used where the file has float32. `batch` is the number of images that the model is compiled
+    for; None: any.
     """
 
     runtime: str = "onnxruntime"
@@ -29,22 +30,44 @@ class SessionSettings(Record):
     batch: Annotated[int, Field(ge=1)] | None = None
 
 
+class ProfileRequest(Record):
+    """One ONNX file, and how to measure it.
+
+    `sha256` is the expected checksum of the file, `input_shape` is (1, channels, px, px). `watts_per_core` is
+    the declared power of a busy core, to estimate the energy of an inference; None: no estimate. `paced_s` is
+    the time from the start of one image to the next, as in a clinic; None: each follows the last.
+    """
+
+    sha256: Sha256
+    settings: SessionSettings
+    rules: RulesName
+    input_shape: tuple[int, ...]
+    watts_per_core: float | None = None
+    paced_s: float | None = None
+
+
 class Machine(Record):
-    """What was measured, or chosen by measuring, holds for this processor with these versions of the libraries."""
+    """Processor and library versions for which a measurement, or a choice by measurement, is valid."""
 
     cpu: str
     versions: dict[str, str]
 
+    @field_validator("versions")
+    @classmethod
+    def _without_ours(cls, versions: dict[str, str]) -> dict[str, str]:
+        """Leave out pepr_edge itself: `run_dir.keys` says which of its changes make a measurement stale."""
+        return {name: version for name, version in versions.items() if name != "pepr_edge"}
+
 
 class Validity(Record):
-    """Whether a measurement may be relied on, and if not, why."""
+    """True if a measurement can be relied on; else `reasons` say why not."""
 
     valid: bool
     reasons: tuple[str, ...] = ()
 
 
 class Percentiles(Record):
-    """Early-stopping estimates of latency, seconds; None where there are too few samples."""
+    """Early-stopping estimates of latency, seconds; None if there are too few samples."""
 
     p50: float | None
     p90: float | None
@@ -53,7 +76,7 @@ class Percentiles(Record):
 
 
 class DeviceFacts(Record):
-    """What the device is and the state that it was in; nothing that identifies it or its owner. None where it cannot be read."""
+    """The device and its state. Nothing here identifies the device or its owner. None: could not be read."""
 
     cpu: str
     architecture: str
@@ -74,12 +97,16 @@ class DeviceFacts(Record):
 
     @property
     def machine(self) -> Machine:
-        """What figures from it hold for."""
+        """The processor and libraries that its measurements are valid for."""
         return Machine(cpu=self.cpu, versions=self.versions)
 
 
 class SelfTestResult(Record):
-    """A bundle's own test, run on this device: `agreeing` of its `n` decisions are as at home; None in a report from before it was kept."""
+    """Result of a bundle's self-test on this device.
+
+    `agreeing` is the number of its `n` decisions that are the same as in the run; None in reports that did
+    not keep it.
+    """
 
     passed: bool
     decisions_agree: bool
@@ -90,11 +117,11 @@ class SelfTestResult(Record):
 
 
 class DeviceProfile(Versioned):
-    """One artifact on one device under one runtime. Latencies are raw, after warm-up, in the order they were taken.
+    """profile.json: one artifact measured on one device under one runtime.
 
-    `peak_memory_bytes` comes from a pass of its own; `memory_stages_bytes` holds the high-water marks after import, load,
-    first run and at the end.
-    `provider_used` is what really ran, whatever was asked for.
+    Latencies are raw, after warm-up, in the order in which they were taken. `peak_memory_bytes` comes from a
+    separate pass; `memory_stages_bytes` holds the high-water marks after import, load, first run and at the
+    end. `provider_used` is the provider that ran, which may differ from the one in `settings`.
     """
 
     key: str = ""

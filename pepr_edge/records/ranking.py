@@ -1,4 +1,4 @@
-"""Records of a ranking: its rows, its bounds, and what it depends on."""
+"""Records of a ranking: its rows, its bounds, and how far it depends on them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import Field
 
 from pepr_edge.records.base import Record, Split, Versioned
 
-# The reason of a row that the run has not come to.
+# The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
 Status = Literal["ok", "over_budget", "dropped", "failed"]
 
 
 class Bound(Record):
-    """Least and greatest value of a resource over the set that a score was computed on, and how its values were obtained."""
+    """Min and max of a resource over the set of a score, and how its values were obtained."""
 
     lo: float
     hi: float
@@ -23,11 +23,12 @@ class Bound(Record):
 
 
 class RankingRow(Record):
-    """One artifact in the ranking. A row that failed or broke a budget has no rank, and its reason.
+    """One artifact in the ranking. A row that failed or broke a budget has no rank, but a reason.
 
-    `performance` is that on `Ranking.performance_split`, on which the choice rests; `test_performance` was read once, afterwards.
-    `pepr` is None for an entry whose resource was not measured. `rank_ci` and `p_best` say how far its place would move, and how often it
-    would be the first, if the validation images were drawn again; the resources stay as they are.
+    `performance` is measured on `Ranking.performance_split` and decides the ranking; `test_performance` is
+    read once, afterwards. A value of `pepr` is None if its resource was not measured. `rank_ci` is the
+    interval of the rank and `p_best` the share of first places when the validation images are resampled;
+    resources stay fixed.
     """
 
     rank: int | None
@@ -57,11 +58,11 @@ class RankingRow(Record):
 
 
 class Baseline(Record):
-    """A free model that always says one class, the commonest one of training if by the metric no other is better.
+    """The majority-class baseline: a model that always predicts one class and uses no resources.
 
-    Its performance is its PePR, since it uses nothing.
-
-    It is no member of the set that the bounds rest on. `outranks` of the `of` ranked models score less.
+    The class is the most frequent one of training, unless another is better by the metric. Its performance is
+    its PePR. It is not in the set that the bounds rest on. `outranks` of the `of` ranked models have a lower
+    score.
     """
 
     label: str
@@ -71,7 +72,7 @@ class Baseline(Record):
 
 
 class Outlier(Record):
-    """A model that, left out alone, changes which are the best of the others: `enters` take the place of `leaves`."""
+    """A model whose removal changes the best of the others: `enters` replace `leaves`."""
 
     name: str
     enters: tuple[str, ...]
@@ -79,7 +80,11 @@ class Outlier(Record):
 
 
 class Sensitivity(Record):
-    """Between which values of one setting the winner stays the winner, and who wins beyond; None: it stays to the end of what was tried."""
+    """The range of one setting in which the winner stays, and the winners below and above it.
+
+    `at` is the present value, `tried` the range that was tried, `stays` the range in which the winner stays.
+    A winner below or above is None if the winner stays to that end of `tried`.
+    """
 
     setting: str
     at: float
@@ -90,7 +95,7 @@ class Sensitivity(Record):
 
 
 class Stretch(Record):
-    """From how many images on, and to how many, one model needs the least energy in all. `until` None: for ever."""
+    """Range of numbers of images in which one model needs the least total energy. `until` None: no end."""
 
     name: str
     start: float
@@ -98,7 +103,10 @@ class Stretch(Record):
 
 
 class Lifetime(Record):
-    """Energy over a life of so many `images`: which model is the cheapest for how many, of those whose energy is known."""
+    """Total energy over a lifetime of `images`: the model with the lowest, by number of images.
+
+    Models whose energy is not known are in `left_out`.
+    """
 
     images: float
     stretches: tuple[Stretch, ...]
@@ -108,10 +116,11 @@ class Lifetime(Record):
 
 
 class DeviceWinner(Record):
-    """Which artifact is the best by the figures of one class of devices alone, or by the worst over all of them ("worst case").
+    """Best artifact by the figures of one class of devices, or by the worst over all classes ("worst case").
 
-    `reports` are the files that it rests on; `latency_s` (p90) and `peak_memory_bytes` are the winner's there, None where not measured.
-    `home_winner` is that of the run's own figures. `moved` says in words what changed against the ranking at home, a sentence each.
+    `reports` are the field reports used; `latency_s` (p90) and `peak_memory_bytes` are the winner's there,
+    None if not measured. `home_winner` is the winner by the run's own figures. `moved` holds one sentence for
+    each change of rank against the run's own ranking.
     """
 
     device: str
@@ -124,10 +133,12 @@ class DeviceWinner(Record):
 
 
 class Ranking(Versioned):
-    """ranking.json. `set_id` names the set of models that `bounds`, and with it every score, rests on.
+    """ranking.json. `set_id` names the set of models that `bounds`, and so every score, rests on.
 
-    `outliers`, `sensitivity` and `winners` (by normalisation) say what the first places hang on. `positive` is the class that the metric is
-    of, None where it is of all. `measured_on` names the processors that the latencies are of, whatever the `device` is called.
+    `outliers`, `sensitivity` and `winners` (by normalisation) say how far the first places depend on one
+    model, on the weights and on the normalisation. `positive` is the class that the metric refers to; None if
+    it refers to all classes. `measured_on` names the processors that the latencies were measured on, whatever
+    the name of `device`.
     """
 
     performance_metric: str

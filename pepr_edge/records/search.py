@@ -1,4 +1,4 @@
-"""Records of a search: what is known of a candidate before its training, and what was decided."""
+"""Records of a search: the cost of a candidate before its training, and the decision about it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pepr_edge.records.measurement import DeviceProfile, Machine
 
 
 class ScreeningResult(Versioned):
-    """look.json: what an untrained candidate needs on the device in one variant. Its graph is that of the trained one.
+    """look.json: one variant of an untrained candidate, measured on the device. Training keeps its graph.
 
-    `profile` is None where that could not be found out, and `reason` says why. `machine` is the one that looked; None where there was no
-    file to look at.
+    `profile` is None if it could not be measured; `reason` says why. `machine` is the one that measured; None
+    if there was no file to measure.
     """
 
     key: str
@@ -25,7 +25,7 @@ class ScreeningResult(Versioned):
 
 
 class CostEstimate(Record):
-    """What one variant of a candidate would use, by a first look at it and a cost probe; names and units as in RankingRow."""
+    """Estimated resources of one variant, by screening and cost probe; names and units as in RankingRow."""
 
     variant: str
     resources: dict[str, float | None]
@@ -37,12 +37,15 @@ Verdict = Literal["open", "finished", "concluded", "dropped", "skipped", "reject
 
 
 class SearchedCandidate(Record):
-    """One candidate of a search, and what became of it so far.
+    """One candidate of a search, and the decision about it so far.
 
-    "finished": trained to its end; "concluded": the best when the search stopped, with the epochs that it had; "dropped": given up after
-    some epochs; "skipped": never begun; "rejected": breaks a budget of the device; "open": none of these when the search stopped.
-    `r` is its normalised cost in the run's score; `epochs` those trained; `spent_j` the energy of its training, its cost probe included;
-    `full_j` what its whole training would take by that probe, or of a rejected one, which has none, by its latency beside the others'.
+    "finished": trained for all epochs; "concluded": the best when the search stopped, with the epochs it had
+    by then;
+    "dropped": stopped after some epochs; "skipped": never started; "rejected": breaks a budget of the device;
+    "open": not decided yet, or none of these when the search stopped. `r` is its normalised cost in the run's
+    score; `epochs` the number of epochs trained; `spent_j` the energy of its training and cost probe.
+    `full_j` is the energy of a full training, estimated by the cost probe; for a rejected candidate, which
+    has none, by its latency relative to the others'.
     """
 
     candidate: str
@@ -56,10 +59,11 @@ class SearchedCandidate(Record):
 
 
 class SearchLog(Versioned):
-    """search.json: the candidates of a run whose policy or whose budgets chose among them, and where that is by now.
+    """search.json: the state of a search among the candidates of a run, by its policy or its budgets alone.
 
-    `key` is that of the run. `stopped` says why it stopped; empty while it goes on, and where the budgets alone chose. `spent_j` is the
-    energy of all trainings, `saved_j` what the others would have taken, where it is known. `machine` is the one that was looked at.
+    `key` is the key of the run. `stopped` says why the search stopped; empty while it runs, and where only
+    budgets decide. `spent_j` is the energy of all trainings, `saved_j` the known energy of the trainings left
+    out. `machine` is the one that measured the candidates.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Records of training: its epochs, its cost, and how far it is."""
+"""Records of training: its epochs, its cost and its progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pepr_edge.records.data import Preprocess
 
 
 class Epoch(Record):
-    """One epoch of training. `energy_j` is that of the training steps alone; None where it was not measured."""
+    """One epoch of training. `energy_j` is the energy of the training steps alone; None: not measured."""
 
     epoch: int
     train_loss: float
@@ -31,7 +31,7 @@ class Epoch(Record):
 
 
 class ProbeResult(Record):
-    """Throughput of one memory layout and precision, measured over a few training steps; None with the reason where it failed."""
+    """Throughput of one memory layout and precision over a few training steps; None if it failed."""
 
     layout: Literal["contiguous", "channels_last"]
     precision: Literal["float32", "bfloat16", "float16"]
@@ -40,9 +40,9 @@ class ProbeResult(Record):
 
 
 class TrainCost(Record):
-    """What the training cost, all epochs counted; the evaluation on validation and test apart.
+    """Cost of the training over all epochs; the evaluation on validation and test is counted separately.
 
-    `peak_memory_bytes` is that of the training process, interpreter and libraries included.
+    `peak_memory_bytes` is the peak of the training process, interpreter and libraries included.
     """
 
     energy_j: Quantity
@@ -56,7 +56,7 @@ class TrainCost(Record):
 
 
 class Environment(Record):
-    """Where and with what a figure was obtained. Holds nothing that names a person or a machine."""
+    """Machine, libraries and settings behind a figure. Nothing here names a person or a machine."""
 
     python: str
     platform: str
@@ -68,7 +68,7 @@ class Environment(Record):
 
 
 class TrainResult(Versioned):
-    """A trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name."""
+    """train.json: a trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name."""
 
     key: str
     candidate: Candidate
@@ -93,7 +93,7 @@ class TrainResult(Versioned):
 
 
 class InterruptionLoss(Record):
-    """What interruptions took from a training: it was spent, and is of no epoch. `energy_j` is None where it was not measured."""
+    """Work lost to interruptions of a training. It still cost energy. `energy_j` None: not measured."""
 
     interruptions: Count = 0
     energy_j: NonNegative | None = 0.0
@@ -102,10 +102,11 @@ class InterruptionLoss(Record):
 
 
 class TrainingState(Versioned):
-    """training.json: a training under way, after its mode was chosen (no epochs yet) and after each epoch.
+    """training.json: an unfinished training, written when its mode is chosen and after each epoch.
 
-    `cost` is all that was spent on it by then, what was `lost` included. `state` is the file that it goes on from, None before the first
-    epoch. `stopped_early`: by its patience, so that more epochs are not to be had.
+    `cost` is the total so far, the `lost` work included. `state` is the file to resume from; None before the
+    first epoch.
+    `stopped_early`: patience ended the training, so it gets no more epochs.
     """
 
     key: str
@@ -125,10 +126,10 @@ class TrainingState(Versioned):
 
 
 class CostProbe(Versioned):
-    """probe.json: what an epoch of a candidate would cost, by a few training steps in its fastest mode.
+    """probe.json: estimated cost of one epoch, by a few training steps in the candidate's fastest mode.
 
-    `epoch_energy_j` and `epoch_duration_s` are estimates for the training steps of one epoch. `cost` is all that was spent on the candidate
-    by the end of the probe; a training that follows counts it in.
+    `epoch_energy_j` and `epoch_duration_s` are estimates for the training steps of one epoch. `cost` is the
+    total spent on the candidate by the end of the probe; the training that follows includes it.
     """
 
     key: str

@@ -1,3 +1,3 @@
-"""A run directory: files written whole, the keys of their inputs, and the records read back."""
+"""A run directory: its files and their names, the keys of stored results, and the records read back."""
 
-__all__ = ["keys", "layout", "owned", "reader", "store", "training_files"]
+__all__ = ["keys", "layout", "outputs", "owned", "reader", "store", "training_files"]

@@ -1,66 +1,122 @@
-"""Where the files of a run directory are, and the hash of all that each of them depends on."""
+"""Keys of stored results: the hash of all that each depends on, and the rule for when code makes them stale.
+
+A stage takes a stored result instead of making it again if its key is the same. A key covers the inputs of
+the stage (part of the recipe, data, the results before it) and the stage's revision in STAGE_REVISIONS.
+
+**The rule**: if a change of pepr_edge gives another result of a stage from the same inputs, set that stage's
+revision to the version of the change. The results of that stage, and of those that depend on it, are then
+made again; others stay. The version of pepr_edge itself is in no key.
+
+A run records its revisions in run.json. `rank`, `report`, `export` and `kit` read a run directory with the
+revisions that it was made with, so a later pepr_edge ranks it as before; only `pepr-edge run` makes stale
+results again. Run directories of version 0.1.0 have no revisions in run.json: all of them are FIRST.
+
+A new field in a recipe, a candidate or a dataset changes all keys that cover it, also at its default. Leave
+it out of the key at its default, so that stored results stay valid: a test compares keys with those of 0.1.0.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from pepr_edge import __version__
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import Recipe, variants_dir
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, TrainResult
-from pepr_edge.run_dir.store import stage_key
+from pepr_edge.run_dir.store import sha256_file, stage_key
 
-SCREENINGS, SCREENING = "looks", "look.json"  # looks/<variant>/look.json in a candidate's folder
+FIRST = "0.1.0"
+# The version of pepr_edge that last changed the results of each stage.
+STAGE_REVISIONS: Mapping[str, str] = {
+    "data": FIRST,
+    "screening": FIRST,
+    "train": FIRST,
+    "export": FIRST,
+    "autotune": FIRST,
+    "profile": FIRST,
+    "ranking": FIRST,
+}
 
 
-def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
-    """Where a candidate's files are."""
-    return run_dir / "candidates" / candidate.id
+def run_key(recipe: Recipe, fingerprints: Mapping[int, str], weights_sha256: str | None) -> str:
+    """Return the key of a whole run: of its ranking, bundles and report.
+
+    Args:
+        recipe: of the run.
+        fingerprints: of the data, by image size in pixels.
+        weights_sha256: of the recipe's own weights file; None if it names none.
+    """
+    if recipe.export.auto:
+        files = sorted(variants_dir().glob("*.toml"))
+    else:
+        files = [variants_dir() / f"{name}.toml" for name in recipe.export.named]
+    return stage_key(
+        "run",
+        dict(STAGE_REVISIONS),
+        recipe.model_dump(mode="json"),
+        list(fingerprints.values()),
+        [sha256_file(file) for file in files],
+        weights_sha256,
+    )
 
 
-def train_key(candidate: Candidate, recipe: Recipe, data: DataInfo, version: str = __version__) -> str:
-    """Hash of all that a training depends on, the version of pepr_edge included. Where the data lies does not matter, what it is does."""
-    how = [
+def train_key(
+    candidate: Candidate, recipe: Recipe, data: DataInfo, revisions: Mapping[str, str] = STAGE_REVISIONS
+) -> str:
+    """Return the key of a training. The content of the data is part of it, its place is not."""
+    settings = [
         recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}),
         recipe.train.model_dump(mode="json"),
         recipe.workstation.model_dump(mode="json"),
         recipe.score.performance,
         recipe.seed,
     ]
-    return stage_key("train", version, candidate, data, how)
+    revision = revisions.get("train", FIRST)
+    return stage_key("train", revision, candidate, data, settings, *_raised("data", revisions))
 
 
-def export_key(trained: TrainResult, variant: Variant, recipe: Recipe) -> str:
-    """Hash of all that an artifact depends on."""
-    # How many threads there were changes no answer.
-    how = [
+def export_key(
+    trained: TrainResult, variant: Variant, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS
+) -> str:
+    """Return the key of an artifact. The number of threads changes no logits, so it is not part of it."""
+    settings = [
         recipe.device.settings().model_dump(mode="json", exclude={"threads"}),
         recipe.export.keep_performance,
     ]
-    return stage_key("export", trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), how)
+    inputs = (trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), settings)
+    return stage_key("export", *inputs, *_raised("export", revisions))
 
 
-def autotune_key(trained: TrainResult, recipe: Recipe) -> str:
-    """Hash of all that a ladder's choice depends on, but for the machine."""
-    variants = [
-        variant.model_dump(mode="json")
-        for name in names()
-        if (variant := load_variant(name)).auto is not None
-    ]
-    how = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
-    return stage_key("ladder", trained.key, trained.checkpoint_sha256, variants, how)
+def autotune_key(trained: TrainResult, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS) -> str:
+    """Return the key of an autotuned variant. The machine is not part of it; see `Artifact.chosen_on`."""
+    variants = [load_variant(name) for name in names()]
+    tried = [variant.model_dump(mode="json") for variant in variants if variant.auto is not None]
+    settings = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
+    inputs = (trained.key, trained.checkpoint_sha256, tried, settings)
+    return stage_key("ladder", *inputs, *_raised("autotune", revisions))
 
 
-def profile_key(artifact: Artifact, recipe: Recipe) -> str:
-    """Hash of all that a profile depends on, but for the machine."""
+def profile_key(artifact: Artifact, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS) -> str:
+    """Return the key of a profile. The machine is not part of it; see `DeviceFacts.machine`."""
     settings = artifact.settings.model_dump(mode="json") if artifact.settings else None
-    return stage_key(
-        "profile", artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings
-    )
+    inputs = (artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
+    return stage_key("profile", *inputs, *_raised("profile", revisions))
 
 
 def screening_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
-    """Hash of all that a first look at a candidate depends on, but for the machine; not on what it is trained on, nor how."""
-    how = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json")]
-    return stage_key("look", __version__, candidate, how)
+    """Return the key of a screening. Neither the machine nor anything of the training is part of it."""
+    settings = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json")]
+    return stage_key("look", STAGE_REVISIONS["screening"], candidate, settings)
+
+
+def weights_sha256(recipe: Recipe) -> str | None:
+    """Return the hash of the recipe's own weights file; None if it names none."""
+    weights = recipe.candidates.weights
+    return None if weights in ("pretrained", "scratch") else sha256_file(Path(weights))
+
+
+def _raised(stage: str, revisions: Mapping[str, str]) -> list[str]:
+    """Return a stage's revision as a part of its key. Version 0.1.0 had no such part in this stage's keys."""
+    revision = revisions.get(stage, FIRST)
+    return [] if revision == FIRST else [revision]

@@ -1,8 +1,9 @@
-"""Which files are ours, so that nothing of the user's is ever deleted or written over.
+"""Ownership of files: a file of the user is never deleted or overwritten.
 
-A folder that pepr_edge writes into holds `.pepr_edge/files.json`: the files written there, by path, each with the SHA-256 of what was
-written. A recorded file is ours while its content has that hash; one that is not recorded is ours if its content says so (folders of
-version 0.1 have no record). Everything else is left alone, and a command that would have to replace it stops with one line.
+A folder that pepr_edge writes into holds `.pepr_edge/files.json`: the paths of the files written there, each
+with the SHA-256 of its content. A recorded file is ours while its content has that hash. A file that is not
+recorded is ours if its content says so (folders of version 0.1.0 have no record). All others are left alone;
+a command that would have to replace one stops with one line.
 """
 
 from __future__ import annotations
@@ -18,35 +19,35 @@ from functools import partial
 from pathlib import Path
 
 from pepr_edge.errors import OutputError
-from pepr_edge.run_dir.store import PRIVATE, sha256_file, write_bytes, write_text
+from pepr_edge.run_dir.layout import FILES, PRIVATE
+from pepr_edge.run_dir.store import sha256_file, write_bytes, write_text
 from pepr_edge.untrusted import documents
 
-FILES = "files.json"
-# What file managers leave behind in a folder.
+# Files that file managers leave behind in a folder.
 OS_METADATA = (".DS_Store", "Thumbs.db", "desktop.ini")
 
-# True if the file at this path, a regular one, is an earlier output of ours. May raise OSError or ValueError: then it is not.
+# True if the regular file at this path is an earlier output of ours. OSError and ValueError count as False.
 Recogniser = Callable[[Path], bool]
 
 
 def is_os_metadata(name: str) -> bool:
-    """True if a file manager left this file behind, so that it belongs to nobody."""
+    """True if this is the name of a file that a file manager left behind."""
     return name in OS_METADATA or name.startswith("._")
 
 
 def is_owned_folder(folder: Path) -> bool:
-    """True if a folder carries our record of files."""
+    """True if a folder has our record of files."""
     return _recorded(folder) is not None
 
 
 def start_record(folder: Path) -> None:
-    """Mark a folder as one that pepr_edge writes into. Nothing happens where it is marked already."""
+    """Mark a folder as one that pepr_edge writes into, unless it is marked already."""
     if not is_owned_folder(folder):
         _write_record(folder, {})
 
 
 def nobody(path: Path) -> bool:
-    """The recogniser that recognises nothing: only the record of files counts."""
+    """Recognise no file: only the record of files counts."""
     return False
 
 
@@ -54,9 +55,9 @@ def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobo
     """Refuse a folder in which one of these names is taken by a file that is not ours.
 
     Args:
-        folder: where the files are going to be written.
-        names: paths within the folder, "/" between.
-        recognise: tells by its content that a file is ours which the record does not know.
+        folder: where the files will be written.
+        names: paths within the folder, separated by "/".
+        recognise: tells by the content whether a file without a record is ours.
     Raises:
         OutputError: a file is not ours; names the first.
     """
@@ -65,7 +66,8 @@ def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobo
         path = folder / name
         if _exists(path) and not _is_ours(path, recorded.get(name), recognise):
             raise OutputError(
-                f"{path}: was not written by pepr_edge, or was changed since. Move it away, and give the same command again."
+                f"{path}: was not written by pepr_edge, or was changed since. Move it away, and run the same "
+                "command again."
             )
 
 
@@ -75,18 +77,18 @@ def write_owned(
     """Write a file atomically and record it as ours.
 
     Args:
-        folder: that holds the record.
-        name: path within the folder, "/" between.
+        folder: holds the record.
+        name: path within the folder, separated by "/".
         content: the bytes.
         recognise: as for `check_owned`.
-        force: replace a file that is not ours, too; a folder is never replaced.
+        force: also replace a file that is not ours; a folder is never replaced.
     Raises:
         OutputError: the name is taken by something that is not ours.
     """
     path = folder / name
     if not force or path.is_dir():
         check_owned(folder, [name], recognise)
-    # Recorded before it is written: after a power cut either content must count as ours.
+    # Recorded before it is written: after a power cut, the old and the new content must both count as ours.
     hashes = [sha256_file(path)] if path.is_file() else []
     hashes.append(hashlib.sha256(content).hexdigest())
     _write_record(folder, {**(_recorded(folder) or {}), name: hashes})
@@ -96,13 +98,13 @@ def write_owned(
 def write_all_owned(
     folder: Path, contents: Mapping[str, bytes], recognise: Callable[[bytes, Path], bool], force: bool = False
 ) -> None:
-    """Write several files and record them as ours: all of them, or none where one of the names is taken.
+    """Write several files and record them as ours: all of them, or none if one of the names is taken.
 
     Args:
-        folder: that holds the record.
+        folder: holds the record.
         contents: by path within the folder.
-        recognise: as for `check_owned`; its first argument is the content that is going to be written.
-        force: replace files that are not ours, too.
+        recognise: as for `check_owned`; its first argument is the content to be written.
+        force: also replace files that are not ours.
     Raises:
         OutputError: a name is taken by something that is not ours; nothing was written.
     """
@@ -115,7 +117,7 @@ def write_all_owned(
 
 
 def remove_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobody) -> None:
-    """Delete files that are ours; others stay."""
+    """Delete those of the files that are ours."""
     recorded = _recorded(folder) or {}
     removed = []
     for name in names:
@@ -128,22 +130,22 @@ def remove_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nob
 
 
 def is_owned(folder: Path, name: str, recognise: Recogniser = nobody) -> bool:
-    """True if there is a file of this name in a folder, and it is ours."""
+    """True if a folder has a file of this name, and it is ours."""
     return _is_ours(folder / name, (_recorded(folder) or {}).get(name), recognise)
 
 
 def owned_names(folder: Path, prefix: str = "") -> list[str]:
-    """The recorded names that begin with a prefix."""
+    """Return the recorded names that start with a prefix."""
     return [name for name in _recorded(folder) or {} if name.startswith(prefix)]
 
 
 def check_replaceable(path: Path, recognise: Recogniser, force: bool = False) -> None:
-    """Refuse to write over a file that is not an earlier output of the same command.
+    """Refuse to overwrite a file that is not an earlier output of the same command.
 
     Args:
-        path: the file that is going to be written.
-        recognise: tells such an output by its content.
-        force: the user has asked to replace any file; still no folder, device or pipe.
+        path: the file to be written.
+        recognise: tells by the content whether it is such an output.
+        force: replace any regular file; still no folder, device or pipe.
     Raises:
         OutputError: the path is taken by something else.
     """
@@ -153,18 +155,19 @@ def check_replaceable(path: Path, recognise: Recogniser, force: bool = False) ->
         raise OutputError(f"{path}: not a regular file. Give the name of a file.")
     if not force and not _is_ours(path, None, recognise):
         raise OutputError(
-            f"{path}: exists, and is no earlier output of this command. Give another --out, or --force to replace it."
+            f"{path}: exists, and is no earlier output of this command. Give another --out, or --force to "
+            "replace it."
         )
 
 
 def remove_known(folder: Path, known: re.Pattern[str]) -> None:
-    """Delete the files of a folder that have names which only we give, and then the folders that are empty.
+    """Delete the files of a folder whose names only pepr_edge gives, and then the empty folders.
 
-    Files of other names stay. A link is removed as a link; nothing behind it is touched.
+    Files of other names stay. A link is removed as a link; its target is not touched.
 
     Args:
-        folder: where to look, in subfolders too.
-        known: matches the whole of a path within the folder, "/" between.
+        folder: searched with its subfolders.
+        known: matches whole paths within the folder, separated by "/".
     """
     if folder.is_symlink() or not folder.is_dir():
         return
@@ -184,21 +187,21 @@ def set_aside(path: Path) -> Path:
     """Rename a file that is damaged or not ours so that its name is free.
 
     Returns:
-        Its new path: the same name with ".kept-1" behind it, or the next number that is free.
+        Its new path: the name with ".kept-1" appended, or the next free number.
     """
     number = 1
-    while _exists(kept := path.with_name(f"{path.name}.kept-{number}")):
+    while _exists(path.with_name(f"{path.name}.kept-{number}")):
         number += 1
-    return path.rename(kept)
+    return path.rename(path.with_name(f"{path.name}.kept-{number}"))
 
 
 def _exists(path: Path) -> bool:
-    """True also for a link that leads nowhere."""
+    """True if there is anything at a path, a broken link included."""
     return path.exists() or path.is_symlink()
 
 
 def _is_ours(path: Path, hashes: list[str] | None, recognise: Recogniser) -> bool:
-    """`hashes`: those that are recorded; None where the file is not recorded, so that its content has to say so."""
+    """True if a file is ours: by its recorded hashes, or by its content if they are None."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
@@ -208,10 +211,10 @@ def _is_ours(path: Path, hashes: list[str] | None, recognise: Recogniser) -> boo
 
 
 def _recorded(folder: Path) -> dict[str, list[str]] | None:
-    """The record of a folder, hashes by path; None where there is none that can be read."""
+    """Return the record of a folder, hashes by path; None if there is none, or it cannot be read."""
     try:
         document = documents.json_document(documents.content(folder / PRIVATE / FILES, documents.MIB))
-        return {str(name): [str(sha256) for sha256 in hashes] for name, hashes in document["files"].items()}
+        return {str(name): list(map(str, hashes)) for name, hashes in document["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

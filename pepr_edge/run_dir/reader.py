@@ -1,11 +1,18 @@
-"""What a run directory holds, read back: the records of every candidate and variant, whatever stage each got to."""
+"""Read a run directory: the records of every candidate and variant, whatever stage each of them reached.
+
+A stored result counts if its key is current (`run_dir.keys`) and its file is there. Reading for a ranking or
+a report does not read checkpoints and models: the file must have the recorded size (a checkpoint: any
+content). `pepr-edge run` verifies the hashes of all files before it relies on them; writing a bundle verifies
+the model that it copies.
+"""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,27 +38,45 @@ from pepr_edge.records import (
     TrainingState,
     TrainResult,
 )
-from pepr_edge.run_dir.keys import (
+from pepr_edge.run_dir.keys import autotune_key, export_key, profile_key, screening_key, train_key
+from pepr_edge.run_dir.layout import (
+    ARTIFACT,
+    FAILURE,
+    LOGITS,
+    MODEL,
+    PREDICTIONS,
+    PROBE,
+    PROFILE,
+    RANKING,
+    RECIPE,
+    RUN,
     SCREENING,
-    SCREENINGS,
-    autotune_key,
+    SEARCH,
+    TRAIN_RESULT,
     candidate_folder,
-    export_key,
-    profile_key,
-    screening_key,
-    train_key,
+    screening_folder,
 )
-from pepr_edge.run_dir.layout import SEARCH
-from pepr_edge.run_dir.store import LOGITS, is_whole, read_current, read_record
-from pepr_edge.run_dir.training_files import PROBE, resumable
+from pepr_edge.run_dir.store import is_whole, read_current, read_record
+from pepr_edge.run_dir.training_files import resumable
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.pepr import RESOURCES
-from pepr_edge.scoring.resources import Used, of_device, of_training
+from pepr_edge.scoring.resources import ResourceUse, of_device, of_training
+
+
+class MeasuredVariant(NamedTuple):
+    """The records of a variant that went through all stages."""
+
+    trained: TrainResult
+    artifact: Artifact
+    profile: DeviceProfile
 
 
 @dataclass(frozen=True)
 class VariantState:
-    """One candidate in one variant. What is None did not get done; `failure` says why, or `pruned` that it was not to be."""
+    """One candidate in one variant, and its progress: trained, exported (`artifact`), measured (`profile`).
+
+    A record is None if its stage is not done; `failure` says why, or `pruned` that it is left out on purpose.
+    """
 
     candidate: Candidate
     variant: str
@@ -62,190 +87,299 @@ class VariantState:
     failure: Failure | None
     pruned: SearchedCandidate | None = None
 
+    @property
+    def measured(self) -> MeasuredVariant | None:
+        """All records of a variant that is measured, else None."""
+        if self.trained is None or self.artifact is None or self.profile is None:
+            return None
+        return MeasuredVariant(self.trained, self.artifact, self.profile)
+
+    @property
+    def is_autotuned(self) -> bool:
+        """True if autotune chooses this variant."""
+        return self.folder.name == AUTO
+
     def predictions(self) -> dict[str, NDArray[np.float32]]:
-        """Logits of the ONNX file on "val" and "test", shape (n, classes), with "val_labels" and "test_labels".
+        """Read the logits on "val" and "test", shape (n, classes), and "val_labels", "test_labels".
 
         Raises:
             RunError: the file is missing or torn.
         """
-        return _arrays(self.folder / "predictions.npz")
+        return _arrays(self.folder / PREDICTIONS)
 
 
 @dataclass(frozen=True)
 class Results:
-    """All entries of a run, in the order of the recipe."""
+    """All that a run has made.
+
+    `entries` are the variants to be ranked, in the order of the recipe. `unranked` are further exports of its
+    training
+    jobs: the float32 files that autotune starts from.
+    """
 
     folder: Path
     recipe: Recipe
     info: RunInfo
     entries: tuple[VariantState, ...]
     search: SearchLog | None = None
+    unranked: tuple[VariantState, ...] = ()
+
+    def exports(self, candidate: Candidate) -> tuple[VariantState, ...]:
+        """Return the variants that the training job of a candidate exports, ranked or not."""
+        states = (*self.unranked, *self.entries)
+        return tuple(state for state in states if state.candidate == candidate and not state.is_autotuned)
+
+    def float32(self, candidate: Candidate) -> VariantState | None:
+        """Return the plain float32 export of a candidate; None if the recipe makes none."""
+        return next((state for state in self.exports(candidate) if state.variant == FLOAT32), None)
+
+    def autotuned(self, candidate: Candidate) -> VariantState | None:
+        """Return the variant of a candidate that autotune chooses; None if the recipe names its variants."""
+        states = (state for state in self.entries if state.candidate == candidate and state.is_autotuned)
+        return next(states, None)
+
+    def with_search(self, search: SearchLog | None) -> Results:
+        """Return the results with another log of the search."""
+        pruned = _pruned(search)
+        entries = tuple(replace(entry, pruned=pruned.get(entry.candidate.id)) for entry in self.entries)
+        return replace(self, search=search, entries=entries)
 
 
 def performance(entry: VariantState, metric: str, split: Split) -> Estimate | None:
-    """A metric of an entry's ONNX file on "val" or "test": as recorded, else from its predictions.
+    """Return a metric of a variant's ONNX file on "val" or "test": as recorded, else from its predictions.
 
-    None where there is no file, or the split does not define the metric.
+    None if there is no file, or the metric is not defined on the split.
     """
     if entry.artifact is None:
         return None
-    if (
-        recorded := entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")
-    ) is not None:
+    recorded = entry.artifact.performance.get(metric if split == "test" else f"{split}_{metric}")
+    if recorded is not None:
         return recorded
     logits = entry.predictions()
-    return (
-        estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
-        if split in logits
-        else None
-    )
+    if split not in logits:
+        return None
+    return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
 
 
-def used(entry: VariantState, images: int | None) -> Used:
-    """What a model's training and its deployment used: resources in SI units by name, and how each was obtained.
+def used(entry: VariantState, images: int | None) -> ResourceUse:
+    """Return the resources that training and deployment used, in SI units, and how each was obtained.
 
-    Values are to be compared where their methods are the same: a counter's energy not with a declared one, nor the CO2eq of the two, and
-    memory of a GPU not with that of a process. `inference_energy`, of one answer, comes beside the resources of a score.
+    Values are comparable if their methods are the same: not a counter's energy with a declared one, nor their
+    CO2eq, nor the memory of a GPU with that of a process. `inference_energy`, of one inference, is beside the
+    resources of a score.
 
     Args:
         entry: one candidate in one variant.
-        images: of its training split; None where that is not known.
+        images: of its training split; None if not known.
     """
     values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
     methods: dict[str, str] = {}
     if entry.trained is not None:
-        more, how = of_training(entry.trained.cost, images)
-        values, methods = values | more, methods | how
+        of_trained, its_methods = of_training(entry.trained.cost, images)
+        values |= of_trained
+        methods |= its_methods
     if entry.profile is not None:
-        more, how = of_device(entry.profile)
-        values, methods = values | more, methods | how
+        of_profile, its_methods = of_device(entry.profile)
+        values |= of_profile
+        methods |= its_methods
     return values, methods
 
 
 def current_screening(
     folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine
 ) -> ScreeningResult | None:
-    """The first look at a candidate in a variant, if it was taken on this machine with these inputs."""
-    found = read_current(
-        folder / SCREENINGS / variant / SCREENING, ScreeningResult, screening_key(candidate, variant, recipe)
-    )
-    return found if found is not None and found.machine in (None, machine) else None
+    """Return the screening of a candidate in a variant if it has the current key and is of this machine."""
+    key = screening_key(candidate, variant, recipe)
+    screening = read_current(screening_folder(folder, variant) / SCREENING, ScreeningResult, key)
+    return screening if screening is not None and screening.machine in (None, machine) else None
 
 
 def is_complete(trained: TrainResult, settings: Train) -> bool:
-    """Whether a training ended by itself: with its last epoch, or by its patience. Else it was concluded early, and can go on."""
+    """True if a training ended by its last epoch or its patience, so that it cannot go on."""
     epochs = len(trained.epochs)
     return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience
 
 
-def current_training(folder: Path, key: str) -> TrainResult | None:
-    """The training of a candidate's folder if it was made from these inputs and its checkpoint is whole."""
-    trained = read_current(folder / "train.json", TrainResult, key)
-    return (
-        trained
-        if trained is not None and is_whole(folder / trained.checkpoint, trained.checkpoint_sha256)
-        else None
-    )
+def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult | None:
+    """Return the training of a candidate's folder if it has this key and its checkpoint is there.
+
+    Args:
+        folder: of the candidate.
+        key: see `train_key`.
+        verify: compare the checkpoint's hash with the record.
+    """
+    trained = read_current(folder / TRAIN_RESULT, TrainResult, key)
+    if trained is None:
+        return None
+    checkpoint = folder / trained.checkpoint
+    is_there = is_whole(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
+    return trained if is_there else None
 
 
 def current_training_state(folder: Path, key: str) -> TrainingState | None:
-    """How far the training of a candidate's folder is, if it was made from these inputs and can go on; None once it is finished, too."""
+    """Return the unfinished training of a candidate's folder if it has this key and can go on, else None."""
     return resumable(folder, key)
 
 
 def current_cost_probe(folder: Path, key: str) -> CostProbe | None:
-    """What an epoch of a candidate would cost, if that was probed with these inputs."""
+    """Return the cost probe of a candidate's folder if it has this key."""
     return read_current(folder / PROBE, CostProbe, key)
 
 
 def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
-    """What a search decided in a run directory, if it was for this run."""
+    """Return the log of the search in a run directory if it is of this run."""
     return read_current(run_dir / SEARCH, SearchLog, info.key)
 
 
-def is_pruned(one: SearchedCandidate, search: SearchLog) -> bool:
-    """Whether a candidate's training is not to be ended: it is out, or the search stopped before it was its turn."""
-    return one.verdict in ("dropped", "skipped", "rejected", "failed") or (
-        one.verdict == "open" and bool(search.stopped)
-    )
+def current_artifact(folder: Path, key: str, verify: bool = True) -> Artifact | None:
+    """Return the artifact of a variant's folder if it has this key and its files are there.
+
+    Args:
+        folder: of the variant.
+        key: see `export_key`.
+        verify: compare the model's hash with the record, not only its size.
+    """
+    artifact = read_current(folder / ARTIFACT, Artifact, key)
+    if artifact is None or not (folder / PREDICTIONS).is_file():
+        return None
+    model = folder / MODEL
+    is_there = is_whole(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
+    return artifact if is_there else None
 
 
-def current_artifact(folder: Path, key: str) -> Artifact | None:
-    """The artifact of a variant's folder if it was made from these inputs and its file is whole."""
-    artifact = read_current(folder / "export.json", Artifact, key)
-    whole = (
-        artifact is not None
-        and is_whole(folder / "model.onnx", artifact.sha256)
-        and (folder / "predictions.npz").is_file()
-    )
-    return artifact if whole else None
-
-
-def entries(run_dir: Path, recipe: Recipe, info: RunInfo) -> Iterator[VariantState]:
-    """Read what is to be ranked of each candidate, made from this recipe and data: the variants named, and the one that a ladder chose."""
-    for candidate in info.candidates:
-        made = exported(run_dir, recipe, info, candidate)
-        ranked = {name: made[name] for name in recipe.export.named}
-        if recipe.export.auto:
-            found = chosen(run_dir, recipe, info, candidate)
-            ranked[found.variant] = found
-        yield from ranked.values()
-
-
-def exported(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> dict[str, VariantState]:
-    """The variants of a candidate that are made whatever comes out, by name; those for a ladder too, ranked or not."""
-    folder, wanted = (
-        candidate_folder(run_dir, candidate),
-        train_key(candidate, recipe, info.data, info.pepr_edge),
-    )
-    trained = current_training(folder, wanted)
-    keys = {
-        name: export_key(trained, load_variant(name), recipe) if trained else wanted
-        for name in recipe.export.made
-    }
-    return {
-        name: _entry(folder / name, recipe, candidate, trained, {wanted, key}, key)
-        for name, key in keys.items()
-    }
-
-
-def chosen(run_dir: Path, recipe: Recipe, info: RunInfo, candidate: Candidate) -> VariantState:
-    """The variant that a candidate's ladder chose; named "auto" where none is chosen yet."""
-    folder, wanted = (
-        candidate_folder(run_dir, candidate),
-        train_key(candidate, recipe, info.data, info.pepr_edge),
-    )
-    trained = current_training(folder, wanted)
-    key = autotune_key(trained, recipe) if trained is not None else wanted
-    entry = _entry(folder / AUTO, recipe, candidate, trained, {wanted, key}, key)
-    if entry.artifact is not None:
-        return replace(entry, variant=entry.artifact.variant)
-    # What keeps float32 from being made keeps all else.
-    plain = exported(run_dir, recipe, info, candidate)[FLOAT32]
-    return entry if plain.artifact is not None else replace(entry, failure=entry.failure or plain.failure)
-
-
-def _entry(
-    folder: Path, recipe: Recipe, candidate: Candidate, trained: TrainResult | None, keys: Set[str], key: str
-) -> VariantState:
-    """What is there in a variant's folder; `keys` are those that a failure of it may have, `key` is that of its artifact."""
-    artifact = current_artifact(folder, key) if trained is not None else None
-    of_profile = profile_key(artifact, recipe) if artifact is not None else ""
-    profile = (
-        read_current(folder / "profile.json", DeviceProfile, of_profile) if artifact is not None else None
-    )
-    current = {*keys, *([of_profile] if of_profile else [])}
-    failure = None if profile else _failure(folder, current) or _failure(folder.parent, current)
-    return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
+def is_pruned(searched: SearchedCandidate, search: SearchLog) -> bool:
+    """True if a candidate is not to be trained further: it is out, or the search stopped before its turn."""
+    if searched.verdict == "open":
+        return bool(search.stopped)
+    return searched.verdict in ("dropped", "skipped", "rejected", "failed")
 
 
 def read_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """PyTorch's logits of a candidate on "val" and "test", shape (n, classes).
+    """Read PyTorch's logits of a candidate on "val" and "test", shape (n, classes).
 
     Raises:
         RunError: the file is missing or torn.
     """
     return _arrays(folder / LOGITS)
+
+
+def read_ranking(run_dir: Path) -> Ranking:
+    """Read the ranking of a finished run.
+
+    Raises:
+        RunError: there is none yet, or it cannot be read.
+    """
+    path = run_dir / RANKING
+    if not path.exists():
+        raise RunError(
+            f"{run_dir}: this run is not finished, so it has no ranking. Run the same `pepr-edge run` "
+            "command again: it goes on where it stopped."
+        )
+    return read_record(path, Ranking)
+
+
+def load(run_dir: Path, verify: bool = False) -> Results:
+    """Read a run directory.
+
+    Args:
+        run_dir: made by this or an earlier version of pepr_edge.
+        verify: compare the hashes of checkpoints and models with their records, as a run does before it goes
+        on.
+    Raises:
+        RunError: it is not a run directory.
+    """
+    if not (run_dir / RUN).is_file():
+        raise RunError(
+            f"{run_dir}: not a run directory (no {RUN}). "
+            f"Make one with `pepr-edge run RECIPE --out {run_dir}`."
+        )
+    info = read_record(run_dir / RUN, RunInfo)
+    recipe = read_toml(run_dir / RECIPE, Recipe)
+    empty = Results(run_dir, recipe, info, (), current_search(run_dir, info))
+    return reread(empty, info.candidates, verify)
+
+
+def reread(results: Results, candidates: Collection[Candidate], verify: bool = True) -> Results:
+    """Return the results with some candidates read again, after jobs worked in their folders."""
+    again = {candidate.id for candidate in candidates}
+    entries: list[VariantState] = []
+    unranked: list[VariantState] = []
+    for candidate in results.info.candidates:
+        if candidate.id in again:
+            ranked, others = _states(results, candidate, verify)
+            entries += ranked
+            unranked += others
+        else:
+            entries += [state for state in results.entries if state.candidate == candidate]
+            unranked += [state for state in results.unranked if state.candidate == candidate]
+    changed = replace(results, entries=tuple(entries), unranked=tuple(unranked))
+    return changed.with_search(results.search)
+
+
+def _states(
+    results: Results, candidate: Candidate, verify: bool
+) -> tuple[list[VariantState], list[VariantState]]:
+    """Read the variants of a candidate: those to be ranked, and the other exports of its training job."""
+    recipe = results.recipe
+    revisions = results.info.revisions
+    folder = candidate_folder(results.folder, candidate)
+    of_training = train_key(candidate, recipe, results.info.data, revisions)
+    trained = current_training(folder, of_training, verify)
+
+    def state(name: str, key: str) -> VariantState:
+        return _state(results, folder / name, candidate, trained, {of_training, key}, key, verify)
+
+    exports = {}
+    for name in recipe.export.required:
+        key = export_key(trained, load_variant(name), recipe, revisions) if trained else of_training
+        exports[name] = state(name, key)
+    ranked = {name: exports[name] for name in recipe.export.named}
+    if recipe.export.auto:
+        choice = state(AUTO, autotune_key(trained, recipe, revisions) if trained else of_training)
+        base = exports[FLOAT32]
+        if choice.artifact is not None:
+            choice = replace(choice, variant=choice.artifact.variant)
+        elif base.artifact is None:
+            # Autotune starts from float32, so without it nothing is chosen.
+            choice = replace(choice, failure=choice.failure or base.failure)
+        ranked[choice.variant] = choice
+    others = [export for export in exports.values() if ranked.get(export.variant) is not export]
+    return list(ranked.values()), others
+
+
+def _state(
+    results: Results,
+    folder: Path,
+    candidate: Candidate,
+    trained: TrainResult | None,
+    failure_keys: Set[str],
+    key: str,
+    verify: bool,
+) -> VariantState:
+    """Read a variant's folder. `key` is the key of its artifact, `failure_keys` are those of its failure."""
+    artifact = current_artifact(folder, key, verify) if trained is not None else None
+    profile = None
+    keys = set(failure_keys)
+    if artifact is not None:
+        of_profile = profile_key(artifact, results.recipe, results.info.revisions)
+        profile = read_current(folder / PROFILE, DeviceProfile, of_profile)
+        keys.add(of_profile)
+    failure = None
+    if profile is None:
+        failure = _failure(folder, keys) or _failure(folder.parent, keys)
+    return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
+
+
+def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:
+    """Return the candidates that a search left out, by id."""
+    if search is None:
+        return {}
+    return {searched.candidate: searched for searched in search.candidates if is_pruned(searched, search)}
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file; 0 if there is none."""
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -259,43 +393,9 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _failure(folder: Path, keys: Set[str]) -> Failure | None:
-    """What went wrong there, if it was made from the same inputs."""
+    """Return the failure in a folder if it has one of these keys."""
     try:
-        failure = read_record(folder / "failure.json", Failure)
+        failure = read_record(folder / FAILURE, Failure)
     except RunError:
         return None
     return failure if failure.key in keys else None
-
-
-def read_ranking(run_dir: Path) -> Ranking:
-    """The ranking of a finished run.
-
-    Raises:
-        RunError: there is none yet, or it cannot be read.
-    """
-    path = run_dir / "ranking.json"
-    if not path.exists():
-        raise RunError(
-            f"{run_dir}: this run is not finished, so it has no ranking. Go on with it: the same `pepr-edge run` command again."
-        )
-    return read_record(path, Ranking)
-
-
-def load(run_dir: Path) -> Results:
-    """Read a run directory.
-
-    Raises:
-        RunError: it is not one.
-    """
-    if not (run_dir / "run.json").is_file():
-        raise RunError(
-            f"{run_dir}: not a run directory (no run.json). Make one with `pepr-edge run RECIPE --out {run_dir}`."
-        )
-    info = read_record(run_dir / "run.json", RunInfo)
-    recipe = read_toml(run_dir / "recipe.toml", Recipe)
-    search = current_search(run_dir, info)
-    pruned = {one.candidate: one for one in search.candidates if is_pruned(one, search)} if search else {}
-    found = (
-        replace(entry, pruned=pruned.get(entry.candidate.id)) for entry in entries(run_dir, recipe, info)
-    )
-    return Results(run_dir, recipe, info, tuple(found), search)

@@ -1,12 +1,4 @@
-"""Files that are never half-written, the run directory, and its lock.
-
-A run directory:
-    .pepr_edge/{lock,files.json,pixels-<px>/...}
-    run.json recipe.toml events.jsonl search.json ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
-    candidates/<arch>@<px>/train.json checkpoint.safetensors logits.npz <variant>/{model.onnx,export.json,profile.json}
-                           looks/<variant>/look.json probe.json training.json training-<n>.pt spent.json
-    bundles/01-<arch>@<px>-<variant>/...
-"""
+"""Reading and writing files of a run directory: atomic writes, records, hashes, events and the lock."""
 
 from __future__ import annotations
 
@@ -14,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import stat
 import time
@@ -27,22 +18,24 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import RunError
 from pepr_edge.records import Record, first_fault
+from pepr_edge.run_dir.layout import EVENTS, LOCK, PRIVATE
 from pepr_edge.untrusted import documents
+from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.redact import redact_paths
 
 R = TypeVar("R", bound=Record)
 
-# The folder of a run directory, or of other output, that holds what only pepr_edge reads: lock, record of files, pixels.
-PRIVATE = ".pepr_edge"
-# A file on its way to its name, as `written` calls it.
-TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
-# PyTorch's logits of a candidate, which more than one stage reads.
-LOGITS = "logits.npz"
+BLOCK_BYTES = 1 << 20
+# Clocks of file systems are coarse (4 ms on Linux, 2 s on FAT). The hash of a file that was written more
+# recently than this is not remembered: another write might leave the same modification time.
+MIN_AGE_NS = 2_500_000_000
+# SHA-256 by path, device, inode, size, and times of modification and change.
+_hashes: dict[tuple[str, int, int, int, int, int], str] = {}
 
 
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears atomically at the end: whole or not at all, and on the disk when this returns."""
+    """Open a file that appears atomically at the end: whole or not at all, and synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -57,7 +50,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk once its folder is, where folders can be synced."""
+    """Sync a folder where the system can, because a new name is on the disk only once its folder is."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -89,13 +82,8 @@ def read_record(path: Path, kind: type[R]) -> R:
         RunError: the file is missing, torn, or not a record of this kind.
     """
     try:
-        return kind.model_validate_json(documents.content(path, documents.RECORD_BYTES))
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file, expected a {kind.__name__} record.") from None
-    except OSError as fault:
-        raise RunError(
-            f"{path}: cannot be read ({fault.strerror}), expected a {kind.__name__} record."
-        ) from None
+        content = read_file(path, documents.RECORD_BYTES, RunError, f"a {kind.__name__} record.")
+        return kind.model_validate_json(content)
     except ValidationError as fault:
         raise RunError(
             f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again."
@@ -103,7 +91,7 @@ def read_record(path: Path, kind: type[R]) -> R:
 
 
 def read_current(path: Path, kind: type[R], key: str) -> R | None:
-    """The record at `path` if it is whole and was made from the same inputs (its `key`), else None: to be made again."""
+    """Return the record at `path` if it can be read and has this key, else None: it is to be made again."""
     try:
         record = read_record(path, kind)
     except RunError:
@@ -112,52 +100,70 @@ def read_current(path: Path, kind: type[R], key: str) -> R | None:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hex.
+
+    This process reads a file once: the hash is remembered while path, inode, size and times of the file stay
+    the same.
+    """
+    known = path.stat()
+    times = (known.st_mtime_ns, known.st_ctime_ns)
+    identity = (str(path.absolute()), known.st_dev, known.st_ino, known.st_size, *times)
+    if identity not in _hashes:
+        sha256 = _read_sha256(path)
+        if time.time_ns() - max(times) < MIN_AGE_NS:
+            return sha256
+        _hashes[identity] = sha256
+    return _hashes[identity]
+
+
+def _read_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
 
 
 def is_whole(path: Path, sha256: str) -> bool:
-    """Whether a file is there with the content that its record says; a power cut may leave it empty."""
+    """True if a file is there with the content that its record says; a power cut may leave it empty."""
     return path.is_file() and sha256_file(path) == sha256
 
 
 def stage_key(*parts: Any) -> str:
-    """Hash of everything that a stage's result depends on. Records and plain values, in a fixed order."""
+    """Return the hash of all inputs of a stage's result: records and plain values, in a fixed order."""
     plain = [part.model_dump(mode="json") if isinstance(part, Record) else part for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def disk_is_full(fault: BaseException | None) -> bool:
-    """Whether a fault, or one that led to it, is that the disk has no room. Some libraries leave of it no more than the words."""
+    """True if this exception or its cause means "disk full". Some libraries keep only the error's text."""
     while fault is not None:
-        if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(
-            fault
-        ):
+        if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in str(fault):
             return True
         fault = fault.__cause__ or fault.__context__
     return False
 
 
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
-    """Append one line to events.jsonl: seconds since the epoch, the event's name, its details."""
-    told = {name: redact_paths(value) if isinstance(value, str) else value for name, value in details.items()}
-    line = json.dumps({"time_s": round(time.time(), 3), "event": event, **told})
-    with open(run_dir / "events.jsonl", "a", encoding="utf-8") as file:
+    """Append one line to events.jsonl: seconds since the epoch, event name, details without paths."""
+    redacted = {
+        name: redact_paths(value) if isinstance(value, str) else value for name, value in details.items()
+    }
+    line = json.dumps({"time_s": round(time.time(), 3), "event": event, **redacted})
+    with open(run_dir / EVENTS, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run directory for this process alone; the lock goes with the process, however it ends.
+    """Lock a run directory for this process. The lock ends with the process, however it ends.
 
     Raises:
         RunError: another process has it.
     """
-    lock = run_dir / PRIVATE / "lock"
+    lock = run_dir / PRIVATE / LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with _open_lock(lock) as file:
         holder = file.read(20).strip()
@@ -177,7 +183,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def _open_lock(lock: Path) -> TextIO:
-    """Open a lock file, which is made if missing; neither a link nor anything else than a regular file is followed or emptied."""
+    """Open or make a lock file. Only a regular file is opened: no link is followed, no device emptied."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         file = os.fdopen(os.open(lock, flags, 0o666), "r+", encoding="ascii", errors="replace")
@@ -196,7 +202,7 @@ def _try_lock(descriptor: int) -> bool:
         if os.name == "nt":
             import msvcrt
 
-            # A byte far behind the pid that is written at the start, so that it can still be read.
+            # A byte far behind the pid that is written at the start, so that the pid can still be read.
             os.lseek(descriptor, 1 << 20, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         else:

@@ -22,7 +22,7 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_folder_arrives_as_it_left(tmp_path: Path) -> None:
+def test_a_folder_is_copied_whole(tmp_path: Path) -> None:
     write(tmp_path / "a", train_json="1", fp32__model_onnx="2", log_txt="3")
     made = pack(tmp_path / "a", {})
     assert made is not None
@@ -34,7 +34,7 @@ def test_a_folder_arrives_as_it_left(tmp_path: Path) -> None:
     )
 
 
-def test_only_what_has_changed_travels_and_what_is_gone_is_removed(tmp_path: Path) -> None:
+def test_only_changed_files_are_copied_and_removed_files_are_removed(tmp_path: Path) -> None:
     write(tmp_path, same_json="1", changed_json="2", gone_pt="3", below__gone_json="4")
     known = stamps(tmp_path)
     write(tmp_path, changed_json="5", new_pt="6")
@@ -49,7 +49,7 @@ def test_only_what_has_changed_travels_and_what_is_gone_is_removed(tmp_path: Pat
     assert again[0] == FileChanges({})
 
 
-def test_how_far_it_is_leaves_alone_what_is_below_and_the_log(tmp_path: Path) -> None:
+def test_progress_is_without_subfolders_and_the_log(tmp_path: Path) -> None:
     write(tmp_path, spent_json="1", log_txt="2", fp32__export_json="3")
     known = stamps(tmp_path)
     write(tmp_path, spent_json="4", log_txt="5", fp32__export_json="6", int8__export_json="7")
@@ -61,7 +61,7 @@ def test_how_far_it_is_leaves_alone_what_is_below_and_the_log(tmp_path: Path) ->
     assert sorted(rest[0].files) == ["fp32/export.json", "int8/export.json", "log.txt"]
 
 
-def test_what_is_just_being_written_does_not_travel(tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_not_copied(tmp_path: Path) -> None:
     write(tmp_path, a_json="1")
     (tmp_path / ".model.onnx.77.tmp").write_text("half")
     made = pack(tmp_path, {})
@@ -70,7 +70,7 @@ def test_what_is_just_being_written_does_not_travel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["written", "new", "gone"])
-def test_files_that_may_not_belong_together_do_not_travel(
+def test_files_that_may_not_belong_together_are_not_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     write(tmp_path, training_json="2", b_pt="2")
@@ -88,7 +88,7 @@ def test_files_that_may_not_belong_together_do_not_travel(
     assert pack(tmp_path, {}) is None
 
 
-def test_records_are_written_after_what_they_name_and_nothing_is_removed_before(
+def test_records_are_written_after_the_files_they_name_and_removals_come_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, training_json="1", old_pt="1")

@@ -77,14 +77,20 @@ def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(
     make_job: MakeJob, worker_is: WorkerIs, parallel: int
 ) -> None:
     worker_is(
-        "given(); step(); [print('line', n, file=sys.stderr) for n in range(40)]; sys.stderr.flush(); os.kill(os.getpid(), 9)"
+        "given(); step(); [print('line', n, file=sys.stderr) for n in range(40)]; sys.stderr.flush(); "
+        "os.kill(os.getpid(), 9)"
     )
     job = make_job()
     assert run([job], parallel) == ["job"]
-    found = failed(job)
-    assert (found.key, found.candidate, found.stage, found.variant) == ("a key", job.candidate, "train", None)
-    assert found.reason == "its process was ended by SIGKILL, most likely for lack of memory"
-    assert found.log_tail == tuple(f"line {n}" for n in range(28, 40))
+    failure = failed(job)
+    assert (failure.key, failure.candidate, failure.stage, failure.variant) == (
+        "a key",
+        job.candidate,
+        "train",
+        None,
+    )
+    assert failure.reason == "its process was ended by SIGKILL, most likely for lack of memory"
+    assert failure.log_tail == tuple(f"line {n}" for n in range(28, 40))
 
 
 @posix
@@ -98,7 +104,7 @@ def test_a_worker_that_dies_of_a_signal_is_a_failure_with_the_end_of_its_log(
         ("given(); os.write(2, b'caf\\xe9\\n'); os._exit(1)", "caf\N{REPLACEMENT CHARACTER}", "train"),
     ],
 )
-def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
+def test_a_failure_has_the_last_line_and_the_stage_of_its_worker(
     make_job: MakeJob, worker_is: WorkerIs, script: str, reason: str, stage: str
 ) -> None:
     worker_is(script)
@@ -115,17 +121,17 @@ def test_a_worker_that_ends_badly_tells_its_last_line_and_its_stage(
         (
             FOREVER,
             {"silence_min": 0.3 / 60},
-            "it hung: nothing was heard of it for worker.silence_min = 0.005 minutes",
+            "it hung: no progress for worker.silence_min = 0.005 minutes",
         ),
         (
             "given(); bytearray(1 << 30)",
             {"memory_mib": 500},
-            "out of memory, of which worker.memory_mib = 500 allows it no more: MemoryError",
+            "out of memory (limit: worker.memory_mib = 500): MemoryError",
         ),
         ("given(); sys.exit('std::bad_alloc')", {}, "out of memory: std::bad_alloc"),
     ],
 )
-def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
+def test_a_worker_over_a_limit_is_killed_and_the_next_starts(
     make_job: MakeJob,
     worker_is: WorkerIs,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +143,8 @@ def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
         pytest.skip("only Linux refuses memory")
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
     worker_is(
-        f"job = json.loads(sys.stdin.read()); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}"
+        "job = json.loads(sys.stdin.read()); given = lambda: 0\n"
+        f"if job['folder'].endswith('b'): sys.exit()\n{script}"
     )
     jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
     assert run(jobs) == ["a", "b"]
@@ -147,15 +154,15 @@ def test_a_worker_over_a_limit_is_ended_and_the_next_begins(
 
 
 @posix
-def test_where_the_system_does_not_refuse_memory_a_worker_that_holds_too_much_is_ended(
+def test_a_worker_over_its_memory_is_killed_if_the_system_sets_no_limit(
     make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
-    monkeypatch.setattr(local, "_limits_memory", lambda: False)
+    monkeypatch.setattr(local, "_system_limits_memory", lambda: False)
     worker_is("given(); held = bytearray(80 << 20); step(); time.sleep(600)")
     job = make_job(worker={"memory_mib": 60})
     run([job])
-    assert failed(job).reason == "out of memory: it held more than worker.memory_mib = 60"
+    assert failed(job).reason == "out of memory: it used more than worker.memory_mib = 60 allows"
 
 
 @posix
@@ -185,15 +192,16 @@ def test_a_job_that_fails_does_not_stop_the_next(
 
 
 @posix
-def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(
+def test_a_worker_gets_its_whole_job_and_its_steps_come_back_in_order(
     make_job: MakeJob, worker_is: WorkerIs
 ) -> None:
     worker_is(
-        "job = given(); json.dump(job, open(job['folder'] + '/given.json', 'w')); [step(done=n) for n in range(5)]"
+        "job = given(); json.dump(job, open(job['folder'] + '/given.json', 'w')); "
+        "[step(done=n) for n in range(5)]"
     )
-    jobs, told = [make_job(name) for name in "ab"], []
-    run(jobs, on_step=lambda job, step: told.append((job, step)))
-    assert told == [(job, Step(stage="train", done=n, total=9)) for job in jobs for n in range(5)]
+    jobs, reported = [make_job(name) for name in "ab"], []
+    run(jobs, on_step=lambda job, step: reported.append((job, step)))
+    assert reported == [(job, Step(stage="train", done=n, total=9)) for job in jobs for n in range(5)]
     assert all(
         CandidateJob.model_validate_json((Path(job.folder) / "given.json").read_bytes()) == job
         for job in jobs
@@ -202,7 +210,9 @@ def test_a_job_reaches_its_worker_whole_and_its_steps_come_back_in_order(
 
 @posix
 @PARALLEL
-def test_as_many_run_at_once_as_asked_for(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
+def test_the_wanted_number_of_jobs_runs_at_once(
+    make_job: MakeJob, worker_is: WorkerIs, parallel: int
+) -> None:
     worker_is("given(); step(done=0); time.sleep(0.3); step(done=9)")
     running: set[str] = set()
     most = 0
@@ -234,7 +244,7 @@ def test_callbacks_come_from_the_thread_that_called(
     assert seen == [threading.current_thread()] * 6
 
 
-def test_no_jobs_are_no_work() -> None:
+def test_without_jobs_nothing_runs() -> None:
     assert run([], 2) == []
 
 
@@ -245,11 +255,11 @@ def test_an_interrupt_kills_the_workers_at_once(
     make_job: MakeJob, worker_is: WorkerIs, parallel: int, fault: type[BaseException]
 ) -> None:
     worker_is(IGNORING)
-    told: list[str] = []
+    reported: list[str] = []
 
     def on_step(job: CandidateJob, step: Step) -> None:
-        told.append(Path(job.folder).name)
-        if len(told) == parallel:
+        reported.append(Path(job.folder).name)
+        if len(reported) == parallel:
             raise fault
 
     jobs, others = [make_job(name) for name in "abcd"], children()
@@ -258,7 +268,7 @@ def test_an_interrupt_kills_the_workers_at_once(
         run(jobs, parallel, on_step)
     assert time.perf_counter() - start_s < 5
     assert not set(children()) - set(others)
-    assert sorted(told) == ["a", "b"][:parallel]
+    assert sorted(reported) == ["a", "b"][:parallel]
     assert [Path(job.folder).exists() for job in jobs] == [True] * parallel + [False] * (4 - parallel)
     assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
 
@@ -270,10 +280,10 @@ from pepr_edge.engine import local
 from pepr_edge.engine.job import CandidateJob
 jobs = [CandidateJob.model_validate_json(line) for line in sys.stdin]
 local.sys.executable = sys.argv[2]
-told = []
+reported = []
 def on_step(job, step):
-    told.append(job)
-    if len(told) == int(sys.argv[1]):
+    reported.append(job)
+    if len(reported) == int(sys.argv[1]):
         print("all at work", flush=True)
 local.run(jobs, int(sys.argv[1]), on_step, lambda job: None)
 """
@@ -315,13 +325,13 @@ def test_ctrl_c_leaves_no_worker_and_no_failure(
 
 @pytest.mark.slow
 @PARALLEL
-def test_real_workers_train_and_export_and_do_nothing_twice(make_job: MakeJob, parallel: int) -> None:
+def test_real_workers_train_and_export_once(make_job: MakeJob, parallel: int) -> None:
     good, bad = make_job("good"), make_job("bad", architecture="no_such_net")
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     assert sorted(
-        run([bad, good], parallel, lambda job, step: told.append((Path(job.folder).name, step.stage)))
+        run([bad, good], parallel, lambda job, step: reported.append((Path(job.folder).name, step.stage)))
     ) == ["bad", "good"]
-    assert set(told) == {("good", stage) for stage in ("train", "export fp32", "export int8_static")}
+    assert set(reported) == {("good", stage) for stage in ("train", "export fp32", "export int8_static")}
     folder = Path(good.folder)
     assert read_record(folder / "train.json", TrainResult).key == "a key"
     assert all(
@@ -332,19 +342,19 @@ def test_real_workers_train_and_export_and_do_nothing_twice(make_job: MakeJob, p
     assert failed(bad).reason.startswith("no_such_net: unknown architecture")
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "log.txt"}
-    told.clear()
+    reported.clear()
     assert run([good], parallel) == ["good"]
-    assert told == []
+    assert reported == []
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "log.txt"} == before
 
 
 @pytest.mark.slow
 @posix
-def test_a_training_whose_worker_is_killed_ends_as_one_that_was_not(make_job: MakeJob) -> None:
+def test_a_training_whose_worker_was_killed_gives_the_same_result(make_job: MakeJob) -> None:
     tables = {"train": {"epochs": 4, "batch_size": 16, "device": "cpu"}, "export": {"variants": ["fp32"]}}
     whole, killed = make_job("whole", **tables), make_job("killed", **tables)
-    run([whole.model_copy(update={"until_epoch": 0})])
-    shutil.copytree(whole.folder, killed.folder)  # the same mode for both, whichever is the faster
+    run([whole.model_copy(update={"kind": "probe"})])
+    shutil.copytree(whole.folder, killed.folder)  # so that both train in the same mode
     run([whole])
     for epoch in (2, 3):
 
@@ -358,14 +368,15 @@ def test_a_training_whose_worker_is_killed_ends_as_one_that_was_not(make_job: Ma
         assert left is not None
         assert len(left.epochs) >= epoch - 1
     run([killed])
-    expected, found = (read_record(Path(job.folder) / "train.json", TrainResult) for job in (whole, killed))
-    assert found.checkpoint_sha256 == expected.checkpoint_sha256
+    expected = read_record(Path(whole.folder) / "train.json", TrainResult)
+    resumed = read_record(Path(killed.folder) / "train.json", TrainResult)
+    assert resumed.checkpoint_sha256 == expected.checkpoint_sha256
     assert (Path(killed.folder) / "logits.npz").read_bytes() == (
         Path(whole.folder) / "logits.npz"
     ).read_bytes()
     curves = [
         [epoch.model_dump(exclude={"duration_s", "energy_j"}) for epoch in result.epochs]
-        for result in (expected, found)
+        for result in (expected, resumed)
     ]
     assert curves[0] == curves[1]
 
@@ -376,22 +387,22 @@ from pepr_edge.engine import worker
 def work(job, steps):
     print("noise of Python")
     os.write(1, b"noise of a library")
-    worker.tell(steps, worker.Step(stage=job.candidate.architecture, done=1, total=1))
+    worker.report(steps, worker.Step(stage=job.candidate.architecture, done=1, total=1))
 worker.work = work
 worker.main()
 """
 
 
-def test_a_real_workers_output_is_its_steps_alone_whatever_its_libraries_print(make_job: MakeJob) -> None:
-    found = subprocess.run(
+def test_a_real_worker_writes_only_steps_to_stdout(make_job: MakeJob) -> None:
+    done = subprocess.run(
         [PYTHON, "-c", PRINTING],
         input=make_job().model_dump_json(),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert [Step.model_validate_json(line) for line in found.stdout.splitlines()] == [
+    assert [Step.model_validate_json(line) for line in done.stdout.splitlines()] == [
         Step(stage="test_efficientnet", done=1, total=1)
     ]
-    assert "noise of Python" in found.stderr
-    assert "noise of a library" in found.stderr
+    assert "noise of Python" in done.stderr
+    assert "noise of a library" in done.stderr

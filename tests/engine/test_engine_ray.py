@@ -1,4 +1,4 @@
-"""The driver's side. What needs a cluster is slow, and skipped where Ray is not installed."""
+"""The driver's side. Tests on a cluster are slow, and skipped if Ray is not installed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def opened(
     return ray.opened(wanted, None, address, lost)
 
 
-def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_message_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     with (
         pytest.raises(
@@ -54,7 +54,7 @@ def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.Mo
         pass
 
 
-def test_gpus_that_are_needed_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_on_gpus_needs_gpus_in_the_cluster_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: "there")  # type: ignore[attr-defined]
     with (
         pytest.raises(EngineError, match=r'train\.device = "cuda", but cluster\.gpus = 0'),
@@ -64,21 +64,21 @@ def test_gpus_that_are_needed_must_be_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("address", ["ray://host:1", "host", ":6379", "host:port"])
-def test_an_address_of_another_kind_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with (
-        pytest.raises(EngineError, match="expected HOST:PORT as `ray start --head` tells it, or auto"),
+        pytest.raises(EngineError, match="expected HOST:PORT"),
         joined(address),
     ):
         pass
 
 
-def test_where_nobody_answers_that_is_said_at_once() -> None:
+def test_an_address_that_does_not_answer_is_reported_at_once() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start_s = time.perf_counter()
     with (
-        pytest.raises(EngineError, match=f"--address 127.0.0.1:{port}: nobody answers there"),
+        pytest.raises(EngineError, match=f"--address 127.0.0.1:{port}: cannot be reached"),
         joined(f"127.0.0.1:{port}"),
     ):
         pass
@@ -86,7 +86,7 @@ def test_where_nobody_answers_that_is_said_at_once() -> None:
 
 
 class FakeRay:
-    """A Ray of some nodes, for what is asked of it before anything is sent."""
+    """A Ray with some nodes and no tasks."""
 
     def __init__(self, *nodes: dict[str, float]) -> None:
         self._nodes = [{"Alive": True, "Resources": node} for node in nodes]
@@ -99,13 +99,13 @@ class FakeRay:
     ("asked", "room"),
     [({"cpus": 2}, 3), ({"cpus": 4}, 1), ({"cpus": 2, "gpus": 0.5}, 2), ({"cpus": 1, "memory_mib": 1024}, 3)],
 )
-def test_there_is_room_for_as_many_as_the_nodes_that_live_can_take(asked: dict[str, Any], room: int) -> None:
+def test_room_counts_the_living_nodes(asked: dict[str, Any], room: int) -> None:
     nodes = {"CPU": 3.0, "memory": 2.0**30}, {"CPU": 4.0, "GPU": 1.0, "memory": 2.0**31}
-    assert ray.Open(FakeRay(*nodes), recipe(cluster=asked), lambda job, reason: None).room() == room
+    assert ray.RayCluster(FakeRay(*nodes), recipe(cluster=asked), lambda job, reason: None).room() == room
 
 
-def test_a_cluster_without_room_says_what_was_asked_for() -> None:
-    cluster = ray.Open(
+def test_a_cluster_without_room_names_the_wanted_resources() -> None:
+    cluster = ray.RayCluster(
         FakeRay({"CPU": 2.0}),
         recipe(cluster={"cpus": 2, "gpus": 1, "memory_mib": 512}),
         lambda job, reason: None,
@@ -117,18 +117,18 @@ def test_a_cluster_without_room_says_what_was_asked_for() -> None:
 
 
 class NodeDiedError(Exception):
-    """As Ray's of that name, which is not to be made by hand."""
+    """Like Ray's exception of this name, which cannot be constructed here."""
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
-def test_a_job_whose_node_is_lost_again_and_again_has_failed(make_job: MakeJob) -> None:
-    job, told = make_job(), list[str]()
-    cluster = ray.Open(FakeRay({"CPU": 2.0}), job.recipe, lambda job, reason: told.append(reason))
+def test_a_job_that_loses_its_node_three_times_has_failed(make_job: MakeJob) -> None:
+    job, reported = make_job(), list[str]()
+    cluster = ray.RayCluster(FakeRay({"CPU": 2.0}), job.recipe, lambda job, reason: reported.append(reason))
     attempt = ray.Attempt(job, stage="export fp32")
-    assert [cluster._goes_on(attempt, NodeDiedError()) for _ in range(3)] == [True, True, False]
-    assert told == ["its node was lost"] * 3
-    found = read_record(Path(job.folder) / "failure.json", Failure)
-    assert (found.key, found.stage, found.reason) == (
+    assert [cluster._retries(attempt, NodeDiedError()) for _ in range(3)] == [True, True, False]
+    assert reported == ["its node was lost"] * 3
+    made = read_record(Path(job.folder) / "failure.json", Failure)
+    assert (made.key, made.stage, made.reason) == (
         job.train_key,
         "export fp32",
         "its node was lost, 3 times",
@@ -136,42 +136,44 @@ def test_a_job_whose_node_is_lost_again_and_again_has_failed(make_job: MakeJob) 
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
-def test_where_no_node_is_left_the_run_stops(make_job: MakeJob) -> None:
+def test_a_run_stops_without_nodes(make_job: MakeJob) -> None:
     job = make_job()
     with pytest.raises(EngineError, match="the same command goes on"):
-        ray.Open(FakeRay(), job.recipe, lambda job, reason: None)._goes_on(ray.Attempt(job), NodeDiedError())
+        ray.RayCluster(FakeRay(), job.recipe, lambda job, reason: None)._retries(
+            ray.Attempt(job), NodeDiedError()
+        )
     assert not Path(job.folder).exists()
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
-def test_a_fault_on_a_node_is_a_failure_of_its_candidate(make_job: MakeJob) -> None:
+def test_an_error_on_a_node_is_a_failure_of_its_candidate(make_job: MakeJob) -> None:
     from ray.exceptions import RayTaskError
 
-    job, told = make_job(), list[str]()
-    cluster = ray.Open(FakeRay({"CPU": 2.0}), job.recipe, lambda job, reason: told.append(reason))
-    fault = RayTaskError("work", "Traceback ...", OSError("no room left"))
-    assert not cluster._goes_on(ray.Attempt(job), fault)
-    assert told == []
+    job, reported = make_job(), list[str]()
+    cluster = ray.RayCluster(FakeRay({"CPU": 2.0}), job.recipe, lambda job, reason: reported.append(reason))
+    error = RayTaskError("work", "Traceback ...", OSError("no room left"))
+    assert not cluster._retries(ray.Attempt(job), error)
+    assert reported == []
     assert read_record(Path(job.folder) / "failure.json", Failure).reason == "on its node: no room left"
 
 
-def test_news_bring_files_and_steps_home_and_a_training_that_got_on_is_no_longer_lost(
+def test_an_update_brings_files_and_steps_and_progress_resets_the_losses(
     make_job: MakeJob,
 ) -> None:
-    job, told = make_job(), list[tuple[CandidateJob, Step]]()
-    attempt, step = ray.Attempt(job, lost=2), Step(stage="export fp32", done=1, total=2)
-    ray._take(
+    job, reported = make_job(), list[tuple[CandidateJob, Step]]()
+    attempt, step = ray.Attempt(job, losses=2), Step(stage="export fp32", done=1, total=2)
+    ray._apply(
         TaskUpdate(step.model_dump_json(), FileChanges({"spent.json": b"1"})),
         attempt,
-        lambda job, step: told.append((job, step)),
+        lambda job, step: reported.append((job, step)),
     )
-    assert (told, attempt.stage, attempt.lost) == ([(job, step)], "export fp32", 2)
-    ray._take(
+    assert (reported, attempt.stage, attempt.losses) == ([(job, step)], "export fp32", 2)
+    ray._apply(
         TaskUpdate(None, FileChanges({"training.json": b"2"}, ("spent.json",))),
         attempt,
-        lambda job, step: told.append((job, step)),
+        lambda job, step: reported.append((job, step)),
     )
-    assert (len(told), attempt.lost) == (1, 0)
+    assert (len(reported), attempt.losses) == (1, 0)
     assert [path.name for path in Path(job.folder).iterdir()] == ["training.json"]
 
 
@@ -181,7 +183,7 @@ EPOCHS = 16
 
 @pytest.fixture
 def jobs(make_job: MakeJob) -> list[CandidateJob]:
-    """Eight trainings whose mode is chosen already: by which of two that differ by a hair would depend on the moment."""
+    """Eight trainings whose mode is chosen already: the choice between two equally fast ones would vary."""
     tables = {"train": {"epochs": EPOCHS, "patience": EPOCHS, "device": "cpu"}, "cluster": {"cpus": 1}}
     made = [
         make_job(f"{name}-{seed}", name, f"key {seed}", seed=seed, **tables)
@@ -190,25 +192,25 @@ def jobs(make_job: MakeJob) -> list[CandidateJob]:
     ]
     for job in made:
         Path(job.folder).mkdir()
-        work(job.model_copy(update={"until_epoch": 0}), io.StringIO())
+        work(job.model_copy(update={"kind": "probe"}), io.StringIO())
     # Only the first exports as well: that takes longer than to train.
-    return [made[0], *(job.model_copy(update={"until_epoch": EPOCHS}) for job in made[1:])]
+    return [made[0], *(job.model_copy(update={"kind": "train", "until_epoch": EPOCHS}) for job in made[1:])]
 
 
 def moved(job: CandidateJob, home: Path) -> CandidateJob:
-    """The same job in a copy of its folder."""
+    """Return the same job in a copy of its folder."""
     folder = home / Path(job.folder).name
     shutil.copytree(job.folder, folder)
     return job.model_copy(update={"folder": str(folder)})
 
 
 def performances(job: CandidateJob) -> list[float]:
-    """On validation, after each epoch."""
-    found = current_training(Path(job.folder), job.train_key) or current_training_state(
+    """Return the performance on validation after each epoch."""
+    made = current_training(Path(job.folder), job.train_key) or current_training_state(
         Path(job.folder), job.train_key
     )
-    assert found is not None
-    return [epoch.val_performance for epoch in found.epochs]
+    assert made is not None
+    return [epoch.val_performance for epoch in made.epochs]
 
 
 @pytest.mark.slow
@@ -234,9 +236,9 @@ def test_a_node_that_dies_changes_nothing(jobs: list[CandidateJob], cluster: Any
     assert len(nodes) == 1
     assert [reason for _, reason in lost] == ["its node was lost"]
     assert sorted(job.folder for job in done) == sorted(job.folder for job in there)
-    for expected, found in zip(here, there, strict=True):
-        assert performances(found) == performances(expected)
-        assert len(performances(found)) == EPOCHS
-        name = "checkpoint.safetensors" if found is there[0] else f"training-{EPOCHS}.pt"
-        assert sha256_file(Path(found.folder) / name) == sha256_file(Path(expected.folder) / name)
+    for expected, made in zip(here, there, strict=True):
+        assert performances(made) == performances(expected)
+        assert len(performances(made)) == EPOCHS
+        name = "checkpoint.safetensors" if made is there[0] else f"training-{EPOCHS}.pt"
+        assert sha256_file(Path(made.folder) / name) == sha256_file(Path(expected.folder) / name)
     assert (Path(there[0].folder) / "fp32" / "model.onnx").is_file()

@@ -24,7 +24,7 @@ from pepr_edge.run_dir.store import locked, read_record
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the worker is a script")
 
 MakeJob = Callable[..., CandidateJob]
-Begin = Callable[..., Generator[TaskUpdate, None, None]]
+StartTask = Callable[..., Generator[TaskUpdate, None, None]]
 # `job` is what it was given, `folder` where its files go; `step` says how far it is.
 STAND_IN = """#!{python} -S
 import json, os, sys, time
@@ -41,14 +41,14 @@ def step(done=1, stage="train"):
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartTask:
     """Have a script carry out a job on a node of which `tmp_path / "node"` is the disk, in haste."""
     (tmp_path / "node").mkdir()
     monkeypatch.setattr(ray_task.tempfile, "gettempdir", lambda: str(tmp_path / "node"))  # type: ignore[attr-defined]
-    monkeypatch.setattr(ray_task, "PERIOD_S", 0.0)
-    monkeypatch.setattr(ray_task, "BLINK_S", 0.01)
+    monkeypatch.setattr(ray_task, "SYNC_PERIOD_S", 0.0)
+    monkeypatch.setattr(ray_task, "STEP_PERIOD_S", 0.01)
 
-    def begin(
+    def start(
         job: CandidateJob,
         script: str,
         files: dict[str, bytes] | None = None,
@@ -68,81 +68,82 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
         }
         return work(version, job.model_dump_json(), FileChanges(files or {}), images, arrays)
 
-    return begin
+    return start
 
 
-def heard(news: list[TaskUpdate]) -> list[int]:
-    return [Step.model_validate_json(one.step).done for one in news if one.step is not None]
+def steps_done(updates: list[TaskUpdate]) -> list[int]:
+    return [Step.model_validate_json(update.step).done for update in updates if update.step is not None]
 
 
-def home(news: list[TaskUpdate], folder: Path) -> Path:
-    """The candidate's folder at home once all of the news is in."""
-    for one in news:
-        unpack(one.parcel or FileChanges({}), folder / "home")
+def home(updates: list[TaskUpdate], folder: Path) -> Path:
+    """The candidate's folder at home once all updates have arrived."""
+    for update in updates:
+        unpack(update.changes or FileChanges({}), folder / "home")
     return folder / "home"
 
 
-def test_what_a_node_was_sent_is_there_and_what_it_made_comes_home(
-    make_job: MakeJob, node: Begin, tmp_path: Path
+def test_files_are_sent_to_the_node_and_results_come_home(
+    make_job: MakeJob, node: StartTask, tmp_path: Path
 ) -> None:
     script = (
-        "assert open(folder + 'training.json').read() == 'sent' and open(job['data'] + '/train_pixels.npy', 'rb').read()[8] == 8\n"
+        "assert open(folder + 'training.json').read() == 'sent'\n"
+        "assert open(job['data'] + '/train_pixels.npy', 'rb').read()[8] == 8\n"
         "os.mkdir(folder + 'fp32'); write('made.json', 'made'); os.remove(folder + 'training.json')\n"
         "open(folder + 'fp32/model.onnx', 'w').write('onnx'); step()"
     )
     job = make_job()
-    news = list(node(job, script, {"training.json": b"sent", "kept.json": b"kept"}))
-    assert [one.over for one in news] == [False] * (len(news) - 1) + [True]
-    assert "training.json" in [name for one in news if one.parcel for name in one.parcel.gone]
-    assert {path.name for path in home(news, tmp_path).rglob("*")} == {
+    updates = list(node(job, script, {"training.json": b"sent", "kept.json": b"kept"}))
+    assert [update.over for update in updates] == [False] * (len(updates) - 1) + [True]
+    assert "training.json" in [name for update in updates if update.changes for name in update.changes.gone]
+    assert {path.name for path in home(updates, tmp_path).rglob("*")} == {
         "made.json",
         "fp32",
         "model.onnx",
         "log.txt",
     }
-    assert heard(news)[-1:] == [1]
+    assert steps_done(updates)[-1:] == [1]
     assert not list((tmp_path / "node").iterdir())  # the images are gone
     assert not Path(job.folder).exists()  # on a disk that it does not share
 
 
-def test_how_far_it_is_comes_home_meanwhile(make_job: MakeJob, node: Begin) -> None:
+def test_progress_comes_home_while_a_job_runs(make_job: MakeJob, node: StartTask) -> None:
     script = "[(write('spent.json', str(n)), step(n), time.sleep(0.06)) for n in range(3)]"
-    news = list(node(make_job(), script))
-    accounts = [
-        one.parcel.files["spent.json"]
-        for one in news
-        if one.parcel is not None and "spent.json" in one.parcel.files
+    updates = list(node(make_job(), script))
+    costs = [
+        update.changes.files["spent.json"]
+        for update in updates
+        if update.changes is not None and "spent.json" in update.changes.files
     ]
-    assert len(accounts) >= 2
-    assert accounts == sorted(accounts)
-    assert heard(news) == sorted(heard(news))
+    assert len(costs) >= 2
+    assert costs == sorted(costs)
+    assert steps_done(updates) == sorted(steps_done(updates))
 
 
-def test_local_weights_are_where_the_job_says(make_job: MakeJob, node: Begin, tmp_path: Path) -> None:
+def test_local_weights_are_at_the_path_in_the_job(make_job: MakeJob, node: StartTask, tmp_path: Path) -> None:
     job = make_job(candidates={"architectures": ["test_vit"], "weights": "/of/the/driver/w.pth"})
     script = "write('seen.json', open(job['recipe']['candidates']['weights']).read())"
     assert (home(list(node(job, script, w_pth=b"weights")), tmp_path) / "seen.json").read_text() == "weights"
 
 
-def test_a_worker_that_dies_on_a_node_is_a_failure_as_here(
-    make_job: MakeJob, node: Begin, tmp_path: Path
+def test_a_worker_that_dies_on_a_node_is_a_failure(
+    make_job: MakeJob, node: StartTask, tmp_path: Path
 ) -> None:
-    news = list(node(make_job(), "step(); sys.exit('trouble')"))
-    found = read_record(home(news, tmp_path) / "failure.json", Failure)
-    assert (found.reason, found.log_tail) == ("trouble", ("trouble",))
+    updates = list(node(make_job(), "step(); sys.exit('trouble')"))
+    failure = read_record(home(updates, tmp_path) / "failure.json", Failure)
+    assert (failure.reason, failure.log_tail) == ("trouble", ("trouble",))
 
 
-def test_a_node_of_another_version_does_nothing(make_job: MakeJob, node: Begin) -> None:
+def test_a_node_of_another_version_does_nothing(make_job: MakeJob, node: StartTask) -> None:
     with pytest.raises(EngineError, match=f"a node of the cluster has pepr_edge {__version__}, expected 9.9"):
         next(node(make_job(), "step()", version="9.9"))
 
 
-def test_what_is_cancelled_leaves_neither_process_nor_images(
-    make_job: MakeJob, node: Begin, tmp_path: Path
+def test_a_cancelled_task_leaves_neither_process_nor_images(
+    make_job: MakeJob, node: StartTask, tmp_path: Path
 ) -> None:
     others = set(psutil.Process().children(recursive=True))
     task = node(make_job(), "step(); time.sleep(600)")
-    assert heard([next(task)]) == [1]
+    assert steps_done([next(task)]) == [1]
     assert set(psutil.Process().children(recursive=True)) - others
     start_s = time.perf_counter()
     task.close()
@@ -151,11 +152,9 @@ def test_what_is_cancelled_leaves_neither_process_nor_images(
     assert not list((tmp_path / "node").iterdir())
 
 
-def test_images_of_a_task_that_was_killed_are_removed_and_no_others(
-    make_job: MakeJob, node: Begin, tmp_path: Path
-) -> None:
+def test_only_images_of_killed_tasks_are_removed(make_job: MakeJob, node: StartTask, tmp_path: Path) -> None:
     names = ["pepr_edge-ray-killed", "pepr_edge-ray-running", "pepr_edge-ray-beginning", "other"]
-    killed, running, beginning, other = folders = [tmp_path / "node" / name for name in names]
+    killed, running, starting, other = folders = [tmp_path / "node" / name for name in names]
     for folder in folders:
         folder.mkdir()
         (folder / "train_pixels.npy").touch()
@@ -165,4 +164,4 @@ def test_images_of_a_task_that_was_killed_are_removed_and_no_others(
         for folder in (killed, running, other):
             os.utime(folder, (0, 0))
         list(node(make_job(), "step()"))
-    assert [folder.exists() for folder in (killed, running, beginning, other)] == [False, True, True, True]
+    assert [folder.exists() for folder in (killed, running, starting, other)] == [False, True, True, True]

@@ -1,4 +1,4 @@
-"""What a worker does with a job, in this process; as a process of its own: test_engine_local.py."""
+"""A worker's job, in this process; in a process of its own: test_engine_local.py."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the folder of a job that is done is kept, once one is."""
+    """Return the place for the folder of a finished job."""
     return tmp_path_factory.mktemp("done") / "job"
 
 
 @pytest.fixture
 def done_job(make_job: MakeJob, done: Path) -> CandidateJob:
-    """A job that was done before, in a folder of the test's own."""
+    """Return a finished job, in a folder of the test's own."""
     job = make_job()
     if not done.exists():
         work(job, io.StringIO())
@@ -52,9 +52,9 @@ def done_job(make_job: MakeJob, done: Path) -> CandidateJob:
 
 
 def steps_of(job: CandidateJob) -> list[Step]:
-    told = io.StringIO()
-    work(job, told)
-    return [Step.model_validate_json(line) for line in told.getvalue().splitlines()]
+    output = io.StringIO()
+    work(job, output)
+    return [Step.model_validate_json(line) for line in output.getvalue().splitlines()]
 
 
 def failed(folder: Path) -> Failure:
@@ -65,7 +65,7 @@ def stamps(folder: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_a_job_leaves_the_training_and_every_variant(make_job: MakeJob) -> None:
+def test_a_job_makes_the_training_and_every_variant(make_job: MakeJob) -> None:
     job = make_job()
     steps = steps_of(job)
     folder = Path(job.folder)
@@ -85,8 +85,10 @@ def left(job: CandidateJob) -> set[str]:
     return {path.name for path in Path(job.folder).iterdir()}
 
 
-def test_a_job_may_leave_a_training_and_a_later_one_goes_on(make_job: MakeJob) -> None:
-    job = make_job(train={"epochs": 3, "device": "cpu"}).model_copy(update={"until_epoch": 1})
+def test_a_job_may_leave_a_training_unfinished_and_a_later_one_resumes_it(make_job: MakeJob) -> None:
+    job = make_job(train={"epochs": 3, "device": "cpu"}).model_copy(
+        update={"kind": "train", "until_epoch": 1}
+    )
     assert {(step.stage, step.epoch, step.epochs) for step in steps_of(job)} == {("train", 1, 3)}
     assert left(job) == {"training.json", "training-1.pt"}
     before = stamps(job.folder)
@@ -96,12 +98,12 @@ def test_a_job_may_leave_a_training_and_a_later_one_goes_on(make_job: MakeJob) -
     assert left(job) == {"training.json", "training-2.pt"}
 
 
-def test_a_job_may_conclude_what_there_is(make_job: MakeJob) -> None:
+def test_a_job_may_conclude_an_unfinished_training(make_job: MakeJob) -> None:
     job = make_job(train={"epochs": 3, "device": "cpu"}, export={"variants": ["fp32"]}).model_copy(
-        update={"until_epoch": 1}
+        update={"kind": "train", "until_epoch": 1}
     )
     steps_of(job)
-    assert [step.stage for step in steps_of(job.model_copy(update={"conclude": True}))] == ["export fp32"]
+    assert [step.stage for step in steps_of(job.model_copy(update={"kind": "conclude"}))] == ["export fp32"]
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     assert (len(trained.epochs), trained.stopped_early) == (1, True)
     assert left(job) == {
@@ -112,16 +114,18 @@ def test_a_job_may_conclude_what_there_is(make_job: MakeJob) -> None:
         "training.json",
         "training-1.pt",
     }
-    assert steps_of(job.model_copy(update={"conclude": True})) == []
-    # Whoever wants more goes on from there.
+    assert steps_of(job.model_copy(update={"kind": "conclude"})) == []
+    # A job for all epochs goes on from there.
     assert {
-        step.epoch for step in steps_of(job.model_copy(update={"until_epoch": None})) if step.stage == "train"
+        step.epoch
+        for step in steps_of(job.model_copy(update={"kind": "complete", "until_epoch": None}))
+        if step.stage == "train"
     } == {2, 3}
     assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32"}
 
 
 def test_a_job_may_only_probe_the_cost(make_job: MakeJob) -> None:
-    job = make_job().model_copy(update={"until_epoch": 0})
+    job = make_job().model_copy(update={"kind": "probe"})
     assert {(step.stage, step.epoch, step.epochs, step.best) for step in steps_of(job)} == {
         ("cost probe", 0, 0, None)
     }
@@ -129,24 +133,24 @@ def test_a_job_may_only_probe_the_cost(make_job: MakeJob) -> None:
     assert steps_of(job) == []
 
 
-def test_a_job_may_only_write_the_files_for_a_first_look(
+def test_a_job_may_only_write_the_files_for_screening(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ExportError("no such operator")
 
-    job = make_job().model_copy(update={"screening": True})
+    job = make_job().model_copy(update={"kind": "screen"})
     monkeypatch.setitem(making.CONVERTERS, "int8", fail)
     assert [step.stage for step in steps_of(job)] == ["first look"]
     looks = Path(job.folder) / "looks"
     assert left(job) == {"looks"}
     assert (looks / "fp32" / "model.onnx").is_file()
-    found = read_record(looks / "int8_static" / "look.json", ScreeningResult)
-    assert (found.reason, found.profile) == ("no such operator", None)
-    assert found.key == screening_key(job.candidate, "int8_static", job.recipe)
+    screening = read_record(looks / "int8_static" / "look.json", ScreeningResult)
+    assert (screening.reason, screening.profile) == ("no such operator", None)
+    assert screening.key == screening_key(job.candidate, "int8_static", job.recipe)
 
 
-def test_what_is_done_is_not_done_again(done_job: CandidateJob) -> None:
+def test_a_finished_job_does_nothing_again(done_job: CandidateJob) -> None:
     before = stamps(done_job.folder)
     assert steps_of(done_job) == []
     assert stamps(done_job.folder) == before
@@ -177,9 +181,14 @@ def test_a_torn_record_is_made_again(done_job: CandidateJob) -> None:
 def test_a_training_that_fails_leaves_the_stage_and_the_reason(make_job: MakeJob) -> None:
     job = make_job(architecture="no_such_net")
     assert steps_of(job) == []
-    found = failed(Path(job.folder))
-    assert (found.stage, found.variant, found.key, found.candidate) == ("train", None, "a key", job.candidate)
-    assert found.reason.startswith("no_such_net: unknown architecture.")
+    failure = failed(Path(job.folder))
+    assert (failure.stage, failure.variant, failure.key, failure.candidate) == (
+        "train",
+        None,
+        "a key",
+        job.candidate,
+    )
+    assert failure.reason.startswith("no_such_net: unknown architecture.")
     assert [path.name for path in Path(job.folder).iterdir()] == ["failure.json"]
 
 
@@ -203,8 +212,8 @@ def test_a_variant_that_fails_does_not_stop_the_others(
     with monkeypatch.context() as patch:
         patch.setitem(making.CONVERTERS, "float32", fail)
         steps_of(done_job)
-    found = failed(folder / "fp32")
-    assert (found.stage, found.variant, found.reason) == ("export", "fp32", "cannot be copied")
+    failure = failed(folder / "fp32")
+    assert (failure.stage, failure.variant, failure.reason) == ("export", "fp32", "cannot be copied")
     assert not (folder / "fp32" / "export.json").exists()
     assert (folder / "int8_static" / "export.json").is_file()
     assert not (folder / "failure.json").exists()
@@ -226,36 +235,37 @@ def test_no_exporter_at_all_is_the_failure_of_every_variant(
     monkeypatch.setattr(onnx_file, "EXPORTERS", {"torchscript": fail, "dynamo": fail})
     steps_of(done_job)
     for name in ("fp32", "int8_static"):
-        found = failed(folder / name)
-        assert (found.stage, found.variant) == ("export", name)
+        failure = failed(folder / name)
+        assert (failure.stage, failure.variant) == ("export", name)
         assert (
-            "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator" in found.reason
+            "torchscript: ValueError: no such operator; dynamo: ValueError: no such operator"
+            in failure.reason
         )
-        assert found.key == export_key(
+        assert failure.key == export_key(
             read_record(folder / "train.json", TrainResult), load(name), done_job.recipe
         )
 
 
-def test_a_ladder_is_climbed_from_what_is_there(
+def test_autotune_starts_from_the_files_of_the_training(
     done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    climbed: list[tuple[Artifact, Path, str]] = []
+    calls: list[tuple[Artifact, Path, str]] = []
 
     def choose(
         source: object, base: Artifact, folder: Path, key: str, tell: Callable[[int, int, str], None]
     ) -> None:
-        climbed.append((base, folder, key))
+        calls.append((base, folder, key))
         tell(1, 3, "int8_static")
 
     monkeypatch.setattr(worker, "select_variant", choose)
     (Path(done_job.folder) / "failure.json").write_text("of a choice that died")
     before = stamps(done_job.folder)
-    # One that a search concluded early is not trained on for it.
-    job = done_job.model_copy(update={"choose": True, "recipe": longer(done_job.recipe)})
+    # A training that a search concluded early is not continued for it.
+    job = done_job.model_copy(update={"kind": "select_variant", "recipe": longer(done_job.recipe)})
     assert steps_of(job) == [Step(stage="choose int8_static", done=1, total=3)]
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     plain = read_record(Path(job.folder) / "fp32" / "export.json", Artifact)
-    assert climbed == [(plain, Path(job.folder), autotune_key(trained, job.recipe))]
+    assert calls == [(plain, Path(job.folder), autotune_key(trained, job.recipe))]
     assert stamps(job.folder) == {
         path: stamp for path, stamp in before.items() if path.name != "failure.json"
     }
@@ -265,23 +275,23 @@ def longer(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 9})})
 
 
-def test_a_ladder_that_comes_to_nothing_leaves_the_reason(
+def test_autotune_without_a_usable_variant_leaves_the_reason(
     done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(*_: object) -> None:
         raise MeasurementError("no variant runs here")
 
     monkeypatch.setattr(worker, "select_variant", nothing)
-    steps_of(done_job.model_copy(update={"choose": True}))
-    found = failed(Path(done_job.folder) / "auto")
-    assert (found.variant, found.stage, found.reason) == ("auto", "choose", "no variant runs here")
+    steps_of(done_job.model_copy(update={"kind": "select_variant"}))
+    failure = failed(Path(done_job.folder) / "auto")
+    assert (failure.variant, failure.stage, failure.reason) == ("auto", "choose", "no variant runs here")
 
 
-@pytest.mark.parametrize("way", ["training", "variant", "ladder"])
+@pytest.mark.parametrize("way", ["training", "variant", "autotune"])
 def test_a_full_disk_is_no_failure_of_the_candidate(
     done_job: CandidateJob, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Whatever a library made of it."""
+    """Also if a library raises another exception from it."""
 
     def full(*_: object, **__: object) -> None:
         try:
@@ -294,7 +304,8 @@ def test_a_full_disk_is_no_failure_of_the_candidate(
         monkeypatch.setitem(making.CONVERTERS, "float32", full)
     else:
         monkeypatch.setattr(worker, "_trained" if way == "training" else "select_variant", full)
+    kind = "select_variant" if way == "autotune" else "complete"
     with pytest.raises(ExportError) as fault:
-        work(done_job.model_copy(update={"choose": way == "ladder"}), io.StringIO())
+        work(done_job.model_copy(update={"kind": kind}), io.StringIO())
     assert disk_is_full(fault.value)
     assert not list(Path(done_job.folder).rglob("failure.json"))

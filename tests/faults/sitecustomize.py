@@ -1,4 +1,7 @@
-"""Found by Python at its start, where this folder is on PYTHONPATH: gives timm six architectures that each do harm in their training."""
+"""Give timm six architectures that fail in training.
+
+Python imports this module at its start if the folder is on PYTHONPATH.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ FAULTS = ("raises", "nan", "segfault", "memory", "hangs", "exits")
 
 
 def strike(fault: str, images: Any) -> Any:
-    """What a model does instead of its forward pass."""
+    """Fail in the place of a forward pass."""
     import torch
 
     if fault == "nan":
@@ -32,7 +35,7 @@ def strike(fault: str, images: Any) -> Any:
 
 
 def faulty(fault: str) -> Callable[..., Any]:
-    """An architecture like timm's smallest, until it is trained."""
+    """Return an architecture like timm's smallest that fails once it is trained."""
     import timm
 
     def create(pretrained: bool = False, **how: Any) -> Any:

@@ -30,8 +30,8 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:
-    """Any value that an annotation of records/ allows."""
+def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each type
+    """Return a strategy for all values that a record's annotation allows."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner = [
@@ -91,7 +91,7 @@ def test_there_are_records_to_test() -> None:
 @kinds()
 @settings(max_examples=20, deadline=None)
 @given(st.data())
-def test_json_brings_a_record_back_as_it_was(kind: type[Record], data: st.DataObject) -> None:
+def test_a_record_survives_json_unchanged(kind: type[Record], data: st.DataObject) -> None:
     record = data.draw(instances(kind))
     assert kind.model_validate_json(record.model_dump_json()) == record
     assert kind.model_validate(record.model_dump()) == record
@@ -134,7 +134,7 @@ def test_a_file_of_a_later_version_is_refused(kind: type[Versioned], data: st.Da
         kind.model_validate({**record.model_dump(), "schema_version": 2})
 
 
-def test_what_was_not_measured_is_none_and_zero_is_a_figure() -> None:
+def test_a_missing_value_is_none_and_zero_is_a_value() -> None:
     assert Quantity(value=None, method="unavailable").value is None
     assert Quantity(value=0, method="measured").value == 0
     with pytest.raises(ValidationError):
@@ -169,7 +169,7 @@ def test_what_was_not_measured_is_none_and_zero_is_a_figure() -> None:
         ),
     ],
 )
-def test_values_that_cannot_be_are_refused(
+def test_impossible_values_are_refused(
     kind: type[Record], whole: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
     kind.model_validate(whole)
@@ -182,3 +182,13 @@ def test_a_candidate_is_named_by_architecture_and_size() -> None:
         Candidate(architecture="resnet18d", image_size_px=64, in_channels=3, num_classes=2).id
         == "resnet18d@64"
     )
+
+
+def test_a_changed_record_is_validated() -> None:
+    quantity = Quantity(value=1.0, method="measured")
+    assert quantity.changed(value=2.0) == Quantity(value=2.0, method="measured")
+    assert quantity.value == 1.0
+    with pytest.raises(ValidationError, match="value"):
+        quantity.changed(value=-1.0)
+    with pytest.raises(ValidationError, match="unit"):
+        quantity.changed(unit="J")

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Bound, Failure, Record
+from pepr_edge.run_dir import store
+from pepr_edge.run_dir.layout import PRIVATE
 from pepr_edge.run_dir.store import (
-    PRIVATE,
+    is_whole,
     locked,
     log_event,
     read_current,
@@ -65,7 +67,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
-def test_what_cannot_be_replaced_leaves_no_temporary_file(tmp_path: Path) -> None:
+def test_a_failed_replacement_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     with pytest.raises(OSError):
         write_bytes(tmp_path / "a", b"new")
@@ -82,14 +84,14 @@ def test_a_file_torn_anywhere_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(fault.value)
 
 
-def test_what_cannot_be_read_is_a_run_error(tmp_path: Path) -> None:
+def test_an_unreadable_record_is_a_run_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"none\.json: no such file, expected a Failure record"):
         read_record(tmp_path / "none.json", Failure)
     with pytest.raises(RunError, match="cannot be read"):
         read_record(tmp_path, Failure)
 
 
-def test_a_strange_key_stays_on_the_line(tmp_path: Path) -> None:
+def test_a_message_is_one_line_whatever_the_keys(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('{"lo": 0, "hi": 1, "unit": "s", "a\\n b": 1}')
     with pytest.raises(RunError, match=r"not a Bound record \(a b: Extra inputs"):
         read_record(tmp_path / "odd.json", Bound)
@@ -156,6 +158,42 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "large") == made_records.digest("\0" * (3 << 20) + "x")
 
 
+def test_a_file_is_hashed_once_while_it_does_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_sha256 = store._read_sha256
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return read_sha256(path)
+
+    monkeypatch.setattr(store, "_read_sha256", counted)
+    monkeypatch.setattr(store, "MIN_AGE_NS", 0)
+    path = tmp_path / "a"
+    path.write_text("first")
+    first = sha256_file(path)
+    assert (sha256_file(path), is_whole(path, first), read) == (first, True, ["a"])
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    path.write_text("other")
+    os.utime(path, ns=(0, 0))
+    assert sha256_file(path) == made_records.digest("other")
+    write_text(path, "third")
+    assert sha256_file(path) == made_records.digest("third")
+    assert not is_whole(path, first)
+    assert len(read) == 3
+    path.unlink()
+    assert not is_whole(path, first)
+
+
+def test_the_hash_of_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("first")
+    sha256_file(path)
+    path.write_text("other")  # perhaps within the same tick of the file system's clock
+    assert sha256_file(path) == made_records.digest("other")
+
+
 def test_a_stage_key_depends_on_every_part_and_its_place() -> None:
     bound: Record = Bound(lo=0, hi=1, unit="s")
     key = stage_key("train", bound, 3, {"a": 1, "b": 2})
@@ -173,7 +211,10 @@ def test_a_stage_key_depends_on_every_part_and_its_place() -> None:
 
 
 def test_a_stage_key_is_the_same_in_every_process() -> None:
-    code = "from pepr_edge.run_dir.store import stage_key; print(stage_key('train', {'b': [1.5, None], 'a': 'é'}))"
+    code = """
+from pepr_edge.run_dir.store import stage_key
+print(stage_key("train", {"b": [1.5, None], "a": "é"}))
+"""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -181,7 +222,7 @@ def test_a_stage_key_is_the_same_in_every_process() -> None:
     assert said.stdout.strip() == stage_key("train", {"a": "é", "b": (1.5, None)})
 
 
-def test_events_are_lines_of_json_that_are_only_added_to(tmp_path: Path) -> None:
+def test_events_are_appended_as_lines_of_json(tmp_path: Path) -> None:
     before = time.time()
     log_event(tmp_path, "started", candidates=["a@64"])
     log_event(tmp_path, "measured", reason="two\nlines")
@@ -215,7 +256,7 @@ with locked(Path({str(folder)!r})):
             process.kill()
 
 
-def test_a_second_process_is_refused_with_the_pid_of_the_first_until_that_is_gone(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_with_the_pid_of_the_first_while_it_lives(tmp_path: Path) -> None:
     with holder(tmp_path / "run") as first:
         for _ in range(2):
             with (
@@ -230,7 +271,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first_until_that_is_gon
             assert (tmp_path / "run" / PRIVATE / "lock").read_text() == str(os.getpid())
 
 
-def test_a_lock_goes_with_its_block(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     with (

@@ -1,0 +1,128 @@
+"""Keys of stored results: their inputs, the revisions of the stages, and run directories of version 0.1.0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import made_records
+import pytest
+
+from pepr_edge.recipe.variants import load as load_variant
+from pepr_edge.records import Machine, RunInfo
+from pepr_edge.run_dir import keys
+from pepr_edge.run_dir.keys import (
+    FIRST,
+    STAGE_REVISIONS,
+    autotune_key,
+    export_key,
+    profile_key,
+    run_key,
+    screening_key,
+    train_key,
+)
+from pepr_edge.run_dir.reader import load
+from pepr_edge.run_dir.store import read_record, write_record, write_text
+
+FP32 = load_variant("fp32")
+STAGES = ("train", "export", "autotune", "profile")
+
+
+def all_keys(revisions: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys of all stages of one candidate, each made from the results of the stages before it."""
+    recipe = made_records.recipe()
+    info = made_records.info("small")
+    candidate = info.candidates[0]
+    trained = made_records.trained("small", key=train_key(candidate, recipe, info.data, revisions))
+    artifact = made_records.artifact("small", key=export_key(trained, FP32, recipe, revisions))
+    return {
+        "train": trained.key,
+        "export": artifact.key,
+        "autotune": autotune_key(trained, recipe, revisions),
+        "profile": profile_key(artifact, recipe, revisions),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "stale"),
+    [
+        ("data", {"train", "export", "autotune"}),
+        ("train", {"train", "export", "autotune"}),
+        ("export", {"export"}),
+        ("autotune", {"autotune"}),
+        # A profile is of a file, whatever made it: its key changes with the file.
+        ("profile", {"profile"}),
+        ("screening", set()),
+        ("ranking", set()),
+    ],
+)
+def test_a_new_revision_makes_its_stage_and_the_later_ones_stale(stage: str, stale: set[str]) -> None:
+    before = all_keys(STAGE_REVISIONS)
+    after = all_keys({**STAGE_REVISIONS, stage: "9.0.0"})
+    assert {name for name in STAGES if before[name] != after[name]} == stale
+
+
+@pytest.mark.parametrize("stage", STAGE_REVISIONS)
+def test_a_new_revision_of_any_stage_makes_a_ranking_stale(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = made_records.recipe()
+    before = run_key(recipe, {64: "data"}, None)
+    screening = screening_key(made_records.candidate("small"), "fp32", recipe)
+    assert before == run_key(recipe, {64: "data"}, None)
+    monkeypatch.setattr(keys, "STAGE_REVISIONS", {**STAGE_REVISIONS, stage: "9.0.0"})
+    assert run_key(recipe, {64: "data"}, None) != before
+    again = screening_key(made_records.candidate("small"), "fp32", recipe)
+    assert (again != screening) == (stage == "screening")
+
+
+def test_the_version_of_pepr_edge_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = all_keys(STAGE_REVISIONS)
+    monkeypatch.setattr("pepr_edge.__version__", "9.0.0")
+    assert all_keys(STAGE_REVISIONS) == before
+    machine = Machine(cpu="made", versions={"pepr_edge": "0.1.0", "onnxruntime": "1.23"})
+    assert machine == Machine(cpu="made", versions={"pepr_edge": "9.0.0", "onnxruntime": "1.23"})
+
+
+# Computed by version 0.1.0 from the same recipe and records.
+KEYS_OF_0_1_0 = {
+    "train": "7988fc5698564af0a8b802d25a8d820db42abac4ad3ef1ab5195cedb776de314",
+    "export": "362736172f729e726e2001a08e82f1cb1c07cf4c1bc553b44fd6bda524730dab",
+    "profile": "bc84e7ae9a79a4b1770ca4d356f00e0dbbd4cf3914e45fcaa44d72ea56f7207a",
+}
+SCREENING_KEY_OF_0_1_0 = "122e4eecafae4f2d70cdc7bbea706ead3c2362f3dbb810b38d1668330e199e3b"
+
+
+def test_keys_of_version_0_1_0_are_current() -> None:
+    """If a new field of a recipe or a record fails this, leave it out of the key at its default."""
+    made = all_keys({})
+    assert {stage: made[stage] for stage in KEYS_OF_0_1_0} == KEYS_OF_0_1_0
+    screening = screening_key(made_records.candidate("small"), "fp32", made_records.recipe())
+    if STAGE_REVISIONS["screening"] == FIRST:
+        assert screening == SCREENING_KEY_OF_0_1_0
+
+
+def test_a_run_is_read_with_the_revisions_that_it_was_made_with(
+    made_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for function in (train_key, export_key, autotune_key, profile_key):
+        defaults = tuple({**STAGE_REVISIONS, "train": "9.0.0"} for _ in function.__defaults__ or ())
+        monkeypatch.setattr(function, "__defaults__", defaults)
+    assert load(made_run).entries[0].measured is not None
+    info = read_record(made_run / "run.json", RunInfo)
+    write_record(made_run / "run.json", info.changed(revisions={"train": "9.0.0"}))
+    assert load(made_run).entries[0].trained is None
+
+
+def test_a_run_directory_of_version_0_1_0_is_read(made_run: Path) -> None:
+    """Its run.json has no revisions; its other records have keys of that version."""
+    train_result = json.loads((made_run / "candidates" / "small@64" / "train.json").read_text())
+    assert train_result["key"] == KEYS_OF_0_1_0["train"]
+    info = json.loads((made_run / "run.json").read_text())
+    del info["revisions"]
+    info["pepr_edge"] = "0.1.0"
+    write_text(made_run / "run.json", json.dumps(info))
+    results = load(made_run)
+    assert results.entries[0].measured is not None
+    assert results.entries[1].measured is None
