@@ -1,3 +1,3 @@
-"""What work on this machine costs: counters or declared watts, joules and CO2eq."""
+"""The energy of work on this machine, from counters or declared watts, in joules and CO2eq."""
 
 __all__ = ["carbon", "counter", "meter", "nvml", "rapl", "source"]

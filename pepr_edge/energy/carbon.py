@@ -1,8 +1,9 @@
-"""Grams of CO2 equivalent: joules times the carbon intensity of a country's electricity, from the table in this folder.
+"""CO2 equivalent of an energy, by the carbon intensity of a country's electricity.
 
 carbon.csv holds lifecycle intensities of generation by Ember, as published by Our World in Data (CC BY 4.0,
-https://ourworldindata.org/grapher/carbon-intensity-electricity), the latest year of each country. Each row says by which
-release we have it. Countries published as 0 or for years before 2020 are left out. No overhead of a data centre is added.
+https://ourworldindata.org/grapher/carbon-intensity-electricity), the latest year of each country. Each row
+names the release that it comes from. Countries published as 0 or for years before 2020 are left out. The
+overhead of a data centre is not added.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ J_PER_KWH = 3.6e6
 
 @dataclass(frozen=True)
 class Intensity:
-    """Grams of CO2 equivalent per kilowatt-hour generated in a country in a year. `country` is ISO 3166 alpha-3, WLD the world."""
+    """Grams of CO2 equivalent per kilowatt-hour generated in a country in a year.
+
+    `country` is an ISO 3166 alpha-3 code; WLD is the world.
+    """
 
     country: str
     name: str
@@ -32,71 +36,71 @@ class Intensity:
 
 @lru_cache(maxsize=1)
 def table() -> dict[str, Intensity]:
-    """All intensities by code."""
+    """Return all intensities by country code."""
     with (files("pepr_edge.energy") / "carbon.csv").open(encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        return {
-            row["country"]: Intensity(
-                row["country"], row["name"], float(row["g_per_kwh"]), int(row["year"]), row["source"]
-            )
-            for row in rows
-        }
+        return {row["country"]: _intensity(row) for row in csv.DictReader(file)}
+
+
+def _intensity(row: dict[str, str]) -> Intensity:
+    return Intensity(row["country"], row["name"], float(row["g_per_kwh"]), int(row["year"]), row["source"])
 
 
 def intensity(country: str) -> Intensity:
-    """Carbon intensity of a country.
+    """Return the carbon intensity of a country.
 
     Args:
-        country: ISO 3166 alpha-3 in either case, such as "KEN"; "WLD" for the world's mean.
+        country: ISO 3166 alpha-3 in upper or lower case, such as "KEN"; "WLD" for the world's mean.
     Raises:
-        PeprError: the table has no such code; the nearest ones are named.
+        PeprError: the code is not in the table; the message names similar codes.
     """
-    found = table().get(country.strip().upper())
-    if found is not None:
-        return found
-    nearest = ", ".join(f"{row.country} ({row.name})" for row in _nearest(country.strip()))
+    row = table().get(country.strip().upper())
+    if row is not None:
+        return row
+    similar = ", ".join(f"{row.country} ({row.name})" for row in _similar(country.strip()))
+    suggestion = f"Did you mean {similar}? " if similar else ""
     raise PeprError(
-        f"country = {country!r}, expected a three-letter ISO 3166 code from the carbon table. "
-        + (f"Did you mean {nearest}? " if nearest else "")
-        + "Otherwise use WLD (World), or leave it out for no CO2 figure."
+        f"country = {country!r}, expected a three-letter ISO 3166 code from the carbon table. {suggestion}"
+        "Otherwise use WLD (World), or remove the country for no CO2 figure."
     )
 
 
 def co2eq_g(energy: Quantity, country: str | None) -> Quantity:
-    """Grams of CO2 equivalent of an energy. Declared at best, since a yearly mean of a country is not a measurement.
+    """Return the CO2 equivalent of an energy, grams.
+
+    It is "declared" at best, because the yearly mean of a country is no measurement.
 
     Args:
         energy: joules.
         country: ISO 3166 alpha-3, or None.
     Returns:
-        Grams; None where the energy or the country is not known.
+        Grams; None if the energy or the country is not known.
     Raises:
         PeprError: the country is not in the table.
     """
     if country is None:
-        return Quantity(
-            value=None,
-            method="unavailable",
-            source="no country is given, so its carbon intensity is not known",
-        )
+        source = "no country is given, so its carbon intensity is not known"
+        return Quantity(value=None, method="unavailable", source=source)
     row = intensity(country)
     if energy.value is None:
         return Quantity(value=None, method="unavailable", source=f"no energy figure: {energy.source}")
     grams = energy.value / J_PER_KWH * row.g_per_kwh
-    return Quantity(
-        value=grams, method="declared", source=f"{row.g_per_kwh:g} g/kWh, {row.name} {row.year}: {row.source}"
-    )
+    source = f"{row.g_per_kwh:g} g/kWh, {row.name} {row.year}: {row.source}"
+    return Quantity(value=grams, method="declared", source=source)
 
 
-def _nearest(country: str) -> list[Intensity]:
-    """Rows whose name or code is like it, or whose code has the letters of a two-letter one in their order (DK: DNK)."""
+def _similar(country: str) -> list[Intensity]:
+    """Return rows with a similar name or code.
+
+    A two-letter code matches the codes that hold its letters in order (DK: DNK).
+    """
     rows = table()
-    by_name = {row.name.casefold(): row for row in rows.values()}
-    named = [by_name[name] for name in get_close_matches(country.casefold(), by_name, n=3, cutoff=0.7)]
+    rows_by_name = {row.name.casefold(): row for row in rows.values()}
+    names = get_close_matches(country.casefold(), rows_by_name, n=3, cutoff=0.7)
     code = country.upper()
     if len(code) == 2:
-        coded = [row for key, row in rows.items() if key[0] == code[0] and code[1] in key[1:]]
+        codes = [key for key in rows if key[0] == code[0] and code[1] in key[1:]]
     else:
         close = get_close_matches(code, rows, n=20)
-        coded = [rows[key] for key in sorted(close, key=lambda key: key[0] != code[0])][:3]
-    return list(dict.fromkeys(named + coded))[:5]
+        codes = sorted(close, key=lambda key: key[0] != code[0])[:3]
+    matches = [rows_by_name[name] for name in names] + [rows[key] for key in codes]
+    return list(dict.fromkeys(matches))[:5]

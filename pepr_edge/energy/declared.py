@@ -1,4 +1,4 @@
-"""Declared energy: watts that a person gave, times CPU seconds (processor) or wall seconds (GPU)."""
+"""Declared energy: watts given by the user, times CPU seconds (processor) or wall seconds (GPU)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
 @dataclass(frozen=True)
 class Watts:
-    """What was declared for one part."""
+    """The declared watts of one part."""
 
     part: Part
     watts: float
 
 
 def unavailable(settings: MeterSettings, part: Part) -> str | None:
-    """Why nothing can be computed; None if watts were declared."""
+    """Return why nothing can be computed; None if watts were declared."""
     name, watts = _declared(settings, part)
     if watts is None:
         return f"{name} is not given"
@@ -28,52 +28,55 @@ def unavailable(settings: MeterSettings, part: Part) -> str | None:
 
 
 def start(settings: MeterSettings, part: Part) -> OpenSource:
-    """Remember the watts."""
-    watts = _declared(settings, part)[1] or 0.0
+    """Return a source that holds the watts."""
+    _, declared_watts = _declared(settings, part)
+    watts = declared_watts or 0.0
     if part == "gpu":
-        return OpenSource("declared", f"{watts:g} W for the GPU x wall seconds", None, Watts(part, watts))
-    return OpenSource(
-        "declared",
-        f"{watts:g} W per core x CPU seconds of this process and its children",
-        None,
-        Watts(part, watts),
-    )
+        source = f"{watts:g} W for the GPU x wall seconds"
+    else:
+        source = f"{watts:g} W per core x CPU seconds of this process and its children"
+    return OpenSource("declared", source, None, Watts(part, watts))
 
 
 def read(handle: Watts) -> float | None:
-    """Seconds that the watts are multiplied with, from any origin."""
+    """Return the seconds that are multiplied by the watts, from an arbitrary origin."""
     return cpu_seconds() if handle.part == "cpu" else time.perf_counter()
 
 
 def joules(handle: Watts, before: float, now: float) -> float | None:
-    """Watts times seconds. None where CPU time went back: outside Linux and macOS, a child that ends takes its own along."""
+    """Return watts times seconds; None if CPU time decreased.
+
+    That happens outside Linux and macOS, where the time of a child is lost when the child ends.
+    """
     return handle.watts * (now - before) if now >= before else None
 
 
 def stop(handle: Watts) -> None:
-    """Nothing is held open."""
+    """Do nothing: nothing is open."""
 
 
 def cpu_seconds() -> float:
-    """CPU time so far of this process, of its children, and of those that ended and were waited for. Seconds.
+    """Return the CPU time of this process, its children, and ended children that were waited for, seconds.
 
-    Looks at every process of the machine: for epochs, not for single inferences. On Windows, ended children are not counted.
+    Reads every process of the machine, so it suits epochs, not single inferences. On Windows ended children
+    are not counted.
     """
-    living_s = ended_s = 0.0
+    running_s = ended_s = 0.0
     for _ in range(5):
-        ended_s, living_s = _ended_s(), _living_s()
-        if ended_s == _ended_s():
-            # No child moved from the living to the ended meanwhile, to be counted twice or not at all.
+        ended_s = _ended_children_s()
+        running_s = _running_children_s()
+        if ended_s == _ended_children_s():
+            # No child ended between the two readings, so none was counted twice or missed.
             break
-    return time.process_time() + ended_s + living_s
+    return time.process_time() + ended_s + running_s
 
 
-def _ended_s() -> float:
+def _ended_children_s() -> float:
     times = os.times()
     return times.children_user + times.children_system
 
 
-def _living_s() -> float:
+def _running_children_s() -> float:
     total_s = 0.0
     try:
         children = psutil.Process().children(recursive=True)
@@ -89,4 +92,6 @@ def _living_s() -> float:
 
 
 def _declared(settings: MeterSettings, part: Part) -> tuple[str, float | None]:
-    return ("watts_per_core", settings.watts_per_core) if part == "cpu" else ("gpu_watts", settings.gpu_watts)
+    if part == "cpu":
+        return "watts_per_core", settings.watts_per_core
+    return "gpu_watts", settings.gpu_watts

@@ -1,6 +1,6 @@
-"""The meter: what a stretch of work cost in energy, time and CPU time, and how the energy was obtained.
+"""The energy meter: energy, time and CPU time of a period of work, and how the energy was obtained.
 
-For each part of the machine the first source that can be used is taken: counters, else declared watts, else none.
+For each part of the machine it uses the first available source: counters, then declared watts, then none.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ __all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Use", "add"]
 SOURCES: dict[str, EnergySource] = {"rapl": rapl, "nvml": nvml, "declared": declared}
 ORDER: dict[Part, tuple[str, ...]] = {"cpu": ("rapl", "declared"), "gpu": ("nvml", "declared")}
 
-_WEAKNESS: dict[Method, int] = {"measured": 0, "counted": 1, "declared": 2, "unavailable": 3}
+# A sum has the method of its part with the highest number.
+_METHOD_WEAKNESS: dict[Method, int] = {"measured": 0, "counted": 1, "declared": 2, "unavailable": 3}
 
 
 @dataclass(frozen=True)
-class Count:
-    """What one part of the machine had used by some moment, and how often its source had failed to say."""
+class EnergyCount:
+    """The energy of one part of the machine so far, and how many readings failed."""
 
     total_j: float = 0.0
     failures: int = 0
@@ -34,16 +35,16 @@ class Count:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a stretch of work began."""
+    """The beginning of a period of work."""
 
     at_s: float
     cpu_s: float
-    counts: tuple[Count, ...]
+    counts: tuple[EnergyCount, ...]
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a stretch of work cost: `energy` in joules, CPU and GPU together."""
+    """What a period of work used: `energy` in joules, CPU and GPU together."""
 
     energy: Quantity
     duration_s: float
@@ -51,65 +52,70 @@ class Use:
 
 
 @dataclass
-class _Account:
-    """One part of the machine while the meter is open. Without a source, `source` says why."""
+class _PartMeter:
+    """The meter of one part of the machine. `source` names the energy source, or says why there is none."""
 
     source: str
     module: EnergySource | None = None
     opened: OpenSource | None = None
     last: Any = None
-    count: Count = Count()
+    count: EnergyCount = EnergyCount()
 
-    def update(self) -> Count:
-        if self.module is not None and self.opened is not None:
-            now = self.module.read(self.opened.handle)
-            used_j = (
-                None
-                if now is None or self.last is None
-                else self.module.joules(self.opened.handle, self.last, now)
-            )
-            self.last = now
-            self.count = Count(self.count.total_j + (used_j or 0.0), self.count.failures + (used_j is None))
+    def update(self) -> EnergyCount:
+        """Read the source and return the count."""
+        if self.module is None or self.opened is None:
+            return self.count
+        handle = self.opened.handle
+        now = self.module.read(handle)
+        used_j = None
+        if now is not None and self.last is not None:
+            used_j = self.module.joules(handle, self.last, now)
+        self.last = now
+        if used_j is None:
+            self.count = EnergyCount(self.count.total_j, self.count.failures + 1)
+        else:
+            self.count = EnergyCount(self.count.total_j + used_j, self.count.failures)
         return self.count
 
-    def between(self, before: Count, now: Count) -> Quantity:
+    def energy_between(self, before: EnergyCount, now: EnergyCount) -> Quantity:
+        """Return the energy between two counts, or why it is not known."""
         if self.opened is None:
-            return Quantity(value=None, method="unavailable", source=self.source)
+            return _unavailable(self.source)
         if now.failures != before.failures:
-            return Quantity(
-                value=None, method="unavailable", source=f"{self.source}: could not be read all the time"
-            )
+            return _unavailable(f"{self.source}: could not be read all the time")
         used_j = now.total_j - before.total_j
-        # A machine at work uses energy: a counter that did not move has measured nothing.
+        # Work always uses energy: a counter that did not move does not work.
         if used_j == 0 and self.opened.method == "measured":
-            return Quantity(value=None, method="unavailable", source=f"{self.source}: did not move")
+            return _unavailable(f"{self.source}: did not move")
         return Quantity(value=used_j, method=self.opened.method, source=self.source)
+
+    def stop(self) -> None:
+        """Close the source."""
+        if self.module is not None and self.opened is not None:
+            self.module.stop(self.opened.handle)
 
 
 class Meter:
-    """Counts energy while it is open; a thread reads the counters that would otherwise wrap or be missed.
+    """Counts energy while it is open; a thread reads counters often enough that no wrap or change is missed.
 
-    It never raises for want of a counter, so that it cannot stop the work that it measures.
+    A missing or failing counter raises no error, so that the meter never stops the work that it measures.
     """
 
     def __init__(self, settings: MeterSettings) -> None:
         self._settings = settings
-        self._accounts: tuple[_Account, ...] = ()
+        self._parts: tuple[_PartMeter, ...] = ()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Meter:
-        parts: tuple[Part, ...] = ("cpu", "gpu") if self._settings.uses_gpu else ("cpu",)
-        self._accounts = tuple(_open(self._settings, part) for part in parts)
-        periods_s = [
-            account.opened.period_s
-            for account in self._accounts
-            if account.opened and account.opened.period_s
-        ]
+        names: tuple[Part, ...] = ("cpu", "gpu") if self._settings.uses_gpu else ("cpu",)
+        self._parts = tuple(_open(self._settings, name) for name in names)
+        opened = [part.opened for part in self._parts if part.opened is not None]
+        periods_s = [source.period_s for source in opened if source.period_s]
         if periods_s:
             self._thread = threading.Thread(
-                target=self._watch, args=(min(periods_s),), name="energy meter", daemon=True
+                target=self._read_regularly, args=(min(periods_s),), name="energy meter", daemon=True
             )
             self._thread.start()
         return self
@@ -120,22 +126,22 @@ class Meter:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
-        for account in self._accounts:
-            if account.module is not None and account.opened is not None:
-                account.module.stop(account.opened.handle)
-        self._accounts = ()
+        for part in self._parts:
+            part.stop()
+        self._parts = ()
 
     def mark(self) -> Mark:
-        """Begin a stretch of work.
+        """Begin a period of work.
 
         Raises:
             MeasurementError: the meter is not open.
         """
-        counts, cpu_s = self._update(), declared.cpu_seconds()
+        counts = self._update()
+        cpu_s = declared.cpu_seconds()
         return Mark(time.perf_counter(), cpu_s, counts)
 
     def since(self, mark: Mark) -> Use:
-        """What was used since the mark of this meter; marks may overlap.
+        """Return what was used since a mark of this meter; periods may overlap.
 
         Raises:
             MeasurementError: the meter is not open.
@@ -143,39 +149,46 @@ class Meter:
         duration_s = time.perf_counter() - mark.at_s
         cpu_s = max(0.0, declared.cpu_seconds() - mark.cpu_s)
         counts = self._update()
-        parts = [
-            account.between(*pair) for account, *pair in zip(self._accounts, mark.counts, counts, strict=True)
+        energies = [
+            part.energy_between(before, now)
+            for part, before, now in zip(self._parts, mark.counts, counts, strict=True)
         ]
-        return Use(parts[0] if len(parts) == 1 else add(*parts), duration_s, cpu_s)
+        energy = energies[0] if len(energies) == 1 else add(*energies)
+        return Use(energy, duration_s, cpu_s)
 
-    def _update(self) -> tuple[Count, ...]:
-        if not self._accounts:
+    def _update(self) -> tuple[EnergyCount, ...]:
+        if not self._parts:
             raise MeasurementError(
                 "the energy meter is not open: use it inside `with Meter(settings) as meter:`."
             )
         with self._lock:
-            return tuple(account.update() for account in self._accounts)
+            return tuple(part.update() for part in self._parts)
 
-    def _watch(self, period_s: float) -> None:
+    def _read_regularly(self, period_s: float) -> None:
         while not self._closing.wait(period_s):
             self._update()
 
 
 def add(a: Quantity, b: Quantity) -> Quantity:
-    """Sum of two figures of one unit: known only if both are, and obtained in the weaker of the two ways.
+    """Return the sum of two quantities of the same unit, with the weaker of their methods.
 
     Returns:
-        A Quantity whose source names both, without repeats; None and "unavailable" where either is.
+        A quantity whose source names both sources, without repeats; "unavailable" if either is.
     """
-    method = max(a.method, b.method, key=_WEAKNESS.__getitem__)
-    pieces = dict.fromkeys(piece for quantity in (a, b) for piece in quantity.source.split("; ") if piece)
-    source = "; ".join(pieces)
+    method = max(a.method, b.method, key=_METHOD_WEAKNESS.__getitem__)
+    names = [*a.source.split("; "), *b.source.split("; ")]
+    source = "; ".join(dict.fromkeys(name for name in names if name))
     if a.value is None or b.value is None or method == "unavailable":
-        return Quantity(value=None, method="unavailable", source=source)
+        return _unavailable(source)
     return Quantity(value=a.value + b.value, method=method, source=source)
 
 
-def _open(settings: MeterSettings, part: Part) -> _Account:
+def _unavailable(source: str) -> Quantity:
+    return Quantity(value=None, method="unavailable", source=source)
+
+
+def _open(settings: MeterSettings, part: Part) -> _PartMeter:
+    """Open the first available source of a part."""
     reasons = []
     for name in ORDER[part]:
         module = SOURCES[name]
@@ -183,8 +196,8 @@ def _open(settings: MeterSettings, part: Part) -> _Account:
             reason = module.unavailable(settings, part)
             if reason is None:
                 opened = module.start(settings, part)
-                return _Account(opened.source, module, opened, module.read(opened.handle))
-        except Exception as fault:  # whatever a driver does, the training goes on
+                return _PartMeter(opened.source, module, opened, module.read(opened.handle))
+        except Exception as fault:  # no error of a driver may stop the work
             reason = f"{name} failed ({fault})"
         reasons.append(reason)
-    return _Account("; ".join(reasons))
+    return _PartMeter("; ".join(reasons))

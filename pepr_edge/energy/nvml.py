@@ -1,6 +1,6 @@
-"""NVML: the energy counter of an NVIDIA GPU (Volta and later), or its power, sampled and integrated (before).
+"""NVML: the energy counter of an NVIDIA GPU (Volta and later), or its sampled power, integrated.
 
-Which GPU: the first that CUDA shows this process, CUDA_VISIBLE_DEVICES respected, as PyTorch's `cuda` is that one.
+It reads the first GPU that CUDA shows this process, as PyTorch's `cuda` does; CUDA_VISIBLE_DEVICES counts.
 Source: NVML API reference, nvmlDeviceGetTotalEnergyConsumption and nvmlDeviceGetPowerUsage.
 """
 
@@ -14,13 +14,14 @@ from typing import Any
 
 from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
-# Most boards renew their power reading every 20 or 100 ms (Yang et al. 2023, arXiv:2312.02741): sampling faster adds little.
+# Most boards update their power every 20 or 100 ms (Yang et al. 2023, arXiv:2312.02741): faster sampling adds
+# little.
 POWER_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `counts` is False where it has no energy counter and its power is integrated."""
+    """One GPU. `counts` is False if it has no energy counter, so that its power is integrated."""
 
     nvml: Any
     device: Any
@@ -37,11 +38,11 @@ class NvmlReading:
 
 
 class _NoGpuError(Exception):
-    """Why there is no GPU to read."""
+    """There is no GPU to read; the message is the reason."""
 
 
 def unavailable(settings: MeterSettings, part: Part) -> str | None:
-    """Why NVML cannot be used here; None if it can."""
+    """Return why NVML cannot be used here; None if it can."""
     if part != "gpu":
         return "NVML counts the GPU, not the processor"
     if not settings.exclusive:
@@ -55,17 +56,16 @@ def unavailable(settings: MeterSettings, part: Part) -> str | None:
 
 
 def start(settings: MeterSettings, part: Part) -> OpenSource:
-    """Take hold of the GPU."""
+    """Open the GPU."""
     gpu = _open()
     if gpu.counts:
         return OpenSource("measured", f"NVML energy counter of {gpu.name}", None, gpu)
-    return OpenSource(
-        "measured", f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s", POWER_PERIOD_S, gpu
-    )
+    source = f"NVML power of {gpu.name}, sampled every {POWER_PERIOD_S:g} s"
+    return OpenSource("measured", source, POWER_PERIOD_S, gpu)
 
 
 def read(handle: Gpu) -> NvmlReading | None:
-    """The counter or the power now."""
+    """Return the counter or the power now."""
     try:
         return NvmlReading(time.perf_counter(), _value(handle))
     except handle.nvml.NVMLError:
@@ -73,14 +73,17 @@ def read(handle: Gpu) -> NvmlReading | None:
 
 
 def joules(handle: Gpu, before: NvmlReading, now: NvmlReading) -> float | None:
-    """The counter's advance, or the trapezium under two samples of power. None where the counter went back (driver reloaded)."""
+    """Return the counter's increase, or the mean of two power samples times their distance.
+
+    None if the counter decreased: the driver was reloaded.
+    """
     if not handle.counts:
         return (before.value + now.value) / 2 * (now.at_s - before.at_s)
     return now.value - before.value if now.value >= before.value else None
 
 
 def stop(handle: Gpu) -> None:
-    """Let go of the library; it counts how often it was opened."""
+    """Close the library, which counts how often it was opened."""
     try:
         handle.nvml.nvmlShutdown()
     except handle.nvml.NVMLError:
@@ -95,7 +98,7 @@ def _value(gpu: Gpu) -> float:
 
 def _open() -> Gpu:
     try:
-        # By name, since it is optional: type checking must not depend on its being installed.
+        # Imported by name because it is optional: type checking must not need it.
         nvml: Any = import_module("pynvml")
     except ImportError:
         raise _NoGpuError("the package nvidia-ml-py is missing: pip install 'pepr_edge[gpu]'") from None
@@ -124,7 +127,7 @@ def _gpu(nvml: Any, device: Any) -> Gpu:
         except nvml.NVMLError:
             continue
         return gpu
-    raise _NoGpuError(f"{name} tells neither its energy nor its power")
+    raise _NoGpuError(f"{name} reports neither its energy nor its power")
 
 
 def _is_sliced(nvml: Any, device: Any) -> bool:
@@ -135,7 +138,7 @@ def _is_sliced(nvml: Any, device: Any) -> bool:
 
 
 def _device(nvml: Any) -> Any:
-    """The GPU that CUDA calls 0."""
+    """Return the device that CUDA numbers 0."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     first = "0" if visible is None else visible.split(",")[0].strip()
     devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
@@ -146,19 +149,20 @@ def _device(nvml: Any) -> Any:
     if first.startswith("GPU-"):
         matches = [device for device in devices if nvml.nvmlDeviceGetUUID(device).startswith(first)]
     else:
-        matches = devices[int(first) :][:1] if first.isdecimal() else []
         _check_order(nvml, devices)
+        index = int(first) if first.isdecimal() else len(devices)
+        matches = devices[index : index + 1]
     if not matches:
-        raise _NoGpuError(
-            f"CUDA shows no GPU here: {len(devices)} in the machine, CUDA_VISIBLE_DEVICES = {visible!r}"
-        )
+        count = f"{len(devices)} in the machine"
+        raise _NoGpuError(f"CUDA shows no GPU here: {count}, CUDA_VISIBLE_DEVICES = {visible!r}")
     return matches[0]
 
 
 def _check_order(nvml: Any, devices: list[Any]) -> None:
-    """CUDA numbers unlike GPUs by speed, NVML by slot: then a number does not say which GPU is meant."""
-    alike = len({nvml.nvmlDeviceGetName(device) for device in devices}) <= 1
-    if not alike and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+    """Refuse GPUs of different models without a fixed order: CUDA numbers them by speed, NVML by slot."""
+    models = {nvml.nvmlDeviceGetName(device) for device in devices}
+    if len(models) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         raise _NoGpuError(
-            "this machine has unlike GPUs, which CUDA and NVML number differently: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+            "this machine has different GPUs, which CUDA and NVML number differently: "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID"
         )

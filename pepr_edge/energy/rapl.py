@@ -1,8 +1,9 @@
-"""RAPL: the energy counters of the processor and its memory, as Linux shows them for Intel and AMD alike.
+"""RAPL: the energy counters of the processor and its memory, which Linux offers for Intel and AMD.
 
-What is summed: every package zone (several sockets), and the dram zones, which packages do not contain. Core and uncore
-are parts of a package, psys (the whole platform) contains the packages: neither is added. Where there is no package zone,
-psys alone is read. The zones intel-rapl-mmio:* are the same packages by another way and are left aside.
+The sum includes every package zone (several sockets) and the dram zones, which packages do not contain. Core
+and uncore are parts of a package, and psys (the whole platform) contains the packages: neither is added.
+Without a package zone, psys alone is read. The zones intel-rapl-mmio:* are the same packages by another
+interface and ignored.
 Source: Linux, Documentation/power/powercap/powercap.rst.
 """
 
@@ -14,15 +15,16 @@ from pathlib import Path
 
 from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
-# More than any zone draws (server packages end near 500 W), so that a counter read this often cannot wrap twice unseen.
-# The smallest range in use, AMD's 65.5 kJ, is then read every 32 s; Intel's 262 kJ every minute.
-GREATEST_ZONE_W = 2000.0
-LONGEST_PERIOD_S = 60.0
+# More than any zone draws (server packages end near 500 W): a counter read in time for this power cannot wrap
+# twice unseen. The smallest range in use, AMD's 65.5 kJ, is then read every 32 s; Intel's 262 kJ every
+# minute.
+MAX_ZONE_W = 2000.0
+MAX_PERIOD_S = 60.0
 
 
 @dataclass(frozen=True)
 class Zone:
-    """One counter: it goes from `range_uj` back to 0."""
+    """One counter. It counts up to `range_uj` and then starts again from 0."""
 
     name: str
     counter: Path
@@ -38,33 +40,35 @@ class RaplReading:
 
 
 def unavailable(settings: MeterSettings, part: Part) -> str | None:
-    """Why RAPL cannot be used here; None if it can."""
+    """Return why RAPL cannot be used here; None if it can."""
+    powercap = settings.powercap
     if part != "cpu":
         return "RAPL counts the processor, not the GPU"
     if not settings.exclusive:
         return "RAPL counts the whole machine, on which other jobs run at the same time"
-    folders = _chosen(settings.powercap)
+    folders = _chosen_zones(powercap)
     if not folders:
-        return f"no RAPL zone in {settings.powercap} (not Linux on Intel or AMD, a virtual machine, or a container)"
+        return f"no RAPL zone in {powercap} (not Linux on Intel or AMD, a virtual machine, or a container)"
     try:
-        zones = [_zone(folder) for folder in folders]
-        still = all(_number(zone.counter) == 0 for zone in zones)
+        counters_uj = [_number(_zone(folder).counter) for folder in folders]
     except PermissionError:
-        return f"RAPL counters are readable by root only: sudo chmod a+r {settings.powercap}/intel-rapl:*/energy_uj (until the next boot)"
+        fix = f"sudo chmod a+r {powercap}/intel-rapl:*/energy_uj (until the next boot)"
+        return f"RAPL counters are readable by root only: {fix}"
     except (OSError, ValueError) as fault:
         return f"RAPL counters cannot be read ({fault})"
-    return "all RAPL counters stand at 0, as in some virtual machines" if still else None
+    return None if any(counters_uj) else "all RAPL counters stand at 0, as in some virtual machines"
 
 
 def start(settings: MeterSettings, part: Part) -> OpenSource:
-    """Choose the zones and how often they must be read."""
-    zones = tuple(_zone(folder) for folder in _chosen(settings.powercap))
-    period_s = min(LONGEST_PERIOD_S, *(zone.range_uj / 1e6 / GREATEST_ZONE_W for zone in zones))
+    """Choose the zones, and how often they must be read."""
+    zones = tuple(_zone(folder) for folder in _chosen_zones(settings.powercap))
+    smallest_range_j = min(zone.range_uj for zone in zones) / 1e6
+    period_s = min(MAX_PERIOD_S, smallest_range_j / MAX_ZONE_W)
     return OpenSource("measured", f"RAPL counters {', '.join(zone.name for zone in zones)}", period_s, zones)
 
 
 def read(handle: tuple[Zone, ...]) -> RaplReading | None:
-    """All counters now."""
+    """Return all counters now."""
     try:
         return RaplReading(time.perf_counter(), tuple(_number(zone.counter) for zone in handle))
     except (OSError, ValueError):
@@ -72,29 +76,36 @@ def read(handle: tuple[Zone, ...]) -> RaplReading | None:
 
 
 def joules(handle: tuple[Zone, ...], before: RaplReading, now: RaplReading) -> float | None:
-    """Sum over the zones, each of which may have wrapped once. None where a counter was reset (suspend to disk, for one)."""
+    """Return the sum over the zones, each with at most one wrap.
+
+    None if a counter was reset, for example by suspend to disk.
+    """
+    # One second is added because counters advance in steps.
+    max_wrapped_j = MAX_ZONE_W * (now.at_s - before.at_s + 1)
     total_j = 0.0
     for zone, first_uj, last_uj in zip(handle, before.energies_uj, now.energies_uj, strict=True):
         wrapped = last_uj < first_uj
-        zone_j = (last_uj - first_uj + zone.range_uj * wrapped) / 1e6
-        # A second of grace: counters advance in steps. What no zone can draw was not a wrap.
-        if zone_j < 0 or (wrapped and zone_j > GREATEST_ZONE_W * (now.at_s - before.at_s + 1)):
+        used_uj = last_uj - first_uj
+        if wrapped:
+            used_uj += zone.range_uj
+        zone_j = used_uj / 1e6
+        # More energy than any zone can draw means a reset, not a wrap.
+        if zone_j < 0 or (wrapped and zone_j > max_wrapped_j):
             return None
         total_j += zone_j
     return total_j
 
 
 def stop(handle: tuple[Zone, ...]) -> None:
-    """Nothing is held open."""
+    """Do nothing: nothing is open."""
 
 
-def _chosen(powercap: Path) -> list[Path]:
+def _chosen_zones(powercap: Path) -> list[Path]:
     # Zones are listed flat: intel-rapl:0 is a package, intel-rapl:0:1 a part of it.
     folders = sorted(powercap.glob("intel-rapl:*"))
     names = {folder: _name(folder) for folder in folders}
-    packages = [
-        folder for folder in folders if folder.name.count(":") == 1 and names[folder].startswith("package")
-    ]
+    top_level = [folder for folder in folders if folder.name.count(":") == 1]
+    packages = [folder for folder in top_level if names[folder].startswith("package")]
     if not packages:
         return [folder for folder in folders if names[folder] == "psys"][:1]
     return sorted(packages + [folder for folder in folders if names[folder] == "dram"])

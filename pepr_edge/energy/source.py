@@ -1,6 +1,7 @@
-"""What every source of energy figures offers: the functions that rapl.py, nvml.py and declared.py have in common.
+"""The functions that every energy source has: rapl.py, nvml.py and declared.py.
 
-A source is opened for one part of the machine, read as often as wanted, and asked for the energy between two of its readings.
+A source is opened for one part of the machine and read repeatedly; it computes the energy between two
+readings.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ Part = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True)
 class MeterSettings:
-    """What a meter is told about the machine and the job.
+    """Settings of a meter.
 
-    `exclusive` is False where other jobs run on the same machine at the same time: its counters would charge us for them,
-    so that only declared watts count. `powercap` is where Linux keeps the RAPL counters; tests put a copy elsewhere.
+    `exclusive` is False if other jobs run on the machine at the same time: its counters would include their
+    energy, so only declared watts are used. `powercap` is the folder of Linux's RAPL counters; tests use
+    another folder.
     """
 
     watts_per_core: float | None
@@ -31,10 +33,10 @@ class MeterSettings:
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A source in use.
+    """An open source.
 
-    `source` goes into every figure it gives. `period_s` is the longest that may pass between two readings without losing
-    energy, None where that does not matter. `handle` is the source's own affair.
+    `source` is recorded with every value. `period_s` is the longest time between two readings without loss of
+    energy, None if there is no limit. `handle` is private to the source.
     """
 
     method: Method
@@ -44,19 +46,19 @@ class OpenSource:
 
 
 class EnergySource(Protocol):
-    """The functions of a source module. A reading is the source's own affair too."""
+    """The functions of a source module. The type of its readings is private to the source."""
 
     def unavailable(self, settings: MeterSettings, part: Part) -> str | None:
-        """None where the source can be used for this part, else the reason, in plain words."""
+        """Return why the source cannot be used for this part, else None."""
 
     def start(self, settings: MeterSettings, part: Part) -> OpenSource:
-        """Open the source, once `unavailable` has said None."""
+        """Open the source. To be called only after `unavailable` has returned None."""
 
     def read(self, handle: Any) -> Any | None:
-        """The counters as they stand, or None where they cannot be read just now."""
+        """Return the current reading, or None if it cannot be read now."""
 
     def joules(self, handle: Any, before: Any, now: Any) -> float | None:
-        """Energy between two readings, at most `period_s` apart; None where it cannot be told."""
+        """Return the energy between two readings at most `period_s` apart; None if it is unknown."""
 
     def stop(self, handle: Any) -> None:
-        """Let go of what `start` took hold of."""
+        """Release the resources of `start`."""

@@ -1,4 +1,4 @@
-"""From a trained candidate to its ONNX files: export, variants, quality, and the choice among them by measuring."""
+"""Make ONNX files from a trained candidate: export, variants, quality gate, and autotuning."""
 
 __all__ = [
     "artifact",

@@ -1,4 +1,4 @@
-"""What is known of a file that leaves: parity, quality and performance, measured on the file itself and written beside it."""
+"""The record of an exported file: parity, quality and performance, measured on the file itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS: tuple[Split, Split] = ("val", "test")
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A trained candidate, PyTorch's logits on "val" and "test", and the images that it is checked on."""
+    """A trained candidate, PyTorch's logits on "val" and "test", its dataset and its recipe."""
 
     trained: TrainResult
     expected: dict[str, Logits]
@@ -32,30 +32,34 @@ class ExportSource:
     recipe: Recipe
 
     def pixels(self, split: Split) -> NDArray[np.uint8]:
-        """Images of a split, shape (n, px, px, channels)."""
+        """Return the images of a split, shape (n, px, px, channels)."""
         return self.data.splits[split][0]
 
-    def calibration(self, most: int) -> NDArray[np.uint8]:
-        """So many training images that ranges may be taken from, at most: the first of an order by chance, in which classes are mixed."""
-        pixels = self.pixels("train")
-        order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[:most]
-        return np.asarray(pixels[order])
-
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """Their labels, shape (n,)."""
+        """Return the labels of a split, shape (n,)."""
         return np.asarray(self.data.splits[split][1])
 
+    def calibration(self, max_images: int) -> NDArray[np.uint8]:
+        """Return at most `max_images` training images for calibration, in a seeded random order."""
+        pixels = self.pixels("train")
+        order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[:max_images]
+        return np.asarray(pixels[order])
+
     def judge(self, logits: Logits, settings: SessionSettings) -> Quality:
-        """Whether a file that gives these logits on validation, run so, keeps enough of the candidate's performance."""
-        keep = self.recipe.export.keep_performance
+        """Judge a file by its validation logits, computed with these settings."""
         return judge(
-            logits, self.expected["val"], self.labels("val"), self.trained.performance_metric, keep, settings
+            logits,
+            self.expected["val"],
+            self.labels("val"),
+            self.trained.performance_metric,
+            self.recipe.export.keep_performance,
+            settings,
         )
 
 
 @dataclass(frozen=True)
 class Origin:
-    """How a file came to be. `chosen`, `rungs` and `chosen_on` are those of a ladder, if it chose this file."""
+    """How a file was made. `chosen`, `trials` and `chosen_on` are set if autotuning chose it."""
 
     variant: str
     parity_tolerance: float
@@ -64,39 +68,49 @@ class Origin:
     remedy: str | None = None
     notes: tuple[str, ...] = ()
     chosen: SessionSettings | None = None
-    rungs: tuple[VariantTrial, ...] = ()
+    trials: tuple[VariantTrial, ...] = ()
     chosen_on: Machine | None = None
 
 
 def write_artifact(
-    source: ExportSource, origin: Origin, folder: Path, key: str, run_with: SessionSettings, begun_s: float
+    source: ExportSource,
+    origin: Origin,
+    folder: Path,
+    key: str,
+    settings: SessionSettings,
+    started_s: float,
 ) -> Artifact:
-    """Measure the model.onnx of a folder and write predictions.npz and export.json beside it.
+    """Measure the model.onnx of a folder, and write predictions.npz and export.json beside it.
 
     Args:
         source: the candidate.
-        origin: how the file came to be.
+        origin: how the file was made.
         folder: holds the file.
         key: of the artifact.
-        run_with: how the file is run: its figures are of the file under its runtime, not of the file alone.
-        begun_s: when the making began, on the clock of `time.perf_counter`.
+        settings: how the file is run. Quality and performance hold for the file under this runtime.
+        started_s: when the work on this file began, by `time.perf_counter`.
     Raises:
         ExportError, MeasurementError: the file does not run.
     """
-    trained, path = source.trained, folder / MODEL
-    found = parity(
+    trained = source.trained
+    path = folder / MODEL
+    agreement = parity(
         path,
         source.pixels("val"),
         source.expected["val"],
         trained.preprocess,
         origin.parity_tolerance,
-        run_with.threads,
+        settings.threads,
     )
-    logits = {split: logits_of(path, source.pixels(split), trained.preprocess, run_with) for split in SPLITS}
-    labels = {split: source.labels(split) for split in SPLITS}
+    logits: dict[Split, Logits] = {}
+    labels: dict[Split, NDArray[np.int64]] = {}
+    for split in SPLITS:
+        logits[split] = logits_of(path, source.pixels(split), trained.preprocess, settings)
+        labels[split] = source.labels(split)
+    label_arrays = {f"{split}_labels": labels[split] for split in SPLITS}
     with written(folder / PREDICTIONS) as file:
-        np.savez(file, **logits, **{f"{split}_labels": labels[split] for split in SPLITS})  # type: ignore[arg-type]
-    opset, producer = facts(path)
+        np.savez(file, **logits, **label_arrays)  # type: ignore[arg-type]
+    opset, producer = opset_and_producer(path)
     artifact = Artifact(
         key=key,
         candidate=trained.candidate,
@@ -110,23 +124,23 @@ def write_artifact(
         dynamic_batch=True,
         simplified=origin.simplified,
         quantised=origin.remedy,
-        parity=found,
+        parity=agreement,
         flips=flips(logits["test"], source.expected["test"]),
-        quality=source.judge(logits["val"], run_with),
-        performance=estimates(dict(logits), dict(labels), trained.performance_metric),
+        quality=source.judge(logits["val"], settings),
+        performance=estimates(logits, labels, trained.performance_metric),
         performance_before=trained.performance,
         settings=origin.chosen,
-        rungs=origin.rungs,
+        rungs=origin.trials,
         chosen_on=origin.chosen_on,
         notes=origin.notes,
-        duration_s=time.perf_counter() - begun_s,
+        duration_s=time.perf_counter() - started_s,
     )
     write_record(folder / "export.json", artifact)
     return artifact
 
 
-def facts(path: Path) -> tuple[int, str]:
-    """Opset and producer of an ONNX file."""
+def opset_and_producer(path: Path) -> tuple[int, str]:
+    """Return the opset and the producer of an ONNX file."""
     model = onnx.load(str(path), load_external_data=False)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return opset, f"{model.producer_name} {model.producer_version}".strip()

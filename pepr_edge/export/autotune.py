@@ -1,7 +1,8 @@
-"""The ladder of variants: the fastest file x runtime x options that keeps its quality, found by measuring on this device.
+"""Autotuning: find the fastest variant, runtime and session options that keep the quality on this device.
 
-Rung by rung a variant is made of the float32 file and raced, under each runtime, against the best so far, the two in turn. Who is faster
-has to pass the quality gate and the budgets of size and memory to become the best. float32 is always left.
+The variants are made from the float32 file one by one. Each is timed under every runtime, interleaved with
+the best so far. A faster file becomes the best if it passes the quality gate and the budgets of size and
+memory. float32 is always tried, so it remains if no other variant is better.
 """
 
 from __future__ import annotations
@@ -20,161 +21,179 @@ from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.check import NOT_FINITE
 from pepr_edge.export.convert import convert
-from pepr_edge.export.options import grid, starts
+from pepr_edge.export.options import option_grid, trial_settings
 from pepr_edge.export.prepare import Images, Prepared
-from pepr_edge.export.variant_trial import FASTER, BestTrial, TrialState, latency, to_record
+from pepr_edge.export.variant_trial import FASTER_RATIO, BestTrial, TrialState, latency, to_record
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
+from pepr_edge.measure.interleaved_timing import ParticipantLatencies, TimingRules, time_interleaved
 from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
 
-# Rungs are begun within this share of the time budget: the rest is for the options of the one that came out first.
-SHARE_OF_VARIANTS = 0.85
-# For each: the least that tells one per cent from none where the machine is quiet.
-RULES = TimingRules(warmup_s=0.1, final_s=0.6)
+# New variants start within this share of the time budget; the rest is for the session options of the best.
+VARIANTS_TIME_SHARE = 0.85
+# The shortest timing that resolves a difference of 1 % on a quiet machine.
+TIMING_RULES = TimingRules(warmup_s=0.1, final_s=0.6)
 MIN_TIMING_S = 10.0
-MAX_OPEN = 4  # contestants held open beside the best: their memory adds up
+MAX_OPEN = 4  # model processes open at the same time, without the best: their memory adds up
+BEST = "best"
 
 OnProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class AutotuneResult:
-    """What a ladder came to: the file, how it is to be run, and every rung."""
+    """The chosen file, how to run it, and the trial of every variant."""
 
     path: Path
     variant: str
     settings: SessionSettings
     remedy: str | None
     notes: tuple[str, ...]
-    rungs: tuple[VariantTrial, ...]
+    trials: tuple[VariantTrial, ...]
 
 
-class _Ran(NamedTuple):
-    """A way of running a file that was raced, and the process that still holds it open."""
+class _TimedModel(NamedTuple):
+    """A timing, and the process in which the model is still open."""
 
-    trial: SettingsTrial
+    timing: SettingsTrial
     process: ModelProcess
 
 
 def autotune(
     source: ExportSource, base: Path, variants: Sequence[Variant], folder: Path, on_progress: OnProgress
 ) -> AutotuneResult:
-    """Try the variants in order, then the options of the best.
+    """Try the variants in order, then the session options of the best.
 
     Args:
         source: the candidate.
         base: its float32 file.
-        variants: what is to be tried, float32 first.
-        folder: room for the files.
-        on_progress: called with rungs done, rungs in all, and what is under way.
+        variants: the variants to try, float32 first.
+        folder: where the files of the variants are written.
+        on_progress: called with the number of finished steps, the number of steps, and the name of the
+            current one.
     Raises:
-        ExportError: not even float32 runs here within the budgets.
+        ExportError: no variant runs here within the budgets, not even float32.
     """
+    calibrated = [variant.quantise for variant in variants if variant.quantise is not None]
+    image_count = max((quantise.calibration_images for quantise in calibrated), default=0)
+    images = to_tensor(source.calibration(image_count), source.trained.preprocess)
+    steps = len(variants) + 1
     with Prepared(base) as prepared:
-        most = max(
-            (variant.quantise.calibration_images for variant in variants if variant.quantise), default=0
-        )
-        autotuner = _Autotuner(
-            source, prepared, to_tensor(source.calibration(most), source.trained.preprocess)
-        )
+        autotuner = _Autotuner(source, prepared, images)
         for number, variant in enumerate(variants):
-            on_progress(number, len(variants) + 1, variant.name)
-            tried = TrialState(variant, folder / f"{variant.name}.onnx")
-            if number and (reason := autotuner.why_not(variant)) is not None:
-                tried.end("not tried", reason)
-            else:
-                autotuner.step(tried)
-            autotuner.tried.append(tried)
-            autotuner.tidy()
-        on_progress(len(variants), len(variants) + 1, "session options")
-        autotuner.options()
-        return autotuner.choice()
+            on_progress(number, steps, variant.name)
+            autotuner.try_variant(variant, folder / f"{variant.name}.onnx")
+        on_progress(len(variants), steps, "session options")
+        autotuner.try_options()
+        return autotuner.result()
 
 
 class _Autotuner:
-    """Holds the rungs so far and the best of them."""
+    """Holds the trials so far and the best of them."""
 
     def __init__(self, source: ExportSource, prepared: Prepared, images: Images) -> None:
-        self.source, self.recipe, self.prepared, self.images = source, source.recipe, prepared, images
+        self.source = source
+        self.recipe = source.recipe
+        self.prepared = prepared
+        self.images = images
         self.limits = self.recipe.limits()
-        self.tried: list[TrialState] = []
+        self.budget_s = self.recipe.export.time_budget_s
+        self.trials: list[TrialState] = []
         self.best: BestTrial | None = None
-        self.begun = time.perf_counter()
+        self.started_s = time.perf_counter()
 
-    def left_s(self) -> float:
-        """What is left of the time budget, seconds."""
-        return self.recipe.export.time_budget_s - (time.perf_counter() - self.begun)
+    def try_variant(self, variant: Variant, path: Path) -> None:
+        """Make a variant and compare it with the best."""
+        state = TrialState(variant, path)
+        # The first variant is tried in any case: without it there may be no result.
+        reason = self._skip_reason(variant) if self.trials else None
+        if reason is not None:
+            state.set_outcome("not tried", reason)
+        elif self._make(state):
+            self._time_all(state, trial_settings(self.recipe.device))
+        self.trials.append(state)
+        self._delete_other_files()
 
-    def why_not(self, variant: Variant) -> str | None:
-        """Why a rung is not tried; None where it is."""
-        budget_s = self.recipe.export.time_budget_s
-        if self.left_s() < (1 - SHARE_OF_VARIANTS) * budget_s:
-            return f"the time budget of {budget_s:g} s was over"
-        rescue = variant.auto is not None and variant.auto.rescue
-        if rescue and not any(tried.outcome == "quality" for tried in self.tried):
-            return "a remedy for a variant that is faster but loses quality, and none such was seen"
+    def try_options(self) -> None:
+        """Try the session options of the best file."""
+        if self.best is not None:
+            self._time_all(self.best.state, option_grid(self.best.timing.settings))
+
+    def result(self) -> AutotuneResult:
+        """Return the best file, and every trial with the reason for its outcome."""
+        if self.best is None:
+            tried = [state for state in self.trials if state.outcome != "not tried"]
+            reasons = "; ".join(f"{state.variant.name}: {state.reason}" for state in tried)
+            raise ExportError(f"no variant runs here within the budgets: {reasons}")
+        best = self.best
+        float32_ran = [timing for timing in self.trials[0].timings if timing.latency_s is not None]
+        float32 = min(float32_ran, key=latency, default=None)
+        return AutotuneResult(
+            best.state.path,
+            best.state.variant.name,
+            best.timing.settings,
+            best.state.remedy,
+            best.state.notes,
+            tuple(to_record(state, best, float32) for state in self.trials),
+        )
+
+    def _remaining_s(self) -> float:
+        """Return what is left of the time budget, seconds."""
+        return self.budget_s - (time.perf_counter() - self.started_s)
+
+    def _skip_reason(self, variant: Variant) -> str | None:
+        """Return why a variant is not tried, else None."""
+        if self._remaining_s() < (1 - VARIANTS_TIME_SHARE) * self.budget_s:
+            return f"the time budget of {self.budget_s:g} s is used up"
+        fallback_only = variant.auto is not None and variant.auto.rescue
+        if fallback_only and not any(state.outcome == "quality" for state in self.trials):
+            return "only for candidates that lose quality with a faster variant; no variant lost quality here"
         return None
 
-    def step(self, tried: TrialState) -> None:
-        """Make a variant and race it against the best."""
-        begin = time.perf_counter()
+    def _make(self, state: TrialState) -> bool:
+        """Write the file of a variant; False if it cannot be made or is too large."""
+        started_s = time.perf_counter()
         try:
-            made = convert(tried.variant, self.prepared, tried.path, self.images, self._accept)
+            made = convert(state.variant, self.prepared, state.path, self.images, self._accept)
         except (ExportError, OSError) as fault:
-            tried.end("failed", str(fault))
-            return
-        tried.remedy, tried.notes = made.remedy, made.notes
-        tried.made_s, tried.size_bytes = time.perf_counter() - begin, tried.path.stat().st_size
+            state.set_outcome("failed", str(fault))
+            return False
+        state.remedy = made.remedy
+        state.notes = made.notes
+        state.made_s = time.perf_counter() - started_s
+        state.size_bytes = state.path.stat().st_size
         limit = self.limits.get("size_bytes")
-        if limit is not None and tried.size_bytes > limit:
-            tried.end("size", f"file of {tried.size_bytes / 2**20:.3g} MiB, budget {limit / 2**20:.3g} MiB")
-            return
-        self._time_all(tried, starts(self.recipe.device))
+        if limit is not None and state.size_bytes > limit:
+            sizes = f"file of {state.size_bytes / 2**20:.3g} MiB, budget {limit / 2**20:.3g} MiB"
+            state.set_outcome("size", sizes)
+            return False
+        return True
 
-    def options(self) -> None:
-        """Race the options of the best file."""
-        if self.best is not None:
-            self._time_all(self.best.tried, grid(self.best.trial.settings))
-
-    def tidy(self) -> None:
-        """Delete all files but the best: a ladder of large models would fill a small disk."""
-        for tried in self.tried:
-            if self.best is None or tried is not self.best.tried:
+    def _delete_other_files(self) -> None:
+        """Delete all files but the best: the variants of a large model could fill a small disk."""
+        for state in self.trials:
+            if self.best is None or state is not self.best.state:
                 with suppress(OSError):
-                    tried.path.unlink(missing_ok=True)
-
-    def choice(self) -> AutotuneResult:
-        """The best, and every rung with why it won or lost."""
-        if self.best is None:
-            reasons = "; ".join(
-                f"{tried.variant.name}: {tried.reason}"
-                for tried in self.tried
-                if tried.outcome != "not tried"
-            )
-            raise ExportError(f"no variant runs here within the budgets: {reasons}")
-        best, tried = self.best, self.best.tried
-        plain = min(
-            (trial for trial in self.tried[0].trials if trial.latency_s is not None),
-            key=latency,
-            default=None,
-        )
-        rungs = tuple(to_record(one, best, plain) for one in self.tried)
-        return AutotuneResult(
-            tried.path, tried.variant.name, best.trial.settings, tried.remedy, tried.notes, rungs
-        )
+                    state.path.unlink(missing_ok=True)
 
     def _accept(self, path: Path) -> bool:
-        """Whether a file that is still being made keeps its quality, run as the best is; no more of them when the time is over."""
-        settings = self.best.trial.settings if self.best is not None else starts(self.recipe.device)[0]
+        """Return True if an unfinished file keeps the quality with the settings of the best.
+
+        Raises:
+            ExportError: the time budget is used up.
+        """
+        if self.best is not None:
+            settings = self.best.timing.settings
+        else:
+            settings = trial_settings(self.recipe.device)[0]
+        if self._remaining_s() < 0:
+            raise ExportError(
+                f"the time budget of {self.budget_s:g} s was used up before a file kept the quality."
+            )
         try:
-            if self.left_s() < 0:
-                raise ExportError(
-                    f"the time budget of {self.recipe.export.time_budget_s:g} s was over before its quality held."
-                )
             with self._model_process(path, settings) as process:
-                return self._judge(process, settings).passed
+                return self._measure_quality(process).passed
         except MeasurementError:
             return False
 
@@ -182,105 +201,129 @@ class _Autotuner:
         spec = self.source.trained.preprocess
         return ModelProcess(path, settings, (1, spec.channels, spec.image_size_px, spec.image_size_px))
 
-    def _judge(self, process: ModelProcess, settings: SessionSettings) -> Quality:
+    def _measure_quality(self, process: ModelProcess) -> Quality:
         logits = process.logits(self.source.pixels("val"), self.source.trained.preprocess)
         if not np.isfinite(logits).all():
             raise MeasurementError(NOT_FINITE)
-        return self.source.judge(logits, settings)
+        return self.source.judge(logits, process.settings)
 
-    def _time_all(self, tried: TrialState, ways: Sequence[SessionSettings]) -> None:
-        """Run a file in several ways against the best, a few at a time."""
-        for start in range(0, len(ways), MAX_OPEN):
-            if start == 0 or self.left_s() > 0:
-                self._time(tried, ways[start : start + MAX_OPEN])
+    def _time_all(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
+        """Time a file with all these settings, a few at a time while the time budget lasts."""
+        for start in range(0, len(settings), MAX_OPEN):
+            if start == 0 or self._remaining_s() > 0:
+                self._time(state, settings[start : start + MAX_OPEN])
 
-    def _time(self, tried: TrialState, ways: Sequence[SessionSettings]) -> None:
-        """The fastest that passes becomes the best."""
+    def _time(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
+        """Time a file, interleaved with the best; the fastest accepted settings become the new best."""
+        timed: list[_TimedModel] = []
+        best_latencies_s: list[float] = []
         with ExitStack() as stack:
-            opened = []
-            for settings in ways:
-                try:
-                    opened.append((settings, stack.enter_context(self._model_process(tried.path, settings))))
-                except MeasurementError as fault:
-                    tried.trials.append(SettingsTrial(settings=settings, latency_s=None, reason=str(fault)))
-            field = {str(number): process for number, (_, process) in enumerate(opened)}
-            if self.best is not None:
-                with suppress(MeasurementError):
-                    field["best"] = stack.enter_context(
-                        self._model_process(self.best.tried.path, self.best.trial.settings)
-                    )
-            raced = (
-                time_interleaved(
-                    field, replace(RULES, limit_s=max(MIN_TIMING_S, min(RULES.limit_s, self.left_s())))
-                )
-                if opened
-                else {}
-            )
-            ran = []
-            for number, (settings, process) in enumerate(opened):
-                trial = _trial(settings, process, raced[str(number)].latencies_s, raced[str(number)].reason)
-                tried.trials.append(trial)
-                ran += [_Ran(trial, process)] if trial.latency_s is not None else []
-            if not ran and all(trial.latency_s is None for trial in tried.trials):
-                tried.end("failed", next((trial.reason for trial in tried.trials), "no runtime runs it"))
-            self._accept_best(tried, ran, raced["best"].latencies_s if "best" in raced else [])
+            processes = self._open(stack, state, settings)
+            if processes:
+                latencies = self._time_with_best(stack, processes)
+                best = latencies.pop(BEST, None)
+                if best is not None:
+                    best_latencies_s = best.latencies_s
+                for process, result in zip(processes, latencies.values(), strict=True):
+                    timing = _timing(process, result)
+                    state.timings.append(timing)
+                    if timing.latency_s is not None:
+                        timed.append(_TimedModel(timing, process))
+            if all(timing.latency_s is None for timing in state.timings):
+                reason = state.timings[0].reason if state.timings else "no runtime runs it"
+                state.set_outcome("failed", reason)
+            self._accept_best(state, timed, best_latencies_s)
 
-    def _accept_best(self, tried: TrialState, ran: list[_Ran], best_latencies_s: list[float]) -> None:
-        """Judge the fastest way first, until one passes; one that is slower than the best is judged once, for the record."""
-        # Where the best died on the way, of what else was open, what it reached before is the mark.
-        threshold_s = (
-            median(best_latencies_s)
-            if best_latencies_s
-            else latency(self.best.trial)
-            if self.best is not None
-            else None
-        )
-        for trial, process in sorted(ran, key=lambda one: latency(one.trial)):
-            if (reason := self._too_big(trial)) is not None:
-                tried.end("memory", reason)
+    def _open(
+        self, stack: ExitStack, state: TrialState, settings: Sequence[SessionSettings]
+    ) -> list[ModelProcess]:
+        """Open a file with each of the settings; a failure is recorded."""
+        processes = []
+        for wanted in settings:
+            try:
+                processes.append(stack.enter_context(self._model_process(state.path, wanted)))
+            except MeasurementError as fault:
+                state.timings.append(SettingsTrial(settings=wanted, latency_s=None, reason=str(fault)))
+        return processes
+
+    def _time_with_best(
+        self, stack: ExitStack, processes: Sequence[ModelProcess]
+    ) -> dict[str, ParticipantLatencies]:
+        """Time the processes, interleaved with the best if there is one and it runs."""
+        participants = {str(number): process for number, process in enumerate(processes)}
+        if self.best is not None:
+            with suppress(MeasurementError):
+                best = self._model_process(self.best.state.path, self.best.timing.settings)
+                participants[BEST] = stack.enter_context(best)
+        limit_s = max(MIN_TIMING_S, min(TIMING_RULES.limit_s, self._remaining_s()))
+        return time_interleaved(participants, replace(TIMING_RULES, limit_s=limit_s))
+
+    def _accept_best(
+        self, state: TrialState, timed: list[_TimedModel], best_latencies_s: list[float]
+    ) -> None:
+        """Measure the quality, fastest settings first, until one passes.
+
+        If no settings are faster than the best, the quality is measured once, for the record.
+        """
+        threshold_s = self._threshold_s(best_latencies_s)
+        for timing, process in sorted(timed, key=lambda model: latency(model.timing)):
+            too_large = self._memory_fault(timing)
+            if too_large is not None:
+                state.set_outcome("memory", too_large)
                 continue
-            faster = threshold_s is None or latency(trial) < FASTER * threshold_s
-            if not faster and tried.quality is not None:
+            faster = threshold_s is None or latency(timing) < threshold_s
+            if not faster and state.quality is not None:
                 return
             try:
-                quality = self._judge(process, trial.settings)
+                quality = self._measure_quality(process)
             except MeasurementError as fault:
-                tried.end("failed", str(fault))
+                state.set_outcome("failed", str(fault))
                 continue
-            if self.best is None or self.best.tried is not tried or (faster and quality.passed):
-                tried.quality = quality
-            if faster and quality.passed:
-                self.best = BestTrial(tried, trial)
+            accepted = faster and quality.passed
+            # The quality of the best file stays that of its best settings.
+            if accepted or self.best is None or self.best.state is not state:
+                state.quality = quality
+            if accepted:
+                self.best = BestTrial(state, timing)
             if faster and not quality.passed:
-                tried.end("quality", quality.reason)
+                state.set_outcome("quality", quality.reason)
                 continue
-            tried.end("slower", "")
+            state.set_outcome("slower", "")
             return
 
-    def _too_big(self, trial: SettingsTrial) -> str | None:
-        """What of the memory budget a trial breaks, in words."""
-        limit, peak = self.limits.get("peak_memory_bytes"), trial.peak_memory_bytes
-        if limit is None or (peak is not None and peak <= limit):
+    def _threshold_s(self, best_latencies_s: list[float]) -> float | None:
+        """Return the latency below which settings count as faster than the best; None if there is no best."""
+        if self.best is None:
             return None
-        reached = (
-            "its peak memory could not be measured" if peak is None else f"peak memory {peak / 2**20:.0f} MiB"
-        )
-        return f"{reached}, budget {limit / 2**20:.0f} MiB"
+        # Without latencies its process died in this round: its earlier latency counts.
+        best_s = median(best_latencies_s) if best_latencies_s else latency(self.best.timing)
+        return FASTER_RATIO * best_s
+
+    def _memory_fault(self, timing: SettingsTrial) -> str | None:
+        """Return how a timing exceeds the memory budget, else None."""
+        limit = self.limits.get("peak_memory_bytes")
+        peak = timing.peak_memory_bytes
+        if limit is None:
+            return None
+        budget = f"budget {limit / 2**20:.0f} MiB"
+        if peak is None:
+            return f"its peak memory could not be measured, {budget}"
+        return f"peak memory {peak / 2**20:.0f} MiB, {budget}" if peak > limit else None
 
 
-def _trial(
-    settings: SessionSettings, process: ModelProcess, latencies_s: list[float], reason: str
-) -> SettingsTrial:
-    if not latencies_s:
-        return SettingsTrial(settings=settings, latency_s=None, reason=reason or "it was given no time")
+def _timing(process: ModelProcess, result: ParticipantLatencies) -> SettingsTrial:
+    settings = process.settings
+    if not result.latencies_s:
+        reason = result.reason or "there was no time to run it"
+        return SettingsTrial(settings=settings, latency_s=None, reason=reason)
     try:
         peak = process.peak_memory_bytes()
     except MeasurementError as fault:
         return SettingsTrial(settings=settings, latency_s=None, reason=str(fault))
     return SettingsTrial(
         settings=settings,
-        latency_s=median(latencies_s),
-        n=len(latencies_s),
+        latency_s=median(result.latencies_s),
+        n=len(result.latencies_s),
         load_s=process.load_s,
         peak_memory_bytes=peak,
     )

@@ -1,4 +1,4 @@
-"""Does an ONNX file do what PyTorch does? Judged on real images, against the spread of PyTorch's logits."""
+"""Parity: compare an ONNX file with PyTorch on real images."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from pepr_edge.measure import selftest
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 from pepr_edge.scoring.intervals import wilson
+from pepr_edge.tasks import task_of
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
 NOT_FINITE = "the file gives logits that are not finite numbers."
+# If a model gives almost the same logits for every image, their spread must not make the tolerance 0.
+MIN_SPREAD = 1e-2
 Logits = NDArray[np.float32]
 
 
 def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads: int) -> Logits:
-    """Logits of images with onnxruntime, whatever will run the file in the end; see `logits_of`."""
+    """Return the logits of images under onnxruntime, whatever the device uses; see `logits_of`."""
     return logits_of(path, pixels, spec, SessionSettings(threads=threads))
 
 
 def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings: SessionSettings) -> Logits:
-    """Logits of images under the runtime that will run the file, one at a time as on the device, shape (n, classes).
+    """Return the logits of images under the runtime of the device, one image at a time, shape (n, classes).
 
     Raises:
-        ExportError: the file does not run, or gives what is not a number.
+        ExportError: the file does not run, or its logits are not finite.
     """
     if settings.runtime == "pytorch":
-        settings = settings.model_copy(
-            update={"runtime": "onnxruntime", "provider": "cpu"}
-        )  # of the same weights, in the same precision
+        # It does not read ONNX files. onnxruntime computes the same weights in the same precision.
+        settings = settings.model_copy(update={"runtime": "onnxruntime", "provider": "cpu"})
     try:
-        logits = selftest.answers(path, settings, pixels, spec)
+        logits = selftest.file_logits(path, settings, pixels, spec)
     except MeasurementError as fault:
         raise ExportError(str(fault)) from fault
-    except Exception as fault:  # the runtime has no common error class
+    except Exception as fault:  # the runtimes have no common error class
         raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
     if not np.isfinite(logits).all():
         raise ExportError(NOT_FINITE)
@@ -49,7 +51,7 @@ def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings:
 def parity(
     path: Path, pixels: NDArray[np.uint8], expected: Logits, spec: Preprocess, tolerance: float, threads: int
 ) -> Parity:
-    """Compare with PyTorch at batch 1, 3 and 8: a graph that was silently made for one batch is found here.
+    """Compare with PyTorch at batch 1, 3 and 8: this finds a graph that works at one batch size only.
 
     Args:
         path: the ONNX file.
@@ -59,31 +61,38 @@ def parity(
         tolerance: in standard deviations of PyTorch's logits over these images.
         threads: of the session.
     Raises:
-        ExportError: the file does not run at one of them.
+        ExportError: the file does not run at one of these batch sizes.
     """
-    pixels, expected = pixels[:PARITY_IMAGES], expected[:PARITY_IMAGES]
-    greatest = float(np.abs(onnx_logits(path, pixels, spec, threads) - expected).max())
+    pixels = pixels[:PARITY_IMAGES]
+    expected = expected[:PARITY_IMAGES]
+    max_diff = float(np.abs(onnx_logits(path, pixels, spec, threads) - expected).max())
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(path, SessionSettings(threads=threads))
     for batch in BATCHES[1:]:
-        several = np.arange(batch) % len(pixels)
+        indices = np.arange(batch) % len(pixels)
         try:
-            together = runtime.run(session, to_tensor(pixels[several], spec))
+            logits = runtime.run(session, to_tensor(pixels[indices], spec))
         except Exception as fault:
-            raise ExportError(
-                f"the file was made for one batch size: it fails at batch {batch} ({type(fault).__name__})."
-            ) from fault
-        if together.shape != (batch, expected.shape[1]):
-            raise ExportError(f"at batch {batch} the file gives outputs of shape {together.shape}.")
-        greatest = max(greatest, float(np.abs(together - expected[several]).max()))
-    # A spread near 0 (a model that says the same of every image) must not make the tolerance 0.
-    limit = tolerance * max(float(expected.std()), 1e-2)
+            words = f"the file works at one batch size only: it fails at batch {batch}"
+            raise ExportError(f"{words} ({type(fault).__name__}).") from fault
+        if logits.shape != (batch, expected.shape[1]):
+            raise ExportError(f"at batch {batch} the file gives outputs of shape {logits.shape}.")
+        max_diff = max(max_diff, float(np.abs(logits - expected[indices]).max()))
+    limit = tolerance * max(float(expected.std()), MIN_SPREAD)
     return Parity(
-        images=len(pixels), batches=BATCHES, max_abs_diff=greatest, tolerance=limit, passed=greatest <= limit
+        images=len(pixels), batches=BATCHES, max_abs_diff=max_diff, tolerance=limit, passed=max_diff <= limit
     )
 
 
+def parity_fault(result: Parity) -> str | None:
+    """Return the failure as text, or None if parity passed."""
+    if result.passed:
+        return None
+    return f"its logits differ from PyTorch's by {result.max_abs_diff:.2g}, tolerance {result.tolerance:.2g}"
+
+
 def flips(logits: Logits, expected: Logits, split: Split = "test") -> Flips:
-    """Decisions that differ between two sets of logits, shape (n, classes) each."""
-    count, n = int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()), len(expected)
+    """Count the decisions that differ between two sets of logits, each of shape (n, classes)."""
+    n = len(expected)
+    count = n - int(task_of().agree(logits, expected).sum())
     return Flips(count=count, n=n, ci=wilson(count, n), split=split)

@@ -1,4 +1,4 @@
-"""One variant of a float32 ONNX file. Imports no torch, but for optimum's presets, which do."""
+"""Convert a float32 ONNX file to one variant. Imports no torch, except for optimum's presets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.float16 import float16
 from pepr_edge.export.mixed import mixed
 from pepr_edge.export.optimise import optimise
-from pepr_edge.export.prepare import Images, Prepared
+from pepr_edge.export.prepare import CALIBRATION_BATCH, Images, Prepared
 from pepr_edge.export.quantise import dynamic, static
 from pepr_edge.recipe.variants import Quantise, Variant
+from pepr_edge.text.units import plural
 
-FEW_IMAGES = 16  # as many as one batch of the calibration
 Accept = Callable[[Path], bool]
 
 
 class Converted(NamedTuple):
-    """How it went: the remedy as in Artifact.quantised, and what to beware of."""
+    """The remedy as in Artifact.quantised, and warnings about the file."""
 
     remedy: str | None
     notes: tuple[str, ...]
@@ -33,43 +33,46 @@ def convert(
     """Write one variant of a float32 ONNX file.
 
     Args:
-        variant: what is to be.
-        base: the float32 file, or the same held open, which saves most of the time where several variants are made of it.
-        path: the file to be; it is there whole, or not at all.
-        images: model inputs to calibrate on, shape (n, channels, px, px), the same for all variants; no more of them are used than the
-            variant asks for.
-        accept: whether a file keeps its quality, for a variant that goes by it. Without it, what int8_mixed goes by is that the decisions
-            on `images` are those of the float32 file.
+        variant: the variant to make.
+        base: the float32 file, or the same held open: this saves most of the time if several variants are
+            made.
+        path: the file to write; it appears complete or not at all.
+        images: model inputs for calibration, shape (n, channels, px, px), the same for all variants. A
+            variant uses at most as many of them as its settings say.
+        accept: True if a file keeps the quality; used by int8_mixed. If None, its files must decide on
+            `images` as the float32 file does.
     Raises:
-        ExportError: it cannot be made.
+        ExportError: the variant cannot be made.
     """
-    settings, part = variant.quantise, path.with_name(f"{path.stem}.part.onnx")
-    used = images[: settings.calibration_images] if settings is not None else images
+    settings = variant.quantise
+    part = path.with_name(f"{path.stem}.part.onnx")
     calibrated = settings is not None and variant.precision != "int8_dynamic"
-    if calibrated and not len(used):
+    if settings is not None:
+        images = images[: settings.calibration_images]
+    if calibrated and len(images) == 0:
         raise ExportError(f"{variant.name}: no images to calibrate on, expected at least 1.")
+    converter = CONVERTERS[variant.precision]
     try:
         with Prepared(base) if isinstance(base, Path) else nullcontext(base) as prepared:
-            remedy = CONVERTERS[variant.precision](prepared, part, used, settings or Quantise(), accept)
+            remedy = converter(prepared, part, images, settings or Quantise(), accept)
         part.replace(path)
     except (PeprError, OSError):
         raise
-    except Exception as fault:  # the runtime and its tools raise whatever their graph passes raise
+    except Exception as fault:  # onnxruntime and its tools raise the errors of their graph passes
         words = " ".join(str(fault).split())[:200]
         raise ExportError(
             f"{variant.name}: cannot be made of this graph ({type(fault).__name__}: {words})."
         ) from fault
     finally:
         part.unlink(missing_ok=True)
-    return Converted(remedy, _few(len(used)) if calibrated else ())
+    return Converted(remedy, _calibration_notes(len(images)) if calibrated else ())
 
 
-def _few(n: int) -> tuple[str, ...]:
-    if n >= FEW_IMAGES:
+def _calibration_notes(count: int) -> tuple[str, ...]:
+    """Warn if fewer images than one calibration batch were used."""
+    if count >= CALIBRATION_BATCH:
         return ()
-    return (
-        f"calibrated on {n} image{'s' * (n > 1)}: ranges of other images may lie outside those that were seen, and are cut off there.",
-    )
+    return (f"calibrated on {plural(count, 'image')} only: values outside their ranges are cut off.",)
 
 
 def _float32(

@@ -1,4 +1,4 @@
-"""Half precision."""
+"""Convert a float32 ONNX file to float16."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pepr_edge.export.prepare import Prepared, quiet
 
 
 def float16(prepared: Prepared, path: Path) -> None:
-    """Write the form whose weights and arithmetic are float16; its input and output stay float32.
+    """Write the file with weights and arithmetic in float16; its input and output stay float32.
 
     Raises:
         ExportError: the graph cannot be converted.
@@ -20,15 +20,15 @@ def float16(prepared: Prepared, path: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with quiet(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of every weight that is too small or too great: what it costs is measured
+        # It warns of every weight outside the range of float16. The effect is measured.
+        warnings.simplefilter("ignore")
         try:
             model = convert_float_to_float16(
-                onnx.load(str(prepared.path)), keep_io_types=True, node_block_list=list(prepared.sizes)
+                onnx.load(str(prepared.path)),
+                keep_io_types=True,
+                node_block_list=list(prepared.size_nodes),
             )
-        except Exception as fault:  # it raises whatever its graph passes raise
-            raise ExportError(
-                f"the graph cannot be converted to float16 ({type(fault).__name__}: {str(fault)[:200]})."
-            ) from fault
+        except Exception as fault:  # it raises the errors of its graph passes
+            words = f"{type(fault).__name__}: {str(fault)[:200]}"
+            raise ExportError(f"the graph cannot be converted to float16 ({words}).") from fault
     onnx.save(model, str(path))

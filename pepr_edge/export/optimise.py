@@ -1,4 +1,4 @@
-"""onnxruntime's own graph passes, saved."""
+"""Save an ONNX file after onnxruntime's own graph passes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from onnx import numpy_helper
 
 
 def optimise(source: Path, path: Path, level: Literal["basic", "extended"]) -> None:
-    """Write a float32 ONNX file as onnxruntime leaves it after its passes.
-
-    Both levels are the same on every machine. "basic" keeps to the operators of the ONNX standard, which every runtime can load; "extended"
-    fuses some into onnxruntime's own.
+    """Write a float32 ONNX file after onnxruntime's passes, which give the same result on every machine.
 
     Args:
-        source: the file as it is.
-        path: the file to be.
-        level: how far.
+        source: the file to read.
+        path: the file to write.
+        level: "basic" keeps to the operators of the ONNX standard, which every runtime can load; "extended"
+            fuses some into onnxruntime's own.
     """
     import onnxruntime
 
@@ -29,59 +27,77 @@ def optimise(source: Path, path: Path, level: Literal["basic", "extended"]) -> N
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    before, after = onnx.load(str(source)), onnx.load(str(path))
-    # onnxruntime declares every set of operators that it knows, and forgets who made the file.
+    before = onnx.load(str(source))
+    after = onnx.load(str(path))
+    # onnxruntime declares every operator set that it knows, and drops the producer.
     used = {node.domain for node in after.graph.node} | {""}
     declared = [entry for entry in after.opset_import if entry.domain in used]
     del after.opset_import[:]
     after.opset_import.extend(declared)
-    after.producer_name, after.producer_version = before.producer_name, before.producer_version
-    _drop_idle_slices(after)
+    after.producer_name = before.producer_name
+    after.producer_version = before.producer_version
+    _remove_idle_slices(after)
     onnx.save(after, str(path))
 
 
-def _drop_idle_slices(model: onnx.ModelProto) -> None:
-    """Take out slices that cut nothing off, which onnxruntime leaves.
+def has_subgraphs(graph: onnx.GraphProto) -> bool:
+    """Return True if a node has a branch or a loop."""
+    return any(any(attribute.HasField("g") for attribute in node.attribute) for node in graph.node)
 
-    They are of models that keep the first n of n channels (ghostnet). OpenVINO 2026.4 ends the process with a segmentation fault where such
-    slices and the joints before them are quantised and the batch is fixed.
+
+def _remove_idle_slices(model: onnx.ModelProto) -> None:
+    """Remove slices that keep the whole tensor, which onnxruntime leaves.
+
+    They come from models that keep the first n of n channels (ghostnet). OpenVINO 2026.4 ends the process
+    with a segmentation fault if such slices and the concatenations before them are quantised and the batch is
+    fixed.
     """
     graph = model.graph
     slices = [node for node in graph.node if node.op_type == "Slice"]
-    # A branch or loop may read what stands outside of it; none of the zoo's graphs has one.
-    if not slices or any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+    # A branch or loop may read tensors of the outer graph; none of the zoo's graphs has one.
+    if not slices or has_subgraphs(graph):
         return
     constants = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*inferred.value_info, *inferred.input)
-    }
-    same: dict[str, str] = {}
+    shapes = _shapes(model)
+    replaced: dict[str, str] = {}
     for node in list(graph.node):
-        node.input[:] = [same.get(name, name) for name in node.input]
-        if (
-            node in slices
-            and node.output[0] not in outputs
-            and _is_idle(node, constants, shapes.get(node.input[0], []))
-        ):
-            same[node.output[0]] = node.input[0]
+        node.input[:] = [replaced.get(name, name) for name in node.input]
+        if node.op_type != "Slice" or node.output[0] in outputs:
+            continue
+        if _is_idle(node, constants, shapes.get(node.input[0], [])):
+            replaced[node.output[0]] = node.input[0]
             graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    for name in {name for node in slices for name in node.input[1:]} - used:
+    used: set[str] = set()
+    for node in graph.node:
+        used.update(node.input)
+    bounds: set[str] = set()
+    for node in slices:
+        bounds.update(node.input[1:])
+    for name in bounds - used:
         graph.initializer.remove(constants[name])
 
 
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the shape of every tensor; an unknown size is 0."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {}
+    for value in (*inferred.value_info, *inferred.input):
+        shapes[value.name] = [size.dim_value for size in value.type.tensor_type.shape.dim]
+    return shapes
+
+
 def _is_idle(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], shape: list[int]) -> bool:
-    """Whether a slice keeps all of a tensor of this shape, whose sizes that are not known are 0."""
+    """Return True if a slice keeps all of a tensor of this shape, in which an unknown size is 0."""
     if len(node.input) < 3 or not set(node.input[1:]) <= set(constants):
         return False
-    starts, ends, *more = (numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:])
-    axes = more[0] if more else range(len(starts))
-    steps = more[1] if len(more) > 1 else [1] * len(starts)
-    whole = [
-        -len(shape) <= axis < len(shape) and 0 < shape[axis] <= end
-        for axis, end in zip(axes, ends, strict=True)
-    ]
-    return all(whole) and not any(starts) and set(steps) == {1}
+    bounds = [numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:]]
+    starts, ends = bounds[:2]
+    axes = bounds[2] if len(bounds) > 2 else range(len(starts))
+    steps = bounds[3] if len(bounds) > 3 else [1] * len(starts)
+    if any(starts) or any(step != 1 for step in steps):
+        return False
+    for axis, end in zip(axes, ends, strict=True):
+        if not -len(shape) <= axis < len(shape) or not 0 < shape[axis] <= end:
+            return False
+    return True

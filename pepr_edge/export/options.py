@@ -1,59 +1,63 @@
-"""How a file can be run on a device: the runtimes, their precision, and the small grid of session options that is searched."""
+"""Session settings that autotuning tries on a device: runtime, threads, precision and session options."""
 
 from __future__ import annotations
-
-from itertools import product
 
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
+from pepr_edge.text.units import plural
 
-# A model in the field answers one image at a time, and may be compiled for just that.
+# The device classifies one image at a time, and a model may be compiled for that batch size.
 BATCH = 1
-# Beside onnxruntime, which is always there.
-SECOND = "openvino"
 
 
 def runtimes(device: Device) -> tuple[str, ...]:
-    """The runtimes that a ladder compares: the recipe's, or with "auto" all that are installed here."""
+    """Return the runtimes that autotuning compares: the recipe's, or with "auto" all that run models here."""
     if device.runtime != "auto":
         return (device.runtime,)
-    second = device.provider == "cpu" and RUNTIMES[SECOND].unavailable() is None
-    return ("onnxruntime", SECOND) if second else ("onnxruntime",)
+    default = device.settings()
+    return tuple(
+        name
+        for name, runtime in RUNTIMES.items()
+        if name == default.runtime
+        or (runtime.trial_settings(default) and runtime.unavailable(device.provider) is None)
+    )
 
 
-def starts(device: Device) -> tuple[SessionSettings, ...]:
-    """The settings with which each file is tried: by runtime and number of threads, and in bfloat16 where the recipe allows it.
+def trial_settings(device: Device) -> tuple[SessionSettings, ...]:
+    """Return the settings with which every file is tried: each runtime with one thread and with all threads.
 
-    Threads belong here and not to the grid: a small network is often faster on one, and then it need not be the same network that wins.
+    Other precisions than float32 are included if the recipe allows them. The number of threads is varied here
+    and
+    not in the option grid: a small network is often faster with one thread, so threads can change which
+        network wins.
     """
-    plain, found = device.settings(), []
-    for name, threads in product(runtimes(device), sorted({plain.threads, 1}, reverse=True)):
-        settings = plain.model_copy(update={"runtime": name, "threads": threads, "batch": BATCH})
-        found.append(settings)
-        if device.allow_bf16 and name == SECOND:
-            found.append(settings.model_copy(update={"precision": "bfloat16"}))
-    return tuple(found)
+    default = device.settings()
+    found: list[SessionSettings] = []
+    for name in runtimes(device):
+        for threads in sorted({default.threads, 1}, reverse=True):
+            settings = default.model_copy(update={"runtime": name, "threads": threads, "batch": BATCH})
+            found += RUNTIMES[name].trial_settings(settings)
+    return tuple(settings for settings in found if device.allow_bf16 or settings.precision == "float32")
 
 
-def grid(start: SessionSettings) -> tuple[SessionSettings, ...]:
-    """The other options to be tried with the file that came out first; what a runtime does not know is not varied."""
-    if start.runtime != "onnxruntime":
-        return ()
-    spins = (False, True) if start.threads > 1 else (False,)
-    all_of_them = [
-        start.model_copy(update={"spinning": spinning, "arena": arena, "graph_optimisation": level})
-        for spinning, arena, level in product(spins, (True, False), ("all", "extended"))
-    ]
-    return tuple(settings for settings in all_of_them if settings != start)
+def option_grid(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return the other settings to try with the best file, under the runtime of `settings`."""
+    return RUNTIMES[settings.runtime].option_grid(settings)
 
 
-def words(settings: SessionSettings) -> str:
-    """Settings as a person reads them; what is usual is left out."""
-    parts = [settings.runtime, *([settings.provider] if settings.provider != "cpu" else [])]
-    parts += ["bfloat16"] if settings.precision == "bfloat16" else []
-    parts += [f"{settings.threads} thread{'s' * (settings.threads > 1)}"]
-    parts += ["spinning"] if settings.spinning else []
-    parts += ["no arena"] if not settings.arena else []
-    parts += [f"optimisation {settings.graph_optimisation}"] if settings.graph_optimisation != "all" else []
+def settings_text(settings: SessionSettings) -> str:
+    """Return settings as text without the defaults, such as "onnxruntime, 2 threads"."""
+    parts = [settings.runtime]
+    if settings.provider != "cpu":
+        parts.append(settings.provider)
+    if settings.precision != "float32":
+        parts.append(settings.precision)
+    parts.append(plural(settings.threads, "thread"))
+    if settings.spinning:
+        parts.append("spinning")
+    if not settings.arena:
+        parts.append("no arena")
+    if settings.graph_optimisation != "all":
+        parts.append(f"optimisation {settings.graph_optimisation}")
     return ", ".join(parts)

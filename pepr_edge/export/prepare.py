@@ -1,4 +1,4 @@
-"""A float32 ONNX file made ready for the quantiser, and the ranges of its tensors: once for all that is quantised of it."""
+"""Prepare and calibrate a float32 ONNX file for the quantiser: once for all int8 variants."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ import onnx
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError
+from pepr_edge.export.optimise import has_subgraphs
 
-CALIBRATION_BATCH = 16  # at most
+CALIBRATION_BATCH = 16  # images at a time, at most
 CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-NARROW_STEPS = (
-    16 * 2048
-)  # of float32; 2048 are the bins of onnxruntime's percentile calibration, and one batch varies less than all
+# A histogram needs at least this range, in float32 steps. onnxruntime's percentile calibration has 2048 bins;
+# the factor 16 is a margin, since one batch varies less than all images.
+MIN_HISTOGRAM_STEPS = 16 * 2048
 Images = NDArray[np.float32]
 
 
 class Prepared:
-    """Holds a float32 file open for all that is made of it: prepared once, calibrated once with each method."""
+    """Holds a float32 file open for its variants: prepared once, and calibrated once with each method."""
 
     def __init__(self, base: Path) -> None:
-        """Nothing is done until it is asked for."""
+        """Take the float32 file; the work is done on first use."""
         self.base = base
         self._folder = tempfile.TemporaryDirectory()
         self._ranges: dict[tuple[str, int], Any] = {}
@@ -47,44 +48,45 @@ class Prepared:
         """The file in the form that the quantiser takes.
 
         Raises:
-            ExportError: the quantiser's own preparation cannot do this graph.
+            ExportError: the quantiser's own preparation fails on this graph.
         """
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         path = Path(self._folder.name) / "prepared.onnx"
         try:
             with quiet():
-                # Folds batch normalisation and constants: what is fused before is not quantised twice.
+                # Folds batch normalisation and constants, so that they are not quantised separately.
                 quant_pre_process(str(self.base), str(path), skip_symbolic_shape=True)
             model = onnx.load(str(path))
-            renamed, named = _part_names(model.graph), _name_nodes(model.graph)
+            renamed = _rename_shared_constants(model.graph)
+            named = _name_nodes(model.graph)
             if renamed or named:
                 onnx.save(model, str(path))
-        except Exception as fault:  # the quantiser raises whatever its graph passes raise
-            raise ExportError(refusal(fault)) from fault
+        except Exception as fault:  # the quantiser raises the errors of its graph passes
+            raise ExportError(quantiser_fault(fault)) from fault
         return path
 
     @cached_property
-    def sizes(self) -> tuple[str, ...]:
-        """The nodes that must be left alone.
+    def size_nodes(self) -> tuple[str, ...]:
+        """The nodes that compute sizes, which must stay float32.
 
-        These compute sizes, as of the padding that keeps an image's size: exporters may do so in floating point, and a size that is rounded
-        to one of 256 steps is another size.
+        An example is the padding that keeps an image's size. Exporters may compute it in floating point, and
+        a size rounded to one of 256 steps is wrong.
         """
-        return tuple(_computing_sizes(onnx.load(str(self.path)).graph))
+        return tuple(_size_nodes(onnx.load(str(self.path)).graph))
 
     @cached_property
-    def grouped(self) -> tuple[str, ...]:
-        """The convolutions in groups, the depthwise ones among them."""
+    def grouped_convolutions(self) -> tuple[str, ...]:
+        """The convolutions with groups, including depthwise ones."""
         nodes = [node for node in onnx.load(str(self.path)).graph.node if node.op_type == "Conv"]
-        return tuple(
-            node.name
-            for node in nodes
-            if any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
-        )
+        return tuple(node.name for node in nodes if _has_groups(node))
 
     def ranges(self, calibration: str, images: Images) -> Any:
-        """The range of every tensor over some images, which are the same each time; a copy, since the quantiser changes it."""
+        """Return a copy of the range of every tensor over the images; the quantiser changes what it is given.
+
+        The ranges are kept by the number of images: the images must be the first of the same set in every
+            call.
+        """
         key = (calibration, len(images))
         if key not in self._ranges:
             self._ranges[key] = self._calibrated(calibration, images)
@@ -96,56 +98,52 @@ class Prepared:
 
         method = getattr(quantization.CalibrationMethod, CALIBRATIONS[calibration])
         path = Path(self._folder.name) / "calibrated.onnx"
-        # No operators named: all tensors, so that one calibration does for whatever is quantised afterwards.
+        # An empty list of operators selects all tensors, so that one calibration serves every variant.
         calibrator = create_calibrator(self.path, [], str(path), method)
-        narrow = {} if calibration == "minmax" else _narrow(self.ranges("minmax", images))
+        narrow = {} if calibration == "minmax" else _narrow_ranges(self.ranges("minmax", images))
         if narrow:
             calibrator.tensors_to_calibrate -= set(narrow)
+        input_name = calibrator.infer_session.get_inputs()[0].name
         for start in range(0, len(images), CALIBRATION_BATCH):
-            # Batch by batch: the calibrators of histograms hold all tensors of what they are given at a time.
-            calibrator.collect_data(
-                _Reader(
-                    calibrator.infer_session.get_inputs()[0].name, images[start : start + CALIBRATION_BATCH]
-                )
-            )
-        found = calibrator.compute_data()
-        found.data.update(narrow)
-        return found
+            # In batches: the histogram calibrators hold all tensors of one call in memory.
+            calibrator.collect_data(_BatchReader(input_name, images[start : start + CALIBRATION_BATCH]))
+        ranges = calibrator.compute_data()
+        ranges.data.update(narrow)
+        return ranges
 
 
-def _narrow(ranges: Any) -> dict[str, Any]:
-    """The tensors that hardly vary, of whose values no histogram can be made: its bins would be narrower than float32 can tell apart."""
-    limits = {
-        name: (float(np.min(data.lowest)), float(np.max(data.highest))) for name, data in ranges.items()
-    }
-    return {
-        name: ranges[name]
-        for name, (lowest, highest) in limits.items()
-        if highest - lowest <= NARROW_STEPS * np.spacing(np.float32(max(abs(lowest), abs(highest))))
-    }
+def _narrow_ranges(ranges: Any) -> dict[str, Any]:
+    """Return the ranges too narrow for a histogram: its bins would be narrower than the steps of float32."""
+    narrow = {}
+    for name, data in ranges.items():
+        lowest = float(np.min(data.lowest))
+        highest = float(np.max(data.highest))
+        step = np.spacing(np.float32(max(abs(lowest), abs(highest))))
+        if highest - lowest <= MIN_HISTOGRAM_STEPS * step:
+            narrow[name] = data
+    return narrow
 
 
-class _Reader:
+class _BatchReader:
     """One batch, in the form that the calibrators read."""
 
-    def __init__(self, name: str, batch: Images) -> None:
-        self.batches = iter([{name: batch}])
+    def __init__(self, input_name: str, batch: Images) -> None:
+        self._batches = iter([{input_name: batch}])
 
     def get_next(self) -> dict[str, Images] | None:
-        return next(self.batches, None)
+        return next(self._batches, None)
 
 
-def refusal(fault: Exception) -> str:
-    """One line on what the quantiser said."""
+def quantiser_fault(fault: Exception) -> str:
+    """Return an error of the quantiser as one line."""
     lines = str(fault).strip().splitlines()
-    return (
-        f"onnxruntime cannot quantise this graph ({type(fault).__name__}: {lines[0][:200] if lines else ''})."
-    )
+    reason = lines[0][:200] if lines else ""
+    return f"onnxruntime cannot quantise this graph ({type(fault).__name__}: {reason})."
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which it gives on the root logger, and its progress, which it prints where results belong."""
+    """Suppress the quantiser's advice on the root logger and its progress on stdout."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
@@ -156,22 +154,27 @@ def quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _part_names(graph: onnx.GraphProto) -> bool:
-    """Rename shared constants that the quantiser would mix up with other tensors.
+def _has_groups(convolution: onnx.NodeProto) -> bool:
+    return any(attribute.name == "group" and attribute.i > 1 for attribute in convolution.attribute)
 
-    Where several nodes share a bias, onnxruntime gives each a copy, named after the bias with a number behind it, and does not look
-    whether there is a tensor of that name: val_12 and val_1288, of a large graph of the newer exporter.
+
+def _rename_shared_constants(graph: onnx.GraphProto) -> bool:
+    """Rename shared constants that the quantiser would confuse with other tensors; True if any was renamed.
+
+    If several nodes share a bias, onnxruntime gives each a copy, named after the bias with a number appended.
+    It does not check for a tensor of that name, such as val_12 and val_1288 in large graphs of the newer
+    exporter.
     """
-    uses = Counter(name for node in graph.node for name in node.input)
-    tensors = {name for node in graph.node for name in (*node.input, *node.output)}
-    stems = {name[:-digits] for name in tensors for digits in range(1, 7) if name[-digits:].isdigit()}
-    renamed = {
-        tensor.name: f"{tensor.name}_shared"
-        for tensor in graph.initializer
-        if uses[tensor.name] > 1 and tensor.name in stems
-    }
-    # A branch or loop would have names of its own; none of the zoo's graphs has one.
-    if not renamed or any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+    uses: Counter[str] = Counter()
+    for node in graph.node:
+        uses.update(node.input)
+    stems = _stems_of_numbered_tensors(graph)
+    renamed = {}
+    for tensor in graph.initializer:
+        if uses[tensor.name] > 1 and tensor.name in stems:
+            renamed[tensor.name] = f"{tensor.name}_shared"
+    # A branch or loop would have its own names; none of the zoo's graphs has one.
+    if not renamed or has_subgraphs(graph):
         return False
     for tensor in graph.initializer:
         tensor.name = renamed.get(tensor.name, tensor.name)
@@ -180,25 +183,39 @@ def _part_names(graph: onnx.GraphProto) -> bool:
     return True
 
 
+def _stems_of_numbered_tensors(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of tensors without one to six of their last digits."""
+    stems = set()
+    for node in graph.node:
+        for name in (*node.input, *node.output):
+            for digits in range(1, 7):
+                if name[-digits:].isdigit():
+                    stems.add(name[:-digits])
+    return stems
+
+
 def _name_nodes(graph: onnx.GraphProto) -> bool:
-    """Give each node without a name one: it is by name that a node is excluded."""
-    nameless = [(number, node) for number, node in enumerate(graph.node) if not node.name]
-    for number, node in nameless:
-        node.name = f"nameless_{number}"
-    return bool(nameless)
+    """Give each node a name, by which it can be excluded; True if any had none."""
+    changed = False
+    for number, node in enumerate(graph.node):
+        if not node.name:
+            node.name = f"nameless_{number}"
+            changed = True
+    return changed
 
 
-def _computing_sizes(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that read nothing but sizes and constants."""
-    constants, sizes, found = {"", *(tensor.name for tensor in graph.initializer)}, set[str](), list[str]()
+def _size_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Return the nodes that read only sizes and constants."""
+    constants = {"", *(tensor.name for tensor in graph.initializer)}
+    sizes: set[str] = set()
+    names = []
     for node in graph.node:
         if node.op_type == "Constant":
             constants.update(node.output)
             continue
-        from_sizes = bool(sizes.intersection(node.input)) and all(
-            name in constants or name in sizes for name in node.input
-        )
+        inputs = set(node.input)
+        from_sizes = bool(inputs & sizes) and inputs <= constants | sizes
         if from_sizes or node.op_type in ("Shape", "Size"):
             sizes.update(node.output)
-            found.append(node.name)
-    return found
+            names.append(node.name)
+    return names

@@ -1,4 +1,4 @@
-"""optimum's presets for instruction sets, as optimum itself states them."""
+"""optimum's quantisation presets for instruction sets, read from the installed optimum."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pepr_edge.errors import ExportError
 
 
 def arguments(name: str) -> dict[str, Any]:
-    """What optimum's ORTQuantizer would hand to onnxruntime's quantiser for one of its presets.
+    """Return the arguments that optimum's ORTQuantizer passes to onnxruntime's quantiser for a preset.
 
-    ORTQuantizer itself wants a dataset of the package `datasets` to calibrate on, and a model folder with a configuration.
+    ORTQuantizer itself needs a calibration dataset of the package `datasets` and a model folder with a
+    configuration.
 
     Args:
         name: of the preset in AutoQuantizationConfig.
@@ -19,11 +20,13 @@ def arguments(name: str) -> dict[str, Any]:
     Source: optimum-onnx, ORTQuantizer.quantize.
     """
     try:
-        # Here, since it imports torch and transformers: no other variant needs them.
+        # Imported here because it imports torch and transformers, which no other variant needs.
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
     except ImportError as fault:
-        words = f"optimum cannot be imported ({fault}), which states the preset {name!r}. Run: pip install 'pepr_edge[train]'"
-        raise ExportError(words) from fault
+        raise ExportError(
+            f"optimum cannot be imported ({fault}), needed for the preset {name!r}. "
+            "Run: pip install 'pepr_edge[train]'"
+        ) from fault
     config = getattr(AutoQuantizationConfig, name)(is_static=True)
     return {
         "per_channel": config.per_channel,

@@ -1,4 +1,4 @@
-"""A PyTorch module as a program that PyTorch runs without its source: what the runtime "pytorch" opens, beside model.onnx."""
+"""Write a PyTorch module as an exported program, which the runtime "pytorch" opens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pepr_edge.measure.runtimes.pytorch import PROGRAM
 
 
 def write_program(model: nn.Module, channels: int, image_size_px: int, folder: Path) -> None:
-    """Write the module's exported program into a folder.
+    """Write the module's exported program into a folder, beside model.onnx.
 
     Args:
         model: on the CPU.
@@ -31,9 +31,7 @@ def write_program(model: nn.Module, channels: int, image_size_px: int, folder: P
             warnings.simplefilter("ignore")
             try:
                 program = torch.export.export(model.eval(), (example,), dynamic_shapes=({0: batch},))
-            except (
-                Exception
-            ):  # of one batch alone it can be had of more architectures, and the device asks for no other
+            except Exception:  # some architectures export only with a fixed batch; the device uses batch 1
                 program = torch.export.export(model.eval(), (example[:1],))
             torch.export.save(program, part)
         part.replace(folder / PROGRAM)

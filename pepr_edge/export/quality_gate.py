@@ -1,4 +1,4 @@
-"""The quality gate: what a file keeps, on validation, of the performance of the model that it was made of."""
+"""The quality gate: the share of a model's validation performance that an exported file keeps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pepr_edge.export.check import Logits, flips
 from pepr_edge.records import Quality, SessionSettings
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import Counts, metric
+from pepr_edge.tasks import task_of
 
-# Beside the recipe's metric: accuracy alone would let a rare class go unseen.
-ALWAYS = "balanced_accuracy"
-# Reported, not judged: int8 may keep every decision and still spoil the probabilities.
+# Reported, not judged: int8 may keep every decision and still degrade the probabilities.
 REPORTED = ("accuracy", "auroc", "expected_calibration_error")
+# A share that is below the threshold only because of rounding passes.
+ROUNDING = 1e-9
 
 
 def judge(
@@ -26,41 +27,52 @@ def judge(
     threshold: float,
     settings: SessionSettings,
 ) -> Quality:
-    """Whether a file keeps enough of its model's performance.
+    """Judge how much of its model's performance a file keeps.
 
     Args:
-        logits: of the file on validation, as it would run on the device, shape (n, classes).
+        logits: of the file on validation, run as on the device, shape (n, classes).
         before: of PyTorch in float32, shape (n, classes).
         labels: shape (n,).
-        performance: the metric that the ranking rests on.
-        threshold: the least share of the model's own value to be kept, by that metric and by balanced accuracy.
+        performance: the metric that the ranking uses.
+        threshold: the smallest accepted share of the model's own value, for this metric and the task's gate
+            metric.
         settings: how the file was run.
     Source: MLPerf Inference, the 99 % rule for accuracy after quantisation.
     """
-    gated = tuple(dict.fromkeys((performance, ALWAYS)))
-    kept = {name: share for name in gated if (share := _kept(name, logits, before, labels)) is not None}
-    drawn: dict[bool, Counts] = {}
-    found = {
-        name: estimate(name, logits, labels, "val", drawn) for name in dict.fromkeys((*gated, *REPORTED))
-    }
-    # A share that rounding alone takes below the threshold is no loss.
-    lost = [f"{name} is {share:.1%} of float32's" for name, share in kept.items() if share < threshold - 1e-9]
+    judged = dict.fromkeys((performance, task_of().GATE_METRIC))
+    kept = {}
+    for name in judged:
+        share = _kept_share(name, logits, before, labels)
+        if share is not None:
+            kept[name] = share
+    resamples: dict[bool, Counts] = {}
+    estimates = {}
+    for name in dict.fromkeys((*judged, *REPORTED)):
+        value = estimate(name, logits, labels, "val", resamples)
+        if value is not None:
+            estimates[name] = value
+    lost = [
+        f"{name} is {share:.1%} of float32's" for name, share in kept.items() if share < threshold - ROUNDING
+    ]
+    reason = ""
+    if lost:
+        images = f"{len(labels)} validation images"
+        reason = f"{' and '.join(lost)} on {images}, expected at least {threshold:.1%}"
     return Quality(
         settings=settings,
         threshold=threshold,
-        performance={name: value for name, value in found.items() if value is not None},
+        performance=estimates,
         kept=kept,
         flips=flips(logits, before, "val"),
         passed=not lost,
-        reason=f"{' and '.join(lost)} on {len(labels)} validation images, expected at least {threshold:.1%}"
-        if lost
-        else "",
+        reason=reason,
     )
 
 
-def _kept(name: str, logits: Logits, before: Logits, labels: NDArray[np.int64]) -> float | None:
-    """The share of a metric that is left; None where validation does not define it. Of nothing all is left."""
-    own, after = metric(name)(before, labels), metric(name)(logits, labels)
-    if math.isnan(own) or math.isnan(after):
+def _kept_share(name: str, logits: Logits, before: Logits, labels: NDArray[np.int64]) -> float | None:
+    """Return the kept share of a metric: None if undefined on validation, 1 if the model itself has 0."""
+    model_value = metric(name)(before, labels)
+    file_value = metric(name)(logits, labels)
+    if math.isnan(model_value) or math.isnan(file_value):
         return None
-    return after / own if own > 0 else 1.0
+    return file_value / model_value if model_value > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Quantisation of an ONNX file with onnxruntime's quantiser: statically, in QDQ form, or dynamically."""
+"""Quantise an ONNX file with onnxruntime's quantiser: statically, in QDQ form, or dynamically."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import onnx
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import presets
-from pepr_edge.export.prepare import Images, Prepared, quiet, refusal
+from pepr_edge.export.prepare import Images, Prepared, quantiser_fault, quiet
 from pepr_edge.recipe.variants import WEIGHTED, Quantise
 
 AS_ASKED = "as asked"
-# In the order in which they are tried.
+# Changes of the settings, tried in this order.
 REMEDIES: dict[str, dict[str, Any]] = {
     AS_ASKED: {},
     "only Conv, Gemm and MatMul": {"op_types_to_quantize": list(WEIGHTED)},
@@ -27,40 +27,45 @@ def static(
 ) -> str:
     """Write the int8 form of a float32 ONNX file.
 
-    Where the quantiser refuses the graph, the next of REMEDIES is tried: what only moves or adds stays float32, then one range a tensor.
+    If the quantiser fails on the graph, the next of REMEDIES is tried: all operators without weights stay
+        float32,
+    then each tensor has one range instead of one per channel.
 
     Args:
-        prepared: of the float32 file.
-        path: the file to be.
-        images: model inputs to calibrate on, shape (n, channels, px, px), n >= 1.
+        prepared: the float32 file.
+        path: the file to write.
+        images: model inputs for calibration, shape (n, channels, px, px), n >= 1.
         settings: types, ranges and calibration.
         keep: names of nodes that stay float32.
     Returns:
-        The remedy that it took, one of REMEDIES; AS_ASKED where none was needed.
+        The remedy that worked, one of REMEDIES; AS_ASKED if none was needed.
     Raises:
-        ExportError: the quantiser cannot do this graph in any way.
+        ExportError: the quantiser fails on this graph with every remedy.
     """
-    asked = presets.arguments(settings.preset) if settings.preset else _arguments(settings)
-    floats = [*prepared.sizes, *keep, *(() if settings.grouped else prepared.grouped)]
-    first: Exception | None = None
+    arguments = presets.arguments(settings.preset) if settings.preset else _arguments(settings)
+    arguments["nodes_to_exclude"] = [*prepared.size_nodes, *keep]
+    if not settings.grouped:
+        arguments["nodes_to_exclude"] += prepared.grouped_convolutions
+    first_fault: Exception | None = None
     with quiet():
         try:
             ranges = prepared.ranges(settings.calibration, images)
-        except Exception as fault:  # the calibrators raise whatever the runtime raises
-            raise ExportError(refusal(fault)) from fault
+        except Exception as fault:  # the calibrators raise the errors of the runtime
+            raise ExportError(quantiser_fault(fault)) from fault
         for remedy, changes in REMEDIES.items():
             try:
-                _quantise(prepared, path, ranges, {**asked, **changes, "nodes_to_exclude": floats})
+                _quantise(prepared, path, ranges, {**arguments, **changes})
                 return remedy
             except Exception as fault:
-                first = first or fault
+                first_fault = first_fault or fault
+                # The failed attempt may have changed them.
                 ranges = prepared.ranges(settings.calibration, images)
-    assert first is not None
-    raise ExportError(refusal(first)) from first
+    assert first_fault is not None
+    raise ExportError(quantiser_fault(first_fault)) from first_fault
 
 
 def _quantise(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
-    """Without quantize_static, which would calibrate anew for each variant."""
+    """Quantise with given ranges; onnxruntime's quantize_static would calibrate again for each variant."""
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     quantiser = QDQQuantizer(
@@ -71,33 +76,34 @@ def _quantise(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, 
 
 
 def _arguments(settings: Quantise) -> dict[str, Any]:
-    """What the quantiser takes, from what a variant says."""
+    """Return the quantiser's arguments for the settings of a variant."""
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    kinds = _kinds()
+    types = _quant_types()
+    operators = list(settings.operators)
+    all_operators = sorted({*QDQRegistry, *QLinearOpsRegistry})
+    extra_options = {} if settings.outputs else {"OpTypesToExcludeOutputQuantization": operators}
     return {
         "per_channel": settings.per_channel,
         "reduce_range": settings.reduce_range,
-        "weight_qType": kinds[settings.weight],
-        "activation_qType": kinds[settings.activation],
-        "op_types_to_quantize": list(settings.operators) or sorted({*QDQRegistry, *QLinearOpsRegistry}),
-        "extra_options": {}
-        if settings.outputs
-        else {"OpTypesToExcludeOutputQuantization": list(settings.operators)},
+        "weight_qType": types[settings.weight],
+        "activation_qType": types[settings.activation],
+        "op_types_to_quantize": operators or all_operators,
+        "extra_options": extra_options,
     }
 
 
-def _kinds() -> dict[str, Any]:
+def _quant_types() -> dict[str, Any]:
     from onnxruntime.quantization import QuantType
 
     return {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
 def dynamic(prepared: Prepared, path: Path, settings: Quantise) -> str:
-    """Write the form whose weights are int8, and whose activations are quantised as they come, with ranges taken anew for each image.
+    """Write the form with int8 weights; activations are quantised at run time, with ranges of each image.
 
     Raises:
-        ExportError: the quantiser cannot do this graph.
+        ExportError: the quantiser fails on this graph.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -109,9 +115,9 @@ def dynamic(prepared: Prepared, path: Path, settings: Quantise) -> str:
                 op_types_to_quantize=list(settings.operators) or None,
                 per_channel=settings.per_channel,
                 reduce_range=settings.reduce_range,
-                weight_type=_kinds()[settings.weight],
-                nodes_to_exclude=list(prepared.sizes),
+                weight_type=_quant_types()[settings.weight],
+                nodes_to_exclude=list(prepared.size_nodes),
             )
         except Exception as fault:
-            raise ExportError(refusal(fault)) from fault
+            raise ExportError(quantiser_fault(fault)) from fault
     return AS_ASKED

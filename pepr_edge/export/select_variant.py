@@ -1,4 +1,4 @@
-"""The choice of a candidate's variant: climb its ladder, and put the file that came out first in its place."""
+"""Select a candidate's variant by autotuning, and write the chosen file to the folder "auto"."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import autotune_variants, load
 from pepr_edge.records import Artifact
 from pepr_edge.run_dir.owned import remove_known
+from pepr_edge.text.units import plural
 
 TRIALS_PREFIX = ".rungs-"
-# Names that only we give, among the trials of variants and in the folder of the chosen one.
+# Names that only pepr_edge writes, in the folder of the trials and in that of the chosen file.
 TRIAL_FILES = re.compile(r"[a-z0-9_]+(\.part|\.simpler)?\.onnx|program\.pt2(\.part)?")
 VARIANT_FILES = re.compile(
     r"model(\.part|\.simpler)?\.onnx|(export|profile|failure)\.json|predictions\.npz|program\.pt2"
@@ -28,47 +29,49 @@ VARIANT_FILES = re.compile(
 def select_variant(
     source: ExportSource, base: Artifact, folder: Path, key: str, on_progress: OnProgress
 ) -> None:
-    """Choose a candidate's variant by measuring, and write it down: auto/export.json with every rung, beside the file.
+    """Choose a candidate's variant by autotuning; write auto/export.json, with every trial, beside the file.
 
     Args:
         source: the candidate.
-        base: its float32 artifact, whose folder stands in `folder`.
-        folder: the candidate's.
-        key: of the choice.
-        on_progress: called with rungs done, rungs in all, and what is under way.
+        base: its float32 artifact, in a folder of `folder`.
+        folder: the candidate's folder.
+        key: of the artifact that is written.
+        on_progress: called with the number of finished steps, the number of steps, and the name of the
+            current one.
     Raises:
-        ExportError, MeasurementError: none of the variants can be run here.
+        ExportError, MeasurementError: no variant runs here.
     """
-    begin, place = time.perf_counter(), folder / AUTO
-    for left in folder.glob(f"{TRIALS_PREFIX}*"):  # of a run that was killed
-        remove_known(left, TRIAL_FILES)
-    remove_known(place, VARIANT_FILES)
-    with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as rungs:
-        choice = autotune(
+    started_s = time.perf_counter()
+    chosen_folder = folder / AUTO
+    for leftover in folder.glob(f"{TRIALS_PREFIX}*"):  # from a run that was killed
+        remove_known(leftover, TRIAL_FILES)
+    remove_known(chosen_folder, VARIANT_FILES)
+    with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as trials_folder:
+        result = autotune(
             source,
             folder / base.variant / MODEL,
             autotune_variants(isa(), source.recipe.device.provider),
-            Path(rungs),
+            Path(trials_folder),
             on_progress,
         )
-        place.mkdir(exist_ok=True)
-        shutil.copyfile(choice.path, place / MODEL)
+        chosen_folder.mkdir(exist_ok=True)
+        shutil.copyfile(result.path, chosen_folder / MODEL)
     origin = Origin(
-        variant=choice.variant,
-        parity_tolerance=load(choice.variant).parity_tolerance,
+        variant=result.variant,
+        parity_tolerance=load(result.variant).parity_tolerance,
         exporter=base.exporter,
         simplified=base.simplified,
-        remedy=choice.remedy,
-        notes=choice.notes,
-        chosen=choice.settings,
-        rungs=choice.rungs,
+        remedy=result.remedy,
+        notes=result.notes,
+        chosen=result.settings,
+        trials=result.trials,
         chosen_on=here(),
     )
-    write_artifact(source, origin, place, key, choice.settings, begin)
+    write_artifact(source, origin, chosen_folder, key, result.settings, started_s)
 
 
 def selection_message(artifact: Artifact) -> str:
-    """What was chosen of how many, and why."""
-    reason = next(rung.reason for rung in artifact.rungs if rung.outcome == "chosen")
-    tried = sum(rung.outcome != "not tried" for rung in artifact.rungs)
-    return f"{artifact.variant}, of {tried} variants in {artifact.duration_s:.0f} s {reason}"
+    """Return the chosen variant, the number of variants that were tried, and the reason."""
+    reason = next(trial.reason for trial in artifact.rungs if trial.outcome == "chosen")
+    tried = sum(trial.outcome != "not tried" for trial in artifact.rungs)
+    return f"{artifact.variant}, {reason} ({plural(tried, 'variant')} tried in {artifact.duration_s:.0f} s)"

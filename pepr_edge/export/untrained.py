@@ -1,4 +1,4 @@
-"""The ONNX files of a candidate that is not trained yet: what they need on the device does not depend on the weights."""
+"""Write the ONNX files of an untrained candidate: its latency and memory do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ from pepr_edge.recipe import FLOAT32, Export, Recipe
 from pepr_edge.recipe.variants import load
 from pepr_edge.records import Candidate, SessionSettings
 
-TYPICAL = "int8_static"  # of what a ladder may choose
+TYPICAL_VARIANT = "int8_static"  # stands for the choice of autotuning
 
 
 def screened_variants(settings: Export) -> tuple[str, ...]:
-    """The variants that stand for what a candidate would leave as: those named; for a ladder where it starts, and its likeliest end."""
-    return tuple(dict.fromkeys((*settings.made, *([FLOAT32, TYPICAL] if settings.auto else []))))
+    """Return the variants to screen: the recipe's, or float32 and the usual choice for autotuning."""
+    variants = list(settings.required)
+    if settings.auto:
+        variants += [FLOAT32, TYPICAL_VARIANT]
+    return tuple(dict.fromkeys(variants))
 
 
 def write_untrained(
     module: nn.Module, candidate: Candidate, recipe: Recipe, images: NDArray[np.float32], folder: Path
 ) -> dict[str, str]:
-    """Write <variant>/model.onnx into a folder, for each variant that is looked at.
+    """Write <variant>/model.onnx into a folder, for each screened variant.
 
     Args:
         module: on the CPU, with its initial weights.
-        candidate, recipe: what it is of.
-        images: model inputs to calibrate on, shape (n, channels, px, px).
-        folder: of the looks.
+        candidate, recipe: those of the module.
+        images: model inputs for calibration, shape (n, channels, px, px).
+        folder: of the candidate's screening.
     Returns:
-        Why a variant could not be made, by its name.
+        The variants that could not be made, each with the reason.
     Raises:
-        ExportError: not even the float32 file can be made.
+        ExportError: the float32 file cannot be made.
     """
+
+    def check(path: Path) -> None:
+        _check_shapes(path, images, candidate.num_classes)
+
     reasons = {}
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / MODEL
-        export(
-            module,
-            candidate.in_channels,
-            candidate.image_size_px,
-            base,
-            lambda path: _check(path, images, candidate.num_classes),
-        )
+        export(module, candidate.in_channels, candidate.image_size_px, base, check)
         with Prepared(base) as prepared:
             for name in screened_variants(recipe.export):
-                (folder / name).mkdir(parents=True, exist_ok=True)
+                variant_folder = folder / name
+                variant_folder.mkdir(parents=True, exist_ok=True)
                 try:
-                    convert(load(name), prepared, folder / name / MODEL, images)
+                    convert(load(name), prepared, variant_folder / MODEL, images)
                 except PeprError as fault:
                     reasons[name] = str(fault)
         if recipe.device.runtime == "pytorch":
@@ -69,11 +71,11 @@ def write_untrained(
     return reasons
 
 
-def _check(path: Path, images: NDArray[np.float32], num_classes: int) -> None:
-    """What the file says is not looked at: with weights by chance it may be anything."""
+def _check_shapes(path: Path, images: NDArray[np.float32], num_classes: int) -> None:
+    """Check only the shapes: with random weights the logits may have any values."""
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(path, SessionSettings(threads=1))
     for batch in BATCHES:
-        found = runtime.run(session, images[np.arange(batch) % len(images)])
-        if found.shape != (batch, num_classes):
-            raise ExportError(f"at batch {batch} the file gives outputs of shape {found.shape}.")
+        logits = runtime.run(session, images[np.arange(batch) % len(images)])
+        if logits.shape != (batch, num_classes):
+            raise ExportError(f"at batch {batch} the file gives outputs of shape {logits.shape}.")

@@ -1,21 +1,21 @@
-"""A rung of the ladder while it is climbed, and as it is written down."""
+"""The trial of one variant: its state during autotuning, and its record."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pepr_edge.export.options import words
+from pepr_edge.export.options import settings_text
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Outcome, Quality, SettingsTrial, VariantTrial
 
-# The best stays the best unless another is faster by more than the clock can be trusted.
-FASTER = 0.99
+# Speed-ups below 1 % count as timer noise: the best stays the best.
+FASTER_RATIO = 0.99
 
 
 @dataclass
 class TrialState:
-    """A variant as far as it got."""
+    """The trial of one variant so far. `timings` holds one entry for each of its session settings."""
 
     variant: Variant
     path: Path
@@ -23,80 +23,81 @@ class TrialState:
     notes: tuple[str, ...] = ()
     made_s: float | None = None
     size_bytes: int | None = None
-    trials: list[SettingsTrial] = field(default_factory=list)
+    timings: list[SettingsTrial] = field(default_factory=list)
     quality: Quality | None = None
     outcome: Outcome = "slower"
     reason: str = ""
 
-    def end(self, outcome: Outcome, reason: str) -> None:
-        """What became of it, unless something better is found of another of its ways."""
-        self.outcome, self.reason = outcome, reason
+    def set_outcome(self, outcome: Outcome, reason: str) -> None:
+        """Set the outcome; a later timing with other settings may change it."""
+        self.outcome = outcome
+        self.reason = reason
 
-    def accepted(self) -> SettingsTrial | None:
-        """The fastest of the ways that it may be run in: by quality's own settings where it was judged, else of all that ran."""
-        ran = [trial for trial in self.trials if trial.latency_s is not None]
-        judged = [
-            trial for trial in ran if self.quality is not None and trial.settings == self.quality.settings
-        ]
+    def fastest(self) -> SettingsTrial | None:
+        """Return the fastest timing: of the settings whose quality was measured, else of all that ran."""
+        ran = [timing for timing in self.timings if timing.latency_s is not None]
+        judged = []
+        if self.quality is not None:
+            judged = [timing for timing in ran if timing.settings == self.quality.settings]
         return min(judged or ran, key=latency, default=None)
 
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The best so far: a file, and the way in which it is run."""
+    """The best file so far, and the timing with its best settings."""
 
-    tried: TrialState
-    trial: SettingsTrial
-
-
-def latency(trial: SettingsTrial) -> float:
-    """Seconds; only of a trial that ran."""
-    assert trial.latency_s is not None
-    return trial.latency_s
+    state: TrialState
+    timing: SettingsTrial
 
 
-def to_record(tried: TrialState, best: BestTrial, plain: SettingsTrial | None) -> VariantTrial:
-    """A rung as it is kept, with its reason in words.
+def latency(timing: SettingsTrial) -> float:
+    """Return the latency of a timing that ran, seconds."""
+    assert timing.latency_s is not None
+    return timing.latency_s
+
+
+def to_record(state: TrialState, best: BestTrial, float32: SettingsTrial | None) -> VariantTrial:
+    """Return the record of a trial, with the reason for its outcome.
 
     Args:
-        tried: the rung.
-        best: what was chosen in the end.
-        plain: float32 in its fastest way; None where it did not run.
+        state: the trial.
+        best: the file and settings that were chosen.
+        float32: the fastest timing of the float32 file; None if it did not run.
     """
-    chosen, outcome, reason = tried is best.tried, tried.outcome, tried.reason
-    own = tried.accepted()
-    if chosen:
-        outcome, reason = "chosen", _chosen_message(best, plain)
-    elif outcome == "slower" and own is not None:
-        lost = (
-            f"; and {tried.quality.reason}" if tried.quality is not None and not tried.quality.passed else ""
-        )
-        reason = f"{_slower_message(latency(own), latency(best.trial))}{lost}"
+    outcome = state.outcome
+    reason = state.reason
+    fastest = state.fastest()
+    if state is best.state:
+        outcome = "chosen"
+        reason = _chosen_reason(best, float32)
+    elif outcome == "slower" and fastest is not None:
+        reason = _slower_reason(latency(fastest), latency(best.timing))
+        if state.quality is not None and not state.quality.passed:
+            reason += f"; and {state.quality.reason}"
     return VariantTrial(
-        variant=tried.variant.name,
+        variant=state.variant.name,
         outcome=outcome,
         reason=reason,
-        remedy=tried.remedy,
-        made_s=tried.made_s,
-        size_bytes=tried.size_bytes,
-        trials=tuple(tried.trials),
-        quality=tried.quality,
+        remedy=state.remedy,
+        made_s=state.made_s,
+        size_bytes=state.size_bytes,
+        trials=tuple(state.timings),
+        quality=state.quality,
     )
 
 
-def _slower_message(own_s: float, chosen_s: float) -> str:
-    text = f"{own_s * 1e3:.3g} ms, the chosen one {chosen_s * 1e3:.3g} ms"
-    return (
-        text
-        if chosen_s < FASTER * own_s
-        else f"{text}: as fast, as far as can be told, and the chosen one was there first"
-    )
-
-
-def _chosen_message(best: BestTrial, plain: SettingsTrial | None) -> str:
-    """Why the chosen one was chosen: its latency beside that of plain float32, which was raced in a round of its own."""
-    own = latency(best.trial)
-    text = f"the fastest that passed: {own * 1e3:.3g} ms with {words(best.trial.settings)}"
-    if plain is None or plain in best.tried.trials:
+def _slower_reason(own_s: float, chosen_s: float) -> str:
+    text = f"{own_s * 1e3:.3g} ms, the chosen variant {chosen_s * 1e3:.3g} ms"
+    if chosen_s < FASTER_RATIO * own_s:
         return text
-    return f"{text}, about {latency(plain) / own:.2g} times as fast as float32 with {words(plain.settings)}"
+    return f"{text}: the difference is within timer noise, and the chosen variant was tried first"
+
+
+def _chosen_reason(best: BestTrial, float32: SettingsTrial | None) -> str:
+    """Compare with float32, which was timed in another round: hence "about"."""
+    own_s = latency(best.timing)
+    text = f"the fastest variant that passed: {own_s * 1e3:.3g} ms with {settings_text(best.timing.settings)}"
+    if float32 is None or float32 in best.state.timings:
+        return text
+    ratio = latency(float32) / own_s
+    return f"{text}, about {ratio:.2g} times as fast as float32 with {settings_text(float32.settings)}"

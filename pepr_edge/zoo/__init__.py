@@ -1,4 +1,4 @@
-"""The architectures of the paper (`catalogue`), and whether each goes the whole way (`check`)."""
+"""The architectures of the paper (`catalogue`), and a check of each, from creation to latency (`check`)."""
 
 from pepr_edge.zoo.catalogue import CHECK_PX, MIN_PX, Architecture, architectures, nearest
 

@@ -1,19 +1,20 @@
-"""The 131 architectures that the PePR paper compared, by their timm names.
+"""The 131 architectures of the PePR paper, by their timm names.
 
-Parameters are those at 1000 classes and 3 channels. `native_size_px` is the size of timm's own weights; `fixed_size` marks those whose
-layers are built for one size, the one asked for. Most take any size from 32 px on; the others are named, with the reason, under _SIZES.
-Any other timm model can be used too: it is untested here.
+`num_params` is at 1000 classes and 3 channels. `native_size_px` is the image size of timm's weights.
+`fixed_size` is true if the layers are built for one image size. Most architectures accept any size from 32
+px; _SIZES lists the others, with the reason. Any other timm model can be used too, but is untested.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-MIN_PX = 32  # smaller ones were not tried
-CHECK_PX = 64  # small and quick
+MIN_PX = 32  # smaller sizes were not tested
+CHECK_PX = 64  # small, so that a check is fast
 
 
 @dataclass(frozen=True)
@@ -31,52 +32,57 @@ class Architecture:
     quirk: str
 
     def accepts(self, image_size_px: int) -> bool:
-        """Whether it can be built for, and trained on, square images of this size."""
+        """Return True if it can be built for, and trained on, square images of this size."""
         return image_size_px >= self.min_px and image_size_px % self.multiple_of_px == 0
 
     @property
     def sizes(self) -> str:
-        """What it accepts, in words."""
+        """The accepted sizes as text."""
         if self.multiple_of_px > 1:
             return f"multiples of {self.multiple_of_px} px"
         return f"from {self.min_px} px"
 
     @property
     def check_px(self) -> int:
-        """The size at which it is checked: the least that it accepts from CHECK_PX on."""
-        least = max(self.min_px, CHECK_PX)
-        return -(-least // self.multiple_of_px) * self.multiple_of_px
+        """The size at which it is checked: the smallest accepted size that is at least CHECK_PX."""
+        wanted_px = max(self.min_px, CHECK_PX)
+        return math.ceil(wanted_px / self.multiple_of_px) * self.multiple_of_px
 
 
 @cache
 def architectures() -> dict[str, Architecture]:
-    """All rows by name, fewest parameters first."""
-    rows = (line.split() for line in _TABLE.strip().splitlines())
-    sizes = {name: size for names, *size in _SIZES for name in names.split()}
-    return {
-        name: Architecture(
-            name,
-            family,
-            efficient == "yes",
-            int(params),
-            int(size),
-            fixed == "yes",
-            *sizes.get(name, _ANY_SIZE),
+    """Return all architectures by name, fewest parameters first."""
+    sizes = {}
+    for names, min_px, multiple_of_px, quirk in _SIZES:
+        for name in names.split():
+            sizes[name] = (min_px, multiple_of_px, quirk)
+    rows = {}
+    for line in _TABLE.strip().splitlines():
+        name, family, efficient, num_params, native_size_px, fixed_size = line.split()
+        min_px, multiple_of_px, quirk = sizes.get(name, _ANY_SIZE)
+        rows[name] = Architecture(
+            name=name,
+            family=family,
+            efficient=efficient == "yes",
+            num_params=int(num_params),
+            native_size_px=int(native_size_px),
+            fixed_size=fixed_size == "yes",
+            min_px=min_px,
+            multiple_of_px=multiple_of_px,
+            quirk=quirk,
         )
-        for name, family, efficient, params, size, fixed in rows
-    }
+    return rows
 
 
 def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
-    """The known architecture whose name is most like `name`, to suggest; None if none is."""
-    found = difflib.get_close_matches(
-        name, list(known if known is not None else architectures()), n=1, cutoff=0.5
-    )
-    return found[0] if found else None
+    """Return the known architecture with the most similar name, or None if no name is similar."""
+    names = list(architectures() if known is None else known)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return matches[0] if matches else None
 
 
 # name family efficient num_params native_size_px fixed_size.
-# Source of families and of "efficient": Selvan et al. 2025; of the rest: timm 1.0.31.
+# Source of family and efficient: Selvan et al. 2025; of the other columns: timm 1.0.31.
 _TABLE = """
 dla46x_c CNN no 1068440 224 no
 dla46_c CNN no 1301400 224 no
@@ -211,8 +217,9 @@ vgg11 CNN no 132863336 224 no
 vgg13 CNN no 133047848 224 no
 """
 
-# names, min_px, multiple_of_px, quirk. Found by building each one at 32 to 299 px, running it and taking a training step, with timm 1.0.31.
-# One that takes a few sizes beside the multiples by accident of rounding (resnetaa50: 33, 34) is not counted on to.
+# names, min_px, multiple_of_px, quirk. Found by building, running and training each architecture for one step
+# at 32 to 299 px, with timm 1.0.31. Sizes that work only because of rounding (resnetaa50: 33, 34) are left
+# out.
 _ANY_SIZE = (MIN_PX, 1, "")
 _SIZES: tuple[tuple[str, int, int, str], ...] = (
     (
@@ -225,13 +232,13 @@ _SIZES: tuple[tuple[str, int, int, str], ...] = (
         "resnetaa50 seresnextaa101d_32x8d",
         32,
         32,
-        "its pooling against aliasing and its shortcut round odd sizes differently",
+        "its anti-aliasing pooling and its shortcut round odd sizes differently",
     ),
     (
         "adv_inception_v3 gluon_inception_v3",
         75,
         1,
-        "its first layers have no padding: below 75 px nothing is left of the image",
+        "its first layers have no padding: below 75 px they leave nothing of the image",
     ),
     (
         "eca_botnext26ts_256 botnet26t_256 sebotnet33ts_256",
@@ -244,7 +251,7 @@ _SIZES: tuple[tuple[str, int, int, str], ...] = (
         "maxvit_nano_rw_256 maxxvit_rmlp_nano_rw_256",
         32,
         32,
-        "windows of a 32nd of the image, which must divide every feature map",
+        "windows of 1/32 of the image, which must divide every feature map",
     ),
     (
         "lamhalobotnet50ts_256 halo2botnet50ts_256",

@@ -11,20 +11,21 @@ RANGE_UJ = 65_532_610_987
 
 
 def zone(root: Path, energy_uj: int) -> Path:
-    """A package's counter as the kernel shows it."""
+    """Write a package zone as the kernel shows it; return its counter."""
     folder = root / "intel-rapl:0"
     folder.mkdir()
-    for name, value in {"name": "package-0", "max_energy_range_uj": RANGE_UJ, "energy_uj": energy_uj}.items():
+    values = {"name": "package-0", "max_energy_range_uj": RANGE_UJ, "energy_uj": energy_uj}
+    for name, value in values.items():
         (folder / name).write_text(f"{value}\n")
     return folder / "energy_uj"
 
 
 def test_it_goes_up_across_a_wrap(tmp_path: Path) -> None:
     counter = zone(tmp_path, RANGE_UJ - 1_000_000)
-    found = cpu_counter(MeterSettings(None, powercap=tmp_path))
-    assert found is not None
-    source, joules = found
-    assert source == "RAPL counters package-0 (0)"
+    opened = cpu_counter(MeterSettings(None, powercap=tmp_path))
+    assert opened is not None
+    source, joules = opened
+    assert "package-0 (0)" in source
     assert joules() == 0.0
     counter.write_text(str(RANGE_UJ - 500_000))
     assert joules() == pytest.approx(0.5)
@@ -32,14 +33,14 @@ def test_it_goes_up_across_a_wrap(tmp_path: Path) -> None:
     assert joules() == pytest.approx(1.25)
 
 
-def test_what_could_not_be_read_once_is_not_known_any_more(tmp_path: Path) -> None:
+def test_after_a_failed_reading_the_count_is_unknown(tmp_path: Path) -> None:
     counter = zone(tmp_path, 1_000_000)
-    found = cpu_counter(MeterSettings(None, powercap=tmp_path))
-    assert found is not None
+    opened = cpu_counter(MeterSettings(None, powercap=tmp_path))
+    assert opened is not None
     counter.unlink()
-    assert found[1]() is None
+    assert opened[1]() is None
     counter.write_text("2000000")
-    assert found[1]() is None
+    assert opened[1]() is None
 
 
 def test_a_machine_without_counters_has_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""NVML by way of a fake pynvml: which GPU, counter or integrated power, reasons, and that the library is let go of."""
+"""NVML with a fake pynvml: choice of the GPU, counter or power, reasons, closing of the library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NVMLError(Exception):
 
 @dataclass
 class Board:
-    """A GPU; None for what it does not tell."""
+    """A GPU; None for values that it does not report."""
 
     name: str = "NVIDIA H100"
     uuid: str = "GPU-aaaa"
@@ -38,7 +38,7 @@ class FakeNvml:
     module: ModuleType = field(default_factory=lambda: ModuleType("pynvml"))
 
     def __post_init__(self) -> None:
-        def told(value: float | None) -> float:
+        def reported(value: float | None) -> float:
             if value is None or not self.answers:
                 raise NVMLError("Not Supported")
             return value
@@ -59,9 +59,9 @@ class FakeNvml:
             "nvmlDeviceGetHandleByIndex": lambda index: self.boards[index],
             "nvmlDeviceGetName": lambda board: board.name,
             "nvmlDeviceGetUUID": lambda board: board.uuid,
-            "nvmlDeviceGetMigMode": lambda board: [told(board.mig), 0],
-            "nvmlDeviceGetTotalEnergyConsumption": lambda board: told(board.energy_mj),
-            "nvmlDeviceGetPowerUsage": lambda board: told(board.power_mw),
+            "nvmlDeviceGetMigMode": lambda board: [reported(board.mig), 0],
+            "nvmlDeviceGetTotalEnergyConsumption": lambda board: reported(board.energy_mj),
+            "nvmlDeviceGetPowerUsage": lambda board: reported(board.power_mw),
         }
         for name, function in functions.items():
             setattr(self.module, name, function)
@@ -80,7 +80,7 @@ def settings(**others: Any) -> MeterSettings:
     return MeterSettings(**{"watts_per_core": None, "uses_gpu": True, "powercap": Path("/nowhere"), **others})
 
 
-def test_the_counter_is_in_joules_and_the_library_is_let_go(boards: FakeNvml) -> None:
+def test_the_counter_is_in_joules_and_the_library_is_closed(boards: FakeNvml) -> None:
     handle = nvml.start(settings(), "gpu").handle
     before = nvml.read(handle)
     boards.boards[0].energy_mj = 3500.0
@@ -136,7 +136,7 @@ def test_a_trapezium_under_two_samples() -> None:
     assert nvml.joules(gpu, nvml.NvmlReading(1.0, 100.0), nvml.NvmlReading(1.5, 200.0)) == pytest.approx(75.0)
 
 
-def test_a_gpu_that_falls_silent_does_not_stop_the_work(boards: FakeNvml) -> None:
+def test_a_gpu_that_stops_responding_does_not_stop_the_work(boards: FakeNvml) -> None:
     with Meter(settings(watts_per_core=10.0)) as meter:
         mark = meter.mark()
         boards.answers = False
@@ -164,7 +164,7 @@ def test_no_visible_gpu(boards: FakeNvml, monkeypatch: pytest.MonkeyPatch, visib
     assert boards.opened == 0
 
 
-def test_unlike_gpus_need_an_order(boards: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_gpus_need_an_order(boards: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     boards.boards[:] = [Board("Quadro", "GPU-aaaa"), Board("RTX 4090", "GPU-bbbb")]
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in str(nvml.unavailable(settings(), "gpu"))
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")

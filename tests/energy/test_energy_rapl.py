@@ -1,4 +1,4 @@
-"""RAPL on copies of /sys/class/powercap: which zones are summed, wrap-around, what makes it unusable."""
+"""RAPL on copies of /sys/class/powercap: which zones are summed, wraps, and reasons not to use it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(root: Path, **others: bool) -> MeterSettings:
 
 
 def laptop(root: Path) -> dict[str, Path]:
-    """Package with its parts, dram beside it, psys around it, and the same package again by way of MMIO."""
+    """A package with its parts, dram, psys, and the same package by MMIO."""
     numbers = {"0": "package-0", "0:0": "core", "0:1": "uncore", "0:2": "dram", "1": "psys"}
     counters = {name: zone(root, number, name) for number, name in numbers.items()}
     mmio = root / "intel-rapl-mmio:0"
@@ -47,14 +47,11 @@ def test_package_and_dram_are_summed_and_their_parts_and_psys_are_not(tmp_path: 
     counters = laptop(tmp_path)
     with Meter(settings(tmp_path)) as open_meter:
         mark = open_meter.mark()
-        for name, energy_uj in {
-            "package-0": 6_000_000,
-            "core": 4_000_000,
-            "uncore": 2_000_000,
-            "dram": 1_500_000,
-            "psys": 9_000_000,
-        }.items():
-            counters[name].write_text(str(energy_uj))
+        counters["package-0"].write_text("6000000")
+        counters["core"].write_text("4000000")
+        counters["uncore"].write_text("2000000")
+        counters["dram"].write_text("1500000")
+        counters["psys"].write_text("9000000")
         use = open_meter.since(mark)
     assert use.energy.value == pytest.approx(5.5)
     assert use.energy.method == "measured"
@@ -89,7 +86,7 @@ def test_a_wrap_between_two_readings_is_counted(tmp_path: Path) -> None:
 
 
 def test_the_thread_catches_wraps_between_two_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rapl, "LONGEST_PERIOD_S", 0.01)
+    monkeypatch.setattr(rapl, "MAX_PERIOD_S", 0.01)
     counter = zone(tmp_path, "0", "package-0", energy_uj=500_000, range_uj=1_000_000)
     with Meter(settings(tmp_path)) as open_meter:
         mark = open_meter.mark()
@@ -105,7 +102,7 @@ def test_the_thread_catches_wraps_between_two_marks(tmp_path: Path, monkeypatch:
 
 def _wait_for_thread(open_meter: Meter, energy_uj: int) -> None:
     for _ in range(1000):
-        if open_meter._accounts[0].last.energies_uj == (energy_uj,):
+        if open_meter._parts[0].last.energies_uj == (energy_uj,):
             return
         time.sleep(0.002)
     pytest.fail("the thread never read the counter")
@@ -125,7 +122,7 @@ def test_a_reset_counter_is_not_a_wrap(tmp_path: Path) -> None:
         assert open_meter.since(again).energy.value == pytest.approx(1.0)
 
 
-def test_a_counter_that_stands_still_has_measured_nothing(tmp_path: Path) -> None:
+def test_a_counter_that_does_not_move_measures_nothing(tmp_path: Path) -> None:
     zone(tmp_path, "0", "package-0")
     with Meter(settings(tmp_path)) as open_meter:
         energy = open_meter.since(open_meter.mark()).energy
@@ -133,7 +130,7 @@ def test_a_counter_that_stands_still_has_measured_nothing(tmp_path: Path) -> Non
     assert "did not move" in energy.source
 
 
-def test_a_counter_that_vanishes_does_not_stop_the_work(tmp_path: Path) -> None:
+def test_a_missing_counter_does_not_stop_the_work(tmp_path: Path) -> None:
     counter = zone(tmp_path, "0", "package-0")
     with Meter(settings(tmp_path)) as open_meter:
         mark = open_meter.mark()
@@ -144,14 +141,16 @@ def test_a_counter_that_vanishes_does_not_stop_the_work(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, AMD_RANGE_UJ - 1), min_size=1, max_size=40))
 def test_steps_over_wraps_add_up(steps_uj: list[int]) -> None:
     handle = (rapl.Zone("package-0 (0)", Path("unused"), AMD_RANGE_UJ),)
-    total_j, at_uj = 0.0, 0
+    total_j = 0.0
+    at_uj = 0
     for tick, step_uj in enumerate(steps_uj):
         next_uj = (at_uj + step_uj) % AMD_RANGE_UJ
-        used_j = rapl.joules(
-            handle, rapl.RaplReading(32.0 * tick, (at_uj,)), rapl.RaplReading(32.0 * (tick + 1), (next_uj,))
-        )
+        before = rapl.RaplReading(32.0 * tick, (at_uj,))
+        now = rapl.RaplReading(32.0 * (tick + 1), (next_uj,))
+        used_j = rapl.joules(handle, before, now)
         assert used_j is not None
-        total_j, at_uj = total_j + used_j, next_uj
+        total_j += used_j
+        at_uj = next_uj
     assert total_j == pytest.approx(sum(steps_uj) / 1e6)
 
 
@@ -159,19 +158,19 @@ def test_counters_are_read_often_enough_to_see_every_wrap(tmp_path: Path) -> Non
     zone(tmp_path, "0", "package-0", range_uj=AMD_RANGE_UJ)
     opened = rapl.start(settings(tmp_path), "cpu")
     assert opened.period_s is not None
-    assert opened.period_s * rapl.GREATEST_ZONE_W <= AMD_RANGE_UJ / 1e6
+    assert opened.period_s * rapl.MAX_ZONE_W <= AMD_RANGE_UJ / 1e6
     zone(tmp_path / "intel", "0", "package-0")
-    assert rapl.start(settings(tmp_path / "intel"), "cpu").period_s == rapl.LONGEST_PERIOD_S
+    assert rapl.start(settings(tmp_path / "intel"), "cpu").period_s == rapl.MAX_PERIOD_S
 
 
 def test_root_only_counters_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zone(tmp_path, "0", "package-0")
-    whole = Path.read_text
+    read_text = Path.read_text
 
     def guarded(path: Path, *args: str, **kwargs: str) -> str:
         if path.name == "energy_uj":
             raise PermissionError(13, "Permission denied")
-        return whole(path, *args, **kwargs)
+        return read_text(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "read_text", guarded)
     reason = rapl.unavailable(settings(tmp_path), "cpu")
@@ -193,15 +192,13 @@ def test_reasons_for_not_using_it(tmp_path: Path) -> None:
     assert "max_energy_range_uj = 0" in str(rapl.unavailable(settings(tmp_path), "cpu"))
 
 
-def test_with_other_jobs_declared_watts_are_used_and_say_so(tmp_path: Path) -> None:
+def test_with_other_jobs_declared_watts_are_used(tmp_path: Path) -> None:
     zone(tmp_path, "0", "package-0")
     with Meter(MeterSettings(10.0, exclusive=False, powercap=tmp_path)) as open_meter:
         assert open_meter.since(open_meter.mark()).energy.method == "declared"
 
 
-def test_a_source_that_breaks_in_any_way_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_raises_any_error_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zone(tmp_path, "0", "package-0")
 
     def broken(*_: object) -> None:

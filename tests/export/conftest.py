@@ -15,14 +15,14 @@ from pepr_edge.export.artifact import ExportSource
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
-from pepr_edge.train.session import TrainingTask
+from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
 
 
 class Trained(NamedTuple):
-    """A candidate as the training stage leaves it."""
+    """A candidate after the training stage."""
 
     result: TrainResult
     logits: dict[str, NDArray[np.float32]]
@@ -32,17 +32,17 @@ class Trained(NamedTuple):
 
     @property
     def source(self) -> ExportSource:
-        """As the export stage takes it; its logits may be changed."""
+        """The input of the export stage; its logits may be changed."""
         return ExportSource(self.result, copy.deepcopy(self.logits), self.data, self.recipe)
 
     def module(self) -> nn.Module:
-        """The candidate's module, a new one each time."""
+        """Return a new copy of the candidate's module."""
         return restore(self.result.candidate, self.folder / self.result.checkpoint)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Trained for two epochs; more test images (80) than parity looks at. Not to be changed."""
+    """A candidate trained for two epochs, with more test images (80) than parity uses. Do not change it."""
     folder = tmp_path_factory.mktemp("trained")
     prepare(
         DataSettings("phantom", 32, phantom_images=160, val_fraction=0.2, test_fraction=0.5, seed=1),
@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         }
     )
     result = train(
-        TrainingTask(
+        TrainingJob(
             CANDIDATE, data, recipe, folder, "a key", threads=1, exclusive=True, progress=lambda *_: None
         )
     )

@@ -32,7 +32,7 @@ def saved(folder: Path, change: Callable[[onnx.ModelProto], object] = lambda mod
 
 
 def right(pixels: NDArray[np.uint8] = PIXELS) -> Floats:
-    """What the tiny model computes, by numpy: convolution, ReLU, mean, linear."""
+    """Compute the tiny model with numpy: convolution, ReLU, mean, linear."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in tiny_bundle.model().graph.initializer}
     images = np.pad(to_tensor(pixels, SPEC), ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(2, 3))
@@ -48,7 +48,7 @@ def judged(
 
 
 def appended(*nodes: onnx.NodeProto) -> Callable[[onnx.ModelProto], None]:
-    """Nodes after the last one, whose output is then called "inner"; the last of them gives "logits"."""
+    """Append nodes after the last one, whose output becomes "inner"; the last new node gives "logits"."""
 
     def change(model: onnx.ModelProto) -> None:
         model.graph.node[-1].output[0] = "inner"
@@ -63,23 +63,23 @@ def fix_batch(model: onnx.ModelProto) -> None:
 
 
 def bake_reshape(model: onnx.ModelProto) -> None:
-    """Says it takes any batch, and holds a reshape to one."""
+    """Declare a dynamic batch, and reshape to batch 1."""
     model.graph.initializer.append(numpy_helper.from_array(np.array([1, 2], np.int64), "one"))
     appended(helper.make_node("Reshape", ["inner", "one"], ["logits"]))(model)
 
 
 def test_a_faithful_file_passes(tmp_path: Path) -> None:
-    found = judged(saved(tmp_path), right())
-    assert found.passed
-    assert found.batches == (1, 3, 8)
-    assert found.images == 64
-    assert found.max_abs_diff < 1e-4
-    assert found.tolerance == pytest.approx(1e-3 * right()[:64].std(), rel=1e-5)
+    result = judged(saved(tmp_path), right())
+    assert result.passed
+    assert result.batches == (1, 3, 8)
+    assert result.images == 64
+    assert result.max_abs_diff < 1e-4
+    assert result.tolerance == pytest.approx(1e-3 * right()[:64].std(), rel=1e-5)
 
 
 def test_logits_are_those_of_every_image_in_order(tmp_path: Path) -> None:
-    found = onnx_logits(saved(tmp_path), PIXELS, SPEC, threads=1)
-    np.testing.assert_allclose(found, right(), atol=1e-4)
+    logits = onnx_logits(saved(tmp_path), PIXELS, SPEC, threads=1)
+    np.testing.assert_allclose(logits, right(), atol=1e-4)
 
 
 @pytest.mark.parametrize("change", [fix_batch, bake_reshape])
@@ -88,28 +88,26 @@ def test_a_file_for_one_batch_size_is_found(
 ) -> None:
     path = saved(tmp_path, change)
     assert np.allclose(onnx_logits(path, PIXELS, SPEC, threads=1), right(), atol=1e-4)
-    with pytest.raises(
-        ExportError, match=r"^the file was made for one batch size: it fails at batch 3 \(\w+\)\.$"
-    ):
+    with pytest.raises(ExportError, match=r"fails at batch 3 \(\w+\)"):
         judged(path, right())
 
 
 def test_outputs_that_do_not_grow_with_the_batch_are_found(tmp_path: Path) -> None:
     path = saved(tmp_path, appended(helper.make_node("ReduceMean", ["inner"], ["logits"], axes=[0])))
-    with pytest.raises(ExportError, match=r"^at batch 3 the file gives outputs of shape \(1, 2\)\.$"):
+    with pytest.raises(ExportError, match=r"batch 3 .* shape \(1, 2\)"):
         judged(path, right())
 
 
-def test_logits_that_are_right_for_one_image_and_wrong_for_several_fail(tmp_path: Path) -> None:
+def test_logits_that_are_wrong_only_for_several_images_fail(tmp_path: Path) -> None:
     """Each logit is multiplied by the size of the batch."""
     nodes = [
         helper.make_node("Shape", ["pixel_values"], ["size"], start=0, end=1),
         helper.make_node("Cast", ["size"], ["factor"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["inner", "factor"], ["logits"]),
     ]
-    found = judged(saved(tmp_path, appended(*nodes)), right())
-    assert not found.passed
-    assert found.max_abs_diff == pytest.approx(7 * np.abs(right()[:8]).max(), rel=1e-3)
+    result = judged(saved(tmp_path, appended(*nodes)), right())
+    assert not result.passed
+    assert result.max_abs_diff == pytest.approx(7 * np.abs(right()[:8]).max(), rel=1e-3)
 
 
 @pytest.mark.parametrize(("factor", "passed"), [(0.5, True), (2.0, False)])
@@ -128,45 +126,45 @@ def test_perturbed_weights_fail(tmp_path: Path) -> None:
             numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.02), weights.name)
         )
 
-    found = judged(saved(tmp_path, perturb), right())
-    assert not found.passed
-    assert found.max_abs_diff > found.tolerance
+    result = judged(saved(tmp_path, perturb), right())
+    assert not result.passed
+    assert result.max_abs_diff > result.tolerance
 
 
-def test_a_model_that_says_the_same_of_every_image_keeps_a_tolerance(tmp_path: Path) -> None:
+def test_the_tolerance_is_above_0_if_all_logits_are_the_same(tmp_path: Path) -> None:
     same = np.repeat(PIXELS[:1], 5, axis=0)
     expected = np.zeros((5, 2), np.float32)
-    found = judged(saved(tmp_path), expected, same, tolerance=0.5)
-    assert found.tolerance == pytest.approx(0.5 * 1e-2)
+    result = judged(saved(tmp_path), expected, same, tolerance=0.5)
+    assert result.tolerance == pytest.approx(0.5 * 1e-2)
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_fewer_images_than_a_batch_are_repeated(tmp_path: Path, n: int) -> None:
-    found = judged(saved(tmp_path), right(PIXELS[:n]), PIXELS[:n])
-    assert found.passed
-    assert found.images == n
+    result = judged(saved(tmp_path), right(PIXELS[:n]), PIXELS[:n])
+    assert result.passed
+    assert result.images == n
 
 
-def test_logits_that_are_no_numbers_are_a_reason(tmp_path: Path) -> None:
+def test_non_finite_logits_are_an_error(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Sub", ["inner", "inner"], ["zero"]),
         helper.make_node("Div", ["zero", "zero"], ["logits"]),
     ]
-    with pytest.raises(ExportError, match="logits that are not finite numbers"):
+    with pytest.raises(ExportError, match="not finite"):
         judged(saved(tmp_path, appended(*nodes)), right())
 
 
-def test_a_file_that_does_not_run_is_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"^the file does not run at batch 1 \(InvalidArgument\)\.$"):
+def test_a_file_that_does_not_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"batch 1 \(InvalidArgument\)"):
         onnx_logits(saved(tmp_path), PIXELS[:, :8], SPEC, threads=1)
 
 
-def test_flips_are_decisions_that_differ_not_logits() -> None:
+def test_flips_count_decisions_that_differ_not_logits() -> None:
     expected = np.array([[2, 1, 0], [0, 1, 2], [0, 3, 1], [5, 4, 3]], np.float32)
     same = flips(expected * 7 - 3, expected, "val")
     assert (same.count, same.n, same.split) == (0, 4, "val")
     changed = expected.copy()
     changed[[1, 3]] = changed[[1, 3]][:, [2, 1, 0]]
-    found = flips(changed, expected)
-    assert (found.count, found.n, found.split) == (2, 4, "test")
-    assert found.ci == pytest.approx((0.150, 0.850), abs=1e-3)  # Wilson's interval of 2 in 4
+    result = flips(changed, expected)
+    assert (result.count, result.n, result.split) == (2, 4, "test")
+    assert result.ci == pytest.approx((0.150, 0.850), abs=1e-3)  # Wilson's interval of 2 in 4

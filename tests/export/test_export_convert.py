@@ -26,25 +26,26 @@ OWN = [name for name in names() if name not in PRESETS]
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     path = tmp_path_factory.mktemp("base") / "fp32.onnx"
     onnx.save(tiny_nets.separable(), path)
-    with Prepared(path) as found:
-        yield found
+    with Prepared(path) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("name", [*OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in PRESETS)])
 def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_path: Path, name: str) -> None:
-    variant, path = load(name), tmp_path / "model.onnx"
+    variant = load(name)
+    path = tmp_path / "model.onnx"
     made = convert(variant, prepared, path, tiny_nets.IMAGES)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     assert made.remedy == ("as asked" if variant.quantise is not None else None)
     assert made.notes == ()
-    found, expected = tiny_nets.logits(path), tiny_nets.logits(prepared.base)
-    assert np.abs(found - expected).max() < variant.parity_tolerance * expected.std()
-    assert (name in ("fp32", "fp32_optimised")) or not np.array_equal(found, expected)
+    actual = tiny_nets.logits(path)
+    expected = tiny_nets.logits(prepared.base)
+    assert np.abs(actual - expected).max() < variant.parity_tolerance * expected.std()
+    assert (name in ("fp32", "fp32_optimised")) or not np.array_equal(actual, expected)
     model = onnx.load(str(path))
-    assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["pixel_values", "logits"]
-    assert {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)} == {
-        onnx.TensorProto.FLOAT
-    }
+    ends = [*model.graph.input, *model.graph.output]
+    assert [value.name for value in ends] == ["pixel_values", "logits"]
+    assert {value.type.tensor_type.elem_type for value in ends} == {onnx.TensorProto.FLOAT}
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert name == "fp32_optimised" or {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     again = tmp_path / "again.onnx"
@@ -52,7 +53,7 @@ def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_pat
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_there_is_a_maker_for_each_precision() -> None:
+def test_there_is_a_converter_for_each_precision() -> None:
     assert set(CONVERTERS) >= {load(name).precision for name in names()}
     assert set(SETTINGS) < set(CONVERTERS)
 
@@ -68,27 +69,25 @@ def test_the_optimised_file_has_fewer_nodes(tmp_path: Path) -> None:
     onnx.save(tiny_nets.convolutions(), tmp_path / "fp32.onnx")
     convert(load("fp32_optimised"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
     before, after = (onnx.load(str(tmp_path / name)) for name in ("fp32.onnx", "model.onnx"))
-    assert len(after.graph.node) == len(before.graph.node) - 6  # convolution and ReLU are one
+    assert len(after.graph.node) == len(before.graph.node) - 6  # each convolution is fused with its ReLU
     assert (after.producer_name, after.producer_version) == (before.producer_name, before.producer_version)
 
 
 @pytest.mark.parametrize(
     "name", ["int8_static", "int8_static_percentile", "int8_static_entropy", "int8_mixed", "int8_inputs"]
 )
-def test_a_calibration_set_of_one_image_will_do_and_is_noted(
-    prepared: Prepared, tmp_path: Path, name: str
-) -> None:
+def test_calibration_works_with_one_image_and_is_noted(prepared: Prepared, tmp_path: Path, name: str) -> None:
     made = convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:1])
-    assert made.notes == (
-        "calibrated on 1 image: ranges of other images may lie outside those that were seen, and are cut off there.",
-    )
+    assert len(made.notes) == 1
+    assert "1 image " in made.notes[0]
     assert np.isfinite(tiny_nets.logits(tmp_path / "model.onnx")).all()
 
 
 @pytest.mark.parametrize(("n", "noted"), [(2, True), (15, True), (16, False)])
 def test_few_images_are_noted(prepared: Prepared, tmp_path: Path, n: int, noted: bool) -> None:
     made = convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:n])
-    assert [note.startswith(f"calibrated on {n} images: ") for note in made.notes] == [True] * noted
+    assert len(made.notes) == int(noted)
+    assert all(f"{n} images" in note for note in made.notes)
 
 
 def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, tmp_path: Path) -> None:
@@ -102,33 +101,33 @@ def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, t
     assert (tmp_path / "few.onnx").read_bytes() == (tmp_path / "three.onnx").read_bytes()
 
 
-def test_no_image_at_all_is_one_clear_line(prepared: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"^int8_static: no images to calibrate on, expected at least 1\.$"):
+def test_without_images_the_error_is_one_clear_line(prepared: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"int8_static: no images"):
         convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0])
     for name in ("fp32", "fp16", "int8_dynamic"):
         assert convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0]).notes == ()
 
 
-def test_a_file_is_there_whole_or_not_at_all(
+def test_a_file_appears_complete_or_not_at_all(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was there before stays where the making fails."""
+    """An earlier file stays if the conversion fails."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
 
     def fail(prepared: Prepared, part: Path, *_: object) -> None:
         part.write_bytes(b"half of a fi")
         assert path.read_bytes() == b"before"
-        raise ExportError("broke off")
+        raise ExportError("interrupted")
 
     monkeypatch.setitem(module.CONVERTERS, "float32", fail)
-    with pytest.raises(ExportError, match="broke off"):
+    with pytest.raises(ExportError, match="interrupted"):
         convert(load("fp32"), prepared, path, tiny_nets.IMAGES)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", b"before")]
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if name != "fp32"])
-def test_a_base_that_is_no_model_is_one_clear_line(tmp_path: Path, name: str) -> None:
+def test_an_invalid_base_is_one_clear_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with pytest.raises(ExportError, match=r"^.* \(\w+: .*\)\.$") as caught:
         convert(load(name), tmp_path / "none.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES)
@@ -136,30 +135,27 @@ def test_a_base_that_is_no_model_is_one_clear_line(tmp_path: Path, name: str) ->
     assert [file.name for file in tmp_path.iterdir()] == ["none.onnx"]
 
 
-def test_it_goes_by_what_it_is_told_keeps_the_quality(tmp_path: Path) -> None:
+def test_the_accept_callback_decides_if_the_quality_is_kept(tmp_path: Path) -> None:
     onnx.save(tiny_nets.convolutions(times=1000.0), tmp_path / "fp32.onnx")
-    seen: list[Path] = []
+    checked: list[Path] = []
 
     def accept(path: Path) -> bool:
-        seen.append(path)
-        return len(seen) == 2
+        checked.append(path)
+        return len(checked) == 2
 
     made = convert(
         load("int8_mixed"), tmp_path / "fp32.onnx", tmp_path / "model.onnx", tiny_nets.IMAGES, accept
     )
     assert made.remedy == "2 of 9 nodes left float32: conv1, conv2"
-    # Other runtimes go by the ending.
-    assert {path.suffix for path in seen} == {".onnx"}
+    # Other runtimes choose the format by the suffix.
+    assert {path.suffix for path in checked} == {".onnx"}
 
 
 def test_importing_it_imports_no_torch() -> None:
-    program = "import sys, pepr_edge.export.convert; print(sorted({'torch', 'timm', 'transformers', 'optimum', 'openvino'} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == "[]"
-    )
+    heavy = {"torch", "timm", "transformers", "optimum", "openvino"}
+    program = f"import sys, pepr_edge.export.convert; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
@@ -172,6 +168,6 @@ def test_every_variant_runs_in_openvino_at_a_fixed_batch(
     model = openvino.Core().read_model(str(tmp_path / "model.onnx"))
     model.reshape([1, 1, tiny_nets.PX, tiny_nets.PX])
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = np.concatenate([np.array(compiled([image[None]])[0]) for image in tiny_nets.IMAGES])
+    actual = np.concatenate([np.array(compiled([image[None]])[0]) for image in tiny_nets.IMAGES])
     expected = tiny_nets.logits(prepared.base)
-    assert np.abs(found - expected).max() < 0.5 * expected.std()
+    assert np.abs(actual - expected).max() < 0.5 * expected.std()

@@ -21,24 +21,24 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe.variants import Variant, load
 from pepr_edge.records import Artifact
 from pepr_edge.run_dir.store import read_record
-from pepr_edge.scoring.metrics import auroc
+from pepr_edge.scoring.metrics import metric
 
 VARIANTS = ["fp32", "int8_static"]
 
 
-class Left(NamedTuple):
-    """The artifacts, by variant, and the folder that holds theirs."""
+class Exports(NamedTuple):
+    """The artifacts by variant, and the folder that holds theirs."""
 
     artifacts: dict[str, Artifact]
     folder: Path
 
 
 @pytest.fixture(scope="module")
-def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
+def exports(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     folder = tmp_path_factory.mktemp("exported")
     with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
-        return Left(
+        return Exports(
             {name: exporter.artifact(load(name), folder / name, f"key of {name}") for name in VARIANTS},
             folder,
         )
@@ -46,19 +46,19 @@ def left(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Left:
 
 @pytest.fixture
 def open_exporter(trained: Any) -> Iterator[Exporter]:
-    """An exporter whose float32 file is there, and whose records may be changed."""
+    """An exporter with its float32 file; its records may be changed."""
     with Exporter(trained.source, threads=1) as exporter:
         exporter.make_base(trained.module())
         yield exporter
 
 
-def session(left: Left, name: str) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(left.folder / name / "model.onnx"))
+def session(exports: Exports, name: str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(exports.folder / name / "model.onnx"))
 
 
-def logits_one_by_one(left: Left, trained: Any, name: str, split: str) -> NDArray[np.float32]:
-    """What the file itself says of a split, by onnxruntime alone."""
-    pixels, runtime = trained.data.splits[split][0], session(left, name)
+def logits_one_by_one(exports: Exports, trained: Any, name: str, split: str) -> NDArray[np.float32]:
+    """Return the logits of the file itself on a split, with onnxruntime alone."""
+    pixels, runtime = trained.data.splits[split][0], session(exports, name)
     spec = trained.result.preprocess
     return np.concatenate(
         [
@@ -69,8 +69,8 @@ def logits_one_by_one(left: Left, trained: Any, name: str, split: str) -> NDArra
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_record_is_on_the_disk_beside_its_file(left: Left, trained: Any, name: str) -> None:
-    artifact, folder = left.artifacts[name], left.folder / name
+def test_the_record_is_on_the_disk_beside_its_file(exports: Exports, trained: Any, name: str) -> None:
+    artifact, folder = exports.artifacts[name], exports.folder / name
     assert read_record(folder / "export.json", Artifact) == artifact
     assert sorted(path.name for path in folder.iterdir()) == ["export.json", "model.onnx", "predictions.npz"]
     content = (folder / "model.onnx").read_bytes()
@@ -81,9 +81,9 @@ def test_the_record_is_on_the_disk_beside_its_file(left: Left, trained: Any, nam
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_everything_is_in_one_file_whose_opset_and_producer_are_recorded(left: Left, name: str) -> None:
-    artifact = left.artifacts[name]
-    model = onnx.load(str(left.folder / name / "model.onnx"), load_external_data=False)
+def test_everything_is_in_one_file_whose_opset_and_producer_are_recorded(exports: Exports, name: str) -> None:
+    artifact = exports.artifacts[name]
+    model = onnx.load(str(exports.folder / name / "model.onnx"), load_external_data=False)
     assert model.graph.initializer
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert artifact.opset == next(entry.version for entry in model.opset_import if entry.domain == "") >= 17
@@ -92,34 +92,34 @@ def test_everything_is_in_one_file_whose_opset_and_producer_are_recorded(left: L
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_file_runs_at_batch_1_and_3(left: Left, trained: Any, name: str) -> None:
-    runtime = session(left, name)
+def test_the_file_runs_at_batch_1_and_3(exports: Exports, trained: Any, name: str) -> None:
+    runtime = session(exports, name)
     images = to_tensor(trained.data.splits["test"][0][:3], trained.result.preprocess)
     together = runtime.run(None, {"pixel_values": images})[0]
-    one_by_one = logits_one_by_one(left, trained, name, "test")[:3]
+    one_by_one = logits_one_by_one(exports, trained, name, "test")[:3]
     assert together.shape == (3, 2)
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)
 
 
-def test_fp32_is_at_parity_with_pytorch(left: Left, trained: Any) -> None:
-    found = left.artifacts["fp32"].parity
-    assert found.passed
-    assert (found.images, found.batches) == (len(trained.data.splits["val"][0]), (1, 3, 8))
+def test_fp32_is_at_parity_with_pytorch(exports: Exports, trained: Any) -> None:
+    parity = exports.artifacts["fp32"].parity
+    assert parity.passed
+    assert (parity.images, parity.batches) == (len(trained.data.splits["val"][0]), (1, 3, 8))
     assert (
-        found.max_abs_diff <= found.tolerance == pytest.approx(1e-3 * trained.logits["val"].std(), rel=1e-4)
+        parity.max_abs_diff <= parity.tolerance == pytest.approx(1e-3 * trained.logits["val"].std(), rel=1e-4)
     )
-    assert left.artifacts["fp32"].flips.count == 0
+    assert exports.artifacts["fp32"].flips.count == 0
 
 
-def test_int8_is_judged_by_its_own_tolerance_and_smaller(left: Left, trained: Any) -> None:
-    fp32, int8 = left.artifacts["fp32"], left.artifacts["int8_static"]
+def test_int8_is_judged_by_its_own_tolerance_and_smaller(exports: Exports, trained: Any) -> None:
+    fp32, int8 = exports.artifacts["fp32"], exports.artifacts["int8_static"]
     assert int8.parity.tolerance == pytest.approx(0.5 * trained.logits["val"].std(), rel=1e-4)
     assert int8.parity.max_abs_diff > fp32.parity.max_abs_diff
     assert int8.size_bytes < fp32.size_bytes
 
 
-def test_the_int8_file_holds_u8_activations_and_s8_weights_per_channel(left: Left) -> None:
-    graph = onnx.load(str(left.folder / "int8_static" / "model.onnx")).graph
+def test_the_int8_file_holds_u8_activations_and_s8_weights_per_channel(exports: Exports) -> None:
+    graph = onnx.load(str(exports.folder / "int8_static" / "model.onnx")).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
     quantised = [node for node in graph.node if node.op_type == "QuantizeLinear"]
@@ -136,29 +136,36 @@ def test_the_int8_file_holds_u8_activations_and_s8_weights_per_channel(left: Lef
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_performance_is_that_of_the_file_itself(left: Left, trained: Any, name: str, split: str) -> None:
-    logits, labels = logits_one_by_one(left, trained, name, split), trained.data.splits[split][1]
-    with np.load(left.folder / name / "predictions.npz") as kept:
+def test_performance_is_that_of_the_file_itself(
+    exports: Exports, trained: Any, name: str, split: str
+) -> None:
+    logits, labels = logits_one_by_one(exports, trained, name, split), trained.data.splits[split][1]
+    with np.load(exports.folder / name / "predictions.npz") as kept:
         np.testing.assert_allclose(kept[split], logits, atol=1e-5)
         np.testing.assert_array_equal(kept[f"{split}_labels"], labels)
         assert kept[split].shape == (len(labels), 2)
         accuracy = float((kept[split].argmax(1) == kept[f"{split}_labels"]).mean())
     prefix = "" if split == "test" else f"{split}_"
-    found = left.artifacts[name].performance
-    assert found[f"{prefix}accuracy"].value == accuracy == float((logits.argmax(1) == labels).mean())
-    assert found[f"{prefix}auroc"].value == pytest.approx(auroc(logits, labels), abs=1e-9)
-    assert (found[f"{prefix}accuracy"].n, found[f"{prefix}accuracy"].split) == (len(labels), split)
+    performance = exports.artifacts[name].performance
+    assert performance[f"{prefix}accuracy"].value == accuracy == float((logits.argmax(1) == labels).mean())
+    assert performance[f"{prefix}auroc"].value == pytest.approx(metric("auroc")(logits, labels), abs=1e-9)
+    assert (performance[f"{prefix}accuracy"].n, performance[f"{prefix}accuracy"].split) == (
+        len(labels),
+        split,
+    )
 
 
 def test_performance_is_never_inherited_from_pytorch(
-    open_exporter: Exporter, left: Left, tmp_path: Path
+    open_exporter: Exporter, exports: Exports, tmp_path: Path
 ) -> None:
     trained = open_exporter.source.trained
-    before = {name: found.model_copy(update={"value": 0.123}) for name, found in trained.performance.items()}
+    before = {
+        name: estimate.model_copy(update={"value": 0.123}) for name, estimate in trained.performance.items()
+    }
     changed = trained.model_copy(update={"performance": before})
     open_exporter.source = dataclasses.replace(open_exporter.source, trained=changed)
     artifact = open_exporter.artifact(load("fp32"), tmp_path, "key")
-    assert artifact.performance == left.artifacts["fp32"].performance
+    assert artifact.performance == exports.artifacts["fp32"].performance
     assert artifact.performance_before == before
 
 
@@ -169,21 +176,21 @@ def test_flips_are_counted_over_the_whole_test_split(
     expected = open_exporter.source.expected["test"]
     assert len(expected) == 80
     expected[indices] = expected[indices, ::-1]
-    found = open_exporter.artifact(load("fp32"), tmp_path, "key").flips
-    assert (found.count, found.n, found.split) == (len(indices), 80, "test")
+    flips = open_exporter.artifact(load("fp32"), tmp_path, "key").flips
+    assert (flips.count, flips.n, flips.split) == (len(indices), 80, "test")
 
 
 def test_int8_is_calibrated_on_training_images_alone(
     open_exporter: Exporter, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[NDArray[np.float32]] = []
+    images_used: list[NDArray[np.float32]] = []
     real = stage.convert
 
-    def making(variant: Variant, base: Any, path: Path, images: NDArray[np.float32], *more: Any) -> Any:
-        given.append(images)
+    def spy(variant: Variant, base: Any, path: Path, images: NDArray[np.float32], *more: Any) -> Any:
+        images_used.append(images)
         return real(variant, base, path, images, *more)
 
-    monkeypatch.setattr(stage, "convert", making)
+    monkeypatch.setattr(stage, "convert", spy)
     variant = load("int8_static")
     for count in (7, 10_000):
         assert variant.quantise is not None
@@ -192,17 +199,20 @@ def test_int8_is_calibrated_on_training_images_alone(
         )
         open_exporter.artifact(few, tmp_path, "key")
     train = to_tensor(trained.data.splits["train"][0], trained.result.preprocess)
-    assert [len(images) for images in given] == [7, len(train)]
-    for images in given:
+    assert [len(images) for images in images_used] == [7, len(train)]
+    for images in images_used:
         matches = [(image == train).all(axis=(1, 2, 3)).nonzero()[0].tolist() for image in images]
         assert all(matches)
         assert len({match[0] for match in matches}) == len(images)
 
 
-def test_making_it_again_gives_the_same_file(open_exporter: Exporter, left: Left, tmp_path: Path) -> None:
+def test_making_it_again_gives_the_same_file(
+    open_exporter: Exporter, exports: Exports, tmp_path: Path
+) -> None:
     for name in VARIANTS:
         assert (
-            open_exporter.artifact(load(name), tmp_path / name, "key").sha256 == left.artifacts[name].sha256
+            open_exporter.artifact(load(name), tmp_path / name, "key").sha256
+            == exports.artifacts[name].sha256
         )
 
 
@@ -213,10 +223,9 @@ def test_weights_other_than_the_trained_ones_fail_parity(
     module = trained.module()
     with torch.no_grad():
         module.classifier.weight *= 1.05
-    with Exporter(trained.source, threads=1) as exporter:
-        words = r"^no exporter gave a faithful ONNX file: torchscript: its logits differ from PyTorch's by [\d.e-]+, tolerance [\d.e-]+$"
-        with pytest.raises(ExportError, match=words):
-            exporter.make_base(module)
+    words = r"torchscript: .* by [\d.e-]+, tolerance [\d.e-]+$"
+    with Exporter(trained.source, threads=1) as exporter, pytest.raises(ExportError, match=words):
+        exporter.make_base(module)
 
 
 def test_nothing_is_left_of_the_float32_file(trained: Any) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import onnx_file
-from pepr_edge.export.artifact import facts
+from pepr_edge.export.artifact import opset_and_producer
 from pepr_edge.export.onnx_file import (
     EXPORTERS,
     INPUT,
@@ -21,8 +21,8 @@ from pepr_edge.export.onnx_file import (
     OUTPUT,
     Exported,
     export,
-    forget_places,
-    nodes,
+    node_count,
+    remove_metadata,
 )
 
 
@@ -47,7 +47,7 @@ class Odd(nn.Module):
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Leave one of the exporters."""
+    """Use only one exporter."""
 
     def leave(name: str) -> None:
         monkeypatch.setattr(onnx_file, "EXPORTERS", {name: EXPORTERS[name]})
@@ -56,7 +56,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def accept(path: Path) -> None:
-    """A check that finds nothing."""
+    """A check that always passes."""
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -90,14 +90,12 @@ def test_opset_and_producer_are_those_of_the_file(
     path = tmp_path / "model.onnx"
     export(Tiny(), 1, 12, path, accept)
     model = onnx.load(str(path))
-    assert facts(path) == (opset, f"{model.producer_name} {model.producer_version}".strip())
-    assert facts(path)[1].startswith("pytorch ")
+    assert opset_and_producer(path) == (opset, f"{model.producer_name} {model.producer_version}".strip())
+    assert opset_and_producer(path)[1].startswith("pytorch ")
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
 
 
-def test_the_module_is_exported_as_it_decides_not_as_it_trains(
-    tmp_path: Path, only: Callable[[str], None]
-) -> None:
+def test_the_module_is_exported_in_evaluation_mode(tmp_path: Path, only: Callable[[str], None]) -> None:
     only("torchscript")
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(144, 2)).train()
     export(model, 1, 12, tmp_path / "model.onnx", accept)
@@ -107,7 +105,7 @@ def test_the_module_is_exported_as_it_decides_not_as_it_trains(
     assert not model.training
 
 
-def test_a_file_that_is_not_faithful_is_made_again_by_the_next_exporter(tmp_path: Path) -> None:
+def test_after_an_unfaithful_file_the_next_exporter_is_tried(tmp_path: Path) -> None:
     seen: list[bytes] = []
 
     def refuse_the_first(path: Path) -> None:
@@ -121,28 +119,28 @@ def test_a_file_that_is_not_faithful_is_made_again_by_the_next_exporter(tmp_path
 
 
 @pytest.mark.slow
-def test_no_exporter_that_works_names_the_reason_of_each(tmp_path: Path) -> None:
+def test_if_no_exporter_works_each_reason_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ExportError,
-        match=r"^no exporter gave a faithful ONNX file: torchscript: \w+: .*eigvals.*; dynamo: \w+: .*eig.*; optimum: \w+: .*eig",
+        match=r"torchscript: \w+: .*eigvals.*; dynamo: \w+: .*eig.*; optimum: \w+: .*eig",
     ) as caught:
         export(Odd(), 1, 12, tmp_path / "model.onnx", accept)
     assert str(caught.value).isprintable()
 
 
-def test_the_reason_of_a_check_is_told_in_its_own_words(tmp_path: Path, only: Callable[[str], None]) -> None:
+def test_the_error_of_the_check_is_the_reason(tmp_path: Path, only: Callable[[str], None]) -> None:
     only("torchscript")
 
     def refuse(path: Path) -> None:
         raise ExportError("its logits differ by 3")
 
-    with pytest.raises(
-        ExportError, match=r"^no exporter gave a faithful ONNX file: torchscript: its logits differ by 3$"
-    ):
+    with pytest.raises(ExportError, match=r"torchscript: its logits differ by 3$"):
         export(Tiny(), 1, 12, tmp_path / "model.onnx", refuse)
 
 
-def test_a_fault_without_words_is_a_reason_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_a_message_is_named_by_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise AssertionError
 
@@ -155,7 +153,7 @@ def test_a_fault_without_words_is_a_reason_too(tmp_path: Path, monkeypatch: pyte
 
 
 class Folds(nn.Module):
-    """Of what it computes much is constant, or nothing."""
+    """Computes constants, and operations without effect."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         scale = torch.arange(1, 4, device=images.device).float().sqrt() * 2
@@ -167,19 +165,21 @@ def test_the_file_is_simplified_and_keeps_to_standard_operators(
 ) -> None:
     only("torchscript")
     sizes = []
-    assert export(Folds(), 1, 12, tmp_path / "model.onnx", lambda path: sizes.append(nodes(path))).simplified
+    assert export(
+        Folds(), 1, 12, tmp_path / "model.onnx", lambda path: sizes.append(node_count(path))
+    ).simplified
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 2
     model = onnx.load(str(tmp_path / "model.onnx"))
-    assert nodes(tmp_path / "model.onnx") == sizes[1]
+    assert node_count(tmp_path / "model.onnx") == sizes[1]
     assert {node.domain for node in model.graph.node} == {""}
     assert [entry.domain for entry in model.opset_import] == [""]
-    assert facts(tmp_path / "model.onnx")[1].startswith("pytorch ")
+    assert opset_and_producer(tmp_path / "model.onnx")[1].startswith("pytorch ")
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize("fault", [ExportError("not faithful"), RuntimeError("crashed")])
-def test_a_simplified_file_that_is_not_faithful_is_not_taken(
+def test_an_unfaithful_simplified_file_is_not_used(
     tmp_path: Path, only: Callable[[str], None], fault: Exception
 ) -> None:
     only("torchscript")
@@ -197,7 +197,7 @@ def test_a_simplified_file_that_is_not_faithful_is_not_taken(
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_what_cannot_be_simplified_is_left_as_it_was_exported(
+def test_a_file_that_cannot_be_simplified_stays_as_exported(
     tmp_path: Path, only: Callable[[str], None]
 ) -> None:
     only("torchscript")
@@ -210,23 +210,22 @@ def test_a_simplified_file_loads_in_openvino(tmp_path: Path, only: Callable[[str
     only("torchscript")
     assert export(Folds(), 1, 12, tmp_path / "model.onnx", accept).simplified
     images = torch.randn(1, 1, 12, 12).numpy()
-    found = openvino.Core().compile_model(
+    actual = openvino.Core().compile_model(
         str(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )([images])[0]
     expected = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {INPUT: images})[0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("features", "buffer"), [(MAX_BYTES // 4 // 2**10 + 1, 0), (2**10, MAX_BYTES // 4)])
 def test_a_model_above_two_gibibytes_is_refused_before_it_is_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: int, buffer: int
 ) -> None:
-    """Whether parameters or buffers make it so. On the meta device, it takes no memory."""
+    """By its parameters or its buffers. On the meta device they take no memory."""
     monkeypatch.setattr(onnx_file, "EXPORTERS", {})
     model = nn.Linear(2**10, features, bias=False, device="meta")
     model.register_buffer("more", torch.empty(buffer, device="meta"))
-    words = r"^the model's weights need 2\.0 GiB, and one ONNX file holds at most 2 GiB .*\. Choose a smaller architecture\.$"
-    with pytest.raises(ExportError, match=words):
+    with pytest.raises(ExportError, match=r"weights need 2\.0 GiB, expected at most 2 GiB"):
         export(model, 1, 12, tmp_path / "model.onnx", accept)
     assert not list(tmp_path.iterdir())
 
@@ -247,6 +246,6 @@ def test_no_file_holds_paths_of_this_machine(tmp_path: Path) -> None:
     made = helper.make_model(graph)
     made.metadata_props.add(key="where", value="/home/anna")
     onnx.save(made, path)
-    forget_places(path)
+    remove_metadata(path)
     assert b"anna" not in path.read_bytes()
     assert [node.op_type for node in onnx.load(path).graph.node] == ["If"]

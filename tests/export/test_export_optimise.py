@@ -1,4 +1,4 @@
-"""What onnxruntime's passes leave of a graph, and what is done to it afterwards."""
+"""Graphs after onnxruntime's passes, and our changes after them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pepr_edge.export.optimise import optimise
 
 
 def sliced(folder: Path, *cuts: tuple[int, int, int, int]) -> Path:
-    """A network with slices (start, end, axis, step) one behind the other, after its first convolution."""
+    """Save a network with consecutive slices (start, end, axis, step) after its first convolution."""
     model = tiny_nets.convolutions()
     graph, last = model.graph, "conv_0"
     for number, cut in enumerate(cuts):
@@ -50,7 +50,7 @@ def operators(path: Path) -> list[str]:
         ([(0, 3, 0, 1)], 1),  # of the batch, whose size is not known
     ],
 )
-def test_slices_that_cut_nothing_off_are_taken_out(
+def test_slices_that_keep_everything_are_removed(
     tmp_path: Path, cuts: list[tuple[int, int, int, int]], left: int
 ) -> None:
     source = sliced(tmp_path, *cuts)
@@ -62,7 +62,7 @@ def test_slices_that_cut_nothing_off_are_taken_out(
     np.testing.assert_allclose(tiny_nets.logits(tmp_path / "model.onnx"), tiny_nets.logits(source), atol=1e-6)
 
 
-def test_a_slice_that_gives_the_output_stays(tmp_path: Path) -> None:
+def test_a_slice_that_is_the_output_stays(tmp_path: Path) -> None:
     model = tiny_nets.convolutions()
     model.graph.node[-1].output[0] = "inner"
     names = ["start", "end", "axis"]

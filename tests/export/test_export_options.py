@@ -9,11 +9,14 @@ from pepr_edge.records import SessionSettings
 
 
 @pytest.fixture
-def both(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", lambda provider="cpu": None)
+def openvino_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(provider: str = "cpu") -> str | None:
+        return None if provider == "cpu" else "the CPU only"
+
+    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", unavailable)
 
 
-@pytest.mark.usefixtures("both")
+@pytest.mark.usefixtures("openvino_installed")
 def test_auto_tries_every_runtime_that_is_installed() -> None:
     assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino")
     assert options.runtimes(Device(name="d", runtime="onnxruntime")) == ("onnxruntime",)
@@ -27,10 +30,10 @@ def test_a_runtime_that_is_not_installed_is_not_tried(monkeypatch: pytest.Monkey
     assert options.runtimes(Device(name="d")) == ("onnxruntime",)
 
 
-@pytest.mark.usefixtures("both")
-def test_bfloat16_is_tried_only_where_the_recipe_allows_it() -> None:
-    assert {settings.precision for settings in options.starts(Device(name="d"))} == {"float32"}
-    allowed = options.starts(Device(name="d", threads=2, allow_bf16=True))
+@pytest.mark.usefixtures("openvino_installed")
+def test_bfloat16_is_tried_only_if_the_recipe_allows_it() -> None:
+    assert {settings.precision for settings in options.trial_settings(Device(name="d"))} == {"float32"}
+    allowed = options.trial_settings(Device(name="d", threads=2, allow_bf16=True))
     assert [settings.runtime for settings in allowed if settings.precision == "bfloat16"] == [
         "openvino",
         "openvino",
@@ -38,28 +41,52 @@ def test_bfloat16_is_tried_only_where_the_recipe_allows_it() -> None:
     assert all(settings.batch == 1 for settings in allowed)
 
 
-@pytest.mark.usefixtures("both")
-def test_one_thread_is_tried_beside_many() -> None:
-    assert [settings.threads for settings in options.starts(Device(name="d", threads=4))] == [4, 1, 4, 1]
-    assert [settings.threads for settings in options.starts(Device(name="d", threads=1))] == [1, 1]
+@pytest.mark.usefixtures("openvino_installed")
+def test_one_thread_is_tried_besides_all_threads() -> None:
+    assert [settings.threads for settings in options.trial_settings(Device(name="d", threads=4))] == [
+        4,
+        1,
+        4,
+        1,
+    ]
+    assert [settings.threads for settings in options.trial_settings(Device(name="d", threads=1))] == [1, 1]
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_the_grid_varies_what_the_runtime_knows(threads: int) -> None:
+def test_the_grid_varies_the_options_of_the_runtime(threads: int) -> None:
     start = SessionSettings(threads=threads, batch=1)
-    found = options.grid(start)
-    assert start not in found
-    assert len(set(found)) == len(found) == (7 if threads > 1 else 3)
-    assert {settings.threads for settings in found} == {threads}
-    assert any(settings.spinning for settings in found) == (threads > 1)
-    assert options.grid(start.model_copy(update={"runtime": "openvino"})) == ()
+    grid = options.option_grid(start)
+    assert start not in grid
+    assert len(set(grid)) == len(grid) == (7 if threads > 1 else 3)
+    assert {settings.threads for settings in grid} == {threads}
+    assert any(settings.spinning for settings in grid) == (threads > 1)
+    assert options.option_grid(start.model_copy(update={"runtime": "openvino"})) == ()
 
 
-def test_settings_in_words() -> None:
-    assert options.words(SessionSettings(threads=2)) == "onnxruntime, 2 threads"
+def test_settings_as_text() -> None:
+    assert options.settings_text(SessionSettings(threads=2)) == "onnxruntime, 2 threads"
     assert (
-        options.words(SessionSettings(runtime="openvino", precision="bfloat16"))
+        options.settings_text(SessionSettings(runtime="openvino", precision="bfloat16"))
         == "openvino, bfloat16, 1 thread"
     )
     other = SessionSettings(provider="cuda", spinning=True, arena=False, graph_optimisation="extended")
-    assert options.words(other) == "onnxruntime, cuda, 1 thread, spinning, no arena, optimisation extended"
+    assert (
+        options.settings_text(other)
+        == "onnxruntime, cuda, 1 thread, spinning, no arena, optimisation extended"
+    )
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_offers_settings_of_its_own(name: str) -> None:
+    start = SessionSettings(runtime=name, threads=2, batch=1)
+    trials = RUNTIMES[name].trial_settings(start)
+    assert name == "pytorch" or trials[0] == start
+    for settings in (*trials, *RUNTIMES[name].option_grid(start)):
+        assert (settings.runtime, settings.threads, settings.batch) == (name, 2, 1)
+
+
+@pytest.mark.usefixtures("openvino_installed")
+def test_a_new_runtime_takes_part_with_its_line_in_the_dict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, "toy", RUNTIMES["onnxruntime"])
+    assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino", "toy")
+    assert "toy" in {settings.runtime for settings in options.trial_settings(Device(name="d"))}

@@ -22,7 +22,7 @@ from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe.variants import Quantise
 from pepr_edge.records import SessionSettings
 
-# Not a multiple of the greatest batch that the quantiser is given.
+# Not a multiple of the calibration batch.
 IMAGES = (
     np.random.default_rng(0)
     .normal(size=(2 * CALIBRATION_BATCH + 3, 1, tiny_bundle.PX, tiny_bundle.PX))
@@ -31,7 +31,7 @@ IMAGES = (
 
 
 class Graph(NamedTuple):
-    """What an int8 file holds: its operators, and the scales and zero points of what is quantised, by the name of the tensor."""
+    """An int8 file: its operators, and the scales and zero points of quantised tensors by name."""
 
     operators: list[str]
     scales: dict[str, NDArray[np.float32]]
@@ -143,17 +143,15 @@ def test_quantising_again_gives_the_same_file(tmp_path: Path) -> None:
     assert made(tmp_path).read_bytes() == first
 
 
-def test_what_cannot_be_quantised_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_quantiser_failure_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
-    with pytest.raises(
-        ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: .*\)\.$"
-    ) as caught:
+    with pytest.raises(ExportError, match=r"cannot quantise .* \(\w+: .*\)\.$") as caught:
         quantise(tmp_path / "none.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
     assert "\n" not in str(caught.value)
 
 
 def sharing() -> onnx.ModelProto:
-    """Layers of normalisation with one constant of zeros, and tensors of the very names that the quantiser gives its copies of it."""
+    """Layers that share a constant, and tensors with the names that the quantiser gives its copies."""
     model = tiny_bundle.model()
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     channels = numpy_helper.to_array(
@@ -161,7 +159,8 @@ def sharing() -> onnx.ModelProto:
     ).shape[0]
     for name, fill in (("ones", np.ones), ("zeros", np.zeros)):
         model.graph.initializer.append(numpy_helper.from_array(fill(channels, np.float32), name))
-    end, conv.output[0] = conv.output[0], "first"
+    end = conv.output[0]
+    conv.output[0] = "first"
     place = list(model.graph.node).index(conv) + 1
     nodes = [
         helper.make_node("InstanceNormalization", ["first", "ones", "zeros"], ["second"], name="norm_1"),
@@ -174,12 +173,12 @@ def sharing() -> onnx.ModelProto:
     return model
 
 
-def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(
+def test_a_shared_bias_is_not_confused_with_a_tensor_of_a_similar_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     onnx.save(sharing(), tmp_path / "fp32.onnx")
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_part_names", lambda graph: False)
+        patch.setattr(preparing, "_rename_shared_constants", lambda graph: False)
         patch.setattr(module, "REMEDIES", {AS_ASKED: {}})
         with pytest.raises(ExportError, match="shared mode is not supported for weight"):
             quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
@@ -187,12 +186,13 @@ def test_a_shared_bias_is_not_mixed_up_with_a_tensor_of_a_like_name(
     graph = read(tmp_path / "int8.onnx")
     assert {"InstanceNormalization", "QuantizeLinear"} <= set(graph.operators)
     assert graph.stored[weight(graph)] == TensorProto.INT8
-    expected, found = logits(tmp_path / "fp32.onnx"), logits(tmp_path / "int8.onnx")
-    assert np.abs(found - expected).max() < 0.5 * max(1.0, float(expected.std()))
+    expected = logits(tmp_path / "fp32.onnx")
+    actual = logits(tmp_path / "int8.onnx")
+    assert np.abs(actual - expected).max() < 0.5 * max(1.0, float(expected.std()))
 
 
 @pytest.mark.parametrize("refusals", range(len(REMEDIES) + 1))
-def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(
+def test_remedies_are_tried_in_order_and_the_successful_one_is_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
     tried: list[dict[str, Any]] = []
@@ -205,7 +205,7 @@ def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(
     monkeypatch.setattr(module, "_quantise", refusing)
     onnx.save(sharing(), tmp_path / "fp32.onnx")
     if refusals == len(REMEDIES):
-        with pytest.raises(ExportError, match=r"cannot quantise this graph \(ValueError: refusal 1\)\.$"):
+        with pytest.raises(ExportError, match=r"ValueError: refusal 1"):
             quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
         return
     assert (
@@ -220,7 +220,7 @@ def test_remedies_are_tried_in_turn_and_the_one_that_worked_is_told(
 
 
 def test_sizes_are_not_quantised(tmp_path: Path) -> None:
-    """A padding that is computed from the size of the image, in floating point, and cut off again."""
+    """A padding computed from the image size in floating point, and cut off again."""
     model = tiny_bundle.model()
     first = model.graph.node[0]
     values = {
@@ -252,7 +252,7 @@ def test_sizes_are_not_quantised(tmp_path: Path) -> None:
     assert np.abs(logits(tmp_path / "int8.onnx") - logits(tmp_path / "fp32.onnx")).max() < 0.1
 
 
-def test_no_remedy_is_taken_where_none_is_needed(tmp_path: Path) -> None:
+def test_no_remedy_is_used_if_none_is_needed(tmp_path: Path) -> None:
     onnx.save(tiny_bundle.model(), tmp_path / "fp32.onnx")
     assert (
         quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", IMAGES, Quantise())
@@ -262,7 +262,7 @@ def test_no_remedy_is_taken_where_none_is_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])
-def test_the_quantisers_advice_is_not_shown_and_the_log_is_left_as_it_was(
+def test_the_quantisers_advice_is_hidden_and_the_log_level_restored(
     tmp_path: Path,
     level: int,
     caplog: pytest.LogCaptureFixture,
@@ -271,19 +271,19 @@ def test_the_quantisers_advice_is_not_shown_and_the_log_is_left_as_it_was(
 ) -> None:
     real = module._quantise
 
-    def advising(*words: Any) -> None:
-        logging.warning("Please consider pre-processing")  # as it does for some graphs
+    def quantise_with_advice(*arguments: Any) -> None:
+        logging.warning("Please consider pre-processing")  # as for some graphs
         print("Collecting tensor data")
-        real(*words)
+        real(*arguments)
 
-    monkeypatch.setattr(module, "_quantise", advising)
+    monkeypatch.setattr(module, "_quantise", quantise_with_advice)
     with caplog.at_level(level):
         made(tmp_path)
         assert (caplog.text, capfd.readouterr().out) == ("", "")
         assert logging.getLogger().level == level
 
 
-def test_nothing_but_the_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "int8.onnx"]
@@ -316,30 +316,27 @@ NEIGHBOURS = {"first_conv", "mul", "depthwise_conv", "pointwise_conv", "add", "f
         ),
     ],
 )
-def test_what_is_quantised_is_what_the_settings_name(
+def test_the_settings_select_the_quantised_nodes(
     separable: Prepared, tmp_path: Path, settings: Quantise, nodes: set[str]
 ) -> None:
-    """A node that gives or takes 8 bits: with operators named, those beside them have one such side."""
+    """A node counts if its input or output is 8 bits wide, so the neighbours of named operators count too."""
     assert static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings) == AS_ASKED
     assert tiny_nets.rounded(tmp_path / "int8.onnx") == nodes
-    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
-    assert np.abs(found - expected).max() < 0.4 * expected.std()
+    actual = tiny_nets.logits(tmp_path / "int8.onnx")
+    expected = tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.abs(actual - expected).max() < 0.4 * expected.std()
 
 
-def test_inputs_and_weights_alone_are_8_bits_where_outputs_are_not(
-    separable: Prepared, tmp_path: Path
-) -> None:
+def test_without_outputs_only_inputs_and_weights_are_8_bits(separable: Prepared, tmp_path: Path) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False))
     nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
-    givers = {name: node.op_type for node in nodes for name in node.output}
-    rounded = [givers.get(node.input[0], "the image") for node in nodes if node.op_type == "QuantizeLinear"]
-    assert sorted(rounded) == [
-        "Conv",
-        "Flatten",
-        "Mul",
-        "the image",
-    ]  # the depthwise convolution's output is the input of the pointwise one
-    assert {givers[node.input[0]] for node in nodes if node.op_type == "Sigmoid"} == {"Conv"}
+    producers = {name: node.op_type for node in nodes for name in node.output}
+    rounded = [
+        producers.get(node.input[0], "the image") for node in nodes if node.op_type == "QuantizeLinear"
+    ]
+    # "Conv" is the depthwise convolution, whose output is the input of the pointwise convolution.
+    assert sorted(rounded) == ["Conv", "Flatten", "Mul", "the image"]
+    assert {producers[node.input[0]] for node in nodes if node.op_type == "Sigmoid"} == {"Conv"}
 
 
 def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Path) -> None:
@@ -349,7 +346,7 @@ def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Pa
         tiny_nets.IMAGES,
         Quantise(operators=WEIGHTED, outputs=False, grouped=False),
     )
-    assert separable.grouped == ("depthwise_conv",)
+    assert separable.grouped_convolutions == ("depthwise_conv",)
     graph = read(tmp_path / "int8.onnx")
     assert "depthwise" in graph.stored
     assert "depthwise_quantized" not in graph.stored
@@ -365,15 +362,16 @@ def test_nodes_can_be_kept(separable: Prepared, tmp_path: Path) -> None:
 def test_one_calibration_serves_all_variants(
     separable: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And none changes the ranges of the next."""
+    """And no variant changes the ranges of the next."""
     calls: list[str] = []
     real = Prepared._calibrated
-    monkeypatch.setattr(
-        Prepared,
-        "_calibrated",
-        lambda self, method, images: (calls.append(method), real(self, method, images))[1],
-    )
-    every = (
+
+    def spy(self: Prepared, method: str, images: NDArray[np.float32]) -> Any:
+        calls.append(method)
+        return real(self, method, images)
+
+    monkeypatch.setattr(Prepared, "_calibrated", spy)
+    all_settings = (
         Quantise(),
         Quantise(per_channel=False),
         Quantise(operators=WEIGHTED),
@@ -381,7 +379,7 @@ def test_one_calibration_serves_all_variants(
         Quantise(),
     )
     files = []
-    for settings in every:
+    for settings in all_settings:
         static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings)
         files.append((tmp_path / "int8.onnx").read_bytes())
     assert calls == ["minmax"]
@@ -391,35 +389,32 @@ def test_one_calibration_serves_all_variants(
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
 @pytest.mark.parametrize("n", [1, 2, CALIBRATION_BATCH + 1])
-def test_any_number_of_images_will_do(separable: Prepared, tmp_path: Path, calibration: Any, n: int) -> None:
+def test_calibration_works_with_any_number_of_images(
+    separable: Prepared, tmp_path: Path, calibration: Any, n: int
+) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES[:n], Quantise(calibration=calibration))
-    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
-    assert np.isfinite(found).all()
-    assert np.abs(found - expected).max() < 2 * expected.std()
+    actual = tiny_nets.logits(tmp_path / "int8.onnx")
+    expected = tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.isfinite(actual).all()
+    assert np.abs(actual - expected).max() < 2 * expected.std()
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
 def test_tensors_that_hardly_vary_can_be_calibrated(tmp_path: Path, calibration: Any) -> None:
-    """Of such values no histogram can be made: between them float32 has fewer numbers than the histogram has bins."""
+    """Their range holds fewer float32 numbers than a histogram has bins."""
     model = tiny_nets.separable()
     first = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
-    first.CopyFrom(
-        numpy_helper.from_array(numpy_helper.to_array(first) * np.float32(1e-6), "first")
-    )  # the gate is 0.5, nearly
-    onnx.save(model, tmp_path / "fp32.onnx")
-    assert (
-        quantise(
-            tmp_path / "fp32.onnx",
-            tmp_path / "int8.onnx",
-            tiny_nets.IMAGES,
-            Quantise(calibration=calibration),
-        )
-        == AS_ASKED
-    )
+    # With weights near 0 the output of the sigmoid is always near 0.5.
+    small = numpy_helper.to_array(first) * np.float32(1e-6)
+    first.CopyFrom(numpy_helper.from_array(small, "first"))
+    fp32 = tmp_path / "fp32.onnx"
+    onnx.save(model, fp32)
+    settings = Quantise(calibration=calibration)
+    assert quantise(fp32, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings) == AS_ASKED
     assert np.isfinite(tiny_nets.logits(tmp_path / "int8.onnx")).all()
 
 
-def test_percentile_leaves_out_what_is_rare(separable: Prepared, tmp_path: Path) -> None:
+def test_percentile_ignores_rare_values(separable: Prepared, tmp_path: Path) -> None:
     rare = np.repeat(tiny_nets.IMAGES, 40, axis=0)
     rare[0, 0, 0, 0] = 1000
     scales = {}
@@ -429,7 +424,7 @@ def test_percentile_leaves_out_what_is_rare(separable: Prepared, tmp_path: Path)
     assert scales["percentile"] < 0.5 * scales["minmax"]
 
 
-def test_dynamic_quantises_the_weights_of_the_operators_named_alone(
+def test_dynamic_quantises_only_the_weights_of_the_named_operators(
     separable: Prepared, tmp_path: Path
 ) -> None:
     assert dynamic(separable, tmp_path / "int8.onnx", Quantise(operators=("Gemm", "MatMul"))) == AS_ASKED
@@ -441,20 +436,21 @@ def test_dynamic_quantises_the_weights_of_the_operators_named_alone(
     assert [tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("_quantized")] == [
         TensorProto.INT8
     ]
-    found, expected = tiny_nets.logits(tmp_path / "int8.onnx"), tiny_nets.logits(tmp_path / "fp32.onnx")
-    assert np.abs(found - expected).max() < 0.2 * expected.std()
+    actual = tiny_nets.logits(tmp_path / "int8.onnx")
+    expected = tiny_nets.logits(tmp_path / "fp32.onnx")
+    assert np.abs(actual - expected).max() < 0.2 * expected.std()
 
 
-def test_what_cannot_be_quantised_dynamically_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_dynamic_quantiser_failure_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with (
         Prepared(tmp_path / "none.onnx") as prepared,
-        pytest.raises(ExportError, match=r"^onnxruntime cannot quantise this graph \(\w+: "),
+        pytest.raises(ExportError, match=r"cannot quantise .* \(\w+: "),
     ):
         dynamic(prepared, tmp_path / "int8.onnx", Quantise())
 
 
-def test_nothing_is_left_of_what_was_prepared(tmp_path: Path) -> None:
+def test_the_temporary_folder_is_removed(tmp_path: Path) -> None:
     onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
     with Prepared(tmp_path / "fp32.onnx") as prepared:
         folder = prepared.path.parent

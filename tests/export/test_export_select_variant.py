@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,26 +21,30 @@ from pepr_edge.run_dir.store import read_record
 CHOSEN = SessionSettings(batch=1, arena=False)
 
 
-class Climb:
-    """A ladder whose outcome is given: the float32 file under another name."""
+class FakeAutotune:
+    """Autotuning with a given result: the float32 file under another name."""
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
 
     def __call__(
-        self, source: ExportSource, base: Path, variants: Any, folder: Path, tell: Any
+        self, source: ExportSource, base: Path, variants: Any, folder: Path, on_progress: Any
     ) -> AutotuneResult:
         self.variants = variants
         if self.fault:
             raise ExportError(self.fault)
         path = folder / "fp32_optimised.onnx"
         shutil.copyfile(base, path)
-        rungs = (
-            VariantTrial(variant="fp32", outcome="slower", reason="2 ms, the chosen one 1 ms"),
-            VariantTrial(variant="fp32_optimised", outcome="chosen", reason="the fastest that passed: 1 ms"),
-            VariantTrial(variant="int8_mixed", outcome="not tried", reason="the time budget of 1 s was over"),
+        trials = (
+            VariantTrial(variant="fp32", outcome="slower", reason="2 ms, the chosen variant 1 ms"),
+            VariantTrial(
+                variant="fp32_optimised", outcome="chosen", reason="the fastest variant that passed: 1 ms"
+            ),
+            VariantTrial(
+                variant="int8_mixed", outcome="not tried", reason="the time budget of 1 s is used up"
+            ),
         )
-        return AutotuneResult(path, "fp32_optimised", CHOSEN, None, ("a note",), rungs)
+        return AutotuneResult(path, "fp32_optimised", CHOSEN, None, ("a note",), trials)
 
 
 @pytest.fixture
@@ -50,42 +55,41 @@ def exported(trained: Any, tmp_path: Path) -> tuple[ExportSource, Artifact, Path
         return trained.source, exporter.artifact(load("fp32"), tmp_path / "fp32", "plain"), tmp_path
 
 
-def test_the_choice_has_a_folder_of_its_own_with_every_rung(
+def test_the_choice_has_its_own_folder_with_every_trial(
     exported: tuple[ExportSource, Artifact, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, base, folder = exported
-    climb = Climb()
-    monkeypatch.setattr(module, "autotune", climb)
+    fake = FakeAutotune()
+    monkeypatch.setattr(module, "autotune", fake)
     (folder / ".rungs-left").mkdir()
     select_variant(source, base, folder, "a key", lambda *_: None)
-    found = read_record(folder / "auto" / "export.json", Artifact)
-    assert selection_message(found).startswith("fp32_optimised, of 2 variants in ")
-    assert selection_message(found).endswith(" s the fastest that passed: 1 ms")
-    assert (found.key, found.variant, found.settings, found.path) == (
+    artifact = read_record(folder / "auto" / "export.json", Artifact)
+    assert re.match("fp32_optimised, .* 1 ms .2 variants", selection_message(artifact))
+    assert (artifact.key, artifact.variant, artifact.settings, artifact.path) == (
         "a key",
         "fp32_optimised",
         CHOSEN,
         "auto/model.onnx",
     )
-    assert [rung.variant for rung in found.rungs] == ["fp32", "fp32_optimised", "int8_mixed"]
-    assert found.chosen_on == here()
-    assert found.notes == ("a note",)
-    assert found.quality is not None
-    assert found.quality.settings == CHOSEN
-    assert {"val_accuracy", "accuracy"} <= set(found.performance)
+    assert [trial.variant for trial in artifact.rungs] == ["fp32", "fp32_optimised", "int8_mixed"]
+    assert artifact.chosen_on == here()
+    assert artifact.notes == ("a note",)
+    assert artifact.quality is not None
+    assert artifact.quality.settings == CHOSEN
+    assert {"val_accuracy", "accuracy"} <= set(artifact.performance)
     with np.load(folder / "auto" / "predictions.npz") as predictions:
         assert np.allclose(predictions["val"], source.expected["val"], atol=1e-3)
     assert read_record(folder / "fp32" / "export.json", Artifact) == base
     assert sorted(path.name for path in folder.iterdir()) == ["auto", "fp32"]
-    assert climb.variants[0].name == "fp32"
-    assert {"int8_static", "int8_mixed"} <= {variant.name for variant in climb.variants}
+    assert fake.variants[0].name == "fp32"
+    assert {"int8_static", "int8_mixed"} <= {variant.name for variant in fake.variants}
 
 
-def test_a_ladder_that_comes_to_nothing_leaves_nothing(
+def test_failed_autotuning_leaves_no_files(
     exported: tuple[ExportSource, Artifact, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, base, folder = exported
-    monkeypatch.setattr(module, "autotune", Climb("no variant runs here"))
+    monkeypatch.setattr(module, "autotune", FakeAutotune("no variant runs here"))
     with pytest.raises(ExportError, match="no variant runs here"):
         select_variant(source, base, folder, "a key", lambda *_: None)
     assert sorted(path.name for path in folder.iterdir()) == ["fp32"]

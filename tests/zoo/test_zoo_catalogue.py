@@ -20,14 +20,15 @@ def test_every_row_is_plausible() -> None:
         assert re.fullmatch(r"[a-z0-9_]+", row.name), row
         assert row.family in ("CNN", "Other"), row
         assert 128 <= row.native_size_px <= 384, row
-        # A name that holds a size means it.
-        if (named := re.search(r"_(2\d\d)$", row.name)) is not None:
-            assert row.native_size_px == int(named[1]), row
+        # A size in the name is the native size.
+        size = re.search(r"_(2\d\d)$", row.name)
+        if size is not None:
+            assert row.native_size_px == int(size[1]), row
             assert row.fixed_size, row
 
 
 def test_names_parameters_and_families_are_those_of_the_paper() -> None:
-    # timm dropped the second name of one architecture since.
+    # timm has dropped the old name of one architecture.
     renamed = {"gluon_xception65": "xception65"}
     rows = made_records.paper("architectures.csv")
     expected = {
@@ -67,7 +68,7 @@ def test_nearest_among_other_names() -> None:
     assert nearest("resnet18", []) is None
 
 
-def test_sizes_are_those_that_each_accepts() -> None:
+def test_accepted_sizes() -> None:
     rows = architectures()
     assert rows["resnet18d"].accepts(33)
     assert not rows["resnet18d"].accepts(31)
@@ -81,7 +82,7 @@ def test_sizes_are_those_that_each_accepts() -> None:
     ) == (75, 128, 256)
 
 
-def test_every_quirk_has_its_reason_and_every_size_for_checks_is_accepted() -> None:
+def test_every_quirk_has_a_reason_and_every_check_size_is_accepted() -> None:
     for row in architectures().values():
         assert row.accepts(row.check_px), row
         assert row.accepts(row.native_size_px), row
@@ -89,7 +90,7 @@ def test_every_quirk_has_its_reason_and_every_size_for_checks_is_accepted() -> N
         assert row.sizes
 
 
-def test_every_quirk_is_of_an_architecture_that_there_is() -> None:
-    named = [name for names, *_ in catalogue._SIZES for name in names.split()]
+def test_every_quirk_belongs_to_an_architecture_of_the_zoo() -> None:
+    named = " ".join(names for names, *_ in catalogue._SIZES).split()
     assert len(named) == len(set(named))
     assert set(named) <= set(architectures())

@@ -1,9 +1,9 @@
-"""Does an architecture go the whole way: created, trained a step, exported with a dynamic batch, quantised, run?
+"""Check an architecture: create it, train a few steps, export with a dynamic batch, quantise and run.
 
-row.py           what is asked of one architecture, and what was found
-network.py       the network and the images that it is checked on
-architecture.py  one architecture, in a process of its own
-sweep.py         many of them, resumable
+row.py           the job and the result of one architecture
+network.py       the network and the images with which it is checked
+architecture.py  the check of one architecture, in its own process
+sweep.py         the check of many architectures, resumable
 markdown.py      the table for docs/zoo.md
 """
 

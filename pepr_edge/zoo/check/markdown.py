@@ -1,107 +1,125 @@
-"""The rows as a page: docs/zoo.md."""
+"""Write the rows as a Markdown page: docs/zoo.md."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pepr_edge import zoo
 from pepr_edge.export.quantise import AS_ASKED
 from pepr_edge.zoo.check.row import CheckRow
 
 MISSING = "-"
-HEAD = (
-    *(
-        "architecture",
-        "checked at",
-        "sizes",
-        "parameters",
-        "exporter",
-        "batch 1, 3, 8",
-        "parity",
-        "int8",
-        "decisions",
-    ),
-    *("fp32 ms", "int8 ms", "export + quantise s"),
+HEADER = (
+    "architecture",
+    "checked at",
+    "sizes",
+    "parameters",
+    "exporter",
+    "batch 1, 3, 8",
+    "parity",
+    "int8",
+    "decisions",
+    "fp32 ms",
+    "int8 ms",
+    "export + quantise s",
 )
 
 
 def page(rows: Sequence[CheckRow], command: str) -> str:
-    """The whole page.
+    """Return the page.
 
     Args:
-        rows: in the order in which they are to stand, at least one.
-        command: how it was made.
+        rows: in the order of the table, at least one.
+        command: the command that made it.
     """
     versions = ", ".join(f"{name} {version}" for name, version in rows[-1].versions.items())
     failed = [f"- {row.architecture} ({row.stage}): {row.reason}" for row in rows if row.status == "failed"]
-    notes = [f"- {', '.join(names)}: {quirk}." for quirk, names in _quirks(rows).items()]
     remedies = [f"- {row.architecture}: {row.int8}." for row in rows if row.int8 not in (None, AS_ASKED)]
+    quirks = [f"- {', '.join(names)}: {quirk}." for quirk, names in _quirks(rows).items()]
     parts = [
         f"# The zoo\n\nMade by `{command}` with {versions}. {_summary(rows)}",
         _EXPLANATION,
         "\n".join(_table(rows)),
-        *(["## What failed\n\n" + "\n".join(failed)] if failed else []),
-        *(["## Quantised with a remedy\n\n" + "\n".join(remedies)] if remedies else []),
-        *(["## Sizes that are not any\n\n" + "\n".join(notes)] if notes else []),
     ]
+    sections = {
+        "Failures": failed,
+        "Quantised with a remedy": remedies,
+        "Architectures that do not accept every size": quirks,
+    }
+    for title, lines in sections.items():
+        if lines:
+            parts.append(f"## {title}\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 _EXPLANATION = """\
-Each architecture was created for grey images of two classes, trained for a few steps from scratch on phantom images, exported by the first
-exporter whose file passes all checks (it runs at batch 1, 3 and 8, and agrees with PyTorch within a thousandth of the spread of the
-logits over the images), quantised (int8_static, calibrated on a few images) and run. `parity` is the greatest difference from PyTorch,
-in such spreads. `decisions` is the share of the images on which int8 decides as fp32 does: of a network that has hardly been trained, so
-it says that int8 runs and is not blind, not what it does to a trained one; that is measured in each run. Latencies are medians at batch 1
-with one thread, at the size of the check."""
+Each architecture was created for grey images of two classes, trained from scratch for a few steps on phantom
+images, exported, quantised (int8_static, calibrated on a few images) and run. The exporter is the first whose
+file runs at batch 1, 3 and 8 and agrees with PyTorch within a thousandth of the spread of the logits over the
+images. `parity` is the largest difference from PyTorch, in such spreads. `decisions` is the share of images
+on which int8 decides as fp32 does. The network is hardly trained, so this shows that the int8 file works, not
+how much performance int8 costs; every run measures that. Latencies are medians at batch 1 with one thread, at
+the size of the check."""
 
 
 def _summary(rows: Sequence[CheckRow]) -> str:
-    ok = sum(row.status == "ok" for row in rows)
-    words = f"{ok} of {len(rows)} went the whole way"
-    seconds = [
-        row.export_s + row.quantise_s
-        for row in rows
-        if row.export_s is not None and row.quantise_s is not None
-    ]
+    passed = sum(row.status == "ok" for row in rows)
+    text = f"{passed} of {len(rows)} passed every stage"
+    durations = [_export_and_quantise_s(row) for row in rows]
+    seconds = [duration for duration in durations if duration is not None]
     if seconds:
-        words += f"; export and quantisation together took {statistics.mean(seconds):.1f} s in the mean, {max(seconds):.0f} s at most"
-    return words + "."
+        text += (
+            f"; export and quantisation together took {statistics.mean(seconds):.1f} s on average, "
+            f"{max(seconds):.0f} s at most"
+        )
+    return text + "."
+
+
+def _export_and_quantise_s(row: CheckRow) -> float | None:
+    if row.export_s is None or row.quantise_s is None:
+        return None
+    return row.export_s + row.quantise_s
 
 
 def _quirks(rows: Iterable[CheckRow]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    """Return the names of the architectures by their note."""
+    names: dict[str, list[str]] = {}
     for row in rows:
         if row.note:
-            found.setdefault(row.note, []).append(row.architecture)
-    return found
+            names.setdefault(row.note, []).append(row.architecture)
+    return names
 
 
-def _table(rows: Iterable[CheckRow]) -> Iterable[str]:
-    yield f"| {' | '.join(HEAD)} |"
-    yield "|" + "---|" * len(HEAD)
+def _table(rows: Iterable[CheckRow]) -> Iterator[str]:
+    yield f"| {' | '.join(HEADER)} |"
+    yield "|" + "---|" * len(HEADER)
     for row in rows:
         yield f"| {' | '.join(_cells(row))} |"
 
 
 def _cells(row: CheckRow) -> tuple[str, ...]:
     known = zoo.architectures().get(row.architecture)
-    seconds = None if row.export_s is None or row.quantise_s is None else row.export_s + row.quantise_s
     parity = None if row.parity is None or not row.spread else row.parity.max_abs_diff / row.spread
     return (
         row.architecture,
-        MISSING if row.image_size_px is None else f"{row.image_size_px} px",
-        known.sizes if known is not None else "untested",
-        MISSING if row.num_params is None else f"{row.num_params / 1e6:.1f} M",
+        _cell(row.image_size_px, lambda px: f"{px:.0f} px"),
+        "untested" if known is None else known.sizes,
+        _cell(row.num_params, lambda count: f"{count / 1e6:.1f} M"),
         row.exporter or MISSING,
         "yes" if row.dynamic_batch else "FAILED",
-        MISSING if parity is None else f"{parity:.0e}",
+        _cell(parity, lambda spreads: f"{spreads:.0e}"),
         "yes" if row.int8_latency_s is not None else "FAILED",
-        MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}",
-        *(
-            MISSING if value is None else f"{value * 1e3:.2f}"
-            for value in (row.fp32_latency_s, row.int8_latency_s)
-        ),
-        MISSING if seconds is None else f"{seconds:.1f}",
+        _cell(row.decisions_agree, lambda share: f"{share:.0%}"),
+        _cell(row.fp32_latency_s, _ms),
+        _cell(row.int8_latency_s, _ms),
+        _cell(_export_and_quantise_s(row), lambda seconds: f"{seconds:.1f}"),
     )
+
+
+def _cell(value: float | None, text: Callable[[float], str]) -> str:
+    return MISSING if value is None else text(value)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f}"

@@ -1,4 +1,4 @@
-"""What is asked of one architecture, and what was found."""
+"""The job and the result of the check of one architecture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pepr_edge.records import Parity, Versioned
 
 
 class CheckJob(BaseModel):
-    """One architecture to be checked. `image_size_px` is None where it is left to the architecture: one that is not in the zoo."""
+    """One architecture to check. `image_size_px` may be None outside the zoo: the check then chooses it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,11 +21,12 @@ class CheckJob(BaseModel):
 
 
 class CheckRow(Versioned):
-    """One line of the table. What is None was not reached; `reason` says why, `stage` where.
+    """One row of the table. Fields of stages that were not reached are None; `reason` explains a failure.
 
-    `num_params` is at 1 channel and 2 classes. `spread` is the standard deviation of PyTorch's logits over the images, by which parity is
-    judged. `int8` says how it was quantised. `decisions_agree` is the share of the images on which int8 decides as float32 does,
-    `int8_difference` the root mean square of its difference, in spreads. The latencies are medians at batch 1 with one thread.
+    `num_params` is at 1 channel and 2 classes. `spread` is the standard deviation of PyTorch's logits over
+    the images, the unit in which parity is judged. `int8` is the quantiser's remedy. `decisions_agree` is the
+    share of images on which int8 decides as float32 does; `int8_difference` is the root mean square
+    difference of the logits, in spreads. The latencies are medians at batch 1 with one thread.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Many architectures, one after the other, each in a process of its own with a time limit. What is done is kept, and not done again."""
+"""Check many architectures in turn, each in its own process with a time limit. Finished rows are reused."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ import pepr_edge
 from pepr_edge import __version__, zoo
 from pepr_edge.errors import ModelError, RunError
 from pepr_edge.recipe import variants_dir
+from pepr_edge.run_dir.layout import PRIVATE
 from pepr_edge.run_dir.owned import check_replaceable, is_os_metadata, is_owned_folder, start_record
-from pepr_edge.run_dir.store import PRIVATE, locked, read_current, sha256_file, stage_key, write_record
+from pepr_edge.run_dir.store import locked, read_current, sha256_file, stage_key, write_record
 from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
 from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
 LIMIT_S = 900.0
-THREADS = 1  # for all but the biggest a second one gains little, and where another program wants the core it costs much
-# What a row depends on beyond the libraries: files of this package, and the variant.
+# A second thread gains little except for the largest networks, and costs much if another program uses the
+# core.
+THREADS = 1
+# Files of this package on which a row depends, beside the libraries and the variant.
 SOURCES = (
     "zoo/check/*.py",
     "export/*.py",
@@ -39,42 +42,46 @@ SOURCES = (
     "images/preprocess.py",
 )
 ROW_FILE = re.compile(r".+@(\d+|any)\.(json|log)")
-# Imported once, and then there for each: they take longer than many an architecture.
+# Imported once for all processes: the imports take longer than the check of a small architecture.
 PRELOADED = ("pepr_edge.zoo.check.architecture", "torch._dynamo", "torch.onnx", "onnxruntime.quantization")
 
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """What the sweep tells: `row` where an architecture is done, else the stage that it is in."""
+    """Progress of a sweep. `row` is set when an architecture is finished; `reused`: from an earlier sweep."""
 
     number: int
     total: int
     architecture: str
     stage: str
     row: CheckRow | None = None
-    kept: bool = False
+    reused: bool = False
 
 
 OnProgress = Callable[[SweepProgress], None]
 
 
 def default_folder() -> Path:
-    """Where rows are kept: `pepr_edge/zoo_check` in the user's cache."""
+    """Return the default folder of the rows: `pepr_edge/zoo_check` in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "pepr_edge" / "zoo_check"
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Find names that neither the zoo nor timm knows.
+    """Refuse names that neither the zoo nor timm knows.
 
     Raises:
-        ModelError: all of them, a line each.
+        ModelError: one line for each unknown name.
     """
-    if unknown := [name for name in names if name not in zoo.architectures()]:
-        from pepr_edge.train.models import unknown_architecture
+    outside_zoo = [name for name in names if name not in zoo.architectures()]
+    if not outside_zoo:
+        return
+    from pepr_edge.train.models import unknown_architecture
 
-        if lines := [line for name in unknown if (line := unknown_architecture(name))]:
-            raise ModelError("\n".join(f"--only: {line}" for line in lines))
+    faults = [unknown_architecture(name) for name in outside_zoo]
+    lines = [f"--only: {fault}" for fault in faults if fault]
+    if lines:
+        raise ModelError("\n".join(lines))
 
 
 def sweep(
@@ -84,43 +91,40 @@ def sweep(
     on_progress: OnProgress,
     limit_s: float = LIMIT_S,
 ) -> list[CheckRow]:
-    """Check architectures; rows that are whole, "ok" and of the same versions are read, all others made.
+    """Check architectures; complete rows with status "ok" and the same versions are reused.
 
     Args:
-        names: of the zoo, or any that timm knows.
-        image_size_px: None for each one's own size for checks.
-        folder: rows are kept here, one JSON file each.
+        names: of the zoo, or any other names that timm knows.
+        image_size_px: None for the architecture's own `check_px`.
+        folder: of the rows, one JSON file each.
         on_progress: called from this thread.
-        limit_s: seconds for one architecture.
+        limit_s: time limit for one architecture, seconds.
     Raises:
         ModelError: unknown names.
-        RunError: another process works in this folder.
+        RunError: another process uses this folder, or it holds files of others.
     """
     check_names(names)
     _check_folder(folder)
-    rows, shared = [], _shared_key()
+    rows = []
+    shared = _shared_key()
     with locked(folder):
         start_record(folder)
         for number, name in enumerate(names):
             job = _job(name, image_size_px, shared)
             path = folder / f"{name}@{job.image_size_px or 'any'}.json"
             row = read_current(path, CheckRow, job.key)
-            kept = row is not None and row.status == "ok"
-            if row is None or not kept:
-                row = apart(
-                    job,
-                    path.with_suffix(".log"),
-                    limit_s,
-                    partial(_in_stage, on_progress, number, len(names), name),
-                )
+            reused = row is not None and row.status == "ok"
+            if row is None or not reused:
+                on_stage = partial(_report_stage, on_progress, number, len(names), name)
+                row = check_in_process(job, path.with_suffix(".log"), limit_s, on_stage)
                 write_record(path, row)
             rows.append(row)
-            on_progress(SweepProgress(number + 1, len(names), name, "done", row, kept))
+            on_progress(SweepProgress(number + 1, len(names), name, "done", row, reused))
     return rows
 
 
 def _check_folder(folder: Path) -> None:
-    """Rows and logs are replaced, so a folder that holds other files is refused."""
+    """Refuse a folder with other files: rows and logs are replaced."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -132,7 +136,8 @@ def _check_folder(folder: Path) -> None:
             check_replaceable(path, _is_row)
         elif not ROW_FILE.fullmatch(path.name) or not path.with_suffix(".json").exists():
             raise RunError(
-                f"{folder}: holds {path.name!r}, which is no row of `zoo check`. Give an --out that is empty or new."
+                f"{folder}: holds {path.name!r}, expected only rows of `zoo check`. "
+                "Choose an --out that is empty or new."
             )
 
 
@@ -140,7 +145,7 @@ def _is_row(path: Path) -> bool:
     return set(json_document(content(path, RECORD_BYTES))) >= {"architecture", "stage", "versions"}
 
 
-def _in_stage(on_progress: OnProgress, number: int, total: int, name: str, stage: str) -> None:
+def _report_stage(on_progress: OnProgress, number: int, total: int, name: str, stage: str) -> None:
     on_progress(SweepProgress(number, total, name, stage))
 
 
@@ -153,66 +158,79 @@ def _job(name: str, image_size_px: int | None, shared: Any) -> CheckJob:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a row depends on, and of pepr_edge."""
-    return {"pepr_edge": __version__, **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+    """Return the versions of pepr_edge and of the libraries on which a row depends."""
+    libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"pepr_edge": __version__, **libraries}
 
 
 def _shared_key() -> list[Any]:
     root = Path(pepr_edge.__file__).parent
-    files = sorted(file for pattern in SOURCES for file in root.glob(pattern))
+    files: list[Path] = []
+    for pattern in SOURCES:
+        files += root.glob(pattern)
+    files.sort()
     hashes = {file.relative_to(root).as_posix(): sha256_file(file) for file in files}
     return [versions(), hashes, sha256_file(variants_dir() / "int8_static.toml")]
 
 
-def apart(job: CheckJob, log: Path, limit_s: float, tell: Callable[[str], None]) -> CheckRow:
-    """Run a job in a process of its own; a process that dies or takes too long is a row with the reason."""
-    # A server that has imported the libraries once, and has run nothing: each check starts from it, clean.
+def check_in_process(job: CheckJob, log: Path, limit_s: float, on_stage: Callable[[str], None]) -> CheckRow:
+    """Run a job in its own process. A process that dies or takes too long gives a row with the reason."""
+    # Each process is forked from a server that has imported the libraries and run nothing.
     context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
     if sys.platform != "win32":
         context.set_forkserver_preload(list(PRELOADED))
-    ours, theirs = context.Pipe(duplex=False)
-    # Ours to remove, however the process ends.
+    receiver, sender = context.Pipe(duplex=False)
+    # Created here, so that it is removed even if the process is killed.
     folder = tempfile.TemporaryDirectory()
     process = context.Process(
         target=_child,
-        args=(job.model_dump_json(), folder.name, str(log), theirs),
+        args=(job.model_dump_json(), folder.name, str(log), sender),
         name=job.architecture,
         daemon=True,
     )
     process.start()
-    theirs.close()
+    sender.close()
     stage = "start"
     deadline = time.monotonic() + limit_s
     try:
-        while ours.poll(max(0.0, deadline - time.monotonic())):
-            kind, text = ours.recv()
+        while receiver.poll(max(0.0, deadline - time.monotonic())):
+            kind, text = receiver.recv()
             if kind == "row":
                 return CheckRow.model_validate_json(text)
             stage = text
-            tell(stage)
-        reason = f"took more than {limit_s:g} s, and was ended"
+            on_stage(stage)
+        reason = f"stopped after {limit_s:g} s, the time limit"
     except EOFError:
         process.join()
-        reason = f"its process ended with status {process.exitcode}{' (killed: too little memory?)' * (process.exitcode == -9)}"
+        reason = f"its process ended with status {process.exitcode}"
+        if process.exitcode == -9:
+            reason += " (killed, perhaps for lack of memory)"
     finally:
         process.kill()
         process.join()
-        ours.close()
+        receiver.close()
         folder.cleanup()
     return CheckRow(
-        key=job.key, architecture=job.architecture, in_zoo=job.architecture in zoo.architectures(), image_size_px=job.image_size_px,
-        stage=stage, reason=reason, versions=versions(),
-    )  # fmt: skip
+        key=job.key,
+        architecture=job.architecture,
+        in_zoo=job.architecture in zoo.architectures(),
+        image_size_px=job.image_size_px,
+        stage=stage,
+        reason=reason,
+        versions=versions(),
+    )
 
 
 def _child(job: str, folder: str, log: str, connection: Connection) -> None:
-    """What the process runs. Whatever the libraries print goes to the log."""
+    """Run a job in this process, with all output in the log."""
     with open(log, "w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     from pepr_edge.zoo.check.architecture import check
 
-    row = check(
-        CheckJob.model_validate_json(job), Path(folder), lambda stage: connection.send(("stage", stage))
-    )
-    connection.send(("row", row.model_copy(update={"versions": versions()}).model_dump_json()))
+    def on_stage(stage: str) -> None:
+        connection.send(("stage", stage))
+
+    row = check(CheckJob.model_validate_json(job), Path(folder), on_stage)
+    row = row.model_copy(update={"versions": versions()})
+    connection.send(("row", row.model_dump_json()))
