@@ -1,4 +1,4 @@
-"""Who may import whom, and what the field may import at all."""
+"""The layers of the package, and the imports of the field commands."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ HEAVY = {
     "matplotlib",
 }
 
-# A unit may import itself and those of the lines above its own. A dotted unit is the part of a package that stands elsewhere than the rest.
+# A unit may import itself and the units of the lines above. A dotted unit is a part of a package in another
+# layer than the rest.
 LAYERS = (
     {"errors", "progress"},
     {"untrusted"},
-    {"records"},
+    {"records", "tasks"},
     {"scoring", "images", "zoo"},
     {"text", "device", "energy"},
     {"recipe"},
@@ -47,44 +48,44 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
-# Beyond the table: reading a bundle is the field's affair, so nothing heavy may come in by it.
+# Code that the field commands use. It includes reading a bundle. It must not import anything heavy.
 LIGHT = (
-    *(
-        "__init__.py",
-        "__main__.py",
-        "errors.py",
-        "progress.py",
-        "untrusted/",
-        "records/",
-        "scoring/",
-        "images/",
-        "text/",
-    ),
-    *(
-        "run_dir/",
-        "recipe/__init__.py",
-        "recipe/toml.py",
-        "recipe/recipe.py",
-        "recipe/variants.py",
-        "tables/",
-        "search/",
-    ),
-    *("device/", "measure/", "field/", "bundle/__init__.py", "bundle/read.py", "bundle/hub.py"),
-    *(
-        "cli/__init__.py",
-        "cli/common.py",
-        "cli/progress.py",
-        "cli/bench.py",
-        "cli/predict.py",
-        "cli/verify.py",
-        "cli/rank.py",
-    ),
-    *("cli/score.py", "cli/search.py"),
+    "__init__.py",
+    "__main__.py",
+    "errors.py",
+    "progress.py",
+    "untrusted/",
+    "records/",
+    "tasks/",
+    "scoring/",
+    "images/",
+    "text/",
+    "run_dir/",
+    "recipe/__init__.py",
+    "recipe/toml.py",
+    "recipe/recipe.py",
+    "recipe/variants.py",
+    "tables/",
+    "search/",
+    "device/",
+    "measure/",
+    "field/",
+    "bundle/__init__.py",
+    "bundle/read.py",
+    "bundle/hub.py",
+    "cli/__init__.py",
+    "cli/common.py",
+    "cli/progress.py",
+    "cli/bench.py",
+    "cli/predict.py",
+    "cli/verify.py",
+    "cli/rank.py",
+    "cli/score.py",
+    "cli/search.py",
 )
 
-
-# The runtime for workstations: it imports torch, and only when it is asked to run a model. No field command asks it: see test_cli_bench.
-ALLOWED = {"measure/runtimes/pytorch.py": {"torch"}}
+# These import torch inside functions that no field command calls: see test_cli_bench.
+ALLOWED = {"measure/runtimes/pytorch.py": {"torch"}, "tasks/single_label.py": {"torch"}}
 
 
 def modules() -> list[Path]:
@@ -92,16 +93,14 @@ def modules() -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names of all that a module imports, wherever it does so, but for what only the type checker reads."""
+    """Yield the dotted names of all imports of a module, except those for the type checker."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    unread = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    ignored: set[int] = set()
     for node in ast.walk(tree):
-        if id(node) in unread:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            ignored.update(id(inner) for inner in ast.walk(node))
+    for node in ast.walk(tree):
+        if id(node) in ignored:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -111,7 +110,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def unit_of(name: str) -> str:
-    """The longest unit of the table that a dotted name below pepr_edge is of, or its first part where it is of none."""
+    """Return the longest unit of the table that holds a dotted name below pepr_edge, else its first part."""
     parts = name.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     return next((prefix for prefix in prefixes if prefix in LEVEL), parts[0])
@@ -122,7 +121,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_modules_import_only_what_stands_below_them(path: Path) -> None:
+def test_modules_import_only_lower_layers(path: Path) -> None:
     unit = unit_of(name_of(path))
     if unit in ("__init__", "__main__"):
         return
@@ -130,7 +129,7 @@ def test_modules_import_only_what_stands_below_them(path: Path) -> None:
         if name.split(".")[0] != "pepr_edge" or name in ("pepr_edge", "pepr_edge.__version__"):
             continue
         other = unit_of(name.removeprefix("pepr_edge."))
-        assert other in LEVEL, f"{path.name} imports {name}, which has no place in the table"
+        assert other in LEVEL, f"{path.name} imports {name}, which is not in the table"
         assert other == unit or LEVEL[other] < LEVEL[unit], f"{unit} may not import {other} ({name})"
 
 
@@ -138,18 +137,18 @@ def test_modules_import_only_what_stands_below_them(path: Path) -> None:
     "path", [path for path in modules() if path.relative_to(PACKAGE).as_posix().startswith(LIGHT)], ids=str
 )
 def test_the_field_imports_nothing_heavy(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(path)} & HEAVY - ALLOWED.get(
-        path.relative_to(PACKAGE).as_posix(), set()
-    )
+    allowed = ALLOWED.get(path.relative_to(PACKAGE).as_posix(), set())
+    assert not {name.split(".")[0] for name in imports(path)} & HEAVY - allowed
 
 
-def test_every_unit_has_its_place() -> None:
+def test_every_unit_is_in_the_table() -> None:
     assert {unit_of(name_of(path)) for path in modules()} - {"__init__", "__main__"} == set(LEVEL)
 
 
-def loaded_by(*words: str) -> set[str]:
-    program = f"import sys, json; sys.argv = {['pepr-edge', *words]!r}\ntry:\n import pepr_edge\n"
-    program += " from pepr_edge.cli import entry; entry()\n" if words else " pass\n"
+def loaded_by(*command: str) -> set[str]:
+    """Return the top-level modules that a command of pepr-edge loads; without one, those of the package."""
+    program = f"import sys, json; sys.argv = {['pepr-edge', *command]!r}\ntry:\n import pepr_edge\n"
+    program += " from pepr_edge.cli import entry; entry()\n" if command else " pass\n"
     program += "except SystemExit: pass\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
@@ -159,7 +158,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert not loaded_by() & ({"numpy", "pydantic", "onnxruntime", "PIL", "click", "psutil", "tqdm"} | HEAVY)
 
 
-def test_help_imports_no_library_but_click() -> None:
+def test_help_imports_only_click() -> None:
     loaded = loaded_by("--help")
     assert "click" in loaded
     assert not loaded & ({"numpy", "pydantic", "onnxruntime", "PIL", "tqdm"} | HEAVY)
@@ -170,12 +169,11 @@ def test_help_imports_no_library_but_click() -> None:
     [
         "pepr_edge",
         "pepr_edge.measure.worker",
-        "pepr_edge.measure.model_process_main",
         "pepr_edge.measure.runtimes",
         "pepr_edge.engine.worker",
     ],
 )
-def test_telemetry_is_off_whichever_way_the_package_is_entered(entry: str) -> None:
+def test_telemetry_is_off_at_every_entry(entry: str) -> None:
     program = f"import {entry}, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run(

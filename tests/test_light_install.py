@@ -1,4 +1,4 @@
-"""The field commands in processes of their own: without the workstation's packages, without a network, and nothing written elsewhere."""
+"""The field commands in their own processes: no workstation packages, no network, no files elsewhere."""
 
 from __future__ import annotations
 
@@ -16,43 +16,58 @@ import tiny_bundle
 from test_imports import HEAVY, PACKAGE
 
 BLOCKED = sorted(HEAVY | {"pandas", "jinja2", "pooch", "safetensors", "openvino", "pydicom"})
-# Read by every Python that is started, children too. What is None in sys.modules cannot be imported.
+# Executed by every Python process that is started. A module that is None in sys.modules cannot be imported.
 SITE = f"""
 import os, sys
 for name in {BLOCKED}:
     sys.modules[name] = None
 def note(event, arguments):
     if event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname"):
-        with open(os.environ["HEARD"], "a") as file:
+        with open(os.environ["NETWORK_LOG"], "a") as file:
             file.write(f"{{event}} {{arguments}}\\n")
 sys.addaudithook(note)
 """
-# As long as a test may measure.
-BRIEF = "from pepr_edge.measure import rules; rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
+# Rules for a brief measurement.
+BRIEF = (
+    "from pepr_edge.measure import rules; "
+    "rules.RULES['quick'] = rules.RULES['quick']._replace(warmup_s=0.0, queries=70, duration_s=0.05)"
+)
 RUN = f"import sys; from pepr_edge.cli import entry; {BRIEF}; sys.exit(entry())"
-WRITES = re.compile(r"^(?P<call>\w+)\((?P<words>.*)\) += (?P<result>-?\d+)")
+CALL = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
+NETWORK_CALLS = ("connect", "sendto", "sendmsg")
+CALLS = (
+    *NETWORK_CALLS,
+    "open",
+    "openat",
+    "creat",
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "truncate",
+)
 NETWORK = re.compile(r"AF_INET|AF_NETLINK")
 
 
 @pytest.fixture
 def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A device: an empty home, a bundle, an image, and a Python in which the workstation's packages cannot be imported."""
-    # Before ORT_DISABLE_TELEMETRY is taken away: this process imports onnxruntime for it.
+    """Make a device: an empty home, a bundle, an image, and a Python without the workstation's packages."""
+    # This imports onnxruntime, so it comes before ORT_DISABLE_TELEMETRY is removed.
     tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     tiny_bundle.image(tmp_path / "x.png")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     (tmp_path / "home").mkdir()
-    for name, value in (
-        *(
-            ("HOME", tmp_path / "home"),
-            ("HEARD", tmp_path / "heard.txt"),
-            ("TMPDIR", tmp_path / "tmp"),
-            ("PYTHONDONTWRITEBYTECODE", 1),
-        ),
-        ("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{PACKAGE.parent}"),
-    ):
-        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETWORK_LOG", str(tmp_path / "network.txt"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{PACKAGE.parent}")
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "tmp").mkdir()
@@ -67,88 +82,71 @@ def commands() -> Iterator[tuple[str, ...]]:
     yield "bench", bundle, "--quick", "--out", "out/report.json"
 
 
-def python(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.slow
 def test_the_field_commands_need_no_workstation_and_no_network(field: Path) -> None:
-    heard = field / "heard.txt"
-    for words in (*commands(), ("doctor",)):
-        done = python("-c", RUN, *words)
-        # So brief a measurement may be INVALID. That it was taken is asked below.
-        assert done.returncode in ((0, 3) if words[0] == "bench" else (0,)), done.stderr
+    network = field / "network.txt"
+    for command in (*commands(), ("doctor",)):
+        done = python("-c", RUN, *command)
+        # A brief measurement may be INVALID. The report below shows that it took place.
+        assert done.returncode in ((0, 3) if command[0] == "bench" else (0,)), done.stderr
         assert "Traceback" not in done.stderr
     assert '"latencies_s"' in (field / "out" / "report.json").read_text()
-    assert not heard.exists(), heard.read_text()
+    assert not network.exists(), network.read_text()
     assert list((field / "home").iterdir()) == []
     assert list((field / "tmp").iterdir()) == []
-    # The guards guard.
+    # Both guards work.
     assert python("-c", "import torch").returncode == 1
     python("-c", "import socket; socket.create_connection(('127.0.0.1', 9), 1)")
-    assert "socket.connect" in heard.read_text()
+    assert "socket.connect" in network.read_text()
 
 
-def strace(log: Path, *words: str) -> list[str]:
-    calls = "connect,sendto,sendmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,truncate"
-    subprocess.run(
-        [
-            "strace",
-            "-ff",
-            "-y",
-            "-qq",
-            "-s",
-            "300",
-            "-e",
-            f"trace={calls}",
-            "-e",
-            "signal=none",
-            "-o",
-            str(log),
-            sys.executable,
-            *words,
-        ],
-        capture_output=True,
-        timeout=120,
-    )
-    found = list(log.parent.glob(f"{log.name}.*"))  # one a process: in a common one calls would be torn apart
-    lines = [line for path in found for line in path.read_text(errors="replace").splitlines()]
-    for path in found:
+def strace(log: Path, *arguments: str) -> list[str]:
+    """Run Python under strace, and return the lines with the system calls that connect or write."""
+    options = f"-ff -y -qq -s 300 -e trace={','.join(CALLS)} -e signal=none -o".split()
+    command = ["strace", *options, str(log), sys.executable, *arguments]
+    subprocess.run(command, capture_output=True, timeout=120)
+    lines = []
+    # One log per process: in a common log, lines of several processes would be mixed.
+    for path in log.parent.glob(f"{log.name}.*"):
+        lines += path.read_text(errors="replace").splitlines()
         path.unlink()
     return lines
 
 
 def written(lines: list[str]) -> Iterator[str]:
-    """Absolute paths that were written to, as the system calls name them."""
+    """Yield the absolute paths that were written to, from the lines of strace."""
     for line in lines:
-        found = WRITES.match(line)
-        if found is None or int(found["result"]) < 0 or found["call"] in ("connect", "sendto", "sendmsg"):
+        call = CALL.match(line)
+        if call is None or int(call["result"]) < 0 or call["name"] in NETWORK_CALLS:
             continue
-        if found["call"] in ("open", "openat") and not re.search(r"O_WRONLY|O_RDWR|O_CREAT", found["words"]):
+        arguments = call["arguments"]
+        if call["name"] in ("open", "openat") and not re.search(r"O_WRONLY|O_RDWR|O_CREAT", arguments):
             continue
-        base = re.search(r"AT_FDCWD<([^>]*)>", found["words"])  # where that process was
-        yield from (
-            os.path.realpath(Path(base[1] if base else "") / path)
-            for path in re.findall(r'"([^"]*)"', found["words"])
-        )
+        directory = re.search(r"AT_FDCWD<([^>]*)>", arguments)  # the working directory of that process
+        for path in re.findall(r'"([^"]*)"', arguments):
+            yield os.path.realpath(Path(directory[1] if directory else "") / path)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here")
-def test_the_kernel_sees_no_network_call_and_no_file_elsewhere(field: Path) -> None:
+def test_there_is_no_network_call_and_no_file_elsewhere(field: Path) -> None:
     log = Path(tempfile.mkdtemp(dir=field)) / "calls"
-    control = strace(
-        log,
-        "-c",
-        "import socket, pathlib; pathlib.Path('a').write_text('b'); socket.socket().connect_ex(('127.0.0.1', 9))",
+    program = (
+        "import socket, pathlib; pathlib.Path('a').write_text('b'); "
+        "socket.socket().connect_ex(('127.0.0.1', 9))"
     )
+    control = strace(log, "-c", program)
     if not control:
-        pytest.skip("strace may not trace here")
+        pytest.skip("strace has no permission to trace here")
     assert any("connect" in line and NETWORK.search(line) for line in control)
     assert str(field.resolve() / "a") in set(written(control))
     allowed = (f"{field.resolve()}/", "/dev/null", "/dev/tty", "/proc/self/")
-    for words in commands():
-        lines = strace(log, "-c", RUN, *words)
+    for command in commands():
+        lines = strace(log, "-c", RUN, *command)
         assert any("onnxruntime" in line for line in lines), "it ran no model"
         assert [line for line in lines if NETWORK.search(line) and "openat" not in line] == []
         assert [path for path in written(lines) if not path.startswith(allowed)] == []

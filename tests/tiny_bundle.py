@@ -1,4 +1,4 @@
-"""A bundle with a model of a few hundred parameters, made with onnx alone: what the field commands work on in tests."""
+"""A bundle for tests of the field commands: a model of a few hundred parameters, made with onnx alone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from PIL import Image
 from pepr_edge.field import bench
 from pepr_edge.measure import rules, secondary_metrics, selftest
 from pepr_edge.measure.job import MeasurementRules
+from pepr_edge.measure.profile import EnergyCounter, OnPartial, Progress
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import (
     Bound,
@@ -26,6 +27,7 @@ from pepr_edge.records import (
     Fallback,
     Manifest,
     Preprocess,
+    ProfileRequest,
     Quantity,
     SelfTestSpec,
     SessionSettings,
@@ -35,16 +37,17 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.store import sha256_file, write_record
 
-# A test says nothing of the machine that it runs on: whatever disturbs it, what it measures in a moment is VALID.
-UNDISTURBED = {"MAX_DRIFT": math.inf, "MAX_LATE": 1.0}
+# Tests do not judge the machine that they run on: brief and disturbed measurements are VALID.
+UNDISTURBED = {"MAX_DRIFT": math.inf, "MAX_LATE_SHARE": 1.0}
 
-PX, LABELS = 16, ("normal", "pneumonia")
-# As long as a test may take. 70 latencies support a p90.
+PX = 16
+LABELS = ("normal", "pneumonia")
+# As brief as possible: 70 latencies support a p90.
 FAST = MeasurementRules(warmup_runs=2, warmup_s=0.0, queries=70, duration_s=0.05, cap_s=5.0)
 
 
 def model(channels: int = 1, px: int = PX, classes: int = len(LABELS), seed: int = 0) -> onnx.ModelProto:
-    """Conv, global average pool, Gemm; dynamic batch."""
+    """Return a model of Conv, global average pool and Gemm, with a dynamic batch."""
     rng = np.random.default_rng(seed)
     weights = {
         "conv_weight": rng.normal(size=(8, channels, 3, 3)).astype(np.float32),
@@ -68,7 +71,7 @@ def model(channels: int = 1, px: int = PX, classes: int = len(LABELS), seed: int
 
 
 def profile(sha256: str, channels: int = 1, threads: int = 1) -> DeviceProfile:
-    """What was measured at home."""
+    """Return the profile at home."""
     return DeviceProfile(
         artifact_sha256=sha256,
         settings=SessionSettings(threads=threads),
@@ -107,7 +110,7 @@ def profile(sha256: str, channels: int = 1, threads: int = 1) -> DeviceProfile:
 
 
 def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any) -> Manifest:
-    """The manifest of the files in a folder."""
+    """Return the manifest of the files in a folder."""
     measured = Quantity(value=1.0, method="measured")
     values = {
         "architecture": "tiny",
@@ -140,16 +143,14 @@ def manifest(folder: Path, spec: Preprocess, test: SelfTestSpec, **changes: Any)
 def write(
     folder: Path, *, channels: int = 1, tolerance: float = 1e-3, seed: int = 0, fallback: bool = False
 ) -> Path:
-    """Write a whole bundle that passes its self-test, and so does the fallback beside it."""
+    """Write a bundle that passes its self-test, with or without a fallback that passes too."""
     folder.mkdir(parents=True)
     onnx.save(model(channels, seed=seed), folder / "model.onnx")
     spec = Preprocess(channels=channels, image_size_px=PX, mean=(0.5,) * channels, std=(0.25,) * channels)
     pixels = np.random.default_rng(seed).integers(0, 256, (4, PX, PX, channels), dtype=np.uint8)
-    arrays, changes, test = (
-        {"logits": logits_of(folder / "model.onnx", pixels, spec)},
-        {},
-        SelfTestSpec(n=4, tolerance=tolerance),
-    )
+    arrays = {"logits": logits_of(folder / "model.onnx", pixels, spec)}
+    changes: dict[str, Any] = {}
+    test = SelfTestSpec(n=4, tolerance=tolerance)
     if fallback:
         onnx.save(model(channels, seed=seed + 1), folder / "fallback.onnx")
         arrays["fallback_logits"] = logits_of(folder / "fallback.onnx", pixels, spec)
@@ -164,19 +165,19 @@ def write(
 
 
 def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
-    """What a file gives here."""
+    """Return the logits of a file on this machine."""
     runtime = RUNTIMES["onnxruntime"]
-    return selftest.make(runtime, runtime.open(path, SessionSettings()), pixels, spec)
+    return selftest.session_logits(runtime, runtime.open(path, SessionSettings()), pixels, spec)
 
 
 def spoil(folder: Path, name: str) -> None:
-    """Put another model in the place of one, as if this device computed something else, and make the bundle whole again."""
+    """Replace a model as if this device computed other logits, with correct checksums."""
     onnx.save(model(seed=7), folder / name)
     rewrite_manifest(folder, lambda made: made)
 
 
 def measured_with(folder: Path, **settings: Any) -> None:
-    """Let a bundle have been run with these settings at home."""
+    """Change the settings with which a bundle was measured at home."""
 
     def change(made: Manifest) -> Manifest:
         home = made.profile.settings.model_copy(update=settings)
@@ -186,7 +187,7 @@ def measured_with(folder: Path, **settings: Any) -> None:
 
 
 def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
-    """Change a bundle's manifest, and the checksums with it: a bundle that was made so, not one that was altered."""
+    """Change a bundle's manifest, and update its checksums, so that it does not look altered."""
     read = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
     files = {name: sha256_file(folder / name) for name in read.files}
     profiled = read.profile.model_copy(update={"artifact_sha256": files["model.onnx"]})
@@ -195,8 +196,8 @@ def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> No
     )
 
 
-def be_brief(patch: pytest.MonkeyPatch) -> None:
-    """Measure as briefly as a test may, by any rules, and take it for VALID."""
+def measure_briefly(patch: pytest.MonkeyPatch) -> None:
+    """Make measurements by any rules brief, and VALID."""
     for name in ("quick", "full", "look"):
         patch.setitem(rules.RULES, name, FAST)
     for name, limit in UNDISTURBED.items():
@@ -205,30 +206,26 @@ def be_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(secondary_metrics, "SOURCE_PX", 64)
 
 
-def play(patch: pytest.MonkeyPatch) -> None:
-    """Let `bench` find what was measured at home, at once: half of the latencies first, then all."""
+def fake_profile(patch: pytest.MonkeyPatch) -> None:
+    """Let `bench` get the profile at home without measuring: half of the latencies first, then all."""
 
-    def played(
+    def fake(
         model: Path,
-        sha256: str,
-        settings: SessionSettings,
+        request: ProfileRequest,
+        progress: Progress | None,
         *,
-        keep: Callable[[Callable[[], DeviceProfile]], None],
-        progress: Callable[[float, float], None] | None = None,
-        paced_s: float | None = None,
-        **_: object,
+        on_partial: OnPartial,
+        counter: EnergyCounter | None,
     ) -> DeviceProfile:
-        found = profile(sha256).model_copy(update={"settings": settings, "paced_s": paced_s})
-        keep(
-            lambda: found.model_copy(
-                update={"latencies_s": found.latencies_s[:64], "validity": Validity(valid=False)}
-            )
-        )
+        changes = {"settings": request.settings, "paced_s": request.paced_s}
+        whole = profile(request.sha256).model_copy(update=changes)
+        half = {"latencies_s": whole.latencies_s[:64], "validity": Validity(valid=False)}
+        on_partial(lambda: whole.model_copy(update=half))
         if progress is not None:
             progress(0.5, 0.001)
-        return found
+        return whole
 
-    patch.setattr(bench, "profile", played)
+    patch.setattr(bench, "profile", fake)
 
 
 def image(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30)) -> Path:

@@ -1,3 +1,3 @@
-"""What the device is, and what disturbs a measurement on it."""
+"""The device: what it is, and what disturbs a measurement on it."""
 
-__all__ = ["cpu", "facts", "interference", "load", "preflight", "saturation"]
+__all__ = ["cpu", "facts", "interference", "load", "preflight", "saturation", "system_files"]

@@ -1,4 +1,4 @@
-"""What this device is, and the state that it is in. Nothing here identifies the device or its owner."""
+"""Facts about this device and its state. Nothing here identifies the device or its owner."""
 
 from __future__ import annotations
 
@@ -16,22 +16,31 @@ import psutil
 from pepr_edge import __version__
 from pepr_edge.device.cgroup import cpu_limit, memory_limit_bytes
 from pepr_edge.device.cpu import affinity, cpu_name, first_line_of, isa
+from pepr_edge.device.system_files import system_text
 from pepr_edge.records import DeviceFacts, Environment, Machine
 
-# Distributions under which the libraries that measure may be installed.
+# Packages whose versions affect a measurement, by the names under which they may be installed.
 FIELD_PACKAGES = (
-    *("pepr_edge", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
-    *("openvino", "torch", "pillow", "pydantic"),
+    "pepr_edge",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "openvino",
+    "torch",
+    "pillow",
+    "pydantic",
 )
 TEMPERATURE_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 DRIVER = GOVERNOR.with_name("scaling_driver")
-# Drivers under which the processor itself follows the load (Linux, admin-guide/pm: intel_pstate, amd-pstate, in their active modes).
+# Drivers under which the processor itself adapts its frequency to the load (Linux, admin-guide/pm:
+# intel_pstate and amd-pstate in their active modes).
 SELF_GOVERNED = ("intel_pstate", "amd-pstate-epp")
 
 
 def facts() -> DeviceFacts:
-    """Read what can be read without privileges; None where it cannot."""
+    """Return what can be read without privileges. A fact that cannot be read is None."""
     return DeviceFacts(
         cpu=cpu_name(),
         architecture=platform.machine(),
@@ -53,12 +62,12 @@ def facts() -> DeviceFacts:
 
 
 def here() -> Machine:
-    """What a figure or a choice that is made by measuring now will hold for."""
+    """Return the machine for which a figure measured now is valid."""
     return Machine(cpu=cpu_name(), versions=versions(FIELD_PACKAGES))
 
 
 def environment(threads: int, accelerator: str = "", packages: Sequence[str] = ()) -> Environment:
-    """Where and with what a figure is obtained; for the records of the workstation."""
+    """Return the environment of a figure, for the records of the workstation."""
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
@@ -71,25 +80,25 @@ def environment(threads: int, accelerator: str = "", packages: Sequence[str] = (
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those of the packages that are installed."""
-    found = {}
+    """Return the versions of the packages that are installed."""
+    installed = {}
     for name in packages:
         try:
-            # An editable install may tell the version of the day it was made.
-            found[name] = __version__ if name == "pepr_edge" else importlib.metadata.version(name)
+            # The metadata of an editable install may hold an older version.
+            installed[name] = __version__ if name == "pepr_edge" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str | None:
-    """The commit of the checkout that pepr_edge runs from; None where it runs from no checkout."""
+    """Return the git commit that pepr_edge runs from; None if it does not run from a checkout."""
     root = Path(__file__).parents[2]
     return first_line_of("git", "-C", str(root), "rev-parse", "HEAD") if (root / ".git").exists() else None
 
 
 def _os() -> str:
-    """Name and version of the system and its kernel, without the node's name."""
+    """Return name and version of the system and its kernel, without the host name."""
     name = platform.system()
     if sys.platform == "linux":
         try:
@@ -98,25 +107,19 @@ def _os() -> str:
             name = "Linux"
     elif sys.platform == "darwin":
         return f"macOS {platform.mac_ver()[0]}"
-    # A kernel that somebody built may carry any word behind its number.
+    # A custom kernel may have any text after its number.
     release = re.match(r"[\d.]*\d", platform.release())
     return f"{name} {release[0]}" if release else name
 
 
 def governor() -> str | None:
-    """How the system chooses the processor's frequency; None where it does not say."""
-    try:
-        return GOVERNOR.read_text(encoding="ascii", errors="replace").strip() or None
-    except OSError:
-        return None
+    """Return the frequency governor of the system; None if it is unknown."""
+    return system_text(GOVERNOR) or None
 
 
-def governs_itself() -> bool:
-    """Whether the processor chooses its frequency: "powersave" is then its ordinary way, and not slow."""
-    try:
-        return DRIVER.read_text(encoding="ascii", errors="replace").strip() in SELF_GOVERNED
-    except OSError:
-        return False
+def is_self_governed() -> bool:
+    """True if the processor chooses its frequency itself. Then the governor "powersave" is not slow."""
+    return system_text(DRIVER) in SELF_GOVERNED
 
 
 def _frequency_mhz() -> float | None:
@@ -128,30 +131,32 @@ def _frequency_mhz() -> float | None:
 
 
 def temperature_c() -> float | None:
-    """The warmest sensor of the processor; None where none can be read."""
+    """Return the temperature of the warmest sensor of the processor; None if none can be read."""
     read = getattr(psutil, "sensors_temperatures", None)
     try:
         sensors = read() if read else {}
     except (OSError, RuntimeError, ValueError):
         return None
-    return max(
-        (float(entry.current) for name in TEMPERATURE_SENSORS for entry in sensors.get(name, [])),
-        default=None,
-    )
+    temperatures: list[float] = []
+    for name in TEMPERATURE_SENSORS:
+        temperatures += [float(entry.current) for entry in sensors.get(name, [])]
+    return max(temperatures, default=None)
 
 
 def on_battery() -> bool | None:
-    """Whether the device runs on its battery; None where it has none, or the system does not say."""
+    """True if the device runs on its battery; None if it has none, or if that is unknown."""
     read = getattr(psutil, "sensors_battery", None)
     try:
         battery = read() if read else None
     except (OSError, RuntimeError, ValueError):
         return None
-    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
+    if battery is None or battery.power_plugged is None:
+        return None
+    return not battery.power_plugged
 
 
 def _gpu() -> str | None:
-    """Name, driver and memory of the first NVIDIA GPU; not its UUID or serial number."""
+    """Return name, driver and memory of the first NVIDIA GPU, without its UUID or serial number."""
     if shutil.which("nvidia-smi") is None:
         return None
     return first_line_of(

@@ -1,4 +1,7 @@
-"""What on the device may disturb a measurement, and what to do about it. A warning is no INVALID: the figures stand, but say less."""
+"""Warnings about a device on which something may disturb a measurement, with advice.
+
+A warning lowers confidence in the figures. It does not make the measurement INVALID.
+"""
 
 from __future__ import annotations
 
@@ -8,106 +11,113 @@ from collections.abc import Callable, Mapping
 import psutil
 
 from pepr_edge.device.cpu import usable_cores
-from pepr_edge.device.facts import governor, governs_itself, on_battery, temperature_c
+from pepr_edge.device.facts import governor, is_self_governed, on_battery, temperature_c
 from pepr_edge.device.load import busy
 from pepr_edge.records import DeviceProfile, SessionSettings
 
-# A look takes some milliseconds, and may wake a core that was to be left alone.
+# A check takes some milliseconds, and may wake an idle core.
 CHECK_EVERY_S = 10.0
 # Laptops and boards begin to throttle between 80 and 100 degrees.
 HOT_C = 85.0
-# Share of the greatest frequency below which the fastest core should not fall while a model runs on it.
+# While a model runs, the fastest core should not be below this share of its maximum frequency.
 SLOW_SHARE = 0.7
-# Shares of what the hypervisor took of the measuring's CPU time, of memory left, and of a limit that the process may reach.
-MAX_STEAL, LEAST_FREE, NEAR_LIMIT = 0.02, 0.1, 0.9
+# Share of the CPU time of the measurement that the hypervisor may take.
+MAX_STEAL_SHARE = 0.02
+# Share of the memory that should be free.
+MIN_FREE_SHARE = 0.1
+# Share of the memory limit of a control group that the process may use.
+MAX_LIMIT_SHARE = 0.9
 
-# Kind of a warning -> its words.
+# Kind of a warning -> its message.
 Warnings = Mapping[str, str]
 
 
 class InterferenceMonitor:
-    """The warnings of one measurement; each kind is given once."""
+    """Collects the warnings of one measurement, one of each kind."""
 
     def __init__(
-        self, settings: SessionSettings, *, first: bool, tell: Callable[[str], None] | None = None
+        self, settings: SessionSettings, *, first: bool, warn: Callable[[str], None] | None = None
     ) -> None:
-        """Look at the device before.
+        """Check the device before the measurement.
 
         Args:
-            settings: how the runtime is to run.
-            first: nothing was measured just before: what is at work on the machine are others.
-            tell: called with each warning as soon as it is known.
+            settings: the runtime settings.
+            first: nothing was measured before, so that all load comes from other programs.
+            warn: called with each warning as soon as it is known.
         """
-        self._found: dict[str, str] = {}
-        self._tell = tell
-        self._due_s = 0.0
-        self._note({**power(), **threads(settings), **(others() if first else {})})
+        self._warnings: dict[str, str] = {}
+        self._warn = warn
+        self._next_check_s = 0.0
+        self._add(power())
+        self._add(threads(settings))
+        if first:
+            self._add(other_programs())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those so far."""
-        return tuple(self._found.values())
+        """The warnings so far."""
+        return tuple(self._warnings.values())
 
     def check(self) -> None:
-        """Look at the device while the model runs, if it is time again."""
-        if time.perf_counter() >= self._due_s:
-            self._due_s = time.perf_counter() + CHECK_EVERY_S
-            self._note({**power(), **heat(), **frequency(), **memory()})
+        """Check the device while the model runs, if a check is due."""
+        if time.perf_counter() < self._next_check_s:
+            return
+        self._next_check_s = time.perf_counter() + CHECK_EVERY_S
+        for condition in (power, heat, frequency, memory):
+            self._add(condition())
 
     def end(self, measured: DeviceProfile) -> None:
-        """Look at what was measured."""
-        self._note({**steal(measured), **limit(measured)})
+        """Check the results of the measurement."""
+        self._add(steal(measured))
+        self._add(limit(measured))
 
-    def _note(self, found: Warnings) -> None:
-        for kind, words in found.items():
-            if kind not in self._found and self._tell is not None:
-                self._tell(words)
-            self._found.setdefault(kind, words)
+    def _add(self, warnings: Warnings) -> None:
+        for kind, message in warnings.items():
+            if kind not in self._warnings:
+                self._warnings[kind] = message
+                if self._warn is not None:
+                    self._warn(message)
 
 
 def power() -> Warnings:
-    """Whether something saves power."""
-    found = {}
+    """Warn if the device saves power."""
+    warnings = {}
     if on_battery():
-        found["battery"] = "on battery: plug the device in and measure again"
-    if governor() == "powersave" and not governs_itself():
-        advice = (
+        warnings["battery"] = "on battery: plug the device in and measure again"
+    if governor() == "powersave" and not is_self_governed():
+        warnings["governor"] = (
+            "the frequency governor is powersave, the processor may run below its speed: "
             "run `sudo cpupower frequency-set -g performance` and measure again, or say so beside the figures"
         )
-        found["governor"] = (
-            f"the frequency governor is powersave, the processor may run below its speed: {advice}"
-        )
-    return found
+    return warnings
 
 
 def threads(settings: SessionSettings) -> Warnings:
-    """Whether threads will wait for each other's cores."""
+    """Warn if there are more threads than cores."""
     cores = usable_cores()
     if settings.threads <= cores:
         return {}
-    return {
-        "threads": f"{settings.threads} threads on {cores} usable core{'s' * (cores > 1)}: give at most --threads {cores}"
-    }
+    noun = "core" if cores == 1 else "cores"
+    return {"threads": f"{settings.threads} threads on {cores} usable {noun}: give at most --threads {cores}"}
 
 
-def others() -> Warnings:
-    """Whether other programs are at work."""
-    words = busy(usable_cores())
-    return {"load": f"{words}: close them and measure again"} if words else {}
+def other_programs() -> Warnings:
+    """Warn if other programs are at work."""
+    message = busy(usable_cores())
+    return {"load": f"{message}: close them and measure again"} if message else {}
 
 
 def heat() -> Warnings:
-    """Whether the processor is about to slow itself down."""
-    found = temperature_c()
-    if found is None or found <= HOT_C:
+    """Warn if the processor is so hot that it may throttle."""
+    celsius = temperature_c()
+    if celsius is None or celsius <= HOT_C:
         return {}
-    return {
-        "heat": f"the processor is at {found:.0f} degrees Celsius: give it air, let it cool and measure again"
-    }
+    advice = "give it air, let it cool and measure again"
+    return {"heat": f"the processor is at {celsius:.0f} degrees Celsius: {advice}"}
 
 
 def frequency() -> Warnings:
-    """Whether even the fastest core runs slowly; to be asked while the model runs."""
+    """Warn if even the fastest core runs slowly. To be called while the model runs."""
     try:
         cores = psutil.cpu_freq(percpu=True) or []
     except (OSError, NotImplementedError, AttributeError, RuntimeError):
@@ -115,37 +125,36 @@ def frequency() -> Warnings:
     fastest = max(cores, key=lambda core: float(core.current or 0.0), default=None)
     if fastest is None or not fastest.max or fastest.current >= SLOW_SHARE * fastest.max:
         return {}
-    speeds = f"{fastest.current:.0f} of {fastest.max:.0f} MHz"
-    return {
-        "frequency": f"the processor runs at {speeds}: plug the device in, end its power saving, let it cool and measure again"
-    }
+    speed = f"{fastest.current:.0f} of {fastest.max:.0f} MHz"
+    advice = "plug the device in, end its power saving, let it cool and measure again"
+    return {"frequency": f"the processor runs at {speed}: {advice}"}
 
 
 def memory() -> Warnings:
-    """Whether the machine is about to swap."""
-    found = psutil.virtual_memory()
-    if found.available >= LEAST_FREE * found.total:
+    """Warn if the machine is about to swap."""
+    system = psutil.virtual_memory()
+    if system.available >= MIN_FREE_SHARE * system.total:
         return {}
-    left = f"{found.available / 2**20:.0f} MiB of {found.total / 2**20:.0f} left"
-    return {"memory": f"memory is nearly out, {left}: close other programs and measure again"}
+    free = f"{system.available / 2**20:.0f} MiB of {system.total / 2**20:.0f} left"
+    return {"memory": f"memory is nearly full, {free}: close other programs and measure again"}
 
 
 def steal(measured: DeviceProfile) -> Warnings:
-    """Whether the hypervisor gave the CPU to other virtual machines."""
-    each_s = (max(latency, measured.paced_s or 0.0) for latency in measured.latencies_s)
-    share = (measured.steal_s or 0.0) / max(sum(each_s) * measured.device.cores, 1e-9)
-    if share <= MAX_STEAL:
+    """Warn if the hypervisor gave much CPU time to other virtual machines."""
+    pace_s = measured.paced_s or 0.0
+    duration_s = sum(max(latency_s, pace_s) for latency_s in measured.latencies_s)
+    share = (measured.steal_s or 0.0) / max(duration_s * measured.device.cores, 1e-9)
+    if share <= MAX_STEAL_SHARE:
         return {}
-    return {
-        "steal": f"other virtual machines took {share:.0%} of the CPU time: measure again when the host is quiet, or on a real device"
-    }
+    advice = "measure again when the host is quiet, or on a real device"
+    return {"steal": f"other virtual machines took {share:.0%} of the CPU time: {advice}"}
 
 
 def limit(measured: DeviceProfile) -> Warnings:
-    """Whether the model nearly fills the memory that its control group may have."""
-    most, peak = measured.device.cgroup_memory_bytes, measured.peak_memory_bytes
-    if most is None or peak is None or peak <= NEAR_LIMIT * most:
+    """Warn if the model nearly fills the memory limit of its control group."""
+    limit_bytes = measured.device.cgroup_memory_bytes
+    peak_bytes = measured.peak_memory_bytes
+    if limit_bytes is None or peak_bytes is None or peak_bytes <= MAX_LIMIT_SHARE * limit_bytes:
         return {}
-    return {
-        "limit": f"the model's {peak / 2**20:.0f} MiB nearly fill the limit of {most / 2**20:.0f}: allow more, or take a smaller model"
-    }
+    sizes = f"the model's {peak_bytes / 2**20:.0f} MiB nearly fill the limit of {limit_bytes / 2**20:.0f}"
+    return {"limit": f"{sizes}: allow more, or take a smaller model"}

@@ -1,14 +1,15 @@
-"""What else the machine was doing while we measured. Standard library only."""
+"""Load of the machine by other programs and virtual machines. Standard library only."""
 
 from __future__ import annotations
 
 import os
 
-BUSY = 0.5  # load for each core from which other programs are likely to disturb a measurement
+# Load per core above which other programs are likely to disturb a measurement.
+BUSY = 0.5
 
 
 def load_average() -> float | None:
-    """Processes that ran or waited to run, mean over the last minute; None where the system does not say."""
+    """Return the mean number of running or waiting processes in the last minute; None where it is unknown."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -16,17 +17,15 @@ def load_average() -> float | None:
 
 
 def busy(cores: int) -> str:
-    """That other programs are at work on this machine, in words; empty where they are not, or the system does not say."""
+    """Return a message if other programs are at work; empty if they are not, or if it is unknown."""
     load = load_average()
-    return (
-        f"other programs are at work (load {load:g} on {cores} cores)"
-        if load is not None and load > BUSY * cores
-        else ""
-    )
+    if load is None or load <= BUSY * cores:
+        return ""
+    return f"other programs are at work (load {load:g} on {cores} cores)"
 
 
 def steal_s() -> float | None:
-    """CPU seconds that the hypervisor took from this virtual machine since it started, all cores; None where the system does not say."""
+    """Return the CPU seconds, over all cores, that the hypervisor took from this machine; None if unknown."""
     try:
         with open("/proc/stat", encoding="ascii") as file:
             return parse_steal(file.readline(), os.sysconf("SC_CLK_TCK"))
@@ -35,6 +34,6 @@ def steal_s() -> float | None:
 
 
 def parse_steal(line: str, ticks_per_s: int) -> float | None:
-    """Steal of the first line of /proc/stat, in seconds. It is the eighth figure (proc(5))."""
+    """Return the steal in seconds from the first line of /proc/stat. It is the eighth figure (proc(5))."""
     figures = line.split()
     return int(figures[8]) / ticks_per_s if figures[:1] == ["cpu"] and len(figures) > 8 else None

@@ -8,14 +8,14 @@ from typing import Any
 
 from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
-from pepr_edge.measure.selftest import file_of
+from pepr_edge.measure.selftest import model_file
 from pepr_edge.records import Manifest, SessionSettings
-from pepr_edge.scoring.metrics import softmax
+from pepr_edge.tasks import task_of
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label decided for, and the probability of each label."""
+    """The label that the model decides for, and the probability of each label."""
 
     label: str
     probabilities: dict[str, float]
@@ -30,20 +30,21 @@ class Classifier:
         """Load the model, or the fallback beside it.
 
         Raises:
-            BundleError: it has no fallback.
-            MeasurementError: it cannot be loaded here.
+            BundleError: the bundle has no fallback.
+            MeasurementError: the model cannot be loaded here.
         """
         self._manifest = manifest
         self._runtime: Runtime = RUNTIMES[settings.runtime]
-        self._session: Any = self._runtime.open(bundle / file_of(bundle, manifest, fallback), settings)
+        self._session: Any = self._runtime.open(bundle / model_file(bundle, manifest, fallback), settings)
 
     def __call__(self, image: Path) -> Prediction:
         """Classify an image file.
 
         Raises:
-            ImageError: it is missing, a folder, or no image that can be read.
-            DataError: a DICOM file, and what is needed to read it is not installed.
+            ImageError: the file is missing, a folder, or not a readable image.
+            DataError: a DICOM file, and the packages to read it are not installed.
         """
         logits = self._runtime.run(self._session, load_tensor([image], self._manifest.preprocess))
-        probabilities = dict(zip(self._manifest.labels, softmax(logits)[0].tolist(), strict=True))
-        return Prediction(self._manifest.labels[int(logits[0].argmax())], probabilities)
+        task = task_of()
+        probabilities = dict(zip(self._manifest.labels, task.probabilities(logits)[0].tolist(), strict=True))
+        return Prediction(self._manifest.labels[int(task.decide(logits)[0])], probabilities)

@@ -1,6 +1,7 @@
-"""A field report's checksum: it goes home on a stick or by mail, and a figure that was changed on the way must not change a ranking.
+"""The checksum of a field report. A figure that was changed on the way must not change a ranking.
 
-Whoever means to deceive can compute it again. It is there for the torn copy, the edited digit and the merge by hand.
+It detects an incomplete copy, an edited digit and a merge by hand. It is no protection against fraud: anyone
+can compute it again.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import json
 from pepr_edge.records import FieldReport
 
 
-def sealed(report: FieldReport) -> FieldReport:
-    """The report with its checksum."""
+def with_checksum(report: FieldReport) -> FieldReport:
+    """Return the report with its checksum."""
     return report.model_copy(update={"checksum": checksum(report)})
 
 
-def is_whole(report: FieldReport) -> bool:
-    """Whether the report is as it was sealed, maybe by a pepr_edge whose reports did not hold all the keys of this one's."""
+def is_intact(report: FieldReport) -> bool:
+    """True if the report matches its checksum. It may come from a pepr_edge whose reports had fewer keys."""
     return report.checksum in (checksum(report), checksum(report, exclude_unset=True))
 
 
 def checksum(report: FieldReport, exclude_unset: bool = False) -> str:
-    """sha256 over all of the report but its checksum, as JSON with sorted keys; `exclude_unset` leaves out what its file did not hold."""
+    """Return the sha256 of the whole report except its checksum, as JSON with sorted keys.
+
+    Args:
+        report: the report.
+        exclude_unset: leave out the fields that its file did not hold.
+    """
     content = report.model_dump(mode="json", exclude={"checksum"}, exclude_unset=exclude_unset)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Is a bundle whole, and does its model decide on this device as it did at home?"""
+"""Check a bundle: its files are intact, and its model makes the same decisions on this device as at home."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.measure import selftest
 from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
 from pepr_edge.measure.model_process import ModelProcess
-from pepr_edge.measure.selftest import file_of
-from pepr_edge.measure.settings import as_at_home, of_fallback
+from pepr_edge.measure.selftest import model_file
+from pepr_edge.measure.settings import device_settings, fallback_settings
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file
@@ -25,98 +25,106 @@ from pepr_edge.text.units import ms
 from pepr_edge.untrusted import onnx_check
 from pepr_edge.untrusted.documents import content, json_document, shown
 
-# A second or so for both together, and nobody is left behind.
+# About one second for both models together. Neither is pruned.
 TIMING_RULES = TimingRules(prune_ratio=math.inf, final_s=0.5, limit_s=5.0)
 
 
 def read_whole(bundle: Path) -> Manifest:
-    """The manifest of a bundle whose files are all as they were shipped.
+    """Return the manifest of a bundle, if all its files are as they were shipped.
 
     Raises:
-        BundleError: it is no bundle, or a file of it is missing, altered or not part of it.
+        BundleError: not a bundle, or a file of it is missing, altered or not part of it.
     """
     manifest = read_manifest(bundle)
     faults = check_files(bundle, manifest)
     if faults:
-        more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise BundleError(f"{bundle}: {faults[0]}{more} Run `pepr-edge verify` for all of it.")
+        others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise BundleError(f"{bundle}: {faults[0]}{others} Run `pepr-edge verify` for all of it.")
     return manifest
 
 
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
-    """What is wrong with the bundle's files, a sentence each; empty if nothing is."""
-    reasons = [
-        f"{name}: {fault}"
-        for name, expected in manifest.files.items()
-        if (fault := _file_fault(bundle / name, expected))
-    ]
-    strangers = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)} - {
-        MANIFEST,
-        *manifest.files,
-    }
-    found = [
-        *reasons,
-        *(f"{shown(name)}: not part of the bundle. Take it away." for name in sorted(strangers)),
-    ]
-    return found or [
-        f"{MANIFEST}: {fault}: it was altered. Copy the bundle again."
-        for fault in _contradictions(bundle, manifest)
+    """Return the faults of the bundle's files, one sentence each; empty if there are none."""
+    faults = []
+    for name, sha256 in manifest.files.items():
+        fault = _file_fault(bundle / name, sha256)
+        if fault is not None:
+            faults.append(f"{name}: {fault}")
+    names = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)}
+    for name in sorted(names - {MANIFEST, *manifest.files}):
+        faults.append(f"{shown(name)}: not part of the bundle. Remove it.")
+    if faults:
+        return faults
+    return [
+        f"{MANIFEST}: {contradiction}: it was altered. Copy the bundle again."
+        for contradiction in _contradictions(bundle, manifest)
     ]
 
 
 def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
-    """Where the manifest, which has no checksum, says otherwise than the hub's files, which have: a swapped label is a wrong answer."""
-    said = {
+    """Yield where the manifest, which has no checksum, differs from the hub's files, which have one.
+
+    A swapped label would be a wrong answer.
+    """
+    expected = {
         "config.json": hub_config(manifest.architecture, manifest.labels),
         "preprocessor_config.json": hub_preprocessor(manifest.preprocess),
     }
-    for name, values in said.items():
+    for name, values in expected.items():
         if name not in manifest.files:
             continue
         try:
             document = json_document(content(bundle / name, limit_bytes(name)))
-        except (OSError, ValueError) as fault:
-            yield f"{name}, which it names, cannot be read ({fault})"
+        except (OSError, ValueError) as error:
+            yield f"{name}, which it names, cannot be read ({error})"
             continue
         if not isinstance(document, dict):
             yield f"{name}, which it names, is no object"
             continue
-        if others := [key for key, value in values.items() if document.get(key, value) != value]:
-            yield f"not as {name} says ({', '.join(others)})"
+        differing = [key for key, value in values.items() if document.get(key, value) != value]
+        if differing:
+            yield f"not as {name} says ({', '.join(differing)})"
 
 
 def _file_fault(path: Path, sha256: str) -> str | None:
-    """What is wrong with a file: its kind and size are looked at before it is read, and of a model what it asks for before it is run."""
+    """Return the fault of a file, or None.
+
+    Its kind and size are checked before it is read, and the content of a model before it is run.
+    """
     if path.is_symlink():
         return "a link, expected a file. Copy the bundle again."
     if not path.is_file():
         return "missing. Copy the bundle again."
-    if (size := path.stat().st_size) > limit_bytes(path.name):
-        return f"{size} bytes, expected at most {limit_bytes(path.name)}. Do not use this bundle; copy or export it again."
-    if (found := sha256_file(path)) != sha256:
-        return f"sha256 {found[:12]}..., expected {sha256[:12]}...: it was altered. Copy the bundle again."
-    if path.suffix == ".onnx" and (fault := onnx_check.fault(path)) is not None:
-        return f"{fault}. Do not use this bundle."
-    return None
+    size = path.stat().st_size
+    max_size = limit_bytes(path.name)
+    if size > max_size:
+        advice = "Do not use this bundle; copy or export it again."
+        return f"{size} bytes, expected at most {max_size}. {advice}"
+    actual = sha256_file(path)
+    if actual != sha256:
+        return f"sha256 {actual[:12]}..., expected {sha256[:12]}...: it was altered. Copy the bundle again."
+    fault = onnx_check.fault(path) if path.suffix == ".onnx" else None
+    return None if fault is None else f"{fault}. Do not use this bundle."
 
 
 class FallbackTiming(NamedTuple):
-    """Medians of the latencies of a model and of its fallback, taken in turn, seconds."""
+    """Median latencies of a model and of its fallback, measured in turn, seconds."""
 
     model_s: float
     fallback_s: float
 
 
 class Verdict(NamedTuple):
-    """Why a bundle did not pass; nothing if it did. The self-tests of its model and of its fallback; None where one could not be run.
+    """Why a bundle did not pass (empty: it passed), and the self-tests of its model and its fallback.
 
-    `time_interleaved` is run where only the fallback passes: what it costs to use it in the model's place.
+    A self-test is None if it could not be run. `timing` says how much slower the fallback is; it is measured
+    only if the fallback passes and the model does not.
     """
 
     reasons: list[str]
     selftest: SelfTestResult | None = None
     fallback: SelfTestResult | None = None
-    race: FallbackTiming | None = None
+    timing: FallbackTiming | None = None
 
 
 def check(
@@ -126,79 +134,96 @@ def check(
 
     Args:
         bundle: the folder.
-        settings: how the runtime is to run; None: as at home, as far as this device can.
-        say: told on one line where the model runs otherwise than at home.
+        settings: how to run the runtime; None: as at home, as far as this device supports it.
+        say: called with one line if the model does not run as at home.
     Returns:
-        What was found. The model is not run where a file is not as shipped.
+        The verdict. The model is not run if a file is not as it was shipped.
     Raises:
-        BundleError: it is not a bundle at all.
+        BundleError: not a bundle at all.
     """
     manifest = read_manifest(bundle)
-    if reasons := check_files(bundle, manifest):
-        return Verdict(reasons)
-    home = manifest.profile.settings
+    faults = check_files(bundle, manifest)
+    if faults:
+        return Verdict(faults)
     if settings is None:
-        settings, note = as_at_home(home)
+        settings, note = device_settings(manifest.profile.settings)
         if note and say is not None:
             say(note)
     tested, fault = _test(bundle, manifest, settings)
-    if manifest.fallback is None:
-        advice = "Do not use it on this device; try the bundle of another variant."
-        return Verdict([f"self-test: {fault} {advice}"] if fault else [], tested)
-    of_second = of_fallback(home)
-    fallback, fallback_fault = _test(bundle, manifest, of_second, fallback=True)
+    if manifest.fallback is not None:
+        return _check_with_fallback(bundle, manifest, settings, tested, fault)
+    advice = "Do not use it on this device; try the bundle of another variant."
+    return Verdict([f"self-test: {fault} {advice}"] if fault else [], tested)
+
+
+def _check_with_fallback(
+    bundle: Path, manifest: Manifest, settings: SessionSettings, tested: SelfTestResult | None, fault: str
+) -> Verdict:
+    """Return the verdict on a bundle with a fallback. `tested` and `fault` are those of its model."""
+    of_fallback = fallback_settings(manifest.profile.settings)
+    fallback, fallback_fault = _test(bundle, manifest, of_fallback, fallback=True)
     if not fault:
         reason = f"self-test of the fallback: {fallback_fault} The model itself passes and can be used."
         return Verdict([reason] if fallback_fault else [], tested, fallback)
     if fallback_fault:
-        reason = f"self-test: {fault} Nor does its float32 fallback pass: {fallback_fault} Do not use this bundle on this device."
+        advice = "Do not use this bundle on this device."
+        reason = f"self-test: {fault} Its float32 fallback fails too: {fallback_fault} {advice}"
         return Verdict([reason], tested, fallback)
-    raced = None if tested is None else _race(bundle, manifest, settings, of_second)
-    # A model that gave no logits at all failed for another reason.
-    if tested is not None and (why := explanation(manifest.variant)):
-        fault = f"{why} {fault[0].upper()}{fault[1:]}"
-    advice = f"Use its float32 fallback, which passes here{_cost(raced)}: pepr-edge predict --fallback"
-    return Verdict([f"self-test: {fault} {advice}"], tested, fallback, raced)
+    timing = None
+    # A model without any logits failed for another reason than saturation, and cannot be timed.
+    if tested is not None:
+        timing = _time_both(bundle, manifest, settings, of_fallback)
+        cause = explanation(manifest.variant)
+        if cause:
+            fault = f"{cause} {fault[0].upper()}{fault[1:]}"
+    advice = f"Use its float32 fallback, which passes here{_cost(timing)}: pepr-edge predict --fallback"
+    return Verdict([f"self-test: {fault} {advice}"], tested, fallback, timing)
 
 
 def _test(
     bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
 ) -> tuple[SelfTestResult | None, str]:
-    """The result of a self-test, and why it did not pass, in one sentence; empty if it did."""
+    """Return the result of a self-test, and in one sentence why it did not pass; empty if it passed."""
     try:
         result = selftest.run(bundle, manifest, settings, fallback)
-    except (BundleError, MeasurementError) as fault:
-        return None, str(fault)
-    differ = f"logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
-    if not result.decisions_agree:
-        return (
-            result,
-            f"the model decides otherwise here than at home: {result.agreeing} of {result.n} decisions agree, {differ}",
-        )
-    return result, "" if result.passed else f"all {result.n} decisions agree, but {differ}"
+    except (BundleError, MeasurementError) as error:
+        return None, str(error)
+    if result.passed:
+        return result, ""
+    difference = f"logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
+    if result.decisions_agree:
+        return result, f"all {result.n} decisions agree, but {difference}"
+    decisions = f"{result.agreeing} of {result.n} decisions agree"
+    return result, f"the model decides otherwise here than at home: {decisions}, {difference}"
 
 
-def _race(
-    bundle: Path, manifest: Manifest, settings: SessionSettings, of_second: SessionSettings
+def _time_both(
+    bundle: Path, manifest: Manifest, settings: SessionSettings, of_fallback: SessionSettings
 ) -> FallbackTiming | None:
-    """Both in turn, for a second or two; None where one of them cannot be run so."""
+    """Time the model and its fallback in turn, for a second or two; None if one of them cannot be run."""
     shape = (1, *manifest.input.shape[1:])
     try:
         with (
-            ModelProcess(bundle / file_of(bundle, manifest, fallback=False), settings, shape) as model,
-            ModelProcess(bundle / file_of(bundle, manifest, fallback=True), of_second, shape) as fallback,
+            ModelProcess(bundle / model_file(bundle, manifest, fallback=False), settings, shape) as model,
+            ModelProcess(
+                bundle / model_file(bundle, manifest, fallback=True), of_fallback, shape
+            ) as fallback,
         ):
-            raced = time_interleaved({"model": model, "fallback": fallback}, TIMING_RULES)
+            results = time_interleaved({"model": model, "fallback": fallback}, TIMING_RULES)
     except MeasurementError:
         return None
-    taken = [found.latencies_s for found in raced.values()]
-    return FallbackTiming(*map(median, taken)) if all(taken) else None
+    model_s = results["model"].latencies_s
+    fallback_s = results["fallback"].latencies_s
+    if not model_s or not fallback_s:
+        return None
+    return FallbackTiming(median(model_s), median(fallback_s))
 
 
-def _cost(raced: FallbackTiming | None) -> str:
-    if raced is None:
+def _cost(timing: FallbackTiming | None) -> str:
+    """Return how much slower the fallback is, as a part of a sentence; empty if it was not timed."""
+    if timing is None:
         return ""
-    ratio, played = raced.fallback_s / raced.model_s, ", emulated" if emulated() else ""
-    return (
-        f" and takes {ratio:.2g} times as long ({ms(raced.fallback_s)} against {ms(raced.model_s)}{played})"
-    )
+    ratio = timing.fallback_s / timing.model_s
+    remark = ", emulated" if emulated() else ""
+    times = f"{ms(timing.fallback_s)} against {ms(timing.model_s)}{remark}"
+    return f" and takes {ratio:.2g} times as long ({times})"

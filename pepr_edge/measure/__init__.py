@@ -1,7 +1,7 @@
-"""How a model is measured, in processes of their own. Needs numpy and onnxruntime, never PyTorch.
+"""Measuring a model, in processes of its own. Needs numpy and onnxruntime, never PyTorch.
 
-`profile` measures one artifact in a fresh child process (`worker`) by the rules of `rules`. `interleaved_timing` says which of several
-files and settings is the fastest, each held open in a process of its own (`model_process`, `model_process_main`).
+`profile` measures one artifact in a fresh process (`worker`) by the rules of `rules`. `interleaved_timing`
+finds the fastest of several files and settings, each held open in its own process (`model_process`).
 """
 
 __all__ = [

@@ -1,6 +1,7 @@
-"""Which of several files and settings is the fastest on this device: measured in turn, so that whatever else it does meets all alike.
+"""Which of several files and settings is the fastest on this device.
 
-While one contestant works all the others wait for a line on their stdin.
+They are measured in turn, in rounds of short blocks, so that other load on the device affects all of them
+alike. While one process works, the others wait for a line on their stdin.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.records import SessionSettings
 
-# Idle threads spin for a while after an inference, on cores that the next contestant needs. Seen on a machine of two cores: 1 ms with
-# OpenVINO, 4 ms with PyTorch, 28 ms with onnxruntime where it is told to spin.
-REST_S, SPIN_S = 0.005, 0.04
+# Idle threads spin for a while after an inference, on cores that the next process needs. Measured on a
+# machine with two cores: 1 ms with OpenVINO, 4 ms with PyTorch, 28 ms with onnxruntime if spinning is
+# switched on.
+REST_S = 0.005
+SPINNING_REST_S = 0.04
 
 
 @dataclass(frozen=True)
 class TimingRules:
-    """Warm-up, heats for all, a final for those that are near the best; `limit_s` ends it whatever was reached.
+    """Warm-up, rounds for all participants, then final rounds for those near the best.
 
-    A contestant of which one inference takes longer than `slow_s` needs only `slow_share` of the runs, and no warm-up after its first.
+    It ends after `limit_s` at the latest. A participant with inferences longer than `slow_s` needs only the
+    share `slow_share` of the runs, and no warm-up after its first inference.
     """
 
     warmup_runs: int = 5
@@ -42,112 +46,125 @@ class TimingRules:
 
 
 class ParticipantLatencies(NamedTuple):
-    """Latencies of a contestant that count, seconds, in the order they were taken; none where it died, and why."""
+    """Latencies after warm-up, seconds, in the order they were taken.
+
+    If the process died: none, and `reason`.
+    """
 
     latencies_s: list[float]
     reason: str
 
 
 def _rest_s(settings: SessionSettings) -> float:
-    """How long a contestant's threads need to come to rest; one alone does not wait for any others."""
+    """Return how long the threads need to come to rest; a single thread waits for no others."""
     if settings.threads == 1:
         return 0.0
-    return SPIN_S if settings.spinning else REST_S
+    return SPINNING_REST_S if settings.spinning else REST_S
 
 
 @dataclass
 class _Participant:
-    """A contestant, those of its latencies that count, and about how long one inference of it takes."""
+    """A process, its latencies after warm-up, and the typical duration of one inference."""
 
     process: ModelProcess
     typical_s: float
-    taken: list[float] = field(default_factory=list)
+    latencies_s: list[float] = field(default_factory=list)
 
-    def missing(self, runs: int, duration_s: float, rules: TimingRules) -> int:
-        """Runs that it still needs to have so many runs and seconds."""
-        wanted = math.ceil(runs * rules.slow_share) if self.typical_s > rules.slow_s else runs
-        return max(
-            wanted - len(self.taken), math.ceil((duration_s - sum(self.taken)) / max(self.typical_s, 1e-6))
-        )
+    def missing_runs(self, runs: int, duration_s: float, rules: TimingRules) -> int:
+        """Return how many runs are missing to reach both `runs` and `duration_s`."""
+        is_slow = self.typical_s > rules.slow_s
+        needed = math.ceil(runs * rules.slow_share) if is_slow else runs
+        left_s = duration_s - sum(self.latencies_s)
+        return max(needed - len(self.latencies_s), math.ceil(left_s / max(self.typical_s, 1e-6)))
 
-    def block(self, rules: TimingRules) -> int:
+    def block_runs(self, rules: TimingRules) -> int:
         return max(1, round(rules.block_s / max(self.typical_s, 1e-6)))
 
     def run(self, count: int) -> list[float]:
-        """Its next latencies; none where it died. Nobody else starts before its threads are at rest."""
+        """Return the next latencies; none if the process died. Its threads are at rest on return."""
         try:
-            found = self.process.time(count)
+            latencies_s = self.process.time(count)
         except MeasurementError:
             return []
-        self.typical_s = median(found)
+        self.typical_s = median(latencies_s)
         time.sleep(_rest_s(self.process.settings))
-        return found
+        return latencies_s
 
 
 def time_interleaved(
     processes: Mapping[str, ModelProcess], rules: TimingRules | None = None
 ) -> dict[str, ParticipantLatencies]:
-    """Latencies of each contestant, taken in blocks by turns; those that are far behind after the heats run no more.
+    """Measure several models in blocks by turns. After the first rounds only those near the best go on.
 
     Args:
-        processes: by name; at least as long as this takes, they have to stay open.
+        processes: by name. They must stay open until this returns.
         rules: how long to measure.
     Returns:
-        What each reached, by name, in the order of `processes`.
+        The latencies by name, in the order of `processes`.
     """
     rules = rules or TimingRules()
     deadline = time.perf_counter() + rules.limit_s
     participants = {name: _Participant(process, process.first_s) for name, process in processes.items()}
     for participant in participants.values():
         _warm_up(participant, rules, deadline)
+
     rounds = _Rounds(rules, deadline)
-    rounds.run(list(participants.values()), rules.round_runs, 0.0, least=rules.min_rounds)
-    if alive := [participant for participant in participants.values() if not participant.process.reason]:
-        best = min(median(participant.taken) for participant in alive)
-        finalists = [
-            participant for participant in alive if median(participant.taken) <= rules.prune_ratio * best
-        ]
-        rounds.run(finalists, rules.final_runs, rules.final_s)
-    return {
-        name: ParticipantLatencies(
-            [] if participant.process.reason else participant.taken, participant.process.reason
-        )
-        for name, participant in participants.items()
-    }
+    rounds.run(list(participants.values()), rules.round_runs, 0.0, rules.min_rounds)
+    alive = [participant for participant in participants.values() if not participant.process.reason]
+    limit_s = rules.prune_ratio * min((median(participant.latencies_s) for participant in alive), default=0.0)
+    finalists = [participant for participant in alive if median(participant.latencies_s) <= limit_s]
+    rounds.run(finalists, rules.final_runs, rules.final_s)
+
+    results = {}
+    for name, participant in participants.items():
+        reason = participant.process.reason
+        results[name] = ParticipantLatencies([] if reason else participant.latencies_s, reason)
+    return results
 
 
 def _warm_up(participant: _Participant, rules: TimingRules, deadline: float) -> None:
-    """Runs that do not count, until there were enough and for long enough. The first inference was slow for other reasons."""
-    begin, done = time.perf_counter(), 0
+    """Run inferences that do not count, until there are enough of them and enough seconds.
+
+    The first inference alone is no measure: it is slow for other reasons.
+    """
+    begin = time.perf_counter()
+    done = 0
     while not participant.process.reason and time.perf_counter() < deadline:
         if done >= 1 and participant.typical_s > rules.slow_s:
             return
         if done >= rules.warmup_runs and time.perf_counter() - begin >= rules.warmup_s:
             return
-        done += len(participant.run(1 if done == 0 else participant.block(rules)))
+        done += len(participant.run(1 if done == 0 else participant.block_runs(rules)))
 
 
 class _Rounds:
-    """Counts the rounds of a race."""
+    """Runs rounds, and counts them, so that each round starts with the next participant."""
 
     def __init__(self, rules: TimingRules, deadline: float) -> None:
-        self._rules, self._deadline = rules, deadline
-        self._done = 0
+        self._rules = rules
+        self._deadline = deadline
+        self._total = 0
 
-    def run(self, participants: list[_Participant], runs: int, duration_s: float, least: int = 0) -> None:
-        """Rounds of one block each, another one first each time, until nobody misses any runs; at least one, so that all have some."""
-        rules, done = self._rules, 0
-        while running := [participant for participant in participants if not participant.process.reason]:
-            rest = {id(participant): participant.missing(runs, duration_s, rules) for participant in running}
-            left = max(
-                least - done,
-                *(math.ceil(rest[id(participant)] / participant.block(rules)) for participant in running),
-            )
-            if left <= 0 or (self._done > 0 and time.perf_counter() >= self._deadline):
+    def run(
+        self, participants: list[_Participant], runs: int, duration_s: float, min_rounds: int = 0
+    ) -> None:
+        """Run rounds of one block each until no participant misses any runs.
+
+        The first round of all takes place even after the deadline, so that every participant has latencies.
+        """
+        rules = self._rules
+        rounds = 0
+        while True:
+            running = [participant for participant in participants if not participant.process.reason]
+            missing = [participant.missing_runs(runs, duration_s, rules) for participant in running]
+            is_enough = rounds >= min_rounds and all(count <= 0 for count in missing)
+            is_late = self._total > 0 and time.perf_counter() >= self._deadline
+            if not running or is_enough or is_late:
                 return
-            first = self._done % len(running)
-            for participant in running[first:] + running[:first]:
-                if rest[id(participant)] > 0 or done < least:
-                    participant.taken += participant.run(participant.block(rules))
-            done += 1
-            self._done += 1
+            first = self._total % len(running)
+            turns = list(zip(running, missing, strict=True))
+            for participant, count in turns[first:] + turns[:first]:
+                if count > 0 or rounds < min_rounds:
+                    participant.latencies_s += participant.run(participant.block_runs(rules))
+            rounds += 1
+            self._total += 1

@@ -1,4 +1,13 @@
-"""What the parent and the measuring child say to each other, as JSON. Standard library only: the child times its own imports."""
+"""Messages between a measurement process (`worker`) and its parent: one JSON document a line.
+
+Standard library only, because the process times its own imports.
+
+The parent starts the process and writes a MeasurementJob as the first line. The answers depend on its kind:
+    "latency"  {"started": Started}, then {"block": Block} about twice a second, then {"result": {}}
+    "memory"   {"result": MemoryRun}
+    "serve"    {"ready": {...}}, then one answer to each command of the parent; see `model_process`
+In place of any answer: {"error": message}.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +18,10 @@ MEMORY_STAGES = ("import", "load", "first", "end")
 
 
 class MeasurementRules(NamedTuple):
-    """Warm-up of so many runs AND seconds, then so many queries AND seconds; `cap_s` ends it whatever was reached."""
+    """How long to warm up and to measure.
+
+    Both the number and the seconds are minima. `cap_s` ends the timed loop in any case.
+    """
 
     warmup_runs: int
     warmup_s: float
@@ -19,18 +31,21 @@ class MeasurementRules(NamedTuple):
 
 
 class MeasurementJob(NamedTuple):
-    """One pass over one model, for a child of its own. `settings` are the fields of SessionSettings."""
+    """One model for one measurement process. `settings` are the fields of SessionSettings.
 
-    kind: Literal["latency", "memory"]
+    Only the latency pass reads `rules`, which it needs, and `paced_s`.
+    """
+
+    kind: Literal["latency", "memory", "serve"]
     model: str
     settings: dict[str, str | int | bool | None]
     input_shape: tuple[int, ...]
-    rules: MeasurementRules
-    paced_s: float | None
+    rules: MeasurementRules | None = None
+    paced_s: float | None = None
 
 
 class Started(NamedTuple):
-    """What the latency pass found before its timed loop."""
+    """Results of the latency pass before its timed loop."""
 
     provider_used: str
     import_s: float
@@ -41,7 +56,10 @@ class Started(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The latencies since the last block and their median; the duration, the CPU seconds and the steal of the timed loop so far."""
+    """Latencies since the last block, and their median.
+
+    The duration, the CPU seconds and the steal are of the whole timed loop so far.
+    """
 
     latencies_s: list[float]
     median_s: float
@@ -52,7 +70,7 @@ class Block(NamedTuple):
 
 
 class LatencyRun(NamedTuple):
-    """What the latency pass found so far; of the timed loop all latencies, and else as in its latest block."""
+    """Results of the latency pass so far: all latencies, and the figures of the latest block."""
 
     start: Started
     latencies_s: list[float]

@@ -1,13 +1,18 @@
-"""A model held open in a process of its own: if a runtime crashes on a file, it takes down that process alone.
+"""A model held open in its own process: a runtime that crashes on a file ends only that process.
 
-The protocol, one JSON document a line. The parent writes the job; the child opens the model, runs it once and answers:
-    {"model": path, "settings": {...}, "input_shape": [1, 3, 224, 224]}
+The protocol: one JSON document a line. The parent writes the job (`job.MeasurementJob`); the process opens
+    the
+model, runs it once and answers:
+    {"kind": "serve", "model": path, "settings": {...}, "input_shape": [1, 3, 224, 224], ...}
     {"ready": {"load_s": 0.1, "first_s": 0.01, "provider_used": "CPUExecutionProvider"}}
-Then, as often as the parent likes, until it closes the child's stdin:
-    {"time": 10}                                                      {"time": [latency in seconds, ...]}, 10 of them
-    {"memory": null}                                                  {"memory": peak of the process in bytes, or null}
-    {"logits": {"pixels": in.npy, "logits": out.npy, "preprocess": {...}}}    {"logits": out.npy}, once that is written
-In place of an answer: {"error": words}. A program of one's own does best to call `model_process_main.serve` with a runtime of its own.
+Then the parent sends commands, any number of them, until it closes the stdin of the process:
+    {"time": 10}            answer {"time": [latency in seconds, ...]}, 10 of them
+    {"memory": null}        answer {"memory": peak of the process in bytes, or null}
+    {"logits": {"pixels": "in.npy", "logits": "out.npy", "preprocess": {...}}}
+                            answer {"logits": "out.npy"}, after that file is written
+In place of any answer: {"error": message}. The easiest way to write a program of your own is to call
+    `worker.main`
+with your own runtime.
 """
 
 from __future__ import annotations
@@ -16,17 +21,16 @@ import contextlib
 import json
 import math
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import pepr_edge
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.process import cause, last_line
+from pepr_edge.measure.job import MeasurementJob
+from pepr_edge.measure.process import describe_exit, last_line, start_worker
 from pepr_edge.records import Preprocess, SessionSettings
 
 if TYPE_CHECKING:
@@ -34,15 +38,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # No answer is longer: a million latencies are 20 MB.
-LONGEST_LINE_BYTES = 1 << 26
-# Many images may take so many times what the first inference took, beyond the limit of one answer.
-PATIENCE = 10.0
-# So long a process that has closed its stdout may take to end.
-END_S = 2.0
+MAX_LINE_BYTES = 1 << 26
+# Logits of an image may take this many times as long as the first inference, beyond the limit of one answer.
+LOGITS_LIMIT_FACTOR = 10.0
+# A process that has closed its stdout may take this long to end.
+EXIT_LIMIT_S = 2.0
 
 
 class ModelProcess:
-    """A model held open in a process of its own. After a MeasurementError that process has ended, and `reason` says why."""
+    """A model held open in its own process.
+
+    After a MeasurementError the process has ended, and `reason` says why.
+    """
 
     load_s: float
     first_s: float
@@ -60,149 +67,148 @@ class ModelProcess:
 
         Args:
             model: the ONNX file.
-            settings: how the runtime is to run.
+            settings: how to run the runtime.
             input_shape: (1, channels, px, px).
-            program: another command that speaks the protocol; None: ours.
-            limit_s: for each answer; that of `logits` gets more, by the number of images.
+            program: another command that speaks the protocol; None: our own worker.
+            limit_s: time limit of each answer; `logits` gets more, by the number of images.
         Raises:
-            MeasurementError: the model cannot be run so, the process died or took too long.
+            MeasurementError: the model cannot be run with these settings, or the process died or took too
+                long.
         """
-        self.settings, self.reason = settings, ""
-        self._name, self._limit_s = f"{model.name} ({settings.runtime})", limit_s
+        self.settings = settings
+        self.reason = ""
+        self._name = f"{model.name} ({settings.runtime})"
+        self._limit_s = limit_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
-        self._child = _start(program, self._stderr)
-        job = {"model": str(model.absolute()), "settings": settings.model_dump(), "input_shape": input_shape}
-        ready = self._ask("ready", job, _is_ready)
-        self.load_s, self.first_s, self.provider_used = (
-            float(ready["load_s"]),
-            float(ready["first_s"]),
-            str(ready["provider_used"]),
-        )
+        try:
+            self._child = start_worker(self._stderr, program)
+        except MeasurementError:
+            self._stderr.close()
+            raise
+        job = MeasurementJob("serve", str(model.absolute()), settings.model_dump(), input_shape)
+        ready = self._ask("ready", job._asdict(), _is_ready)
+        self.load_s = float(ready["load_s"])
+        self.first_s = float(ready["first_s"])
+        self.provider_used = str(ready["provider_used"])
 
     def __enter__(self) -> ModelProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process at once."""
         self.reason = self.reason or f"{self._name}: the process was ended."
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._stderr):
-            # What it never read is of no use any more.
+            # Input that the process never read is of no use any more.
             with contextlib.suppress(OSError):
                 assert pipe is not None
                 pipe.close()
 
     def time(self, count: int) -> list[float]:
-        """Latencies of so many inferences, one after the other, seconds."""
-        found = self._ask("time", {"time": count}, lambda answer: _is_latencies(answer, count))
-        return [float(latency) for latency in found]
+        """Return the latencies, in seconds, of `count` inferences that follow each other."""
+        answer = self._ask("time", {"time": count}, lambda answer: _is_latencies(answer, count))
+        return [float(latency) for latency in answer]
 
     def peak_memory_bytes(self) -> int | None:
-        """High-water mark of the process so far; None where it cannot be measured. To be asked before `logits`, which adds to it."""
-        found: int | None = self._ask(
-            "memory", {"memory": None}, lambda answer: answer is None or type(answer) is int
-        )
-        return found
+        """Return the peak memory of the process so far; None where it cannot be measured.
 
-    def logits(self, pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
-        """Logits of images, one at a time as on the device.
+        Ask before `logits`, which adds to it.
+        """
+        peak: int | None = self._ask("memory", {"memory": None}, _is_memory)
+        return peak
+
+    def logits(self, pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+        """Return the logits of images, run one at a time as on the device.
 
         Args:
             pixels: uint8, shape (n, image_size_px, image_size_px, channels), n >= 1.
-            spec: how pixels become the input.
+            preprocess: how pixels become the input.
         Returns:
             float32, shape (n, classes).
         """
         import numpy as np
 
         with tempfile.TemporaryDirectory() as folder:
-            given, found = Path(folder, "pixels.npy"), Path(folder, "logits.npy")
-            np.save(given, pixels)
-            asked = {"pixels": str(given), "logits": str(found), "preprocess": spec.model_dump()}
-            limit_s = self._limit_s + PATIENCE * self.first_s * len(pixels)
-            self._ask("logits", {"logits": asked}, lambda answer: found.is_file(), limit_s)
-            logits: NDArray[np.float32] = np.load(found, allow_pickle=False)
+            pixels_file = Path(folder, "pixels.npy")
+            logits_file = Path(folder, "logits.npy")
+            np.save(pixels_file, pixels)
+            argument = {
+                "pixels": str(pixels_file),
+                "logits": str(logits_file),
+                "preprocess": preprocess.model_dump(),
+            }
+            limit_s = self._limit_s + LOGITS_LIMIT_FACTOR * self.first_s * len(pixels)
+            self._ask("logits", {"logits": argument}, lambda answer: logits_file.is_file(), limit_s)
+            logits: NDArray[np.float32] = np.load(logits_file, allow_pickle=False)
         return logits
 
     def _ask(
-        self, word: str, command: dict[str, Any], fits: Callable[[Any], bool], limit_s: float | None = None
+        self, key: str, message: dict[str, Any], is_valid: Callable[[Any], bool], limit_s: float | None = None
     ) -> Any:
-        """Write a line, wait for the answer and return what it holds under `word`. The wait is no polling: a timer ends the child."""
+        """Write a line, wait for the answer and return its value of `key`.
+
+        Waiting does not poll: a timer kills the process at the limit.
+        """
         limit_s = self._limit_s if limit_s is None else limit_s
         if self.reason:
             raise MeasurementError(self.reason)
-        late = threading.Event()
+        is_late = threading.Event()
 
         def end() -> None:
-            late.set()
+            is_late.set()
             self._child.kill()
 
         timer = threading.Timer(limit_s, end)
         try:
             timer.start()
-            line = self._exchange(command)
+            line = self._exchange(message)
             timer.cancel()
             answer = _parse(line)
-            if word in answer and not late.is_set() and fits(answer[word]):
-                return answer[word]
-            self.reason = self._fault(line, answer, limit_s if late.is_set() else None)
+            if key in answer and not is_late.is_set() and is_valid(answer[key]):
+                return answer[key]
+            self.reason = self._reason(line, answer, limit_s if is_late.is_set() else None)
             raise MeasurementError(self.reason)
         except BaseException:
             timer.cancel()
             self.close()
             raise
 
-    def _exchange(self, command: dict[str, Any]) -> bytes:
+    def _exchange(self, message: dict[str, Any]) -> bytes:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         try:
-            self._child.stdin.write(json.dumps(command).encode() + b"\n")
+            self._child.stdin.write(json.dumps(message).encode() + b"\n")
             self._child.stdin.flush()
         except OSError:
-            pass  # It died; what it said before that is still to be read.
-        return self._child.stdout.readline(LONGEST_LINE_BYTES)
+            pass  # The process died. Its last output can still be read.
+        return self._child.stdout.readline(MAX_LINE_BYTES)
 
-    def _fault(self, line: bytes, answer: dict[str, Any], late_s: float | None) -> str:
-        """What is wrong with an answer that is none, in one sentence."""
-        if late_s is not None:
-            return f"{self._name}: the process gave no answer within {late_s:g} s."
+    def _reason(self, line: bytes, answer: dict[str, Any], exceeded_s: float | None) -> str:
+        """Return in one sentence why an answer is invalid.
+
+        `exceeded_s` is the time limit if it was exceeded.
+        """
+        if exceeded_s is not None:
+            return f"{self._name}: the process gave no answer within {exceeded_s:g} s."
         if "error" in answer:
             return " ".join(str(answer["error"]).split())
         if line.endswith(b"\n"):
-            return f"{self._name}: the process gave an answer that is none ({line[:60]!r})."
+            return f"{self._name}: the process returned an invalid answer ({line[:60]!r})."
         try:
-            status = self._child.wait(END_S)
+            status = self._child.wait(EXIT_LIMIT_S)
         except subprocess.TimeoutExpired:
             return f"{self._name}: the process stopped answering."
-        return f"{self._name}: the process {cause(status)}{last_line(self._stderr)}."
-
-
-def _start(program: Sequence[str] | None, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.measure.model_process_main"]
-            if program is None
-            else list(program),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            # `-m` puts the working directory first on the path: let it be ours, not one where a file may be called numpy.py.
-            cwd=Path(pepr_edge.__file__).parents[1] if program is None else None,
-        )
-    except OSError as fault:
-        stderr.close()
-        raise MeasurementError(
-            f"{program[0] if program else sys.executable}: cannot be started ({fault.strerror})."
-        ) from None
+        return f"{self._name}: the process {describe_exit(status)}{last_line(self._stderr)}."
 
 
 def _parse(line: bytes) -> dict[str, Any]:
+    """Return the JSON object in a line; an empty one if the line holds none."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,11 +217,13 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def _is_ready(answer: Any) -> bool:
-    return (
-        isinstance(answer, dict)
-        and _is_latencies([answer.get("load_s"), answer.get("first_s")], 2)
-        and "provider_used" in answer
-    )
+    if not isinstance(answer, dict) or "provider_used" not in answer:
+        return False
+    return _is_latencies([answer.get("load_s"), answer.get("first_s")], 2)
+
+
+def _is_memory(answer: Any) -> bool:
+    return answer is None or type(answer) is int
 
 
 def _is_latencies(answer: Any, count: int) -> bool:

@@ -1,4 +1,4 @@
-"""Run a job in a freshly exec'd child, and wait for it without polling."""
+"""Run a measurement job in a freshly exec'd process, and wait for it without polling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,25 +17,25 @@ import pepr_edge
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import Block, LatencyRun, MeasurementJob, MemoryRun, Started
 
-# A child that says nothing for so long hangs; one that is paced by the hour says something every so often.
+# Kill the process after this long without a message. Paced load adds its pace: it sends less often.
 SILENCE_S = 1800.0
-# The run so far, and the median of the latest latencies in seconds.
+# Called with the run so far, and the median of the latest latencies in seconds.
 OnBlock = Callable[[LatencyRun, float], None]
-# A line of the child that is neither its result nor its fault.
+# Called with a message that is neither the result nor an error.
 OnMessage = Callable[[dict[str, Any]], None]
 
 
 def measure_latency(
     job: MeasurementJob, on_block: OnBlock | None = None, on_start: Callable[[], None] | None = None
 ) -> LatencyRun:
-    """The latency pass.
+    """Run the latency pass.
 
     Args:
-        job: what to measure.
+        job: the model, and how to measure it.
         on_block: called about twice a second, from the first latencies on.
         on_start: called when the timed loop begins.
     Raises:
-        MeasurementError: the child could not do it, or died.
+        MeasurementError: the process failed or died.
     """
     run: LatencyRun | None = None
 
@@ -49,8 +49,11 @@ def measure_latency(
         assert run is not None
         block = Block(**message["block"])
         run.latencies_s.extend(block.latencies_s)
-        run = LatencyRun(
-            run.start, run.latencies_s, block.duration_s, block.cpu_s, block.steal_s, block.load_after
+        run = run._replace(
+            duration_s=block.duration_s,
+            cpu_s=block.cpu_s,
+            steal_s=block.steal_s,
+            load_after=block.load_after,
         )
         if on_block is not None:
             on_block(run, block.median_s)
@@ -61,35 +64,53 @@ def measure_latency(
 
 
 def measure_memory(job: MeasurementJob) -> MemoryRun:
-    """The memory pass.
+    """Run the memory pass.
 
     Raises:
-        MeasurementError: the child could not do it, or died.
+        MeasurementError: the process failed or died.
     """
     return MemoryRun(**_run(job, None))
 
 
-def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
-    with tempfile.TemporaryFile() as stderr:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.measure.worker"],
+def start_worker(stderr: IO[bytes], program: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a measurement process with pipes to its stdin and stdout.
+
+    Args:
+        stderr: file for its error output.
+        program: another command that speaks the protocol; None: our own worker.
+    Raises:
+        MeasurementError: it cannot be started.
+    """
+    command = [sys.executable, "-m", "pepr_edge.measure.worker"] if program is None else list(program)
+    try:
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            # `-m` puts the working directory first on the path: let it be ours, not one where a file may be called numpy.py.
-            cwd=Path(pepr_edge.__file__).parents[1],
+            # `-m` puts the working directory first on the path. The user's may hold a file called numpy.py.
+            cwd=Path(pepr_edge.__file__).parents[1] if program is None else None,
         )
+    except OSError as error:
+        raise MeasurementError(f"{command[0]}: cannot be started ({error.strerror}).") from None
+
+
+def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
+    """Run one pass and return its result."""
+    name = Path(job.model).name
+    with tempfile.TemporaryFile() as stderr:
+        child = start_worker(stderr)
         assert child.stdin is not None
         assert child.stdout is not None
         try:
             with child.stdin, child.stdout:
                 try:
-                    child.stdin.write(json.dumps(job._asdict()).encode())
+                    child.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
                     child.stdin.close()
                 except BrokenPipeError:
-                    pass  # It died at once; why, is said below.
-                with _Watchdog(child, SILENCE_S + (job.paced_s or 0.0)) as watch:
-                    result = _listen(child.stdout, on_message, watch.heard)
+                    pass  # The process died at once. The error below says why.
+                with _Watchdog(child, SILENCE_S + (job.paced_s or 0.0)) as watchdog:
+                    result = _listen(child.stdout, on_message, watchdog.reset)
             status = child.wait()
         except BaseException:
             child.kill()
@@ -97,22 +118,24 @@ def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
             raise
         if isinstance(result, dict):
             return result
-        if watch.hung:
-            raise MeasurementError(
-                f"{Path(job.model).name}: the measuring process hung: nothing was heard of it for {SILENCE_S:g} s."
-            )
-        raise MeasurementError(
-            result or f"{Path(job.model).name}: the measuring process {cause(status)}{last_line(stderr)}."
-        )
+        if watchdog.has_killed:
+            raise MeasurementError(f"{name}: the measurement process hung: no message for {SILENCE_S:g} s.")
+        reason = f"{name}: the measurement process {describe_exit(status)}{last_line(stderr)}."
+        raise MeasurementError(result or reason)
 
 
 class _Watchdog:
-    """Ends a child that hangs. `heard` says that it does not, and wakes nobody: it is called while the child measures."""
+    """Kills a process that sends no message for too long.
+
+    `reset` wakes no thread: it runs during a measurement.
+    """
 
     def __init__(self, child: subprocess.Popen[bytes], silence_s: float) -> None:
-        self.hung = False
-        self._child, self._silence_s, self._heard_s = child, silence_s, time.monotonic()
-        self._over = threading.Event()
+        self.has_killed = False
+        self._child = child
+        self._silence_s = silence_s
+        self._last_message_s = time.monotonic()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> _Watchdog:
@@ -120,30 +143,35 @@ class _Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
-    def heard(self) -> None:
-        self._heard_s = time.monotonic()
+    def reset(self) -> None:
+        self._last_message_s = time.monotonic()
+
+    def _left_s(self) -> float:
+        return self._last_message_s + self._silence_s - time.monotonic()
 
     def _watch(self) -> None:
-        while not self._over.wait(left_s := self._heard_s + self._silence_s - time.monotonic()):
+        left_s = self._left_s()
+        while not self._stopped.wait(left_s):
+            left_s = self._left_s()
             if left_s <= 0:
-                self.hung = True
+                self.has_killed = True
                 self._child.kill()
                 return
 
 
 def _listen(
-    lines: IO[bytes], on_message: OnMessage | None, heard: Callable[[], None]
+    lines: IO[bytes], on_message: OnMessage | None, reset: Callable[[], None]
 ) -> dict[str, Any] | str | None:
-    """The child's result, or the words of its fault, or None where it ended without either."""
+    """Return the result of the process, its error message, or None if it ended without either."""
     for line in lines:
-        heard()
+        reset()
         try:
             message = json.loads(line)
         except ValueError:
-            return None  # Torn: it died while it wrote.
+            return None  # The line is incomplete: the process died while it wrote.
         if "result" in message:
             return dict(message["result"])
         if "error" in message:
@@ -153,8 +181,8 @@ def _listen(
     return None
 
 
-def cause(status: int) -> str:
-    """How a process ended, in words, by its exit status as `subprocess` gives it."""
+def describe_exit(status: int) -> str:
+    """Describe how a process ended, from its exit status as `subprocess` gives it."""
     if status >= 0:
         return f"ended with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -166,7 +194,7 @@ def cause(status: int) -> str:
 
 
 def last_line(stderr: IO[bytes]) -> str:
-    """What the child said last, if anything."""
+    """Return the last line of the error output in brackets, or "" if there is none."""
     stderr.seek(0)
     lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     return f" ({lines[-1].strip()})" if lines else ""

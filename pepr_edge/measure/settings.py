@@ -1,4 +1,7 @@
-"""How a bundle is to be run on this device: as it was at home, as far as that is possible here."""
+"""The runtime settings of a bundle on this device: as at home, as far as the device supports them.
+
+"At home" is the machine on which the bundle was made and measured.
+"""
 
 from __future__ import annotations
 
@@ -6,66 +9,78 @@ from pepr_edge.device.cpu import isa, usable_cores
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Provider, SessionSettings
 
-# Without one of these a CPU computes bfloat16 more slowly than float32, if at all.
+# Without one of these a CPU computes bfloat16 more slowly than float32, or not at all.
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def as_at_home(
+def device_settings(
     home: SessionSettings,
     *,
     runtime: str | None = None,
     provider: Provider | None = None,
     threads: int | None = None,
 ) -> tuple[SessionSettings, str]:
-    """The settings that a bundle was measured with at home, and what of them this device cannot do replaced.
+    """Return the settings of a bundle at home, with replacements for those that this device does not support.
 
     Args:
         home: `Manifest.profile.settings`.
-        runtime, provider, threads: what the user asks for, instead of as at home. It is never replaced: if it cannot be used, the runtime
-            says so when the model is opened.
+        runtime, provider, threads: the user's choice, preferred to the value at home. It is never replaced:
+            if it cannot be used, the runtime reports that when it opens the model.
     Returns:
-        The settings, and what was replaced and why, on one line; empty where nothing was. Threads are at most the cores that may be used.
+        The settings, with at most as many threads as usable cores unless the user chose, and one line that
+        says what was replaced and why; empty if nothing was.
     """
-    said = []
-    chosen, precision = runtime or home.runtime, home.precision
-    if runtime is None and (reason := _no_runtime(chosen)) is not None:
-        chosen, precision = "onnxruntime", "float32"
-        said.append(
-            f"runs with onnxruntime in float32, not with {home.runtime} in {home.precision} as at home: {reason}"
-        )
-    elif precision == "bfloat16" and (reason := _no_bfloat16(chosen)) is not None:
+    notes = []
+    chosen_runtime = runtime or home.runtime
+    chosen_provider = provider or home.provider
+    precision = home.precision
+
+    reason = _no_runtime(home.runtime) if runtime is None else None
+    if reason is not None:
+        chosen_runtime = "onnxruntime"
         precision = "float32"
-        said.append(f"computes in float32, not in bfloat16 as at home: {reason}")
-    if (
-        provider is None
-        and home.provider != "cpu"
-        and (reason := RUNTIMES[chosen].unavailable(home.provider)) is not None
-    ):
-        provider = "cpu"
-        said.append(f"runs on the CPU, not with {home.provider} as at home: {reason}")
+        replaced = f"{home.runtime} in {home.precision}"
+        notes.append(f"runs with onnxruntime in float32, not with {replaced} as at home: {reason}")
+    elif precision == "bfloat16":
+        reason = _no_bfloat16(chosen_runtime)
+        if reason is not None:
+            precision = "float32"
+            notes.append(f"computes in float32, not in bfloat16 as at home: {reason}")
+
+    if provider is None and home.provider != "cpu":
+        reason = RUNTIMES[chosen_runtime].unavailable(home.provider)
+        if reason is not None:
+            chosen_provider = "cpu"
+            notes.append(f"runs on the CPU, not with {home.provider} as at home: {reason}")
+
     changes = {
-        "runtime": chosen,
+        "runtime": chosen_runtime,
         "precision": precision,
-        "provider": provider or home.provider,
+        "provider": chosen_provider,
         "threads": threads or min(home.threads, usable_cores()),
         # In the field images come one at a time.
         "batch": 1 if home.batch == 1 else None,
     }
-    return home.model_copy(update=changes), " ".join(said)
+    return home.model_copy(update=changes), " ".join(notes)
 
 
-def of_fallback(home: SessionSettings, threads: int | None = None) -> SessionSettings:
-    """How the float32 file beside a model is run: with the least that can go wrong, on as many threads as the model at home."""
+def fallback_settings(home: SessionSettings, threads: int | None = None) -> SessionSettings:
+    """Return the settings of the float32 fallback: the defaults, with the threads of the model at home."""
     return SessionSettings(threads=threads or min(home.threads, usable_cores()))
 
 
 def _no_runtime(name: str) -> str | None:
+    """Return why a runtime cannot be used here, or None if it can."""
     if name == "pytorch":
         return "a bundle holds no program for PyTorch."
-    return RUNTIMES[name].unavailable() if name in RUNTIMES else f"this pepr_edge does not know {name!r:.40}."
+    if name not in RUNTIMES:
+        return f"this pepr_edge does not know {name!r:.40}."
+    return RUNTIMES[name].unavailable()
 
 
 def _no_bfloat16(runtime: str) -> str | None:
-    if runtime != "openvino":
-        return f"{runtime} computes in what the file has."
+    """Return why bfloat16 cannot be used here, or None if it can."""
+    offered = RUNTIMES[runtime].trial_settings(SessionSettings(runtime=runtime))
+    if not any(settings.precision == "bfloat16" for settings in offered):
+        return f"{runtime} computes in the precision of the file."
     return None if BFLOAT16 & set(isa()) else "this CPU has no bfloat16."

@@ -1,7 +1,8 @@
-"""The measuring child: `python -m pepr_edge.measure.worker`, a MeasurementJob as JSON on stdin, lines of JSON on stdout.
+"""The measurement process: `python -m pepr_edge.measure.worker`.
 
-Freshly exec'd, so that its peak memory and its cold start are its own. Until the timed import it imports nothing but the standard
-library, and never pydantic, whose memory a device that only classifies would not need.
+The protocol is in `job` and `model_process`. It is a freshly exec'd process, so that its peak memory and its
+cold start are its own. Until the timed import it imports only the standard library. It imports pydantic only
+to preprocess images, since that memory is not needed on a device that only classifies.
 """
 
 from __future__ import annotations
@@ -16,60 +17,130 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pepr_edge.device.load import load_average, steal_s
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import Block, MeasurementJob, MeasurementRules, MemoryRun, Started
 from pepr_edge.measure.memory import peak_memory_bytes
-from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pepr_edge.records import SessionSettings
-
 Call = Callable[[], object]
 Emit = Callable[[dict[str, Any]], None]
 
-# Between two reports nothing runs but inferences and the clock.
+# Between two reports only inferences and the clock run.
 REPORT_EVERY_S = 0.5
 MEMORY_RUNS = 20
 SEED = 0
 
 
-def main() -> int:
-    """Do the job on stdin. Exit status 1 with an "error" line where it cannot be done, or where nobody listens any more."""
-    out = own_stdout()
+def main(runtime: Runtime | None = None) -> int:
+    """Do the job that stdin holds.
+
+    Args:
+        runtime: another module with the functions of a runtime, for a program of your own; None: the runtime
+            that the settings name.
+    Returns:
+        The exit status: 1 if the job failed, after an "error" line, or if the parent process was killed.
+    """
+    out = _own_stdout()
 
     def emit(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    given = json.loads(sys.stdin.read())
-    job = MeasurementJob(**{**given, "rules": MeasurementRules(*given["rules"])})
     try:
-        emit({"result": JOBS[job.kind](job, emit)})
-    except MeasurementError as fault:
-        emit({"error": str(fault)})
+        job = parse_job(sys.stdin.readline())
+        JOBS[job.kind](job, runtime or RUNTIMES[str(job.settings["runtime"])], emit)
+    except MeasurementError as error:
+        emit({"error": str(error)})
         return 1
     except BrokenPipeError:
-        return 1  # The parent was killed: what we measure on is of no use to anybody.
+        return 1  # The parent was killed: nobody reads the results.
     return 0
 
 
-def own_stdout() -> TextIO:
-    """Keep stdout for our lines: what a library prints goes to stderr."""
+def parse_job(line: str) -> MeasurementJob:
+    """Return the job that one line of JSON describes."""
+    job = MeasurementJob(**json.loads(line))
+    return job if job.rules is None else job._replace(rules=MeasurementRules(*job.rules))
+
+
+def _own_stdout() -> TextIO:
+    """Return a stream to stdout for our lines only: output of the libraries goes to stderr from now on."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return ours
 
 
-def latency(job: MeasurementJob, emit: Emit) -> dict[str, Any]:
-    """Cold start in its three parts, warm-up, then the timed loop. All that it finds goes out at once; the result adds nothing."""
+def latency(job: MeasurementJob, runtime: Runtime, emit: Emit) -> None:
+    """Measure the cold start, warm up, then run the timed loop.
+
+    All results are sent as soon as they are there.
+    """
+    assert job.rules is not None
+    model = open_model(job, runtime)
+    load_before = load_average()
+    warm_s = warm_up(model.call, job.rules)
+    provider = runtime.provider_used(model.session)
+    started = Started(provider, model.import_s, model.load_s, model.first_s, len(warm_s), load_before)
+    emit({"started": started._asdict()})
+    timed(model.call, job.rules, job.paced_s, median(warm_s), emit)
+    emit({"result": {}})
+
+
+def memory(job: MeasurementJob, runtime: Runtime, emit: Emit) -> None:
+    """Read the high-water marks, in a pass in which nothing is timed."""
+    stages: dict[str, int | None] = {}
+    runtime.import_library()
+    stages["import"] = peak_memory_bytes()
+    session = runtime.open(Path(job.model), _settings(job))
+    stages["load"] = peak_memory_bytes()
+    call = runtime.bind(session, noise(job.input_shape))
+    call()
+    stages["first"] = peak_memory_bytes()
+    for _ in range(MEMORY_RUNS):
+        call()
+    stages["end"] = peak_memory_bytes()
+    emit({"result": MemoryRun(stages)._asdict()})
+
+
+def serve(job: MeasurementJob, runtime: Runtime, emit: Emit) -> None:
+    """Open the model, then answer each command on stdin with a line, until stdin ends."""
+    model = open_model(job, runtime)
+    provider = runtime.provider_used(model.session)
+    emit({"ready": {"load_s": model.load_s, "first_s": model.first_s, "provider_used": provider}})
+    for line in iter(sys.stdin.readline, ""):
+        ((command, argument),) = json.loads(line).items()
+        emit({command: COMMANDS[command](model, argument)})
+
+
+JOBS: dict[str, Callable[[MeasurementJob, Runtime, Emit], None]] = {
+    "latency": latency,
+    "memory": memory,
+    "serve": serve,
+}
+
+
+class OpenModel(NamedTuple):
+    """A model held open, its inference bound to noise, and the three parts of its cold start."""
+
+    runtime: Runtime
+    session: Any
+    call: Call
+    import_s: float
+    load_s: float
+    first_s: float
+
+
+def open_model(job: MeasurementJob, runtime: Runtime) -> OpenModel:
+    """Import the runtime's library, load the model and run it once, each of them timed."""
     clock = time.perf_counter
-    runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
+    settings = _settings(job)
     begin = clock()
     runtime.import_library()
     import_s = clock() - begin
@@ -81,105 +152,122 @@ def latency(job: MeasurementJob, emit: Emit) -> dict[str, Any]:
     call = runtime.bind(session, tensor)
     call()
     first_s = clock() - begin
-
-    load_before = load_average()
-    warm = warm_up(call, job.rules)
-    started = Started(runtime.provider_used(session), import_s, load_s, first_s, len(warm), load_before)
-    emit({"started": started._asdict()})
-    timed(call, job.rules, job.paced_s, median(warm), emit)
-    return {}
+    return OpenModel(runtime, session, call, import_s, load_s, first_s)
 
 
-def memory(job: MeasurementJob, emit: Emit) -> dict[str, Any]:
-    """High-water marks, in a pass in which nothing is timed."""
-    runtime, settings = RUNTIMES[str(job.settings["runtime"])], _settings(job)
-    stages: dict[str, int | None] = {}
-    runtime.import_library()
-    stages["import"] = peak_memory_bytes()
-    session = runtime.open(Path(job.model), settings)
-    stages["load"] = peak_memory_bytes()
-    call = runtime.bind(session, noise(job.input_shape))
-    call()
-    stages["first"] = peak_memory_bytes()
-    for _ in range(MEMORY_RUNS):
-        call()
-    stages["end"] = peak_memory_bytes()
-    return MemoryRun(stages)._asdict()
+def _settings(job: MeasurementJob) -> Any:
+    """Return an object with the attributes of SessionSettings, without importing pydantic."""
+    return SimpleNamespace(**job.settings)
 
 
-JOBS: dict[str, Callable[[MeasurementJob, Emit], dict[str, Any]]] = {"latency": latency, "memory": memory}
+def _time(model: OpenModel, count: int) -> list[float]:
+    return single_stream(model.call, count)
 
 
-def _settings(job: MeasurementJob) -> SessionSettings:
-    return cast("SessionSettings", SimpleNamespace(**job.settings))
+def _memory(model: OpenModel, argument: None) -> int | None:
+    return peak_memory_bytes()
+
+
+def _logits(model: OpenModel, argument: dict[str, Any]) -> str:
+    import numpy as np
+
+    from pepr_edge.measure.selftest import session_logits
+    from pepr_edge.records import Preprocess
+
+    pixels = np.load(argument["pixels"], mmap_mode="r")
+    preprocess = Preprocess(**argument["preprocess"])
+    np.save(argument["logits"], session_logits(model.runtime, model.session, pixels, preprocess))
+    return str(argument["logits"])
+
+
+COMMANDS: dict[str, Callable[[OpenModel, Any], object]] = {
+    "time": _time,
+    "memory": _memory,
+    "logits": _logits,
+}
 
 
 def noise(shape: Sequence[int]) -> NDArray[np.float32]:
-    """Seeded normal noise. Without numpy.random, whose import would count in the memory of the model."""
+    """Return seeded normal noise.
+
+    It is made without numpy.random, whose import would count as the model's memory.
+    """
     import numpy as np
 
-    draw, count = random.Random(SEED), 1
+    generator = random.Random(SEED)
+    count = 1
     for size in shape:
         count *= size
-    values = array("f", (draw.gauss(0.0, 1.0) for _ in range(count)))
+    values = array("f", (generator.gauss(0.0, 1.0) for _ in range(count)))
     return np.frombuffer(values, dtype=np.float32).reshape(tuple(shape))
 
 
 def warm_up(call: Call, rules: MeasurementRules) -> list[float]:
-    """Inferences that do not count; their durations, seconds."""
-    taken: list[float] = []
+    """Run inferences that do not count, and return their durations in seconds."""
+    latencies_s: list[float] = []
     begin = time.perf_counter()
-    while len(taken) < rules.warmup_runs or time.perf_counter() - begin < rules.warmup_s:
-        taken += single_stream(call, 1)
-    return taken
+    while len(latencies_s) < rules.warmup_runs or time.perf_counter() - begin < rules.warmup_s:
+        latencies_s += single_stream(call, 1)
+    return latencies_s
 
 
 def timed(call: Call, rules: MeasurementRules, paced_s: float | None, typical_s: float, emit: Emit) -> None:
-    """Measure in blocks, until there are enough queries and enough time, or no more time. Each block is told as soon as it is done."""
-    clock, cpu_clock = time.perf_counter, time.process_time
-    queries, cpu_s, steal_before = 0, 0.0, steal_s()
+    """Measure in blocks, until there are enough queries and enough time, or no time is left.
+
+    Each block is sent as soon as it is done.
+    """
+    clock = time.perf_counter
+    queries = 0
+    cpu_s = 0.0
+    steal_before = steal_s()
     begin = clock()
     while True:
         count = max(1, int(REPORT_EVERY_S / max(typical_s, paced_s or 0.0, 1e-6)))
-        cpu_begin = cpu_clock()
-        taken = (
-            single_stream(call, count)
-            if paced_s is None
-            else paced(call, count, paced_s, begin + queries * paced_s)
-        )
-        cpu_s += cpu_clock() - cpu_begin
-        duration_s, queries, typical_s = clock() - begin, queries + count, median(taken)
-        # The clock counts nanoseconds: the digits behind them are float noise, and half of a report's size.
-        latencies_s, steal_now = [round(latency_s, 9) for latency_s in taken], steal_s()
+        cpu_begin = time.process_time()
+        if paced_s is None:
+            latencies_s = single_stream(call, count)
+        else:
+            latencies_s = paced(call, count, paced_s, begin + queries * paced_s)
+        cpu_s += time.process_time() - cpu_begin
+        duration_s = clock() - begin
+        queries += count
+        typical_s = median(latencies_s)
+
+        # The clock counts nanoseconds: further digits are float noise, and half of the size of a report.
+        rounded_s = [round(latency_s, 9) for latency_s in latencies_s]
+        steal_now = steal_s()
         steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
-        emit({"block": Block(latencies_s, typical_s, duration_s, cpu_s, steal, load_average())._asdict()})
+        emit({"block": Block(rounded_s, typical_s, duration_s, cpu_s, steal, load_average())._asdict()})
         if duration_s >= rules.cap_s or (queries >= rules.queries and duration_s >= rules.duration_s):
             return
 
 
 def single_stream(call: Call, count: int) -> list[float]:
-    """Latencies of inferences that follow each other, seconds."""
+    """Return latencies, in seconds, of inferences that follow each other."""
     clock = time.perf_counter
-    taken = [0.0] * count
+    latencies_s = [0.0] * count
     for index in range(count):
         begin = clock()
         call()
-        taken[index] = clock() - begin
-    return taken
+        latencies_s[index] = clock() - begin
+    return latencies_s
 
 
 def paced(call: Call, count: int, paced_s: float, start: float) -> list[float]:
-    """Latencies of inferences that start by a schedule, one every `paced_s`, with sleep in between; a late one starts at once."""
+    """Return latencies, in seconds, of inferences on a schedule: one every `paced_s`, asleep in between.
+
+    A late inference starts at once.
+    """
     clock = time.perf_counter
-    taken = [0.0] * count
+    latencies_s = [0.0] * count
     for index in range(count):
         wait = start + index * paced_s - clock()
         if wait > 0:
             time.sleep(wait)
         begin = clock()
         call()
-        taken[index] = clock() - begin
-    return taken
+        latencies_s[index] = clock() - begin
+    return latencies_s
 
 
 if __name__ == "__main__":

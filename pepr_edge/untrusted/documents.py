@@ -1,6 +1,6 @@
-"""Files that others wrote, before they are believed: regular, no larger than is sensible, and of one meaning only.
+"""Checks of untrusted files and JSON documents: regular files, limited sizes, one meaning only.
 
-Standard library alone, and none of our own words: whoever reads a file says what it is for.
+Standard library only, and no error class of ours: the caller knows the purpose of a file.
 """
 
 from __future__ import annotations
@@ -14,41 +14,46 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
-# A recipe or an export variant; all that come with pepr_edge are below 8 KiB.
+# A recipe or an export variant. All that come with pepr_edge are below 8 KiB.
 TOML_BYTES = MIB // 16
-# A manifest holds the raw latencies of one profile: 60 s of a model that takes 0.1 ms are some 8 MB.
+# A manifest holds the raw latencies of one profile: 60 s of a model that takes 0.1 ms are about 8 MB.
 MANIFEST_BYTES = 32 * MIB
-# A record of a run, a field report (one such profile a bundle), bounds.
+# A record of a run, a field report (one such profile per bundle), bounds.
 RECORD_BYTES = 256 * MIB
 NAME_CHARACTERS = 200
+# Characters of a message about an untrusted text.
+EXCERPT_CHARACTERS = 60
 
-# What moves a terminal's cursor or turns a line's direction; tabs and line ends are left to those who print.
+# Characters that move a terminal's cursor or change the direction of a line. Tabs and line ends are not among
+# them.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Of these Windows makes devices, whatever follows behind a point.
+# Device names on Windows, with any extension.
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+NAME_SEPARATORS = '/\\:*?"<>|\n\t'
 
 
 def content(path: Path, limit_bytes: int) -> bytes:
-    """A file's bytes.
+    """Return the bytes of a file.
 
     Raises:
-        OSError: no such file, not a regular one (a pipe would make us wait for ever), or larger than the limit; `strerror` says which.
+        OSError: the file is missing, not a regular one (a pipe would block for ever), or larger than the
+            limit; `strerror` says which.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     with open(path, "rb") as file:
-        found = file.read(limit_bytes + 1)
-    if len(found) > limit_bytes:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
         raise OSError(errno.EFBIG, f"larger than {limit_bytes / MIB:g} MiB", str(path))
-    return found
+    return data
 
 
 def json_document(text: bytes) -> Any:
-    """A JSON document that every reader understands alike.
+    """Return the document of a JSON text that every parser reads alike.
 
     Raises:
-        ValueError: not JSON in UTF-8, NaN or infinite, a key twice in one object, nested too deeply, or text with control characters.
-            What it says is one line.
+        ValueError: not JSON in UTF-8, a NaN or infinite number, a key twice in one object, nested too deeply,
+            or control characters in a text. The message is one line.
     """
     try:
         document = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_constant)
@@ -61,27 +66,39 @@ def json_document(text: bytes) -> Any:
 
 
 def refuse_control(document: object) -> None:
-    """Refuse a document one of whose texts would change the screen that it is shown on.
+    """Refuse a document with control characters, which would change the screen that shows it.
 
     Raises:
-        ValueError: there is one; what it says is one line.
+        ValueError: a text has one. The message is one line.
     """
     for text in _texts(document):
         if CONTROL.search(text):
-            raise ValueError(f"control characters in {shown(text)[:60]}")
+            raise ValueError(f"control characters in {excerpt(text)}")
 
 
 def shown(text: str) -> str:
-    """A stranger's text for one line of a terminal: as it is, or as Python would write it where it holds what is no character."""
+    """Return an untrusted text for one line of a terminal, escaped if it holds control characters."""
     return ascii(text) if CONTROL.search(text) or "\n" in text or "\t" in text else text
 
 
+def excerpt(text: str) -> str:
+    """Return the beginning of an untrusted text, escaped as in `shown`."""
+    return shown(text)[:EXCERPT_CHARACTERS]
+
+
 def name_fault(name: str) -> str | None:
-    """Why a name cannot be a file's or a folder's on every system, in words that follow "expected"; None where it can."""
+    """Return what a valid name would be, if this one is no file or folder name on every system, else None.
+
+    The text follows "expected".
+    """
     if not name or len(name) > NAME_CHARACTERS:
         return f"a name of 1 to {NAME_CHARACTERS} characters"
-    if any(sign in '/\\:*?"<>|\n\t' for sign in name) or CONTROL.search(name) or set(name) == {"."}:
-        return "a plain name: no slash, backslash, colon, *, ?, quotation mark, <, >, | or control character, and not only points"
+    has_separator = any(character in NAME_SEPARATORS for character in name)
+    if has_separator or CONTROL.search(name) or set(name) == {"."}:
+        return (
+            "a plain name: no slash, backslash, colon, *, ?, quotation mark, <, >, | or control character, "
+            "and not only points"
+        )
     if name != name.strip() or name.endswith("."):
         return "a name without a space at its ends or a point at its end"
     if RESERVED.fullmatch(name):
@@ -90,12 +107,12 @@ def name_fault(name: str) -> str | None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)[:60]} twice in one object")
-    return found
+        repeated = next(name for name in document if names.count(name) > 1)
+        raise ValueError(f"the key {excerpt(repeated)} twice in one object")
+    return document
 
 
 def _constant(name: str) -> float:
@@ -103,14 +120,17 @@ def _constant(name: str) -> float:
 
 
 def _texts(document: object) -> Iterator[str]:
-    """All texts of a document, its keys too. No recursion: it may be nested as deeply as its parser allows."""
-    left = [document]
-    while left:
-        value = left.pop()
+    """Yield all texts of a document and its keys.
+
+    A stack, not recursion: the document may be nested as deeply as its parser allows.
+    """
+    stack = [document]
+    while stack:
+        value = stack.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, list):
-            left.extend(one for one in value if isinstance(one, str | list | dict))
+            stack.extend(item for item in value if isinstance(item, str | list | dict))
         elif isinstance(value, dict):
             yield from value
-            left.extend(value.values())
+            stack.extend(value.values())

@@ -1,4 +1,7 @@
-"""Arrays in an .npz file, looked at before memory is given to them: no pickles, no bombs, no array twice."""
+"""Safe reading of arrays in .npz files.
+
+They are checked before memory is allocated: no pickles, no bombs, no array twice.
+"""
 
 from __future__ import annotations
 
@@ -15,89 +18,93 @@ from numpy.typing import NDArray
 from pepr_edge.errors import PeprError
 
 Shape: TypeAlias = tuple[int, ...]
+# Shape, True for Fortran order, type.
 Header: TypeAlias = tuple[Shape, bool, np.dtype[Any]]
 
-# More than any of ours, or of MedMNIST's, has.
-MEMBERS = 64
-# What numpy.savez and numpy.savez_compressed write.
+# More than any file of ours or of MedMNIST has.
+MAX_MEMBERS = 64
+# Those of numpy.savez and numpy.savez_compressed.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An .npz file.
+    """Open an .npz file.
 
     Raises:
-        ValueError: it is none, or what is read from it inside is not as it should be; what it says is one line.
+        ValueError: not an .npz file, or an invalid one, also while it is read inside the context. The message
+            is one line.
         OSError: it cannot be read.
     """
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-            if len(infos) > MEMBERS:
-                raise ValueError(f"{len(infos)} arrays, expected at most {MEMBERS}")
-            if len({info.filename for info in infos}) < len(infos):
-                raise ValueError("an array twice")
-            if any(info.compress_type not in METHODS or info.flag_bits & 1 for info in infos):
-                raise ValueError("encrypted, or compressed otherwise than by numpy")
+            _check_members(archive.infolist())
             yield archive
     except (OSError, ValueError, PeprError):
         raise
-    except Exception as fault:  # torn archives make zipfile, zlib and struct raise what they like
-        raise ValueError(" ".join(str(fault).split()) or type(fault).__name__) from None
+    except Exception as error:  # For a damaged archive zipfile, zlib and struct raise errors of many classes.
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _check_members(infos: list[zipfile.ZipInfo]) -> None:
+    if len(infos) > MAX_MEMBERS:
+        raise ValueError(f"{len(infos)} arrays, expected at most {MAX_MEMBERS}")
+    if len({info.filename for info in infos}) < len(infos):
+        raise ValueError("an array twice")
+    for info in infos:
+        is_encrypted = info.flag_bits & 1
+        if is_encrypted or info.compress_type not in METHODS:
+            raise ValueError("encrypted, or not compressed by numpy")
 
 
 @contextmanager
 def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Header]]:
-    """The stream of one array behind its header; shape, whether it is in Fortran order, and type.
+    """Open one array: its stream after the header, and the header.
 
     Raises:
-        KeyError: there is none of that name.
-        ValueError: it holds Python objects, or not as many bytes as its header says.
+        KeyError: no array of that name.
+        ValueError: it holds Python objects, or another number of bytes than its header says.
     """
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as stream:
         shape, fortran, dtype = _header(stream, name)
         if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None:
             raise ValueError(f"{name} holds Python objects or records")
-        if (
-            any(size < 0 for size in shape)
-            or math.prod(shape) * dtype.itemsize != info.file_size - stream.tell()
-        ):
+        data_bytes = info.file_size - stream.tell()
+        if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != data_bytes:
             raise ValueError(f"{name} of shape {shape!s:.60} does not fill its {info.file_size} bytes")
         yield stream, (shape, fortran, dtype)
 
 
 def read(archive: zipfile.ZipFile, name: str, shape: Shape, dtype: type[np.generic]) -> NDArray[Any]:
-    """One array, of which shape and type are known; no memory is taken before both are found as expected.
+    """Return one array of known shape and type. Both are checked before memory is allocated.
 
     Raises:
-        KeyError, ValueError: see `member`; another shape or type.
+        KeyError, ValueError: as `member`; or it has another shape or type.
     """
-    with member(archive, name) as (stream, (found, fortran, kind)):
-        if found != shape or kind != np.dtype(dtype):
-            raise ValueError(
-                f"{name} is {kind} of shape {found!s:.60}, expected {np.dtype(dtype)} of {shape}"
-            )
+    with member(archive, name) as (stream, (actual_shape, fortran, actual_dtype)):
+        if actual_shape != shape or actual_dtype != np.dtype(dtype):
+            actual = f"{actual_dtype} of shape {actual_shape!s:.60}"
+            raise ValueError(f"{name} is {actual}, expected {np.dtype(dtype)} of {shape}")
         count = math.prod(shape)
-        values = np.frombuffer(stream.read(count * kind.itemsize), kind)
+        values = np.frombuffer(stream.read(count * actual_dtype.itemsize), actual_dtype)
         if len(values) != count:
             raise ValueError(f"{name} ends too early")
-        # A copy, in C order: what a buffer holds cannot be written to.
+        # A copy, in C order, because an array over a buffer is read-only.
         return np.array(values.reshape(shape, order="F" if fortran else "C"), order="C")
 
 
 def _header(stream: IO[bytes], name: str) -> Header:
     try:
         version = np.lib.format.read_magic(stream)
-        parse = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = parse(stream)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
     except zipfile.BadZipFile:
         raise
     except (
         Exception
-    ) as fault:  # numpy has Python's own parser read it, which a broken header can make raise anything
-        raise ValueError(f"{name} has no header that can be read ({type(fault).__name__})") from None
+    ) as error:  # numpy uses Python's own parser, in which a broken header may raise any error.
+        raise ValueError(f"{name} has no readable header ({type(error).__name__})") from None
     return tuple(int(size) for size in shape), bool(fortran), dtype

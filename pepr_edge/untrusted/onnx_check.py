@@ -1,8 +1,9 @@
-"""What an ONNX file asks for, found in its bytes before a runtime opens it: other files, foreign operators, precompiled programs.
+"""Checks of the bytes of an ONNX file before a runtime opens it.
 
-The field has no `onnx` package, so this walks protobuf's wire format: fields of a number, a kind and a value, of which those that hold
-further messages are looked into and all others are stepped over. Weights are never read into memory.
-Source: onnx.proto3 of ONNX 1.16 for the numbers; protobuf.dev/programming-guides/encoding.
+Refused are references to other files, operators of other packages and precompiled programs. The field has no
+`onnx` package, so this parses protobuf's wire format: a message is a series of fields with a number, a wire
+type and a value. Fields that hold further messages are parsed, all others are skipped. Weights are never read
+into memory. Source: onnx.proto3 of ONNX 1.16 for the numbers; protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -12,25 +13,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.documents import excerpt
 
-# One protobuf message cannot be larger.
+# Maximum size of a protobuf message.
 MODEL_BYTES = 2**31 - 1
-# protobuf itself stops at 100 messages within each other; our models have 4, with a branch in them 7.
+# protobuf itself stops at 100 nested messages. Our models have 4, with a branch 7.
 MAX_DEPTH = 64
-# The largest of our architectures' files has 55,000. A million takes about a second.
+# The largest file of our architectures has 55,000. A million fields take about a second.
 MAX_FIELDS = 3_000_000
+MAX_TEXT_BYTES = 256
 
-# The standard's operators, and those that onnxruntime itself makes where it optimises and quantises.
+# Operators of the standard, and those that onnxruntime's optimisation and quantisation make.
 DOMAINS = ("", "ai.onnx", "com.microsoft", "com.microsoft.nchwc")
-# Of com.microsoft: a program that was compiled elsewhere, or lies in another file, and code in Python.
+# Operators of com.microsoft: a precompiled program or one in another file, and Python code.
 REFUSED = ("EPContext", "PythonOp", "PythonOpGrad")
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+# Wire types.
+VARINT = 0
+FIXED64 = 1
+BYTES = 2
+FIXED32 = 5
 WIDTH = {FIXED64: 8, FIXED32: 4}
 
-# Message -> its fields that hold messages -> which.
-WITHIN: dict[str, dict[int, str]] = {
+# Message -> field number -> message in that field.
+NESTED: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
     "Function": {7: "Node", 11: "Attribute"},
@@ -40,21 +46,34 @@ WITHIN: dict[str, dict[int, str]] = {
     "Sparse": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
-GRAPH, OPERATOR, DOMAIN, EXTERNAL_DATA, DATA_LOCATION = 7, 4, 7, 13, 14
+# Field numbers of a Node and of a Tensor.
+OPERATOR = 4
+DOMAIN = 7
+EXTERNAL_DATA = 13
+DATA_LOCATION = 14
 
 
 class _Field(NamedTuple):
-    """A field's number, its kind, and where its value lies; `value` is that of a varint."""
+    """A field's number, its wire type, and where its value begins and ends; `value` is that of a varint."""
 
     number: int
-    kind: int
+    wire_type: int
     begin: int
     end: int
     value: int
 
 
+class _Message(NamedTuple):
+    """A message of the file: its kind, where it begins and ends, and how deeply it is nested."""
+
+    kind: str
+    begin: int
+    end: int
+    depth: int
+
+
 def fault(model: Path) -> str | None:
-    """Why a file must not be given to a runtime, in words that follow the file's name; None where nothing speaks against it.
+    """Return why a file must not be given to a runtime, or None. The text follows the name of the file.
 
     Raises:
         OSError: it cannot be read.
@@ -67,77 +86,91 @@ def fault(model: Path) -> str | None:
     with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
             return _fault(content)
-        except ValueError as torn:
-            return f"no ONNX file ({torn}), or one that was cut short"
+        except ValueError as error:
+            return f"no ONNX file ({error}), or an incomplete one"
 
 
 def _fault(content: mmap.mmap) -> str | None:
-    """A stack, not recursion: the depth is a stranger's choice."""
-    left = [("Model", 0, len(content), 0)]
-    steps, graphs = 0, 0
-    while left:
-        kind, begin, end, depth = left.pop()
-        if depth > MAX_DEPTH:
-            return (
-                f"more than {MAX_DEPTH} messages within each other, expected a model as pepr_edge exports it"
-            )
-        domain, operator = "", ""
-        for field in _fields(content, begin, end):
-            steps += 1
-            if steps > MAX_FIELDS:
+    """Return the fault of a model, or None. A stack, not recursion: the file decides how deeply it is nested.
+
+    Raises:
+        ValueError: it is no protobuf message.
+    """
+    stack = [_Message("Model", 0, len(content), 0)]
+    fields = 0
+    has_graph = False
+    while stack:
+        message = stack.pop()
+        if message.depth > MAX_DEPTH:
+            return f"more than {MAX_DEPTH} nested messages, expected a model as pepr_edge exports it"
+        has_graph = has_graph or (message.kind == "Graph" and message.depth == 1)
+        names = {OPERATOR: "", DOMAIN: ""}
+        for field in _fields(content, message.begin, message.end):
+            fields += 1
+            if fields > MAX_FIELDS:
                 return f"more than {MAX_FIELDS} fields, expected a model as pepr_edge exports it"
-            if kind == "Tensor" and (
-                field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and field.value != 0)
-            ):
+            if message.kind == "Tensor" and _is_external(field):
                 return "weights in another file, expected all of them in this one"
-            if kind == "Node" and field.kind == BYTES:
-                if field.number == OPERATOR:
-                    operator = _text(content, field)
-                elif field.number == DOMAIN:
-                    domain = _text(content, field)
-            inner = WITHIN[kind].get(field.number)
-            if inner is not None:
-                if field.kind != BYTES:
-                    raise ValueError(f"field {field.number} of a {kind} is no message")
-                left.append((inner, field.begin, field.end, depth + 1))
-                graphs += kind == "Model" and field.number == GRAPH
-        if kind == "Node" and (domain not in DOMAINS or operator in REFUSED):
-            return f"operator {shown(operator)[:60]!r} of {shown(domain)[:60] or 'ONNX'!r}, expected those of ONNX and of onnxruntime"
-    return None if graphs else "no ONNX file (it holds no graph)"
+            if message.kind == "Node" and field.wire_type == BYTES and field.number in names:
+                names[field.number] = _text(content, field)
+            if field.number in NESTED[message.kind]:
+                stack.append(_nested(message, field))
+        if message.kind == "Node" and (names[DOMAIN] not in DOMAINS or names[OPERATOR] in REFUSED):
+            operator = f"operator {excerpt(names[OPERATOR])!r} of {excerpt(names[DOMAIN]) or 'ONNX'!r}"
+            return f"{operator}, expected those of ONNX and of onnxruntime"
+    return None if has_graph else "no ONNX file (it holds no graph)"
+
+
+def _nested(message: _Message, field: _Field) -> _Message:
+    """Return the message in a field.
+
+    Raises:
+        ValueError: the field has another wire type.
+    """
+    if field.wire_type != BYTES:
+        raise ValueError(f"field {field.number} of a {message.kind} is no message")
+    return _Message(NESTED[message.kind][field.number], field.begin, field.end, message.depth + 1)
+
+
+def _is_external(field: _Field) -> bool:
+    """True if a field of a tensor says that its data is in another file."""
+    return field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and field.value != 0)
 
 
 def _text(content: mmap.mmap, field: _Field) -> str:
-    return content[field.begin : min(field.end, field.begin + 256)].decode(errors="replace")
+    return content[field.begin : min(field.end, field.begin + MAX_TEXT_BYTES)].decode(errors="replace")
 
 
 def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[_Field]:
-    """The fields of the message in content[at:end].
+    """Yield the fields of the message in content[at:end].
 
     Raises:
-        ValueError: no such message.
+        ValueError: it is no message.
     """
     while at < end:
         tag, at = _varint(content, at, end)
-        number, kind, value = tag >> 3, tag & 7, 0
+        number = tag >> 3
+        wire_type = tag & 7
         if not 1 <= number < 1 << 29:
             raise ValueError(f"field number {number}")
+        value = 0
         begin = at
-        if kind == VARINT:
+        if wire_type == VARINT:
             value, at = _varint(content, at, end)
-        elif kind == BYTES:
+        elif wire_type == BYTES:
             length, begin = _varint(content, at, end)
             at = begin + length
-        elif kind in WIDTH:
-            at += WIDTH[kind]
+        elif wire_type in WIDTH:
+            at += WIDTH[wire_type]
         else:
-            raise ValueError(f"wire type {kind}")
+            raise ValueError(f"wire type {wire_type}")
         if at > end:
-            raise ValueError("a field that is longer than what holds it")
-        yield _Field(number, kind, begin, at, value)
+            raise ValueError("a field that is longer than its message")
+        yield _Field(number, wire_type, begin, at, value)
 
 
 def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, the least first, and where it ends."""
+    """Return a number of 7 bits a byte, the lowest first, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:

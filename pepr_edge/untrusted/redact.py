@@ -1,4 +1,4 @@
-"""Words that leave a machine without its places: of an absolute path the last part stays."""
+"""Removal of folders from messages that leave this machine: of an absolute path the last part stays."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-# A drive or a server, folders, and what they hold. Not within a word, as in images/s, nor behind a colon and a slash, as in https://.
+# A drive or a server, then folders. Not within a word, as in images/s, nor after "://", as in https://.
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")
 
 
 def redact_paths(text: str) -> str:
-    """A text in which files and folders have their names alone: no home, no user, no layout of somebody's disk.
+    """Return a text with only the names of files and folders, without home, user or other folders.
 
-    Where we are and our home are known, spaces and all; of other paths with spaces a part may stay.
+    The working directory and the home are known and removed with their spaces. Of other paths with spaces a
+    part may stay.
     """
-    for folder in _known():
+    for folder in _known_folders():
         text = text.replace(f"{folder}\\", "").replace(f"{folder}/", "")
         text = re.sub(rf"{re.escape(str(folder))}(?![\w.\-])", "~", text)
-    while (shorter := ABSOLUTE.sub("", text)) != text:
-        text = shorter
+    previous = None
+    while text != previous:
+        previous = text
+        text = ABSOLUTE.sub("", text)
     return text
 
 
-def _known() -> Iterator[Path]:
-    """Where we are, and our home: a container may have none, and a folder may be gone from under us."""
-    for place in (Path.cwd, Path.home):
+def _known_folders() -> Iterator[Path]:
+    """Yield the working directory and the home. Either may not exist, as the home in a container."""
+    for locate in (Path.cwd, Path.home):
         with suppress(OSError, RuntimeError):
-            if len((folder := place()).parts) > 1:
+            folder = locate()
+            if len(folder.parts) > 1:
                 yield folder

@@ -17,48 +17,51 @@ from pepr_edge.measure.memory import parse_vm_hwm, peak_memory_bytes
 
 
 def test_facts_of_this_machine() -> None:
-    found = facts.facts()
-    assert found.cpu
-    assert found.architecture == platform.machine()
-    assert found.cores >= (found.affinity or 1) >= 1
-    assert found.memory_bytes == psutil.virtual_memory().total
-    assert {"pepr_edge", "numpy", "onnxruntime", "pillow"} <= set(found.versions)
+    result = facts.facts()
+    assert result.cpu
+    assert result.architecture == platform.machine()
+    assert result.cores >= (result.affinity or 1) >= 1
+    assert result.memory_bytes == psutil.virtual_memory().total
+    assert {"pepr_edge", "numpy", "onnxruntime", "pillow"} <= set(result.versions)
 
 
-def test_facts_identify_nobody() -> None:
-    found = facts.facts()
-    text = json.dumps(found.model_dump()).lower()
+def test_facts_do_not_identify_anyone() -> None:
+    result = facts.facts()
+    text = json.dumps(result.model_dump()).lower()
     mac = f"{uuid.getnode():012x}"
     # A machine may be called "debian".
     secrets = {platform.node().lower(), getpass.getuser().lower(), mac, ":".join(re.findall("..", mac))} - {
         "",
-        *found.os.lower().split(),
+        *result.os.lower().split(),
     }
     assert not [secret for secret in secrets if re.search(rf"\b{re.escape(secret)}\b", text)]
 
 
 def test_environment_names_what_is_installed() -> None:
-    found = facts.environment(2, "GPU", ("numpy", "no_such_package"))
-    assert (found.threads, found.accelerator) == (2, "GPU")
-    assert list(found.versions) == ["numpy"]
+    result = facts.environment(2, "GPU", ("numpy", "no_such_package"))
+    assert (result.threads, result.accelerator) == (2, "GPU")
+    assert list(result.versions) == ["numpy"]
 
 
-def test_a_kernels_own_words_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suffix_of_a_custom_kernel_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts.platform, "release", lambda: "6.1.0-ward3-laptop")
     monkeypatch.setattr(facts.sys, "platform", "linux")
     assert "ward3" not in facts.facts().os
     assert facts.facts().os.endswith("Linux 6.1.0")
 
 
-def test_what_cannot_be_read_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_facts_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise OSError
 
     for name in ("cpu_freq", "sensors_temperatures", "sensors_battery"):
         monkeypatch.setattr(facts.psutil, name, broken, raising=False)
     monkeypatch.setattr(facts.shutil, "which", lambda _: None)
-    found = facts.facts()
-    assert (found.frequency_mhz, found.temperature_c, found.on_battery, found.gpu) == (None, None, None, None)
+    result = facts.facts()
+    assert result.frequency_mhz is None
+    assert result.temperature_c is None
+    assert result.on_battery is None
+    assert result.gpu is None
 
 
 def test_battery(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,10 @@ def test_battery(monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts.facts().on_battery is True
 
 
-EPYC = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx avx2 fma avx512_vnni\n\nprocessor\t: 1\n"
+EPYC = (
+    "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
+    "flags\t\t: fpu avx avx2 fma avx512_vnni\n\nprocessor\t: 1\n"
+)
 PI = (
     "processor\t: 0\nCPU implementer\t: 0x41\nFeatures\t: fp asimd asimddp\n\n"
     "Serial\t\t: 10000000deadbeef\nModel\t\t: Raspberry Pi 5 Model B\n"
@@ -104,7 +110,7 @@ def test_this_machine_is_not_emulated() -> None:
     assert cpu.emulated() is False
 
 
-def test_whoever_runs_us_may_say_that_this_is_no_whole_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_describes_a_restricted_device(monkeypatch: pytest.MonkeyPatch) -> None:
     name = cpu.cpu_name()
     monkeypatch.setenv(cpu.EMULATED, "1 core, 512 MiB")
     assert cpu.emulated() is True
@@ -114,7 +120,7 @@ def test_whoever_runs_us_may_say_that_this_is_no_whole_device(monkeypatch: pytes
     assert cpu.emulated() is False
 
 
-def test_a_translated_process_claims_nothing_of_the_machine_below(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_translated_process_does_not_describe_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "translated", lambda: True)
     monkeypatch.setattr(cpu.sys, "platform", "linux")
     monkeypatch.setattr(cpu.cpuid, "flags", lambda: {"avx2", "ssse3"})
@@ -125,20 +131,20 @@ def test_a_translated_process_claims_nothing_of_the_machine_below(monkeypatch: p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
-def test_what_the_process_sees_is_what_the_kernel_tells_of_a_real_processor() -> None:
-    seen = cpuid.flags()
-    if not seen:
-        pytest.skip("this C library does not say")
+def test_cpuid_and_cpuinfo_agree_on_a_real_processor() -> None:
+    flags = cpuid.flags()
+    if not flags:
+        pytest.skip("this C library does not tell")
     names = cpuid.X86 if platform.machine() == "x86_64" else cpuid.ARM64
-    assert seen == set(names) & cpu.parse_flags(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    assert flags == set(names) & cpu.parse_flags(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
 
 
-def test_a_processor_of_another_kind_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_kind_of_processor_has_no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpuid.platform, "machine", lambda: "riscv64")
     assert cpuid.flags() == set()
 
 
-def test_a_command_that_is_missing_or_fails_is_none() -> None:
+def test_a_command_that_is_missing_or_fails_returns_none() -> None:
     assert cpu.first_line_of("no-such-command-here") is None
     assert cpu.first_line_of("false") is None
 
@@ -161,7 +167,7 @@ def test_steal() -> None:
 @pytest.mark.parametrize(
     ("affinity", "limit", "cores"), [(None, None, 8), (2, None, 2), (4, 1.5, 2), (4, 0.2, 1), (None, 3.0, 3)]
 )
-def test_only_the_cores_that_a_process_may_use_are_worth_a_thread(
+def test_usable_cores_are_those_that_the_process_may_use(
     affinity: int | None, limit: float | None, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu.os, "cpu_count", lambda: 8)

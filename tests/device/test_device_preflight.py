@@ -3,6 +3,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,37 +15,35 @@ import tiny_bundle
 from pepr_edge.device import preflight
 from pepr_edge.errors import MeasurementError
 
-MODERN = (*preflight.NEEDED, "avx2", "fma")
+MODERN = (*preflight.REQUIRED, "avx2", "fma")
 
 
 @pytest.fixture
 def x86(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A plain x86 machine, whatever this one is, on which nothing is tried."""
+    """A plain x86 machine, on which the import must not be tried."""
     monkeypatch.setattr(preflight.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(preflight, "cpu_name", lambda: "Intel Core 2")
-    monkeypatch.setattr(
-        preflight, "_dies_of_import", lambda: pytest.fail("tried, though the flags can be trusted")
-    )
+    monkeypatch.setattr(preflight, "_import_is_fatal", lambda: pytest.fail("tried, though the flags suffice"))
     return monkeypatch
 
 
-def test_a_processor_that_has_what_is_needed_passes(x86: pytest.MonkeyPatch) -> None:
+def test_a_processor_with_all_required_flags_passes(x86: pytest.MonkeyPatch) -> None:
     x86.setattr(preflight, "isa", lambda: MODERN)
     assert preflight.cpu_fault() is None
 
 
-def test_one_that_lacks_it_is_named_with_what_it_lacks(x86: pytest.MonkeyPatch) -> None:
+def test_missing_flags_are_named_with_the_processor(x86: pytest.MonkeyPatch) -> None:
     x86.setattr(preflight, "isa", lambda: ("ssse3",))
-    x86.setattr(preflight, "_dies_of_import", lambda: True)
+    x86.setattr(preflight, "_import_is_fatal", lambda: True)
     fault = preflight.cpu_fault()
     assert fault is not None
-    missing = ", ".join(name for name in preflight.NEEDED if name != "ssse3")
-    assert fault.startswith(f"this processor (Intel Core 2) lacks {missing}: numpy and onnxruntime")
+    missing = ", ".join(name for name in preflight.REQUIRED if name != "ssse3")
+    assert f"(Intel Core 2) lacks {missing}:" in fault
     assert "\n" not in fault
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "arm64"])
-def test_arm_has_all_that_is_needed(machine: str, x86: pytest.MonkeyPatch) -> None:
+def test_arm_needs_no_check(machine: str, x86: pytest.MonkeyPatch) -> None:
     x86.setattr(preflight.platform, "machine", lambda: machine)
     x86.setattr(preflight, "isa", lambda: ())
     assert preflight.cpu_fault() is None
@@ -52,17 +51,17 @@ def test_arm_has_all_that_is_needed(machine: str, x86: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("flags", [(), ("ssse3",), ("ssse3", "sse4_2")])
-def test_what_lacks_something_or_does_not_say_is_tried(
+def test_without_the_flags_the_import_is_tried(
     flags: tuple[str, ...], dies: bool, x86: pytest.MonkeyPatch
 ) -> None:
     x86.setattr(preflight, "isa", lambda: flags)
-    x86.setattr(preflight, "_dies_of_import", lambda: dies)
+    x86.setattr(preflight, "_import_is_fatal", lambda: dies)
     assert (preflight.cpu_fault() is not None) is dies
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("dies", [False, True])
-def test_the_trial_sees_a_process_die(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_of_the_import_is_detected(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def end() -> None:
         if dies:
             faulthandler.disable()
@@ -70,24 +69,24 @@ def test_the_trial_sees_a_process_die(dies: bool, monkeypatch: pytest.MonkeyPatc
         os._exit(0)
 
     monkeypatch.setattr(preflight, "_import_and_exit", end)
-    assert preflight._dies_of_import() is dies
+    assert preflight._import_is_fatal() is dies
 
 
 @pytest.mark.parametrize(("status", "dies"), [(0, False), (1, False), (0xC000001D, True)])
-def test_without_fork_another_process_tries(status: int, dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fork_a_new_process_tries_the_import(
+    status: int, dies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(os, "fork", raising=False)
     monkeypatch.setattr(preflight.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=status))
-    assert preflight._dies_of_import() is dies
+    assert preflight._import_is_fatal() is dies
 
 
 @pytest.mark.parametrize(
-    ("version", "is_64_bit", "found"),
-    [((3, 9), True, "this Python is 3.9,"), ((3, 12), False, "this Python is 3.12 of 32 bit,")],
+    ("version", "is_64_bit", "name"),
+    [((3, 9), True, "3.9,"), ((3, 12), False, "3.12 of 32 bit,")],
 )
-def test_the_wrong_python_is_named(version: tuple[int, int], is_64_bit: bool, found: str) -> None:
-    assert str(preflight.python_fault(version, is_64_bit)).startswith(
-        f"{found} expected 3.10 or later of 64 bit"
-    )
+def test_the_wrong_python_is_named(version: tuple[int, int], is_64_bit: bool, name: str) -> None:
+    assert f"{name} expected 3.10 or later" in str(preflight.python_fault(version, is_64_bit))
     assert preflight.python_fault((3, 10), True) is None
 
 
@@ -99,7 +98,7 @@ def test_free_memory_counts_swap() -> None:
     assert preflight.parse_free("") is None
 
 
-def test_what_a_model_needs_is_its_peak_at_home_or_its_file(tmp_path: Path) -> None:
+def test_needed_memory_is_the_peak_at_home_or_the_file_size(tmp_path: Path) -> None:
     assert preflight.needed_memory_bytes(tmp_path) is None
     (tmp_path / "model.onnx").write_bytes(b"x" * 300)
     (tmp_path / "manifest.json").write_text('{"profile": {"peak_mem')
@@ -109,34 +108,32 @@ def test_what_a_model_needs_is_its_peak_at_home_or_its_file(tmp_path: Path) -> N
         assert preflight.needed_memory_bytes(tmp_path) == needed
     assert preflight.memory_fault(tmp_path, 300) is None
     assert preflight.memory_fault(tmp_path, None) is None
-    assert "needs about 0 MiB of memory" in str(preflight.memory_fault(tmp_path, 299))
+    assert "about 0 MiB" in str(preflight.memory_fault(tmp_path, 299))
 
 
-def test_a_full_disk_is_said_before_an_hour_of_measuring(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_before_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "not" / "yet" / "report.json"
     assert preflight.disk_fault(out, 1) is None
     monkeypatch.setattr(preflight, "REPORT_BYTES", 1 << 60)
     assert str(preflight.disk_fault(out, 1)).startswith(f"{tmp_path}: ")
     monkeypatch.setattr(preflight, "machine_fault", lambda: None)
-    with pytest.raises(MeasurementError, match="are free on this disk"):
+    with pytest.raises(MeasurementError, match="free on this disk"):
         preflight.check([tmp_path], out)
     preflight.check([tmp_path])
 
 
-@pytest.mark.parametrize("words", [("bench",), ("predict",), ("verify",)])
-def test_the_field_commands_ask_first(
-    words: tuple[str, ...],
+@pytest.mark.parametrize("command", ["bench", "predict", "verify"])
+def test_the_field_commands_check_first(
+    command: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preflight, "machine_fault", lambda: "no machine for this.")
-    image = ("x.png",) if words == ("predict",) else ()
-    done = command_line.run(capsys, monkeypatch, *words, tmp_path, *image)
+    image = ("x.png",) if command == "predict" else ()
+    done = command_line.run(capsys, monkeypatch, command, tmp_path, *image)
     assert (done.status, done.out, done.err) == (1, "", "error: no machine for this.\n")
-    assert command_line.run(capsys, monkeypatch, *words, "--help").status == 0
+    assert command_line.run(capsys, monkeypatch, command, "--help").status == 0
 
 
 def test_too_little_memory_is_one_line(
@@ -145,13 +142,11 @@ def test_too_little_memory_is_one_line(
     bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 10 << 20)
     done = command_line.run(capsys, monkeypatch, "verify", bundle)
-    words = "needs about 57 MiB of memory, 10 MiB are free. Close other programs and try again, or use the bundle of a smaller model."
-    assert (done.status, done.out, done.err) == (1, "", f"error: {bundle}: {words}\n")
+    assert (done.status, done.out) == (1, "")
+    assert re.match(rf"error: {re.escape(str(bundle))}: .* 57 MiB .* 10 MiB .*\.\n$", done.err)
 
 
-def test_doctor_goes_on_and_tells(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_reports_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "machine_fault", lambda: "no machine for this.")
     done = command_line.run(capsys, monkeypatch, "doctor", "--json")
     assert done.status == 0
@@ -161,35 +156,35 @@ def test_doctor_goes_on_and_tells(
 
 @pytest.mark.parametrize("where", ["cli.verify._check", "device.preflight.check"])
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("error", "message"),
     [
         (
             ImportError("IMPORTANT: read this\n\nOriginal error was: failed to map\n"),
-            "cannot be loaded on this machine: Original error was: failed to map.",
+            "Original error was: failed to map.",
         ),
-        (MemoryError(), "memory ran out."),
+        (MemoryError(), "memory"),
     ],
 )
-def test_what_fails_to_load_is_one_line(
-    fault: Exception,
-    said: str,
+def test_a_failed_import_is_one_line(
+    error: Exception,
+    message: str,
     where: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
-        raise fault
+        raise error
 
     monkeypatch.setattr(f"pepr_edge.{where}", fail)
     done = command_line.run(capsys, monkeypatch, "verify", tiny_bundle.write(tmp_path / "01-tiny@16-fp32"))
     assert done.status == 1
-    assert said in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no ulimit")
-def test_a_limit_of_the_address_space_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_the_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (40 << 20, resource.RLIM_INFINITY))

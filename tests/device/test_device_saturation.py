@@ -6,7 +6,7 @@ from pepr_edge.device import saturation
 
 
 @pytest.mark.parametrize(
-    ("variant", "machine", "system", "isa", "words"),
+    ("variant", "machine", "system", "isa", "keyword"),
     [
         ("int8_static", "x86_64", "linux", ("avx", "avx2"), "this CPU has no VNNI"),
         ("int8_pointwise", "AMD64", "win32", ("avx2",), "this CPU most likely has no VNNI"),
@@ -19,10 +19,15 @@ from pepr_edge.device import saturation
     ],
 )
 def test_saturation_is_suspected_where_it_can_be(
-    monkeypatch: pytest.MonkeyPatch, variant: str, machine: str, system: str, isa: tuple[str, ...], words: str
+    monkeypatch: pytest.MonkeyPatch,
+    variant: str,
+    machine: str,
+    system: str,
+    isa: tuple[str, ...],
+    keyword: str,
 ) -> None:
     monkeypatch.setattr(saturation.platform, "machine", lambda: machine)
     monkeypatch.setattr(saturation.sys, "platform", system)
     monkeypatch.setattr(saturation, "isa", lambda: isa)
-    found = saturation.explanation(variant)
-    assert found.startswith(f"int8 saturation: {words}") if words else not found
+    explanation = saturation.explanation(variant)
+    assert explanation.startswith(f"int8 saturation: {keyword}") if keyword else explanation == ""

@@ -11,9 +11,9 @@ import tiny_bundle
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.device import interference
 from pepr_edge.errors import MeasurementError
-from pepr_edge.field import bench as field_bench
+from pepr_edge.field import bench as bench_module
 from pepr_edge.field.bench import Interrupted, Plan, Subject, bench
-from pepr_edge.field.report_checksum import is_whole
+from pepr_edge.field.report_checksum import is_intact
 from pepr_edge.measure.rules import sustained
 from pepr_edge.records import FieldReport, Manifest, Preprocessing, SessionSettings, ThreadTiming, Throughput
 from pepr_edge.scoring.percentiles import percentiles
@@ -25,7 +25,7 @@ QUICK = Plan("quick")
 
 def test_a_report_of_two_bundles(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
     other = tiny_bundle.write(tmp_path / "02-tiny@16-other", seed=1)
-    told: list[tuple[int, float, float]] = []
+    steps: list[tuple[int, float, float]] = []
     report = bench(
         [
             Subject(bundle, manifest, SessionSettings()),
@@ -33,7 +33,7 @@ def test_a_report_of_two_bundles(bundle: Path, manifest: Manifest, tmp_path: Pat
         ],
         QUICK,
         out=tmp_path / "report.json",
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: steps.append(step),
     )
     assert FieldReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report
     assert not report.partial
@@ -44,12 +44,12 @@ def test_a_report_of_two_bundles(bundle: Path, manifest: Manifest, tmp_path: Pat
     assert first.percentiles_s == percentiles(first.latencies_s)
     assert first.sustained == sustained(first.latencies_s)
     assert not first.fallback
-    assert is_whole(report)
+    assert is_intact(report)
     assert first.selftest is not None
     assert first.selftest.passed
     assert first.settings == SessionSettings()
     assert report.results[1].settings == SessionSettings(threads=2)
-    assert {number for number, _, _ in told} == {0, 1}
+    assert {number for number, _, _ in steps} == {0, 1}
 
 
 def test_a_report_names_no_person_machine_or_folder(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
@@ -76,38 +76,39 @@ def test_an_interrupt_leaves_the_report_so_far(bundle: Path, manifest: Manifest,
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report == caught.value.report
     assert report.partial
-    assert is_whole(report)
-    whole, torn = report.results
-    assert whole.validity.valid
-    assert not whole.partial
-    assert torn.partial
-    assert torn.latencies_s
-    assert torn.validity.reasons[0].startswith(f"cut short: {len(torn.latencies_s)} latencies in ")
-    assert torn.peak_memory_bytes is None
+    assert is_intact(report)
+    complete, cut_short = report.results
+    assert complete.validity.valid
+    assert not complete.partial
+    assert cut_short.partial
+    assert cut_short.latencies_s
+    assert cut_short.validity.reasons[0].startswith(f"cut short: {len(cut_short.latencies_s)} ")
+    assert cut_short.peak_memory_bytes is None
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_what_is_measured_is_on_the_disk_before_a_bundle_is_done(
+def test_partial_results_are_on_the_disk_before_a_bundle_is_done(
     bundle: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    tiny_bundle.play(monkeypatch)
-    monkeypatch.setattr(field_bench, "FIRST_S", 0.0 if at_once else 60.0)
-    out, found = tmp_path / "report.json", []
+    tiny_bundle.fake_profile(monkeypatch)
+    monkeypatch.setattr(bench_module, "FIRST_WRITE_S", 0.0 if at_once else 60.0)
+    out = tmp_path / "report.json"
+    reports = list[FieldReport | None]()
 
-    def look(*_: object) -> None:
-        found.append(FieldReport.model_validate_json(out.read_bytes()) if out.exists() else None)
+    def read_report(*_: object) -> None:
+        reports.append(FieldReport.model_validate_json(out.read_bytes()) if out.exists() else None)
 
-    done = bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=out, progress=look)
+    done = bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=out, progress=read_report)
     assert not done.partial
     if not at_once:
-        assert set(found) == {None}
+        assert reports == [None]
         return
-    first = found[0]
+    first = reports[0]
     assert first is not None
     assert first.partial
-    assert is_whole(first)
-    (torn,) = first.results
-    assert torn.latencies_s == done.results[0].latencies_s[: len(torn.latencies_s)] != ()
+    assert is_intact(first)
+    (result,) = first.results
+    assert result.latencies_s == done.results[0].latencies_s[: len(result.latencies_s)] != ()
 
 
 def test_an_interrupt_before_anything_was_measured_leaves_no_report(
@@ -116,7 +117,7 @@ def test_an_interrupt_before_anything_was_measured_leaves_no_report(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(field_bench.selftest, "run", interrupt)
+    monkeypatch.setattr(bench_module.selftest, "run", interrupt)
     with pytest.raises(Interrupted) as caught:
         bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=tmp_path / "report.json")
     assert caught.value.report is None
@@ -127,16 +128,16 @@ def test_a_report_that_cannot_be_written_is_found_before_measuring(
     bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MeasurementError, match=r"the report cannot be written .* Give another --out"):
+    with pytest.raises(MeasurementError, match=r"cannot be written .* --out"):
         bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=tmp_path / "file" / "report.json")
 
 
-def test_paced_load_is_named(bundle: Path, manifest: Manifest) -> None:
+def test_paced_load_is_recorded(bundle: Path, manifest: Manifest) -> None:
     result = bench([Subject(bundle, manifest, SessionSettings())], QUICK._replace(paced_s=0.002)).results[0]
     assert (result.scenario, result.paced_s) == ("paced", 0.002)
 
 
-def test_the_fallback_is_measured_in_the_models_place(tmp_path: Path) -> None:
+def test_the_fallback_is_measured_in_place_of_the_model(tmp_path: Path) -> None:
     made = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     manifest = read_manifest(made)
     result = bench([Subject(made, manifest, SessionSettings(), fallback=True)], QUICK).results[0]
@@ -146,98 +147,105 @@ def test_the_fallback_is_measured_in_the_models_place(tmp_path: Path) -> None:
     assert result.selftest.passed
 
 
-def test_extras_come_after_what_they_must_not_disturb_and_keep_it(
+def test_secondary_metrics_come_after_the_latency_and_keep_it(
     bundle: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, seen = tmp_path / "report.json", []
+    out = tmp_path / "report.json"
+    reports = list[tuple[int, FieldReport]]()
 
-    def timed(number: int, answer: object) -> object:
+    def returns(number: int, value: object) -> object:
         def measure(*_: object) -> object:
-            seen.append((number, FieldReport.model_validate_json(out.read_bytes())))
-            return answer
+            reports.append((number, FieldReport.model_validate_json(out.read_bytes())))
+            return value
 
         return measure
 
-    tiny_bundle.play(monkeypatch)
-    made = Preprocessing(median_s=0.01, n=30, source_px=1024)
-    rates, timings = (Throughput(batch=4, images_per_s=9.0, n=5),), (ThreadTiming(threads=1, p50_s=0.1, n=5),)
-    monkeypatch.setattr(field_bench, "preprocessing", timed(0, made))
-    monkeypatch.setattr(field_bench, "throughput", timed(1, rates))
-    monkeypatch.setattr(field_bench, "thread_sweep", timed(2, timings))
+    tiny_bundle.fake_profile(monkeypatch)
+    preprocessing = Preprocessing(median_s=0.01, n=30, source_px=1024)
+    throughput = (Throughput(batch=4, images_per_s=9.0, n=5),)
+    timings = (ThreadTiming(threads=1, p50_s=0.1, n=5),)
+    monkeypatch.setattr(bench_module, "preprocessing", returns(0, preprocessing))
+    monkeypatch.setattr(bench_module, "throughput", returns(1, throughput))
+    monkeypatch.setattr(bench_module, "thread_sweep", returns(2, timings))
     subject = Subject(bundle, manifest, SessionSettings())
     done = bench([subject], QUICK._replace(extras=True, sweep=True), out=out)
     (result,) = done.results
-    assert (result.preprocessing, result.throughput, result.thread_sweep) == (made, rates, timings)
-    assert [number for number, _ in seen] == [0, 1, 2]
-    # Whoever ends it now keeps a whole result, in a report that is not.
-    for _, report in seen:
+    assert result.preprocessing == preprocessing
+    assert (result.throughput, result.thread_sweep) == (throughput, timings)
+    assert [number for number, _ in reports] == [0, 1, 2]
+    # An interrupt at this point keeps a complete result, in a partial report.
+    for _, report in reports:
         assert report.partial
         assert report.results[0].latencies_s == result.latencies_s
         assert report.results[0].validity.valid
         assert not report.results[0].partial
     assert FieldReport.model_validate_json(out.read_bytes()) == done
-    seen.clear()
+    reports.clear()
     assert bench([subject], QUICK, out=out).results[0].preprocessing is None
-    assert seen == []
+    assert reports == []
 
 
-def test_warnings_are_told_once_and_kept_with_each_result(
+def test_warnings_are_given_once_and_kept_with_each_result(
     bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.play(monkeypatch)
+    tiny_bundle.fake_profile(monkeypatch)
     monkeypatch.setattr(interference, "on_battery", lambda: True)
     monkeypatch.setattr(interference, "busy", lambda cores: "other programs are at work")
-    told: list[str] = []
-    report = bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, warn=told.append)
-    assert told.count("on battery: plug the device in and measure again") == 1
-    assert told.count("other programs are at work: close them and measure again") == 1
-    first, second = ([words.split(":")[0] for words in result.warnings] for result in report.results)
-    assert {"on battery", "other programs are at work"} <= set(first)
+    given: list[str] = []
+    report = bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, warn=given.append)
+    kinds = [warning.split(":")[0] for warning in given]
+    assert kinds.count("on battery") == kinds.count("other programs are at work") == 1
+    first, second = ("; ".join(result.warnings) for result in report.results)
+    assert "on battery" in first
+    assert "other programs are at work" in first
     assert "on battery" in second
-    # The second one's load would be the first one's work.
+    # Load during the second measurement may come from the first.
     assert "other programs are at work" not in second
 
 
-def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(
+def test_after_a_bundle_that_cannot_be_measured_the_others_follow(
     bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
-    cannot = Subject(bundle, manifest, SessionSettings(provider="cuda"))
-    can, failed = Subject(bundle, manifest, SessionSettings()), list[str]()
-    report = bench([cannot, can, cannot], QUICK, out=tmp_path / "report.json", fail=failed.append)
+    bad = Subject(bundle, manifest, SessionSettings(provider="cuda"))
+    good = Subject(bundle, manifest, SessionSettings())
+    failed = list[str]()
+    report = bench([bad, good, bad], QUICK, out=tmp_path / "report.json", fail=failed.append)
     assert FieldReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report
     assert not report.partial
     assert len(report.results) == 1
-    assert [fault.partition(": ")[0] for fault in failed] == [bundle.name, bundle.name]
-    with pytest.raises(MeasurementError, match="no CUDAExecutionProvider"):
-        bench([cannot, can], QUICK)
+    assert [reason.partition(": ")[0] for reason in failed] == [bundle.name, bundle.name]
+    with pytest.raises(MeasurementError, match="CUDAExecutionProvider"):
+        bench([bad, good], QUICK)
 
 
-def test_a_whole_report_of_before_stays_until_the_new_one_is_whole(
+def test_an_earlier_complete_report_stays_until_the_new_one_is_complete(
     bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
-    out, aside = tmp_path / "report.json", tmp_path / "report.before.json"
+    out = tmp_path / "report.json"
+    backup = tmp_path / "report.before.json"
     subject = Subject(bundle, manifest, SessionSettings())
     before = bench([subject], QUICK, out=out)
-    assert not aside.exists()
+    assert not backup.exists()
 
     def interrupt_the_second(number: int, share: float, median_s: float) -> None:
         if number == 1:
             raise KeyboardInterrupt
 
-    for _ in range(2):  # The partial one that the first leaves is no report to be kept.
+    for _ in range(2):  # The second time a partial report is there, which is not kept.
         with pytest.raises(KeyboardInterrupt):
             bench([subject] * 2, QUICK, out=out, progress=interrupt_the_second)
         assert FieldReport.model_validate_json(out.read_bytes()).partial
-        assert FieldReport.model_validate_json(aside.read_bytes()) == before
+        assert FieldReport.model_validate_json(backup.read_bytes()) == before
     bench([subject], QUICK, out=out)
-    assert not aside.exists()
+    assert not backup.exists()
 
 
-def test_a_report_that_cannot_be_written_for_a_moment_ends_no_measurement(
+def test_a_write_that_fails_once_ends_no_measurement(
     bundle: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, write = list[FieldReport](), field_bench.write_record
-    monkeypatch.setattr(field_bench, "FIRST_S", 0.0)
+    written = list[FieldReport]()
+    write = bench_module.write_record
+    monkeypatch.setattr(bench_module, "FIRST_WRITE_S", 0.0)
 
     def once_in_use(path: Path, report: FieldReport) -> None:
         written.append(report)
@@ -245,7 +253,7 @@ def test_a_report_that_cannot_be_written_for_a_moment_ends_no_measurement(
             raise PermissionError(13, "in use")
         write(path, report)
 
-    monkeypatch.setattr(field_bench, "write_record", once_in_use)
+    monkeypatch.setattr(bench_module, "write_record", once_in_use)
     report = bench([Subject(bundle, manifest, SessionSettings())], QUICK, out=tmp_path / "report.json")
     assert written[0].partial
     assert FieldReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report

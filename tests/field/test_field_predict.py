@@ -16,21 +16,19 @@ from pepr_edge.records import Manifest, SessionSettings
 
 def test_anyone_can_redo_it_from_the_manifest(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
     path = tiny_bundle.image(tmp_path / "a.png")
-    found = Classifier(bundle, manifest, SessionSettings())(path)
+    prediction = Classifier(bundle, manifest, SessionSettings())(path)
 
     spec = manifest.preprocess
     pixels = np.asarray(Image.open(path).convert("L").resize((16, 16), Image.Resampling.BILINEAR), np.float32)
-    tensor = ((pixels / np.float32(spec.scale) - np.float32(spec.mean[0])) / np.float32(spec.std[0]))[
-        None, None
-    ]
-    logits = onnxruntime.InferenceSession(bundle / "model.onnx").run(["logits"], {"pixel_values": tensor})[0][
-        0
-    ]
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    assert found.label == manifest.labels[int(logits.argmax())]
-    assert list(found.probabilities) == list(manifest.labels)
-    assert list(found.probabilities.values()) == pytest.approx(shares.tolist(), abs=1e-5)
-    assert sum(found.probabilities.values()) == pytest.approx(1.0)
+    scaled = (pixels / np.float32(spec.scale) - np.float32(spec.mean[0])) / np.float32(spec.std[0])
+    session = onnxruntime.InferenceSession(bundle / "model.onnx")
+    logits = session.run(["logits"], {"pixel_values": scaled[None, None]})[0][0]
+    exponentials = np.exp(logits - logits.max())
+    probabilities = exponentials / exponentials.sum()
+    assert prediction.label == manifest.labels[int(logits.argmax())]
+    assert list(prediction.probabilities) == list(manifest.labels)
+    assert list(prediction.probabilities.values()) == pytest.approx(probabilities.tolist(), abs=1e-5)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
@@ -38,23 +36,21 @@ def test_any_mode_of_image_fits_grey_and_rgb_models(mode: str, tmp_path: Path) -
     for channels in (1, 3):
         made = tiny_bundle.write(tmp_path / f"bundle{channels}", channels=channels)
         Image.new(mode, (16, 16)).save(tmp_path / "a.png")
-        assert (
-            Classifier(made, read_manifest(made), SessionSettings())(tmp_path / "a.png").label
-            in tiny_bundle.LABELS
-        )
+        classify = Classifier(made, read_manifest(made), SessionSettings())
+        assert classify(tmp_path / "a.png").label in tiny_bundle.LABELS
 
 
-def test_what_is_no_image_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
     classify = Classifier(bundle, manifest, SessionSettings())
     whole = tiny_bundle.image(tmp_path / "a.png").read_bytes()
     (tmp_path / "torn.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no image")
-    for name, words in (
+    for name, keyword in (
         ("torn.png", "corrupt"),
         ("text.png", "not an image"),
         ("none.png", "no such file"),
-        (".", "a folder, expected an image"),
+        (".", "a folder"),
     ):
-        with pytest.raises(DataError, match=words) as caught:
+        with pytest.raises(DataError, match=keyword) as caught:
             classify(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -1,6 +1,6 @@
-"""Every parser of what strangers wrote: some whole inputs, and how it is fed one. Only our own errors may come out.
+"""Every parser of untrusted input, with valid inputs. Only errors of our own classes may be raised.
 
-A feed that returns a text has refused.
+A parser that returns a text has refused the input.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tiny_bundle
@@ -32,15 +32,14 @@ from pepr_edge.records import BenchResult, FieldReport, Manifest, Percentiles, R
 from pepr_edge.run_dir.store import read_record, sha256_file
 from pepr_edge.scoring.bounds import read_reference
 from pepr_edge.search.published import read_runs
-from pepr_edge.tables import open_table, score_table
-from pepr_edge.tables.bounds_pass import ScoreTask
+from pepr_edge.tables import ScoreTask, open_table, score_table
 from pepr_edge.untrusted import onnx_check
 
 CORPUS = Path(__file__).with_name("corpus")
 
 
 class Target(NamedTuple):
-    """`suffix` of the file that it is fed; `seeds` are whole inputs; `feed` takes the file and a folder that stays the same."""
+    """`suffix` is that of the input file, `seeds` returns valid inputs, `feed` parses the file."""
 
     suffix: str
     seeds: Callable[[], list[bytes]]
@@ -48,26 +47,27 @@ class Target(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Whether an input was refused, and the exception that is none of ours, or an error of ours that is not on one line; None: all well."""
+    """True if an input was refused, and the error that must not be: of another class, or not on one line."""
 
     refused: bool
-    fault: Exception | None = None
+    error: Exception | None = None
 
 
-def fed(target: Target, content: bytes, folder: Path) -> Outcome:
-    """Feed one input."""
+def parse(target: Target, content: bytes, folder: Path) -> Outcome:
+    """Give one input to the parser."""
     path = folder / f"input{target.suffix}"
     path.write_bytes(content)
     try:
-        said = target.feed(path)
-    except (PeprError, install.NotInstalled) as fault:
-        several = not isinstance(fault, RecipeError) and "\n" in str(fault)
-        return Outcome(
-            True, AssertionError(f"an error of several lines: {fault!r:.300}") if several else None
-        )
-    except Exception as fault:
-        return Outcome(False, fault)
-    return Outcome(isinstance(said, str))
+        result = target.feed(path)
+    except RecipeError:
+        return Outcome(True)
+    except (PeprError, install.NotInstalled) as error:
+        if "\n" in str(error):
+            return Outcome(True, AssertionError(f"an error of several lines: {error!r:.300}"))
+        return Outcome(True)
+    except Exception as error:
+        return Outcome(False, error)
+    return Outcome(isinstance(result, str))
 
 
 def toml(folder: Path) -> list[bytes]:
@@ -76,7 +76,7 @@ def toml(folder: Path) -> list[bytes]:
 
 @cache
 def home(name: str) -> Path:
-    """A bundle of the session's own."""
+    """Return a bundle of this session."""
     import atexit
     import tempfile
 
@@ -90,7 +90,7 @@ def document() -> Manifest:
     return bundle_read.read_manifest(home("selftest"))
 
 
-def report() -> list[bytes]:
+def field_reports() -> list[bytes]:
     profile = document().profile
     result = BenchResult(
         bundle="01-tiny@16-fp32",
@@ -112,25 +112,25 @@ def report() -> list[bytes]:
         energy_j_per_inference=None,
         selftest=None,
     )
-    found = FieldReport(emulated=False, partial=False, device=profile.device, results=(result,))
-    return [report_checksum.sealed(found).model_dump_json(indent=1).encode()]
+    report = FieldReport(emulated=False, partial=False, device=profile.device, results=(result,))
+    return [report_checksum.with_checksum(report).model_dump_json(indent=1).encode()]
 
 
 def feed_report(path: Path) -> None:
-    found = reports._read(path)
-    reports._fault(found, {found.results[0].artifact_sha256 if found.results else ""}, path.parent)
+    report = reports._read(path)
+    reports._fault(report, {result.artifact_sha256 for result in report.results[:1]}, path.parent)
 
 
 def feed_manifest(path: Path) -> None:
     bundle = home("manifest")
     (bundle / bundle_read.MANIFEST).write_bytes(path.read_bytes())
-    found = bundle_read.read_manifest(bundle)
-    verify.check_files(bundle, found)
-    selftest._read(bundle / selftest.FILE, found, found.selftest.n, selftest.LOGITS)
+    read = bundle_read.read_manifest(bundle)
+    verify.check_files(bundle, read)
+    selftest._read(bundle / selftest.FILE, read, read.selftest.n, selftest.LOGITS)
 
 
 def feed_bundle(path: Path) -> None:
-    """A model that a stranger made, in a bundle that is whole."""
+    """Put an untrusted model into a bundle with correct checksums."""
     bundle = home("bundle")
     (bundle / "model.onnx").write_bytes(path.read_bytes())
     made = document().model_dump(mode="json")
@@ -151,7 +151,8 @@ def npz(**arrays: object) -> bytes:
 
 
 def medmnist_files() -> list[bytes]:
-    grey, colour = np.zeros((4, 8, 8), np.uint8), np.zeros((4, 8, 8, 3), np.uint8)
+    grey = np.zeros((4, 8, 8), np.uint8)
+    colour = np.zeros((4, 8, 8, 3), np.uint8)
     labels = np.array([[0], [1], [0], [1]], np.uint8)
     return [
         npz(train_images=images, train_labels=labels, val_images=images, val_labels=labels)
@@ -179,12 +180,16 @@ TABLES = [
 
 def feed_table(path: Path) -> None:
     table = open_table(path)
-    at = table.position
-    resources = {"energy": at("energy_kwh"), "time": at("time_s")}
+    resources = {"energy": table.position("energy_kwh"), "time": table.position("time_s")}
     task = ScoreTask(
-        table=table, performance=at("accuracy"), resources=resources, weights=dict.fromkeys(resources, 1.0), group=at("set"),
-        name=at("model"), out=path.with_name("out.csv"),
-    )  # fmt: skip
+        table=table,
+        performance=table.position("accuracy"),
+        resources=resources,
+        weights=dict.fromkeys(resources, 1.0),
+        group=table.position("set"),
+        name=table.position("model"),
+        out=path.with_name("out.csv"),
+    )
     score_table(task)
 
 
@@ -195,17 +200,27 @@ def images() -> list[bytes]:
     colour = Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
-    made = []
-    for image, kind, more in (
-        (grey, "PNG", {}), (deep, "PNG", {}), (colour.convert("P"), "PNG", {"transparency": 3}), (colour, "JPEG", {"exif": exif}),
-        (colour.convert("CMYK"), "JPEG", {}), (colour, "TIFF", {"compression": "tiff_lzw"}), (deep, "TIFF", {}), (colour, "BMP", {}),
-        (colour.convert("P"), "GIF", {"save_all": True, "append_images": [colour.convert("P")]}), (colour, "WEBP", {}), (grey, "PPM", {}),
+    palette = colour.convert("P")
+    formats: list[tuple[Image.Image, str, dict[str, Any]]] = [
+        (grey, "PNG", {}),
+        (deep, "PNG", {}),
+        (palette, "PNG", {"transparency": 3}),
+        (colour, "JPEG", {"exif": exif}),
+        (colour.convert("CMYK"), "JPEG", {}),
+        (colour, "TIFF", {"compression": "tiff_lzw"}),
+        (deep, "TIFF", {}),
+        (colour, "BMP", {}),
+        (palette, "GIF", {"save_all": True, "append_images": [palette]}),
+        (colour, "WEBP", {}),
+        (grey, "PPM", {}),
         (colour, "JPEG2000", {}),
-    ):  # fmt: skip
+    ]
+    files = []
+    for image, kind, options in formats:
         out = io.BytesIO()
-        image.save(out, kind, **more)
-        made.append(out.getvalue())
-    return made
+        image.save(out, kind, **options)
+        files.append(out.getvalue())
+    return files
 
 
 def feed_image(path: Path) -> None:
@@ -213,7 +228,7 @@ def feed_image(path: Path) -> None:
 
 
 def dicoms() -> list[bytes]:
-    """Grey of 8 and of 16 bits with a window, and colour; none where there is no pydicom."""
+    """Return grey images of 8 and 16 bits with a window, and a colour image; none without pydicom."""
     try:
         import pydicom
         from pydicom.dataset import FileMetaDataset
@@ -231,19 +246,19 @@ def dicoms() -> list[bytes]:
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = SecondaryCaptureImageStorage
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4"
         dataset.file_meta.TransferSyntaxUID = syntax
-        dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 8, 8, samples
+        dataset.Rows = dataset.Columns = 8
+        dataset.SamplesPerPixel = samples
         dataset.BitsAllocated = dataset.BitsStored = bits
-        dataset.HighBit, dataset.PixelRepresentation = bits - 1, 0
+        dataset.HighBit = bits - 1
+        dataset.PixelRepresentation = 0
         dataset.PhotometricInterpretation = "RGB" if samples == 3 else "MONOCHROME1"
         if samples == 3:
             dataset.PlanarConfiguration = 0
         else:
-            dataset.WindowCenter, dataset.WindowWidth, dataset.RescaleSlope, dataset.RescaleIntercept = (
-                40,
-                400,
-                1,
-                -10,
-            )
+            dataset.WindowCenter = 40
+            dataset.WindowWidth = 400
+            dataset.RescaleSlope = 1
+            dataset.RescaleIntercept = -10
         dataset.PixelData = bytes(range(64)) * (bits // 8) * samples
         out = io.BytesIO()
         pydicom.dcmwrite(out, dataset, enforce_file_format=True)
@@ -254,9 +269,14 @@ def dicoms() -> list[bytes]:
 def run_info() -> list[bytes]:
     candidate = {"architecture": "a", "image_size_px": 16, "in_channels": 1, "num_classes": 2}
     data = {
-        "name": "phantom", "format": "phantom", "sha256": "0" * 64, "labels": ["a", "b"], "channels": 1, "majority_baseline": 0.5,
+        "name": "phantom",
+        "format": "phantom",
+        "sha256": "0" * 64,
+        "labels": ["a", "b"],
+        "channels": 1,
+        "majority_baseline": 0.5,
         "splits": {"train": {"images": 2, "class_counts": [1, 1]}},
-    }  # fmt: skip
+    }
     info = {
         "key": "k",
         "recipe": "small",
@@ -282,18 +302,17 @@ def kit_list(folder: Path) -> bytes:
 
 
 def feed_kit(path: Path) -> None:
-    """kit.json and checksums.txt: what is an object is the one, all else the other."""
+    """Parse kit.json if the input is an object, else checksums.txt."""
     content = path.read_bytes()
-    name, read = (
-        (install.KIT, install.read_kit)
-        if content.startswith(b"{")
-        else (install.CHECKSUMS, install.check_files)
-    )
-    (kit() / name).write_bytes(content)
+    is_facts = content.startswith(b"{")
+    (kit() / (install.KIT if is_facts else install.CHECKSUMS)).write_bytes(content)
     try:
-        read(kit())
-    except (OSError, ValueError) as fault:  # `main` says these in one line
-        raise install.NotInstalled from fault
+        if is_facts:
+            install.read_kit(kit())
+        else:
+            install.check_files(kit())
+    except (OSError, ValueError) as error:  # `main` reports these in one line
+        raise install.NotInstalled from error
 
 
 FACTS = {
@@ -319,7 +338,7 @@ TARGETS: dict[str, Target] = {
     "recipe": Target(".toml", lambda: toml(recipes_dir()), lambda path: read_toml(path, Recipe)),
     "variant": Target(".toml", lambda: toml(variants_dir()), lambda path: read_toml(path, Variant)),
     "data_csv": Target(".csv", lambda: ROWS, manifest.parse),
-    "field_report": Target(".json", report, feed_report),
+    "field_report": Target(".json", field_reports, feed_report),
     "manifest": Target(".json", lambda: [(home("seed") / bundle_read.MANIFEST).read_bytes()], feed_manifest),
     "onnx": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], onnx_check.fault),
     "bundle": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_bundle),
@@ -329,7 +348,7 @@ TARGETS: dict[str, Target] = {
     "search_csv": Target(
         ".csv", lambda: TABLES, lambda path: read_runs(path, None, "energy_kwh", "set", None)
     ),
-    "reference": Target(".json", lambda: BOUNDS, lambda path: read_reference(path).of(None)),
+    "reference": Target(".json", lambda: BOUNDS, lambda path: read_reference(path).bounds_of(None)),
     "run_record": Target(".json", run_info, lambda path: read_record(path, RunInfo)),
     "kit": Target(".json", lambda: [json.dumps(FACTS).encode(), kit_list(kit())], feed_kit),
     "image": Target(".img", images, feed_image),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from fuzz_edits import EDITS, apply
-from fuzz_targets import CORPUS, TARGETS, fed
+from fuzz_targets import CORPUS, TARGETS, parse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,12 +12,12 @@ EVERY = pytest.mark.parametrize("name", sorted(TARGETS))
 
 
 @EVERY
-def test_whole_inputs_are_taken(name: str, tmp_path: Path) -> None:
-    """Else the fuzzing would begin with what is refused, and find nothing."""
+def test_valid_inputs_are_accepted(name: str, tmp_path: Path) -> None:
+    """Edits of a refused input would find nothing."""
     target = TARGETS[name]
     seeds = target.seeds()
     if not seeds:
-        pytest.skip("what makes the seeds is not installed")
+        pytest.skip("a package for the seeds is not installed")
     path = tmp_path / f"input{target.suffix}"
     for seed in seeds:
         path.write_bytes(seed)
@@ -25,18 +25,18 @@ def test_whole_inputs_are_taken(name: str, tmp_path: Path) -> None:
 
 
 @EVERY
-def test_what_was_found_once_is_one_line_of_ours(name: str, tmp_path: Path) -> None:
+def test_earlier_findings_raise_only_our_own_errors(name: str, tmp_path: Path) -> None:
     for path in sorted((CORPUS / name).glob("*")):
-        assert fed(TARGETS[name], path.read_bytes(), tmp_path).fault is None, path.name
+        assert parse(TARGETS[name], path.read_bytes(), tmp_path).error is None, path.name
 
 
 @pytest.mark.slow
 @EVERY
-def test_only_our_own_errors_come_out(name: str, tmp_path: Path) -> None:
+def test_edited_inputs_raise_only_our_own_errors(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
     seeds = target.seeds()
     if not seeds:
-        pytest.skip("what makes the seeds is not installed")
+        pytest.skip("a package for the seeds is not installed")
 
     @settings(
         max_examples=200,
@@ -47,11 +47,11 @@ def test_only_our_own_errors_come_out(name: str, tmp_path: Path) -> None:
     )
     @given(seed=st.sampled_from(seeds), edits=EDITS)
     def fuzz(seed: bytes, edits: list) -> None:  # type: ignore[type-arg]
-        found = fed(target, apply(seed, edits), tmp_path)
-        refused.append(found.refused)
-        if found.fault is not None:
-            raise found.fault
+        outcome = parse(target, apply(seed, edits), tmp_path)
+        refused.append(outcome.refused)
+        if outcome.error is not None:
+            raise outcome.error
 
     refused: list[bool] = []
     fuzz()
-    assert set(refused) == {True, False}  # it is hostile, and gets past the first check
+    assert set(refused) == {True, False}  # some edits are refused, some accepted

@@ -12,7 +12,7 @@ from pepr_edge.measure import process
 from pepr_edge.measure.job import MeasurementJob
 from pepr_edge.records import SessionSettings
 
-posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the child is a shell script")
+posix = pytest.mark.skipif(os.name != "posix", reason="the fake child is a shell script")
 
 
 def job(model: Path, **changes: object) -> MeasurementJob:
@@ -29,7 +29,7 @@ def job(model: Path, **changes: object) -> MeasurementJob:
 
 @pytest.fixture
 def child_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Put a shell script in the child's place."""
+    """Run a shell script in place of the worker."""
 
     def put(script: str) -> None:
         path = tmp_path / "child.sh"
@@ -40,35 +40,33 @@ def child_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[n
     return put
 
 
-def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(MeasurementError, match=r"model\.onnx: onnxruntime cannot load this model") as caught:
+    with pytest.raises(MeasurementError, match=r"model\.onnx: .* cannot load") as caught:
         process.measure_latency(job(tmp_path / "model.onnx"))
     assert "\n" not in str(caught.value)
 
 
 def test_an_input_that_does_not_fit_ends_with_the_last_line(bundle: Path) -> None:
-    with pytest.raises(
-        MeasurementError, match=r"^model\.onnx: the measuring process ended with status 1 \(.+\)\.$"
-    ) as caught:
+    with pytest.raises(MeasurementError, match=r"^model\.onnx: .* status 1 \(.+\)\.$") as caught:
         process.measure_latency(job(bundle / "model.onnx", input_shape=(1, 3, 8, 8)))
     assert "\n" not in str(caught.value)
 
 
 @posix
 @pytest.mark.parametrize(
-    ("script", "words"),
+    ("script", "keyword"),
     [
-        ("kill -KILL $$", "was ended by SIGKILL, most likely for lack of memory"),
-        ("kill -ILL $$", "was ended by SIGILL, as this CPU lacks an instruction"),
-        ("echo trouble >&2; exit 7", r"ended with status 7 \(trouble\)"),
-        ("cat >/dev/null; exit 0", "ended with status 0"),
-        ("cat >/dev/null; printf '{\"progr'; exit 3", "ended with status 3"),
+        ("kill -KILL $$", "SIGKILL, .* memory"),
+        ("kill -ILL $$", "SIGILL, .* instruction"),
+        ("echo trouble >&2; exit 7", r"status 7 \(trouble\)"),
+        ("cat >/dev/null; exit 0", "status 0"),
+        ("cat >/dev/null; printf '{\"progr'; exit 3", "status 3"),
     ],
 )
-def test_a_child_that_dies_is_one_clear_line(child_is, script: str, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_child_that_dies_is_one_clear_line(child_is, script: str, keyword: str) -> None:  # type: ignore[no-untyped-def]
     child_is(script)
-    with pytest.raises(MeasurementError, match=rf"^model\.onnx: the measuring process {words}"):
+    with pytest.raises(MeasurementError, match=rf"^model\.onnx: .* {keyword}"):
         process.measure_memory(job(Path("model.onnx"), kind="memory"))
 
 
@@ -76,22 +74,20 @@ def test_a_child_that_dies_is_one_clear_line(child_is, script: str, words: str) 
 def test_a_child_that_hangs_is_ended(child_is, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(process, "SILENCE_S", 0.2)
     child_is("exec sleep 600")
-    with pytest.raises(
-        MeasurementError,
-        match=r"^model\.onnx: the measuring process hung: nothing was heard of it for 0\.2 s\.$",
-    ):
+    with pytest.raises(MeasurementError, match=r"^model\.onnx: .* hung: .* 0\.2 s\.$"):
         process.measure_memory(job(Path("model.onnx"), kind="memory"))
 
 
 @posix
 def test_a_large_stderr_does_not_block(child_is) -> None:  # type: ignore[no-untyped-def]
     child_is(
-        'cat >/dev/null; yes warning | head -c 1000000 >&2; echo \'{"result": {"stages_bytes": {"end": null}}}\''
+        "cat >/dev/null; yes warning | head -c 1000000 >&2; "
+        'echo \'{"result": {"stages_bytes": {"end": null}}}\''
     )
     assert process.measure_memory(job(Path("model.onnx"), kind="memory")).stages_bytes == {"end": None}
 
 
-def test_an_interrupt_takes_the_child_along(bundle: Path) -> None:
+def test_an_interrupt_ends_the_child(bundle: Path) -> None:
     def interrupt(*_: float) -> None:
         raise KeyboardInterrupt
 
@@ -103,7 +99,7 @@ def test_an_interrupt_takes_the_child_along(bundle: Path) -> None:
     assert psutil.Process().children() == before
 
 
-def test_a_file_called_numpy_where_we_are_does_no_harm(
+def test_a_file_called_numpy_in_the_working_directory_is_not_imported(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")

@@ -25,9 +25,12 @@ latency = st.floats(min_value=0, max_value=100, allow_nan=False)
 
 
 def allowed_by_brute_force(n: int, percentile: Fraction) -> int:
-    """Largest t with P[Binom(n, 1 - p) <= t] <= 0.01, in whole numbers: no rounding anywhere."""
-    good, whole = percentile.numerator, percentile.denominator
-    bad, total, t = whole - good, 0, -1
+    """Return the largest t with P[Binom(n, 1 - p) <= t] <= 0.01, in whole numbers: no rounding anywhere."""
+    good = percentile.numerator
+    whole = percentile.denominator
+    bad = whole - good
+    total = 0
+    t = -1
     for k in range(n + 1):
         total += math.comb(n, k) * bad**k * good ** (n - k)
         if total * 100 > whole**n:
@@ -55,10 +58,9 @@ def test_percentiles_equal_scipys_binomial_up_to_5000(name: str) -> None:
 
     percentile = float(PERCENTILES[name])
     n = np.arange(1, 5001)
-    least = binom.ppf(
-        0.01, n, 1 - percentile
-    )  # the smallest t whose probability reaches 0.01: the one before is the last below it
-    expected = np.where(binom.cdf(least, n, 1 - percentile) <= 0.01, least, least - 1)
+    # The smallest t whose probability reaches 0.01. Where it exceeds 0.01, the t before is the last below it.
+    smallest = binom.ppf(0.01, n, 1 - percentile)
+    expected = np.where(binom.cdf(smallest, n, 1 - percentile) <= 0.01, smallest, smallest - 1)
     assert [overlatency_allowed(int(count), percentile) for count in n] == expected.astype(int).tolist()
 
 
@@ -79,9 +81,9 @@ def test_large_numbers_neither_underflow_nor_take_long() -> None:
 
 @given(st.lists(latency, min_size=1, max_size=800))
 def test_percentiles_are_latencies_in_order(latencies: list[float]) -> None:
-    found = [value for value in percentiles(latencies).model_dump().values() if value is not None]
-    assert found == sorted(found)
-    assert set(found) <= set(latencies)
+    result = [value for value in percentiles(latencies).model_dump().values() if value is not None]
+    assert result == sorted(result)
+    assert set(result) <= set(latencies)
     # An estimate that holds with confidence is never below the plain percentile.
     for name, value in percentiles(latencies).model_dump().items():
         if value is not None:
@@ -107,27 +109,27 @@ def test_a_steady_measurement_is_valid() -> None:
 @pytest.mark.parametrize(
     ("latencies", "duration_s", "reason"),
     [
-        ([0.01] * 1024, 59.9, "minimum time: 59.9 s, expected 60 s"),
-        ([0.6] * 1000, 600.0, "minimum queries: 1000 in 600 s, expected 1024"),
-        ([20.0] * 30, 600.0, "early stopping: 30 latencies are too few for p90, expected 64"),
+        ([0.01] * 1024, 59.9, "minimum time: 59.9 s, .* 60 s"),
+        ([0.6] * 1000, 600.0, "minimum queries: 1000 .* 1024"),
+        ([20.0] * 30, 600.0, "early stopping: 30 .* 64"),
         (
             [0.01] * 500 + [0.012] * 524,
             60.0,
-            r"drift: median 10 ms in the first third, 12 ms in the last \(\+20%",
+            r"drift: .* 10 ms .* 12 ms .*\(\+20%",
         ),
         ([0.012] * 500 + [0.01] * 524, 60.0, r"drift: .*\(-17%"),
     ],
 )
 def test_each_rule_gives_its_reason(latencies: list[float], duration_s: float, reason: str) -> None:
-    found = validity(latencies, duration_s, FULL)
-    assert not found.valid
-    assert any(re.search(reason, line) for line in found.reasons), found.reasons
+    result = validity(latencies, duration_s, FULL)
+    assert not result.valid
+    assert any(re.search(reason, line) for line in result.reasons), result.reasons
 
 
 def test_sustained_is_the_first_third_against_the_last() -> None:
-    found = sustained([0.01, 0.01, 0.05, 0.02, 0.04, 0.02, 0.02])
-    assert found is not None
-    assert (found.first_third_s, found.last_third_s) == (0.01, 0.02)
+    result = sustained([0.01, 0.01, 0.05, 0.02, 0.04, 0.02, 0.02])
+    assert result is not None
+    assert (result.first_third_s, result.last_third_s) == (0.01, 0.02)
     assert sustained([0.01, 0.02]) is None
 
 
@@ -142,17 +144,16 @@ def test_a_single_outlier_is_no_drift_and_is_kept() -> None:
 def test_a_device_that_cannot_keep_the_pace_is_invalid() -> None:
     mixed = [0.05, 0.05, 0.05, 0.2] * 32
     assert validity(mixed, 20.0, QUICK).valid
-    assert validity(mixed, 20.0, QUICK, paced_s=0.1).reasons == (
-        "pace: 32 of 128 images took longer than 100 ms. Give a longer --paced.",
-    )
+    (reason,) = validity(mixed, 20.0, QUICK, paced_s=0.1).reasons
+    assert re.search(r"pace: 32 of 128 .* 100 ms", reason)
 
 
 @given(st.lists(latency, max_size=400), st.floats(min_value=0, max_value=700), st.sampled_from([FULL, QUICK]))
 def test_validity_and_its_reasons_agree(
     latencies: list[float], duration_s: float, rules: MeasurementRules
 ) -> None:
-    found = validity(latencies, duration_s, rules)
-    assert found.valid == (not found.reasons)
+    result = validity(latencies, duration_s, rules)
+    assert result.valid == (not result.reasons)
     if duration_s < rules.duration_s or len(latencies) < rules.queries:
-        assert not found.valid
-    assert all(reason.count("\n") == 0 and reason.endswith(".") for reason in found.reasons)
+        assert not result.valid
+    assert all(reason.count("\n") == 0 and reason.endswith(".") for reason in result.reasons)

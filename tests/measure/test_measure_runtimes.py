@@ -20,7 +20,7 @@ from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.records import Provider, SessionSettings
 
-# Not importorskip: imported otherwise than by our module, OpenVINO reports it over the network.
+# Not importorskip: only our module imports OpenVINO without a report over the network.
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
 )
@@ -51,7 +51,7 @@ def test_settings_reach_the_session(bundle: Path, spinning: bool) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spinning))
 
 
-def test_onnxruntime_takes_one_batch_where_it_is_told_to(bundle: Path, tmp_path: Path) -> None:
+def test_onnxruntime_takes_only_the_batch_of_the_settings(bundle: Path, tmp_path: Path) -> None:
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(bundle / "model.onnx", SessionSettings(batch=3))
     assert session.get_inputs()[0].shape[0] == 3
@@ -68,34 +68,26 @@ def test_onnxruntime_takes_one_batch_where_it_is_told_to(bundle: Path, tmp_path:
     )
 
 
-def test_what_onnxruntime_cannot_do_is_one_clear_line(bundle: Path) -> None:
-    with pytest.raises(
-        MeasurementError,
-        match=r"^precision 'bfloat16' asked for, but onnxruntime .* or the precision 'float32'\.$",
-    ):
+def test_settings_unsupported_by_onnxruntime_are_one_clear_line(bundle: Path) -> None:
+    with pytest.raises(MeasurementError, match=r"^precision 'bfloat16' .* 'float32'\.$"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(precision="bfloat16"))
-    with pytest.raises(
-        MeasurementError, match=r"graph_optimisation = 'most', expected one of all, extended, basic, none"
-    ):
+    with pytest.raises(MeasurementError, match=r"'most', .* all, extended, basic, none"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(graph_optimisation="most"))
 
 
 @pytest.mark.parametrize(
     ("provider", "name"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt"), ("directml", "Dml")]
 )
-def test_a_provider_that_is_not_there_is_a_reason(bundle: Path, provider: Provider, name: str) -> None:
+def test_a_missing_provider_is_a_reason(bundle: Path, provider: Provider, name: str) -> None:
     assert RUNTIMES["onnxruntime"].unavailable("cpu") is None
     reason = RUNTIMES["onnxruntime"].unavailable(provider)
-    assert str(reason).startswith(f"onnxruntime has no {name}ExecutionProvider here, only ")
-    with pytest.raises(
-        MeasurementError,
-        match=rf"'{provider}' asked for, but onnxruntime has no .* run: pip install onnxruntime-",
-    ):
+    assert f"no {name}ExecutionProvider" in str(reason)
+    with pytest.raises(MeasurementError, match=rf"'{provider}' .* pip install onnxruntime-"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider=provider))
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml"])
-def test_a_silent_fallback_is_a_fault(
+def test_a_silent_fallback_is_an_error(
     bundle: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "unavailable", lambda provider="cpu": None)
@@ -105,21 +97,20 @@ def test_a_silent_fallback_is_a_fault(
         "InferenceSession",
         lambda model, options, providers: real(model, options, providers=providers[-1:]),
     )
-    with pytest.raises(
-        MeasurementError, match=f"'{provider}' asked for, but onnxruntime fell back to CPUExecutionProvider"
-    ):
+    with pytest.raises(MeasurementError, match=f"'{provider}' .* fell back to CPUExecutionProvider"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings(provider=provider))
 
 
 class FakeSession:
-    """Stands for a session on a GPU; keeps what it was made with."""
+    """A fake session on a GPU, which keeps its arguments."""
 
     used: tuple[str, ...] = ()
 
     def __init__(
         self, model: str, options: ort.SessionOptions, providers: list[str | tuple[str, dict[str, str]]]
     ) -> None:
-        self.options, self.given = options, providers
+        self.options = options
+        self.providers = providers
         self.offered = [provider if isinstance(provider, str) else provider[0] for provider in providers]
 
     def get_providers(self) -> list[str]:
@@ -129,18 +120,15 @@ class FakeSession:
         pass
 
 
-def test_tensorrt_that_fell_back_to_cuda_is_a_fault(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_that_fell_back_to_cuda_is_an_error(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "unavailable", lambda provider="cpu": None)
     monkeypatch.setattr(ort, "InferenceSession", FakeSession)
     settings = SessionSettings(provider="tensorrt")
     session = RUNTIMES["onnxruntime"].open(bundle / "model.onnx", settings)
     assert session.offered == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in session.given
+    assert ("CUDAExecutionProvider", {"use_tf32": "0"}) in session.providers
     monkeypatch.setattr(FakeSession, "used", tuple(session.offered[1:]))
-    with pytest.raises(
-        MeasurementError,
-        match=r"fell back to CUDAExecutionProvider: the libraries of TensorRT, .* cannot be used",
-    ):
+    with pytest.raises(MeasurementError, match=r"fell back to CUDAExecutionProvider: .* TensorRT"):
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", settings)
 
 
@@ -172,7 +160,7 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def logits(bundle: Path) -> NDArray[np.float32]:
-    """What onnxruntime gives for TENSOR."""
+    """Return the logits of onnxruntime for TENSOR."""
     return RUNTIMES["onnxruntime"].run(
         RUNTIMES["onnxruntime"].open(bundle / "model.onnx", SessionSettings()), TENSOR
     )
@@ -193,42 +181,42 @@ def test_openvino_agrees_with_onnxruntime(bundle: Path, batch: int | None) -> No
 
 @needs_openvino
 @pytest.mark.skipif("avx512_bf16" not in isa() and "amx_bf16" not in isa(), reason="the CPU lacks bfloat16")
-def test_openvino_computes_in_bfloat16_if_it_is_told_to(bundle: Path) -> None:
+def test_openvino_computes_in_bfloat16_if_the_settings_say_so(bundle: Path) -> None:
     runtime = RUNTIMES["openvino"]
-    found = runtime.run(
+    bfloat16_logits = runtime.run(
         runtime.open(bundle / "model.onnx", SessionSettings(runtime="openvino", precision="bfloat16")), TENSOR
     )
-    assert np.allclose(found, logits(bundle), atol=0.1)
+    assert np.allclose(bfloat16_logits, logits(bundle), atol=0.1)
 
 
 @pytest.mark.parametrize(("precision", "used"), [("float32", "bf16"), ("bfloat16", "f32")])
-def test_another_precision_than_the_one_asked_for_is_a_fault(
+def test_a_silent_change_of_precision_is_an_error(
     bundle: Path, precision: Literal["float32", "bfloat16"], used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    compiled = []
     session = SimpleNamespace(get_property=lambda name: SimpleNamespace(get_type_name=lambda: used))
 
-    def compile_model(*words: object) -> object:
-        asked.append(words)
+    def compile_model(*arguments: object) -> object:
+        compiled.append(arguments)
         return session
 
     core = SimpleNamespace(read_model=lambda path: "network", compile_model=compile_model)
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: core))
-    with pytest.raises(
-        MeasurementError,
-        match=f"precision '{precision}' asked for, but openvino computes in {used} on this CPU",
-    ):
+    with pytest.raises(MeasurementError, match=f"precision '{precision}' .* {used}"):
         RUNTIMES["openvino"].open(
             bundle / "model.onnx", SessionSettings(runtime="openvino", threads=3, precision=precision)
         )
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     hints = {"INFERENCE_NUM_THREADS": 3, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    assert asked == [("network", "CPU", hints)]
+    assert compiled == [("network", "CPU", hints)]
 
 
 @needs_openvino
 def test_openvino_does_not_report_that_it_was_imported() -> None:
-    program = "import sys; from pepr_edge.measure.runtimes import openvino as ours; ours.import_library(); print(*sys.modules)"
+    program = (
+        "import sys; from pepr_edge.measure.runtimes import openvino as ours; ours.import_library(); "
+        "print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     assert "openvino" in loaded
@@ -236,7 +224,7 @@ def test_openvino_does_not_report_that_it_was_imported() -> None:
 
 
 def save_program(path: Path) -> NDArray[np.float32]:
-    """Write a program of the same form as the bundle's model, and return its logits for TENSOR."""
+    """Write a program with the layers of the bundle's model, and return its logits for TENSOR."""
     import torch
 
     torch.manual_seed(0)
@@ -256,27 +244,30 @@ def save_program(path: Path) -> NDArray[np.float32]:
 def test_pytorch_runs_the_program_beside_the_model(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     expected = save_program(tmp_path / "program.pt2")
-    runtime, threads = RUNTIMES["pytorch"], SessionSettings(runtime="pytorch")
-    session = runtime.open(tmp_path / "model.onnx", threads)
+    runtime = RUNTIMES["pytorch"]
+    settings = SessionSettings(runtime="pytorch")
+    session = runtime.open(tmp_path / "model.onnx", settings)
     assert np.allclose(runtime.run(session, TENSOR), expected, atol=1e-6)
     assert runtime.run(session, TENSOR[:1]).dtype == np.float32
     assert runtime.provider_used(session) == "pytorch cpu"
     runtime.bind(session, TENSOR)()
     (tmp_path / "program.pt2").write_bytes(b"no program")
-    with pytest.raises(MeasurementError, match=r"program\.pt2: PyTorch cannot load this program") as caught:
-        runtime.open(tmp_path / "model.onnx", threads)
+    with pytest.raises(MeasurementError, match=r"program\.pt2: .* cannot load") as caught:
+        runtime.open(tmp_path / "model.onnx", settings)
     assert "\n" not in str(caught.value)
 
 
-def test_what_pytorch_cannot_do_is_one_clear_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_unsupported_by_pytorch_are_one_clear_line(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     settings = SessionSettings(runtime="pytorch")
-    for changes, words in (
-        ({}, "no such file. Bundles hold none"),
-        ({"provider": "cuda"}, "finds no CUDA GPU"),
-        ({"provider": "tensorrt"}, "with the providers 'cpu' and 'cuda' only"),
-        ({"precision": "bfloat16"}, "is used in float32"),
+    for changes, keyword in (
+        ({}, "no such file"),
+        ({"provider": "cuda"}, "no CUDA GPU"),
+        ({"provider": "tensorrt"}, "'cpu' and 'cuda'"),
+        ({"precision": "bfloat16"}, "in float32"),
     ):
-        with pytest.raises(MeasurementError, match=words):
+        with pytest.raises(MeasurementError, match=keyword):
             RUNTIMES["pytorch"].open(bundle / "model.onnx", settings.model_copy(update=changes))

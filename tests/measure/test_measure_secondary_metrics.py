@@ -9,7 +9,7 @@ import tiny_bundle
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import secondary_metrics
 from pepr_edge.measure.job import LatencyRun, MeasurementJob, Started
-from pepr_edge.records import DeviceProfile, Manifest
+from pepr_edge.records import DeviceProfile, Manifest, Preprocess
 
 STARTED = Started("CPUExecutionProvider", 0.1, 0.1, 0.1, 2, None)
 MODEL = Path("model.onnx")
@@ -22,34 +22,38 @@ def measured() -> DeviceProfile:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
-    """What the child is asked to do; each image takes 1 ms, whatever the batch."""
-    asked: list[MeasurementJob] = []
+    """Record the jobs of the worker; each image takes 1 ms in a batch of any size."""
+    recorded: list[MeasurementJob] = []
 
     def measure(job: MeasurementJob) -> LatencyRun:
-        asked.append(job)
+        recorded.append(job)
         return LatencyRun(STARTED, [0.0009, 0.001, 0.009])
 
     monkeypatch.setattr(secondary_metrics, "measure_latency", measure)
-    return asked
+    return recorded
 
 
 def test_preprocessing_is_from_a_file_to_the_models_input(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secondary_metrics, "SOURCE_PX", 64)
-    given: list[Path] = []
+    read: list[Path] = []
     real = secondary_metrics.load_tensor
-    monkeypatch.setattr(
-        secondary_metrics, "load_tensor", lambda files, spec: (given.extend(files), real(files, spec))[1]
-    )
-    found = secondary_metrics.preprocessing(manifest.preprocess)
-    assert (found.n, found.source_px, len(given)) == (30, 64, 30)
-    assert 0 < found.median_s < 0.1
-    assert {path.suffix for path in given} == {".jpg"}
-    assert not given[0].exists()
+
+    def load_tensor(files: list[Path], preprocess: Preprocess) -> object:
+        read.extend(files)
+        return real(files, preprocess)
+
+    monkeypatch.setattr(secondary_metrics, "load_tensor", load_tensor)
+    timing = secondary_metrics.preprocessing(manifest.preprocess)
+    assert timing is not None
+    assert (timing.n, timing.source_px, len(read)) == (30, 64, 30)
+    assert 0 < timing.median_s < 0.1
+    assert {path.suffix for path in read} == {".jpg"}
+    assert not read[0].exists()
 
 
-def test_throughput_of_one_is_the_latencys_and_of_more_is_measured(
+def test_throughput_of_one_image_is_from_the_latency_and_of_batches_is_measured(
     measured: DeviceProfile, jobs: list[MeasurementJob]
 ) -> None:
     one, four, sixteen = secondary_metrics.throughput(MODEL, measured)
@@ -59,7 +63,7 @@ def test_throughput_of_one_is_the_latencys_and_of_more_is_measured(
     assert [job.input_shape[0] for job in jobs] == [4, 16]
 
 
-def test_a_model_that_was_compiled_for_one_image_is_opened_for_any(
+def test_a_model_compiled_for_one_image_is_opened_for_any_number(
     measured: DeviceProfile, jobs: list[MeasurementJob]
 ) -> None:
     compiled = measured.model_copy(update={"settings": measured.settings.model_copy(update={"batch": 1})})
@@ -74,21 +78,21 @@ def test_a_batch_that_fails_or_has_no_room_is_left_out(
         secondary_metrics.psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000_000)
     )
     # 60 MB, and 10 more for each further image: four fit into 100 MB, sixteen do not.
-    assert [given.batch for given in secondary_metrics.throughput(MODEL, measured)] == [1, 4]
+    assert [row.batch for row in secondary_metrics.throughput(MODEL, measured)] == [1, 4]
 
     def fail(job: MeasurementJob) -> LatencyRun:
         raise MeasurementError("no")
 
     monkeypatch.setattr(secondary_metrics, "measure_latency", fail)
-    assert [given.batch for given in secondary_metrics.throughput(MODEL, measured)] == [1]
+    assert [row.batch for row in secondary_metrics.throughput(MODEL, measured)] == [1]
 
 
 def test_a_sweep_over_threads(
     measured: DeviceProfile, jobs: list[MeasurementJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secondary_metrics, "usable_cores", lambda: 6)
-    found = secondary_metrics.thread_sweep(MODEL, measured)
-    assert [(timing.threads, timing.p50_s, timing.n) for timing in found] == [
+    timings = secondary_metrics.thread_sweep(MODEL, measured)
+    assert [(timing.threads, timing.p50_s, timing.n) for timing in timings] == [
         (count, 0.001, 3) for count in (1, 2, 4, 6)
     ]
     assert [job.settings["threads"] for job in jobs] == [1, 2, 4, 6]
@@ -106,7 +110,7 @@ def test_a_real_model_in_batches_and_with_threads(
     bundle: Path, measured: DeviceProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secondary_metrics, "BRIEF", tiny_bundle.FAST)
-    assert [given.batch for given in secondary_metrics.throughput(bundle / "model.onnx", measured)] == [
+    assert [row.batch for row in secondary_metrics.throughput(bundle / "model.onnx", measured)] == [
         1,
         4,
         16,

@@ -17,24 +17,24 @@ from pepr_edge.records import Manifest, SessionSettings
 
 
 def test_a_bundle_passes_where_it_was_made(bundle: Path, manifest: Manifest) -> None:
-    found = selftest.run(bundle, manifest, SessionSettings())
-    assert found.passed
-    assert found.decisions_agree
-    assert found.max_abs_diff == 0.0
-    assert (found.agreeing, found.n) == (4, 4)
+    result = selftest.run(bundle, manifest, SessionSettings())
+    assert result.passed
+    assert result.decisions_agree
+    assert result.max_abs_diff == 0.0
+    assert (result.agreeing, result.n) == (4, 4)
 
 
 def test_logits_beyond_the_tolerance_fail(own_bundle: Path) -> None:
     with np.load(own_bundle / "selftest.npz") as file:
         pixels, logits = file["pixels"], file["logits"]
     np.savez(own_bundle / "selftest.npz", pixels=pixels, logits=logits + np.float32(0.5))
-    found = selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
-    assert not found.passed
-    assert found.decisions_agree
-    assert found.max_abs_diff == pytest.approx(0.5)
+    result = selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
+    assert not result.passed
+    assert result.decisions_agree
+    assert result.max_abs_diff == pytest.approx(0.5)
 
 
-def test_another_decision_fails_however_wide_the_tolerance(own_bundle: Path) -> None:
+def test_another_decision_fails_at_any_tolerance(own_bundle: Path) -> None:
     tiny_bundle.rewrite_manifest(
         own_bundle,
         lambda made: made.model_copy(
@@ -44,23 +44,24 @@ def test_another_decision_fails_however_wide_the_tolerance(own_bundle: Path) -> 
     with np.load(own_bundle / "selftest.npz") as file:
         pixels, logits = file["pixels"], file["logits"]
     np.savez(own_bundle / "selftest.npz", pixels=pixels, logits=logits[:, ::-1])
-    found = selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
-    assert not found.passed
-    assert not found.decisions_agree
-    assert found.agreeing == 0
+    result = selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
+    assert not result.passed
+    assert not result.decisions_agree
+    assert result.agreeing == 0
 
 
-def test_a_model_that_gives_no_numbers_is_a_fault(own_bundle: Path) -> None:
+def test_logits_that_are_not_finite_are_an_error(own_bundle: Path) -> None:
     broken = tiny_bundle.model()
     broken.graph.initializer[-1].CopyFrom(
         numpy_helper.from_array(np.full(2, np.nan, np.float32), "gemm_bias")
     )
     onnx.save(broken, own_bundle / "model.onnx")
-    with pytest.raises(MeasurementError, match="some not finite"):
+    with pytest.raises(MeasurementError, match="not finite"):
         selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
 
 
-PIXELS, LOGITS = np.zeros((4, 16, 16, 1), np.uint8), np.zeros((4, 2), np.float32)
+PIXELS = np.zeros((4, 16, 16, 1), np.uint8)
+LOGITS = np.zeros((4, 2), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ PIXELS, LOGITS = np.zeros((4, 16, 16, 1), np.uint8), np.zeros((4, 2), np.float32
         {"pixels": np.array([{}]), "logits": LOGITS},
     ],
 )
-def test_a_selftest_that_is_none_is_one_clear_line(own_bundle: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_an_invalid_selftest_is_one_clear_line(own_bundle: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(own_bundle / "selftest.npz", **arrays)  # type: ignore[arg-type]
-    with pytest.raises(BundleError, match=r"selftest\.npz: .* Copy the bundle again\.$"):
+    with pytest.raises(BundleError, match=r"selftest\.npz: .* again\.$"):
         selftest.run(own_bundle, read_manifest(own_bundle), SessionSettings())
 
 
@@ -101,14 +102,12 @@ def test_the_fallback_has_logits_and_a_tolerance_of_its_own(tmp_path: Path) -> N
     assert not selftest.run(made, read_manifest(made), SessionSettings(), fallback=True).passed
 
 
-def test_a_fallback_that_is_not_there_is_one_clear_line(
-    bundle: Path, manifest: Manifest, tmp_path: Path
-) -> None:
-    with pytest.raises(BundleError, match=r"has no float32 fallback, .* Leave out --fallback\.$"):
+def test_a_missing_fallback_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no float32 fallback"):
         selftest.run(bundle, manifest, SessionSettings(), fallback=True)
     made = tiny_bundle.write(tmp_path / "bundle", fallback=True)
     np.savez(made / "selftest.npz", pixels=PIXELS, logits=LOGITS)
-    with pytest.raises(BundleError, match=r"selftest\.npz: .* expected `pixels` and `fallback_logits`"):
+    with pytest.raises(BundleError, match=r"selftest\.npz: .* `fallback_logits`"):
         selftest.run(made, read_manifest(made), SessionSettings(), fallback=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pepr_edge.measure import settings
 from pepr_edge.measure.runtimes import RUNTIMES
-from pepr_edge.measure.settings import as_at_home, of_fallback
+from pepr_edge.measure.settings import device_settings, fallback_settings
 from pepr_edge.records import SessionSettings
 
 
@@ -20,75 +20,75 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_what_can_be_is_as_at_home() -> None:
+def test_supported_settings_are_as_at_home() -> None:
     home = SessionSettings(
         runtime="openvino", threads=2, spinning=True, arena=False, precision="bfloat16", batch=1
     )
-    assert as_at_home(home) == (home, "")
-    assert as_at_home(SessionSettings(graph_optimisation="basic")) == (
+    assert device_settings(home) == (home, "")
+    assert device_settings(SessionSettings(graph_optimisation="basic")) == (
         SessionSettings(graph_optimisation="basic"),
         "",
     )
 
 
 def test_threads_are_at_most_the_cores() -> None:
-    assert as_at_home(SessionSettings(threads=16)) == (SessionSettings(threads=4), "")
-    assert as_at_home(SessionSettings(threads=2), threads=8) == (SessionSettings(threads=8), "")
-    assert of_fallback(SessionSettings(runtime="openvino", threads=16, batch=1)) == SessionSettings(threads=4)
+    assert device_settings(SessionSettings(threads=16)) == (SessionSettings(threads=4), "")
+    assert device_settings(SessionSettings(threads=2), threads=8) == (SessionSettings(threads=8), "")
+    assert fallback_settings(SessionSettings(runtime="openvino", threads=16, batch=1)) == SessionSettings(
+        threads=4
+    )
 
 
 def test_a_batch_of_several_is_not_for_the_field() -> None:
-    assert as_at_home(SessionSettings(batch=8))[0].batch is None
+    assert device_settings(SessionSettings(batch=8))[0].batch is None
 
 
-def test_a_runtime_that_is_not_there_is_replaced_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_is_replaced_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported."
     )
-    found, note = as_at_home(SessionSettings(runtime="openvino", precision="bfloat16", threads=2, batch=1))
-    assert found == SessionSettings(threads=2, batch=1)
-    assert (
-        note
-        == "runs with onnxruntime in float32, not with openvino in bfloat16 as at home: openvino cannot be imported."
+    adapted, note = device_settings(
+        SessionSettings(runtime="openvino", precision="bfloat16", threads=2, batch=1)
     )
+    assert adapted == SessionSettings(threads=2, batch=1)
+    assert note.startswith("runs with onnxruntime in float32, not with openvino in bfloat16")
+    assert note.endswith(": openvino cannot be imported.")
 
 
 @pytest.mark.parametrize(
-    ("runtime", "words"), [("pytorch", "a bundle holds no program"), ("tflite", "does not know 'tflite'")]
+    ("runtime", "keyword"), [("pytorch", "a bundle holds no program"), ("tflite", "does not know 'tflite'")]
 )
-def test_a_runtime_that_no_bundle_can_be_run_with_is_replaced(runtime: str, words: str) -> None:
-    found, note = as_at_home(SessionSettings(runtime=runtime))
-    assert found == SessionSettings()
-    assert words in note
+def test_a_runtime_unfit_for_bundles_is_replaced(runtime: str, keyword: str) -> None:
+    adapted, note = device_settings(SessionSettings(runtime=runtime))
+    assert adapted == SessionSettings()
+    assert keyword in note
 
 
-def test_a_provider_that_is_not_there_is_the_cpu_and_said() -> None:
-    found, note = as_at_home(SessionSettings(provider="tensorrt"))
-    assert found == SessionSettings()
-    assert note.startswith(
-        "runs on the CPU, not with tensorrt as at home: onnxruntime has no TensorrtExecutionProvider here"
-    )
-    found, note = as_at_home(SessionSettings(runtime="pytorch", provider="cuda"))
-    assert found == SessionSettings()
+def test_a_missing_provider_is_replaced_by_the_cpu_and_noted() -> None:
+    adapted, note = device_settings(SessionSettings(provider="tensorrt"))
+    assert adapted == SessionSettings()
+    assert note.startswith("runs on the CPU, not with tensorrt")
+    assert "TensorrtExecutionProvider" in note
+    adapted, note = device_settings(SessionSettings(runtime="pytorch", provider="cuda"))
+    assert adapted == SessionSettings()
     assert "\n" not in note
 
 
 def test_bfloat16_needs_a_cpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     home = SessionSettings(runtime="openvino", precision="bfloat16")
     monkeypatch.setattr(settings, "isa", lambda: ("avx2",))
-    assert as_at_home(home) == (
-        SessionSettings(runtime="openvino"),
-        "computes in float32, not in bfloat16 as at home: this CPU has no bfloat16.",
-    )
-    found, note = as_at_home(home, runtime="onnxruntime")
-    assert found == SessionSettings()
-    assert "onnxruntime computes in what the file has" in note
+    adapted, note = device_settings(home)
+    assert adapted == SessionSettings(runtime="openvino")
+    assert "no bfloat16" in note
+    adapted, note = device_settings(home, runtime="onnxruntime")
+    assert adapted == SessionSettings()
+    assert "precision of the file" in note
 
 
-def test_what_the_user_asks_for_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_choice_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported."
     )
-    assert as_at_home(SessionSettings(), runtime="openvino", provider="cuda")[0] == SessionSettings(
+    assert device_settings(SessionSettings(), runtime="openvino", provider="cuda")[0] == SessionSettings(
         runtime="openvino", provider="cuda"
     )

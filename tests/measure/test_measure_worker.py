@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ RULES = MeasurementRules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0
 
 
 class Counter:
-    """Stands for an inference of a known duration."""
+    """A fake inference of known duration, which counts its calls."""
 
     def __init__(self, duration_s: float = 0.0) -> None:
-        self.calls, self._duration_s = 0, duration_s
+        self.calls = 0
+        self._duration_s = duration_s
 
     def __call__(self) -> None:
         self.calls += 1
@@ -28,23 +30,20 @@ class Counter:
 def timed(
     call: Counter, rules: MeasurementRules, paced_s: float | None, typical_s: float
 ) -> tuple[list[float], float]:
-    """Latencies of all blocks, and the duration that the last one tells."""
-    told: list[dict[str, Any]] = []
-    worker.timed(call, rules, paced_s, typical_s, told.append)
-    blocks = [Block(**message["block"]) for message in told]
+    """Return the latencies of all blocks, and the duration in the last one."""
+    messages: list[dict[str, Any]] = []
+    worker.timed(call, rules, paced_s, typical_s, messages.append)
+    blocks = [Block(**message["block"]) for message in messages]
     assert [block.duration_s for block in blocks] == sorted(block.duration_s for block in blocks)
-    return [latency for block in blocks for latency in block.latencies_s], blocks[-1].duration_s
+    latencies_s = [block.latencies_s for block in blocks]
+    return list(chain.from_iterable(latencies_s)), blocks[-1].duration_s
 
 
 def test_only_the_standard_library_is_imported_before_the_clock_runs() -> None:
     heavy = {"numpy", "onnxruntime", "pydantic", "psutil", "click"}
-    words = f"import sys, pepr_edge.measure.worker; print(sorted({heavy} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == "[]"
-    )
+    program = f"import sys, pepr_edge.measure.worker; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_noise_is_seeded_normal_float32() -> None:
@@ -87,7 +86,7 @@ def test_paced_load_keeps_its_schedule() -> None:
     call = Counter(0.001)
     begin = time.perf_counter()
     latencies = worker.paced(call, 10, 0.01, begin)
-    # The tenth starts 90 ms after the first; the wait is no part of a latency.
+    # The tenth starts 90 ms after the first. The wait is not part of a latency.
     assert time.perf_counter() - begin >= 0.09
     assert sorted(latencies)[5] < 0.008
 
@@ -101,6 +100,6 @@ def test_a_late_paced_query_starts_at_once() -> None:
 def test_paced_blocks_follow_one_schedule() -> None:
     call = Counter()
     _, duration_s = timed(call, RULES._replace(queries=12), 0.1, 0.0)
-    # Blocks of five; the twelfth and what follows to the end of its block.
+    # Blocks of five: the block of the twelfth query is completed.
     assert call.calls == 15
     assert duration_s >= 1.4

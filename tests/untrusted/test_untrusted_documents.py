@@ -8,12 +8,12 @@ import pytest
 from pepr_edge.untrusted.documents import content, json_document, name_fault, shown
 
 
-def test_what_every_reader_understands_alike_is_read() -> None:
+def test_an_unambiguous_document_is_read() -> None:
     assert json_document(b'{"a": [1, 2.5, "\\u00e9\\n", null]}') == {"a": [1, 2.5, "é\n", None]}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "keyword"),
     [
         (b'{"a": {"b": 1, "b": 2}}', "the key b twice"),
         (b"[NaN]", "NaN, which is no number"),
@@ -29,10 +29,10 @@ def test_what_every_reader_understands_alike_is_read() -> None:
         (b"", "Expecting value"),
     ],
 )
-def test_what_two_readers_might_understand_differently_is_refused(text: bytes, words: str) -> None:
+def test_an_ambiguous_document_is_refused(text: bytes, keyword: str) -> None:
     with pytest.raises(ValueError) as caught:
         json_document(text)
-    assert words in str(caught.value)
+    assert keyword in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -44,7 +44,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(OSError, match="not a regular file"):
@@ -54,7 +54,7 @@ def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["resnet50.a1_in1k", "mobilenetv2_050@48", "01-a@64-fp32", "Lunge rechts", "..a", "コード"]
 )
-def test_names_for_every_system(name: str) -> None:
+def test_names_valid_on_every_system(name: str) -> None:
     assert name_fault(name) is None
 
 
@@ -81,10 +81,10 @@ def test_names_for_every_system(name: str) -> None:
         'a"',
     ],
 )
-def test_names_that_lead_elsewhere_or_nowhere(name: str) -> None:
+def test_names_invalid_on_some_system(name: str) -> None:
     assert name_fault(name)
 
 
-def test_what_is_shown_moves_no_cursor() -> None:
+def test_shown_texts_move_no_cursor() -> None:
     assert shown("Röntgen") == "Röntgen"
     assert shown("a\x1b[2J\n") == "'a\\x1b[2J\\n'"

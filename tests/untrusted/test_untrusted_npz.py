@@ -37,11 +37,11 @@ def read(path: Path, shape: tuple[int, ...] = (2, 3)) -> object:
 
 @pytest.mark.parametrize("fortran", [False, True])
 def test_an_array_is_read(fortran: bool, tmp_path: Path) -> None:
-    found = read(saved(tmp_path / "a.npz", fortran=fortran))
-    assert isinstance(found, np.ndarray)
-    np.testing.assert_array_equal(found, VALUES)
-    assert found.flags.writeable
-    assert found.flags.c_contiguous
+    values = read(saved(tmp_path / "a.npz", fortran=fortran))
+    assert isinstance(values, np.ndarray)
+    np.testing.assert_array_equal(values, VALUES)
+    assert values.flags.writeable
+    assert values.flags.c_contiguous
 
 
 def bomb() -> bytes:
@@ -49,29 +49,29 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "keyword"),
     [
         (lambda path: packed(path, ("values.npy", bomb())), "does not fill"),
         (lambda path: packed(path, ("values.npy", array("(2, 4)", bytes(8)))), r"shape \(2, 4\), expected"),
         (lambda path: packed(path, ("values.npy", array("(-2, -3)", bytes(6)))), "does not fill"),
         (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(48), "<f8"))), "float64"),
         (lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(48), "|O"))), "Python objects"),
-        (lambda path: packed(path, ("values.npy", b"(" * 9000)), "no header"),
-        (lambda path: packed(path, ("values.npy", array("(" * 200))), "no header"),
+        (lambda path: packed(path, ("values.npy", b"(" * 9000)), "no readable header"),
+        (lambda path: packed(path, ("values.npy", array("(" * 200))), "no readable header"),
         (
             lambda path: packed(path, ("values.npy", array("(2, 3)", bytes(6))), method=zipfile.ZIP_LZMA),
-            "otherwise than by numpy",
+            "not compressed by numpy",
         ),
         (lambda path: packed(path, *((f"{n}.npy", b"") for n in range(100))), "100 arrays"),
         (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(17)), "zip"),
     ],
 )
-def test_what_is_no_such_array_is_refused_before_it_takes_memory(
-    make: Callable[[Path], object], words: str, tmp_path: Path
+def test_an_invalid_array_is_refused_before_memory_is_allocated(
+    make: Callable[[Path], object], keyword: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.npz"
     make(path)
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises(ValueError, match=keyword) as caught:
         read(path)
     assert "\n" not in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
         read(packed(tmp_path / "a.npz", ("values.npy", content.getvalue())))
 
 
-def test_a_torn_array_is_one_line(tmp_path: Path) -> None:
+def test_an_incomplete_file_is_one_line(tmp_path: Path) -> None:
     whole = saved(tmp_path / "a.npz").read_bytes()
     for at in range(0, len(whole), 7):
         (tmp_path / "b.npz").write_bytes(whole[:at])

@@ -14,9 +14,9 @@ from pepr_edge.untrusted import onnx_check
 def fault(model: onnx.ModelProto | bytes, tmp_path: Path) -> str | None:
     path = tmp_path / "model.onnx"
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    found = onnx_check.fault(path)
-    assert found is None or "\n" not in found
-    return found
+    result = onnx_check.fault(path)
+    assert result is None or "\n" not in result
+    return result
 
 
 def test_our_models_pass(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def operator(name: str, domain: str) -> Callable[[onnx.ModelProto], object]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "keyword"),
     [
         (lambda made: external(made.graph.initializer[0]), "weights in another file"),
         (in_a_constant, "weights in another file"),
@@ -72,30 +72,32 @@ def operator(name: str, domain: str) -> Callable[[onnx.ModelProto], object]:
         (operator("\x1b[2J", "evil"), "x1b[2J"),
     ],
 )
-def test_what_leads_out_of_the_file_is_found(
-    spoil: Callable[[onnx.ModelProto], object], words: str, tmp_path: Path
+def test_references_out_of_the_file_are_refused(
+    spoil: Callable[[onnx.ModelProto], object], keyword: str, tmp_path: Path
 ) -> None:
     made = tiny_bundle.model()
     spoil(made)
-    found = fault(made, tmp_path)
-    assert found is not None
-    assert words in found
-    assert found.isprintable()
+    result = fault(made, tmp_path)
+    assert result is not None
+    assert keyword in result
+    assert result.isprintable()
 
 
-def test_what_onnxruntime_makes_of_operators_passes(tmp_path: Path) -> None:
+def test_fused_operators_of_onnxruntime_pass(tmp_path: Path) -> None:
     made = tiny_bundle.model()
     operator("FusedConv", "com.microsoft")(made)
     assert fault(made, tmp_path) is None
 
 
 def nested(depth: int) -> bytes:
-    """A graph in an attribute of a node of a graph ..."""
+    """Return a graph in an attribute of a node of a graph, and so on."""
 
     def field(number: int, content: bytes) -> bytes:
-        size, length = len(content), b""
+        size = len(content)
+        length = b""
         while size >= 0x80:
-            length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+            length += bytes([size & 0x7F | 0x80])
+            size >>= 7
         return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
     content = b""
@@ -105,24 +107,24 @@ def nested(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "keyword"),
     [
         (b"", "empty"),
         (b"no model", "no ONNX file"),
         (b"\x08\x01", "holds no graph"),
-        (b"\x3a\x7f", "longer than what holds it"),
+        (b"\x3a\x7f", "longer than its message"),
         (b"\xff" * 20, "more than 10 bytes"),
         (b"\x3b", "wire type 3"),
         (b"\x00\x00", "field number 0"),
         (b"\x38\x01", "is no message"),
-        (nested(2000), "messages within each other"),
+        (nested(2000), "nested messages"),
     ],
 )
-def test_what_is_no_onnx_file(content: bytes, words: str, tmp_path: Path) -> None:
-    assert words in str(fault(content, tmp_path))
+def test_other_content_is_no_onnx_file(content: bytes, keyword: str, tmp_path: Path) -> None:
+    assert keyword in str(fault(content, tmp_path))
 
 
-def test_a_branch_in_a_branch_is_no_fault(tmp_path: Path) -> None:
+def test_a_branch_in_a_branch_passes(tmp_path: Path) -> None:
     assert fault(nested(10), tmp_path) is None
 
 
@@ -131,7 +133,8 @@ def test_more_fields_than_any_model_has(tmp_path: Path, monkeypatch: pytest.Monk
     assert "more than 1000 fields" in str(fault(b"\x08\x01" * 1001, tmp_path))
 
 
-def test_every_cut_is_found_or_leaves_a_whole_model(tmp_path: Path) -> None:
+def test_an_incomplete_model_is_refused(tmp_path: Path) -> None:
     whole = tiny_bundle.model().SerializeToString()
-    found = [fault(whole[:at], tmp_path) for at in range(1, len(whole), 23)]
-    assert sum(reason is not None for reason in found) > 0.9 * len(found)
+    # A cut may leave a valid model.
+    faults = [fault(whole[:at], tmp_path) for at in range(1, len(whole), 23)]
+    assert sum(reason is not None for reason in faults) > 0.9 * len(faults)

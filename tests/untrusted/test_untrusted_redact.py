@@ -8,7 +8,7 @@ from pepr_edge.untrusted.redact import redact_paths
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ('  File "/opt/anna/lib/python3.11/torch/nn/conv.py", line 3', '  File "conv.py", line 3'),
         (r"C:\Users\Anna\model.onnx: cannot be read", "model.onnx: cannot be read"),
@@ -22,23 +22,23 @@ from pepr_edge.untrusted.redact import redact_paths
         ("", ""),
     ],
 )
-def test_of_an_absolute_path_its_last_part_stays(text: str, left: str) -> None:
-    assert redact_paths(text) == left
-    assert redact_paths(left) == left
+def test_of_an_absolute_path_the_last_part_stays(text: str, expected: str) -> None:
+    assert redact_paths(text) == expected
+    assert redact_paths(expected) == expected
 
 
-def test_our_home_goes_with_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_with_spaces_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/Anna B"))
     assert redact_paths("torn: /home/Anna B/scans 3/x.png") == "torn: scans 3/x.png"
     assert redact_paths("in /home/Anna B") == "in ~"
 
 
-def test_a_home_is_no_part_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_is_not_removed_from_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/anna"))
     assert redact_paths("/home/annabel/x.png and /home/anna") == "x.png and ~"
 
 
-def test_nobody_needs_a_home_or_a_folder_to_be_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_and_working_directory_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(cls: type[Path]) -> Path:
         raise FileNotFoundError
 

@@ -1,4 +1,4 @@
-"""What can run a model: one module a runtime, all with the same functions. None imports its library before it is asked to."""
+"""Runtimes: one module each, all with the same functions. Each imports its library only inside functions."""
 
 from __future__ import annotations
 
@@ -18,29 +18,38 @@ __all__ = ["RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"]
 
 
 class Runtime(Protocol):
-    """The functions of a runtime's module. A session is whatever its `open` returns."""
+    """The functions of a runtime module. A session is the object that its `open` returns."""
 
     def import_library(self) -> None:
-        """Import numpy and the runtime's library: a part of the cold start."""
+        """Import numpy and the runtime's library. It is timed as a part of the cold start."""
 
     def unavailable(self, provider: str = "cpu") -> str | None:
-        """Why a provider cannot be used here, in one sentence; None where it can."""
+        """Return in one sentence why a provider cannot be used here, or None if it can."""
 
     def open(self, model: Path, settings: SessionSettings) -> Any:
-        """Load a model.
+        """Load a model and return its session.
 
         Raises:
-            MeasurementError: the library, the provider or the file cannot be used.
+            MeasurementError: the library, the provider, a setting or the file cannot be used.
         """
 
     def run(self, session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits, shape (n, classes), of a tensor of shape (n, channels, px, px)."""
+        """Return the logits, shape (n, classes), of a tensor of shape (n, channels, px, px)."""
 
     def bind(self, session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
-        """One inference on a fixed tensor with nothing around it, to be timed."""
+        """Return a function that runs one inference on a fixed tensor and nothing else, for timing."""
+
+    def trial_settings(self, settings: SessionSettings) -> tuple[SessionSettings, ...]:
+        """Return the settings with which autotuning tries every file, made from `settings`.
+
+        Empty means no autotuning. A precision other than float32 is tried only if the recipe allows it.
+        """
+
+    def option_grid(self, settings: SessionSettings) -> tuple[SessionSettings, ...]:
+        """Return the other settings that autotuning tries with the best file, without `settings` itself."""
 
     def provider_used(self, session: Any) -> str:
-        """What really runs the model."""
+        """Return the name of the provider or device that really runs the model."""
 
 
 RUNTIMES: dict[str, Runtime] = {

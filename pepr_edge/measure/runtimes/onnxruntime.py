@@ -1,9 +1,10 @@
-"""ONNX Runtime. Its telemetry is switched off in `pepr_edge.__init__`, before anything here can import it."""
+"""ONNX Runtime. `pepr_edge.__init__` switches its telemetry off before it can be imported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +17,29 @@ if TYPE_CHECKING:
 
     from pepr_edge.records import Provider, SessionSettings
 
-# Name -> what the session is offered, in this order. The first must be the one that runs; the others take the nodes that it cannot.
 CUDA = "CUDAExecutionProvider"
+# Provider -> execution providers offered to the session, in this order. The first must be the one that runs;
+# the others take the nodes that it does not support.
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": (CUDA, "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", CUDA, "CPUExecutionProvider"),
     "directml": ("DmlExecutionProvider", "CPUExecutionProvider"),
 }
-# What has to be installed for a provider, and what it needs besides.
+# How to install a provider.
 ADVICE = {
     "cpu": "Run: pip install onnxruntime",
     "cuda": "On a machine with an NVIDIA GPU, run: pip install onnxruntime-gpu",
     "tensorrt": "On a machine with an NVIDIA GPU and TensorRT, run: pip install onnxruntime-gpu",
     "directml": "On Windows with a DirectX 12 GPU, run: pip install onnxruntime-directml",
 }
-NEEDS = {
+# Other requirements of a provider.
+REQUIREMENTS = {
     "cuda": "the libraries of CUDA and cuDNN, or the GPU,",
     "tensorrt": "the libraries of TensorRT, CUDA and cuDNN, or the GPU,",
     "directml": "DirectX 12, or the GPU,",
 }
-# By this name our exporters call the first dimension of a model's input and output.
+# Name that our exporters give to the first dimension of the input and output.
 BATCH = "batch"
 OPTIMISATION = {
     "all": "ORT_ENABLE_ALL",
@@ -44,7 +47,7 @@ OPTIMISATION = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
-# What ONNX Runtime logs below "fatal" is either raised as well or of no use to the person at the device.
+# Messages of ONNX Runtime below "fatal" are either raised as well or of no use to users.
 ONLY_FATAL = 4
 
 
@@ -55,19 +58,20 @@ def import_library() -> None:
 
 
 def unavailable(provider: str = "cpu") -> str | None:
-    """Why a provider cannot be used here; None where it can."""
+    """Return why a provider cannot be used here, or None if it can."""
     try:
         import onnxruntime
-    except ImportError as fault:
-        return f"onnxruntime cannot be imported ({fault})."
-    there = onnxruntime.get_available_providers()
-    wanted = PROVIDERS[provider][0]
-    return None if wanted in there else f"onnxruntime has no {wanted} here, only {', '.join(there)}."
+    except ImportError as error:
+        return f"onnxruntime cannot be imported ({error})."
+    available = onnxruntime.get_available_providers()
+    name = PROVIDERS[provider][0]
+    return None if name in available else f"onnxruntime has no {name} here, only {', '.join(available)}."
 
 
 def open(model: Path, settings: SessionSettings) -> InferenceSession:
-    """Load a model."""
-    if (reason := unavailable(settings.provider)) is not None:
+    """Load a model and return its session."""
+    reason = unavailable(settings.provider)
+    if reason is not None:
         raise MeasurementError(
             f"provider {settings.provider!r} asked for, but {reason} {ADVICE[settings.provider]}"
         )
@@ -81,33 +85,36 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
         session = onnxruntime.InferenceSession(
             str(model), _options(settings), providers=_providers(settings.provider)
         )
-    except Exception as fault:
-        # Its own words hold line breaks and the absolute path.
-        words = " ".join(str(fault).replace(str(model), model.name).split())
-        raise MeasurementError(f"{model}: onnxruntime cannot load this model ({words}).") from None
+    except Exception as error:
+        # Its message holds line breaks and the absolute path.
+        message = " ".join(str(error).replace(str(model), model.name).split())
+        raise MeasurementError(f"{model}: onnxruntime cannot load this model ({message}).") from None
     session.disable_fallback()
-    if provider_used(session) != PROVIDERS[settings.provider][0]:
+    used = provider_used(session)
+    if used != PROVIDERS[settings.provider][0]:
         raise MeasurementError(
-            f"provider {settings.provider!r} asked for, but onnxruntime fell back to {provider_used(session)}: "
-            f"{NEEDS[settings.provider]} cannot be used. Mend them, or use the provider 'cpu'."
+            f"provider {settings.provider!r} asked for, but onnxruntime fell back to {used}: "
+            f"{REQUIREMENTS[settings.provider]} cannot be used. Fix that, or use the provider 'cpu'."
         )
     return session
 
 
 def _providers(provider: Provider) -> list[str | tuple[str, dict[str, str]]]:
-    """What is asked of onnxruntime: on a GPU float32 as it is, not as TF32."""
+    """Return the execution providers with their options: on a GPU float32 is not computed as TF32."""
     return [(name, {"use_tf32": "0"}) if name == CUDA else name for name in PROVIDERS[provider]]
 
 
 def _check(settings: SessionSettings) -> None:
+    """Raise a MeasurementError for a setting that onnxruntime does not support."""
     if settings.precision != "float32":
         raise MeasurementError(
-            f"precision {settings.precision!r} asked for, but onnxruntime computes in what the file has. "
-            "Use the runtime 'openvino', or the precision 'float32'."
+            f"precision {settings.precision!r} asked for, but onnxruntime computes in the precision of the "
+            "file. Use the runtime 'openvino', or the precision 'float32'."
         )
     if settings.graph_optimisation not in OPTIMISATION:
+        levels = ", ".join(OPTIMISATION)
         raise MeasurementError(
-            f"graph_optimisation = {settings.graph_optimisation!r}, expected one of {', '.join(OPTIMISATION)}."
+            f"graph_optimisation = {settings.graph_optimisation!r}, expected one of {levels}."
         )
 
 
@@ -125,26 +132,41 @@ def _options(settings: SessionSettings) -> SessionOptions:
     for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
         options.add_session_config_entry(key, str(int(settings.spinning)))
     if settings.batch is not None:
-        # Of no effect on a file that calls the dimension otherwise.
+        # It has no effect on a file with another name for the dimension.
         options.add_free_dimension_override_by_name(BATCH, settings.batch)
     if settings.provider == "directml":
-        # It can do neither. Source: ONNX Runtime's documentation of the DirectML execution provider.
+        # DirectML supports neither. Source: ONNX Runtime's documentation of the DirectML execution provider.
         options.enable_mem_pattern = False
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     return options
 
 
 def run(session: InferenceSession, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a tensor."""
+    """Return the logits of a tensor."""
     logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: tensor})[0]
     return logits
 
 
 def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[], Any]:
-    """One inference on a fixed tensor."""
+    """Return a function that runs one inference on a fixed tensor."""
     return partial(session.run, [session.get_outputs()[0].name], {session.get_inputs()[0].name: tensor})
 
 
+def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return the settings with which autotuning tries every file."""
+    return (settings,)
+
+
+def option_grid(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return the other settings that autotuning tries with the best file."""
+    spinning_values = (False, True) if settings.threads > 1 else (False,)
+    grid = [
+        settings.model_copy(update={"spinning": spinning, "arena": arena, "graph_optimisation": level})
+        for spinning, arena, level in product(spinning_values, (True, False), ("all", "extended"))
+    ]
+    return tuple(candidate for candidate in grid if candidate != settings)
+
+
 def provider_used(session: InferenceSession) -> str:
-    """The first execution provider that the session really has."""
+    """Return the first execution provider that the session really has."""
     return str(session.get_providers()[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pepr_edge.records import SessionSettings
 
-# Our word for a precision -> OpenVINO's.
+# Our name of a precision -> OpenVINO's.
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 TELEMETRY = "openvino_telemetry"
 
@@ -29,79 +29,95 @@ def import_library() -> None:
 
 
 def _library() -> Any:
-    """The library, without the package that reports its import over the network: where that is missing, OpenVINO has a stub for it.
+    """Import the library without its telemetry package, which reports the import over the network.
 
-    There is no switch for it in the environment, and a clinic's device has not been asked.
+    If that package is missing, OpenVINO uses a stub. There is no environment variable that switches it off,
+    and a clinic has not agreed to it.
     """
     modules: dict[str, Any] = sys.modules
-    absent = TELEMETRY not in modules
-    if absent:
+    is_blocked = TELEMETRY not in modules
+    if is_blocked:
         modules[TELEMETRY] = None
     try:
         import openvino
     finally:
-        if absent:
+        if is_blocked:
             del modules[TELEMETRY]
     return openvino
 
 
 def unavailable(provider: str = "cpu") -> str | None:
-    """Why a provider cannot be used here; None where it can."""
+    """Return why a provider cannot be used here, or None if it can."""
     if provider != "cpu":
         return f"the runtime openvino is used on the CPU only, not with the provider {provider!r}."
     try:
         _library()
-    except ImportError as fault:
-        return f"openvino cannot be imported ({fault}). Run: pip install 'pepr_edge[openvino]'"
+    except ImportError as error:
+        return f"openvino cannot be imported ({error}). Run: pip install 'pepr_edge[openvino]'"
     return None
 
 
 def open(model: Path, settings: SessionSettings) -> Any:
-    """Load a model. Arena and graph optimisation have no counterpart here; threads never spin."""
-    if (reason := unavailable(settings.provider)) is not None:
+    """Load a model and return its session. Arena and graph optimisation are ignored; threads never spin."""
+    reason = unavailable(settings.provider)
+    if reason is not None:
         raise MeasurementError(f"runtime 'openvino' asked for, but {reason}")
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
-    # Left alone it uses bfloat16 where the CPU has it, and the logits are no longer those of the file.
-    asked = PRECISIONS[settings.precision]
+    # By default OpenVINO uses bfloat16 if the CPU supports it, which changes the logits.
+    precision = PRECISIONS[settings.precision]
     hints = {
         "INFERENCE_NUM_THREADS": settings.threads,
-        "INFERENCE_PRECISION_HINT": asked,
+        "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = _library().Core()
     try:
         network = core.read_model(str(model))
         if settings.batch is not None:
-            # Up to twice as fast as with a batch of any size.
+            # Up to twice as fast as with a dynamic batch.
             shape = network.inputs[0].partial_shape
             shape[0] = settings.batch
             network.reshape(shape)
         session = core.compile_model(network, "CPU", hints)
-    except RuntimeError as fault:
-        words = " ".join(str(fault).replace(str(model), model.name).split())
-        raise MeasurementError(f"{model}: openvino cannot load this model ({words}).") from None
+    except RuntimeError as error:
+        message = " ".join(str(error).replace(str(model), model.name).split())
+        raise MeasurementError(f"{model}: openvino cannot load this model ({message}).") from None
     used = session.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if used != asked:
+    if used != precision:
+        advice = "runtime 'onnxruntime'" if settings.precision == "float32" else "precision 'float32'"
         raise MeasurementError(
-            f"{model}: precision {settings.precision!r} asked for, but openvino computes in {used} on this CPU. "
-            + ("Use the precision 'float32'." if asked != "f32" else "Use the runtime 'onnxruntime'.")
+            f"{model}: precision {settings.precision!r} asked for, but openvino computes in {used} on this "
+            f"CPU. Use the {advice}."
         )
     return session
 
 
 def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a tensor."""
+    """Return the logits of a tensor."""
     logits: NDArray[np.float32] = session([tensor])[0]
     return logits
 
 
 def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], Any]:
-    """One inference on a fixed tensor, without the copies into and out of a new request."""
+    """Return a function that runs one inference on a fixed tensor.
+
+    It reuses one request, and neither input nor output is copied.
+    """
     request = session.create_infer_request()
     return partial(request.infer, [tensor], share_inputs=True, share_outputs=True)
 
 
+def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return the settings with which autotuning tries every file."""
+    return (settings, settings.model_copy(update={"precision": "bfloat16"}))
+
+
+def option_grid(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return the other settings that autotuning tries with the best file."""
+    return ()
+
+
 def provider_used(session: Any) -> str:
-    """The device that the model was compiled for."""
+    """Return the device for which the model was compiled."""
     return f"openvino {','.join(session.get_property('EXECUTION_DEVICES'))}"

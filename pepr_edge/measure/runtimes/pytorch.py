@@ -1,6 +1,6 @@
-"""PyTorch, for workstations: on the CPU or an NVIDIA GPU. The one module of the field that imports it, and only when it is asked to.
+"""PyTorch, for workstations: on the CPU or an NVIDIA GPU. It imports torch only when a function needs it.
 
-It does not read the ONNX file but the exported program that lies beside it, as `torch.export.save` writes it.
+It does not read the ONNX file. It reads the exported program beside it, a file of `torch.export.save`.
 """
 
 from __future__ import annotations
@@ -36,33 +36,36 @@ def import_library() -> None:
 
 
 def unavailable(provider: str = "cpu") -> str | None:
-    """Why a provider cannot be used here; None where it can."""
+    """Return why a provider cannot be used here, or None if it can."""
     if provider not in PROVIDERS:
         return f"the runtime pytorch is used with the providers 'cpu' and 'cuda' only, not with {provider!r}."
     try:
         import torch
-    except ImportError as fault:
-        return f"torch cannot be imported ({fault}). Run: pip install 'pepr_edge[train]'"
+    except ImportError as error:
+        return f"torch cannot be imported ({error}). Run: pip install 'pepr_edge[train]'"
     if provider == "cuda" and not torch.cuda.is_available():
         return "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
     if provider == "cuda" and importlib.util.find_spec("torch.export.passes") is None:
-        return f"PyTorch {torch.__version__} cannot move a program to the GPU, 2.7 can. Run: pip install --upgrade torch"
+        advice = "Run: pip install --upgrade torch"
+        return f"PyTorch {torch.__version__} cannot move a program to the GPU, 2.7 can. {advice}"
     return None
 
 
 def open(model: Path, settings: SessionSettings) -> Session:
-    """Load the program beside a model. Spinning, arena and graph optimisation have no counterpart here; it takes any batch."""
-    if (reason := unavailable(settings.provider)) is not None:
+    """Load the program beside a model. Spinning, arena, graph optimisation and batch are ignored."""
+    reason = unavailable(settings.provider)
+    if reason is not None:
         raise MeasurementError(f"runtime 'pytorch' asked for, but {reason}")
     if settings.precision != "float32":
         raise MeasurementError(
-            f"precision {settings.precision!r} asked for, but the runtime pytorch is used in float32. Use 'float32'."
+            f"precision {settings.precision!r} asked for, but the runtime pytorch is used in float32. "
+            "Use 'float32'."
         )
     program = model.with_name(PROGRAM)
     if not program.is_file():
         raise MeasurementError(
-            f'{program}: no such file. Bundles hold none, only run directories of recipes with device.runtime = "pytorch" do: '
-            "use the runtime 'onnxruntime'."
+            f"{program}: no such file. Bundles hold none, only run directories of recipes with "
+            "device.runtime = \"pytorch\" do: use the runtime 'onnxruntime'."
         )
     import torch
 
@@ -72,32 +75,35 @@ def open(model: Path, settings: SessionSettings) -> Session:
         if settings.provider == "cuda":
             from torch.export.passes import move_to_device_pass
 
-            # Else convolutions are computed in TF32, and the figures would not be those of float32.
+            # Otherwise convolutions are computed in TF32, and the figures are not those of float32.
             torch.backends.cudnn.allow_tf32 = False
             exported = move_to_device_pass(exported, "cuda")
         return Session(exported.module(), settings.provider)
-    except Exception as fault:
-        words = " ".join(str(fault).replace(str(program), PROGRAM).split())
+    except Exception as error:
+        message = " ".join(str(error).replace(str(program), PROGRAM).split())
         raise MeasurementError(
-            f"{program}: PyTorch cannot load this program ({type(fault).__name__}: {words})."
+            f"{program}: PyTorch cannot load this program ({type(error).__name__}: {message})."
         ) from None
 
 
 def run(session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a tensor."""
+    """Return the logits of a tensor."""
     logits: NDArray[np.float32] = bind(session, tensor)().numpy()
     return logits
 
 
 def bind(session: Session, tensor: NDArray[np.float32]) -> Callable[[], Any]:
-    """One inference on a fixed tensor. The ways to the GPU and back are a part of it, as in onnxruntime: images come from the host."""
+    """Return a function that runs one inference on a fixed tensor.
+
+    It includes the copies to the GPU and back, as in onnxruntime: images come from the host.
+    """
     import torch
 
-    given = torch.from_numpy(tensor)
+    host_tensor = torch.from_numpy(tensor)
 
     def call() -> Any:
         with torch.inference_mode():
-            logits = session.module(given.to(session.device)).cpu()
+            logits = session.module(host_tensor.to(session.device)).cpu()
         if session.device == "cuda":
             torch.cuda.synchronize()
         return logits
@@ -105,6 +111,16 @@ def bind(session: Session, tensor: NDArray[np.float32]) -> Callable[[], Any]:
     return call
 
 
+def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return no settings: autotuning compares ONNX files, and PyTorch does not read them."""
+    return ()
+
+
+def option_grid(settings: SessionSettings) -> tuple[SessionSettings, ...]:
+    """Return no settings, see `trial_settings`."""
+    return ()
+
+
 def provider_used(session: Session) -> str:
-    """The device that the weights are on."""
+    """Return the device on which the weights are."""
     return f"pytorch {session.device}"
