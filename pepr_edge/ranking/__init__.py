@@ -1,4 +1,4 @@
-"""Results -> Ranking: every artifact of a run with its resources, its scores and its place, or the reason why it has none."""
+"""Results -> Ranking: every artifact of a run with its resources, scores and rank, or why it has no rank."""
 
 from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank

@@ -1,4 +1,4 @@
-"""Which artifact wins on which device, and what changed against the ranking at home."""
+"""The winner on each class of devices, and the changes from the ranking at home."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ def device_winner(
     device: str,
     reports: Sequence[str],
     home: Sequence[RankingRow],
-    alike: Sequence[RankingRow],
-    there: Sequence[RankingRow],
+    home_subset: Sequence[RankingRow],
+    field: Sequence[RankingRow],
 ) -> DeviceWinner:
-    """The winner of one ranking by figures of the field, and what changed.
+    """Return the winner of a ranking by values from the field, and the changes from home.
 
     Args:
         device: name of the class of devices, or WORST_CASE.
-        reports: the files that the figures are from.
-        home: the rows ranked by the figures of home, best first.
-        alike: those of them that were measured in the field, ranked by the figures of home among themselves: a score rests on its set.
-        there: the rows of `home` ranked by the figures of the field, best first.
+        reports: files that the values come from.
+        home: rows ranked by the values measured at home, best first.
+        home_subset: the rows measured in the field, ranked among themselves by the values measured at home,
+            because scores depend on the set.
+        field: the rows of `home` ranked by the values from the field, best first.
     """
-    best, best_at_home = _first(there), _first(home)
+    winner = _first(field)
+    home_winner = _first(home)
     return DeviceWinner(
         device=device,
         reports=tuple(reports),
-        winner=_name(best) if best is not None else None,
-        latency_s=best.resources.get("latency") if best is not None else None,
-        peak_memory_bytes=best.resources.get("peak_memory") if best is not None else None,
-        home_winner=_name(best_at_home) if best_at_home is not None else None,
-        moved=tuple(_moved(home, alike, there)),
+        winner=_name(winner) if winner is not None else None,
+        latency_s=winner.resources.get("latency") if winner is not None else None,
+        peak_memory_bytes=winner.resources.get("peak_memory") if winner is not None else None,
+        home_winner=_name(home_winner) if home_winner is not None else None,
+        moved=tuple(_moves(home, home_subset, field)),
     )
 
 
@@ -45,13 +47,14 @@ def _name(row: RankingRow) -> str:
     return f"{row.candidate} {row.variant}"
 
 
-def _moved(
-    home: Sequence[RankingRow], alike: Sequence[RankingRow], there: Sequence[RankingRow]
+def _moves(
+    home: Sequence[RankingRow], home_subset: Sequence[RankingRow], field: Sequence[RankingRow]
 ) -> Iterator[str]:
-    """A sentence for each artifact whose rank is another, in the order of the ranks there."""
-    ranks = {(row.candidate, row.variant): row.rank for row in (*home, *alike)}
-    for row in there:
-        before, now = ranks[row.candidate, row.variant], row.rank
+    """Yield a sentence for each artifact with another rank, in the order of the ranks in the field."""
+    ranks = {(row.candidate, row.variant): row.rank for row in (*home, *home_subset)}
+    for row in field:
+        before = ranks[row.candidate, row.variant]
+        now = row.rank
         if before == now:
             continue
         if now is None:
@@ -59,4 +62,5 @@ def _moved(
         elif before is None:
             yield f"{_name(row)} has rank {now}, and none at home"
         else:
-            yield f"{_name(row)} {'rises' if now < before else 'falls'} from {before} to {now}"
+            direction = "rises" if now < before else "falls"
+            yield f"{_name(row)} {direction} from {before} to {now}"

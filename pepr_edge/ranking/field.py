@@ -1,4 +1,4 @@
-"""What devices in the field measured of a run's artifacts: by class of device, and the worst over all of them."""
+"""Measurements of a run's artifacts in the field, by class of devices, and their worst case."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from pepr_edge.records import BenchResult, DeviceFacts, DeviceProfile, FieldRepo
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import early_stopping_percentile
 
-# What a device measures of an artifact, in SI units: the two resources of deployment, and the energy of one answer.
+# The values that a device measures of an artifact, in SI units: two resources, and the energy of an
+# inference.
 MEMORY = "peak_memory"
 FIGURES = ("latency", MEMORY, "inference_energy")
 ABSENT = "not measured in the field: no report holds it. Bench its bundle too"
 UNAVAILABLE = "unavailable"
 
+# By sha256 of the artifact. The value is None for an artifact that was not measured at home.
+HomeProfiles = Mapping[str, DeviceProfile | None]
+
 
 class FieldFigure(NamedTuple):
-    """A value in SI units and how it was obtained."""
+    """A value in SI units, and how it was obtained."""
 
     value: float | None
     method: str
@@ -30,137 +34,154 @@ class FieldFigure(NamedTuple):
 
 @dataclass(frozen=True)
 class FieldFindings:
-    """What devices say of one artifact.
+    """The findings of some devices about one artifact.
 
-    `figures` take the place of those of home; `against` is why it must not be used there, empty where it may; `warnings` go with the row.
+    `figures` replace the values measured at home. `unusable` is the reason why the artifact must not be used
+    there; empty if it can. `warnings` are added to the row.
     """
 
     figures: Mapping[str, FieldFigure] = field(default_factory=dict)
-    against: str = ""
+    unusable: str = ""
     warnings: tuple[str, ...] = ()
 
 
-# By sha256 of the artifact; one that is not in it was not measured.
+# By sha256 of the artifact; an artifact that was not measured is missing.
 Measured = Mapping[str, FieldFindings]
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """Devices that are alike and ran the models alike, the reports of them by name, and what these found."""
+    """Equal devices that ran the models in the same way, the names of their reports, and their findings."""
 
     name: str
     reports: tuple[str, ...]
     emulated: bool
-    found: Measured
+    findings: Measured
 
 
 def device_classes(reports: Mapping[str, FieldReport], results: Results) -> tuple[DeviceClass, ...]:
-    """Reports by class of device, sorted by its name; in a class a figure is the median over its reports.
+    """Group reports by class of device, sorted by name. A value of a class is the median over its reports.
 
-    Alike is what has the same processor, cores, memory to a GiB and GPU, and ran the models as at home, or with the same changes.
+    Devices are of one class if they have the same processor, cores, memory (in GiB) and GPU, and ran the
+    models with the settings of home, or with the same changes.
     """
     home = {entry.artifact.sha256: entry.profile for entry in results.entries if entry.artifact}
     groups: defaultdict[object, dict[str, FieldReport]] = defaultdict(dict)
     for name, report in sorted(reports.items()):
-        groups[_kind(report, home)][name] = report
-    return tuple(
-        sorted((_class(group, home) for group in groups.values()), key=lambda one: (one.name, one.reports))
-    )
+        groups[_class_key(report, home)][name] = report
+    classes = [_device_class(group, home) for group in groups.values()]
+    return tuple(sorted(classes, key=lambda device: (device.name, device.reports)))
 
 
 def worst_case(classes: Sequence[DeviceClass]) -> Measured:
-    """The worst of each artifact's figures over all classes: a model has to serve on every device."""
-    return {sha256: _worst(sha256, classes) for one in classes for sha256 in one.found}
+    """Return the worst values of each artifact over all classes, for a model that serves every device."""
+    worst: dict[str, FieldFindings] = {}
+    for device in classes:
+        for sha256 in device.findings:
+            if sha256 not in worst:
+                worst[sha256] = _worst(sha256, classes)
+    return worst
 
 
-def _kind(report: FieldReport, home: Mapping[str, DeviceProfile | None]) -> object:
+def _class_key(report: FieldReport, home: HomeProfiles) -> object:
     device = report.device
-    changes = {
-        change
-        for result in of_artifacts(report, home)
-        for change in _changes(report, result, home[result.artifact_sha256])
-    }
+    changes: set[tuple[str, object]] = set()
+    for result in of_artifacts(report, home):
+        changes.update(_changes(report, result, home[result.artifact_sha256]))
     return (
         device.cpu,
         device.architecture,
         device.cores,
-        _gib(report),
+        _memory_gib(report),
         device.gpu,
         report.emulated,
         frozenset(changes),
     )
 
 
-def _gib(report: FieldReport) -> int | None:
-    # A system keeps a part of its memory for itself, which differs between devices of one kind.
+def _memory_gib(report: FieldReport) -> int | None:
+    # Rounded, because the system reserves a part of the memory, which varies between equal devices.
     return None if report.device.memory_bytes is None else round(report.device.memory_bytes / 2**30)
 
 
 def _changes(
     report: FieldReport, result: BenchResult, profile: DeviceProfile | None
 ) -> Iterator[tuple[str, object]]:
-    """How a model was run otherwise than at home, though the device could have run it so: somebody asked for it."""
+    """Yield the settings that a user changed from those of home, although the device supports those."""
     if profile is None or result.fallback:
         return
-    device, home = report.device, profile.settings
+    device = report.device
+    home = profile.settings
     if result.threads != min(home.threads, _usable_cores(device)):
         yield "threads", result.threads
-    if result.runtime != (home.runtime if home.runtime in device.versions else "onnxruntime"):
+    runtime = home.runtime if home.runtime in device.versions else "onnxruntime"
+    if result.runtime != runtime:
         yield "runtime", result.runtime
     if device.gpu and result.settings is not None and result.settings.provider != home.provider:
         yield "provider", result.settings.provider
 
 
 def _usable_cores(device: DeviceFacts) -> int:
-    """As `bench` counted them there (`device.cpu.usable_cores`)."""
+    """Return the cores that `bench` could use there, counted as in `device.cpu.usable_cores`."""
     limit = device.cgroup_cpu_limit
-    return max(1, min(device.affinity or device.cores, device.cores if limit is None else math.ceil(limit)))
+    cores = device.cores if limit is None else math.ceil(limit)
+    return max(1, min(device.affinity or device.cores, cores))
 
 
-def _class(group: Mapping[str, FieldReport], home: Mapping[str, DeviceProfile | None]) -> DeviceClass:
-    held = {result.artifact_sha256 for report in group.values() for result in of_artifacts(report, home)}
-    results = [result for report in group.values() for result in of_artifacts(report, home)]
-    some = next(iter(group.values()))
-    name = _name(some, results)
-    return DeviceClass(
-        name, tuple(group), some.emulated, {sha256: _found(sha256, group, name) for sha256 in held}
-    )
+def _device_class(group: Mapping[str, FieldReport], home: HomeProfiles) -> DeviceClass:
+    results: list[BenchResult] = []
+    for report in group.values():
+        results += of_artifacts(report, home)
+    first = next(iter(group.values()))
+    name = _class_name(first, results)
+    artifacts = dict.fromkeys(result.artifact_sha256 for result in results)
+    findings = {sha256: _findings(sha256, group, name) for sha256 in artifacts}
+    return DeviceClass(name, tuple(group), first.emulated, findings)
 
 
-def _name(report: FieldReport, results: Sequence[BenchResult]) -> str:
-    """Such as `Intel Atom x5-Z8350 (x86_64, 4 cores, 2 GiB, 1 thread)`."""
-    device, threads = report.device, sorted({result.threads for result in results})
-    gib, runtimes = _gib(report), sorted({result.runtime for result in results})
-    parts = [
-        device.architecture,
-        f"{device.cores} core{'s' * (device.cores != 1)}",
-        *([f"{gib} GiB"] if gib is not None else []),
-    ]
-    parts += [f"{' or '.join(map(str, threads))} thread{'s' * (threads != [1])}"]
-    parts += [" or ".join(runtimes)] if runtimes != ["onnxruntime"] else []
-    parts += [device.gpu.partition(",")[0]] if device.gpu else []
-    return f"{device.cpu} ({', '.join([*parts, *(['emulated'] if report.emulated else [])])})"
+def _class_name(report: FieldReport, results: Sequence[BenchResult]) -> str:
+    """Return the name of a class, such as `Intel Atom x5-Z8350 (x86_64, 4 cores, 2 GiB, 1 thread)`."""
+    device = report.device
+    memory_gib = _memory_gib(report)
+    threads = sorted({result.threads for result in results})
+    runtimes = sorted({result.runtime for result in results})
+    parts = [device.architecture, f"{device.cores} core" if device.cores == 1 else f"{device.cores} cores"]
+    if memory_gib is not None:
+        parts.append(f"{memory_gib} GiB")
+    parts.append("1 thread" if threads == [1] else f"{' or '.join(map(str, threads))} threads")
+    if runtimes != ["onnxruntime"]:
+        parts.append(" or ".join(runtimes))
+    if device.gpu:
+        parts.append(device.gpu.partition(",")[0])
+    if report.emulated:
+        parts.append("emulated")
+    return f"{device.cpu} ({', '.join(parts)})"
 
 
-def _found(sha256: str, group: Mapping[str, FieldReport], name: str) -> FieldFindings:
-    """What the reports of one class say of an artifact."""
-    held = {file: results for file, report in group.items() if (results := of_artifacts(report, {sha256}))}
-    against = [reason for file, results in held.items() for reason in _against(results, group[file], file)]
-    each = [_figures(results) for results in held.values()]
-    figures = {what: _pooled([figures[what] for figures in each], median) for what in FIGURES}
-    warnings = [
-        f"in the field ({file}): {warning}"
-        for file, results in held.items()
-        for one in results
-        for warning in one.warnings
-    ]
+def _findings(sha256: str, group: Mapping[str, FieldReport], class_name: str) -> FieldFindings:
+    """Return the findings of one class of devices about an artifact."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    by_report = []
+    for file, report in group.items():
+        results = of_artifacts(report, {sha256})
+        if results:
+            problems += _problems(results, report, file)
+            by_report.append(_figures(results))
+        for result in results:
+            warnings += [f"in the field ({file}): {warning}" for warning in result.warnings]
+    figures = {}
+    for name in FIGURES:
+        figures[name] = _combined([of_report[name] for of_report in by_report], median)
     if next(iter(group.values())).emulated:
+        # The times of an emulated machine mean nothing.
         figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
-        warnings = [f"its latency is that of home: {name} is no device, so its times say nothing"]
-    return FieldFindings(figures, "; ".join(dict.fromkeys(against)), tuple(dict.fromkeys(warnings)))
+        warnings = [f"its latency is that of home: {class_name} is no device, so its times say nothing"]
+    return FieldFindings(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
-def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> Iterator[str]:
+def _problems(results: Sequence[BenchResult], report: FieldReport, name: str) -> Iterator[str]:
+    """Yield why an artifact must not be used on a device."""
     for result in results:
         if result.selftest is not None and not result.selftest.passed:
             yield f"its self-test failed on {report.device.cpu} ({name})"
@@ -169,45 +190,59 @@ def _against(results: Sequence[BenchResult], report: FieldReport, name: str) -> 
 
 
 def _figures(results: Sequence[BenchResult]) -> dict[str, FieldFigure]:
-    """The worst of what one report says of an artifact. Under paced load a processor slows down between images: only its memory counts."""
-    single = [result for result in results if result.scenario == "single_stream"]
-    latencies = [
-        FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured") for result in single
-    ]
-    memories = [FieldFigure(result.peak_memory_bytes, "measured") for result in results]
-    energies = [FieldFigure(result.energy_j_per_inference, result.energy_method) for result in single]
-    return {
-        what: _pooled(known, max)
-        for what, known in zip(FIGURES, (latencies, memories, energies), strict=True)
-    }
+    """Return the worst values of an artifact in one report.
+
+    Under paced load a processor slows down between images, so only the memory counts.
+    """
+    latencies = []
+    memories = []
+    energies = []
+    for result in results:
+        memories.append(FieldFigure(result.peak_memory_bytes, "measured"))
+        if result.scenario == "single_stream":
+            latencies.append(FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured"))
+            energies.append(FieldFigure(result.energy_j_per_inference, result.energy_method))
+    values = zip(FIGURES, (latencies, memories, energies), strict=True)
+    return {name: _combined(figures, max) for name, figures in values}
 
 
-def _pooled(
-    figures: Sequence[FieldFigure], pick: Callable[[list[float]], float], every: bool = False
+def _combined(
+    figures: Sequence[FieldFigure], pick: Callable[[list[float]], float], need_all: bool = False
 ) -> FieldFigure:
-    """One figure out of those that are known; with `every`, none where one is not known.
+    """Combine the known values into one by `pick`; with `need_all`, into None if a value is not known.
 
-    The median or the worst of a counter's reading and an estimate is neither: there is none either.
+    Values obtained by different methods, such as a counter's reading and an estimate, are not combined: None.
     """
     known = [figure.value for figure in figures if figure.value is not None]
-    methods = sorted({way for figure in figures for way in figure.method.split(" and ")} - {UNAVAILABLE})
+    methods: set[str] = set()
+    for figure in figures:
+        methods.update(figure.method.split(" and "))
+    methods.discard(UNAVAILABLE)
     if len(methods) > 1:
-        return FieldFigure(None, " and ".join(methods))
-    if not known or (every and len(known) < len(figures)):
+        return FieldFigure(None, " and ".join(sorted(methods)))
+    if not known or (need_all and len(known) < len(figures)):
         return FieldFigure(None, UNAVAILABLE)
-    return FieldFigure(pick(known), methods[0])
+    return FieldFigure(pick(known), methods.pop())
 
 
 def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldFindings:
-    """What all classes say of an artifact. An emulated one need not hold it, and gives no doubt where a device was measured."""
-    found = [one.found[sha256] for one in classes if sha256 in one.found]
-    real = [one for one in classes if not one.emulated]
-    lacking = [
-        f"not measured on {one.name}. Bench its bundle there too" for one in real if sha256 not in one.found
-    ]
-    against = [*(one.against for one in found if one.against), *lacking]
-    known = {what: [one.figures[what] for one in found if what in one.figures] for what in FIGURES}
-    figures = {what: _pooled(values, max, every=True) for what, values in known.items() if values}
-    doubting = [one.found[sha256] for one in real if sha256 in one.found] or found
-    warnings = dict.fromkeys(doubt for one in doubting for doubt in one.warnings)
-    return FieldFindings(figures, "; ".join(dict.fromkeys(against)), tuple(warnings))
+    """Return the findings of all classes about an artifact.
+
+    An emulated machine need not have measured it, and its warnings count only if no device measured it.
+    """
+    found = [device.findings[sha256] for device in classes if sha256 in device.findings]
+    real = [device for device in classes if not device.emulated]
+    problems = [findings.unusable for findings in found if findings.unusable]
+    for device in real:
+        if sha256 not in device.findings:
+            problems.append(f"not measured on {device.name}. Bench its bundle there too")
+    figures = {}
+    for name in FIGURES:
+        values = [findings.figures[name] for findings in found if name in findings.figures]
+        if values:
+            figures[name] = _combined(values, max, need_all=True)
+    of_devices = [device.findings[sha256] for device in real if sha256 in device.findings]
+    warnings: list[str] = []
+    for findings in of_devices or found:
+        warnings += findings.warnings
+    return FieldFindings(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))

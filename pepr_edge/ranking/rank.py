@@ -1,25 +1,44 @@
-"""Rank the artifacts of a run."""
+"""Rank the artifacts of a run by PePR."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import robustness
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, Measured, device_classes, worst_case
 from pepr_edge.ranking.reports import check
-from pepr_edge.ranking.row import bears_on, is_member, performances_of, row_of
+from pepr_edge.ranking.row import affects_bounds, is_member, performances_of, row_of
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
-from pepr_edge.scoring.lifetime import over_a_life
+from pepr_edge.scoring.lifetime import with_lifetime_energy
 from pepr_edge.scoring.metrics import performance_fault, positive_class
 from pepr_edge.scoring.pepr import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
 
-# What was measured in the field, None for what was at home, and among which files alone, None for all -> the rows, best first, and the
-# bounds of their resources.
-Place = Callable[[Measured | None, Container[str | None] | None], tuple[list[RankingRow], dict[str, Bound]]]
+STATUS_ORDER = ("ok", "over_budget", "dropped", "failed")
+
+
+@dataclass(frozen=True)
+class RankInputs:
+    """The inputs of all rankings of a run, at home and by device class; `performances` of each entry."""
+
+    results: Results
+    metric: str
+    scoring: Scoring
+    performances: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class RankedRows:
+    """Rows, best first, and the bounds of their resources."""
+
+    rows: list[RankingRow]
+    bounds: dict[str, Bound]
 
 
 def rank(
@@ -36,95 +55,105 @@ def rank(
 
     Args:
         results: of the run.
-        weights: by resource; None takes those of the recipe.
-        metric: the performance; None takes that of the recipe.
-        field: reports of devices by file name, whose latency and memory take the place of those measured here: for each class of devices
-            alone (`Ranking.devices`), and the worst over all classes, which is the ranking returned.
-        normalise: "minmax" or "max"; None takes that of the recipe.
-        reference: bounds by resource from elsewhere, in the place of those of this set.
-        lifetime: number of images that a model will be asked about, for its energy per image.
+        weights: by resource; None: those of the recipe.
+        metric: the performance; None: that of the recipe.
+        field: reports of devices by file name. Their latency and memory replace those measured here: for each
+            class of devices (`Ranking.devices`), and as the worst case over all classes in the ranking
+            itself.
+        normalise: "minmax" or "max"; None: that of the recipe.
+        reference: bounds by resource to use instead of those of this set.
+        lifetime: number of images that a model will process, for its energy per image.
     Raises:
-        ScoreError: unknown weights or metric, bounds that are missing, or reports that cannot be relied on (`reports.check`).
+        ScoreError: unknown weights or metric, missing bounds, or reports that `reports.check` refuses.
     """
     metric = metric or results.recipe.score.performance
-    if fault := performance_fault(metric):
+    fault = performance_fault(metric)
+    if fault:
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
     scoring = _scoring(results.recipe.score, weights, normalise, reference)
-    data = results.info.data
     check(field or {}, results)
     classes = device_classes(field or {}, results)
-    place = _placing(results, metric, scoring)
-    ordered, found = place(worst_case(classes) if classes else None, None)
-    logits = robustness.validation(ordered, results.entries)
-    pruned = any(row.status == "dropped" for row in ordered)
-    # The rows that have a score are then not the whole set that the bounds rest on.
-    same = Scoring(scoring.weights, "reference", scoring.alpha, found) if pruned else scoring
-    ranked = robustness.spread(robustness.ties(ordered, logits), logits, metric, same)
-    life = over_a_life(ranked, lifetime) if lifetime is not None else None
+    # Performances depend on the predictions alone, so they are the same on all devices.
+    performances = [performances_of(entry, metric) for entry in results.entries]
+    inputs = RankInputs(results, metric, scoring, performances)
+    ranked = _ranked(inputs, worst_case(classes) if classes else None)
+    validation = robustness.read_validation(ranked.rows, results.entries)
+    if any(row.status == "dropped" for row in ranked.rows):
+        # Pruned candidates affect the bounds but have no score, so the scored rows alone give other bounds.
+        scoring = Scoring(scoring.weights, "reference", scoring.alpha, ranked.bounds)
+    rows = robustness.with_ties(ranked.rows, validation)
+    rows = robustness.with_intervals(rows, validation, metric, scoring)
+    life = with_lifetime_energy(rows, lifetime) if lifetime is not None else None
+    data = results.info.data
     return Ranking(
         performance_metric=metric,
         performance_split="val",
         weights=dict(scoring.weights),
-        normalise=scoring.normalise,
+        normalise=inputs.scoring.normalise,
         alpha=scoring.alpha,
-        set_id=set_id([row.artifact_sha256 or row.candidate for row in ordered if bears_on(row)]),
-        device=", ".join(one.name for one in classes) or results.recipe.device.name,
+        set_id=set_id([row.artifact_sha256 or row.candidate for row in ranked.rows if affects_bounds(row)]),
+        device=", ".join(device.name for device in classes) or results.recipe.device.name,
         measured_on=() if classes else _processors(results),
         data=data.name,
         majority_baseline=data.majority_baseline,
-        bounds=found,
-        rows=tuple(ranked if life is None else life.rows),
+        bounds=ranked.bounds,
+        rows=tuple(rows if life is None else life.rows),
         positive=positive_class(metric, data.labels),
-        baseline=robustness.baseline(ranked, logits, metric, data),
-        outliers=robustness.outliers(ranked, same),
-        sensitivity=robustness.sensitivity(ranked, same),
-        winners=robustness.winners(ranked, same),
+        baseline=robustness.baseline(rows, validation, metric, data),
+        outliers=robustness.outliers(rows, scoring),
+        sensitivity=robustness.sensitivity(rows, scoring),
+        winners=robustness.winners(rows, scoring),
         lifetime=None if life is None else life.summary,
-        devices=tuple(_devices(classes, ordered, place)),
+        devices=tuple(_devices(inputs, classes, ranked.rows)),
     )
 
 
 def _processors(results: Results) -> tuple[str, ...]:
-    """What the latencies of a run are of."""
-    return tuple(
-        dict.fromkeys(entry.profile.device.cpu for entry in results.entries if entry.profile is not None)
-    )
+    """Return the processors on which the latencies of a run were measured."""
+    profiles = [entry.profile for entry in results.entries if entry.profile is not None]
+    return tuple(dict.fromkeys(profile.device.cpu for profile in profiles))
 
 
-def _placing(results: Results, metric: str, scoring: Scoring) -> Place:
-    """How the artifacts of a run are placed by what was measured of them."""
-    splits, budgets = results.info.data.splits, results.recipe.limits()
+def _ranked(
+    inputs: RankInputs, measured: Measured | None = None, only: Container[str | None] | None = None
+) -> RankedRows:
+    """Rank the artifacts of a run.
+
+    Args:
+        inputs: of the ranking.
+        measured: values from the field; None: those measured at home.
+        only: sha256 of the artifacts to rank; None: all.
+    """
+    splits = inputs.results.info.data.splits
     images = splits["train"].images if "train" in splits else None
-    # They rest on all predictions of an entry, and are the same wherever it was timed.
-    performances = [performances_of(entry, metric) for entry in results.entries]
-
-    def place(
-        measured: Measured | None, among: Container[str | None] | None
-    ) -> tuple[list[RankingRow], dict[str, Bound]]:
-        known = zip(results.entries, performances, strict=True)
-        rows = [row_of(entry, metric, values, budgets, images, measured) for entry, values in known]
-        rows = [row for row in rows if among is None or row.artifact_sha256 in among]
-        # In the field nobody measured those that were spared, and figures of two devices share no bounds.
-        found, unbounded = _bounds(
-            [row for row in rows if (bears_on(row) if measured is None else is_member(row))], scoring
-        )
-        return _order(
-            [_score(row, found, unbounded, scoring) if is_member(row) else row for row in rows]
-        ), found
-
-    return place
+    budgets = inputs.results.recipe.limits()
+    rows = []
+    for entry, performances in zip(inputs.results.entries, inputs.performances, strict=True):
+        row = row_of(entry, inputs.metric, performances, budgets, images, measured)
+        if only is None or row.artifact_sha256 in only:
+            rows.append(row)
+    # Pruned candidates were not measured in the field, and values of two devices cannot share bounds.
+    in_set = affects_bounds if measured is None else is_member
+    bound, unbounded = _bounds([row for row in rows if in_set(row)], inputs.scoring)
+    scored = [_scored(row, bound, unbounded, inputs.scoring) if is_member(row) else row for row in rows]
+    return RankedRows(_ordered(scored), bound)
 
 
 def _devices(
-    classes: Sequence[DeviceClass], worst: Sequence[RankingRow], place: Place
+    inputs: RankInputs, classes: Sequence[DeviceClass], worst: Sequence[RankingRow]
 ) -> Iterator[DeviceWinner]:
-    """The winner of each class of devices by itself, and with several of them that of the worst case."""
-    home = place(None, None)[0] if classes else []
-    for one in classes:
-        yield device_winner(one.name, one.reports, home, place(None, one.found)[0], place(one.found, None)[0])
+    """Yield the winner of each class of devices, and of the worst case if there are several classes."""
+    if not classes:
+        return
+    home = _ranked(inputs).rows
+    for device in classes:
+        home_subset = _ranked(inputs, only=device.findings).rows
+        field = _ranked(inputs, device.findings).rows
+        yield device_winner(device.name, device.reports, home, home_subset, field)
     if len(classes) > 1:
-        reports = sorted(name for one in classes for name in one.reports)
-        yield device_winner(WORST_CASE, reports, home, place(None, worst_case(classes))[0], worst)
+        reports = sorted(chain.from_iterable(device.reports for device in classes))
+        home_subset = _ranked(inputs, only=worst_case(classes)).rows
+        yield device_winner(WORST_CASE, reports, home, home_subset, worst)
 
 
 def _scoring(
@@ -133,87 +162,95 @@ def _scoring(
     normalise: str | None,
     reference: Mapping[str, Bound] | None,
 ) -> Scoring:
-    """How to score: what the call asks for, else what the recipe does."""
-    how: Normalise = (
-        "reference" if reference else "max" if (normalise or settings.normalise) == "max" else "minmax"
+    """Return the scoring that the call asks for, with the recipe's settings as defaults.
+
+    Raises:
+        ScoreError: unknown weights, or a reference without a weighted resource or in another unit.
+    """
+    how: Normalise = "max" if (normalise or settings.normalise) == "max" else "minmax"
+    scoring = Scoring(
+        dict(weights or settings.weights), "reference" if reference else how, settings.alpha, reference
     )
-    scoring = Scoring(dict(weights or settings.weights), how, settings.alpha, reference)
-    _check(scoring)
-    return scoring
-
-
-def _check(scoring: Scoring) -> None:
-    """Refuse weights that mean nothing, and a reference that lacks a bound for one of them or has it in another unit."""
     for name in shares(scoring.weights):
-        if scoring.reference is not None and name not in scoring.reference:
-            known = ", ".join(scoring.reference) or "nothing"
+        if reference is not None and name not in reference:
+            known = ", ".join(reference) or "nothing"
             raise ScoreError(
-                f"no reference bounds of {name}, which has a weight (there are: {known}). Add them, or leave it out of --weights."
+                f"no reference bounds of {name}, which has a weight (there are: {known}). "
+                "Add them, or leave it out of --weights."
             )
-
-    for name, bound in (scoring.reference or {}).items():
+    for name, bound in (reference or {}).items():
         if name in RESOURCES and bound.unit and bound.unit != RESOURCES[name][1]:
             unit = RESOURCES[name][1]
             raise ScoreError(
                 f"the reference has {name} in {bound.unit}, expected {unit}. Give lo and hi in {unit}."
             )
+    return scoring
 
 
 def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bound], dict[str, str]]:
-    """lo and hi of each resource over the set; and why there are none where it was obtained in different ways."""
-    found, without = {}, {}
+    """Return the bounds of each resource over the set, and the reason for a resource that has none.
+
+    A resource has no bounds if its values were obtained in different ways.
+    """
+    found: dict[str, Bound] = {}
+    unbounded: dict[str, str] = {}
     for name, (_, unit) in RESOURCES.items():
-        known = [(value, row.methods[name]) for row in rows if (value := row.resources.get(name)) is not None]
+        measured = [row for row in rows if row.resources.get(name) is not None]
+        methods = [row.methods[name] for row in measured]
         bound = (scoring.reference or {}).get(name)
-        methods = [method for _, method in known] + (
-            [bound.method] if bound is not None and bound.method else []
-        )
-        try:
-            own = bounds([value for value, _ in known], unit, scoring.normalise, methods) if known else None
-        except ScoreError as fault:
-            without[name] = str(fault).partition(", which")[0]
-            continue
-        taken = bound if scoring.normalise == "reference" else own
-        if taken is not None:
-            found[name] = taken.model_copy(
-                update={"unit": unit, "method": own.method if own else taken.method}
-            )
-    return found, without
+        if bound is not None and bound.method:
+            methods.append(bound.method)
+        if measured:
+            values = [row.resources[name] or 0.0 for row in measured]
+            try:
+                of_rows = bounds(values, unit, scoring.normalise, methods)
+            except ScoreError as fault:
+                unbounded[name] = str(fault).partition(", which")[0]
+                continue
+            if scoring.normalise != "reference":
+                bound = of_rows
+            elif bound is not None:
+                bound = bound.changed(method=of_rows.method)
+        if bound is not None:
+            found[name] = bound.changed(unit=unit)
+    return found, unbounded
 
 
-def _score(
-    row: RankingRow, found: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
+def _scored(
+    row: RankingRow, bound: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
 ) -> RankingRow:
+    """Return a row with its scores, or with the reason if a weighted resource has no value or bounds."""
     assert row.performance is not None
-    normalised, values = family(row.performance, row.resources, found, scoring.weights, scoring.alpha)
+    normalised, scores = family(row.performance, row.resources, bound, scoring.weights, scoring.alpha)
     missing = [
         f"{name} {unbounded.get(name, 'not measured')}"
         for name in shares(scoring.weights)
         if normalised.get(name) is None
     ]
     reason = f"no score: {', '.join(missing)}" if missing else row.reason
-    beyond = [
-        name
-        for name, bound in found.items()
-        if (value := row.resources.get(name)) is not None and not bound.lo <= value <= bound.hi
-    ]
-    cut = (f"beyond the reference bounds, so cut to them: {', '.join(beyond)}",) if beyond else ()
-    return row.model_copy(
-        update={"normalised": normalised, "pepr": values, "reason": reason, "warnings": row.warnings + cut}
-    )
+    warnings = row.warnings
+    beyond = [name for name, limits in bound.items() if _is_beyond(row.resources.get(name), limits)]
+    if beyond:
+        warnings = (*warnings, f"beyond the reference bounds, so cut to them: {', '.join(beyond)}")
+    return row.changed(normalised=normalised, pepr=scores, reason=reason, warnings=warnings)
 
 
-def _order(rows: Sequence[RankingRow]) -> list[RankingRow]:
-    """Best score first, ranks given; then those without a score, over budget, dropped, failed."""
-    places = {"ok": 0, "over_budget": 1, "dropped": 2, "failed": 3}
+def _is_beyond(value: float | None, bound: Bound) -> bool:
+    return value is not None and not bound.lo <= value <= bound.hi
 
-    def place(row: RankingRow) -> tuple[float, float, float]:
-        edge = row.pepr.get("edge")
-        performance = row.performance if row.performance is not None else -1.0
-        return (places[row.status] if edge is None else -1, -edge if edge is not None else 0.0, -performance)
 
-    ordered = sorted(rows, key=place)
+def _ordered(rows: Sequence[RankingRow]) -> list[RankingRow]:
+    """Return the rows with their ranks: scored rows by score, then the others by status and performance."""
+
+    def key(row: RankingRow) -> tuple[float, float, float]:
+        score = row.pepr.get("edge")
+        performance = -1.0 if row.performance is None else row.performance
+        if score is None:
+            return STATUS_ORDER.index(row.status), 0.0, -performance
+        return -1, -score, -performance
+
+    ordered = sorted(rows, key=key)
     return [
-        row.model_copy(update={"rank": number}) if row.pepr.get("edge") is not None else row
-        for number, row in enumerate(ordered, start=1)
+        row.changed(rank=rank) if row.pepr.get("edge") is not None else row
+        for rank, row in enumerate(ordered, start=1)
     ]

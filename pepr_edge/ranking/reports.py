@@ -1,4 +1,4 @@
-"""Reports that came home from devices: which of them a ranking may rest on."""
+"""Field reports brought home from devices, and the checks before a ranking uses them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from pepr_edge.field import report_checksum
 from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
+from pepr_edge.untrusted.documents import RECORD_BYTES, json_document
+from pepr_edge.untrusted.read import read_file
+
+EXPECTED_REPORT = "the file that `pepr-edge bench --out` wrote on the device."
 
 
 def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldReport]:
-    """Field reports by their path, in the order given.
+    """Read field reports, and return them by path in the order given.
 
     Raises:
-        ScoreError: files that are no such reports, of another version or given twice, and those that `check` refuses: a line each.
+        ScoreError: one line for each file that is not a report, is of another version, is given twice or is
+            refused by `check`.
     """
     reports: dict[str, FieldReport] = {}
     faults = []
@@ -36,31 +40,34 @@ def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldRepo
 
 
 def check(reports: Mapping[str, FieldReport], results: Results) -> None:
-    """Refuse reports that a ranking of this run cannot rest on.
+    """Refuse reports that a ranking of this run cannot use.
 
-    Of a report in which some results are INVALID, only the artifacts of these get no rank. The timing of an emulated machine counts for
-    nothing, so it may be INVALID.
+    A report with some INVALID results is accepted; their artifacts get no rank. The timing of an emulated
+    machine is not used, so it may be INVALID.
 
     Raises:
-        ScoreError: reports that are partial, altered, of another run, INVALID throughout or there twice: a line each, with its name.
+        ScoreError: one line for each report that is partial, altered, of another run, INVALID throughout or
+            given twice.
     """
     _raise(_faults(reports, results))
 
 
 def _faults(reports: Mapping[str, FieldReport], results: Results) -> list[str]:
-    ours = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
-    faults = {
-        name: fault for name, report in reports.items() if (fault := _fault(report, ours, results.folder))
-    }
-    return [
-        *(f"{name}: {fault}" for name, fault in faults.items()),
-        *_twice({name: reports[name] for name in reports.keys() - faults}),
-    ]
+    artifacts = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
+    faults = []
+    accepted = {}
+    for name, report in reports.items():
+        fault = _fault(report, artifacts, results.folder)
+        if fault:
+            faults.append(f"{name}: {fault}")
+        else:
+            accepted[name] = report
+    return [*faults, *_duplicates(accepted)]
 
 
-def of_artifacts(report: FieldReport, ours: Container[str]) -> list[BenchResult]:
-    """The results of a report that are of these artifacts."""
-    return [result for result in report.results if result.artifact_sha256 in ours]
+def of_artifacts(report: FieldReport, artifacts: Container[str]) -> list[BenchResult]:
+    """Return the results of a report for these artifacts, given by sha256."""
+    return [result for result in report.results if result.artifact_sha256 in artifacts]
 
 
 def _raise(faults: Sequence[str]) -> None:
@@ -70,21 +77,16 @@ def _raise(faults: Sequence[str]) -> None:
 
 def _read(path: Path) -> FieldReport:
     try:
-        text = content(path, RECORD_BYTES)
+        text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED_REPORT)
         report = FieldReport.model_validate_json(text)
         json_document(text)
         return report
-    except FileNotFoundError:
-        raise ScoreError(f"{path}: no such file. Give the file that bench wrote on the device.") from None
-    except OSError as fault:
-        raise ScoreError(
-            f"{path}: cannot be read ({fault.strerror}). Give the file that bench wrote on the device."
-        ) from None
     except ValidationError as fault:
-        if (version := other_version(fault)) is not None:
-            advice = "Rank with the pepr_edge that measured, or measure with this one."
+        version = other_version(fault)
+        if version is not None:
             raise ScoreError(
-                f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. {advice}"
+                f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. "
+                "Rank with the pepr_edge that measured, or measure with this one."
             ) from None
         raise _no_report(path, first_fault(fault)) from None
     except ValueError as fault:
@@ -92,38 +94,38 @@ def _read(path: Path) -> FieldReport:
 
 
 def _no_report(path: Path, reason: str) -> ScoreError:
-    return ScoreError(
-        f"{path}: not a report of `pepr-edge bench --out` ({reason}). Give the file that bench wrote on the device."
-    )
+    advice = "Give the file that bench wrote on the device."
+    return ScoreError(f"{path}: not a report of `pepr-edge bench --out` ({reason}). {advice}")
 
 
-def _fault(report: FieldReport, ours: set[str], folder: Path) -> str:
-    """Why a report cannot be relied on at all, in words; empty where it can."""
+def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
+    """Return why a report cannot be used at all; empty if it can."""
     if report.partial or any(result.partial for result in report.results):
-        return "a partial report, its measuring was cut short. Run `pepr-edge bench` again."
-    if not report_checksum.is_whole(report):
-        return "altered since bench wrote it, or by an earlier pepr_edge: its checksum does not fit. Copy it again, or measure again."
-    results = of_artifacts(report, ours)
-    if not results:
-        fallbacks = (
-            " Its fallbacks are not ranked there: bench without --fallback."
-            if any(one.fallback for one in report.results)
-            else ""
+        return "a partial report: the measurement was interrupted. Run `pepr-edge bench` again."
+    if not report_checksum.is_intact(report):
+        return (
+            "altered since bench wrote it, or by an earlier pepr_edge: its checksum does not match. "
+            "Copy it again, or measure again."
         )
-        return f"holds no artifact of {folder}. It belongs to another run.{fallbacks}"
+    results = of_artifacts(report, artifacts)
+    if not results:
+        advice = ""
+        if any(result.fallback for result in report.results):
+            advice = " Its fallbacks are not ranked there: bench without --fallback."
+        return f"holds no artifact of {folder}. It belongs to another run.{advice}"
     for result in results:
         if percentiles(result.latencies_s) != result.percentiles_s:
             return f"percentiles_s of {result.bundle} do not follow from its latencies_s. Measure again."
     if not report.emulated and not any(result.validity.valid for result in results):
-        more = f" So are the other {len(results) - 1} of this run." if len(results) > 1 else ""
-        return f"INVALID: {results[0].bundle}: {' '.join(results[0].validity.reasons)}{more}"
+        others = f" So are the other {len(results) - 1} of this run." if len(results) > 1 else ""
+        return f"INVALID: {results[0].bundle}: {' '.join(results[0].validity.reasons)}{others}"
     return ""
 
 
-def _twice(reports: Mapping[str, FieldReport]) -> Iterator[str]:
-    """Reports that are there under two names: one device would count for two."""
-    first: dict[str | None, str] = {}
+def _duplicates(reports: Mapping[str, FieldReport]) -> Iterator[str]:
+    """Yield a fault for each copy of a report under another name, since one device would count as two."""
+    names: dict[str | None, str] = {}
     for name, report in sorted(reports.items()):
-        before = first.setdefault(report.checksum, name)
-        if before != name and report.checksum is not None:
-            yield f"{name}: the same report as {before}. Give each report once."
+        first = names.setdefault(report.checksum, name)
+        if first != name and report.checksum is not None:
+            yield f"{name}: the same report as {first}. Give each report once."

@@ -1,11 +1,12 @@
-"""Which candidates to spend energy on, and the replay of published runs.
+"""Decide which candidates to spend energy on, in a real run and in a replay of published runs.
 
-state -> decide (policies: exhaustive, random, halving, bounded) -> Decision: train a candidate for one more epoch, drop it, never start it,
-or stop. A policy is a function of the state alone and knows nothing of where results come from: the same code drives a run and a replay,
-and a search that was killed goes on from the state that its records give.
+state -> decide (policies: exhaustive, random, halving, bounded) -> Decision: train a candidate for one more
+epoch, drop it, never start it, or stop. A policy is a function of the state alone, so the same code serves a
+run and a replay, and a search that was killed continues from the state that its records give.
 
-In a real run: screening -> cost_estimates -> drive: every candidate is measured untrained, what it would cost is estimated from a few
-training steps, and a policy decides after each epoch what to train on. What is decided stands in search.json.
+In a real run: screening -> cost_estimates -> drive. Every candidate is measured untrained, its cost is
+estimated from a few training steps, and a policy decides after each epoch what to train next. search.json
+records it.
 """
 
 from pepr_edge.search.policies import POLICIES, decide

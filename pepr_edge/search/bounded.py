@@ -1,14 +1,16 @@
-"""Cheapest first; what cannot win is never started, and what will hardly win is not trained to the end.
+"""Train the cheapest candidates first, and prune those that cannot win or are unlikely to.
 
-PePR is at most that of performance 1 at a candidate's cost, which is known before training. So the cheapest have the highest bounds, and
-each that ends rules out those whose bound is below its score. A candidate in training is dropped once the learning curves that ended say
-that its chance of beating the best is below 1 - confidence; one that has not begun is spared by the same rule. Training goes on with one
-candidate until it ends or is dropped: nothing is put aside and taken up again.
+With performance 1, a candidate's PePR follows from its cost, which is known before training: an upper bound
+on its score. The cheapest candidates have the highest bounds, and each finished training rules out the
+candidates whose bound is below its score. A candidate in training is dropped when the learning curves of the
+finished trainings give it a chance below 1 - confidence of beating the best; the same rule skips a candidate
+that was not started. One candidate is trained at a time, until it ends or is dropped: no training is paused
+and resumed.
 """
 
 from __future__ import annotations
 
-from pepr_edge.search.end_performance import Expectation, end_of, end_of_another
+from pepr_edge.search.end_performance import Expectation, expected_end, expected_end_of_new
 from pepr_edge.search.state import Cost, Decision, SearchCandidate, Settings, State, precedence
 
 NEEDS_COSTS = True
@@ -17,91 +19,116 @@ PARAMETERS: tuple[str, ...] = ("confidence", "share", "least_trainings")
 
 
 def decide(state: State, settings: Settings) -> Decision:
-    """Go on with what is in training, else begin the cheapest that may win."""
+    """Continue the training that was started, else start the cheapest candidate that can win."""
     best = state.best()
-    order = sorted((one for one in state.candidates if state.is_open(one.name)), key=precedence)
-    for one in order:
-        if state.trained(one.name):
-            return _go_on(state, settings, best, one)
-    return _begin(state, settings, best, order)
+    cheapest_first = sorted(
+        (candidate for candidate in state.candidates if state.is_open(candidate.name)), key=precedence
+    )
+    for candidate in cheapest_first:
+        if state.trained(candidate.name):
+            return _continue(state, settings, best, candidate)
+    if best is None:
+        return _start_first(state, settings, cheapest_first)
+    return _start_next(state, settings, best, cheapest_first)
 
 
-def _go_on(state: State, settings: Settings, best: SearchCandidate | None, one: SearchCandidate) -> Decision:
-    """Another epoch for a candidate in training, or none."""
-    epoch = state.trained(one.name) + 1
+def _continue(
+    state: State, settings: Settings, best: SearchCandidate | None, candidate: SearchCandidate
+) -> Decision:
+    """Train one more epoch of a candidate, or drop it."""
+    epoch = state.trained(candidate.name) + 1
     if best is None:
         reason = "nothing is trained to the end yet"
     else:
-        reason, hopeless = _hope(state, settings, best, one, end_of(state, one.name))
-        if hopeless:
-            return Decision("drop", f"after epoch {epoch - 1}: {reason}", one.name)
-    if over := _over(state, settings, one, 1):
-        return Decision("stop", f"another epoch of {one.name} would break {over}")
-    return Decision("train", reason, one.name, epoch)
+        reason, pruned = _chance(state, settings, best, candidate, expected_end(state, candidate.name))
+        if pruned:
+            return Decision("drop", f"after epoch {epoch - 1}: {reason}", candidate.name)
+    broken_rule = _broken_rule(state, settings, candidate, 1)
+    if broken_rule:
+        return Decision("stop", f"another epoch of {candidate.name} would break {broken_rule}")
+    return Decision("train", reason, candidate.name, epoch)
 
 
-def _begin(
-    state: State, settings: Settings, best: SearchCandidate | None, order: list[SearchCandidate]
+def _start_first(state: State, settings: Settings, cheapest_first: list[SearchCandidate]) -> Decision:
+    """Start the cheapest candidate whose first epoch keeps the stop rules, while no training is finished."""
+    broken_rule = None
+    for candidate in cheapest_first:
+        broken_rule = _broken_rule(state, settings, candidate, 1)
+        if not broken_rule:
+            return Decision(
+                "train", "the cheapest: it sets the score that others have to beat", candidate.name, 1
+            )
+    return _no_start(broken_rule)
+
+
+def _start_next(
+    state: State, settings: Settings, best: SearchCandidate, cheapest_first: list[SearchCandidate]
 ) -> Decision:
-    """The first epoch of the cheapest that may win and can be paid for."""
-    another = end_of_another(state) if best else None
-    over = None
-    for one in order:
-        if best is None:
-            over = _over(state, settings, one, 1)
-            if not over:
-                return Decision(
-                    "train", "the cheapest: it sets the score that others have to beat", one.name, 1
-                )
-            continue
-        reason, hopeless = _hope(state, settings, best, one, another)
-        if hopeless:
-            return Decision("skip", reason, one.name)
-        # Half a training decides nothing, so none is begun that cannot be paid to its end.
-        unpaid = _over(state, settings, one, state.epochs)
-        if not unpaid:
-            return Decision("train", reason, one.name, 1)
-        over = over or unpaid
-    if over:
-        return Decision("stop", f"no candidate that is left can be trained without breaking {over}")
+    """Start or skip the cheapest candidate whose whole training keeps the stop rules."""
+    end = expected_end_of_new(state)
+    first_broken = None
+    for candidate in cheapest_first:
+        reason, pruned = _chance(state, settings, best, candidate, end)
+        if pruned:
+            return Decision("skip", reason, candidate.name)
+        # A part of a training decides nothing, so a training is started only if its end can be paid for.
+        broken_rule = _broken_rule(state, settings, candidate, state.epochs)
+        if not broken_rule:
+            return Decision("train", reason, candidate.name, 1)
+        first_broken = first_broken or broken_rule
+    return _no_start(first_broken)
+
+
+def _no_start(broken_rule: str | None) -> Decision:
+    if broken_rule:
+        return Decision("stop", f"no candidate that is left can be trained without breaking {broken_rule}")
     return Decision("stop", "no candidate is left that may win")
 
 
-def _hope(
-    state: State, settings: Settings, best: SearchCandidate, one: SearchCandidate, end: Expectation | None
+def _chance(
+    state: State,
+    settings: Settings,
+    best: SearchCandidate,
+    candidate: SearchCandidate,
+    end: Expectation | None,
 ) -> tuple[str, bool]:
-    """Why a candidate may or may not win, and whether it is past hope."""
+    """Explain whether a candidate can win; and True if it is to be pruned."""
     leader = f"{best.name} has {state.pepr(best):.4f}"
-    bound = state.bound(one)
+    bound = state.bound(candidate)
     if bound <= state.pepr(best):
         return f"with performance {state.ceiling:g} its PePR would be {bound:.4f}, {leader}", True
-    need = state.pepr(best) * (state.alpha + one.r) / state.alpha
+    needed = state.pepr(best) * (state.alpha + candidate.r) / state.alpha
     if end is None:
-        return f"with performance {need:.4f} it would win, {leader}", False
-    chance = end.chance_of(need)
-    said = f"it needs {need:.4f} to win, expected are {end.mean:.4f} +- {end.sd:.4f} by {end.count} trainings: chance {chance:.2g}"
-    hopeless = chance < 1 - settings.confidence
-    return f"{said}, below {1 - settings.confidence:.2g}" if hopeless else said, hopeless
+        return f"with performance {needed:.4f} it would win, {leader}", False
+    chance = end.chance_of(needed)
+    expected = f"expected are {end.mean:.4f} +- {end.sd:.4f} by {end.count} trainings"
+    reason = f"it needs {needed:.4f} to win, {expected}: chance {chance:.2g}"
+    if chance < 1 - settings.confidence:
+        return f"{reason}, below {1 - settings.confidence:.2g}", True
+    return reason, False
 
 
-def _over(state: State, settings: Settings, one: SearchCandidate, epochs: int) -> str | None:
-    """The rule that so many epochs of a candidate would break, in words."""
-    cost = state.spent + one.epoch.times(epochs)
-    if over := state.limits.exceeded_by(cost):
-        return over
-    # Where trainings are short, finding out their costs may take more than the share: the least is beyond that.
-    least = settings.least_trainings / len(state.candidates) + _part(state.probe, state.sweep())
-    share = min(1.0, max(settings.share, least))
-    if share < 1 and _part(cost, state.sweep()) > share:
-        return (
-            f"share = {settings.share:g} of the sweep"
-            if share > least
-            else f"least_trainings = {settings.least_trainings:g}"
-        )
-    return None
+def _broken_rule(state: State, settings: Settings, candidate: SearchCandidate, epochs: int) -> str | None:
+    """Return the rule that this number of epochs of a candidate would break, as text."""
+    cost = state.spent + candidate.epoch.times(epochs)
+    limit = state.limits.exceeded_by(cost)
+    if limit:
+        return limit
+    # With short trainings the cost probes alone may take more than the share, so the minimum comes on top of
+    # them.
+    sweep = state.sweep()
+    minimum = settings.least_trainings / len(state.candidates) + _fraction(state.probe, sweep)
+    share = min(1.0, max(settings.share, minimum))
+    if share >= 1 or _fraction(cost, sweep) <= share:
+        return None
+    if share > minimum:
+        return f"share = {settings.share:g} of the sweep"
+    return f"least_trainings = {settings.least_trainings:g}"
 
 
-def _part(cost: Cost, whole: Cost) -> float:
-    """Of the energy; of the time where that is not known."""
-    known = ((a, b) for a, b in zip(cost.amounts, whole.amounts, strict=True) if a is not None and b)
-    return next((a / b for a, b in known), 0.0)
+def _fraction(cost: Cost, whole: Cost) -> float:
+    """Return a cost as a fraction of a whole, by energy; by time if energy is not known."""
+    for amount, total in zip(cost.amounts, whole.amounts, strict=True):
+        if amount is not None and total:
+            return amount / total
+    return 0.0

@@ -1,4 +1,4 @@
-"""What each candidate would use, before it is trained: on the device by its first looks, in training by its cost probe; and its R."""
+"""Estimate the resources of candidates before training: by screening on the device, and by a cost probe."""
 
 from __future__ import annotations
 
@@ -9,24 +9,35 @@ from pathlib import Path
 from pepr_edge.energy.carbon import co2eq_g
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import Recipe, ScoreSettings
-from pepr_edge.records import Candidate, CostEstimate, CostProbe, ScreeningResult, TrainCost, TrainResult
+from pepr_edge.records import (
+    Bound,
+    Candidate,
+    CostEstimate,
+    CostProbe,
+    ScreeningResult,
+    TrainCost,
+)
 from pepr_edge.run_dir.reader import current_cost_probe, current_training
 from pepr_edge.scoring.pepr import RESOURCES, bounds, normalised, shares
 from pepr_edge.scoring.resources import of_device, of_training
-from pepr_edge.search import Cost
-from pepr_edge.search.state import NOTHING
-from pepr_edge.train.cost import whole
+from pepr_edge.search.state import NO_COST, Cost
+from pepr_edge.train.cost import full_cost
+
+ADVICE = {
+    "train_energy": "Declare workstation.watts_per_core",
+    "train_co2eq": "Declare workstation.watts_per_core and workstation.country",
+}
 
 
 @dataclass(frozen=True)
 class CandidateCosts:
-    """A candidate with what its probe, an epoch and the whole of its training cost, and what each of its variants would use."""
+    """Estimated costs of a candidate (probe, epoch, whole training), and the resources of each variant."""
 
     candidate: Candidate
     probe: Cost
     epoch: Cost
     full: TrainCost
-    prospects: tuple[CostEstimate, ...]
+    variants: tuple[CostEstimate, ...]
 
 
 def estimate_costs(
@@ -37,111 +48,118 @@ def estimate_costs(
     screenings: Sequence[ScreeningResult],
     images: int,
 ) -> CandidateCosts | None:
-    """What a candidate would use; None where neither a cost probe nor a training says.
+    """Estimate the costs of a candidate; return None if it has neither a cost probe nor a training.
 
     Args:
-        candidate: whose training lies in `folder`, under `key`.
+        candidate: to estimate.
+        folder: of the candidate.
+        key: of its training.
         recipe: of the run.
-        looks: at its variants; those that could not be measured are left out.
-        images: of the training split.
+        screenings: of its variants; those without a profile are left out.
+        images: number of training images.
     """
-    known = current_cost_probe(folder, key) or current_training(folder, key)
-    if known is None:
+    source = current_cost_probe(folder, key) or current_training(folder, key)
+    if source is None:
         return None
-    full = (
-        whole(known, recipe.train.epochs, images, recipe.workstation.country)
-        if isinstance(known, CostProbe)
-        else known.cost
-    )
-    in_training, how = of_training(full, images)
-    prospects = []
+    country = recipe.workstation.country
+    if isinstance(source, CostProbe):
+        probe = cost_of(source.cost)
+        epoch_co2eq_g = co2eq_g(source.epoch_energy_j, country).value
+        epoch = Cost(source.epoch_energy_j.value, source.epoch_duration_s.value, epoch_co2eq_g)
+        full = full_cost(source, recipe.train.epochs, images, country)
+    else:
+        probe = NO_COST
+        epoch = cost_of(source.cost).times(1 / len(source.epochs))
+        full = source.cost
+    in_training, training_methods = of_training(full, images)
+    prospects = [
+        estimate.changed(
+            resources=in_training | estimate.resources, methods=training_methods | estimate.methods
+        )
+        for estimate in device_estimates(screenings)
+    ]
+    return CandidateCosts(candidate, probe, epoch, full, tuple(prospects))
+
+
+def device_estimates(screenings: Sequence[ScreeningResult]) -> list[CostEstimate]:
+    """Return the resources on the device of each variant that was measured."""
+    estimates = []
     for screening in screenings:
         if screening.profile is not None:
-            on_device, measured = of_device(screening.profile)
-            known_of = {
-                "resources": in_training | on_device,
-                "methods": how | measured,
-                "size_bytes": screening.size_bytes,
-            }
-            prospects.append(CostEstimate.model_validate({"variant": screening.variant, **known_of}))
-    probe = cost_of(known.cost) if isinstance(known, CostProbe) else NOTHING
-    return CandidateCosts(candidate, probe, _epoch(known, recipe.workstation.country), full, tuple(prospects))
-
-
-def _epoch(known: CostProbe | TrainResult, country: str | None) -> Cost:
-    if isinstance(known, CostProbe):
-        return Cost(
-            known.epoch_energy_j.value,
-            known.epoch_duration_s.value,
-            co2eq_g(known.epoch_energy_j, country).value,
-        )
-    return cost_of(known.cost).times(1 / len(known.epochs))
+            resources, methods = of_device(screening.profile)
+            estimates.append(
+                CostEstimate(
+                    variant=screening.variant,
+                    resources=resources,
+                    methods=methods,
+                    size_bytes=screening.size_bytes,
+                )
+            )
+    return estimates
 
 
 def cost_of(cost: TrainCost) -> Cost:
-    """What a search counts of a training: its steps and its probe, evaluation apart."""
+    """Return the part of a training's cost that a search counts: steps and probe, without evaluation."""
     return Cost(cost.energy_j.value, cost.duration_s.value, cost.co2eq_g.value)
 
 
 def normalised_costs(
     estimates: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool
 ) -> dict[str, float]:
-    """R of each candidate by its id, in [0, 1]: the weighted mean of its resources, normalised over the set; that of its best variant.
+    """Return R of each candidate's cheapest variant by its id, in [0, 1]: the weighted mean of its resources.
 
     Args:
-        outlooks: the set.
+        estimates: of the set over which resources are normalised.
         settings: of the run's score.
-        needed: whether something rests on it; else R is 0 where a resource is not known.
+        needed: if False, R is 0 for all candidates when a resource is not known.
     Raises:
-        ScoreError: a resource that has a weight is not known of a candidate, and it is needed.
+        ScoreError: R is needed, and a resource with a weight is not known of a candidate.
     """
-    weights, every = shares(settings.weights), [one for estimate in estimates for one in estimate.prospects]
-    missing = [
-        (name, estimate.candidate.id)
-        for estimate in estimates
-        for name in weights
-        if not _known(estimate.prospects, name)
-    ]
-    if missing and needed:
-        raise ScoreError(_words(*missing[0]))
-    if missing or not estimates:
-        return {estimate.candidate.id: 0.0 for estimate in estimates}
-    found = {}
-    for name in weights:
-        known = [one for one in every if one.resources.get(name) is not None]
-        values = [value for one in known if (value := one.resources[name]) is not None]
-        found[name] = bounds(
-            values, RESOURCES[name][1], settings.normalise, [one.methods[name] for one in known]
-        )
-
-    def r(resources: Mapping[str, float | None]) -> float:
-        values = {name: resources.get(name) for name in weights}
-        if None in values.values():
-            return 1.0  # a variant of which less is known than of another does not stand for its candidate
-        return min(
-            1.0,
-            sum(
-                weights[name] * normalised(value, found[name])
-                for name, value in values.items()
-                if value is not None
-            ),
-        )
-
-    return {
-        estimate.candidate.id: min(r(one.resources) for one in estimate.prospects) for estimate in estimates
-    }
+    weights = shares(settings.weights)
+    for costs in estimates:
+        for name in weights:
+            if all(variant.resources.get(name) is None for variant in costs.variants):
+                if needed:
+                    raise _not_known(name, costs.candidate.id)
+                return {costs.candidate.id: 0.0 for costs in estimates}
+    bound = {name: _bounds(estimates, name, settings) for name in weights} if estimates else {}
+    r = {}
+    for costs in estimates:
+        r[costs.candidate.id] = min(_r(variant.resources, weights, bound) for variant in costs.variants)
+    return r
 
 
-def _known(prospects: Sequence[CostEstimate], name: str) -> bool:
-    return any(one.resources.get(name) is not None for one in prospects)
+def _bounds(estimates: Sequence[CandidateCosts], name: str, settings: ScoreSettings) -> Bound:
+    values = []
+    methods = []
+    for costs in estimates:
+        for variant in costs.variants:
+            value = variant.resources.get(name)
+            if value is not None:
+                values.append(value)
+                methods.append(variant.methods[name])
+    return bounds(values, RESOURCES[name][1], settings.normalise, methods)
 
 
-def _words(name: str, candidate: str) -> str:
-    mend = {
-        "train_energy": "Declare workstation.watts_per_core",
-        "train_co2eq": "Declare workstation.watts_per_core and workstation.country",
-    }.get(name, "Take another search.policy")
-    return (
+def _r(
+    resources: Mapping[str, float | None], weights: Mapping[str, float], bound: Mapping[str, Bound]
+) -> float:
+    """Return the weighted mean of a variant's normalised resources; 1 if one of them is not known.
+
+    So a variant with an unknown resource never stands for its candidate.
+    """
+    total = 0.0
+    for name, weight in weights.items():
+        value = resources.get(name)
+        if value is None:
+            return 1.0
+        total += weight * normalised(value, bound[name])
+    return min(1.0, total)
+
+
+def _not_known(name: str, candidate: str) -> ScoreError:
+    advice = ADVICE.get(name, "Choose another search.policy")
+    return ScoreError(
         f"search.policy weighs candidates before they are trained, but {name} of {candidate} is not known. "
-        f"{mend}, or leave {name} out of score.weights."
+        f"{advice}, or leave {name} out of score.weights."
     )

@@ -1,4 +1,7 @@
-"""The search itself: its state is what stands on the disk; a policy decides, one epoch is trained or a candidate is out, and so on."""
+"""The search of a real run: a policy decides, one epoch is trained or a candidate is pruned, and so on.
+
+The state of a search is read from the run directory, so a search that was killed continues.
+"""
 
 from __future__ import annotations
 
@@ -11,75 +14,86 @@ from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, Failure, TrainCost, Verdict
-from pepr_edge.run_dir.keys import candidate_folder, train_key
-from pepr_edge.run_dir.layout import SEARCH
+from pepr_edge.records import Candidate, Failure, SearchLog, TrainCost, Verdict
+from pepr_edge.run_dir.keys import train_key
+from pepr_edge.run_dir.layout import FAILURE, SEARCH, candidate_folder
 from pepr_edge.run_dir.reader import (
     Results,
     current_search,
     current_training,
     current_training_state,
     is_complete,
+    reread,
 )
 from pepr_edge.run_dir.store import log_event, read_record, write_record
-from pepr_edge.search import POLICIES, Cost, Decision, Limits, Settings, State, decide
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
 from pepr_edge.search.jobs import carry_out, job_of
+from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.screening import Screenings, is_screening_wanted, rejection, screen
-from pepr_edge.search.search_log import Out, finalised, to_record
-from pepr_edge.search.state import NOTHING, SearchCandidate
-from pepr_edge.train.cost import nothing
+from pepr_edge.search.search_log import Exclusion, finalised, to_record
+from pepr_edge.search.state import NO_COST, Cost, Decision, Limits, SearchCandidate, Settings, State
+from pepr_edge.train.cost import no_cost
 
-J_PER_WH, S_PER_H = 3600.0, 3600.0
+J_PER_WH = 3600.0
+S_PER_H = 3600.0
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training is: validation performance after each epoch, its cost so far, and whether it has ended by itself."""
+    """Progress of a training: validation performance by epoch, cost so far, and if it ended by itself."""
 
     curve: tuple[float, ...] = ()
-    cost: TrainCost = field(default_factory=nothing)
+    cost: TrainCost = field(default_factory=no_cost)
     ended: bool = False
 
 
 def search(
     results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
-) -> None:
-    """Reject what breaks a budget of the device, and train what the recipe's policy promotes, as far as it does. search.json says so.
+) -> Results:
+    """Reject candidates that break a budget of the device, and train those that the recipe's policy promotes.
 
-    Where every candidate is to be trained to its end, and there is no budget to break, there is nothing to do.
+    The log is written to search.json. Without budgets and a policy there is nothing to do.
 
     Args:
         results: of the run.
-        folders: images ready for training, by size.
-        engine: carries out the work; epochs follow each other, as each decides what comes next.
-        bench: where the device is looked at.
+        folders: images ready for training, by size in pixels.
+        engine: runs the jobs, one epoch after another, since each decides the next.
+        host: where candidates are screened.
         view: shows the progress.
+    Returns:
+        The results with the log of the search, and with the failures of its jobs.
     Raises:
         ScoreError: the policy needs a cost that is not known.
     """
     if not is_screening_wanted(results.recipe):
-        return
-    run = CandidateSearch(results, screen(results, folders, engine, host, view), folders, engine, host, view)
-    if results.recipe.search.chooses:
-        run.run()
-    elif run.out:
-        run.write("")
-    else:  # of a bench that was slower
-        (results.folder / SEARCH).unlink(missing_ok=True)
+        return results
+    screenings = screen(results, folders, engine, host, view)
+    run = CandidateSearch(results, screenings, folders, engine, host, view)
+    if results.recipe.search.adaptive:
+        log = run.run()
+        return reread(results, results.info.candidates).with_search(log)
+    if run.excluded:
+        return results.with_search(run.write(""))
+    # A log can be there from a slower device, which rejected candidates.
+    (results.folder / SEARCH).unlink(missing_ok=True)
+    return results.with_search(None)
 
 
-def finalise(results: Results) -> None:
-    """Once the others are trained: what the trainings of those that the device rejected would have taken, as far as theirs tell."""
-    if results.search is not None and not results.recipe.search.chooses:
-        trained = {
-            entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None
-        }
-        write_record(results.folder / SEARCH, finalised(results.search, trained))
+def finalise(results: Results) -> Results:
+    """Estimate the training energy of rejected candidates from the trainings of the others."""
+    if results.search is None or results.recipe.search.adaptive:
+        return results
+    trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+    log = finalised(results.search, trained)
+    write_record(results.folder / SEARCH, log)
+    return results.with_search(log)
 
 
 class CandidateSearch:
-    """Holds a search open in a run directory: what is known of the candidates, and the state that its policy decides by."""
+    """An open search in a run directory: progress of the candidates, and the state for the policy.
+
+    `excluded` are the candidates that the policy does not decide about: rejected, failed, or not probed.
+    """
 
     def __init__(
         self,
@@ -90,221 +104,256 @@ class CandidateSearch:
         host: MeasurementHost,
         view: ProgressView,
     ) -> None:
-        """Reject what the device rejects, and read how far the others are."""
-        self.results, self.screenings, self.view = results, screenings, view
-        self._folders, self._engine, self._machine = folders, engine, host.machine
-        self.candidates = {one.id: one for one in results.info.candidates}
-        self.out: dict[str, Out] = {
-            name: ("rejected", reason)
-            for name in self.candidates
-            if (reason := rejection(screenings[name], results.recipe))
-        }
-        self.progress = {name: self._progress(one) for name, one in self.candidates.items()}
+        """Reject the candidates that break a budget, and read the progress of all."""
+        self.results = results
+        self.screenings = screenings
+        self.view = view
+        self._folders = folders
+        self._engine = engine
+        self._machine = host.machine
+        self.candidates = {candidate.id: candidate for candidate in results.info.candidates}
+        self.progress = {name: self._progress(candidate) for name, candidate in self.candidates.items()}
+        self.excluded: dict[str, Exclusion] = {}
         self.estimates: dict[str, CandidateCosts] = {}
         self.state = State((), results.recipe.train.epochs)
-        for name, (verdict, reason) in self.out.items():
-            self._tell(verdict, reason, name)
+        for name in self.candidates:
+            reason = rejection(screenings[name], results.recipe)
+            if reason:
+                self._exclude(name, "rejected", reason)
 
-    def run(self) -> None:
-        """Find out the costs, then decide and train until the policy stops.
+    def run(self) -> SearchLog:
+        """Probe the costs, then decide and train until the policy stops.
 
+        Returns:
+            The final log.
         Raises:
             ScoreError: the policy needs a cost that is not known.
         """
-        self._probe()
-        self.state, settings = self._state(), _settings(self.results.recipe)
-        while (decision := decide(self.state, settings)).action != "stop":
-            self._carry_out(decision, settings)
+        self._probe_costs()
+        self.state = self._read_state()
+        settings = _settings(self.results.recipe)
+        decision = decide(self.state, settings)
+        while decision.action != "stop":
+            self._apply(decision, settings)
             self.write("")
-        self._tell("stop", decision.reason)
-        self.write(decision.reason)
+            decision = decide(self.state, settings)
+        self._log("stop", decision.reason)
+        return self.write(decision.reason)
 
-    def write(self, stopped: str) -> None:
-        """Write search.json: where the search is by now, and why it stopped if it did."""
-        spent = {name: standing.cost for name, standing in self.progress.items()}
-        log = to_record(self.results, self.screenings, self.estimates, self.state, spent, self.out, stopped)
-        write_record(self.results.folder / SEARCH, log.model_copy(update={"machine": self._machine}))
+    def write(self, stopped: str) -> SearchLog:
+        """Write search.json: the state of the search, and why it stopped if it did."""
+        spent = {name: progress.cost for name, progress in self.progress.items()}
+        log = to_record(
+            self.results,
+            self._machine,
+            self.screenings,
+            self.estimates,
+            self.state,
+            spent,
+            self.excluded,
+            stopped,
+        )
+        write_record(self.results.folder / SEARCH, log)
+        return log
 
-    def _probe(self) -> None:
-        """What an epoch of each candidate costs, where that is not known yet, as long as no stop rule is broken by asking."""
-        asked = [one for name, one in self.candidates.items() if name not in self.out]
-        waiting = [one for one in asked if self._estimate(one) is None]
-        limits, several = _limits(self.results.recipe), max(1, len(waiting))
-        if self.results.recipe.search.limited:
-            several = self._engine.parallel
-        while waiting and not (over := limits.exceeded_by(self._spent(asked))):
-            part, waiting = waiting[:several], waiting[several:]
-            jobs = [job_of(self.results, one, self._folders, self._engine, until_epoch=0) for one in part]
+    def _probe_costs(self) -> None:
+        """Probe the cost of an epoch where it is not known, as long as this keeps the stop rules."""
+        candidates = [candidate for name, candidate in self.candidates.items() if name not in self.excluded]
+        waiting = [candidate for candidate in candidates if self._estimate(candidate) is None]
+        limits = _limits(self.results.recipe)
+        batch_size = self._engine.parallel if self.results.recipe.search.limited else len(waiting)
+        broken_rule: str | None = None
+        while waiting:
+            broken_rule = limits.exceeded_by(self._spent(candidates))
+            if broken_rule:
+                break
+            batch = waiting[:batch_size]
+            waiting = waiting[batch_size:]
+            jobs = [job_of(self.results, one, self._folders, self._engine, kind="probe") for one in batch]
             carry_out(jobs, self._engine, "cost probes", self.view)
-            for one in part:
-                self.progress[one.id] = self._progress(one)
-        for one in asked:
-            if (found := self._estimate(one)) is not None and (found.prospects or not self._needs_costs):
-                self.estimates[one.id] = found
-            elif one in waiting:
-                self._leave(one.id, "skipped", f"finding out what it costs would break {over}")
+            for candidate in batch:
+                self.progress[candidate.id] = self._progress(candidate)
+        for candidate in candidates:
+            estimate = self._estimate(candidate)
+            if estimate is not None and (estimate.variants or not self._needs_costs):
+                self.estimates[candidate.id] = estimate
+            elif candidate in waiting:
+                self._exclude(candidate.id, "skipped", f"its cost probe would break {broken_rule}")
             else:
-                self._fail(one)
+                self._exclude_failed(candidate)
 
     def _spent(self, candidates: Iterable[Candidate]) -> Cost:
-        """What the trainings of some candidates have cost so far; those that nothing was spent on are left out."""
-        costs = [self.progress[one.id].cost for one in candidates]
-        return sum((cost_of(cost) for cost in costs if cost.duration_s.value), start=NOTHING)
+        """Return the cost of the trainings of some candidates so far."""
+        total = NO_COST
+        for candidate in candidates:
+            cost = self.progress[candidate.id].cost
+            if cost.duration_s.value:  # the CO2eq of a training that was not started is not known
+                total += cost_of(cost)
+        return total
 
     @property
     def _needs_costs(self) -> bool:
         return POLICIES[self.results.recipe.search.policy].NEEDS_COSTS
 
     def _estimate(self, candidate: Candidate) -> CandidateCosts | None:
-        images = self.results.info.data.splits["train"].images
         return estimate_costs(
-            candidate, *self._place(candidate), self.results.recipe, self.screenings[candidate.id], images
+            candidate,
+            self._folder(candidate),
+            self._key(candidate),
+            self.results.recipe,
+            self.screenings[candidate.id],
+            self.results.info.data.splits["train"].images,
         )
 
-    def _place(self, candidate: Candidate) -> tuple[Path, str]:
-        return candidate_folder(self.results.folder, candidate), train_key(
-            candidate, self.results.recipe, self.results.info.data
-        )
+    def _folder(self, candidate: Candidate) -> Path:
+        return candidate_folder(self.results.folder, candidate)
+
+    def _key(self, candidate: Candidate) -> str:
+        return train_key(candidate, self.results.recipe, self.results.info.data)
 
     def _progress(self, candidate: Candidate) -> TrainingProgress:
-        """How far a candidate's training is by what stands on the disk."""
-        folder, key = self._place(candidate)
+        """Read the progress of a candidate's training from the run directory."""
+        folder = self._folder(candidate)
+        key = self._key(candidate)
         trained = current_training(folder, key)
         if trained is not None and is_complete(trained, self.results.recipe.train):
-            return TrainingProgress(
-                tuple(epoch.val_performance for epoch in trained.epochs), trained.cost, ended=True
-            )
-        if (training := current_training_state(folder, key)) is None:
+            curve = tuple(epoch.val_performance for epoch in trained.epochs)
+            return TrainingProgress(curve, trained.cost, ended=True)
+        unfinished = current_training_state(folder, key)
+        if unfinished is None:
             return TrainingProgress()
-        curve = tuple(epoch.val_performance for epoch in training.epochs)
-        return TrainingProgress(
-            curve, training.cost, training.stopped_early or len(curve) >= training.epochs_wanted
-        )
+        curve = tuple(epoch.val_performance for epoch in unfinished.epochs)
+        ended = unfinished.stopped_early or len(curve) >= unfinished.epochs_wanted
+        return TrainingProgress(curve, unfinished.cost, ended)
 
-    def _state(self) -> State:
-        """All that is known by now, as a policy takes it. What was decided before this process began is decided, on the same machine."""
+    def _read_state(self) -> State:
+        """Return the state of the search from the run directory, with the decisions of earlier processes."""
         recipe = self.results.recipe
         costs = normalised_costs(list(self.estimates.values()), recipe.score, self._needs_costs)
-        probe = sum((one.probe for one in self.estimates.values()), start=NOTHING)
-        before = current_search(self.results.folder, self.results.info)
-        if before is not None and before.machine != self._machine:
-            before = None  # by latencies that are no longer those of the bench
-        out = (
-            {one.candidate: one.reason for one in before.candidates if one.verdict in ("dropped", "skipped")}
-            if before
-            else {}
-        )
+        candidates = []
+        curves = {}
+        probe = NO_COST
+        for name, estimate in self.estimates.items():
+            candidates.append(SearchCandidate(name, costs[name], estimate.epoch))
+            probe += estimate.probe
+            if self.progress[name].curve:
+                curves[name] = self.progress[name].curve
         return State(
-            candidates=tuple(
-                SearchCandidate(name, costs[name], one.epoch) for name, one in self.estimates.items()
-            ),
+            candidates=tuple(candidates),
             epochs=recipe.train.epochs,
-            curves={name: self.progress[name].curve for name in self.estimates if self.progress[name].curve},
+            curves=curves,
             finished=frozenset(name for name in self.estimates if self.progress[name].ended),
-            out={
-                name: reason
-                for name, reason in out.items()
-                if name in self.estimates and not self.progress[name].ended
-            },
-            spent=self._spent(one.candidate for one in self.estimates.values()),
+            pruned=self._pruned_before(),
+            spent=self._spent(estimate.candidate for estimate in self.estimates.values()),
             probe=probe,
             limits=_limits(recipe),
             alpha=recipe.score.alpha,
-            kept="best",
+            kept_epoch="best",
         )
 
-    def _carry_out(self, decision: Decision, settings: Settings) -> None:
-        """Do what was decided, and note what came of it."""
+    def _pruned_before(self) -> dict[str, str]:
+        """Return the candidates that an earlier process of this search pruned, with the reasons."""
+        log = current_search(self.results.folder, self.results.info)
+        if log is None or log.machine != self._machine:
+            return {}  # its decisions rest on the latencies of another machine
+        return {
+            searched.candidate: searched.reason
+            for searched in log.candidates
+            if searched.verdict in ("dropped", "skipped")
+            and searched.candidate in self.estimates
+            and not self.progress[searched.candidate].ended
+        }
+
+    def _apply(self, decision: Decision, settings: Settings) -> None:
+        """Carry out a decision, and update the state."""
         assert decision.candidate is not None
-        name = decision.candidate
         if decision.action == "train":
-            self._train(decision, self._certain_until(decision, settings))
+            assert decision.to_epoch is not None
+            until_epoch = self._certain_until(decision.candidate, decision.to_epoch, settings)
+            self._train(decision.candidate, until_epoch, decision.reason)
         else:
-            self._tell("dropped" if decision.action == "drop" else "skipped", decision.reason, name)
-            self.state = self.state.after(decision)
+            verdict = "dropped" if decision.action == "drop" else "skipped"
+            self._log(verdict, decision.reason, decision.candidate)
+            self.state = self.state.without(decision.candidate, decision.reason)
 
-    def _certain_until(self, decision: Decision, settings: Settings) -> int:
-        """The epoch to which the policy would train on whatever comes of it, so that one process may do it.
+    def _certain_until(self, name: str, epoch: int, settings: Settings) -> int:
+        """Return the epoch to which the policy would train a candidate whatever its performance.
 
-        A stop rule must hold to an epoch, and what an epoch takes is known when it is over.
+        One job can train to that epoch without asking the policy again. Under a stop rule it is the next
+        epoch, because the cost of an epoch is known only when it ended.
         """
-        assert decision.candidate is not None
-        assert decision.to_epoch is not None
-        name, epoch = decision.candidate, decision.to_epoch
-        cost, ends = self.estimates[name].epoch, [self.state, self.state]
-        while not self.results.recipe.search.limited:
-            ends = [
-                state.after(decision, performance, cost)
-                for state, performance in zip(ends, (0.0, 1.0), strict=True)
-            ]
-            following = {(one.action, one.candidate) for one in (decide(state, settings) for state in ends)}
-            if following != {("train", name)}:
-                break
+        if self.results.recipe.search.limited:
+            return epoch
+        cost = self.estimates[name].epoch
+        worst = best = self.state
+        while True:
+            worst = worst.after_epoch(name, 0.0, cost)
+            best = best.after_epoch(name, 1.0, cost)
+            if not (_trains_next(worst, settings, name) and _trains_next(best, settings, name)):
+                return epoch
             epoch += 1
-        return epoch
 
-    def _train(self, decision: Decision, until: int) -> None:
-        """Train a candidate to an epoch."""
-        assert decision.candidate is not None
-        name, candidate = decision.candidate, self.candidates[decision.candidate]
-        self._tell("train", decision.reason, name, until)
-        # As many threads as its cost was probed with: the mode was chosen for them.
-        job = job_of(self.results, candidate, self._folders, self._engine, until_epoch=until)
-        carry_out([job], self._engine, f"{name}, to epoch {until}", self.view)
-        before, now = self.progress[name], self._progress(candidate)
+    def _train(self, name: str, until_epoch: int, reason: str) -> None:
+        """Train a candidate to an epoch, and update the state; exclude the candidate if this fails."""
+        candidate = self.candidates[name]
+        self._log("train", reason, name, until_epoch)
+        # Runs with as many threads as its cost probe: the training mode was chosen for them.
+        job = job_of(
+            self.results, candidate, self._folders, self._engine, kind="train", until_epoch=until_epoch
+        )
+        carry_out([job], self._engine, f"{name}, to epoch {until_epoch}", self.view)
+        before = self.progress[name]
+        now = self._progress(candidate)
         self.progress[name] = now
-        spent, new = _less(cost_of(now.cost), cost_of(before.cost)), now.curve[len(before.curve) :]
-        for number, performance in enumerate(new, start=1):
-            ended = now.ended and number == len(new)
-            self.state = self.state.after(decision, performance, spent.times(1 / len(new)), ended)
-        if not new or (len(now.curve) < until and not now.ended):
-            self._fail(candidate)
-            self.state = self.state.after(
-                Decision("drop", self.out[name][1], name), cost=NOTHING if new else spent
-            )
+        spent = cost_of(now.cost) + cost_of(before.cost).times(-1)
+        new_epochs = now.curve[len(before.curve) :]
+        for number, performance in enumerate(new_epochs, start=1):
+            ended = now.ended and number == len(new_epochs)
+            self.state = self.state.after_epoch(name, performance, spent.times(1 / len(new_epochs)), ended)
+        if not new_epochs or (len(now.curve) < until_epoch and not now.ended):
+            self._exclude_failed(candidate)
+            _, failure = self.excluded[name]
+            self.state = self.state.without(name, failure, NO_COST if new_epochs else spent)
 
-    def _fail(self, candidate: Candidate) -> None:
-        folder, _ = self._place(candidate)
+    def _exclude_failed(self, candidate: Candidate) -> None:
         try:
-            reason = read_record(folder / "failure.json", Failure).reason
+            reason = read_record(self._folder(candidate) / FAILURE, Failure).reason
         except RunError:
             reason = "it could not be measured before its training"
-        self._leave(candidate.id, "failed", reason)
+        self._exclude(candidate.id, "failed", reason)
 
-    def _leave(self, name: str, verdict: Verdict, reason: str) -> None:
-        self.out[name] = verdict, reason
-        self._tell(verdict, reason, name)
+    def _exclude(self, name: str, verdict: Verdict, reason: str) -> None:
+        self.excluded[name] = (verdict, reason)
+        self._log(verdict, reason, name)
 
-    def _tell(self, action: str, reason: str, candidate: str | None = None, epoch: int | None = None) -> None:
+    def _log(self, action: str, reason: str, candidate: str | None = None, epoch: int | None = None) -> None:
+        """Log an event, and show it unless it is a training, which has a progress bar."""
         log_event(
             self.results.folder, "search", action=action, candidate=candidate, epoch=epoch, reason=reason
         )
         if action != "train":
-            self.view.say(f"{candidate}: {action}, {reason}" if candidate else f"search: {action}, {reason}")
+            self.view.say(f"{candidate or 'search'}: {action}, {reason}")
+
+
+def _trains_next(state: State, settings: Settings, name: str) -> bool:
+    """True if the policy's next decision is to train this candidate."""
+    decision = decide(state, settings)
+    return decision.action == "train" and decision.candidate == name
 
 
 def _settings(recipe: Recipe) -> Settings:
-    """What the recipe says of the policy; of the rest the defaults hold."""
-    wanted, plain = recipe.search, Settings()
-    return Settings(
-        policy=wanted.policy,
-        confidence=plain.confidence if wanted.confidence is None else wanted.confidence,
-        share=plain.share if wanted.share is None else wanted.share,
-        least_trainings=plain.least_trainings if wanted.least_trainings is None else wanted.least_trainings,
-        eta=plain.eta if wanted.eta is None else wanted.eta,
-        seed=recipe.seed,
-    )
+    """Return the recipe's parameters of the policy, with the defaults for those that it does not set."""
+    parameters = {"confidence", "share", "least_trainings", "eta"}
+    given = recipe.search.model_dump(include=parameters, exclude_none=True)
+    return Settings(policy=recipe.search.policy, seed=recipe.seed, **given)
 
 
 def _limits(recipe: Recipe) -> Limits:
-    energy_wh, time_h = recipe.search.max_energy_wh, recipe.search.max_time_h
+    """Return the recipe's stop rules in SI units."""
+    energy_wh = recipe.search.max_energy_wh
+    time_h = recipe.search.max_time_h
     return Limits(
         max_energy_j=None if energy_wh is None else energy_wh * J_PER_WH,
         max_time_s=None if time_h is None else time_h * S_PER_H,
         max_co2eq_g=recipe.search.max_co2eq_g,
     )
-
-
-def _less(now: Cost, before: Cost) -> Cost:
-    """What was spent since; not known where one of them is not."""
-    return now + before.times(-1)

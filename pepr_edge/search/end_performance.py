@@ -1,8 +1,9 @@
-"""What learning curves say of where a training will end: a normal distribution, learnt from the trainings of the same search that ended.
+"""Predict the performance at the end of a training from the finished trainings of the same search.
 
-A curve's level at an epoch is a mean of its epochs so far in which each earlier one counts less (the best so far, where a training keeps
-its best epoch). How far trainings ended above or below their level at that epoch gives mean and spread of the end. Nothing is known at
-first: two trainings that never were, which moved by 0.1 times the root of the share of epochs that were left, stand for that.
+The prediction is a normal distribution. A curve's level at an epoch is a weighted mean of its epochs so far,
+in which earlier epochs count less (the best so far, if a training keeps its best epoch). Mean and spread of
+the end come from how far finished trainings ended above or below their level at that epoch. The prior is
+worth two trainings whose level changed by 0.1 times the square root of the remaining share of epochs.
 """
 
 from __future__ import annotations
@@ -11,76 +12,69 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pepr_edge.search.state import Kept, State
+from pepr_edge.search.state import KeptEpoch, State
 
-MEMORY = 0.8  # what an epoch counts, measured by the one after it
-PRIOR_SD = 0.1  # performance; of a whole training, and of one candidate to another
+DECAY = 0.8  # weight of an epoch relative to the next one
+PRIOR_SD = 0.1  # performance: of a whole training, and between candidates
 PRIOR_COUNT = 2.0
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A performance to come, and of how many trainings it is the experience."""
+    """A predicted performance: mean, standard deviation, and the number of trainings it is learnt from."""
 
     mean: float
     sd: float
     count: int
 
     def chance_of(self, performance: float) -> float:
-        """The chance that at least this will be reached, in [0, 1]."""
+        """Return the probability of reaching at least this performance, in [0, 1]."""
         return 0.5 * math.erfc((performance - self.mean) / (self.sd * math.sqrt(2)))
 
 
-def end_of(state: State, name: str) -> Expectation:
-    """Where a training that has begun will end."""
+def expected_end(state: State, name: str) -> Expectation:
+    """Predict the end of a training that was started."""
     curve = state.curves[name]
-    gain = gain_from(state, len(curve))
-    return Expectation(level(curve, state.kept) + gain.mean, gain.sd, gain.count)
+    gain = expected_gain(state, len(curve))
+    return Expectation(level(curve, state.kept_epoch) + gain.mean, gain.sd, gain.count)
 
 
-def gain_from(state: State, epoch: int) -> Expectation:
-    """By how much a training will end above its level at an epoch, by those that have ended."""
+def expected_gain(state: State, epoch: int) -> Expectation:
+    """Predict how far a training ends above its level at an epoch, from the finished ones."""
     gains = [
-        state.performance(name) - level(state.curves[name][:epoch], state.kept)
+        state.performance(name) - level(state.curves[name][:epoch], state.kept_epoch)
         for name in sorted(state.finished)
     ]
-    # Half as sure of no gain at all as of the spread: curves of one set rise together.
+    # The prior of no gain counts half as much as that of the spread: curves of one set rise together.
     mean = sum(gains) / (len(gains) + PRIOR_COUNT / 2)
-    left = max(0.0, 1 - epoch / state.epochs)
-    return Expectation(mean, _spread(gains, mean, PRIOR_SD * math.sqrt(left)), len(gains))
+    remaining = max(0.0, 1 - epoch / state.epochs)
+    return Expectation(mean, _spread(gains, mean, PRIOR_SD * math.sqrt(remaining)), len(gains))
 
 
-def end_of_another(state: State) -> Expectation | None:
-    """Where a candidate that was never begun would end, by all that were; None where fewer than two were."""
-    gain = {
-        epoch: gain_from(state, epoch).mean
-        for epoch in {len(state.curves[name]) for name in state.curves}
-        if epoch
-    }
+def expected_end_of_new(state: State) -> Expectation | None:
+    """Predict the end of a candidate that was not started from those that were; None for fewer than two."""
     ends = []
-    for name, curve in sorted(state.curves.items()):
-        if curve:
-            ends.append(
-                state.performance(name)
-                if name in state.finished
-                else level(curve, state.kept) + gain[len(curve)]
-            )
+    for name in sorted(state.curves):
+        if name in state.finished:
+            ends.append(state.performance(name))
+        else:
+            ends.append(expected_end(state, name).mean)
     if len(ends) < 2:
         return None
     mean = sum(ends) / len(ends)
     return Expectation(mean, _spread(ends, mean, PRIOR_SD), len(ends))
 
 
-def _spread(values: list[float], mean: float, prior: float) -> float:
-    """Standard deviation about a mean, drawn towards what was believed before."""
+def _spread(values: list[float], mean: float, prior_sd: float) -> float:
+    """Return the standard deviation about a mean, shrunk towards that of the prior."""
     squares = sum((value - mean) ** 2 for value in values)
-    return max(1e-9, math.sqrt((PRIOR_COUNT * prior**2 + squares) / (PRIOR_COUNT + len(values))))
+    return max(1e-9, math.sqrt((PRIOR_COUNT * prior_sd**2 + squares) / (PRIOR_COUNT + len(values))))
 
 
 @lru_cache(maxsize=4096)
-def level(curve: tuple[float, ...], kept: Kept) -> float:
-    """Where a curve stands, the noise of single epochs taken out."""
-    if kept == "best":
+def level(curve: tuple[float, ...], kept_epoch: KeptEpoch) -> float:
+    """Return the level of a curve at its end, with the noise of single epochs smoothed out."""
+    if kept_epoch == "best":
         return max(curve)
-    weights = [MEMORY**age for age in reversed(range(len(curve)))]
+    weights = [DECAY**age for age in reversed(range(len(curve)))]
     return sum(weight * value for weight, value in zip(weights, curve, strict=True)) / sum(weights)

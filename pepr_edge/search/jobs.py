@@ -1,24 +1,30 @@
-"""Jobs of a run's candidates, and their running under two bars."""
+"""Make the jobs of a run's candidates, and run them with progress bars."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import CandidateJob, Step
+from pepr_edge.engine.job import CandidateJob, JobKind, Step
 from pepr_edge.progress import ProgressView
 from pepr_edge.records import Candidate
-from pepr_edge.run_dir.keys import candidate_folder, train_key
+from pepr_edge.run_dir.keys import train_key
+from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results
 
 
 def job_of(
-    results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine, **how: Any
+    results: Results,
+    candidate: Candidate,
+    folders: Mapping[int, Path],
+    engine: Engine,
+    kind: JobKind = "complete",
+    until_epoch: int | None = None,
 ) -> CandidateJob:
-    """A candidate's job: all of it, unless `how` says what else (see CandidateJob)."""
+    """Return a job for a candidate of a run; `folders` hold the prepared images, by size in pixels."""
     return CandidateJob(
+        kind=kind,
         candidate=candidate,
         recipe=results.recipe,
         data=str(folders[candidate.image_size_px]),
@@ -26,7 +32,7 @@ def job_of(
         train_key=train_key(candidate, results.recipe, results.info.data),
         threads=engine.threads,
         exclusive=engine.exclusive,
-        **how,
+        until_epoch=until_epoch,
     )
 
 
@@ -37,38 +43,42 @@ def carry_out(
     view: ProgressView,
     on_done: Callable[[CandidateJob], None] = lambda job: None,
 ) -> None:
-    """Run jobs; one bar over them, one over the steps of each."""
-    with view.bar(label) as outer, view.bar("getting ready") as inner:
+    """Run jobs, with one bar for all of them and one for the steps of the current job.
+
+    Args:
+        jobs: to run.
+        engine: runs them.
+        label: of the bar for all jobs.
+        view: shows the bars.
+        on_done: called with each job that ended.
+    """
+    with view.bar(label) as all_jobs, view.bar("getting ready") as steps:
         done: list[CandidateJob] = []
         best: dict[str, float] = {}
-        outer.to(0, len(jobs))
+        all_jobs.to(0, len(jobs))
 
         def on_step(job: CandidateJob, step: Step) -> None:
-            reached = (
-                f", best {job.recipe.score.performance} {step.best:.3f}" if step.best is not None else ""
-            )
-            at = f" epoch {step.epoch}/{step.epochs}" if step.epochs else ""
-            # Over all epochs, so that the time left is that of the training.
-            epochs, ended = max(step.epochs, 1), max(step.epoch - 1, 0)
-            inner.to(
-                ended * step.total + step.done,
-                epochs * step.total,
-                f"{job.candidate.id} {step.stage}{at}{reached}",
-            )
+            note = f"{job.candidate.id} {step.stage}"
+            if step.epochs:
+                note += f" epoch {step.epoch}/{step.epochs}"
             if step.best is not None:
                 best[job.candidate.id] = step.best
+                note += f", best {job.recipe.score.performance} {step.best:.3f}"
+            # Steps are counted over all epochs, so that the remaining time is that of the training.
+            ended_epochs = max(step.epoch - 1, 0)
+            steps.to(ended_epochs * step.total + step.done, max(step.epochs, 1) * step.total, note)
 
         def finished(job: CandidateJob) -> None:
             done.append(job)
-            outer.to(len(done), len(jobs), _best(best, job))
+            all_jobs.to(len(done), len(jobs), _best_note(best, job))
             on_done(job)
 
         engine.run(jobs, on_step, finished)
 
 
-def _best(reached: Mapping[str, float], job: CandidateJob) -> str:
-    """The best of the candidates so far, in words."""
-    if not reached:
+def _best_note(performances: Mapping[str, float], job: CandidateJob) -> str:
+    """Return a note on the best candidate so far; empty without one."""
+    if not performances:
         return ""
-    name = max(reached, key=lambda name: reached[name])
-    return f"best {job.recipe.score.performance} {reached[name]:.3f} by {name}"
+    name = max(performances, key=lambda name: performances[name])
+    return f"best {job.recipe.score.performance} {performances[name]:.3f} by {name}"

@@ -9,14 +9,18 @@ from pepr_edge.search.state import Decision, PolicyName, Settings, State
 
 
 class Policy(Protocol):
-    """What each module of a policy holds: whether it decides by costs, whether by the seed, its parameters, and the deciding itself."""
+    """The content of each policy module.
+
+    NEEDS_COSTS: it decides by costs; USES_SEED: it decides by the seed; PARAMETERS: the settings that it
+        reads.
+    """
 
     NEEDS_COSTS: bool
     USES_SEED: bool
     PARAMETERS: tuple[str, ...]
 
     def decide(self, state: State, settings: Settings) -> Decision:
-        """The next thing to do."""
+        """Return the next decision."""
 
 
 POLICIES: dict[PolicyName, Policy] = {
@@ -28,9 +32,9 @@ POLICIES: dict[PolicyName, Policy] = {
 
 
 def decide(state: State, settings: Settings) -> Decision:
-    """The next thing to do: the policy's, unless the epoch would break a stop rule.
+    """Return the policy's decision, or "stop" if the next epoch would break a stop rule.
 
-    The same state and settings give the same decision. After "stop" there is no more to decide.
+    The same state and settings give the same decision. "stop" is the last decision of a search.
 
     Raises:
         ScoreError: there is a limit on a cost that is not known.
@@ -38,7 +42,8 @@ def decide(state: State, settings: Settings) -> Decision:
     decision = POLICIES[settings.policy].decide(state, settings)
     if decision.action != "train":
         return decision
-    cost = next(one.epoch for one in state.candidates if one.name == decision.candidate)
-    if over := state.limits.exceeded_by(state.spent + cost):
-        return Decision("stop", f"another epoch of {decision.candidate} would break {over}")
+    epoch = next(candidate.epoch for candidate in state.candidates if candidate.name == decision.candidate)
+    broken_rule = state.limits.exceeded_by(state.spent + epoch)
+    if broken_rule:
+        return Decision("stop", f"another epoch of {decision.candidate} would break {broken_rule}")
     return decision

@@ -1,4 +1,4 @@
-"""Published runs: a table with the performance after each epoch and the energy of the whole training, one row a model, in sets."""
+"""Published runs: a CSV table with a model in each row, its performance by epoch and its training energy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ import numpy as np
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.pepr import Array, bounds, normalised
 from pepr_edge.tables import open_table
-from pepr_edge.tables.bounds_pass import EXPECTED_PERCENT, EXPECTED_PERFORMANCE, EXPECTED_RESOURCE, refuse
-from pepr_edge.tables.csv_rows import CsvTable, chunks, numbers, on_one_line
+from pepr_edge.tables.csv_rows import CsvTable, chunks, on_one_line, performances, resources
 
 NAMES = ("model", "name", "candidate", "architecture")
-# What choices should rest on comes first.
-PREFIXES = ("val_", "test_")
+PREFIXES = ("val_", "test_")  # validation first: a choice must not depend on the test split
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the table holds what: columns of the curve in order, energy of the whole training, set and name."""
+    """Positions of the columns: the curve by epoch, energy of the whole training, name and set."""
 
     curve: tuple[int, ...]
     energy: int
@@ -32,9 +30,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Runs:
-    """A set of published runs: names (n,), energy of the whole training (n,), performance after each epoch (n, epochs).
+    """A set of published runs: names (n,), training energy (n,) and performance by epoch (n, epochs).
 
-    left_out: how many rows of the table lack something.
+    left_out: number of rows of the table that lack a value.
     """
 
     name: str
@@ -49,10 +47,10 @@ class Runs:
         return normalised(self.energy, bounds(self.energy.tolist()))
 
     def only(self, members: list[int]) -> Runs:
-        """A part of the set, which is normalised by itself."""
+        """Return a part of the set, which is normalised by itself."""
         return replace(
             self,
-            models=tuple(self.models[at] for at in members),
+            models=tuple(self.models[member] for member in members),
             energy=self.energy[members],
             curves=self.curves[members],
         )
@@ -61,100 +59,101 @@ class Runs:
 def find_columns(
     table: CsvTable, performance: str | None, energy: str, group: str | None, name: str | None
 ) -> Columns:
-    """Which columns hold what.
+    """Find the columns of a table of published runs.
 
     Args:
-        table: of `open_table`.
-        performance: how the names of the curve's columns begin; a number follows. Not given: what there is of `PREFIXES`.
-        energy: name of the column.
-        group: that of the sets; not given: "dataset", where there is one.
-        name: that of the models; not given: what there is of `NAMES`.
+        table: from `open_table`.
+        performance: prefix of the curve's columns, followed by the epoch; None: the first of `PREFIXES` in
+            the table.
+        energy: column of the energy.
+        group: column of the sets; None: "dataset" if the table has it.
+        name: column of the models' names; None: the first of `NAMES` in the table.
     Raises:
-        ScoreError: a column is missing, or the numbers of the curve's are not consecutive.
+        ScoreError: a column is missing, or the epochs of the curve are not consecutive.
     """
     prefix, curve = _curve(table, performance)
-    names = [name] if name else [one for one in NAMES if one in table.columns]
-    if not names:
+    if name is None:
+        name = next((column for column in NAMES if column in table.columns), None)
+    if name is None:
+        expected = ", ".join(NAMES)
         raise ScoreError(
-            f"{table.path}: no column of names, expected one of {', '.join(NAMES)}. Name it with --name."
+            f"{table.path}: no column of names, expected one of {expected}. Name it with --name."
         )
-    sets = group or ("dataset" if "dataset" in table.columns else None)
-    at = table.position
-    return Columns(curve, at(energy), at(names[0]), None if sets is None else at(sets), prefix)
+    if group is None and "dataset" in table.columns:
+        group = "dataset"
+    return Columns(
+        curve=curve,
+        energy=table.position(energy),
+        name=table.position(name),
+        group=None if group is None else table.position(group),
+        prefix=prefix,
+    )
 
 
 def _curve(table: CsvTable, performance: str | None) -> tuple[str, tuple[int, ...]]:
-    """The beginning of the names of a curve's columns, and their places in the order of their numbers."""
-    for prefix in (performance,) if performance else PREFIXES:
-        found = {
-            int(column[len(prefix) :]): column
-            for column in table.columns
-            if re.fullmatch(re.escape(prefix) + r"\d{1,6}", column)
-        }
-        if not found:
+    """Return the prefix of a curve's columns, and their positions in the order of the epochs."""
+    prefixes = (performance,) if performance else PREFIXES
+    for prefix in prefixes:
+        pattern = re.compile(re.escape(prefix) + r"\d{1,6}")
+        by_epoch = {int(name[len(prefix) :]): name for name in table.columns if pattern.fullmatch(name)}
+        if not by_epoch:
             continue
-        first, last = min(found), max(found)
-        if missing := [
-            number for number in range(first, min(last, first + len(found)) + 1) if number not in found
-        ]:
-            raise ScoreError(
-                f"{table.path}: columns {found[first]} to {found[last]} lack epoch {missing[0]}, expected one for each epoch."
-            )
-        return prefix, tuple(table.position(found[number]) for number in sorted(found))
-    wanted = " or ".join(
-        f"{prefix}00, {prefix}01, ..." for prefix in ((performance,) if performance else PREFIXES)
+        first = min(by_epoch)
+        for epoch in range(first, first + len(by_epoch)):
+            if epoch not in by_epoch:
+                span = f"{by_epoch[first]} to {by_epoch[max(by_epoch)]}"
+                raise ScoreError(
+                    f"{table.path}: columns {span} lack epoch {epoch}, expected a column for each epoch."
+                )
+        return prefix, tuple(table.position(by_epoch[epoch]) for epoch in sorted(by_epoch))
+    expected = " or ".join(f"{prefix}00, {prefix}01, ..." for prefix in prefixes)
+    raise ScoreError(
+        f"{table.path}: no columns {expected}, expected the performance after each epoch. "
+        "Give the prefix of their names with --performance."
     )
-    hint = "Name how they begin with --performance."
-    raise ScoreError(f"{table.path}: no columns {wanted}, expected the performance after each epoch. {hint}")
 
 
 def read_runs(
     path: Path, performance: str | None, energy: str, group: str | None, name: str | None
 ) -> tuple[list[Runs], Columns]:
-    """The sets of a table, in the order of their first rows; see `find_columns`.
+    """Read the sets of a table, in the order of their first rows. The arguments are those of `find_columns`.
 
-    Rows that lack an epoch or the energy, or whose energy is infinite, are left out and counted.
+    Rows without an epoch or the energy, or with infinite energy, are left out and counted.
 
     Raises:
-        ScoreError: no such columns, a cell that is no number or out of its range, a model twice in a set, or a set of no model.
+        ScoreError: a column is missing, a cell is no number or out of range, a model stands twice in a set,
+            or a set has no complete model.
     """
     table = open_table(path)
     columns = find_columns(table, performance, energy, group, name)
     rows: dict[str, list[tuple[str, float, Array]]] = {}
-    for chunk in chunks(table, lambda done, total: None):
-        curve = np.stack(
-            [numbers(table, chunk, column, EXPECTED_PERFORMANCE) for column in columns.curve], axis=1
-        )
-        for place, column in enumerate(columns.curve):
-            refuse(table, chunk, column, curve[:, place] > 1, EXPECTED_PERCENT)
-            refuse(table, chunk, column, curve[:, place] < 0, EXPECTED_PERFORMANCE)
-        spent = numbers(table, chunk, columns.energy, EXPECTED_RESOURCE)
-        refuse(table, chunk, columns.energy, spent < 0, EXPECTED_RESOURCE)
-        sets = chunk.cells[columns.group] if columns.group is not None else [""] * len(chunk)
-        for of, model, joules, values in zip(
-            sets, chunk.cells[columns.name], spent.tolist(), curve, strict=True
-        ):
-            rows.setdefault(of, []).append((model, joules, values))
-    return [_runs(path, of, found) for of, found in rows.items()], columns
+    for chunk in chunks(table):
+        curves = np.stack([performances(table, chunk, column) for column in columns.curve], axis=1)
+        spent = resources(table, chunk, columns.energy).tolist()
+        sets = chunk.column(columns.group)
+        models = chunk.column(columns.name)
+        for set_name, model, model_energy, curve in zip(sets, models, spent, curves, strict=True):
+            rows.setdefault(set_name, []).append((model, model_energy, curve))
+    return [_runs(path, set_name, set_rows) for set_name, set_rows in rows.items()], columns
 
 
 def _runs(path: Path, name: str, rows: list[tuple[str, float, Array]]) -> Runs:
-    """One set of a table."""
+    """Make one set from its rows."""
     where = f"{path}: set {on_one_line(name)!r}" if name else str(path)
-    whole = [row for row in rows if np.isfinite(row[1]) and np.isfinite(row[2]).all()]
-    if not whole:
+    complete = [row for row in rows if np.isfinite(row[1]) and np.isfinite(row[2]).all()]
+    if not complete:
         raise ScoreError(
             f"{where}: no model has its energy and all epochs. Fill them in, or leave the set out."
         )
-    models = tuple(row[0] for row in whole)
+    models = tuple(row[0] for row in complete)
     if len(set(models)) < len(models):
-        twice = next(model for model in models if models.count(model) > 1)
+        repeated = next(model for model in models if models.count(model) > 1)
         raise ScoreError(
-            f"{where}: model {on_one_line(twice)!r} is there twice. Name the sets with --group, the models with --name."
+            f"{where}: model {on_one_line(repeated)!r} is there twice. "
+            "Name the column of the sets with --group, that of the models with --name."
         )
-    energy = np.array([row[1] for row in whole])
+    energy = np.array([row[1] for row in complete])
     if not energy.sum() > 0:
-        raise ScoreError(f"{where}: no model has an energy above 0, expected what each training took.")
-    return Runs(
-        name or path.stem, models, energy, np.stack([row[2] for row in whole]), len(rows) - len(whole)
-    )
+        raise ScoreError(f"{where}: no model has an energy above 0, expected the energy of each training.")
+    curves = np.stack([row[2] for row in complete])
+    return Runs(name or path.stem, models, energy, curves, left_out=len(rows) - len(complete))

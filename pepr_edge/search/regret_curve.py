@@ -1,4 +1,4 @@
-"""What regret each policy is left with, by the energy that it may spend: as a table and as a picture."""
+"""Regret of each policy against the energy that it may spend, as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLICIES: tuple[PolicyName, ...] = ("bounded", "halving", "random")
 
 @dataclass(frozen=True)
 class RegretPoint:
-    """Means over the sets and the seeds at one budget, a share of the sweep's energy; regret is None where nothing could be trained."""
+    """Means over sets and seeds at one budget (share of the sweep); regret None: nothing was trained."""
 
     policy: PolicyName
     budget: float
@@ -33,49 +33,48 @@ def curves(
 ) -> list[RegretPoint]:
     """Replay each policy with each budget as its stop rule.
 
-    `bounded` is charged for finding out the costs; `halving` and `random`, against which it is held, are not.
+    The cost probes are charged to `bounded`, not to `halving` and `random`, with which it is compared.
     """
-    wanted = [(policy, budget) for policy in POLICIES for budget in BUDGETS]
-    found = []
-    for number, (policy, budget) in enumerate(wanted):
-        progress(number, len(wanted))
-        # The budget is the only limit: at the greater ones the policy's own would come first.
-        own = replace(settings, policy=policy, share=1.0)
-        results = [repeat(runs, own, seeds, PROBE if policy == "bounded" else 0.0, budget) for runs in sets]
-        regrets = [one.regret for one in results if one.regret is not None]
-        mean = statistics.fmean(regrets) if len(regrets) == len(results) else None
-        found.append(
-            RegretPoint(policy, budget, statistics.fmean(one.energy_fraction for one in results), mean)
-        )
-    return found
+    total = len(POLICIES) * len(BUDGETS)
+    points: list[RegretPoint] = []
+    for policy in POLICIES:
+        # With share 1 the budget is the only limit: the policy's own would come first at larger budgets.
+        policy_settings = replace(settings, policy=policy, share=1.0)
+        probe = PROBE if policy == "bounded" else 0.0
+        for budget in BUDGETS:
+            progress(len(points), total)
+            results = [repeat(runs, policy_settings, seeds, probe, budget) for runs in sets]
+            energy = statistics.fmean(result.energy_fraction for result in results)
+            regrets = [result.regret for result in results if result.regret is not None]
+            regret = statistics.fmean(regrets) if len(regrets) == len(results) else None
+            points.append(RegretPoint(policy, budget, energy, regret))
+    return points
 
 
 def as_csv(points: Sequence[RegretPoint]) -> str:
-    """One line a point."""
-    lines = [
-        f"{one.policy},{one.budget:g},{one.energy_fraction:.5f},{'' if one.regret is None else f'{one.regret:.6f}'}"
-        for one in points
-    ]
-    return "\n".join(["policy,budget,energy_fraction,regret", *lines]) + "\n"
+    """Return the points as CSV, one line a point."""
+    lines = ["policy,budget,energy_fraction,regret"]
+    for point in points:
+        regret = "" if point.regret is None else f"{point.regret:.6f}"
+        lines.append(f"{point.policy},{point.budget:g},{point.energy_fraction:.5f},{regret}")
+    return "\n".join(lines) + "\n"
 
 
 def picture(points: Sequence[RegretPoint]) -> Picture:
-    """Regret against budget, a line for each policy."""
+    """Draw regret against budget, a line for each policy."""
     from pepr_edge.report.plots import MARKERS, PALETTE
     from pepr_edge.report.svg import open_figure
     from pepr_edge.report.svg import picture as to_picture
 
     with open_figure() as (figure, axes):
-        for number, policy in enumerate(POLICIES):
-            own = [one for one in points if one.policy == policy and one.regret is not None]
-            x, y = [100 * one.budget for one in own], [one.regret or 0.0 for one in own]
-            axes.plot(
-                x, y, color=PALETTE[number], marker=MARKERS[number], markersize=4, linewidth=1.4, label=policy
-            )
+        for policy, color, marker in zip(POLICIES, PALETTE, MARKERS, strict=False):
+            drawn = [point for point in points if point.policy == policy and point.regret is not None]
+            budgets = [100 * point.budget for point in drawn]
+            regrets = [point.regret or 0.0 for point in drawn]
+            axes.plot(budgets, regrets, color=color, marker=marker, markersize=4, linewidth=1.4, label=policy)
         axes.set_xlabel("energy that may be spent (% of training all)")
         axes.set_ylabel("regret (PePR), mean over the sets")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        return to_picture(
-            figure, "search", "Regret of the chosen model against the energy of the search, by policy"
-        )
+        alt = "Regret of the chosen model against the energy of the search, by policy"
+        return to_picture(figure, "search", alt)

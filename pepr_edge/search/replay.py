@@ -1,4 +1,4 @@
-"""A policy on published runs: what it would have spent, and what it would have chosen."""
+"""Replay a policy on published runs: what it would have spent, and which model it would have chosen."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.published import Runs
 from pepr_edge.search.state import Cost, Decision, Limits, SearchCandidate, Settings, State
 
-# Of a full training: what finding out a candidate's costs takes. A few steps: eight of 882, which are 6 epochs of 4708 images by 32.
+# Cost of the probes as a share of the sweep: 8 training steps of 882 (6 epochs, 4708 images, batches of 32).
 PROBE = 0.01
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One search on one set. energy_fraction: of training all to the end, the probe included; regret: by how much PePR of the choice at its
-    last epoch falls short of the best of the set, and rank: its place by that; choice, regret and rank are None where nothing was started.
+    """One search on one set.
+
+    energy_fraction: share of the sweep's energy, probe included; regret: how far the PePR of the choice at
+    its last epoch is below the best of the set; rank: its place by that. choice, regret and rank are None if
+    nothing was started.
     """
 
     choice: str | None
@@ -35,7 +38,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Result:
-    """All searches on one set, as means over their seeds; choice is the most frequent, and rank rounded to a tenth."""
+    """All searches on one set: means over seeds, the most frequent choice, and the rank rounded to 0.1."""
 
     set: str
     energy_fraction: float
@@ -52,80 +55,80 @@ def replay(runs: Runs, settings: Settings, probe: float = PROBE, max_energy: flo
     Args:
         runs: the set.
         settings: the policy and its parameters.
-        probe: what finding out a candidate's costs takes, as a share of its full training; 0 for a policy that does not need them.
-        max_energy: stop rule, as a share of training all to the end; the probe counts.
+        probe: cost of the probes as a share of the sweep; not charged to a policy that does not need them.
+        max_energy: stop rule as a share of the sweep; the probe counts.
     """
-    epochs, whole = runs.curves.shape[1], float(runs.energy.sum())
-    parts, r = runs.energy / whole, runs.r
+    epochs = runs.curves.shape[1]
+    # Energy is in shares of the sweep, as good a unit as joules.
+    epoch_energy = (runs.energy / float(runs.energy.sum()) / epochs).tolist()
+    costs = {model: Cost(energy) for model, energy in zip(runs.models, epoch_energy, strict=True)}
+    r = dict(zip(runs.models, runs.r.tolist(), strict=True))
+    candidates = tuple(SearchCandidate(model, r[model], costs[model]) for model in runs.models)
     charged = Cost(probe if POLICIES[settings.policy].NEEDS_COSTS else 0.0)
-    # In shares of the sweep, which are as good a unit as joules.
-    candidates = tuple(
-        SearchCandidate(*one)
-        for one in zip(runs.models, r.tolist(), [Cost(part / epochs) for part in parts.tolist()], strict=True)
-    )
     state = State(candidates, epochs, spent=charged, probe=charged, limits=Limits(max_energy))
-    costs = {one.name: one.epoch for one in candidates}
     curves = dict(zip(runs.models, runs.curves.tolist(), strict=True))
-    decisions: list[Decision] = []
-    while not decisions or decisions[-1].action != "stop":
+
+    decision = decide(state, settings)
+    decisions = [decision]
+    while decision.action != "stop":
+        assert decision.candidate is not None
+        if decision.action == "train":
+            assert decision.to_epoch is not None
+            performance = curves[decision.candidate][decision.to_epoch - 1]
+            state = state.after_epoch(decision.candidate, performance, costs[decision.candidate])
+        else:
+            state = state.without(decision.candidate, decision.reason)
         decision = decide(state, settings)
         decisions.append(decision)
-        if decision.action == "train":
-            assert decision.candidate is not None
-            assert decision.to_epoch is not None
-            state = state.after(
-                decision, curves[decision.candidate][decision.to_epoch - 1], costs[decision.candidate]
-            )
-        else:
-            state = state.after(decision)
     return _outcome(runs, state, tuple(decisions))
 
 
 def final_scores(runs: Runs) -> Array:
-    """PePR of each model of a set at its last epoch, shape (n,)."""
+    """Return PePR of each model of a set at its last epoch, shape (n,)."""
     return pepr(runs.curves[:, -1], runs.r)
 
 
 def _outcome(runs: Runs, state: State, decisions: tuple[Decision, ...]) -> Replay:
-    scores, choice = final_scores(runs), state.choice()
-    spent = state.spent.energy_j
-    assert spent is not None
+    assert state.spent.energy_j is not None
     regret: float | None = None
     rank: int | None = None
+    choice = state.choice()
     if choice is not None:
-        own = scores[runs.models.index(choice.name)]
-        regret, rank = float(scores.max() - own), int((scores > own).sum()) + 1
+        scores = final_scores(runs)
+        chosen_score = scores[runs.models.index(choice.name)]
+        regret = float(scores.max() - chosen_score)
+        rank = int((scores > chosen_score).sum()) + 1
     return Replay(
-        choice.name if choice else None,
-        spent,
-        regret,
-        rank,
-        len(state.curves),
-        len(state.finished),
-        decisions,
+        choice=choice.name if choice else None,
+        energy_fraction=state.spent.energy_j,
+        regret=regret,
+        rank=rank,
+        started=len(state.curves),
+        finished=len(state.finished),
+        decisions=decisions,
     )
 
 
 def repeat(
     runs: Runs, settings: Settings, seeds: int, probe: float = PROBE, max_energy: float | None = None
 ) -> Result:
-    """Means over so many seeds, from 0; one search alone where nothing is random."""
+    """Return means over seeds 0, 1, ...; a single search for a policy without randomness."""
     count = seeds if POLICIES[settings.policy].USES_SEED else 1
-    found = [replay(runs, replace(settings, seed=seed), probe, max_energy) for seed in range(count)]
-    choices = Counter(one.choice for one in found)
-    rank = _mean([one.rank for one in found])
+    replays = [replay(runs, replace(settings, seed=seed), probe, max_energy) for seed in range(count)]
+    choices = Counter(search.choice for search in replays)
+    rank = _mean([search.rank for search in replays])
     return Result(
         set=runs.name,
-        energy_fraction=statistics.fmean(one.energy_fraction for one in found),
-        regret=_mean([one.regret for one in found]),
+        energy_fraction=statistics.fmean(search.energy_fraction for search in replays),
+        regret=_mean([search.regret for search in replays]),
         rank=None if rank is None else round(rank, 1),
         choice=max(choices, key=lambda name: choices[name]),
-        started=statistics.fmean(one.started for one in found),
-        finished=statistics.fmean(one.finished for one in found),
+        started=statistics.fmean(search.started for search in replays),
+        finished=statistics.fmean(search.finished for search in replays),
     )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where one of them is."""
+    """Return the mean; None if a value is None."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None

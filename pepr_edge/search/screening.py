@@ -1,4 +1,4 @@
-"""Device first: every candidate is measured before a joule goes into its training, and those that break a budget are rejected."""
+"""Screening: measure every candidate untrained on the device, and reject those that cannot keep a budget."""
 
 from __future__ import annotations
 
@@ -14,86 +14,106 @@ from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import over_budget
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, ScreeningResult
-from pepr_edge.run_dir.keys import SCREENING, SCREENINGS, candidate_folder, screening_key
+from pepr_edge.records import Candidate, ProfileRequest, ScreeningResult
+from pepr_edge.run_dir.keys import screening_key
+from pepr_edge.run_dir.layout import MODEL, SCREENING, candidate_folder, screening_folder
 from pepr_edge.run_dir.reader import Results, current_screening
 from pepr_edge.run_dir.store import sha256_file, write_record
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed
 from pepr_edge.search.jobs import carry_out, job_of
 
-MODEL = "model.onnx"
-# What a figure may be off by: memory varies with what the allocator does, a quantised file with what folds once it is trained.
-MEMORY_TOLERANCE, SIZE_TOLERANCE = 1.1, 1.05
-# A ladder tries more variants, runtimes and options than are looked at. So many times as fast its choice may be: set wide, not measured.
+# Peak memory varies with the allocator. A quantised file varies with what can be folded after training.
+MEMORY_TOLERANCE = 1.1
+SIZE_TOLERANCE = 1.05
+# Autotune tries more variants, runtimes and options than screening, and may find one that is this many times
+# faster. A wide assumption, not measured.
 AUTOTUNE_GAIN = 3.0
 
 Screenings = dict[str, tuple[ScreeningResult, ...]]
 
 
 def is_screening_wanted(recipe: Recipe) -> bool:
-    """Whether the device comes first: where it may reject something, or a search needs what a candidate uses there."""
-    return bool(recipe.limits()) or recipe.search.chooses
+    """True if there is a budget to break, or a search that needs the resources on the device."""
+    return bool(recipe.limits()) or recipe.search.adaptive
 
 
 def screen(
     results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
 ) -> Screenings:
-    """First looks at the candidates by id, in each variant that is looked at. A current one is not taken again unless it failed."""
-    _forget_failures(results, host)
-    waiting = [one for one in results.info.candidates if not _is_settled(results, one, host)]
-    jobs = [job_of(results, one, folders, engine, screening=True) for one in waiting]
-    carry_out(jobs, engine, "files for first looks", view)
-    with host.reserve(), view.bar("first looks") as bar:
+    """Screen the candidates of a run, and return the screenings by candidate id.
+
+    Current screenings are reused. A failed measurement is repeated in each run: a process that was killed
+    does not prove anything about the model.
+    """
+    _delete_failed(results, host)
+    waiting = [
+        candidate for candidate in results.info.candidates if not _is_settled(results, candidate, host)
+    ]
+    jobs = [job_of(results, candidate, folders, engine, kind="screen") for candidate in waiting]
+    carry_out(jobs, engine, "files for screening", view)
+    variants = screened_variants(results.recipe.export)
+    with host.reserve(), view.bar("screening") as bar:
         for done, candidate in enumerate(waiting):
             bar.to(done, len(waiting), candidate.id)
-            for variant, found in zip(
-                screened_variants(results.recipe.export), _current(results, candidate, host), strict=True
-            ):
-                if found is None and not _is_settled(results, candidate, host):
+            known = _current(results, candidate, host)
+            for variant in variants:
+                if known[variant] is None and not _is_settled(results, candidate, host):
                     _measure(results, candidate, host, variant)
-            _screen_again(results, candidate, host)
+            _repeat_if_rejected(results, candidate, host)
     for candidate in results.info.candidates:
-        # The files are as large as the models, and no longer needed.
-        for variant in screened_variants(results.recipe.export):
-            for name in (MODEL, PROGRAM):
-                (candidate_folder(results.folder, candidate) / SCREENINGS / variant / name).unlink(
-                    missing_ok=True
-                )
-    return {
-        one.id: tuple(found for found in _current(results, one, host) if found is not None)
-        for one in results.info.candidates
-    }
+        for variant in variants:
+            # As large as the models, and no longer needed.
+            folder = _folder(results, candidate, variant)
+            (folder / MODEL).unlink(missing_ok=True)
+            (folder / PROGRAM).unlink(missing_ok=True)
+    return {candidate.id: _known(results, candidate, host) for candidate in results.info.candidates}
 
 
-def _forget_failures(results: Results, host: MeasurementHost) -> None:
-    """What could not be measured is tried again in each run: a process that was killed says nothing of a model."""
+def _folder(results: Results, candidate: Candidate, variant: str) -> Path:
+    return screening_folder(candidate_folder(results.folder, candidate), variant)
+
+
+def _delete_failed(results: Results, host: MeasurementHost) -> None:
     for candidate in results.info.candidates:
-        for found in _current(results, candidate, host):
-            if found is not None and found.profile is None and found.machine is not None:
-                (
-                    candidate_folder(results.folder, candidate) / SCREENINGS / found.variant / SCREENING
-                ).unlink()
+        for screening in _known(results, candidate, host):
+            if screening.profile is None and screening.machine is not None:
+                (_folder(results, candidate, screening.variant) / SCREENING).unlink()
 
 
 def _is_settled(results: Results, candidate: Candidate, host: MeasurementHost) -> bool:
-    """Whether a candidate needs no more looks: a policy weighs all of its variants; without one, one that keeps the budgets will do."""
-    found = _current(results, candidate, host)
-    if None not in found or results.recipe.search.chooses:
-        return None not in found
-    trained = (entry.candidate for entry in results.entries if entry.trained is not None)
-    return candidate in trained or any(
-        one.profile is not None and not _broken(one, results.recipe) for one in found if one is not None
+    """True if a candidate needs no more screening.
+
+    A policy needs all variants. Without a policy, one variant within the budgets or a training is enough.
+    """
+    screenings = _current(results, candidate, host).values()
+    if None not in screenings:
+        return True
+    if results.recipe.search.adaptive:
+        return False
+    if any(entry.candidate == candidate and entry.trained is not None for entry in results.entries):
+        return True
+    return any(
+        screening.profile is not None and not _broken_budgets(screening, results.recipe)
+        for screening in screenings
+        if screening is not None
     )
 
 
 def _current(
     results: Results, candidate: Candidate, host: MeasurementHost
-) -> tuple[ScreeningResult | None, ...]:
-    folder, recipe = candidate_folder(results.folder, candidate), results.recipe
-    return tuple(
-        current_screening(folder, variant, recipe, candidate, host.machine)
-        for variant in screened_variants(recipe.export)
-    )
+) -> dict[str, ScreeningResult | None]:
+    """Return the current screening of each variant; None if there is none."""
+    folder = candidate_folder(results.folder, candidate)
+    return {
+        variant: current_screening(folder, variant, results.recipe, candidate, host.machine)
+        for variant in screened_variants(results.recipe.export)
+    }
+
+
+def _known(results: Results, candidate: Candidate, host: MeasurementHost) -> tuple[ScreeningResult, ...]:
+    """Return the current screenings of a candidate."""
+    screenings = _current(results, candidate, host).values()
+    return tuple(screening for screening in screenings if screening is not None)
 
 
 def _measure(
@@ -103,76 +123,90 @@ def _measure(
     variant: str,
     before: ScreeningResult | None = None,
 ) -> None:
-    """Look at one file, if there is one, and write down what was seen; of two looks the quicker stands."""
-    folder = candidate_folder(results.folder, candidate) / SCREENINGS / variant
-    path, px, device = folder / MODEL, candidate.image_size_px, results.recipe.device
+    """Measure a variant, if its file exists, and record the result, unless `before` was faster."""
+    folder = _folder(results, candidate, variant)
+    path = folder / MODEL
     if not path.is_file():
         return
-    key = screening_key(candidate, variant, results.recipe)
-    found = ScreeningResult(
-        key=key, candidate=candidate, variant=variant, machine=host.machine, size_bytes=path.stat().st_size
-    )
-    shape = (1, candidate.in_channels, px, px)
+    px = candidate.image_size_px
+    device = results.recipe.device
+    profile = None
+    reason = ""
     try:
-        seen = host.profile(
-            path,
-            sha256_file(path),
-            device.settings(),
+        request = ProfileRequest(
+            sha256=sha256_file(path),
+            settings=device.settings(),
             rules="look",
-            input_shape=shape,
+            input_shape=(1, candidate.in_channels, px, px),
             watts_per_core=device.watts_per_core,
         )
-        found = found.model_copy(update={"profile": seen})
+        profile = host.profile(path, request)
     except MeasurementError as fault:
-        found = found.model_copy(update={"reason": str(fault)})
-    if before is None or (latency_s(found) or math.inf) < (latency_s(before) or math.inf):
-        write_record(folder / SCREENING, found)
+        reason = str(fault)
+    screening = ScreeningResult(
+        key=screening_key(candidate, variant, results.recipe),
+        candidate=candidate,
+        variant=variant,
+        machine=host.machine,
+        size_bytes=path.stat().st_size,
+        profile=profile,
+        reason=reason,
+    )
+    if before is None or _latency_or_inf(screening) < _latency_or_inf(before):
+        write_record(folder / SCREENING, screening)
 
 
-def _screen_again(results: Results, candidate: Candidate, host: MeasurementHost) -> None:
-    """Once more at what would be rejected: another program may have been in the way."""
-    current = [found for found in _current(results, candidate, host) if found is not None]
-    if rejection(current, results.recipe):
-        for found in current:
-            if found.profile is not None:
-                _measure(results, candidate, host, found.variant, before=found)
+def _repeat_if_rejected(results: Results, candidate: Candidate, host: MeasurementHost) -> None:
+    """Measure a candidate again before rejecting it: another program may have disturbed the measurement."""
+    screenings = _known(results, candidate, host)
+    if rejection(screenings, results.recipe):
+        for screening in screenings:
+            if screening.profile is not None:
+                _measure(results, candidate, host, screening.variant, before=screening)
 
 
 def rejection(screenings: Sequence[ScreeningResult], recipe: Recipe) -> str:
-    """Why none of a candidate's variants can keep the budgets, for all that its looks are uncertain; empty where one may."""
-    if (
-        not screenings
-        or any(found.profile is None for found in screenings)
-        or len(screenings) < len(screened_variants(recipe.export))
-    ):
-        return ""  # what could not be looked at may still be within them
-    broken = {found.variant: "; ".join(_broken(found, recipe)) for found in screenings}
+    """Return why no variant of a candidate can keep the budgets; empty if one may.
+
+    Measured values are corrected by their uncertainty in favour of the candidate.
+    """
+    is_measured = all(screening.profile is not None for screening in screenings)
+    if not screenings or not is_measured or len(screenings) < len(screened_variants(recipe.export)):
+        return ""  # an unmeasured variant may keep the budgets
+    broken = {screening.variant: _broken_budgets(screening, recipe) for screening in screenings}
     if not all(broken.values()):
         return ""
-    quickest = min(screenings, key=lambda found: latency_s(found) or math.inf)
-    return f"before its training: {quickest.variant} {broken[quickest.variant]}"
+    fastest = min(screenings, key=_latency_or_inf).variant
+    return f"before its training: {fastest} {'; '.join(broken[fastest])}"
 
 
-def _broken(found: ScreeningResult, recipe: Recipe) -> list[str]:
-    """The budgets that a variant breaks by more than its look is uncertain, in words that give what was measured."""
-    assert found.profile is not None
-    assert found.size_bytes is not None
-    memory = found.profile.peak_memory_bytes
-    at_least = {
-        "latency_p90_s": p90_at_least_s(found.profile.latencies_s)
-        / (AUTOTUNE_GAIN if recipe.export.auto else 1.0),
-        "peak_memory_bytes": memory / MEMORY_TOLERANCE if memory is not None else 0.0,
-        "size_bytes": found.size_bytes / SIZE_TOLERANCE,
+def _broken_budgets(screening: ScreeningResult, recipe: Recipe) -> list[str]:
+    """Return the budgets that a variant breaks by more than the uncertainty, with the measured values."""
+    assert screening.profile is not None
+    assert screening.size_bytes is not None
+    memory = screening.profile.peak_memory_bytes
+    gain = AUTOTUNE_GAIN if recipe.export.auto else 1.0
+    minimum = {
+        "latency_p90_s": p90_at_least_s(screening.profile.latencies_s) / gain,
+        "peak_memory_bytes": 0.0 if memory is None else memory / MEMORY_TOLERANCE,
+        "size_bytes": screening.size_bytes / SIZE_TOLERANCE,
     }
-    surely = {name: limit for name, limit in recipe.limits().items() if at_least[name] > limit}
-    return over_budget(surely, {"latency": latency_s(found), "peak_memory": memory}, found.size_bytes)
+    broken = {name: limit for name, limit in recipe.limits().items() if minimum[name] > limit}
+    resources = {"latency": latency_s(screening), "peak_memory": memory}
+    return over_budget(broken, resources, screening.size_bytes)
 
 
-def latency_s(found: ScreeningResult) -> float | None:
-    """The p90 that was seen, if any."""
-    return early_stopping_percentile(found.profile.latencies_s, 0.9) if found.profile is not None else None
+def latency_s(screening: ScreeningResult) -> float | None:
+    """Return the measured p90; None if it was not measured."""
+    if screening.profile is None:
+        return None
+    return early_stopping_percentile(screening.profile.latencies_s, 0.9)
+
+
+def _latency_or_inf(screening: ScreeningResult) -> float:
+    return latency_s(screening) or math.inf
 
 
 def p90_at_least_s(latencies_s: Sequence[float]) -> float:
-    """What the p90 is at least, with the confidence of early stopping."""
+    """Return a lower bound of the p90, with the confidence of early stopping."""
     return sorted(latencies_s)[max(0, overlatency_allowed(len(latencies_s), 0.1))]

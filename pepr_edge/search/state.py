@@ -1,8 +1,8 @@
-"""What a search knows, and what it may decide."""
+"""What a search policy knows (State) and what it can decide (Decision)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -11,56 +11,57 @@ from pepr_edge.scoring.pepr import pepr
 
 Action = Literal["train", "drop", "skip", "stop"]
 PolicyName = Literal["exhaustive", "random", "halving", "bounded"]
-Kept = Literal["last", "best"]
+KeptEpoch = Literal["last", "best"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What something costs in energy, time and CO2eq; None where it is not known."""
+    """Energy, time and CO2eq of some work; None where the amount is not known."""
 
     energy_j: float | None = None
     time_s: float | None = None
     co2eq_g: float | None = None
 
     def __add__(self, other: Cost) -> Cost:
-        """Both together: not known where one of them is not."""
-        return Cost(
-            *(
-                None if a is None or b is None else a + b
-                for a, b in zip(self.amounts, other.amounts, strict=True)
-            )
-        )
+        """Add two costs: an amount that one of them does not know is not known."""
+        pairs = zip(self.amounts, other.amounts, strict=True)
+        return Cost(*(None if a is None or b is None else a + b for a, b in pairs))
 
     def times(self, factor: float) -> Cost:
-        """So many times as much."""
+        """Multiply each known amount by a factor."""
         return Cost(*(None if amount is None else amount * factor for amount in self.amounts))
 
     @property
     def amounts(self) -> tuple[float | None, float | None, float | None]:
-        """In the order of the fields."""
+        """Energy, time and CO2eq, in the order of the fields."""
         return self.energy_j, self.time_s, self.co2eq_g
 
 
-NOTHING = Cost(0.0, 0.0, 0.0)
+def _sum(amounts: Sequence[float | None]) -> float | None:
+    """Return the sum of amounts; None if one of them is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
-# Stop rule -> its key in a recipe, and that key's unit in ours.
-IN_A_RECIPE = {"max_energy_j": ("max_energy_wh", 3600.0), "max_time_s": ("max_time_h", 3600.0)}
+NO_COST = Cost(0.0, 0.0, 0.0)
+
+# Stop rule -> its recipe key, and that key's unit in SI units.
+RECIPE_KEYS = {"max_energy_j": ("max_energy_wh", 3600.0), "max_time_s": ("max_time_h", 3600.0)}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Stop rules: what a search may cost in all, its probe included; None for no limit."""
+    """Stop rules: the maximum cost of a whole search, with its cost probes; None for no limit."""
 
     max_energy_j: float | None = None
     max_time_s: float | None = None
     max_co2eq_g: float | None = None
 
     def exceeded_by(self, cost: Cost) -> str | None:
-        """The stop rule that a cost would break, in words; None where it breaks none.
+        """Return the stop rule that this cost breaks, as text; None if it breaks none.
 
         Raises:
-            ScoreError: there is a limit on what is not known.
+            ScoreError: a limited amount is not known.
         """
         for rule, amount in zip(fields(self), cost.amounts, strict=True):
             limit = getattr(self, rule.name)
@@ -68,22 +69,26 @@ class Limits:
                 continue
             if amount is None:
                 raise ScoreError(
-                    f"{_as_asked(rule.name, limit)}, but what the search costs in that is not known. Leave that limit out."
+                    f"{_as_recipe(rule.name, limit)}, but the search's cost in that unit is not known. "
+                    "Leave that limit out."
                 )
             if amount > limit * (1 + 1e-9):
-                return _as_asked(rule.name, limit)
+                return _as_recipe(rule.name, limit)
         return None
 
 
-def _as_asked(rule: str, limit: float) -> str:
-    """A stop rule as a recipe has it."""
-    name, unit = IN_A_RECIPE.get(rule, (rule, 1.0))
-    return f"{name} = {limit / unit:g}"
+def _as_recipe(rule: str, limit: float) -> str:
+    """Return a stop rule as a recipe states it."""
+    key, unit = RECIPE_KEYS.get(rule, (rule, 1.0))
+    return f"{key} = {limit / unit:g}"
 
 
 @dataclass(frozen=True)
 class SearchCandidate:
-    """A model that may be trained: r is its normalised cost in the run's score, in [0, 1]; epoch is the cost of one epoch, estimated."""
+    """A model that a search can train.
+
+    r: its normalised cost in the run's score, in [0, 1]; epoch: the estimated cost of one epoch.
+    """
 
     name: str
     r: float
@@ -92,11 +97,14 @@ class SearchCandidate:
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of the policies. The defaults are those for any set: docs/search.md says what they mean and how they were chosen.
+    """Parameters of the policies. docs/search.md explains the defaults, which serve any set.
 
-    confidence: how sure `bounded` is that a candidate cannot win before it spares it; at 1 it relies on the bound alone.
-    share: of the sweep's energy that `bounded` spends at most, its probe included; least_trainings: but never less than so many of average
-    cost beyond the probe. eta: `halving` keeps one in so many. seed: of what is random.
+    confidence: `bounded` prunes a candidate when its chance of winning is below 1 - confidence; at 1 only the
+    bound prunes.
+    share: of the sweep's energy, the most that `bounded` spends, its cost probes included.
+    least_trainings: `bounded` can always spend this many trainings of average cost after its cost probes.
+    eta: `halving` keeps one of eta candidates.
+    seed: of the random policies.
     """
 
     policy: PolicyName = "bounded"
@@ -107,21 +115,21 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing."""
-        for name, right, expected in (
+        """Refuse values out of range."""
+        for name, valid, expected in (
             ("confidence", 0 <= self.confidence <= 1, "a number in [0, 1]"),
             ("share", 0 < self.share <= 1, "a number in (0, 1]"),
             ("least_trainings", self.least_trainings >= 0, "a number >= 0"),
             ("eta", self.eta >= 2, "an integer >= 2"),
             ("seed", self.seed >= 0, "an integer >= 0"),
         ):
-            if not right:
+            if not valid:
                 raise ScoreError(f"search.{name} = {getattr(self, name)}, expected {expected}.")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do next, and why in words. `to_epoch` goes with "train": the epoch, counted from 1, that is to be trained now."""
+    """The next action and its reason. `to_epoch`, with "train": the epoch to train now, counted from 1."""
 
     action: Action
     reason: str
@@ -131,84 +139,100 @@ class Decision:
 
 @dataclass(frozen=True)
 class State:
-    """All that a policy decides by.
+    """Everything that a policy decides by.
 
-    candidates: each once; epochs: of a full training; curves: validation performance after each epoch, by name; finished: trainings that
-    have ended, by the last epoch or by their own early stopping; out: dropped, never started or failed, by name with the reason; spent: in
-    all, the probe included; probe: what finding out the costs has cost; alpha: of the score; kept: whether a training keeps its last epoch
-    or its best; ceiling: the performance that no model surpasses.
+    candidates: each once.
+    epochs: of a full training.
+    curves: validation performance after each epoch, by name.
+    finished: trainings that ended, with the last epoch or by early stopping.
+    pruned: candidates that get no more training (dropped, skipped or failed), by name with the reason.
+    spent: by the search so far, with the cost probes.
+    probe: spent on the cost probes.
+    alpha: of the score.
+    kept_epoch: whether a training keeps its last epoch or its best.
+    ceiling: the highest performance that a model can reach.
     """
 
     candidates: tuple[SearchCandidate, ...]
     epochs: int
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     finished: frozenset[str] = frozenset()
-    out: Mapping[str, str] = field(default_factory=dict)
-    spent: Cost = NOTHING
-    probe: Cost = NOTHING
+    pruned: Mapping[str, str] = field(default_factory=dict)
+    spent: Cost = NO_COST
+    probe: Cost = NO_COST
     limits: Limits = Limits()
     alpha: float = 1.0
-    kept: Kept = "last"
+    kept_epoch: KeptEpoch = "last"
     ceiling: float = 1.0
 
     def trained(self, name: str) -> int:
-        """Epochs of a candidate so far."""
+        """Return the number of epochs that a candidate was trained."""
         return len(self.curves.get(name, ()))
 
     def is_open(self, name: str) -> bool:
-        """Whether it may still be trained."""
-        return name not in self.finished and name not in self.out
+        """True if a candidate can still be trained."""
+        return name not in self.finished and name not in self.pruned
 
     def performance(self, name: str, epoch: int | None = None) -> float:
-        """Of what a training would keep after an epoch (the last so far, if not given) that it has reached."""
+        """Return the performance that a training stopped at an epoch (default: now) would keep."""
         curve = self.curves[name][:epoch]
-        return max(curve) if self.kept == "best" else curve[-1]
+        return max(curve) if self.kept_epoch == "best" else curve[-1]
 
     def pepr(self, candidate: SearchCandidate, epoch: int | None = None) -> float:
-        """The score of a candidate as trained until an epoch."""
+        """Return the score of a candidate trained to an epoch."""
         return pepr(self.performance(candidate.name, epoch), candidate.r, self.alpha)
 
     def bound(self, candidate: SearchCandidate) -> float:
-        """The score that it cannot surpass."""
+        """Return the score that a candidate cannot surpass."""
         return pepr(self.ceiling, candidate.r, self.alpha)
 
     def best(self) -> SearchCandidate | None:
-        """The best of the finished; None where nothing is."""
-        done = [one for one in self.candidates if one.name in self.finished]
-        return min(done, key=lambda one: (-self.pepr(one), *precedence(one)), default=None)
+        """Return the finished candidate with the highest score; None if none is finished."""
+        return self._highest([candidate for candidate in self.candidates if candidate.name in self.finished])
 
     def choice(self) -> SearchCandidate | None:
-        """The best so far: of the finished, else of the started; None where nothing was started."""
-        begun = [one for one in self.candidates if self.curves.get(one.name)]
-        return self.best() or min(begun, key=lambda one: (-self.pepr(one), *precedence(one)), default=None)
+        """Return the best finished candidate, else the best started one; None if none was started."""
+        started = [candidate for candidate in self.candidates if self.curves.get(candidate.name)]
+        return self.best() or self._highest(started)
+
+    def _highest(self, candidates: list[SearchCandidate]) -> SearchCandidate | None:
+        return min(
+            candidates, key=lambda candidate: (-self.pepr(candidate), *precedence(candidate)), default=None
+        )
 
     def sweep(self) -> Cost:
-        """What training all candidates to the end would cost."""
-        units = zip(*(one.epoch.amounts for one in self.candidates), strict=True)
-        sums = [None if None in amounts else sum(amount or 0.0 for amount in amounts) for amounts in units]
-        return Cost(*sums).times(self.epochs)
+        """Return the cost of training all candidates to the end."""
+        costs = [candidate.epoch for candidate in self.candidates]
+        epoch_of_each = Cost(
+            _sum([cost.energy_j for cost in costs]),
+            _sum([cost.time_s for cost in costs]),
+            _sum([cost.co2eq_g for cost in costs]),
+        )
+        return epoch_of_each.times(self.epochs)
 
-    def after(
-        self, decision: Decision, performance: float | None = None, cost: Cost = NOTHING, ended: bool = False
-    ) -> State:
-        """The state when a decision was carried out.
+    def after_epoch(self, name: str, performance: float, cost: Cost, ended: bool = False) -> State:
+        """Return the state after one more epoch of a candidate.
 
         Args:
-            decision: of a policy.
-            performance: on the validation split after the epoch, in [0, 1]; with "train".
+            name: of the candidate.
+            performance: on the validation split after the epoch, in [0, 1].
             cost: of the epoch, as measured.
-            ended: the training stopped itself by this epoch.
+            ended: the training stopped itself at this epoch.
         """
-        name = decision.candidate
-        if name is None:
-            return self
-        if performance is None:
-            return replace(self, out={**self.out, name: decision.reason}, spent=self.spent + cost)
         curve = (*self.curves.get(name, ()), performance)
-        finished = self.finished | {name} if ended or len(curve) >= self.epochs else self.finished
-        return replace(self, curves={**self.curves, name: curve}, finished=finished, spent=self.spent + cost)
+        ended = ended or len(curve) >= self.epochs
+        return replace(
+            self,
+            curves={**self.curves, name: curve},
+            finished=self.finished | {name} if ended else self.finished,
+            spent=self.spent + cost,
+        )
+
+    def without(self, name: str, reason: str, cost: Cost = NO_COST) -> State:
+        """Return the state after a candidate was pruned, with the cost of its failed work, if any."""
+        return replace(self, pruned={**self.pruned, name: reason}, spent=self.spent + cost)
 
 
 def precedence(candidate: SearchCandidate) -> tuple[float, float, str]:
-    """Cheapest first: by what the score counts, then by the energy of its training, then by name."""
+    """Sort key, cheapest first: by the cost in the score, then by the energy of an epoch, then by name."""
     return candidate.r, candidate.epoch.energy_j or 0.0, candidate.name

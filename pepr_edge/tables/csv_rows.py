@@ -1,10 +1,11 @@
-"""A CSV file as chunks of columns: read as often as needed, never held whole, its faults named by line."""
+"""Read a CSV file as chunks of columns, name faulty cells by their line, and write columns as CSV."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +21,17 @@ from numpy.typing import NDArray
 from pepr_edge.errors import ScoreError
 from pepr_edge.run_dir.owned import check_replaceable
 
-# Small enough for the processor's cache: 50,000 rows at a time took a third longer.
+# Fits the processor's cache: chunks of 50,000 rows took a third longer.
 CHUNK_ROWS = 5000
 MISSING = frozenset({"", "nan", "na", "none", "-"})
 SHOWN_COLUMNS = 12
 DELIMITERS = ",;\t"
-# Longer than any header: where a quotation mark is not closed, the search for its end stops there.
+# Longer than any header: the search for the end of an unclosed quotation mark stops here.
 HEADER_CHARACTERS = 100_000
+
+EXPECTED_RESOURCE = "a number >= 0. Leave the cell empty where it was not measured."
+EXPECTED_PERFORMANCE = "a number in [0, 1]. Leave the cell empty where it was not measured."
+EXPECTED_FRACTION = "a number in [0, 1]. If it is in percent, divide the column by 100."
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -34,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A CSV file with a header: where it is, how its cells are parted, its columns, and its state when it was opened."""
+    """A CSV file with a header: its path, delimiter and columns, and its size and time when it was opened."""
 
     path: Path
     delimiter: str
@@ -43,48 +48,49 @@ class CsvTable:
     modified_ns: int
 
     def position(self, column: str) -> int:
-        """Index of a column.
+        """Return the index of a column.
 
         Raises:
-            ScoreError: there is none of that name.
+            ScoreError: there is no column of that name.
         """
         if column in self.columns:
             return self.columns.index(column)
-        near = difflib.get_close_matches(column, self.columns, 1, 0.5)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        shown = ", ".join(map(on_one_line, self.columns[:SHOWN_COLUMNS])) + (
-            ", ..." if len(self.columns) > SHOWN_COLUMNS else ""
-        )
-        raise ScoreError(f"{self.path}: no column {column!r}, expected one of {shown}.{guess}")
+        expected = ", ".join(map(on_one_line, self.columns[:SHOWN_COLUMNS]))
+        if len(self.columns) > SHOWN_COLUMNS:
+            expected += ", ..."
+        close = difflib.get_close_matches(column, self.columns, 1, 0.5)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise ScoreError(f"{self.path}: no column {column!r}, expected one of {expected}.{guess}")
 
     def fault(self, row: int, column: int, cell: str, expected: str) -> ScoreError:
-        """The fault of one cell of a row (counted from 0, without the header), in words."""
+        """Return the error for a cell; `row` counts from 0, without the header."""
         shown = cell if len(cell) <= 40 else f"{cell[:40]}..."
-        return ScoreError(
-            f"{self.path} line {self.line(row)}: {on_one_line(self.columns[column])} = {shown!r}, expected {expected}"
-        )
+        name = on_one_line(self.columns[column])
+        return ScoreError(f"{self.path} line {self.line(row)}: {name} = {shown!r}, expected {expected}")
 
     def line(self, row: int) -> int:
-        """Where a row ends in the file, counted from 1."""
-        # Cells may hold line ends, so the line is counted again where it is needed rather than kept for every row.
+        """Return the line of the file on which a row ends, counted from 1."""
+        # Cells can hold line ends. Counting lines again for an error is cheaper than a line number for every
+        # row.
         with _opened(self.path) as (file, _):
             reader = csv.reader(file, delimiter=self.delimiter, strict=True)
-            next(islice((cells for cells in reader if cells), row + 1, None), None)
+            rows = (cells for cells in reader if cells)
+            next(islice(rows, row + 1, None), None)
             return reader.line_num
 
     def changed(self) -> ScoreError:
-        """What to say of a table that another program writes to."""
+        """Return the error for a table that another program writes to."""
         return ScoreError(f"{self.path}: changed while it was read. Start again when nothing writes to it.")
 
     def unchanged(self) -> bool:
-        """Whether the file is as it was when it was opened."""
+        """True if the file is as it was when it was opened."""
         now = self.path.stat()
         return (now.st_size, now.st_mtime_ns) == (self.size_bytes, self.modified_ns)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a table: the number of the first, and the cells of each column, each (n,)."""
+    """Consecutive rows of a table: the number of the first row, and the cells of each column, each (n,)."""
 
     start: int
     cells: tuple[tuple[str, ...], ...]
@@ -92,10 +98,14 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.cells[0])
 
+    def column(self, position: int | None) -> Sequence[str]:
+        """Return the cells of a column, shape (n,); empty texts for None."""
+        return [""] * len(self) if position is None else self.cells[position]
+
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[TextIO, io.BufferedReader]]:
-    """The file as text and as bytes, whose position says how far it was read."""
+    """Open a file as text, and as bytes, whose position tells how much was read."""
     try:
         with open(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
             yield text, raw
@@ -104,16 +114,16 @@ def _opened(path: Path) -> Iterator[tuple[TextIO, io.BufferedReader]]:
 
 
 def open_table(path: Path) -> CsvTable:
-    """Look at a table's header.
+    """Read a table's header.
 
     Raises:
-        ScoreError: no such file, no regular file, not UTF-8, empty, or with two columns of one name.
+        ScoreError: no such file, not a regular file, not UTF-8, empty, or two columns of one name.
     """
     if not path.exists():
         raise ScoreError(f"{path}: no such file, expected a table as CSV.")
     if not path.is_file():
         raise ScoreError(f"{path}: not a regular file, and a table is read twice. Write it to a file first.")
-    found = path.stat()
+    status = path.stat()
     with _opened(path) as (file, _):
         delimiter = _delimiter(file)
         file.seek(0)
@@ -121,47 +131,53 @@ def open_table(path: Path) -> CsvTable:
         try:
             header = next((cells for cells in reader if cells), [])
         except csv.Error as fault:
-            _torn(path, reader.line_num, fault)
+            _raise_malformed(path, reader.line_num, fault)
     if not header:
         raise ScoreError(f"{path}: empty, expected a header line and one line for each model.")
-    if len(set(header)) < len(header):
-        column = next(name for name, times in Counter(header).items() if times > 1)
-        places = [str(place) for place, name in enumerate(header, start=1) if name == column][:SHOWN_COLUMNS]
-        raise ScoreError(
-            f"{path}: several columns named {column!r:.60} ({', '.join(places)}). Rename all but one."
-        )
-    return CsvTable(path, delimiter, tuple(header), found.st_size, found.st_mtime_ns)
+    column, count = Counter(header).most_common(1)[0]
+    if count > 1:
+        places = [str(place) for place, name in enumerate(header, start=1) if name == column]
+        shown = ", ".join(places[:SHOWN_COLUMNS])
+        raise ScoreError(f"{path}: several columns named {column!r:.60} ({shown}). Rename all but one.")
+    return CsvTable(path, delimiter, tuple(header), status.st_size, status.st_mtime_ns)
 
 
 def _delimiter(file: TextIO) -> str:
-    """What parts the header's cells: the mark that is most often outside quotation marks."""
+    """Return the delimiter that occurs most often outside quotation marks in the header."""
     header = next((line for line in iter(file.readline, "") if line.strip("\r\n")), "")
-    while header.count('"') % 2 and len(header) < HEADER_CHARACTERS and (line := file.readline()):
-        header += line  # a cell that holds a line end
+    while header.count('"') % 2 and len(header) < HEADER_CHARACTERS:
+        line = file.readline()
+        if not line:
+            break
+        header += line  # the last cell holds a line end
     outside = "".join(header.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
 
 
 def on_one_line(text: str) -> str:
-    """A name for an error's one line: as it is, or as Python would write it where it holds line ends or control characters."""
+    """Return a name for a one-line error: its repr if it holds line ends or control characters."""
     return text if text.isprintable() else repr(text)
 
 
-def _torn(path: Path, line: int, fault: csv.Error) -> NoReturn:
-    raise ScoreError(
-        f"{path} line {line}: not CSV ({fault}). Look for a quotation mark that is not closed."
-    ) from None
+def _raise_malformed(path: Path, line: int, fault: csv.Error) -> NoReturn:
+    advice = "Look for a quotation mark that is not closed."
+    raise ScoreError(f"{path} line {line}: not CSV ({fault}). {advice}") from None
 
 
-def chunks(table: CsvTable, progress: Progress, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
-    """All rows but for blank lines, some at a time.
+def no_progress(done: int, total: int) -> None:
+    """Ignore the progress."""
+
+
+def chunks(table: CsvTable, progress: Progress = no_progress, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Yield all rows except blank lines.
 
     Args:
-        table: of `open_table`.
-        progress: is told how many bytes were read since the last call's, and how many there are.
-        rows: in a chunk.
+        table: from `open_table`.
+        progress: called after each chunk with the bytes read so far and in total.
+        rows: rows in a chunk.
     Raises:
-        ScoreError: not UTF-8, not CSV, a row with fewer or more cells than the header, or no row at all.
+        ScoreError: not UTF-8, not CSV, a row with fewer or more cells than the header, no row at all, or a
+            file that grew.
     """
     with _opened(table.path) as (file, raw):
         reader = csv.reader(file, delimiter=table.delimiter, strict=True)
@@ -169,12 +185,13 @@ def chunks(table: CsvTable, progress: Progress, rows: int = CHUNK_ROWS) -> Itera
         start = 0
         while True:
             try:
-                found = list(islice(reader, rows))
+                chunk_rows = list(islice(reader, rows))
             except csv.Error as fault:
-                _torn(table.path, reader.line_num, fault)
-            if not found:
+                _raise_malformed(table.path, reader.line_num, fault)
+            if not chunk_rows:
                 break
-            if chunk := _columns(table, found, start):
+            chunk = _columns(table, chunk_rows, start)
+            if chunk is not None:
                 yield chunk
                 start += len(chunk)
             if raw.tell() > table.size_bytes:
@@ -185,7 +202,7 @@ def chunks(table: CsvTable, progress: Progress, rows: int = CHUNK_ROWS) -> Itera
 
 
 def _columns(table: CsvTable, rows: list[list[str]], start: int) -> Chunk | None:
-    """Rows turned into columns; None where all were blank."""
+    """Transpose rows into columns; return None if all rows are blank."""
     try:
         cells = tuple(zip(*rows, strict=True))
     except ValueError:
@@ -194,28 +211,58 @@ def _columns(table: CsvTable, rows: list[list[str]], start: int) -> Chunk | None
         rows = [row for row in rows if row]
         for number, row in enumerate(rows, start=start):
             if len(row) != len(table.columns):
-                line = table.line(number)
+                where = f"{table.path} line {table.line(number)}"
                 raise ScoreError(
-                    f"{table.path} line {line}: {len(row)} cells, the header has {len(table.columns)}. Mend that line."
+                    f"{where}: {len(row)} cells, the header has {len(table.columns)}. Fix that line."
                 )
         cells = tuple(zip(*rows, strict=True))
     return Chunk(start, cells) if cells else None
 
 
-def numbers(table: CsvTable, chunk: Chunk, column: int, expected: str) -> Array:
-    """A column of a chunk as numbers, shape (n,): NaN where not measured, infinities as they are.
+def performances(table: CsvTable, chunk: Chunk, column: int) -> Array:
+    """Return a column of performances in [0, 1], shape (n,); NaN where not measured.
 
     Raises:
-        ScoreError: a cell that is no number, named by its line; `expected` says what it should have been.
+        ScoreError: a cell is no number or out of range.
+    """
+    values = numbers(table, chunk, column, EXPECTED_PERFORMANCE)
+    refuse(table, chunk, column, values > 1, EXPECTED_FRACTION)
+    refuse(table, chunk, column, values < 0, EXPECTED_PERFORMANCE)
+    return values
+
+
+def resources(table: CsvTable, chunk: Chunk, column: int) -> Array:
+    """Return a column of resources >= 0, shape (n,): NaN where not measured, infinities as they are.
+
+    Raises:
+        ScoreError: a cell is no number or negative.
+    """
+    values = numbers(table, chunk, column, EXPECTED_RESOURCE)
+    refuse(table, chunk, column, values < 0, EXPECTED_RESOURCE)
+    return values
+
+
+def refuse(table: CsvTable, chunk: Chunk, column: int, wrong: NDArray[np.bool_], expected: str) -> None:
+    """Raise a ScoreError for the first cell of a column that is wrong, if any; `wrong` has shape (n,)."""
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise table.fault(chunk.start + index, column, chunk.cells[column][index], expected)
+
+
+def numbers(table: CsvTable, chunk: Chunk, column: int, expected: str) -> Array:
+    """Return a column as numbers, shape (n,): NaN where not measured, infinities as they are.
+
+    Raises:
+        ScoreError: a cell is no number. The message names its line and what was `expected`.
     """
     cells = chunk.cells[column]
     try:
-        if "_" not in "".join(cells):  # float() takes 1_000 for 1000, which no table means
+        if "_" not in "".join(cells):  # float() reads 1_000 as 1000, which no table means
             return np.array(list(map(float, cells)))
     except ValueError:
         pass
     return np.array(
-        [_number(table, chunk.start + place, column, cell, expected) for place, cell in enumerate(cells)]
+        [_number(table, chunk.start + index, column, cell, expected) for index, cell in enumerate(cells)]
     )
 
 
@@ -227,11 +274,11 @@ def _number(table: CsvTable, row: int, column: int, cell: str, expected: str) ->
             return float(cell)
     except ValueError:
         pass
-    raise table.fault(row, column, cell, f"{_remedy(cell)}{expected}")
+    raise table.fault(row, column, cell, f"{_hint(cell)}{expected}")
 
 
-def _remedy(cell: str) -> str:
-    """What is most likely wrong with a cell that is no number, as the beginning of what was expected."""
+def _hint(cell: str) -> str:
+    """Return the likely fix for a cell that is no number, as the beginning of what was expected."""
     if "," in cell:
         return "a point for the decimals and no mark between thousands: "
     if cell.strip()[:1].isdigit() and not cell.strip()[-1:].isdigit():
@@ -240,9 +287,9 @@ def _remedy(cell: str) -> str:
 
 
 def texts(values: Array) -> list[str]:
-    """Numbers in full precision, shape (n,); empty where NaN."""
+    """Return numbers in full precision, shape (n,); empty where NaN."""
     if np.isnan(values).any():
-        return ["" if value != value else repr(value) for value in values.tolist()]
+        return ["" if math.isnan(value) else repr(value) for value in values.tolist()]
     return list(map(repr, values.tolist()))
 
 
@@ -252,36 +299,32 @@ def lines(
     figures: Sequence[Sequence[str]] = (),
     more: Sequence[Sequence[str]] = (),
 ) -> str:
-    """Columns as lines of CSV: cells, then figures, which never need quoting, then more cells."""
-    # Joining is six times as fast as csv.writer, which is left to the chunks where something must be quoted.
-    if any(
-        mark in text
-        for text in map("\0".join, (*cells, *more))
-        for mark in (table.delimiter, '"', "\n", "\r")
-    ):
+    """Return columns as lines of CSV: cells, then figures, which never need quoting, then more cells."""
+    rows = zip(*cells, *figures, *more, strict=True)
+    content = "\0".join("\0".join(column) for column in (*cells, *more))
+    if any(character in content for character in (table.delimiter, '"', "\n", "\r")):
         out = io.StringIO()
-        csv.writer(out, delimiter=table.delimiter, lineterminator="\n").writerows(
-            zip(*cells, *figures, *more, strict=True)
-        )
+        csv.writer(out, delimiter=table.delimiter, lineterminator="\n").writerows(rows)
         return out.getvalue()
-    return "\n".join(map(table.delimiter.join, zip(*cells, *figures, *more, strict=True))) + "\n"
+    # Joining is six times as fast as csv.writer.
+    return "\n".join(map(table.delimiter.join, rows)) + "\n"
 
 
 def check_out(out: Path, inputs: Sequence[Path], force: bool = False) -> None:
-    """Refuse a place for the result that would destroy something.
+    """Refuse to write the result over something of value.
 
     Raises:
-        ScoreError: it is one of the inputs.
-        OutputError: it is there already and is no table with scores; or no regular file.
+        ScoreError: the output is one of the inputs.
+        OutputError: it exists and is not a table with scores, or is not a regular file.
     """
-    for path in inputs if out.exists() else ():
-        if path.exists() and out.samefile(path):
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
             raise ScoreError(f"--out {out}: would overwrite what it is made from. Give another name.")
     check_replaceable(out, _has_scores, force)
 
 
 def _has_scores(path: Path) -> bool:
-    """True if a table's header has a resource that is both normalised and scored, as `score --out` writes it."""
+    """True if a table's header has a resource both normalised and scored, as `score --out` writes it."""
     with open(path, encoding="utf-8", newline="") as file:
         header = re.split("[,;\t]", file.readline(HEADER_CHARACTERS).strip())
     return any(name.startswith("r_") and f"pepr_{name[2:]}" in header for name in header)

@@ -1,228 +1,348 @@
-"""Statistics of groups whose rows come in chunks and in any order: extremes, methods, bounds without one model, the best so far."""
+"""Score each group of a table: its bounds, its best models, what their order depends on, and warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pepr_edge.scoring.pepr import Array
+from pepr_edge.errors import ScoreError
+from pepr_edge.records import Bound, Outlier, Sensitivity
+from pepr_edge.scoring import robustness
+from pepr_edge.scoring.pepr import Array, Models, Scoring, normalised, only_method, pepr, set_id, weighted
+from pepr_edge.tables.columns import EXPECTED_IMAGES, Columns, Index, ScoreTask
+from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, on_one_line
 
-Number = TypeVar("Number", bound=np.generic)
-Index = NDArray[np.int64]
-
-
-class GroupIds(dict[str, int]):
-    """Texts numbered in the order in which they first appear."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = code = len(self)
-        return code
-
-    def of(self, texts: Sequence[str]) -> Index:
-        """Their numbers, shape (n,)."""
-        return np.fromiter(map(self.__getitem__, texts), np.int64, len(texts))
-
-
-def longer(array: NDArray[Number], length: int, fill: float) -> NDArray[Number]:
-    """An array with room for at least so many, doubled so that growing stays cheap."""
-    if len(array) >= length:
-        return array
-    more = np.full(max(length, 2 * len(array)) - len(array), fill, array.dtype)
-    return np.concatenate([array, more])
-
-
-class Minima:
-    """Per group the two least values seen (equal ones count twice, infinite: none), and the row that holds the first."""
-
-    def __init__(self) -> None:
-        self.first: Array = np.zeros(0)
-        self.second: Array = np.zeros(0)
-        self.row: Index = np.zeros(0, np.int64)
-
-    def reserve(self, groups: int) -> None:
-        """Make room for so many groups."""
-        self.first = longer(self.first, groups, np.inf)
-        self.second = longer(self.second, groups, np.inf)
-        self.row = longer(self.row, groups, -1)
-
-    def merge(self, groups: Index, first: Array, second: Array, rows: Index) -> None:
-        """Take in the two least of some groups, each named once: all of shape (k,)."""
-        before = self.first[groups]
-        self.second[groups] = np.minimum(np.maximum(before, first), np.minimum(self.second[groups], second))
-        self.first[groups] = np.minimum(before, first)
-        self.row[groups] = np.where(first < before, rows, self.row[groups])
-
-    def but(self, groups: Index, rows: Index) -> Array:
-        """The least of each group without one of its rows, shape (k,)."""
-        return np.where(self.row[groups] == rows, self.second[groups], self.first[groups])
-
-
-class Extremes:
-    """Least and greatest values of one resource by group. The greatest are kept as the least of the negated values."""
-
-    def __init__(self) -> None:
-        self.low, self.negated_high = Minima(), Minima()
-
-    def add(self, codes: Index, values: Array, rows: Index, groups: int) -> None:
-        """Take in a chunk's known values, all of shape (n,); `groups` is how many there are by now."""
-        self.low.reserve(groups)
-        self.negated_high.reserve(groups)
-        telling = (values < self.low.second[codes]) | (-values < self.negated_high.second[codes])
-        if not telling.any():
-            return
-        codes, values, rows = codes[telling], values[telling], rows[telling]
-        order = np.lexsort((values, codes))
-        code, value = codes[order], values[order]
-        starts, ends = segments(code)
-        several = ends - starts > 1
-        second = np.where(several, value[np.minimum(starts + 1, ends - 1)], np.inf)
-        last_but_one = np.where(several, -value[np.maximum(ends - 2, starts)], np.inf)
-        self.low.merge(code[starts], value[starts], second, rows[order[starts]])
-        self.negated_high.merge(code[starts], -value[ends - 1], last_but_one, rows[order[ends - 1]])
-
-    def bounds(self, groups: Index, without: Index, *, from_zero: bool) -> tuple[Array, Array]:
-        """lo and hi, (k,) and (k,), of groups without one of their rows (-2: with all); NaN where nothing was measured."""
-        low, high = (
-            self.low.but(groups, without),
-            0.0 - self.negated_high.but(groups, without),
-        )  # so that 0 is not shown as -0
-        none = ~np.isfinite(low)
-        return np.where(none, np.nan, 0.0 if from_zero else low), np.where(none, np.nan, high)
-
-    def sole_holders(self, groups: int) -> tuple[Index, Index]:
-        """Groups and rows, (k,) and (k,), where a row alone holds the least or the greatest value."""
-        found = [
-            (np.flatnonzero(side.first[:groups] < side.second[:groups]), side.row)
-            for side in (self.low, self.negated_high)
-        ]
-        return np.concatenate([group for group, _ in found]), np.concatenate(
-            [rows[group] for group, rows in found]
-        )
-
-
-def segments(codes: Index) -> tuple[Index, Index]:
-    """Where each run of equal codes starts and ends."""
-    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
-    return starts, np.append(starts[1:], len(codes))
-
-
-class Methods:
-    """The one method by which a resource was obtained in each group."""
-
-    def __init__(self) -> None:
-        self._codes = GroupIds()
-        self._first: Index = np.zeros(0, np.int64)
-
-    def add(
-        self, codes: Index, methods: Sequence[str], known: NDArray[np.bool_], groups: int
-    ) -> tuple[int, set[str]] | None:
-        """Take in the methods of a chunk's known values; a group that holds several, and two of them, if there is one."""
-        self._first = longer(self._first, groups, -1)
-        group, method = codes[known], self._codes.of(methods)[known]
-        unset = self._first[group] < 0
-        self._first[group[unset]] = method[unset]
-        clash = np.flatnonzero(self._first[group] != method)
-        if not clash.size:
-            return None
-        texts, at = list(self._codes), clash[0]
-        return int(group[at]), {texts[code] or "not stated" for code in (self._first[group[at]], method[at])}
-
-    def of(self, group: int) -> str:
-        """The method of a group; "" where none is known."""
-        code = self._first[group] if group < len(self._first) else -1
-        return "" if code < 0 else list(self._codes)[code]
+# Rank intervals take 1000 draws of all models of a group: in larger groups, longer than everything else.
+INTERVAL_MODELS = 2000
+# Sensitivity scores a group a hundred times a resource: with three, 15 ms for few models, 100 ms for 2000.
+SENSITIVITY_ROWS = 20_000
+SENSITIVITY_GROUPS = 200
+SENSITIVITY_MODELS = 2000
 
 
 @dataclass(frozen=True)
-class Views:
-    """Sets of bounds to score under. The first are the groups whole, by their code; then each group without a row that moves its bounds.
+class Place:
+    """One of the best models of a group, ranked by `score` with `combined_r`; no interval without images."""
 
-    group and without (v,): which, without which row (-2: none); lo and hi (m, v) of each of m resources;
-    slots (s, g): the views of each group beyond the first, -1 where it has fewer.
+    rank: int
+    name: str
+    performance: float
+    r: Mapping[str, float | None]
+    pepr: Mapping[str, float | None]
+    combined_r: float
+    score: float
+    rank_low: int | None = None
+    rank_high: int | None = None
+    p_best: float | None = None
+
+
+@dataclass(frozen=True)
+class MajorityBaseline:
+    """A free model that always predicts the most frequent class; it outranks `outranks` of `of` models."""
+
+    performance: float
+    outranks: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """The weights between which a winner stays the winner, and the winner under each normalisation."""
+
+    sensitivity: tuple[Sensitivity, ...]
+    winners: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The scores of one set of models.
+
+    name: None if the table is one set.
+    set_id: hash of the name, the number of models, and the bounds and methods: all that a score depends on
+        beside the model itself.
+    bounds: None for a resource that was not measured.
+    dependence: None if it was not computed (one resource, or too many models).
     """
 
-    group: Index
-    without: Index
-    lo: Array
-    hi: Array
-    slots: Index
-
-    def of_group(self, group: int) -> Index:
-        """The views of a group beyond the whole, by the row that they leave out."""
-        found = self.slots[:, group]
-        return found[found >= 0]
-
-
-def whole(extremes: Sequence[Extremes], groups: int, *, from_zero: bool) -> Views:
-    """The groups with all their rows."""
-    return _views(extremes, np.arange(groups), np.full(groups, -2), groups, from_zero)
+    name: str | None
+    models: int
+    scored: int
+    set_id: str
+    bounds: Mapping[str, Bound | None]
+    best: tuple[Place, ...]
+    outliers: tuple[Outlier, ...]
+    baseline: MajorityBaseline | None
+    warnings: tuple[str, ...]
+    dependence: Dependence | None
 
 
-def views(
-    extremes: Sequence[Extremes], weighted: Sequence[bool], sizes: Index, top: int, *, from_zero: bool
-) -> Views:
-    """The groups whole, and without each row that alone holds an extreme of a weighted resource.
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of a table's rows: r and pepr (m, n), combined_r and combined (n,); NaN if there is no score."""
 
-    Args:
-        extremes: of each of m resources.
-        weighted: whether it has a weight, (m,).
-        sizes: rows of each group, (g,); one of no more than `top` has the same best whichever row is left out.
-        top: how many the best are.
-        from_zero: lo is 0.
+    r: Array
+    pepr: Array
+    combined_r: Array
+    combined: Array
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group while it is scored: its rows in the table (k,), and its models named by their row."""
+
+    name: str | None
+    rows: Index
+    models: Models
+    scoring: Scoring
+    bounds: Mapping[str, Bound | None]
+
+
+def score_groups(task: ScoreTask, columns: Columns) -> tuple[tuple[Group, ...], RowScores]:
+    """Score all groups of a table.
+
+    Returns:
+        The groups in the order of their first rows, and the scores of the rows.
+    Raises:
+        ScoreError: methods that differ within a group, a group without reference bounds, a baseline of no
+            group, or a number of images below 1.
     """
-    groups = len(sizes)
-    full = whole(extremes, groups, from_zero=from_zero)
-    holders = [
-        one.sole_holders(groups) for one, has_weight in zip(extremes, weighted, strict=True) if has_weight
+    names: tuple[str | None, ...] = columns.group.texts if task.group is not None else (None,)
+    baselines = _baselines(task, names)
+    shape = columns.resources.shape
+    scores = RowScores(np.empty(shape), np.empty(shape), np.empty(shape[1]), np.empty(shape[1]))
+    by_group = np.argsort(columns.group.ids, kind="stable")
+    ends = np.cumsum(np.bincount(columns.group.ids))
+    is_small = len(columns) <= SENSITIVITY_ROWS and len(names) <= SENSITIVITY_GROUPS
+    groups = []
+    for name, rows in zip(names, np.split(by_group, ends[:-1]), strict=True):
+        group = _open(task, columns, name, rows)
+        _score(task, group, scores)
+        groups.append(_result(task, columns, group, scores, baselines.get(name), is_small))
+    return tuple(groups), scores
+
+
+def _baselines(task: ScoreTask, names: Sequence[str | None]) -> dict[str | None, float]:
+    """Return the baseline's performance by group."""
+    for name in task.baselines:
+        if name is not None and name not in names:
+            known = ", ".join(on_one_line(other or "") for other in names[:SHOWN_COLUMNS])
+            raise ScoreError(
+                f"--baseline {name}: no such group in {task.table.path}, expected one of {known}."
+            )
+    default = task.baselines.get(None)
+    found = {name: task.baselines.get(name, default) for name in names}
+    return {name: performance for name, performance in found.items() if performance is not None}
+
+
+def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index) -> _Group:
+    """Gather a group's models and find its bounds."""
+    performance = columns.performance[rows]
+    resources = {}
+    for resource, values in zip(task.resources, columns.resources[:, rows], strict=True):
+        # A model without a performance takes no part in the bounds.
+        is_known = np.isfinite(values) & ~np.isnan(performance)
+        resources[resource] = np.where(is_known, values, np.nan)
+    # Named by their row, since two models can have one name.
+    models = Models(tuple(map(str, rows.tolist())), performance, resources)
+    reference = None if task.reference is None else task.reference.bounds_of(name, task.resources)
+    scoring = Scoring(task.weights, task.normalise, task.alpha, reference)
+    bounds: dict[str, Bound | None] = {}
+    for resource, values in resources.items():
+        method = _method(task, columns, name, resource, rows[~np.isnan(values)])
+        bound = scoring.bound(resource, values)
+        bounds[resource] = bound and Bound(lo=bound.lo, hi=bound.hi, unit="", method=method)
+    return _Group(name, rows, models, scoring, bounds)
+
+
+def _method(task: ScoreTask, columns: Columns, group: str | None, resource: str, measured: Index) -> str:
+    """Return the method by which a resource was obtained in a group; "" if not known.
+
+    Raises:
+        ScoreError: there are several methods, or the reference bounds have another one.
+    """
+    if resource not in columns.methods:
+        return ""
+    labels = columns.methods[resource]
+    used = [labels.texts[label] for label in np.unique(labels.ids[measured])]
+    if len(used) > 1:
+        _refuse_methods(task, resource, group, [method or "not stated" for method in used])
+    method = used[0] if used else ""
+    if task.reference is not None:
+        expected = task.reference.bounds_of(group, task.resources)[resource].method
+        if method and expected and method != expected:
+            _refuse_methods(task, resource, group, [method, f"{expected} in {task.reference.path}"])
+    return method
+
+
+def _refuse_methods(task: ScoreTask, resource: str, group: str | None, methods: Sequence[str]) -> None:
+    where = f" of group {group!r}" if task.group is not None else ""
+    try:
+        only_method(methods)
+    except ScoreError as fault:
+        raise ScoreError(f"{task.table.path}: {resource}{where} was {fault}") from None
+
+
+def _score(task: ScoreTask, group: _Group, scores: RowScores) -> None:
+    """Fill in the scores of a group's rows."""
+    performance = group.models.performance
+    for index, (resource, values) in enumerate(group.models.resources.items()):
+        bound = group.bounds[resource]
+        r = values if bound is None else normalised(values, bound)
+        scores.r[index, group.rows] = r
+        scores.pepr[index, group.rows] = pepr(performance, r, task.alpha)
+    combined_r = weighted(task.shares, list(scores.r[:, group.rows]))
+    scores.combined_r[group.rows] = combined_r
+    scores.combined[group.rows] = pepr(performance, combined_r, task.alpha)
+
+
+def _result(
+    task: ScoreTask,
+    columns: Columns,
+    group: _Group,
+    scores: RowScores,
+    baseline: float | None,
+    is_small: bool,
+) -> Group:
+    """Describe a scored group."""
+    combined = scores.combined[group.rows]
+    scored = int(np.count_nonzero(~np.isnan(combined)))
+    best = [int(row) for row in robustness.best(group.models.names, combined, task.top)]
+    intervals = _intervals(task, columns, group, scores, best)
+    places = [
+        _place(task, columns, scores, row, rank, intervals.get(row)) for rank, row in enumerate(best, start=1)
     ]
-    pairs = np.unique(np.concatenate([np.stack(pair, axis=1) for pair in holders]), axis=0)
-    pairs = pairs[sizes[pairs[:, 0]] > top]
-    less = _views(extremes, pairs[:, 0], pairs[:, 1], groups, from_zero)
-    moved = ((less.lo != full.lo[:, less.group]) | (less.hi != full.hi[:, less.group])).any(axis=0)
-    group = less.group[moved]
-    place = np.arange(len(group)) - np.searchsorted(group, group)
-    slots = np.full((int(place.max(initial=-1)) + 1, groups), -1)
-    slots[place, group] = groups + np.arange(len(group))
-    lo, hi = np.hstack([full.lo, less.lo[:, moved]]), np.hstack([full.hi, less.hi[:, moved]])
-    return Views(np.append(full.group, group), np.append(full.without, less.without[moved]), lo, hi, slots)
+    # The best of a group of no more than `top` models are the same without any one of them.
+    outliers: tuple[Outlier, ...] = ()
+    if len(group.rows) > task.top:
+        outliers = robustness.outliers(group.models, group.scoring, task.top)
+    majority = None
+    if baseline is not None:
+        majority = MajorityBaseline(baseline, int(np.count_nonzero(baseline > combined)), scored)
+    has_dependence = is_small and len(task.resources) > 1 and len(group.rows) <= SENSITIVITY_MODELS
+    return Group(
+        name=group.name,
+        models=len(group.rows),
+        scored=scored,
+        set_id=_set_id(group),
+        bounds=group.bounds,
+        best=tuple(places),
+        outliers=tuple(_named(columns, outlier) for outlier in outliers),
+        baseline=majority,
+        warnings=_warnings(task, columns, group, scored),
+        dependence=_dependence(columns, group) if has_dependence else None,
+    )
 
 
-def _views(extremes: Sequence[Extremes], group: Index, without: Index, groups: int, from_zero: bool) -> Views:
-    found = [one.bounds(group, without, from_zero=from_zero) for one in extremes]
-    lo, hi = np.stack([low for low, _ in found]), np.stack([high for _, high in found])
-    return Views(group, without, lo, hi, np.zeros((0, groups), np.int64))
+def _set_id(group: _Group) -> str:
+    known = {
+        resource: [bound.lo, bound.hi, bound.method] if bound else None
+        for resource, bound in group.bounds.items()
+    }
+    return set_id([json.dumps([group.name, len(group.rows), known], sort_keys=True)])
 
 
-class TopRows:
-    """The highest scores of each view so far and their rows, (v, depth) each, best first; of equal ones that which came first."""
+def _place(
+    task: ScoreTask,
+    columns: Columns,
+    scores: RowScores,
+    row: int,
+    rank: int,
+    interval: tuple[int, int, float] | None,
+) -> Place:
+    score = float(scores.combined[row])
+    by_resource = _by_resource(task, scores.pepr[:, row])
+    if len(task.resources) > 1:
+        by_resource["combined"] = score
+    rank_low, rank_high, p_best = interval or (None, None, None)
+    return Place(
+        rank=rank,
+        name=columns.names[row],
+        performance=float(columns.performance[row]),
+        r=_by_resource(task, scores.r[:, row]),
+        pepr=by_resource,
+        combined_r=float(scores.combined_r[row]),
+        score=score,
+        rank_low=rank_low,
+        rank_high=rank_high,
+        p_best=p_best,
+    )
 
-    def __init__(self, count: int, depth: int) -> None:
-        self.scores: Array = np.full((count, depth), -np.inf)
-        self.rows: Index = np.full((count, depth), -1)
 
-    def add(self, view: Index, scores: Array, rows: Index) -> None:
-        """Take in a chunk's scores, all of shape (n,), the rows being later than those of earlier chunks. NaN is no score."""
-        above = scores > self.scores[view, -1]  # an equal one came too late
-        view, scores, rows = view[above], scores[above], rows[above]
-        if not len(view):
-            return
-        depth = self.scores.shape[1]
-        touched = np.unique(view)
-        view = np.concatenate([np.repeat(touched, depth), view])
-        scores = np.concatenate([self.scores[touched].ravel(), scores])
-        rows = np.concatenate([self.rows[touched].ravel(), rows])
-        order = np.lexsort((rows, -scores, view))
-        view = view[order]
-        starts, ends = segments(view)
-        place = np.arange(len(view)) - np.repeat(starts, ends - starts)
-        kept = place < depth
-        self.scores[view[kept], place[kept]] = scores[order[kept]]
-        self.rows[view[kept], place[kept]] = rows[order[kept]]
+def _by_resource(task: ScoreTask, values: Array) -> dict[str, float | None]:
+    """Return the values (m,) by resource, None for NaN."""
+    pairs = zip(task.resources, values.tolist(), strict=True)
+    return {name: None if np.isnan(value) else value for name, value in pairs}
 
-    def of(self, view: int) -> list[int]:
-        """Rows of one view, best first."""
-        return [row for row in self.rows[view].tolist() if row >= 0]
+
+def _intervals(
+    task: ScoreTask, columns: Columns, group: _Group, scores: RowScores, best: Sequence[int]
+) -> dict[int, tuple[int, int, float]]:
+    """Return the rank interval, low and high, and the probability of being first of the best, by row."""
+    if not best or not task.has_intervals or len(group.rows) > INTERVAL_MODELS:
+        return {}
+    rows = group.rows[~np.isnan(scores.combined[group.rows])]
+    images = columns.images[rows]
+    wrong = np.flatnonzero(~((images >= 1) & np.isfinite(images)))
+    if wrong.size and task.images_column is not None:
+        first = wrong[0]
+        cell = "" if np.isnan(images[first]) else f"{images[first]:g}"
+        raise task.table.fault(int(rows[first]), task.images_column, cell, EXPECTED_IMAGES)
+    performance = columns.performance[rows]
+    drawn = robustness.binomial_performances(performance, images)
+    chosen = np.searchsorted(rows, best).tolist()
+    spread = robustness.rank_spread(performance, drawn, scores.combined_r[rows], task.alpha, chosen)
+    found = zip(spread.low.tolist(), spread.high.tolist(), spread.p_best.tolist(), strict=True)
+    return dict(zip(best, found, strict=True))
+
+
+def _dependence(columns: Columns, group: _Group) -> Dependence:
+    """Find what the winner depends on."""
+
+    def name(row: str | None) -> str | None:
+        return None if row is None else columns.names[int(row)]
+
+    sensitivity = []
+    for setting in robustness.weight_sensitivity(group.models, group.scoring):
+        winners = {"winner_below": name(setting.winner_below), "winner_above": name(setting.winner_above)}
+        sensitivity.append(setting.model_copy(update=winners))
+    by_normalisation = robustness.winners_by_normalisation(group.models, group.scoring)
+    return Dependence(tuple(sensitivity), {how: name(row) for how, row in by_normalisation.items()})
+
+
+def _named(columns: Columns, outlier: Outlier) -> Outlier:
+    """Return an outlier with the models' names for their rows."""
+    return Outlier(
+        name=columns.names[int(outlier.name)],
+        enters=tuple(columns.names[int(row)] for row in outlier.enters),
+        leaves=tuple(columns.names[int(row)] for row in outlier.leaves),
+    )
+
+
+def _warnings(task: ScoreTask, columns: Columns, group: _Group, scored: int) -> tuple[str, ...]:
+    """Return a sentence for each problem of a group."""
+    models = len(group.rows)
+    counts = {"performance not measured": np.isnan(group.models.performance).sum()}
+    for name, values in zip(task.resources, columns.resources, strict=True):
+        counts[f"{name} not measured"] = np.isnan(values[group.rows]).sum()
+        counts[f"{name} infinite"] = np.isinf(values[group.rows]).sum()
+    gaps = ", ".join(f"{gap} {count}" for gap, count in counts.items() if count)
+    warnings = []
+    if gaps and scored < models:
+        warnings.append(f"{models - scored} of {models} models have no score: {gaps}.")
+    elif gaps:
+        warnings.append(f"some models lack a score of one resource: {gaps}.")
+    if task.normalise == "reference":
+        for name, bound in group.bounds.items():
+            values = group.models.resources[name]
+            beyond = np.count_nonzero((values < bound.lo) | (values > bound.hi)) if bound else 0
+            if beyond:
+                where = "lie beyond the reference bounds and were cut to [0, 1]"
+                warnings.append(f"{beyond} of {models} values of {name} {where}.")
+    if task.has_intervals and models > INTERVAL_MODELS:
+        warnings.append(
+            f"no rank intervals: {models} models, and they are computed for at most {INTERVAL_MODELS}."
+        )
+    return tuple(warnings)

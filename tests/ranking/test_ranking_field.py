@@ -16,12 +16,13 @@ from pepr_edge.run_dir.reader import Results
 
 MIB = 2**20
 NAMES = ("small", "middle", "large")
-ONE, TWO = "made cpu (x86_64, 2 cores, 4 GiB, 1 thread)", "made cpu (x86_64, 2 cores, 4 GiB, 2 threads)"
+ONE = "made cpu (x86_64, 2 cores, 4 GiB, 1 thread)"
+TWO = "made cpu (x86_64, 2 cores, 4 GiB, 2 threads)"
 FAILED = SelfTestResult(passed=False, decisions_agree=False, max_abs_diff=1.0, tolerance=0.1, n=4)
 
 
 def three(folder: Path) -> Results:
-    """0.8, 0.9 and 0.95 of validation right, for 100, 200 and 400 J. At home: small, middle, large."""
+    """Accuracies 0.8, 0.9 and 0.95 for 100, 200 and 400 J. The order at home: small, middle, large."""
     return results(
         folder,
         entry(folder, "small", right=160, joules=100.0, latency_s=0.01, memory_bytes=200 * MIB),
@@ -63,11 +64,15 @@ def one_and_two_threads() -> dict[str, FieldReport]:
 def test_one_machine_with_one_and_with_two_threads_ranks_as_computed_by_hand(run: Results) -> None:
     """PePR edge = P / (1 + (E + L + W) / 3), each of E, L and W scaled to [0, 1] over the three models.
 
-    E is that of home everywhere: small (100 - 100) / 300 = 0, middle (200 - 100) / 300 = 1/3, large 1.
+    E is the same everywhere: small (100 - 100) / 300 = 0, middle (200 - 100) / 300 = 1/3, large 1.
 
-    1 thread:  L from 12 to 40 ms:  small 1, middle 0, large 1.    W from 200 to 260 MiB: small 0, middle 1/6, large 1.
-    2 threads: L from 8 to 10 ms:   small 0, middle 1, large 1/2.  W from 220 to 300 MiB: small 0, middle 1, large 3/4.
-    worst:     L from 12 to 40 ms:  small 1, middle 0, large 1.    W from 220 to 300 MiB: small 0, middle 1, large 3/4.
+                                         small  middle  large
+    1 thread:   L from 12 to 40 ms       1      0       1
+                W from 200 to 260 MiB    0      1/6     1
+    2 threads:  L from 8 to 10 ms        0      1       1/2
+                W from 220 to 300 MiB    0      1       3/4
+    worst case: L from 12 to 40 ms       1      0       1
+                W from 220 to 300 MiB    0      1       3/4
     """
     home = rank(run)
     assert [row.architecture for row in home.rows] == ["small", "middle", "large"]
@@ -122,8 +127,8 @@ def test_one_machine_with_one_and_with_two_threads_ranks_as_computed_by_hand(run
     ]
 
 
-def test_what_is_not_measured_in_the_field_is_no_change_of_the_others(run: Results) -> None:
-    """By hand, of small and middle alone, E is 0 and 1, and so are L and W, at home as there: 0.8 against 0.9 / 2."""
+def test_an_artifact_absent_from_the_field_moves_no_other(run: Results) -> None:
+    """By hand, of small and middle alone, E, L and W are 0 and 1 at home and there: 0.8 against 0.9 / 2."""
     same = field_report(bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB))
     (device,) = rank(run, field={"same.json": same}).devices
     assert device.winner == device.home_winner == "small@64 fp32"
@@ -131,14 +136,14 @@ def test_what_is_not_measured_in_the_field_is_no_change_of_the_others(run: Resul
 
 
 def test_a_smaller_set_is_compared_with_the_same_set_at_home(run: Results) -> None:
-    """Of middle and large alone, middle wins at home with 0.9 against 0.95 / 2, and is first there as well: nothing rose."""
+    """Of middle and large alone, middle wins at home with 0.9 against 0.95 / 2, and there too: no rise."""
     same = field_report(bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB))
     (device,) = rank(run, field={"same.json": same}).devices
     assert (device.winner, device.home_winner) == ("middle@64 fp32", "small@64 fp32")
     assert [sentence.partition(":")[0] for sentence in device.moved] == ["small@64 fp32 has no rank here"]
 
 
-def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
+def test_a_report_with_the_values_of_home_changes_nothing(run: Results) -> None:
     same = field_report(
         bench("small", 0.01, 200 * MIB), bench("middle", 0.02, 300 * MIB), bench("large", 0.05, 400 * MIB)
     )
@@ -149,13 +154,13 @@ def test_a_report_of_homes_own_figures_changes_nothing(run: Results) -> None:
     assert devices_table(home) == ""
     untouched = {"device": "", "measured_on": (), "devices": (), "rows": ()}
     assert ranking.model_copy(update=untouched) == home.model_copy(update=untouched)
-    # The energy of one answer was not measured at home, nor there.
+    # The energy of an inference was not measured at home, nor there.
     assert [row.model_copy(update={"methods": {}}) for row in ranking.rows] == [
         row.model_copy(update={"methods": {}}) for row in home.rows
     ]
 
 
-def test_devices_of_one_kind_count_by_their_median_and_kinds_by_the_worst(run: Results) -> None:
+def test_a_class_counts_by_its_median_and_classes_by_the_worst(run: Results) -> None:
     like = {
         f"{number}.json": all_three(latency_s, mib)
         for number, (latency_s, mib) in enumerate(((0.01, 100), (0.09, 300), (0.02, 120)))
@@ -170,7 +175,11 @@ def test_devices_of_one_kind_count_by_their_median_and_kinds_by_the_worst(run: R
     assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
         (0.02, 200 * MIB)
     }
-    assert [one.device.partition(" (")[0] for one in ranking.devices] == ["made cpu", "other", "worst case"]
+    assert [device.device.partition(" (")[0] for device in ranking.devices] == [
+        "made cpu",
+        "other",
+        "worst case",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -186,24 +195,24 @@ def test_devices_of_one_kind_count_by_their_median_and_kinds_by_the_worst(run: R
         ({"architecture": "aarch64"}, 2),
     ],
 )
-def test_what_makes_devices_one_kind(run: Results, change: dict[str, object], kinds: int) -> None:
+def test_which_devices_are_one_class(run: Results, change: dict[str, object], kinds: int) -> None:
     reports = {"a": field_report(bench("small", 0.1)), "b": field_report(bench("small", 0.2), **change)}  # type: ignore[arg-type]
     assert len(device_classes(reports, run)) == kinds
 
 
-def test_bundles_measured_one_by_one_on_a_device_are_of_one_kind(run: Results) -> None:
+def test_bundles_measured_one_by_one_are_of_one_class(run: Results) -> None:
     reports = {name: field_report(bench(name, 0.1 * number)) for number, name in enumerate(NAMES, start=1)}
     ranking = rank(run, field=reports)
     assert len(ranking.devices) == 1
     assert {row.rank for row in ranking.rows} == {1, 2, 3}
-    # Another runtime that somebody asked for is another device.
+    # Another runtime, if a user chose it, makes another class.
     again = rank(
         run, field={"a": all_three(), "b": field_report(*(bench(name, runtime="openvino") for name in NAMES))}
     )
-    assert [one.device for one in again.devices] == [ONE, ONE.replace(")", ", openvino)"), "worst case"]
+    assert [device.device for device in again.devices] == [ONE, ONE.replace(")", ", openvino)"), "worst case"]
 
 
-def test_an_emulated_machine_sets_no_latency_but_counts_for_memory_and_the_self_test(run: Results) -> None:
+def test_an_emulated_machine_counts_for_memory_and_self_test_but_not_latency(run: Results) -> None:
     emulated = field_report(
         bench("small", 9.0, 900 * MIB),
         bench("middle", 9.0, 10 * MIB),
@@ -235,14 +244,14 @@ def test_an_emulated_machine_sets_no_latency_but_counts_for_memory_and_the_self_
     assert row_of(both, "small").warnings == ()
 
 
-def test_what_an_emulated_machine_does_not_hold_keeps_its_rank_beside_a_device(run: Results) -> None:
+def test_an_artifact_absent_from_an_emulated_machine_keeps_its_rank(run: Results) -> None:
     ranking = rank(run, field={"qemu": field_report(bench("small"), emulated=True), "real": all_three()})
     assert all(row.rank for row in ranking.rows)
     alone = rank(run, field={"qemu": field_report(bench("small"), emulated=True)})
     assert {row.reason for row in alone.rows} == {"", ABSENT}
 
 
-def test_paced_load_sets_no_latency_but_its_memory_counts(run: Results) -> None:
+def test_paced_load_counts_for_memory_but_not_latency(run: Results) -> None:
     paced = [bench(name, 5.0, 800 * MIB, scenario="paced", paced_s=10.0) for name in NAMES]
     ranking = rank(run, field={"a": all_three(0.03), "b": field_report(*paced)})
     assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
@@ -252,7 +261,7 @@ def test_paced_load_sets_no_latency_but_its_memory_counts(run: Results) -> None:
     assert {(row.rank, row.reason) for row in alone.rows} == {(None, "no score: latency not measured")}
 
 
-def test_warnings_of_home_give_way_to_those_of_the_field(tmp_path: Path) -> None:
+def test_warnings_of_the_field_replace_those_of_home(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.profile is not None
     busy = made.profile.model_copy(update={"load_before": 9.0})
@@ -307,11 +316,10 @@ def test_the_order_of_the_reports_does_not_matter(
     assert device_classes(dict(shuffled), run) == classes
     worst = worst_case(classes)
     assert worst_case(classes[::-1]).keys() == worst.keys()
-    assert {sha256: found.figures for sha256, found in worst_case(classes[::-1]).items()} == {
-        sha256: found.figures for sha256, found in worst.items()
-    }
-    for one in classes:
-        for sha256, found in one.found.items():
-            for what, figure in found.figures.items():
-                value = worst[sha256].figures[what].value
+    for sha256, findings in worst_case(classes[::-1]).items():
+        assert findings.figures == worst[sha256].figures
+    for device in classes:
+        for sha256, findings in device.findings.items():
+            for name, figure in findings.figures.items():
+                value = worst[sha256].figures[name].value
                 assert value is None or figure.value is None or value >= figure.value

@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def three(folder: Path, more: str = "") -> Results:
-    """A large model that is best, a middle one, a small one that is worst: 160, 180 and 190 of 200 right."""
+    """Three models with accuracies 0.95 (large), 0.8 (small) and 0.9 (middle)."""
     return results(
         folder,
         entry(folder, "large", right=190, joules=400.0, latency_s=0.05, memory_bytes=400 * MIB),
@@ -46,7 +46,7 @@ def row_of(ranking: Ranking, name: str) -> RankingRow:
     return next(row for row in ranking.rows if row.architecture == name)
 
 
-def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
+def test_the_best_score_is_first(tmp_path: Path) -> None:
     ranking = rank(three(tmp_path))
     assert names(ranking) == ["small", "middle", "large"]
     assert [row.rank for row in ranking.rows] == [1, 2, 3]
@@ -69,20 +69,13 @@ def test_best_score_first_with_the_figures_it_rests_on(tmp_path: Path) -> None:
     assert all(row.reason == "" for row in ranking.rows)
 
 
-def test_the_ranking_says_what_it_rests_on(tmp_path: Path) -> None:
+def test_a_ranking_records_its_inputs(tmp_path: Path) -> None:
     made = three(tmp_path)
     ranking = rank(made)
-    assert (ranking.performance_metric, ranking.performance_split, ranking.normalise, ranking.alpha) == (
-        "accuracy",
-        "val",
-        "minmax",
-        1.0,
-    )
-    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi, ranking.bounds["latency"].unit) == (
-        0.01,
-        0.05,
-        "s",
-    )
+    assert (ranking.performance_metric, ranking.performance_split) == ("accuracy", "val")
+    assert (ranking.normalise, ranking.alpha) == ("minmax", 1.0)
+    latency = ranking.bounds["latency"]
+    assert (latency.lo, latency.hi, latency.unit) == (0.01, 0.05, "s")
     assert (ranking.device, ranking.data, ranking.majority_baseline) == ("a made device", "made", 0.5)
     assert ranking.set_id == set_id(
         [made_records.digest(f"onnx {name}") for name in ("small", "middle", "large")]
@@ -96,7 +89,7 @@ def test_the_order_of_the_entries_does_not_matter(tmp_path: Path) -> None:
     assert rank(replace(made, entries=made.entries[::-1])) == rank(made)
 
 
-def test_weights_of_the_call_go_before_those_of_the_recipe(tmp_path: Path) -> None:
+def test_weights_of_the_call_override_the_recipe(tmp_path: Path) -> None:
     made = three(tmp_path, "[score]\nweights = { train_time = 1 }\n")
     # All took the same time: the performance alone decides.
     assert names(rank(made)) == ["large", "middle", "small"]
@@ -112,19 +105,16 @@ def test_emphasis_and_normalisation_come_from_the_recipe(tmp_path: Path) -> None
     assert row_of(ranking, "middle").pepr["edge"] == pytest.approx(50 * 0.9 / (50 + 0.4))
 
 
-def test_the_choice_rests_on_validation_not_on_test(tmp_path: Path) -> None:
+def test_the_test_split_does_not_affect_the_ranking(tmp_path: Path) -> None:
     made = three(tmp_path)
     artifact = made.entries[0].artifact
     assert artifact is not None
-    best = {
-        **artifact.performance,
-        "accuracy": artifact.performance["accuracy"].model_copy(update={"value": 0.0}),
-    }
-    changed = replace(made.entries[0], artifact=artifact.model_copy(update={"performance": best}))
+    on_test = {**artifact.performance, "accuracy": artifact.performance["accuracy"].changed(value=0.0)}
+    changed = replace(made.entries[0], artifact=artifact.changed(performance=on_test))
     again = rank(replace(made, entries=(changed, *made.entries[1:])))
-    assert [(row.architecture, row.pepr) for row in again.rows] == [
-        (row.architecture, row.pepr) for row in rank(made).rows
-    ]
+    before = rank(made)
+    assert names(again) == names(before)
+    assert [row.pepr for row in again.rows] == [row.pepr for row in before.rows]
     assert row_of(again, "large").test_performance == 0.0
 
 
@@ -134,7 +124,7 @@ def test_the_choice_rests_on_validation_not_on_test(tmp_path: Path) -> None:
         ({"speed": 1.0}, None, "'speed': unknown resource"),
         ({"latency": 0.0}, None, "all weights are 0"),
         (None, "f2", "performance 'f2', expected one of accuracy, balanced_accuracy, auroc, f1"),
-        (None, "cohen_kappa", "performance 'cohen_kappa', expected one of .*can be below 0"),
+        (None, "cohen_kappa", "performance 'cohen_kappa', .*below 0"),
     ],
 )
 def test_unknown_weights_and_metrics_are_refused(
@@ -144,7 +134,7 @@ def test_unknown_weights_and_metrics_are_refused(
         rank(three(tmp_path), weights=weights, metric=metric)
 
 
-def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -> None:
+def test_models_over_budget_or_failed_keep_a_row_with_the_reason(tmp_path: Path) -> None:
     made = three(tmp_path, "[budgets]\nlatency_p90_ms = 30\npeak_memory_mib = 350\n")
     made = replace(made, entries=(failed("broken"), *made.entries, failed("waiting", None)))
     ranking = rank(made)
@@ -155,13 +145,10 @@ def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -
         ("broken", "failed", None),
         ("waiting", "failed", None),
     ]
-    assert (
-        row_of(ranking, "large").reason
-        == "latency at p90 50 ms, budget 30 ms; peak memory 400 MiB, budget 350 MiB"
-    )
+    assert "50 ms, budget 30 ms; peak memory 400 MiB, budget 350 MiB" in row_of(ranking, "large").reason
     assert row_of(ranking, "broken").reason == "train: the pixels run out"
-    assert row_of(ranking, "waiting").reason == "not done yet: run the same command again"
-    # Who is out does not move the bounds of those who are in.
+    assert "not done yet" in row_of(ranking, "waiting").reason
+    # A model over budget does not affect the bounds.
     assert ranking.bounds["latency"].hi == 0.02
     assert row_of(ranking, "large").pepr == {}
     assert row_of(ranking, "large").performance == 0.95
@@ -176,15 +163,9 @@ def test_over_budget_and_failed_models_stay_with_their_reasons(tmp_path: Path) -
         ({"latency": 0.05}, ["peak memory could not be measured, budget 100 MiB"]),
     ],
 )
-def test_a_budget_is_kept_when_it_is_just_met(resources: dict[str, float | None], broken: list[str]) -> None:
-    assert (
-        over_budget(
-            {"latency_p90_s": 0.05, "peak_memory_bytes": 100 * MIB, "size_bytes": 10 * MIB},
-            resources,
-            10 * MIB,
-        )
-        == broken
-    )
+def test_a_value_equal_to_its_budget_keeps_it(resources: dict[str, float | None], broken: list[str]) -> None:
+    budgets = {"latency_p90_s": 0.05, "peak_memory_bytes": 100 * MIB, "size_bytes": 10 * MIB}
+    assert over_budget(budgets, resources, 10 * MIB) == broken
 
 
 def test_a_file_too_large_is_over_budget_and_no_budget_is_no_limit() -> None:
@@ -192,18 +173,18 @@ def test_a_file_too_large_is_over_budget_and_no_budget_is_no_limit() -> None:
     assert over_budget({}, {}, 2**60) == []
 
 
-def test_a_run_in_which_nothing_worked(tmp_path: Path) -> None:
+def test_a_run_without_any_result(tmp_path: Path) -> None:
     ranking = rank(results(tmp_path, failed("a"), failed("b")))
     assert [(row.rank, row.status) for row in ranking.rows] == [(None, "failed")] * 2
     assert ranking.bounds == {}
 
 
-def test_one_model_alone_uses_nothing(tmp_path: Path) -> None:
+def test_a_single_model_has_no_resource_cost(tmp_path: Path) -> None:
     (row,) = rank(results(tmp_path, entry(tmp_path, "small", right=160))).rows
     assert (row.rank, row.pepr["edge"], row.tied_with_best) == (1, 0.8, True)
 
 
-def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: Path) -> None:
+def test_an_unmeasured_resource_gives_no_score_and_a_reason(tmp_path: Path) -> None:
     made = results(
         tmp_path, entry(tmp_path, "small", right=160), entry(tmp_path, "large", right=190, memory_bytes=None)
     )
@@ -219,7 +200,7 @@ def test_a_resource_that_was_not_measured_gives_no_score_and_says_so(tmp_path: P
     assert all(row.rank is not None for row in rank(made, weights=LATENCY).rows)
 
 
-def test_a_score_of_nothing_is_a_score_and_goes_before_none(tmp_path: Path) -> None:
+def test_a_score_of_0_ranks_before_no_score(tmp_path: Path) -> None:
     made = results(
         tmp_path,
         entry(tmp_path, "unmeasured", right=190, memory_bytes=None),
@@ -228,7 +209,7 @@ def test_a_score_of_nothing_is_a_score_and_goes_before_none(tmp_path: Path) -> N
     assert [(row.architecture, row.rank) for row in rank(made).rows] == [("useless", 1), ("unmeasured", None)]
 
 
-def test_too_few_latencies_for_a_p90_are_no_latency(tmp_path: Path) -> None:
+def test_too_few_latencies_give_no_p90(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.profile is not None
     short = replace(made, profile=made.profile.model_copy(update={"latencies_s": (0.01,) * 63}))
@@ -237,7 +218,7 @@ def test_too_few_latencies_for_a_p90_are_no_latency(tmp_path: Path) -> None:
     assert row.reason.startswith("no score: latency")
 
 
-def test_measured_and_declared_energies_never_share_one_normalisation(tmp_path: Path) -> None:
+def test_measured_and_declared_energies_never_share_bounds(tmp_path: Path) -> None:
     ranking = rank(
         results(
             tmp_path,
@@ -250,13 +231,12 @@ def test_measured_and_declared_energies_never_share_one_normalisation(tmp_path: 
         assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
         assert "train_energy obtained in different ways (declared, measured)" in row.reason
         assert row.resources["train_energy"] is not None
-    both = [
-        entry(tmp_path, name, joules=joules, method="declared") for name, joules in (("a", 10.0), ("b", 99.0))
-    ]
-    assert [row.rank for row in rank(results(tmp_path, *both)).rows] == [1, 2]
+    a = entry(tmp_path, "a", joules=10.0, method="declared")
+    b = entry(tmp_path, "b", joules=99.0, method="declared")
+    assert [row.rank for row in rank(results(tmp_path, a, b)).rows] == [1, 2]
 
 
-def test_a_model_that_is_out_of_the_set_does_not_mix_the_methods(tmp_path: Path) -> None:
+def test_a_model_outside_the_set_does_not_mix_methods(tmp_path: Path) -> None:
     slow = entry(tmp_path, "large", method="declared", latency_s=0.5)
     ranking = rank(
         results(tmp_path, entry(tmp_path, "small"), slow, more="[budgets]\nlatency_p90_ms = 100\n")
@@ -264,7 +244,7 @@ def test_a_model_that_is_out_of_the_set_does_not_mix_the_methods(tmp_path: Path)
     assert [row.rank for row in ranking.rows] == [1, None]
 
 
-def test_gpu_memory_counts_for_training_where_there_is_some(tmp_path: Path) -> None:
+def test_gpu_memory_is_the_training_memory_if_known(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.trained is not None
     assert rank(results(tmp_path, made)).rows[0].resources["train_memory"] == 60.0
@@ -274,19 +254,18 @@ def test_gpu_memory_counts_for_training_where_there_is_some(tmp_path: Path) -> N
     assert rank(results(tmp_path, on_gpu)).rows[0].resources["train_memory"] == 7.0
 
 
-def test_a_metric_that_is_not_defined_is_a_reason(tmp_path: Path) -> None:
+def test_an_undefined_metric_is_the_reason_for_no_rank(tmp_path: Path) -> None:
     made = three(tmp_path)
-    for one in made.entries:
-        logits = one.predictions()
-        np.savez(
-            one.folder / "predictions.npz", val=logits["val"], val_labels=np.zeros(N_VAL, np.int64)
-        )  # a single class
+    for variant in made.entries:
+        logits = variant.predictions()["val"]
+        one_class = np.zeros(N_VAL, np.int64)
+        np.savez(variant.folder / "predictions.npz", val=logits, val_labels=one_class)
     for row in rank(made, metric="auroc").rows:
         assert (row.rank, row.performance, row.status) == (None, None, "ok")
-        assert row.reason == "no score: auroc is not defined on the validation images. Take another metric"
+        assert "auroc is not defined" in row.reason
 
 
-def test_what_is_doubtful_is_a_warning(tmp_path: Path) -> None:
+def test_invalid_measurements_and_parity_failures_are_warnings(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.profile is not None
     assert made.artifact is not None
@@ -317,14 +296,15 @@ def test_equal_scores_go_by_performance(tmp_path: Path) -> None:
     assert ranking.rows[1].pepr["edge"] == ranking.rows[2].pepr["edge"] == 0.45
 
 
-def test_ties_are_those_that_a_paired_test_cannot_tell_from_the_first(tmp_path: Path) -> None:
+def test_ties_are_decided_by_a_paired_test_against_the_first(tmp_path: Path) -> None:
     rights = {"best": 190, "near": 186, "edge": 184, "far": 150}
     made = results(tmp_path, *(entry(tmp_path, name, right=right) for name, right in rights.items()))
     ranking = rank(made, weights=LATENCY)
     assert names(ranking) == list(rights)
     for row in ranking.rows:
-        ours, best = np.arange(N_VAL) < rights[row.architecture], np.arange(N_VAL) < 190
-        assert row.tied_with_best == (mcnemar(ours, best) > 0.05), row.architecture
+        correct = np.arange(N_VAL) < rights[row.architecture]
+        best = np.arange(N_VAL) < 190
+        assert row.tied_with_best == (mcnemar(correct, best) > 0.05), row.architecture
     # 4 images against 0 is 2 in 16; 6 against 0 is 1 in 32.
     assert [row.tied_with_best for row in ranking.rows] == [True, True, False, False]
 
@@ -335,7 +315,7 @@ def test_a_tie_is_with_the_first_by_score_not_by_performance(tmp_path: Path) -> 
     assert row_of(ranking, "large").tied_with_best is False
 
 
-def test_field_reports_take_the_place_of_what_was_measured_at_home(tmp_path: Path) -> None:
+def test_field_reports_replace_measurements_of_home(tmp_path: Path) -> None:
     made = three(tmp_path)
     report = field_report(
         bench("small", 0.3, 500 * MIB),
@@ -345,20 +325,17 @@ def test_field_reports_take_the_place_of_what_was_measured_at_home(tmp_path: Pat
     )
     ranking = rank(made, field={"clinic.json": report})
     assert ranking.device == "Atom (x86_64, 2 cores, 4 GiB, 1 thread)"
-    assert {
+    measured = {
         row.architecture: (row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows
-    } == {
-        "small": (0.3, 500 * MIB),
-        "middle": (0.1, 100 * MIB),
-        "large": (0.2, 200 * MIB),
     }
+    assert measured == {"small": (0.3, 500 * MIB), "middle": (0.1, 100 * MIB), "large": (0.2, 200 * MIB)}
     assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi) == (0.1, 0.3)
     assert names(ranking) == ["middle", "large", "small"]
     # Training was at home.
     assert row_of(ranking, "middle").resources["train_energy"] == 200.0
 
 
-def test_the_worst_of_several_devices_counts_whatever_their_order(tmp_path: Path) -> None:
+def test_the_worst_of_several_devices_counts_in_any_order(tmp_path: Path) -> None:
     made = three(tmp_path)
     fast = field_report(*(bench(name, 0.1, 300 * MIB) for name in ("small", "middle", "large")), cpu="A")
     slow = field_report(*(bench(name, 0.2, 250 * MIB) for name in ("small", "middle", "large")), cpu="B")
@@ -378,7 +355,9 @@ def test_the_worst_of_one_report_counts_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
-def test_what_one_device_did_not_measure_has_no_score(tmp_path: Path, order: tuple[str, str]) -> None:
+def test_an_artifact_not_measured_on_every_device_has_no_score(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
     reports = {
         "first": field_report(bench("small"), bench("middle"), bench("large"), cpu="A"),
         "second": field_report(bench("small"), bench("large", samples=20), cpu="B"),
@@ -386,15 +365,9 @@ def test_what_one_device_did_not_measure_has_no_score(tmp_path: Path, order: tup
     ranking = rank(three(tmp_path), field={name: reports[name] for name in order})
     assert [(row.architecture, row.rank) for row in ranking.rows if row.rank] == [("small", 1)]
     large = row_of(ranking, "large")
-    assert (large.resources["latency"], large.methods["latency"], large.reason) == (
-        None,
-        "unavailable",
-        "no score: latency not measured",
-    )
-    assert (
-        row_of(ranking, "middle").reason
-        == "not measured on B (x86_64, 2 cores, 4 GiB, 1 thread). Bench its bundle there too"
-    )
+    assert (large.resources["latency"], large.methods["latency"]) == (None, "unavailable")
+    assert large.reason == "no score: latency not measured"
+    assert "not measured on B (x86_64, 2 cores, 4 GiB, 1 thread)" in row_of(ranking, "middle").reason
 
 
 def test_memory_that_only_the_field_measured_counts(tmp_path: Path) -> None:
@@ -408,7 +381,7 @@ def test_memory_that_only_the_field_measured_counts(tmp_path: Path) -> None:
     assert ranking.bounds["peak_memory"].hi == 9 * MIB
 
 
-def test_budgets_hold_in_the_field(tmp_path: Path) -> None:
+def test_budgets_apply_in_the_field(tmp_path: Path) -> None:
     made = three(tmp_path, "[budgets]\nlatency_p90_ms = 60\n")
     assert all(row.status == "ok" for row in rank(made).rows)
     report = field_report(bench("small", 0.05), bench("middle", 0.07))
@@ -418,13 +391,10 @@ def test_budgets_hold_in_the_field(tmp_path: Path) -> None:
         "middle": "over_budget",
         "large": "failed",
     }
-    assert (
-        row_of(ranking, "large").reason
-        == "not measured in the field: no report holds it. Bench its bundle too"
-    )
+    assert "not measured in the field" in row_of(ranking, "large").reason
 
 
-def test_one_invalid_measurement_in_the_field_leaves_the_others_their_ranks(tmp_path: Path) -> None:
+def test_an_invalid_field_measurement_affects_only_its_artifact(tmp_path: Path) -> None:
     report = field_report(bench("small", valid=False), bench("middle"), bench("large"))
     ranking = rank(three(tmp_path), field={"clinic.json": report})
     row = row_of(ranking, "small")
@@ -433,7 +403,7 @@ def test_one_invalid_measurement_in_the_field_leaves_the_others_their_ranks(tmp_
     assert {row.architecture for row in ranking.rows if row.rank} == {"middle", "large"}
 
 
-def test_a_foreign_bundle_beside_ours_is_passed_over(tmp_path: Path) -> None:
+def test_a_foreign_bundle_beside_ours_is_ignored(tmp_path: Path) -> None:
     ranking = rank(three(tmp_path), field={"a": field_report(bench("foreign"), bench("small"))})
     assert len(ranking.rows) == 3
     assert row_of(ranking, "small").rank == 1
@@ -443,15 +413,27 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     made = three(tmp_path, "[budgets]\nlatency_p90_ms = 30\n")
     ranking = rank(replace(made, entries=(*made.entries, failed("broken", 'a "comma", and\na line'))))
     lines = list(csv.DictReader(io.StringIO(to_csv(ranking))))
-    expected = "rank candidate architecture variant status reason num_params performance performance_low performance_high"
-    expected += " test_performance test_low test_high rank_low rank_high p_best size_bytes"
-    expected += (
-        " train_energy_j train_co2eq_g train_time_s train_memory_b train_data_images latency_s peak_memory_b"
-    )
-    expected += "".join(f" {name}_method" for name in RESOURCES)
-    expected += " pepr_E pepr_C pepr_T pepr_M pepr_D pepr_L pepr_W pepr_edge inference_energy_j inference_energy_method"
-    expected += " lifetime_j_per_image tied_with_best bundle"
-    assert list(lines[0]) == expected.split()
+    expected = ["rank", "candidate", "architecture", "variant", "status", "reason", "num_params"]
+    expected += [
+        "performance",
+        "performance_low",
+        "performance_high",
+        "test_performance",
+        "test_low",
+        "test_high",
+    ]
+    expected += ["rank_low", "rank_high", "p_best", "size_bytes"]
+    expected += ["train_energy_j", "train_co2eq_g", "train_time_s", "train_memory_b", "train_data_images"]
+    expected += ["latency_s", "peak_memory_b", *(f"{name}_method" for name in RESOURCES)]
+    expected += ["pepr_E", "pepr_C", "pepr_T", "pepr_M", "pepr_D", "pepr_L", "pepr_W", "pepr_edge"]
+    expected += [
+        "inference_energy_j",
+        "inference_energy_method",
+        "lifetime_j_per_image",
+        "tied_with_best",
+        "bundle",
+    ]
+    assert list(lines[0]) == expected
     assert [(line["rank"], line["architecture"], line["status"]) for line in lines] == [
         ("1", "small", "ok"),
         ("2", "middle", "ok"),
@@ -460,23 +442,15 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     ]
     small = ranking.rows[0]
     assert float(lines[0]["latency_s"]) == small.resources["latency"]
-    assert [
-        float(lines[0][f"pepr_{letter}"])
-        for letter in [*(letter for letter, _ in RESOURCES.values()), "edge"]
-    ] == [small.pepr[letter] for letter in ["E", "C", "T", "M", "D", "L", "W", "edge"]]
-    assert (lines[0]["performance"], lines[0]["performance_high"], lines[0]["tied_with_best"]) == (
-        "0.8",
-        "1.0",
-        "True",
-    )
+    for letter in ("E", "C", "T", "M", "D", "L", "W", "edge"):
+        assert float(lines[0][f"pepr_{letter}"]) == small.pepr[letter]
+    assert (lines[0]["performance"], lines[0]["performance_high"]) == ("0.8", "1.0")
+    assert lines[0]["tied_with_best"] == "True"
     assert lines[1]["tied_with_best"] == "False"
     assert lines[3]["reason"] == 'train: a "comma", and\na line'
     # Not measured is empty, not 0 and not None.
-    assert {
-        lines[3][name]
-        for name in lines[3]
-        if name not in ("candidate", "architecture", "variant", "status", "reason")
-    } == {""}
+    named = {"candidate", "architecture", "variant", "status", "reason"}
+    assert {lines[3][name] for name in lines[3] if name not in named} == {""}
 
 
 def test_a_ranking_is_the_same_after_its_json(tmp_path: Path) -> None:

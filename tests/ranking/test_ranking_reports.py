@@ -7,7 +7,7 @@ import pytest
 from made_records import bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.field.report_checksum import sealed
+from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.ranking import rank, read_reports
 from pepr_edge.records import FieldReport, Percentiles
 from pepr_edge.run_dir.reader import Results
@@ -21,19 +21,17 @@ def run(tmp_path: Path) -> Results:
 
 WRONG = {
     "a partial report": field_report(bench("small"), partial=True),
-    "a partial report, its": field_report(bench("small", partial=True)),
-    "altered since bench wrote it": field_report(bench("small")).model_copy(update={"emulated": True}),
+    "partial report": field_report(bench("small", partial=True)),
+    "altered": field_report(bench("small")).model_copy(update={"emulated": True}),
     "by an earlier pepr_edge": field_report(bench("small")).model_copy(update={"checksum": None}),
-    "holds no artifact of .*another run.$": field_report(bench("foreign")),
+    "holds no artifact of .*another run": field_report(bench("foreign")),
     "holds no artifact of": field_report(),
-    "Its fallbacks are not ranked there: bench without --fallback": field_report(
-        bench("foreign", fallback=True)
-    ),
-    "percentiles_s of small do not follow from its latencies_s": field_report(
+    "without --fallback": field_report(bench("foreign", fallback=True)),
+    "percentiles_s of small": field_report(
         bench("small", percentiles_s=Percentiles(p50=0.001, p90=0.001, p95=None, p99=None))
     ),
     "INVALID: small: drift: made$": field_report(bench("small", valid=False), bench("foreign")),
-    "INVALID: small: drift: made So are the other 1 of this run.": field_report(
+    "INVALID: small: drift: made .*other 1": field_report(
         bench("small", valid=False), bench("large", valid=False)
     ),
     "the same report as a_good.json": field_report(bench("small")),
@@ -41,7 +39,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_a_ranking_cannot_rest_on_is_refused_by_name_in_one_line(run: Results, message: str) -> None:
+def test_unusable_reports_are_refused_by_name_in_one_line(run: Results, message: str) -> None:
     with pytest.raises(ScoreError, match=f"^--field clinic.json: .*{message}") as fault:
         rank(run, field={"a_good.json": field_report(bench("small")), "clinic.json": WRONG[message]})
     assert "\n" not in str(fault.value)
@@ -61,7 +59,7 @@ def test_all_bad_reports_are_named_at_once(run: Results) -> None:
     assert (first[:11], second[:11]) == ("--field a: ", "--field c: ")
 
 
-def test_a_fallback_beside_ours_makes_no_report_foreign(run: Results) -> None:
+def test_a_report_may_hold_a_fallback_beside_our_artifacts(run: Results) -> None:
     ranking = rank(
         run,
         field={
@@ -76,7 +74,7 @@ def test_a_fallback_beside_ours_makes_no_report_foreign(run: Results) -> None:
     }
 
 
-def test_an_emulated_machine_may_be_invalid_as_its_times_do_not_count(run: Results) -> None:
+def test_an_emulated_machine_may_be_invalid(run: Results) -> None:
     report = field_report(bench("small", 9.0, valid=False), bench("large", 9.0, valid=False), emulated=True)
     assert [row.rank for row in rank(run, field={"qemu.json": report}).rows] == [1, 2]
 
@@ -93,7 +91,7 @@ def test_every_change_of_a_report_is_noticed(run: Results, change: dict[str, obj
     assert len(rank(run, field={"a": read}).devices) == 1
 
 
-def test_files_that_are_no_reports_are_all_named(run: Results, tmp_path: Path) -> None:
+def test_all_files_that_are_no_reports_are_named(run: Results, tmp_path: Path) -> None:
     good = tmp_path / "good.json"
     write_record(good, field_report(bench("small")))
     document = json.loads(good.read_text())
@@ -110,7 +108,7 @@ def test_files_that_are_no_reports_are_all_named(run: Results, tmp_path: Path) -
             [good, *(tmp_path / name for name in (*texts, "none", "good.json", "altered")), tmp_path], run
         )
     *lines, last = str(fault.value).splitlines()
-    assert "altered since bench wrote it" in last
+    assert "altered" in last
     assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == [
         "torn",
         "other",
@@ -119,23 +117,20 @@ def test_files_that_are_no_reports_are_all_named(run: Results, tmp_path: Path) -
         "good.json",
         tmp_path.name,
     ]
-    for line, words in zip(
-        lines,
-        (
-            "not a report of `pepr-edge bench --out` (the file: Invalid JSON",
-            "schema_version = 2, this pepr_edge reads 1. Rank with the pepr_edge that measured",
-            "not a report of `pepr-edge bench --out` (new: Extra inputs",
-            "no such file. Give the file that bench wrote",
-            "given twice",
-            "cannot be read",
-        ),
-        strict=True,
-    ):
-        assert words in line
+    keywords = (
+        "the file: Invalid JSON",
+        "schema_version = 2",
+        "new: Extra inputs",
+        "no such file",
+        "given twice",
+        "cannot be read",
+    )
+    for line, keyword in zip(lines, keywords, strict=True):
+        assert keyword in line
 
 
 def test_reports_are_read_as_they_were_written(run: Results, tmp_path: Path) -> None:
-    report = sealed(field_report(bench("small", 1 / 3)))
+    report = with_checksum(field_report(bench("small", 1 / 3)))
     write_record(tmp_path / "a.json", report)
     assert read_reports([tmp_path / "a.json"], run) == {str(tmp_path / "a.json"): report}
     assert read_reports([], run) == {}

@@ -28,15 +28,18 @@ MIB = 2**20
 TWO = 'variants = ["fp32", "int8_static"]'
 
 
-def look(
+def screened(
     variant: str = "fp32",
     latency_s: float = 0.01,
     memory_bytes: int | None = 100 * MIB,
     size_bytes: int = MIB,
 ) -> ScreeningResult:
-    seen = made_records.profile("net", latency_s, memory_bytes)
     return ScreeningResult(
-        key="", candidate=made_records.candidate("net"), variant=variant, size_bytes=size_bytes, profile=seen
+        key="",
+        candidate=made_records.candidate("net"),
+        variant=variant,
+        size_bytes=size_bytes,
+        profile=made_records.profile("net", latency_s, memory_bytes),
     )
 
 
@@ -48,11 +51,11 @@ def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
 @pytest.mark.parametrize(
     ("budgets", "words"),
     [
-        ("latency_p90_ms = 9.9", "before its training: fp32 latency at p90 10 ms, budget 9.9 ms"),
+        ("latency_p90_ms = 9.9", "fp32 latency at p90 10 ms, budget 9.9 ms"),
         ("latency_p90_ms = 10", ""),
-        ("peak_memory_mib = 80", "before its training: fp32 peak memory 100 MiB, budget 80 MiB"),
-        ("peak_memory_mib = 95", ""),  # within what it may be off by
-        ("size_mib = 0.9", "before its training: fp32 file size 1 MiB, budget 0.9 MiB"),
+        ("peak_memory_mib = 80", "fp32 peak memory 100 MiB, budget 80 MiB"),
+        ("peak_memory_mib = 95", ""),  # within the tolerance
+        ("size_mib = 0.9", "fp32 file size 1 MiB, budget 0.9 MiB"),
         ("size_mib = 0.99", ""),
         (
             "latency_p90_ms = 5\npeak_memory_mib = 50",
@@ -60,20 +63,18 @@ def recipe(budgets: str, variants: str = 'variants = ["fp32"]') -> Recipe:
         ),
     ],
 )
-def test_a_candidate_is_rejected_for_more_than_its_look_is_uncertain(budgets: str, words: str) -> None:
-    found = rejection([look()], recipe(budgets))
+def test_a_candidate_is_rejected_beyond_the_uncertainty_of_its_screening(budgets: str, words: str) -> None:
+    found = rejection([screened()], recipe(budgets))
     assert found.endswith(words)
     assert bool(found) == bool(words)
 
 
-def test_a_few_slow_answers_are_no_rejection() -> None:
-    """The p90 that is reported is on the safe side for a budget; for a rejection the safe side is the other one."""
+def test_a_few_slow_inferences_do_not_reject() -> None:
+    """The reported p90 is an upper bound, on the safe side for a budget; a rejection needs a lower bound."""
     latencies = np.r_[np.full(113, 0.005), np.full(15, 0.02)]
-    one = look()
-    assert one.profile is not None
-    disturbed = one.model_copy(
-        update={"profile": one.profile.model_copy(update={"latencies_s": tuple(latencies.tolist())})}
-    )
+    profile = screened().profile
+    assert profile is not None
+    disturbed = screened().changed(profile=profile.changed(latencies_s=tuple(latencies.tolist())))
     assert rejection([disturbed], recipe("latency_p90_ms = 10")) == ""
     assert p90_at_least_s(latencies.tolist()) == 0.005
     assert p90_at_least_s(np.linspace(0, 1, 1001).tolist()) == pytest.approx(0.9, abs=0.03)
@@ -81,22 +82,24 @@ def test_a_few_slow_answers_are_no_rejection() -> None:
     assert p90_at_least_s([0.3, 0.2]) == 0.2
 
 
-def test_one_variant_within_the_budgets_is_enough_and_the_quickest_is_named() -> None:
+def test_one_variant_within_the_budgets_is_enough_and_the_fastest_is_named() -> None:
     wanted = recipe("latency_p90_ms = 5", TWO)
-    assert rejection([look(), look("int8_static", 0.004)], wanted) == ""
-    assert "int8_static latency at p90 6 ms" in rejection([look(), look("int8_static", 0.006)], wanted)
-    assert rejection([look()], wanted) == ""  # the other was not looked at
+    assert rejection([screened(), screened("int8_static", 0.004)], wanted) == ""
+    assert "int8_static latency at p90 6 ms" in rejection(
+        [screened(), screened("int8_static", 0.006)], wanted
+    )
+    assert rejection([screened()], wanted) == ""  # the other was not measured
     failed = ScreeningResult(
         key="", candidate=made_records.candidate("net"), variant="int8_static", reason="made to fail"
     )
-    assert rejection([look(), failed], wanted) == ""
+    assert rejection([screened(), failed], wanted) == ""
 
 
-def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
+def test_autotune_may_find_a_faster_variant_than_screening() -> None:
     wanted = recipe("latency_p90_ms = 5", 'variants = "auto"')
     assert screened_variants(wanted.export) == ("fp32", "int8_static")
-    assert rejection([look(), look("int8_static")], wanted) == ""
-    assert rejection([look(latency_s=0.1), look("int8_static", 0.09)], wanted) != ""
+    assert rejection([screened(), screened("int8_static")], wanted) == ""
+    assert rejection([screened(latency_s=0.1), screened("int8_static", 0.09)], wanted) != ""
 
 
 @pytest.mark.parametrize(
@@ -108,18 +111,19 @@ def test_a_ladder_may_find_what_is_quicker_than_what_was_looked_at() -> None:
         ("[search]\nmax_energy_wh = 1", True),
     ],
 )
-def test_the_device_comes_first_where_something_rests_on_it(more: str, wanted: bool) -> None:
+def test_screening_is_done_for_budgets_and_searches(more: str, wanted: bool) -> None:
     assert is_screening_wanted(made_records.recipe(more)) is wanted
 
 
-class Seen:
-    """Plays the workers and the device: writes the files, and measures what it is told; counts how often."""
+class FakeDevice:
+    """A fake of workers and device: writes the files, returns the given latencies, and counts its calls."""
 
     def __init__(self, patch: pytest.MonkeyPatch, latencies_s: dict[str, list[float]]) -> None:
-        self.latencies_s, self.measured = latencies_s, list[str]()
+        self.latencies_s = latencies_s
+        self.measured: list[str] = []
         self.jobs = 0
         patch.setattr(screening, "carry_out", self.write)
-        self.bench = MeasurementHost(
+        self.host = MeasurementHost(
             made_records.profile("net").device.machine, self.measure, this_machine.engine(1)
         )
 
@@ -131,64 +135,59 @@ class Seen:
 
     def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
         self.measured.append(model.parent.name)
-        found = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
-        return found.model_copy(
-            update={"device": found.device.model_copy(update={"cpu": self.bench.machine.cpu})}
-        )
+        profile = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
+        return profile.changed(device=profile.device.changed(cpu=self.host.machine.cpu))
 
 
-def looked(folder: Path, seen: Seen, more: str) -> dict[str, tuple[ScreeningResult, ...]]:
+def screen(folder: Path, device: FakeDevice, policy: str) -> dict[str, tuple[ScreeningResult, ...]]:
     results = made_records.results(folder)
     wanted = recipe("latency_p90_ms = 5", TWO)
-    if more:
+    if policy:
         wanted = wanted.model_copy(update={"search": SearchSettings(policy="bounded")})
     results = replace(results, recipe=wanted, info=made_records.info("net"))
-    return screening.screen(results, {64: folder}, this_machine.engine(1), seen.bench, Listener())
+    return screening.screen(results, {64: folder}, this_machine.engine(1), device.host, Listener())
 
 
-def test_one_look_is_enough_where_it_keeps_the_budgets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = Seen(monkeypatch, {"fp32": [0.004]})
-    found = looked(tmp_path, seen, "")
-    assert [one.variant for one in found["net@64"]] == seen.measured == ["fp32"]
+def test_one_screening_within_the_budgets_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(monkeypatch, {"fp32": [0.004]})
+    found = screen(tmp_path, device, "")
+    assert [result.variant for result in found["net@64"]] == ["fp32"]
+    assert device.measured == ["fp32"]
     assert not list(tmp_path.rglob("model.onnx"))
-    assert looked(tmp_path, seen, "") == found
-    assert (seen.jobs, seen.measured) == (1, ["fp32"])
+    assert screen(tmp_path, device, "") == found
+    assert (device.jobs, device.measured) == (1, ["fp32"])
 
 
-def test_a_policy_looks_at_every_variant_and_nothing_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
-    looked(tmp_path, seen, "bounded")
-    looked(tmp_path, seen, "bounded")
-    assert (seen.jobs, seen.measured) == (1, ["fp32", "int8_static"])
+def test_a_policy_needs_every_variant_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
+    screen(tmp_path, device, "bounded")
+    screen(tmp_path, device, "bounded")
+    assert (device.jobs, device.measured) == (1, ["fp32", "int8_static"])
 
 
-def test_what_was_seen_on_another_machine_is_looked_at_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = Seen(monkeypatch, {"fp32": [0.004, 0.004]})
-    looked(tmp_path, seen, "")
-    seen.bench = replace(
-        seen.bench, machine=seen.bench.machine.model_copy(update={"cpu": "another processor"})
+def test_another_machine_is_screened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(monkeypatch, {"fp32": [0.004, 0.004]})
+    screen(tmp_path, device, "")
+    device.host = replace(
+        device.host, machine=device.host.machine.model_copy(update={"cpu": "another processor"})
     )
-    looked(tmp_path, seen, "")
-    assert (seen.jobs, seen.measured) == (2, ["fp32", "fp32"])
+    screen(tmp_path, device, "")
+    assert (device.jobs, device.measured) == (2, ["fp32", "fp32"])
 
 
-def test_a_look_that_failed_is_taken_again_by_the_next_run(
+def test_a_failed_screening_is_repeated_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = Seen(monkeypatch, {"fp32": [], "int8_static": [0.004]})
-    monkeypatch.setattr(Seen, "measure", fails)
-    seen.bench = replace(seen.bench, profile=seen.measure)
-    assert {one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]} == {"made to fail"}
+    device = FakeDevice(monkeypatch, {"fp32": [], "int8_static": [0.004]})
+    monkeypatch.setattr(FakeDevice, "measure", fails)
+    device.host = replace(device.host, profile=device.measure)
+    failed = screen(tmp_path, device, "bounded")["net@64"]
+    assert [result.reason for result in failed] == ["made to fail", "made to fail"]
     monkeypatch.undo()
-    seen = Seen(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
-    assert [one.reason for one in looked(tmp_path, seen, "bounded")["net@64"]] == ["", ""]
-    assert seen.measured == ["fp32", "int8_static"]
+    device = FakeDevice(monkeypatch, {"fp32": [0.004], "int8_static": [0.003]})
+    repeated = screen(tmp_path, device, "bounded")["net@64"]
+    assert [result.reason for result in repeated] == ["", ""]
+    assert device.measured == ["fp32", "int8_static"]
 
 
 def fails(*_: object, **__: object) -> DeviceProfile:
@@ -196,13 +195,13 @@ def fails(*_: object, **__: object) -> DeviceProfile:
 
 
 @pytest.mark.parametrize("again", [0.004, 0.02])
-def test_what_would_be_rejected_is_looked_at_again_and_the_quicker_look_stands(
+def test_a_rejection_is_measured_again_and_the_faster_result_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: float
 ) -> None:
-    seen = Seen(monkeypatch, {"fp32": [0.009, again], "int8_static": [0.008, 0.008]})
-    found = looked(tmp_path, seen, "")["net@64"]
-    assert seen.measured == ["fp32", "int8_static", "fp32", "int8_static"]
-    assert [screening.latency_s(one) for one in found] == [min(0.009, again), 0.008]
+    device = FakeDevice(monkeypatch, {"fp32": [0.009, again], "int8_static": [0.008, 0.008]})
+    found = screen(tmp_path, device, "")["net@64"]
+    assert device.measured == ["fp32", "int8_static", "fp32", "int8_static"]
+    assert [screening.latency_s(result) for result in found] == [min(0.009, again), 0.008]
     assert bool(rejection(found, recipe("latency_p90_ms = 5", TWO))) == (again > 0.005)
 
 
@@ -227,17 +226,15 @@ def test_a_real_search_rejects_and_stops_at_its_limit_and_ranks_what_it_has(
     folder = tmp_path / "run"
     small_run.carry_out(folder, monkeypatch, REAL.format(limit=0.0001), Options(jobs=2))
     first = read_record(folder / "search.json", SearchLog)
-    assert [one.verdict for one in first.candidates] == ["open", "open", "rejected"]
+    assert [searched.verdict for searched in first.candidates] == ["open", "open", "rejected"]
     assert "file size" in first.candidates[2].reason
-    spent_wh, epoch_wh = (
-        (first.spent_j or 0) / 3600,
-        max((one.full_j or 0) / 9 / 3600 for one in first.candidates[:2]),
-    )
+    spent_wh = (first.spent_j or 0) / 3600
+    epoch_wh = max((searched.full_j or 0) / 9 / 3600 for searched in first.candidates[:2])
     ranking = small_run.carry_out(
         folder, monkeypatch, REAL.format(limit=spent_wh + 1.5 * epoch_wh), Options(jobs=2)
     )
     log = read_record(folder / "search.json", SearchLog)
-    (concluded,) = (one for one in log.candidates if one.verdict == "concluded")
+    (concluded,) = (searched for searched in log.candidates if searched.verdict == "concluded")
     assert concluded.epochs < 9
     trained = read_record(folder / "candidates" / concluded.candidate / "train.json", TrainResult)
     assert (len(trained.epochs), trained.stopped_early) == (concluded.epochs, True)
@@ -247,7 +244,7 @@ def test_a_real_search_rejects_and_stops_at_its_limit_and_ranks_what_it_has(
     ranked = [row for row in ranking.rows if row.rank is not None]
     assert {row.candidate for row in ranked} == {concluded.candidate}
     assert all(check(folder / str(row.bundle), SessionSettings()).reasons == [] for row in ranked)
-    assert "rejected by the device" in (folder / "report.html").read_text()
+    assert "rejected before training" in (folder / "report.html").read_text()
     actions = [json.loads(line).get("action") for line in (folder / "events.jsonl").read_text().splitlines()]
     assert {"rejected", "train", "stop"} <= set(actions)
     assert not list(folder.glob("candidates/*/looks/*/model.onnx"))

@@ -12,17 +12,21 @@ from pathlib import Path
 import made_records
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound
-from pepr_edge.scoring.pepr import Models, Normalise, Scoring, normalised, scaled, scores
-from pepr_edge.scoring.robustness import best, outliers, to_normalisation, to_weights
+from pepr_edge.scoring.pepr import Models, Normalise, Scoring, normalised, scores
+from pepr_edge.scoring.robustness import best, outliers, weight_sensitivity, winners_by_normalisation
 from pepr_edge.tables import Group, ScoreTask, open_table, score_table
 from pepr_edge.tables.csv_rows import CsvTable, chunks
-from pepr_edge.tables.dependence import GROUP_MODELS, GROUPS, ROWS
-from pepr_edge.tables.score_pass import SPREAD_MODELS
+from pepr_edge.tables.groups import (
+    INTERVAL_MODELS,
+    SENSITIVITY_GROUPS,
+    SENSITIVITY_MODELS,
+    SENSITIVITY_ROWS,
+)
 
 Cells = Sequence[Sequence[object]]
 
@@ -34,17 +38,17 @@ def written(path: Path, header: Sequence[str], rows: Cells) -> CsvTable:
 
 
 def task(table: CsvTable, *resources: str, **more: object) -> ScoreTask:
-    """Columns by their names: P, model and group where there are any."""
-    at = {name: table.position(name) for name in table.columns}
-    made = ScoreTask(
-        table,
-        at["P"],
-        {name: at[name] for name in resources},
-        dict.fromkeys(resources, 1.0),
-        at.get("group"),
-        at.get("model"),
+    """A task for the columns P, and model and group if there are any."""
+    positions = {name: table.position(name) for name in table.columns}
+    columns = ScoreTask(
+        table=table,
+        performance=positions["P"],
+        resources={name: positions[name] for name in resources},
+        weights=dict.fromkeys(resources, 1.0),
+        group=positions.get("group"),
+        name=positions.get("model"),
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(columns, **more)  # type: ignore[arg-type]
 
 
 def read_back(path: Path) -> list[dict[str, str]]:
@@ -56,12 +60,12 @@ def number(text: str) -> float:
     return float(text) if text else math.nan
 
 
-# --- the same as pepr.py and robustness.py, which hold a set as arrays
+# --- the same results as pepr.py and robustness.py on arrays
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two sets, their rows mixed, and how they are scored."""
+    """Two sets with mixed rows (`order` gives the set of each row), and their scoring."""
 
     sets: tuple[Models, Models]
     order: tuple[int, ...]
@@ -94,20 +98,15 @@ def cases(draw: st.DrawFn) -> Case:
     return Case((made[0], made[1]), mixed, scoring, draw(st.integers(1, 5)), draw(st.integers(1, 7)))
 
 
-def streamed(case: Case, folder: Path) -> tuple[tuple[Group, ...], list[dict[str, str]]]:
+def scored(case: Case, folder: Path) -> tuple[tuple[Group, ...], list[dict[str, str]]]:
     names = list(case.scoring.weights)
-    left = [iter(range(len(models.names))) for models in case.sets]
+    remaining = [iter(range(len(models.names))) for models in case.sets]
     rows = []
-    for which in case.order:
-        models, at = case.sets[which], next(left[which])
-        rows.append(
-            [
-                "xy"[which],
-                models.names[at],
-                models.performance[at],
-                *(models.resources[name][at] for name in names),
-            ]
-        )
+    for set_number in case.order:
+        models = case.sets[set_number]
+        index = next(remaining[set_number])
+        resources = [models.resources[name][index] for name in names]
+        rows.append(["xy"[set_number], models.names[index], models.performance[index], *resources])
     table = written(folder / "t.csv", ["group", "model", "P", *names], rows)
     more = {
         "weights": case.scoring.weights,
@@ -119,10 +118,11 @@ def streamed(case: Case, folder: Path) -> tuple[tuple[Group, ...], list[dict[str
     return groups, read_back(folder / "o.csv")
 
 
+@settings(deadline=None)
 @given(cases())
-def test_a_stream_says_what_arrays_say(case: Case) -> None:
+def test_a_table_is_scored_like_arrays(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        groups, rows = streamed(case, Path(folder))
+        groups, rows = scored(case, Path(folder))
     for group in groups:
         models = case.sets["xy".index(group.name or "")]
         # A model without a performance takes no part in the bounds.
@@ -157,12 +157,10 @@ def test_a_stream_says_what_arrays_say(case: Case) -> None:
     st.floats(0, 1e6, allow_subnormal=False),
     st.floats(0, 1e6, allow_subnormal=False),
 )
-def test_rows_are_normalised_as_sets_are(value: float, a: float, b: float) -> None:
+def test_a_number_is_normalised_like_an_array(value: float, a: float, b: float) -> None:
     bound = Bound(lo=min(a, b), hi=max(a, b), unit="")
-    one = np.array([value, math.nan])
-    assert np.array_equal(
-        scaled(one, np.full(2, bound.lo), np.full(2, bound.hi)), normalised(one, bound), equal_nan=True
-    )
+    in_array = normalised(np.array([value, math.nan]), bound)
+    assert np.array_equal(in_array, [normalised(value, bound), math.nan], equal_nan=True)
 
 
 # --- the figures of the paper
@@ -211,7 +209,7 @@ def by_model(path: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_neither_order_nor_unit_matters(tmp_path: Path, seed: int) -> None:
+def test_scores_do_not_depend_on_order_or_unit(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     rows = small(rng)
     header = ["group", "model", "P", "E", "L"]
@@ -228,7 +226,7 @@ def test_neither_order_nor_unit_matters(tmp_path: Path, seed: int) -> None:
         assert values == pytest.approx(by_model(tmp_path / "a_out.csv")[name], rel=1e-9, abs=1e-12)
 
 
-def test_a_set_is_known_by_its_name_size_and_bounds(tmp_path: Path) -> None:
+def test_a_set_id_depends_on_name_size_and_bounds(tmp_path: Path) -> None:
     def ids(rows: Cells, **more: object) -> list[str]:
         return [
             group.set_id
@@ -249,7 +247,7 @@ def test_a_set_is_known_by_its_name_size_and_bounds(tmp_path: Path) -> None:
 # --- chunks, memory and faults in between
 
 
-def test_chunks_hold_what_the_file_holds(tmp_path: Path) -> None:
+def test_chunks_hold_all_rows(tmp_path: Path) -> None:
     rows = [[f"a\n{i}", i] for i in range(23)]
     table = written(tmp_path / "t.csv", ["model", "P"], rows)
     seen: list[tuple[str, ...]] = []
@@ -259,7 +257,7 @@ def test_chunks_hold_what_the_file_holds(tmp_path: Path) -> None:
     assert seen == [(str(a), str(b)) for a, b in rows]
 
 
-def test_a_table_that_grows_meanwhile_is_refused(tmp_path: Path) -> None:
+def test_a_table_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
     table = written(tmp_path / "t.csv", ["group", "P", "E"], [["a", 0.5, 1], ["a", 0.5, 2]])
 
     def grow(done: int, total: int) -> None:
@@ -288,23 +286,10 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     assert gc.isenabled()
 
 
-def test_what_is_kept_does_not_grow_with_the_rows(tmp_path: Path) -> None:
-    from pepr_edge.tables.bounds_pass import first_pass
-    from pepr_edge.tables.score_pass import ScorePass
-    from pepr_edge.tables.stream import read, score_rows
-
-    rows = [
-        [place / 20000, 1 + place % 7] for place in range(20000)
-    ]  # each better than all before: the worst order
-    made = task(written(tmp_path / "t.csv", ["P", "E"], rows), "E")
-    survey = first_pass(made, lambda done, total: None, 100)
-    tally = ScorePass(made, survey)
-    for part in read(made, tally.codes, lambda done, total: None, 100):
-        tally.add(
-            part, score_rows(made, part, survey.views.lo[:, part.codes], survey.views.hi[:, part.codes])
-        )
-        assert len(tally.kept) < 1200
-    assert tally.groups()[0].best[0].name == "row 20000"
+def test_the_best_of_many_rows_may_be_the_last(tmp_path: Path) -> None:
+    rows = [[index / 20000, 1 + index % 7] for index in range(20000)]
+    (group,) = score_table(task(written(tmp_path / "t.csv", ["P", "E"], rows), "E"), chunk_rows=100)
+    assert group.best[0].name == "row 20000"
 
 
 def test_rank_intervals_narrow_with_the_images(tmp_path: Path) -> None:
@@ -318,17 +303,17 @@ def test_rank_intervals_narrow_with_the_images(tmp_path: Path) -> None:
     assert sum(place.p_best or 0 for place in few.best) <= 1
 
 
-def test_a_large_group_says_that_it_gets_no_intervals(tmp_path: Path) -> None:
-    rows = [["big", 0.5, 1]] * (SPREAD_MODELS + 1) + [["small", 0.5, 1]] * 2
+def test_a_large_group_gets_no_intervals_but_a_warning(tmp_path: Path) -> None:
+    rows = [["big", 0.5, 1]] * (INTERVAL_MODELS + 1) + [["small", 0.5, 1]] * 2
     big, little = score_table(task(written(tmp_path / "t.csv", ["group", "P", "E"], rows), "E", images=100.0))
     assert big.best[0].rank_low is None
     assert any("no rank intervals" in warning for warning in big.warnings)
     assert (little.best[0].rank_low, little.warnings) == (1, ())
 
 
-def test_what_the_winner_depends_on_is_what_arrays_say(tmp_path: Path) -> None:
+def test_dependence_is_that_of_arrays(tmp_path: Path) -> None:
     rng = random.Random(7)
-    # Several of one name: who wins is told by the row.
+    # Several models have the same name: the winner is identified by its row.
     rows = [
         [group, f"m{place % 3}", rng.random(), rng.lognormvariate(0, 2), rng.random()]
         for group in "uv"
@@ -349,17 +334,19 @@ def test_what_the_winner_depends_on_is_what_arrays_say(tmp_path: Path) -> None:
 
             assert group.dependence is not None
             expected = [
-                (one.setting, one.stays, named(one.winner_below), named(one.winner_above))
-                for one in to_weights(models, scoring)
+                (setting.setting, setting.stays, named(setting.winner_below), named(setting.winner_above))
+                for setting in weight_sensitivity(models, scoring)
             ]
-            found = group.dependence.sensitivity
-            assert [(one.setting, one.stays, one.winner_below, one.winner_above) for one in found] == expected
+            assert [
+                (setting.setting, setting.stays, setting.winner_below, setting.winner_above)
+                for setting in group.dependence.sensitivity
+            ] == expected
             assert group.dependence.winners == {
-                which: named(row) for which, row in to_normalisation(models, scoring).items()
+                which: named(row) for which, row in winners_by_normalisation(models, scoring).items()
             }
 
 
-def test_two_models_of_one_name_are_two(tmp_path: Path) -> None:
+def test_models_with_the_same_name_are_different_models(tmp_path: Path) -> None:
     table = written(tmp_path / "t.csv", ["model", "P", "E", "L"], [["same", 0.8, 1, 2], ["same", 0.8, 2, 1]])
     (group,) = score_table(task(table, "E", "L", weights={"E": 3.0, "L": 2.0}))
     assert group.dependence is not None
@@ -370,9 +357,9 @@ def test_two_models_of_one_name_are_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "computed"),
     [
-        ([["big"]] * (GROUP_MODELS + 1) + [["small"]] * 2, [False, True]),
-        ([[f"g{place % 11}"] for place in range(ROWS + 1)], [False] * 11),
-        ([[f"g{place}"] for place in range(GROUPS + 1)], [False] * (GROUPS + 1)),
+        ([["big"]] * (SENSITIVITY_MODELS + 1) + [["small"]] * 2, [False, True]),
+        ([[f"g{place % 11}"] for place in range(SENSITIVITY_ROWS + 1)], [False] * 11),
+        ([[f"g{place}"] for place in range(SENSITIVITY_GROUPS + 1)], [False] * (SENSITIVITY_GROUPS + 1)),
     ],
 )
 def test_large_tables_get_no_dependence(tmp_path: Path, rows: Cells, computed: list[bool]) -> None:

@@ -1,0 +1,148 @@
+"""The task of scoring a table, and the table's columns as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.scoring.bounds import Reference
+from pepr_edge.scoring.pepr import Array, Normalise, proportions
+from pepr_edge.tables.csv_rows import Chunk, CsvTable, Progress, chunks, numbers, performances, resources
+
+EXPECTED_IMAGES = "a number of images >= 1."
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """What to score, and how. Columns are positions in the table; mappings are by the resource's name.
+
+    images: how many images each performance was measured on, or `images_column` with that number.
+    baselines: performance of the majority-class baseline by group; None for every group that is not named.
+    """
+
+    table: CsvTable
+    performance: int
+    resources: Mapping[str, int]
+    weights: Mapping[str, float]
+    group: int | None = None
+    name: int | None = None
+    methods: Mapping[str, int] = field(default_factory=dict)
+    normalise: Normalise = "minmax"
+    reference: Reference | None = None
+    alpha: float = 1.0
+    top: int = 5
+    images: float | None = None
+    images_column: int | None = None
+    baselines: Mapping[str | None, float] = field(default_factory=dict)
+    out: Path | None = None
+
+    @property
+    def has_intervals(self) -> bool:
+        """True if ranks get intervals."""
+        return self.images is not None or self.images_column is not None
+
+    @property
+    def shares(self) -> list[float]:
+        """Share of each resource in the combined score, in the order of `resources`; 0 without a weight."""
+        share = proportions(self.weights)
+        return [share.get(name, 0.0) for name in self.resources]
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of texts: the distinct texts in the order of their first rows, and each row's index (n,)."""
+
+    texts: tuple[str, ...]
+    ids: Index
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table of n models and m resources as columns.
+
+    group, names: of each model.
+    performance: (n,), NaN where not measured.
+    resources: (m, n), NaN where not measured, infinite where a training never ended.
+    methods: how each resource was obtained, by its name.
+    images: (n,), that each performance was measured on; NaN where not known.
+    """
+
+    group: TextColumn
+    names: Sequence[str]
+    performance: Array
+    resources: Array
+    methods: Mapping[str, TextColumn]
+    images: Array
+
+    def __len__(self) -> int:
+        return len(self.performance)
+
+
+class _TextReader:
+    """Collects a column of texts chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._chunks: list[Index] = []
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Add the texts of a chunk."""
+        ids = (self._ids.setdefault(text, len(self._ids)) for text in texts)
+        self._chunks.append(np.fromiter(ids, np.int64, len(texts)))
+
+    def column(self) -> TextColumn:
+        """Return the whole column."""
+        return TextColumn(tuple(self._ids), np.concatenate(self._chunks))
+
+
+def read_columns(task: ScoreTask, progress: Progress, chunk_rows: int) -> Columns:
+    """Read the columns of a table that its scores depend on.
+
+    Args:
+        task: names the columns.
+        progress: called with the bytes read so far and in total.
+        chunk_rows: number of rows that are parsed at a time.
+    Raises:
+        ScoreError: a cell is no number or out of range, or the file is not a whole CSV table.
+    """
+    table = task.table
+    group = _TextReader()
+    names: list[str] = []
+    performance: list[Array] = []
+    resource: list[Array] = []
+    methods = {name: _TextReader() for name in task.methods}
+    images: list[Array] = []
+    for chunk in chunks(table, progress, chunk_rows):
+        group.add(chunk.column(task.group))
+        names += _names(task, chunk)
+        performance.append(performances(table, chunk, task.performance))
+        resource.append(np.stack([resources(table, chunk, column) for column in task.resources.values()]))
+        for name, column in task.methods.items():
+            methods[name].add([cell.strip() for cell in chunk.column(column)])
+        images.append(_images(task, chunk))
+    return Columns(
+        group=group.column(),
+        names=names,
+        performance=np.concatenate(performance),
+        resources=np.concatenate(resource, axis=1),
+        methods={name: reader.column() for name, reader in methods.items()},
+        images=np.concatenate(images),
+    )
+
+
+def _names(task: ScoreTask, chunk: Chunk) -> list[str]:
+    """Return the models' names, or "row N" without a name."""
+    cells = chunk.column(task.name)
+    return [cell or f"row {row}" for row, cell in enumerate(cells, start=chunk.start + 1)]
+
+
+def _images(task: ScoreTask, chunk: Chunk) -> Array:
+    if task.images_column is not None:
+        return numbers(task.table, chunk, task.images_column, EXPECTED_IMAGES)
+    return np.full(len(chunk), np.nan if task.images is None else task.images)
