@@ -1,4 +1,4 @@
-"""Plausible synthetic records: a run of some architectures in two variants, without training anything."""
+"""Plausible synthetic records: a run of some architectures in two variants, without any training."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
+from pepr_edge.report.html import ReportInput
 from pepr_edge.scoring.pepr import RESOURCES, family, set_id
 from pepr_edge.scoring.pepr import bounds as score_bounds
 from pepr_edge.scoring.robustness import binomial_performances, rank_spread
@@ -57,18 +58,19 @@ ARCHITECTURES = (
     "semnasnet_075",
 )
 VARIANTS = ("fp32", "int8_static")
-N_VAL, N_TEST = 524, 624
+N_VAL = 524
+N_TEST = 624
 WEIGHTS = {"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
 BASELINE = 0.625
 
 
 def digest(text: str) -> str:
-    """A sha256 that differs by text."""
+    """Return the sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def data_info(**changes: object) -> DataInfo:
-    """Pneumonia-like data: two unequal classes."""
+    """Return data like pneumonia images: two unequal classes."""
     splits = {
         "train": SplitInfo(images=4708, class_counts=(1214, 3494)),
         "val": SplitInfo(images=N_VAL, class_counts=(135, 389)),
@@ -88,22 +90,21 @@ def data_info(**changes: object) -> DataInfo:
 
 
 def estimate(value: float, split: str, n: int) -> Estimate:
-    """A performance with a normal interval, cut to [0, 1]."""
+    """Return a performance with a normal interval, clipped to [0, 1]."""
     half = 1.96 * math.sqrt(value * (1 - value) / n)
-    return Estimate.model_validate(
-        {"value": value, "ci": (max(0.0, value - half), min(1.0, value + half)), "split": split, "n": n}
-    )
+    ci = (max(0.0, value - half), min(1.0, value + half))
+    return Estimate.model_validate({"value": value, "ci": ci, "split": split, "n": n})
 
 
 def quantity(value: float | None, method: str = "measured", source: str = "") -> Quantity:
-    """A figure, or one that was not measured."""
+    """Return a quantity; it was not measured if `value` is None."""
     return Quantity.model_validate(
         {"value": value, "method": method if value is not None else "unavailable", "source": source}
     )
 
 
 def environment(threads: int = 2) -> Environment:
-    """A small x86 machine."""
+    """Return a small x86 machine."""
     return Environment(
         python="3.11.7",
         platform="Linux-6.1-x86_64",
@@ -117,14 +118,17 @@ def environment(threads: int = 2) -> Environment:
 def train_result(
     architecture: str, number: int, *, energy: bool = True, size_px: int = 64, epochs: int = 10
 ) -> TrainResult:
-    """A trained candidate whose curve rises to a performance that depends on its number."""
+    """Return a trained candidate whose learning curve rises to a performance that depends on its number."""
     rng = np.random.default_rng(number)
-    best = 0.80 + 0.015 * (number * 7 % 10) / 1.0
+    best = 0.80 + 0.015 * (number * 7 % 10)
     curve = [
         best - 0.25 * math.exp(-epoch / 2) + float(rng.normal(0, 0.008)) for epoch in range(1, epochs + 1)
     ]
     seconds = 40.0 + 25 * number
-    joules = seconds * 2 * 15 if energy else None
+    energy_j = seconds * 2 * 15 if energy else None
+    co2eq_g = None if energy_j is None else energy_j / 3.6e6 * 151
+    evaluation_j = None if energy_j is None else energy_j / 12
+    declared = "15 W per core x CPU seconds (recipe)"
     candidate = Candidate(architecture=architecture, image_size_px=size_px, in_channels=1, num_classes=2)
     return TrainResult(
         key=digest(f"train {architecture}"),
@@ -141,14 +145,14 @@ def train_result(
         probes=(ProbeResult(layout="contiguous", precision="float32", images_per_s=376.0),),
         epochs=tuple(
             Epoch(
-                epoch=i,
-                train_loss=0.6 / i,
-                val_loss=0.7 / i,
+                epoch=epoch,
+                train_loss=0.6 / epoch,
+                val_loss=0.7 / epoch,
                 val_performance=value,
                 duration_s=seconds / epochs,
                 energy_j=None,
             )
-            for i, value in enumerate(curve, 1)
+            for epoch, value in enumerate(curve, 1)
         ),
         best_epoch=int(np.argmax(curve)) + 1,
         stopped_early=False,
@@ -158,17 +162,13 @@ def train_result(
             "val_accuracy": estimate(best, "val", N_VAL),
         },
         cost=TrainCost(
-            energy_j=quantity(joules, "declared", "15 W per core x CPU seconds (recipe)"),
-            co2eq_g=quantity(
-                None if joules is None else joules / 3.6e6 * 151, "declared", "DNK 151 g/kWh, Ember 2024"
-            ),
+            energy_j=quantity(energy_j, "declared", declared),
+            co2eq_g=quantity(co2eq_g, "declared", "DNK 151 g/kWh, Ember 2024"),
             duration_s=quantity(seconds, "measured", "perf_counter"),
             peak_memory_bytes=quantity(900e6 + 3e7 * number, "measured", "VmHWM"),
             gpu_peak_memory_bytes=quantity(None),
             images=quantity(47080, "counted"),
-            evaluation_energy_j=quantity(
-                None if joules is None else joules / 12, "declared", "15 W per core x CPU seconds (recipe)"
-            ),
+            evaluation_energy_j=quantity(evaluation_j, "declared", declared),
             evaluation_duration_s=quantity(seconds / 12, "measured", "perf_counter"),
         ),
         environment=environment(),
@@ -177,11 +177,11 @@ def train_result(
 
 
 def artifact(trained: TrainResult, variant: str) -> Artifact:
-    """A variant of a trained candidate; int8 is smaller and a little worse."""
+    """Return a variant of a trained candidate; int8 is smaller and slightly worse."""
     int8 = variant != "fp32"
     before = trained.performance
     loss = 0.006 if int8 else 0.0
-    after = {name: estimate(found.value - loss, found.split, found.n) for name, found in before.items()}
+    after = {name: estimate(value.value - loss, value.split, value.n) for name, value in before.items()}
     name = trained.candidate.architecture
     return Artifact(
         key=digest(f"export {name} {variant}"),
@@ -209,15 +209,15 @@ def artifact(trained: TrainResult, variant: str) -> Artifact:
 
 
 def profile(
-    made: Artifact, number: int, *, valid: bool = True, memory: bool = True, samples: int = 200
+    exported: Artifact, number: int, *, valid: bool = True, memory: bool = True, samples: int = 200
 ) -> DeviceProfile:
-    """An artifact's profile, latencies log-normal about a median that grows with its number."""
+    """Return an artifact's profile: log-normal latencies around a median that grows with its number."""
     rng = np.random.default_rng(number)
-    median = (0.9 + 0.35 * number) * (0.62 if made.variant != "fp32" else 1.0) * 1e-3
-    peak = int(55e6 + 3.1 * made.size_bytes) if memory else None
+    median = (0.9 + 0.35 * number) * (0.62 if exported.variant != "fp32" else 1.0) * 1e-3
+    peak = int(55e6 + 3.1 * exported.size_bytes) if memory else None
     return DeviceProfile(
-        key=digest(f"profile {made.sha256}"),
-        artifact_sha256=made.sha256,
+        key=digest(f"profile {exported.sha256}"),
+        artifact_sha256=exported.sha256,
         settings=SessionSettings(threads=2),
         provider_used="CPUExecutionProvider",
         rules="quick",
@@ -249,7 +249,7 @@ def profile(
 
 
 def failure(architecture: str, **changes: object) -> Failure:
-    """A candidate that fell over in training."""
+    """Return a candidate that failed in training."""
     values: dict[str, object] = {
         "key": digest(f"failure {architecture}"),
         "candidate": Candidate(architecture=architecture, image_size_px=64, in_channels=1, num_classes=2),
@@ -286,96 +286,107 @@ def run(
     memory: bool = True,
     metric: str = "accuracy",
 ) -> Run:
-    """A whole run, ranked as the pipeline ranks. `energy` or `memory` False: that resource was not measured."""
+    """Return a whole run, ranked as by the pipeline; without `energy` or `memory` these are not measured."""
     budgets = {} if budgets is None else budgets
     trained = tuple(train_result(name, number, energy=energy) for number, name in enumerate(architectures))
-    made = tuple(artifact(result, variant) for result in trained for variant in VARIANTS)
+    artifacts = tuple(artifact(result, variant) for result in trained for variant in VARIANTS)
     profiles = tuple(
-        profile(item, number // 2, memory=memory, valid=number != 1) for number, item in enumerate(made)
+        profile(exported, number // 2, memory=memory, valid=number != 1)
+        for number, exported in enumerate(artifacts)
     )
     results = {result.candidate.id: result for result in trained}
     rows = [
-        _row(item, shown, results[item.candidate.id], budgets)
-        for item, shown in zip(made, profiles, strict=True)
+        _row(exported, measured, results[exported.candidate.id], budgets)
+        for exported, measured in zip(artifacts, profiles, strict=True)
     ]
     failures = tuple(failure(name) for name in failed)
-    rows += [
-        RankingRow(
-            rank=None,
-            candidate=item.candidate.id,
-            architecture=item.candidate.architecture,
-            variant=None,
-            status="failed",
-            reason=item.reason,
-        )
-        for item in failures
-    ]
-    return Run(data_info(), rank(rows, metric), trained, made, profiles, failures, budgets)
+    rows += [_failed_row(failed_candidate) for failed_candidate in failures]
+    return Run(data_info(), rank(rows, metric), trained, artifacts, profiles, failures, budgets)
 
 
-def _row(made: Artifact, shown: DeviceProfile, result: TrainResult, budgets: dict[str, float]) -> RankingRow:
-    latency = sorted(shown.latencies_s)[int(0.9 * len(shown.latencies_s))]
-    over = "latency_p90_s" in budgets and latency > budgets["latency_p90_s"]
-    val, test, cost = made.performance["val_accuracy"], made.performance["accuracy"], result.cost
-    measured = {
-        "train_energy": cost.energy_j.value,
-        "train_co2eq": cost.co2eq_g.value,
-        "train_time": cost.duration_s.value,
-        "train_memory": cost.peak_memory_bytes.value,
-        "latency": latency,
-        "peak_memory": shown.peak_memory_bytes,
-        "train_data": 4708.0,
-    }
-    methods = {"train_energy": cost.energy_j.method, "train_co2eq": cost.co2eq_g.method}
+def report_input(run: Run, title: str = "quickstart") -> ReportInput:
+    """Return the input of a report on a run."""
+    return ReportInput(
+        title=title,
+        device=run.ranking.device,
+        budgets=run.budgets,
+        data=run.data,
+        ranking=run.ranking,
+        trained=run.trained,
+        artifacts=run.artifacts,
+        profiles=run.profiles,
+        failures=run.failures,
+    )
+
+
+def _failed_row(failure: Failure) -> RankingRow:
     return RankingRow(
         rank=None,
-        candidate=made.candidate.id,
-        architecture=made.candidate.architecture,
-        variant=made.variant,
-        status="over_budget" if over else "ok",
-        reason=f"latency at p90 {latency * 1e3:.2f} ms, budget {budgets['latency_p90_s'] * 1e3:.2f} ms"
-        if over
-        else "",
+        candidate=failure.candidate.id,
+        architecture=failure.candidate.architecture,
+        variant=None,
+        status="failed",
+        reason=failure.reason,
+    )
+
+
+def _row(
+    exported: Artifact, profile: DeviceProfile, result: TrainResult, budgets: dict[str, float]
+) -> RankingRow:
+    latency_s = sorted(profile.latencies_s)[int(0.9 * len(profile.latencies_s))]
+    budget_s = budgets.get("latency_p90_s", math.inf)
+    reason = f"latency at p90 {latency_s * 1e3:.2f} ms, budget {budget_s * 1e3:.2f} ms"
+    over_budget = latency_s > budget_s
+    validation = exported.performance["val_accuracy"]
+    test = exported.performance["accuracy"]
+    cost = result.cost
+    invalid = "INVALID profile: " + "; ".join(profile.validity.reasons)
+    return RankingRow(
+        rank=None,
+        candidate=exported.candidate.id,
+        architecture=exported.candidate.architecture,
+        variant=exported.variant,
+        status="over_budget" if over_budget else "ok",
+        reason=reason if over_budget else "",
         num_params=result.num_params,
-        performance=val.value,
-        performance_ci=val.ci,
+        performance=validation.value,
+        performance_ci=validation.ci,
         test_performance=test.value,
         test_performance_ci=test.ci,
-        resources=measured,
-        methods={**dict.fromkeys(RESOURCES, "measured"), **methods},
-        size_bytes=made.size_bytes,
-        warnings=() if shown.validity.valid else ("INVALID profile: " + "; ".join(shown.validity.reasons),),
-        artifact_sha256=made.sha256,
+        resources={
+            "train_energy": cost.energy_j.value,
+            "train_co2eq": cost.co2eq_g.value,
+            "train_time": cost.duration_s.value,
+            "train_memory": cost.peak_memory_bytes.value,
+            "latency": latency_s,
+            "peak_memory": profile.peak_memory_bytes,
+            "train_data": 4708.0,
+        },
+        methods={
+            **dict.fromkeys(RESOURCES, "measured"),
+            "train_energy": cost.energy_j.method,
+            "train_co2eq": cost.co2eq_g.method,
+        },
+        size_bytes=exported.size_bytes,
+        warnings=() if profile.validity.valid else (invalid,),
+        artifact_sha256=exported.sha256,
     )
 
 
 def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
-    """Score and rank rows as the pipeline does; those whose weighted resources are missing are scored on the others."""
+    """Score and rank rows as the pipeline does, by those weighted resources that were measured."""
     ok = [row for row in rows if row.status == "ok"]
-    bounds: dict[str, Bound] = {}
-    for name, (_, unit) in RESOURCES.items():
-        values = [row.resources[name] for row in ok]
-        if known := [value for value in values if value is not None]:
-            bounds[name] = score_bounds(known, unit)
+    bounds = _bounds(ok)
     weights = {name: weight for name, weight in WEIGHTS.items() if name in bounds}
-    scored = []
-    for row in ok:
-        normalised, pepr = family(row.performance or 0.0, row.resources, bounds, weights)
-        scored.append(row.model_copy(update={"normalised": normalised, "pepr": pepr}))
-    scored.sort(key=lambda row: -(row.pepr["edge"] or 0))
-    top = max((row.performance or 0 for row in scored), default=0)
-    ranked = [
-        row.model_copy(
-            update={
-                "rank": number,
-                "tied_with_best": (row.performance or 0) > top - 0.008,
-                "bundle": f"bundles/{number:02d}",
-            }
-        )
-        for number, row in enumerate(scored, 1)
-    ]
-    ranked = _spread(ranked)
-    outranks = sum((row.pepr["edge"] or 0.0) < BASELINE for row in ranked)
+    ranked = _spread(_ranked(ok, bounds, weights))
+    baseline = None
+    outliers: tuple[Outlier, ...] = ()
+    winners: dict[str, str | None] = {}
+    if ranked:
+        outranks = sum((row.pepr["edge"] or 0.0) < BASELINE for row in ranked)
+        baseline = Baseline(label="pneumonia", performance=BASELINE, outranks=outranks, of=len(ranked))
+        outliers = (OUTLIER,)
+        winners = {"minmax": f"{ranked[0].candidate} {ranked[0].variant}", "max": "another@64 fp32"}
     return Ranking(
         performance_metric=metric,
         performance_split="val",
@@ -388,40 +399,54 @@ def rank(rows: list[RankingRow], metric: str = "accuracy") -> Ranking:
         majority_baseline=BASELINE,
         bounds=bounds,
         rows=(*ranked, *(row for row in rows if row.status != "ok")),
-        baseline=Baseline(label="pneumonia", performance=BASELINE, outranks=outranks, of=len(ranked))
-        if ranked
-        else None,
-        outliers=(
-            Outlier(
-                name="vgg11@64 fp32", enters=("a@64 fp32", "b@64 fp32"), leaves=("c@64 fp32", "d@64 fp32")
-            ),
-        )
-        if ranked
-        else (),
+        baseline=baseline,
+        outliers=outliers,
         sensitivity=SENSITIVITY if ranked else (),
-        winners={"minmax": f"{ranked[0].candidate} {ranked[0].variant}", "max": "another@64 fp32"}
-        if ranked
-        else {},
+        winners=winners,
     )
+
+
+def _bounds(rows: list[RankingRow]) -> dict[str, Bound]:
+    bounds = {}
+    for name, (_, unit) in RESOURCES.items():
+        values = [row.resources[name] for row in rows]
+        known = [value for value in values if value is not None]
+        if known:
+            bounds[name] = score_bounds(known, unit)
+    return bounds
+
+
+def _ranked(rows: list[RankingRow], bounds: dict[str, Bound], weights: dict[str, float]) -> list[RankingRow]:
+    scored = []
+    for row in rows:
+        normalised, pepr = family(row.performance or 0.0, row.resources, bounds, weights)
+        scored.append(row.model_copy(update={"normalised": normalised, "pepr": pepr}))
+    scored.sort(key=lambda row: -(row.pepr["edge"] or 0))
+    top = max((row.performance or 0 for row in scored), default=0)
+    ranked = []
+    for number, row in enumerate(scored, 1):
+        tied = (row.performance or 0) > top - 0.008
+        changes = {"rank": number, "tied_with_best": tied, "bundle": f"bundles/{number:02d}"}
+        ranked.append(row.model_copy(update=changes))
+    return ranked
 
 
 def _spread(ranked: list[RankingRow]) -> list[RankingRow]:
-    """Rank intervals as two hundred images would leave them."""
+    """Add the rank intervals that two hundred images would give."""
     if not ranked:
         return []
     performance = np.array([row.performance or 0.0 for row in ranked])
-    resource = np.array([(row.performance or 0.0) / (row.pepr["edge"] or 1.0) - 1 for row in ranked]).clip(
-        0, 1
-    )
-    found = rank_spread(
-        performance, binomial_performances(performance, np.full(len(ranked), 200.0)), resource
-    )
+    edge = np.array([row.pepr["edge"] or 1.0 for row in ranked])
+    resource = (performance / edge - 1).clip(0, 1)
+    drawn = binomial_performances(performance, np.full(len(ranked), 200.0))
+    spread = rank_spread(performance, drawn, resource)
     return [
         row.model_copy(update={"rank_ci": (int(low), int(high)), "p_best": float(p)})
-        for row, low, high, p in zip(ranked, found.low, found.high, found.p_best, strict=True)
+        for row, low, high, p in zip(ranked, spread.low, spread.high, spread.p_best, strict=True)
     ]
 
 
+OUTLIER = Outlier(name="vgg11@64 fp32", enters=("a@64 fp32", "b@64 fp32"), leaves=("c@64 fp32", "d@64 fp32"))
 SENSITIVITY = (
     Sensitivity(
         setting="latency weight",
@@ -443,9 +468,9 @@ SENSITIVITY = (
 
 
 def manifest(**changes: object) -> Manifest:
-    """The manifest of one bundle."""
+    """Return the manifest of a bundle."""
     trained = train_result("mobilenetv2_050", 0)
-    made = artifact(trained, "int8_static")
+    exported = artifact(trained, "int8_static")
     values: dict[str, object] = {
         "architecture": "mobilenetv2_050",
         "variant": "int8_static",
@@ -455,10 +480,10 @@ def manifest(**changes: object) -> Manifest:
         "preprocess": trained.preprocess,
         "input": TensorSpec(name="pixel_values", shape=(-1, 1, 64, 64)),
         "output": TensorSpec(name="logits", shape=(-1, 2)),
-        "performance": made.performance,
+        "performance": exported.performance,
         "performance_metric": "accuracy",
         "train_cost": trained.cost,
-        "profile": profile(made, 0),
+        "profile": profile(exported, 0),
         "pepr": {"E": 0.8, "C": 0.8, "T": 0.7, "M": 0.75, "L": 0.81, "W": None, "edge": 0.79},
         "rank": 1,
         "bounds": {"latency": Bound(lo=0.001, hi=0.01, unit="s")},
@@ -470,6 +495,6 @@ def manifest(**changes: object) -> Manifest:
             "commit": "0a1b2c3",
             "versions": {"torch": "2.15.0"},
         },
-        "files": {"model.onnx": made.sha256},
+        "files": {"model.onnx": exported.sha256},
     }
     return Manifest.model_validate({**values, **changes})

@@ -1,6 +1,7 @@
-"""The figures of a comparison: the same architectures in A and in B joined by lines, and both sides against their parameters.
+"""Plots of a comparison: each architecture in A and in B, and both sides against their parameters.
 
-Plain data in, one picture out, as SVG for a page and as PNG. Colours of Okabe and Ito: A is blue and round, B orange and square.
+Plain data in, one picture out, as SVG for a page and as PNG. Colours of Okabe and Ito: A is blue and round,
+B orange and square.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pepr_edge.report import labels
+from pepr_edge.report.labels import Label
 from pepr_edge.report.plots import MARKERS, PALETTE, x_scale
 from pepr_edge.report.svg import INK, Picture, open_figure, picture, settle
+from pepr_edge.text.tables import clip_middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of more architectures than that a distribution is drawn instead of their names.
-NAMED = 14
-FEWEST_FOR_DENSITY = 10
-ROW_PX = 11.0  # at the figure's own 100 dpi: the height of a name
+MAX_NAMED = 14  # architectures; with more, distributions are drawn instead of names
+MIN_FOR_DENSITY = 10
+ROW_PX = 11.0  # height of a name at the figure's own 100 dpi
+SIDE_WIDTH = 24  # characters
+RINGS: Any = {"facecolors": "none", "edgecolors": INK, "linewidths": 1.0}
+LEADER: Any = labels.LEADER | {"alpha": 0.35, "shrinkB": 4}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class SlopeLine:
 
 @dataclass(frozen=True)
 class Dot:
-    """One architecture on one side (0 is A): parameters in millions and its value."""
+    """One architecture on one side (0 is A, 1 is B): parameters in millions and its value."""
 
     name: str
     side: int
@@ -46,46 +51,45 @@ class Dot:
 
 
 def slopes(lines: Sequence[SlopeLine], name: str, alt: str, sides: tuple[str, str], y_label: str) -> Picture:
-    """Each architecture in A and in B, joined; the means as a bold line; names where few, distributions where many.
+    """Join each architecture's values in A and in B by a line, and the means by a bold line.
+
+    Up to MAX_NAMED architectures are named; of more, the distributions are drawn.
 
     Args:
         lines: at least one.
         name: of the picture, unique on a page.
-        alt: what a reader who cannot see it is told.
-        sides: what A and B are.
-        y_label: what the values are.
+        alt: description for readers who cannot see it.
+        sides: names of A and B.
+        y_label: name of the values.
     """
+    few = len(lines) <= MAX_NAMED
     with open_figure() as (figure, axes):
         for line in lines:
             axes.plot(
-                [0, 1],
-                [line.a, line.b],
-                color=INK,
-                alpha=0.35 if len(lines) <= NAMED else 0.16,
-                linewidth=0.9,
-                zorder=1,
+                [0, 1], [line.a, line.b], color=INK, alpha=0.35 if few else 0.16, linewidth=0.9, zorder=1
             )
-        for side, values in enumerate(([line.a for line in lines], [line.b for line in lines])):
+        both = ([line.a for line in lines], [line.b for line in lines])
+        for side, values in enumerate(both):
             axes.scatter(
                 [side] * len(values),
                 values,
-                24 if len(lines) <= NAMED else 14,
+                24 if few else 14,
                 color=PALETTE[side],
                 marker=MARKERS[side],
                 zorder=3,
             )
-            if len(lines) > NAMED:
-                _density(axes, side, values)
-        means = [float(np.mean([line.a for line in lines])), float(np.mean([line.b for line in lines]))]
+            if not few:
+                _draw_density(axes, side, values)
+        means = [float(np.mean(values)) for values in both]
         axes.plot([0, 1], means, color=INK, linewidth=2.2, marker="D", markersize=6, label="mean", zorder=4)
-        axes.set_xticks([0, 1], [labels.cut(side, 24) for side in sides])
-        axes.set_xlim(-0.45, 1.45 if len(lines) > NAMED else 1.75)
+        axes.set_xticks([0, 1], [clip_middle(side, SIDE_WIDTH) for side in sides])
+        axes.set_xlim(-0.45, 1.75 if few else 1.45)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel(y_label)
         axes.margins(y=0.06)
-        _legend(axes)
-        if len(lines) <= NAMED:
-            _names_at_right(figure, axes, lines)
+        _draw_legend(axes)
+        if few:
+            _write_names_at_right(figure, axes, lines)
         return picture(figure, name, alt)
 
 
@@ -97,12 +101,12 @@ def against_parameters(
     y_label: str,
     medians: tuple[float, float],
 ) -> Picture:
-    """Both sides against their parameters; rings around efficient models, dashed at the median that parts small from large.
+    """Draw both sides against their parameters, with rings around efficient models and lines at the medians.
 
     Args:
         dots: at least one.
         name, alt, sides, y_label: see `slopes`.
-        medians: of the parameters of A and of B, in millions.
+        medians: of the parameters of A and of B, in millions; they separate small from large models.
     """
     with open_figure() as (figure, axes):
         x_scale(axes, [dot.x for dot in dots], log=True)
@@ -114,123 +118,103 @@ def against_parameters(
                 26,
                 color=PALETTE[side],
                 marker=MARKERS[side],
-                label=labels.cut(label, 24),
+                label=clip_middle(label, SIDE_WIDTH),
                 zorder=3,
             )
-        rings: Any = {"facecolors": "none", "edgecolors": INK, "linewidths": 1.0}
         efficient = [dot for dot in dots if dot.efficient]
         if efficient:
-            axes.scatter(
-                [dot.x for dot in efficient],
-                [dot.y for dot in efficient],
-                62,
-                label="efficient",
-                zorder=2,
-                **rings,
-            )
-        _medians(axes, medians)
+            x = [dot.x for dot in efficient]
+            y = [dot.y for dot in efficient]
+            axes.scatter(x, y, 62, label="efficient", zorder=2, **RINGS)
+        _draw_medians(axes, medians)
         axes.set_xlabel("parameters (million)")
         axes.set_ylabel(y_label)
-        _legend(axes)
-        if len({dot.name for dot in dots}) <= NAMED:
-            settle(figure)
-            low, high = axes.get_ylim()
-            crossed = [(medians[0], low), (medians[0], high), (medians[1], high), (medians[1], low)]
-            # A name once, beside the higher of its two points.
-            highest = {
-                dot.name: max((one for one in dots if one.name == dot.name), key=lambda one: one.y)
-                for dot in dots
-            }
-            labels.place(
-                axes,
-                [(dot.x, dot.y, dot.name, "") for dot in highest.values()],
-                [(dot.x, dot.y) for dot in dots],
-                crossed,
-            )
+        _draw_legend(axes)
+        if len({dot.name for dot in dots}) <= MAX_NAMED:
+            _write_names(figure, axes, dots, medians)
         return picture(figure, name, alt)
 
 
-def _medians(axes: Axes, medians: tuple[float, float]) -> None:
+def _write_names(figure: Figure, axes: Axes, dots: Sequence[Dot], medians: tuple[float, float]) -> None:
+    """Write each architecture's name once, beside the higher of its two points."""
+    settle(figure)
+    low, high = axes.get_ylim()
+    median_lines = [(medians[0], low), (medians[0], high), (medians[1], high), (medians[1], low)]
+    highest: dict[str, Dot] = {}
+    for dot in dots:
+        if dot.name not in highest or dot.y > highest[dot.name].y:
+            highest[dot.name] = dot
+    names = [Label(dot.x, dot.y, dot.name, "") for dot in highest.values()]
+    labels.place(axes, names, [(dot.x, dot.y) for dot in dots], median_lines)
+
+
+def _draw_medians(axes: Axes, medians: tuple[float, float]) -> None:
     a, b = medians
     if abs(a - b) <= 0.02 * max(a, b):
         axes.axvline((a + b) / 2, color=INK, alpha=0.6, linewidth=1, linestyle="--", label="median", zorder=1)
         return
     for side, median in enumerate(medians):
-        axes.axvline(
-            median,
-            color=PALETTE[side],
-            linewidth=1,
-            linestyle="--",
-            label=f"median of {'AB'[side]}",
-            zorder=1,
-        )
+        label = f"median of {'AB'[side]}"
+        axes.axvline(median, color=PALETTE[side], linewidth=1, linestyle="--", label=label, zorder=1)
 
 
-def _density(axes: Axes, side: int, values: Sequence[float]) -> None:
-    """Half a violin on the outer side; none where the values are few or all the same."""
+def _draw_density(axes: Axes, side: int, values: Sequence[float]) -> None:
+    """Draw half a violin on the outer side, unless the values are few or all the same."""
     from matplotlib.mlab import GaussianKDE
 
-    if len(values) < FEWEST_FOR_DENSITY or float(np.ptp(values)) == 0:
+    if len(values) < MIN_FOR_DENSITY or float(np.ptp(values)) == 0:
         return
     grid = np.linspace(min(values), max(values), 120)
     density = GaussianKDE(np.asarray(values, float)).evaluate(grid)
-    width = 0.3 * density / density.max()
-    near = side + (0.06 if side else -0.06)
-    axes.fill_betweenx(
-        grid, near, near + (width if side else -width), color=PALETTE[side], alpha=0.35, linewidth=0
-    )
+    outward = 1 if side else -1
+    inner = side + 0.06 * outward
+    outer = inner + 0.3 * outward * density / density.max()
+    axes.fill_betweenx(grid, inner, outer, color=PALETTE[side], alpha=0.35, linewidth=0)
 
 
-def _names_at_right(figure: Figure, axes: Axes, lines: Sequence[SlopeLine]) -> None:
-    """Names in a column beside B, moved apart so that none covers another, each joined to its point."""
+def _write_names_at_right(figure: Figure, axes: Axes, lines: Sequence[SlopeLine]) -> None:
+    """Write the names in a column beside B, without overlap, each joined to its point."""
     settle(figure)
     frame = axes.get_window_extent()
     ordered = sorted(lines, key=lambda line: line.b)
     wanted = [float(axes.transData.transform((1, line.b))[1]) for line in ordered]
-    at = _apart(wanted, ROW_PX, frame.y0 + ROW_PX / 2, frame.y1 - ROW_PX / 2)
-    leader: Any = {
-        "arrowstyle": "-",
-        "color": INK,
-        "alpha": 0.35,
-        "linewidth": 0.6,
-        "shrinkA": 0,
-        "shrinkB": 4,
-    }
-    for line, y_px in zip(ordered, at, strict=True):
+    positions = _spread_out(wanted, ROW_PX, frame.y0 + ROW_PX / 2, frame.y1 - ROW_PX / 2)
+    for line, y_px in zip(ordered, positions, strict=True):
         y = float(axes.transData.inverted().transform((0, y_px))[1])
         text = axes.annotate(
-            labels.cut(line.name, 22),
+            clip_middle(line.name, 22),
             (1, line.b),
             (1.12, y),
             textcoords="data",
             va="center",
             fontsize=labels.FONT_SIZE,
             color=INK,
-            arrowprops=leader,
+            arrowprops=LEADER,
         )
         text.set_in_layout(False)
 
 
-def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending positions at least `gap` apart, each as near to its wish as going up, then down, allows."""
-    at: list[float] = []
+def _spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move ascending positions at least `gap` apart: upwards from `low`, then downwards from `high`."""
+    positions: list[float] = []
     for position in wanted:
-        at.append(max(position, low, at[-1] + gap if at else low))
+        limit = positions[-1] + gap if positions else low
+        positions.append(max(position, low, limit))
     limit = high
-    for number in range(len(at) - 1, -1, -1):
-        at[number] = min(at[number], limit)
-        limit = at[number] - gap
-    return at
+    for number in reversed(range(len(positions))):
+        positions[number] = min(positions[number], limit)
+        limit = positions[number] - gap
+    return positions
 
 
-def _legend(axes: Axes) -> None:
-    """Above the axes, where it covers nothing."""
+def _draw_legend(axes: Axes) -> None:
+    """Draw the legend above the axes, where it covers nothing."""
     _, names = axes.get_legend_handles_labels()
-    columns = 4 if sum(map(len, names)) <= 44 else 2
+    short = sum(len(name) for name in names) <= 44
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
-        ncols=columns,
+        ncols=4 if short else 2,
         frameon=False,
         borderaxespad=0.2,
         handlelength=1.6,

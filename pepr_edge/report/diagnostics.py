@@ -1,6 +1,6 @@
-"""What a classifier's answers look like: ROC curves, reliability, confusion. Plain arrays in, one picture out.
+"""Plots of a classifier's predictions: ROC curves, reliability, confusion. Plain arrays in, one picture out.
 
-Before quantisation is dashed in the page's ink; each file has a colour and a marker.
+The model before quantisation is dashed in the page's text colour; each file has a colour and a marker.
 """
 
 from __future__ import annotations
@@ -12,20 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.report import labels
+from pepr_edge.report.labels import MAX_NAME
 from pepr_edge.report.plots import PALETTE, draw_legend, styles
 from pepr_edge.report.svg import INK, Picture, open_figure, open_panels, picture
+from pepr_edge.text.tables import clip_middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
-MOST_NAMED_CLASSES = 9
+MAX_NAMED_CLASSES = 9
+DIAGONAL: Any = {"color": INK, "alpha": 0.35, "linewidth": 1, "linestyle": ":"}
+BEFORE: Any = {"color": INK, "alpha": 0.85, "linestyle": (0, (3, 3)), "zorder": 4, "marker": "x"}
 
 
 @dataclass(frozen=True)
 class DiagnosticLine:
-    """One model's line with its summary; `low` and `high` are intervals where there are any. `before`: of the model as trained."""
+    """One model's line and its summary.
+
+    `before`: it is the model as trained. `low` and `high`: intervals, if there are any.
+    """
 
     variant: str
     summary: str
@@ -37,12 +43,13 @@ class DiagnosticLine:
 
 
 def roc(lines: Sequence[DiagnosticLine], name: str, alt: str, y_label: str, x_label: str) -> Picture:
-    """Sensitivity against the share of false alarms; the diagonal is guessing."""
+    """Draw sensitivity against the false-alarm rate; guessing lies on the diagonal."""
     with open_figure() as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.35, linewidth=1, linestyle=":", label="guessing")
+        axes.plot([0, 1], [0, 1], label="guessing", **DIAGONAL)
         for line, style in zip(lines, _styles(lines), strict=True):
-            axes.plot(line.x, line.y, linewidth=1.4, **{**style, "marker": None})
-        _unit_square(axes)
+            axes.plot(line.x, line.y, linewidth=1.4, **(style | {"marker": None}))
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         draw_legend(axes)
@@ -50,17 +57,9 @@ def roc(lines: Sequence[DiagnosticLine], name: str, alt: str, y_label: str, x_la
 
 
 def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture:
-    """How often the predicted class is right against its probability; on the diagonal a model is right as often as it says."""
+    """Draw the share of correct predictions against probability; a calibrated model lies on the diagonal."""
     with open_figure() as (figure, axes):
-        axes.plot(
-            [0, 1],
-            [0, 1],
-            color=INK,
-            alpha=0.35,
-            linewidth=1,
-            linestyle=":",
-            label="as often right as it says",
-        )
+        axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DIAGONAL)
         for line, style in zip(lines, _styles(lines), strict=True):
             if line.low is not None and line.high is not None:
                 bars = [np.maximum(line.y - line.low, 0), np.maximum(line.high - line.y, 0)]
@@ -71,7 +70,7 @@ def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture
         axes.set_xlim(max(0.0, min(float(line.x.min()) for line in lines) - 0.05), 1.02)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("probability of the predicted class")
-        axes.set_ylabel("share that is right")
+        axes.set_ylabel("share of correct predictions")
         draw_legend(axes)
         return picture(figure, name, alt)
 
@@ -79,37 +78,47 @@ def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture
 def confusion(
     tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], name: str, alt: str
 ) -> Picture:
-    """Images by true class (rows) and decision (columns), side by side; shaded by the share of the row."""
-    count = len(classes)
-    few = count <= MOST_NAMED_CLASSES
-    with open_panels(len(tables), height_in=2.9 if count <= 5 else 3.4) as (figure, panels):
+    """Draw confusion matrices side by side: true class (rows), predicted class (columns).
+
+    A cell is the darker, the larger its share of the row.
+    """
+    height_in = 2.9 if len(classes) <= 5 else 3.4
+    with open_panels(len(tables), height_in=height_in) as (figure, panels):
         for number, (axes, (title, table)) in enumerate(zip(panels, tables, strict=True)):
-            shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-            _cells(axes, shares)
-            axes.set_title(labels.cut(title, 30), fontsize=8.5, color=INK)
-            axes.set_xlabel("decision")
-            if few:
-                names = [labels.cut(one, 14) for one in classes]
-                axes.set_xticks(range(count), names, rotation=90 if count > 3 else 0)
-                axes.set_yticks(range(count), names if number == 0 else [])
-                for row, column in np.ndindex(count, count):
-                    axes.text(
-                        column, row, str(table[row, column]), ha="center", va="center", fontsize=8, color=INK
-                    )
+            _shade(axes, table / np.maximum(table.sum(axis=1, keepdims=True), 1))
+            axes.set_title(clip_middle(title, 30), fontsize=8.5, color=INK)
+            axes.set_xlabel("predicted class")
+            if len(classes) <= MAX_NAMED_CLASSES:
+                _write_counts(axes, table, classes, names_at_left=number == 0)
         panels[0].set_ylabel("true class")
         return picture(figure, name, alt)
 
 
-def _cells(axes: Axes, shares: Floats) -> None:
-    """One square a cell, its opacity the share: an image in an SVG would be shut out by the page's own policy."""
+def _write_counts(axes: Axes, table: NDArray[np.int64], classes: Sequence[str], names_at_left: bool) -> None:
+    count = len(classes)
+    names = [clip_middle(label, 14) for label in classes]
+    axes.set_xticks(range(count), names, rotation=90 if count > 3 else 0)
+    axes.set_yticks(range(count), names if names_at_left else [])
+    for row, column in np.ndindex(count, count):
+        number = str(table[row, column])
+        axes.text(column, row, number, ha="center", va="center", fontsize=8, color=INK)
+
+
+def _shade(axes: Axes, shares: Floats) -> None:
+    """Draw one square per cell with the share as its opacity.
+
+    No image is used: the page's security policy blocks images inside an SVG.
+    """
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
 
     count = len(shares)
-    cells = [(row, column) for row, column in np.ndindex(count, count) if shares[row, column] > 0]
-    patches = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in cells]
-    colours = [to_rgba(PALETTE[0], 0.05 + 0.5 * float(shares[cell])) for cell in cells]
+    patches = []
+    colours = []
+    for row, column in np.argwhere(shares > 0):
+        patches.append(Rectangle((column - 0.5, row - 0.5), 1, 1))
+        colours.append(to_rgba(PALETTE[0], 0.05 + 0.5 * float(shares[row, column])))
     axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
     axes.set_xlim(-0.5, count - 0.5)
     axes.set_ylim(count - 0.5, -0.5)
@@ -118,19 +127,14 @@ def _cells(axes: Axes, shares: Floats) -> None:
 
 
 def _styles(lines: Sequence[DiagnosticLine]) -> list[dict[str, Any]]:
-    """How each line looks: a file as its variant does elsewhere, what was before dashed and on top, so that both show where they agree."""
-    looks = styles(line.variant for line in lines if not line.before)
-    before = {"color": INK, "alpha": 0.85, "linestyle": (0, (3, 3)), "zorder": 4, "marker": "x"}
-    own = [
-        before if line.before else dict(zip(("color", "marker"), looks[line.variant], strict=True))
-        for line in lines
-    ]
-    return [
-        {"label": labels.cut(f"{line.variant}, {line.summary}"), **look}
-        for line, look in zip(lines, own, strict=True)
-    ]
-
-
-def _unit_square(axes: Axes) -> None:
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
+    """Return the style of each line: a file like its variant in other plots, the model as trained dashed."""
+    by_variant = styles(line.variant for line in lines if not line.before)
+    line_styles = []
+    for line in lines:
+        label = clip_middle(f"{line.variant}, {line.summary}", MAX_NAME)
+        if line.before:
+            line_styles.append({"label": label, **BEFORE})
+        else:
+            colour, marker = by_variant[line.variant]
+            line_styles.append({"label": label, "color": colour, "marker": marker})
+    return line_styles

@@ -1,4 +1,4 @@
-"""A figure of the report: a picture, what is said about it, the data that it was drawn from, and its files."""
+"""A figure of the report: its picture, caption and data, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Value = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class FigureData:
-    """What was drawn, as a table; the unit of a column is in its name."""
+    """The data of a figure as a table; the column names hold the units."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
 
     def csv(self) -> str:
-        """As CSV; empty where a value is not known."""
+        """Return the table as CSV; an unknown value is an empty field."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.header)
@@ -31,8 +31,8 @@ class FigureData:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of the page. `picture` and `data` are None where there is nothing to draw; the caption says why."""
+class ReportFigure:
+    """One figure of the page. Without `picture` and `data`, the caption says why nothing is drawn."""
 
     name: str
     title: str
@@ -42,12 +42,12 @@ class Figure:
 
     @property
     def svg(self) -> str:
-        """For the page; empty where there is nothing to draw."""
+        """Return the SVG for the page; empty if nothing is drawn."""
         return self.picture.svg if self.picture else ""
 
 
-def contents_of(figures: Iterable[Figure]) -> dict[str, bytes]:
-    """The files of figures by name: SVG, PNG, and the data as CSV; nothing of those that have no picture."""
+def contents_of(figures: Iterable[ReportFigure]) -> dict[str, bytes]:
+    """Return the files of all figures that have a picture, by name: SVG, PNG, and the data as CSV."""
     contents = {}
     for figure in figures:
         if figure.picture is None:
@@ -59,28 +59,29 @@ def contents_of(figures: Iterable[Figure]) -> dict[str, bytes]:
     return contents
 
 
-def write_files(figures: Iterable[Figure], run_dir: Path, folder: str, force: bool = False) -> None:
-    """Write each figure as SVG, PNG and CSV, and remove the files of an earlier report that are still as it wrote them.
+def write_files(figures: Iterable[ReportFigure], run_dir: Path, folder: str, force: bool = False) -> None:
+    """Write each figure as SVG, PNG and CSV, and remove unchanged files of an earlier report.
 
     Args:
-        figures: those without a picture are left out.
-        run_dir: that holds the record of files.
-        folder: name of the folder in it.
-        force: replace files that are not ours, too.
+        figures: figures without a picture are left out.
+        run_dir: holds the record of our files.
+        folder: name of the folder in `run_dir`.
+        force: also replace files that pepr_edge did not write.
     Raises:
-        OutputError: a name is taken by a file that is not ours; nothing was written.
+        OutputError: pepr_edge did not write a file that has one of these names; nothing was written.
     """
     contents = {f"{folder}/{name}": content for name, content in contents_of(figures).items()}
     write_all_owned(run_dir, contents, recognise, force)
-    remove_owned(run_dir, [name for name in owned_names(run_dir, f"{folder}/") if name not in contents])
+    stale = [name for name in owned_names(run_dir, f"{folder}/") if name not in contents]
+    remove_owned(run_dir, stale)
 
 
 def recognise(content: bytes, path: Path) -> bool:
-    """True if a file looks like a figure's that version 0.1 wrote, which kept no record of files.
+    """True if a file looks like a figure from version 0.1, which kept no record of its files.
 
     Args:
-        content: what is going to be written: a table is ours if it has the same header.
-        path: the file.
+        content: the bytes to be written; a CSV file is ours if it has the same header.
+        path: the existing file.
     """
     with open(path, "rb") as file:
         head = file.read(4096)

@@ -1,4 +1,4 @@
-"""The report of a run directory: what it holds, as the report's input."""
+"""The report of a run directory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from pepr_edge.errors import RunError
 from pepr_edge.records import FieldReport, Ranking
 from pepr_edge.report.html import ReportInput, write
-from pepr_edge.report.quantised import SHOWN, Answered
+from pepr_edge.report.quantised import MAX_CANDIDATES, ModelPredictions
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
-from pepr_edge.text.sentences import ranked_rows
+from pepr_edge.text.rows import ranked_rows
 
 
 def write_report(
@@ -23,16 +23,16 @@ def write_report(
     field: Mapping[str, FieldReport] | None = None,
     force: bool = False,
 ) -> None:
-    """Write report.html and the files of its figures from what a run directory holds.
+    """Write report.html and the files of its figures from the contents of a run directory.
 
     Args:
         results: of the run.
-        ranking: of the run, or one that rests on `field`.
+        ranking: of the run, or one that uses `field`.
         path: of the page.
-        field: reports of devices by file.
-        force: replace files that pepr_edge did not write, too.
+        field: field reports by file.
+        force: also replace files that pepr_edge did not write.
     """
-    trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+    trained = {state.candidate.id: state.trained for state in results.entries if state.trained is not None}
     content = ReportInput(
         title=results.recipe.name,
         device=results.recipe.device.name,
@@ -40,33 +40,38 @@ def write_report(
         data=results.info.data,
         ranking=ranking,
         trained=tuple(trained.values()),
-        artifacts=tuple(entry.artifact for entry in results.entries if entry.artifact is not None),
-        profiles=tuple(entry.profile for entry in results.entries if entry.profile is not None),
-        failures=tuple(entry.failure for entry in results.entries if entry.failure is not None),
+        artifacts=tuple(state.artifact for state in results.entries if state.artifact is not None),
+        profiles=tuple(state.profile for state in results.entries if state.profile is not None),
+        failures=tuple(state.failure for state in results.entries if state.failure is not None),
         search=results.search,
-        answered=tuple(answered(results, ranking)),
+        predictions=tuple(model_predictions(results, ranking)),
         field=field or {},
     )
     write(content, path, force)
 
 
-def answered(results: Results, ranking: Ranking) -> Iterator[Answered]:
-    """What the first candidates by rank answered on the test split; those whose files are not there are left out."""
-    ranks = {row.artifact_sha256: row.rank for row in ranked_rows(ranking)}
-    for name in list(dict.fromkeys(row.candidate for row in ranked_rows(ranking)))[:SHOWN]:
-        own = [
-            entry for entry in results.entries if entry.candidate.id == name and entry.artifact is not None
+def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredictions]:
+    """Yield the test predictions of the first candidates by rank, without those whose files are missing."""
+    rank_of = {row.artifact_sha256: row.rank or 0 for row in ranked_rows(ranking)}
+    candidates = dict.fromkeys(row.candidate for row in ranked_rows(ranking))
+
+    def rank(state: VariantState) -> int:
+        sha256 = state.artifact.sha256 if state.artifact else None
+        return rank_of.get(sha256, len(rank_of) + 1)
+
+    for name in list(candidates)[:MAX_CANDIDATES]:
+        states = [
+            state for state in results.entries if state.candidate.id == name and state.artifact is not None
         ]
-        own.sort(
-            key=lambda entry: ranks.get(entry.artifact.sha256 if entry.artifact else None) or len(ranks) + 1
-        )
-        if own:  # there are none where they were made from other inputs than the run directory's now
+        states.sort(key=rank)
+        if states:  # none if they were made from other inputs than those of the run directory
             with suppress(RunError):
-                yield _answered(name, own)
+                yield _read_predictions(name, states)
 
 
-def _answered(name: str, entries: list[VariantState]) -> Answered:
-    files = {entry.variant: entry.predictions() for entry in entries}
-    labels = next(iter(files.values()))["test_labels"].astype(np.int64)
-    trained = read_logits(entries[0].folder.parent)["test"]
-    return Answered(name, labels, trained, {variant: found["test"] for variant, found in files.items()})
+def _read_predictions(name: str, states: list[VariantState]) -> ModelPredictions:
+    files = {state.variant: state.predictions() for state in states}
+    labels = files[states[0].variant]["test_labels"].astype(np.int64)
+    trained = read_logits(states[0].folder.parent)["test"]
+    logits = {variant: arrays["test"] for variant, arrays in files.items()}
+    return ModelPredictions(name, labels, trained, logits)

@@ -1,8 +1,8 @@
-"""report.html: one self-contained file, from a run's records. No network, and no script but the sorting and filtering of its tables."""
+"""report.html: one self-contained page from a run's records, without network access."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from pepr_edge.records import (
     TrainResult,
 )
 from pepr_edge.report import figures, provenance, quantised, tables, training_figures
-from pepr_edge.report.figure import Figure, write_files
+from pepr_edge.report.figure import ReportFigure, write_files
 from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.variant_trials import variant_trials_table
-from pepr_edge.run_dir.layout import FIGURES, check_documents_free, write_document
-from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows
+from pepr_edge.run_dir.layout import FIGURES
+from pepr_edge.run_dir.outputs import check_documents_free, write_document
+from pepr_edge.text.rows import ranked_rows, row_name
+from pepr_edge.text.sentences import REJECTED_BECAUSE, answer, caveats
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -41,23 +43,24 @@ from pepr_edge.text.units import (
     score,
 )
 
-# Budget -> what it is on, how it is written, where a row holds what it is compared with.
-BUDGETS = {
-    "latency_p90_s": ("latency at p90", ms),
-    "peak_memory_bytes": ("peak memory", mib),
-    "size_bytes": ("file size", mib),
+# Budget -> the function that formats it.
+BUDGETS: dict[str, Callable[[float], str]] = {
+    "latency_p90_s": ms,
+    "peak_memory_bytes": mib,
+    "size_bytes": mib,
 }
-FILTERED_FROM, LONG_FROM = (
-    8,
-    20,
-)  # rows: from then on a table can be filtered, and scrolls in a box of its own
+# Number of rows from which a table can be filtered, and above which it scrolls in its own box.
+FILTERED_FROM = 8
+LONG_FROM = 20
+MAX_NAMED_INVALID = 4
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """All that the report shows. `budgets` in SI units: any of latency_p90_s, peak_memory_bytes, size_bytes.
+    """All records that the report shows.
 
-    `answered`: what the first candidates answered on the test split. `field`: reports of devices by file, that `ranking` rests on.
+    `budgets`: in SI units, any of latency_p90_s, peak_memory_bytes, size_bytes. `predictions`: of the first
+    candidates on the test split. `field`: field reports by file, which the ranking uses.
     """
 
     title: str
@@ -70,39 +73,38 @@ class ReportInput:
     profiles: tuple[DeviceProfile, ...]
     failures: tuple[Failure, ...]
     search: SearchLog | None = None
-    answered: tuple[quantised.Answered, ...] = ()
+    predictions: tuple[quantised.ModelPredictions, ...] = ()
     field: Mapping[str, FieldReport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The figures of the page, by its sections."""
+class PageFigures:
+    """The figures of the page, by section."""
 
-    performance: tuple[Figure, ...]
-    latency: tuple[Figure, ...]
-    curves: tuple[Figure, ...]
-    search: tuple[Figure, ...]
-    cost: tuple[Figure, ...]
-    variants: tuple[Figure, ...]
-    answers: tuple[Figure, ...]
+    performance: tuple[ReportFigure, ...] = ()
+    latency: tuple[ReportFigure, ...] = ()
+    curves: tuple[ReportFigure, ...] = ()
+    search: tuple[ReportFigure, ...] = ()
+    cost: tuple[ReportFigure, ...] = ()
+    variants: tuple[ReportFigure, ...] = ()
+    predictions: tuple[ReportFigure, ...] = ()
 
-    def all(self) -> tuple[Figure, ...]:
-        """Every one of them."""
-        groups = (
-            self.performance,
-            self.latency,
-            self.curves,
-            self.search,
-            self.cost,
-            self.variants,
-            self.answers,
+    def all(self) -> tuple[ReportFigure, ...]:
+        """Return the figures of all sections."""
+        return (
+            *self.performance,
+            *self.latency,
+            *self.curves,
+            *self.search,
+            *self.cost,
+            *self.variants,
+            *self.predictions,
         )
-        return tuple(figure for group in groups for figure in group)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the answer, large: what, the value, what is to be said about it."""
+    """One large figure of the answer: its name, its value, and a detail."""
 
     name: str
     value: str
@@ -110,14 +112,14 @@ class Tile:
 
 
 def write(report: ReportInput, path: Path, force: bool = False) -> None:
-    """Write the report as one HTML file, atomically, and its figures into the folder `report` beside it: SVG, PNG, and CSV of their data.
+    """Write the report as one HTML file, atomically, and its figures into the folder `report` beside it.
 
     Args:
-        report: the records of a run; none of them needs to be there but the data's and the ranking.
+        report: the records of a run; all but data and ranking may be empty.
         path: report.html in the run directory.
-        force: replace files that pepr_edge did not write, too.
+        force: also replace files that pepr_edge did not write.
     Raises:
-        OutputError: a name is taken by a file that is not ours.
+        OutputError: pepr_edge did not write a file that has one of these names.
     """
     drawn = draw(report)
     page = _page(report, drawn)
@@ -128,29 +130,30 @@ def write(report: ReportInput, path: Path, force: bool = False) -> None:
 
 
 def render(report: ReportInput) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     return _page(report, draw(report))
 
 
-def draw(report: ReportInput) -> Drawn:
-    """All figures."""
-    ranking, trained = report.ranking, report.trained
+def draw(report: ReportInput) -> PageFigures:
+    """Draw all figures."""
+    ranking = report.ranking
+    trained = report.trained
     against = figures.against_resources(ranking, report.data, report.budgets)
-    return Drawn(
+    return PageFigures(
         performance=(*against, figures.on_isoclines(ranking), figures.against_parameters(ranking)),
         latency=(latencies(ranking, report.profiles, report.budgets, report.field),),
         curves=(
             training_figures.learning_curves(ranking, trained),
             training_figures.pepr_curves(ranking, trained),
         ),
-        search=(spent_and_saved(report.search),) if report.search is not None else (),
+        search=() if report.search is None else (spent_and_saved(report.search),),
         cost=(training_figures.training_energy(trained), over_patients(ranking)),
         variants=(quantised.variants(ranking, report.artifacts),),
-        answers=quantised.answers(report.answered, report.data.labels),
+        predictions=quantised.prediction_figures(report.predictions, report.data.labels),
     )
 
 
-def _page(report: ReportInput, drawn: Drawn) -> str:
+def _page(report: ReportInput, drawn: PageFigures) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -163,23 +166,19 @@ def _page(report: ReportInput, drawn: Drawn) -> str:
     return environment.get_template("report.html").render(_content(report, drawn))
 
 
-def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
-    ranking, trained, artifacts = report.ranking, report.trained, report.artifacts
+def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
+    ranking = report.ranking
+    artifacts = report.artifacts
     ranked = ranked_rows(ranking)
+    subtitle = " · ".join(name for name in (report.device, report.data.name) if name != report.title)
     return {
         "title": printable(report.title),
-        "subtitle": printable(
-            " · ".join(name for name in (report.device, report.data.name) if name != report.title)
-        ),
+        "subtitle": printable(subtitle),
         "answer": printable(answer(ranking)),
-        "found": bool(ranked),
+        "has_answer": bool(ranked),
         "bundle": printable(ranked[0].bundle or "") if ranked else "",
         "tiles": _tiles(report, ranked[0]) if ranked else (),
-        "caveats": (
-            *caveats(ranking, len(report.data.labels)),
-            *_profile_caveats(report, ranked),
-            *_budget_words(report),
-        ),
+        "caveats": _caveats(report, ranked),
         "ranking": tables.ranking(ranking),
         "scores": tables.scores(ranking),
         "depends": tables.depends_on(ranking),
@@ -188,11 +187,11 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
         "folder": FIGURES,
         "filtered_from": FILTERED_FROM,
         "long_from": LONG_FROM,
-        "cost": tables.training_cost(trained),
-        "variants_table": tables.variants(ranking, artifacts),
+        "cost": tables.training_cost(report.trained),
+        "variants": tables.variants(ranking, artifacts),
         "quality": tables.quality(artifacts),
-        "rungs": variant_trials_table(artifacts),
-        "search": search_table(report.search) if report.search is not None else None,
+        "variant_trials": variant_trials_table(artifacts),
+        "search": None if report.search is None else search_table(report.search),
         "provenance": _provenance(report),
         "failures": [_failure(failure) for failure in report.failures],
         "missing": MISSING,
@@ -201,9 +200,9 @@ def _content(report: ReportInput, drawn: Drawn) -> dict[str, Any]:
 
 
 def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
-    reports = provenance.reports_table(report.field, report.artifacts)
+    from_the_field = provenance.reports_table(report.field, report.artifacts)
     return (
-        *([reports] if reports else []),
+        *((from_the_field,) if from_the_field else ()),
         provenance.resources_table(report.ranking, report.trained),
         provenance.profiles_table(report.artifacts, report.profiles),
         provenance.device_table(report.profiles),
@@ -216,84 +215,87 @@ def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
 def _tiles(report: ReportInput, best: RankingRow) -> tuple[Tile, ...]:
     name = metric(report.ranking.performance_metric)
     split = SPLIT_NAMES[report.ranking.performance_split]
-    resources, budgets = best.resources, report.budgets
-    interval = best.test_performance_ci
-    between = (
-        f"95 %: {score(interval[0])} to {score(interval[1])}"
-        if interval
-        else f"{split} {performance(best.performance, None)}"
-    )
+    resources = best.resources
+    test_detail = f"{split} {performance(best.performance, None)}"
+    if best.test_performance_ci is not None:
+        low, high = best.test_performance_ci
+        test_detail = f"95 %: {score(low)} to {score(high)}"
+    joules = resources.get("train_energy")
+    energy_method = "" if joules is None else best.methods.get("train_energy", "")
     return (
-        Tile(f"test {name}", score(best.test_performance), between),
-        Tile("latency at p90", ms(resources.get("latency")), _budget(budgets, "latency_p90_s")),
-        Tile("peak memory", mib(resources.get("peak_memory")), _budget(budgets, "peak_memory_bytes")),
-        Tile("file size", mib(best.size_bytes), _budget(budgets, "size_bytes")),
-        Tile(
-            "training energy",
-            energy(resources.get("train_energy")),
-            "" if resources.get("train_energy") is None else best.methods.get("train_energy", ""),
-        ),
-        Tile("PePR edge", score(best.pepr.get("edge")), "1 would be best"),
+        Tile(f"test {name}", score(best.test_performance), test_detail),
+        Tile("latency at p90", ms(resources.get("latency")), _budget(report, "latency_p90_s")),
+        Tile("peak memory", mib(resources.get("peak_memory")), _budget(report, "peak_memory_bytes")),
+        Tile("file size", mib(best.size_bytes), _budget(report, "size_bytes")),
+        Tile("training energy", energy(joules), energy_method),
+        Tile("PePR edge", score(best.pepr.get("edge")), "best possible: 1"),
     )
 
 
-def _budget(budgets: dict[str, float], name: str) -> str:
-    return f"budget {BUDGETS[name][1](budgets[name])}" if name in budgets else "no budget"
+def _budget(report: ReportInput, name: str) -> str:
+    return f"budget {BUDGETS[name](report.budgets[name])}" if name in report.budgets else "no budget"
 
 
-def _budget_words(report: ReportInput) -> tuple[str, ...]:
+def _caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:
+    sentences = [*caveats(report.ranking, len(report.data.labels)), *_profile_caveats(report, ranked)]
     rows = report.ranking.rows
-    counts = {
-        "broke a budget and so got no rank": sum(row.status == "over_budget" for row in rows),
-        "got no rank, since the search did not train them to their end": sum(
-            row.status == "dropped" for row in rows
-        ),
-    }
-    return tuple(f"{count} of {len(rows)} {words}." for words, count in counts.items() if count)
+    rejected = sum(row.status == "over_budget" for row in rows)
+    pruned = sum(row.status == "dropped" for row in rows)
+    if rejected:
+        sentences.append(
+            f"Rejected, so without a rank: {rejected} of {len(rows)} models ({REJECTED_BECAUSE})."
+        )
+    if pruned:
+        sentences.append(
+            f"Not fully trained, so without a rank: {pruned} of {len(rows)} models (left out by the search)."
+        )
+    return tuple(sentences)
 
 
 def _profile_caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:
-    """What is to be said about the measurements on the device, that of the answer first."""
+    """Return what to know about the measurements on the device, first about that of the best model."""
     if not ranked:
         return ()
     if report.field:
-        return (
-            f"Latency and memory are those that devices measured themselves: {plural(len(report.field), 'report')} from the field.",
-        )
-    best, found = ranked[0], []
+        reports = plural(len(report.field), "field report")
+        return (f"Latency and memory were measured by the devices themselves: {reports}.",)
+    best = ranked[0]
+    sentences: list[str] = []
     own = [profile for profile in report.profiles if profile.artifact_sha256 == best.artifact_sha256]
     for profile in own:
         if not profile.validity.valid and not any("INVALID" in warning for warning in best.warnings):
-            found.append(
-                f"Its measurement on the device is INVALID: {printable('; '.join(profile.validity.reasons))}."
-            )
+            reasons = printable("; ".join(profile.validity.reasons))
+            sentences.append(f"The measurement of this model is INVALID: {reasons}.")
         if profile.rules == "quick":
-            found.append(
-                f"Latency was measured by the quick rules ({provenance.rules_words(profile.rules)}): good for a first look."
-            )
-        processor = (
-            "" if report.ranking.measured_on else f" on {printable(profile.device.cpu)}"
-        )  # else the ranking's caveats name it
-        found.append(
-            f"Its latency was measured{processor} with {plural(profile.settings.threads, 'thread')}."
-        )
+            rules = provenance.rules_text(profile.rules)
+            sentences.append(f"Latency was measured by the quick rules (at least {rules}): a first estimate.")
+        # If the ranking names the processors, its own caveats do so.
+        where = "" if report.ranking.measured_on else f" on {printable(profile.device.cpu)}"
+        threads = plural(profile.settings.threads, "thread")
+        sentences.append(f"Latency of this model was measured{where} with {threads}.")
     if not own:
-        found.append(f"The measurement on the device: {MISSING}.")
-    known = {row.artifact_sha256: row for row in ranked[1:]}
-    invalid = [
-        profile
+        sentences.append(f"This model was {MISSING} on the device.")
+    others = _invalid_names(report, ranked[1:])
+    if others:
+        sentences.append(f"Other measurements are INVALID, so these ranks may be wrong: {others}.")
+    return tuple(sentences)
+
+
+def _invalid_names(report: ReportInput, rows: list[RankingRow]) -> str:
+    """Return the names of the rows whose measurement is INVALID; the first few of many."""
+    by_sha256 = {row.artifact_sha256: row for row in rows}
+    names = [
+        row_name(by_sha256[profile.artifact_sha256])
         for profile in report.profiles
-        if not profile.validity.valid and profile.artifact_sha256 in known
+        if not profile.validity.valid and profile.artifact_sha256 in by_sha256
     ]
-    if invalid:
-        names = ", ".join(printable(entry(known[profile.artifact_sha256])) for profile in invalid[:4])
-        more = f" and {len(invalid) - 4} more" if len(invalid) > 4 else ""
-        found.append(f"Other measurements are INVALID, so those ranks may be wrong: {names}{more}.")
-    return tuple(found)
+    shown = ", ".join(names[:MAX_NAMED_INVALID])
+    more = len(names) - MAX_NAMED_INVALID
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _failure(failure: Failure) -> dict[str, Any]:
-    name = f"{failure.candidate.id} {failure.variant}" if failure.variant else failure.candidate.id
+def _failure(failure: Failure) -> dict[str, str]:
+    name = f"{failure.candidate.id} {failure.variant or ''}"
     return {
         "name": printable(name),
         "stage": printable(failure.stage),

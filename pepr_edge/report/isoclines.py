@@ -1,4 +1,4 @@
-"""Candidates on the isoclines of PePR: the lines on which performance and resource make the same score."""
+"""Candidates on isoclines of PePR: lines on which performance and resource give the same score."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 LINES = 9
 NOTE: Any = {"textcoords": "offset points", "fontsize": 7.5, "color": INK, "alpha": 0.75}
+LINE: Any = {"color": INK, "alpha": 0.28, "linewidth": 0.9, "zorder": 1}
 
 
 def isoclines(
     points: Sequence[plots.Point], name: str, alt: str, x_label: str, y_label: str, alpha: float
 ) -> Picture:
-    """Performance against the normalised resource R, with lines of equal alpha * P / (alpha + R).
+    """Draw performance against the normalised resource R, with lines of equal alpha * P / (alpha + R).
 
     Args:
         points: at least one; x is R, in [0, 1].
@@ -32,33 +33,31 @@ def isoclines(
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.02), min(high, 1.02))
         axes.grid(visible=False)
-        _lines(axes, alpha)
+        _draw_lines(axes, alpha)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         plots.draw_legend(axes)
         settle(figure)
-        labels.place(
-            axes, [(p.x, p.y, p.label, p.short) for p in points if p.named], [(p.x, p.y) for p in points], []
-        )
+        labels.place(axes, plots.point_labels(points), [(point.x, point.y) for point in points], [])
         return picture(figure, name, alt)
 
 
-def _lines(axes: Axes, alpha: float) -> None:
-    """For one score P = score * (alpha + R) / alpha, which is straight; each with its score where it leaves the axes."""
+def _draw_lines(axes: Axes, alpha: float) -> None:
+    """Draw P = score * (alpha + R) / alpha, a straight line per score, with the score at its end."""
     from matplotlib.ticker import MaxNLocator
 
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    style: Any = {"color": INK, "alpha": 0.28, "linewidth": 0.9, "zorder": 1}
-    for score in MaxNLocator(LINES).tick_values(
-        max(0.0, low) * alpha / (alpha + right), high * alpha / (alpha + left)
-    ):
-        ends = [score * (alpha + x) / alpha for x in (left, right)]
-        axes.plot((left, right), ends, **style)
-        if low < ends[1] <= high:
-            axes.annotate(f"{score:.3g}", (right, ends[1]), (3, 0), va="center", **NOTE)
-        elif ends[0] < high < ends[1]:
-            axes.annotate(
-                f"{score:.3g}", (alpha * (high / score - 1), high), (0, 2), ha="center", va="bottom", **NOTE
-            )
+    left, right = axes.get_xlim()
+    low, high = axes.get_ylim()
+    lowest_score = max(0.0, low) * alpha / (alpha + right)
+    highest_score = high * alpha / (alpha + left)
+    for score in MaxNLocator(LINES).tick_values(lowest_score, highest_score):
+        start = score * (alpha + left) / alpha
+        end = score * (alpha + right) / alpha
+        axes.plot((left, right), (start, end), **LINE)
+        if low < end <= high:
+            axes.annotate(f"{score:.3g}", (right, end), (3, 0), va="center", **NOTE)
+        elif start < high < end:
+            x_at_top = alpha * (high / score - 1)
+            axes.annotate(f"{score:.3g}", (x_at_top, high), (0, 2), ha="center", va="bottom", **NOTE)
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)

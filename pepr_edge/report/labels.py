@@ -3,64 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pepr_edge.report.svg import INK
+from pepr_edge.text.tables import clip_middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-LONGEST = 34
+MAX_NAME = 34  # characters
 FONT_SIZE = 7.5
-PADDING = 1.5  # pixels that stay free around a name
-# Where a name may stand: offset in points, and how the text is aligned there; nearest first.
-PLACES = [
-    (
-        dx * step,
-        dy * step,
-        "left" if dx > 0 else "right" if dx < 0 else "center",
-        "bottom" if dy > 0 else "top" if dy < 0 else "center",
-    )
-    for step in (1.0, 2.2, 3.6, 5.2, 7.0)
-    for dx, dy in ((6, 0), (5, 4), (5, -4), (-6, 0), (-5, 4), (-5, -4), (0, 6), (0, -6))
-]
-LEADER_FROM = 12.0  # points; a name farther off than this is joined to its point by a line
+PADDING = 1.5  # free pixels around a name
+LEADER_FROM = 12.0  # points; a name farther away than this gets a line to its point
+POINT_RADIUS = 4.0  # points
+LINE_STEP = 3.0  # pixels between the boxes that keep names off a line
+LEADER: Any = {
+    "arrowstyle": "-",
+    "color": INK,
+    "alpha": 0.4,
+    "linewidth": 0.6,
+    "shrinkA": 0,
+    "shrinkB": 3,
+}
+# Directions and distances that are tried for a name, nearest first.
+DIRECTIONS = ((6, 0), (5, 4), (5, -4), (-6, 0), (-5, 4), (-5, -4), (0, 6), (0, -6))
+DISTANCES = (1.0, 2.2, 3.6, 5.2, 7.0)
 
 
-def cut(text: str, longest: int = LONGEST) -> str:
-    """A name cut in its middle, so that the size at its end stays."""
-    if len(text) <= longest:
-        return text
-    tail = longest // 3
-    return f"{text[: longest - tail - 1]}…{text[-tail:]}"
+class Label(NamedTuple):
+    """A point's name in data coordinates; `short` is written if there is no room for `name`."""
+
+    x: float
+    y: float
+    name: str
+    short: str
 
 
 def place(
     axes: Axes,
-    named: Sequence[tuple[float, float, str, str]],
+    names: Sequence[Label],
     points: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]],
 ) -> None:
-    """Write names beside points, each at the nearest free place; where none is free, its short form.
+    """Write names beside points, each at the nearest free position; if none is free, its short form.
 
     Args:
         axes: already drawn once, so that its limits are final.
-        named: x, y, name, short form.
-        points: all points of the plot, which no name may cover.
-        line: corners of a line that no name may cover either.
+        names: names of some points.
+        points: all points of the plot; no name may cover one.
+        line: corners of a line; no name may cover it.
     """
-    taken = [_around(x, y, 4 * axes.figure.dpi / 72) for x, y in _pixels(axes, points)]
-    corners = _pixels(axes, line)
-    for (x0, y0), (x1, y1) in pairwise(corners):
-        steps = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / 3))
-        taken += [
-            _around(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps, 1)
-            for step in range(steps + 1)
-        ]
-    for x, y, name, short in named:
-        box = _write(axes, (x, y), cut(name), taken) or _write(axes, (x, y), short, taken)
+    radius = POINT_RADIUS * axes.figure.dpi / 72
+    taken = [_square(x, y, radius) for x, y in _pixels(axes, points)]
+    for start, end in pairwise(_pixels(axes, line)):
+        taken += _along(start, end)
+    for label in names:
+        at = (label.x, label.y)
+        name = clip_middle(label.name, MAX_NAME)
+        box = _write(axes, at, name, taken) or _write(axes, at, label.short, taken)
         if box is not None:
             taken.append(box)
 
@@ -69,44 +71,55 @@ def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> list[tuple[flo
     return [(float(x), float(y)) for x, y in axes.transData.transform(points)] if points else []
 
 
-def _around(x: float, y: float, radius: float) -> Bbox:
+def _square(x: float, y: float, radius: float) -> Bbox:
     from matplotlib.transforms import Bbox
 
     return Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius)
 
 
+def _along(start: tuple[float, float], end: tuple[float, float]) -> list[Bbox]:
+    """Return small boxes along a line, in pixels."""
+    dx = end[0] - start[0]
+    dy = end[1] - start[1]
+    steps = max(1, int(max(abs(dx), abs(dy)) / LINE_STEP))
+    return [_square(start[0] + dx * i / steps, start[1] + dy * i / steps, 1) for i in range(steps + 1)]
+
+
 def _write(axes: Axes, at: tuple[float, float], text: str, taken: Sequence[Bbox]) -> Bbox | None:
-    """The text at the first place where it is inside the axes and overlaps nothing; None, and nothing written, if there is none."""
+    """Write the text at the first position inside the axes that overlaps nothing.
+
+    Returns:
+        The box of the text; None, with nothing written, if no position is free.
+    """
     from matplotlib.text import Text
 
     frame = axes.get_window_extent()
-    for dx, dy, ha, va in PLACES:
-        leader: Any = {
-            "arrowstyle": "-",
-            "color": INK,
-            "alpha": 0.4,
-            "linewidth": 0.6,
-            "shrinkA": 0,
-            "shrinkB": 3,
-        }
+    for distance, (right, up) in product(DISTANCES, DIRECTIONS):
+        dx = right * distance
+        dy = up * distance
         far = abs(dx) + abs(dy) > LEADER_FROM
         label = axes.annotate(
             text,
             at,
             (dx, dy),
             textcoords="offset points",
-            ha=ha,
-            va=va,
+            ha=("center", "left", "right")[_sign(right)],
+            va=("center", "bottom", "top")[_sign(up)],
             fontsize=FONT_SIZE,
             color=INK,
             annotation_clip=False,
-            arrowprops=leader if far else None,
+            arrowprops=LEADER if far else None,
         )
         label.set_in_layout(False)
-        label.get_window_extent()  # applies the offset; its own answer would count the leader in
+        label.get_window_extent()  # applies the offset; its result would include the leader
         box = Text.get_window_extent(label)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         if inside and not any(box.overlaps(other) for other in taken):
             return box.padded(PADDING)
         label.remove()
     return None
+
+
+def _sign(number: float) -> int:
+    """Return 0, 1 or -1."""
+    return (number > 0) - (number < 0)

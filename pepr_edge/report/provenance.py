@@ -1,4 +1,4 @@
-"""How every figure was obtained, as tables: data, resources and bounds, training, the device, validity, checksums."""
+"""How every figure was obtained, as tables: resources, measurements, device, data, training, checksums."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pepr_edge.measure.rules import RULES
 from pepr_edge.records import (
     Artifact,
+    Bound,
     DataInfo,
     DeviceFacts,
     DeviceProfile,
@@ -19,7 +20,7 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
-from pepr_edge.report.tables import Cell, ReportTable, number
+from pepr_edge.report.tables import EMPTY, NOT_MEASURED, Cell, ReportTable, number
 from pepr_edge.scoring.pepr import RESOURCES as FAMILY
 from pepr_edge.text.units import (
     MISSING,
@@ -36,92 +37,113 @@ from pepr_edge.text.units import (
     significant,
 )
 
+SPLIT_ORDER: tuple[Split, ...] = ("train", "val", "test")
+REPORTED_RULES: tuple[RulesName, ...] = ("full", "quick")
+NONE_FOUND = "none found"
+LATENCY_SOURCE = "early-stopping p90 of raw latencies, single stream, in a separate process (MLPerf loadgen)"
+MEMORY_SOURCE = "high-water mark of a fresh process that loads and runs the model, in a separate pass"
+
 
 def data_table(data: DataInfo) -> ReportTable:
-    """Images by class and split."""
-    order: tuple[Split, ...] = ("train", "val", "test")
-    splits = [split for split in order if split in data.splits]
-    rows = [
-        (Cell(printable(label)), *(number(data.splits[split].class_counts[index], count) for split in splits))
-        for index, label in enumerate(data.labels)
-    ]
-    rows.append((Cell("all classes"), *(number(data.splits[split].images, count) for split in splits)))
+    """Return the images by class and split."""
+    splits = [split for split in SPLIT_ORDER if split in data.splits]
+    rows = []
+    for index, label in enumerate(data.labels):
+        counts = [number(data.splits[split].class_counts[index], count) for split in splits]
+        rows.append((Cell(printable(label)), *counts))
+    totals = [number(data.splits[split].images, count) for split in splits]
+    rows.append((Cell("all classes"), *totals))
+    colour = "grey" if data.channels == 1 else "RGB"
     caption = (
-        f"{data.name} ({data.format}), {'grey' if data.channels == 1 else 'RGB'}; sha256 {data.sha256}. "
+        f"{data.name} ({data.format}), {colour}; sha256 {data.sha256}. Always predicting the most frequent "
+        f"class has accuracy {score(data.majority_baseline)} on the test split."
     )
-    caption += f"Always saying the commonest class reaches accuracy {score(data.majority_baseline)} on the test split."
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
-    notes = "".join(f" {note.rstrip('.')}." for note in data.notes)
-    return ReportTable(
-        "data",
-        "Data",
-        printable(caption + notes),
-        ("class", *(SPLIT_NAMES[split] for split in splits)),
-        tuple(rows),
-        sortable=False,
-    )
+    for note in data.notes:
+        caption += f" {note.rstrip('.')}."
+    header = ("class", *(SPLIT_NAMES[split] for split in splits))
+    return ReportTable("data", "Data", printable(caption), header, tuple(rows), sortable=False)
 
 
 def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportTable:
-    """Each resource: its weight in the score, its bounds over the set, how it was obtained and from where."""
+    """Return each resource with its weight in the score, its bounds, its method and its source."""
     total = sum(ranking.weights.values()) or 1.0
     rows = []
-    for name, (words, _) in RESOURCES.items():
+    for name, (title, _) in RESOURCES.items():
         bound = ranking.bounds.get(name)
         weight = ranking.weights.get(name, 0.0)
-        rows.append(
-            (
-                Cell(words),
-                Cell(FAMILY[name][0]),
-                Cell(f"{100 * weight / total:.0f} %" if weight else "none"),
-                Cell(MISSING, "missing") if bound is None else Cell(resource(name, bound.lo), "number"),
-                Cell(MISSING, "missing") if bound is None else Cell(resource(name, bound.hi), "number"),
-                Cell(_methods(ranking, name)),
-                Cell(_sources(name, trained)),
-            )
+        cells = (
+            Cell(title),
+            Cell(FAMILY[name][0]),
+            Cell(f"{100 * weight / total:.0f} %" if weight else "none"),
+            *_bounds(name, bound),
+            Cell(_methods(ranking, name)),
+            Cell(_sources(name, trained)),
         )
+        rows.append(cells)
     caption = (
-        f"Set {ranking.set_id}; normalisation {ranking.normalise}, alpha {significant(ranking.alpha)}. lo and hi: over the ranked models; "
-        "another set of models has other scores."
+        f"Set {ranking.set_id}; normalisation {ranking.normalise}, alpha {significant(ranking.alpha)}. "
+        "Lowest and highest: over the ranked models. Another set of models has other scores."
     )
-    header = ("resource", "PePR", "weight in edge", "lo", "hi", "method", "source")
+    header = ("resource", "PePR", "weight in edge", "lowest", "highest", "method", "source")
     return ReportTable("resources", "Resources and bounds", caption, header, tuple(rows), sortable=False)
 
 
+def _bounds(name: str, bound: Bound | None) -> tuple[Cell, Cell]:
+    if bound is None:
+        return NOT_MEASURED, NOT_MEASURED
+    return Cell(resource(name, bound.lo), "number"), Cell(resource(name, bound.hi), "number")
+
+
 def _methods(ranking: Ranking, name: str) -> str:
-    """The methods by which a resource was obtained over all rows, and how often it was not."""
-    found = sorted(
-        {
-            row.methods[name]
-            for row in ranking.rows
-            if name in row.methods and row.resources.get(name) is not None
-        }
-    )
-    missing = sum(row.resources.get(name) is None for row in ranking.rows)
-    return ", ".join(found) + (
-        f"{'; ' if found else ''}{missing} of {len(ranking.rows)} {MISSING}" if missing else ""
-    )
+    """Return the methods by which a resource was obtained, and how many rows have no value."""
+    measured = [row for row in ranking.rows if row.resources.get(name) is not None]
+    methods = ", ".join(sorted({row.methods[name] for row in measured if name in row.methods}))
+    missing = len(ranking.rows) - len(measured)
+    if not missing:
+        return methods
+    not_measured = f"{missing} of {len(ranking.rows)} {MISSING}"
+    return f"{methods}; {not_measured}" if methods else not_measured
 
 
 def _sources(name: str, trained: Sequence[TrainResult]) -> str:
+    if name == "latency":
+        return LATENCY_SOURCE
+    if name == "peak_memory":
+        return MEMORY_SOURCE
     quantities: dict[str, list[Quantity]] = {
         "train_energy": [result.cost.energy_j for result in trained],
         "train_co2eq": [result.cost.co2eq_g for result in trained],
         "train_time": [result.cost.duration_s for result in trained],
         "train_memory": [result.cost.peak_memory_bytes for result in trained],
     }
-    if name == "latency":
-        return (
-            "early-stopping p90 of the raw latencies, single stream, in a process of its own (MLPerf loadgen)"
-        )
-    if name == "peak_memory":
-        return "high-water mark of a fresh process that loads and runs the model, in a pass of its own"
-    return "; ".join(_unique(found.source for found in quantities.get(name, []) if found.value is not None))
+    return _joined(quantity.source for quantity in quantities.get(name, []) if quantity.value is not None)
 
 
 def training_table(trained: Sequence[TrainResult]) -> ReportTable:
-    """How each candidate was trained."""
+    """Return how each candidate was trained."""
+    rows = []
+    for result in trained:
+        machine = result.environment
+        accelerator = f", {machine.accelerator}" if machine.accelerator else ""
+        epochs = len(result.epochs)
+        cells = (
+            Cell(printable(result.candidate.id)),
+            Cell(printable(result.candidate.weights)),
+            Cell(printable(result.protocol)),
+            Cell(printable(result.mode)),
+            Cell(printable(f"{result.layout}, {result.precision}")),
+            Cell(f"{epochs} (stopped early)" if result.stopped_early else str(epochs), "number", epochs),
+            number(result.best_epoch, str),
+            number(result.num_params, count),
+            number(result.seed, str),
+            Cell(printable(f"{machine.cpu}{accelerator}, {plural(machine.threads, 'thread')}")),
+        )
+        rows.append(cells)
+    versions = _joined(
+        _versions(result.environment.python, result.environment.versions) for result in trained
+    )
     header = (
         "candidate",
         "weights",
@@ -129,42 +151,42 @@ def training_table(trained: Sequence[TrainResult]) -> ReportTable:
         "mode",
         "layout, precision",
         "epochs",
-        "kept",
+        "selected epoch",
         "parameters",
         "seed",
         "trained on",
     )
-    rows = []
-    for result in trained:
-        machine = result.environment
-        where = f"{machine.cpu}{f', {machine.accelerator}' if machine.accelerator else ''}, {plural(machine.threads, 'thread')}"
-        rows.append(
-            (
-                Cell(printable(result.candidate.id)),
-                Cell(printable(result.candidate.weights)),
-                Cell(printable(result.protocol)),
-                Cell(printable(result.mode)),
-                Cell(printable(f"{result.layout}, {result.precision}")),
-                Cell(
-                    f"{len(result.epochs)}{' (stopped early)' if result.stopped_early else ''}",
-                    "number",
-                    len(result.epochs),
-                ),
-                Cell(str(result.best_epoch), "number", result.best_epoch),
-                number(result.num_params, count),
-                Cell(str(result.seed), "number", result.seed),
-                Cell(printable(where)),
-            )
-        )
-    versions = "; ".join(
-        _unique(_versions(result.environment.python, result.environment.versions) for result in trained)
-    )
-    return ReportTable("training", "Training", f"Each was trained once. {versions}", header, tuple(rows))
+    caption = f"Each candidate was trained once. {versions}"
+    return ReportTable("training", "Training", caption, header, tuple(rows))
 
 
 def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfile]) -> ReportTable:
-    """Each measurement on the device: whether it is valid, how long it was, and the cold start."""
+    """Return each measurement on the device: its validity, its length, and the cold start."""
     by_sha256 = {artifact.sha256: artifact for artifact in artifacts}
+    rows = []
+    for profile in profiles:
+        artifact = by_sha256.get(profile.artifact_sha256)
+        if artifact is None:
+            names = (Cell(f"sha256 {profile.artifact_sha256[:12]}"), EMPTY)
+        else:
+            names = (Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant)))
+        inferences = len(profile.latencies_s)
+        settings = profile.settings
+        cells = (
+            *names,
+            _validity(profile.validity),
+            Cell(profile.rules),
+            Cell(f"{count(inferences)} after {count(profile.warmup_runs)}", "number", inferences),
+            Cell(printable(settings.runtime), detail=printable(profile.provider_used)),
+            number(settings.threads, str),
+            number(profile.import_s, ms),
+            number(profile.load_s, ms),
+            number(profile.first_s, ms),
+            number(profile.cpu_s_per_inference, ms),
+        )
+        rows.append(cells)
+    rules = "; ".join(f"{name}, at least {rules_text(name)}" for name in REPORTED_RULES)
+    caption = f"One image at a time. Rules: {rules}. Inferences: measured after warm-up."
     header = (
         "candidate",
         "variant",
@@ -178,40 +200,32 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
         "first",
         "CPU per inference",
     )
-    rows = []
-    for profile in profiles:
-        artifact = by_sha256.get(profile.artifact_sha256)
-        rows.append(
-            (
-                Cell(
-                    printable(artifact.candidate.id) if artifact else f"sha256 {profile.artifact_sha256[:12]}"
-                ),
-                Cell(printable(artifact.variant) if artifact else ""),
-                _validity(profile.validity),
-                Cell(profile.rules),
-                Cell(
-                    f"{count(len(profile.latencies_s))} after {count(profile.warmup_runs)}",
-                    "number",
-                    len(profile.latencies_s),
-                ),
-                Cell(printable(profile.settings.runtime), detail=printable(profile.provider_used)),
-                Cell(str(profile.settings.threads), "number", profile.settings.threads),
-                number(profile.import_s, ms),
-                number(profile.load_s, ms),
-                number(profile.first_s, ms),
-                number(profile.cpu_s_per_inference, ms),
-            )
-        )
-    rules = "; ".join(f"{name}, {rules_words(name)}" for name in RULES if name != "look")
-    caption = f"One image at a time. Rules: {rules}. Inferences: after so many of warm-up."
     return ReportTable("profiles", "Measurements on the device", caption, header, tuple(rows))
 
 
 def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact]) -> ReportTable | None:
-    """Each measurement that came home from the field; None where none did."""
+    """Return each measurement from the field; None if there is none."""
     if not field:
         return None
-    by_sha256 = {artifact.sha256: f"{artifact.candidate.id} {artifact.variant}" for artifact in artifacts}
+    names = {artifact.sha256: f"{artifact.candidate.id} {artifact.variant}" for artifact in artifacts}
+    rows = []
+    for file, report in field.items():
+        device = report.device
+        emulated = "emulated: its times are not used" if report.emulated else ""
+        for result in report.results:
+            cells = (
+                Cell(printable(Path(file).name)),
+                Cell(printable(device.cpu), detail=emulated),
+                Cell(printable(names.get(result.artifact_sha256, result.bundle))),
+                _validity(result.validity),
+                Cell(result.rules),
+                number(len(result.latencies_s), count),
+                Cell(printable(result.runtime), detail=printable(result.provider_used)),
+                number(result.threads, str),
+                Cell(printable(device.os)),
+                Cell(printable(_versions(device.python, device.versions))),
+            )
+            rows.append(cells)
     header = (
         "report",
         "device",
@@ -224,128 +238,94 @@ def reports_table(field: Mapping[str, FieldReport], artifacts: Sequence[Artifact
         "system",
         "versions",
     )
-    rows = [
-        (
-            Cell(printable(Path(name).name)),
-            Cell(
-                printable(report.device.cpu),
-                detail="emulated: its times count for nothing" if report.emulated else "",
-            ),
-            Cell(printable(by_sha256.get(result.artifact_sha256, result.bundle))),
-            _validity(result.validity),
-            Cell(result.rules),
-            number(len(result.latencies_s), count),
-            Cell(printable(result.runtime), detail=printable(result.provider_used)),
-            Cell(str(result.threads), "number", result.threads),
-            Cell(printable(report.device.os)),
-            Cell(printable(_versions(report.device.python, report.device.versions))),
-        )
-        for name, report in field.items()
-        for result in report.results
-    ]
-    return ReportTable(
-        "reports",
-        "Reports from the field",
-        "What devices measured themselves, and the ranking rests on.",
-        header,
-        tuple(rows),
-    )
+    caption = "Measured by the devices themselves. The ranking uses these measurements."
+    return ReportTable("reports", "Reports from the field", caption, header, tuple(rows))
 
 
-def _validity(found: Validity) -> Cell:
-    why = "; ".join(printable(reason) for reason in found.reasons)
-    return Cell("VALID", "good") if found.valid else Cell(f"INVALID: {why}", "bad")
+def _validity(validity: Validity) -> Cell:
+    if validity.valid:
+        return Cell("VALID", "good")
+    return Cell(f"INVALID: {printable('; '.join(validity.reasons))}", "bad")
 
 
-def rules_words(name: RulesName) -> str:
-    """How long the rules measure at least: `1024 inferences and 60 s`."""
+def rules_text(name: RulesName) -> str:
+    """Return how long the rules measure at least: `1024 inferences and 60 s`."""
     return f"{RULES[name].queries} inferences and {RULES[name].duration_s:g} s"
 
 
 def device_table(profiles: Sequence[DeviceProfile]) -> ReportTable:
-    """The device that the profiles were taken on; several values where they differ."""
+    """Return the facts of the measured device; all values of a fact that differs between profiles."""
     facts = [profile.device for profile in profiles]
-    rows: list[tuple[str, Iterable[str]]] = [
-        ("processor", (fact.cpu for fact in facts)),
-        (
-            "architecture",
-            (
-                f"{fact.architecture} ({', '.join(fact.isa)})" if fact.isa else fact.architecture
-                for fact in facts
-            ),
-        ),
-        ("cores", (str(fact.cores) for fact in facts)),
-        ("cores we may use", (MISSING if fact.affinity is None else str(fact.affinity) for fact in facts)),
-        ("memory", (mib(fact.memory_bytes) for fact in facts)),
-        ("limits of the container", (_limits(fact) for fact in facts)),
-        ("GPU", (fact.gpu or "none found" for fact in facts)),
-        ("governor", (fact.governor or MISSING for fact in facts)),
-        (
-            "on battery",
-            (MISSING if fact.on_battery is None else "yes" if fact.on_battery else "no" for fact in facts),
-        ),
-        ("frequency", (_spread([fact.frequency_mhz for fact in facts], "MHz"),)),
-        ("temperature", (_spread([fact.temperature_c for fact in facts], "°C"),)),
-        ("load before", (_spread([profile.load_before for profile in profiles], ""),)),
-        ("load after", (_spread([profile.load_after for profile in profiles], ""),)),
-        ("time stolen by the host", (_spread([profile.steal_s for profile in profiles], "s"),)),
-        ("system", (fact.os for fact in facts)),
-        ("versions", (_versions(fact.python, fact.versions) for fact in facts)),
-    ]
-    cells = tuple((Cell(name), Cell(printable("; ".join(_unique(values))))) for name, values in rows)
-    return ReportTable(
-        "device",
-        "Device",
-        "The machine that this run measured latency and memory on.",
-        ("fact", "value"),
-        cells if facts else (),
-        sortable=False,
-    )
+    values: dict[str, str] = {
+        "processor": _joined(fact.cpu for fact in facts),
+        "architecture": _joined(_architecture(fact) for fact in facts),
+        "cores": _joined(str(fact.cores) for fact in facts),
+        "usable cores": _joined(MISSING if fact.affinity is None else str(fact.affinity) for fact in facts),
+        "memory": _joined(mib(fact.memory_bytes) for fact in facts),
+        "container limits": _joined(_limits(fact) for fact in facts),
+        "GPU": _joined(fact.gpu or NONE_FOUND for fact in facts),
+        "CPU governor": _joined(fact.governor or MISSING for fact in facts),
+        "on battery": _joined(_yes_no(fact.on_battery) for fact in facts),
+        "frequency": _range([fact.frequency_mhz for fact in facts], "MHz"),
+        "temperature": _range([fact.temperature_c for fact in facts], "°C"),
+        "load before": _range([profile.load_before for profile in profiles], ""),
+        "load after": _range([profile.load_after for profile in profiles], ""),
+        "CPU time taken by the host": _range([profile.steal_s for profile in profiles], "s"),
+        "system": _joined(fact.os for fact in facts),
+        "versions": _joined(_versions(fact.python, fact.versions) for fact in facts),
+    }
+    rows = tuple((Cell(name), Cell(printable(value))) for name, value in values.items())
+    caption = "The machine on which this run measured latency and memory."
+    return ReportTable("device", "Device", caption, ("fact", "value"), rows if facts else (), sortable=False)
+
+
+def _architecture(fact: DeviceFacts) -> str:
+    return f"{fact.architecture} ({', '.join(fact.isa)})" if fact.isa else fact.architecture
 
 
 def _limits(fact: DeviceFacts) -> str:
-    cpus = "" if fact.cgroup_cpu_limit is None else f"{significant(fact.cgroup_cpu_limit)} CPUs"
-    memory = "" if fact.cgroup_memory_bytes is None else mib(fact.cgroup_memory_bytes)
-    return ", ".join(part for part in (cpus, memory) if part) or "none found"
+    limits = []
+    if fact.cgroup_cpu_limit is not None:
+        limits.append(f"{significant(fact.cgroup_cpu_limit)} CPUs")
+    if fact.cgroup_memory_bytes is not None:
+        limits.append(mib(fact.cgroup_memory_bytes))
+    return ", ".join(limits) or NONE_FOUND
+
+
+def _yes_no(value: bool | None) -> str:
+    if value is None:
+        return MISSING
+    return "yes" if value else "no"
 
 
 def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> ReportTable:
-    """sha256 of every model file."""
+    """Return the sha256 of every model file."""
     rows = [
         (Cell(printable(result.candidate.id)), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-"))
         for result in trained
     ]
-    rows += [
-        (
-            Cell(printable(item.candidate.id)),
-            Cell(printable(item.variant)),
-            Cell(item.sha256),
-            Cell(duration(item.duration_s)),
-        )
-        for item in artifacts
-    ]
-    return ReportTable(
-        "checksums",
-        "Model files",
-        "Their sha256, and how long each export took.",
-        ("candidate", "variant", "sha256", "export"),
-        tuple(rows),
-    )
+    for artifact in artifacts:
+        names = (Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant)))
+        rows.append((*names, Cell(artifact.sha256), Cell(duration(artifact.duration_s))))
+    caption = "Their sha256, and the duration of each export."
+    header = ("candidate", "variant", "sha256", "export")
+    return ReportTable("checksums", "Model files", caption, header, tuple(rows))
 
 
-def _unique(values: Iterable[str]) -> list[str]:
-    return [value for value in dict.fromkeys(values) if value]
+def _joined(values: Iterable[str]) -> str:
+    """Join the different values that are not empty, in order of appearance."""
+    return "; ".join(value for value in dict.fromkeys(values) if value)
 
 
 def _versions(python: str, versions: dict[str, str]) -> str:
-    return ", ".join(
-        [f"Python {python}", *(f"{name} {version}" for name, version in sorted(versions.items()))]
-    )
+    packages = [f"{name} {version}" for name, version in sorted(versions.items())]
+    return ", ".join([f"Python {python}", *packages])
 
 
-def _spread(values: Sequence[float | None], unit: str) -> str:
+def _range(values: Sequence[float | None], unit: str) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return MISSING
-    low, high = significant(min(known)), significant(max(known))
+    low = significant(min(known))
+    high = significant(max(known))
     return f"{low if low == high else f'{low} to {high}'} {unit}".strip()

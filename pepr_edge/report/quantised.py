@@ -1,4 +1,4 @@
-"""The figures of what quantisation changed: performance by variant, and of the first candidates ROC, calibration and confusion."""
+"""Figures of quantisation: performance by variant; ROC, calibration and confusion before and after export."""
 
 from __future__ import annotations
 
@@ -10,201 +10,196 @@ from numpy.typing import NDArray
 
 from pepr_edge.records import Artifact, Ranking
 from pepr_edge.report import diagnostics, plots
-from pepr_edge.report.figure import Figure, FigureData, Value
+from pepr_edge.report.diagnostics import DiagnosticLine
+from pepr_edge.report.figure import FigureData, ReportFigure, Value
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.scoring.metrics import (
-    auroc,
-    calibration_gaps,
-    confusion_matrix,
-    expected_calibration_error,
-    log_odds,
-)
-from pepr_edge.text.units import metric, printable, score
+from pepr_edge.scoring.metrics import calibration_gaps, confusion_matrix, log_odds
+from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.text.units import metric, plural, printable, score
 
-SHOWN = 3  # candidates
+MAX_CANDIDATES = 3
 GRID = np.linspace(0, 1, 201)
 AS_TRAINED = "PyTorch"
-FEWEST_IN_BIN = 5  # images; of fewer the share that is right says nothing
+MIN_IN_BIN = 5  # images; with fewer, the share of correct predictions says nothing
+FLOAT32 = "fp32"
 
 Floats = NDArray[np.float64]
-Answers = NDArray[np.floating]
+Logits = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A candidate's logits on the test split, shape (n, classes): as trained, and of its files by variant, the best ranked first."""
+class ModelPredictions:
+    """A candidate's logits on the test split, shape (n, classes).
+
+    `trained`: of the PyTorch model. `files`: of its ONNX files by variant, best-ranked first.
+    """
 
     candidate: str
     labels: NDArray[np.int64]
-    trained: Answers
-    files: dict[str, Answers]
+    trained: Logits
+    files: dict[str, Logits]
 
-    def models(self) -> dict[str, Answers]:
-        """All of them by name, as trained first."""
+    def models(self) -> dict[str, Logits]:
+        """Return all logits by name, those of the model as trained first."""
         return {AS_TRAINED: self.trained, **self.files}
 
 
-def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> Figure:
-    """Test performance of each candidate's variants, with the decisions that changed."""
-    title = "What quantisation changed"
+def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportFigure:
+    """Return the test performance of each candidate's variants, with the decisions that changed."""
+    title = "Effect of quantisation"
     name = ranking.performance_metric
-    changes: dict[str, plots.Change] = {}
+    values: dict[str, dict[str, tuple[float, tuple[float, float]]]] = {}
+    flips: dict[str, list[str]] = {}
     rows: list[tuple[Value, ...]] = []
     for artifact in artifacts:
-        if (found := artifact.performance.get(name)) is None:
+        estimate = artifact.performance.get(name)
+        if estimate is None:
             continue
-        label, variant = printable(artifact.candidate.id), printable(artifact.variant)
-        before = changes.get(label, plots.Change(label, {}, ""))
-        flips = f"{artifact.flips.count}/{artifact.flips.n}" if artifact.variant != "fp32" else ""
-        note = ", ".join(part for part in (before.note, flips) if part)
-        changes[label] = plots.Change(label, {**before.values, variant: (found.value, found.ci)}, note)
-        rows.append((label, variant, found.value, *found.ci, artifact.flips.count, artifact.flips.n))
-    if not any(len(change.values) > 1 for change in changes.values()):
-        return Figure(
-            "variants", title, "Not drawn: no candidate has more than one variant with a test performance."
-        )
+        label = printable(artifact.candidate.id)
+        variant = printable(artifact.variant)
+        changed = artifact.flips
+        values.setdefault(label, {})[variant] = (estimate.value, estimate.ci)
+        if artifact.variant != FLOAT32:
+            flips.setdefault(label, []).append(f"{changed.count}/{changed.n}")
+        rows.append((label, variant, estimate.value, *estimate.ci, changed.count, changed.n))
+    if all(len(by_variant) < 2 for by_variant in values.values()):
+        reason = "no candidate has more than one variant with a test performance"
+        return ReportFigure("variants", title, f"Not drawn: {reason}.")
     caption = (
-        f"Test {metric(name)} of each ONNX file, with 95 % intervals. Right: decisions on the test split that differ from PyTorch's, "
-        "fp32 left out."
+        f"Test {metric(name)} of each ONNX file, with 95 % intervals. At the right, without fp32: the number "
+        "of test images on which the file and PyTorch decide differently."
     )
-    alt = f"Dot plot of test {metric(name)} by variant of {len(changes)} candidates. {caption} The table below holds the same figures."
-    data = FigureData(
-        ("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images"),
-        tuple(rows),
+    alt = (
+        f"Dot plot of test {metric(name)} by variant of {plural(len(values), 'candidate')}. {caption} "
+        "The table below holds the same figures."
     )
-    return Figure(
-        "variants",
-        title,
-        caption,
-        plots.variants(list(changes.values()), "variants", alt, f"test {metric(name)}"),
-        data,
-    )
+    candidates = [
+        plots.VariantPerformance(label, by_variant, ", ".join(flips.get(label, [])))
+        for label, by_variant in values.items()
+    ]
+    picture = plots.variants(candidates, "variants", alt, f"test {metric(name)}")
+    header = ("candidate", "variant", f"test_{name}", "ci_low", "ci_high", "decisions_changed", "images")
+    return ReportFigure("variants", title, caption, picture, FigureData(header, tuple(rows)))
 
 
-def answers(answered: Sequence[Answered], classes: Sequence[str]) -> tuple[Figure, ...]:
-    """ROC, reliability and confusion of each candidate in turn."""
-    names = [printable(one) for one in classes]
-    made = (
-        (_roc(one, names, number), _reliability(one, number), _confusion(one, names, number))
-        for number, one in enumerate(answered, 1)
-    )
-    return tuple(figure for figures in made for figure in figures)
+def prediction_figures(
+    predictions: Sequence[ModelPredictions], classes: Sequence[str]
+) -> tuple[ReportFigure, ...]:
+    """Return ROC, reliability and confusion of each candidate in turn."""
+    names = [printable(label) for label in classes]
+    figures: list[ReportFigure] = []
+    for number, model in enumerate(predictions, 1):
+        figures += [_roc(model, names, number), _reliability(model, number), _confusion(model, names, number)]
+    return tuple(figures)
 
 
-def _roc(one: Answered, classes: Sequence[str], number: int) -> Figure:
-    title = f"ROC of {printable(one.candidate)}, before and after"
-    lines, rows = [], []
-    for name, logits in one.models().items():
-        x, y = _curve(logits, one.labels)
+def _roc(model: ModelPredictions, classes: Sequence[str], number: int) -> ReportFigure:
+    name = f"roc_{number}"
+    title = f"ROC of {printable(model.candidate)}, before and after export"
+    lines: list[DiagnosticLine] = []
+    rows: list[tuple[Value, ...]] = []
+    for variant, logits in model.models().items():
+        x, y = _mean_roc_curve(logits, model.labels)
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            return Figure(f"roc_{number}", title, "Not drawn: only one class occurs in the test split.")
-        area = score(auroc(logits, one.labels))
-        lines.append(diagnostics.DiagnosticLine(printable(name), f"area {area}", x, y, name == AS_TRAINED))
-        rows += [(name, float(a), float(b)) for a, b in zip(x, y, strict=True)]
-    of = f"of {classes[1]!r}" if len(classes) == 2 else "mean of each class against the others"
+            return ReportFigure(name, title, "Not drawn: the test split has only one class.")
+        summary = f"area {score(metric_of('auroc')(logits, model.labels))}"
+        lines.append(DiagnosticLine(printable(variant), summary, x, y, variant == AS_TRAINED))
+        rows += [(variant, float(a), float(b)) for a, b in zip(x, y, strict=True)]
+    which = f"of {classes[1]!r}" if len(classes) == 2 else "mean over each class against the others"
     caption = (
-        f"On the {len(one.labels)} test images, {of}. Area: AUROC. Dashed: the model as trained, in PyTorch."
+        f"On the {len(model.labels)} test images, {which}. Area: AUROC. "
+        "Dashed: the model as trained, in PyTorch."
     )
-    alt = f"ROC curves of {_listed(lines)}. {caption}"
-    x_label = "1 - specificity"
-    drawn = diagnostics.roc(lines, f"roc_{number}", alt, "sensitivity", x_label)
-    return Figure(
-        f"roc_{number}",
-        title,
-        caption,
-        drawn,
-        FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows)),
-    )
+    alt = f"ROC curves of {_summaries(lines)}. {caption}"
+    drawn = diagnostics.roc(lines, name, alt, "sensitivity", "1 - specificity")
+    data = FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows))
+    return ReportFigure(name, title, caption, drawn, data)
 
 
-def roc_curve(logits: Answers, labels: NDArray[np.int64], label: int) -> tuple[Floats, Floats]:
-    """Share of the others that pass and sensitivity, at each threshold on one class's probability, from (0, 0) to (1, 1).
+def roc_curve(logits: Logits, labels: NDArray[np.int64], label: int) -> tuple[Floats, Floats]:
+    """Return false-alarm rate and sensitivity at each threshold on a class's probability, (0, 0) to (1, 1).
 
-    NaN where no image, or every one, is of that class.
+    NaN if no image, or every image, is of that class.
     """
     falling = -log_odds(logits, label)
     order = np.argsort(falling, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(falling[order])), len(order) - 1)  # of each group of equal scores
-    found = np.concatenate([[0], np.cumsum(labels[order] == label)[last]])
-    passed = np.concatenate([[0], last + 1]) - found
+    # Index of the last image of each group of equal scores.
+    last = np.append(np.flatnonzero(np.diff(falling[order])), len(order) - 1)
+    hits = np.concatenate([[0], np.cumsum(labels[order] == label)[last]])
+    false_alarms = np.concatenate([[0], last + 1]) - hits
     with np.errstate(invalid="ignore"):
-        return passed / passed[-1], found / found[-1]
+        return false_alarms / false_alarms[-1], hits / hits[-1]
 
 
-def _listed(lines: Sequence[diagnostics.DiagnosticLine]) -> str:
-    return ", ".join(f"{line.variant} ({line.summary})" for line in lines)
-
-
-def _curve(logits: Answers, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """The ROC curve of class 1 of two; of more classes the mean over those that occur of one against the rest."""
+def _mean_roc_curve(logits: Logits, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return the ROC curve of class 1 of two; for more classes, the mean over each class against the rest."""
     if logits.shape[1] == 2:
         return roc_curve(logits, labels, 1)
     curves = [roc_curve(logits, labels, int(label)) for label in np.unique(labels)]
     return GRID, np.mean([np.interp(GRID, x, y) for x, y in curves], axis=0)
 
 
-def _reliability(one: Answered, number: int) -> Figure:
-    title = f"Calibration of {printable(one.candidate)}, before and after"
-    lines, rows = [], []
-    for name, logits in one.models().items():
-        probability, member, gaps = calibration_gaps(logits, one.labels)
-        images = member.sum(axis=1)
-        kept = images >= FEWEST_IN_BIN
-        if not kept.any():
-            return Figure(
-                f"reliability_{number}",
-                title,
-                f"Not drawn: no bin holds {FEWEST_IN_BIN} of the {len(one.labels)} test images.",
-            )
-        says = (member[kept] @ probability) / images[kept]
-        right = np.clip(says + gaps[kept].sum(axis=1) / images[kept], 0, 1)
-        ends = np.array(
-            [wilson(round(share * n), round(n)) for share, n in zip(right, images[kept], strict=True)]
-        )
-        error = score(expected_calibration_error(logits, one.labels))
-        lines.append(
-            diagnostics.DiagnosticLine(
-                printable(name), f"ECE {error}", says, right, name == AS_TRAINED, ends[:, 0], ends[:, 1]
-            )
-        )
-        columns = (says.tolist(), right.tolist(), *ends.T.tolist(), images[kept].astype(int).tolist())
-        rows += [(name, *values) for values in zip(*columns, strict=True)]
-    caption = f"On the {len(one.labels)} test images, in bins by probability; those of fewer than {FEWEST_IN_BIN} are not drawn, but count "
-    caption += "in the ECE, the expected calibration error. Below the dotted line a model is surer than it is right. Bars: 95 % intervals."
-    alt = f"Reliability diagram of {_listed(lines)}. {caption}"
-    data = FigureData(("model", "probability", "share_right", "ci_low", "ci_high", "images"), tuple(rows))
-    return Figure(
-        f"reliability_{number}",
-        title,
-        caption,
-        diagnostics.reliability(lines, f"reliability_{number}", alt),
-        data,
+def _summaries(lines: Sequence[DiagnosticLine]) -> str:
+    return ", ".join(f"{line.variant} ({line.summary})" for line in lines)
+
+
+def _reliability(model: ModelPredictions, number: int) -> ReportFigure:
+    name = f"reliability_{number}"
+    title = f"Calibration of {printable(model.candidate)}, before and after export"
+    images = len(model.labels)
+    lines: list[DiagnosticLine] = []
+    rows: list[tuple[Value, ...]] = []
+    for variant, logits in model.models().items():
+        probability, member, gaps = calibration_gaps(logits, model.labels)
+        enough = member.sum(axis=1) >= MIN_IN_BIN
+        if not enough.any():
+            reason = f"no bin holds {MIN_IN_BIN} of the {images} test images"
+            return ReportFigure(name, title, f"Not drawn: {reason}.")
+        counts = member[enough].sum(axis=1)
+        predicted = (member[enough] @ probability) / counts
+        correct = np.clip(predicted + gaps[enough].sum(axis=1) / counts, 0, 1)
+        intervals = [wilson(round(share * n), round(n)) for share, n in zip(correct, counts, strict=True)]
+        low, high = np.array(intervals).T
+        summary = f"ECE {score(metric_of('expected_calibration_error')(logits, model.labels))}"
+        before = variant == AS_TRAINED
+        lines.append(DiagnosticLine(printable(variant), summary, predicted, correct, before, low, high))
+        for row in zip(predicted, correct, low, high, counts, strict=True):
+            rows.append((variant, *(float(value) for value in row[:-1]), int(row[-1])))
+    caption = (
+        f"On the {images} test images, in bins of probability. Bins with fewer than {MIN_IN_BIN} images are "
+        "not drawn, but count in the ECE, the expected calibration error. Below the dotted line a model is "
+        "more confident than it should be. Bars: 95 % intervals."
     )
+    alt = f"Reliability diagram of {_summaries(lines)}. {caption}"
+    header = ("model", "probability", "share_right", "ci_low", "ci_high", "images")
+    drawn = diagnostics.reliability(lines, name, alt)
+    return ReportFigure(name, title, caption, drawn, FigureData(header, tuple(rows)))
 
 
-def _confusion(one: Answered, classes: Sequence[str], number: int) -> Figure:
-    """As trained, and of the file that ranks best."""
-    title = f"Decisions of {printable(one.candidate)}, before and after"
-    shown = list(one.models().items())[:2]
-    tables = [(printable(name), confusion_matrix(logits, one.labels)) for name, logits in shown]
-    caption = f"The {len(one.labels)} test images by true class and decision, shaded by the share of the true class."
-    told = [f"{name}: {_told(table, classes)}." for name, table in tables]
-    alt = f"Confusion matrices. {caption} {' '.join(told)}"
-    rows = tuple(
-        (name, classes[row], classes[column], int(table[row, column]))
-        for name, table in tables
-        for row, column in np.ndindex(len(classes), len(classes))
+def _confusion(model: ModelPredictions, classes: Sequence[str], number: int) -> ReportFigure:
+    """Return the confusion matrices of the model as trained and of its best-ranked file."""
+    name = f"confusion_{number}"
+    title = f"Decisions of {printable(model.candidate)}, before and after export"
+    shown = list(model.models().items())[:2]
+    tables = [(printable(variant), confusion_matrix(logits, model.labels)) for variant, logits in shown]
+    caption = (
+        f"The {len(model.labels)} test images by true and predicted class. "
+        "The darker a cell, the larger its share of the true class."
     )
-    drawn = diagnostics.confusion(tables, classes, f"confusion_{number}", alt)
-    return Figure(
-        f"confusion_{number}",
-        title,
-        caption,
-        drawn,
-        FigureData(("model", "true_class", "decision", "images"), rows),
-    )
+    hits = " ".join(f"{variant}: {_hits(table, classes)}." for variant, table in tables)
+    alt = f"Confusion matrices. {caption} {hits}"
+    rows: list[tuple[Value, ...]] = []
+    for variant, table in tables:
+        for row, column in np.ndindex(len(classes), len(classes)):
+            rows.append((variant, classes[row], classes[column], int(table[row, column])))
+    drawn = diagnostics.confusion(tables, classes, name, alt)
+    data = FigureData(("model", "true_class", "decision", "images"), tuple(rows))
+    return ReportFigure(name, title, caption, drawn, data)
 
 
-def _told(table: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """How many of each class are decided rightly, in words."""
-    return ", ".join(f"{table[at, at]} of {table[at].sum()} {name} right" for at, name in enumerate(classes))
+def _hits(table: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Return how many images of each class are predicted correctly."""
+    parts = [
+        f"{table[index, index]} of {table[index].sum()} {name} correct" for index, name in enumerate(classes)
+    ]
+    return ", ".join(parts)

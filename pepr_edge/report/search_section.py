@@ -1,26 +1,27 @@
-"""The report's section on a search: what became of each candidate, what it took, and what was saved, as a table and a figure."""
+"""The report's section on a search: the outcome and the energy of each candidate, as a table and a figure."""
 
 from __future__ import annotations
 
 from pepr_edge.records import SearchedCandidate, SearchLog
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Figure, FigureData
+from pepr_edge.report.figure import FigureData, ReportFigure
 from pepr_edge.report.tables import Cell, ReportTable, number
 from pepr_edge.text.units import energy, ms, plural, printable, score
 
-VERDICTS = {
-    "open": "not begun or not ended",
-    "finished": "trained to its end",
+OUTCOMES = {
+    "open": "not decided",
+    "finished": "fully trained",
     "concluded": "ended early",
-    "dropped": "given up",
-    "skipped": "never begun",
-    "rejected": "rejected by the device",
+    "dropped": "stopped",
+    "skipped": "not started",
+    "rejected": "rejected before training",
     "failed": "failed",
 }
+TRAINED = ("finished", "concluded")
 
 
 def search_table(log: SearchLog) -> ReportTable:
-    """One row a candidate, in the order of the recipe."""
+    """Return one row per candidate, in the order of the recipe."""
     header = (
         "candidate",
         "outcome",
@@ -28,68 +29,78 @@ def search_table(log: SearchLog) -> ReportTable:
         "R before training",
         "latency before training",
         "energy spent",
-        "energy of all epochs",
-        "why",
+        "energy of full training",
+        "reason",
     )
-    rows = tuple(_row(one) for one in log.candidates)
-    return ReportTable(
-        "search",
-        "Search",
-        _caption(log),
-        header,
-        rows,
-        frozenset(n for n, one in enumerate(log.candidates) if _is_pruned(one)),
-    )
-
-
-def _is_pruned(one: SearchedCandidate) -> bool:
-    return one.verdict not in ("finished", "concluded")
+    rows = tuple(_row(candidate) for candidate in log.candidates)
+    pruned = [index for index, candidate in enumerate(log.candidates) if candidate.verdict not in TRAINED]
+    return ReportTable("search", "Search", _caption(log), header, rows, frozenset(pruned))
 
 
 def _caption(log: SearchLog) -> str:
-    begun = sum(one.epochs > 0 for one in log.candidates)
-    ended = sum(one.verdict == "finished" for one in log.candidates)
-    words = f"Policy {log.policy}: of {plural(len(log.candidates), 'candidate')} {begun} begun, {ended} trained to the end."
+    started = sum(candidate.epochs > 0 for candidate in log.candidates)
+    finished = sum(candidate.verdict == "finished" for candidate in log.candidates)
+    caption = (
+        f"Policy {log.policy}: of {plural(len(log.candidates), 'candidate')}, {started} started and "
+        f"{finished} fully trained."
+    )
     if log.saved_j is not None:
-        words += f" {energy(log.spent_j)} spent on training, cost probes included; about {energy(log.saved_j)} saved, as the probes estimate."
-    return f"{words} It stopped: {printable(log.stopped)}." if log.stopped else words
+        caption += (
+            f" {energy(log.spent_j)} spent on training, including cost probes; about {energy(log.saved_j)} "
+            "saved, as estimated by the probes."
+        )
+    if log.stopped:
+        caption += f" The search stopped: {printable(log.stopped)}."
+    return caption
 
 
-def _row(one: SearchedCandidate) -> tuple[Cell, ...]:
-    latencies = [
-        latency for prospect in one.prospects if (latency := prospect.resources.get("latency")) is not None
-    ]
+def _row(candidate: SearchedCandidate) -> tuple[Cell, ...]:
+    latencies = [prospect.resources.get("latency") for prospect in candidate.prospects]
+    known = [latency for latency in latencies if latency is not None]
     return (
-        Cell(printable(one.candidate)),
-        Cell(VERDICTS[one.verdict]),
-        Cell(str(one.epochs), "number", one.epochs),
-        number(one.r, score),
-        number(min(latencies, default=None), ms),
-        number(one.spent_j, energy),
-        number(one.full_j, energy),
-        Cell(printable(one.reason)),
+        Cell(printable(candidate.candidate)),
+        Cell(OUTCOMES[candidate.verdict]),
+        number(candidate.epochs, str),
+        number(candidate.r, score),
+        number(min(known, default=None), ms),
+        number(candidate.spent_j, energy),
+        number(candidate.full_j, energy),
+        Cell(printable(candidate.reason)),
     )
 
 
-def spent_and_saved(log: SearchLog) -> Figure:
-    """What each candidate's training took of what the whole of it would have, the greatest first."""
+def spent_and_saved(log: SearchLog) -> ReportFigure:
+    """Return the energy spent on each candidate and the energy saved, highest first."""
     title = "Energy spent and saved by the search"
-    known = [one for one in log.candidates if one.spent_j is not None and one.full_j is not None]
-    if not known:
-        return Figure("spared", title, "Not drawn: the energy of the trainings is not known.")
-    known.sort(key=lambda one: -(one.full_j or 0.0))
-    bars = [_bar(one) for one in known]
-    caption = "By candidate: spent on it, cost probe included, and in the lighter part what the rest of its epochs would have taken."
-    if left_out := len(log.candidates) - len(known):
-        caption += f" Not drawn, since one of the two is not known: {left_out}."
-    spent, saved = sum(bar.value for bar in bars), sum(bar.evaluation or 0.0 for bar in bars)
-    alt = f"Bar plot of {plural(len(bars), 'candidate')}: {energy(3600 * spent)} spent, {energy(3600 * saved)} left unspent. {caption}"
-    rows = tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars)
-    data = FigureData(("candidate", "spent_wh", "unspent_wh", "outcome"), rows)
-    return Figure("spared", title, caption, plots.energy_bars(bars, "spared", alt, ("{}", "")), data)
+    bars = []
+    for candidate in log.candidates:
+        if candidate.spent_j is not None and candidate.full_j is not None:
+            bars.append((candidate.full_j, _bar(candidate, candidate.spent_j, candidate.full_j)))
+    if not bars:
+        return ReportFigure("spared", title, "Not drawn: the energy of training is not known.")
+    bars.sort(key=lambda item: -item[0])
+    shown = [bar for _, bar in bars]
+    caption = (
+        "Per candidate: the energy spent, including the cost probe, and in the lighter part the energy that "
+        "its remaining epochs would have needed."
+    )
+    left_out = len(log.candidates) - len(shown)
+    if left_out:
+        caption += f" Not drawn, because one of the two is not known: {plural(left_out, 'candidate')}."
+    spent_wh = sum(bar.value for bar in shown)
+    saved_wh = sum(bar.extra or 0.0 for bar in shown)
+    alt = (
+        f"Bar plot of {plural(len(shown), 'candidate')}: {energy(3600 * spent_wh)} spent, "
+        f"{energy(3600 * saved_wh)} saved. {caption}"
+    )
+    header = ("candidate", "spent_wh", "unspent_wh", "outcome")
+    data = FigureData(header, tuple((bar.label, bar.value, bar.extra, bar.group) for bar in shown))
+    picture = plots.energy_bars(shown, "spared", alt, ("{}", ""))
+    return ReportFigure("spared", title, caption, picture, data)
 
 
-def _bar(one: SearchedCandidate) -> plots.Bar:
-    spent, full = one.spent_j or 0.0, one.full_j or 0.0
-    unspent = max(0.0, full - spent) if _is_pruned(one) or one.verdict == "concluded" else 0.0
-    return plots.Bar(printable(one.candidate), spent / 3600, unspent / 3600, VERDICTS[one.verdict])
+def _bar(candidate: SearchedCandidate, spent_j: float, full_j: float) -> plots.Bar:
+    saved_j = 0.0 if candidate.verdict == "finished" else max(0.0, full_j - spent_j)
+    return plots.Bar(
+        printable(candidate.candidate), spent_j / 3600, saved_j / 3600, OUTCOMES[candidate.verdict]
+    )

@@ -1,4 +1,4 @@
-"""An empty figure for the page, and its way to SVG and PNG: without pyplot, in the page's ink, with ids that no other figure has."""
+"""Open an empty figure without pyplot, and convert a figure to SVG for the page and to PNG."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A colour that nothing else has; it becomes currentColor in the SVG, so that a figure reads on a light and a dark page.
+# Placeholder colour, used by nothing else: it becomes currentColor in the SVG, for light and dark pages.
 INK = "#123456"
-WIDTH_IN, HEIGHT_IN = 5.4, 3.9  # small enough for its text to be read on a phone
+# Inches; so small that the text can be read on a phone.
+WIDTH_IN = 5.4
+HEIGHT_IN = 3.9
 DPI = 200
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: its SVG, which is an element of a page and a document of its own, and its PNG, drawn when it is asked for."""
+    """A drawn figure: its SVG, both an element of a page and a document, and its PNG, rendered on demand."""
 
     name: str
     alt: str
@@ -33,7 +35,7 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """The figure on white, since a PNG has no page behind it."""
+        """Return the figure on white, because a PNG has no page behind it."""
         buffer = io.BytesIO()
         metadata: Any = {"Description": self.alt, "Software": None}
         with _settings():
@@ -42,34 +44,39 @@ class Picture:
 
 
 def picture(figure: Figure, name: str, alt: str) -> Picture:
-    """A finished figure.
+    """Convert a finished figure.
 
     Args:
-        figure: of `open_figure`.
+        figure: from `open_figure`.
         name: unique on the page; the SVG's ids begin with it.
-        alt: what a reader who cannot see it is told.
+        alt: description for readers who cannot see it.
     """
     svg = _to_svg(figure, name, alt)
-    figure.set_layout_engine("none")  # as `settle` says, for the PNG
+    figure.set_layout_engine("none")  # the PNG keeps the layout of the SVG
     return Picture(name, alt, svg, figure)
 
 
 def settle(figure: Figure) -> None:
-    """Lay a figure out, once and for all: to find a layout takes as long as to draw it."""
+    """Compute the layout of a figure once and keep it: the layout takes as long as drawing."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 @contextmanager
 def open_figure(rows: int | None = None) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one pair of axes, without pyplot, its settings undone afterwards; with `rows`, as high as these need."""
-    with open_panels(height_in=HEIGHT_IN if rows is None else 0.9 + 0.23 * max(rows, 2)) as (figure, (axes,)):
+    """Open a figure with one pair of axes; matplotlib's settings are restored afterwards.
+
+    Args:
+        rows: number of rows that the height must fit; None for the usual height.
+    """
+    height_in = HEIGHT_IN if rows is None else 0.9 + 0.23 * max(rows, 2)
+    with open_panels(height_in=height_in) as (figure, (axes,)):
         yield figure, axes
 
 
 @contextmanager
 def open_panels(columns: int = 1, height_in: float = HEIGHT_IN) -> Iterator[tuple[Figure, tuple[Axes, ...]]]:
-    """A figure with some pairs of axes side by side."""
+    """Open a figure with several pairs of axes side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -105,21 +112,20 @@ def _settings() -> Iterator[None]:
         "legend.fontsize": 8,
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # Text stays text in the SVG: a character that matplotlib's font lacks is drawn by the browser's.
+        # Text stays text in the SVG: the browser draws characters that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 
 def _to_svg(figure: Figure, name: str, alt: str) -> str:
-    """The figure as an SVG element for a page: ids that no other figure has, ink of the page, a label, no fixed size."""
+    """Return the figure as an SVG element: unique ids, the page's text colour, a label, no fixed size."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=no_metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # matplotlib's style sheet would hold for the whole page; the same two properties on the element are inherited.
+    # matplotlib's style sheet would apply to the whole page; `head` sets its two properties on the element.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')

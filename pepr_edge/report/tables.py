@@ -1,4 +1,4 @@
-"""The report's tables as text with sort keys: ranking, scores, cost of training, variants."""
+"""The report's tables as text with sort keys: ranking, scores, training cost, variants."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from pepr_edge.records import Artifact, Baseline, Estimate, Quantity, Ranking, RankingRow, TrainResult
 from pepr_edge.text import robustness
-from pepr_edge.text.robustness import percent
-from pepr_edge.text.sentences import ranked_rows, unranked_rows
+from pepr_edge.text.rows import ranked_rows, unranked_rows
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -20,12 +19,13 @@ from pepr_edge.text.units import (
     metric,
     mib,
     ms,
+    percent,
     plural,
     printable,
     score,
 )
 
-# Letter of the PePR family -> what it is per unit of. Source: Selvan et al. 2025 (E, C, T, M, D); L and W are ours.
+# Letter of the PePR family -> its resource. Source: Selvan et al. 2025 (E, C, T, M, D); L and W are ours.
 LETTERS = {
     "E": "training energy",
     "C": "training CO2eq",
@@ -35,11 +35,16 @@ LETTERS = {
     "L": "latency",
     "W": "memory on the device",
 }
+# Metric -> its name in the column headers of the quality table.
+QUALITY = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "expected_calibration_error": "ECE"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell, `detail` small below it. `sort` orders numeric columns; None sorts last. `kind`: number, text, missing, bad or good."""
+    """One cell; `detail` is shown in small type below it.
+
+    `kind` is number, text, missing, bad or good. `sort` orders numeric columns; None sorts last.
+    """
 
     text: str
     kind: str = "text"
@@ -49,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table with its title and caption. `dimmed`: indices of rows that have no rank."""
+    """A table with its title and caption. `dimmed`: indices of the rows without a rank."""
 
     name: str
     title: str
@@ -60,164 +65,174 @@ class ReportTable:
     sortable: bool = True
 
 
-def number(value: float | None, words: Callable[[float | None], str]) -> Cell:
-    """A cell with a figure; "not measured" where there is none."""
-    return Cell(MISSING, "missing") if value is None else Cell(words(value), "number", value)
+EMPTY = Cell("")
+NOT_MEASURED = Cell(MISSING, "missing")
 
 
-def quantity(found: Quantity, words: Callable[[float | None], str]) -> Cell:
-    """A cell with a figure and how it was obtained."""
-    return (
-        Cell(MISSING, "missing")
-        if found.value is None
-        else Cell(words(found.value), "number", found.value, found.method)
-    )
+def number(value: float | None, formatted: Callable[[float], str], detail: str = "") -> Cell:
+    """Return a cell with a number; "not measured" if it is None."""
+    return NOT_MEASURED if value is None else Cell(formatted(value), "number", value, detail)
 
 
-def ranking(shown: Ranking) -> ReportTable:
-    """All rows: first those with a rank, then those that failed or broke a budget, with the reason."""
-    name = metric(shown.performance_metric)
-    header: tuple[str, ...] = (
+def quantity(measured: Quantity, formatted: Callable[[float], str]) -> Cell:
+    """Return a cell with a number and its method."""
+    return number(measured.value, formatted, measured.method)
+
+
+def ranking(ranking: Ranking) -> ReportTable:
+    """Return all rows: those with a rank, then those that failed or were rejected, with the reason."""
+    name = metric(ranking.performance_metric)
+    header = (
         "rank",
         "candidate",
         "variant",
         "PePR edge",
-        f"{SPLIT_NAMES[shown.performance_split]} {name}",
+        f"{SPLIT_NAMES[ranking.performance_split]} {name}",
         f"test {name}",
+        "latency p90",
+        "peak memory",
+        "file size",
+        "training energy",
     )
-    header += ("latency p90", "peak memory", "file size", "training energy")
-    ranked, others = ranked_rows(shown), unranked_rows(shown)
-    methods = sorted(
-        {
-            row.methods.get("train_energy", "")
-            for row in shown.rows
-            if row.resources.get("train_energy") is not None
-        }
-        - {""}
+    ranked = ranked_rows(ranking)
+    rows = [_ranking_row(row) for row in ranked]
+    baseline = ranking.baseline
+    baseline_index = None
+    if baseline is not None:
+        baseline_index = baseline.of - baseline.outranks
+        rows.insert(baseline_index, _baseline_row(baseline))
+    dimmed = set() if baseline_index is None else {baseline_index}
+    for row in unranked_rows(ranking):
+        dimmed.add(len(rows))
+        rows.append(_ranking_row(row))
+    return ReportTable(
+        "ranking", "Ranking", _ranking_caption(ranking, ranked), header, tuple(rows), frozenset(dimmed)
     )
-    caption = f"{plural(len(shown.rows), 'model')} tried on {shown.device}, with 95 % intervals."
+
+
+def _ranking_caption(ranking: Ranking, ranked: Sequence[RankingRow]) -> str:
+    caption = f"{plural(len(ranking.rows), 'model')} tried on {ranking.device}, with 95 % intervals."
+    measured = [row for row in ranking.rows if row.resources.get("train_energy") is not None]
+    methods = {row.methods.get("train_energy", "") for row in measured} - {""}
     if methods:
-        caption += f" Training energy is {' or '.join(methods)}."
+        caption += f" Training energy is {' or '.join(sorted(methods))}."
+    if ranked:
+        caption += (
+            " Latency p90: 90 % of the images take at most this time. PePR edge: performance per unit of "
+            "cost, higher is better."
+        )
     if any(row.rank_ci for row in ranked):
-        caption += " Below a rank its 95 % interval, below a score how often it came first, if the images were drawn again."
-    rows = [_ranking_row(row) for row in (*ranked, *others)]
-    dimmed = set(range(len(ranked), len(rows)))
-    if (free := shown.baseline) is not None:
-        place = free.of - free.outranks
-        rows.insert(place, _baseline_row(free))
-        dimmed = {place, *(number + 1 for number in dimmed)}
-    return ReportTable("ranking", "Ranking", caption, header, tuple(rows), frozenset(dimmed))
+        caption += (
+            " If the validation images were drawn again: below a rank, its 95 % interval; below a score, how "
+            "often the model would be first."
+        )
+    return caption
 
 
-def _baseline_row(free: Baseline) -> tuple[Cell, ...]:
-    """The model that always says one class, which costs nothing, at the place that its score gives it."""
-    nothing = [Cell("nothing", "missing") for _ in range(4)]
+def _baseline_row(baseline: Baseline) -> tuple[Cell, ...]:
+    """Return the row of the majority-class baseline; it has no cost."""
     name = Cell(
-        f"always {printable(free.label)!r}", detail="no model: the commonest class of the training images"
+        f"always {printable(baseline.label)!r}", detail="no model: always predicts this class, at no cost"
     )
-    return (
-        Cell(""),
-        name,
-        Cell(""),
-        number(free.performance, score),
-        number(free.performance, score),
-        Cell(""),
-        *nothing,
-    )
+    performance = number(baseline.performance, score)
+    no_cost = Cell("none", "missing")
+    return (EMPTY, name, EMPTY, performance, performance, EMPTY, no_cost, no_cost, no_cost, no_cost)
 
 
 def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
-    resources = row.resources
+    is_bad = row.rank is None or bool(row.warnings)
     return (
         _rank(row),
-        Cell(
-            printable(row.candidate),
-            "bad" if row.rank is None or row.warnings else "text",
-            detail=_notes(row),
-        ),
+        Cell(printable(row.candidate), "bad" if is_bad else "text", detail=_notes(row)),
         Cell(printable(row.variant or "")),
-        _edge(row),
+        _edge_score(row),
         _performance(row.performance, row.performance_ci),
         _performance(row.test_performance, row.test_performance_ci),
-        number(resources.get("latency"), ms),
-        number(resources.get("peak_memory"), mib),
+        number(row.resources.get("latency"), ms),
+        number(row.resources.get("peak_memory"), mib),
         number(row.size_bytes, mib),
-        number(resources.get("train_energy"), energy),
+        number(row.resources.get("train_energy"), energy),
     )
 
 
 def _rank(row: RankingRow) -> Cell:
-    """A rank and where it would lie if the images were drawn again."""
     if row.rank is None:
-        return Cell("")
-    return Cell(
-        str(row.rank), "number", row.rank, f"{row.rank_ci[0]} to {row.rank_ci[1]}" if row.rank_ci else ""
-    )
+        return EMPTY
+    interval = f"{row.rank_ci[0]} to {row.rank_ci[1]}" if row.rank_ci else ""
+    return number(row.rank, str, interval)
 
 
-def _edge(row: RankingRow) -> Cell:
-    """The score that ranks, and how often it would be the first if the images were drawn again."""
+def _edge_score(row: RankingRow) -> Cell:
     if row.rank is None:
         return Cell("not scored", "missing")
-    return Cell(
-        score(row.pepr.get("edge")),
-        "number",
-        row.pepr.get("edge"),
-        f"first {percent(row.p_best)}" if row.p_best else "",
-    )
-
-
-def depends_on(shown: Ranking) -> ReportTable:
-    """Within which weights, watts and normalisations the winner stays the winner."""
-    rows = tuple(tuple(Cell(text) for text in row) for row in robustness.depends_on(shown))
-    caption = (
-        "Each setting varied alone, the others as they are; weights keep the proportions among the rest."
-    )
-    return ReportTable(
-        "depends", "What the winner depends on", caption, robustness.DEPENDS_HEADER, rows, sortable=False
-    )
+    first = f"first {percent(row.p_best)}" if row.p_best else ""
+    return number(row.pepr.get("edge"), score, first)
 
 
 def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:
-    if value is None:
-        return Cell(MISSING, "missing")
-    return Cell(score(value), "number", value, f"{score(ci[0])} to {score(ci[1])}" if ci else "")
+    return number(value, score, f"{score(ci[0])} to {score(ci[1])}" if ci else "")
+
+
+def _estimate(estimate: Estimate | None) -> Cell:
+    return NOT_MEASURED if estimate is None else _performance(estimate.value, estimate.ci)
 
 
 def _notes(row: RankingRow) -> str:
     notes = [printable(warning) for warning in row.warnings]
     if row.rank is None:
-        notes.insert(0, f"{STATUS_NAMES[row.status]}{f': {printable(row.reason)}' if row.reason else ''}")
+        status = STATUS_NAMES[row.status]
+        notes.insert(0, f"{status}: {printable(row.reason)}" if row.reason else status)
     elif row.tied_with_best:
         notes.insert(0, "tied with the best in performance")
     return "; ".join(notes)
 
 
-def scores(shown: Ranking) -> ReportTable:
-    """The whole PePR family of each row that has a rank."""
-    header = ("rank", "candidate", "variant", "parameters", *LETTERS, "edge")
-    rows = tuple(
-        (
-            Cell(str(row.rank), "number", row.rank),
+def depends_on(ranking: Ranking) -> ReportTable:
+    """Return for which weights, watts and normalisations the winner stays the same."""
+    rows = tuple(tuple(Cell(text) for text in row) for row in robustness.dependence_rows(ranking))
+    caption = (
+        "Each setting is changed alone. If one weight changes, the other weights keep their proportions."
+    )
+    header = robustness.DEPENDENCE_HEADER
+    return ReportTable("depends", "What the winner depends on", caption, header, rows, sortable=False)
+
+
+def scores(ranking: Ranking) -> ReportTable:
+    """Return the whole PePR family of each row that has a rank."""
+    rows = []
+    for row in ranked_rows(ranking):
+        cells = [
+            number(row.rank, str),
             Cell(printable(row.candidate)),
             Cell(printable(row.variant or "")),
             number(row.num_params, count),
-            *(number(row.pepr.get(letter), score) for letter in (*LETTERS, "edge")),
-        )
-        for row in ranked_rows(shown)
-    )
-    letters = ", ".join(f"{letter} {words}" for letter, words in LETTERS.items())
-    return ReportTable(
-        "scores",
-        "PePR scores",
-        f"Performance per resource unit: {letters}; edge is over the weighted resources together.",
-        header,
-        rows,
-    )
+        ]
+        for letter in (*LETTERS, "edge"):
+            cells.append(number(row.pepr.get(letter), score))
+        rows.append(tuple(cells))
+    letters = ", ".join(f"{letter} {resource}" for letter, resource in LETTERS.items())
+    caption = f"Performance per unit of a resource: {letters}; edge is the score over all weighted resources."
+    header = ("rank", "candidate", "variant", "parameters", *LETTERS, "edge")
+    return ReportTable("scores", "PePR scores", caption, header, tuple(rows))
 
 
 def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
-    """What the training of each candidate cost, evaluation apart, each figure with its method."""
+    """Return the training cost of each candidate, without evaluation, each figure with its method."""
+    rows = []
+    for result in trained:
+        cost = result.cost
+        cells = (
+            Cell(printable(result.candidate.id)),
+            quantity(cost.energy_j, energy),
+            quantity(cost.co2eq_g, co2eq),
+            quantity(cost.duration_s, duration),
+            quantity(cost.peak_memory_bytes, mib),
+            quantity(cost.gpu_peak_memory_bytes, mib),
+            quantity(cost.images, count),
+            quantity(cost.evaluation_energy_j, energy),
+            quantity(cost.evaluation_duration_s, duration),
+        )
+        rows.append(cells)
     header = (
         "candidate",
         "energy",
@@ -227,30 +242,35 @@ def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
         "peak GPU memory",
         "images seen",
         "evaluation energy",
+        "evaluation duration",
     )
+    caption = (
+        "All epochs of training. Evaluation on validation and test images is counted separately. "
+        "Below each figure: how it was obtained."
+    )
+    return ReportTable("cost", "Cost of training", caption, header, tuple(rows))
+
+
+def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
+    """Return each ONNX file beside the PyTorch model that it was made from."""
+    name = ranking.performance_metric
     rows = []
-    for result in trained:
-        cost = result.cost
-        rows.append(
-            (
-                Cell(printable(result.candidate.id)),
-                quantity(cost.energy_j, energy),
-                quantity(cost.co2eq_g, co2eq),
-                quantity(cost.duration_s, duration),
-                quantity(cost.peak_memory_bytes, mib),
-                quantity(cost.gpu_peak_memory_bytes, mib),
-                quantity(cost.images, count),
-                quantity(cost.evaluation_energy_j, energy),
-                quantity(cost.evaluation_duration_s, duration),
-            )
+    for artifact in artifacts:
+        before = artifact.performance_before.get(name)
+        after = artifact.performance.get(name)
+        change = None if before is None or after is None else after.value - before.value
+        cells = (
+            Cell(printable(artifact.candidate.id)),
+            Cell(printable(artifact.variant)),
+            number(artifact.size_bytes, mib),
+            _estimate(before),
+            _estimate(after),
+            number(change, _signed),
+            Cell(f"{artifact.flips.count} of {artifact.flips.n}", "number", artifact.flips.count),
+            _parity(artifact),
+            Cell(printable(artifact.exporter), detail=f"opset {artifact.opset}"),
         )
-    caption = "All epochs of training; the evaluation on validation and test apart. Beside each figure: how it was obtained."
-    return ReportTable("cost", "Cost of training", caption, (*header, "evaluation duration"), tuple(rows))
-
-
-def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
-    """Each ONNX file against the PyTorch model that it came from."""
-    name = shown.performance_metric
+        rows.append(cells)
     header = (
         "candidate",
         "variant",
@@ -262,91 +282,55 @@ def variants(shown: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
         "parity",
         "exporter",
     )
-    rows = []
-    for artifact in artifacts:
-        before, after = artifact.performance_before.get(name), artifact.performance.get(name)
-        rows.append(
-            (
-                Cell(printable(artifact.candidate.id)),
-                Cell(printable(artifact.variant)),
-                number(artifact.size_bytes, mib),
-                _estimate(before),
-                _estimate(after),
-                number(None if before is None or after is None else after.value - before.value, _signed),
-                Cell(f"{artifact.flips.count} of {artifact.flips.n}", "number", artifact.flips.count),
-                _parity(artifact),
-                Cell(printable(artifact.exporter), detail=f"opset {artifact.opset}"),
-            )
-        )
-    caption = f"Test {metric(name)} before and after export. Decisions: on the whole test split, against PyTorch. Parity: greatest difference"
-    return ReportTable(
-        "variants",
-        "Variants",
-        f"{caption} of logits on real images, and what was allowed.",
-        header,
-        tuple(rows),
+    caption = (
+        f"Test {metric(name)} before and after export. Decisions changed: on all test images, against "
+        "PyTorch. Parity: the largest difference of logits on real images, and the largest allowed."
     )
-
-
-# Metric -> how the column is named that holds it before and after.
-QUALITY = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "expected_calibration_error": "ECE"}
+    return ReportTable("variants", "Variants", caption, header, tuple(rows))
 
 
 def quality(artifacts: Sequence[Artifact]) -> ReportTable:
-    """Discrimination and calibration of each file on the test split, beside those of the PyTorch model that it came from."""
+    """Return discrimination and calibration of each file on the test split, beside its PyTorch model."""
     header = ["candidate", "variant"]
-    for words in QUALITY.values():
-        header += [f"{words} in PyTorch", f"{words} of the file"]
+    for name in QUALITY.values():
+        header += [f"{name} in PyTorch", f"{name} of the file"]
     rows = []
     for artifact in artifacts:
         cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
         for name in QUALITY:
-            cells += [
-                _estimate(artifact.performance_before.get(name)),
-                _estimate(artifact.performance.get(name)),
-            ]
+            cells.append(_estimate(artifact.performance_before.get(name)))
+            cells.append(_estimate(artifact.performance.get(name)))
         rows.append(tuple(cells))
-    caption = "On the test split, with 95 % intervals. ECE: expected calibration error, less is better."
+    caption = "On the test split, with 95 % intervals. ECE: expected calibration error, lower is better."
     return ReportTable("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))
 
 
-def devices(shown: Ranking) -> ReportTable | None:
-    """Which model wins on which device of the field; None where none was heard of."""
-    if not shown.devices:
+def devices(ranking: Ranking) -> ReportTable | None:
+    """Return the winner on each device of the field; None without field reports."""
+    if not ranking.devices:
         return None
-    header = ("device", "best there", "latency p90", "peak memory", "what changed against home")
     rows = tuple(
         (
-            Cell(printable(one.device)),
-            Cell(printable(one.winner)) if one.winner else Cell("none to deploy", "bad"),
-            number(one.latency_s, ms),
-            number(one.peak_memory_bytes, mib),
-            Cell(printable(" ".join(one.moved)) or "nothing"),
+            Cell(printable(winner.device)),
+            Cell(printable(winner.winner)) if winner.winner else Cell("none to deploy", "bad"),
+            number(winner.latency_s, ms),
+            number(winner.peak_memory_bytes, mib),
+            Cell(printable(" ".join(winner.moved)) or "nothing"),
         )
-        for one in shown.devices
+        for winner in ranking.devices
     )
-    return ReportTable(
-        "devices",
-        "On the devices",
-        "By what they measured themselves; the ranking above is of the worst case.",
-        header,
-        rows,
-    )
+    header = ("device", "best there", "latency p90", "peak memory", "what changed against home")
+    caption = "By each device's own measurements. The ranking above uses the worst case over all devices."
+    return ReportTable("devices", "On the devices", caption, header, rows)
 
 
-def _estimate(found: Estimate | None) -> Cell:
-    return _performance(None, None) if found is None else _performance(found.value, found.ci)
-
-
-def _signed(value: float | None) -> str:
-    return score(value) if not value else f"{value:+.3f}"
+def _signed(value: float) -> str:
+    return f"{value:+.3f}" if value else score(value)
 
 
 def _parity(artifact: Artifact) -> Cell:
     parity = artifact.parity
     text = f"{parity.max_abs_diff:.2g} of {parity.tolerance:.2g}"
-    return (
-        Cell(text, "number", parity.max_abs_diff)
-        if parity.passed
-        else Cell(f"{text}, failed", "bad", parity.max_abs_diff)
-    )
+    if not parity.passed:
+        return Cell(f"{text}, failed", "bad", parity.max_abs_diff)
+    return Cell(text, "number", parity.max_abs_diff)

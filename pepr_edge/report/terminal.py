@@ -1,4 +1,4 @@
-"""The ranking for a terminal: its table, the answer, and what the order depends on, in lines of at most 100 characters."""
+"""The ranking in a terminal: answer, table, and what the order depends on, at most 100 characters a line."""
 
 from __future__ import annotations
 
@@ -6,34 +6,58 @@ import re
 from collections.abc import Sequence
 
 from pepr_edge.records import DeviceWinner, Ranking, RankingRow
-from pepr_edge.text.robustness import DEPENDS_HEADER, depends_on, images, life, percent
-from pepr_edge.text.sentences import answer, caveats, entry, ranked_rows, short_names, unranked_rows
-from pepr_edge.text.tables import WIDTH, plain_table, shortened, wrapped
+from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, lifetime_sentences
+from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
+from pepr_edge.text.sentences import answer, caveats
+from pepr_edge.text.tables import WIDTH, aligned_table, clip_middle, wrapped, wrapped_table
 from pepr_edge.text.units import (
     MIB,
     SPLIT_NAMES,
     STATUS_NAMES,
+    image_count,
     metric,
     mib,
     ms,
+    percent,
     printable,
     score,
     significant,
 )
 
-TEXT_COLUMNS = (1, 2, 12)
 ABSENT = "-"
-# Widest that the text columns may be before the candidate's name gives way, characters.
-VARIANT_WIDTH, NOTES_WIDTH, CANDIDATE_LEAST = 12, 7, 8
-# What changed on a device, sentences; the rest are counted.
-MOVED_SHOWN = 5
-# Candidates that a search spared, with the reason.
-DROPPED_SHOWN = 8
-NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z_@])")  # a figure, not a part of a name
+UNRANKED_HEADING = "Without a rank:"
+# Columns of the ranking: alignment and the two lines of the header. The split is filled in.
+COLUMNS = (
+    ("r", "", ""),
+    ("l", "", "candidate"),
+    ("l", "", "variant"),
+    ("r", "{split}", "(95 % interval)"),
+    ("r", "test", ""),
+    ("r", "p90", "ms"),
+    ("r", "peak", "MiB"),
+    ("r", "size", "MiB"),
+    ("r", "train", "Wh"),
+    ("r", "PePR", "edge"),
+    ("r", "rank", "95 %"),
+    ("r", "first", "%"),
+    ("l", "", ""),
+)
+ALIGN = "".join(align for align, _, _ in COLUMNS)
+CANDIDATE = 1
+VARIANT = 2
+NOTES = 12
+# Widths in characters: of variant and notes at most, of the candidate at least.
+VARIANT_WIDTH = 12
+NOTES_WIDTH = 7
+MIN_CANDIDATE_WIDTH = 8
+# Maximum numbers of lines; the rest are counted.
+MAX_CHANGES = 5
+MAX_PRUNED = 8
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z_@])")  # a number that is no part of a name
 
 
 def conclusion(ranking: Ranking) -> str:
-    """The answer and its caveats for a terminal."""
+    """Return the answer and its caveats."""
     lines = [*wrapped(answer(ranking)), ""]
     for caveat in caveats(ranking):
         lines += wrapped(caveat, "- ")
@@ -41,253 +65,227 @@ def conclusion(ranking: Ranking) -> str:
 
 
 def ranking_table(ranking: Ranking) -> str:
-    """All rows of the ranking for a terminal: those with a rank, then those without and why, then the notes.
+    """Return all rows of the ranking: those with a rank, those without and why, then the notes.
 
-    Lines are at most 100 characters, ASCII where the names are. `-` stands for not measured.
+    Lines have at most 100 characters, all ASCII unless a name is not. `-` stands for not measured.
     """
-    ranked, notes = ranked_rows(ranking), _Notes()
+    ranked = ranked_rows(ranking)
+    footnotes = _Footnotes()
     lines: list[str] = []
     if ranked:
-        split = SPLIT_NAMES[ranking.performance_split]
-        px = short_names([row.candidate for row in ranked])[1]
-        size = f", {px} px images" if px else ""
-        measure = metric(ranking.performance_metric) + (
-            f" of {printable(ranking.positive)!r}" if ranking.positive else ""
-        )
-        lines += wrapped(
-            f"Ranked by PePR edge on {ranking.device}{size}; {measure} on {split} (95 % interval)."
-        )
-        lines += _ranked_lines(ranking, ranked, notes)
-    if unranked := unranked_rows(ranking):
-        lines += ["", "Without a rank:"] if lines else ["Without a rank:"]
-        for row in unranked:
-            if row.status == "dropped":
-                continue
-            # What was not done or not measured yet did not fail.
-            status = "" if row.reason.startswith("not ") else f" {STATUS_NAMES[row.status]}"
-            reason = f": {printable(row.reason)}" if row.reason else ""
-            lines += wrapped(f"{entry(row)}{status}{reason}", "  ", "      ")
-        lines += _dropped_lines(unranked)
-    lines += _legend(ranking, ranked, lines)
-    lines += [line for number, note in enumerate(notes.texts(), 1) for line in wrapped(f"{number} {note}")]
+        lines += wrapped(_title(ranking, ranked))
+        lines += _ranked_lines(ranking, ranked, footnotes)
+    unranked = unranked_rows(ranking)
+    if unranked:
+        lines += ["", UNRANKED_HEADING] if lines else [UNRANKED_HEADING]
+        lines += _unranked_lines(unranked)
+    legend = _legend(ranking, ranked)
+    if legend:
+        lines += ["", *wrapped(legend)]
+    for number, note in enumerate(footnotes.texts(), 1):
+        lines += wrapped(f"{number} {note}")
     return "\n".join(lines)
 
 
-def _dropped_lines(unranked: Sequence[RankingRow]) -> list[str]:
-    """What a search spared, of which there may be a hundred: each candidate once, whatever its variants; the rest are counted."""
-    reasons = {row.candidate: printable(row.reason) for row in unranked if row.status == "dropped"}
-    shown = list(reasons.items())[:DROPPED_SHOWN]
-    lines = [
-        line
-        for name, reason in shown
-        for line in wrapped(f"{name} {STATUS_NAMES['dropped']}: {reason}", "  ", "      ")
-    ]
-    more = len(reasons) - len(shown)
-    return lines + (
-        [f"  and {more} more that were not trained to their end: ranking.json and report.html say why"]
-        if more
-        else []
-    )
+def _title(ranking: Ranking, ranked: list[RankingRow]) -> str:
+    _, image_size_px = short_names([row.candidate for row in ranked])
+    size = f", {image_size_px} px images" if image_size_px else ""
+    name = metric(ranking.performance_metric)
+    if ranking.positive:
+        name += f" of {printable(ranking.positive)!r}"
+    split = SPLIT_NAMES[ranking.performance_split]
+    return f"Ranked by PePR edge on {ranking.device}{size}; {name} on {split} (95 % interval)."
 
 
-class _Notes:
-    """Footnotes in the order of their first use; those that differ in their figures alone are one."""
-
-    def __init__(self) -> None:
-        self._alike: dict[str, list[str]] = {}
-
-    def mark(self, note: str) -> str:
-        """The number of a note."""
-        shape = NUMBER.sub("#", note)
-        self._alike.setdefault(shape, []).append(note)
-        return str(list(self._alike).index(shape) + 1)
-
-    def texts(self) -> list[str]:
-        """All of them, a figure that differs as the range that it lies in."""
-        return [_merged(notes) for notes in self._alike.values()]
-
-
-def _merged(notes: Sequence[str]) -> str:
-    """`load 1.2 on 2 cores`, `load 3.4 on 2 cores`: `load 1.2 to 3.4 on 2 cores`."""
-    figures = [sorted(set(column), key=float) for column in zip(*map(NUMBER.findall, notes), strict=True)]
-    ranges = iter(" to ".join(dict.fromkeys([column[0], column[-1]])) for column in figures)
-    return NUMBER.sub(lambda _: next(ranges), notes[0])
-
-
-def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], notes: _Notes) -> list[str]:
-    above = [
-        "",
-        "",
-        "",
-        ranking.performance_split,
-        "test",
-        "p90",
-        "peak",
-        "size",
-        "train",
-        "PePR",
-        "rank",
-        "first",
-        "",
-    ]
-    below = [
-        "",
-        "candidate",
-        "variant",
-        "(95 % interval)",
-        "",
-        "ms",
-        "MiB",
-        "MiB",
-        "Wh",
-        "edge",
-        "95 %",
-        "%",
-        "",
-    ]
-    names, _ = short_names([row.candidate for row in ranked])
-    table = [above, below, *(_cells(row, names[row.candidate], notes) for row in ranked)]
-    if (free := ranking.baseline) is not None:
-        always = [
-            "",
-            "always",
-            repr(printable(free.label)),
-            score(free.performance),
-            *[""] * 5,
-            score(free.performance),
-            "",
-            "",
-            "free",
-        ]
-        table.insert(2 + free.of - free.outranks, always)
-    for cells in table:
-        cells[2] = shortened(cells[2], VARIANT_WIDTH)
-        cells[12] = shortened(cells[12], NOTES_WIDTH)
-    widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
-    spare = WIDTH - (sum(widths) - widths[1]) - (len(widths) - 1)
-    widths[1] = max(CANDIDATE_LEAST, min(widths[1], spare))
+def _unranked_lines(unranked: list[RankingRow]) -> list[str]:
+    """Return the rows without a rank and their reasons; of many pruned candidates the rest are counted."""
     lines = []
-    for cells in table:
-        cells[1] = shortened(cells[1], widths[1])
-        lines.append(
-            " ".join(_aligned(column, cell, widths[column]) for column, cell in enumerate(cells)).rstrip()[
-                :WIDTH
-            ]
-        )
+    pruned: dict[str, str] = {}
+    for row in unranked:
+        reason = printable(row.reason)
+        if row.status == "dropped":
+            pruned[row.candidate] = reason  # the same for all variants
+            continue
+        # A row that was not done or not measured yet did not fail.
+        status = "" if reason.startswith("not ") else f" {STATUS_NAMES[row.status]}"
+        text = f"{row_name(row)}{status}"
+        lines += wrapped(f"{text}: {reason}" if reason else text, "  ", "      ")
+    for name, reason in list(pruned.items())[:MAX_PRUNED]:
+        lines += wrapped(f"{name} {STATUS_NAMES['dropped']}: {reason}", "  ", "      ")
+    more = len(pruned) - MAX_PRUNED
+    if more > 0:
+        lines.append(f"  and {more} more {STATUS_NAMES['dropped']}: ranking.json and report.html say why")
     return lines
 
 
-def _aligned(column: int, cell: str, width: int) -> str:
-    return cell.ljust(width) if column in TEXT_COLUMNS else cell.rjust(width)
+class _Footnotes:
+    """Footnotes in the order of their first use. Notes that differ only in their numbers share a footnote."""
+
+    def __init__(self) -> None:
+        self._notes_by_shape: dict[str, list[str]] = {}
+
+    def number(self, note: str) -> int:
+        """Add a note and return the number of its footnote."""
+        shape = NUMBER.sub("#", note)
+        self._notes_by_shape.setdefault(shape, []).append(note)
+        return list(self._notes_by_shape).index(shape) + 1
+
+    def texts(self) -> list[str]:
+        """Return the text of each footnote; numbers that differ become a range."""
+        return [_merged(notes) for notes in self._notes_by_shape.values()]
 
 
-def _cells(row: RankingRow, name: str, notes: _Notes) -> list[str]:
-    ci = (
-        f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})"
-        if row.performance_ci
-        else ""
-    )
-    marks = ",".join(notes.mark(printable(warning)) for warning in row.warnings)
+def _merged(notes: Sequence[str]) -> str:
+    """Merge notes of one shape: `load 1.2` and `load 3.4` become `load 1.2 to 3.4`."""
+    ranges = []
+    for numbers in zip(*(NUMBER.findall(note) for note in notes), strict=True):
+        low = min(numbers, key=float)
+        high = max(numbers, key=float)
+        ranges.append(low if low == high else f"{low} to {high}")
+    remaining = iter(ranges)
+    return NUMBER.sub(lambda _: next(remaining), notes[0])
+
+
+def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], footnotes: _Footnotes) -> list[str]:
+    split = SPLIT_NAMES[ranking.performance_split]
+    names, _ = short_names([row.candidate for row in ranked])
+    rows = [_cells(row, names[row.candidate], footnotes) for row in ranked]
+    baseline = ranking.baseline
+    if baseline is not None:
+        performance = score(baseline.performance)
+        label = repr(printable(baseline.label))
+        cells = ["", "always", label, performance, "", "", "", "", "", performance, "", "", "no cost"]
+        rows.insert(baseline.of - baseline.outranks, cells)
+    top = [line.format(split=split) for _, line, _ in COLUMNS]
+    bottom = [line for _, _, line in COLUMNS]
+    table = [top, bottom, *rows]
+    for cells in table:
+        cells[VARIANT] = clip_middle(cells[VARIANT], VARIANT_WIDTH)
+        cells[NOTES] = clip_middle(cells[NOTES], NOTES_WIDTH)
+    width = max(MIN_CANDIDATE_WIDTH, WIDTH - _width_without_candidate(table))
+    for cells in table:
+        cells[CANDIDATE] = clip_middle(cells[CANDIDATE], width)
+    return [line[:WIDTH] for line in aligned_table(table, ALIGN, gap=" ")]
+
+
+def _width_without_candidate(table: list[list[str]]) -> int:
+    widths = [max(len(cells[column]) for cells in table) for column in range(len(COLUMNS))]
+    gaps = len(widths) - 1
+    return sum(widths) - widths[CANDIDATE] + gaps
+
+
+def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
+    performance = _number(row.performance)
+    if row.performance_ci:
+        performance += f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})"
+    rank_interval = ""
+    if row.rank_ci is not None:
+        low, high = row.rank_ci
+        rank_interval = str(low) if low == high else f"{low}-{high}"
+    marks = ",".join(str(footnotes.number(printable(warning))) for warning in row.warnings)
     return [
         str(row.rank),
         name,
         printable(row.variant or ""),
-        ABSENT if row.performance is None else score(row.performance) + ci,
-        _number(row.test_performance, None),
-        _number(row.resources.get("latency"), 1e-3),
-        _number(row.resources.get("peak_memory"), MIB),
-        _number(row.size_bytes, MIB),
-        _number(row.resources.get("train_energy"), 3600.0),
-        _number(row.pepr.get("edge"), None),
-        "" if row.rank_ci is None else "-".join(map(str, dict.fromkeys(row.rank_ci))),
+        performance,
+        _number(row.test_performance),
+        _scaled(row.resources.get("latency"), 1e-3),
+        _scaled(row.resources.get("peak_memory"), MIB),
+        _scaled(row.size_bytes, MIB),
+        _scaled(row.resources.get("train_energy"), 3600.0),
+        _number(row.pepr.get("edge")),
+        rank_interval,
         "" if row.p_best is None else percent(row.p_best).removesuffix(" %"),
-        ("=" if row.tied_with_best else "") + marks,
+        f"={marks}" if row.tied_with_best else marks,
     ]
 
 
-def _number(value: float | None, scale: float | None) -> str:
-    if value is None:
-        return ABSENT
-    return score(value) if scale is None else significant(value / scale)
+def _number(value: float | None) -> str:
+    return ABSENT if value is None else score(value)
 
 
-def _legend(ranking: Ranking, ranked: list[RankingRow], lines: list[str]) -> list[str]:
+def _scaled(value: float | None, unit: float) -> str:
+    return ABSENT if value is None else significant(value / unit)
+
+
+def _legend(ranking: Ranking, ranked: list[RankingRow]) -> str:
+    """Explain the signs that the table uses; empty if it uses none."""
     parts = []
     if any(row.tied_with_best for row in ranked):
-        parts.append(
-            f"= tied with the best in {'performance' if ranking.performance_metric == 'accuracy' else 'decisions'}."
-        )
-    needed = ("latency", "peak_memory", "train_energy")
-    if any(row.resources.get(name) is None for row in ranked for name in needed) or any(
-        row.size_bytes is None for row in ranked
-    ):
+        compared = "performance" if ranking.performance_metric == "accuracy" else "decisions"
+        parts.append(f"= tied with the best in {compared}.")
+    if any(_lacks_a_figure(row) for row in ranked):
         parts.append(f"{ABSENT} not measured.")
     if any(row.rank_ci is not None for row in ranked):
         parts.append(
-            "Rank 95 % and first %: where it would stand if the validation images were drawn again, its costs the same."
+            "Rank 95 % and first %: its rank, and how often it would be first, if the validation images were "
+            "drawn again at the same costs."
         )
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
-    return (["", *wrapped(" ".join(parts))] if lines else []) if parts else []
+    return " ".join(parts)
+
+
+def _lacks_a_figure(row: RankingRow) -> bool:
+    names = ("latency", "peak_memory", "train_energy")
+    return row.size_bytes is None or any(row.resources.get(name) is None for name in names)
 
 
 def devices_table(ranking: Ranking) -> str:
-    """Which artifact wins on which device and what changed against home, for a terminal; empty where no field report was brought home."""
+    """Return the winner on each device and what changed against home; empty without field reports."""
+    if not ranking.devices:
+        return ""
     lines = ["On the devices:"]
-    for one in ranking.devices:
-        lines += wrapped(f"{printable(one.device)}: {_winner(one)}", "  ", "      ")
-        shown = [
-            *one.moved[:MOVED_SHOWN],
-            *([f"and {more} more"] if (more := len(one.moved) - MOVED_SHOWN) > 0 else []),
-        ]
-        lines += [line for sentence in shown for line in wrapped(printable(sentence), "    - ", "      ")]
-    return "\n".join(lines) if ranking.devices else ""
+    for winner in ranking.devices:
+        lines += wrapped(f"{printable(winner.device)}: {_winner(winner)}", "  ", "      ")
+        changes = list(winner.moved[:MAX_CHANGES])
+        more = len(winner.moved) - MAX_CHANGES
+        if more > 0:
+            changes.append(f"and {more} more")
+        for change in changes:
+            lines += wrapped(printable(change), "    - ", "      ")
+    return "\n".join(lines)
 
 
-def _winner(one: DeviceWinner) -> str:
-    if one.winner is None:
+def _winner(winner: DeviceWinner) -> str:
+    if winner.winner is None:
         return "none to deploy"
-    kept = (
-        "; ranks as at home"
-        if not one.moved
-        else "; the winner as at home"
-        if one.winner == one.home_winner
-        else ""
-    )
-    return f"{printable(one.winner)}, {ms(one.latency_s)} at p90, {mib(one.peak_memory_bytes)} peak{kept}"
+    text = f"{printable(winner.winner)}, {ms(winner.latency_s)} at p90, {mib(winner.peak_memory_bytes)} peak"
+    if not winner.moved:
+        return f"{text}; ranks as at home"
+    if winner.winner == winner.home_winner:
+        return f"{text}; the winner as at home"
+    return text
 
 
 def dependence_table(ranking: Ranking) -> str:
-    """What the winner depends on, for a terminal; empty where nothing is ranked."""
-    return (
-        "\n".join(plain_table(DEPENDS_HEADER, depends_on(ranking)))
-        if ranking.sensitivity or ranking.winners
-        else ""
-    )
+    """Return what the winner depends on; empty if nothing is ranked."""
+    if not ranking.sensitivity and not ranking.winners:
+        return ""
+    return "\n".join(wrapped_table(DEPENDENCE_HEADER, dependence_rows(ranking)))
 
 
 def lifetime_table(ranking: Ranking) -> str:
-    """Energy per image of each ranked model over its life, least first, and which is the cheapest for how many images."""
-    found = ranking.lifetime
-    if found is None:
+    """Return the energy per image of each ranked model over its lifetime, lowest first."""
+    lifetime = ranking.lifetime
+    if lifetime is None:
         return ""
     known = [row for row in ranking.rows if row.lifetime_j_per_image is not None]
+    known.sort(key=lambda row: row.lifetime_j_per_image or 0.0)
     cells = [
         (
-            printable(entry(row)),
-            _number(row.resources.get("train_energy"), 3600.0),
+            row_name(row),
+            _scaled(row.resources.get("train_energy"), 3600.0),
             _joules(row.inference_energy_j),
             _joules(row.lifetime_j_per_image),
         )
-        for row in sorted(known, key=lambda row: row.lifetime_j_per_image or 0.0)
+        for row in known
     ]
-    header = ("model", "training Wh", "J an answer", f"J an image over {images(found.images)}")
-    return "\n".join(
-        [
-            *(plain_table(header, cells) if cells else []),
-            *(line for words in life(found) for line in wrapped(words)),
-        ]
-    )
+    header = ("model", "training Wh", "J per prediction", f"J per image over {image_count(lifetime.images)}")
+    lines = wrapped_table(header, cells) if cells else []
+    for sentence in lifetime_sentences(lifetime):
+        lines += wrapped(sentence)
+    return "\n".join(lines)
 
 
 def _joules(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The figures of the training: learning curves, PePR along them, and the energy that they took."""
+"""The figures of training: learning curves, PePR along them, and the energy."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from itertools import accumulate
 
 from pepr_edge.records import Bound, Ranking, TrainResult
 from pepr_edge.report import plots
-from pepr_edge.report.figure import Figure, FigureData
-from pepr_edge.scoring.pepr import curve
-from pepr_edge.text.sentences import ranked_rows
-from pepr_edge.text.units import energy, metric, printable, score, significant
+from pepr_edge.report.figure import FigureData, ReportFigure
+from pepr_edge.scoring.pepr import pepr_curve
+from pepr_edge.text.rows import ranked_rows
+from pepr_edge.text.units import capitalised, energy, metric, plural, printable, score, significant
 
 
-def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
-    """Validation performance per epoch, the best-ranked candidates named."""
+def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportFigure:
+    """Return the validation performance per epoch; the best-ranked candidates are named."""
     title = "Learning curves"
-    shown = [result for result in _best_first(ranking, trained) if result.epochs]
-    if not shown:
-        return Figure("curves", title, "Not drawn: no training was found.")
+    results = [result for result in _best_first(ranking, trained) if result.epochs]
+    if not results:
+        return ReportFigure("curves", title, "Not drawn: there is no training.")
     curves = [
         plots.Curve(
             printable(result.candidate.id),
@@ -26,112 +26,104 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
             tuple(epoch.val_performance for epoch in result.epochs),
             result.best_epoch,
         )
-        for result in shown
+        for result in results
     ]
-    name = f"validation {metric(shown[0].performance_metric)}"
-    caption = (
-        f"{name.capitalize()} after each epoch. The marker is the epoch that was kept, chosen on validation."
-    )
+    metric_name = results[0].performance_metric
+    name = f"validation {metric(metric_name)}"
+    caption = f"{capitalised(name)} after each epoch. The marker is the selected epoch."
     if len(curves) > plots.NAMED_CURVES:
         caption += f" In colour: the {plots.NAMED_CURVES} best-ranked candidates."
     best = curves[0]
-    alt = f"Line plot of {len(curves)} candidates. {caption} {best.label} ends at {score(best.values[-1])} after {best.epochs[-1]} epochs."
+    end = f"{best.label} ends at {score(best.values[-1])} after {plural(best.epochs[-1], 'epoch')}"
+    alt = f"Line plot of {plural(len(curves), 'candidate')}. {caption} {end}."
     picture = plots.learning_curves(curves, "curves", alt, name)
-    return Figure("curves", title, caption, picture, _by_epoch(curves, f"val_{shown[0].performance_metric}"))
+    return ReportFigure("curves", title, caption, picture, _by_epoch(curves, f"val_{metric_name}"))
 
 
 def _best_first(ranking: Ranking, trained: Sequence[TrainResult]) -> list[TrainResult]:
-    """Trainings by the rank of the best of their files; those without a rank last."""
-    order = {row.candidate: number for number, row in reversed(list(enumerate(ranked_rows(ranking))))}
-    return sorted(trained, key=lambda result: order.get(result.candidate.id, len(order)))
+    """Sort trainings by the rank of the best of their files; those without a rank last."""
+    ranked = ranked_rows(ranking)
+    order: dict[str, int] = {}
+    for number, row in enumerate(ranked):
+        order.setdefault(row.candidate, number)
+    return sorted(trained, key=lambda result: order.get(result.candidate.id, len(ranked)))
 
 
 def _by_epoch(curves: Sequence[plots.Curve], column: str) -> FigureData:
-    rows = (
-        (one.label, epoch, value, epoch == one.best)
-        for one in curves
-        for epoch, value in zip(one.epochs, one.values, strict=True)
-    )
+    rows = []
+    for curve in curves:
+        for epoch, value in zip(curve.epochs, curve.values, strict=True):
+            rows.append((curve.label, epoch, value, epoch == curve.best))
     return FigureData(("candidate", "epoch", column, "marked"), tuple(rows))
 
 
-def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> Figure:
-    """PePR-E after each epoch, over what had been spent until then; the marker at its greatest, P*."""
-    title = "PePR along the training"
-    spent = {result.candidate.id: _spent_j(result) for result in trained}
-    known = [
-        (result, joules) for result in _best_first(ranking, trained) if (joules := spent[result.candidate.id])
-    ]
-    if not known or len({result.cost.energy_j.method for result, _ in known}) > 1:
-        why = (
-            "energies were obtained in different ways"
-            if known
-            else "the energy of the epochs was not measured"
-        )
-        return Figure("pepr_curves", title, f"Not drawn: {why}.")
-    bound = Bound(
-        lo=min(joules[0] for _, joules in known), hi=max(joules[-1] for _, joules in known), unit="J"
-    )
+def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportFigure:
+    """Return PePR-E after each epoch, from the energy spent until then; the marker is its maximum, P*."""
+    title = "PePR during training"
+    known = [(result, _spent_j(result)) for result in _best_first(ranking, trained)]
+    known = [(result, spent_j) for result, spent_j in known if spent_j]
+    if not known:
+        reason = "the energy of the epochs was not measured"
+        return ReportFigure("pepr_curves", title, f"Not drawn: {reason}.")
+    if len({result.cost.energy_j.method for result, _ in known}) > 1:
+        reason = "energies were obtained in different ways"
+        return ReportFigure("pepr_curves", title, f"Not drawn: {reason}.")
+    lowest_j = min(spent_j[0] for _, spent_j in known)
+    highest_j = max(spent_j[-1] for _, spent_j in known)
+    bound = Bound(lo=lowest_j, hi=highest_j, unit="J")
     curves = []
-    for result, joules in known:
-        found = curve([epoch.val_performance for epoch in result.epochs], joules, bound, ranking.alpha)
+    for result, spent_j in known:
+        performances = [epoch.val_performance for epoch in result.epochs]
+        curve = pepr_curve(performances, spent_j, bound, ranking.alpha)
         epochs = tuple(epoch.epoch for epoch in result.epochs)
-        curves.append(
-            plots.Curve(
-                printable(result.candidate.id), epochs, tuple(found.values.tolist()), epochs[found.best]
-            )
-        )
-    name = metric(known[0][0].performance_metric)
+        name = printable(result.candidate.id)
+        curves.append(plots.Curve(name, epochs, tuple(curve.values.tolist()), epochs[curve.best]))
+    metric_name = metric(known[0][0].performance_metric)
     caption = (
-        f"Validation {name} per unit of training energy, had the training stopped there. Energy is that of the epochs, without "
-        f"start-up and probing, scaled from the cheapest first epoch ({energy(bound.lo)}) to the dearest training ({energy(bound.hi)}). "
-        "The marker is the greatest, P*: where a curve falls after it, the later epochs cost more than they brought."
+        f"Validation {metric_name} per unit of training energy, if the training had stopped after that "
+        "epoch. The energy is that of the epochs without start-up and probing. It is scaled from the lowest "
+        f"first epoch ({energy(bound.lo)}) to the highest whole training ({energy(bound.hi)}). The marker is "
+        "the maximum, P*: if a curve falls after it, the later epochs cost more than they gained."
     )
-    best = max(curves, key=lambda one: max(one.values))
-    alt = f"Line plot of PePR-E by epoch of {len(curves)} candidates. {caption} Greatest: {best.label}, {score(max(best.values))}."
+    best = max(curves, key=lambda item: max(item.values))
+    alt = (
+        f"Line plot of PePR-E by epoch of {plural(len(curves), 'candidate')}. {caption} "
+        f"Maximum: {best.label}, {score(max(best.values))}."
+    )
     picture = plots.learning_curves(curves, "pepr_curves", alt, "PePR-E so far")
-    return Figure("pepr_curves", title, caption, picture, _by_epoch(curves, "pepr_E"))
+    return ReportFigure("pepr_curves", title, caption, picture, _by_epoch(curves, "pepr_E"))
 
 
 def _spent_j(result: TrainResult) -> list[float]:
-    """Energy from the start of the training to the end of each epoch, joules; empty where one is not known."""
-    each = [epoch.energy_j for epoch in result.epochs]
-    return list(accumulate(joules for joules in each if joules is not None)) if None not in each else []
+    """Return the energy from the start of training to the end of each epoch, J; empty if one is not known."""
+    known = [epoch.energy_j for epoch in result.epochs if epoch.energy_j is not None]
+    return list(accumulate(known)) if len(known) == len(result.epochs) else []
 
 
-def training_energy(trained: Sequence[TrainResult]) -> Figure:
-    """Energy of training by candidate, greatest first."""
+def training_energy(trained: Sequence[TrainResult]) -> ReportFigure:
+    """Return the training energy by candidate, highest first."""
     title = "Training energy"
-    known = [
-        (result, result.cost.energy_j.value) for result in trained if result.cost.energy_j.value is not None
-    ]
-    if not known:
-        return Figure("energy", title, "Not drawn: training energy was not measured.")
-    known.sort(key=lambda item: -item[1])
     bars = []
-    for result, joules in known:
-        extra = result.cost.evaluation_energy_j.value
-        bars.append(
-            plots.Bar(
-                printable(result.candidate.id),
-                joules / 3600,
-                None if extra is None else extra / 3600,
-                result.cost.energy_j.method,
-            )
-        )
-    caption = "All epochs; the lighter part is evaluation on validation and test."
-    if left_out := len(trained) - len(bars):
-        caption += f" Not measured, so not drawn: {left_out}."
-    total = sum(joules for _, joules in known) / 3600
-    alt = f"Bar plot of training energy of {len(bars)} candidates, {significant(total)} Wh in all. Greatest: {bars[0].label}. {caption}"
-    data = FigureData(
-        ("candidate", "training_wh", "evaluation_wh", "method"),
-        tuple((bar.label, bar.value, bar.evaluation, bar.method) for bar in bars),
+    for result in trained:
+        training = result.cost.energy_j
+        evaluation_j = result.cost.evaluation_energy_j.value
+        if training.value is not None:
+            evaluation_wh = None if evaluation_j is None else evaluation_j / 3600
+            name = printable(result.candidate.id)
+            bars.append(plots.Bar(name, training.value / 3600, evaluation_wh, training.method))
+    if not bars:
+        return ReportFigure("energy", title, "Not drawn: training energy was not measured.")
+    bars.sort(key=lambda bar: -bar.value)
+    caption = "All epochs. The lighter part is the evaluation on validation and test images."
+    left_out = len(trained) - len(bars)
+    if left_out:
+        caption += f" Not drawn, because not measured: {plural(left_out, 'candidate')}."
+    total_wh = significant(sum(bar.value for bar in bars))
+    alt = (
+        f"Bar plot of training energy of {plural(len(bars), 'candidate')}, {total_wh} Wh in total. "
+        f"Highest: {bars[0].label}. {caption}"
     )
-    return Figure(
-        "energy",
-        title,
-        caption,
-        plots.energy_bars(bars, "energy", alt, ("training ({})", "evaluation ({})")),
-        data,
-    )
+    header = ("candidate", "training_wh", "evaluation_wh", "method")
+    data = FigureData(header, tuple((bar.label, bar.value, bar.extra, bar.group) for bar in bars))
+    picture = plots.energy_bars(bars, "energy", alt, ("training ({})", "evaluation ({})"))
+    return ReportFigure("energy", title, caption, picture, data)

@@ -1,3 +1,3 @@
-"""Figures, sentences and tables as people read them; below everything that formats."""
+"""Numbers, sentences and terminal tables for people; below everything that formats."""
 
-__all__ = ["robustness", "sentences", "tables", "units"]
+__all__ = ["robustness", "rows", "sentences", "tables", "units"]

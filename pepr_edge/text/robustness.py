@@ -1,145 +1,132 @@
-"""How sound a ranking is, in words: chance, outliers, the free baseline, what the winner depends on, and energy over a life."""
+"""How robust a ranking is, in sentences: chance, outliers, baseline, settings, and energy over a lifetime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pepr_edge.records import Lifetime, Outlier, Ranking, Sensitivity, Stretch
+from pepr_edge.text.rows import ranked_rows, row_name
+from pepr_edge.text.units import image_count, listed, metric, percent, printable, score
 
-from pepr_edge.records import Lifetime, Outlier, Ranking, Sensitivity
-from pepr_edge.text.units import metric, printable, score
-
-SETTLED = 0.95  # of the draws: then the first place is not called a matter of chance
+CERTAIN = 0.95  # share of the draws in which a model is first; from here on its place is certain
+LIKELY = 0.05  # other models are named from this share on
 NAMED = 3
-SETTINGS = {"declared watts, factor": "declared watts"}
+WATTS_SETTING = "declared watts, factor"
+
+NO_OTHER = "none"
+DEPENDENCE_HEADER = ("setting", "now", "winner unchanged", "other winners")
 
 
-def soundness(ranking: Ranking) -> tuple[str, ...]:
-    """What a reader must know about the order itself, as sentences; those that have nothing to say are left out."""
-    return tuple(words for words in (_first_place(ranking), *_outliers(ranking), baseline(ranking)) if words)
+def ranking_caveats(ranking: Ranking) -> tuple[str, ...]:
+    """Return what a reader must know about the order itself; empty if there is nothing to say."""
+    sentences = [_first_place(ranking)]
+    for outlier in ranking.outliers:
+        change = outlier_sentence(outlier, "the best five")
+        sentences.append(f"{change} Its cost sets the scale for all the others.")
+    sentences.append(baseline_sentence(ranking))
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _first_place(ranking: Ranking) -> str:
-    """That another draw of the images might have put another model first."""
-    ranked = [row for row in ranking.rows if row.rank is not None]
-    best = ranked[0] if ranked else None
-    if best is None or best.p_best is None or best.p_best >= SETTLED or best.rank_ci is None:
+    """Say that another draw of the images might put another model first."""
+    ranked = ranked_rows(ranking)
+    if not ranked:
         return ""
-    rest = sorted(ranked[1:], key=lambda row: -(row.p_best or 0.0))
-    others = [
-        f"{name_of(row.candidate, row.variant)} in {percent(row.p_best)}"
-        for row in rest
-        if (row.p_best or 0.0) >= 0.05
-    ][:NAMED]
+    best = ranked[0]
+    if best.p_best is None or best.p_best >= CERTAIN or best.rank_ci is None:
+        return ""
+    rivals = sorted(ranked[1:], key=lambda row: -(row.p_best or 0.0))
+    likely = [row for row in rivals if (row.p_best or 0.0) >= LIKELY]
+    others = [f"{row_name(row)} in {percent(row.p_best)}" for row in likely[:NAMED]]
     low, high = best.rank_ci
-    place = f"its rank lies between {low} and {high}" if high > low else f"its rank stays {low}"
-    words = f"The first place is not settled: with other images of the same kind it would be first in {percent(best.p_best)} of draws"
-    return f"{words} ({place}){f', {listed(others)}' if others else ''}."
+    place = f"its rank would be between {low} and {high}" if high > low else f"its rank would stay {low}"
+    sentence = (
+        "The first place is not certain: with other validation images this model would be first "
+        f"in {percent(best.p_best)} of draws ({place})"
+    )
+    return f"{sentence}, {listed(others)}." if others else f"{sentence}."
 
 
-def _outliers(ranking: Ranking) -> tuple[str, ...]:
-    return tuple(
-        f"{leaving_out(one, 'the best five')} Its cost sets the scale of all the others."
-        for one in ranking.outliers
+def outlier_sentence(outlier: Outlier, best: str) -> str:
+    """Say what an outlier changes: `Leaving out a alone changes the best five: b enters, c and d leave.`"""
+    changes = []
+    for names, verb in ((outlier.enters, "enter"), (outlier.leaves, "leave")):
+        verb_form = f"{verb}s" if len(names) == 1 else verb
+        changes.append(f"{listed([printable(name) for name in names])} {verb_form}")
+    return f"Leaving out {printable(outlier.name)} alone changes {best}: {', '.join(changes)}."
+
+
+def baseline_sentence(ranking: Ranking) -> str:
+    """Say how many models score less than the majority-class baseline; empty if none does."""
+    baseline = ranking.baseline
+    if baseline is None or not baseline.outranks:
+        return ""
+    reached = f"{metric(ranking.performance_metric)} {score(baseline.performance)}"
+    return (
+        f"Always predicting {printable(baseline.label)!r} ({reached}) costs nothing and has a better PePR "
+        f"edge than {baseline.outranks} of the {baseline.of} models. A good score alone is no reason to "
+        "deploy a model."
     )
 
 
-def leaving_out(one: Outlier, best: str) -> str:
-    """What an outlier changes: `Leaving out a alone changes the best five: b enters, c and d leave.`"""
-    sides = ((one.enters, "enter"), (one.leaves, "leave"))
-    moved = [
-        f"{listed([printable(name) for name in names])} {verb}{'s' * (len(names) == 1)}"
-        for names, verb in sides
-    ]
-    return f"Leaving out {printable(one.name)} alone changes {best}: {', '.join(moved)}."
-
-
-def baseline(ranking: Ranking) -> str:
-    """How many models score less than what is free; empty where none does."""
-    free = ranking.baseline
-    if free is None or not free.outranks:
-        return ""
-    says = f"Always saying {printable(free.label)!r} ({metric(ranking.performance_metric)} {score(free.performance)}), which is free"
-    return f"{says}, has a better PePR edge than {free.outranks} of the {free.of} models. A score alone is no reason to deploy one."
-
-
-def depends_on(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
-    """What the winner depends on, as rows: the setting, its value, where the winner stays the winner, who wins beyond.
-
-    The table's header is `DEPENDS_HEADER`.
-    """
-    alike = ranking.normalise != "reference"
-    rows = [setting(one, alike) for one in ranking.sensitivity]
-    ranked = [row for row in ranking.rows if row.rank is not None]
+def dependence_rows(ranking: Ranking) -> tuple[tuple[str, str, str, str], ...]:
+    """Return what the winner depends on, one row per setting, with the columns of DEPENDENCE_HEADER."""
+    same_set = ranking.normalise != "reference"
+    rows = [sensitivity_row(sensitivity, same_set) for sensitivity in ranking.sensitivity]
+    ranked = ranked_rows(ranking)
     if ranked and ranking.winners:
-        first = name_of(ranked[0].candidate, ranked[0].variant)
-        same = [how for how, name in ranking.winners.items() if name == first]
+        winner = row_name(ranked[0])
+        same = [how for how, name in ranking.winners.items() if name == winner]
         others = [
-            f"{how}: {printable(name or 'none')}" for how, name in ranking.winners.items() if name != first
+            f"{how}: {printable(name or 'none')}" for how, name in ranking.winners.items() if name != winner
         ]
         rows.append(("normalisation", ranking.normalise, listed(same), "; ".join(others) or NO_OTHER))
     return tuple(rows)
 
 
-NO_OTHER = "no other"
-DEPENDS_HEADER = ("setting", "now", "the winner stays the winner", "beyond")
+def sensitivity_row(sensitivity: Sensitivity, same_set: bool) -> tuple[str, str, str, str]:
+    """Return one row of the dependence table.
+
+    Args:
+        sensitivity: of one setting.
+        same_set: the bounds come from the models themselves, so that other watts for all change nothing.
+    """
+    is_watts = sensitivity.setting == WATTS_SETTING
+    name = "declared watts" if is_watts else sensitivity.setting.replace("_", " ")
+    times = "x" if is_watts else ""
+    now = f"{times}{sensitivity.at:.2g}"
+    low, high = (f"{times}{value:.2g}" for value in sensitivity.stays)
+    others = []
+    if sensitivity.winner_below is not None:
+        others.append(f"below: {printable(sensitivity.winner_below)}")
+    if sensitivity.winner_above is not None:
+        others.append(f"above: {printable(sensitivity.winner_above)}")
+    other_winners = "; ".join(others) or NO_OTHER
+    if same_set and is_watts and sensitivity.stays == sensitivity.tried:
+        other_winners = "none: all energies scale alike"
+    return (name, now, f"from {low} to {high}", other_winners)
 
 
-def setting(one: Sensitivity, alike: bool) -> tuple[str, str, str, str]:
-    """One row; `alike`: bounds come from the same set, so that other watts for all of it move nothing."""
-    sides = [
-        f"{side}: {printable(name)}"
-        for side, name in (("below", one.winner_below), ("above", one.winner_above))
-        if name is not None
-    ]
-    times = "x" if one.setting in SETTINGS else ""
-    low, high = (f"{times}{value:.2g}" for value in one.stays)
-    now = f"{times}{one.at:.2g}"
-    name = SETTINGS.get(one.setting, one.setting).replace("_", " ")
-    if alike and one.setting in SETTINGS and one.stays == one.tried:
-        return (name, now, f"from {low} to {high}", "no other: all energies scale alike")
-    return (name, now, f"from {low} to {high}", "; ".join(sides) or NO_OTHER)
-
-
-def life(found: Lifetime) -> tuple[str, ...]:
-    """Which model needs the least energy for how many images, in sentences."""
-    if not found.stretches:
-        return (f"Energy per image over {images(found.images)}: not known, since {found.reason}.",)
-    parts = []
-    for one in found.stretches:
-        start, until = images(one.start), "" if one.until is None else images(one.until)
-        span = (
-            "whatever their number"
-            if one.start <= 1 and not until
-            else f"up to {until}"
-            if one.start <= 1
-            else f"from {start} on"
+def lifetime_sentences(lifetime: Lifetime) -> tuple[str, ...]:
+    """Say which model needs the least energy for how many images."""
+    if not lifetime.stretches:
+        return (
+            f"Energy per image over {image_count(lifetime.images)}: not known, because {lifetime.reason}.",
         )
-        parts.append(f"{printable(one.name)} {span}")
-    how = ", ".join(f"{name} {method}" for name, method in found.methods.items())
-    sentences = [f"Least energy in all, training and answers together: {'; '.join(parts)}. Energies: {how}."]
-    if found.left_out:
-        sentences.append(
-            f"Without a figure, since an energy of theirs is not known: {listed([printable(name) for name in found.left_out])}."
-        )
+    cheapest = "; ".join(stretch_text(stretch) for stretch in lifetime.stretches)
+    methods = ", ".join(f"{name} {method}" for name, method in lifetime.methods.items())
+    sentences = [f"Lowest total energy, training and predictions together: {cheapest}. Energies: {methods}."]
+    if lifetime.left_out:
+        names = listed([printable(name) for name in lifetime.left_out])
+        sentences.append(f"Left out, because one of their energies is not known: {names}.")
     return tuple(sentences)
 
 
-def images(number: float) -> str:
-    """A number of images, to three digits."""
-    rounded = round(float(f"{number:.3g}"))
-    return f"{rounded:,} image{'s' * (rounded != 1)}"
-
-
-def percent(share: float | None) -> str:
-    """A share in whole per cent; what is not nothing never reads as 0 %."""
-    value = 100 * (share or 0.0)
-    return "<1 %" if 0 < value < 1 else f"{value:.0f} %"
-
-
-def name_of(candidate: str, variant: str | None) -> str:
-    """What a row is of: `mobilenetv2_050@64 int8_static`."""
-    return printable(f"{candidate} {variant}" if variant else candidate)
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+def stretch_text(stretch: Stretch) -> str:
+    """Name a model and the numbers of images for which it needs the least energy."""
+    name = printable(stretch.name)
+    if stretch.until is not None and stretch.start > 1:
+        return f"{name} from {image_count(stretch.start)} to {image_count(stretch.until)}"
+    if stretch.until is not None:
+        return f"{name} up to {image_count(stretch.until)}"
+    if stretch.start > 1:
+        return f"{name} from {image_count(stretch.start)} on"
+    return f"{name} for any number of images"

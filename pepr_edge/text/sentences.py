@@ -1,221 +1,244 @@
-"""The ranking in words: the answer in one sentence, and its caveats. Needs no matplotlib or jinja2."""
+"""The ranking in sentences: the answer, and its caveats. Needs no matplotlib or jinja2."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, Ranking, RankingRow
 from pepr_edge.scoring.metrics import LEVEL
-from pepr_edge.text.robustness import soundness
-from pepr_edge.text.units import SPLIT_NAMES, energy, metric, mib, ms, performance, printable, score
+from pepr_edge.text.robustness import ranking_caveats
+from pepr_edge.text.rows import ranked_rows, row_name
+from pepr_edge.text.units import (
+    SPLIT_NAMES,
+    capitalised,
+    energy,
+    listed,
+    metric,
+    mib,
+    ms,
+    performance,
+    plural,
+    printable,
+    score,
+)
 
 NAMED_TIES = 4
+REJECTED_BECAUSE = "over a budget or below the required quality"
+# Status of a row without a rank -> its text in "of 3 models, 1 ...".
+NOT_RANKED = {
+    "failed": "failed",
+    "over_budget": f"rejected ({REJECTED_BECAUSE})",
+    "dropped": "not fully trained",
+    "ok": "not ranked",
+}
 
 
-def entry(row: RankingRow) -> str:
-    """What a row is of: `mobilenetv2_050@64 int8_static`."""
-    return f"{row.candidate} {row.variant}" if row.variant else row.candidate
+class BaselineCheck(NamedTuple):
+    """The first model beside a model without skill, in the metric of the ranking."""
 
-
-def short_names(candidates: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Candidates' names, and their size in pixels, which is left out of the names where all have the same; else it is empty."""
-    sizes = {name.rpartition("@")[2] for name in candidates}
-    if len(sizes) != 1 or any("@" not in name for name in candidates):
-        return {name: printable(name) for name in candidates}, ""
-    return {name: printable(name.rpartition("@")[0]) for name in candidates}, sizes.pop()
-
-
-def ranked_rows(ranking: Ranking) -> list[RankingRow]:
-    """The rows that have a rank, best first."""
-    return sorted((row for row in ranking.rows if row.rank is not None), key=lambda row: row.rank or 0)
-
-
-def unranked_rows(ranking: Ranking) -> list[RankingRow]:
-    """The rows without a rank, in their order."""
-    return [row for row in ranking.rows if row.rank is None]
+    baseline: float
+    baseline_name: str
+    value: float
+    ci: tuple[float, float] | None
 
 
 def answer(ranking: Ranking) -> str:
-    """Which model to deploy and what it costs, in one sentence; or that there is none, and why."""
+    """Say in one sentence which model to deploy and its figures; or that there is none, and why."""
     ranked = ranked_rows(ranking)
     if not ranked:
         return _no_answer(ranking)
     best = ranked[0]
+    where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
+    figures = ", ".join(_figures(ranking, best))
+    if learnt_nothing(ranking):
+        none = f"{where} deploy none of these models"
+        return f"{none}: the first, {row_name(best)}, is no better than guessing: {figures}."
+    return f"{where} deploy {row_name(best)}: {figures}."
+
+
+def _figures(ranking: Ranking, row: RankingRow) -> list[str]:
+    """Return performance and costs of a row, each with its name."""
     name = metric(ranking.performance_metric)
-    if best.test_performance is not None:
-        parts = [f"test {name} {performance(best.test_performance, best.test_performance_ci, 2)}"]
+    if row.test_performance is not None:
+        quality = f"test {name} {performance(row.test_performance, row.test_performance_ci, 2)}"
     else:
         split = SPLIT_NAMES[ranking.performance_split]
-        parts = [f"{split} {name} {performance(best.performance, best.performance_ci, 2)}"]
-    resources = best.resources
-    latency, memory, joules = (
-        resources.get(resource) for resource in ("latency", "peak_memory", "train_energy")
-    )
-    parts.append("latency not measured" if latency is None else f"{ms(latency, 2)} at p90")
-    parts.append("peak memory not measured" if memory is None else f"{mib(memory, 2)} peak")
-    method = best.methods.get("train_energy", "")
-    parts.append(
-        "training energy not measured"
-        if joules is None
-        else f"trained for {energy(joules, 2)}{f' ({method})' if method else ''}"
-    )
-    where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
-    if learnt_nothing(ranking):
-        return f"{where} deploy none of these yet: the first of them, {entry(best)}, learnt nothing of use: {', '.join(parts)}."
-    return f"{where} deploy {entry(best)}: {', '.join(parts)}."
-
-
-def learnt_nothing(ranking: Ranking) -> bool:
-    """Whether the first model does no better than guessing, so that none is to be deployed."""
-    ranked = ranked_rows(ranking)
-    known = _beside_guessing(ranking, ranked[0], None) if ranked else None
-    return known is not None and known[2] <= known[0]
+        quality = f"{split} {name} {performance(row.performance, row.performance_ci, 2)}"
+    latency_s = row.resources.get("latency")
+    joules = row.resources.get("train_energy")
+    method = row.methods.get("train_energy", "")
+    latency = f"latency {ms(latency_s, 2)}"
+    trained = f"training energy {energy(joules, 2)}"
+    if latency_s is not None:
+        latency += " at p90"
+    if joules is not None and method:
+        trained += f" ({method})"
+    return [quality, latency, f"peak memory {mib(row.resources.get('peak_memory'), 2)}", trained]
 
 
 def _no_answer(ranking: Ranking) -> str:
+    none = f"There is no model to deploy on {ranking.device}"
     if not ranking.rows:
-        return f"There is no model to deploy on {ranking.device}: no candidate was tried."
+        return f"{none}: no candidate was tried."
     if any(row.reason == NOT_DONE for row in ranking.rows):
-        return f"There is no model to deploy on {ranking.device} yet: this run is not finished. Run the same command again."
-    parts = []
-    names = {
-        "failed": "failed",
-        "over_budget": "broke a budget",
-        "dropped": "were not trained to their end",
-        "ok": "could not be ranked",
-    }
-    for status, words in names.items():
-        if number := sum(row.status == status for row in ranking.rows):
-            parts.append(f"{number} {words}")
-    return f"There is no model to deploy on {ranking.device}: of {len(ranking.rows)} tried, {' and '.join(parts)}."
+        return f"{none} yet: this run is not finished. Run the same command again."
+    counts = {status: sum(row.status == status for row in ranking.rows) for status in NOT_RANKED}
+    parts = [f"{counts[status]} {text}" for status, text in NOT_RANKED.items() if counts[status]]
+    return f"{none}: of {plural(len(ranking.rows), 'model')}, {listed(parts)}."
 
 
-def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
-    """What a reader must know before relying on the answer, the gravest first; empty where there is no answer.
+def learnt_nothing(ranking: Ranking) -> bool:
+    """True if the first model is no better than guessing, so that none should be deployed."""
+    ranked = ranked_rows(ranking)
+    check = _check_baseline(ranking, ranked[0], None) if ranked else None
+    return check is not None and check.value <= check.baseline
+
+
+def chance_level(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:
+    """Return the value that a model without skill reaches in a metric, and its name; None if unknown.
 
     Args:
-        ranking: as the answer's.
-        classes: number of classes, which says what guessing reaches in balanced accuracy.
+        metric_name: of the ranking.
+        majority_baseline: accuracy of always predicting the most frequent class.
+        classes: number of classes; balanced accuracy needs it.
     """
-    ranked = ranked_rows(ranking)
-    if not ranked:
-        return ()
-    best = ranked[0]
-    found = [_against_guessing(ranking, best, classes), *map(_sentence, best.warnings), _where(ranking)]
-    found += [
-        _positive(ranking),
-        _ties(ranking, ranked),
-        *soundness(ranking),
-        _basis(ranking, best),
-        _energy_method(ranked),
-    ]
-    return tuple(dict.fromkeys(sentence for sentence in found if sentence))
-
-
-def _where(ranking: Ranking) -> str:
-    """What was measured on: the device's name is only what the recipe calls it."""
-    if not ranking.measured_on:
-        return ""
-    processors = printable(" and ".join(ranking.measured_on))
-    return f"Latency and memory were measured on {processors}, which stands for {printable(ranking.device)}."
-
-
-def _sentence(warning: str) -> str:
-    """A row's note as a sentence of its own."""
-    words = printable(warning)
-    return words[:1].upper() + words[1:].rstrip(".") + "."
-
-
-def guessing(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:
-    """What a model without any skill reaches in a metric, and the words for it; None where that is not known."""
     if metric_name == "accuracy":
-        return majority_baseline, "always saying the commonest class"
+        return majority_baseline, "always predicting the most frequent class"
     if metric_name == "auroc":
         return 0.5, "guessing"
     if metric_name == "balanced_accuracy" and classes:
-        return 1 / classes, "always saying one class"
+        return 1 / classes, "always predicting one class"
     if metric_name.startswith(("sensitivity_at_specificity", "specificity_at_sensitivity")):
         level = metric_name.rpartition("_")[2]
         return 1 - (float(level) if level[0].isdigit() else LEVEL), "guessing"
     return None
 
 
-def _beside_guessing(
-    ranking: Ranking, best: RankingRow, classes: int | None
-) -> tuple[float, str, float, tuple[float, float] | None] | None:
-    """What guessing reaches and its words, then what the model does and its interval; None where either is not known."""
-    baseline = guessing(ranking.performance_metric, ranking.majority_baseline, classes)
-    if baseline is None and ranking.baseline is not None:
-        baseline = ranking.baseline.performance, f"always saying {printable(ranking.baseline.label)!r}"
-    value, ci = best.test_performance, best.test_performance_ci
-    if value is None:  # the baseline is the test split's, and that of validation is close to it
-        value, ci = best.performance, best.performance_ci
-    return None if baseline is None or value is None else (*baseline, value, ci)
+def _check_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> BaselineCheck | None:
+    """Compare a row with a model without skill; None if either value is unknown."""
+    chance = chance_level(ranking.performance_metric, ranking.majority_baseline, classes)
+    if chance is None and ranking.baseline is not None:
+        chance = (ranking.baseline.performance, f"always predicting {printable(ranking.baseline.label)!r}")
+    value = best.test_performance
+    ci = best.test_performance_ci
+    if value is None:  # the baseline is that of the test split; on validation it is almost the same
+        value = best.performance
+        ci = best.performance_ci
+    if chance is None or value is None:
+        return None
+    return BaselineCheck(chance[0], chance[1], value, ci)
 
 
-def _against_guessing(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
-    known = _beside_guessing(ranking, best, classes)
-    if known is None:
+def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
+    """Return what to know before relying on the answer, most serious first; empty without an answer.
+
+    Args:
+        ranking: the same as for the answer.
+        classes: number of classes; guessing in balanced accuracy depends on it.
+    """
+    ranked = ranked_rows(ranking)
+    if not ranked:
+        return ()
+    best = ranked[0]
+    sentences = [
+        _against_baseline(ranking, best, classes),
+        *(f"{capitalised(printable(warning)).rstrip('.')}." for warning in best.warnings),
+        _measured_on(ranking),
+        _positive_class(ranking),
+        _ties(ranking, ranked),
+        *ranking_caveats(ranking),
+        _choice_split(ranking, best),
+        _energy_method(ranked),
+    ]
+    return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
+
+
+def _measured_on(ranking: Ranking) -> str:
+    """Name the processors that were measured; the device's name is free text of the recipe."""
+    if not ranking.measured_on:
         return ""
-    baseline, words, value, ci = known
-    reached = f"{words} ({metric(ranking.performance_metric)} {score(baseline)})"
-    if value <= baseline:
+    processors = printable(" and ".join(ranking.measured_on))
+    return (
+        f"Latency and memory were measured on {processors}, "
+        f"which the recipe calls {printable(ranking.device)!r}."
+    )
+
+
+def _against_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
+    check = _check_baseline(ranking, best, classes)
+    if check is None:
+        return ""
+    reached = f"{check.baseline_name} ({metric(ranking.performance_metric)} {score(check.baseline)})"
+    if check.value <= check.baseline:
         return (
-            f"The model does not beat {reached}: it has learnt nothing of use, do not deploy it. Few images need many epochs of small "
-            "batches, and patience: `pepr-edge init` chooses these by the images."
+            f"The model is no better than {reached}: it has learnt nothing useful, do not deploy it. A small "
+            "data set needs many epochs with small batches, and a long patience: `pepr-edge init` sets these "
+            "by the number of images."
         )
-    if ci is not None and ci[0] <= baseline:
-        return f"The model is not clearly better than {reached}: its interval reaches down to that."
+    if check.ci is not None and check.ci[0] <= check.baseline:
+        return f"The model is not clearly better than {reached}: its 95 % interval includes that value."
     return ""
 
 
 def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
-    name = f"{SPLIT_NAMES[ranking.performance_split]} {metric(ranking.performance_metric)}"
+    split = SPLIT_NAMES[ranking.performance_split]
+    name = f"{split} {metric(ranking.performance_metric)}"
     best, *others = ranked
     if best.tied_with_best is False:
         top = max(ranked, key=lambda row: row.performance or 0.0)
-        reached = f"{entry(top)} reaches {score(top.performance, 2)}"
-        return f"Others are better in {name} ({reached}), but at more cost: this one has the best PePR edge."
-    tied = [entry(row) for row in others if row.tied_with_best]
+        reached = f"{row_name(top)} reaches {score(top.performance, 2)}"
+        return (
+            f"Other models are better in {name} ({reached}), but cost more: this one has the best PePR edge."
+        )
+    tied = [row_name(row) for row in others if row.tied_with_best]
     if not tied:
         return ""
-    shown = ", ".join(tied[:NAMED_TIES]) + (
-        f" and {len(tied) - NAMED_TIES} more" if len(tied) > NAMED_TIES else ""
-    )
+    shown = ", ".join(tied[:NAMED_TIES])
+    if len(tied) > NAMED_TIES:
+        shown += f" and {len(tied) - NAMED_TIES} more"
     if ranking.performance_metric != "accuracy":
-        name = f"{SPLIT_NAMES[ranking.performance_split]} decisions"  # which is what the test compares
-    return f"Tied in {name}, as far as these images can tell: {shown}. The choice between them rests on their resources."
+        name = f"{split} decisions"  # the test compares decisions
+    return f"Tied in {name} (these images show no clear difference): {shown}. Their costs decided."
 
 
-def _positive(ranking: Ranking) -> str:
-    """Which class a metric is of that tells two classes apart: the other reading is another figure."""
+def _positive_class(ranking: Ranking) -> str:
+    """Name the class that a two-class metric refers to; for the other class its value would differ."""
     if ranking.positive is None:
         return ""
-    of = f"{metric(ranking.performance_metric).capitalize()} is that of {printable(ranking.positive)!r}, the second of the two classes"
+    name = capitalised(metric(ranking.performance_metric))
+    positive = printable(ranking.positive)
+    sentence = f"{name} refers to {positive!r}, the second of the two classes"
     if ranking.performance_metric.startswith("sensitivity"):
-        return f"{of}: how many of its images are found. For the other class take specificity_at_sensitivity."
+        return (
+            f"{sentence}: the share of its images that are found. "
+            "For the other class, use specificity_at_sensitivity."
+        )
     if ranking.performance_metric.startswith("specificity"):
-        return f"{of}: how many images of the other class are left alone. For that class take sensitivity_at_specificity."
-    return f"{of}."
+        return (
+            f"{sentence}: the share of the other class's images that raise no alarm. "
+            f"For {positive!r} itself, use sensitivity_at_specificity."
+        )
+    return f"{sentence}."
 
 
-def _basis(ranking: Ranking, best: RankingRow) -> str:
+def _choice_split(ranking: Ranking, best: RankingRow) -> str:
     name = metric(ranking.performance_metric)
     if ranking.performance_split == "test":
         return f"The choice was made on the test split itself, so the test {name} is optimistic."
-    figure = performance(best.performance, best.performance_ci, 2)
-    return f"The choice rests on {SPLIT_NAMES[ranking.performance_split]} {name}, {figure}. Nothing was chosen on the test split."
+    split = SPLIT_NAMES[ranking.performance_split]
+    value = performance(best.performance, best.performance_ci, 2)
+    return f"The choice rests on {split} {name}, {value}. The test split was not used to choose."
 
 
 def _energy_method(ranked: list[RankingRow]) -> str:
-    best = ranked[0]
-    methods = {
-        row.methods.get("train_energy", "") for row in ranked if row.resources.get("train_energy") is not None
-    }
-    if best.resources.get("train_energy") is None:
-        return "Training energy was not measured, so nothing here accounts for it."
+    if ranked[0].resources.get("train_energy") is None:
+        return "Training energy was not measured, so the ranking does not include it."
+    known = [row for row in ranked if row.resources.get("train_energy") is not None]
+    methods = sorted({row.methods.get("train_energy", "") for row in known})
     if len(methods) > 1:
-        return f"Training energies were obtained in different ways ({', '.join(sorted(methods))}): do not compare them."
-    if methods == {"declared"}:
-        return "Training energy is declared watts times CPU seconds, not a counter's reading."
+        return (
+            f"Training energies were obtained in different ways ({', '.join(methods)}): do not compare them."
+        )
+    if methods == ["declared"]:
+        return "Training energy was not read from a counter: it is declared watts times CPU seconds."
     return ""

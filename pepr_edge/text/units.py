@@ -1,10 +1,10 @@
-"""Figures as people read them: SI inside, ms, MiB and kWh here. What is None reads "not measured", never 0."""
+"""Numbers for people: SI in the code, ms, MiB and kWh here. None reads "not measured", never 0."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 MISSING = "not measured"
 METRIC_NAMES = {
@@ -20,18 +20,18 @@ METRIC_NAMES = {
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 STATUS_NAMES = {
     "ok": "not ranked",
-    "over_budget": "over budget",
-    "dropped": "not trained to its end",
+    "over_budget": "rejected",  # over a budget, or below the required quality
+    "dropped": "not fully trained",
     "failed": "failed",
 }
 MIB = 2.0**20
 
-# ANSI escape sequences (ECMA-48), as logs of training tools hold them.
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # terminal escape sequences (ECMA-48) in logs
+_METRIC_AT = re.compile(r"(sensitivity|specificity)_at_(sensitivity|specificity)_(0\.[0-9]+)")
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with that many significant digits, never with an exponent and never less than its whole part."""
+    """Return a number with that many significant digits, without an exponent; its whole part stays exact."""
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
@@ -43,31 +43,31 @@ def _with_unit(value: float | None, scale: float, unit: str, digits: int) -> str
 
 
 def ms(seconds: float | None, digits: int = 3) -> str:
-    """Seconds as milliseconds."""
+    """Format seconds as milliseconds."""
     return _with_unit(seconds, 1e-3, "ms", digits)
 
 
 def mib(size_bytes: float | None, digits: int = 3) -> str:
-    """Bytes as MiB."""
+    """Format bytes as MiB."""
     return _with_unit(size_bytes, MIB, "MiB", digits)
 
 
 def energy(joules: float | None, digits: int = 3) -> str:
-    """Joules as Wh, or as kWh from 1 kWh."""
+    """Format joules as Wh, or as kWh from 1 kWh."""
     if joules is not None and joules >= 3.6e6:
         return _with_unit(joules, 3.6e6, "kWh", digits)
     return _with_unit(joules, 3600.0, "Wh", digits)
 
 
 def co2eq(grams: float | None, digits: int = 3) -> str:
-    """Grams of CO2 equivalent, or kilograms from 1 kg."""
+    """Format grams of CO2 equivalent as g, or as kg from 1 kg."""
     if grams is not None and grams >= 1000:
         return _with_unit(grams, 1000.0, "kg", digits)
     return _with_unit(grams, 1.0, "g", digits)
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as seconds, minutes or hours."""
+    """Format seconds as seconds, minutes or hours."""
     if seconds is None:
         return MISSING
     if seconds < 120:
@@ -77,50 +77,76 @@ def duration(seconds: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number, thousands set apart."""
+    """Format a whole number with a comma between thousands."""
     return MISSING if value is None else f"{round(value):,}"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 thread`, `2 threads`."""
+    """Return `1 thread`, `2 threads`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def image_count(number: float) -> str:
+    """Return a number of images, rounded to three significant digits."""
+    rounded = round(float(f"{number:.3g}"))
+    return "1 image" if rounded == 1 else f"{rounded:,} images"
+
+
+def percent(share: float | None) -> str:
+    """Format a share as whole per cent; a share above 0 never reads as 0 %."""
+    value = 100 * (share or 0.0)
+    return "<1 %" if 0 < value < 1 else f"{value:.0f} %"
+
+
+def capitalised(text: str) -> str:
+    """Capitalise the first letter; the others stay."""
+    return text[:1].upper() + text[1:]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def score(value: float | None, digits: int = 3) -> str:
-    """A performance or a PePR score. What is not quite 1 never reads as 1.00: it gets another digit."""
+    """Format a performance or a PePR score; a value below 1 gets more digits rather than reading as 1.00."""
     if value is None:
         return MISSING
     text = f"{value:.{digits}f}"
-    return score(value, digits + 1) if value < 1 <= float(text) and digits < 6 else text
+    rounded_up_to_1 = value < 1 <= float(text)
+    return score(value, digits + 1) if rounded_up_to_1 and digits < 6 else text
 
 
 def performance(value: float | None, ci: tuple[float, float] | None, digits: int = 3) -> str:
-    """A performance with its 95 % interval: `0.87 (0.84 to 0.89)`."""
+    """Format a performance with its 95 % interval: `0.87 (0.84 to 0.89)`."""
     if value is None or ci is None:
         return score(value, digits)
     return f"{score(value, digits)} ({score(ci[0], digits)} to {score(ci[1], digits)})"
 
 
 def metric(name: str) -> str:
-    """A metric's name as people write it; `val_` in front means on validation."""
+    """Return a metric's name for people; the prefix `val_` becomes "validation"."""
     if name.startswith("val_"):
         return f"validation {metric(name[4:])}"
-    if found := re.fullmatch(r"(sensitivity|specificity)_at_(sensitivity|specificity)_(0\.[0-9]+)", name):
-        return f"{found[1]} at {100 * float(found[3]):g} % {found[2]}"
+    at = _METRIC_AT.fullmatch(name)
+    if at:
+        return f"{at[1]} at {100 * float(at[3]):g} % {at[2]}"
     return METRIC_NAMES.get(name, name)
 
 
 def log_line(text: str) -> str:
-    """A line without terminal colours, each control character a space."""
+    """Remove terminal colours and replace each control character by a space."""
     return "".join(char if char.isprintable() else " " for char in _ANSI.sub("", text))
 
 
 def printable(text: str) -> str:
-    """Text on one line, without terminal colours, control characters and doubled spaces."""
+    """Return text on one line, without terminal colours, control characters and repeated spaces."""
     return " ".join(log_line(text).split())
 
 
-# Resource of a ranking -> its name in words, and how its values are written.
+# Resource of a ranking -> its name, and the function that formats its values.
 RESOURCES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "train_energy": ("training energy", energy),
     "train_co2eq": ("training CO2eq", co2eq),
@@ -133,7 +159,7 @@ RESOURCES: dict[str, tuple[str, Callable[[float | None], str]]] = {
 
 
 def resource(name: str, value: float | None) -> str:
-    """A resource's value with its unit."""
-    return (
-        RESOURCES[name][1](value) if name in RESOURCES else (MISSING if value is None else significant(value))
-    )
+    """Format a resource's value with its unit."""
+    if name in RESOURCES:
+        return RESOURCES[name][1](value)
+    return MISSING if value is None else significant(value)

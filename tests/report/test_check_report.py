@@ -1,4 +1,4 @@
-"""tools/check_report.py: the report passes it in a real browser, and a page that is broken in each way does not."""
+"""tools/check_report.py: a report passes in a real browser, and a broken page does not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import report_records as records
 
-from pepr_edge.report.html import ReportInput, write
-from pepr_edge.report.quantised import Answered
+from pepr_edge.report.html import write
+from pepr_edge.report.quantised import ModelPredictions
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
+NAMES = ("resnet18d", "dla46_c", "ghostnet_100", "mnasnet_100", "efficientnet_b0")
 
 
 @pytest.fixture
@@ -29,64 +30,45 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def chromium(tool: Any) -> str:
-    """The browser, where there is one with what drives it."""
-    found: str | None = tool.browser_path()
-    if found is None or importlib.util.find_spec("playwright") is None:
+    """Return the path of the browser, if it and playwright are installed."""
+    path: str | None = tool.browser_path()
+    if path is None or importlib.util.find_spec("playwright") is None:
         pytest.skip("needs Chromium on the PATH and `pip install playwright`")
-    return found
+    return path
 
 
 def page(folder: Path) -> Path:
-    """A report of a few models, with all of its sections."""
-    run = records.run(
-        ("resnet18d", "dla46_c", "ghostnet_100", "mnasnet_100", "efficientnet_b0"),
-        budgets={"latency_p90_s": 0.002},
-    )
-    content = ReportInput(
-        "quickstart",
-        run.ranking.device,
-        run.budgets,
-        run.data,
-        run.ranking,
-        run.trained,
-        run.artifacts,
-        run.profiles,
-        run.failures,
-    )
+    """Write a report of a few models, with all of its sections."""
+    run = records.run(NAMES, budgets={"latency_p90_s": 0.002})
     labels = np.arange(60) % 2
     logits = np.random.default_rng(0).normal(0, 1, (60, 2)) + np.eye(2)[labels]
+    predictions = ModelPredictions("resnet18d@64", labels, logits, {"int8_static": logits})
     path = folder / "report.html"
-    write(
-        replace(content, answered=(Answered("resnet18d@64", labels, logits, {"int8_static": logits}),)), path
-    )
+    write(replace(records.report_input(run), predictions=(predictions,)), path)
     return path
 
 
 @pytest.mark.slow
-def test_a_report_holds_in_a_browser(tool: Any, chromium: str, tmp_path: Path) -> None:
-    axe = os.environ.get("PEPR_AXE")  # axe.min.js of the npm package axe-core, where it is there
-    assert list(tool.check(page(tmp_path), chromium, Path(axe) if axe else None, tmp_path / "shots")) == []
-    assert {path.name for path in (tmp_path / "shots").iterdir()} >= {
-        "light-390.png",
-        "dark-1280.png",
-        "report.pdf",
-    }
+def test_a_report_passes_in_a_browser(tool: Any, chromium: str, tmp_path: Path) -> None:
+    axe = os.environ.get("PEPR_AXE")  # axe.min.js of the npm package axe-core, if installed
+    shots = tmp_path / "shots"
+    assert list(tool.check(page(tmp_path), chromium, Path(axe) if axe else None, shots)) == []
+    assert {path.name for path in shots.iterdir()} >= {"light-390.png", "dark-1280.png", "report.pdf"}
 
 
 @pytest.mark.slow
-def test_what_is_broken_is_found(tool: Any, chromium: str, tmp_path: Path) -> None:
+def test_a_broken_page_fails(tool: Any, chromium: str, tmp_path: Path) -> None:
     path = page(tmp_path)
     text = path.read_text(encoding="utf-8")
     assert "(up ? 1 : -1)" in text
     assert "row.hidden = !" in text
     broken = text.replace("(up ? 1 : -1)", "1").replace("row.hidden = !", "row.hidden = 0 && ")
-    broken = broken.replace(
-        "</main>", '<p style="width: 2000px">wide</p><img src="https://example.invalid/x.png" alt=""></main>'
-    )
+    wide = '<p style="width: 2000px">wide</p><img src="https://example.invalid/x.png" alt="">'
+    broken = broken.replace("</main>", f"{wide}</main>")
     broken = broken.replace("</script>", 'throw new Error("oops");</script>')
     path.write_text(broken, encoding="utf-8")
     faults = "\n".join(tool.check(path, chromium))
-    for said in (
+    for keyword in (
         "light, 390 px: overflows: the page is 20",
         "dark, 1280 px: overflows",
         "script: oops",
@@ -94,4 +76,4 @@ def test_what_is_broken_is_found(tool: Any, chromium: str, tmp_path: Path) -> No
         "table-ranking by rank",
         "filtered by",
     ):
-        assert said in faults
+        assert keyword in faults

@@ -1,3 +1,5 @@
+"""The table of autotune's trials."""
+
 from __future__ import annotations
 
 import made_records
@@ -6,6 +8,8 @@ from pepr_edge.records import Artifact, Estimate, Flips, Quality, SessionSetting
 from pepr_edge.report.variant_trials import variant_trials_table
 
 PLAIN = SessionSettings()
+MEASURED = SettingsTrial(settings=SessionSettings(runtime="openvino"), latency_s=0.002, n=30)
+CRASHED = SettingsTrial(settings=PLAIN, latency_s=None, reason="was ended by SIGSEGV")
 
 
 def quality(kept: float) -> Quality:
@@ -19,52 +23,40 @@ def quality(kept: float) -> Quality:
     )
 
 
-def artifact(*found: VariantTrial) -> Artifact:
-    return made_records.artifact("small", key="k").model_copy(update={"rungs": found})
+CHOSEN = VariantTrial(
+    variant="fp32",
+    outcome="chosen",
+    reason="the fastest",
+    trials=(CRASHED, MEASURED),
+    quality=quality(1.0),
+    size_bytes=2**20,
+)
+REJECTED = VariantTrial(
+    variant="int8_static",
+    outcome="quality",
+    reason="lost",
+    remedy="only Conv",
+    trials=(MEASURED,),
+    quality=quality(0.9),
+)
+NOT_TRIED = VariantTrial(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>")
 
 
-def test_there_is_no_table_where_the_recipe_names_its_variants() -> None:
+def artifact(*trials: VariantTrial) -> Artifact:
+    return made_records.artifact("small", key="k").model_copy(update={"rungs": trials})
+
+
+def test_there_is_no_table_if_the_recipe_names_its_variants() -> None:
     assert variant_trials_table([artifact()]) is None
 
 
-def test_every_rung_is_a_row_with_its_outcome_and_reason() -> None:
-    trial = SettingsTrial(settings=SessionSettings(runtime="openvino"), latency_s=0.002, n=30)
-    crashed = SettingsTrial(settings=PLAIN, latency_s=None, reason="was ended by SIGSEGV")
-    table = variant_trials_table(
-        [
-            artifact(
-                VariantTrial(
-                    variant="fp32",
-                    outcome="chosen",
-                    reason="the fastest",
-                    trials=(crashed, trial),
-                    quality=quality(1.0),
-                    size_bytes=2**20,
-                ),
-                VariantTrial(
-                    variant="int8_static",
-                    outcome="quality",
-                    reason="lost",
-                    remedy="only Conv",
-                    trials=(trial,),
-                    quality=quality(0.9),
-                ),
-                VariantTrial(variant="int8_mixed", outcome="not tried", reason="<b>no time</b>"),
-            )
-        ]
-    )
+def test_every_trial_is_a_row_with_its_outcome_and_reason() -> None:
+    table = variant_trials_table([artifact(CHOSEN, REJECTED, NOT_TRIED)])
     assert table is not None
     assert "99.5 %" in table.caption
     texts = [[cell.text for cell in row] for row in table.rows]
-    assert texts[0][1:8] == [
-        "fp32",
-        "chosen",
-        "2.00 ms",
-        "openvino, 1 thread",
-        "100.0%",
-        "3 of 100",
-        "1.00 MiB",
-    ]
+    assert texts[0][1:4] == ["fp32", "chosen", "2.00 ms"]
+    assert texts[0][4:8] == ["openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
     assert texts[1][5] == "90.0%"
     assert table.rows[1][1].detail == "only Conv"
     assert [row[2].kind for row in table.rows] == ["good", "bad", "text"]
