@@ -1,11 +1,10 @@
-"""Finished run directories for comparisons: every candidate's records are made, none is trained."""
+"""Run directories for comparisons with generated records: no candidate is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import made_records
 import numpy as np
@@ -26,11 +25,13 @@ from pepr_edge.records import (
     RunInfo,
     Split,
     SplitInfo,
+    TrainResult,
 )
-from pepr_edge.run_dir.keys import candidate_folder, export_key, profile_key, train_key
+from pepr_edge.run_dir.keys import export_key, profile_key, train_key
+from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
-# Of the zoo: efficient and not, CNN and other, small and large.
+# From the zoo: efficient or not, CNN or other, small or large.
 ARCHITECTURES = (
     "mobilenetv2_050",
     "dla46_c",
@@ -60,7 +61,7 @@ performance = "{metric}"
 
 @dataclass(frozen=True)
 class Made:
-    """How a run was made. `failed` names the candidates that failed in training, `todo` those that were not begun."""
+    """The properties of a run. `failed` names candidates that failed in training, `todo` those not begun."""
 
     weights: str = "scratch"
     fraction: float = 1.0
@@ -77,7 +78,14 @@ class Made:
 
 
 def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None, cost: float = 1.0) -> Path:
-    """Write a run of these test accuracies by architecture; `cost` multiplies the energies, each greater than that before it."""
+    """Write a run directory.
+
+    Args:
+        folder: to write to.
+        accuracies: test accuracy by architecture.
+        made: other properties.
+        cost: factor of all energies, which grow from candidate to candidate.
+    """
     made = made or Made()
     names = (*accuracies, *made.failed, *made.todo)
     text = RECIPE.format(
@@ -89,38 +97,27 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         metric=made.metric,
         device=made.device,
     )
-    recipe = parse(text + made.more, Recipe, "made.toml")
-    candidates = tuple(
-        made_records.candidate(name).model_copy(update={"weights": made.weights}) for name in names
-    )
-    status: Any = "running" if made.todo else "finished"
+    text += made.more
+    recipe = parse(text, Recipe, "made.toml")
+    weights = {"weights": made.weights}
     info = RunInfo(
         key="k",
         recipe="made",
-        status=status,
-        candidates=candidates,
+        status="running" if made.todo else "finished",
+        candidates=tuple(made_records.candidate(name).model_copy(update=weights) for name in names),
         data=_data(made.data, made.fraction),
         pepr_edge=__version__,
     )
     write_record(folder / "run.json", info)
-    write_text(folder / "recipe.toml", text + made.more)
-    for number, candidate in enumerate(candidates):
-        place = candidate_folder(folder, candidate)
+    write_text(folder / "recipe.toml", text)
+    for number, candidate in enumerate(info.candidates):
         key = train_key(candidate, recipe, info.data)
         if candidate.architecture in made.failed:
             failure = Failure(key=key, candidate=candidate, stage="train", reason="the pixels ran out")
-            write_record(place / "failure.json", failure)
+            write_record(candidate_folder(folder, candidate) / "failure.json", failure)
         elif candidate.architecture in accuracies:
-            _write(
-                place,
-                candidate,
-                recipe,
-                made,
-                key,
-                accuracies[candidate.architecture],
-                cost * (100.0 + 10 * number),
-                number,
-            )
+            trained = _trained(candidate, made, key, accuracies[candidate.architecture], cost, number)
+            _write(candidate_folder(folder, candidate), trained, recipe, made, number)
     return folder
 
 
@@ -142,67 +139,67 @@ def _data(name: str, fraction: float) -> DataInfo:
     )
 
 
-def _write(
-    place: Path,
-    candidate: Candidate,
-    recipe: Recipe,
-    made: Made,
-    key: str,
-    accuracy: float,
-    joules: float,
-    number: int,
-) -> None:
-    name = candidate.architecture
-    performance = {
-        metric: Estimate(value=accuracy, ci=(0.0, 1.0), split="test", n=100)
-        for metric in ("accuracy", "balanced_accuracy", "auroc")
+def _trained(
+    candidate: Candidate, made: Made, key: str, accuracy: float, cost: float, number: int
+) -> TrainResult:
+    joules = cost * (100.0 + 10 * number)
+    trained = made_records.trained(candidate.architecture, joules, made.method, key=key)
+    costs = {
+        "co2eq_g": Quantity(value=joules / 10, method="declared"),
+        "duration_s": Quantity(value=joules / 7, method="measured"),
     }
-    base = made_records.trained(name, joules, made.method, key=key)
-    grams = Quantity(value=joules / 10, method="declared")
-    cost = base.cost.model_copy(
-        update={"co2eq_g": grams, "duration_s": Quantity(value=joules / 7, method="measured")}
-    )
+    estimate = Estimate(value=accuracy, ci=(0.0, 1.0), split="test", n=100)
     changes = {
         "candidate": candidate,
         "num_params": 1_000_000 * (number + 1),
-        "performance": performance,
-        "cost": cost,
+        "performance": dict.fromkeys(("accuracy", "balanced_accuracy", "auroc"), estimate),
+        "cost": trained.cost.model_copy(update=costs),
     }
-    trained = base.model_copy(update=changes)
+    return trained.model_copy(update=changes)
+
+
+def _write(folder: Path, trained: TrainResult, recipe: Recipe, made: Made, number: int) -> None:
+    """Write the records of one candidate, and files with the contents whose checksums the records hold."""
+    name = trained.candidate.architecture
     variant = load_variant(made.variant)
+    model = f"onnx {name}"
     artifact = made_records.artifact(name, key=export_key(trained, variant, recipe))
-    artifact = artifact.model_copy(
-        update={"candidate": candidate, "variant": variant.name, "performance": performance}
-    )
-    write_record(place / "train.json", trained)
-    write_record(place / variant.name / "export.json", artifact)
+    changes = {
+        "candidate": trained.candidate,
+        "variant": variant.name,
+        "performance": trained.performance,
+        "size_bytes": len(model),
+    }
+    artifact = artifact.model_copy(update=changes)
+    write_record(folder / "train.json", trained)
+    write_record(folder / variant.name / "export.json", artifact)
     if made.profiled:
-        profile = tiny_bundle.profile(artifact.sha256).model_copy(
-            update={
-                "key": profile_key(artifact, recipe),
-                "latencies_s": (0.01 * (number + 1),) * 128,
-                "peak_memory_bytes": (number + 1) * 50_000_000,
-            }
-        )
-        write_record(place / variant.name / "profile.json", profile)
-    # The files whose checksums the records hold.
-    write_text(place / trained.checkpoint, f"checkpoint {name}")
-    write_text(place / variant.name / "model.onnx", f"onnx {name}")
-    np.savez(place / variant.name / "predictions.npz", **predictions(accuracy))
+        measured = {
+            "key": profile_key(artifact, recipe),
+            "latencies_s": (0.01 * (number + 1),) * 128,
+            "peak_memory_bytes": (number + 1) * 50_000_000,
+        }
+        profile = tiny_bundle.profile(artifact.sha256).model_copy(update=measured)
+        write_record(folder / variant.name / "profile.json", profile)
+    write_text(folder / trained.checkpoint, f"checkpoint {name}")
+    write_text(folder / variant.name / "model.onnx", model)
+    accuracy = trained.performance["accuracy"].value
+    np.savez(folder / variant.name / "predictions.npz", **predictions(accuracy))
 
 
 def predictions(accuracy: float) -> dict[str, NDArray[np.float32]]:
-    """Logits and labels of 100 images each: so many of them right as the accuracy says, those of class 1 first."""
+    """Return logits and labels of 100 images with this accuracy; images of class 1 are recognised first."""
     labels = np.repeat([1, 0], 50)
-    chosen = np.where(np.arange(100) < round(100 * accuracy), labels, 1 - labels)
-    logits = np.eye(2, dtype=np.float32)[chosen] + np.linspace(0, 0.5, 200, dtype=np.float32).reshape(100, 2)
-    return {
-        split: values
-        for name in ("val", "test")
-        for split, values in ((name, logits), (f"{name}_labels", labels.astype(np.float32)))
-    }
+    decisions = np.where(np.arange(100) < round(100 * accuracy), labels, 1 - labels)
+    logits = np.eye(2, dtype=np.float32)[decisions]
+    logits += np.linspace(0, 0.5, 200, dtype=np.float32).reshape(100, 2)
+    arrays = {}
+    for split in ("val", "test"):
+        arrays[split] = logits
+        arrays[f"{split}_labels"] = labels.astype(np.float32)
+    return arrays
 
 
 def spread(start: float, *, step: float = 0.01, count: int = len(ARCHITECTURES)) -> dict[str, float]:
-    """Accuracies of the first architectures, each greater than that before it."""
+    """Return accuracies of the first architectures, which grow by a step."""
     return {name: start + step * number for number, name in enumerate(ARCHITECTURES[:count])}

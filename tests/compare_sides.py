@@ -1,4 +1,4 @@
-"""Sides of a comparison, made of figures, and what came of them."""
+"""Sides of a comparison made from figures, and helpers to compare them."""
 
 from __future__ import annotations
 
@@ -18,40 +18,34 @@ MORE = Question(
 LESS = replace(MORE, treatment=0, labels=("all", "few"))
 
 
-def model(name: str, performance: float, number: int = 1, **changes: Any) -> Model:
-    """A model whose cost and size grow with its number."""
+def model(name: str, performance: float, number: int = 1) -> Model:
+    """Return a model whose costs and size grow with its number."""
     resources = {"train_energy": 100.0 * number, "latency": 0.01 * number, "peak_memory": 1e8 * number}
-    made = Model(
-        name, performance, 1_000_000 * number, "CNN", False, resources, dict.fromkeys(resources, "measured")
-    )
-    return replace(made, **changes)
+    methods = dict.fromkeys(resources, "measured")
+    return Model(name, performance, 1_000_000 * number, "CNN", False, resources, methods)
 
 
-def side(values: Sequence[float], **changes: Any) -> Side:
-    return Side(
-        "made",
-        "accuracy",
-        tuple(model(f"m{number}@64", value, number + 1) for number, value in enumerate(values)),
-        {},
-        **changes,
-    )
+def side(values: Sequence[float]) -> Side:
+    """Return a side with one model for each performance."""
+    models = (model(f"m{number}@64", value, number + 1) for number, value in enumerate(values))
+    return Side("made", "accuracy", tuple(models), {})
 
 
 def answer(a: Side, b: Side, question: Question = MORE) -> Comparison:
-    both = ComparisonInput(a, b, question)
-    return compare.compare(both, compare.pair(both))
+    """Return the comparison of two sides."""
+    inputs = ComparisonInput(a, b, question)
+    return compare.compare(inputs, compare.pair(inputs))
 
 
 def finding(
-    comparison: Comparison, measure: str = "performance", question: str = MORE.text, which: str | None = None
+    comparison: Comparison, measure: str = "performance", question: str = MORE.text, side: str | None = None
 ) -> Finding:
-    return next(
-        found
-        for found in comparison.tests
-        if (found.measure, found.question, found.side) == (measure, question, which)
-    )
+    """Return the finding on a measure, a question and a side."""
+    wanted = (measure, question, side)
+    return next(test for test in comparison.tests if (test.measure, test.question, test.side) == wanted)
 
 
 def read(a: Path, b: Path, **options: Any) -> tuple[ComparisonInput, Pairs]:
-    both = compare.read(str(a), str(b), **options)
-    return both, compare.pair(both)
+    """Read two run directories and pair their models."""
+    inputs = compare.read(str(a), str(b), **options)
+    return inputs, compare.pair(inputs)

@@ -1,4 +1,4 @@
-"""The best models of a finished run, handed over as bundles."""
+"""Export the best models of a finished run as bundles."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from pepr_edge.run_dir.reader import load, read_ranking
 from pepr_edge.text.sentences import answer, learnt_nothing
 
 
-class HandedOver(NamedTuple):
-    """The ranking's rows that got a bundle, each with its folder; and what to know before one is deployed, a sentence each."""
+class ExportedBundles(NamedTuple):
+    """The ranking's rows that got a bundle, each with its folder, and warnings about their use."""
 
     bundles: list[tuple[RankingRow, Path]]
     warnings: tuple[str, ...]
 
 
-def hand_over(run_dir: Path, out: Path, top: int) -> HandedOver:
-    """Write the best `top` models of a run into a folder as bundles; those that are there already are replaced.
+def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
+    """Write the best `top` models of a run into a folder as bundles. Bundles in that folder are replaced.
 
     Raises:
-        RunError: not a run directory, an unfinished one, nothing in it has a rank, or `out` holds something else than bundles.
+        RunError: `run_dir` is no finished run directory, none of its models has a rank, or `out` holds
+            something else than bundles.
     """
     results = load(run_dir)
     ranking = read_ranking(run_dir)
-    if not any(row.rank is not None for row in ranking.rows):
+    if all(row.rank is None for row in ranking.rows):
         raise RunError(
-            f"{run_dir}: no model of this run has a rank, so there is nothing to export. `pepr-edge rank {run_dir}` says why."
+            f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
+            f"Run `pepr-edge rank {run_dir}` to see the reasons."
         )
-    made = [
-        (row, out / Path(row.bundle).name) for row in write_all(results, ranking, out, top).rows if row.bundle
-    ]
+    written = write_all(results, ranking, out, top)
+    bundles = [(row, out / Path(row.bundle).name) for row in written.rows if row.bundle]
     warnings = [answer(ranking)] if learnt_nothing(ranking) else []
-    if len(made) < top:
-        warnings.append(f"{len(made)} of the {top} asked for: no more models of this run have a rank.")
-    return HandedOver(made, tuple(warnings))
+    if len(bundles) < top:
+        warnings.append(f"{len(bundles)} bundles instead of {top}: no more models of this run have a rank.")
+    return ExportedBundles(bundles, tuple(warnings))

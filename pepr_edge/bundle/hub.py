@@ -1,4 +1,4 @@
-"""What a bundle says of itself in the words of the hub's libraries."""
+"""The metadata files of a bundle that the libraries of the Hugging Face hub read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pepr_edge.records import Preprocess
 
 
 def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
-    """config.json, so that optimum's ORTModelForImageClassification loads the bundle, and transformers' AutoConfig knows its labels."""
+    """Return config.json: optimum's ORTModelForImageClassification and transformers' AutoConfig load it."""
     return {
         "model_type": "timm_wrapper",
         "architecture": architecture,
@@ -22,7 +22,7 @@ def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:
-    """preprocessor_config.json: the same preprocessing in the words of transformers, which knows RGB images only."""
+    """Return preprocessor_config.json, the preprocessing for transformers, which supports RGB images only."""
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

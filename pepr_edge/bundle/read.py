@@ -1,4 +1,4 @@
-"""Bundles as they are found: a folder with a manifest that says what is in it."""
+"""Read and validate the manifest of a bundle, which may come from anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pepr_edge.untrusted.documents import MANIFEST_BYTES, MIB, content, json_doc
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 
 MANIFEST = "manifest.json"
-NEEDED = ("model.onnx", "selftest.npz")
+REQUIRED = ("model.onnx", "selftest.npz")
 # Ours have six or seven files: two models, a self-test, a card and two small ones for the hub.
 MAX_FILES = 32
 TEXT_BYTES = 16 * MIB
@@ -24,22 +24,27 @@ def read_manifest(bundle: Path) -> Manifest:
     """Read a bundle's manifest.
 
     Raises:
-        BundleError: not a bundle, one of another version, one that contradicts itself, or one whose file names lead out of it.
+        BundleError: not a bundle, a bundle of another version, a manifest that contradicts itself, or one
+            whose file names lead out of the folder.
     """
     path = bundle / MANIFEST
     manifest = _parse(_content(bundle), path)
-    if (fault := _fault(manifest)) is not None:
+    fault = _files_fault(manifest) or _tensor_fault(manifest) or _selftest_fault(manifest)
+    if fault is not None:
         raise BundleError(f"{path}: {fault}. Do not use this bundle; copy or export it again.")
     return manifest
+
+
+def limit_bytes(name: str) -> int:
+    """Return the maximum size of a file of a bundle, by its name."""
+    return LIMITS_BYTES.get(Path(name).suffix, TEXT_BYTES)
 
 
 def _content(bundle: Path) -> bytes:
     path = bundle / MANIFEST
     if not bundle.is_dir():
-        found = "not a folder" if bundle.exists() else "no such folder"
-        raise BundleError(
-            f"{bundle}: {found}, expected a bundle as `pepr-edge export` makes them. Check the path."
-        )
+        fault = "not a folder" if bundle.exists() else "no such folder"
+        raise BundleError(f"{bundle}: {fault}, expected a bundle of `pepr-edge export`. Check the path.")
     if path.is_symlink():
         raise BundleError(
             f"{path}: a link, expected a file. Do not use this bundle; copy or export it again."
@@ -54,59 +59,79 @@ def _content(bundle: Path) -> bytes:
         raise BundleError(f"{path}: cannot be read ({fault.strerror}). Copy the bundle again.") from None
 
 
-def limit_bytes(name: str) -> int:
-    """How large a file of a bundle may be, by its name."""
-    return LIMITS_BYTES.get(Path(name).suffix, TEXT_BYTES)
-
-
 def _parse(text: bytes, path: Path) -> Manifest:
+    version = None
     try:
         manifest = Manifest.model_validate_json(text)
         json_document(text)
         return manifest
     except ValidationError as fault:
-        version, reason = other_version(fault), first_fault(fault)
+        version = other_version(fault)
+        reason = first_fault(fault)
     except ValueError as fault:
-        version, reason = None, str(fault)
+        reason = str(fault)
     if version is not None:
         raise BundleError(
-            f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. Install the pepr_edge that made the bundle."
+            f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. "
+            "Install the pepr_edge that made the bundle."
         )
     raise BundleError(f"{path}: not a manifest ({reason}). Copy or export the bundle again.")
 
 
-def _fault(manifest: Manifest) -> str | None:
-    """What a well-formed manifest has wrong, in words; None if nothing."""
-    if len(manifest.files) > MAX_FILES:
-        return f"files names {len(manifest.files)} files, expected at most {MAX_FILES}"
-    for name in manifest.files:
+def _files_fault(manifest: Manifest) -> str | None:
+    """Return the fault in the list of files, or None."""
+    names = list(manifest.files)
+    if len(names) > MAX_FILES:
+        return f"files names {len(names)} files, expected at most {MAX_FILES}"
+    for name in names:
         if name == MANIFEST or name_fault(name) is not None:
             return f"files names {name[:60]!r}, expected plain names inside the folder"
-    if len({name.lower() for name in manifest.files}) < len(manifest.files):
-        return "files has names that differ in capitals alone, which are one file on Windows and macOS"
-    for name in NEEDED:
+    if len({name.lower() for name in names}) < len(names):
+        return "files has names that differ in capitals alone, which are the same file on Windows and macOS"
+    for name in REQUIRED:
         if name not in manifest.files:
             return f"files does not name {name}"
-    spec, classes = manifest.preprocess, len(manifest.labels)
-    shape = (spec.channels, spec.image_size_px, spec.image_size_px)
-    if manifest.input.shape[1:] != shape:
-        return f"input.shape = {manifest.input.shape}, expected (-1, {', '.join(str(size) for size in shape)}) as preprocess says"
-    if not len(spec.mean) == len(spec.std) == spec.channels:
-        return f"preprocess has {len(spec.mean)} means and {len(spec.std)} deviations for {spec.channels} channels"
-    if classes < 2 or len(set(manifest.labels)) != classes or manifest.output.shape[1:] != (classes,):
-        return f"output.shape = {manifest.output.shape} does not fit labels, {classes} different ones"
     if manifest.profile.artifact_sha256 != manifest.files["model.onnx"]:
         return "profile is of another model than model.onnx"
-    fallback = manifest.fallback
-    # By its name a runtime knows a file's format, and .onnx is the one that is checked.
-    if fallback is not None and (
-        fallback.file not in manifest.files or fallback.file in NEEDED or not fallback.file.endswith(".onnx")
-    ):
-        return f"fallback.file = {fallback.file[:60]!r}, expected one of files that ends in .onnx, and another than model.onnx"
-    if fallback is not None and fallback.selftest.n != manifest.selftest.n:
+    return None
+
+
+def _tensor_fault(manifest: Manifest) -> str | None:
+    """Return the fault in the shapes of input and output, or None."""
+    spec = manifest.preprocess
+    shape = (spec.channels, spec.image_size_px, spec.image_size_px)
+    if manifest.input.shape[1:] != shape:
+        expected = ", ".join(str(size) for size in (-1, *shape))
+        return f"input.shape = {manifest.input.shape}, expected ({expected}) as in preprocess"
+    if not len(spec.mean) == len(spec.std) == spec.channels:
         return (
-            f"fallback.selftest.n = {fallback.selftest.n}, expected {manifest.selftest.n}, as selftest says"
+            f"preprocess has {len(spec.mean)} means and {len(spec.std)} standard deviations "
+            f"for {spec.channels} channels"
         )
-    if not 1 <= manifest.selftest.n * spec.channels * spec.image_size_px**2 <= PIXEL_BYTES:
-        return f"selftest.n = {manifest.selftest.n}, expected 1 to as many as have {PIXEL_BYTES // MIB} MiB of pixels"
+    classes = len(manifest.labels)
+    unique = len(set(manifest.labels))
+    if classes < 2 or unique != classes or manifest.output.shape[1:] != (classes,):
+        return (
+            f"output.shape = {manifest.output.shape} does not fit labels, {classes} with {unique} different"
+        )
+    return None
+
+
+def _selftest_fault(manifest: Manifest) -> str | None:
+    """Return the fault in the self-test and in the fallback, or None."""
+    spec = manifest.preprocess
+    test = manifest.selftest
+    if not 1 <= test.n * spec.channels * spec.image_size_px**2 <= PIXEL_BYTES:
+        return f"selftest.n = {test.n}, expected at least 1 and at most {PIXEL_BYTES // MIB} MiB of pixels"
+    fallback = manifest.fallback
+    if fallback is None:
+        return None
+    # A runtime knows the format of a file by its name, and .onnx is the format that is checked.
+    named = fallback.file in manifest.files and fallback.file not in REQUIRED
+    if not named or not fallback.file.endswith(".onnx"):
+        return (
+            f"fallback.file = {fallback.file[:60]!r}, expected an .onnx file in files that is not model.onnx"
+        )
+    if fallback.selftest.n != test.n:
+        return f"fallback.selftest.n = {fallback.selftest.n}, expected {test.n} as in selftest"
     return None

@@ -1,6 +1,7 @@
-"""The few real images that a bundle tests itself on, where the recipe allows any: by default none leave with it.
+"""Real images for the self-test of a bundle, if the recipe allows any. By default a bundle holds none.
 
-The images of a run are deleted at its end. Those that the recipe gives away are kept in its directory, for whoever exports bundles later:
+A run deletes its prepared images at its end. The images that the recipe allows are copied to the run
+directory, so that bundles can be exported later:
     selftest_images/<px>.npy    uint8, shape (n, px, px, channels), drawn from validation
 """
 
@@ -19,37 +20,43 @@ from pepr_edge.run_dir.layout import pixels_folder
 from pepr_edge.run_dir.owned import remove_owned, write_owned
 from pepr_edge.run_dir.reader import Results
 
-# From so many times the images wanted a model takes those that it decides most clearly.
-CHOICE = 4
+# A model takes its self-test images from this many times the number wanted: those with the largest margin.
+POOL_FACTOR = 4
 
 
-def choice(results: Results, px: int) -> NDArray[np.uint8] | None:
-    """Images of a size to take the real ones from; None where the recipe allows none.
+def image_pool(results: Results, px: int) -> NDArray[np.uint8] | None:
+    """Return real images of a size for a self-test to choose from; None if the recipe allows none.
+
+    Images that an earlier recipe allowed are deleted from the run directory.
 
     Raises:
-        RunError: the recipe allows some, and the run directory has none.
+        RunError: the recipe allows real images, and the run directory has none.
     """
     wanted = results.recipe.export.selftest_real_images
+    folder = results.folder / FOLDER
     if wanted == 0:
-        kept_names = [f"{FOLDER}/{path.name}" for path in (results.folder / FOLDER).glob("*.npy")]
-        remove_owned(results.folder, kept_names, _recognise)
+        names = [f"{FOLDER}/{path.name}" for path in folder.glob("*.npy")]
+        remove_owned(results.folder, names, _recognise)
         return None
-    prepared, kept = pixels_folder(results.folder, px), results.folder / FOLDER / f"{px}.npy"
+    prepared = pixels_folder(results.folder, px)
     if prepared.is_dir():
         pixels, _ = data.load(prepared).splits["val"]
-        drawn = np.random.default_rng(results.recipe.seed).permutation(len(pixels))[: CHOICE * wanted]
+        order = np.random.default_rng(results.recipe.seed).permutation(len(pixels))
+        drawn = np.sort(order[: POOL_FACTOR * wanted])
         content = io.BytesIO()
-        np.save(content, pixels[np.sort(drawn)])
+        np.save(content, pixels[drawn])
         write_owned(results.folder, f"{FOLDER}/{px}.npy", content.getvalue(), _recognise)
-    if not kept.is_file():
+    stored = folder / f"{px}.npy"
+    if not stored.is_file():
         raise RunError(
-            f"{kept}: missing, and export.selftest_real_images = {wanted}. Run `pepr-edge run` with --fresh."
+            f"{stored}: missing, and export.selftest_real_images = {wanted}. "
+            "Run `pepr-edge run` with --fresh."
         )
-    images: NDArray[np.uint8] = np.load(kept, allow_pickle=False)
+    images: NDArray[np.uint8] = np.load(stored, allow_pickle=False)
     return images
 
 
 def _recognise(path: Path) -> bool:
-    """Version 0.1 kept no record of files: an array of pixels under a size's name is ours."""
+    """True if a file is an array of pixels named by its size: version 0.1 kept no record of files."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return path.stem.isdecimal() and array.dtype == np.uint8 and array.ndim == 4

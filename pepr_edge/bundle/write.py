@@ -1,4 +1,4 @@
-"""A ranked artifact as a bundle: a folder with everything that is needed to use the model, and to check it where it lands."""
+"""Write ranked models as bundles: folders with all that is needed to use and check a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pepr_edge.data import phantom
 from pepr_edge.errors import BundleError, RunError
 from pepr_edge.export.check import logits_of
 from pepr_edge.measure import selftest
-from pepr_edge.measure.settings import as_at_home
+from pepr_edge.measure.settings import device_settings
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import (
     Fallback,
@@ -33,18 +33,23 @@ from pepr_edge.records import (
     SessionSettings,
     TensorSpec,
 )
+from pepr_edge.run_dir.layout import MODEL, PRIVATE
 from pepr_edge.run_dir.owned import is_os_metadata, is_owned_folder
-from pepr_edge.run_dir.reader import Results, VariantState, exported
-from pepr_edge.run_dir.store import PRIVATE, sha256_file, write_bytes, write_record, write_text
+from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
+from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
+from pepr_edge.tasks import task_of
 
 FALLBACK = "fallback.onnx"
+# Images in a self-test: those with the largest margins of the generated ones.
 SELFTEST_IMAGES = 16
-SELFTEST_DRAWN = 64
+GENERATED_IMAGES = 64
+# Below this a difference of logits is rounding.
+MIN_TOLERANCE = 1e-4
 
 
 def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = None) -> Ranking:
-    """Write the best `top` ranked artifacts (None: all) as bundles into a folder, replacing the bundles of an earlier ranking there.
+    """Write the best `top` ranked models (None: all) as bundles into a folder. Bundles there are replaced.
 
     Returns:
         The ranking, each row with the name of its bundle's folder.
@@ -64,29 +69,35 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
 
 
 def _write_rows(
-    results: Results, ranking: Ranking, made: Path, name_of_out: str, top: int | None
+    results: Results, ranking: Ranking, made: Path, out_name: str, top: int | None
 ) -> list[RankingRow]:
-    """Write the bundles into a folder; the ranking's rows, each with the name of its bundle."""
-    by_artifact = {(entry.candidate.id, entry.variant): entry for entry in results.entries}
+    """Write the bundles into a folder, and return the ranking's rows, each with the name of its bundle."""
     rows = []
     for row in ranking.rows:
-        name = None
+        bundle = None
         if row.rank is not None and (top is None or row.rank <= top):
             name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
-            entry = by_artifact.get((row.candidate, row.variant or ""))
-            if (
-                entry is None
-                or entry.artifact is None
-                or entry.profile is None
-                or entry.artifact.sha256 != row.artifact_sha256
-            ):
-                raise RunError(
-                    f"{results.folder}: changed since its ranking was made ({name}). Run `pepr-edge run` on it again."
-                )
-            plain = exported(results.folder, results.recipe, results.info, entry.candidate).get(FLOAT32)
-            write(entry, plain, row, ranking, results, made / name)
-        rows.append(row.model_copy(update={"bundle": f"{name_of_out}/{name}" if name else None}))
+            _write_row(results, ranking, row, made / name)
+            bundle = f"{out_name}/{name}"
+        rows.append(row.model_copy(update={"bundle": bundle}))
     return rows
+
+
+def _write_row(results: Results, ranking: Ranking, row: RankingRow, folder: Path) -> None:
+    for entry in results.entries:
+        if entry.candidate.id != row.candidate or entry.variant != row.variant:
+            continue
+        if entry.measured is not None and entry.measured.artifact.sha256 == row.artifact_sha256:
+            write(entry, entry.measured, row, ranking, results, folder)
+            return
+    raise _changed(results, folder)
+
+
+def _changed(results: Results, folder: Path) -> RunError:
+    return RunError(
+        f"{results.folder}: changed since its ranking was made ({folder.name}). "
+        "Run `pepr-edge run` on it again."
+    )
 
 
 def check_bundles(out: Path) -> None:
@@ -99,21 +110,23 @@ def check_bundles(out: Path) -> None:
         return
     if not out.is_dir():
         raise RunError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
-    for entry in sorted(out.iterdir()):
-        if is_os_metadata(entry.name):
+    for path in sorted(out.iterdir()):
+        if is_os_metadata(path.name):
             continue
-        if entry.is_symlink() or not (entry / MANIFEST).is_file():
+        if path.is_symlink() or not (path / MANIFEST).is_file():
             raise RunError(
-                f"{out}: holds {entry.name!r}, which is no bundle. Give an --out that is empty or new."
+                f"{out}: holds {path.name!r}, which is no bundle. Give an --out that is empty or new."
             )
-        if (other := _other_file(entry)) is not None:
+        other = _other_file(path)
+        if other is not None:
             raise RunError(
-                f"{entry}: {other!r} is not as pepr_edge wrote it. Move it, or the whole bundle, away; it would be lost."
+                f"{path}: {other!r} was added or changed after the export, and would be lost. "
+                "Move it, or the whole bundle, to another folder."
             )
 
 
 def _other_file(bundle: Path) -> str | None:
-    """The name of a file in a bundle's folder that is not of the bundle, or was changed; None where there is none."""
+    """Return the name of a file in a bundle's folder that was added or changed, or None."""
     try:
         files = read_manifest(bundle).files
     except BundleError:
@@ -127,8 +140,8 @@ def _other_file(bundle: Path) -> str | None:
 
 
 def _replace(made: Path, out: Path) -> None:
-    """Put new bundles in the place of those that `check_bundles` has found whole, file by file."""
-    check_bundles(out)  # they were made for minutes
+    """Replace the bundles in `out`, which `check_bundles` has found whole, by new ones; file by file."""
+    check_bundles(out)  # again: making the new bundles takes minutes
     out.mkdir(exist_ok=True)
     for bundle in out.iterdir():
         if bundle.is_dir():
@@ -136,140 +149,159 @@ def _replace(made: Path, out: Path) -> None:
                 path.unlink()
             bundle.rmdir()
     for bundle in made.iterdir():
-        shutil.move(bundle, out / bundle.name)  # the folder may be a stick of its own
+        shutil.move(bundle, out / bundle.name)  # `out` may be on another disk, such as a USB stick
 
 
 def write(
     entry: VariantState,
-    plain: VariantState | None,
+    measured: MeasuredVariant,
     row: RankingRow,
     ranking: Ranking,
     results: Results,
     folder: Path,
 ) -> None:
-    """Write one bundle; with `plain`, its candidate's float32 file, as the fallback of a model of another variant."""
-    assert entry.trained is not None
-    assert entry.artifact is not None
-    assert entry.profile is not None
+    """Write one bundle.
+
+    Args:
+        entry: the model.
+        measured: its records.
+        row: of the model in the ranking.
+        ranking, results: of the run.
+        folder: of the bundle, which is created.
+    Raises:
+        RunError: a model's file was changed since the ranking was made.
+    """
     assert row.rank is not None
     folder.mkdir()
-    trained, artifact = entry.trained, entry.artifact
-    shutil.copyfile(entry.folder / "model.onnx", folder / "model.onnx")
-    fallback = plain is not None and plain.artifact is not None and not _is_plain(entry)
-    if plain is not None and fallback:
-        shutil.copyfile(plain.folder / "model.onnx", folder / FALLBACK)
-    spec, fallback_spec = _selftest(folder, trained.preprocess, entry.profile.settings, fallback, results)
+    trained = measured.trained
+    spec = trained.preprocess
     labels = results.info.data.labels
-    write_text(
-        folder / "config.json",
-        json.dumps(hub_config(trained.candidate.architecture, labels), indent=1) + "\n",
-    )
-    write_text(
-        folder / "preprocessor_config.json", json.dumps(hub_preprocessor(trained.preprocess), indent=1) + "\n"
-    )
-    px, channels = trained.preprocess.image_size_px, trained.preprocess.channels
+    has_fallback = _copy_models(entry, measured, results, folder)
+    test = _write_selftest(folder, spec, measured.profile.settings, has_fallback, results)
+    _write_json(folder / "config.json", hub_config(trained.candidate.architecture, labels))
+    _write_json(folder / "preprocessor_config.json", hub_preprocessor(spec))
     manifest = Manifest(
         architecture=trained.candidate.architecture,
-        variant=artifact.variant,
-        image_size_px=px,
+        variant=measured.artifact.variant,
+        image_size_px=spec.image_size_px,
         num_params=trained.num_params,
         labels=labels,
-        preprocess=trained.preprocess,
-        input=TensorSpec(name="pixel_values", shape=(-1, channels, px, px)),
+        preprocess=spec,
+        input=TensorSpec(
+            name="pixel_values", shape=(-1, spec.channels, spec.image_size_px, spec.image_size_px)
+        ),
         output=TensorSpec(name="logits", shape=(-1, len(labels))),
-        performance=artifact.performance,
+        performance=measured.artifact.performance,
         performance_metric=ranking.performance_metric,
         train_cost=trained.cost,
-        profile=entry.profile,
+        profile=measured.profile,
         pepr=row.pepr,
         rank=row.rank,
         bounds=ranking.bounds,
         set_id=ranking.set_id,
-        selftest=spec,
-        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=fallback_spec)
-        if fallback_spec is not None
-        else None,
-        provenance=provenance(results, entry),
+        selftest=test,
+        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None,
+        provenance=provenance(results, measured),
         files={},
     )
-    found = entry.predictions()
-    confusion = confusion_matrix(found["test"], found["test_labels"].astype(np.int64))
-    # The card is written from the manifest, and the manifest holds the card's checksum: the card first.
+    logits = entry.predictions()
+    confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64))
+    # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
     write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-    write_record(folder / "manifest.json", manifest.model_copy(update={"files": files}))
+    write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
 
 
-def provenance(results: Results, entry: VariantState) -> dict[str, Any]:
-    """Where a model comes from: versions, seed, the hashes of data and checkpoint."""
-    assert entry.trained is not None
-    assert entry.artifact is not None
+def _copy_models(entry: VariantState, measured: MeasuredVariant, results: Results, folder: Path) -> bool:
+    """Copy the model, and its float32 file as a fallback if there is one. Return True if there is.
+
+    Raises:
+        RunError: a file was changed since the ranking was made.
+    """
+    models = {MODEL: (entry.folder, measured.artifact)}
+    float32 = results.float32(entry.candidate)
+    if float32 is not None and float32.artifact is not None and not _runs_as_fallback(measured):
+        models[FALLBACK] = (float32.folder, float32.artifact)
+    for name, (source, artifact) in models.items():
+        shutil.copyfile(source / MODEL, folder / name)
+        if sha256_file(folder / name) != artifact.sha256:
+            raise _changed(results, folder)
+    return FALLBACK in models
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
+    """Return the origin of a model: versions, seed, the hashes of data and checkpoint."""
+    trained = measured.trained
+    artifact = measured.artifact
     return {
         "recipe": results.recipe.name,
         "data": results.info.data.name,
         "data_sha256": results.info.data.sha256,
-        "checkpoint_sha256": entry.trained.checkpoint_sha256,
-        "seed": entry.trained.seed,
-        "protocol": entry.trained.protocol,
-        "weights": entry.candidate.weights,
-        "exporter": entry.artifact.exporter,
-        "producer": entry.artifact.producer,
-        "opset": entry.artifact.opset,
+        "checkpoint_sha256": trained.checkpoint_sha256,
+        "seed": trained.seed,
+        "protocol": trained.protocol,
+        "weights": trained.candidate.weights,
+        "exporter": artifact.exporter,
+        "producer": artifact.producer,
+        "opset": artifact.opset,
         "commit": results.info.commit,
-        "versions": {"pepr_edge": results.info.pepr_edge, **entry.trained.environment.versions},
+        "versions": {"pepr_edge": results.info.pepr_edge, **trained.environment.versions},
     }
 
 
-def _is_plain(entry: VariantState) -> bool:
-    """Whether an entry is float32 already, run as a fallback would be: with onnxruntime on the processor."""
-    assert entry.profile is not None
-    settings = entry.profile.settings
-    way = (settings.runtime, settings.provider, settings.precision)
-    return entry.variant == FLOAT32 and way == ("onnxruntime", "cpu", "float32")
+def _runs_as_fallback(measured: MeasuredVariant) -> bool:
+    """True if a model is float32 and runs with onnxruntime on the CPU: then it needs no fallback."""
+    settings = measured.profile.settings
+    runs_on = (settings.runtime, settings.provider, settings.precision)
+    return measured.artifact.variant == FLOAT32 and runs_on == ("onnxruntime", "cpu", "float32")
 
 
-def _selftest(
-    folder: Path, spec: Preprocess, settings: SessionSettings, fallback: bool, results: Results
-) -> tuple[SelfTestSpec, SelfTestSpec | None]:
-    """Images on which the bundle's models decide clearly, with their logits here: generated ones, then real ones, if any are allowed."""
-    drawn, _ = phantom.images(SELFTEST_DRAWN, seed=0, size_px=spec.image_size_px)
-    pixels = np.repeat(drawn[..., None], spec.channels, axis=3)
-    real = real_images.choice(results, spec.image_size_px)
-    pixels = pixels if real is None else np.concatenate([pixels, real])
-    # A run may have come here from a machine that has a runtime which this one lacks.
-    logits = {"logits": logits_of(folder / "model.onnx", pixels, spec, as_at_home(settings)[0])}
-    if fallback:
-        logits["fallback_logits"] = logits_of(
-            folder / FALLBACK, pixels, spec, SessionSettings(threads=settings.threads)
-        )
-    clear = np.min([margins(values) for values in logits.values()], axis=0)
-    own = SELFTEST_DRAWN + clearest(clear[SELFTEST_DRAWN:], results.recipe.export.selftest_real_images)
-    taken = np.concatenate([clearest(clear[:SELFTEST_DRAWN], SELFTEST_IMAGES), own])
+def _write_selftest(
+    folder: Path, spec: Preprocess, settings: SessionSettings, has_fallback: bool, results: Results
+) -> SelfTestSpec:
+    """Write selftest.npz: images with large margins, and the logits of each model of the bundle for them.
+
+    The generated images come first, then real images of validation if the recipe allows any.
+    """
+    phantoms, _ = phantom.images(GENERATED_IMAGES, seed=0, size_px=spec.image_size_px)
+    pixels = np.repeat(phantoms[..., None], spec.channels, axis=3)
+    pool = real_images.image_pool(results, spec.image_size_px)
+    if pool is not None:
+        pixels = np.concatenate([pixels, pool])
+    # This machine may lack the runtime that the model was measured with, if the run was copied here.
+    logits = {"logits": logits_of(folder / MODEL, pixels, spec, device_settings(settings)[0])}
+    if has_fallback:
+        fallback_settings = SessionSettings(threads=settings.threads)
+        logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, fallback_settings)
+    margins = np.min([task_of().margin(values) for values in logits.values()], axis=0)
+    generated = largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
+    real = largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
+    chosen = np.concatenate([generated, GENERATED_IMAGES + real])
+    chosen_logits = {name: values[chosen] for name, values in logits.items()}
     content = io.BytesIO()
-    np.savez_compressed(
-        content, pixels=pixels[taken], **{name: values[taken] for name, values in logits.items()}
-    )
+    np.savez_compressed(content, pixels=pixels[chosen], **chosen_logits)
     write_bytes(folder / selftest.FILE, content.getvalue())
-    made = SelfTestSpec(
-        n=len(taken), tolerance=tolerance([values[taken] for values in logits.values()]), real_images=len(own)
+    return SelfTestSpec(
+        n=len(chosen), tolerance=tolerance(list(chosen_logits.values())), real_images=len(real)
     )
-    return made, made if fallback else None
 
 
-def clearest(clear: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Where the greatest `count` values are, in their order; all where there are fewer."""
-    return np.sort(np.argsort(-clear)[:count])
-
-
-def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distance of the greatest logit from the second, shape (n,)."""
-    ordered = np.sort(logits, axis=1)
-    return np.asarray(ordered[:, -1] - ordered[:, -2], dtype=np.float32)
+def largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Return the indices of the `count` largest values, or of all if there are fewer, in ascending order."""
+    return np.sort(np.argsort(-values)[:count])
 
 
 def tolerance(logits: Sequence[NDArray[np.float32]]) -> float:
-    """How far logits may be off on another device: half of the least margin of the float32 file and of the model made from it.
+    """Return how far logits may differ on another device: half of the smallest margin of any of the models.
 
-    Within it no decision can turn that either of them makes on these images, and a model is held to what float32 is sure of.
+    Within it no model of the bundle can change its decision on any of these images.
+
+    Args:
+        logits: of each model of the bundle on the self-test's images, each of shape (n, classes).
     """
-    return max(min(float(margins(values).min()) for values in logits) / 2, 1e-4)
+    margins = [float(task_of().margin(values).min()) for values in logits]
+    return max(min(margins) / 2, MIN_TOLERANCE)

@@ -1,6 +1,7 @@
-"""Two runs, or two sets of published results, compared: does pretraining pay, does more data pay, do large models pay?
+"""Compare two runs, or two sets of published results: does pretraining, more data or a larger model pay?
 
-load (runs, published) -> pairs -> findings -> answer -> terminal, files. Questions and t-test are those of Selvan et al., NLDL 2025.
+load (runs, published) -> pairs -> findings -> answer -> terminal, files. Questions and t-test: Selvan et al.,
+NLDL 2025.
 """
 
 from pepr_edge.compare.answer import compare

@@ -1,6 +1,6 @@
-"""What a comparison leaves in its folder: comparison.json, comparison.csv and the figures.
+"""Write a comparison to a folder: comparison.json, comparison.csv and the figures.
 
-Those of an earlier comparison are removed: it may have had figures that this one has not. Files that it did not write stay as they are.
+Figures of an earlier comparison that this one lacks are removed. Files of others stay.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pepr_edge.compare.model import ComparisonInput
-from pepr_edge.compare.pairs import EDGE, Pairs
+from pepr_edge.compare.model import ComparisonInput, Model
+from pepr_edge.compare.pairs import EDGE, LETTERS, Pairs
 from pepr_edge.compare.pictures import NAMES, pictures
 from pepr_edge.compare.record import Comparison
 from pepr_edge.report.figure import recognise
@@ -21,86 +21,80 @@ from pepr_edge.run_dir.owned import remove_owned, write_all_owned
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.pepr import RESOURCES
 
-JSON, CSV = "comparison.json", "comparison.csv"
+JSON = "comparison.json"
+CSV = "comparison.csv"
 
 
 def write(
-    comparison: Comparison, both: ComparisonInput, pairs: Pairs, out: Path, force: bool = False
+    comparison: Comparison, inputs: ComparisonInput, pairs: Pairs, out: Path, force: bool = False
 ) -> Comparison:
-    """Write everything into a folder, which is made.
+    """Write everything into a folder, which is created if it is missing.
 
     Args:
         comparison: the result.
-        both: what was compared.
+        inputs: the two sides.
         pairs: the rows.
         out: the folder.
-        force: replace files of these names that are not of an earlier comparison, too.
+        force: also replace files of these names that are not of an earlier comparison.
 
     Returns:
         The comparison as it was written, with the paths of its plots.
     Raises:
-        OSError: the folder cannot be made or written to.
-        OutputError: a name is taken by a file that is not ours; nothing was written.
+        OSError: the folder cannot be created or written to.
+        OutputError: a file that is not ours has one of the names; nothing was written.
     """
     contents: dict[str, bytes] = {}
-    for picture in pictures(both, pairs):
+    for picture in pictures(inputs, pairs):
         contents[f"{picture.name}.svg"] = f"{picture.svg}\n".encode()
         contents[f"{picture.name}.png"] = picture.png
-    done = comparison.model_copy(update={"plots": tuple(str(out / name) for name in contents)})
-    contents[CSV] = to_csv(both, pairs).encode()
-    contents[JSON] = f"{done.model_dump_json(indent=1)}\n".encode()
+    plots = tuple(str(out / name) for name in contents)
+    written = comparison.model_copy(update={"plots": plots})
+    contents[CSV] = to_csv(inputs, pairs).encode()
+    contents[JSON] = f"{written.model_dump_json(indent=1)}\n".encode()
     write_all_owned(out, contents, _recognise, force)
-    earlier = [f"{name}{suffix}" for name in NAMES for suffix in (".svg", ".png")]
-    remove_owned(out, [name for name in earlier if name not in contents], partial(_recognise, b""))
-    return done
+    figures = [f"{name}.svg" for name in NAMES] + [f"{name}.png" for name in NAMES]
+    outdated = [name for name in figures if name not in contents]
+    remove_owned(out, outdated, partial(_recognise, b""))
+    return written
 
 
 def _recognise(content: bytes, path: Path) -> bool:
-    """True if a file is of an earlier comparison by its content: version 0.1 kept no record of files."""
+    """True if the content is that of an earlier comparison: version 0.1 kept no record of files."""
     if path.name == JSON:
         return read_record(path, Comparison) is not None
     return recognise(content, path)
 
 
-def to_csv(both: ComparisonInput, pairs: Pairs) -> str:
-    """One row for each architecture and side: performance, resources with their units and methods, scores over both sides and by itself."""
+def to_csv(inputs: ComparisonInput, pairs: Pairs) -> str:
+    """Return one row for each architecture and side.
+
+    Columns: performance, resources with units and methods, scores over both sides and over each side by
+        itself.
+    """
+    letters = [letter for letter in (*LETTERS.values(), EDGE) if letter in pairs.joint]
+    header = ["side", "candidate", "num_params", "family", "efficient", f"test_{inputs.a.metric}"]
+    header += [f"{name}_{unit.lower()}" for name, (_, unit) in RESOURCES.items()]
+    header += [f"{name}_method" for name in RESOURCES]
+    header += [f"pepr_{letter}" for letter in letters]
+    header += [f"pepr_{letter}_by_itself" for letter in letters]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    letters = [
-        letter for letter in (*(letter for letter, _ in RESOURCES.values()), EDGE) if letter in pairs.together
-    ]
-    head = ["side", "candidate", "num_params", "family", "efficient", f"test_{both.a.metric}"]
-    head += [f"{name}_{unit.lower()}" for name, (_, unit) in RESOURCES.items()] + [
-        f"{name}_method" for name in RESOURCES
-    ]
-    writer.writerow(
-        [
-            *head,
-            *(f"pepr_{letter}" for letter in letters),
-            *(f"pepr_{letter}_by_itself" for letter in letters),
-        ]
-    )
-    for row, (letter, models) in enumerate((("A", pairs.a), ("B", pairs.b))):
-        for number, model in enumerate(models):
-            cells: list[object] = [
-                letter,
-                model.name,
-                model.num_params,
-                model.family,
-                model.efficient,
-                model.performance,
-            ]
-            cells += [model.resources.get(name) for name in RESOURCES] + [
-                model.methods.get(name) for name in RESOURCES
-            ]
-            cells += [
-                _known(scores[score][row, number])
-                for scores in (pairs.together, pairs.apart)
-                for score in letters
-            ]
+    writer.writerow(header)
+    for row, (side, models) in enumerate((("A", pairs.a), ("B", pairs.b))):
+        for column, model in enumerate(models):
+            cells = [side, *_model_cells(model)]
+            for scores in (pairs.joint, pairs.separate):
+                cells += [_finite(scores[letter][row, column]) for letter in letters]
             writer.writerow(["" if cell is None else cell for cell in cells])
     return out.getvalue()
 
 
-def _known(value: np.float64) -> float | None:
+def _model_cells(model: Model) -> list[object]:
+    cells: list[object] = [model.name, model.num_params, model.family, model.efficient, model.performance]
+    cells += [model.resources.get(name) for name in RESOURCES]
+    cells += [model.methods.get(name) for name in RESOURCES]
+    return cells
+
+
+def _finite(value: np.float64) -> float | None:
     return float(value) if np.isfinite(value) else None

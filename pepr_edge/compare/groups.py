@@ -1,4 +1,4 @@
-"""The questions within a side: which models belong to which group. As in the paper: by size, by efficiency, by family."""
+"""The questions within a side, and groups: by size, efficiency or family, as in the paper."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from pepr_edge.compare.model import Model
 
 @dataclass(frozen=True)
 class Grouping:
-    """One question. `members` says of each model whether it is in the second group, None where that is not known.
+    """One question about two groups of models.
 
-    `subject` and `others` name the second and the first group in a sentence.
+    Args:
+        question: the question itself.
+        groups: names of the first and the second group.
+        subject, others: names of the second and the first group in a sentence.
+        members: returns for each model if it is in the second group; None if that is not known.
     """
 
     question: str
@@ -24,7 +28,7 @@ class Grouping:
 
 
 def groupings() -> tuple[Grouping, ...]:
-    """The questions in their order. Source: Selvan et al. 2025, section 4."""
+    """Return the questions in their order. Source: Selvan et al. 2025, section 4."""
     return (
         Grouping("Do large models pay?", ("small", "large"), "large models", "small", _large),
         Grouping(
@@ -35,7 +39,7 @@ def groupings() -> tuple[Grouping, ...]:
 
 
 def median_parameters(models: Sequence[Model]) -> float | None:
-    """Median number of parameters of a side; those with at most so many are its small models."""
+    """Return the median number of parameters of a side. Models above it are large."""
     known = [model.num_params for model in models if model.num_params is not None]
     return statistics.median(known) if known else None
 

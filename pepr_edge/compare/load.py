@@ -1,4 +1,4 @@
-"""What the user gave, a run directory or TABLE.csv:SET, to two sides and their question."""
+"""Read the two arguments, a run directory or TABLE.csv:SET each, into two sides and their question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pepr_edge.run_dir.reader import load
 
 
 @dataclass(frozen=True)
-class Given:
+class Argument:
     """One argument: a directory, or a table and one of its sets."""
 
     text: str
@@ -20,8 +20,8 @@ class Given:
     set_name: str | None
 
     @property
-    def is_run(self) -> bool:
-        """Whether it is a directory; whether that is a run's shows when it is read."""
+    def is_folder(self) -> bool:
+        """True for a directory, which may still be no run directory."""
         return self.path.is_dir()
 
 
@@ -36,49 +36,65 @@ def read(a: str, b: str, metric: str | None = None, variant: str | None = None) 
         RunError: neither a run nor a table.
         ScoreError: the sides are the same, or cannot be compared.
     """
-    first, second = parse(a), parse(b)
+    first = parse(a)
+    second = parse(b)
     if (first.path.resolve(), first.set_name) == (second.path.resolve(), second.set_name):
         raise ScoreError(f"{a} and {b} are the same. Give two runs, or two sets of a table.")
-    if first.is_run != second.is_run:
+    if first.is_folder != second.is_folder:
         raise ScoreError(
-            f"{a} and {b}: a run and a table, whose costs were not obtained in one way. Give two runs, or two sets of a table."
+            f"{a} and {b}: a run and a table, whose costs were not obtained in the same way. "
+            "Give two runs, or two sets of a table."
         )
-    if first.is_run:
-        results = load(first.path), load(second.path)
-        left, right = runs.sides(*results, (a, b), metric, variant)
-        return ComparisonInput(left, right, differences.question(*results), differences.caveats(*results))
+    if first.is_folder:
+        return _read_runs(first, second, metric, variant)
     if metric not in (None, published.METRIC):
         raise ScoreError(
             f"--performance {metric!r}: a table holds test {published.METRIC} alone. Leave the option out."
         )
     if variant is not None:
         raise ScoreError(f"--variant {variant!r}: a table has no variants. Leave the option out.")
-    left, right = (published.read(given.text, given.path, given.set_name) for given in (first, second))
-    names = [given.set_name or given.path.stem for given in (first, second)]
-    if names[0] == names[1]:
-        names = [f"{given.path.stem} {name}" for given, name in zip((first, second), names, strict=True)]
+    return _read_tables(first, second)
+
+
+def _read_runs(first: Argument, second: Argument, metric: str | None, variant: str | None) -> ComparisonInput:
+    results_a = load(first.path)
+    results_b = load(second.path)
+    a, b = runs.sides(results_a, results_b, (first.text, second.text), metric, variant)
+    question = differences.question(results_a, results_b)
+    return ComparisonInput(a, b, question, differences.caveats(results_a, results_b))
+
+
+def _read_tables(first: Argument, second: Argument) -> ComparisonInput:
+    a = published.read(first.text, first.path, first.set_name)
+    b = published.read(second.text, second.path, second.set_name)
+    a_name = first.set_name or first.path.stem
+    b_name = second.set_name or second.path.stem
+    if a_name == b_name:
+        a_name = f"{first.path.stem} {a_name}"
+        b_name = f"{second.path.stem} {b_name}"
     return ComparisonInput(
-        left,
-        right,
-        published.question(names[0], names[1]),
-        published.caveats(names[0], names[1], (left, right)),
-        published.doubted((left, right)),
+        a,
+        b,
+        published.question(a_name, b_name),
+        published.caveats(a_name, b_name, (a, b)),
+        published.unreliable_scores((a, b)),
     )
 
 
-def parse(text: str) -> Given:
-    """Take an argument apart.
+def parse(text: str) -> Argument:
+    """Split an argument into its path and the name of the set.
 
     Raises:
         RunError: there is no such directory or file.
     """
     path = Path(text)
     if path.exists():
-        return Given(text, path, None)
-    # The last colon: others may belong to the path.
+        return Argument(text, path, None)
+    # Split at the last colon: others may belong to the path.
     table, colon, name = text.rpartition(":")
     if colon and Path(table).is_file():
-        return Given(text, Path(table), name)
+        return Argument(text, Path(table), name)
     raise RunError(
-        f"{text}: no such run directory or table. Give the directory of a run, or a table and its set, TABLE.csv:SET."
+        f"{text}: no such run directory or table. "
+        "Give the directory of a run, or a table and its set, TABLE.csv:SET."
     )

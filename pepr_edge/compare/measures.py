@@ -1,4 +1,4 @@
-"""What is tested: performance and every PePR, over both sides together and over each by itself, the same values once."""
+"""The measures to test: performance and every PePR score, each set of values once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import PERFORMANCE
 
 Array = NDArray[np.float64]
-APART = "each side by itself"
-# Scores lie in [0, 1]; rounding moves them by less than this.
-SAME = 1e-9
-WHY = {
+SEPARATELY = "each side by itself"
+# Scores lie in [0, 1]; rounding changes them by less than this.
+TOLERANCE = 1e-9
+REASONS = {
     ("PePR-C", "PePR-E"): "CO2eq in proportion to energy",
     ("PePR-D", PERFORMANCE): "as many training images for all",
 }
@@ -23,7 +23,7 @@ WHY = {
 
 @dataclass(frozen=True)
 class Measure:
-    """A performance or a score: its name, and its values, shape (2, n), NaN where a model has none."""
+    """A performance or a score: its name, and its values, shape (2, n), NaN if a model has none."""
 
     name: str
     values: Array
@@ -31,56 +31,64 @@ class Measure:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is tested of A against B (`performance`, `together`, `apart`) and within each side (`performance`, `own`).
+    """The measures to test.
 
-    `together` holds the scores over both sides, `apart` and `own` those over each by itself: `apart` without what `together` has already.
-    `note` says what is left out as it is the same as another; empty where nothing is.
+    Args:
+        performance: tested for A against B and within each side.
+        joint: scores over both sides as one set, for A against B.
+        separate: scores over each side by itself, for A against B, without those that equal `joint`.
+        within: scores over each side by itself, for the questions within a side.
+        note: names the measures that are left out because they equal another; may be empty.
     """
 
     performance: Measure
-    together: tuple[Measure, ...]
-    apart: tuple[Measure, ...]
-    own: tuple[Measure, ...]
+    joint: tuple[Measure, ...]
+    separate: tuple[Measure, ...]
+    within: tuple[Measure, ...]
     note: str
 
 
 def measures(pairs: Pairs) -> Measures:
-    """All measures of the pairs whose values differ: a test made twice would weigh on the others in Holm's adjustment."""
+    """Return the measures with different values: a repeated test would distort Holm's adjustment."""
     performance = Measure(PERFORMANCE, pairs.performance)
-    together, same_together = _once(performance, pairs.together)
-    own, same_own = _once(performance, pairs.apart)
-    again = [
-        measure.name
-        for measure in own
-        if _same(measure.values, pairs.together[measure.name.removeprefix("PePR-")])
-    ]
-    apart = [measure for measure in own if measure.name not in again]
-    clauses = [", ".join(same_together)] if same_together else []
-    clauses += [f"with {APART} {', '.join(same_own)}"] if same_own else []
-    clauses += [f"of A against B {', '.join(again)} with {APART} is as over both"] if again else []
+    joint, equal_joint = _distinct(performance, pairs.joint)
+    within, equal_within = _distinct(performance, pairs.separate)
+    separate = []
+    repeated = []
+    for measure in within:
+        if _equal(measure.values, pairs.joint[measure.name.removeprefix("PePR-")]):
+            repeated.append(measure.name)
+        else:
+            separate.append(measure)
+    clauses = []
+    if equal_joint:
+        clauses.append(", ".join(equal_joint))
+    if equal_within:
+        clauses.append(f"with {SEPARATELY} {', '.join(equal_within)}")
+    if repeated:
+        clauses.append(f"of A against B {', '.join(repeated)} with {SEPARATELY} is as over both")
     note = f"The same values are tested once: {'; '.join(clauses)}." if clauses else ""
-    return Measures(performance, tuple(together), tuple(apart), tuple(own), note)
+    return Measures(performance, tuple(joint), tuple(separate), tuple(within), note)
 
 
-def _once(performance: Measure, scores: Mapping[str, Array]) -> tuple[list[Measure], list[str]]:
-    """The scores that are not the same as performance or an earlier one; and in words, which others are."""
-    kept: list[Measure] = []
-    same = []
+def _distinct(performance: Measure, scores: Mapping[str, Array]) -> tuple[list[Measure], list[str]]:
+    """Return the scores that equal neither performance nor an earlier score, and a text about the others."""
+    distinct: list[Measure] = []
+    equal = []
     for letter, values in scores.items():
         measure = Measure(f"PePR-{letter}", values)
-        earlier = _like(measure, [performance, *kept])
+        earlier = _first_equal(measure, [performance, *distinct])
         if earlier is None:
-            kept.append(measure)
-        else:
-            why = WHY.get((measure.name, earlier.name))
-            same.append(f"{measure.name} is {earlier.name}" + (f" ({why})" if why else ""))
-    return kept, same
+            distinct.append(measure)
+            continue
+        reason = REASONS.get((measure.name, earlier.name))
+        equal.append(f"{measure.name} is {earlier.name}" + (f" ({reason})" if reason else ""))
+    return distinct, equal
 
 
-def _like(measure: Measure, others: Sequence[Measure]) -> Measure | None:
-    """The first of the others that has the same values."""
-    return next((other for other in others if _same(measure.values, other.values)), None)
+def _first_equal(measure: Measure, others: Sequence[Measure]) -> Measure | None:
+    return next((other for other in others if _equal(measure.values, other.values)), None)
 
 
-def _same(one: Array, other: Array) -> bool:
-    return np.allclose(one, other, rtol=0, atol=SAME, equal_nan=True)
+def _equal(first: Array, second: Array) -> bool:
+    return np.allclose(first, second, rtol=0, atol=TOLERANCE, equal_nan=True)

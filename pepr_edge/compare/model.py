@@ -1,23 +1,28 @@
-"""One of the two things that are compared: its models, and what is known of how they were made."""
+"""The input of a comparison: two sides with their models, and the question about them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pepr_edge.compare.record import LeftOut
 from pepr_edge.text.units import RESOURCES
 
-# In a sentence: without what follows the comma, as in "latency, p90".
-RESOURCE_NAMES = {name: words.partition(",")[0] for name, (words, _) in RESOURCES.items()}
+# For sentences: without the part after the comma, as in "latency, p90".
+RESOURCE_NAMES = {name: long_name.partition(",")[0] for name, (long_name, _) in RESOURCES.items()}
 
 
 @dataclass(frozen=True)
 class Model:
     """One architecture of a side.
 
-    `name` is the candidate's id, by which the sides are paired. `performance` is on the test split, in [0, 1]. `resources` are in SI units
-    by name, None where not known; `methods` says how each known one was obtained. `family` and `efficient` are None where the zoo has no
-    such architecture.
+    Args:
+        name: the candidate's id, by which the sides are paired.
+        performance: on the test split, in [0, 1].
+        num_params: number of parameters; None if not known.
+        family, efficient: as in the zoo; None if it has no such architecture.
+        resources: in SI units by name; None if not known.
+        methods: how each known resource was obtained.
     """
 
     name: str
@@ -30,42 +35,41 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Absent:
-    """A candidate that cannot be compared, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Side:
     """A run, or one set of a published table.
 
-    `source` is as the user wrote it; `weights` is by which resources are combined into "edge". `unskilled` is what guessing reaches in the
-    metric, None where that is not known.
+    Args:
+        source: as the user wrote it.
+        metric: of the performance.
+        models: the models that can be compared.
+        weights: of the resources in the score "edge".
+        left_out: candidates that cannot be compared.
+        warnings: about this side.
+        chance_level: the metric of a model without skill; None if not known.
     """
 
     source: str
     metric: str
     models: tuple[Model, ...]
     weights: Mapping[str, float]
-    absent: tuple[Absent, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
-    unskilled: float | None = None
+    chance_level: float | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the comparison asks, as its two sides differ.
+    """The question of a comparison, which follows from how the sides differ.
 
     Args:
         text: the question itself.
-        subject: what pays or does not, in words: "more data".
+        subject: the treatment in words: "more data".
         treatment: the side that has it, 0 for A and 1 for B.
-        contrast: what that side has instead of the other, beginning with "with".
-        labels: what A and B are, for plots and tables.
+        contrast: how that side differs from the other, beginning with "with".
+        labels: short names of A and B for plots and tables.
         differs: the keys of the recipes that differ, each with both values.
-        pays: whether it asks what pays; else just which side is better, where it is no choice between two ways.
+        pays: True if the question is "does it pay?". False if the sides are no choice, such as two devices:
+            then the question is which side is better.
     """
 
     text: str
@@ -76,16 +80,21 @@ class Question:
     differs: tuple[str, ...] = ()
     pays: bool = True
 
+    @property
+    def sign(self) -> int:
+        """1 or -1: the factor that turns B - A into treatment minus the other side."""
+        return 1 if self.treatment == 1 else -1
+
 
 @dataclass(frozen=True)
 class ComparisonInput:
-    """The two sides, what they ask, and what a reader must know of them.
+    """The two sides, the question about them, and warnings.
 
-    `doubted`: letters of the scores that the answer must not rest on.
+    `unreliable_scores`: letters of the PePR scores that the answer must not rest on.
     """
 
     a: Side
     b: Side
     question: Question
     warnings: tuple[str, ...] = ()
-    doubted: tuple[str, ...] = ()
+    unreliable_scores: tuple[str, ...] = ()

@@ -1,150 +1,180 @@
-"""The architectures that both sides have, and their PePR scores: over both sides together, and each side by itself."""
+"""The architectures that both sides have, and their PePR scores: over both sides as one set, and by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.compare.model import RESOURCE_NAMES, Absent, ComparisonInput, Model, Side
+from pepr_edge.compare.model import RESOURCE_NAMES, ComparisonInput, Model, Side
+from pepr_edge.compare.record import LeftOut
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.pepr import RESOURCES, Models, Scoring, proportions, scores
 
 Array = NDArray[np.float64]
 EDGE = "edge"
-# The usual ones of a recipe: training and deployment together.
+# The default weights of a recipe: training and deployment together.
 EDGE_WEIGHTS = {"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
 LETTERS = {name: letter for name, (letter, _) in RESOURCES.items()}
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What is compared. Row 0 is A, row 1 is B; the columns are the architectures in one order, the same in both.
+    """The models of both sides. Row 0 of each array is A, row 1 is B; the columns are the same architectures.
 
-    `performance` has the shape (2, n). `together` and `apart` hold PePR by letter, "edge" included, each (2, n), NaN where a resource is
-    not known: normalised over both sides, and over each side by itself. `weights` are those of "edge". `reasons` says which scores are
-    left out and why.
+    Args:
+        a, b: the models, in the order of the columns.
+        performance: shape (2, n).
+        joint: PePR by letter, "edge" included, normalised over both sides; each of shape (2, n), NaN if a
+            resource is not known.
+        separate: the same, normalised over each side by itself.
+        weights: of the resources in "edge".
+        reasons: a sentence for each score that is left out.
+        left_out: candidates that are in one side only.
     """
 
     a: tuple[Model, ...]
     b: tuple[Model, ...]
     performance: Array
-    together: Mapping[str, Array]
-    apart: Mapping[str, Array]
+    joint: Mapping[str, Array]
+    separate: Mapping[str, Array]
     weights: Mapping[str, float]
     reasons: tuple[str, ...]
-    left_out: tuple[Absent, ...]
+    left_out: tuple[LeftOut, ...]
 
 
-def pair(both: ComparisonInput) -> Pairs:
-    """Pair the sides by candidate, and score what is in both.
+def pair(inputs: ComparisonInput) -> Pairs:
+    """Pair the sides by candidate, and score the pairs.
 
     Raises:
         ScoreError: fewer than two candidates in common.
     """
-    first, second = ({model.name: model for model in side.models} for side in (both.a, both.b))
-    names = [name for name in first if name in second]
-    left_out = _left_out(both.a, both.b)
-    if len(names) < 2:
-        why = "; ".join(f"{absent.name}: {absent.reason}" for absent in left_out[:3])
-        more = f" ({why}{' ...' if len(left_out) > 3 else ''})" if why else ""
-        raise ScoreError(
-            f"{both.a.source} and {both.b.source} have {len(names)} finished candidates in common, expected at least 2{more}."
-        )
-    a, b = tuple(first[name] for name in names), tuple(second[name] for name in names)
-    performance = np.array([[model.performance for model in side] for side in (a, b)])
-    usable, reasons = _usable(a, b)
-    weights, differing = _weights(both.a.weights, both.b.weights)
-    reasons += differing
-    settings = {LETTERS[name]: Scoring({name: 1.0}) for name in usable}
-    if lacking := [RESOURCE_NAMES[name] for name in weights if name not in usable]:
-        reasons.append(f"PePR-edge left out: it needs {', '.join(lacking)}.")
+    a, b = _common_models(inputs)
+    performance = np.array([_performances(a), _performances(b)])
+    usable, reasons = _usable_resources(a, b)
+    weights, weights_note = _edge_weights(inputs.a.weights, inputs.b.weights)
+    reasons += weights_note
+    scorings = {LETTERS[name]: Scoring({name: 1.0}) for name in usable}
+    missing = [RESOURCE_NAMES[name] for name in weights if name not in usable]
+    if missing:
+        reasons.append(f"PePR-edge left out: it needs {', '.join(missing)}.")
     else:
-        settings[EDGE] = Scoring(weights)
-    together = {letter: _together(a, b, performance, scoring) for letter, scoring in settings.items()}
-    apart = {letter: _apart(a, b, performance, scoring) for letter, scoring in settings.items()}
-    return Pairs(a, b, performance, together, apart, weights, tuple(reasons), left_out)
+        scorings[EDGE] = Scoring(weights)
+    joint = {letter: _joint_scores(a, b, performance, scoring) for letter, scoring in scorings.items()}
+    separate = {letter: _separate_scores(a, b, performance, scoring) for letter, scoring in scorings.items()}
+    return Pairs(a, b, performance, joint, separate, weights, tuple(reasons), _left_out(inputs.a, inputs.b))
 
 
-def _weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
-    """By what resources are combined into "edge": as both recipes say where they agree; and in words, where they do not."""
-    first, second = (proportions(weights) if weights else {} for weights in (a, b))
-    if (
-        first
-        and first.keys() == second.keys()
-        and all(math.isclose(share, second[name]) for name, share in first.items())
-    ):
-        return {name: weight for name, weight in a.items() if weight > 0}, []
+def _common_models(inputs: ComparisonInput) -> tuple[tuple[Model, ...], tuple[Model, ...]]:
+    first = {model.name: model for model in inputs.a.models}
+    second = {model.name: model for model in inputs.b.models}
+    names = [name for name in first if name in second]
+    if len(names) < 2:
+        left_out = _left_out(inputs.a, inputs.b)
+        reasons = [f"{candidate.candidate}: {candidate.reason}" for candidate in left_out[:3]]
+        more = " ..." if len(left_out) > 3 else ""
+        why = f" ({'; '.join(reasons)}{more})" if reasons else ""
+        raise ScoreError(
+            f"{inputs.a.source} and {inputs.b.source} have {len(names)} finished candidates in common, "
+            f"expected at least 2{why}."
+        )
+    return tuple(first[name] for name in names), tuple(second[name] for name in names)
+
+
+def _edge_weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
+    """Return the weights of "edge": the recipes', or the default with a note if the recipes differ."""
+    first = proportions(a) if a else {}
+    second = proportions(b) if b else {}
     if not first and not second:
         return EDGE_WEIGHTS, []
-    own = "; ".join(
-        f"{letter}: {', '.join(f'{RESOURCE_NAMES[name]} {100 * share:.3g} %' for name, share in shares.items())}"
-        for letter, shares in (("A", first), ("B", second))
-    )
-    usual = ", ".join(RESOURCE_NAMES[name] for name in EDGE_WEIGHTS)
-    return EDGE_WEIGHTS, [f"The recipes' score.weights differ ({own}): PePR-edge weighs {usual} alike here."]
+    if first.keys() == second.keys() and all(
+        math.isclose(share, second[name]) for name, share in first.items()
+    ):
+        return {name: weight for name, weight in a.items() if weight > 0}, []
+    default = ", ".join(RESOURCE_NAMES[name] for name in EDGE_WEIGHTS)
+    return EDGE_WEIGHTS, [
+        f"The recipes' score.weights differ (A: {_shares_text(first)}; B: {_shares_text(second)}): "
+        f"PePR-edge gives {default} equal weights here."
+    ]
 
 
-def _left_out(a: Side, b: Side) -> tuple[Absent, ...]:
-    """Candidates of either side that are not compared, each with its reason."""
-    found = []
+def _shares_text(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{RESOURCE_NAMES[name]} {100 * share:.3g} %" for name, share in shares.items())
+
+
+def _left_out(a: Side, b: Side) -> tuple[LeftOut, ...]:
+    """Return the candidates of either side that are not compared, each with its reason."""
+    left_out = []
     for letter, side, other_letter, other in (("A", a, "B", b), ("B", b, "A", a)):
-        done = {model.name for model in side.models}
-        found += [Absent(absent.name, f"{letter}: {absent.reason}") for absent in side.absent]
-        known = {model.name for model in other.models} | {absent.name for absent in other.absent}
-        found += [Absent(name, f"not in {other_letter}") for name in sorted(done - known)]
-    return tuple(found)
-
-
-def _usable(a: tuple[Model, ...], b: tuple[Model, ...]) -> tuple[list[str], list[str]]:
-    """The resources that are known on both sides and were obtained in one way; and why the others are not used."""
-    usable, unknown, reasons = [], [], []
-    for name in RESOURCES:
-        methods = [
-            {model.methods[name] for model in side if model.resources.get(name) is not None}
-            for side in (a, b)
+        left_out += [
+            LeftOut(candidate=candidate.candidate, reason=f"{letter}: {candidate.reason}")
+            for candidate in side.left_out
         ]
+        known = {model.name for model in other.models}
+        known |= {candidate.candidate for candidate in other.left_out}
+        names = {model.name for model in side.models}
+        left_out += [
+            LeftOut(candidate=name, reason=f"not in {other_letter}") for name in sorted(names - known)
+        ]
+    return tuple(left_out)
+
+
+def _usable_resources(a: Sequence[Model], b: Sequence[Model]) -> tuple[list[str], list[str]]:
+    """Return the resources that both sides obtained by the same method, and a sentence for each other one."""
+    usable = []
+    unknown = []
+    reasons = []
+    for name in RESOURCES:
         score = f"PePR-{LETTERS[name]}"
-        if not methods[0] and not methods[1]:
+        methods_a = _methods(a, name)
+        methods_b = _methods(b, name)
+        if not methods_a and not methods_b:
             unknown.append(f"{RESOURCE_NAMES[name]} ({score})")
-        elif not methods[0] or not methods[1]:
+        elif not methods_a or not methods_b:
+            known_in = "A" if methods_a else "B"
+            reasons.append(f"{score} left out: {RESOURCE_NAMES[name]} is known in {known_in} alone.")
+        elif len(methods_a | methods_b) > 1:
             reasons.append(
-                f"{score} left out: {RESOURCE_NAMES[name]} is known in {'A' if methods[0] else 'B'} alone."
+                f"{score} left out: {RESOURCE_NAMES[name]} is {' or '.join(sorted(methods_a))} in A and "
+                f"{' or '.join(sorted(methods_b))} in B, which must not be mixed."
             )
-        elif len(methods[0] | methods[1]) > 1:
-            ways = " and ".join(
-                f"{' or '.join(sorted(known))} in {letter}"
-                for known, letter in zip(methods, "AB", strict=True)
-            )
-            reasons.append(f"{score} left out: {RESOURCE_NAMES[name]} is {ways}, which must not be mixed.")
         else:
             usable.append(name)
     if unknown:
-        reasons.append(f"Not known in either: {', '.join(unknown)}.")
+        reasons.append(f"Not known in either side: {', '.join(unknown)}.")
     return usable, reasons
 
 
-def _resource(side: tuple[Model, ...], name: str) -> Array:
-    return np.array(
-        [np.nan if (value := model.resources.get(name)) is None else value for model in side],
-        dtype=np.float64,
-    )
+def _methods(models: Sequence[Model], resource: str) -> set[str]:
+    return {model.methods[resource] for model in models if model.resources.get(resource) is not None}
 
 
-def _together(a: tuple[Model, ...], b: tuple[Model, ...], performance: Array, scoring: Scoring) -> Array:
-    """Scores over both sides as one set, (2, n): of two sets each by itself, the dearer would look as cheap as the cheaper."""
-    resources = {name: np.concatenate([_resource(a, name), _resource(b, name)]) for name in scoring.weights}
-    names = tuple(f"{letter} {model.name}" for letter, side in (("A", a), ("B", b)) for model in side)
-    return scores(Models(names, performance.reshape(-1), resources), scoring).reshape(2, -1)
+def _performances(models: Sequence[Model]) -> list[float]:
+    return [model.performance for model in models]
 
 
-def _apart(a: tuple[Model, ...], b: tuple[Model, ...], performance: Array, scoring: Scoring) -> Array:
-    """Scores over each side as a set of its own, (2, n), as in the paper."""
+def _values(models: Sequence[Model], resource: str) -> Array:
+    """Return a resource of each model; NaN if it is not known."""
+    return np.array([model.resources.get(resource) for model in models], dtype=np.float64)
+
+
+def _joint_scores(a: Sequence[Model], b: Sequence[Model], performance: Array, scoring: Scoring) -> Array:
+    """Return scores over both sides as one set, shape (2, n).
+
+    Normalised separately, the more expensive side would look as cheap as the other.
+    """
+    resources = {name: np.concatenate([_values(a, name), _values(b, name)]) for name in scoring.weights}
+    names = [f"A {model.name}" for model in a] + [f"B {model.name}" for model in b]
+    return scores(Models(tuple(names), performance.reshape(-1), resources), scoring).reshape(2, -1)
+
+
+def _separate_scores(a: Sequence[Model], b: Sequence[Model], performance: Array, scoring: Scoring) -> Array:
+    """Return scores over each side as a set of its own, shape (2, n), as in the paper."""
     rows = []
-    for side, own in zip((a, b), performance, strict=True):
-        resources = {name: _resource(side, name) for name in scoring.weights}
-        rows.append(scores(Models(tuple(model.name for model in side), own, resources), scoring))
+    for side, row in zip((a, b), performance, strict=True):
+        resources = {name: _values(side, name) for name in scoring.weights}
+        rows.append(scores(Models(tuple(model.name for model in side), row, resources), scoring))
     return np.array(rows)

@@ -1,4 +1,4 @@
-"""Which figures a comparison shows: their data, and what a reader is told who cannot see them."""
+"""The figures of a comparison: their data, and alternative text for readers who cannot see them."""
 
 from __future__ import annotations
 
@@ -10,81 +10,93 @@ from numpy.typing import NDArray
 from pepr_edge.compare.groups import median_parameters
 from pepr_edge.compare.model import ComparisonInput
 from pepr_edge.compare.pairs import EDGE, Pairs
-from pepr_edge.compare.sentences import capital
 from pepr_edge.report.compare_plots import Dot, SlopeLine, against_parameters, slopes
 from pepr_edge.report.svg import Picture
-from pepr_edge.text.sentences import short_names
-from pepr_edge.text.units import metric, printable, score
+from pepr_edge.text.rows import short_names
+from pepr_edge.text.units import capitalised, metric, printable, score
 
-SHOWN = ("E", EDGE)
-MEASURES = ("performance", *(f"pepr_{letter}" for letter in SHOWN))
-# All that there may be of one comparison or another.
+PERFORMANCE = "performance"
+LETTERS = ("E", EDGE)
+# Every name that a figure can have.
 NAMES = (
-    *(f"compare_{name}" for name in MEASURES),
-    *(f"compare_parameters_{name}" for name in MEASURES if name != f"pepr_{EDGE}"),
+    "compare_performance",
+    "compare_pepr_E",
+    "compare_pepr_edge",
+    "compare_parameters_performance",
+    "compare_parameters_pepr_E",
 )
 
 
-def pictures(both: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
-    """Performance, PePR-E and PePR-edge in A and B, then performance and PePR-E against parameters; what is not known is not drawn."""
-    measures = {"performance": (f"test {metric(both.a.metric)}", pairs.performance)}
-    measures |= {
-        f"pepr_{letter}": (f"PePR-{letter}", pairs.together[letter])
-        for letter in SHOWN
-        if letter in pairs.together
-    }
-    for name, (words, values) in measures.items():
+def pictures(inputs: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
+    """Yield performance, PePR-E and PePR-edge in A and B, then performance and PePR-E against parameters.
+
+    Figures without any known value are left out.
+    """
+    measures = {PERFORMANCE: (f"test {metric(inputs.a.metric)}", pairs.performance)}
+    for letter in LETTERS:
+        if letter in pairs.joint:
+            measures[f"pepr_{letter}"] = (f"PePR-{letter}", pairs.joint[letter])
+    for name, (title, values) in measures.items():
         if np.isfinite(values).all(axis=0).any():
-            yield _slopes(both, pairs, name, words, values)
-    for name, (words, values) in measures.items():
-        if name != f"pepr_{EDGE}" and (picture := _parameters(both, pairs, name, words, values)) is not None:
-            yield picture
+            yield _slopes(inputs, pairs, name, title, values)
+    for name, (title, values) in measures.items():
+        if name != f"pepr_{EDGE}":
+            yield from _parameters(inputs, pairs, name, title, values)
 
 
 def _slopes(
-    both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]
+    inputs: ComparisonInput, pairs: Pairs, name: str, title: str, values: NDArray[np.float64]
 ) -> Picture:
     known = np.isfinite(values).all(axis=0)
-    shown = _names(pairs)
-    lines = [SlopeLine(shown[number], *values[:, number].tolist()) for number in np.flatnonzero(known)]
+    names = _names(pairs)
+    lines = [SlopeLine(names[column], *values[:, column].tolist()) for column in np.flatnonzero(known)]
     a, b = values[:, known].mean(axis=1).tolist()
     better = sum(line.b > line.a for line in lines)
-    a_name, b_name = _labels(both)
-    alt = f"{capital(words)} of {len(lines)} architectures in {a_name} and {b_name}, joined by lines. "
-    alt += f"Mean {score(a)} in A and {score(b)} in B; higher in B in {better} of {len(lines)}."
-    return slopes(lines, f"compare_{name}", alt, _labels(both), words)
+    a_label, b_label = _labels(inputs)
+    alt = (
+        f"{capitalised(title)} of {len(lines)} architectures in {a_label} and {b_label}, joined by lines. "
+        f"Mean {score(a)} in A and {score(b)} in B; higher in B in {better} of {len(lines)}."
+    )
+    return slopes(lines, f"compare_{name}", alt, (a_label, b_label), title)
 
 
 def _parameters(
-    both: ComparisonInput, pairs: Pairs, name: str, words: str, values: NDArray[np.float64]
-) -> Picture | None:
-    shown = _names(pairs)
-    dots = [
-        Dot(shown[number], side, model.num_params / 1e6, float(values[side, number]), bool(model.efficient))
-        for side, models in enumerate((pairs.a, pairs.b))
-        for number, model in enumerate(models)
-        if model.num_params and np.isfinite(values[side, number])
-    ]
-    medians = [median_parameters(models) for models in (pairs.a, pairs.b)]
-    if not dots or medians[0] is None or medians[1] is None:
-        return None
-    a, b = _labels(both)
-    alt = f"{capital(words)} against millions of parameters of {len({dot.name for dot in dots})} architectures in {a} and {b}; "
-    alt += f"efficient ones ringed. The median, {medians[0] / 1e6:.3g} million in A, parts small models from large ones."
-    return against_parameters(
-        dots, f"compare_parameters_{name}", alt, _labels(both), words, (medians[0] / 1e6, medians[1] / 1e6)
+    inputs: ComparisonInput, pairs: Pairs, name: str, title: str, values: NDArray[np.float64]
+) -> Iterator[Picture]:
+    """Yield one figure, or none if no number of parameters is known."""
+    names = _names(pairs)
+    dots = []
+    for side, models in enumerate((pairs.a, pairs.b)):
+        for column, model in enumerate(models):
+            value = float(values[side, column])
+            if model.num_params and np.isfinite(value):
+                millions = model.num_params / 1e6
+                dots.append(Dot(names[column], side, millions, value, bool(model.efficient)))
+    a_median = median_parameters(pairs.a)
+    b_median = median_parameters(pairs.b)
+    if not dots or a_median is None or b_median is None:
+        return
+    a_label, b_label = _labels(inputs)
+    architectures = len({dot.name for dot in dots})
+    alt = (
+        f"{capitalised(title)} against millions of parameters of {architectures} architectures in {a_label} "
+        f"and {b_label}; efficient ones have a ring. The median, {a_median / 1e6:.3g} million in A, divides "
+        "small models from large ones."
     )
+    medians = (a_median / 1e6, b_median / 1e6)
+    yield against_parameters(dots, f"compare_parameters_{name}", alt, (a_label, b_label), title, medians)
 
 
-def _labels(both: ComparisonInput) -> tuple[str, str]:
-    a, b = (
-        label if label == letter else f"{letter}: {label}"
-        for letter, label in zip("AB", both.question.labels, strict=True)
-    )
-    return printable(a), printable(b)
+def _labels(inputs: ComparisonInput) -> tuple[str, str]:
+    a, b = inputs.question.labels
+    return _label("A", a), _label("B", b)
+
+
+def _label(letter: str, label: str) -> str:
+    return letter if label == letter else printable(f"{letter}: {label}")
 
 
 def _names(pairs: Pairs) -> list[str]:
-    """Names of the architectures in their order; the size left out where all have the same."""
+    """Return the names of the architectures in their order, without the size if all have the same."""
     short, _ = short_names([model.name for model in pairs.a])
     return [short[model.name] for model in pairs.a]

@@ -1,7 +1,8 @@
-"""A set of a published table as a side: the format of the PePR paper's results.
+"""A set of a published table as a side, in the format of the PePR paper's results.
 
-dataset,model,type,efficient,num_params,gpu_memory_gb,energy_kwh,co2eq_g,last_epoch_s,test_00,...: one row a model. Performance is the
-last of the test columns, the accuracy on the test images after the last epoch.
+The columns are
+dataset,model,type,efficient,num_params,gpu_memory_gb,energy_kwh,co2eq_g,last_epoch_s,test_00,..., with one
+row for each model. Performance is the last test column: the accuracy on the test images after the last epoch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
 
 METRIC = "accuracy"
-NEEDED = (
+REQUIRED_COLUMNS = (
     "dataset",
     "model",
     "type",
@@ -26,15 +27,18 @@ NEEDED = (
     "co2eq_g",
     "last_epoch_s",
 )
-# Resource -> its column, and what its unit is in SI.
-COLUMNS = {
+# Column of each resource, and its unit in SI.
+RESOURCE_COLUMNS = {
     "train_energy": ("energy_kwh", 3.6e6),
     "train_co2eq": ("co2eq_g", 1.0),
     "train_time": ("last_epoch_s", 1.0),
     "train_memory": ("gpu_memory_gb", 1e9),
 }
-# Two trainings hardly ever take energies as near as this, relative to each other; judged from so many models on.
-SAME, FEWEST = 1e-3, 5
+# Two measured trainings hardly ever agree in energy to this relative difference.
+EQUAL_ENERGY = 1e-3
+# With at least this many models, more than this share with equal energies is suspicious.
+MIN_MODELS = 5
+MAX_EQUAL_SHARE = 0.1
 
 PublishedRow = Mapping[str, str]
 
@@ -45,24 +49,24 @@ def read(source: str, path: Path, name: str | None) -> Side:
     Args:
         source: as the user wrote it.
         path: of the table.
-        name: of the set; None where the table holds one set only.
+        name: of the set; None if the table holds one set only.
     Raises:
-        ScoreError: no such table or set, a missing column, a model twice, or a cell that is no number.
+        ScoreError: no such table or set, a missing column, a duplicate model, or a cell that is no number.
     """
     rows = _rows(path)
-    known = list(dict.fromkeys(row["dataset"] for row in rows))
-    if name is None and len(known) != 1:
+    sets = list(dict.fromkeys(row["dataset"] for row in rows))
+    if name is None and len(sets) != 1:
         raise ScoreError(
-            f"{path}: holds several sets. Name one behind a colon, as in {path}:{known[0]}; there are {', '.join(known)}."
+            f"{path}: holds several sets, {', '.join(sets)}. Add a colon and one name, as in {path}:{sets[0]}"
         )
-    if name is not None and name not in known:
-        raise ScoreError(f"{source}: no set {name!r} in that table, expected one of {', '.join(known)}.")
+    if name is not None and name not in sets:
+        raise ScoreError(f"{source}: no set {name!r} in that table, expected one of {', '.join(sets)}.")
     chosen = [row for row in rows if name is None or row["dataset"] == name]
     names = [row["model"] for row in chosen]
-    if twice := next((model for model in names if names.count(model) > 1), None):
-        raise ScoreError(f"{source}: model {twice!r} has several rows, expected one. Remove all but one.")
-    models = tuple(_model(source, row) for row in chosen)
-    return Side(source, METRIC, models, {})
+    for model in names:
+        if names.count(model) > 1:
+            raise ScoreError(f"{source}: model {model!r} has several rows, expected one. Remove the others.")
+    return Side(source, METRIC, tuple(_model(source, row) for row in chosen), {})
 
 
 def _rows(path: Path) -> list[PublishedRow]:
@@ -79,33 +83,35 @@ def _rows(path: Path) -> list[PublishedRow]:
         ) from None
     if not rows:
         raise ScoreError(f"{path}: no rows, expected a table with one row for each model.")
-    missing = [column for column in NEEDED if column not in rows[0]]
-    missing += [] if _test_columns(rows[0]) else ["test_00"]
+    missing = [column for column in REQUIRED_COLUMNS if column not in rows[0]]
+    if not _test_columns(rows[0]):
+        missing.append("test_00")
     if missing:
         raise ScoreError(
             f"{path}: no column {', '.join(missing)}, expected those of the paper's published results."
         )
     if any(None in row or None in row.values() for row in rows):
-        raise ScoreError(f"{path}: a row with more or fewer cells than the header. Mend that row.")
+        raise ScoreError(f"{path}: a row with more or fewer cells than the header. Correct that row.")
     return list(rows)
 
 
 def _test_columns(row: PublishedRow) -> list[str]:
-    """The columns of the performance after each epoch, first epoch first."""
-    found = [column for column in row if column and column.startswith("test_") and column[5:].isdigit()]
-    return sorted(found, key=lambda column: int(column[5:]))
+    """Return the columns of the performance after each epoch, in the order of the epochs."""
+    columns = [column for column in row if column and column.startswith("test_") and column[5:].isdigit()]
+    return sorted(columns, key=lambda column: int(column[5:]))
 
 
 def _model(source: str, row: PublishedRow) -> Model:
     last = _test_columns(row)[-1]
-    performance = _number(source, row, last, most=1.0)
+    performance = _number(source, row, last, maximum=1.0)
     if performance is None:
         raise ScoreError(
-            f"{source}: {row['model']} has no {last}, expected a number from 0 to 1. Fill it in, or remove the row."
+            f"{source}: {row['model']} has no {last}, expected a number from 0 to 1. "
+            "Fill it in, or remove the row."
         )
     params = _number(source, row, "num_params")
     resources: dict[str, float | None] = {}
-    for name, (column, unit) in COLUMNS.items():
+    for name, (column, unit) in RESOURCE_COLUMNS.items():
         value = _number(source, row, column)
         resources[name] = None if value is None else value * unit
     return Model(
@@ -119,8 +125,8 @@ def _model(source: str, row: PublishedRow) -> Model:
     )
 
 
-def _number(source: str, row: PublishedRow, column: str, most: float = math.inf) -> float | None:
-    """A cell's number; None where it is empty."""
+def _number(source: str, row: PublishedRow, column: str, maximum: float = math.inf) -> float | None:
+    """Return a cell's number, or None if it is empty."""
     text = row[column].strip()
     if not text:
         return None
@@ -128,51 +134,53 @@ def _number(source: str, row: PublishedRow, column: str, most: float = math.inf)
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and 0 <= value <= most):
-        expected = "a number >= 0" if math.isinf(most) else f"a number from 0 to {most:g}"
+    if not (math.isfinite(value) and 0 <= value <= maximum):
+        expected = "a number >= 0" if math.isinf(maximum) else f"a number from 0 to {maximum:g}"
         raise ScoreError(
-            f"{source}: {column} = {text!r} of {row['model']}, expected {expected}. Mend it, or leave it empty."
+            f"{source}: {column} = {text!r} of {row['model']}, expected {expected}. "
+            "Correct it, or leave it empty."
         )
     return value
 
 
 def question(a: str, b: str) -> Question:
-    """What two sets ask. A table does not say what differs between them, and their names are no evidence."""
-    return Question(
-        "Do A and B differ?",
-        "B",
-        1,
-        f"with {b} instead of {a}",
-        (a, b),
-        (f"set: {a} in A, {b} in B",),
-        pays=False,
-    )
+    """Return the question about two sets: the table does not state how they differ."""
+    contrast = f"with {b} instead of {a}"
+    differs = (f"set: {a} in A, {b} in B",)
+    return Question("Do A and B differ?", "B", 1, contrast, (a, b), differs, pays=False)
 
 
 def caveats(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:
-    """What a reader must know of two sets of such a table."""
+    """Return the caveats of two sets of such a table."""
     found = [
-        f"The sets are {a} and {b}; the table does not say what differs between them, nor whether their test images are the same.",
-        "In such a table the time (PePR-T) is that of the last epoch alone, and the memory (PePR-M) that of the GPU.",
+        f"The sets are {a} and {b}. The table does not state how they differ, "
+        "or if they have the same test images.",
+        "Its time (PePR-T) is that of the last epoch alone, and its memory (PePR-M) that of the GPU.",
     ]
-    same, known = _repeated(sides)
-    if doubted(sides):
+    if unreliable_scores(sides):
+        equal, known = _equal_energies(sides)
         found.append(
-            f"{same} of {known} models have the same training energy in both sets, within 0.1 %: these were not all measured. "
-            "Do not build on PePR-E."
+            f"{equal} of {known} models have the same training energy in both sets, within 0.1 %, so these "
+            "energies were not all measured. Do not rely on PePR-E."
         )
     return tuple(found)
 
 
-def doubted(sides: tuple[Side, Side]) -> tuple[str, ...]:
-    """Letters of the scores that rest on energies which were not all measured; CO2eq comes from the energy."""
-    same, known = _repeated(sides)
-    return ("E", "C") if known >= FEWEST and same > known / 10 else ()
+def unreliable_scores(sides: tuple[Side, Side]) -> tuple[str, ...]:
+    """Return the letters of scores whose energies were not all measured; CO2eq follows from the energy."""
+    equal, known = _equal_energies(sides)
+    return ("E", "C") if known >= MIN_MODELS and equal > MAX_EQUAL_SHARE * known else ()
 
 
-def _repeated(sides: tuple[Side, Side]) -> tuple[int, int]:
-    """How many models have the same training energy in both sets, and of how many both are known."""
-    first, second = ({model.name: model.resources["train_energy"] for model in side.models} for side in sides)
-    pairs = [(first[name], second[name]) for name in first if name in second]
-    known = [(one, other) for one, other in pairs if one is not None and other is not None]
-    return sum(abs(one - other) <= SAME * max(one, other) for one, other in known), len(known)
+def _equal_energies(sides: tuple[Side, Side]) -> tuple[int, int]:
+    """Return how many models have the same training energy in both sets, and for how many both are known."""
+    others = {model.name: model.resources["train_energy"] for model in sides[1].models}
+    equal = 0
+    known = 0
+    for model in sides[0].models:
+        energy = model.resources["train_energy"]
+        other = others.get(model.name)
+        if energy is not None and other is not None:
+            known += 1
+            equal += abs(energy - other) <= EQUAL_ENERGY * max(energy, other)
+    return equal, known

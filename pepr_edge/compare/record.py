@@ -1,4 +1,4 @@
-"""comparison.json: every test that was made, with its effect sizes and its sentence."""
+"""The record comparison.json: every test with its effect sizes and its sentence."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from typing import Literal
 
 from pepr_edge.records import Record, Versioned
 
-PERFORMANCE = "performance"  # the measure that is no score
+PERFORMANCE = "performance"  # the only measure that is no score
 
 SideName = Literal["A", "B"]
 Verdict = Literal["up", "down", "maybe_up", "maybe_down", "none", "identical", "untested"]
 
 
 class Finding(Record):
-    """One measure in two groups. Differences are the second group minus the first; None where something is not defined.
+    """One measure in two groups. Differences are the second group minus the first; undefined values are None.
 
-    `t` and `p` are of the independent two-sample t-test, `ci` of the paired one where pairs are tested. `p_holm` and `paired_p_holm` are
-    adjusted for the `tests` of the same family, see `findings`; the latter stands for Wilcoxon's where a paired t-test is not defined.
-    `better` and `worse` count the pairs that are higher and lower in B. `side` is None where A and B themselves are the groups.
-    `verdict` is on the second group, or on the side that the question is of.
+    `side` is None if the groups are A and B. `t` and `p` are of the independent two-sample t-test. `ci` is
+    the interval of the difference: of the paired t-test for A and B, else of the independent one. `p_holm`
+    and `paired_p_holm` are adjusted for the `tests` of the same family, see `findings`. `paired_p_holm` is
+    the adjusted Wilcoxon p if the paired t-test is undefined. `better` and `worse` count the pairs that are
+    higher and lower in B. `verdict` is about the second group, or about the side with the treatment.
     """
 
     question: str
@@ -44,16 +45,26 @@ class Finding(Record):
     verdict: Verdict = "untested"
     sentence: str = ""
 
+    @property
+    def letter(self) -> str:
+        """The letter of the score, or "performance"."""
+        return self.measure.removeprefix("PePR-")
+
+    @property
+    def p_of_pairs(self) -> float | None:
+        """The p value of the verdict on A and B: of the paired t-test, or Wilcoxon's if that is undefined."""
+        return self.wilcoxon_p if self.paired_p is None else self.paired_p
+
 
 class LeftOut(Record):
-    """A candidate that was not compared, and why."""
+    """A candidate that was not compared, with the reason."""
 
     candidate: str
     reason: str
 
 
 class SideInfo(Record):
-    """Which side this is: what the user gave, and what it stands for here."""
+    """One side: the user's argument, its short name here, and its number of models."""
 
     source: str
     label: str
@@ -63,8 +74,9 @@ class SideInfo(Record):
 class Comparison(Versioned):
     """The whole answer in numbers and in words.
 
-    `differs` names the keys of the recipes that differ; `per_resource` answers the question per unit of each resource that the headline
-    does not name, `answers` those within each side. `notes` says what PePR rests on and what was left out of it.
+    `differs` names the keys of the recipes that differ. `per_resource` answers the question for each resource
+    that the headline does not name, `answers` the questions within each side. `notes` explains the scores and
+    tests.
     """
 
     a: SideInfo

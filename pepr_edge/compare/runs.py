@@ -1,4 +1,4 @@
-"""Two run directories as sides: one row for each candidate, its performance on the test split."""
+"""Read two run directories as sides: one model for each candidate, with its performance on the test split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pepr_edge import zoo
-from pepr_edge.compare.model import Absent, Model, Side
+from pepr_edge.compare.model import Model, Side
+from pepr_edge.compare.record import LeftOut
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
@@ -14,10 +15,10 @@ from pepr_edge.run_dir.reader import Results, VariantState, performance, used
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
-from pepr_edge.text.sentences import guessing
+from pepr_edge.text.sentences import chance_level
 from pepr_edge.text.units import printable, score
 
-USUAL_VARIANT = "fp32"
+DEFAULT_VARIANT = "fp32"
 
 
 def sides(
@@ -29,111 +30,114 @@ def sides(
         a, b: the runs.
         sources: their paths as the user wrote them.
         metric: the performance; None takes that of both recipes.
-        variant: of the ONNX files; None takes fp32, or the PyTorch model where neither run has it.
+        variant: of the ONNX files; None takes fp32, or the PyTorch model if neither run has it.
     Raises:
         ScoreError: they do not have the metric or the variant in common.
     """
-    chosen = _variant(a, b, variant)
-    metric = _metric(a, b, metric, chosen)
-    first, second = (
-        _side(results, source, metric, chosen) for results, source in zip((a, b), sources, strict=True)
-    )
-    return first, second
+    variant = _variant(a, b, variant)
+    metric = _metric(a, b, metric, variant)
+    return _side(a, sources[0], metric, variant), _side(b, sources[1], metric, variant)
 
 
 def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> str:
-    first, second = a.recipe.score.performance, b.recipe.score.performance
-    if metric is None and first == second:
-        return first
-    common = sorted(_metrics(a) & _metrics(b))
-    hint = (
-        f"Give --performance NAME, one that both have: {', '.join(common)}."
-        if common
-        else "They have no metric in common."
-    )
+    metric_a = a.recipe.score.performance
+    metric_b = b.recipe.score.performance
+    if metric is None and metric_a == metric_b:
+        return metric_a
+    common = sorted(_recorded_metrics(a) & _recorded_metrics(b))
+    hint = "They have no metric in common."
+    if common:
+        hint = f"Give --performance NAME, one that both have: {', '.join(common)}."
     if metric is None:
-        raise ScoreError(f"A was made for {first} and B for {second}, which cannot be compared. {hint}")
-    if fault := performance_fault(metric):
+        raise ScoreError(f"A was made for {metric_a} and B for {metric_b}, which cannot be compared. {hint}")
+    fault = performance_fault(metric)
+    if fault:
         raise ScoreError(f"--performance {metric!r}: expected {fault}.")
-    # Of an ONNX file the predictions are there, from which any metric follows.
+    # The predictions of ONNX files are stored, and any metric follows from them.
     if variant is None and common and metric not in common:
         raise ScoreError(f"--performance {metric!r}: not recorded of the PyTorch models of both runs. {hint}")
     return metric
 
 
-def _metrics(results: Results) -> set[str]:
-    """Names of the test performances that a run holds and that may be a score's P."""
-    known: list[str] = []
+def _recorded_metrics(results: Results) -> set[str]:
+    """Return the test metrics that a run holds and that PePR can use as a performance."""
+    names: set[str] = set()
     for entry in results.entries:
-        known += [
-            *(entry.artifact.performance if entry.artifact else ()),
-            *(entry.trained.performance if entry.trained else ()),
-        ]
-    return {name for name in known if not name.startswith("val_") and not performance_fault(name)}
+        if entry.artifact is not None:
+            names |= entry.artifact.performance.keys()
+        if entry.trained is not None:
+            names |= entry.trained.performance.keys()
+    return {name for name in names if not name.startswith("val_") and not performance_fault(name)}
 
 
 def _variant(a: Results, b: Results, variant: str | None) -> str | None:
-    """The variant to read; None for the PyTorch models."""
-    both_auto = a.recipe.export.auto and b.recipe.export.auto
-    wanted = variant or (
-        AUTO
-        if both_auto and not any(USUAL_VARIANT in one.recipe.export.variants for one in (a, b))
-        else USUAL_VARIANT
-    )
-    has = [wanted in results.recipe.export.variants for results in (a, b)]
-    if all(has):
+    """Return the variant to read; None for the PyTorch models."""
+    in_a = a.recipe.export.variants
+    in_b = b.recipe.export.variants
+    if variant is not None:
+        wanted = variant
+    elif a.recipe.export.auto and b.recipe.export.auto and DEFAULT_VARIANT not in (*in_a, *in_b):
+        wanted = AUTO
+    else:
+        wanted = DEFAULT_VARIANT
+    if wanted in in_a and wanted in in_b:
         return wanted
-    common = [name for name in a.recipe.export.variants if name in b.recipe.export.variants]
-    if variant is None and not any(has):
-        return None
-    where = f"is in {'A' if has[0] else 'B'} alone" if any(has) else "is in neither run"
+    if wanted not in in_a and wanted not in in_b:
+        if variant is None:
+            return None
+        where = "is in neither run"
+    else:
+        where = f"is in {'A' if wanted in in_a else 'B'} alone"
+    common = [name for name in in_a if name in in_b]
     hint = f"Give --variant {' or '.join(common)}." if common else "The runs have no variant in common."
     raise ScoreError(f"variant {wanted!r} {where}, so the runs cannot be compared by it. {hint}")
 
 
 def _side(results: Results, source: str, metric: str, variant: str | None) -> Side:
+    entries = _entries(results, variant)
+    split = results.info.data.splits.get("train")
+    images = split.images if split else None
+    models = []
+    left_out = []
+    warnings = []
+    for name, entry in entries.items():
+        estimate = _performance(entry, metric, variant)
+        if estimate is None:
+            left_out.append(LeftOut(candidate=name, reason=_reason(entry, metric, variant)))
+            continue
+        models.append(_model(entry, estimate.value, images, variant))
+        warnings += _warnings(entry, variant)
+    if results.info.status != "finished":
+        warnings.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
+    data = results.info.data
+    chance = chance_level(metric, data.majority_baseline, len(data.labels))
+    level = None
+    if chance is not None:
+        level, name_of_guess = chance
+        useless = sum(model.performance <= level for model in models)
+        if useless:
+            warnings.append(
+                f"{useless} of {len(models)} models are no better than {name_of_guess} "
+                f"({units.metric(metric)} {score(level)})"
+            )
+    if variant is None:
+        warnings.append(
+            "performance is that of the PyTorch models: neither run has an fp32 file. "
+            "Latency and device memory are left out"
+        )
+    weights = results.recipe.score.weights
+    return Side(source, metric, tuple(models), weights, tuple(left_out), tuple(warnings), level)
+
+
+def _entries(results: Results, variant: str | None) -> dict[str, VariantState]:
+    """Return the entry of each candidate in a variant, or any entry without one: they share the training."""
     entries: dict[str, VariantState] = {}
     for entry in results.entries:
-        chosen = variant == AUTO and (
-            entry.variant == AUTO or (entry.artifact is not None and entry.artifact.settings is not None)
-        )
-        # Without a variant any one will do: all share the training.
-        if chosen or entry.variant == variant or (variant is None and entry.candidate.id not in entries):
+        if variant is None:
+            entries.setdefault(entry.candidate.id, entry)
+        elif entry.variant == variant or (variant == AUTO and entry.is_autotuned):
             entries[entry.candidate.id] = entry
-    split = results.info.data.splits.get("train")
-    models, absent, found = [], [], []
-    for name, entry in entries.items():
-        reached = _performance(entry, metric, variant)
-        if reached is None:
-            absent.append(Absent(name, _why_not(entry, metric, variant)))
-            continue
-        models.append(_model(entry, reached.value, split.images if split else None, variant))
-        found += _warnings(entry, variant)
-    if results.info.status != "finished":
-        found.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
-    data = results.info.data
-    known = guessing(metric, data.majority_baseline, len(data.labels))
-    if known is not None and (useless := _useless(known, metric, models)) is not None:
-        found.append(useless)
-    if variant is None:
-        found.append(
-            "performance is that of the PyTorch models: neither run has an fp32 file. Latency and device memory are left out"
-        )
-    level = known[0] if known is not None else None
-    return Side(
-        source, metric, tuple(models), results.recipe.score.weights, tuple(absent), tuple(found), level
-    )
-
-
-def _useless(known: tuple[float, str], metric: str, models: Sequence[Model]) -> str | None:
-    """How many models learnt nothing of use: what is compared between them is chance."""
-    level, words = known
-    number = sum(model.performance <= level for model in models)
-    return (
-        f"{number} of {len(models)} models are no better than {words} ({units.metric(metric)} {score(level)})"
-        if number
-        else None
-    )
+    return entries
 
 
 def _performance(entry: VariantState, metric: str, variant: str | None) -> Estimate | None:
@@ -142,48 +146,53 @@ def _performance(entry: VariantState, metric: str, variant: str | None) -> Estim
     return entry.trained.performance.get(metric) if entry.trained is not None else None
 
 
-def _why_not(entry: VariantState, metric: str, variant: str | None) -> str:
-    if (entry.artifact if variant is not None else entry.trained) is not None:
+def _reason(entry: VariantState, metric: str, variant: str | None) -> str:
+    """Return why an entry has no performance."""
+    result = entry.trained if variant is None else entry.artifact
+    if result is not None:
         return f"{metric} is not defined on its test images"
     if entry.failure is not None:
         return f"{entry.failure.stage}: {printable(entry.failure.reason)}"
     return "not done yet"
 
 
-def _model(entry: VariantState, reached: float, images: int | None, variant: str | None) -> Model:
-    known = zoo.architectures().get(entry.candidate.architecture)
+def _model(entry: VariantState, value: float, images: int | None, variant: str | None) -> Model:
+    architecture = zoo.architectures().get(entry.candidate.architecture)
     values, methods = used(entry if variant is not None else replace(entry, profile=None), images)
+    known = [name for name in RESOURCES if values[name] is not None]
     return Model(
         name=entry.candidate.id,
-        performance=reached,
+        performance=value,
         num_params=entry.trained.num_params if entry.trained else None,
-        family=known.family if known else None,
-        efficient=known.efficient if known else None,
+        family=architecture.family if architecture else None,
+        efficient=architecture.efficient if architecture else None,
         resources={name: values[name] for name in RESOURCES},
-        methods={
-            name: how for name, how in methods.items() if name in RESOURCES and values[name] is not None
-        },
+        methods={name: methods[name] for name in known},
     )
 
 
 def _warnings(entry: VariantState, variant: str | None) -> list[str]:
-    found = []
-    if entry.profile is not None and variant is not None and not entry.profile.validity.valid:
-        found.append(
-            f"{entry.candidate.id}: its measurement is INVALID: {'; '.join(entry.profile.validity.reasons)}"
-        )
-    if entry.artifact is not None and variant is not None and not entry.artifact.parity.passed:
-        found.append(f"{entry.candidate.id}: the logits of its file differ from PyTorch's")
-    return found
+    if variant is None:
+        return []
+    warnings = []
+    if entry.profile is not None and not entry.profile.validity.valid:
+        reasons = "; ".join(entry.profile.validity.reasons)
+        warnings.append(f"{entry.candidate.id}: its measurement is INVALID: {reasons}")
+    if entry.artifact is not None and not entry.artifact.parity.passed:
+        warnings.append(f"{entry.candidate.id}: the logits of its file differ from PyTorch's")
+    return warnings
 
 
 def machines(results: Results) -> tuple[Sequence[str], Sequence[str]]:
-    """What trained and what measured, each machine once: processor, accelerator, threads."""
-    trained = [entry.trained.environment for entry in results.entries if entry.trained]
-    profiles = [entry.profile for entry in results.entries if entry.profile]
-    training = {f"{where.accelerator or where.cpu}, {where.threads} threads" for where in trained}
-    measuring = {
-        f"{one.device.cpu}, {one.settings.runtime}, {one.settings.threads} threads, {one.rules}"
-        for one in profiles
-    }
-    return sorted(training), sorted(measuring)
+    """Return machines of training and measurement, without duplicates: processor, accelerator, threads."""
+    training = set()
+    measurement = set()
+    for entry in results.entries:
+        if entry.trained is not None:
+            environment = entry.trained.environment
+            training.add(f"{environment.accelerator or environment.cpu}, {environment.threads} threads")
+        if entry.profile is not None:
+            settings = entry.profile.settings
+            cpu = entry.profile.device.cpu
+            measurement.add(f"{cpu}, {settings.runtime}, {settings.threads} threads, {entry.profile.rules}")
+    return sorted(training), sorted(measurement)

@@ -1,4 +1,4 @@
-"""One plain sentence for each finding, true whichever way it went, and several of them as one answer."""
+"""Findings as sentences: `<claim>: <evidence>.`, where the claim follows from the verdict by one table."""
 
 from __future__ import annotations
 
@@ -6,223 +6,157 @@ from collections.abc import Mapping, Sequence
 
 from pepr_edge.compare.groups import Grouping
 from pepr_edge.compare.model import RESOURCE_NAMES, ComparisonInput, Question
-from pepr_edge.compare.pairs import Pairs
+from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.record import PERFORMANCE, Finding, Verdict
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
-from pepr_edge.text.units import significant
+from pepr_edge.text.units import capitalised, listed, plural, significant
 
-OF_LETTER = {letter: RESOURCE_NAMES[name] for name, (letter, _) in RESOURCES.items()}
-# What follows the subject, of one thing and of several; and where the question is not what pays.
-PAYS: dict[Verdict, tuple[str, str]] = {
-    "up": ("pays", "pay"),
-    "maybe_up": ("may pay", "may pay"),
-    "maybe_down": ("seems not to pay", "seem not to pay"),
-    "down": ("does not pay", "do not pay"),
+# Claim by verdict: about one thing ("more data pays"), about several ("large models pay"), and about two
+# sides that are no choice ("B is better").
+CLAIMS: dict[Verdict, tuple[str, str, str]] = {
+    "up": ("pays", "pay", "is better"),
+    "maybe_up": ("may pay", "may pay", "may be better"),
+    "none": ("shows no clear effect", "show no clear effect", "shows no clear difference"),
+    "maybe_down": ("may not pay", "may not pay", "may be worse"),
+    "down": ("does not pay", "do not pay", "is worse"),
+    "identical": ("changes nothing", "change nothing", "changes nothing"),
+    "untested": ("could not be tested", "could not be tested", "could not be tested"),
 }
-BETTER: dict[Verdict, str] = {
-    "up": "is better",
-    "maybe_up": "may be better",
-    "maybe_down": "may be worse",
-    "down": "is worse",
-}
+COSTS = {letter: f"unit of {RESOURCE_NAMES[name]}" for name, (letter, _) in RESOURCES.items()}
+COSTS["D"] = "training image"
 
 
 def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping[str, float]) -> str:
-    """The sentence of a finding on A against B."""
-    start, subject = _per_unit(finding, weights), question.subject
-    claim = f"{subject} {_claim('up', question)}"
+    """Return the sentence of a finding on A against B."""
     n = finding.n[0]
+    measure = _measure_name(finding, metric)
     if finding.verdict == "untested":
-        known = _count(n, "architectures")
-        return capital(
-            f"{start}whether {claim} could not be tested: {_what(finding, metric)} is known of {known} on both sides."
+        evidence = f"{measure} is known of {plural(n, 'architecture')} on both sides"
+    elif finding.verdict == "identical":
+        evidence = f"{question.contrast}, {measure} is identical in all {n} architectures"
+    else:
+        change = _change(finding, question.sign)
+        better = finding.better if question.treatment == 1 else finding.worse
+        statistics = [*_interval(finding, question.sign), f"better in {better} of {n}", _pairs_p(finding)]
+        evidence = (
+            f"{question.contrast}, {measure} is {change} on average over {n} architectures "
+            f"({'; '.join(statistics)})"
         )
-    if finding.verdict == "identical":
-        return capital(
-            f"{start}{subject} changes nothing: {question.contrast}, {_what(finding, metric)} is identical in all {n} architectures."
-        )
-    if finding.verdict == "none":
-        first = f"{start}it could not be shown that {claim}: {question.contrast},"
-        return capital(
-            f"{first} no difference in {_what(finding, metric)} could be shown over {n} architectures ({_figures(finding, question)})."
-        )
-    first = (
-        f"{start}{subject} {_claim(finding.verdict, question)}: {question.contrast}, {_what(finding, metric)}"
-    )
-    return capital(
-        f"{first} {_moved(finding, question)} over {n} architectures, {_counted(finding, question)} ({_paired_p(finding)})."
-    )
+    claim = _claim(finding, question)
+    return capitalised(f"{_per_cost(finding, weights)}{question.subject} {claim}: {evidence}.")
 
 
-def of_groups(finding: Finding, grouping: Grouping, both: ComparisonInput, pairs: Pairs) -> str:
-    """The sentence of a finding on two groups of models within one side."""
-    label = both.question.labels[finding.side == "B"]
-    side = f"in {finding.side}" + (f" ({label})" if label != finding.side else "")
-    start = f"{side}, of the {len(pairs.a)} architectures that both have, {_per_unit(finding, pairs.weights)}"
-    what, (first, second) = _what(finding, both.a.metric), finding.n
-    if finding.verdict == "untested":
-        few = f"{what} is known of {_count(second, grouping.subject)} and {_count(first, f'{grouping.others} ones')}"
-        why = (
-            f"{few}, and a test needs 2 of each"
-            if min(first, second) < 2
-            else f"{what} does not vary within the groups"
+def of_groups(finding: Finding, grouping: Grouping, inputs: ComparisonInput, pairs: Pairs) -> str:
+    """Return the sentence of a finding on two groups of models within one side."""
+    measure = _measure_name(finding, inputs.a.metric)
+    first, second = finding.n
+    sizes = [_count(second, grouping.subject), _count(first, f"{grouping.others} ones")]
+    if finding.verdict != "untested":
+        statistics = [*_interval(finding, 1), _groups_p(finding), ", ".join(sizes)]
+        evidence = (
+            f"{measure} is {_change(finding, 1)} on average than in {grouping.others} ones "
+            f"({'; '.join(statistics)})"
         )
-        return capital(f"{start}whether {grouping.subject} pay could not be tested: {why}.")
-    assert finding.difference is not None
-    numbers = f"{_count(second, grouping.subject)}, {_count(first, f'{grouping.others} ones')}"
-    if finding.verdict == "none":
-        more = f"{_higher(finding.difference)} on average{_interval(finding.ci, 1, ', ')}; {_independent_p(finding)}; {numbers}"
-        return capital(
-            f"{start}it could not be shown that {grouping.subject} pay: no difference in {what} could be shown ({more})."
-        )
-    more = f"{_interval(finding.ci, 1 if finding.difference > 0 else -1, '')}; {_independent_p(finding)}; {numbers}"
-    pays = f"{grouping.subject} {PAYS[finding.verdict][1]}"
-    return capital(
-        f"{start}{pays}: {what} is {_higher(finding.difference)} on average than in {grouping.others} ones ({more})."
-    )
+    elif min(finding.n) < 2:
+        evidence = f"{measure} is known of {' and '.join(sizes)}, and a test needs 2 of each"
+    else:
+        evidence = f"{measure} does not vary within the groups"
+    label = inputs.question.labels[finding.side == "B"]
+    side = f"in {finding.side}" if label == finding.side else f"in {finding.side} ({label})"
+    start = f"{side}, of the {len(pairs.a)} architectures that both have, {_per_cost(finding, pairs.weights)}"
+    return capitalised(f"{start}{grouping.subject} {_claim(finding, None)}: {evidence}.")
 
 
 def combined(findings: Sequence[Finding], question: Question | None, weights: Mapping[str, float]) -> str:
-    """The first finding's sentence, and what follows of the others, as one: performance first, then per unit of what it costs."""
+    """Return one sentence: the first finding's, with the others as clauses."""
     if not findings:
         return ""
     clauses = [findings[0].sentence.rstrip(".")]
-    clauses += [_short(finding, question, weights) for finding in findings[1:]]
+    clauses += [_clause(finding, question, weights) for finding in findings[1:]]
     return "; ".join(clauses) + "."
 
 
-def _claim(verdict: Verdict, question: Question) -> str:
-    return PAYS[verdict][0] if question.pays else BETTER[verdict]
-
-
 def brief(finding: Finding, question: Question, weights: Mapping[str, float]) -> str:
-    """A finding on a score of A against B in a short sentence, to stand below one that says what is compared."""
-    return f"{capital(_short(finding, question, weights))}."
+    """Return a short sentence on a score of A against B; the question stands above it."""
+    return f"{capitalised(_clause(finding, question, weights))}."
 
 
-def _short(finding: Finding, question: Question | None, weights: Mapping[str, float]) -> str:
-    """What a further finding adds, in a clause."""
-    start = _per_unit(finding, weights).rstrip(", ")
-    plural = question is None
+def _clause(finding: Finding, question: Question | None, weights: Mapping[str, float]) -> str:
+    """Return a finding in short. `question` is None for a question within a side."""
+    subject = "they" if question is None else "it"
+    claim = f"{_per_cost(finding, weights).rstrip(', ')} {subject} {_claim(finding, question)}"
     if finding.verdict == "untested":
-        return f"{start} this could not be tested"
+        return claim
     if finding.verdict == "identical":
-        return f"{start} nothing changes: {finding.measure} is identical"
-    sign = _sign(question) if question else 1
-    p, by_holm = (
-        (finding.p, finding.p_holm)
-        if plural
-        else (_first(finding.paired_p, finding.wilcoxon_p), finding.paired_p_holm)
-    )
-    difference = sign * (finding.difference or 0.0)
-    if finding.verdict == "none":
-        return f"{start} no difference could be shown ({finding.measure} {_higher(difference)}, {_p(p)})"
-    sure = "" if finding.verdict in ("up", "down") else f", by Holm {_bare_p(by_holm)}"
-    way = (
-        _higher(difference)
-        if plural
-        else f"{'rose' if difference > 0 else 'fell'} by {number(abs(difference))}"
-    )
-    claim = f"it {_claim(finding.verdict, question)}" if question else f"they {PAYS[finding.verdict][1]}"
-    return f"{start} {claim}: {finding.measure} {'is ' if plural else ''}{way} ({_p(p)}{sure})"
+        return f"{claim}: {finding.measure} is identical"
+    sign = 1 if question is None else question.sign
+    p = finding.p if question is None else finding.p_of_pairs
+    p_holm = finding.p_holm if question is None else finding.paired_p_holm
+    adjusted = f", by Holm {_bare_p(p_holm)}" if finding.verdict in ("maybe_up", "maybe_down") else ""
+    return f"{claim}: {finding.measure} is {_change(finding, sign)} ({_p(p)}{adjusted})"
 
 
-def _per_unit(finding: Finding, weights: Mapping[str, float]) -> str:
-    """`per unit of training energy, `; nothing for performance itself."""
+def _claim(finding: Finding, question: Question | None) -> str:
+    singular, several, no_choice = CLAIMS[finding.verdict]
+    if question is None:
+        return several
+    return singular if question.pays else no_choice
+
+
+def _per_cost(finding: Finding, weights: Mapping[str, float]) -> str:
+    """Return `per unit of training energy, `, or nothing for the performance itself."""
     if finding.measure == PERFORMANCE:
         return ""
-    letter = finding.measure.removeprefix("PePR-")
-    if letter == "edge":
-        names = [RESOURCE_NAMES[name] for name in weights]
-        return (
-            f"per unit of {', '.join(names[:-1])} and {names[-1]} together, "
-            if len(names) > 1
-            else f"per unit of {names[0]}, "
-        )
-    return f"per unit of {OF_LETTER[letter]}, " if letter != "D" else "per training image, "
+    if finding.letter != EDGE:
+        return f"per {COSTS[finding.letter]}, "
+    names = listed([RESOURCE_NAMES[name] for name in weights])
+    return f"per unit of {names} together, " if len(weights) > 1 else f"per unit of {names}, "
 
 
-def _what(finding: Finding, metric: str) -> str:
+def _measure_name(finding: Finding, metric: str) -> str:
     if finding.measure == PERFORMANCE:
         return f"test {units.metric(metric)}"
     # Within a side every score is of that side by itself.
-    return (
-        f"{finding.measure}, each side by itself,"
-        if finding.side is None and "itself" in finding.question
-        else finding.measure
-    )
+    if finding.side is None and "itself" in finding.question:
+        return f"{finding.measure}, each side by itself,"
+    return finding.measure
 
 
-def _sign(question: Question) -> int:
-    return 1 if question.treatment == 1 else -1
-
-
-def _moved(finding: Finding, question: Question) -> str:
-    difference = _sign(question) * (finding.difference or 0.0)
-    way, turned = ("rose", _sign(question)) if difference > 0 else ("fell", -_sign(question))
-    if finding.paired_p is None:
-        return f"{way} by {number(abs(difference))}, by the same in each,"
-    return f"{way} by {number(abs(difference))} on average{_interval(finding.ci, turned)}"
-
-
-def _counted(finding: Finding, question: Question) -> str:
-    """In how many it went the way that it went on average."""
-    assert finding.better is not None
-    assert finding.worse is not None
-    up, down = (finding.better, finding.worse) if question.treatment == 1 else (finding.worse, finding.better)
-    rose = _sign(question) * (finding.difference or 0.0) > 0
-    return f"better in {up} of {finding.n[0]}" if rose else f"worse in {down} of {finding.n[0]}"
-
-
-def _figures(finding: Finding, question: Question) -> str:
-    difference = _sign(question) * (finding.difference or 0.0)
-    mean = (
-        f"{_higher(difference)} on average{_interval(finding.ci, _sign(question), ', ')}"
-        if finding.paired_p is not None
-        else _higher(difference)
-    )
-    up = finding.better if question.treatment == 1 else finding.worse
-    return f"{mean}; better in {up} of {finding.n[0]}; {_paired_p(finding)}"
-
-
-def _paired_p(finding: Finding) -> str:
-    name, p = (
-        ("paired t-test", finding.paired_p)
-        if finding.paired_p is not None
-        else ("Wilcoxon", finding.wilcoxon_p)
-    )
-    return f"{name} {_p(p)}{_by_holm(finding.paired_p_holm, finding)}"
-
-
-def _independent_p(finding: Finding) -> str:
-    return f"t-test {_p(finding.p)}{_by_holm(finding.p_holm, finding)}"
-
-
-def _by_holm(p: float | None, finding: Finding) -> str:
-    return f", by Holm over {finding.tests} tests {_bare_p(p)}" if finding.tests > 1 else ""
-
-
-def _higher(difference: float) -> str:
+def _change(finding: Finding, sign: int) -> str:
+    difference = sign * (finding.difference or 0.0)
     if difference == 0:
         return "equal"
     return f"{number(abs(difference))} {'higher' if difference > 0 else 'lower'}"
 
 
-def _interval(ci: tuple[float, float] | None, sign: int, lead: str = " (") -> str:
-    """The interval, turned round for the other side: ` (95 % CI 0.01 to 0.02)`."""
-    if ci is None:
-        return ""
-    low, high = sorted(sign * end for end in ci)
-    return f"{lead}95 % CI {number(low)} to {number(high)}{')' if lead == ' (' else ''}"
+def _interval(finding: Finding, sign: int) -> list[str]:
+    """Return `95 % CI 0.010 to 0.020` of the signed difference in a list, which is empty if undefined."""
+    if finding.ci is None:
+        return []
+    low, high = sorted(sign * end for end in finding.ci)
+    return [f"95 % CI {number(low)} to {number(high)}"]
+
+
+def _pairs_p(finding: Finding) -> str:
+    name = "Wilcoxon" if finding.paired_p is None else "paired t-test"
+    return f"{name} {_p(finding.p_of_pairs)}{_by_holm(finding, finding.paired_p_holm)}"
+
+
+def _groups_p(finding: Finding) -> str:
+    return f"t-test {_p(finding.p)}{_by_holm(finding, finding.p_holm)}"
+
+
+def _by_holm(finding: Finding, p: float | None) -> str:
+    return f", by Holm over {finding.tests} tests {_bare_p(p)}" if finding.tests > 1 else ""
 
 
 def number(value: float) -> str:
-    """A difference of scores to three decimals, a smaller one to its first digit."""
+    """Return a difference of scores with three decimals, or with its first digit if it is smaller."""
     text = f"{value:.3f}"
-    if float(text) == 0:
-        return significant(value, 1) if abs(value) > 1e-9 else "0"
-    return text
+    if float(text) != 0:
+        return text
+    return significant(value, 1) if abs(value) > 1e-9 else "0"
 
 
 def _p(value: float | None) -> str:
@@ -236,23 +170,16 @@ def _bare_p(value: float | None) -> str:
 
 
 def p_value(value: float | None, undefined: str) -> str:
-    """A p to three decimals where it is small, else to two; never 0, and 1 only where it is that."""
+    """Return a p with three decimals if it is small, else with two; never 0, and 1 only if exactly 1."""
     if value is None:
         return undefined
     if value < 0.001:
         return "<0.001"
-    return f"{value:.3f}" if value < 0.1 else ">0.99" if 0.99 < value < 1 else f"{value:.2f}"
+    if 0.99 < value < 1:
+        return ">0.99"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def _count(number: int, plural: str) -> str:
-    """`2 large models`, `1 large model`."""
-    return f"{number} {plural.removesuffix('s') if number == 1 else plural}"
-
-
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)
-
-
-def capital(text: str) -> str:
-    """A sentence with a great first letter."""
-    return text[:1].upper() + text[1:]
+def _count(number: int, nouns: str) -> str:
+    """Return `2 large models` or `1 large model`."""
+    return f"{number} {nouns.removesuffix('s') if number == 1 else nouns}"

@@ -1,6 +1,7 @@
-"""The tests: independent and paired t-test, Wilcoxon's signed ranks, effect sizes, Holm's adjustment. scipy is imported when one is made.
+"""The tests: independent and paired t-test, Wilcoxon's signed ranks, effect sizes, Holm's adjustment.
 
-What is not defined is None: a t and an interval where nothing varies, any test of fewer than two values.
+Undefined values are None: t and interval of constant values, any test of fewer than two values. scipy is
+imported when a test is made.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 CONFIDENCE = 0.95
-# Scores lie in [0, 1] and are sums of a few rounded terms: what varies by less than this does not vary.
-NOTHING = 1e-12
+# Scores lie in [0, 1] and are sums of a few rounded terms: a smaller variation is rounding.
+TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Independent:
-    """Second group minus first. `ci` is that of the difference of the means, by the pooled variance; `d` is Cohen's, by the same."""
+    """Second group minus first. `ci`, of the difference of means, and Cohen's `d` use the pooled variance."""
 
     difference: float | None
     ci: Interval | None = None
@@ -35,7 +36,7 @@ class Independent:
 
 @dataclass(frozen=True)
 class Paired:
-    """B minus A on the same architectures. `higher` counts those that are greater in B, `lower` those that are less."""
+    """B minus A on the same architectures. `higher` and `lower`: the numbers of pairs with that sign."""
 
     difference: float | None
     higher: int = 0
@@ -59,20 +60,15 @@ def independent(first: Array, second: Array) -> Independent:
     difference = float(second.mean() - first.mean())
     if min(first.size, second.size) < 2:
         return Independent(difference)
-    if flat(first) and flat(second):
+    if is_constant(first) and is_constant(second):
         return Independent(difference)
-    with _quiet():
-        found = _stats().ttest_ind(second, first, equal_var=True)
-        interval = found.confidence_interval(CONFIDENCE)
-    # t = d / sqrt(1/n + 1/m), both by the pooled standard deviation.
-    d = float(found.statistic) * math.sqrt(1 / first.size + 1 / second.size)
-    return Independent(
-        difference,
-        (float(interval.low), float(interval.high)),
-        float(found.statistic),
-        float(found.pvalue),
-        d,
-    )
+    with _no_warnings():
+        test = _scipy_stats().ttest_ind(second, first, equal_var=True)
+        interval = test.confidence_interval(CONFIDENCE)
+    t = float(test.statistic)
+    # t = d / sqrt(1/n + 1/m), both with the pooled standard deviation.
+    d = t * math.sqrt(1 / first.size + 1 / second.size)
+    return Independent(difference, (float(interval.low), float(interval.high)), t, float(test.pvalue), d)
 
 
 def paired(first: Array, second: Array) -> Paired:
@@ -85,60 +81,63 @@ def paired(first: Array, second: Array) -> Paired:
     change = second - first
     if not change.size:
         return Paired(None)
-    change = np.where(np.abs(change) <= NOTHING, 0.0, change)
-    difference, higher, lower = float(change.mean()), int((change > 0).sum()), int((change < 0).sum())
+    change = np.where(np.abs(change) <= TOLERANCE, 0.0, change)
+    difference = float(change.mean())
+    higher = int((change > 0).sum())
+    lower = int((change < 0).sum())
     if change.size < 2:
         return Paired(difference, higher, lower)
     wilcoxon_p = _wilcoxon(change)
-    if flat(change):
+    if is_constant(change):
         return Paired(difference, higher, lower, wilcoxon_p=wilcoxon_p)
-    with _quiet():
-        found = _stats().ttest_1samp(change, 0.0)
-        interval = found.confidence_interval(CONFIDENCE)
-    d_z = float(found.statistic) / math.sqrt(change.size)
+    with _no_warnings():
+        test = _scipy_stats().ttest_1samp(change, 0.0)
+        interval = test.confidence_interval(CONFIDENCE)
+    t = float(test.statistic)
     ci = (float(interval.low), float(interval.high))
-    return Paired(difference, higher, lower, ci, float(found.statistic), float(found.pvalue), wilcoxon_p, d_z)
+    d_z = t / math.sqrt(change.size)
+    return Paired(difference, higher, lower, ci, t, float(test.pvalue), wilcoxon_p, d_z)
 
 
 def _wilcoxon(change: Array) -> float | None:
-    """Two-sided p, pairs without a difference left out; None where no pair has one."""
-    # Differences that are equal but for rounding share a rank.
+    """Return the two-sided p, without the pairs that do not differ; None if no pair differs."""
+    # Differences that are equal except for rounding share a rank.
     rounded = np.round(change, 12)
     if not rounded.any():
         return None
-    with _quiet():
-        return float(_stats().wilcoxon(rounded).pvalue)
+    with _no_warnings():
+        return float(_scipy_stats().wilcoxon(rounded).pvalue)
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values adjusted for all tests that were made; None, a test that was not, stays None and does not count.
+    """Return p-values adjusted for the number of tests; None, a test that was not made, stays None.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6.
     """
-    made = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    ascending = sorted((value, place) for place, value in enumerate(values) if value is not None)
     adjusted: list[float | None] = [None] * len(values)
-    least = 0.0
-    for rank, (value, place) in enumerate(made):
-        least = max(least, min(1.0, (len(made) - rank) * value))
-        adjusted[place] = least
+    highest = 0.0
+    for rank, (value, place) in enumerate(ascending):
+        highest = max(highest, min(1.0, (len(ascending) - rank) * value))
+        adjusted[place] = highest
     return adjusted
 
 
-def flat(values: Array) -> bool:
-    """Whether values do not vary, rounding apart."""
-    return float(np.ptp(values)) <= NOTHING
+def is_constant(values: Array) -> bool:
+    """True if values do not vary except for rounding."""
+    return float(np.ptp(values)) <= TOLERANCE
 
 
-def _stats() -> Any:
-    """scipy's tests: it is on the workstation only, and has no types."""
+def _scipy_stats() -> Any:
+    """Import scipy's tests: scipy is on the workstation only, and has no types."""
     from scipy import stats  # type: ignore[import-untyped,unused-ignore]
 
     return stats
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """scipy warns where values are nearly equal and where ties rule out an exact p; both are as good as they get."""
+def _no_warnings() -> Iterator[None]:
+    """Ignore scipy's warnings about nearly equal values and about ties that rule out an exact p."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         warnings.simplefilter("ignore", UserWarning)

@@ -1,8 +1,9 @@
-"""Image to tensor: the one way, in training AND in the field.
+"""Image to tensor: the same code in training and in the field.
 
-In this order: decode (EXIF orientation applied; grey of more than 8 bits scaled to 8; DICOM as `pepr_edge.images.dicom` says; transparency
-left out); to grey ("L") for channels 1, RGB for 3; resize to image_size_px x image_size_px with Pillow's filter of that name (none where
-the size is right already); float32; / scale; - mean; / std (per channel); NCHW. Anyone can redo it from the manifest alone.
+The steps: decode (EXIF orientation applied; grey of more than 8 bits scaled to 8; DICOM see
+`pepr_edge.images.dicom`; transparency dropped); to grey ("L") for channels 1, RGB for 3; resize to
+image_size_px x image_size_px with Pillow's filter of that name (unless the size is right already); float32; /
+scale; - mean; / std (per channel); NCHW. Anyone can repeat them from the manifest alone.
 """
 
 from __future__ import annotations
@@ -23,30 +24,14 @@ from pepr_edge.images import dicom
 from pepr_edge.records import Interpolation, Preprocess
 from pepr_edge.untrusted.documents import shown
 
-# Of all that Pillow knows, no more than images come in: a decoder that is not asked cannot be attacked (one runs Ghostscript).
+# Pillow knows more formats. A decoder that is not used cannot be attacked; one of them runs Ghostscript.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-MODES = frozenset(
-    {
-        "1",
-        "L",
-        "LA",
-        "P",
-        "PA",
-        "RGB",
-        "RGBA",
-        "RGBX",
-        "CMYK",
-        "YCbCr",
-        "I",
-        "I;16",
-        "I;16L",
-        "I;16B",
-        "I;16N",
-        "F",
-    }
-)
-# A quarter of a GiB of RGB, where Pillow begins to warn: a small file can claim to hold much more.
-MOST_PIXELS = 1024**3 // 4 // 3
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# 256 MiB of RGB, where Pillow begins to warn: a small file can claim to hold much more.
+MAX_PIXELS = 1024**3 // 4 // 3
+# Largest values of 8, 12 and 16 bits.
+FULL_SCALES = (255, 4095, 65535)
 FILTERS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -56,16 +41,17 @@ FILTERS: dict[str, Image.Resampling] = {
 
 
 def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
-    """Open an image file, whole, upright by its EXIF orientation. What it holds decides how it is read, whatever its name says.
+    """Decode an image file completely and turn it upright by its EXIF orientation.
 
-    Of a file of several images the first one; of a multi-frame DICOM file the middle frame.
+    The content decides the format, not the name. Of a file with several images the first is decoded; of a
+    multi-frame DICOM file the middle frame.
 
     Args:
-        file: its path, or the file itself, open.
+        file: its path, or the open file.
         shown_as: its name in an error; by default its path.
     Raises:
         ImageError: not an image, truncated, or too large to be decoded safely.
-        DataError: a DICOM file, and what is needed to read it is not installed.
+        DataError: a DICOM file, and a package to read it is not installed.
     """
     name = shown(shown_as or str(file))
     with _opened(file, name) as opened:
@@ -74,13 +60,13 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
         if not start:
             raise ImageError(name, "empty, 0 bytes, expected an image")
         if start.endswith(dicom.MAGIC):
-            return dicom.decode(opened, shown_as=name, most_pixels=MOST_PIXELS)
-        image = _by_pillow(opened, name)
+            return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
+        image = _decode_with_pillow(opened, name)
         if image is not None:
             return to_eight_bit(image, shown_as=name)
-        if Path(name).suffix.lower() in dicom.SUFFIXES:  # some lack the preamble that says so
+        if Path(name).suffix.lower() in dicom.SUFFIXES:  # old DICOM files have no preamble
             opened.seek(0)
-            return dicom.decode(opened, shown_as=name, most_pixels=MOST_PIXELS)
+            return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
     raise ImageError(
         name, "not an image, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it."
     )
@@ -92,12 +78,12 @@ def _opened(file: str | Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield file
         return
     try:
-        kind = Path(file).stat().st_mode
-        if stat.S_ISDIR(kind):
+        mode = Path(file).stat().st_mode
+        if stat.S_ISDIR(mode):
             raise ImageError(name, "a folder, expected an image file", "Give the files in it.")
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(mode):
             raise ImageError(name, "neither a file nor a folder, expected an image file", "Remove it.")
-        opened = open(file, "rb")  # noqa: SIM115 - closed below, where faults in what it holds are not taken for faults in opening it
+        opened = open(file, "rb")  # noqa: SIM115 - closed below; errors of its content are not caught here
     except FileNotFoundError:
         raise ImageError(name, "no such file", "Check the path.") from None
     except OSError as fault:
@@ -107,20 +93,17 @@ def _opened(file: str | Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield opened
 
 
-def _by_pillow(file: BinaryIO, name: str) -> Image.Image | None:
-    """The image in a file of one of FORMATS, upright; None where it is of none."""
+def _decode_with_pillow(file: BinaryIO, name: str) -> Image.Image | None:
+    """Return the image in a file of one of FORMATS, upright; None if it has another format."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's there are some for files that it reads rightly
+            warnings.simplefilter("ignore")  # Pillow warns about some files that it reads correctly
             with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
+                if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                if image.mode not in MODES:
-                    raise ImageError(
-                        name,
-                        f"mode {image.mode}, expected grey, RGB, CMYK or a palette",
-                        "Convert or remove it.",
-                    )
+                if image.mode not in (*GREY_MODES, *COLOUR_MODES):
+                    reason = f"mode {image.mode}, expected grey, RGB, CMYK or a palette"
+                    raise ImageError(name, reason, "Convert or remove it.")
                 image.load()
                 return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
@@ -128,44 +111,44 @@ def _by_pillow(file: BinaryIO, name: str) -> Image.Image | None:
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(
-            name, f"more than {MOST_PIXELS:,} pixels, too many to be safe", "Make it smaller, or remove it."
-        ) from None
+        reason = f"more than {MAX_PIXELS:,} pixels, too many to be safe"
+        raise ImageError(name, reason, "Make it smaller, or remove it.") from None
     except Exception as fault:  # a broken file can make a decoder raise anything
-        said = str(fault).splitlines() or [type(fault).__name__]
-        raise ImageError(name, f"the image is corrupt ({shown(said[0])})") from None
+        lines = str(fault).splitlines() or [type(fault).__name__]
+        raise ImageError(name, f"the image is corrupt ({shown(lines[0])})") from None
 
 
 def to_eight_bit(image: Image.Image, *, shown_as: str) -> Image.Image:
-    """Scale a grey image of up to 16 bits to 8; others are returned as they are.
+    """Scale a grey image of up to 16 bits to 8; other images are returned unchanged.
 
-    Pillow's own conversion clips at 255. The full range of the least of 8, 12 and 16 bits that holds the image's greatest value becomes
-    0 to 255, rounded: so 12-bit detectors in 16-bit files keep their contrast, and the result depends on this image alone.
+    Pillow's own conversion clips at 255. Here the range of 8, 12 or 16 bits, the smallest that holds the
+    image's maximum, is scaled to 0 to 255 and rounded. So images of 12-bit detectors in 16-bit files keep
+    their contrast, and the result depends on this image alone.
 
     Raises:
-        ImageError: the values are not whole numbers from 0 to 65535.
+        ImageError: the values are not integers from 0 to 65535.
     """
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+    if image.mode == "F" or values.min() < 0 or values.max() > FULL_SCALES[-1]:
         found = f"mode {image.mode}, values {values.min()} to {values.max()}"
         raise ImageError(shown_as, f"{found}, expected 8 or 16 bits", "Convert or remove it.")
-    full = next(full for full in (255, 4095, 65535) if values.max() <= full)
-    levels = (np.arange(full + 1) * 255 + full // 2) // full
+    full_scale = next(full_scale for full_scale in FULL_SCALES if values.max() <= full_scale)
+    levels = (np.arange(full_scale + 1) * 255 + full_scale // 2) // full_scale
     return Image.fromarray(levels.astype(np.uint8)[values])
 
 
 def to_pixels(
     image: Image.Image, *, channels: Literal[1, 3], image_size_px: int, interpolation: Interpolation
 ) -> NDArray[np.uint8]:
-    """Bring a decoded image to the model's channels and size.
+    """Convert a decoded image to the model's channels and size.
 
     Returns:
         uint8, shape (image_size_px, image_size_px, channels).
     """
     if image.mode == "P":
-        # The same pixels; straight from a palette with transparency, Pillow warns.
+        # The pixels are the same; Pillow warns if a palette with transparency is converted directly.
         image = image.convert("RGBA")
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (image_size_px, image_size_px):
@@ -182,13 +165,14 @@ def to_tensor(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
     Returns:
         float32, shape (n, channels, image_size_px, image_size_px), contiguous.
     """
-    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-    scaled = (pixels.astype(np.float32) / np.float32(spec.scale) - mean) / std
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    mean = np.asarray(spec.mean, np.float32)
+    std = np.asarray(spec.std, np.float32)
+    normalised = (pixels.astype(np.float32) / np.float32(spec.scale) - mean) / std
+    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
 
 
 def load_tensor(files: Iterable[str | Path], spec: Preprocess) -> NDArray[np.float32]:
-    """Decode image files and make the model's input of them, shape (n, channels, px, px)."""
+    """Decode image files to the model's input, shape (n, channels, image_size_px, image_size_px)."""
     pixels = [
         to_pixels(
             decode(file),

@@ -1,14 +1,15 @@
-# Installs pepr-edge into the folder "pepr" beside this file. Needs no network and no administrator.
+# Install pepr-edge into the folder "pepr" beside this file. This needs no network and no administrator.
 foreach ($version in "{{versions}}".Split(" ")) {
-    foreach ($words in @(@("py", "-$version"), @("python"))) {
-        if (-not (Get-Command $words[0] -ErrorAction SilentlyContinue)) { continue }
-        $rest = @($words | Select-Object -Skip 1)
-        $found = & $words[0] @rest -c "import sys; print('%d.%d' % sys.version_info[:2])"
+    foreach ($command in @(@("py", "-$version"), @("python"))) {
+        if (-not (Get-Command $command[0] -ErrorAction SilentlyContinue)) { continue }
+        $options = @($command | Select-Object -Skip 1)
+        $found = & $command[0] @options -c "import sys; print('%d.%d' % sys.version_info[:2])"
         if ($found -eq $version) {
-            & $words[0] @rest (Join-Path $PSScriptRoot "install.py")
+            & $command[0] @options (Join-Path $PSScriptRoot "install.py")
             exit $LASTEXITCODE
         }
     }
 }
-Write-Host "error: this kit needs Python {{pythons}} (64 bit) and finds none. Install it from python.org, or have the kit made for yours (--python)."
+Write-Host ("error: this kit needs Python {{pythons}} (64 bit), but this computer has none. Install it from " +
+    "python.org, or ask for a kit made for your Python (option --python).")
 exit 1

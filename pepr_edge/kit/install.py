@@ -1,8 +1,9 @@
-"""The kit's own installer: `install.sh` and `install.ps1` look for the right Python and start this with it.
+"""The installer of a kit: `install.sh` and `install.ps1` find the right Python and start this with it.
 
-It checks that the folder is whole and made for this machine, installs the wheels into the folder `pepr` beside it, writes a launcher and
-lets it verify the bundles. No virtual environment: that needs links and executable files, which a USB stick's file system lacks, and
-ensurepip, which Debian leaves out. pip runs from its own wheel. Standard library only.
+It checks that the folder is complete and made for this computer, installs the wheels into the folder `pepr`
+beside it, writes a launcher and verifies the bundles with it. It makes no virtual environment: that needs
+links and executable files, which the file system of a USB stick lacks, and ensurepip, which Debian leaves
+out. pip runs from its own wheel. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,140 +19,152 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-KIT, CHECKSUMS, PEPR, WORK = "kit.json", "checksums.txt", "pepr", ".pepr.tmp"
-# Unpacked and compiled, the wheels are so many times as large; and pip unpacks them beside it first.
-GROWTH = 8
-KIT_BYTES = 1 << 16
+KIT = "kit.json"
+CHECKSUMS = "checksums.txt"
+PEPR = "pepr"
+WORK = ".pepr.tmp"
+# Installed packages need this many times the size of their wheels; pip unpacks each one before it copies it.
+SIZE_FACTOR = 8
+MAX_KIT_BYTES = 1 << 16
+FORBIDDEN_CHARACTERS = set('\\:*?"<>|')
 MAIN = """import sys
 from pepr_edge.cli import entry
 sys.exit(entry())
 """
 POSIX = """#!/bin/sh
-# pepr-edge with the packages of this folder; written by install.py, for the computer that it ran on.
+# Start pepr-edge with the packages of this folder. Written by install.py for this computer.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 PYTHONNOUSERSITE=1 exec {python} "$here/pepr" "$@"
 """
 WINDOWS = """@echo off
 chcp 65001 >nul
-rem pepr-edge with the packages of this folder; written by install.py, for the computer that it ran on.
+rem Start pepr-edge with the packages of this folder. Written by install.py for this computer.
 setlocal
 set PYTHONNOUSERSITE=1
 "{python}" "%~dp0pepr" %*
 """
 
 
-class NotInstalled(Exception):  # noqa: N818 - a program of its own, whose one fault this is
-    """Why nothing was installed, and what to do, on one line."""
+class NotInstalled(Exception):  # noqa: N818 - the only error of this program
+    """The reason why nothing was installed, and what to do, on one line."""
 
 
 def main(folder: Path) -> int:
-    """Install from a kit's folder. Exit status: 0 done, 1 not installed, 3 installed but a bundle does not pass, 130 interrupted."""
+    """Install from a kit's folder.
+
+    Returns:
+        The exit status: 0 done, 1 not installed, 3 installed but a bundle does not pass, 130 interrupted.
+    """
     try:
         kit = read_kit(folder)
         check_machine(kit)
         check_files(folder)
-        print("every file is as it was made; installing, which takes a minute or two", flush=True)
+        print("All files are complete. Installing: this takes one or two minutes ...", flush=True)
         install(folder, kit.get("extras", []))
         launcher = write_launcher(folder)
     except NotInstalled as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
     except (OSError, ValueError) as fault:
-        print(f"error: {fault}. Copy the kit again, to a disk that can be written to.", file=sys.stderr)
+        print(f"error: {fault}. Copy the kit again, to a disk that is not write-protected.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(folder / WORK, ignore_errors=True)
-    return check(folder, launcher)
+    return verify_bundles(folder, launcher)
 
 
 def check_machine(kit: dict[str, Any]) -> None:
-    """Whether the kit was made for this system, processor and Python.
+    """Check that the kit was made for this system, processor and Python.
 
     Raises:
-        NotInstalled: it was not.
+        NotInstalled: it was made for another one.
     """
-    python = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - a Python that is too old is to get this far
+    python = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - must run on a Python that is too old
     if python not in kit["pythons"] or sys.implementation.name != "cpython":
-        wanted = " or ".join(kit["pythons"])
+        expected = " or ".join(kit["pythons"])
         raise NotInstalled(
-            f"this is {platform.python_implementation()} {python}, the kit is for CPython {wanted}. Run it with that."
+            f"this is {platform.python_implementation()} {python}, "
+            f"but the kit is for CPython {expected}. Install that and run it again."
         )
-    if (
-        platform.system() != kit["system"]
-        or platform.machine() not in kit["machines"]
-        or sys.maxsize < 1 << 32
-    ):
-        bits = "" if sys.maxsize > 1 << 32 else ", Python of 32 bit"
-        found = f"{platform.system()} {platform.machine()}{bits}"
+    is_64_bit = sys.maxsize > 1 << 32
+    if platform.system() != kit["system"] or platform.machine() not in kit["machines"] or not is_64_bit:
+        bits = "" if is_64_bit else ", Python of 32 bit"
         raise NotInstalled(
-            f"this is {found}, the kit is for {kit['platform']}. Have one made: pepr-edge kit --platform"
+            f"this computer is {platform.system()} {platform.machine()}{bits}, but the kit is for "
+            f"{kit['platform']}. Ask for a kit for this computer (option --platform)."
         )
     version = system_version()
-    if kit["floor"] is not None and (version is None or numbers(version) < numbers(kit["floor"])):
+    minimum = kit["floor"]
+    if minimum is not None and (version is None or numbers(version) < numbers(minimum)):
         name = "macOS" if kit["system"] == "Darwin" else "glibc"
         raise NotInstalled(
-            f"the kit needs {name} {kit['floor']} or later, this system has {version or 'none'}. Use a newer system."
+            f"the kit needs {name} {minimum} or later, but this system has {version or 'none'}. "
+            "Use a newer system."
         )
 
 
 def system_version() -> str | None:
-    """The version of the C library (Linux) or of macOS; None where there is none."""
+    """Return the version of the C library (Linux) or of macOS; None if there is none."""
     if platform.system() == "Darwin":
         return platform.mac_ver()[0]
     try:
-        words = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        parts = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
     except (AttributeError, ValueError, OSError):
         return None
-    return words[1] if len(words) == 2 else None
+    return parts[1] if len(parts) == 2 else None
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """A version, to be compared."""
+    """Return major and minor version as numbers, for comparison."""
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 def check_files(folder: Path) -> None:
-    """Whether each file is as it was made, and no other is among the wheels.
+    """Check that each file is unchanged and that there are no other wheels.
 
     Raises:
-        NotInstalled: one is missing, altered, a link, outside the folder, or a wheel that is not the kit's.
+        NotInstalled: a file is missing, changed, a link or outside the folder, or a wheel is not part of the
+            kit.
     """
-    faults, listed = [], set()
+    faults = []
+    names = set()
     for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines():
         expected, _, name = line.partition("  ")
-        listed.add(name)
-        if fault := file_fault(folder, name, expected):
+        names.add(name)
+        fault = file_fault(folder, name, expected)
+        if fault is not None:
             faults.append(fault)
-    # pip takes the latest wheel that it finds, whoever put it there.
-    wheels = {
-        f"wheels/{path.name}" for path in (folder / "wheels").iterdir() if not path.name.startswith(".")
-    }
-    faults += [f"{name!a} is no part of the kit" for name in sorted(wheels - listed)]
+    # pip installs the latest wheel in the folder, also one that another program put there.
+    for path in sorted((folder / "wheels").iterdir()):
+        name = f"wheels/{path.name}"
+        if not path.name.startswith(".") and name not in names:
+            faults.append(f"{name!a} is not part of the kit")
     if faults:
         more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
         raise NotInstalled(f"{faults[0]}{more}. Copy the kit again.")
 
 
 def file_fault(folder: Path, name: str, expected: str) -> str | None:
-    """What is wrong with a file of the list; None where nothing is."""
+    """Return the fault of a listed file, or None."""
     parts = name.split("/")
-    if any(
-        part in ("", ".", "..") or set(part) & set('\\:*?"<>|') or not part.isprintable() for part in parts
-    ):
-        return f"{CHECKSUMS} names {name[:60]!a}, which lies elsewhere"
-    path = folder.joinpath(*parts)
-    if any(folder.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
-        return f"{name} is a link"
+    for part in parts:
+        if part in ("", ".", "..") or set(part) & FORBIDDEN_CHARACTERS or not part.isprintable():
+            return f"{CHECKSUMS} names {name[:60]!a}, which is outside the folder"
+    path = folder
+    for part in parts:
+        path /= part
+        if path.is_symlink():
+            return f"{name} is a link"
     if not path.is_file():
         return f"{name} is missing"
-    return None if sha256(path) == expected else f"{name} was altered"
+    return None if sha256(path) == expected else f"{name} was changed"
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex, read in blocks: a file of any size may have been put there."""
+    """Return the SHA-256 of a file in hex, read in blocks: a file can have any size."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -160,64 +173,50 @@ def sha256(path: Path) -> str:
 
 
 def read_kit(folder: Path) -> dict[str, Any]:
-    """What the kit was made for.
+    """Read kit.json: the platform and Pythons that the kit was made for.
 
     Raises:
-        NotInstalled: kit.json is not as it was made.
+        NotInstalled: the file was changed.
     """
     with open(folder / KIT, "rb") as file:
-        text = file.read(KIT_BYTES + 1)
+        content = file.read(MAX_KIT_BYTES + 1)
     try:
-        kit = json.loads(text.decode())
-        texts = [
-            kit["platform"],
-            kit["system"],
-            *kit["pythons"],
-            *kit["machines"],
-            kit["floor"] or "",
-            *kit.get("extras", []),
-        ]
+        kit = json.loads(content.decode())
+        texts = [kit["platform"], kit["system"], kit["floor"] or ""]
+        texts += [*kit["pythons"], *kit["machines"], *kit.get("extras", [])]
     except (ValueError, KeyError, TypeError, RecursionError):
         texts = [None]
-    if len(text) > KIT_BYTES or not all(isinstance(one, str) for one in texts):
-        raise NotInstalled(f"{KIT} was altered. Copy the kit again.")
+    if len(content) > MAX_KIT_BYTES or not all(isinstance(text, str) for text in texts):
+        raise NotInstalled(f"{KIT} was changed. Copy the kit again.")
     return dict(kit)
 
 
 def install(folder: Path, extras: Sequence[str] = ()) -> None:
-    """Install the wheels into the folder `pepr`, which appears when it is whole; with what these extras bring.
+    """Install the wheels into the folder `pepr`, which appears when it is complete.
 
+    Args:
+        folder: of the kit.
+        extras: of pepr_edge, such as "dicom".
     Raises:
-        NotInstalled: no room, or pip could not do it.
+        NotInstalled: the disk is full, or pip failed.
     """
-    wheels, work = folder / "wheels", folder / WORK
-    # The wheels of other Pythons than this are there, but not installed: of each package the largest.
-    largest: dict[str, int] = {}
-    for wheel in wheels.glob("*.whl"):
-        name = wheel.name.split("-")[0]
-        largest[name] = max(largest.get(name, 0), wheel.stat().st_size)
-    needed = GROWTH * sum(largest.values())
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise NotInstalled(
-            f"{folder}: {free >> 20} MiB are free on this disk, {needed >> 20} are needed. Make room."
-        )
+    wheels = folder / "wheels"
+    work = folder / WORK
+    check_space(folder)
     shutil.rmtree(work, ignore_errors=True)
-    made = work / PEPR
-    made.mkdir(parents=True)
+    packages = work / PEPR
+    packages.mkdir(parents=True)
     pip = min(wheels.glob("pip-*.whl"), key=lambda wheel: numbers(wheel.name.split("-")[1])) / "pip"
-    # --isolated: whatever this computer's pip was set to, the kit's wheels and no others.
-    options = ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
-    where = ["--no-index", "--no-cache-dir", "--find-links", str(wheels), "--target", str(made)]
-    environment = {
-        **os.environ,
-        "TMPDIR": str(work),
-        "TEMP": str(work),
-        "TMP": str(work),
-        "PYTHONNOUSERSITE": "1",
-    }
+    command = [sys.executable, str(pip)]
+    # --isolated: ignore this computer's settings of pip and use the kit's wheels alone.
+    command += ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
+    command += ["install", "--no-index", "--no-cache-dir", "--find-links", str(wheels)]
+    command += ["--target", str(packages), f"pepr_edge[{','.join(extras)}]"]
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work)))
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, str(pip), *options, "install", *where, f"pepr_edge[{','.join(extras)}]"],
+        command,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -225,15 +224,36 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
         errors="replace",
     )
     if done.returncode:
-        said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        raise NotInstalled(f"the wheels cannot be installed ({said[-1] if said else 'pip says nothing'}).")
-    (made / "__main__.py").write_text(MAIN, encoding="utf-8")
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        reason = lines[-1] if lines else "pip printed no reason"
+        raise NotInstalled(f"the wheels cannot be installed ({reason}). Copy the kit again.")
+    (packages / "__main__.py").write_text(MAIN, encoding="utf-8")
     shutil.rmtree(folder / PEPR, ignore_errors=True)
-    made.rename(folder / PEPR)
+    packages.rename(folder / PEPR)
+
+
+def check_space(folder: Path) -> None:
+    """Check that the disk has room for the installation.
+
+    Raises:
+        NotInstalled: it has not.
+    """
+    # A kit can hold wheels of several Pythons, but one per package is installed: count the largest.
+    largest: dict[str, int] = {}
+    for wheel in (folder / "wheels").glob("*.whl"):
+        package = wheel.name.split("-")[0]
+        largest[package] = max(largest.get(package, 0), wheel.stat().st_size)
+    needed = SIZE_FACTOR * sum(largest.values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise NotInstalled(
+            f"{folder}: this disk has {free >> 20} MiB of free space, and {needed >> 20} MiB are needed. "
+            "Delete files, or copy the kit to another disk."
+        )
 
 
 def write_launcher(folder: Path) -> Path:
-    """Write `pepr-edge`, or `pepr-edge.cmd` on Windows: this Python with the folder's packages."""
+    """Write `pepr-edge`, or `pepr-edge.cmd` on Windows. It runs this Python with the folder's packages."""
     if os.name == "nt":
         launcher = folder / "pepr-edge.cmd"
         python = sys.executable.replace("%", "%%")
@@ -246,32 +266,28 @@ def write_launcher(folder: Path) -> Path:
     return launcher
 
 
-def check(folder: Path, launcher: Path) -> int:
-    """Let what was installed verify the bundles, and say how to go on. Returns the exit status."""
-    # A Mac leaves .DS_Store and ._* where it copies to a stick.
-    found = sorted(
-        path for path in (folder / "bundles").iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-    bundles = [f"bundles/{path.name}" for path in found]
-    words = [str(launcher)] if os.name == "nt" else ["sh", str(launcher)]
-    status = subprocess.run([*words, "verify", *bundles], cwd=folder).returncode
+def verify_bundles(folder: Path, launcher: Path) -> int:
+    """Verify the bundles with the installed program, print the next step and return the exit status."""
+    # macOS leaves .DS_Store and ._* on a USB stick.
+    bundles = [path for path in (folder / "bundles").iterdir() if path.is_dir()]
+    names = sorted(path.name for path in bundles if not path.name.startswith("."))
+    command = [str(launcher)] if os.name == "nt" else ["sh", str(launcher)]
+    command += ["verify", *(f"bundles/{name}" for name in names)]
+    status = subprocess.run(command, cwd=folder).returncode
     if status not in (0, 3):
-        hint = (
-            " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)."
-            if os.name == "nt"
-            else ""
-        )
+        hint = ""
+        if os.name == "nt":
+            hint = " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)."
         print(
-            f"error: installed, but it does not run here (exit status {status}); the reason stands above.{hint}",
+            f"error: installed, but it does not run on this computer (exit status {status}). "
+            f"The reason is printed above.{hint}",
             file=sys.stderr,
         )
         return 1
     if status == 3:
-        print(
-            "installed, but a model does not pass here: do not use it on this computer. The others can be measured."
-        )
+        print("A model does not pass here: do not use it on this computer. You can measure the others.")
     start = ".\\pepr-edge.cmd" if os.name == "nt" else "sh pepr-edge"
-    print(f"installed. Go on with:  {start} bench bundles/* --out report.json")
+    print(f"Installed. Next command:  {start} bench bundles/* --out report.json")
     return status
 
 

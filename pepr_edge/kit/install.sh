@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs pepr-edge into the folder "pepr" beside this file. Needs no network and no administrator.
+# Install pepr-edge into the folder "pepr" beside this file. This needs no network and no administrator.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 for version in {{versions}}; do
     for python in "python$version" python3 python; do
@@ -8,5 +8,6 @@ for version in {{versions}}; do
         fi
     done
 done
-echo "error: this kit needs Python {{pythons}}, found $(python3 -V 2>&1 || echo none). Install it, or have the kit made for yours (--python)." >&2
+echo "error: this kit needs Python {{pythons}}, but this computer has $(python3 -V 2>&1 || echo none)." \
+    "Install Python {{pythons}}, or ask for a kit made for your Python (option --python)." >&2
 exit 1

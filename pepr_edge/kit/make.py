@@ -1,4 +1,4 @@
-"""Make a kit: a folder that holds all that a device without a network needs, and appears when it is whole."""
+"""Make a kit: a folder with all that a device without a network needs. It appears when it is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pepr_edge import __version__
-from pepr_edge.bundle.best import hand_over
+from pepr_edge.bundle.best import export_best
 from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
 from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
@@ -22,10 +22,11 @@ from pepr_edge.untrusted.documents import MANIFEST_BYTES, content
 
 HERE = Path(__file__).parent
 START = "START.txt"
-# What a kit holds, and what its installer and a measurement leave there: more than that is somebody's own.
+# Written by the installer on the device.
 INSTALLED = {PEPR, "pepr-edge", "pepr-edge.cmd"}
+# Every name in a kit; a kit with another file in it is not replaced.
 PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS, *INSTALLED}
-# Steps done, steps in all, and what is being done.
+# Called with the steps done, the number of steps, and the name of the current one.
 Progress = Callable[[int, int, str], None]
 
 
@@ -38,7 +39,7 @@ class Wheel(NamedTuple):
 
 
 class Kit(NamedTuple):
-    """What was made. `bundles` are the names of their folders; `size_bytes` is that of all files; `warnings` what to know of the models."""
+    """A finished kit: names of the bundles' folders, size of all files, warnings about the models."""
 
     folder: Path
     platform: str
@@ -63,110 +64,117 @@ def make(
 
     Args:
         run_dir: a finished run.
-        out: the folder; a kit that is there already is replaced.
+        out: the folder; a kit in it is replaced.
         platform: a name in `PLATFORMS`.
-        pythons: such as "3.11", at least one.
-        top: how many bundles.
-        progress: told what is being done.
+        pythons: versions such as "3.11", at least one.
+        top: number of bundles.
+        progress: called before each step.
         extras: of this package, such as "dicom".
     Raises:
-        RunError: the run has nothing to hand over.
+        RunError: the run has no ranked model.
         KitError: `out` holds something else, there is no network, or no wheel for that platform and Python.
     """
     out = out.resolve()
-    if out.exists():
-        _check_replaceable(out)
+    _check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
-        made = Path(temporary) / out.name
-        made.mkdir()
+        folder = Path(temporary) / out.name
+        folder.mkdir()
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
-        handed = hand_over(run_dir, made / "bundles", top)
+        exported = export_best(run_dir, folder / "bundles", top)
         progress(1, steps, "pepr_edge")
-        _gather(
-            made / "wheels", platform, pythons, extras, lambda done, name: progress(2 + done, steps, name)
-        )
-        _write_installer(made, PLATFORMS[platform], platform, pythons, extras)
-        sizes = _seal(made)
+        _collect_wheels(folder / "wheels", platform, pythons, extras, progress)
+        _write_installer(folder, PLATFORMS[platform], platform, pythons, extras)
+        size_bytes = _write_checksums(folder)
+        _check_replaceable(out)  # again: the steps take minutes
         if out.exists():
-            _check_replaceable(out)  # it took minutes
             shutil.rmtree(out)
-        made.replace(out)
-    listed = tuple(
-        Wheel(path.name, sha256_file(path), path.stat().st_size)
-        for path in sorted((out / "wheels").iterdir())
-    )
+        folder.replace(out)
     return Kit(
-        out,
-        platform,
-        tuple(pythons),
-        tuple(path.name for _, path in handed.bundles),
-        listed,
-        sizes,
-        handed.warnings,
+        folder=out,
+        platform=platform,
+        pythons=tuple(pythons),
+        bundles=tuple(path.name for _, path in exported.bundles),
+        wheels=tuple(
+            Wheel(path.name, sha256_file(path), path.stat().st_size)
+            for path in sorted((out / "wheels").iterdir())
+        ),
+        size_bytes=size_bytes,
+        warnings=exported.warnings,
     )
 
 
 def _check_replaceable(out: Path) -> None:
-    """Only a kit is taken away for a new one, and not one that holds a report."""
+    """Refuse a folder that holds anything but an unchanged kit, such as a kit with a report in it.
+
+    Raises:
+        KitError: it does. Nothing was touched.
+    """
+    if not out.exists():
+        return
     if not out.is_dir():
         raise KitError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
-    found = {path.name for path in out.iterdir() if not is_os_metadata(path.name)}
-    if found and KIT not in found:
+    names = {path.name for path in out.iterdir() if not is_os_metadata(path.name)}
+    if not names:
+        return
+    if KIT not in names:
         raise KitError(
-            f"{out}: holds {min(found)!r}, which is no part of a kit. Give an --out that is empty or new."
+            f"{out}: holds {min(names)!r}, which is no part of a kit. Give an --out that is empty or new."
         )
-    if strangers := found - PARTS:
+    others = names - PARTS
+    if others:
         raise KitError(
-            f"{out}: a kit that holds {min(strangers)!r} besides. Take that away first, or give another --out."
+            f"{out}: a kit that also holds {min(others)!r}. Move it to another folder, or give another --out."
         )
-    if found and (other := _other_file(out)) is not None:
+    changed = _changed_file(out)
+    if changed is not None:
         raise KitError(
-            f"{out}: {other} is not as the kit came with it. Move it away, or give another --out; it would be lost."
+            f"{out}: {changed} was added or changed after the kit was made, and would be lost. "
+            "Move it to another folder, or give another --out."
         )
 
 
-def _other_file(kit: Path) -> str | None:
-    """A file that is not in a kit's checksums, or was changed; None where there is none. What its installer made is not looked at."""
+def _changed_file(kit: Path) -> str | None:
+    """Return the name of a file that was added or changed, or None. The installer's output is not checked."""
     try:
         lines = content(kit / CHECKSUMS, MANIFEST_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return CHECKSUMS
-    known = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+    checksums = {}
+    for line in lines:
+        sha256, _, name = line.partition("  ")
+        checksums[name] = sha256
     for path in sorted(kit.rglob("*")):
         name = path.relative_to(kit).as_posix()
-        if (
-            name.split("/")[0] in INSTALLED
-            or name == CHECKSUMS
-            or is_os_metadata(path.name)
-            or (path.is_dir() and not path.is_symlink())
-        ):
+        if name == CHECKSUMS or name.split("/")[0] in INSTALLED or is_os_metadata(path.name):
             continue
-        if path.is_symlink() or not path.is_file() or sha256_file(path) != known.get(name):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file() or sha256_file(path) != checksums.get(name):
             return name
     return None
 
 
-def _gather(
-    folder: Path,
-    platform: str,
-    pythons: Sequence[str],
-    extras: Sequence[str],
-    said: Callable[[int, str], None],
+def _collect_wheels(
+    folder: Path, platform: str, pythons: Sequence[str], extras: Sequence[str], progress: Progress
 ) -> None:
-    """All wheels into one folder; each Python is resolved by itself."""
+    """Put all wheels into one folder. The requirements are resolved for each Python separately."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
         wheels.check_pip()
         own = own_wheel.make(Path(temporary))
-        asked = f"{own}[{','.join(extras)}]" if extras else str(own)
-        for done, python in enumerate(pythons):
-            fetched = Path(temporary) / python
-            fetched.mkdir()
-            said(done, f"Python {python}")
-            wheels.fetch(asked, platform, python, fetched, lambda name, done=done: said(done, name))  # type: ignore[misc]
-            for wheel in fetched.glob("*.whl"):
+        requirement = f"{own}[{','.join(extras)}]" if extras else str(own)
+        for number, python in enumerate(pythons):
+            downloads = Path(temporary) / python
+            downloads.mkdir()
+
+            def on_package(name: str, done: int = number + 2) -> None:
+                progress(done, len(pythons) + 2, name)
+
+            on_package(f"Python {python}")
+            wheels.fetch(requirement, platform, python, downloads, on_package)
+            for wheel in downloads.glob("*.whl"):
                 shutil.copyfile(wheel, folder / wheel.name)
         shutil.copyfile(own, folder / own.name)
 
@@ -174,24 +182,24 @@ def _gather(
 def _write_installer(
     folder: Path, platform: Platform, name: str, pythons: Sequence[str], extras: Sequence[str]
 ) -> None:
-    """The installer, its facts, and the words for the person who starts it."""
-    windows = platform.system == "Windows"
-    words = {
+    """Write the installer, kit.json, and START.txt for the person who starts the installer."""
+    is_windows = platform.system == "Windows"
+    texts = {
         "platform": name,
         "versions": " ".join(pythons),
         "pythons": " or ".join(pythons),
-        "terminal": "PowerShell" if windows else "a terminal",
-        "install": "powershell -ExecutionPolicy Bypass -File install.ps1" if windows else "sh install.sh",
-        "launch": ".\\pepr-edge.cmd" if windows else "sh pepr-edge",
+        "terminal": "PowerShell" if is_windows else "a terminal",
+        "install": "powershell -ExecutionPolicy Bypass -File install.ps1" if is_windows else "sh install.sh",
+        "launch": ".\\pepr-edge.cmd" if is_windows else "sh pepr-edge",
     }
     for template in (platform.installer, START):
         text = (HERE / template).read_text(encoding="utf-8")
-        for key, value in words.items():
+        for key, value in texts.items():
             text = text.replace("{{" + key + "}}", value)
         write_text(folder / template, text)
     (folder / platform.installer).chmod(0o755)
     shutil.copyfile(HERE / "install.py", folder / "install.py")
-    facts = {
+    document = {
         "pepr_edge": __version__,
         "platform": name,
         "pythons": list(pythons),
@@ -200,14 +208,12 @@ def _write_installer(
         "machines": list(platform.machines),
         "floor": platform.floor,
     }
-    write_text(folder / KIT, json.dumps(facts, indent=1) + "\n")
+    write_text(folder / KIT, json.dumps(document, indent=1) + "\n")
 
 
-def _seal(folder: Path) -> int:
-    """Write the checksums of all files, as sha256sum does. Returns their size in bytes."""
+def _write_checksums(folder: Path) -> int:
+    """Write the checksums of all files in the format of sha256sum. Returns the total size in bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    write_text(
-        folder / CHECKSUMS,
-        "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files),
-    )
+    lines = [f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_text(folder / CHECKSUMS, "".join(lines))
     return sum(path.stat().st_size for path in [*files, folder / CHECKSUMS])

@@ -49,7 +49,7 @@ def test_a_manifest_is_read(bundle: Path) -> None:
     assert set(found.files) == {"model.onnx", "selftest.npz", "MODEL_CARD.md"}
 
 
-def test_what_is_no_bundle(tmp_path: Path) -> None:
+def test_a_path_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     for name, words in (

@@ -25,7 +25,7 @@ VALIDATION = np.random.default_rng(0).integers(0, 256, (50, PX, PX, 1), dtype=np
 
 
 def results(folder: Path, wanted: int) -> Any:
-    """What of a run the choice rests on."""
+    """Return the parts of a run that the pool of images depends on."""
     return SimpleNamespace(
         folder=folder, recipe=SimpleNamespace(seed=3, export=Export(selftest_real_images=wanted))
     )
@@ -41,41 +41,38 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_by_default_no_image_is_given_away(run: Path) -> None:
+def test_by_default_a_bundle_holds_no_real_image(run: Path) -> None:
     assert Export().selftest_real_images == 0
-    assert real_images.choice(results(run, 0), PX) is None
+    assert real_images.image_pool(results(run, 0), PX) is None
     assert not (run / real_images.FOLDER).exists()
 
 
 def test_images_of_validation_are_kept_for_a_later_export(run: Path) -> None:
-    found = real_images.choice(results(run, 3), PX)
+    found = real_images.image_pool(results(run, 3), PX)
     assert found is not None
     assert found.shape == (12, PX, PX, 1)
     assert {image.tobytes() for image in found} <= {image.tobytes() for image in VALIDATION}
     pixels_folder(run, PX).rmdir()
-    again = real_images.choice(results(run, 3), PX)
+    again = real_images.image_pool(results(run, 3), PX)
     assert again is not None
     assert np.array_equal(found, again)
-    # What the recipe does not allow any more is taken away.
-    assert real_images.choice(results(run, 0), PX) is None
-    with pytest.raises(
-        RunError,
-        match=rf"{PX}\.npy: missing, and export\.selftest_real_images = 3\. Run `pepr-edge run` with --fresh\.",
-    ):
-        real_images.choice(results(run, 3), PX)
+    # Images that the recipe no longer allows are deleted.
+    assert real_images.image_pool(results(run, 0), PX) is None
+    with pytest.raises(RunError, match=rf"{PX}\.npy: missing, and export\.selftest_real_images = 3"):
+        real_images.image_pool(results(run, 3), PX)
 
 
-def test_where_validation_has_fewer_all_are_taken(run: Path) -> None:
-    found = real_images.choice(results(run, 20), PX)
+def test_a_small_validation_split_gives_all_its_images(run: Path) -> None:
+    found = real_images.image_pool(results(run, 20), PX)
     assert found is not None
     assert np.array_equal(found, VALIDATION)
 
 
-def test_the_clearest_are_taken_in_their_order() -> None:
-    clear = np.array([0.1, 3.0, 0.2, 2.0, 5.0], np.float32)
-    assert write.clearest(clear, 3).tolist() == [1, 3, 4]
-    assert write.clearest(clear, 9).tolist() == [0, 1, 2, 3, 4]
-    assert write.clearest(clear, 0).tolist() == write.clearest(clear[:0], 2).tolist() == []
+def test_the_largest_values_keep_their_order() -> None:
+    values = np.array([0.1, 3.0, 0.2, 2.0, 5.0], np.float32)
+    assert write.largest(values, 3).tolist() == [1, 3, 4]
+    assert write.largest(values, 9).tolist() == [0, 1, 2, 3, 4]
+    assert write.largest(values, 0).tolist() == write.largest(values[:0], 2).tolist() == []
 
 
 @pytest.mark.slow
@@ -94,7 +91,4 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
     validation = {image.tobytes() for image in load_data(prepared).splits["val"][0]}
     assert [image.tobytes() in validation for image in pixels] == [False] * write.SELFTEST_IMAGES + [True] * 3
     assert check(bundle).reasons == []
-    assert (
-        "16 generated images and 3 images of the data. **`selftest.npz` holds real images"
-        in (bundle / "MODEL_CARD.md").read_text()
-    )
+    assert "16 generated images and 3 images of the data" in (bundle / "MODEL_CARD.md").read_text()

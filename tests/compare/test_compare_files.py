@@ -1,4 +1,4 @@
-"""What a comparison writes."""
+"""The files of a comparison."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytest.importorskip("scipy")
 def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     a = compare_runs.run(tmp_path / "a", spread(0.6), Made(fraction=0.25))
     b = compare_runs.run(tmp_path / "b", spread(0.7, step=0.02), cost=2.0)
-    both, pairs = read(a, b)
+    inputs, pairs = read(a, b)
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     (out / "thesis.txt").write_text("precious")
-    done = compare.write(compare.compare(both, pairs), both, pairs, out)
-    # All that there may be: those of an earlier comparison are found by these names.
+    done = compare.write(compare.compare(inputs, pairs), inputs, pairs, out)
+    # Figures of an earlier comparison are found by these names.
     assert {f"compare_{name}" for name in PLOTS} == set(NAMES)
     names = {f"compare_{name}{suffix}" for name in PLOTS for suffix in (".svg", ".png")}
     assert {path.name for path in out.iterdir()} == names | {
@@ -46,8 +46,8 @@ def test_the_folder_holds_rows_scores_and_figures(tmp_path: Path) -> None:
     )
     assert float(written[8]["train_energy_j"]) == 200.0
     assert written[8]["train_energy_method"] == "measured"
-    assert float(written[3]["pepr_E"]) == pytest.approx(pairs.together["E"][0, 3])
-    assert float(written[11]["pepr_edge_by_itself"]) == pytest.approx(pairs.apart["edge"][1, 3])
+    assert float(written[3]["pepr_E"]) == pytest.approx(pairs.joint["E"][0, 3])
+    assert float(written[11]["pepr_edge_by_itself"]) == pytest.approx(pairs.separate["edge"][1, 3])
 
 
 def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path: Path) -> None:
     for count, method in ((8, "measured"), (4, "declared")):
         a = compare_runs.run(tmp_path / f"a{count}", spread(0.6, count=count))
         b = compare_runs.run(tmp_path / f"b{count}", spread(0.7, count=count), Made(method=method))
-        both, pairs = read(a, b)
-        done = compare.write(compare.compare(both, pairs), both, pairs, out)
+        inputs, pairs = read(a, b)
+        done = compare.write(compare.compare(inputs, pairs), inputs, pairs, out)
         if count == 8:
-            (out / "compare_pepr_T.svg").write_text("not one that compare writes")
+            (out / "compare_pepr_T.svg").write_text("compare writes no such file")
             (out / "compare_other.png").mkdir()
-    # Energy is measured in A and declared in B: there is no PePR-E to be drawn.
+    # Energy is measured in A and declared in B, so there is no PePR-E.
     assert len(done.plots) == 4
     assert {path.name for path in out.iterdir()} == {Path(plot).name for plot in done.plots} | {
         "comparison.json",

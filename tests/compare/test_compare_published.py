@@ -1,4 +1,4 @@
-"""Sides that are sets of a published table."""
+"""Sets of a published table as sides."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def rows(name: str, *performances: float) -> list[str]:
 
 def test_a_set_of_a_table_is_a_side(tmp_path: Path) -> None:
     path = table(tmp_path, *rows("skin", 0.5, 0.6, 0.7), *rows("skin_small", 0.4, 0.5, 0.65))
-    both = compare.read(f"{path}:skin_small", f"{path}:skin")
-    assert both.question.text == "Do A and B differ?"
-    assert both.question.contrast == "with skin instead of skin_small"
-    first = both.a.models[0]
+    inputs = compare.read(f"{path}:skin_small", f"{path}:skin")
+    assert inputs.question.text == "Do A and B differ?"
+    assert inputs.question.contrast == "with skin instead of skin_small"
+    first = inputs.a.models[0]
     assert (first.name, first.performance, first.num_params, first.family, first.efficient) == (
         "m0",
         0.4,
@@ -47,28 +47,30 @@ def test_a_set_of_a_table_is_a_side(tmp_path: Path) -> None:
     assert first.resources == pytest.approx(
         {"train_energy": 36000.0, "train_co2eq": 1.0, "train_time": 2.0, "train_memory": 1e9}
     )
-    assert any("skin_small and skin" in warning for warning in both.warnings)
+    assert any("skin_small and skin" in warning for warning in inputs.warnings)
 
 
-def test_energies_that_are_the_same_in_both_sets_are_doubted(tmp_path: Path) -> None:
+def test_equal_energies_in_both_sets_give_a_warning(tmp_path: Path) -> None:
     values = [0.5, 0.6, 0.7, 0.8, 0.9]
     path = table(tmp_path, *rows("x", *values), *rows("y", *values))
-    both = compare.read(f"{path}:x", f"{path}:y")
-    assert any(warning.startswith("5 of 5 models have the same training energy") for warning in both.warnings)
-    assert both.question.text == "Do A and B differ?"
+    inputs = compare.read(f"{path}:x", f"{path}:y")
+    assert any(
+        warning.startswith("5 of 5 models have the same training energy") for warning in inputs.warnings
+    )
+    assert inputs.question.text == "Do A and B differ?"
 
 
-def test_two_sets_of_other_images_are_no_choice_between_two_ways(tmp_path: Path) -> None:
+def test_two_sets_are_no_choice_that_could_pay(tmp_path: Path) -> None:
     path = table(tmp_path, *rows("x", 0.5, 0.6, 0.7, 0.8, 0.9), *rows("y", 0.61, 0.7, 0.82, 0.9, 0.99))
-    both = compare.read(f"{path}:x", f"{path}:y")
-    found = compare.compare(both, compare.pair(both))
+    inputs = compare.read(f"{path}:x", f"{path}:y")
+    found = compare.compare(inputs, compare.pair(inputs))
     assert found.headline.startswith(
-        "B is better: with y instead of x, test accuracy rose by 0.104 on average"
+        "B is better: with y instead of x, test accuracy is 0.104 higher on average"
     )
     assert "pays" not in found.headline
     other = compare.read(f"{path}:y", f"{path}:x")
     assert compare.compare(other, compare.pair(other)).headline.startswith(
-        "B is worse: with x instead of y, test accuracy fell by 0.104"
+        "B is worse: with x instead of y, test accuracy is 0.104 lower"
     )
 
 
@@ -82,13 +84,15 @@ def test_a_table_of_one_set_needs_no_name(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{table}:lung", "no set 'lung' in that table, expected one of skin, bone"),
-        ("{table}", "holds several sets. Name one behind a colon"),
+        ("{table}", "holds several sets, skin, bone"),
         ("{table}:skin", "are the same. Give two runs, or two sets"),
         ("{folder}/none.csv:skin", "no such run directory or table"),
         ("{folder}", "a run and a table"),
     ],
 )
-def test_sides_that_cannot_be_read_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_argument_that_cannot_be_read_is_an_error_on_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = table(tmp_path, *rows("skin", 0.5, 0.6), *rows("bone", 0.5, 0.6))
     with pytest.raises(PeprError, match=message) as fault:
         compare.read(f"{path}:skin", text.format(table=path, folder=tmp_path))
@@ -131,15 +135,15 @@ def test_the_papers_figures_give_scipys_t_and_p() -> None:
     }
     folder = Path(os.environ.get("PEPR_TEST_DATA", "../shared"))
     path = (Path(__file__).resolve().parents[2] / folder / "paper" / "published_results.csv").resolve()
-    both = compare.read(f"{path}:derma_small", f"{path}:derma")
-    pairs = compare.pair(both)
-    found = finding(compare.compare(both, pairs), question=both.question.text)
+    inputs = compare.read(f"{path}:derma_small", f"{path}:derma")
+    pairs = compare.pair(inputs)
+    found = finding(compare.compare(inputs, pairs), question=inputs.question.text)
     expected = stats.ttest_ind(
         [values["derma"][one.name] for one in pairs.a], [values["derma_small"][one.name] for one in pairs.a]
     )
     assert found.n == (131, 131)
     assert (found.t, found.p) == (expected.statistic, expected.pvalue)
-    assert any("72 of 131 models have the same training energy" in warning for warning in both.warnings)
-    headline = compare.compare(both, pairs).headline
-    assert "PePR-E is not to be built on" in headline
-    assert "PePR-E fell" not in headline
+    assert any("72 of 131 models have the same training energy" in warning for warning in inputs.warnings)
+    headline = compare.compare(inputs, pairs).headline
+    assert "Do not rely on PePR-E" in headline
+    assert "PePR-E is" not in headline

@@ -1,4 +1,4 @@
-"""Whether the sentences are true whichever way it went."""
+"""Each sentence states what its test shows, in either direction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge import compare
-from pepr_edge.compare.model import Question
+from pepr_edge.compare.model import Question, Side
+from pepr_edge.compare.record import Comparison
 from pepr_edge.compare.sentences import p_value
 
 pytest.importorskip("scipy")
@@ -20,138 +21,127 @@ unit = st.floats(min_value=0, max_value=1)
 
 @pytest.mark.parametrize("question", [MORE, LESS], ids=["B has more", "A has more"])
 @pytest.mark.parametrize(
-    ("changes", "verdict", "said"),
+    ("changes", "verdict", "claim", "evidence"),
     [
         (
             [0.10, 0.11, 0.12, 0.09, 0.10, 0.13],
             "up",
-            "More data pays: with all instead of few of the training images, test accuracy rose by 0.108",
+            "More data pays",
+            ["0.108 higher", "95 % CI 0.0", "better in 6 of 6", "paired t-test p < 0.001"],
         ),
         (
             [-0.10, -0.11, -0.12, -0.09, -0.10, -0.13],
             "down",
-            "More data does not pay: with all instead of few of the training images, test",
+            "More data does not pay",
+            ["0.108 lower", "95 % CI -0.1", "better in 0 of 6"],
         ),
         (
             [0.01, -0.02, 0.03, -0.01, 0.0, 0.01],
             "none",
-            "It could not be shown that more data pays: with all instead of few",
+            "More data shows no clear effect",
+            ["0.003 higher", "95 % CI -0.0", "better in 3 of 6"],
         ),
-        (
-            [0.0] * 6,
-            "identical",
-            "More data changes nothing: with all instead of few of the training images, test accuracy is identical in all 6",
-        ),
-        (
-            [0.05] * 6,
-            "up",
-            "rose by 0.050, by the same in each, over 6 architectures, better in 6 of 6 (Wilcoxon p = 0.0",
-        ),
+        ([0.0] * 6, "identical", "More data changes nothing", ["test accuracy is identical in all 6"]),
+        ([0.05] * 6, "up", "More data pays", ["0.050 higher", "better in 6 of 6", "Wilcoxon p = 0.0"]),
     ],
     ids=["up", "down", "none", "identical", "constant"],
 )
-def test_the_sentence_is_true_whichever_way_it_went(
-    question: Question, changes: list[float], verdict: str, said: str
+def test_the_sentence_states_what_the_test_shows(
+    question: Question, changes: list[float], verdict: str, claim: str, evidence: list[str]
 ) -> None:
     few = [0.5, 0.6, 0.55, 0.7, 0.65, 0.52]
-    all_ = [value + change for value, change in zip(few, changes, strict=True)]
-    # The score has no resource that differs, so that its p does not weigh on that of the performance.
-    a, b = (
-        replace(one, models=tuple(replace(m, resources={}, methods={}) for m in one.models))
-        for one in (side(few), side(all_))
-    )
+    more = [value + change for value, change in zip(few, changes, strict=True)]
+    # Without resources there are no scores, whose p values could change that of the performance.
+    a = without_resources(side(few))
+    b = without_resources(side(more))
     comparison = answer(a, b, question) if question is MORE else answer(b, a, question)
-    found = finding(comparison)
-    assert found.verdict == verdict
-    assert said in found.sentence
-    assert found.sentence.endswith(".")
-    assert comparison.headline.startswith(found.sentence[:-1])
-    if verdict == "down":
-        assert "fell by 0.108 on average (95 % CI 0.0" in found.sentence
-        assert "worse in 6 of 6" in found.sentence
-    if verdict == "none":
-        assert (
-            "no difference in test accuracy could be shown over 6 architectures (0.003 higher on average, 95 % CI -0.0"
-            in found.sentence
-        )
+    performance = finding(comparison)
+    assert performance.verdict == verdict
+    assert performance.sentence.startswith(f"{claim}: with all instead of few of the training images, test")
+    for figure in evidence:
+        assert figure in performance.sentence
+    assert performance.sentence.endswith(".")
+    assert comparison.headline.startswith(performance.sentence[:-1])
 
 
-def test_performance_is_adjusted_apart_from_the_scores() -> None:
-    rising = [0.5, 0.6, 0.55, 0.7, 0.65]
-    changes = [0.05, 0.01, 0.04, 0.06, 0.01]
-    found = finding(
-        answer(side(rising), side([value + change for value, change in zip(rising, changes, strict=True)]))
-    )
-    assert found.paired_p is not None
-    assert 0.02 < found.paired_p == found.paired_p_holm < 0.05
-    assert (found.tests, found.verdict) == (1, "up")
-    assert "Holm" not in found.sentence
+def without_resources(original: Side) -> Side:
+    models = tuple(replace(model, resources={}, methods={}) for model in original.models)
+    return replace(original, models=models)
 
 
-def test_what_many_tests_may_show_by_chance_is_not_claimed() -> None:
-    rising = [0.5, 0.6, 0.55, 0.7, 0.65]
-    changes = [0.05, 0.01, 0.04, 0.06, 0.01]
-    free = tuple(
-        replace(
-            one,
-            performance=one.performance + change,
-            resources={**one.resources, "latency": 0.01, "peak_memory": 1e8 * (number % 3)},
-        )
-        for number, (one, change) in enumerate(zip(side(rising).models, changes, strict=True))
-    )
-    comparison = answer(side(rising), replace(side(rising), models=free))
-    found = finding(comparison, "PePR-E")
-    assert found.paired_p is not None
-    assert found.paired_p_holm is not None
-    assert found.paired_p < 0.05 <= found.paired_p_holm
-    assert found.tests == 4
-    assert found.sentence.startswith("Per unit of training energy, more data may pay: ")
-    assert "by Holm over 4 tests" in found.sentence
+RISING = [0.5, 0.6, 0.55, 0.7, 0.65]
+CHANGES = [0.05, 0.01, 0.04, 0.06, 0.01]
 
 
-def test_the_headline_says_what_it_costs() -> None:
+def test_performance_is_adjusted_separately_from_the_scores() -> None:
+    changed = [value + change for value, change in zip(RISING, CHANGES, strict=True)]
+    performance = finding(answer(side(RISING), side(changed)))
+    assert performance.paired_p is not None
+    assert 0.02 < performance.paired_p == performance.paired_p_holm < 0.05
+    assert (performance.tests, performance.verdict) == (1, "up")
+    assert "Holm" not in performance.sentence
+
+
+def test_an_effect_that_many_tests_can_show_by_chance_is_not_claimed() -> None:
+    models = []
+    for number, (model, change) in enumerate(zip(side(RISING).models, CHANGES, strict=True)):
+        resources = {**model.resources, "latency": 0.01, "peak_memory": 1e8 * (number % 3)}
+        models.append(replace(model, performance=model.performance + change, resources=resources))
+    comparison = answer(side(RISING), replace(side(RISING), models=tuple(models)))
+    score = finding(comparison, "PePR-E")
+    assert score.paired_p is not None
+    assert score.paired_p_holm is not None
+    assert score.paired_p < 0.05 <= score.paired_p_holm
+    assert score.tests == 4
+    assert score.sentence.startswith("Per unit of training energy, more data may pay: ")
+    assert "by Holm over 4 tests" in score.sentence
+
+
+def test_the_headline_states_the_cost() -> None:
     a = side([0.5, 0.6, 0.55, 0.7, 0.65, 0.52])
-    dear = tuple(
-        replace(
-            one,
-            performance=one.performance + 0.05 + 0.002 * (number % 2),
-            resources={"train_energy": 1000.0 + 10 * number},
-        )
-        for number, one in enumerate(a.models)
-    )
-    comparison = answer(a, replace(a, models=dear))
-    assert "; per unit of training energy it does not pay: PePR-E fell by " in comparison.headline
-    assert "PePR-L left out: latency is known in A alone." in comparison.notes
+    models = []
+    for number, model in enumerate(a.models):
+        resources: dict[str, float | None] = {"train_energy": 1000.0 + 10 * number}
+        performance = model.performance + 0.05 + 0.002 * (number % 2)
+        models.append(replace(model, performance=performance, resources=resources))
+    comparison = answer(a, replace(a, models=tuple(models)))
+    assert "; per unit of training energy it does not pay: PePR-E is " in comparison.headline
+    assert any("PePR-L left out" in note for note in comparison.notes)
 
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(unit, unit), min_size=2, max_size=9))
-def test_a_comparison_turned_round_says_the_same(values: list[tuple[float, float]]) -> None:
+def test_swapping_the_sides_changes_no_answer(values: list[tuple[float, float]]) -> None:
     a, b = (side(column) for column in zip(*values, strict=True))
-    there, back = answer(a, b, MORE), answer(b, a, LESS)
-    asked = [found for found in there.tests if found.side is None]
-    turned = [found for found in back.tests if found.side is None]
-    assert [found.verdict for found in asked] == [found.verdict for found in turned]
-    assert [found.sentence.count("p = ") for found in asked] == [
-        found.sentence.count("p = ") for found in turned
-    ]
-    for found in (*there.tests, *back.tests):
-        assert found.sentence
-        assert "None" not in found.sentence
-        assert "nan" not in found.sentence
-    assert all(len(line) <= 100 for line in compare.text(there).splitlines())
+    comparison = answer(a, b, MORE)
+    swapped = answer(b, a, LESS)
+    between = [test for test in comparison.tests if test.side is None]
+    between_swapped = [test for test in swapped.tests if test.side is None]
+    for test, other in zip(between, between_swapped, strict=True):
+        assert test.verdict == other.verdict
+        assert test.sentence.count("p = ") == other.sentence.count("p = ")
+    for test in (*comparison.tests, *swapped.tests):
+        assert test.sentence
+        assert "None" not in test.sentence
+        assert "nan" not in test.sentence
+    assert all(len(line) <= 100 for line in compare.text(comparison).splitlines())
 
 
-def test_an_interval_that_is_not_defined_is_none() -> None:
+def accuracy_row(comparison: Comparison) -> list[str]:
+    """Return the cells of the accuracy in the terminal table."""
+    lines = compare.text(comparison).splitlines()
+    return next(line for line in lines if line.startswith("accuracy")).split()
+
+
+def test_an_undefined_interval_is_none() -> None:
     few = [0.5, 0.6, 0.55, 0.7, 0.65, 0.52]
     comparison = answer(side(few), side([value + 0.05 for value in few]))
     assert finding(comparison).ci is None
-    row = next(line.split() for line in compare.text(comparison).splitlines() if line.startswith("accuracy"))
-    assert row[3:6] == ["+0.050", "-", "6/6"]
+    assert accuracy_row(comparison)[3:6] == ["+0.050", "-", "6/6"]
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (0.0, "<0.001"),
         (0.0004, "<0.001"),
@@ -163,11 +153,11 @@ def test_an_interval_that_is_not_defined_is_none() -> None:
         (None, "-"),
     ],
 )
-def test_a_p_below_one_never_reads_as_one(value: float | None, said: str) -> None:
-    assert p_value(value, "-") == said
+def test_a_p_below_one_never_reads_as_one(value: float | None, text: str) -> None:
+    assert p_value(value, "-") == text
 
 
-def test_the_table_and_the_sentence_write_a_p_alike() -> None:
+def test_the_table_and_the_sentence_show_the_same_p() -> None:
     rng = np.random.default_rng(6)
     values = rng.random(40)
     # d = 0.001, far below its standard error.
@@ -177,5 +167,4 @@ def test_the_table_and_the_sentence_write_a_p_alike() -> None:
     comparison = answer(few, side(np.clip(0.2 + 0.5 * values + change, 0, 1).tolist()))
     assert 0.99 < (finding(comparison).paired_p or 0) < 1
     assert "paired t-test p > 0.99" in comparison.headline
-    row = next(line.split() for line in compare.text(comparison).splitlines() if line.startswith("accuracy"))
-    assert row[7] == ">0.99"
+    assert accuracy_row(comparison)[7] == ">0.99"

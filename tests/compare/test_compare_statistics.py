@@ -1,4 +1,4 @@
-"""The tests against scipy's, and by their definitions."""
+"""The statistical tests against scipy and by their definitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepr_edge.compare.statistics import holm, independent, paired
+from pepr_edge.compare.statistics import Independent, Paired, holm, independent, paired
 
 stats = pytest.importorskip("scipy.stats")
 unit = st.floats(min_value=0, max_value=1)
@@ -40,48 +40,45 @@ def test_the_paired_tests_are_scipys() -> None:
 @given(st.lists(st.tuples(unit, unit), min_size=2, max_size=12))
 def test_swapping_the_sides_flips_every_sign(values: list[tuple[float, float]]) -> None:
     a, b = np.array(values).T
-    there, back = paired(a, b), paired(b, a)
-    for one, other in ((there.difference, back.difference), (there.t, back.t), (there.d_z, back.d_z)):
-        assert (one is None) == (other is None)
-        assert one is None or other is None or one == pytest.approx(-other, abs=1e-9)
-    assert (there.higher, there.lower) == (back.lower, back.higher)
-    alone, turned = independent(a, b), independent(b, a)
-    assert alone.difference == pytest.approx(-(turned.difference or 0.0), abs=1e-12)
-    assert (alone.t is None) == (turned.t is None)
-    assert alone.t is None or alone.t == pytest.approx(-(turned.t or 0.0))
-    for p in (there.p, there.wilcoxon_p, alone.p):
+    test = paired(a, b)
+    swapped = paired(b, a)
+    assert opposite(test.difference, swapped.difference)
+    assert opposite(test.t, swapped.t)
+    assert opposite(test.d_z, swapped.d_z)
+    assert (test.higher, test.lower) == (swapped.lower, swapped.higher)
+    of_groups = independent(a, b)
+    of_groups_swapped = independent(b, a)
+    assert opposite(of_groups.difference, of_groups_swapped.difference)
+    assert opposite(of_groups.t, of_groups_swapped.t)
+    for p, p_swapped in (
+        (test.p, swapped.p),
+        (test.wilcoxon_p, swapped.wilcoxon_p),
+        (of_groups.p, of_groups_swapped.p),
+    ):
+        assert p == pytest.approx(p_swapped)
         assert p is None or 0 <= p <= 1
-    assert (there.p, there.wilcoxon_p, alone.p) == pytest.approx((back.p, back.wilcoxon_p, turned.p))
 
 
-def test_what_does_not_vary_has_no_t() -> None:
+def opposite(value: float | None, other: float | None) -> bool:
+    """Return True for two numbers of opposite sign and equal size, or for None twice."""
+    if value is None or other is None:
+        return value is other
+    return value == pytest.approx(-other, rel=1e-6, abs=1e-9)
+
+
+def test_constant_values_have_no_t() -> None:
     a = np.array([0.1, 0.2, 0.3, 0.4])
-    same = paired(a, a.copy())
-    assert (same.difference, same.t, same.p, same.wilcoxon_p, same.d_z, same.higher, same.lower) == (
-        0,
-        None,
-        None,
-        None,
-        None,
-        0,
-        0,
-    )
-    constant = paired(a, a + 0.1)
-    assert (constant.difference, constant.t, constant.p, constant.d_z, constant.ci) == (
-        pytest.approx(0.1),
-        None,
-        None,
-        None,
-        None,
-    )
-    assert constant.wilcoxon_p == stats.wilcoxon(np.full(4, 0.1)).pvalue
-    flat = independent(np.array([0.5, 0.5]), np.array([0.7, 0.7, 0.7]))
-    assert (flat.t, flat.p, flat.d, flat.ci, flat.difference) == (None, None, None, None, pytest.approx(0.2))
+    assert paired(a, a.copy()) == Paired(0.0)
+    wilcoxon_p = stats.wilcoxon(np.full(4, 0.1)).pvalue
+    assert paired(a, a + 0.1) == Paired(pytest.approx(0.1), higher=4, wilcoxon_p=wilcoxon_p)
+    constant = independent(np.array([0.5, 0.5]), np.array([0.7, 0.7, 0.7]))
+    assert constant == Independent(pytest.approx(0.2))
 
 
 @pytest.mark.parametrize("size", [0, 1])
 def test_too_few_values_are_not_tested(size: int) -> None:
-    few, enough = np.full(size, 0.5), np.array([0.1, 0.2])
+    few = np.full(size, 0.5)
+    enough = np.array([0.1, 0.2])
     assert independent(few, enough).p is None
     assert independent(enough, few).p is None
     assert (paired(few, few).p, paired(few, few).wilcoxon_p) == (None, None)
@@ -91,14 +88,13 @@ def test_too_few_values_are_not_tested(size: int) -> None:
 @given(st.lists(st.one_of(st.none(), unit), max_size=12))
 def test_holm_by_its_definition(values: list[float | None]) -> None:
     known = sorted(value for value in values if value is not None)
-    expected = [
-        None
-        if value is None
-        else min(1.0, max((len(known) - rank) * p for rank, p in enumerate(known) if p <= value))
-        for value in values
-    ]
-    assert holm(values) == pytest.approx(expected)
+    for value, adjusted in zip(values, holm(values), strict=True):
+        if value is None:
+            assert adjusted is None
+        else:
+            scaled = [(len(known) - rank) * p for rank, p in enumerate(known) if p <= value]
+            assert adjusted == pytest.approx(min(1.0, max(scaled)))
 
 
-def test_holm_on_figures_done_by_hand() -> None:
+def test_holm_on_an_example_computed_by_hand() -> None:
     assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])

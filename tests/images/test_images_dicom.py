@@ -19,27 +19,21 @@ from pepr_edge.images.preprocess import decode
 pydicom = pytest.importorskip("pydicom")
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
-# One of each kind; all of them are read in the slow tier.
-HANDFUL = (
-    *(
-        "CT_small.dcm",
-        "MR_small_RLE.dcm",
-        "MR_small_bigendian.dcm",
-        "693_J2KI.dcm",
-        "SC_ybr_full_422_uncompressed.dcm",
-        "image_dfl.dcm",
-    ),
-    *(
-        "examples_palette.dcm",
-        "SC_rgb_rle_16bit_2frame.dcm",
-        "rtdose.dcm",
-        "MR_truncated.dcm",
-        "badVR.dcm",
-        "DICOMDIR",
-        "README.txt",
-    ),
+# One file of each kind. A slow test reads all files.
+READABLE = (
+    "CT_small.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "693_J2KI.dcm",
+    "SC_ybr_full_422_uncompressed.dcm",
+    "image_dfl.dcm",
+    "examples_palette.dcm",
+    "SC_rgb_rle_16bit_2frame.dcm",
+    "rtdose.dcm",
 )
-JPEG_BASELINE, DEFLATED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
+UNREADABLE = ("MR_truncated.dcm", "badVR.dcm", "DICOMDIR", "README.txt")
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def grey(path: Path) -> NDArray[np.uint8]:
@@ -53,77 +47,75 @@ def scaled(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.f
 
 
 def expected(path: Path) -> NDArray[np.float64]:
-    """The picture by pydicom's own functions, scaled from the range that they give values in to 0 to 255."""
+    """Return the picture by pydicom's own functions, scaled from the range of their values to 0 to 255."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    held = pydicom.dcmread(path, force=True)
-    # Of baseline JPEG the decoders differ by a level; Pillow's is the one that is installed everywhere.
-    plugin = "pillow" if held.file_meta.TransferSyntaxUID == JPEG_BASELINE else ""
-    stored = pixel_array(held, index=int(held.get("NumberOfFrames", 1)) // 2, decoding_plugin=plugin)
-    bits = held.BitsStored
-    if held.PhotometricInterpretation == "PALETTE COLOR":
-        colours = apply_color_lut(stored, held)
+    dataset = pydicom.dcmread(path, force=True)
+    # Decoders of baseline JPEG differ by a level; Pillow's is always installed.
+    plugin = "pillow" if dataset.file_meta.TransferSyntaxUID == JPEG_BASELINE else ""
+    middle = int(dataset.get("NumberOfFrames", 1)) // 2
+    stored = pixel_array(dataset, index=middle, decoding_plugin=plugin)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        colours = apply_color_lut(stored, dataset)
         return scaled(colours, 0, 2 ** (8 * colours.itemsize) - 1)
     if stored.ndim == 3:
-        return scaled(stored, 0, 2**bits - 1)
-    shown = _shown(held, stored, apply_modality_lut(stored, held), bits)
-    return 255 - shown if held.PhotometricInterpretation == "MONOCHROME1" else shown
+        return scaled(stored, 0, 2**dataset.BitsStored - 1)
+    levels = _grey_levels(dataset, stored, apply_modality_lut(stored, dataset))
+    return 255 - levels if dataset.PhotometricInterpretation == "MONOCHROME1" else levels
 
 
-def _shown(
-    held: pydicom.Dataset, stored: NDArray[np.generic], values: NDArray[np.generic], bits: int
+def _grey_levels(
+    dataset: pydicom.Dataset, stored: NDArray[np.generic], values: NDArray[np.generic]
 ) -> NDArray[np.float64]:
     from pydicom.pixels import apply_voi_lut
 
-    shown = apply_voi_lut(values, held)
-    if "VOILUTSequence" in held:
-        return scaled(shown, 0, 2 ** held.VOILUTSequence[0].LUTDescriptor[2] - 1)
-    if held.get("WindowWidth"):
-        ends = np.array(
-            [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if held.PixelRepresentation else [0, 2**bits - 1], float
+    shown = apply_voi_lut(values, dataset)
+    bits = dataset.BitsStored
+    if "VOILUTSequence" in dataset:
+        return scaled(shown, 0, 2 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1)
+    if dataset.get("WindowWidth"):
+        lowest, highest = (
+            (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
         )
-        low, high = ends * float(held.get("RescaleSlope", 1)) + float(held.get("RescaleIntercept", 0))
-        return scaled(shown, low, high)
-    kept = values[stored != held["PixelPaddingValue"].value] if "PixelPaddingValue" in held else values
-    return scaled(values, kept.min(), kept.max())
+        slope = float(dataset.get("RescaleSlope", 1))
+        intercept = float(dataset.get("RescaleIntercept", 0))
+        return scaled(shown, lowest * slope + intercept, highest * slope + intercept)
+    if "PixelPaddingValue" in dataset:
+        inside = values[stored != dataset["PixelPaddingValue"].value]
+        return scaled(values, inside.min(), inside.max())
+    return scaled(values, values.min(), values.max())
 
 
-def check(path: Path) -> bool:
-    """Whether a file is read, and rightly; if not, it is refused with one line."""
+def is_decoded(path: Path) -> bool:
+    """Return True for a correct picture, False for an error on one line; fail for everything else."""
     fault = ""
     try:
-        made = np.asarray(decode(path))
-    except DataError as raised:
-        fault = str(raised)
+        picture = np.asarray(decode(path))
+    except DataError as error:
+        fault = str(error)
     if fault:
         assert fault.startswith(f"{path}: ")
         assert "\n" not in fault
         return False
-    wanted = expected(path)
-    assert made.shape == wanted.shape
-    np.testing.assert_allclose(made, wanted, atol=0.5 + 1e-6, err_msg=path.name)
+    np.testing.assert_allclose(picture, expected(path), atol=0.5 + 1e-6, err_msg=path.name)
+    assert picture.shape == expected(path).shape
     return True
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_a_handful_of_pydicom_s_own_files_is_read_rightly_or_refused() -> None:
-    found = [path for path in sorted(FOLDER.rglob("*")) if path.name in HANDFUL and path.is_file()]
-    assert len(found) > len(HANDFUL) - 2  # pydicom may come with others one day
-    assert {path.name for path in found if not check(path)} == {
-        "MR_truncated.dcm",
-        "badVR.dcm",
-        "DICOMDIR",
-        "README.txt",
-    }
+def test_some_of_pydicoms_own_files_are_decoded_or_refused() -> None:
+    names = {*READABLE, *UNREADABLE}
+    paths = [path for path in sorted(FOLDER.rglob("*")) if path.name in names and path.is_file()]
+    assert len(paths) > len(names) - 2  # another pydicom may have other files
+    assert {path.name for path in paths if not is_decoded(path)} == set(UNREADABLE)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_all_of_pydicom_s_own_files_are_read_rightly_or_refused() -> None:
-    found = [path for path in sorted(FOLDER.rglob("*")) if path.is_file()]
-    read = {path.name for path in found if check(path)}
-    assert len(found) > 150
-    assert len(read) > 80
+def test_all_of_pydicoms_own_files_are_decoded_or_refused() -> None:
+    paths = [path for path in sorted(FOLDER.rglob("*")) if path.is_file()]
+    assert len(paths) > 150
+    assert sum(is_decoded(path) for path in paths) > 80
 
 
 @pytest.mark.parametrize(
@@ -173,7 +165,7 @@ def test_all_of_pydicom_s_own_files_are_read_rightly_or_refused() -> None:
             {"WindowCenter": "", "WindowWidth": "", "RescaleSlope": "", "RescaleIntercept": ""},
             scaled(ramp(0, 999), 0, 999),
         ),
-        # What fills the frame up is not part of the picture.
+        # Padding is not part of the picture.
         (
             np.where(np.eye(8), -2000, ramp(0, 700, "i2")).astype("i2"),
             {"PixelPaddingValue": -2000},
@@ -207,13 +199,10 @@ def test_grey_values_are_those_of_the_standard(
 
 
 def test_values_too_far_apart_for_a_table_are_scaled_alike(tmp_path: Path) -> None:
-    deep, plain = ramp(0, 10_000_000, "u4"), ramp(0, 10_000, "u2")
-    deep_made, plain_made = (
-        grey(made_dicom.write(tmp_path / f"{p.itemsize}.dcm", p, BitsStored=8 * p.itemsize))
-        for p in (deep, plain)
-    )
-    np.testing.assert_allclose(deep_made.astype(int), plain_made, atol=1)
-    assert len(np.unique(deep_made)) == 64
+    deep = grey(made_dicom.write(tmp_path / "deep.dcm", ramp(0, 10_000_000, "u4"), BitsStored=32))
+    shallow = grey(made_dicom.write(tmp_path / "shallow.dcm", ramp(0, 10_000, "u2"), BitsStored=16))
+    np.testing.assert_allclose(deep.astype(int), shallow, atol=1)
+    assert len(np.unique(deep)) == 64
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
@@ -240,8 +229,10 @@ def test_an_enhanced_file_has_values_for_each_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize("planar", [0, 1])
 def test_colour_by_pixel_and_by_plane(tmp_path: Path, planar: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
-    held = pixels if not planar else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    path = made_dicom.write(tmp_path / "x.dcm", pixels, PlanarConfiguration=planar, PixelData=held.tobytes())
+    stored = pixels.transpose(2, 0, 1) if planar else pixels
+    path = made_dicom.write(
+        tmp_path / "x.dcm", pixels, PlanarConfiguration=planar, PixelData=stored.tobytes()
+    )
     np.testing.assert_array_equal(np.asarray(decode(path)), pixels)
 
 
@@ -257,29 +248,19 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     whole = made_dicom.write(tmp_path / "x.dcm", ramp(0, 255, "u1"))
     old = made_dicom.write(tmp_path / "old.dcm", ramp(0, 255, "u1"), preamble=False)
     assert b"DICM" not in old.read_bytes()
-    for name, content in (("IM0001", whole), ("scan.png", whole), ("OLD.DCM", old)):
-        np.testing.assert_array_equal(
-            grey(content.rename(tmp_path / name) if content is old else _copy(content, tmp_path / name)),
-            ramp(0, 255),
-        )
-    Image.new("L", (3, 3), 9).save(tmp_path / "a.png")
-    assert set(grey(_copy(tmp_path / "a.png", tmp_path / "picture.dcm")).ravel()) == {9}
-    assert decode(
-        io.BytesIO(whole.read_bytes() if whole.exists() else (tmp_path / "IM0001").read_bytes()), shown_as="x"
-    ).size == (8, 8)
+    for name, source in (("IM0001", whole), ("scan.png", whole), ("ANOTHER.DCM", old)):
+        (tmp_path / name).write_bytes(source.read_bytes())
+        np.testing.assert_array_equal(grey(tmp_path / name), ramp(0, 255))
+    Image.new("L", (3, 3), 9).save(tmp_path / "picture.dcm", "PNG")
+    assert set(grey(tmp_path / "picture.dcm").ravel()) == {9}
+    assert decode(io.BytesIO(whole.read_bytes()), shown_as="x").size == (8, 8)
 
 
-def _copy(path: Path, target: Path) -> Path:
-    target.write_bytes(path.read_bytes())
-    return target
-
-
+# Streams whose headers claim 60,000 x 60,000 pixels.
 JPEG_OF_60000 = (
     b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + b"\xea\x60" * 2 + b"\x01\x01\x11\x00\xff\xd9"
 )
 J2K_OF_60000 = b"\xff\x4f\xff\x51\x00\x29\x00\x00" + b"\x00\x00\xea\x60" * 2 + b"\0" * 30
-
-
 J2K_WITHOUT_END = b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40)
 
 
@@ -290,13 +271,13 @@ def encapsulated(stream: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("elements", "words"),
+    ("elements", "message"),
     [
         ({"PixelData": None}, "without a picture"),
         ({"PixelData": b"12"}, "broken"),
         ({"Rows": None}, "broken"),
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, expected at most"),
-        ({"PhotometricInterpretation": "PLANTED"}, "not of a known photometric interpretation"),
+        ({"PhotometricInterpretation": "PLANTED"}, "unknown photometric interpretation"),
         ({"PhotometricInterpretation": "RGB"}, "RGB of 2 dimensions"),
         (
             {"syntax": "1.2.840.10008.1.2.4.100", "PixelData": encapsulated(b"1234")},
@@ -304,7 +285,7 @@ def encapsulated(stream: bytes) -> bytes:
         ),
         (
             {"syntax": "1.2.4711", "PixelData": encapsulated(b"1234")},
-            "a transfer syntax that is not of the standard, which",
+            "a transfer syntax that is not in the standard",
         ),
         ({"syntax": JPEG_BASELINE, "PixelData": encapsulated(b"Planted^Patient!")}, "claim to be 0 x 0"),
         (
@@ -318,36 +299,33 @@ def encapsulated(stream: bytes) -> bytes:
         ({"syntax": "1.2.840.10008.1.2.4.90", "PixelData": encapsulated(J2K_WITHOUT_END)}, "broken"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_that_quotes_nothing_of_the_file(
+def test_an_error_is_one_line_and_quotes_nothing_of_the_file(
     tmp_path: Path,
     elements: dict[str, object],
-    words: str,
+    message: str,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     path = made_dicom.write(tmp_path / "x.dcm", ramp(), **elements)
     assert b"Planted^Patient" in path.read_bytes()
     capfd.readouterr()
-    with pytest.raises(ImageError, match=words) as fault:
+    with pytest.raises(ImageError, match=message) as fault:
         decode(path)
     assert str(fault.value).startswith(f"{path}: ")
-    for said in (str(fault.value), caplog.text, *capfd.readouterr()):
-        assert "\n" not in said
-        assert "planted" not in said.lower().replace(str(tmp_path).lower(), "")
+    for text in (str(fault.value), caplog.text, *capfd.readouterr()):
+        assert "\n" not in text
+        assert "planted" not in text.lower().replace(str(tmp_path).lower(), "")
 
 
 def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MOST_INFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr(dicom, "MAX_INFLATED_BYTES", 1 << 20)
     path = made_dicom.write(tmp_path / "x.dcm", ramp(0, 255, "u1"), syntax=DEFLATED)
     np.testing.assert_array_equal(grey(path), ramp(0, 255))
     whole = path.read_bytes()
-    start = next(at for at in range(132, len(whole)) if _inflates(whole[at:]))
-    packer = zlib.compressobj(9, wbits=-15)
-    path.write_bytes(
-        whole[:start]
-        + packer.compress(zlib.decompress(whole[start:], -15) + b"\0" * (2 << 20))
-        + packer.flush()
-    )
+    start = next(position for position in range(132, len(whole)) if _inflates(whole[position:]))
+    bomb = zlib.decompress(whole[start:], -15) + b"\0" * (2 << 20)
+    deflater = zlib.compressobj(9, wbits=-15)
+    path.write_bytes(whole[:start] + deflater.compress(bomb) + deflater.flush())
     with pytest.raises(ImageError, match="inflates to more than 1 MiB"):
         decode(path)
 
@@ -359,21 +337,22 @@ def _inflates(content: bytes) -> bool:
         return False
 
 
-def test_without_pydicom_the_command_that_installs_it_is_said(
+def test_without_pydicom_the_error_names_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = made_dicom.write(tmp_path / "x.dcm", ramp())
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(
-        DataError, match=r"x\.dcm: .*not installed\. Run pip install 'pepr_edge\[dicom\]'"
-    ) as fault:
+    with pytest.raises(DataError, match=r"x\.dcm: .*pip install 'pepr_edge\[dicom\]'") as fault:
         decode(path)
-    assert not isinstance(fault.value, ImageError)  # nothing is wrong with the image: it must not be left out
+    # An ImageError would leave the image out, but the image is good.
+    assert not isinstance(fault.value, ImageError)
     Image.new("L", (3, 3), 9).save(tmp_path / "x.png")
     assert decode(tmp_path / "x.png").size == (3, 3)
 
 
-def test_without_a_decoder_its_package_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_decoder_the_error_names_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pydicom.pixels.decoders import JPEGLosslessDecoder
     from pydicom.uid import JPEGLossless
 
@@ -381,10 +360,8 @@ def test_without_a_decoder_its_package_is_said(tmp_path: Path, monkeypatch: pyte
     path = made_dicom.write(
         tmp_path / "x.dcm", ramp(), syntax="1.2.840.10008.1.2.4.57", PixelData=encapsulated(b"1234")
     )
-    with pytest.raises(
-        DataError,
-        match=r"JPEG Lossless.*\(1\.2\.840\.10008\.1\.2\.4\.57\), and no decoder .* pylibjpeg pylibjpeg-libjpeg",
-    ) as fault:
+    message = r"JPEG Lossless.*\(1\.2\.840\.10008\.1\.2\.4\.57\), .* pylibjpeg pylibjpeg-libjpeg"
+    with pytest.raises(DataError, match=message) as fault:
         decode(path)
     assert not isinstance(fault.value, ImageError)
     assert JPEGLossless in dicom_stream.DECODERS
@@ -404,7 +381,7 @@ def test_a_stream_that_another_decoder_may_read_is_not_left_out(
         decode(path)
     monkeypatch.setattr(dicom_stream.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        DataError, match=r"x\.dcm: its pixels, JPEG 2000.*Run pip install pylibjpeg pylibjpeg-openjpeg$"
+        DataError, match=r"x\.dcm: .*JPEG 2000.*Run pip install pylibjpeg pylibjpeg-openjpeg$"
     ) as fault:
         decode(path)
     assert not isinstance(fault.value, ImageError)
@@ -414,10 +391,10 @@ def test_every_syntax_that_needs_a_package_has_one() -> None:
     from pydicom.pixels.decoders.pylibjpeg import DECODER_DEPENDENCIES
 
     needed = {str(uid): packages[1].split(">")[0] for uid, packages in DECODER_DEPENDENCIES.items()}
-    del needed["1.2.840.10008.1.2.5"]  # RLE, by pydicom itself
+    del needed["1.2.840.10008.1.2.5"]  # RLE, which pydicom decodes itself
     assert {uid: package for uid, (_, package) in dicom_stream.DECODERS.items()} == needed
 
 
-def test_nothing_of_a_patient_is_read() -> None:
-    groups = {pydicom.datadict.tag_for_keyword(keyword) >> 16 for keyword in dicom.WANTED}  # type: ignore[operator]
+def test_no_element_about_a_patient_is_read() -> None:
+    groups = {pydicom.datadict.tag_for_keyword(keyword) >> 16 for keyword in dicom.ELEMENTS}  # type: ignore[operator]
     assert groups == {0x0028, 0x5200, 0x7FE0}

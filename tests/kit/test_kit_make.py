@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny_bundle
 
-from pepr_edge.bundle.best import HandedOver
+from pepr_edge.bundle.best import ExportedBundles
 from pepr_edge.errors import KitError
 from pepr_edge.kit import install
 from pepr_edge.kit import make as module
@@ -17,37 +17,38 @@ from pepr_edge.kit.make import Kit, make
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Bundles and wheels as they come without a run and an index; the Pythons that were asked for."""
+    """Replace the export and the downloads; the requirements and Pythons that were asked for."""
     asked: list[str] = []
 
-    def hand_over(run_dir: Path, out: Path, top: int) -> HandedOver:
+    def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
         made = [(None, tiny_bundle.write(out / f"{number:02d}-tiny@16-fp32")) for number in range(1, top + 1)]
-        return HandedOver(made, ("made of nothing",))  # type: ignore[arg-type]
+        return ExportedBundles(made, ("made of nothing",))  # type: ignore[arg-type]
 
     def own(folder: Path) -> Path:
         (folder / "pepr_edge-1-py3-none-any.whl").write_bytes(b"own")
         return folder / "pepr_edge-1-py3-none-any.whl"
 
-    def fetch(own: str, name: str, python: str, folder: Path, said: Any) -> None:
+    def fetch(own: str, name: str, python: str, folder: Path, on_package: Any) -> None:
         asked.append(f"{Path(own).name} {python}")
-        said("numpy")
+        on_package("numpy")
         for file in ("pip-1-py3-none-any.whl", f"numpy-1-cp{python.replace('.', '')}-none-any.whl"):
             (folder / file).write_bytes(file.encode())
 
-    monkeypatch.setattr(module, "hand_over", hand_over)
+    monkeypatch.setattr(module, "export_best", export_best)
     monkeypatch.setattr(module.own_wheel, "make", own)
     monkeypatch.setattr(module.wheels, "fetch", fetch)
     return asked
 
 
 def made_at(out: Path, **changes: Any) -> Kit:
-    wanted: dict[str, Any] = {
+    """Make a kit of one model for two Pythons on Linux; `changes` replace arguments."""
+    arguments: dict[str, Any] = {
         "platform": "linux-x86_64",
         "pythons": ("3.11", "3.12"),
         "top": 1,
         "progress": lambda *words: None,
     }
-    return make(Path("run"), out, **{**wanted, **changes})
+    return make(Path("run"), out, **{**arguments, **changes})
 
 
 def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str]) -> None:
@@ -56,8 +57,10 @@ def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str])
     parts = {"bundles", "wheels", "install.sh", "install.py", "START.txt", "kit.json", "checksums.txt"}
     assert {path.name for path in kit.folder.iterdir()} == parts
     assert [wheel.name for wheel in kit.wheels] == [
-        *("numpy-1-cp311-none-any.whl", "numpy-1-cp312-none-any.whl"),
-        *("pepr_edge-1-py3-none-any.whl", "pip-1-py3-none-any.whl"),
+        "numpy-1-cp311-none-any.whl",
+        "numpy-1-cp312-none-any.whl",
+        "pepr_edge-1-py3-none-any.whl",
+        "pip-1-py3-none-any.whl",
     ]
     assert kit.wheels[2].sha256 == hashlib.sha256(b"own").hexdigest()
     assert kit.bundles == ("01-tiny@16-fp32",)
@@ -80,7 +83,7 @@ def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str])
     ("platform", "installer", "launch"),
     [("linux-aarch64", "install.sh", "sh"), ("win-amd64", "install.ps1", ".\\")],
 )
-def test_the_words_are_those_of_the_platform(
+def test_the_texts_are_for_the_platform(
     platform: str, installer: str, launch: str, tmp_path: Path, no_network: list[str]
 ) -> None:
     folder = made_at(tmp_path / "kit", platform=platform).folder
@@ -90,10 +93,10 @@ def test_the_words_are_those_of_the_platform(
     assert installer in texts[1]
     assert launch in texts[1]
     assert "NOT FOR DIAGNOSIS" in texts[1]
-    assert all(len(line) <= 140 for line in texts[1].splitlines())
+    assert all(len(line) <= 80 for line in texts[1].splitlines())
 
 
-def test_a_kit_for_dicom_images_brings_what_reads_them(tmp_path: Path, no_network: list[str]) -> None:
+def test_a_kit_for_dicom_images_holds_the_dicom_extra(tmp_path: Path, no_network: list[str]) -> None:
     kit = made_at(tmp_path / "kit", pythons=("3.11",), extras=("dicom",))
     assert no_network == ["pepr_edge-1-py3-none-any.whl[dicom] 3.11"]
     assert install.read_kit(kit.folder)["extras"] == ["dicom"]
@@ -109,27 +112,27 @@ def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str
         before = (out / name).read_bytes() if (out / name).exists() else None
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("precious")
-        with pytest.raises(KitError, match=f"{name} is not as the kit came"):
+        with pytest.raises(KitError, match=f"{name} was added or changed"):
             made_at(out)
         assert (out / name).read_text() == "precious"
         (out / name).unlink() if before is None else (out / name).write_bytes(before)
     assert (out / "START.txt").read_text() == start
     (out / "report.json").write_text("precious")
-    with pytest.raises(KitError, match=r"holds 'report\.json' besides"):
+    with pytest.raises(KitError, match=r"'report\.json'"):
         made_at(out)
     assert (out / "report.json").read_text() == "precious"
     (tmp_path / "other").mkdir()
     made_at(tmp_path / "other")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
-    with pytest.raises(KitError, match=r"'thesis\.txt', which is no part of a kit"):
+    with pytest.raises(KitError, match=r"'thesis\.txt'"):
         made_at(tmp_path / "full")
     with pytest.raises(KitError, match="a file, expected a folder"):
         made_at(tmp_path / "full" / "thesis.txt")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, KitError("no network")])
-def test_what_is_cut_short_leaves_nothing(
+def test_an_interrupted_kit_leaves_nothing(
     fault: BaseException | type[BaseException],
     tmp_path: Path,
     no_network: list[str],
@@ -144,7 +147,7 @@ def test_what_is_cut_short_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_goes_from_none_to_all(tmp_path: Path, no_network: list[str]) -> None:
+def test_progress_grows(tmp_path: Path, no_network: list[str]) -> None:
     seen: list[tuple[int, int, str]] = []
     made_at(tmp_path / "kit", progress=lambda *words: seen.append(words))
     assert seen[0] == (0, 4, "bundles")

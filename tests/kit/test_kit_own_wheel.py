@@ -14,7 +14,7 @@ from pepr_edge.kit import own_wheel
 
 
 def install_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What pip would leave of a small wheel of this name."""
+    """Write the files of a small installed package of this name, as pip does."""
     files = {
         "pepr_edge/__init__.py": "",
         "pepr_edge/deep/table.csv": "1\n",
@@ -37,7 +37,7 @@ def install_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_is_put_together_from_what_was_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wheel_is_made_from_the_installed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_by_hand(tmp_path / "site", monkeypatch)
     made = own_wheel.repack(tmp_path)
     assert made.name == "pepr_edge-9.0-py3-none-any.whl"
@@ -46,12 +46,12 @@ def test_it_is_put_together_from_what_was_installed(tmp_path: Path, monkeypatch:
         record = wheel.read("pepr_edge-9.0.dist-info/RECORD").decode().splitlines()
     information = {f"pepr_edge-9.0.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
     assert held == {"pepr_edge/__init__.py", "pepr_edge/deep/table.csv", *information}
-    # The digest of no bytes at all, as PEP 376 writes it.
+    # The digest of an empty file in the format of PEP 376.
     assert "pepr_edge/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0" in record
     assert {line.split(",")[0] for line in record} == held
 
 
-def test_a_file_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (install_by_hand(tmp_path / "site", monkeypatch) / "pepr_edge" / "deep" / "table.csv").unlink()
     with pytest.raises(KitError, match=r"table\.csv: missing"):
         own_wheel.repack(tmp_path)
@@ -82,7 +82,7 @@ def test_a_checkout_is_built_and_stays_clean(tmp_path: Path) -> None:
         "pepr_edge/kit/install.ps1",
         "pepr_edge/kit/install.py",
     } <= held
-    # What lies there as if installed is put together again to the same files.
+    # The wheel made from these files holds the same files.
     program = (
         "from pathlib import Path; from pepr_edge.kit import own_wheel; print(own_wheel.make(Path('..')))"
     )
