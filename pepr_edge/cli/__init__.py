@@ -1,4 +1,4 @@
-"""The command line: one module a command, imported only when it is called."""
+"""The command line: one module per command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from pepr_edge.errors import InvalidMeasurement, PeprError
 
 __all__ = ["entry"]
 
-# Command -> its one line of help, so that `pepr-edge --help` imports none of them. The module has the command's name and holds `command`.
+# Help line of each command, so that `pepr-edge --help` imports no command. The module of a command has its
+# name and contains `command`.
 COMMANDS = {
-    "init": "Look at images and write a first recipe for them.",
+    "init": "Draft a first recipe for images.",
     "run": "Train, export, profile and rank the candidates of a recipe.",
     "rank": "Rank a run again, with other weights or field reports.",
-    "export": "Hand over the best K models of a run as bundles.",
-    "kit": "Make a folder for a USB stick: the best models, and all that a device without a network needs.",
-    "report": "Write a run's report.html again.",
-    "score": "Score the models of any CSV by PePR.",
-    "search": "Replay a search policy on published runs: what it spends, what it finds.",
-    "compare": "Did it pay? Two runs against each other: pretraining, more data, large models.",
+    "export": "Export the best models of a run as bundles.",
+    "kit": "Make a folder for a USB stick: the best models, and everything for a device without network.",
+    "report": "Write the report.html of a run again.",
+    "score": "Score the models of a CSV table by PePR.",
+    "search": "Replay a search policy on published runs: energy used, model found.",
+    "compare": "Compare two runs: do pretraining, more data or large models pay off?",
     "bench": "Measure bundles on this device.",
     "predict": "Classify images with a bundle.",
-    "verify": "Check bundles: every file, and the same decisions as at home.",
+    "verify": "Check bundles: all files, and the same decisions as on the workstation.",
     "recipes": "List, show, copy or check the recipes for target devices.",
-    "zoo": "List the architectures that are known to work.",
-    "doctor": "Say what this machine is and can do.",
+    "zoo": "List the tested architectures.",
+    "doctor": "Show what this machine is, and what it can do.",
 }
-# What runs on a clinic's device, where numpy or onnxruntime may not even load: looked at before they are imported.
+# Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked
+# before they are imported.
 FIELD = ("bench", "predict", "verify")
 
 
@@ -55,24 +57,25 @@ class LazyGroup(click.Group):
 
 
 def _after_preflight(command: click.Command) -> click.Command:
-    """The command, carried out only where this machine can: what it lacks is one line, not a core dump."""
-    checked, carry_out = copy.copy(command), command.callback
-    assert carry_out is not None
+    """Return the command with a check of the machine first: a missing part is one line, not a core dump."""
+    checked = copy.copy(command)
+    original = command.callback
+    assert original is not None
 
-    def callback(**given: Any) -> Any:
+    def callback(**arguments: Any) -> Any:
         try:
             from pepr_edge.device.preflight import check
 
-            check(given.get("bundles") or (given["bundle"],), given.get("out"))
-            return carry_out(**given)
-        except ImportError as fault:
-            reason = [line for line in str(fault).splitlines() if line.strip()][-1]
+            check(arguments.get("bundles") or (arguments["bundle"],), arguments.get("out"))
+            return original(**arguments)
+        except ImportError as error:
+            reason = [line for line in str(error).splitlines() if line.strip()][-1]
             raise PeprError(
                 f"a package cannot be loaded on this machine: {reason.strip()}. Install pepr_edge again."
-            ) from fault
+            ) from error
         except MemoryError:
             raise PeprError(
-                "memory ran out. Close other programs and try again, or use the bundle of a smaller model."
+                "out of memory. Close other programs and try again, or use the bundle of a smaller model."
             ) from None
 
     checked.callback = callback
@@ -87,40 +90,43 @@ def main() -> None:
     """Which model should we deploy on this device, and what did it cost us?"""
 
 
-def _on_screen(fault: Exception) -> str:
-    """A fault's lines; what strangers wrote into names and files moves no cursor."""
+def _printable(error: Exception) -> str:
+    """Return the lines of an error with control characters escaped: names and files are untrusted."""
     from pepr_edge.untrusted.documents import CONTROL
 
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(fault))
+    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], str(error))
 
 
 def entry() -> None:
-    """Run the command line. Exit status: 0 done, 1 a fault in the input, 2 wrong usage, 3 INVALID or a failed check, 130 interrupted."""
+    """Run the command line.
+
+    Exit status: 0 success, 1 error in the input, 2 wrong usage, 3 INVALID or failed check, 130 interrupted.
+    """
     try:
         main(prog_name="pepr-edge", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
-    except PeprError as fault:
-        click.echo(f"error: {_on_screen(fault)}", err=True)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PeprError as error:
+        click.echo(f"error: {_printable(error)}", err=True)
         sys.exit(1)
-    except InvalidMeasurement as fault:
-        click.echo(_on_screen(fault), err=True)
+    except InvalidMeasurement as error:
+        click.echo(_printable(error), err=True)
         sys.exit(3)
-    except OSError as fault:
-        # A full disk, a folder without permission: the user's to mend, whatever command met it.
-        from pepr_edge.run_dir.store import disk_is_full
-
-        if disk_is_full(fault):
-            # Its file name may be that of what was to be copied.
-            click.echo("error: no room left on the disk. Make room; the same command goes on.", err=True)
-            sys.exit(1)
-        where = f"{fault.filename}: " if fault.filename else ""
-        click.echo(
-            f"error: {where}{fault.strerror or fault}. Check the path, its permissions and the room on the disk.",
-            err=True,
-        )
+    except OSError as error:
+        click.echo(f"error: {_os_error_text(error)}", err=True)
         sys.exit(1)
+
+
+def _os_error_text(error: OSError) -> str:
+    """Return a message for a full disk or a folder without permission: the user can fix it."""
+    from pepr_edge.run_dir.store import disk_is_full
+
+    if disk_is_full(error):
+        # Without a file name: it may be the name of the file that was copied.
+        return "the disk is full. Free disk space, then run the same command again; it continues."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}. Check the path, its permissions and the free disk space."

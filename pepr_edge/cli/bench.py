@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -14,9 +14,11 @@ from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement, MeasurementError
 from pepr_edge.records import BenchResult, FieldReport, Provider
+from pepr_edge.text.tables import aligned_table
+from pepr_edge.text.units import plural
 
 if TYPE_CHECKING:
-    from pepr_edge.field.bench import Subject
+    from pepr_edge.field.bench import Plan, Subject
     from pepr_edge.measure.profile import EnergyCounter
 
 NAME_WIDTH = 40
@@ -25,43 +27,47 @@ MISSING = "-"
 
 @click.command("bench")
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
-@click.option("--quick", is_flag=True, help="128 queries and 10 s for each bundle, instead of 1024 and 60 s.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as at home]")
+@click.option("--quick", is_flag=True, help="Use 128 queries and 10 s per bundle, instead of 1024 and 60 s.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as on the workstation]"
+)
 @click.option(
     "--paced",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
-    help="Clinic load: one image every MS milliseconds.",
+    help="Measure a clinic's load: one image every MS milliseconds.",
 )
 @click.option(
     "--runtime",
     type=click.Choice(["onnxruntime", "openvino"]),
-    help="What runs the model. [default: as at home]",
+    help="The runtime for the model. [default: as on the workstation]",
 )
 @click.option(
-    "--provider", type=click.Choice(get_args(Provider)), help="What it runs on. [default: as at home]"
+    "--provider",
+    type=click.Choice(get_args(Provider)),
+    help="The execution provider. [default: as on the workstation]",
 )
 @click.option(
-    "--fallback", is_flag=True, help="Measure the float32 file beside each model, by onnxruntime on the CPU."
+    "--fallback", is_flag=True, help="Measure each bundle's float32 file, with onnxruntime on the CPU."
 )
 @click.option(
     "--watts-per-core",
     type=click.FloatRange(min=0, min_open=True),
     metavar="W",
-    help="Declare a busy core's power, for energy where no counter can be read.",
+    help="Declare the power of a busy core, for the energy if no counter can be read.",
 )
-@click.option("--sweep", is_flag=True, help="Measure with 1, 2, 4 ... threads too, up to all usable cores.")
+@click.option("--sweep", is_flag=True, help="Also measure with 1, 2, 4 ... threads, up to all usable cores.")
 @click.option(
     "--no-extras",
     is_flag=True,
-    help="Leave out what is measured besides: preprocessing, several images at once.",
+    help="Skip the extra measurements: preprocessing, and several images at once.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report here, to be brought home.",
+    help="Write the report here, to take it to the workstation.",
 )
-@click.option("--force", is_flag=True, help="Replace an --out that is no report, too.")
+@click.option("--force", is_flag=True, help="Also replace an --out that is not a report.")
 @common
 def command(
     bundles: tuple[Path, ...],
@@ -80,49 +86,28 @@ def command(
 ) -> None:
     """Measure latency, memory and cold start of each BUNDLE on this device, and run its self-test.
 
-    Each runs as it was measured at home, as far as this device can; what cannot be is said. Close other programs and plug the device in
-    first. Exit status 3: a measurement is INVALID, or a self-test failed; 1: a bundle could not be measured, the others were.
+    Each model runs as on the workstation, as far as this device allows; differences are reported. Close
+    other programs and connect the device to mains power first. Exit status 3: a measurement is INVALID, or
+    a self-test failed; 1: a bundle could not be measured (the others were).
     """
     from pepr_edge.device.cpu import emulated
-    from pepr_edge.field.bench import Interrupted, Plan, bench, check_out
+    from pepr_edge.field.bench import Plan, check_out
 
-    if fallback and (runtime or provider):
-        raise click.UsageError(
-            "--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider."
-        )
-    if paced and sweep:
-        raise click.UsageError("--sweep measures images that follow each other: leave out --paced.")
+    _check_usage(paced, runtime, provider, fallback, sweep)
     check_out(out, bundles, force)
     subjects = [_subject(bundle, runtime, provider, threads, fallback) for bundle in bundles]
     if quick:
-        say("quick rules, 128 queries and 10 s: for figures to decide by, measure without --quick")
-    extras = not (no_extras or paced or emulated())
+        say("quick rules, 128 queries and 10 s: for results to decide by, measure without --quick")
     plan = Plan(
-        "quick" if quick else "full",
-        None if paced is None else paced / 1e3,
-        watts_per_core,
-        extras,
-        sweep,
-        _counter(),
+        rules="quick" if quick else "full",
+        paced_s=None if paced is None else paced / 1e3,
+        watts_per_core=watts_per_core,
+        extras=not (no_extras or paced or emulated()),
+        sweep=sweep,
+        counter=_counter(),
     )
-    view, failed = TerminalView(), list[str]()
-
-    def warn(words: str) -> None:
-        view.say(f"warning: {words}")
-
-    try:
-        with view.bar("bundles") as bar:
-
-            def progress(number: int, share: float, median_s: float) -> None:
-                note = f"{bundles[number].name} p50 {median_s * 1e3:.2f} ms"
-                bar.to(round(100 * (number + share)), 100 * len(bundles), note)
-
-            with ending_is_an_interrupt():
-                report = bench(subjects, plan, out=out, progress=progress, warn=warn, fail=failed.append)
-    except Interrupted as cut:
-        if cut.report is not None:
-            say(f"{out}: {_holds(cut.report)}")
-        raise
+    failed: list[str] = []
+    report = _bench(subjects, plan, out, failed)
     if not report.results:
         raise MeasurementError("\n".join(failed))
     if as_json:
@@ -131,139 +116,182 @@ def command(
         show(report)
         if out is not None:
             click.echo(f"report  {out}")
-    _judge(report, failed)
+    _raise_for(report, failed)
+
+
+def _check_usage(
+    paced: float | None, runtime: str | None, provider: Provider | None, fallback: bool, sweep: bool
+) -> None:
+    if fallback and (runtime or provider):
+        raise click.UsageError(
+            "--fallback runs with onnxruntime on the CPU: leave out --runtime and --provider."
+        )
+    if paced and sweep:
+        raise click.UsageError("--sweep measures without pauses between images: leave out --paced.")
+
+
+def _bench(subjects: Sequence[Subject], plan: Plan, out: Path | None, failed: list[str]) -> FieldReport:
+    """Measure with a progress bar; an interrupt says what the partial report contains."""
+    from pepr_edge.field.bench import Interrupted, bench
+
+    view = TerminalView()
+
+    def warn(message: str) -> None:
+        view.say(f"warning: {message}")
+
+    try:
+        with view.bar("bundles") as bar:
+
+            def progress(number: int, share: float, median_s: float) -> None:
+                note = f"{subjects[number].folder.name} p50 {median_s * 1e3:.2f} ms"
+                bar.to(round(100 * (number + share)), 100 * len(subjects), note)
+
+            with signals_as_interrupt():
+                return bench(subjects, plan, out=out, progress=progress, warn=warn, fail=failed.append)
+    except Interrupted as interrupt:
+        if interrupt.report is not None:
+            say(f"{out}: {_partial_content(interrupt.report)}")
+        raise
 
 
 def _counter() -> EnergyCounter | None:
-    """The processor's energy counter, where it can be read and is the device's own."""
+    """Return the processor's energy counter; None if it cannot be read or the machine is emulated."""
     from pepr_edge.device.cpu import emulated
     from pepr_edge.energy.counter import cpu_counter
     from pepr_edge.measure.profile import EnergyCounter
 
-    found = None if emulated() else cpu_counter()
-    return None if found is None else EnergyCounter(*found)
+    counter = None if emulated() else cpu_counter()
+    return None if counter is None else EnergyCounter(*counter)
 
 
 @contextmanager
-def ending_is_an_interrupt() -> Iterator[None]:
-    """Whoever ends this process (SIGTERM, or its terminal with SIGHUP) ends it as Ctrl-C does: what was measured is kept."""
+def signals_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, and SIGHUP from a closed terminal, like Ctrl-C, so that measured results are kept."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # nohup has SIGHUP ignored, and means it. None: somebody's who is not Python, and cannot be put back.
-    taken = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, interrupt) for number in taken}
+    # A signal that is ignored stays so (nohup ignores SIGHUP). None is a handler outside Python, which
+    # cannot be restored.
+    replaceable = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, interrupt) for number in replaceable}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _holds(report: FieldReport) -> str:
-    """What a report that was cut short holds, in words."""
-    torn = [
-        f"{len(result.latencies_s)} latencies of {result.bundle}"
-        for result in report.results
-        if result.partial
-    ]
-    whole = len(report.results) - len(torn)
-    parts = [f"{whole} whole result{'s' * (whole != 1)}"] * (whole > 0) + torn
+def _partial_content(report: FieldReport) -> str:
+    """Describe the content of a report that was interrupted."""
+    partial = [result for result in report.results if result.partial]
+    complete = len(report.results) - len(partial)
+    parts = [plural(complete, "complete result")] if complete else []
+    parts += [f"{len(result.latencies_s)} latencies of {result.bundle}" for result in partial]
     return f"the report so far, marked partial: {' and '.join(parts)}"
 
 
 def _subject(
     bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool
 ) -> Subject:
-    """As at home, unless asked otherwise: the figures are to be compared."""
+    """Return the bundle with its settings on the workstation, so that results compare, and the options."""
     from pepr_edge.field.bench import Subject
     from pepr_edge.field.verify import read_whole
-    from pepr_edge.measure.selftest import file_of
-    from pepr_edge.measure.settings import as_at_home, of_fallback
+    from pepr_edge.measure.selftest import model_file
+    from pepr_edge.measure.settings import device_settings, fallback_settings
 
     manifest = read_whole(bundle)
-    # That there is no fallback is said before an hour of measuring, not in it.
-    file, home = file_of(bundle, manifest, fallback), manifest.profile.settings
+    # Reports a missing fallback now, not after an hour of measuring.
+    file = model_file(bundle, manifest, fallback)
+    home = manifest.profile.settings
     if fallback:
         say(f"{bundle.resolve().name}: measures its fallback, {file}")
-        return Subject(bundle, manifest, of_fallback(home, threads), fallback)
-    settings, note = as_at_home(home, runtime=runtime, provider=provider, threads=threads)
+        return Subject(bundle, manifest, fallback_settings(home, threads), fallback)
+    settings, note = device_settings(home, runtime=runtime, provider=provider, threads=threads)
     if note:
         say(f"{bundle.resolve().name} {note}")
     return Subject(bundle, manifest, settings)
 
 
 def show(report: FieldReport) -> None:
-    """A table of at most 100 columns, in ms and MiB."""
-    width = min(NAME_WIDTH, max(len("bundle"), *(len(result.bundle) for result in report.results)))
-    click.echo(
-        f"{'bundle':<{width}} {'p50 ms':>7} {'p90 ms':>7} {'p99 ms':>7} {'CPU ms':>7} {'cold ms':>7} {'MiB':>6} {'result':>7}"
-    )
+    """Print a table of at most 100 columns, in ms and MiB, and the extra measurements."""
+    header = ("bundle", "p50 ms", "p90 ms", "p99 ms", "CPU ms", "cold ms", "MiB", "result")
+    rows = [header, *(_cells(result) for result in report.results)]
+    click.echo("\n".join(aligned_table(rows, "lrrrrrrr", gap=" ")))
     for result in report.results:
-        p, cold_s = result.percentiles_s, result.import_s + result.load_s + result.first_s
-        times = " ".join(
-            f"{_ms(value):>7}" for value in (p.p50, p.p90, p.p99, result.cpu_s_per_inference, cold_s)
-        )
-        memory = MISSING if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:.0f}"
-        click.echo(f"{_fit(result.bundle, width):<{width}} {times} {memory:>6} {_word(result):>7}")
-    for result in report.results:
-        if more := _more(result):
-            click.echo("\n  ".join([_fit(result.bundle, width), *more]))
+        extras = _extras(result)
+        if extras:
+            click.echo("\n  ".join([_clipped(result.bundle), *extras]))
     if report.emulated:
-        click.echo("this machine is emulated: the times are not those of a device")
+        click.echo("this machine is emulated: the times are not those of a real device")
 
 
-def _more(result: BenchResult) -> list[str]:
-    """What was measured besides, in words; lines of their own."""
-    lines, made = [], result.preprocessing
-    rates = [
-        f"{given.batch} at once: {given.images_per_s:.0f} images/s"
-        for given in result.throughput
-        if given.batch > 1
-    ]
-    if made is not None:
-        lines.append(
-            "; ".join([f"image to tensor {_ms(made.median_s)} ms ({made.source_px} px JPEG)", *rates])
-        )
+def _cells(result: BenchResult) -> tuple[str, ...]:
+    percentiles = result.percentiles_s
+    cold_s = result.import_s + result.load_s + result.first_s
+    memory_bytes = result.peak_memory_bytes
+    return (
+        _clipped(result.bundle),
+        _ms(percentiles.p50),
+        _ms(percentiles.p90),
+        _ms(percentiles.p99),
+        _ms(result.cpu_s_per_inference),
+        _ms(cold_s),
+        MISSING if memory_bytes is None else f"{memory_bytes / 2**20:.0f}",
+        _status(result),
+    )
+
+
+def _extras(result: BenchResult) -> list[str]:
+    """Return the extra measurements, one per line."""
+    lines = []
+    preprocessing = result.preprocessing
+    if preprocessing is not None:
+        parts = [f"image to tensor {_ms(preprocessing.median_s)} ms ({preprocessing.source_px} px JPEG)"]
+        for throughput in result.throughput:
+            if throughput.batch > 1:
+                parts.append(f"{throughput.batch} at once: {throughput.images_per_s:.0f} images/s")
+        lines.append("; ".join(parts))
     times = {timing.threads: timing.p50_s for timing in result.thread_sweep if timing.p50_s is not None}
-    if (single := times.pop(1, None)) and times:
-        shares = ", ".join(f"{time_s / single:.2f}" for time_s in times.values())
-        lines.append(f"with {', '.join(map(str, times))} threads: {shares} of the time of 1")
+    one_thread_s = times.pop(1, None)
+    if one_thread_s and times:
+        shares = ", ".join(f"{time_s / one_thread_s:.2f}" for time_s in times.values())
+        lines.append(f"with {', '.join(map(str, times))} threads: {shares} of the time of 1 thread")
     return lines
 
 
 def _ms(value_s: float | None) -> str:
     if value_s is None:
         return MISSING
-    digits = 3 if value_s < 1e-3 else 2 if value_s < 1 else 0
-    return f"{value_s * 1e3:.{digits}f}"
+    if value_s < 1e-3:
+        return f"{value_s * 1e3:.3f}"
+    return f"{value_s * 1e3:.2f}" if value_s < 1 else f"{value_s * 1e3:.0f}"
 
 
-def _fit(name: str, width: int) -> str:
-    """A long name without its middle: the variant stands at its end."""
-    return name if len(name) <= width else f"{name[: width // 2 - 1]}..{name[-(width - width // 2 - 1) :]}"
+def _clipped(name: str) -> str:
+    """Cut a long name in its middle: the variant is at its end."""
+    half = NAME_WIDTH // 2 - 1
+    return name if len(name) <= NAME_WIDTH else f"{name[:half]}..{name[-half:]}"
 
 
-def _word(result: BenchResult) -> str:
+def _status(result: BenchResult) -> str:
     if result.selftest is not None and not result.selftest.passed:
         return "FAILED"
     return "VALID" if result.validity.valid else "INVALID"
 
 
-def _judge(report: FieldReport, failed: list[str]) -> None:
-    """Raise for what could not be measured, and what must not be relied on, after everything was shown."""
-    reasons = [
-        f"INVALID {result.bundle}: {reason}"
-        for result in report.results
-        for reason in result.validity.reasons
-    ]
-    reasons += [
-        f"FAILED {result.bundle}: the self-test differs from home. `pepr-edge verify` says how."
-        for result in report.results
-        if result.selftest is not None and not result.selftest.passed
-    ]
+def _raise_for(report: FieldReport, failed: list[str]) -> None:
+    """Raise for bundles that failed, are INVALID or fail the self-test, after all results were shown."""
+    reasons = []
+    for result in report.results:
+        reasons += [f"INVALID {result.bundle}: {reason}" for reason in result.validity.reasons]
+    for result in report.results:
+        if result.selftest is not None and not result.selftest.passed:
+            reasons.append(
+                f"FAILED {result.bundle}: the self-test differs from the workstation. "
+                "`pepr-edge verify` shows the difference."
+            )
     if failed:
         raise MeasurementError("\n".join([*failed, *reasons]))
     if reasons:

@@ -1,4 +1,4 @@
-"""What every command shares: --json, -v and -q, and where words go."""
+"""Shared parts of all commands: --json, -v and -q, and where messages go."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def common(command: F) -> F:
-    """Add --json, -v and -q. The command gets `as_json`; verbosity is set here."""
+    """Add --json, -v and -q. The command receives `as_json`; the verbosity is set here."""
     command = click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
     )(command)
     command = click.option(
         "-v",
@@ -28,7 +28,7 @@ def common(command: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=_verbose,
-        help="Show details and the words of libraries.",
+        help="Show details and the messages of libraries.",
     )(command)
     return click.option(
         "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Show errors only."
@@ -46,23 +46,23 @@ def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def say(message: str) -> None:
-    """A message for the person at the terminal: on stderr, and not with -q."""
+    """Print a message on stderr, unless -q was given."""
     if not click.get_current_context().meta.get("pepr_edge.quiet"):
         click.echo(message, err=True)
 
 
 def print_json(document: Any) -> None:
-    """The one JSON document of a command, on stdout."""
+    """Print a document as JSON on stdout."""
     click.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
 def show_bars() -> bool:
-    """Whether a progress bar may be drawn: stderr is a terminal and nobody asked for quiet."""
+    """True if progress bars can be drawn: stderr is a terminal and -q was not given."""
     return sys.stderr.isatty() and not click.get_current_context().meta.get("pepr_edge.quiet")
 
 
 def missing_for_training() -> list[str]:
-    """Packages of the workstation that are not installed."""
+    """Return the workstation packages that are not installed."""
     return [
         name
         for name in ("torch", "timm", "onnx", "matplotlib", "jinja2", "scipy")
@@ -71,12 +71,13 @@ def missing_for_training() -> list[str]:
 
 
 def need_training() -> None:
-    """Stop with one line where the workstation's packages are not installed.
+    """Check that the workstation packages are installed.
 
     Raises:
-        PeprError: they are not.
+        PeprError: a package is missing.
     """
-    if missing := missing_for_training():
+    missing = missing_for_training()
+    if missing:
         raise PeprError(
-            f"this command needs the workstation's packages ({', '.join(missing)} not found). Run: {INSTALL}"
+            f"this command needs the workstation packages ({', '.join(missing)} not found). Run: {INSTALL}"
         )

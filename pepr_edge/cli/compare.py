@@ -1,4 +1,4 @@
-"""`pepr-edge compare`: two runs, or two sets of published results."""
+"""`pepr-edge compare`: compare two runs, or two sets of published results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pepr_edge.cli.common import common, need_training, print_json
 @click.argument("a", metavar="RUN_A")
 @click.argument("b", metavar="RUN_B")
 @click.option(
-    "--performance", "metric", help="The test performance to compare by. [default: that of both recipes]"
+    "--performance", "metric", help="The test metric to compare. [default: the metric of both recipes]"
 )
 @click.option("--variant", help="The ONNX files to compare. [default: fp32]")
 @click.option(
@@ -24,23 +24,26 @@ from pepr_edge.cli.common import common, need_training, print_json
     help="Folder to write to.",
 )
 @click.option(
-    "--force", is_flag=True, help="Replace files of these names that are not of an earlier comparison, too."
+    "--force",
+    is_flag=True,
+    help="Also replace files of the same names that are not from an earlier comparison.",
 )
 @common
 def command(
     a: str, b: str, metric: str | None, variant: str | None, out: Path, force: bool, as_json: bool
 ) -> None:
-    """Did it pay? Compare the architectures that RUN_A and RUN_B have in common: pretraining, more data, large models.
+    """Compare two runs: do pretraining, more data or large models pay off?
 
-    Each is the directory of a run, or a set of a table like the paper's results, TABLE.csv:SET. Tested are performance on the test split
-    and every PePR, by paired and independent t-tests and by Wilcoxon's, and plots are drawn.
+    RUN_A and RUN_B are run directories, or sets of a table like the paper's results, TABLE.csv:SET. Their
+    common architectures are compared by test performance and by each PePR, with paired and independent
+    t-tests and Wilcoxon tests, and plotted.
     """
     need_training()
     from pepr_edge import compare
 
-    both = compare.read(a, b, metric, variant)
-    pairs = compare.pair(both)
-    done = compare.write(compare.compare(both, pairs), both, pairs, out, force)
+    inputs = compare.read(a, b, metric, variant)
+    pairs = compare.pair(inputs)
+    done = compare.write(compare.compare(inputs, pairs), inputs, pairs, out, force)
     if as_json:
         print_json(done.model_dump(mode="json"))
         return

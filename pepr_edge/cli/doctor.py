@@ -1,4 +1,4 @@
-"""`pepr-edge doctor`: what this machine is, what it can do, and what would mend the rest."""
+"""`pepr-edge doctor`: show what this machine is, what it can do, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from pepr_edge.records import DeviceFacts
 WIDTH = 100
 MEASURE = "measure, predict, verify and rank (bench, predict, verify, rank, export, score)"
 TRAIN = "train and compare (run, report, compare)"
-CPU_ENERGY = "count the energy of the processor"
-NO_GPU = "no NVIDIA GPU was found (nvidia-smi names none)"
+CPU_ENERGY = "measure the energy of the processor"
+NO_GPU = "no NVIDIA GPU was found (nvidia-smi lists none)"
 
 
 class Ability(NamedTuple):
-    """Something that pepr_edge can do on some machines. `reason` is empty where it can here, else says why not and what mends it."""
+    """Something that pepr_edge can do on some machines.
+
+    `reason` is empty if it works here; else it says why not and how to fix it.
+    """
 
     name: str
     reason: str
@@ -29,100 +32,94 @@ class Ability(NamedTuple):
 @click.command("doctor")
 @common
 def command(as_json: bool) -> None:
-    """Say what this machine is, what it can do, what is missing and the command that mends it."""
+    """Show what this machine is, what it can do, and how to fix what is missing."""
     from pepr_edge.device.cpu import emulated
     from pepr_edge.device.facts import facts
 
-    device, is_emulated = facts(), emulated()
-    can, heed = list(abilities(device)), list(advice(device, is_emulated))
+    device = facts()
+    is_emulated = emulated()
+    listed = list(abilities(device))
+    notes = list(advice(device, is_emulated))
     if as_json:
         rows = [
             {"ability": ability.name, "available": not ability.reason, "reason": ability.reason or None}
-            for ability in can
+            for ability in listed
         ]
-        print_json(
-            {
-                "summary": in_a_word(can),
-                "emulated": is_emulated,
-                "device": device.model_dump(mode="json"),
-                "abilities": rows,
-                "advice": heed,
-            }
-        )
+        document = {
+            "summary": summary(listed),
+            "emulated": is_emulated,
+            "device": device.model_dump(mode="json"),
+            "abilities": rows,
+            "advice": notes,
+        }
+        print_json(document)
         return
-    click.echo(textwrap.fill(in_a_word(can), WIDTH))
+    click.echo(_filled(summary(listed), ""))
     click.echo()
     for name, value in describe(device):
-        click.echo(
-            textwrap.fill(f"{name:<12} {value}", WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False)
-        )
+        click.echo(_filled(f"{name:<12} {value}", " " * 13))
     click.echo()
-    for ability in can:
-        click.echo(_paragraph(f"{'yes' if not ability.reason else 'no':<4} {ability.name}", ability.reason))
-    if heed:
+    for ability in listed:
+        line = f"no   {ability.name}: {ability.reason}" if ability.reason else f"yes  {ability.name}"
+        click.echo(_filled(line, "     "))
+    if notes:
         click.echo()
-    for sentence in heed:
-        click.echo(textwrap.fill(sentence, WIDTH, initial_indent="note: ", subsequent_indent="      "))
+    for note in notes:
+        click.echo(_filled(f"note: {note}", "      "))
 
 
-def _paragraph(head: str, reason: str) -> str:
-    text = f"{head}: {reason}" if reason else head
+def _filled(text: str, indent: str) -> str:
     return textwrap.fill(
-        text, WIDTH, subsequent_indent="     ", break_on_hyphens=False, break_long_words=False
+        text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )
 
 
-def in_a_word(can: Sequence[Ability]) -> str:
-    """What this machine is good for, in a sentence or two."""
-    missing = {ability.name for ability in can if ability.reason}
+def summary(listed: Sequence[Ability]) -> str:
+    """Return what this machine is useful for, in one or two sentences."""
+    missing = {ability.name for ability in listed if ability.reason}
     if MEASURE in missing:
-        return "This machine cannot run models yet: see what is missing below."
-    way = (
-        "the whole way, from images to measured bundles"
-        if TRAIN not in missing
-        else "what a clinic's device has to, but not train"
-    )
-    energy = (
-        " Its energy has no counter, so declare its watts in the recipe." if CPU_ENERGY in missing else ""
-    )
-    return f"This machine can do {way}.{energy}"
+        return "This machine cannot run models yet: see below what is missing."
+    if TRAIN in missing:
+        use = "This machine can measure and run models as a clinic's device does, but not train."
+    else:
+        use = "This machine can do every step, from images to measured bundles."
+    if CPU_ENERGY in missing:
+        return f"{use} It has no energy counter, so declare its watts in the recipe."
+    return use
 
 
 def describe(device: DeviceFacts) -> Iterator[tuple[str, str]]:
-    """The machine in a few lines, name and value; what cannot be read is left out."""
-    limits = []
+    """Yield name and value of each known fact about the machine."""
+    cores = str(device.cores)
     if device.affinity is not None and device.affinity < device.cores:
-        limits.append(f"{device.affinity} of them for this process")
+        cores += f", {device.affinity} of them for this process"
     if device.cgroup_cpu_limit is not None:
-        limits.append(f"limited to {device.cgroup_cpu_limit:g} by a control group")
+        cores += f", limited to {device.cgroup_cpu_limit:g} by a control group"
     yield "processor", device.cpu
-    yield "cores", ", ".join([str(device.cores), *limits])
-    yield "instructions", " ".join(device.isa) or "none of those that matter"
+    yield "cores", cores
+    yield "instructions", " ".join(device.isa) or "none of the relevant sets"
     if device.memory_bytes is not None:
-        limit = device.cgroup_memory_bytes
-        yield (
-            "memory",
-            f"{device.memory_bytes / 2**30:.1f} GiB"
-            + (f", limited to {limit / 2**30:.1f} GiB" if limit else ""),
-        )
+        memory = f"{device.memory_bytes / 2**30:.1f} GiB"
+        if device.cgroup_memory_bytes:
+            memory += f", limited to {device.cgroup_memory_bytes / 2**30:.1f} GiB"
+        yield "memory", memory
     if device.gpu is not None:
         yield "GPU", device.gpu
     yield "system", f"{device.os} ({device.architecture})"
-    yield (
-        "Python",
-        f"{device.python}; " + ", ".join(f"{name} {version}" for name, version in device.versions.items()),
-    )
+    versions = ", ".join(f"{name} {version}" for name, version in device.versions.items())
+    yield "Python", f"{device.python}; {versions}"
 
 
 def abilities(device: DeviceFacts) -> Iterator[Ability]:
-    """What can be done here, in the order of a user's way."""
+    """Yield the abilities in the order in which a user needs them."""
     from pepr_edge.device.preflight import machine_fault
     from pepr_edge.energy import nvml, rapl
     from pepr_edge.energy.source import MeterSettings
     from pepr_edge.measure.runtimes import RUNTIMES
 
-    if (fault := machine_fault()) is not None:
-        # Nothing below can be asked without the imports that would end this process.
+    fault = machine_fault()
+    if fault is not None:
+        # The checks below need imports that would crash this process.
         yield Ability(MEASURE, fault)
         return
     missing = missing_for_training()
@@ -134,52 +131,55 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     yield Ability("read compressed DICOM images (JPEG, JPEG 2000)", _not_installed("pylibjpeg", "dicom"))
     yield Ability(MEASURE, RUNTIMES["onnxruntime"].unavailable("cpu") or "")
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
-    yield Ability(
-        "measure on an NVIDIA GPU",
-        _of_gpu(device, f"{reason} Run: pip install onnxruntime-gpu" if reason else ""),
-    )
+    cuda_fault = f"{reason} Run: pip install onnxruntime-gpu" if reason else ""
+    yield Ability("measure on an NVIDIA GPU", _gpu_reason(device, cuda_fault))
     yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
     settings = MeterSettings(watts_per_core=None, uses_gpu=device.gpu is not None)
-    declare = ". Otherwise declare its watts in the recipe: workstation."
+    declare = "Otherwise declare its watts in the recipe: workstation"
     reason = rapl.unavailable(settings, "cpu")
-    yield Ability(CPU_ENERGY, f"{reason}{declare}watts_per_core" if reason else "")
+    yield Ability(CPU_ENERGY, f"{reason}. {declare}.watts_per_core" if reason else "")
     reason = nvml.unavailable(settings, "gpu")
-    yield Ability(
-        "count the energy of an NVIDIA GPU", _of_gpu(device, f"{reason}{declare}gpu_watts" if reason else "")
-    )
+    nvml_fault = f"{reason}. {declare}.gpu_watts" if reason else ""
+    yield Ability("measure the energy of an NVIDIA GPU", _gpu_reason(device, nvml_fault))
 
 
 def _not_installed(package: str, extra: str) -> str:
-    found = importlib.util.find_spec(package) is not None
-    return "" if found else f"{package} is not installed. Run: pip install 'pepr_edge[{extra}]'"
+    if importlib.util.find_spec(package) is not None:
+        return ""
+    return f"{package} is not installed. Run: pip install 'pepr_edge[{extra}]'"
 
 
-def _of_gpu(device: DeviceFacts, reason: str) -> str:
-    """Why something is not to be had of a GPU: a package helps only where there is one."""
-    return reason if device.gpu is not None or not reason else f"{NO_GPU}."
+def _gpu_reason(device: DeviceFacts, reason: str) -> str:
+    """Return the reason, or that there is no GPU: without one, no package helps."""
+    return f"{NO_GPU}." if reason and device.gpu is None else reason
 
 
 def _training_gpu() -> str:
     import torch
 
-    return (
-        ""
-        if torch.cuda.is_available()
-        else "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
-    )
+    if torch.cuda.is_available():
+        return ""
+    return "this build of PyTorch finds no CUDA GPU. See https://pytorch.org/get-started/locally"
 
 
 def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
-    """What to heed before a figure from this machine is relied on."""
+    """Yield notes on conditions that make measurements on this machine less reliable."""
     from pepr_edge.device.load import busy
 
     if is_emulated:
-        yield "this machine is emulated: times measured here are not those of a device."
+        yield "this machine is emulated: times measured here are not those of a real device."
     if device.architecture in ("x86_64", "AMD64") and not {"avx512_vnni", "avx_vnni"} & set(device.isa):
-        yield "no VNNI: int8 models may give other results here than at home. `pepr-edge verify` tests a bundle."
+        yield (
+            "no VNNI: int8 models may give other results here than on the workstation. "
+            "`pepr-edge verify` tests a bundle."
+        )
     if device.on_battery:
         yield "on battery: plug the device in before you measure."
     if device.governor == "powersave":
-        yield "the frequency governor is 'powersave': times may be longer, and drift. Set 'performance' while you measure."
-    if words := busy(device.cores):
-        yield f"{words}: close them before you measure."
+        yield (
+            "the frequency governor is 'powersave': times may be longer and may drift. "
+            "Set 'performance' while you measure."
+        )
+    load = busy(device.cores)
+    if load:
+        yield f"{load}: close them before you measure."

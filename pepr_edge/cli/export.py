@@ -1,4 +1,4 @@
-"""`pepr-edge export`: ranked bundles out of a run."""
+"""`pepr-edge export`: export ranked bundles from a run."""
 
 from __future__ import annotations
 
@@ -11,28 +11,23 @@ from pepr_edge.cli.common import common, print_json, say
 
 @click.command("export")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many.")
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of models.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the bundles; bundles that are there already are replaced. [default: bundles/<name of RUN_DIR>]",
+    help="Folder for the bundles; existing bundles in it are replaced. [default: bundles/<name of RUN_DIR>]",
 )
 @common
 def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
-    """Hand over the best models of RUN_DIR as bundles: self-contained folders that need no PyTorch."""
-    from pepr_edge.bundle.best import hand_over
+    """Export the best models of RUN_DIR as bundles: self-contained folders that need no PyTorch."""
+    from pepr_edge.bundle.best import export_best
 
-    made = hand_over(run_dir, out or Path("bundles") / run_dir.resolve().name, top)
-    for warning in made.warnings:
+    exported = export_best(run_dir, out or Path("bundles") / run_dir.resolve().name, top)
+    for warning in exported.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_json(
-            {
-                "bundles": [
-                    {"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in made.bundles
-                ]
-            }
-        )
+        rows = [{"rank": row.rank, "bundle": str(path), "pepr": row.pepr} for row, path in exported.bundles]
+        print_json({"bundles": rows})
         return
-    for _, path in made.bundles:
+    for _, path in exported.bundles:
         click.echo(path)

@@ -1,4 +1,4 @@
-"""`pepr-edge init`: a first recipe from the images."""
+"""`pepr-edge init`: draft a first recipe from the images."""
 
 from __future__ import annotations
 
@@ -40,70 +40,68 @@ from pepr_edge.untrusted.documents import shown
     "--device",
     default="clinic_laptop_2core",
     show_default=True,
-    help="Whose recipe it starts from: `pepr-edge recipes list`.",
+    help="The recipe to take the device from: see `pepr-edge recipes list`.",
 )
 @click.option(
     "--time/--no-time",
     "timed",
     default=True,
-    help="Take a few training steps to estimate the run's time, 20 s.  [default: time]",
+    help="Estimate the duration of the run from a few training steps, about 20 s.  [default: time]",
 )
-@click.option("--force", is_flag=True, help="Write over an --out that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing --out.")
 @common
 def command(source: str, out: Path, device: str, timed: bool, force: bool, as_json: bool) -> None:
-    """Look at images and write a first recipe for them, with a comment on each thing that was chosen.
+    """Draft a first recipe for images, with a comment on each choice.
 
-    SOURCE is what `run --data` takes: a folder with a folder for each class, a CSV manifest, an .npz or .pt file, a MedMNIST name.
+    SOURCE as for `run --data`: a folder with a folder per class, a CSV manifest, an .npz or .pt file, or a
+    MedMNIST name.
     """
+    _check_paths(source, out, force)
+    base = read(find(device), Recipe)
+    settings = DATA.model_dump() | {"source": source}
+    summary = summarise(
+        DataSettings(**settings, image_size_px=base.candidates.image_size_px[0], seed=base.seed)
+    )
+    for heading, line in summary_lines(summary):
+        say(f"{heading.lower():<8} {line}")
+    if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
+        say(f"first    {summary.bad[0]}")
+    drafted = draft(summary, source, out, base)
+    run_time = _run_time(drafted.recipe, summary) if timed else "not estimated (--no-time)"
+    write_text(out, text(drafted, summary, run_time, source, base.name, out))
+    if as_json:
+        document = {"recipe": str(out), "data": asdict(summary), "reasons": drafted.reasons}
+        print_json(document | {"expected": _run_time_json(run_time)})
+    else:
+        click.echo(out)
+    say(f"check the recipe, then run: pepr-edge run {out}")
+
+
+def _check_paths(source: str, out: Path, force: bool) -> None:
     for name in (source, str(out)):
         if shown(name) != name:
             raise RecipeError(
-                f"{shown(name)}: cannot stand in a recipe, expected a name in UTF-8 without control characters. Rename it."
+                f"{shown(name)}: cannot be written into a recipe, expected a name in UTF-8 without control "
+                "characters. Rename it."
             )
     if out.exists() and not force:
-        raise RecipeError(
-            f"{out}: is there already, and is not written over. Give another --out, or --force."
-        )
+        raise RecipeError(f"{out}: already exists. Give another --out, or --force to overwrite it.")
     if not out.parent.is_dir():
-        raise RecipeError(f"{out}: there is no folder {out.parent}. Make it first.")
-    base = read(find(device), Recipe)
-    settings = DATA.model_dump() | {"source": source}
-    found = summarise(
-        DataSettings(**settings, image_size_px=base.candidates.image_size_px[0], seed=base.seed)
-    )
-    for word, line in summary_lines(found):
-        say(f"{word.lower():<8} {line}")
-    if found.bad:  # not into the recipe, which travels: a file's name may be a patient's
-        say(f"first    {found.bad[0]}")
-    drafted = draft(found, source, out, base)
-    expected = _expected(drafted.recipe, found) if timed else "not estimated (--no-time)"
-    write_text(out, text(drafted, found, expected, source, base.name, out))
-    if as_json:
-        print_json(
-            {
-                "recipe": str(out),
-                "data": asdict(found),
-                "reasons": drafted.reasons,
-                "expected": _numbers(expected),
-            }
-        )
-    else:
-        click.echo(out)
-    say(f"read it, then: pepr-edge run {out}")
+        raise RecipeError(f"{out}: there is no folder {out.parent}. Create it first.")
 
 
-def _expected(recipe: Recipe, found: DatasetSummary) -> RunTimeEstimate | str:
-    """How long a run will take, or why that is not known."""
+def _run_time(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate | str:
+    """Return the estimated duration of a run, or why there is no estimate."""
     if importlib.util.find_spec("torch") is None:
         return "not estimated: PyTorch is not installed where this was drafted"
-    say("a few training steps are timed ...")
+    say("timing a few training steps ...")
     try:
-        return estimate(recipe, found)
-    except PeprError as fault:
-        return f"not estimated: {fault}"
+        return estimate(recipe, summary)
+    except PeprError as error:
+        return f"not estimated: {error}"
 
 
-def _numbers(expected: RunTimeEstimate | str) -> dict[str, object]:
-    if isinstance(expected, str):
-        return {"total_s": None, "reason": expected}
-    return {"total_s": expected.total_s, **asdict(expected)}
+def _run_time_json(run_time: RunTimeEstimate | str) -> dict[str, object]:
+    if isinstance(run_time, str):
+        return {"total_s": None, "reason": run_time}
+    return {"total_s": run_time.total_s} | asdict(run_time)

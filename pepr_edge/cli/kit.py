@@ -1,4 +1,4 @@
-"""`pepr-edge kit`: a folder for a USB stick."""
+"""`pepr-edge kit`: make a folder for a USB stick."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pepr_edge.kit.platforms import PLATFORMS
 
 @click.command("kit")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--platform", required=True, type=click.Choice(tuple(PLATFORMS)), help="What the device is.")
+@click.option("--platform", required=True, type=click.Choice(tuple(PLATFORMS)), help="The kind of device.")
 @click.option(
     "--python",
     "pythons",
@@ -24,23 +24,24 @@ from pepr_edge.kit.platforms import PLATFORMS
     default=("3.11",),
     show_default=True,
     metavar="VERSION",
-    help="Python of the device; may be given several times.",
+    help="Python version of the device; can be given several times.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many models.")
-@click.option("--dicom", is_flag=True, help="With what reads DICOM images there.")
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of models.")
+@click.option("--dicom", is_flag=True, help="Include the packages that read DICOM images.")
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder; a kit in it is replaced.",
+    help="The folder to write; an existing kit in it is replaced.",
 )
 @common
 def command(
     run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, dicom: bool, out: Path, as_json: bool
 ) -> None:
-    """Make a folder for a USB stick: the best models of RUN_DIR, and all that a device without a network needs to run and measure them.
+    """Make a folder for a USB stick: the best models of RUN_DIR, and everything for a device without network.
 
-    This machine needs a network, the device does not. START.txt in the folder says in plain words what to do there.
+    This machine needs a network connection; the device does not. START.txt in the folder explains the steps
+    on the device.
     """
     pythons = tuple(dict.fromkeys(pythons))
     for python in pythons:
@@ -49,7 +50,7 @@ def command(
     from pepr_edge.kit.make import make
 
     with TerminalView().bar("kit") as bar:
-        made = make(
+        kit = make(
             run_dir,
             out,
             platform=platform,
@@ -58,34 +59,37 @@ def command(
             progress=bar.to,
             extras=("dicom",) if dicom else (),
         )
-    for warning in made.warnings:
+    for warning in kit.warnings:
         say(f"warning: {warning}")
     if as_json:
-        wheels = [wheel._asdict() for wheel in made.wheels]
-        named = {
+        document = {
             "kit": str(out),
             "platform": platform,
             "python": list(pythons),
-            "bundles": list(made.bundles),
+            "bundles": list(kit.bundles),
+            "wheels": [wheel._asdict() for wheel in kit.wheels],
+            "size_bytes": kit.size_bytes,
         }
-        print_json({**named, "wheels": wheels, "size_bytes": made.size_bytes})
+        print_json(document)
         return
-    click.echo(f"kit      {out}, {made.size_bytes / 1e6:.0f} MB")
+    click.echo(f"kit      {out}, {kit.size_bytes / 1e6:.0f} MB")
     click.echo(f"for      {platform}, Python {' or '.join(pythons)}")
-    for bundle in made.bundles:
+    for bundle in kit.bundles:
         click.echo(f"bundle   {bundle}")
-    click.echo(f"wheels   {len(made.wheels)}")
+    click.echo(f"wheels   {len(kit.wheels)}")
     click.echo(
-        f"Copy {out} to a USB stick. On the device, START.txt says what to do; nothing else is needed there than Python."
+        f"Copy {out} to a USB stick. On the device, follow START.txt; "
+        "the device needs Python and nothing else."
     )
 
 
 def _check_python(python: str) -> None:
-    """What can be said without asking the index."""
-    least = ".".join(map(str, PYTHON))
+    """Check a Python version without asking the package index."""
     if re.fullmatch(r"\d+\.\d+", python) is None:
         raise KitError(f"--python {python}: expected a version such as 3.11, without the patch level.")
     if tuple(map(int, python.split("."))) < PYTHON:
+        minimum = ".".join(map(str, PYTHON))
         raise KitError(
-            f"--python {python}: pepr_edge needs Python {least} or later. Install a newer one on the device, or use another."
+            f"--python {python}: pepr_edge needs Python {minimum} or later. "
+            "Install a newer Python on the device, or use another device."
         )

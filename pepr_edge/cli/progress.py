@@ -1,4 +1,4 @@
-"""Progress for people: bars where stderr is a terminal, and a plain line now and then elsewhere."""
+"""Progress display: bars if stderr is a terminal, else a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -13,34 +13,42 @@ from tqdm import tqdm
 
 from pepr_edge.cli.common import say, show_bars
 
-# tqdm's own lock also makes a semaphore between processes, a file in /dev/shm; our bars are all of one process.
+# tqdm's default lock also creates a semaphore between processes, a file in /dev/shm; all our bars are in one
+# process.
 tqdm.set_lock(threading.RLock())
 
 FORMAT = "{desc}  {percentage:.0f}% |{bar}| {elapsed}{left}"
-TICK_S = 1.0  # the clock goes on where a stage has nothing to tell for long
-PLAIN_S = 30.0  # between two lines where there is no terminal
-# Of a bar, and seconds: before that a guess at the time left is worth nothing.
-LEAST_SHARE, LEAST_S = 0.02, 3.0
+REDRAW_S = 1.0  # the elapsed time advances even while a stage reports nothing
+PLAIN_S = 30.0  # between two lines without a terminal
+# The remaining time is shown from this share and this time on; an earlier estimate is worthless.
+MIN_SHARE = 0.02
+MIN_ELAPSED_S = 3.0
 
 
 class _Tqdm(tqdm):  # type: ignore[type-arg]
-    """A bar of total 1 that says how long it will still take, as far as it went at the same pace."""
+    """A bar of total 1 that shows the remaining time, extrapolated from the elapsed time."""
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        known = super().format_dict
-        share, elapsed_s = known["n"], known["elapsed"]
-        guessed = LEAST_SHARE <= share < 1 and elapsed_s >= LEAST_S
-        left = f", {self.format_interval(elapsed_s * (1 - share) / share)} left" if guessed else ""
-        return {**known, "left": left}
+        values = dict(super().format_dict)
+        share = values["n"]
+        elapsed_s = values["elapsed"]
+        left = ""
+        if MIN_SHARE <= share < 1 and elapsed_s >= MIN_ELAPSED_S:
+            left = f", {self.format_interval(elapsed_s * (1 - share) / share)} left"
+        return values | {"left": left}
 
 
 class _TerminalBar:
-    """One bar; silent where nobody looks. What a bar inside it has done counts for the item that it is at."""
+    """A bar, drawn on a terminal only; progress of an inner bar counts for the outer bar's current item."""
 
     def __init__(self, view: TerminalView, label: str, outer: _TerminalBar | None) -> None:
-        self._view, self._label, self._outer = view, label, outer
-        self._done, self._total, self._text = 0, 1, label
+        self._view = view
+        self._label = label
+        self._outer = outer
+        self._done = 0
+        self._total = 1
+        self._text = label
         self.drawn = _Tqdm(
             desc=label,
             total=1.0,
@@ -53,57 +61,60 @@ class _TerminalBar:
 
     @property
     def text(self) -> str:
-        """How far it is, in words."""
+        """The progress as text."""
         return self._text
 
     def to(self, done: int, total: int, note: str = "") -> None:
-        """Show `done` of `total`; the note of a bar inside another one takes the place of its counts."""
-        counts = f"{self._label}: {done} of {total}"
-        self._say(note if note and self._outer else f"{counts}, {note}" if note else counts)
+        """Show `done` of `total`; in an inner bar a note replaces the counts."""
+        text = f"{self._label}: {done} of {total}"
+        if note:
+            text = note if self._outer else f"{text}, {note}"
+        self._set_text(text)
         if total != self._total or done < self._done:
-            # Another count has begun: its time left is not that of the last one.
+            # A new count has begun; the remaining time of the last one does not apply.
             self.drawn.reset()
         if done != self._done:
-            self._view.begin_inside(self)
-        self._done, self._total = done, total
+            self._view.restart_inner_bars(self)
+        self._done = done
+        self._total = total
         share = done / total if total else 0.0
         self._advance(share)
         if self._outer is not None:
-            self._outer.within(share)
-        self._view.tell()
+            self._outer.advance_item(share)
+        self._view.print_plain()
 
-    def begin(self) -> None:
-        """Start anew, with the next item of the bar that this one is in."""
-        self._say(self._label)
+    def restart(self) -> None:
+        """Start again, for the next item of the outer bar."""
+        self._set_text(self._label)
         self._done = 0
         self.drawn.reset()
 
-    def _say(self, text: str) -> None:
+    def _set_text(self, text: str) -> None:
         self._text = text
         if not self.drawn.disable:
             self.drawn.set_description_str(text, refresh=False)
 
-    def within(self, share: float) -> None:
-        """So much of the item that comes next is done."""
+    def advance_item(self, share: float) -> None:
+        """Show this share of the current item as done."""
         if self._done < self._total:
             self._advance((self._done + share) / self._total)
 
     def _advance(self, share: float) -> None:
-        """Never back: items of one bar may be at work side by side, or in stages."""
+        """Advance to a share; never go back, since items of a bar may run in parallel or in stages."""
         if not self.drawn.disable:
             self.drawn.update(max(0.0, min(share, 1.0) - self.drawn.n))
 
 
 class TerminalView:
-    """The view of a run from a terminal, a pipe or a CI log."""
+    """Progress of a command in a terminal, a pipe or a CI log."""
 
     def __init__(self) -> None:
-        """Nothing is drawn or said yet."""
+        """Create a view without bars."""
         self._bars: list[_TerminalBar] = []
-        self._told_s = time.monotonic()
+        self._printed_s = time.monotonic()
 
     def say(self, text: str) -> None:
-        """One line that stays, above the bars."""
+        """Print a line that stays, above the bars."""
         if show_bars():
             tqdm.write(text, file=sys.stderr)
         else:
@@ -111,35 +122,35 @@ class TerminalView:
 
     @contextmanager
     def bar(self, label: str) -> Iterator[_TerminalBar]:
-        """A bar that is gone when its stage is over; one that is opened meanwhile lies inside it."""
+        """Show a bar until its stage is over; a bar that is opened inside this block is an inner bar."""
         bar = _TerminalBar(self, label, self._bars[-1] if self._bars else None)
         self._bars.append(bar)
         ended = threading.Event()
-        ticker = threading.Thread(target=_tick, args=(bar, ended), name="clock of a bar", daemon=True)
+        redraw = threading.Thread(target=_redraw, args=(bar, ended), name="progress bar", daemon=True)
         if not bar.drawn.disable:
-            ticker.start()
+            redraw.start()
         try:
             yield bar
         finally:
             ended.set()
-            if ticker.is_alive():
-                ticker.join()
+            if redraw.is_alive():
+                redraw.join()
             bar.drawn.close()
             self._bars.remove(bar)
 
-    def begin_inside(self, bar: _TerminalBar) -> None:
-        """The bars inside one that goes on to its next item."""
+    def restart_inner_bars(self, bar: _TerminalBar) -> None:
+        """Restart the bars inside a bar that goes on to its next item."""
         for inner in self._bars[self._bars.index(bar) + 1 :]:
-            inner.begin()
+            inner.restart()
 
-    def tell(self) -> None:
-        """Where no bars are drawn, say now and then how far it is."""
-        if not show_bars() and time.monotonic() - self._told_s >= PLAIN_S:
-            self._told_s = time.monotonic()
+    def print_plain(self) -> None:
+        """Without a terminal, print the progress as a line from time to time."""
+        if not show_bars() and time.monotonic() - self._printed_s >= PLAIN_S:
+            self._printed_s = time.monotonic()
             say("; ".join(bar.text for bar in self._bars))
 
 
-def _tick(bar: _TerminalBar, ended: threading.Event) -> None:
-    """Draw a bar again every second: that its clock goes on is all that some stages have to show for a while."""
-    while not ended.wait(TICK_S):
+def _redraw(bar: _TerminalBar, ended: threading.Event) -> None:
+    """Redraw a bar every second, so that its clock advances in stages that report nothing for a while."""
+    while not ended.wait(REDRAW_S):
         bar.drawn.refresh()

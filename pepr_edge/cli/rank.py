@@ -13,9 +13,8 @@ from pepr_edge.scoring.metrics import PERFORMANCES
 
 @click.command("rank")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.argument(
-    "more", nargs=-1, type=click.Path(path_type=Path), metavar=""
-)  # --field A.json B.json, as a shell's * gives them
+# Takes the rest of --field A.json B.json, as a shell's * gives them.
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")
 @click.option(
     "--field",
     "reports",
@@ -23,25 +22,30 @@ from pepr_edge.scoring.metrics import PERFORMANCES
     type=click.Path(path_type=Path),
     help="Reports of `pepr-edge bench --out`, one or more.",
 )
-@click.option("--weights", help="Weights of the resources, such as train_energy=1,latency=2,peak_memory=1.")
+@click.option(
+    "--weights", help="Weights of the resources, for example train_energy=1,latency=2,peak_memory=1."
+)
 @click.option(
     "--performance",
     "metric",
     metavar="METRIC",
-    help=f"One of {', '.join(PERFORMANCES)}; a level may follow, as in _0.95.",
+    help=f"One of {', '.join(PERFORMANCES)}; some take a level at the end, such as _0.95.",
 )
 @click.option(
     "--normalise",
     type=click.Choice(["minmax", "max"]),
-    help="How resources are scaled; that of the recipe if not given.",
+    help="How resources are scaled. [default: as in the recipe]",
 )
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
-    help="A JSON file of bounds, such as another run's ranking.json.",
+    help="A JSON file with bounds, such as the ranking.json of another run.",
 )
 @click.option(
-    "--lifetime", type=float, metavar="N", help="Energy per image over a life of N images, training included."
+    "--lifetime",
+    type=float,
+    metavar="N",
+    help="Show the energy per image over a lifetime of N images, training included.",
 )
 @common
 def command(
@@ -55,25 +59,20 @@ def command(
     lifetime: float | None,
     as_json: bool,
 ) -> None:
-    """Rank the artifacts of RUN_DIR again, with other weights, another metric, or what devices in the field measured.
+    """Rank the artifacts of RUN_DIR again: with other weights, another metric, or measurements in the field.
 
-    Nothing in the run directory is changed. Reports of like devices are merged by the median; over all kinds of devices a model counts
-    with the worst of its figures. An emulated device counts for the self-test and for memory, not for latency.
+    The run directory is not changed. Reports of the same kind of device are merged by the median; across
+    kinds of devices, the worst value of a model counts. An emulated device counts for the self-test and for
+    memory, not for latency.
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
     if normalise and reference:
         raise click.UsageError(
-            "--normalise and --reference exclude each other: the reference brings the bounds."
+            "--normalise and --reference exclude each other: the reference contains the bounds."
         )
     from pepr_edge.ranking import rank, read_reports
-    from pepr_edge.report.terminal import (
-        conclusion,
-        dependence_table,
-        devices_table,
-        lifetime_table,
-        ranking_table,
-    )
+    from pepr_edge.report import terminal
     from pepr_edge.run_dir.reader import load
     from pepr_edge.scoring.bounds import read_bounds
 
@@ -90,21 +89,21 @@ def command(
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        tables = (
-            devices_table(ranking),
-            conclusion(ranking),
-            dependence_table(ranking),
-            lifetime_table(ranking),
-        )
-        parts = (ranking_table(ranking), *tables)
+        parts = [
+            terminal.ranking_table(ranking),
+            terminal.devices_table(ranking),
+            terminal.conclusion(ranking),
+            terminal.dependence_table(ranking),
+            terminal.lifetime_table(ranking),
+        ]
         click.echo("\n\n".join(part for part in parts if part))
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """NAME=W,... as a dictionary.
+    """Return weights from NAME=W,...
 
     Raises:
-        ScoreError: not of that form.
+        ScoreError: the text has another form.
     """
     weights = {}
     for part in text.split(","):
@@ -113,11 +112,11 @@ def parse_weights(text: str) -> dict[str, float]:
             number = float(value)
         except ValueError:
             raise ScoreError(
-                f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2."
+                f"--weights {part.strip()!r}: expected NAME=NUMBER, such as latency=2. Correct it."
             ) from None
         if name.strip() in weights:
             raise ScoreError(
-                f"--weights {name.strip()} is given twice, expected each resource once. Leave one out."
+                f"--weights {name.strip()} is given twice, expected each resource once. Remove one."
             )
         weights[name.strip()] = number
     return weights

@@ -1,4 +1,4 @@
-"""`pepr-edge report`: the HTML report of a run."""
+"""`pepr-edge report`: write the HTML report of a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pepr_edge.cli.common import common, need_training, print_json
 
 @click.command("report")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.argument(
-    "more", nargs=-1, type=click.Path(path_type=Path), metavar=""
-)  # --field A.json B.json, as a shell's * gives them
+# Takes the rest of --field A.json B.json, as a shell's * gives them.
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")
 @click.option(
     "--field",
     "reports",
@@ -21,15 +20,17 @@ from pepr_edge.cli.common import common, need_training, print_json
     type=click.Path(path_type=Path),
     help="Reports of `pepr-edge bench --out`, one or more.",
 )
-@click.option("--force", is_flag=True, help="Replace files of these names that pepr_edge did not write, too.")
+@click.option(
+    "--force", is_flag=True, help="Also replace files of the same names that pepr_edge did not write."
+)
 @common
 def command(
     run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], force: bool, as_json: bool
 ) -> None:
-    """Write RUN_DIR/report.html again: one file, to look at and to mail.
+    """Write RUN_DIR/report.html again: a single file to read and to send.
 
-    Its figures go to RUN_DIR/report/, as SVG and PNG, with the data of each as CSV. With --field it is of the ranking by what devices in
-    the field measured; without, of the ranking at home again.
+    Its figures go to RUN_DIR/report/, as SVG and PNG, with their data as CSV. With --field the report shows
+    the ranking by the measurements of field devices; without, the ranking of the run.
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
@@ -44,7 +45,9 @@ def command(
 
     path = run_dir / "report.html"
     field = read_reports((*reports, *more), results)
-    write_report(results, rank(results, field=field) if field else ranking, path, field, force)
+    if field:
+        ranking = rank(results, field=field)
+    write_report(results, ranking, path, field, force)
     if as_json:
         print_json({"report": str(path), "figures": str(run_dir / FIGURES)})
     else:

@@ -1,4 +1,4 @@
-"""`pepr-edge score`: PePR on any table of models."""
+"""`pepr-edge score`: compute PePR for any table of models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from pepr_edge.cli.common import common, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
-    from pepr_edge.tables import Group, ScoreTask
+    from pepr_edge.tables import Group, Place, ScoreTask
 
-ByName = Mapping[str, str]  # a resource's column by its name
+Columns = Mapping[str, str]  # column by resource
 NAMES = ("name", "model", "candidate", "architecture")
 SHOWN_GROUPS = 20
 WIDTH = 100
@@ -27,8 +28,8 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
 
 @click.command("score")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.argument("more", nargs=-1, metavar="")  # --resource A=a B=b: more than one after a single option
-@click.option("--performance", required=True, metavar="COL", help="Column of the performance, in [0, 1].")
+@click.argument("more", nargs=-1, metavar="")  # takes the rest of --resource A=a B=b
+@click.option("--performance", required=True, metavar="COL", help="Column with the performance, in [0, 1].")
 @click.option(
     "--resource",
     "resources",
@@ -37,52 +38,54 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
     metavar="NAME=COL",
     help="A resource and its column, one or more.",
 )
-@click.option("--group", metavar="COL", help="Column of the sets: each is normalised and ranked by itself.")
+@click.option(
+    "--group", metavar="COL", help="Column with the group: each group is normalised and ranked separately."
+)
 @click.option(
     "--name",
     metavar="COL",
-    help=f"Column of the models' names. Default: the first there is of {', '.join(NAMES)}.",
+    help=f"Column with the models' names. [default: the first of {', '.join(NAMES)} that exists]",
 )
 @click.option(
     "--method",
     "methods",
     multiple=True,
     metavar="NAME=COL",
-    help="Column that says how a resource was obtained; repeatable.",
+    help="Column with the method by which a resource was obtained; repeatable.",
 )
 @click.option(
     "--normalise",
     type=click.Choice(["minmax", "max", "reference"]),
-    help="How resources are scaled; minmax if not given.",
+    help="How resources are scaled. [default: minmax]",
 )
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
-    help="JSON file of bounds, such as another run's ranking.json.",
+    help="JSON file with bounds, such as the ranking.json of another run.",
 )
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
 @click.option(
     "--weights",
     metavar="NAME=W,...",
-    help="Weights of the resources in the combined score; equal if not given.",
+    help="Weights of the resources in the combined score. [default: equal]",
 )
 @click.option(
     "--baseline",
     "baselines",
     multiple=True,
     metavar="[GROUP=]P",
-    help="Performance of always saying the commonest class.",
+    help="Performance of the majority class: always answering the most frequent class.",
 )
 @click.option(
     "--images",
     metavar="N|COL",
-    help="Images that each performance rests on: gives rank intervals, by 1000 draws a model.",
+    help="Number of images behind each performance: adds rank intervals, from 1000 draws per model.",
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many of the best to show."
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of best models to show."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table with its scores here, as CSV.")
-@click.option("--force", is_flag=True, help="Replace an --out that is no table with scores, too.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the table with the scores here, as CSV.")
+@click.option("--force", is_flag=True, help="Also replace an --out that is not a table with scores.")
 @common
 def command(
     table: Path,
@@ -103,15 +106,16 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Score the models of TABLE, a CSV file, by PePR: performance per unit of each resource, and of all together.
+    """Score the models of TABLE, a CSV file, by PePR: performance per unit of resource, each and combined.
 
-    A model whose resource is empty, or infinite, has no score for it. Example:
+    A model with an empty or infinite resource has no score for this resource. Example:
 
     pepr-edge score results.csv --performance accuracy --resource energy=energy_kwh --group dataset
     """
-    columns, ways = _resources(resources, more), _pairs("--method", methods)
-    _check_usage(columns, ways, normalise, reference)
-    task = _columns(table, performance, columns, ways, group, name, images)
+    columns = _resources(resources, more)
+    method_columns = _pairs("--method", methods)
+    _check_usage(columns, method_columns, normalise, reference)
+    task = _task(table, performance, columns, method_columns, group, name, images)
     task = replace(
         task,
         alpha=alpha,
@@ -122,41 +126,43 @@ def command(
     )
     task = _with_bounds(task, normalise, reference)
     _check_out(task, force)
-    _answer(task, as_json)
+    _score(task, as_json)
 
 
-def _columns(
+def _task(
     path: Path,
     performance: str,
-    resources: ByName,
-    methods: ByName,
+    resources: Columns,
+    methods: Columns,
     group: str | None,
     name: str | None,
     images: str | None,
 ) -> ScoreTask:
-    """The task as far as it says which column is what."""
+    """Open the table and return a task with the positions of all columns."""
     from pepr_edge.tables import ScoreTask, open_table
 
     table = open_table(path)
-    position, taken = table.position, (group, performance, *resources.values())
-    named = name or next((one for one in NAMES if one in table.columns and one not in taken), None)
-    # A number is a number of images unless a column is called so.
-    counted = _number(images) if images is not None and images not in table.columns else None
+    position = table.position
+    used = (group, performance, *resources.values())
+    if name is None:
+        name = next((column for column in NAMES if column in table.columns and column not in used), None)
+    # A number is a number of images, unless a column has this name.
+    number = _number(images) if images is not None and images not in table.columns else None
     return ScoreTask(
         table=table,
         performance=position(performance),
-        resources={one: position(column) for one, column in resources.items()},
+        resources={resource: position(column) for resource, column in resources.items()},
         weights=dict.fromkeys(resources, 1.0),
         group=None if group is None else position(group),
-        name=None if named is None else position(named),
-        methods={one: position(column) for one, column in methods.items()},
-        images=counted,
-        images_column=position(images) if images is not None and counted is None else None,
+        name=None if name is None else position(name),
+        methods={resource: position(column) for resource, column in methods.items()},
+        images=number,
+        images_column=position(images) if images is not None and number is None else None,
     )
 
 
 def _with_bounds(task: ScoreTask, normalise: Normalise | None, reference: Path | None) -> ScoreTask:
-    """The task with its normalisation."""
+    """Return the task with its normalisation."""
     from pepr_edge.scoring.bounds import read_reference
 
     bounds = read_reference(reference) if reference else None
@@ -169,15 +175,20 @@ def _check_out(task: ScoreTask, force: bool) -> None:
 
     if task.out is None:
         return
-    check_out(task.out, [task.table.path, *([task.reference.path] if task.reference else [])], force)
-    if taken := [name for name in added_columns(task.resources) if name in task.table.columns]:
-        raise ScoreError(
-            f"{task.table.path}: has a column {taken[0]!r}, which --out would add. Rename it, or score without --out."
-        )
+    inputs = [task.table.path]
+    if task.reference:
+        inputs.append(task.reference.path)
+    check_out(task.out, inputs, force)
+    for name in added_columns(task.resources):
+        if name in task.table.columns:
+            raise ScoreError(
+                f"{task.table.path}: has a column {name!r}, which --out would add. "
+                "Rename it, or score without --out."
+            )
 
 
-def _answer(task: ScoreTask, as_json: bool) -> None:
-    """Score, and say what was found."""
+def _score(task: ScoreTask, as_json: bool) -> None:
+    """Score the table and print the result."""
     from pepr_edge.cli.progress import TerminalView
     from pepr_edge.tables import score_table
 
@@ -191,58 +202,55 @@ def _answer(task: ScoreTask, as_json: bool) -> None:
         say(f"written: {task.out}")
 
 
-def _resources(words: Sequence[str], more: Sequence[str]) -> dict[str, str]:
-    """The column of each resource."""
-    if strangers := [text for text in more if "=" not in text]:
-        raise click.UsageError(
-            f"{strangers[0]}: one table at a time. Resources are NAME=COL, after --resource."
-        )
-    return _pairs("--resource", (*words, *more))
+def _resources(values: Sequence[str], more: Sequence[str]) -> dict[str, str]:
+    """Return the column of each resource."""
+    for text in more:
+        if "=" not in text:
+            raise click.UsageError(f"{text}: one table at a time. Resources are NAME=COL, after --resource.")
+    return _pairs("--resource", (*values, *more))
 
 
-def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
-    """NAME=COL, each name once."""
-    found: dict[str, str] = {}
-    for word in words:
-        name, _, column = word.partition("=")
+def _pairs(option: str, values: Sequence[str]) -> dict[str, str]:
+    """Return columns by name from NAME=COL, each name once."""
+    columns: dict[str, str] = {}
+    for value in values:
+        name, _, column = value.partition("=")
         if not name or not column:
-            raise click.UsageError(f"{option} {word!r}: expected NAME=COL, such as energy=energy_kwh.")
-        if name in found:
-            raise click.UsageError(f"{option} {name} is given twice. Give each resource a name of its own.")
-        found[name] = column
-    return found
+            raise click.UsageError(f"{option} {value!r}: expected NAME=COL, such as energy=energy_kwh.")
+        if name in columns:
+            raise click.UsageError(f"{option} {name} is given twice. Give each resource its own name.")
+        columns[name] = column
+    return columns
 
 
 def _check_usage(
-    columns: ByName, methods: ByName, normalise: Normalise | None, reference: Path | None
+    columns: Columns, methods: Columns, normalise: Normalise | None, reference: Path | None
 ) -> None:
     if len(columns) > 1 and "combined" in columns:
-        raise click.UsageError(
-            "--resource combined: that is the name of the score over all resources. Give another."
-        )
-    if unknown := [name for name in methods if name not in columns]:
-        raise click.UsageError(
-            f"--method {unknown[0]}: no such resource, expected one of {', '.join(columns)}."
-        )
+        raise click.UsageError("--resource combined: this name is for the combined score. Use another name.")
+    for name in methods:
+        if name not in columns:
+            raise click.UsageError(
+                f"--method {name}: no such resource, expected one of {', '.join(columns)}."
+            )
     if reference is not None and normalise not in (None, "reference"):
         raise click.UsageError(
-            f"--normalise {normalise} and --reference exclude each other: the reference brings the bounds."
+            f"--normalise {normalise} and --reference exclude each other: the reference contains the bounds."
         )
     if reference is None and normalise == "reference":
         raise click.UsageError("--normalise reference needs --reference FILE, the bounds.")
 
 
-def _weights(text: str | None, resources: ByName) -> dict[str, float]:
-    """Of each resource, in the order of the resources; 0 where some are given and it is not."""
+def _weights(text: str | None, resources: Columns) -> dict[str, float]:
+    """Return the weight of each resource, in their order; 0 for a resource that the option leaves out."""
     from pepr_edge.cli.rank import parse_weights
     from pepr_edge.errors import ScoreError
     from pepr_edge.scoring.pepr import proportions
 
     given = dict.fromkeys(resources, 1.0) if text is None else parse_weights(text)
-    if unknown := [name for name in given if name not in resources]:
-        raise ScoreError(
-            f"--weights {unknown[0]!r}: no such resource, expected one of {', '.join(resources)}."
-        )
+    for name in given:
+        if name not in resources:
+            raise ScoreError(f"--weights {name!r}: no such resource, expected one of {', '.join(resources)}.")
     proportions(given)
     return {name: given.get(name, 0.0) for name in resources}
 
@@ -257,28 +265,28 @@ def _number(text: str) -> float | None:
     return value
 
 
-def _baselines(words: Sequence[str], group: str | None) -> dict[str | None, float]:
-    """By group, None for all that are not named."""
-    found: dict[str | None, float] = {}
-    for word in words:
-        name, mark, value = word.rpartition("=")
-        if mark and group is None:
-            raise click.UsageError(f"--baseline {word}: names a group, and there is no --group.")
+def _baselines(values: Sequence[str], group: str | None) -> dict[str | None, float]:
+    """Return the baseline by group; None is the key for all other groups."""
+    baselines: dict[str | None, float] = {}
+    for value in values:
+        name, separator, number = value.rpartition("=")
+        if separator and group is None:
+            raise click.UsageError(f"--baseline {value}: names a group, but there is no --group.")
         try:
-            found[name if mark else None] = float(value)
+            baselines[name if separator else None] = float(number)
         except ValueError:
-            raise click.UsageError(f"--baseline {word!r}: expected P or GROUP=P, such as 0.669.") from None
-    return found
+            raise click.UsageError(f"--baseline {value!r}: expected P or GROUP=P, such as 0.669.") from None
+    return baselines
 
 
 def _document(task: ScoreTask, groups: Sequence[Group]) -> dict[str, Any]:
-    """The JSON document."""
+    """Return the JSON document."""
     columns = task.table.columns
     return {
         "schema_version": 1,
         "table": str(task.table.path),
         "performance": columns[task.performance],
-        "resources": {name: columns[at] for name, at in task.resources.items()},
+        "resources": {name: columns[position] for name, position in task.resources.items()},
         "weights": dict(task.weights),
         "normalise": task.normalise,
         "alpha": task.alpha,
@@ -288,64 +296,74 @@ def _document(task: ScoreTask, groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _group_document(group: Group) -> dict[str, Any]:
-    best = [
-        {
-            **{
-                "rank": place.rank,
-                "name": place.name,
-                "performance": place.performance,
-                "r": dict(place.r),
-                "pepr": dict(place.pepr),
-            },
-            **{"rank_low": place.rank_low, "rank_high": place.rank_high, "p_best": place.p_best},
+    baseline = None
+    if group.baseline is not None:
+        baseline = {
+            "performance": group.baseline.performance,
+            "outranks": group.baseline.outranks,
+            "of": group.baseline.of,
         }
-        for place in group.best
-    ]
-    baseline, dependence = group.baseline, group.dependence
+    sensitivity = winners = None
+    if group.dependence is not None:
+        sensitivity = [setting.model_dump(mode="json") for setting in group.dependence.sensitivity]
+        winners = dict(group.dependence.winners)
     return {
         "group": group.name,
         "models": group.models,
         "scored": group.scored,
         "set_id": group.set_id,
         "bounds": {name: bound and bound.model_dump() for name, bound in group.bounds.items()},
-        "best": best,
-        "outliers": [one.model_dump(mode="json") for one in group.outliers],
-        "baseline": baseline
-        and {"performance": baseline.performance, "outranks": baseline.outranks, "of": baseline.of},
-        "sensitivity": dependence and [one.model_dump(mode="json") for one in dependence.sensitivity],
-        "winners": dependence and dict(dependence.winners),
+        "best": [_model_document(model) for model in group.best],
+        "outliers": [outlier.model_dump(mode="json") for outlier in group.outliers],
+        "baseline": baseline,
+        "sensitivity": sensitivity,
+        "winners": winners,
         "warnings": list(group.warnings),
     }
 
 
+def _model_document(model: Place) -> dict[str, Any]:
+    return {
+        "rank": model.rank,
+        "name": model.name,
+        "performance": model.performance,
+        "r": dict(model.r),
+        "pepr": dict(model.pepr),
+        "rank_low": model.rank_low,
+        "rank_high": model.rank_high,
+        "p_best": model.p_best,
+    }
+
+
 def _text(task: ScoreTask, groups: Sequence[Group]) -> list[str]:
-    """What people read: what the ranking is by, and some groups, each with its best and what these hang on."""
+    """Return the lines for the terminal: the method, then some groups with their best models."""
     from pepr_edge.text.units import printable
 
     columns = task.table.columns
-    weights = {
-        name: f", weight {weight:g}" if len(task.weights) > 1 else "" for name, weight in task.weights.items()
-    }
-    named = [f"{name} ({columns[at]}{weights[name]})" for name, at in task.resources.items()]
-    head = f"PePR of {columns[task.performance]} per unit of {', '.join(named)}; resources scaled by {task.normalise}."
-    found = [printable(head)]
+    resources = []
+    for name, position in task.resources.items():
+        weight = f", weight {task.weights[name]:g}" if len(task.weights) > 1 else ""
+        resources.append(f"{name} ({columns[position]}{weight})")
+    performance = columns[task.performance]
+    head = f"PePR of {performance} per unit of {', '.join(resources)}; resources scaled by {task.normalise}."
+    lines = [printable(head)]
     for group in groups[:SHOWN_GROUPS]:
-        found += ["", *_group_text(task, group)]
+        lines += ["", *_group_text(task, group)]
     if len(groups) > SHOWN_GROUPS:
-        found += ["", f"and {len(groups) - SHOWN_GROUPS} more groups: --json or --out has them."]
-    return [part for line in found for part in _wrapped(line)]
+        lines += ["", f"and {len(groups) - SHOWN_GROUPS} more groups: see --json or --out."]
+    return list(chain.from_iterable(_wrapped(line) for line in lines))
 
 
 def _wrapped(line: str) -> list[str]:
-    """A line in as many as fit the screen; those of tables fit as they are."""
+    """Wrap a sentence to the width of the screen; lines of tables fit already."""
     if len(line) <= WIDTH:
         return [line]
     return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _group_text(task: ScoreTask, group: Group) -> list[str]:
-    from pepr_edge.text.robustness import leaving_out
-    from pepr_edge.text.units import plural, printable
+    from pepr_edge.text.robustness import outlier_sentence
+    from pepr_edge.text.units import capitalised, plural, printable
 
     models = plural(group.models, "model")
     ranges = [
@@ -353,66 +371,71 @@ def _group_text(task: ScoreTask, group: Group) -> list[str]:
         for name, bound in group.bounds.items()
     ]
     title = models if group.name is None else f"{printable(group.name) or '(no group)'}: {models}"
-    found = [printable(f"{title}; {', '.join(ranges)}"), *_best_table(group)]
+    lines = [printable(f"{title}; {', '.join(ranges)}"), *_best_table(group)]
     if group.scored > task.top and task.normalise != "reference":
-        best = f"the best {NUMBER_WORDS[task.top] if task.top < len(NUMBER_WORDS) else task.top}".strip()
-        found += [leaving_out(one, best) for one in group.outliers]
+        number = NUMBER_WORDS[task.top] if task.top < len(NUMBER_WORDS) else str(task.top)
+        best = f"the best {number}".strip()
+        lines += [outlier_sentence(outlier, best) for outlier in group.outliers]
         if not group.outliers:
-            found.append(f"No model alone changes {best} by being left out.")
-    found += _dependence(task, group)
-    if (one := group.baseline) is not None:
-        found.append(
-            f"Always saying the commonest class ({one.performance:.4g}, free) outranks {one.outranks} of {one.of} models."
+            lines.append(f"Leaving out any single model does not change {best}.")
+    lines += _dependence(task, group)
+    baseline = group.baseline
+    if baseline is not None:
+        lines.append(
+            f"Always answering the most frequent class ({baseline.performance:.4g}, free) "
+            f"outranks {baseline.outranks} of {baseline.of} models."
         )
-    return found + [printable(warning[0].upper() + warning[1:]) for warning in group.warnings]
+    return lines + [printable(capitalised(warning)) for warning in group.warnings]
 
 
 def _dependence(task: ScoreTask, group: Group) -> list[str]:
-    """What the winner depends on, a line for each setting; nothing where it has no rival or it was not computed."""
-    from pepr_edge.text.robustness import DEPENDS_HEADER, NO_OTHER, listed, setting
-    from pepr_edge.text.units import printable
+    """Return a line for each setting that the winner depends on; none without a second model."""
+    from pepr_edge.text.robustness import DEPENDENCE_HEADER, NO_OTHER, sensitivity_row
+    from pepr_edge.text.units import listed, printable
 
     if group.dependence is None or group.scored < 2:
         return []
-    rows = [setting(one, task.normalise != "reference") for one in group.dependence.sensitivity]
-    winners, first = group.dependence.winners, group.best[0].name
-    same = [how for how, name in winners.items() if name == first]
-    others = [f"{how}: {name}" for how, name in winners.items() if name != first]
+    same_set = task.normalise != "reference"
+    rows = [sensitivity_row(setting, same_set) for setting in group.dependence.sensitivity]
+    first = group.best[0].name
+    winners = group.dependence.winners
+    same = [method for method, name in winners.items() if name == first]
+    others = [f"{method}: {name}" for method, name in winners.items() if name != first]
     rows.append(("normalisation", task.normalise, f"with {listed(same)}", "; ".join(others) or NO_OTHER))
-    return [
-        printable(f"{name} {now}: {DEPENDS_HEADER[2]} {where}{'' if beyond == NO_OTHER else f' ({beyond})'}.")
-        for name, now, where, beyond in rows
-    ]
+    lines = []
+    for name, value, where, other_winner in rows:
+        suffix = "" if other_winner == NO_OTHER else f" ({other_winner})"
+        lines.append(printable(f"{name} {value}: {DEPENDENCE_HEADER[2]} {where}{suffix}."))
+    return lines
 
 
 def _best_table(group: Group) -> list[str]:
-    """The best, in columns, and the free baseline at its place: after "..." where models that are not shown come between."""
+    """Return the best models and the baseline as a table; "..." marks models that are left out."""
     from pepr_edge.tables import BASELINE
+    from pepr_edge.text.tables import aligned_table
     from pepr_edge.text.units import printable
 
     if not group.best:
         return ["No model has a score."]
-    free = group.baseline
-    names = [printable(place.name) for place in group.best]
-    width = min(NAME_WIDTH, max(map(len, ("name", *names, *([BASELINE] if free else [])))))
-    head = f"  rank  {'name':<{width}}  performance       R    PePR"
-    found = [head if group.best[0].rank_low is None else f"{head}  rank interval  P(best)"]
-    for name, place in zip(names, group.best, strict=True):
-        line = _line(str(place.rank), name, width, place.performance, place.combined_r, place.score)
-        found.append(
-            line
-            if place.rank_low is None
-            else f"{line}  {f'{place.rank_low}-{place.rank_high}':>13}  {place.p_best:>7.2f}"
-        )
-    if free:
-        ahead = free.of - free.outranks
-        line = _line(
-            "..." if ahead > len(names) else "", BASELINE, width, free.performance, 0.0, free.performance
-        )
-        found.insert(1 + min(ahead, len(names)), line)
-    return found
+    header = ["rank", "name", "performance", "R", "PePR"]
+    if group.best[0].rank_low is not None:
+        header += ["rank interval", "P(best)"]
+    rows = [header]
+    for model in group.best:
+        row = _cells(str(model.rank), printable(model.name), model.performance, model.combined_r, model.score)
+        if model.rank_low is not None:
+            row += [f"{model.rank_low}-{model.rank_high}", f"{model.p_best:.2f}"]
+        rows.append(row)
+    baseline = group.baseline
+    if baseline:
+        ahead = baseline.of - baseline.outranks
+        rank = "..." if ahead > len(group.best) else ""
+        row = _cells(rank, BASELINE, baseline.performance, 0.0, baseline.performance)
+        rows.insert(1 + min(ahead, len(group.best)), row)
+    return aligned_table(rows, "rlrrrrr", indent="  ")
 
 
-def _line(rank: str, name: str, width: int, performance: float, r: float, score: float) -> str:
-    shown = name if len(name) <= width else f"{name[: width - 3]}..."
-    return f"  {rank:>4}  {shown:<{width}}  {performance:>11.4f}  {r:>6.4f}  {score:>6.4f}"
+def _cells(rank: str, name: str, performance: float, r: float, score: float) -> list[str]:
+    from pepr_edge.text.tables import clip
+
+    return [rank, clip(name, NAME_WIDTH), f"{performance:.4f}", f"{r:.4f}", f"{score:.4f}"]

@@ -1,4 +1,4 @@
-"""`pepr-edge search`: search policies, replayed on published runs."""
+"""`pepr-edge search`: replay search policies on published runs."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ NAME_WIDTH = 28
 
 @click.group("search")
 def command() -> None:
-    """Which candidates to spend energy on."""
+    """Decide which candidates to spend training energy on."""
 
 
 @command.command("replay")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
-    "--policy", type=click.Choice(NAMES), default="bounded", show_default=True, help="How to search."
+    "--policy", type=click.Choice(NAMES), default="bounded", show_default=True, help="The search policy."
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1, 1000),
     default=10,
     show_default=True,
-    help="Searches a set, where the policy is random.",
+    help="Number of searches per set, if the policy is random.",
 )
 @click.option(
     "--performance",
     metavar="PREFIX",
-    help="How the columns of the learning curve begin. [default: val_, else test_]",
+    help="Prefix of the columns of the learning curve. [default: val_, else test_]",
 )
 @click.option(
     "--energy",
     default="energy_kwh",
     show_default=True,
     metavar="COL",
-    help="Column of the energy of the whole training.",
+    help="Column with the energy of the complete training.",
 )
-@click.option("--group", metavar="COL", help="Column of the sets. [default: dataset, where there is one]")
+@click.option("--group", metavar="COL", help="Column with the set of a row. [default: dataset, if it exists]")
 @click.option(
     "--name",
     metavar="COL",
-    help="Column of the models' names. [default: model, name, candidate or architecture]",
+    help="Column with the models' names. [default: model, name, candidate or architecture]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the energy-regret curves here: CSV, SVG and PNG.",
+    help="Write the curves of regret by energy here: CSV, SVG and PNG.",
 )
 @click.option(
-    "--force", is_flag=True, help="Replace files of these names that are not of an earlier replay, too."
+    "--force", is_flag=True, help="Also replace files of the same names that are not from an earlier replay."
 )
 @common
 def replay(
@@ -76,10 +76,12 @@ def replay(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Replay a policy on TABLE, a CSV file of published runs: one row a model, the performance after each epoch, the energy.
+    """Replay a policy on TABLE, a CSV of published runs: per model its energy and performance per epoch.
 
-    Says for each set what share of the sweep's energy the search would have spent, and by how much PePR of its choice falls short of the
-    best. One set of parameters serves all sets: that of the defaults.
+    For each set it shows the share of the energy of all trainings that the search would have used, and the
+    regret: the PePR of the best model minus that of the chosen one. The policy runs with its default
+        parameters
+    on all sets.
     """
     from pepr_edge.search.published import read_runs
     from pepr_edge.search.replay import repeat
@@ -97,7 +99,8 @@ def replay(
     ]
     if columns.prefix == "test_":
         warnings.append(
-            "the curves are of the test split, so that the choices rest on it: only val_ columns would make them fair"
+            "the curves are of the test split, so the policy chooses by it: "
+            "only val_ columns give a fair result"
         )
     for warning in warnings:
         say(f"warning: {warning}")
@@ -117,12 +120,12 @@ def _need_plots() -> None:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise PeprError(
-            f"--out: drawing needs matplotlib, which is not installed. Leave --out away, or run: {INSTALL}"
+            f"--out: plots need matplotlib, which is not installed. Leave out --out, or run: {INSTALL}"
         )
 
 
 def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, force: bool) -> None:
-    """The curves, as CSV and as picture."""
+    """Write the curves as CSV, SVG and PNG."""
     from pepr_edge.cli.progress import TerminalView
     from pepr_edge.report.figure import recognise
     from pepr_edge.run_dir.owned import write_all_owned
@@ -143,49 +146,51 @@ def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, forc
 def _document(
     settings: Settings, results: Sequence[Result], prefix: str, warnings: Sequence[str], seeds: int
 ) -> dict[str, Any]:
-    """The JSON document."""
+    """Return the JSON document."""
     import dataclasses
 
     from pepr_edge.search import POLICIES
     from pepr_edge.search.replay import PROBE
 
     policy = POLICIES[settings.policy]
-    regrets = [one.regret for one in results if one.regret is not None]
+    parameters = {name: getattr(settings, name) for name in policy.PARAMETERS}
+    parameters["probe"] = PROBE if policy.NEEDS_COSTS else 0.0
+    parameters["seeds"] = seeds if policy.USES_SEED else 1
+    regrets = [result.regret for result in results if result.regret is not None]
     return {
         "schema_version": 1,
         "policy": settings.policy,
-        "parameters": {
-            **{name: getattr(settings, name) for name in policy.PARAMETERS},
-            "probe": PROBE if policy.NEEDS_COSTS else 0.0,
-            "seeds": seeds if policy.USES_SEED else 1,
-        },
+        "parameters": parameters,
         "performance": prefix,
-        "sets": [dataclasses.asdict(one) for one in results],
-        "mean_energy_fraction": statistics.fmean(one.energy_fraction for one in results),
+        "sets": [dataclasses.asdict(result) for result in results],
+        "mean_energy_fraction": statistics.fmean(result.energy_fraction for result in results),
         "mean_regret": statistics.fmean(regrets) if len(regrets) == len(results) else None,
         "warnings": list(warnings),
     }
 
 
 def _text(document: dict[str, Any]) -> list[str]:
-    """What people read."""
+    """Return the lines for the terminal."""
+    from pepr_edge.text.tables import aligned_table
     from pepr_edge.text.units import printable
 
     parameters = ", ".join(f"{name} {value:g}" for name, value in document["parameters"].items())
-    width = max(len("set"), *(len(printable(one["set"])) for one in document["sets"]))
-    found = [
-        f"policy {document['policy']}: {parameters}",
-        "",
-        f"{'set':<{width}}  energy  regret  rank  started  finished  choice",
-    ]
-    for one in document["sets"]:
-        row = f"{printable(one['set']):<{width}}  {one['energy_fraction']:>6.1%}  {_number(one['regret'], '.4f'):>6}  "
-        row += f"{_number(one['rank'], 'g'):>4}  {one['started']:>7g}  {one['finished']:>8g}  "
-        found.append(row + printable(one["choice"] or "none")[:NAME_WIDTH])
-    found.append(
-        f"{'mean':<{width}}  {document['mean_energy_fraction']:>6.1%}  {_number(document['mean_regret'], '.4f'):>6}"
-    )
-    return found
+    rows = [("set", "energy", "regret", "rank", "started", "finished", "choice")]
+    for row in document["sets"]:
+        cells = (
+            printable(row["set"]),
+            f"{row['energy_fraction']:.1%}",
+            _number(row["regret"], ".4f"),
+            _number(row["rank"], "g"),
+            f"{row['started']:g}",
+            f"{row['finished']:g}",
+            printable(row["choice"] or "none")[:NAME_WIDTH],
+        )
+        rows.append(cells)
+    mean_regret = _number(document["mean_regret"], ".4f")
+    mean = ("mean", f"{document['mean_energy_fraction']:.1%}", mean_regret)
+    lines = aligned_table([*rows, mean], "lrrrrrl")
+    return [f"policy {document['policy']}: {parameters}", "", *lines]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
+from pepr_edge.text.tables import aligned_table
 from pepr_edge.untrusted.documents import shown
 
 if TYPE_CHECKING:
@@ -19,43 +20,47 @@ if TYPE_CHECKING:
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
 @common
 def command(bundles: tuple[Path, ...], as_json: bool) -> None:
-    """Check that each BUNDLE is whole, and that its model decides on this device as it did at home.
+    """Check that each BUNDLE is complete, and that its model decides on this device as on the workstation.
 
-    Exit status 3: one did not pass.
+    Exit status 3: a bundle failed.
     """
-    found = {bundle: _check(bundle) for bundle in bundles}
+    verdicts = {bundle: _check(bundle) for bundle in bundles}
     names = {bundle: shown(bundle.resolve().name) for bundle in bundles}
     if as_json:
-        print_json({"bundles": [_row(names[bundle], verdict) for bundle, verdict in found.items()]})
+        print_json({"bundles": [_row(names[bundle], verdict) for bundle, verdict in verdicts.items()]})
     else:
-        width = max(len(name) for name in names.values())
-        for bundle, verdict in found.items():
-            click.echo(f"{names[bundle]:<{width}}  {'FAILED' if verdict.reasons else 'passed'}")
-    failed = [f"{names[bundle]}: {reason}" for bundle, verdict in found.items() for reason in verdict.reasons]
-    if failed:
-        raise InvalidMeasurement("\n".join(failed))
+        rows = [
+            (names[bundle], "FAILED" if verdict.reasons else "passed") for bundle, verdict in verdicts.items()
+        ]
+        click.echo("\n".join(aligned_table(rows, "ll")))
+    failures: list[str] = []
+    for bundle, verdict in verdicts.items():
+        failures += [f"{names[bundle]}: {reason}" for reason in verdict.reasons]
+    if failures:
+        raise InvalidMeasurement("\n".join(failures))
 
 
 def _check(bundle: Path) -> Verdict:
-    """What was found. A bundle whose manifest is torn did not pass; a folder that has none is no bundle, and the user's mistake."""
+    """Check a bundle; a damaged manifest is a failed check, a folder without a manifest is an error.
+
+    Raises:
+        BundleError: the folder is not a bundle.
+    """
     from pepr_edge.bundle.read import MANIFEST
     from pepr_edge.field.verify import Verdict, check
 
     try:
         return check(bundle, say=lambda note: say(f"{bundle.resolve().name} {note}"))
-    except BundleError as fault:
+    except BundleError as error:
         if not (bundle / MANIFEST).exists():
             raise
-        return Verdict([str(fault)])
+        return Verdict([str(error)])
 
 
 def _row(name: str, verdict: Verdict) -> dict[str, Any]:
-    """A bundle in the JSON document; null for what was not run."""
-    tests = {"selftest": verdict.selftest, "fallback": verdict.fallback}
-    return {
-        "bundle": name,
-        "passed": not verdict.reasons,
-        "reasons": verdict.reasons,
-        **{word: None if test is None else test.model_dump(mode="json") for word, test in tests.items()},
-        "race": None if verdict.race is None else verdict.race._asdict(),
-    }
+    """Return the JSON object of a bundle; null for tests that did not run."""
+    row: dict[str, Any] = {"bundle": name, "passed": not verdict.reasons, "reasons": verdict.reasons}
+    for key, test in (("selftest", verdict.selftest), ("fallback", verdict.fallback)):
+        row[key] = None if test is None else test.model_dump(mode="json")
+    row["race"] = None if verdict.timing is None else verdict.timing._asdict()
+    return row

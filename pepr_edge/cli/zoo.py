@@ -1,4 +1,4 @@
-"""`pepr-edge zoo`: the architectures, and whether each goes the whole way here."""
+"""`pepr-edge zoo`: list the architectures, and check that each works here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
+from pepr_edge.text.tables import aligned_table
 from pepr_edge.zoo import Architecture, architectures
 
 if TYPE_CHECKING:
@@ -26,85 +27,94 @@ MISSING = "-"
 
 @click.group("zoo")
 def command() -> None:
-    """The architectures that are known to work."""
+    """List or check the tested architectures."""
 
 
 @command.command("list")
-@click.option("--max-params", type=float, help="At most this many parameters, in millions.")
+@click.option("--max-params", type=float, help="Max number of parameters, in millions.")
 @click.option(
     "--family",
     type=click.Choice(["CNN", "Other"], case_sensitive=False),
     help="CNN, or Other (attention, mixers, searched).",
 )
-@click.option("--efficient", is_flag=True, help="Only those that the paper calls efficient.")
+@click.option("--efficient", is_flag=True, help="Only architectures that the paper calls efficient.")
 @click.option(
     "--image-size-px",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only those that accept images of N x N px.",
+    help="Only architectures that accept images of N x N px.",
 )
 @common
 def list_(
     max_params: float | None, family: str | None, efficient: bool, image_size_px: int | None, as_json: bool
 ) -> None:
-    """The 131 architectures of the PePR paper, fewest parameters first. Any other timm model can be used too, untested."""
-    rows = [
-        row
-        for row in architectures().values()
-        if (max_params is None or row.num_params <= max_params * 1e6)
-        and (family is None or row.family.lower() == family.lower())
-        and (row.efficient or not efficient)
-        and (image_size_px is None or row.accepts(image_size_px))
+    """List the 131 architectures of the PePR paper, smallest first.
+
+    Other timm models work too, but are not tested.
+    """
+    listed = [
+        architecture
+        for architecture in architectures().values()
+        if (max_params is None or architecture.num_params <= max_params * 1e6)
+        and (family is None or architecture.family.lower() == family.lower())
+        and (architecture.efficient or not efficient)
+        and (image_size_px is None or architecture.accepts(image_size_px))
     ]
     if as_json:
-        print_json({"architectures": [dataclasses.asdict(row) for row in rows]})
+        print_json({"architectures": [dataclasses.asdict(architecture) for architecture in listed]})
         return
-    click.echo(
-        f"{'architecture':<28} {'params':>8}  {'family':<6} {'efficient':<9} {'native size':<13} takes"
+    header = ("architecture", "params", "family", "efficient", "native size", "takes")
+    rows = [header, *(_cells(architecture) for architecture in listed)]
+    click.echo("\n".join(aligned_table(rows, "lrllll")))
+    _say_quirks(listed)
+
+
+def _cells(architecture: Architecture) -> tuple[str, ...]:
+    size = f"{architecture.native_size_px} px"
+    return (
+        architecture.name,
+        f"{architecture.num_params / 1e6:.1f} M",
+        architecture.family,
+        "yes" if architecture.efficient else "no",
+        f"{size}, fixed" if architecture.fixed_size else size,
+        architecture.sizes,
     )
-    for row in rows:
-        size = f"{row.native_size_px} px{', fixed' if row.fixed_size else ''}"
-        efficient_ = "yes" if row.efficient else "no"
-        click.echo(
-            f"{row.name:<28} {row.num_params / 1e6:>6.1f} M  {row.family:<6} {efficient_:<9} {size:<13} {row.sizes}"
-        )
-    _say_quirks(rows)
 
 
-def _say_quirks(rows: list[Architecture]) -> None:
-    """Why some do not take any size; on stderr, as the table is for programs too."""
-    quirks: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        if row.quirk:
-            quirks.setdefault((row.sizes, row.quirk), []).append(row.name)
-    for (sizes, quirk), names in quirks.items():
-        say(f"{sizes}: {', '.join(names)}: {quirk}")
-    if any(row.fixed_size for row in rows):
-        say("fixed: built for the size that is asked for; weights trained at one size do not serve another")
+def _say_quirks(listed: list[Architecture]) -> None:
+    """Explain restrictions of the image size; on stderr, since programs read the table."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for architecture in listed:
+        if architecture.quirk:
+            names.setdefault((architecture.sizes, architecture.quirk), []).append(architecture.name)
+    for (sizes, quirk), with_quirk in names.items():
+        say(f"{sizes}: {', '.join(with_quirk)}: {quirk}")
+    if any(architecture.fixed_size for architecture in listed):
+        say("fixed: built for the requested size; weights trained at one size do not work at another")
 
 
 @command.command("check")
 @click.option(
-    "--only", metavar="ARCH,...", help="These instead of all 131; also any other name that timm knows."
+    "--only", metavar="ARCH,...", help="Check these instead of all 131; other names of timm are allowed."
 )
 @click.option(
     "--image-size-px",
     type=click.IntRange(min=16),
     metavar="N",
-    help="[default: 64, or the next size that each one takes]",
+    help="[default: 64, or the next size that the architecture supports]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep rows here. [default: pepr_edge/zoo_check in the cache]",
+    help="Keep results here. [default: pepr_edge/zoo_check in the cache]",
 )
 @click.option(
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the table as a page, too.",
+    help="Also write the table as a Markdown page.",
 )
-@click.option("--force", is_flag=True, help="Replace a --markdown file that is no such page, too.")
+@click.option("--force", is_flag=True, help="Also replace a --markdown file that is not such a page.")
 @common
 def check(
     only: str | None,
@@ -114,21 +124,19 @@ def check(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Create, train a step, export, quantise and run each architecture.
+    """Create each architecture, train it for a step, export, quantise and run it.
 
-    Half an hour for all on two cores. Rows that went well are kept and not made again; Ctrl-C loses only the one at work. Exit status 3:
-    one failed.
+    All of them take half an hour on two cores. Successful results are kept and not repeated; Ctrl-C loses
+    only the current architecture. Exit status 3: an architecture failed.
     """
     need_training()
     from pepr_edge.zoo.check.sweep import default_folder, sweep
 
-    names = (
-        list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
-        if only is not None
-        else list(architectures())
-    )
+    names = list(architectures())
+    if only is not None:
+        names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
     if not names:
-        raise click.UsageError("--only names no architecture, expected names with commas between them.")
+        raise click.UsageError("--only is empty, expected names separated by commas.")
     if markdown is not None:
         check_replaceable(markdown, _is_page, force)
     view = TerminalView()
@@ -138,14 +146,15 @@ def check(
             bar.to(progress.number, progress.total, f"{progress.architecture} {progress.stage}")
             row = progress.row
             if row is not None and (row.status == "failed" or not show_bars()):
-                view.say(f"[{progress.number}/{progress.total}] {_line(row)}{' (kept)' * progress.kept}")
+                kept = " (kept)" if progress.reused else ""
+                view.say(f"[{progress.number}/{progress.total}] {_line(row)}{kept}")
 
         rows = sweep(names, image_size_px, out or default_folder(), show)
     _report(rows, markdown, as_json)
-    if failed := [
-        f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in rows if row.status == "failed"
-    ]:
-        raise InvalidMeasurement("\n".join(failed))
+    failed = [row for row in rows if row.status == "failed"]
+    if failed:
+        lines = [f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in failed]
+        raise InvalidMeasurement("\n".join(lines))
 
 
 def _is_page(path: Path) -> bool:
@@ -160,14 +169,23 @@ def _report(rows: list[CheckRow], markdown: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"rows": [row.model_dump(mode="json") for row in rows]})
         return
-    click.echo(
-        f"{'architecture':<28} {'px':>4} {'exporter':<11} {'int8 decides':>12} {'fp32 ms':>8} {'int8 ms':>8}  status"
+    header = ("architecture", "px", "exporter", "int8 agrees", "fp32 ms", "int8 ms", "status")
+    table = [header, *(_check_cells(row) for row in rows)]
+    click.echo("\n".join(aligned_table(table, "lrlrrrl")))
+    passed = sum(row.status == "ok" for row in rows)
+    click.echo(f"{passed} of {len(rows)} passed every stage")
+
+
+def _check_cells(row: CheckRow) -> tuple[str, ...]:
+    return (
+        row.architecture,
+        str(row.image_size_px or MISSING),
+        row.exporter or MISSING,
+        MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}",
+        _ms(row.fp32_latency_s),
+        _ms(row.int8_latency_s),
+        row.status,
     )
-    for row in rows:
-        agree = MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}"
-        start = f"{row.architecture:<28} {row.image_size_px or MISSING:>4} {row.exporter or MISSING:<11} {agree:>12}"
-        click.echo(f"{start} {_ms(row.fp32_latency_s):>8} {_ms(row.int8_latency_s):>8}  {row.status}")
-    click.echo(f"{sum(row.status == 'ok' for row in rows)} of {len(rows)} went the whole way")
 
 
 def _ms(latency_s: float | None) -> str:
@@ -175,10 +193,9 @@ def _ms(latency_s: float | None) -> str:
 
 
 def _line(row: CheckRow) -> str:
-    """One architecture on one line."""
+    """Return the result of an architecture as a line."""
     if row.status == "failed":
         return f"{row.architecture}@{row.image_size_px or '?'}: FAILED at {row.stage}: {row.reason}"
-    return (
-        f"{row.architecture}@{row.image_size_px}: ok, by {row.exporter}, {_ms(row.fp32_latency_s)} ms, int8 {_ms(row.int8_latency_s)} ms"
-        f"{f'; {row.note}' if not row.in_zoo else ''}"
-    )
+    times = f"{_ms(row.fp32_latency_s)} ms, int8 {_ms(row.int8_latency_s)} ms"
+    line = f"{row.architecture}@{row.image_size_px}: ok, exported by {row.exporter}, {times}"
+    return line if row.in_zoo else f"{line}; {row.note}"

@@ -1,6 +1,8 @@
-"""Images with labels, made ready for training: MedMNIST, image folders, CSV manifests (of DICOM too), tensor files, a generated phantom.
+"""Labelled images, prepared for training.
 
-Each format is a module with the same functions, listed in `formats.FORMATS`; `cache` makes any of them into arrays of uint8.
+Formats: MedMNIST, image folders, CSV manifests (DICOM included), tensor files, and a generated phantom. Each
+format is a module with the same functions, listed in `formats.FORMATS`. `cache` converts all of them to uint8
+arrays.
 """
 
 from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare

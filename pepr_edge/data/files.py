@@ -1,4 +1,4 @@
-"""Image files: which files are images, how they are opened, and the hash of many."""
+"""Image files: recognise and decode them, and hash many of them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's suffix says so or, where it has none but digits, as scanners name their files, its first bytes: DICOM."""
+    """True if the suffix is an image's, or if there is no suffix and the file starts like DICOM.
+
+    Scanners name files without a suffix or with digits only.
+    """
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return True
-    # DICOMDIR is the table of contents of a disc.
-    return (
-        not suffix.strip(".0123456789")
-        and path.name.upper() != "DICOMDIR"
-        and path.is_file()
-        and _says_dicom(path)
-    )
+    if suffix.strip(".0123456789") or path.name.upper() == "DICOMDIR":  # the table of contents of a disc
+        return False
+    return path.is_file() and _starts_like_dicom(path)
 
 
-def _says_dicom(path: Path) -> bool:
+def _starts_like_dicom(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             return file.read(dicom.PREAMBLE_BYTES + len(dicom.MAGIC)).endswith(dicom.MAGIC)
@@ -47,20 +46,20 @@ def _says_dicom(path: Path) -> bool:
 
 
 def read_images(root: Path, names: Sequence[str], indices: Indices) -> Iterator[Image.Image | ImageError]:
-    """Decode files one by one; in the place of one that cannot be used, what is wrong with it.
+    """Decode files one by one; yield the ImageError for a file that cannot be used.
 
     Raises:
-        DataError: what is needed to read one is not installed.
+        DataError: a package that is needed to read a file is not installed.
     """
     for index in indices:
         try:
             yield decode(root / names[index], shown_as=names[index])
-        except ImageError as fault:
-            yield fault
+        except ImageError as error:
+            yield error
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image has no colour: a grey mode, or three equal channels."""
+    """True if an image has no colour: a grey mode, or three equal channels."""
     if image.mode in GREY_MODES or image.mode.startswith("I;16"):
         return True
     red, green, blue = (np.asarray(band) for band in image.convert("RGB").split())
@@ -68,7 +67,7 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def tree_sha256(root: Path, names: Iterable[str]) -> str:
-    """SHA-256 over the sorted names of files and the SHA-256 of each one's content, or that it cannot be read."""
+    """Return one SHA-256 over the sorted file names, each with the SHA-256 of its content or "unreadable"."""
     digest = hashlib.sha256()
     for name in sorted(names):
         digest.update(f"{name}\0{_sha256(root / name)}\n".encode(errors="surrogateescape"))
@@ -83,13 +82,16 @@ def _sha256(path: Path) -> str:
 
 
 def stamp_files(root: Path, names: Sequence[str]) -> Stamp:
-    """Name, size and time of change of each file; -1 for both where there is none: whoever reads it will say so."""
-    lines: Stamp = []
+    """Return name, size and modification time of each file; -1 for size and time of a missing file.
+
+    A missing file is reported later, when it is read.
+    """
+    stamp: Stamp = []
     for name in sorted(names):
         try:
-            facts = (root / name).stat()
+            status = (root / name).stat()
         except OSError:
-            lines.append([name, -1, -1])
+            stamp.append([name, -1, -1])
         else:
-            lines.append([name, facts.st_size, facts.st_mtime_ns])
-    return lines
+            stamp.append([name, status.st_size, status.st_mtime_ns])
+    return stamp

@@ -4,71 +4,78 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pepr_edge.data.files import IMAGE_SUFFIXES, is_image, read_images, stamp_files, tree_sha256
-from pepr_edge.data.source import SPLIT_NAMES, SPLITS, DataSettings, ImageSource, Indices, Stamp, check_labels
+from pepr_edge.data.source import (
+    SPLIT_NAMES,
+    DataSettings,
+    ImageSource,
+    Indices,
+    Stamp,
+    check_labels,
+    splits_by_name,
+)
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
 from pepr_edge.untrusted.documents import shown
 
-# What stands beside images often enough to be named when it is passed over.
+# Common companions of images; the note about skipped files names these suffixes only.
 OTHER_SUFFIXES = frozenset(
-    {
-        ".csv",
-        ".db",
-        ".ini",
-        ".json",
-        ".md",
-        ".npy",
-        ".npz",
-        ".pdf",
-        ".py",
-        ".txt",
-        ".xls",
-        ".xlsx",
-        ".xml",
-        ".zip",
-    }
-)
+    {".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".py",
+     ".txt", ".xls", ".xlsx", ".xml", ".zip"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _ImageFile:
+    """An image of the folder, `name` relative to it with forward slashes."""
+
+    name: str
+    label: str
+    split: Split | None
 
 
 def recognises(source: str) -> bool:
-    """Whether there is a folder of that name."""
+    """True if it is the path of a folder."""
     return Path(source).is_dir()
 
 
 def stamp(settings: DataSettings) -> Stamp:
-    """Name, size and time of every image file."""
+    """Return name, size and time of every image file."""
     root = Path(settings.source)
     return stamp_files(root, [path.relative_to(root).as_posix() for path in _files(root) if is_image(path)])
 
 
 def open_source(settings: DataSettings) -> ImageSource:
-    """List the images of a folder; class names are the folders' names, sorted.
+    """List the images of a folder; class names are the sorted names of the folders.
 
     Raises:
-        DataError: no class folders, an empty class, a split folder twice, splits and classes side by side, or a link that leads back.
+        DataError: no class folders, an empty class, a duplicate split folder, splits beside classes, or a
+            link that leads back.
     """
     root = Path(settings.source)
-    homes = _split_folders(root)
+    split_folders = _split_folders(root)
     skipped: Counter[str] = Counter()
-    found: list[tuple[str, str, Split | None]] = []
-    for split, home in homes.items():
-        for class_folder in _subfolders(home):
-            images = _class_images(class_folder, skipped)
-            found += [(path.relative_to(root).as_posix(), class_folder.name, split) for path in images]
-    if not found:
+    images: list[_ImageFile] = []
+    for split, split_folder in split_folders.items():
+        for class_folder in _subfolders(split_folder):
+            for path in _class_images(class_folder, skipped):
+                name = path.relative_to(root).as_posix()
+                images.append(_ImageFile(name, class_folder.name, split))
+    if not images:
         raise DataError(
-            f"{root}: no class folders, expected class/images or split/class/images. Put each class's images into a folder."
+            f"{root}: no class folders, expected class/images or split/class/images. "
+            "Put each class's images into a folder."
         )
-    found.sort()
-    labels = tuple(sorted({label for _, label, _ in found}))
+    images.sort(key=lambda image: image.name)
+    labels = tuple(sorted({image.label for image in images}))
     check_labels(labels, str(root))
-    names = [name for name, _, _ in found]
+    names = [image.name for image in images]
 
     def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
         return read_images(root, names, indices)
@@ -78,52 +85,54 @@ def open_source(settings: DataSettings) -> ImageSource:
         format="folder",
         sha256=tree_sha256(root, names),
         labels=labels,
-        targets=np.array([labels.index(label) for _, label, _ in found], np.int64),
+        targets=np.array([labels.index(image.label) for image in images], np.int64),
         read=read,
-        given=None if None in homes else _given([split for _, _, split in found]),
+        given=None if None in split_folders else splits_by_name([image.split for image in images]),
         notes=_skip_note(skipped),
     )
 
 
-def _given(splits: list[Split | None]) -> dict[Split, Indices]:
-    column = np.array(splits)
-    return {split: np.flatnonzero(column == split) for split in SPLITS if split in splits}
-
-
 def _split_folders(root: Path) -> dict[Split | None, Path]:
-    """The folder of each split; {None: root} where the folders are classes."""
+    """Return the folder of each split; {None: root} if the folders are classes."""
     folders = _subfolders(root)
     known = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if not any(folder.name.lower() == "train" for folder in known):
         if not known or len(known) < len(folders):
             return {None: root}
-        raise DataError(
-            f"{root}: split folders {', '.join(f.name for f in known)} without train. Add train/class/images."
-        )
+        names = ", ".join(folder.name for folder in known)
+        raise DataError(f"{root}: split folders {names} without train. Add train/class/images.")
     if len(known) < len(folders):
-        odd = next(folder.name for folder in folders if folder not in known)
+        unknown = next(folder.name for folder in folders if folder not in known)
         raise DataError(
-            f"{root}: folder {odd!r} beside train, expected only train, val and test there. Move or remove it."
+            f"{root}: folder {unknown!r} beside train, expected only train, val and test there. "
+            "Move or remove it."
         )
-    homes: dict[Split | None, Path] = {}
+    by_split: dict[Split | None, Path] = {}
     for folder in known:
         split = SPLIT_NAMES[folder.name.lower()]
-        if split in homes:
+        if split in by_split:
             raise DataError(
-                f"{root}: both {homes[split].name!r} and {folder.name!r} are the {split} split. Merge or remove one."
+                f"{root}: both {by_split[split].name!r} and {folder.name!r} are the {split} split, "
+                "expected one folder. Merge or remove one."
             )
-        homes[split] = folder
-    return homes
+        by_split[split] = folder
+    return by_split
 
 
 def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
-    files = list(_files(folder))
-    images = [path for path in files if is_image(path)]
-    others = Counter(_kind(path) for path in set(files) - set(images))
+    """Return the images of a class; count the other files in `skipped`."""
+    images = []
+    others: Counter[str] = Counter()
+    for path in _files(folder):
+        if is_image(path):
+            images.append(path)
+        else:
+            others[_kind(path)] += 1
     if not images:
-        seen = f"no image among {sum(others.values())} files" if others else "no files"
+        content = f"no image among {others.total()} files" if others else "no files"
         raise DataError(
-            f"{folder}: {seen}, expected images ({' '.join(sorted(IMAGE_SUFFIXES))}). Add some, or remove the folder."
+            f"{folder}: {content}, expected images ({' '.join(sorted(IMAGE_SUFFIXES))}). "
+            "Add images, or remove the folder."
         )
     skipped.update(others)
     return images
@@ -135,13 +144,13 @@ def _skip_note(skipped: Counter[str]) -> tuple[str, ...]:
 
 
 def _kind(path: Path) -> str:
-    """A file's suffix, where it is a common one: what else stands behind a point may be part of a patient's name or number."""
+    """Return a file's suffix if it is a common one; other suffixes may contain a patient's name or number."""
     suffix = path.suffix.lower()
     return suffix if suffix in OTHER_SUFFIXES else "of other kinds"
 
 
 def _visible(path: Path) -> bool:
-    # __MACOSX is what macOS leaves in archives.
+    # macOS adds __MACOSX to archives.
     return not path.name.startswith(".") and path.name != "__MACOSX"
 
 
@@ -153,11 +162,9 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not _visible(path):
             continue
-        if path.is_dir():
-            if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
-                raise DataError(
-                    f"{shown(str(path))}: a link that leads back to a folder that it is in. Remove it."
-                )
-            yield from _files(path)
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise DataError(f"{shown(str(path))}: a link to a folder that contains it. Remove the link.")
+        yield from _files(path)

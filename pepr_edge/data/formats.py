@@ -1,4 +1,4 @@
-"""The data formats, and which of them a source is."""
+"""The data formats, and recognition of a source's format."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from pepr_edge.data import folder, manifest, medmnist, phantom, tensor
 from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
+from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.store import stage_key
 
 FORMATS: dict[str, Format] = {
@@ -19,15 +20,12 @@ FORMATS: dict[str, Format] = {
     "tensor": tensor,
 }
 
-# Raised when the same source would be made into other pixels or splits than before.
-REVISION = 2
-
 
 def recognise(source: str) -> str:
-    """The name in FORMATS of what a recipe's `source` is.
+    """Return the name in FORMATS of the format of a recipe's `source`.
 
     Raises:
-        DataError: it is none of them.
+        DataError: no format recognises it.
     """
     for name, format_ in FORMATS.items():
         if format_.recognises(source):
@@ -37,13 +35,12 @@ def recognise(source: str) -> str:
     )
     if Path(source).exists():
         raise DataError(
-            f"{source}: neither a folder nor a file of a known kind, expected {expected}. Convert it to one of these."
+            f"{source}: not a folder or a file of a known format, expected {expected}. "
+            "Convert it to one of these."
         )
-    near = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
-    raise DataError(
-        f"{source}: no such file or folder, expected {expected}. "
-        + (f"Did you mean {near[0]}?" if near else "Check the path.")
-    )
+    similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
+    hint = f"Did you mean {similar[0]}?" if similar else "Check the path."
+    raise DataError(f"{source}: no such file or folder, expected {expected}. {hint}")
 
 
 def open_source(settings: DataSettings) -> ImageSource:
@@ -52,9 +49,12 @@ def open_source(settings: DataSettings) -> ImageSource:
 
 
 def fingerprint(settings: DataSettings) -> str:
-    """Hash of the settings and of the names, sizes and times of the source's files: tells cheaply whether data must be made again.
+    """Return a hash of the settings and of the names, sizes and times of the source's files.
+
+    It shows cheaply whether the data must be prepared again.
 
     Raises:
-        DataError: the source cannot be found, or a CSV manifest is faulty.
+        DataError: the source is not found, or a CSV manifest is faulty.
     """
-    return stage_key("data", REVISION, asdict(settings), FORMATS[recognise(settings.source)].stamp(settings))
+    stamp = FORMATS[recognise(settings.source)].stamp(settings)
+    return stage_key("data", STAGE_REVISIONS["data"], asdict(settings), stamp)

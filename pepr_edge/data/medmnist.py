@@ -1,6 +1,7 @@
 """MedMNIST: .npz files by path, or by name from Zenodo.
 
-Source: Yang et al. 2023, MedMNIST v2, Scientific Data 10:41; checksums and label names of record 10519652 (MedMNIST+ and v2 at 28 px).
+Source: Yang et al. 2023, MedMNIST v2, Scientific Data 10:41. Checksums and label names are from record
+10519652 (MedMNIST+ and v2 at 28 px).
 """
 
 from __future__ import annotations
@@ -11,27 +12,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
-from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices, Stamp, names_for, numbered
+from pepr_edge.data.source import (
+    SPLITS,
+    DataSettings,
+    ImageSource,
+    Indices,
+    Stamp,
+    class_numbers,
+    numeric_labels,
+)
 from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted import npz
 from pepr_edge.untrusted.npz import Shape
 
-# Of a split: those of sixteen million images.
-LABEL_BYTES = 128 << 20
+# The labels of a split: 16 million images of 8 bytes.
+MAX_LABEL_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
 class MedmnistSet:
-    """One set of MedMNIST at 28 px. No labels: a task that we cannot train for."""
+    """A set of MedMNIST at 28 px. `labels` is empty if we cannot train for its task."""
 
     md5: str
     task: str
@@ -39,8 +48,8 @@ class MedmnistSet:
 
 
 _ORGANS = (
-    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left", "lung-right", "pancreas",
-    "spleen",
+    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
+    "lung-right", "pancreas", "spleen",
 )  # fmt: skip
 
 INFO: dict[str, MedmnistSet] = {
@@ -48,8 +57,8 @@ INFO: dict[str, MedmnistSet] = {
         "a8b06965200029087d5bd730944a56c1",
         "multi-class",
         (
-            "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa", "cancer-associated stroma",
-            "colorectal adenocarcinoma epithelium",
+            "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa",
+            "cancer-associated stroma", "colorectal adenocarcinoma epithelium",
         ),
     ),
     "chestmnist": MedmnistSet("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
@@ -57,27 +66,38 @@ INFO: dict[str, MedmnistSet] = {
         "0744692d530f8e62ec473284d019b0c7",
         "multi-class",
         (
-            "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma", "benign keratosis-like lesions", "dermatofibroma",
-            "melanoma", "melanocytic nevi", "vascular lesions",
+            "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma",
+            "benign keratosis-like lesions", "dermatofibroma", "melanoma", "melanocytic nevi",
+            "vascular lesions",
         ),
     ),
     "octmnist": MedmnistSet(
-        "c68d92d5b585d8d81f7112f81e2d0842", "multi-class", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")
+        "c68d92d5b585d8d81f7112f81e2d0842",
+        "multi-class",
+        ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
     ),
-    "pneumoniamnist": MedmnistSet("28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")),
-    "retinamnist": MedmnistSet("bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")),
+    "pneumoniamnist": MedmnistSet(
+        "28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")
+    ),
+    "retinamnist": MedmnistSet(
+        "bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")
+    ),
     "breastmnist": MedmnistSet("750601b1f35ba3300ea97c75c52ff8f6", "binary-class", ("malignant", "benign")),
     "bloodmnist": MedmnistSet(
         "7053d0359d879ad8a5505303e11de1dc",
         "multi-class",
-        ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte", "neutrophil", "platelet"),
+        (
+            "basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte",
+            "neutrophil", "platelet",
+        ),
     ),
     "tissuemnist": MedmnistSet(
         "ebe78ee8b05294063de985d821c1c34b",
         "multi-class",
         (
             "Collecting Duct, Connecting Tubule", "Distal Convoluted Tubule", "Glomerular endothelial cells",
-            "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments", "Thick Ascending Limb",
+            "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments",
+            "Thick Ascending Limb",
         ),
     ),
     "organamnist": MedmnistSet("68e3f8846a6bd62f0c9bf841c0d9eacc", "multi-class", _ORGANS),
@@ -87,89 +107,91 @@ INFO: dict[str, MedmnistSet] = {
 
 
 def url(name: str) -> str:
-    """Where a set of INFO is published."""
+    """Return the address of a set of INFO."""
     return f"https://zenodo.org/records/10519652/files/{name}.npz?download=1"
 
 
 def recognises(source: str) -> bool:
-    """Whether it is the name of a set, or an .npz file that exists."""
+    """True if it is the name of a set, or an existing .npz file."""
     return source.lower() in INFO or (source.lower().endswith(".npz") and Path(source).is_file())
 
 
 def stamp(settings: DataSettings) -> Stamp:
-    """The checksum of a set known by name; else name, size and time of the file."""
+    """Return the checksum of a set known by name; else name, size and time of the file."""
     if settings.source.lower() in INFO:
         return [INFO[settings.source.lower()].md5]
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
 
 
 def open_source(settings: DataSettings) -> ImageSource:
-    """Open an .npz with train_images, train_labels and the like; val and test may be missing.
+    """Open an .npz with train_images, train_labels, val_images and so on; val and test may be missing.
 
     Raises:
-        DataError: it cannot be downloaded, is no .npz, has several labels per image, or its arrays do not fit each other.
+        DataError: it cannot be downloaded, is no .npz, has several labels per image, or its arrays do not fit
+            each other.
     """
     path = fetch(settings.source.lower()) if settings.source.lower() in INFO else Path(settings.source)
     with _readable(path), npz.opened(path) as archive:
-        held = set(archive.namelist())
-        splits = [split for split in SPLITS if f"{split}_images.npy" in held]
+        members = set(archive.namelist())
+        splits = [split for split in SPLITS if f"{split}_images.npy" in members]
         if "train" not in splits:
-            shown = ", ".join(sorted(name.removesuffix(".npy") for name in held)[:6]) or "nothing"
+            names = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:6]) or "nothing"
             raise DataError(
-                f"{path}: holds {shown}, expected train_images, train_labels, val_images and so on. Save it under these names."
+                f"{path}: contains {names}, expected train_images, train_labels, val_images and so on. "
+                "Save it under these names."
             )
         shapes = {split: _image_shape(path, archive, split) for split in splits}
         targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
-    everything = np.concatenate([targets[split] for split in splits])
+    all_targets = np.concatenate([targets[split] for split in splits])
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
 
     def read(indices: Indices) -> Iterator[Image.Image]:
         for number, split in enumerate(splits):
-            wanted = indices[(indices >= starts[number]) & (indices < starts[number + 1])] - starts[number]
-            yield from _rows(path, split, wanted)
+            in_split = (indices >= starts[number]) & (indices < starts[number + 1])
+            yield from _images(path, split, indices[in_split] - starts[number])
 
     given: dict[Split, Indices] = {
-        split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(splits)
+        split: np.arange(starts[number], starts[number + 1]) for number, split in enumerate(splits)
     }
     return ImageSource(
         name=path.stem,
         format="medmnist",
         sha256=sha256_file(path),
-        labels=_label_names(path, everything),
-        targets=everything,
+        labels=_label_names(path, all_targets),
+        targets=all_targets,
         read=read,
         given=given,
     )
 
 
 def fetch(name: str) -> Path:
-    """The file of a set, downloaded where it is not in the cache yet; its checksum is checked.
+    """Return the file of a set; download it if the cache lacks it, and check its checksum.
 
     Raises:
-        DataError: no pooch, no network, or a file with another checksum.
+        DataError: several labels per image, no pooch, no network, or a wrong checksum.
     """
     entry = INFO[name]
     if not entry.labels:
-        raise DataError(f"{name}: several labels per image ({entry.task}), expected one. Choose another set.")
+        raise DataError(
+            f"{name}: several labels per image ({entry.task}), expected one label. Choose another set."
+        )
     try:
         import pooch  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         raise DataError(
-            f"{name}: needs pooch to be downloaded. Run pip install 'pepr_edge[train]', or give the path of an .npz."
+            f"{name}: the download needs pooch. "
+            "Run pip install 'pepr_edge[train]', or give the path of an .npz."
         ) from None
     folder = Path(pooch.os_cache("pepr_edge"))
     target = folder / f"{name}.npz"
     if target.is_file() and _md5(target) == entry.md5:
         return target
     try:
-        pooch.get_logger().setLevel("WARNING")  # it tells of paths, and a bar runs already
+        pooch.get_logger().setLevel("WARNING")  # else it prints paths over our progress bar
         return Path(pooch.retrieve(url(name), known_hash=f"md5:{entry.md5}", fname=target.name, path=folder))
-    except (OSError, ValueError) as fault:
-        reason = (
-            "its checksum is wrong"
-            if isinstance(fault, ValueError) and "hash" in str(fault)
-            else type(fault).__name__
-        )
+    except (OSError, ValueError) as error:
+        wrong_checksum = isinstance(error, ValueError) and "hash" in str(error)
+        reason = "its checksum is wrong" if wrong_checksum else type(error).__name__
         raise DataError(
             f"{name}: cannot be downloaded ({reason}), expected {url(name)} with md5 {entry.md5}. "
             f"Fetch it on a machine with internet and put it at {target}"
@@ -178,13 +200,14 @@ def fetch(name: str) -> Path:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Faults of a file that is not, or no longer, an .npz, as one line."""
+    """Report a file that is not an .npz, or is damaged, as a DataError of one line."""
     try:
         yield
-    except (KeyError, OSError, ValueError) as fault:
-        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+    except (KeyError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path}: not a readable .npz file ({text}), expected one as numpy.savez writes it. Fetch it again."
+            f"{path}: not a readable .npz file ({reason}), expected a file written by numpy.savez. "
+            "Fetch it again."
         ) from None
 
 
@@ -194,33 +217,36 @@ def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
         if not fits or fortran or dtype != np.uint8 or 0 in shape:
             order = ", Fortran order" if fortran else ""
             raise DataError(
-                f"{path}: {split}_images has shape {shape} of {dtype}{order}, expected uint8, (n, h, w) or (n, h, w, 1 or 3), C order. "
-                "Images of volumes (3-D sets) cannot be used; others save with numpy.ascontiguousarray."
+                f"{path}: {split}_images has shape {shape} of {dtype}{order}, "
+                "expected uint8, (n, h, w) or (n, h, w, 1 or 3), C order. "
+                "3-D sets (volumes) cannot be used; save other arrays with numpy.ascontiguousarray."
             )
         return shape
 
 
 def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> Indices:
     with npz.member(archive, f"{split}_labels") as (stream, (shape, fortran, dtype)):
-        if np.prod(shape, dtype=object) * dtype.itemsize > LABEL_BYTES:
-            raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {LABEL_BYTES >> 20} MiB")
-        raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(
-            shape, order="F" if fortran else "C"
-        )
+        if np.prod(shape, dtype=object) * dtype.itemsize > MAX_LABEL_BYTES:
+            raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {MAX_LABEL_BYTES >> 20} MiB")
+        order: Literal["F", "C"] = "F" if fortran else "C"
+        raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order=order)
     if raw.ndim == 2 and raw.shape[1] > 1:
         raise DataError(
-            f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one. Choose one column of them."
+            f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one label. "
+            "Keep one column."
         )
     if len(raw) != images:
         raise DataError(
-            f"{path}: {len(raw)} {split}_labels for {images} {split}_images, expected as many. Fetch or make it again."
+            f"{path}: {len(raw)} {split}_labels for {images} {split}_images, "
+            "expected as many labels as images. "
+            "Fetch or make it again."
         )
-    return numbered(raw.reshape(len(raw), -1)[:, 0], f"{path}: {split}_labels")
+    return class_numbers(raw.reshape(len(raw), -1)[:, 0], f"{path}: {split}_labels")
 
 
-def _rows(path: Path, split: Split, wanted: Indices) -> Iterator[Image.Image]:
-    """Images of one split in ascending order, read as a stream: the array itself may be larger than the memory."""
-    if not len(wanted):
+def _images(path: Path, split: Split, positions: Indices) -> Iterator[Image.Image]:
+    """Yield images of a split at ascending positions, read as a stream: the array may outgrow the memory."""
+    if not len(positions):
         return
     with (
         _readable(path),
@@ -228,35 +254,34 @@ def _rows(path: Path, split: Split, wanted: Indices) -> Iterator[Image.Image]:
         npz.member(archive, f"{split}_images") as (stream, (shape, _, _)),
     ):
         size_bytes = int(np.prod(shape[1:]))
-        position = 0
-        for index in wanted.tolist():
-            for _ in range(index - position):
-                _exactly(stream, size_bytes)
-            position = index + 1
-            yield Image.fromarray(
-                _picture(np.frombuffer(_exactly(stream, size_bytes), np.uint8).reshape(shape[1:]))
-            )
+        next_position = 0
+        for position in positions.tolist():
+            for _ in range(position - next_position):
+                _read_exactly(stream, size_bytes)
+            next_position = position + 1
+            pixels = np.frombuffer(_read_exactly(stream, size_bytes), np.uint8).reshape(shape[1:])
+            yield Image.fromarray(_without_single_channel(pixels))
 
 
-def _exactly(stream: IO[bytes], size_bytes: int) -> bytes:
+def _read_exactly(stream: IO[bytes], size_bytes: int) -> bytes:
     block = stream.read(size_bytes)
     if len(block) < size_bytes:
         raise EOFError("it ends too early")
     return block
 
 
-def _picture(row: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return row[:, :, 0] if row.ndim == 3 and row.shape[2] == 1 else row
+def _without_single_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
 def _label_names(path: Path, targets: Indices) -> tuple[str, ...]:
-    """Names from INFO for a file known by its checksum or its name (also of 64, 128 and 224 px), else numbers."""
+    """Return names from INFO if file name (also with _64, _128, _224) or checksum is known, else numbers."""
     stem = path.stem.lower()
     for size in ("_64", "_128", "_224"):
         stem = stem.removesuffix(size)
     known = INFO.get(stem) or next((entry for entry in INFO.values() if entry.md5 == _md5(path)), None)
-    plain = names_for(targets)
-    return known.labels if known is not None and len(known.labels) >= len(plain) else plain
+    numbers = numeric_labels(targets)
+    return known.labels if known is not None and len(known.labels) >= len(numbers) else numbers
 
 
 def _md5(path: Path) -> str:

@@ -1,8 +1,10 @@
-"""Phantom: generated images of a two-class lesion task, so that everything can be tried and tested without data.
+"""Phantom: generated images of a two-class lesion task, to try and test everything without data.
 
-A grey, textured tissue with one darker lesion, as in ultrasound. A benign lesion tends to be a smooth ellipse of even texture; a malignant
-one tends to an irregular, spiculated border and an uneven texture. Both follow one hidden degree of suspicion whose ranges overlap, so some
-images cannot be told apart: a small network gets most, not all, of them right. Size, place, contrast and brightness say nothing.
+A grey, textured tissue with one darker lesion, as in ultrasound. A benign lesion tends to be a smooth
+ellipse of even texture; a malignant lesion tends to have an irregular, spiculated border and an uneven
+texture. Both follow a hidden degree of suspicion. Its ranges overlap between the classes, so that some
+images cannot be classified: a small network gets most of them right, not all. Size, position, contrast and
+brightness carry no information.
 """
 
 from __future__ import annotations
@@ -19,21 +21,24 @@ from pepr_edge.errors import DataError
 
 LABELS = ("benign", "malignant")
 SIZE_PX = 64
-LEAST_IMAGES = 20
+MIN_IMAGES = 20
 
-# Images are made in blocks of their own seed, 30 benign and 20 malignant in each: fewer images are the beginning of more.
-_BLOCK, _MALIGNANT = 50, 20
+# Images are made in blocks, each with its own seed, 30 benign and 20 malignant in each. So the images of a
+# smaller set are the first images of a larger set.
+_BLOCK = 50
+_MALIGNANT = 20
 
 
 def images(n: int, seed: int, size_px: int = SIZE_PX) -> tuple[NDArray[np.uint8], Indices]:
     """Generate phantom images; needs nothing but numpy.
 
     Args:
-        n: number of images; those of a smaller n are the beginning of those of a larger.
+        n: number of images; a smaller n gives the first images of a larger n.
         seed: not negative; the same seed gives the same images.
         size_px: height and width.
     Returns:
-        Pixels, uint8, shape (n, size_px, size_px), and labels, int64, shape (n,): 0 benign, 1 malignant, about 60 to 40.
+        Pixels, uint8, shape (n, size_px, size_px), and labels, int64, shape (n,): 0 benign, about 60 %, and
+        1 malignant.
     """
     blocks = [_block(np.random.default_rng([seed, number]), size_px) for number in range(-(-n // _BLOCK))]
     pixels = np.concatenate([np.zeros((0, size_px, size_px), np.uint8), *(block[0] for block in blocks)])
@@ -46,21 +51,23 @@ def _block(rng: np.random.Generator, size_px: int) -> tuple[NDArray[np.uint8], I
     suspicion = np.clip(rng.normal(np.where(labels == 1, 0.74, 0.26), 0.14), 0, 1)[:, None, None]
     inside = _lesion(rng, suspicion, size_px)
     tissue = _uniform(rng, 95, 150) + 10 * _texture(rng, 5, size_px) + 5 * _texture(rng, 14, size_px)
-    uneven = np.clip(2 + 22 * suspicion + rng.normal(0, 3, suspicion.shape), 0, None) * _texture(
-        rng, 12, size_px
-    )
-    image = tissue + inside * (uneven - _uniform(rng, 35, 65))
+    unevenness = np.clip(2 + 22 * suspicion + rng.normal(0, 3, suspicion.shape), 0, None)
+    texture = unevenness * _texture(rng, 12, size_px)
+    image = tissue + inside * (texture - _uniform(rng, 35, 65))
     image *= 1 + 0.07 * rng.standard_normal(image.shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels
 
 
 def _lesion(rng: np.random.Generator, suspicion: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:
-    """How far each pixel belongs to the lesion, 0 to 1: an ellipse with lobes and, the more suspicious, spicules."""
+    """Return the lesion mask, 0 to 1 per pixel: an ellipse with lobes; more suspicious, more spicules."""
     axis = np.linspace(-1, 1, size_px)
-    x, y = axis[None, None, :] - _uniform(rng, -0.3, 0.3), axis[None, :, None] - _uniform(rng, -0.3, 0.3)
-    turn = _uniform(rng, 0, np.pi)
-    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    long_radius, ratio = _uniform(rng, 0.35, 0.6), _uniform(rng, 0.65, 1)
+    x = axis[None, None, :] - _uniform(rng, -0.3, 0.3)
+    y = axis[None, :, None] - _uniform(rng, -0.3, 0.3)
+    rotation = _uniform(rng, 0, np.pi)
+    along = x * np.cos(rotation) + y * np.sin(rotation)
+    across = y * np.cos(rotation) - x * np.sin(rotation)
+    long_radius = _uniform(rng, 0.35, 0.6)
+    ratio = _uniform(rng, 0.65, 1)
     distance = np.hypot(along, across / ratio) / long_radius
     angle = np.arctan2(across / ratio, along)
     border = np.ones_like(angle)
@@ -75,25 +82,25 @@ def _lesion(rng: np.random.Generator, suspicion: NDArray[np.float64], size_px: i
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float) -> NDArray[np.float64]:
-    """One value per image of a block, to be used with its pixels."""
+    """Return a random value per image of a block, shaped to broadcast over its pixels."""
     return rng.uniform(low, high, (_BLOCK, 1, 1))
 
 
 def _texture(rng: np.random.Generator, cells: int, size_px: int) -> NDArray[np.float64]:
-    """Smooth noise of about unit variance: random values on a grid of cells x cells, interpolated linearly."""
-    place = np.linspace(0, cells - 1, size_px)
-    weights = np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, None)
+    """Return smooth noise of about unit variance: a cells x cells grid of random values, interpolated."""
+    position = np.linspace(0, cells - 1, size_px)
+    weights = np.clip(1 - np.abs(position[:, None] - np.arange(cells)), 0, None)
     noise: NDArray[np.float64] = 1.5 * (weights @ rng.standard_normal((_BLOCK, cells, cells)) @ weights.T)
     return noise
 
 
 def recognises(source: str) -> bool:
-    """Whether it is the word phantom."""
+    """True if it is the word phantom."""
     return source.lower() == "phantom"
 
 
 def stamp(settings: DataSettings) -> Stamp:
-    """Nothing beyond the settings: they say all."""
+    """Return nothing: the settings define the data."""
     return []
 
 
@@ -101,11 +108,12 @@ def open_source(settings: DataSettings) -> ImageSource:
     """Generate `phantom_images` images.
 
     Raises:
-        DataError: too few to be split by class.
+        DataError: too few images for splits by class.
     """
-    if settings.phantom_images < LEAST_IMAGES:
+    if settings.phantom_images < MIN_IMAGES:
         raise DataError(
-            f"phantom: phantom_images = {settings.phantom_images}, expected at least {LEAST_IMAGES}. The default is 600."
+            f"phantom: phantom_images = {settings.phantom_images}, expected at least {MIN_IMAGES}. "
+            "The default is 600."
         )
     pixels, labels = images(settings.phantom_images, settings.seed)
 

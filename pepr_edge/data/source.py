@@ -1,8 +1,8 @@
-"""What every data format gives: a Source, and the settings that it is made from."""
+"""The interface of a data format: its settings, the opened source, and the functions of a format module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -25,15 +25,17 @@ SPLIT_NAMES: dict[str, Split] = {
     "validation": "val",
     "test": "test",
 }
+MAX_CLASS_NUMBER = 9999
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which data, at what size, and how it is split. Plain settings, filled from the recipe.
+    """Which dataset, at which image size, and how it is split. Filled from the recipe.
 
-    `source` is "phantom", the name of a MedMNIST set such as "breastmnist", or the path of an .npz, .pt or .csv file or of an image
-    folder. `fraction` takes a part of the training split only; `val_fraction` and `test_fraction` count where the source lacks that split.
-    `on_bad_image`: one that cannot be read is an error, or is left out.
+    `source` is "phantom", the name of a MedMNIST set such as "breastmnist", or the path of an .npz, .pt or
+    .csv file or of an image folder. `fraction` reduces the training split only. `val_fraction` and
+    `test_fraction` apply if the source lacks that split. `on_bad_image`: an unreadable image is an error
+    ("fail") or is left out ("skip").
     """
 
     source: str
@@ -50,11 +52,12 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An opened source: all that is known of its images before they are decoded.
+    """An opened source: everything known about its images before they are decoded.
 
-    `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and decodes those images one by one;
-    in the place of one that cannot be used it gives what is wrong with it. `given` holds the splits that the source itself has, None where
-    it has none; `groups` one group number per image, for images that must not be parted (of one patient, of one lesion).
+    `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and
+    decodes those images one by one; for an unusable image it yields the ImageError instead. `given` holds the
+    splits that the source itself defines, or None. `groups` has one group number per image, for images that
+    must stay in the same split (same patient or lesion), or None.
     """
 
     name: str
@@ -72,45 +75,61 @@ class Format(Protocol):
     """A data format is a module with these functions; `pepr_edge.data.formats.FORMATS` lists them."""
 
     def recognises(self, source: str) -> bool:
-        """Whether a recipe's `source` is of this format, judged by its name and what is on the disk."""
+        """True if a recipe's `source` has this format, judged by its name and the files on disk."""
 
     def open_source(self, settings: DataSettings) -> ImageSource:
-        """Read everything but the pixels. Raises DataError."""
+        """Read everything except the pixels. Raises DataError."""
 
     def stamp(self, settings: DataSettings) -> Stamp:
-        """What changes when the source changes: names, sizes and times of its files. Cheap; decodes nothing. Raises DataError."""
+        """Return values that change when the source changes: names, sizes and times of its files.
+
+        Cheap: decodes no image. Raises DataError.
+        """
 
 
-def numbered(raw: NDArray[np.generic], where: str) -> Indices:
-    """Class numbers as int64, shape (n,).
+def class_numbers(raw: NDArray[np.generic], where: str) -> Indices:
+    """Return class numbers as int64, shape (n,).
 
+    Args:
+        raw: integers, shape (n,).
+        where: names the array in the error message.
     Raises:
-        DataError: there are none, or they are not whole numbers from 0.
+        DataError: the array is empty, or does not hold whole numbers from 0.
     """
-    whole = raw.astype(np.int64) if raw.dtype.kind in "iu" else np.zeros(0, np.int64)
-    if raw.ndim != 1 or raw.dtype.kind not in "iu" or not whole.size:
+    if raw.ndim != 1 or raw.dtype.kind not in "iu" or not raw.size:
         raise DataError(
-            f"{where}: shape {raw.shape} of {raw.dtype}, expected one whole number per image. Store class numbers 0, 1, ..."
+            f"{where}: shape {raw.shape} of {raw.dtype}, expected one whole number per image. "
+            "Store class numbers 0, 1, ..."
         )
-    if whole.min() < 0 or whole.max() > 9999:
+    numbers = raw.astype(np.int64)
+    if numbers.min() < 0 or numbers.max() > MAX_CLASS_NUMBER:
         raise DataError(
-            f"{where}: class numbers from {whole.min()} to {whole.max()}, expected 0 to number of classes - 1. Renumber them."
+            f"{where}: class numbers from {numbers.min()} to {numbers.max()}, "
+            "expected 0 to number of classes - 1. Renumber them."
         )
-    return whole
+    return numbers
 
 
 def check_labels(labels: Iterable[str], where: str) -> None:
-    """Refuse names of classes that could not be written down, or would change the screen that they are shown on.
+    """Refuse class names that cannot be written as UTF-8 or that contain control characters.
 
     Raises:
-        DataError: there is one.
+        DataError: there is such a name.
     """
-    if odd := next((label for label in labels if shown(label) != label), None):
-        raise DataError(
-            f"{where}: class {shown(odd)}, expected a name in UTF-8 without control characters. Rename it."
-        )
+    for label in labels:
+        if shown(label) != label:
+            raise DataError(
+                f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
+                "Rename it."
+            )
 
 
-def names_for(targets: Indices) -> tuple[str, ...]:
-    """Names of classes that have only numbers: "0", "1", ..."""
+def numeric_labels(targets: Indices) -> tuple[str, ...]:
+    """Return "0", "1", ... as names of classes that are known by number only."""
     return tuple(str(number) for number in range(int(targets.max()) + 1))
+
+
+def splits_by_name(names: Sequence[Split | None]) -> dict[Split, Indices]:
+    """Return the indices of the images of each split that occurs in `names`, one name per image."""
+    column = np.array(names)
+    return {split: np.flatnonzero(column == split) for split in SPLITS if split in names}

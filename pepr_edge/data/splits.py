@@ -1,4 +1,4 @@
-"""Who goes into training, validation and test: seeded, stratified, groups never parted."""
+"""Seeded, stratified splits into train, val and test; a group is never divided."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pepr_edge.records import Split
 
 
 def assign(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
-    """The three splits of a source: those that it has, and what it lacks taken from its training split.
+    """Return the three splits of a source; a split that it lacks is taken from its training split.
 
     Returns:
-        Ascending indices of images by split; of the training split only the `fraction` that was asked for.
+        Ascending indices of images by split; the training split is reduced to `settings.fraction`.
     Raises:
-        DataError: a split would be empty, or a class would be missing from training.
+        DataError: a split would be empty, or the training split would lack a class.
     """
-    everything = np.arange(len(source.targets), dtype=np.int64)
-    splits: dict[Split, Indices] = {"train": everything} if source.given is None else dict(source.given)
+    all_images = np.arange(len(source.targets), dtype=np.int64)
+    splits: dict[Split, Indices] = {"train": all_images} if source.given is None else dict(source.given)
     val = 0.0 if "val" in splits else settings.val_fraction
     test = 0.0 if "test" in splits else settings.test_fraction
     if val or test:
@@ -36,33 +36,35 @@ def assign(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
 
 
 def check(source: ImageSource, splits: dict[Split, Indices]) -> None:
-    """Refuse splits that nothing can be learnt from or measured on.
+    """Refuse splits that do not allow training and measuring.
 
     Raises:
-        DataError: an empty split, a class that is not in training, or only one class.
+        DataError: an empty split, a class without training images, or only one class.
     """
     for split in SPLITS:
         if not len(splits.get(split, ())):
             raise DataError(
-                f"{source.name}: no images in the {split} split, expected some in each of train, val and test. Add images."
+                f"{source.name}: no images in the {split} split, "
+                "expected some in each of train, val and test. Add images."
             )
     present = set(source.targets[splits["train"]].tolist())
     missing = [name for number, name in enumerate(source.labels) if number not in present]
     if missing:
         raise DataError(
-            f"{source.name}: class {', '.join(map(repr, missing))} has no image in the training split, expected each class there. "
-            "Add images of it, or leave the class out."
+            f"{source.name}: class {', '.join(map(repr, missing))} has no image in the training split, "
+            "expected each class there. Add images of it, or leave the class out."
         )
     if len(source.labels) < 2:
         raise DataError(
-            f"{source.name}: only the class {source.labels[0]!r}, expected two or more. Add images of another class."
+            f"{source.name}: only the class {source.labels[0]!r}, expected two or more. "
+            "Add images of another class."
         )
 
 
 def stratified(targets: Indices, *, val: float, test: float, seed: int) -> dict[Split, Indices]:
-    """Split by class in the given shares; a share of 0 makes no such split.
+    """Split by class in the given shares; a share of 0 gives no such split.
 
-    Each class has an image in train, then one in test, then one in val, as far as it has images.
+    Each class gets at least one image in train, then in test, then in val, as long as it has enough images.
 
     Args:
         targets: class number per image, shape (n,).
@@ -73,93 +75,99 @@ def stratified(targets: Indices, *, val: float, test: float, seed: int) -> dict[
         Positions in `targets`, ascending, by split.
     """
     rng = np.random.default_rng(seed)
-    chosen: dict[Split, list[Indices]] = {split: [] for split in _wanted(val, test)}
+    chosen: dict[Split, list[Indices]] = {split: [] for split in _shares(val, test)}
     for label in np.unique(targets):
         members = rng.permutation(np.flatnonzero(targets == label))
-        kept = 2 if val and len(members) > 2 else 1  # for train and, where there are enough, for val
-        n_test = _at_least_one(len(members) * test, most=len(members) - kept)
-        n_val = _at_least_one(len(members) * val, most=len(members) - 1 - n_test)
-        parts = dict(
-            zip(
-                SPLITS,
-                (members[n_test + n_val :], members[n_test : n_test + n_val], members[:n_test]),
-                strict=True,
-            )
-        )
+        reserved = 2 if val and len(members) > 2 else 1  # for train and, if there are enough images, for val
+        n_test = _at_least_one(len(members) * test, maximum=len(members) - reserved)
+        n_val = _at_least_one(len(members) * val, maximum=len(members) - 1 - n_test)
+        parts: dict[Split, Indices] = {
+            "train": members[n_test + n_val :],
+            "val": members[n_test : n_test + n_val],
+            "test": members[:n_test],
+        }
         for split, positions in chosen.items():
             positions.append(parts[split])
-    return {
-        split: np.sort(np.concatenate(positions or [np.zeros(0, np.int64)]))
-        for split, positions in chosen.items()
-    }
+    empty = np.zeros(0, np.int64)
+    return {split: np.sort(np.concatenate([empty, *positions])) for split, positions in chosen.items()}
 
 
-def _wanted(val: float, test: float) -> dict[Split, float]:
-    """The share of each split that is to be made."""
+def _shares(val: float, test: float) -> dict[Split, float]:
+    """Return the share of each split to make; train is always among them."""
     shares: dict[Split, float] = {"train": 1 - val - test, "val": val, "test": test}
     return {split: share for split, share in shares.items() if share or split == "train"}
 
 
-def _at_least_one(wanted: float, *, most: int) -> int:
-    return min(max(round(wanted), 1), most) if wanted > 0 else 0
+def _at_least_one(target: float, *, maximum: int) -> int:
+    return min(max(round(target), 1), maximum) if target > 0 else 0
 
 
 def grouped(targets: Indices, groups: Indices, *, val: float, test: float, seed: int) -> dict[Split, Indices]:
-    """Split as `stratified` does, but whole groups at a time, so only about in the given shares.
+    """Split as `stratified`, but by whole groups, so the shares are approximate.
 
-    For each class first a group goes to train that has it, the one with the most classes. Then, the largest group first, each goes where it
-    brings the class counts closest to the shares; the last ones fill splits that would be empty.
+    First, for each class, the group that has it and has the most classes goes to train. Then each group, the
+    largest first, goes to the split where it brings the class counts closest to the shares; the last groups
+    fill splits that would be empty.
 
     Returns:
         Positions in `targets`, ascending, by split.
     Raises:
         DataError: there are fewer groups than splits.
     """
-    shares = _wanted(val, test)
+    shares = _shares(val, test)
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < len(shares):
         raise DataError(
-            f"the data has {len(names)} groups, expected at least {len(shares)}, one for each split. Add groups or splits."
+            f"the data has {len(names)} groups, expected at least {len(shares)}, one for each split. "
+            "Add groups or splits."
         )
     classes, label = np.unique(targets, return_inverse=True)
     table = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(table, (member, label), 1)
-    home = _place(table, np.array(list(shares.values())), np.random.default_rng(seed))
-    return {split: np.flatnonzero(home[member] == number) for number, split in enumerate(shares)}
+    assigned = _assign_groups(table, np.array(list(shares.values())), np.random.default_rng(seed))
+    return {split: np.flatnonzero(assigned[member] == number) for number, split in enumerate(shares)}
 
 
-def _place(
+def _assign_groups(
     table: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The split of each group, as its number in `shares` (0 is train), given the groups' class counts."""
+    """Return the split of each group, as its position in `shares` (0 is train).
+
+    Args:
+        table: class counts, shape (groups, classes).
+        shares: share of each split, shape (splits,).
+        rng: decides between groups of equal size.
+    """
     order = rng.permutation(len(table))
     order = order[np.argsort(-table[order].sum(axis=1), kind="stable")]
-    home = np.full(len(table), -1)
+    assigned = np.full(len(table), -1)
     for label in np.argsort(np.count_nonzero(table, axis=0), kind="stable"):
-        holders = [group for group in order if table[group, label]]
-        if not any(home[group] == 0 for group in holders):
-            home[max(holders, key=lambda group: (np.count_nonzero(table[group]), -table[group].sum()))] = 0
-    total = table.sum(axis=0)
-    wanted = shares[:, None] * total
-    held = np.zeros_like(wanted)
-    held[0] = table[home == 0].sum(axis=0)
-    left = [group for group in order if home[group] < 0]
-    for done, group in enumerate(left):
-        empty = np.flatnonzero(held.sum(axis=1) == 0)
-        open_splits = empty if len(empty) >= len(left) - done else np.arange(len(shares))
-        before, after = (
-            held[open_splits] - wanted[open_splits],
-            held[open_splits] + table[group] - wanted[open_splits],
-        )
-        home[group] = open_splits[np.argmin(((after**2 - before**2) / total**2).sum(axis=1))]
-        held[home[group]] += table[group]
-    return home
+        with_label = [group for group in order if table[group, label]]
+        if not any(assigned[group] == 0 for group in with_label):
+            most_classes = max(
+                with_label, key=lambda group: (np.count_nonzero(table[group]), -table[group].sum())
+            )
+            assigned[most_classes] = 0
+    totals = table.sum(axis=0)
+    target = shares[:, None] * totals
+    counts = np.zeros_like(target)
+    counts[0] = table[assigned == 0].sum(axis=0)
+    remaining = [group for group in order if assigned[group] < 0]
+    for done, group in enumerate(remaining):
+        empty = np.flatnonzero(counts.sum(axis=1) == 0)
+        allowed = empty if len(empty) >= len(remaining) - done else np.arange(len(shares))
+        before = counts[allowed] - target[allowed]
+        after = before + table[group]
+        increase = ((after**2 - before**2) / totals**2).sum(axis=1)
+        assigned[group] = allowed[np.argmin(increase)]
+        counts[assigned[group]] += table[group]
+    return assigned
 
 
 def part(targets: Indices, fraction: float, seed: int) -> Indices:
-    """A stratified part of the training images: at least two of each class, or the one that there is.
+    """Return a stratified part of the training images: at least two images per class, if it has two.
 
-    A smaller fraction of the same images with the same seed is contained in a larger one.
+    With the same images and seed, a smaller fraction is contained in a larger one.
 
     Returns:
         Positions in `targets`, ascending.

@@ -1,4 +1,4 @@
-"""What a dataset is, in words for the terminal."""
+"""Description of a dataset for the terminal."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pepr_edge.records import DataInfo
 
 
 def describe(info: DataInfo) -> list[str]:
-    """Plain lines for the terminal: images per split, classes with their counts, the majority baseline; then one for each note."""
+    """Return lines: images per split, classes with counts, the majority-class baseline, and the notes."""
     sizes = ", ".join(f"{split} {info.splits[split].images}" for split in SPLITS)
     part = f" ({info.fraction:.3g} of the training split)" if info.fraction < 1 else ""
-    totals = [
-        sum(info.splits[split].class_counts[number] for split in SPLITS) for number in range(len(info.labels))
-    ]
+    class_counts = [info.splits[split].class_counts for split in SPLITS]
+    totals = [sum(counts) for counts in zip(*class_counts, strict=True)]
+    classes = ", ".join(f"{label} {total}" for label, total in zip(info.labels, totals, strict=True))
     train_counts = info.splits["train"].class_counts
-    commonest = info.labels[train_counts.index(max(train_counts))]
-    return [
-        f"{info.name}: {sum(totals)} {'grey' if info.channels == 1 else 'RGB'} images: {sizes}{part}",
-        f"{len(info.labels)} classes: "
-        + ", ".join(f"{label} {total}" for label, total in zip(info.labels, totals, strict=True)),
-        f"majority baseline: always saying {commonest!r} is right on {info.majority_baseline:.1%} of the test images",
-        *(f"note: {note}" for note in info.notes),
+    majority = info.labels[train_counts.index(max(train_counts))]
+    colour = "grey" if info.channels == 1 else "RGB"
+    lines = [
+        f"{info.name}: {sum(totals)} {colour} images: {sizes}{part}",
+        f"{len(info.labels)} classes: {classes}",
+        f"majority-class baseline: always answering {majority!r} is right on "
+        f"{info.majority_baseline:.1%} of the test images",
     ]
+    return lines + [f"note: {note}" for note in info.notes]

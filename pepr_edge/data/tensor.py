@@ -1,7 +1,8 @@
-"""A tensor file (.pt): a dict with images and targets, a pair of them, or a dict with train_images, train_targets and so on.
+"""A tensor file (.pt): a dict with images and targets, a pair, or a dict with train_images, train_targets ...
 
-Several raters (targets of shape (n, raters)) are joined by majority; a tie goes to the lower class number, so that for the paper's LIDC
-data, four raters and two classes, an image is positive only where more than half say so.
+The votes of several raters (targets of shape (n, raters)) are reduced to their majority; a tie goes to the
+lower class number. So in the paper's LIDC data, four raters and two classes, an image is positive only if
+more than half of the raters say so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
-from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices, Stamp, names_for, numbered
+from pepr_edge.data.source import (
+    SPLITS,
+    DataSettings,
+    ImageSource,
+    Indices,
+    Stamp,
+    class_numbers,
+    numeric_labels,
+)
 from pepr_edge.errors import DataError
+from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
 
 if TYPE_CHECKING:
@@ -31,50 +42,55 @@ LAYOUT = (
 
 
 def recognises(source: str) -> bool:
-    """Whether it is a .pt or .pth file that exists."""
+    """True if it is an existing .pt or .pth file."""
     return source.lower().endswith((".pt", ".pth")) and Path(source).is_file()
 
 
 def stamp(settings: DataSettings) -> Stamp:
-    """Name, size and time of the file."""
+    """Return name, size and time of the file."""
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
 
 
 def open_source(settings: DataSettings) -> ImageSource:
-    """Open a tensor file without running anything in it.
+    """Open a tensor file; code inside it is not run.
 
     Raises:
-        DataError: no PyTorch, no tensor file, one with code in it, or images and targets that do not fit.
+        DataError: no PyTorch, no tensor file, a file that contains code, or images and targets that do not
+            fit.
     """
     path = Path(settings.source)
     pairs = _pairs(path, _load(path))
     images = {split: _oriented(path, split, pair[0]) for split, pair in pairs.items()}
     notes: list[str] = []
     targets = [_targets(path, split, pair[1], len(images[split]), notes) for split, pair in pairs.items()]
-    starts = np.cumsum([0, *(len(part) for part in targets)])
+    sizes = [len(split_targets) for split_targets in targets]
+    starts = np.cumsum([0, *sizes])
+    images_by_split = list(images.values())
 
     def read(indices: Indices) -> Iterator[Image.Image]:
         for index in indices.tolist():
             number = int(np.searchsorted(starts, index, side="right")) - 1
-            yield Image.fromarray(_pixels(list(images.values())[number][index - int(starts[number])]))
+            yield Image.fromarray(_pixels(images_by_split[number][index - int(starts[number])]))
 
-    everything = np.concatenate(targets)
+    all_targets = np.concatenate(targets)
+    given: dict[Split, Indices] | None = None
+    if "all" not in pairs:
+        present = [split for split in SPLITS if split in pairs]
+        given = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(present)}
     return ImageSource(
         name=path.stem,
         format="tensor",
         sha256=sha256_file(path),
-        labels=names_for(everything),
-        targets=everything,
+        labels=numeric_labels(all_targets),
+        targets=all_targets,
         read=read,
-        given={s: np.arange(starts[i], starts[i + 1]) for i, s in enumerate(SPLITS) if s in pairs}
-        if "all" not in pairs
-        else None,
+        given=given,
         notes=tuple(notes),
     )
 
 
 def majority(votes: Indices) -> tuple[Indices, int]:
-    """The class that most raters chose, the lower one where they are tied.
+    """Return the class that most raters chose; the lower class number in a tie.
 
     Args:
         votes: class numbers, shape (n, raters).
@@ -83,80 +99,90 @@ def majority(votes: Indices) -> tuple[Indices, int]:
     """
     counts = np.stack([(votes == number).sum(axis=1) for number in range(int(votes.max()) + 1)], axis=1)
     best = counts.max(axis=1, keepdims=True)
-    return counts.argmax(axis=1).astype(np.int64), int(((counts == best).sum(axis=1) > 1).sum())
+    tied = (counts == best).sum(axis=1) > 1
+    return counts.argmax(axis=1).astype(np.int64), int(tied.sum())
 
 
 def _load(path: Path) -> Any:
     try:
         import torch
     except ImportError:
-        raise DataError(f"{path}: needs PyTorch to be read. Run pip install 'pepr_edge[train]'.") from None
+        raise DataError(f"{path}: reading it needs PyTorch. Run pip install 'pepr_edge[train]'.") from None
     try:
         with warnings.catch_warnings():
-            # PyTorch warns of files that another program pickled; they are refused below if they are no good.
+            # PyTorch warns of files pickled by another program; bad files are refused below.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as fault:  # a broken file can make the unpickler raise anything
-        if isinstance(fault, pickle.UnpicklingError) and "unsupported global" in str(fault).lower():
+    except Exception as error:  # a broken file can make the unpickler raise anything
+        if isinstance(error, pickle.UnpicklingError) and "unsupported global" in str(error).lower():
             raise DataError(
-                f"{path}: holds more than tensors, and loading it could run code. Save {LAYOUT} with torch.save."
+                f"{path}: contains more than tensors, and loading it could run code. "
+                f"Save {LAYOUT} with torch.save."
             ) from None
-        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path}: not a readable tensor file ({text}), expected {LAYOUT}. Save it again with torch.save."
+            f"{path}: not a readable tensor file ({reason}), expected {LAYOUT}. "
+            "Save it again with torch.save."
         ) from None
 
 
 def _pairs(path: Path, content: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Images and targets by split, or under "all"; in the order train, val, test."""
+    """Return images and targets by split, in the order train, val, test; or under "all"."""
     import torch
 
-    found: dict[str, tuple[Any, Any]] = {}
+    pairs: dict[str, tuple[Any, Any]] = {}
     if isinstance(content, (tuple, list)) and len(content) == 2:
-        found["all"] = (content[0], content[1])
+        pairs["all"] = (content[0], content[1])
     elif isinstance(content, Mapping):
-        for name, prefix in [("all", "")] + [(split, f"{split}_") for split in SPLITS]:
-            if f"{prefix}images" in content:
-                found[name] = (content[f"{prefix}images"], content.get(f"{prefix}targets"))
-    fits = all(isinstance(member, torch.Tensor) for pair in found.values() for member in pair)
-    if not found or not fits or not ({"all", "train"} & set(found)) or ("all" in found and len(found) > 1):
-        held = (
-            f"keys {', '.join(map(str, list(content)[:6]))}"
-            if isinstance(content, Mapping)
-            else type(content).__name__
-        )
-        raise DataError(f"{path}: holds {held}, expected {LAYOUT}. Save it again with torch.save.")
-    return found
+        for name in ("all", *SPLITS):
+            images_key = _key(name, "images")
+            if images_key in content:
+                pairs[name] = (content[images_key], content.get(_key(name, "targets")))
+    all_tensors = all(isinstance(value, torch.Tensor) for value in chain.from_iterable(pairs.values()))
+    complete = set(pairs) == {"all"} or ("train" in pairs and "all" not in pairs)
+    if not all_tensors or not complete:
+        is_dict = isinstance(content, Mapping)
+        description = f"keys {', '.join(map(str, list(content)[:6]))}" if is_dict else type(content).__name__
+        raise DataError(f"{path}: contains {description}, expected {LAYOUT}. Save it again with torch.save.")
+    return pairs
+
+
+def _key(split: str, kind: str) -> str:
+    """Return the key in the file: "images" without splits, else "train_images"."""
+    return kind if split == "all" else f"{split}_{kind}"
 
 
 def _oriented(path: Path, split: str, images: torch.Tensor) -> torch.Tensor:
-    """Images as (n, h, w) or (n, h, w, 3), checked; no copy is made."""
+    """Check images and return them as (n, h, w) or (n, h, w, 3), without a copy."""
     import torch
 
     shape = tuple(images.shape)
-    where = f"{path}: {'images' if split == 'all' else split + '_images'}"
-    if (
-        0 in shape
-        or len(shape) not in (3, 4)
-        or (len(shape) == 4 and shape[1] not in (1, 3) and shape[3] not in (1, 3))
-    ):
+    where = f"{path}: {_key(split, 'images')}"
+    with_channels = len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3))
+    if 0 in shape or not (len(shape) == 3 or with_channels):
         raise DataError(
-            f"{where} of shape {shape}, expected (n, h, w), (n, 1 or 3, h, w) or (n, h, w, 1 or 3). Reshape them."
+            f"{where} of shape {shape}, expected (n, h, w), (n, 1 or 3, h, w) or (n, h, w, 1 or 3). "
+            "Reshape them."
         )
     if images.is_floating_point():
-        least, greatest = float(images.min()), float(images.max())
-        if not (least >= 0 and greatest <= 1):
+        low = float(images.min())
+        high = float(images.max())
+        if not (low >= 0 and high <= 1):
             raise DataError(
-                f"{where} are {images.dtype} from {least:g} to {greatest:g}, expected 0 to 1, or uint8 from 0 to 255. "
+                f"{where} are {images.dtype} from {low:g} to {high:g}, "
+                "expected 0 to 1, or uint8 from 0 to 255. "
                 "Scale them: (x - x.min()) / (x.max() - x.min())."
             )
     elif images.dtype != torch.uint8:
         raise DataError(
-            f"{where} are {images.dtype}, expected uint8, or float from 0 to 1. Convert them: x.to(torch.uint8)."
+            f"{where} are {images.dtype}, expected uint8, or float from 0 to 1. "
+            "Convert them: x.to(torch.uint8)."
         )
-    if len(shape) == 4 and shape[1] in (1, 3):
+    if not with_channels:
+        return images
+    if shape[1] in (1, 3):
         images = images.permute(0, 2, 3, 1)
-    return images[..., 0] if len(shape) == 4 and images.shape[3] == 1 else images
+    return images[..., 0] if images.shape[3] == 1 else images
 
 
 def _pixels(image: torch.Tensor) -> NDArray[np.uint8]:
@@ -166,23 +192,23 @@ def _pixels(image: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def _targets(path: Path, split: str, targets: torch.Tensor, images: int, notes: list[str]) -> Indices:
-    where = f"{path}: {'targets' if split == 'all' else split + '_targets'}"
+    where = f"{path}: {_key(split, 'targets')}"
     raw = targets.float().numpy() if targets.is_floating_point() else targets.numpy()
     if raw.ndim not in (1, 2) or len(raw) != images:
         raise DataError(
-            f"{where} of shape {raw.shape} for {images} images, expected ({images},) or ({images}, raters). Reshape them."
+            f"{where} of shape {raw.shape} for {images} images, "
+            f"expected ({images},) or ({images}, raters). Reshape them."
         )
     if raw.dtype.kind == "f" and not np.array_equal(raw, np.round(raw)):
         raise DataError(
             f"{where} are not whole numbers, expected class numbers 0, 1, ... Round or threshold them."
         )
-    votes = numbered(raw.reshape(-1).astype(np.int64), where).reshape(images, -1)
+    votes = class_numbers(raw.reshape(-1).astype(np.int64), where).reshape(images, -1)
     if votes.shape[1] == 1:
         return votes[:, 0]
     if images > 1 and votes.max() == 1 and bool((votes.sum(axis=1) == 1).all()):
         raise DataError(f"{where} look one-hot, expected class numbers. Convert them: targets.argmax(dim=1).")
     chosen, ties = majority(votes)
-    notes.append(
-        f"{'' if split == 'all' else split + ': '}{votes.shape[1]} raters joined by majority; {ties} ties, given to the lower class"
-    )
+    prefix = "" if split == "all" else f"{split}: "
+    notes.append(f"{prefix}majority of {votes.shape[1]} raters; {ties} ties went to the lower class")
     return chosen

@@ -1,4 +1,4 @@
-"""What a run is to do: the recipe and its TOML (`toml`), its schema, the checks before a run (`checks`), and a first recipe (`init`)."""
+"""The recipe of a run: its records and TOML, its schema, the checks before a run, and drafting (`init`)."""
 
 from pepr_edge.recipe.recipe import (
     AUTO,

@@ -1,8 +1,9 @@
-"""What can be known to fail before anything is spent."""
+"""Checks before a run: find what must fail before time and energy are spent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from pepr_edge import zoo
@@ -11,71 +12,78 @@ from pepr_edge.errors import MeasurementError, ModelError, PeprError
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import Device, Recipe, variants
 
-# Providers of onnxruntime that are listed wherever its build has them, with a GPU or without.
+# onnxruntime lists these providers if its build has them, even without a GPU.
 NVIDIA = ("cuda", "tensorrt")
 
 
 def check_files(recipe: Recipe) -> None:
-    """Find what can be known to fail from the recipe and its files alone.
+    """Check the recipe and the files that it names.
 
     Raises:
-        PeprError: the first of `faulty_files`.
+        PeprError: the first of `file_errors`.
     """
-    for fault in faulty_files(recipe):
-        raise fault
+    for error in file_errors(recipe):
+        raise error
 
 
-def faulty_files(recipe: Recipe) -> Iterator[PeprError]:
-    """What can be known to fail from the recipe and its files alone: an unknown variant or country, a missing weights file."""
-    for name in recipe.export.made:
-        yield from _fault_of(lambda name=name: variants.load(name))  # type: ignore[misc]
-    if (country := recipe.workstation.country) is not None:
-        yield from _fault_of(lambda: intensity(country))
+def file_errors(recipe: Recipe) -> Iterator[PeprError]:
+    """Yield an error for each unknown variant or country, and for a missing weights file."""
+    for name in recipe.export.required:
+        try:
+            variants.load(name)
+        except PeprError as error:
+            yield error
+    if recipe.workstation.country is not None:
+        try:
+            intensity(recipe.workstation.country)
+        except PeprError as error:
+            yield error
     weights = recipe.candidates.weights
     if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
         yield ModelError(
-            f'candidates.weights = "{weights}": no such file, expected "pretrained", "scratch" or the path of a weights file.'
+            f'candidates.weights = "{weights}": no such file, '
+            'expected "pretrained", "scratch" or the path of a weights file. Check the path.'
         )
 
 
-def _fault_of(look: Callable[[], object]) -> Iterator[PeprError]:
-    try:
-        look()
-    except PeprError as fault:
-        yield fault
-
-
 def unknown_architectures(recipe: Recipe) -> list[str]:
-    """A line for each candidate's name that neither the zoo nor timm knows. Needs timm where there is one beyond the zoo."""
-    beyond = [name for name in recipe.candidates.architectures if name not in zoo.architectures()]
-    if not beyond:
+    """Return a line for each architecture that neither the zoo nor timm knows.
+
+    Needs timm if the recipe has an architecture outside the zoo.
+    """
+    other_names = [name for name in recipe.candidates.architectures if name not in zoo.architectures()]
+    if not other_names:
         return []
     from pepr_edge.train.models import unknown_architecture
 
-    return [f"candidates.architectures: {line}" for name in beyond if (line := unknown_architecture(name))]
+    faults = [unknown_architecture(name) for name in other_names]
+    return [f"candidates.architectures: {fault}" for fault in faults if fault]
 
 
-def unfit_sizes(recipe: Recipe) -> list[str]:
-    """A line for each candidate of the zoo at a size that it does not take: it would fail in the run."""
+def unsupported_sizes(recipe: Recipe) -> list[str]:
+    """Return a line for each zoo candidate with an image size that it does not support."""
     known = zoo.architectures()
-    return [
-        f"candidates.image_size_px = {px}, but {name} takes {known[name].sizes}. Change the size, or leave {name} out."
-        for name in recipe.candidates.architectures
-        if name in known
-        for px in recipe.candidates.image_size_px
-        if not known[name].accepts(px)
-    ]
+    lines = []
+    for name, size_px in product(recipe.candidates.architectures, recipe.candidates.image_size_px):
+        if name in known and not known[name].accepts(size_px):
+            lines.append(
+                f"candidates.image_size_px = {size_px}, but {name} takes {known[name].sizes}. "
+                f"Change the size, or leave {name} out."
+            )
+    return lines
 
 
 def check_machine(recipe: Recipe, trains_here: bool = True, measures_here: bool = True) -> None:
-    """Find what this machine cannot do of what it is to do, before anything is spent.
+    """Check that this machine can do its part of the run.
 
     Raises:
-        PeprError: unknown architectures, all at once; a runtime or a GPU that is not there.
+        PeprError: unknown architectures, all at once; a missing runtime or GPU.
     """
-    if lines := unknown_architectures(recipe):
-        raise ModelError("\n".join(lines))
-    if measures_here and (fault := device_fault(recipe.device)) is not None:
+    unknown = unknown_architectures(recipe)
+    if unknown:
+        raise ModelError("\n".join(unknown))
+    fault = device_fault(recipe.device) if measures_here else None
+    if fault is not None:
         raise MeasurementError(fault)
     if trains_here and recipe.train.device == "cuda":
         from pepr_edge.train.setup import choose_device
@@ -84,11 +92,12 @@ def check_machine(recipe: Recipe, trains_here: bool = True, measures_here: bool 
 
 
 def device_fault(device: Device) -> str | None:
-    """Why this machine cannot run a model as the recipe's device would, and what to do; None where it can.
+    """Return why this machine cannot run a model as the recipe's device would, and what to do; else None.
 
-    "auto" needs onnxruntime, and another runtime no more than it is there: the ladder races those that are.
+    "auto" needs only onnxruntime: autotuning compares the runtimes that are installed.
     """
-    runtime, provider = device.settings().runtime, device.provider
+    runtime = device.settings().runtime
+    provider = device.provider
     reason = RUNTIMES[runtime].unavailable(provider)
     if reason is None and runtime == "onnxruntime" and provider in NVIDIA and not _has_gpu():
         reason = "PyTorch finds no NVIDIA GPU here."
@@ -97,8 +106,12 @@ def device_fault(device: Device) -> str | None:
     if provider == "cpu" or RUNTIMES[runtime].unavailable() is not None:
         return f'device.runtime = "{device.runtime}", but {reason}'
     if runtime == "onnxruntime":
-        return f'device.provider = "{provider}", but {reason} {onnxruntime.ADVICE[provider]}, or set device.provider = "cpu".'
-    return f'device.provider = "{provider}" with device.runtime = "{runtime}", but {reason} Otherwise set device.provider = "cpu".'
+        advice = onnxruntime.ADVICE[provider]
+        return f'device.provider = "{provider}", but {reason} {advice}, or set device.provider = "cpu".'
+    return (
+        f'device.provider = "{provider}" with device.runtime = "{runtime}", but {reason} '
+        'Otherwise set device.provider = "cpu".'
+    )
 
 
 def _has_gpu() -> bool:

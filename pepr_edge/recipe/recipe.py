@@ -1,6 +1,6 @@
-"""A recipe: one TOML file that says for which device, on what data, and with which candidates; read into a frozen Recipe.
+"""A recipe: a TOML file with the device, the data and the candidates of a run, read into a frozen Recipe.
 
-Keys carry the unit that a person would write (ms, MiB); properties give SI.
+The unit in a key is the unit that people write (ms, MiB); properties return SI units.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SizePx = Annotated[int, Field(ge=16, le=1024)]
 
 
-def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_duplicates(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _plain(value: str) -> str:
-    if fault := name_fault(value):
+def _file_name(value: str) -> str:
+    fault = name_fault(value)
+    if fault:
         raise PydanticCustomError("expected", "{fault}", {"fault": fault})
     return value
 
 
-# What becomes the name of a file or a folder.
-Name = Annotated[str, AfterValidator(_plain)]
-Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
+# Becomes the name of a file or a folder.
+Name = Annotated[str, AfterValidator(_file_name)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_without_duplicates)]
 
 
-def _not_rays(value: str) -> str:
-    """The name of a resource that a node carries only where somebody gave it one."""
+def _own_resource(value: str) -> str:
+    """Refuse the resources that Ray gives to every node."""
     if value in ("CPU", "GPU", "memory", "object_store_memory"):
-        raise PydanticCustomError("expected", "a name of your own: Ray gives this one to nodes by itself")
+        raise PydanticCustomError("expected", "a name of your own: Ray uses this name itself")
     return value
 
 
@@ -53,27 +54,27 @@ def _bytes(mib: float | None) -> float | None:
     return None if mib is None else mib * 2.0**20
 
 
-def _listed(value: Any) -> Any:
-    """One size may be written without brackets."""
+def _sizes(value: Any) -> Any:
+    """Accept a single size without brackets."""
     return (value,) if isinstance(value, int) else value
 
 
-def _named(value: Any) -> Any:
-    """The word "zoo" stands for every architecture of the zoo; any other text is most likely a name without its brackets."""
+def _architectures(value: Any) -> Any:
+    """Replace "zoo" by every architecture of the zoo; refuse other text, likely a name without brackets."""
     if value == "zoo":
         return tuple(zoo.architectures())
     if isinstance(value, str):
         raise PydanticCustomError(
-            "expected", 'a list of names, or "zoo" for all those that `pepr-edge zoo list` shows'
+            "expected", 'a list of names, or "zoo" for all names in `pepr-edge zoo list`'
         )
     return value
 
 
 class Device(Section):
-    """The device that the models are for. `memory_mib` is all that it has: no model may need more.
+    """The target device. `memory_mib` is all its memory: no model may need more.
 
-    `runtime` "auto" is onnxruntime; where the variants are "auto" too, whichever of those that are installed is the fastest. `allow_bf16`:
-    a runtime may compute in bfloat16 what the file has in float32, if the quality measured under it passes.
+    `runtime` "auto" is onnxruntime; with variants "auto" it is the fastest installed runtime. `allow_bf16`: a
+    runtime may compute float32 operators in bfloat16, if the quality that is measured with it passes.
     """
 
     name: str
@@ -85,32 +86,33 @@ class Device(Section):
     watts_per_core: Positive | None = None
 
     def settings(self) -> SessionSettings:
-        """How named variants are run on it: the same for all, so that their figures can be compared."""
+        """Return how named variants run on the device: the same for all, so that results are comparable."""
         runtime = "onnxruntime" if self.runtime == "auto" else self.runtime
         return SessionSettings(runtime=runtime, provider=self.provider, threads=self.threads)
 
 
 class Budgets(Section):
-    """What a model may need on the device at most. Absent: no limit."""
+    """Limits for a model on the device. Absent: no limit."""
 
     latency_p90_ms: Positive | None = None
     peak_memory_mib: Positive | None = None
     size_mib: Positive | None = None
 
     def si(self) -> dict[str, float]:
-        """The budgets that were given: latency_p90_s, peak_memory_bytes, size_bytes."""
-        given = {
+        """Return the budgets that are set: latency_p90_s, peak_memory_bytes, size_bytes."""
+        budgets = {
             "latency_p90_s": (self.latency_p90_ms, 1e-3),
             "peak_memory_bytes": (self.peak_memory_mib, 2.0**20),
             "size_bytes": (self.size_mib, 2.0**20),
         }
-        return {name: value * unit for name, (value, unit) in given.items() if value is not None}
+        return {name: value * unit for name, (value, unit) in budgets.items() if value is not None}
 
 
 class Data(Section):
     """The images. `source`: "phantom", a MedMNIST name, or the path of an .npz, .pt, .csv or folder.
 
-    `on_bad_image`: an image of a folder or .csv that cannot be read stops the run, or is left out and listed: docs/images.md.
+    `on_bad_image`: an unreadable image of a folder or .csv stops the run ("fail"), or is left out and listed
+    ("skip"), see docs/images.md.
     """
 
     source: str = "phantom"
@@ -124,25 +126,28 @@ class Data(Section):
 
 
 class Candidates(Section):
-    """The models to try: each architecture at each size.
+    """The models to try: each architecture at each image size.
 
-    `architectures`: names, or "zoo" for all 131 of zoo/catalogue.py. `weights`: "pretrained", "scratch", or a local weights file.
+    `architectures`: names, or "zoo" for all 131 of zoo/catalogue.py. `weights`: "pretrained", "scratch", or
+    the path of a weights file.
     """
 
-    architectures: Annotated[Names, BeforeValidator(_named)]
+    architectures: Annotated[Names, BeforeValidator(_architectures)]
     image_size_px: Annotated[
         tuple[SizePx, ...],
         Field(strict=False, min_length=1),
-        BeforeValidator(_listed),
-        AfterValidator(_each_once),
+        BeforeValidator(_sizes),
+        AfterValidator(_without_duplicates),
     ] = (64,)
     weights: str = "scratch"
 
 
 class Train(Section):
-    """How a candidate is trained. Protocol "paper" is Adam 5e-4, batch 32, 10 epochs, without the rest (Selvan et al. 2025).
+    """How a candidate is trained.
 
-    Mode "head" trains the classifier alone; without augmentation the features of its frozen backbone are then worked out once.
+    Protocol "paper" is Adam at 5e-4, batches of 32 and 10 epochs, without the other techniques (Selvan et al.
+    2025). Mode "head" trains only the classifier; without augmentation, the features of the frozen backbone
+    are computed once.
     """
 
     protocol: Literal["default", "paper"] = "default"
@@ -159,27 +164,28 @@ class Train(Section):
 
 
 class Cluster(Section):
-    """What each candidate asks of a node, with `pepr-edge run --engine ray`. It is trained with as many threads as it asks for `cpus`.
+    """Resources that each candidate needs on a node, with `pepr-edge run --engine ray`.
 
-    `device_resource`: of Ray, which the nodes carry that are, or stand for, the device: what is measured is measured on one of them. None:
-    on the node on which the run was started.
+    `cpus` is also the number of training threads. `device_resource` is the Ray resource of the nodes that
+    are the target device, or represent it: measurements run on one of them. None: they run on the node
+    where the run was started.
     """
 
     cpus: AtLeastOne = 2
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_mib: Positive | None = None
     device_resource: (
-        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_not_rays)] | None
+        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_own_resource)] | None
     ) = None
 
     @property
     def memory_bytes(self) -> float | None:
-        """In SI; None where none is asked for."""
+        """The memory in bytes; None if none is requested."""
         return _bytes(self.memory_mib)
 
 
 class Workstation(Section):
-    """The machine that trains, for what its counters cannot say. `country` is ISO 3166 alpha-3."""
+    """Facts about the training machine that its counters do not give. `country` is ISO 3166 alpha-3."""
 
     watts_per_core: Positive | None = None
     gpu_watts: Positive | None = None
@@ -187,11 +193,12 @@ class Workstation(Section):
 
 
 class WorkerLimits(Section):
-    """What a process of one candidate may take before it is ended, so that the next one starts: a first look, a training with its export,
-    or a choice of variants.
+    """Limits of a candidate's process (screening, training with export, or variant choice).
 
-    `silence_min`: how long it may say nothing of how far it is, by which one that hangs is known. `memory_mib` is refused by Linux; on
-    other systems the process is ended once it is seen to hold more. None changes what comes out, so nothing is made again for them.
+    At a limit the process is killed and the next candidate starts. `silence_min`: kill the process after
+    this long without progress. `memory_mib`: on Linux an allocation beyond it fails; on other systems the
+    process is killed when it is seen to use more. No limit changes a result, so results stay valid when a
+    limit changes.
     """
 
     time_h: Positive | None = None
@@ -200,67 +207,72 @@ class WorkerLimits(Section):
 
     @property
     def time_s(self) -> float:
-        """In SI; infinite where there is no limit."""
+        """The time limit in seconds; infinite without a limit."""
         return math.inf if self.time_h is None else self.time_h * 3600.0
 
     @property
     def silence_s(self) -> float:
-        """In SI."""
+        """The longest time without progress, in seconds."""
         return self.silence_min * 60.0
 
     @property
     def memory_bytes(self) -> float | None:
-        """In SI; None where there is no limit."""
+        """The memory limit in bytes; None without a limit."""
         return _bytes(self.memory_mib)
 
 
-AUTO, FLOAT32 = "auto", "fp32"
+AUTO = "auto"
+FLOAT32 = "fp32"
 
 
-def _autotune_alone(value: Any) -> Any:
-    """The word "auto" may stand without brackets; any other text is most likely a name without them."""
+def _variants(value: Any) -> Any:
+    """Accept "auto" without brackets; refuse any other text, most likely a name without brackets."""
     if isinstance(value, str) and value != AUTO:
         raise PydanticCustomError("expected", '"auto", or a list of names of the files in export/')
     return (AUTO,) if value == AUTO else value
 
 
 class Export(Section):
-    """How the models leave: variants are files in export/, or "auto" for the fastest that keeps its quality, as measured on the device.
+    """How the models are exported.
 
-    `keep_performance`: the least share of the float32 file's performance on validation that a variant must keep (MLPerf's rule, 99 %).
-    `time_budget_s`: for the ladder of one candidate. `selftest_real_images`: how many real images, of validation, each bundle holds to
-    test itself on, beside generated ones: they leave with it, so by default there are none.
+    `variants`: files in export/, or "auto" for the fastest variant that keeps its quality, as measured on
+    the device. `keep_performance`: the min share of the float32 file's validation performance that a
+    variant must keep (99 %, as in MLPerf). `time_budget_s`: time for autotuning one candidate.
+    `selftest_real_images`: number of real validation images in each bundle's self-test, besides generated
+    images. They leave the site with the bundle, so the default is 0.
     """
 
-    variants: Annotated[Names, BeforeValidator(_autotune_alone)] = (FLOAT32, "int8_static")
+    variants: Annotated[Names, BeforeValidator(_variants)] = (FLOAT32, "int8_static")
     keep_performance: Annotated[float, Field(ge=0, le=1)] = 0.99
     time_budget_s: Positive = 120.0
     selftest_real_images: Annotated[int, Field(ge=0, le=64)] = 0
 
     @property
     def auto(self) -> bool:
-        """Whether there is a ladder to climb."""
+        """True if the variant is chosen by autotuning."""
         return AUTO in self.variants
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The variants that are ranked whatever comes out."""
+        """The variants that the recipe names; they are always ranked."""
         return tuple(name for name in self.variants if name != AUTO)
 
     @property
-    def made(self) -> tuple[str, ...]:
-        """The variants that are made whatever comes out: those named, and what a ladder starts from and falls back to."""
-        return tuple(dict.fromkeys((*([FLOAT32] if self.auto else []), *self.named)))
+    def required(self) -> tuple[str, ...]:
+        """The variants that are always made: the named ones, and fp32 as start and fallback of autotuning."""
+        if not self.auto:
+            return self.named
+        return (FLOAT32, *(name for name in self.named if name != FLOAT32))
 
 
 class ProfileSettings(Section):
-    """How long an artifact is measured: "full" (1024 queries and 60 s) or "quick" (128 queries and 10 s)."""
+    """How long an artifact is measured: "full" (1,024 queries and 60 s) or "quick" (128 queries and 10 s)."""
 
     rules: Literal["full", "quick"] = "full"
 
 
 class ScoreSettings(Section):
-    """What the ranking rests on."""
+    """How the ranking is computed."""
 
     performance: str = "accuracy"
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
@@ -272,7 +284,8 @@ class ScoreSettings(Section):
     @field_validator("performance")
     @classmethod
     def _known_metric(cls, value: str) -> str:
-        if fault := performance_fault(value):
+        fault = performance_fault(value)
+        if fault:
             raise PydanticCustomError("expected", "{fault}", {"fault": fault})
         return value
 
@@ -287,10 +300,10 @@ class ScoreSettings(Section):
 
 
 class SearchSettings(Section):
-    """Which candidates energy is spent on: docs/search.md says what the policies do and what their parameters mean.
+    """How training energy is shared among the candidates; docs/search.md explains policies and parameters.
 
-    A limit is on what all trainings take together, their cost probes included, evaluation apart. Of a parameter that is absent the
-    policy's own default holds.
+    A limit applies to all trainings together, with their cost probes and without evaluation. For an absent
+    parameter the policy's own default applies.
     """
 
     policy: Literal["exhaustive", "halving", "bounded"] = "exhaustive"
@@ -304,23 +317,23 @@ class SearchSettings(Section):
 
     @property
     def limited(self) -> bool:
-        """Whether something may stop it before all is trained that the policy would train."""
+        """True if a limit may end the search before the policy does."""
         return any(limit is not None for limit in (self.max_energy_wh, self.max_time_h, self.max_co2eq_g))
 
     @property
-    def chooses(self) -> bool:
-        """Whether it decides after each epoch what to train on; else every candidate is trained to its end."""
+    def adaptive(self) -> bool:
+        """True if the search decides after each epoch what to train; else it trains every candidate fully."""
         return self.policy != "exhaustive" or self.limited
 
 
 class Bundles(Section):
-    """How many of the ranked models a run leaves as bundles. Absent: all of them."""
+    """The number of ranked models that become bundles. Absent: all."""
 
     top: AtLeastOne | None = None
 
 
 class Recipe(Section):
-    """A whole recipe."""
+    """A complete recipe."""
 
     schema_version: Literal[1] = 1
     name: Name
@@ -341,15 +354,19 @@ class Recipe(Section):
     bundles: Bundles = Bundles()
 
     def limits(self) -> dict[str, float]:
-        """What a model may need at most, by its budgets and the device's memory: latency_p90_s, peak_memory_bytes, size_bytes."""
+        """Return the limits of a model from the budgets and the device's memory.
+
+        Keys: latency_p90_s, peak_memory_bytes, size_bytes; a limit that is not set is absent.
+        """
         limits = self.budgets.si()
-        if (all_bytes := _bytes(self.device.memory_mib)) is not None:
-            limits["peak_memory_bytes"] = min(all_bytes, limits.get("peak_memory_bytes", math.inf))
+        device_memory_bytes = _bytes(self.device.memory_mib)
+        if device_memory_bytes is not None:
+            limits["peak_memory_bytes"] = min(device_memory_bytes, limits.get("peak_memory_bytes", math.inf))
         return limits
 
     @model_validator(mode="after")
-    def _program(self) -> Recipe:
-        """PyTorch runs what was trained, and no file that was made of it."""
+    def _pytorch_runs_fp32_only(self) -> Recipe:
+        """PyTorch runs the trained model itself, not an exported file."""
         if self.device.runtime == "pytorch" and self.export.variants != (FLOAT32,):
             raise PydanticCustomError(
                 "expected",
@@ -360,7 +377,7 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _paper_protocol(cls, values: Any) -> Any:
-        """Protocol "paper" brings defaults of its own; keys that the recipe gives still hold."""
+        """Apply the defaults of protocol "paper"; keys in the recipe override them."""
         train = values.get("train") if isinstance(values, dict) else None
         if isinstance(train, dict) and train.get("protocol") == "paper":
             return {**values, "train": {**PAPER, **train}}
@@ -384,23 +401,23 @@ def _one_of(value: str, known: Any) -> str:
 
 
 def _shipped(folder: str, beside: str) -> Path:
-    """A folder of TOML files: inside the package (wheel), else beside it (checkout, editable install)."""
+    """Return a folder of TOML files: inside the package (wheel), else beside it (checkout)."""
     package = Path(__file__).parents[1]
     return package / folder if (package / folder).is_dir() else package.parent / beside
 
 
 def recipes_dir() -> Path:
-    """Where the recipes are that come with pepr_edge."""
+    """Return the folder of the recipes that come with pepr_edge."""
     return _shipped("recipes", "recipes")
 
 
 def variants_dir() -> Path:
-    """Where the export variants are that come with pepr_edge."""
+    """Return the folder of the export variants that come with pepr_edge."""
     return _shipped("variants", "export")
 
 
 def find(name: str | Path) -> Path:
-    """The file of a recipe, given as a path or as the name of one that comes with pepr_edge."""
+    """Return the file of a recipe, given by path or by the name of a recipe that comes with pepr_edge."""
     path = Path(name)
     bare = path.parent == Path() and path.suffix in ("", ".toml")
     if path.is_file() or (path.suffix == ".toml" and not bare):
@@ -409,10 +426,7 @@ def find(name: str | Path) -> Path:
     if bare and shipped.is_file():
         return shipped
     names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
-    near = difflib.get_close_matches(path.stem, names, n=1)
-    hint = (
-        f"Did you mean {near[0]!r}?"
-        if near
-        else "`pepr-edge recipes list` shows those that come with pepr_edge."
-    )
+    similar = difflib.get_close_matches(path.stem, names, n=1)
+    known = "`pepr-edge recipes list` shows the recipes that come with pepr_edge."
+    hint = f"Did you mean {similar[0]!r}?" if similar else known
     raise RecipeError(f"{name}: no such recipe. {hint}")

@@ -1,4 +1,4 @@
-"""A TOML file to a frozen model, with all its faults reported at once, each a line that says how to mend it."""
+"""Read a TOML file into a frozen model; report all faults at once, one line each, with how to fix it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from pepr_edge.errors import RecipeError
-from pepr_edge.untrusted.documents import TOML_BYTES, content, refuse_control
+from pepr_edge.untrusted.documents import TOML_BYTES, refuse_control
+from pepr_edge.untrusted.read import read_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,12 +23,12 @@ else:
     import tomli as tomllib
 
 
-# A key of 20,000 parts took Python's parser over five seconds: the time grows with their square.
-MAX_POINTS = 200
+# Python's parser took over five seconds for a key of 20,000 parts: its time grows with their square.
+MAX_DOTS = 200
 
 
 class Section(BaseModel):
-    """A table of a TOML file: frozen, strict, unknown keys refused."""
+    """A table of a TOML file: frozen and strict; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -42,92 +44,82 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
         kind: the model.
         shown_as: the file's name, for messages.
     Raises:
-        RecipeError: not TOML, or unknown keys and bad values: all at once, a line each.
+        RecipeError: not TOML; or unknown keys and bad values, all at once, one line each.
     """
-    if any(line.count(".") > MAX_POINTS for line in text.split("\n")):
+    if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
         raise RecipeError(
-            f"{shown_as}: a line with more than {MAX_POINTS} points, expected keys of a few parts. Mend the file."
+            f"{shown_as}: a line with more than {MAX_DOTS} dots, expected keys of a few parts. Fix the file."
         )
     try:
-        # Some editors of Windows put a byte order mark at the start.
+        # Some Windows editors write a byte order mark first.
         document = tomllib.loads(text.removeprefix("\ufeff"))
         refuse_control(document)
         return kind.model_validate(document)
-    except ValidationError as fault:
-        lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(fault, kind))]
+    except ValidationError as error:
+        lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(error, kind))]
         raise RecipeError("\n".join(lines)) from None
-    except tomllib.TOMLDecodeError as fault:
-        raise RecipeError(f"{shown_as}: not a TOML file: {fault}. Mend that line.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{shown_as}: not a TOML file: {error}. Fix that line.") from None
     except RecursionError:
-        raise RecipeError(f"{shown_as}: brackets too deep. Mend the file.") from None
-    except ValueError as fault:
-        # Control characters, or what Python refuses before TOML does: an integer of thousands of digits.
-        raise RecipeError(f"{shown_as}: {str(fault).split(';')[0]}. Mend the file.") from None
+        raise RecipeError(f"{shown_as}: brackets nested too deeply. Fix the file.") from None
+    except ValueError as error:
+        # Control characters, or an integer of thousands of digits, which Python refuses itself.
+        raise RecipeError(f"{shown_as}: {str(error).split(';')[0]}. Fix the file.") from None
 
 
 def read(path: Path, kind: type[S]) -> S:
-    """Read a TOML file into a model."""
-    try:
-        return parse(text_of(path), kind, str(path))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file. Check the path.") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise RecipeError(f"{path}: cannot be read ({why(fault)}), expected a TOML text file.") from None
+    """Read a TOML file into a model. Raises RecipeError."""
+    return parse(read_text(path), kind, str(path))
 
 
-def text_of(path: Path) -> str:
-    """The text of a TOML file.
+def read_text(path: Path) -> str:
+    """Return the text of a TOML file.
 
     Raises:
-        OSError: see `foreign.content`; a recipe has a few KiB.
-        UnicodeDecodeError: not UTF-8.
+        RecipeError: the file is missing, unreadable, larger than a recipe can be, or not UTF-8.
     """
-    return content(path, TOML_BYTES).decode().replace("\r\n", "\n")
+    expected = "a TOML text file. Check the path."
+    try:
+        return read_file(path, TOML_BYTES, RecipeError, expected).decode().replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8, expected {expected}") from None
 
 
-def why(fault: OSError | UnicodeDecodeError) -> str:
-    """Why a text file cannot be read, in a few words."""
-    return "not UTF-8" if isinstance(fault, UnicodeDecodeError) else fault.strerror or type(fault).__name__
-
-
-def _faults(fault: ValidationError, kind: type[Section]) -> Iterator[str]:
-    """One line for each fault: key, value, what was expected, how to fix it."""
-    for error in fault.errors():
+def _faults(validation_error: ValidationError, kind: type[Section]) -> Iterator[str]:
+    """Yield one line per fault: key, value, expected value, how to fix it."""
+    for error in validation_error.errors():
         if error["type"] == "too_short" and error["input"]:
-            continue  # pydantic counts the good entries alone: the bad ones have lines of their own
+            continue  # pydantic counts only the good entries; each bad entry has its own error
         keys = list(error["loc"])
         key = ".".join(_key(part) for part in keys)
-        section, default = _describe(kind, keys)
+        known_keys, default = _describe(kind, keys)
         if error["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(keys[-1]), section, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(section)}."
+            similar = difflib.get_close_matches(str(keys[-1]), known_keys, n=1)
+            known = f"Known keys here: {', '.join(known_keys)}."
+            hint = f"Did you mean {similar[0]!r}?" if similar else known
             yield f"{key}: unknown key. {hint}"
         elif not keys:
-            yield f"expected {_expected(error)}. Mend the file."
+            yield f"expected {_expected(error)}. Fix the file."
         elif error["type"] == "missing":
             yield f"{key}: missing. Add it; the files that come with pepr_edge show how."
         else:
-            remedy = (
-                "Mend the value." if default is None else f"Remove the line to use the default, {default}."
-            )
+            use_default = f"Remove the line to use the default, {default}."
+            remedy = "Fix the value." if default is None else use_default
             yield f"{key} = {_shown(error['input'])}, expected {_expected(error)}. {remedy}"
 
 
 def _describe(model: type[BaseModel], keys: list[Any]) -> tuple[list[str], str | None]:
-    """The known keys of the table that holds a key, and the key's default as TOML."""
-    for key in keys[:-1]:
+    """Return the known keys of the table that contains a key, and the key's default as TOML."""
+    field: FieldInfo | None = None
+    for position, key in enumerate(keys):
         field = model.model_fields.get(str(key))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            # Inside a list or a free table: the default is that of the whole.
-            return list(model.model_fields), None if field is None or field.is_required() else as_toml(
-                field.default
-            )
-        model = field.annotation
-    last = model.model_fields.get(str(keys[-1])) if keys else None
-    has_default = last is not None and not last.is_required() and not isinstance(last.default, BaseModel)
-    return list(model.model_fields), as_toml(last.default) if last and has_default else None
+        table = field.annotation if field else None
+        if not (isinstance(table, type) and issubclass(table, BaseModel)):
+            break  # a value; a key inside a list or a free table has the default of the whole
+        if position < len(keys) - 1:
+            model = table
+    has_default = field is not None and not field.is_required() and not isinstance(field.default, BaseModel)
+    return list(model.model_fields), as_toml(field.default) if field and has_default else None
 
 
 KINDS = {
@@ -149,7 +141,8 @@ RELATIONS = {
 
 
 def _expected(error: Any) -> str:
-    kind, context = error["type"], error.get("ctx", {})
+    kind = error["type"]
+    context = error.get("ctx", {})
     if kind in RELATIONS:
         sign, name = RELATIONS[kind]
         noun = "an integer" if isinstance(context[name], int) else "a number"
@@ -162,12 +155,12 @@ def _expected(error: Any) -> str:
 
 
 def _key(part: int | str) -> str:
-    """A part of a key as TOML writes it, on one line: in quotes where it has to be."""
+    """Return a part of a key as TOML on one line, in quotes if needed."""
     return str(part) if re.fullmatch(r"[\w-]+", str(part)) else json.dumps(part, ensure_ascii=False)
 
 
 def _shown(value: Any) -> str:
-    """A value for a message, cut short where it is long."""
+    """Return a value for a message; a long value is cut."""
     try:
         text = as_toml(value)
     except (ValueError, RecursionError):
@@ -176,7 +169,7 @@ def _shown(value: Any) -> str:
 
 
 def as_toml(value: Any) -> str:
-    """A value as a person would write it in TOML."""
+    """Return a value in TOML, as a person would write it."""
     if value is None:
         return "none"
     if isinstance(value, bool):

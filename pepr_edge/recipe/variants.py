@@ -1,4 +1,4 @@
-"""The export variants: how a model leaves. Each is a TOML file in export/, read into a frozen Variant."""
+"""Export variants: the forms in which a model is exported. Each is a TOML file in export/."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pepr_edge.records import Provider
 
 Precision = Literal["float32", "float32_optimised", "float16", "int8", "int8_dynamic", "int8_mixed"]
 WEIGHTED = ("Conv", "Gemm", "MatMul")
-# What each precision takes of Quantise; those that are not here take no [quantise] table at all.
+# The keys of Quantise that each precision takes; other precisions take no [quantise] table.
 SETTINGS = {
     "int8": {
         "activation",
@@ -44,11 +44,12 @@ WITH_PRESET = {"preset", "calibration", "calibration_images"}
 
 
 class Quantise(Section):
-    """Quantisation to 8 bits, as onnxruntime's quantiser takes it.
+    """Quantisation to 8 bits with onnxruntime's quantiser.
 
-    `reduce_range`: weights of seven bits. `operators`: those that are quantised; none named: all that can be. `outputs`: whether what these
-    give is 8 bits wide too, or only what they take. `grouped`: whether convolutions in groups, such as depthwise ones, are quantised.
-    `preset`: a name of optimum's AutoQuantizationConfig, which then says all of this.
+    `reduce_range`: weights of 7 bits. `operators`: the operators to quantise; empty: all that can be.
+    `outputs`: also quantise the outputs of these operators, not only their inputs. `grouped`: also quantise
+    grouped convolutions, such as depthwise ones. `preset`: a preset of optimum's AutoQuantizationConfig,
+    which sets all of these.
     """
 
     activation: Literal["uint8", "int8"] = "uint8"
@@ -64,22 +65,24 @@ class Quantise(Section):
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> Quantise:
-        if self.preset is not None and (more := sorted(self.model_fields_set - WITH_PRESET)):
+        extra = sorted(self.model_fields_set - WITH_PRESET)
+        if self.preset is not None and extra:
             raise PydanticCustomError(
-                "expected", "no {more} beside a preset, which says it", {"more": ", ".join(more)}
+                "expected", "no {extra} beside a preset, which sets it", {"extra": ", ".join(extra)}
             )
         if not self.outputs and not self.operators:
             raise PydanticCustomError(
-                "expected", "operators to be named where outputs = false: it is theirs that stay float32"
+                "expected", "named operators with outputs = false: their outputs stay float32"
             )
         return self
 
 
 class Auto(Section):
-    """A variant's place in the ladder that recipes call "auto": lowest `order` first.
+    """How autotuning tries a variant: lowest `order` first.
 
-    `rescue`: tried only if the fastest int8 does not keep its quality. `providers`: where it is tried. On the CPU it needs at least one of
-    the instruction sets in `needs`, if any are named, and none of those in `lacks`; on other providers these say nothing.
+    `rescue`: tried only as a fallback, if the fastest int8 variant loses quality. `providers`: the
+    providers on which it is tried. On the CPU the processor needs at least one of the instruction sets in
+    `needs`, if there are any, and none of those in `lacks`; other providers ignore both.
     """
 
     order: Annotated[int, Field(ge=0)]
@@ -91,26 +94,27 @@ class Auto(Section):
     @field_validator("needs", "lacks")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in value if name not in ISA]:
+        unknown = [name for name in value if name not in ISA]
+        if unknown:
             names = {"unknown": ", ".join(unknown), "known": ", ".join(ISA)}
-            raise PydanticCustomError(
-                "expected", "instruction sets among {known}, and {unknown} is none", names
-            )
+            raise PydanticCustomError("expected", "instruction sets among {known}, not {unknown}", names)
         return value
 
     def fits(self, isa: Collection[str], provider: str) -> bool:
-        """Whether it is worth a try on a processor with these instruction sets, under this provider."""
+        """True if the variant is worth trying with these instruction sets and this provider."""
         if provider not in self.providers:
             return False
-        able = not self.needs or any(name in isa for name in self.needs)
-        return provider != "cpu" or (able and not any(name in isa for name in self.lacks))
+        if provider != "cpu":
+            return True
+        has_needed = not self.needs or any(name in isa for name in self.needs)
+        return has_needed and not any(name in isa for name in self.lacks)
 
 
 class Variant(Section):
-    """One way for a model to leave.
+    """A form in which a model is exported.
 
-    `parity_tolerance` is the greatest difference from PyTorch's logits, in standard deviations of those logits, that counts as parity.
-    Without `auto` it is made only where a recipe names it.
+    `parity_tolerance` is the max difference from PyTorch's logits that counts as parity, in standard
+    deviations of those logits. Without `auto` the variant is made only if a recipe names it.
     """
 
     schema_version: Literal[1] = 1
@@ -123,30 +127,27 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Variant:
-        takes = SETTINGS.get(self.precision)
-        if (takes is not None) != (self.quantise is not None):
-            wanted = "a [quantise] table" if takes else "no [quantise] table"
+        known = SETTINGS.get(self.precision)
+        context: dict[str, str] = {"precision": self.precision}
+        if known is None:
+            if self.quantise is None:
+                return self
+            raise PydanticCustomError("expected", 'no [quantise] table with precision "{precision}"', context)
+        if self.quantise is None:
+            raise PydanticCustomError("expected", 'a [quantise] table with precision "{precision}"', context)
+        if self.precision == "int8":
+            known = known | WITH_PRESET
+        extra = sorted(self.quantise.model_fields_set - known)
+        if extra:
+            context |= {"extra": ", ".join(extra), "known": ", ".join(sorted(known))}
             raise PydanticCustomError(
-                "expected",
-                '{wanted} with precision "{precision}"',
-                {"wanted": wanted, "precision": self.precision},
+                "expected", 'no quantise.{extra} with precision "{precision}", which takes {known}', context
             )
-        if self.quantise is not None and takes is not None:
-            known = takes | WITH_PRESET if self.precision == "int8" else takes
-            if more := sorted(self.quantise.model_fields_set - known):
-                names = {
-                    "more": ", ".join(more),
-                    "precision": self.precision,
-                    "known": ", ".join(sorted(known)),
-                }
-                raise PydanticCustomError(
-                    "expected", 'no quantise.{more} with precision "{precision}", which takes {known}', names
-                )
         return self
 
 
 def load(name: str) -> Variant:
-    """The variant of that name.
+    """Return the variant of that name.
 
     Raises:
         RecipeError: there is none, or its file is faulty.
@@ -154,30 +155,29 @@ def load(name: str) -> Variant:
     path = variants_dir() / f"{name}.toml"
     if name != Path(name).name or not path.is_file():
         raise RecipeError(
-            f"export.variants: {name!r}: unknown variant, expected some of {', '.join(names())}. Mend the name."
+            f"export.variants: {name!r}: unknown variant, expected some of {', '.join(names())}. "
+            "Correct the name."
         )
     variant = read(path, Variant)
     if variant.name != name:
-        raise RecipeError(f"{path}: name = {variant.name!r}, expected {name!r}, the file's own name.")
+        raise RecipeError(f"{path}: name = {variant.name!r}, expected {name!r}, as the file. Correct one.")
     return variant
 
 
 def names() -> list[str]:
-    """Those that come with pepr_edge, in alphabetical order."""
+    """Return the names of the variants that come with pepr_edge, in alphabetical order."""
     return sorted(file.stem for file in variants_dir().glob("*.toml"))
 
 
 def autotune_variants(isa: Collection[str], provider: str) -> tuple[Variant, ...]:
-    """The variants that "auto" stands for on a device, in the order in which they are tried.
+    """Return the variants that autotuning tries on a device, in this order.
 
     Args:
         isa: the processor's instruction sets, named as in `pepr_edge.device.cpu.ISA`.
-        provider: that the device runs them with.
+        provider: the device's provider.
     """
-    found = ((variant.auto, variant) for variant in map(load, names()))
-    placed = [
-        (auto.order, variant.name, variant)
-        for auto, variant in found
-        if auto is not None and auto.fits(isa, provider)
-    ]
-    return tuple(variant for _, _, variant in sorted(placed, key=lambda entry: entry[:2]))
+    by_order: dict[tuple[int, str], Variant] = {}
+    for variant in map(load, names()):
+        if variant.auto is not None and variant.auto.fits(isa, provider):
+            by_order[variant.auto.order, variant.name] = variant
+    return tuple(by_order[key] for key in sorted(by_order))

@@ -23,7 +23,7 @@ from pepr_edge.device import cpu, interference
 from pepr_edge.energy import counter as energy_counter
 from pepr_edge.errors import MeasurementError
 from pepr_edge.field import bench as field_bench
-from pepr_edge.field.report_checksum import is_whole
+from pepr_edge.field.report_checksum import is_intact
 from pepr_edge.measure import settings
 from pepr_edge.measure.rules import RULES
 from pepr_edge.records import FieldReport, Preprocessing, SessionSettings, ThreadTiming, Throughput
@@ -47,11 +47,11 @@ EXTRAS = {
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As brief as can be, on a device that nothing disturbs."""
-    tiny_bundle.be_brief(monkeypatch)
+    """Measure briefly, on a device without interference."""
+    tiny_bundle.measure_briefly(monkeypatch)
     for name, found in EXTRAS.items():
         monkeypatch.setattr(field_bench, name, lambda *_, found=found: found)
-    for name in ("power", "others", "heat", "frequency", "memory", "steal", "limit"):
+    for name in ("power", "other_programs", "heat", "frequency", "memory", "steal", "limit"):
         monkeypatch.setattr(interference, name, lambda *_: {})
 
 
@@ -60,7 +60,7 @@ def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
 
 
-def test_a_calm_table(
+def test_the_table_of_a_valid_measurement(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = tiny_bundle.write(bundle.parent / f"02-{'very_' * 12}long@16-int8_static", seed=1)
@@ -92,16 +92,16 @@ def test_a_calm_table(
     assert "quick rules" in done.err
 
 
-def test_a_sweep_is_asked_for(
+def test_a_sweep_measures_more_threads(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.play(monkeypatch)
+    tiny_bundle.fake_profile(monkeypatch)
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--sweep", "--no-extras")
-    assert done.out.splitlines()[2:] == ["01-tiny@16-fp32", "  with 2 threads: 0.71 of the time of 1"]
+    assert done.out.splitlines()[2:] == ["01-tiny@16-fp32", "  with 2 threads: 0.71 of the time of 1 thread"]
 
 
 @pytest.mark.parametrize("emulated", [True, False])
-def test_energy_is_counted_on_a_device_that_is_one(monkeypatch: pytest.MonkeyPatch, emulated: bool) -> None:
+def test_energy_is_measured_only_on_a_real_device(monkeypatch: pytest.MonkeyPatch, emulated: bool) -> None:
     monkeypatch.setattr(cpu, "emulated", lambda: emulated)
     monkeypatch.setattr(energy_counter, "cpu_counter", lambda: ("RAPL", lambda: 1.0))
     found = cli_bench._counter()
@@ -110,10 +110,10 @@ def test_energy_is_counted_on_a_device_that_is_one(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("emulated", [True, False])
-def test_extras_are_of_a_device_that_is_one_and_not_of_paced_load(
+def test_extras_need_a_real_device_and_no_paced_load(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, emulated: bool
 ) -> None:
-    tiny_bundle.play(monkeypatch)
+    tiny_bundle.fake_profile(monkeypatch)
     monkeypatch.setattr(cpu, "emulated", lambda: emulated)
     words = [] if emulated else ["--paced", 2]
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--json", *words)
@@ -124,7 +124,7 @@ def test_extras_are_of_a_device_that_is_one_and_not_of_paced_load(
 def test_warnings_go_to_stderr_and_into_the_report(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.play(monkeypatch)
+    tiny_bundle.fake_profile(monkeypatch)
     monkeypatch.setattr(
         interference, "power", lambda: {"battery": "on battery: plug the device in and measure again"}
     )
@@ -148,9 +148,9 @@ def test_json_is_the_report(
     assert document == json.loads(out.read_text())
     assert {"schema_version", "emulated", "partial", "device", "results", "checksum"} == set(document)
     result = document["results"][0]
-    asked = """bundle artifact_sha256 runtime scenario validity latencies_s percentiles_s import_s load_s first_s peak_memory_bytes
-    cpu_s_per_inference energy_j_per_inference selftest"""
-    assert set(asked.split()) <= set(result)
+    keys = """bundle artifact_sha256 runtime scenario validity latencies_s percentiles_s import_s load_s
+    first_s peak_memory_bytes cpu_s_per_inference energy_j_per_inference selftest"""
+    assert set(keys.split()) <= set(result)
     assert {"passed", "decisions_agree", "max_abs_diff"} <= set(result["selftest"])
     assert (result["threads"], result["scenario"], result["paced_s"]) == (2, "paced", 0.002)
 
@@ -181,10 +181,10 @@ def test_a_failed_selftest_ends_with_3(
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle)
     assert done.status == 3
     assert done.out.splitlines()[1].endswith("FAILED")
-    assert "FAILED 01-tiny@16-fp32: the self-test differs from home" in done.err
+    assert "FAILED 01-tiny@16-fp32: the self-test differs" in done.err
 
 
-def test_faults_are_one_clear_line(
+def test_faults_are_reported_in_one_line(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fault(*words: object) -> str:
@@ -224,7 +224,7 @@ def test_wrong_usage_ends_with_2(
     assert command_line.run(capsys, monkeypatch, "bench").status == 2
 
 
-def test_an_interrupt_before_anything_was_measured_ends_with_130_and_leaves_no_report(
+def test_an_early_interrupt_ends_with_130_and_leaves_no_report(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -236,10 +236,10 @@ def test_an_interrupt_before_anything_was_measured_ends_with_130_and_leaves_no_r
     assert not out.exists()
 
 
-def test_being_ended_keeps_what_was_measured(
+def test_sigterm_keeps_measured_results(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.play(monkeypatch)
+    tiny_bundle.fake_profile(monkeypatch)
     before, out = signal.getsignal(signal.SIGTERM), bundle.parent / "report.json"
     monkeypatch.setattr(TerminalView, "bar", ended_at_the_first_step)
     done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--out", out)
@@ -247,9 +247,9 @@ def test_being_ended_keeps_what_was_measured(
     assert signal.getsignal(signal.SIGTERM) == before
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report.partial
-    (torn,) = report.results
-    words = f"report.json: the report so far, marked partial: {len(torn.latencies_s)} latencies of 01-tiny@16-fp32"
-    assert words in done.err
+    (partial,) = report.results
+    assert f"{len(partial.latencies_s)} latencies of 01-tiny@16-fp32" in done.err
+    assert "marked partial" in done.err
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def ended_at_the_first_step(view: object, label: str) -> Iterator[SimpleNamespac
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_killed_in_the_middle_leaves_a_report_that_says_partial(bundle: Path) -> None:
+def test_a_killed_process_leaves_a_partial_report(bundle: Path) -> None:
     out = bundle.parent / "report.json"
     command = [sys.executable, "-m", "pepr_edge", "bench", bundle, "--out", out]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as parent:
@@ -268,12 +268,12 @@ def test_killed_in_the_middle_leaves_a_report_that_says_partial(bundle: Path) ->
         parent.kill()
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report.partial
-    assert is_whole(report)
-    (torn,) = report.results
-    assert torn.partial
-    assert not torn.validity.valid
-    assert len(torn.latencies_s) > 128
-    # The child notices that nobody listens any more.
+    assert is_intact(report)
+    (partial,) = report.results
+    assert partial.partial
+    assert not partial.validity.valid
+    assert len(partial.latencies_s) > 128
+    # The measuring process notices that its parent is gone.
     assert len(children) == 1
     assert psutil.wait_procs(children, timeout=10)[1] == []
 
@@ -285,7 +285,7 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_each_bundle_runs_as_it_did_at_home(
+def test_each_bundle_runs_as_on_the_workstation(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "usable_cores", lambda: 2)
@@ -317,11 +317,11 @@ def test_the_fallback_is_measured(
     assert "01-tiny@16-fp32: has no float32 fallback" in done.err
 
 
-def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Path) -> None:
+def test_field_commands_need_no_workstation_packages(tmp_path: Path) -> None:
     bundle = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     blocked = bundle.parent / "blocked"
     blocked.mkdir()
-    # In every process that follows, the measuring child too.
+    # Blocks the packages in all child processes too.
     (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({TRAINING}))\n")
     program = f"""
     import sys
@@ -362,29 +362,29 @@ def test_the_field_commands_need_none_of_the_workstations_packages(tmp_path: Pat
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_what_nohup_has_ignored_stays_ignored() -> None:
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with cli_bench.ending_is_an_interrupt():
+        with cli_bench.signals_as_interrupt():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_what_cannot_be_measured_is_said_after_the_others(
+def test_a_bundle_that_fails_is_reported_after_the_others(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torn = tiny_bundle.write(bundle.parent / "02-tiny@16-torn", seed=1)
+    damaged = tiny_bundle.write(bundle.parent / "02-tiny@16-damaged", seed=1)
     run = field_bench.selftest.run
 
-    def dies_of_the_torn(folder: Path, *words: object) -> object:
-        if folder == torn:
+    def fail_on_damaged(folder: Path, *words: object) -> object:
+        if folder == damaged:
             raise MeasurementError("it died.")
         return run(folder, *words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(field_bench.selftest, "run", dies_of_the_torn)
-    done = command_line.run(capsys, monkeypatch, "bench", "--quick", torn, bundle)
+    monkeypatch.setattr(field_bench.selftest, "run", fail_on_damaged)
+    done = command_line.run(capsys, monkeypatch, "bench", "--quick", damaged, bundle)
     assert done.status == 1
     assert "01-tiny@16-fp32" in done.out
-    assert done.err.endswith("error: 02-tiny@16-torn: it died.\n")
+    assert done.err.endswith("error: 02-tiny@16-damaged: it died.\n")

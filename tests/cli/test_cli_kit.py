@@ -14,17 +14,17 @@ WHEEL = Wheel("numpy-2-cp311-cp311-manylinux_2_28_x86_64.whl", "0" * 64, 16_000_
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `make` was asked for; nothing is made."""
-    calls: list[dict[str, Any]] = []
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Record the calls of `make`, which makes nothing."""
+    recorded: list[dict[str, Any]] = []
 
-    def make(run_dir: Path, out: Path, **words: Any) -> Kit:
-        calls.append(words)
-        words["progress"](1, 3, "numpy")
+    def make(run_dir: Path, out: Path, **arguments: Any) -> Kit:
+        recorded.append(arguments)
+        arguments["progress"](1, 3, "numpy")
         return Kit(
             out.resolve(),
-            words["platform"],
-            words["pythons"],
+            arguments["platform"],
+            arguments["pythons"],
             ("01-a@32-fp32",),
             (WHEEL,),
             48_000_000,
@@ -32,11 +32,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         )
 
     monkeypatch.setattr(module, "make", make)
-    return calls
+    return recorded
 
 
-def test_it_says_what_was_made_and_how_to_go_on(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_kit_and_the_next_steps_are_printed(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (
         "kit",
@@ -59,11 +59,11 @@ def test_it_says_what_was_made_and_how_to_go_on(
         "kit      usb, 48 MB\nfor      linux-x86_64, Python 3.11 or 3.12\nbundle   01-a@32-fp32\n"
     )
     assert "START.txt" in done.out
-    assert (asked[0]["pythons"], asked[0]["top"], asked[0]["extras"]) == (("3.11", "3.12"), 3, ("dicom",))
+    assert (calls[0]["pythons"], calls[0]["top"], calls[0]["extras"]) == (("3.11", "3.12"), 3, ("dicom",))
 
 
-def test_json_is_the_contracts(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_json_follows_the_contract(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(
         capsys, monkeypatch, "kit", "run", "--platform", "win-amd64", "--top", 1, "--out", "usb", "--json"
@@ -76,11 +76,11 @@ def test_json_is_the_contracts(
         "wheels": [{"name": WHEEL.name, "sha256": "0" * 64, "size_bytes": 16_000_000}],
         "size_bytes": 48_000_000,
     }
-    assert asked[0]["top"] == 1
+    assert calls[0]["top"] == 1
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("3.9", "needs Python 3.10 or later"),
         ("3.11.7", "without the patch level"),
@@ -88,10 +88,10 @@ def test_json_is_the_contracts(
         ("2.7", "3.10"),
     ],
 )
-def test_a_python_that_cannot_be_is_refused_at_once(
+def test_an_unsupported_python_is_refused_at_once(
     python: str,
-    said: str,
-    asked: list[dict[str, Any]],
+    message: str,
+    calls: list[dict[str, Any]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -100,11 +100,11 @@ def test_a_python_that_cannot_be_is_refused_at_once(
     )
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith(f"error: --python {python}: ")
-    assert said in done.err
-    assert asked == []
+    assert message in done.err
+    assert calls == []
 
 
-def test_what_is_no_run_is_one_line(
+def test_a_folder_that_is_no_run_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "usb"

@@ -44,7 +44,7 @@ def test_an_aligned_table(
     assert done.out.splitlines()[0].split() == ["image", "label", "probability"]
 
 
-def test_faults_are_one_clear_line(
+def test_faults_are_reported_in_one_line(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bundle.parent / "text.png").write_text("no image")
@@ -81,7 +81,7 @@ def test_a_bad_image_does_not_stop_the_others(
     assert done.err.count("\n") == 2
 
 
-def test_dicom_is_classified_as_its_picture_and_no_tag_of_it_is_said(
+def test_dicom_is_classified_and_no_tag_is_printed(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pydicom")
@@ -91,18 +91,18 @@ def test_dicom_is_classified_as_its_picture_and_no_tag_of_it_is_said(
     pixels[0, :2] = 0, 255
     Image.fromarray(pixels).save(bundle.parent / "x.png")
     scan = made_dicom.write(bundle.parent / "IM0001", pixels)
-    broken = made_dicom.write(bundle.parent / "torn.dcm", pixels, PixelData=b"12")
+    broken = made_dicom.write(bundle.parent / "broken.dcm", pixels, PixelData=b"12")
     done = command_line.run(
         capsys, monkeypatch, "predict", "-v", "--json", bundle, bundle.parent / "x.png", scan, broken
     )
     assert done.status == 1
     picture, same = json.loads(done.out)["predictions"]
     assert picture["probabilities"] == same["probabilities"]
-    assert "torn.dcm: the DICOM file is broken" in done.err
+    assert "broken.dcm: the DICOM file is broken" in done.err
     assert "lanted" not in done.out + done.err
 
 
-def test_dicom_without_pydicom_is_one_clear_line(
+def test_dicom_without_pydicom_is_reported_in_one_line(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pydicom", None)
@@ -119,7 +119,7 @@ def test_wrong_usage_ends_with_2(
     assert command_line.run(capsys, monkeypatch, "predict", bundle).status == 2
 
 
-def test_the_fallback_answers_in_the_models_place(
+def test_the_fallback_replaces_the_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, image = (
@@ -138,7 +138,7 @@ def test_the_fallback_answers_in_the_models_place(
     assert first() != first("--fallback")
 
 
-def test_a_bundle_without_a_fallback_is_one_clear_line(
+def test_a_bundle_without_a_fallback_is_reported_in_one_line(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(
@@ -149,7 +149,7 @@ def test_a_bundle_without_a_fallback_is_one_clear_line(
     assert done.err.count("\n") == 1
 
 
-def test_other_settings_than_at_home_are_said(
+def test_settings_that_differ_from_the_workstation_are_reported(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_bundle.measured_with(bundle, provider="directml", batch=1)

@@ -1,4 +1,4 @@
-"""What somebody at a terminal, or reading a log, sees of the progress."""
+"""Progress on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines(capsys: Capture) -> list[str]:
-    """What was drawn, without the control characters."""
+    """Return the drawn lines without control characters."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", capsys.readouterr().err)
     return [line.rstrip() for line in re.split(r"[\r\n]", plain) if line.strip()]
 
 
-def test_it_says_what_is_done_how_far_and_how_long_still(
+def test_bars_show_the_work_the_share_and_the_remaining_time(
     terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_S", 0.0)
+    monkeypatch.setattr(module, "MIN_ELAPSED_S", 0.0)
     view = TerminalView()
     with view.bar("candidates") as outer, view.bar("epochs") as inner:
         outer.to(0, 4)
         inner.to(5, 10, "small train epoch 2/4, best accuracy 0.762")
-        time.sleep(0.11)  # tqdm draws no oftener
+        time.sleep(0.11)  # tqdm does not draw more often
         inner.to(6, 10, "small train epoch 3/4, best accuracy 0.781")
         view.say("a line that stays")
         outer.to(1, 4, "best accuracy 0.781 by small")
@@ -48,13 +48,12 @@ def test_it_says_what_is_done_how_far_and_how_long_still(
         re.match(r"small train epoch 3/4, best accuracy 0.781  60% \|.*\| 00:00, 00:00 left", line)
         for line in drawn
     )
-    assert any(
-        re.match(r"candidates: 0 of 4  15% ", line) for line in drawn
-    )  # six tenths of the first of four
+    # 60 % of the first of four candidates
+    assert any(re.match(r"candidates: 0 of 4  15% ", line) for line in drawn)
     assert any(re.match(r"candidates: 1 of 4, best accuracy 0.781 by small  25% ", line) for line in drawn)
-    assert any(
-        re.match(r"epochs  0% ", line) for line in drawn[drawn.index("a line that stays") :]
-    )  # the next item has not begun
+    # the next candidate has not begun
+    later = drawn[drawn.index("a line that stays") :]
+    assert any(re.match(r"epochs  0% ", line) for line in later)
 
 
 def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
@@ -70,10 +69,10 @@ def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
         assert outer.drawn.n == 0.0
 
 
-def test_the_clock_goes_on_where_nothing_is_told(
+def test_the_clock_advances_without_progress(
     terminal: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TICK_S", 0.01)
+    monkeypatch.setattr(module, "REDRAW_S", 0.01)
     with TerminalView().bar("images"):
         time.sleep(0.1)
     assert len(lines(capsys)) >= 3
@@ -88,13 +87,13 @@ def command() -> None:
             inner.to(done, 10, f"small train epoch {done}/10")
 
 
-def test_where_there_is_no_terminal_a_line_now_and_then(
+def test_without_a_terminal_lines_are_printed_from_time_to_time(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PLAIN_S", 0.0)
     command.main([], standalone_mode=False)
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "candidates: 1 of 4; small train epoch 2/10"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1] == "candidates: 1 of 4; small train epoch 2/10"
     monkeypatch.setattr(module, "PLAIN_S", 3600.0)
     command.main([], standalone_mode=False)
     assert capsys.readouterr() == ("", "")

@@ -52,7 +52,7 @@ def test_show_prints_the_file(capsys: pytest.CaptureFixture[str], monkeypatch: p
     )
 
 
-def test_a_devices_recipe_says_where_its_figures_come_from_and_sets_budgets() -> None:
+def test_a_device_recipe_names_its_sources_and_sets_budgets() -> None:
     for name in DEVICES:
         path = recipes_dir() / f"{name}.toml"
         head = path.read_text(encoding="utf-8").split("schema_version")[0]
@@ -77,7 +77,7 @@ def test_a_devices_recipe_says_where_its_figures_come_from_and_sets_budgets() ->
     assert len(searched) >= len(DEVICES) / 2
 
 
-def test_copy_writes_over_nothing(
+def test_copy_does_not_overwrite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -93,14 +93,14 @@ def test_copy_writes_over_nothing(
     assert Path("quickstart.toml").read_bytes() == Path("mine.toml").read_bytes()
     assert command_line.run(capsys, monkeypatch, "recipes", "check", "mine.toml").out == "mine: ok\n"
     again = command_line.run(capsys, monkeypatch, "recipes", "copy", "quickstart")
-    assert (again.status, "is there already" in again.err) == (1, True)
+    assert (again.status, "already exists" in again.err) == (1, True)
     nowhere = command_line.run(
         capsys, monkeypatch, "recipes", "copy", "quickstart", "--out", "none/mine.toml"
     )
     assert (nowhere.status, "there is no folder none" in nowhere.err) == (1, True)
 
 
-def test_check_says_what_is_wrong(
+def test_check_reports_faults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command_line.run(capsys, monkeypatch, "recipes", "check").status == 0
@@ -117,7 +117,7 @@ def test_check_says_what_is_wrong(
     assert [(row["passed"], len(row["faults"])) for row in rows] == [(False, 2)]
 
 
-def test_an_unknown_recipe_is_named_with_the_nearest(
+def test_an_unknown_recipe_suggests_a_similar_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "recipes", "show", "quickstrat")
@@ -130,7 +130,8 @@ def test_check_knows_names_and_sizes(
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'name = "mine"\n[device]\nname = "x"\n[candidates]\narchitectures = ["dla46_c", "resnet18d"]\nimage_size_px = [48, 64]\n'
+        'name = "mine"\n[device]\nname = "x"\n'
+        '[candidates]\narchitectures = ["dla46_c", "resnet18d"]\nimage_size_px = [48, 64]\n'
         'weights = "scrach"\n[export]\nvariants = ["int9"]\n[workstation]\ncountry = "Denmark"\n'
     )
     monkeypatch.setattr(
@@ -150,7 +151,7 @@ def test_check_knows_names_and_sizes(
 
 
 @pytest.mark.slow
-def test_check_asks_timm_for_names_beyond_the_zoo(
+def test_check_looks_up_other_names_in_timm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.toml"

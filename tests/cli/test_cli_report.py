@@ -1,4 +1,4 @@
-"""report: the page of a finished run and the files of its figures, at home and by what a device measured."""
+"""`pepr-edge report`: page and figures of a finished run, without and with a field report."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from made_records import bench, field_report
 from small_run import GOOD
 
-from pepr_edge.field.report_checksum import sealed
+from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.records import Ranking
-from pepr_edge.report.from_run import answered
+from pepr_edge.report.from_run import model_predictions
 from pepr_edge.run_dir.reader import load, read_ranking
 from pepr_edge.run_dir.store import read_record, write_record
 
 
 @pytest.mark.slow
-def test_each_figure_is_written_as_picture_and_as_data(
+def test_each_figure_is_written_as_image_and_as_data(
     own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command_line.run(capsys, monkeypatch, "report", own_run).status == 0
@@ -48,7 +48,7 @@ def test_each_figure_is_written_as_picture_and_as_data(
 
 
 @pytest.mark.slow
-def test_of_the_field_and_of_home_again(
+def test_a_report_of_the_field_and_again_of_the_run(
     own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranking = read_record(own_run / "ranking.json", Ranking)
@@ -58,7 +58,7 @@ def test_of_the_field_and_of_home_again(
         for sha256 in shas
     ]
     there = tmp_path / "there.json"
-    write_record(there, sealed(field_report(*measured, cpu="an old laptop")))
+    write_record(there, with_checksum(field_report(*measured, cpu="an old laptop")))
     done = command_line.run(capsys, monkeypatch, "report", own_run, "--field", there, "--json")
     assert (done.status, done.err) == (0, "")
     assert json.loads(done.out) == {
@@ -72,16 +72,16 @@ def test_of_the_field_and_of_home_again(
     assert "an old laptop" not in (own_run / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_a_model_answered_is_read_from_the_run_and_left_out_where_it_is_torn(own_run: Path) -> None:
+def test_predictions_are_read_from_the_run_and_damaged_ones_left_out(own_run: Path) -> None:
     results, ranking = load(own_run), read_ranking(own_run)
-    (found,) = answered(results, ranking)
+    (found,) = model_predictions(results, ranking)
     assert found.candidate == f"{GOOD}@48"
     assert next(iter(found.files)) == ranking.rows[0].variant  # the best ranked first
     assert set(found.files) == {"fp32", "int8_static"}
     assert all(logits.shape == (len(found.labels), 2) for logits in found.models().values())
-    assert not list(answered(replace(results, entries=()), ranking))
-    (own_run / "candidates" / f"{GOOD}@48" / "logits.npz").write_bytes(b"torn")
-    assert not list(answered(results, ranking))
+    assert not list(model_predictions(replace(results, entries=()), ranking))
+    (own_run / "candidates" / f"{GOOD}@48" / "logits.npz").write_bytes(b"damaged")
+    assert not list(model_predictions(results, ranking))
 
 
 def test_one_run_directory_at_a_time(

@@ -1,4 +1,4 @@
-"""rank, export and report: what is made out of a finished run."""
+"""`pepr-edge rank`, `export` and `report` on a finished run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import tiny_bundle
 from small_run import GOOD
 
-from pepr_edge.field.report_checksum import sealed
+from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.field.verify import check
 from pepr_edge.records import FieldReport, Ranking, SessionSettings
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.scoring.percentiles import percentiles
 
 
-def test_rank_gives_the_runs_ranking_again(
+def test_rank_repeats_the_ranking_of_the_run(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "rank", finished, "--json")
@@ -67,7 +67,7 @@ def test_rank_by_bounds_of_another_run(
         assert reason in done.err
 
 
-def test_rank_over_a_life(
+def test_rank_over_a_lifetime(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranking = json.loads(
@@ -79,8 +79,8 @@ def test_rank_over_a_life(
         )
     assert ranking["lifetime"]["stretches"][0]["start"] == 1
     words = command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "1000").out
-    assert "Least energy in all" in words
-    assert "the winner stays the winner" in words
+    assert "Lowest total energy" in words
+    assert "winner unchanged" in words
     assert all(len(line) <= 100 for line in words.splitlines())
     done = command_line.run(capsys, monkeypatch, "rank", finished, "--lifetime", "0")
     assert (done.status, done.err) == (1, "error: lifetime of 0 images, expected a number >= 1.\n")
@@ -89,7 +89,7 @@ def test_rank_over_a_life(
 def test_rank_by_a_field_report(
     own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.be_brief(monkeypatch)
+    tiny_bundle.measure_briefly(monkeypatch)
     report = own_run / "clinic.json"
     bundles = sorted((own_run / "bundles").iterdir())
     assert command_line.run(capsys, monkeypatch, "bench", "--quick", *bundles, "--out", report).status == 0
@@ -102,7 +102,7 @@ def test_rank_by_a_field_report(
     done = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report)
     assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
     assert f"--field {report}: altered since bench wrote it" in done.err
-    write_record(report, sealed(changed))
+    write_record(report, with_checksum(changed))
     before = (own_run / "ranking.json").read_bytes()
     ranking = json.loads(
         command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out
@@ -121,7 +121,7 @@ def test_rank_by_a_field_report(
     assert all(len(line) <= 100 for line in words.splitlines())
 
 
-def test_export_hands_over_the_best(
+def test_export_writes_the_best_bundles(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "handed" / "over"
@@ -137,7 +137,7 @@ def test_export_hands_over_the_best(
     assert [row["rank"] for row in rows] == [1, 2]
 
 
-def test_export_tells_where_it_put_them(
+def test_export_prints_the_paths(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -161,7 +161,7 @@ def test_export_of_a_run_that_changed_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_system_refuses_is_one_line(
+def test_an_os_error_is_reported_in_one_line(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -171,10 +171,10 @@ def test_what_the_system_refuses_is_one_line(
     assert f"{tmp_path / 'file'}:" in done.err
 
 
-def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
+def test_a_model_that_fails_its_self_test_in_the_field_gets_no_rank(
     own_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_bundle.be_brief(monkeypatch)
+    tiny_bundle.measure_briefly(monkeypatch)
     report = own_run / "clinic.json"
     command_line.run(
         capsys, monkeypatch, "bench", "--quick", *sorted((own_run / "bundles").iterdir()), "--out", report
@@ -183,10 +183,9 @@ def test_a_model_that_failed_its_self_test_in_the_field_gets_no_rank(
     first = measured.results[0]
     assert first.selftest is not None
     wrong = first.model_copy(update={"selftest": first.selftest.model_copy(update={"passed": False})})
-    write_record(
-        report,
-        sealed(measured.model_copy(update={"emulated": True, "results": (wrong, *measured.results[1:])})),
-    )
+    results = (wrong, *measured.results[1:])
+    changed = measured.model_copy(update={"emulated": True, "results": results})
+    write_record(report, with_checksum(changed))
     rows = json.loads(
         command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report, "--json").out
     )["rows"]
@@ -212,7 +211,7 @@ def test_export_of_a_run_without_a_ranked_model_is_a_fault(
     assert not (tmp_path / "out").exists()
 
 
-def test_export_replaces_nothing_but_bundles(
+def test_export_replaces_only_bundles(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
@@ -230,12 +229,12 @@ def test_report_is_written_again(
     assert done.status == 0
     text = (own_run / "report.html").read_text(encoding="utf-8")
     assert text.count("<svg") >= 4
-    # Nothing is fetched: the names of the SVG and metadata vocabularies are no links.
+    # Nothing is downloaded: the names of the SVG and metadata vocabularies are not links.
     assert not re.findall(r"(?:src|href|url)\W{1,3}https?:", text)
 
 
 @pytest.mark.parametrize("name", ["rank", "export", "report"])
-def test_faults_are_one_clear_line(
+def test_faults_are_reported_in_one_line(
     name: str,
     own_run: Path,
     tmp_path: Path,

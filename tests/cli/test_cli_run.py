@@ -63,7 +63,7 @@ def test_json_is_the_ranking_and_nothing_else(
 
 
 @pytest.mark.slow
-def test_a_run_in_which_nothing_got_through_ends_with_1(
+def test_a_run_without_a_successful_candidate_ends_with_1(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
@@ -74,7 +74,7 @@ def test_a_run_in_which_nothing_got_through_ends_with_1(
     assert (out / "ranking.json").is_file()
 
 
-def test_faults_are_one_clear_line(
+def test_faults_are_reported_in_one_line(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
@@ -98,20 +98,20 @@ def test_faults_are_one_clear_line(
     one_class = image_folder(tmp_path / "one", {"benign": 12})
     assert "only the class 'benign', expected two or more" in fault("--data", one_class)
     corrupt = image_folder(tmp_path / "corrupt", {"benign": 12, "malignant": 12})
-    whole = (corrupt / "benign" / "3.png").read_bytes()
-    (corrupt / "benign" / "3.png").write_bytes(whole[: len(whole) // 2])
+    content = (corrupt / "benign" / "3.png").read_bytes()
+    (corrupt / "benign" / "3.png").write_bytes(content[: len(content) // 2])
     assert "3.png: the image is corrupt" in fault("--data", corrupt)
     (corrupt / "benign" / "3.png").write_bytes(b"not an image")
     assert "3.png: not an image, expected PNG" in fault("--data", corrupt)
-    near = fault(text=RECIPE.replace(GOOD, "mobilnetv2_050"))
-    assert "mobilnetv2_050: unknown architecture. Did you mean 'mobilenetv2_050'?" in near
+    similar = fault(text=RECIPE.replace(GOOD, "mobilnetv2_050"))
+    assert "mobilnetv2_050: unknown architecture. Did you mean 'mobilenetv2_050'?" in similar
     (tmp_path / "not_a_folder").write_text("x")
     done = command_line.run(capsys, monkeypatch, "run", tmp_path / "missing.toml")
     assert done.status == 1
-    assert "missing.toml: no such recipe" in done.err
+    assert "missing.toml: no such file" in done.err
 
 
-def test_bad_images_are_named_and_nothing_is_begun(
+def test_bad_images_are_named_before_the_run_starts(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = image_folder(tmp_path / "corrupt", {"benign": 12, "malignant": 12})
@@ -137,7 +137,7 @@ def test_bad_images_are_named_and_nothing_is_begun(
     assert "data.on_bad_image" in command_line.run(capsys, monkeypatch, *command).err
 
 
-def test_all_faults_of_a_recipe_are_told_at_once(
+def test_all_faults_of_a_recipe_are_reported_at_once(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe.write_text(
@@ -148,7 +148,7 @@ def test_all_faults_of_a_recipe_are_told_at_once(
     assert all(key in done.err for key in ("train.epochs", "train.batchsize", "data.source"))
 
 
-def test_the_workstations_packages_are_asked_for(
+def test_missing_workstation_packages_are_reported(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common.importlib.util, "find_spec", lambda name: None)
@@ -179,7 +179,7 @@ def test_an_interrupt_ends_with_130_and_leaves_no_process(recipe: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_only_and_data_take_the_recipes_place(
+def test_only_and_data_override_the_recipe(
     recipe: Path,
     tmp_path: Path,
     real_data: Path,
@@ -206,7 +206,7 @@ def test_only_and_data_take_the_recipes_place(
     ranking = json.loads(done.out)
     assert [row["architecture"] for row in ranking["rows"]] == [GOOD, GOOD]
     assert ranking["data"] == "breastmnist"
-    # The result is there at once the second time, with the same words on the command line.
+    # The second run of the same command prints the existing result at once.
     again = command_line.run(
         capsys,
         monkeypatch,
@@ -224,15 +224,15 @@ def test_only_and_data_take_the_recipes_place(
     assert again.err == ""
 
 
-def test_an_address_is_of_a_cluster(
+def test_an_address_needs_the_ray_engine(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command_line.run(capsys, monkeypatch, "run", recipe, "--address", "host:6379")
     assert (done.status, done.out) == (2, "")
-    assert done.err.splitlines()[-1] == "Error: --address is of a Ray cluster: give --engine ray with it."
+    assert "--engine ray" in done.err.splitlines()[-1]
 
 
-def test_a_cluster_that_cannot_be_joined_is_one_line_and_nothing_is_written(
+def test_an_unreachable_cluster_is_one_line_and_nothing_is_written(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pepr_edge.engine.ray.importlib.util.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""score: PePR on any table."""
+"""`pepr-edge score`: PePR of the models in any table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH = (*E, "--resource", "L=latency_s")
 
 @pytest.fixture
 def score(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Score:
-    """Run `pepr-edge score` on a table given as text (or its path), in a folder of its own."""
+    """Run `pepr-edge score` in a temporary folder, on a table given as text or by its path."""
     monkeypatch.chdir(tmp_path)
 
     def run(table: str | bytes | Path, *words: object) -> command_line.Outcome:
@@ -67,7 +67,10 @@ def test_the_paper_in_json(score: Score) -> None:
     assert groups["derma"]["baseline"] == {"performance": 0.669, "outranks": 97, "of": 131}
     assert groups["lidc"]["baseline"] is None
     assert groups["derma"]["outliers"] == []
-    lidc = {one["name"]: (set(one["enters"]), set(one["leaves"])) for one in groups["lidc"]["outliers"]}
+    lidc = {
+        outlier["name"]: (set(outlier["enters"]), set(outlier["leaves"]))
+        for outlier in groups["lidc"]["outliers"]
+    }
     assert set(lidc) == {"convmixer_768_32", "mobilenetv2_050"}
     assert lidc["convmixer_768_32"] == ({"mobilenetv2_050", "semnasnet_075"}, {"resnet34d", "resnet26d"})
     first = groups["lidc"]["best"][0]
@@ -81,8 +84,8 @@ def test_the_paper_in_words(score: Score) -> None:
     said = " ".join(done.out.split())
     assert "Leaving out convmixer_768_32 alone changes the best five:" in said
     assert "mobilenetv2_050 and semnasnet_075 enter, resnet34d and resnet26d leave." in said
-    assert "Always saying the commonest class (0.669, free) outranks 97 of 131 models." in said
-    assert "No model alone changes the best five by being left out." in said
+    assert "(0.669, free) outranks 97 of 131 models." in said
+    assert "Leaving out any single model does not change the best five." in said
     assert max(map(len, done.out.splitlines())) <= WIDTH
 
 
@@ -116,7 +119,7 @@ def test_out_holds_the_table_and_its_scores(score: Score) -> None:
 
 
 @given(performance=st.floats(0, 1), energy=st.floats(0.001, 1e6))
-def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(
+def test_one_model_scores_its_performance_and_the_costlier_of_two_half(
     performance: float, energy: float
 ) -> None:
     import tempfile
@@ -139,42 +142,19 @@ def test_one_model_has_its_performance_and_two_have_the_whole_and_the_half(
         assert [float(row["pepr_E"]) for row in rows(str(out))] == [performance, performance, performance / 2]
 
 
-def test_the_baseline_is_a_row_that_sets_no_bounds(score: Score) -> None:
-    found = document(
-        score(
-            SMALL,
-            *BOTH,
-            "--group",
-            "group",
-            "--baseline",
-            0.5,
-            "--baseline",
-            "b=0.65",
-            "--out",
-            "o.csv",
-            "--json",
-        )
-    )
+def test_the_baseline_is_a_row_that_does_not_affect_bounds(score: Score) -> None:
+    baselines = ("--baseline", 0.5, "--baseline", "b=0.65")
+    found = document(score(SMALL, *BOTH, "--group", "group", *baselines, "--out", "o.csv", "--json"))
     assert [group["baseline"]["performance"] for group in found["groups"]] == [0.5, 0.65]
     assert [group["baseline"]["outranks"] for group in found["groups"]] == [1, 0]
     assert found["groups"][0]["bounds"]["E"] == {"lo": 10.0, "hi": 30.0, "unit": "", "method": ""}
     last = rows("o.csv")[-1]
-    assert (last["group"], last["model"], last["acc"], last["energy_j"]) == (
-        "b",
-        "majority baseline",
-        "0.65",
-        "",
-    )
-    assert (last["r_E"], last["pepr_E"], last["r_L"], last["pepr_combined"], last["pepr_reason"]) == (
-        "0.0",
-        "0.65",
-        "0.0",
-        "0.65",
-        "",
-    )
+    assert (last["group"], last["model"], last["acc"]) == ("b", "majority baseline", "0.65")
+    assert (last["energy_j"], last["pepr_reason"]) == ("", "")
+    assert (last["r_E"], last["pepr_E"], last["r_L"], last["pepr_combined"]) == ("0.0", "0.65", "0.0", "0.65")
 
 
-def test_weights_choose_what_is_combined(score: Score) -> None:
+def test_weights_choose_the_combined_resources(score: Score) -> None:
     found = document(score(SMALL, *BOTH, "--group", "group", "--weights", "E=2", "--json"))
     assert found["weights"] == {"E": 2.0, "L": 0.0}
     b = found["groups"][1]
@@ -183,62 +163,51 @@ def test_weights_choose_what_is_combined(score: Score) -> None:
 
 
 def test_names_come_from_the_table_or_are_row_numbers(score: Score) -> None:
-    assert document(score(SMALL, *E, "--json"))["groups"][0]["best"][0]["name"] == "one"
-    assert (
-        document(score(SMALL, *E, "--name", "latency_s", "--json"))["groups"][0]["best"][0]["name"] == "row 3"
-    )  # empty there
-    assert (
-        document(score("acc,energy_j\n0.5,1\n\n0.9,1\n", *E, "--json"))["groups"][0]["best"][0]["name"]
-        == "row 2"
-    )
+    def best(table: str, *words: str) -> str:
+        name: str = document(score(table, *E, *words, "--json"))["groups"][0]["best"][0]["name"]
+        return name
+
+    assert best(SMALL) == "one"
+    assert best(SMALL, "--name", "latency_s") == "row 3"  # its cell is empty
+    assert best("acc,energy_j\n0.5,1\n\n0.9,1\n") == "row 2"
 
 
-def test_reference_bounds_are_those_of_the_file(score: Score) -> None:
+def test_reference_bounds_come_from_the_file(score: Score) -> None:
     Path("bounds.json").write_text('{"E": [0, 20]}')
     found = document(score(SMALL, *E, "--group", "group", "--reference", "bounds.json", "--json"))
     a = found["groups"][0]
     assert (found["normalise"], a["bounds"]["E"]["hi"], a["outliers"]) == ("reference", 20.0, [])
     assert a["best"][0]["pepr"]["E"] == pytest.approx(0.8 / 1.5)
-    assert a["warnings"] == ["1 of 2 values of E lie beyond the reference bounds and were cut to [0, 1]."]
+    assert len(a["warnings"]) == 1
+    assert "1 of 2 values of E" in a["warnings"][0]
 
 
-def test_scores_of_before_are_a_reference(score: Score) -> None:
+def test_earlier_scores_are_a_reference(score: Score) -> None:
     first = score(SMALL, *BOTH, "--group", "group", "--json").out
     Path("before.json").write_text(first)
     again = document(score(SMALL, *BOTH, "--group", "group", "--reference", "before.json", "--json"))
-    for one, other in zip(json.loads(first)["groups"], again["groups"], strict=True):
-        assert (one["best"], one["bounds"], one["set_id"]) == (
-            other["best"],
-            other["bounds"],
-            other["set_id"],
-        )
+    for before, after in zip(json.loads(first)["groups"], again["groups"], strict=True):
+        for key in ("best", "bounds", "set_id"):
+            assert before[key] == after[key]
 
 
-def test_bounds_of_another_group_serve_no_group(score: Score) -> None:
+def test_bounds_of_another_group_are_refused(score: Score) -> None:
     Path("derma.json").write_text('{"groups": [{"group": "derma", "bounds": {"E": [0, 20]}}]}')
     done = score(SMALL, *E, "--group", "group", "--reference", "derma.json")
-    assert (done.status, done.out, done.err) == (
-        1,
-        "",
-        "error: derma.json: no bounds for group 'a'. It has 'derma'.\n",
-    )
-    assert (
-        document(score(SMALL, *E, "--reference", "derma.json", "--json"))["groups"][0]["bounds"]["E"]["hi"]
-        == 20.0
-    )
+    assert (done.status, done.out) == (1, "")
+    assert "derma.json: no bounds for group 'a'" in done.err
+    ungrouped = document(score(SMALL, *E, "--reference", "derma.json", "--json"))
+    assert ungrouped["groups"][0]["bounds"]["E"]["hi"] == 20.0
 
 
 @pytest.mark.parametrize("more", [(), ("--group", "group")])
-def test_a_reference_that_lacks_a_resource_is_refused_before_the_table_is_read(
+def test_a_reference_without_a_resource_is_refused_before_the_table_is_read(
     score: Score, more: tuple[str, ...]
 ) -> None:
     Path("bounds.json").write_text('{"E": [0, 20]}')
     done = score(SMALL + "a,torn\n", *BOTH, *more, "--reference", "bounds.json")
-    assert (done.status, done.out, done.err) == (
-        1,
-        "",
-        "error: bounds.json: no bounds for resource 'L', has E. Add them.\n",
-    )
+    assert (done.status, done.out) == (1, "")
+    assert "bounds.json: no bounds for resource 'L', has E" in done.err
 
 
 TRADE = "group,model,acc,energy_j,latency_s\na,one,0.8,1,2\na,two,0.8,2,1\nb,three,0.9,1,2\nb,four,0.1,9,9\n"
@@ -270,22 +239,21 @@ def test_what_each_winner_depends_on(score: Score) -> None:
         {"minmax": "three", "max": "three"},
     )
     said = score(TRADE, *BOTH, "--group", "group", "--weights", "E=3,L=2").out
-    assert "E weight 0.6: the winner stays the winner from 0.5 to 1 (below: two).\n" in said
-    assert "E weight 0.6: the winner stays the winner from 0 to 1.\n" in said
+    assert "E weight 0.6: winner unchanged from 0.5 to 1 (below: two).\n" in said
+    assert "E weight 0.6: winner unchanged from 0 to 1.\n" in said
 
 
 def test_the_winner_may_depend_on_the_normalisation(score: Score) -> None:
     table = "model,acc,energy_j,latency_s\nthrifty,0.6,10,1\ngood,0.9,11,1\ndear,0.1,12,1\n"
     Path("bounds.json").write_text('{"E": [10, 10.5], "L": [0, 1]}')
-    (group,) = document(score(table, *BOTH, "--weights", "E=1", "--reference", "bounds.json", "--json"))[
-        "groups"
-    ]
+    found = document(score(table, *BOTH, "--weights", "E=1", "--reference", "bounds.json", "--json"))
+    (group,) = found["groups"]
     assert group["winners"] == {"minmax": "thrifty", "max": "good", "reference": "thrifty"}
     said = score(table, *BOTH, "--weights", "E=1").out
-    assert "normalisation minmax: the winner stays the winner with minmax (max: good).\n" in said
+    assert "normalisation minmax: winner unchanged with minmax (max: good).\n" in said
 
 
-def test_nothing_is_said_of_weights_where_there_is_one_resource(score: Score) -> None:
+def test_one_resource_has_no_sensitivity(score: Score) -> None:
     (group,) = document(score(FOUR, *E, "--json"))["groups"]
     assert (group["sensitivity"], group["winners"]) == (None, None)
     assert "winner" not in score(FOUR, *E).out
@@ -294,39 +262,27 @@ def test_nothing_is_said_of_weights_where_there_is_one_resource(score: Score) ->
 def test_a_runs_ranking_is_a_table(score: Score, tmp_path: Path) -> None:
     from pepr_edge.ranking import rank, to_csv
 
-    entries = [
-        made_records.entry(tmp_path, name, joules=joules)
-        for name, joules in (("resnet18d", 100.0), ("resnet26d", 300.0))
-    ]
-    run = made_records.results(tmp_path, *entries)
-    words = (
-        "--performance",
-        "performance",
-        "--resource",
-        "energy=train_energy_j",
-        "--resource",
-        "latency=latency_s",
-    )
+    first = made_records.entry(tmp_path, "resnet18d", joules=100.0)
+    second = made_records.entry(tmp_path, "resnet26d", joules=300.0)
+    run = made_records.results(tmp_path, first, second)
+    words = ("--performance", "performance", "--resource", "energy=train_energy_j", "latency=latency_s")
     done = score(to_csv(rank(run)), *words, "--out", "o.csv")
     assert (done.status, done.err) == (0, "written: o.csv\n")
     scored = rows("o.csv")
     assert [row["architecture"] for row in scored] == ["resnet18d", "resnet26d"]
-    assert [(row["pepr_energy"], row["pepr_latency"]) for row in scored] == [
-        (row["pepr_E"], row["pepr_L"]) for row in scored
-    ]
+    for row in scored:
+        assert (row["pepr_energy"], row["pepr_latency"]) == (row["pepr_E"], row["pepr_L"])
 
 
 METHODS = "group,acc,energy_j,how\na,0.5,1,measured\nb,0.5,2,declared\nb,0.6,4,declared\na,0.7,,declared\n"
 
 
-def test_methods_may_differ_between_groups_alone(score: Score) -> None:
+def test_methods_may_differ_only_between_groups(score: Score) -> None:
     ways = (*E, "--method", "E=how", "--json")
     found = document(score(METHODS, *ways, "--group", "group"))
     assert [group["bounds"]["E"]["method"] for group in found["groups"]] == ["measured", "declared"]
     refused = score(METHODS, *ways)
-    assert refused.err == (
-        "error: t.csv: E was obtained in different ways (declared, measured), which cannot share one normalisation. Rank them apart.\n"
-    )
+    assert "t.csv: E was obtained in different ways (declared, measured)" in refused.err
     mixed = score(METHODS + "b,0.6,5,\n", *ways, "--group", "group")
     assert "E of group 'b' was obtained in different ways (declared, not stated)" in mixed.err
     Path("bounds.json").write_text('{"E": {"lo": 0, "hi": 9, "method": "measured"}}')
@@ -342,13 +298,8 @@ def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
     found = document(score(start + text.encode(), *E, "--group", "group", "--out", "o.csv", "--json"))
     assert found["groups"][0]["models"] == 2
     with open("o.csv", newline="") as file:
-        assert [row[1] for row in csv.reader(file, delimiter=mark)] == [
-            "model",
-            "one",
-            f"t{mark}wo",
-            "one",
-            f"t{mark}wo",
-        ]
+        written = [row[1] for row in csv.reader(file, delimiter=mark)]
+    assert written == ["model", "one", f"t{mark}wo", "one", f"t{mark}wo"]
 
 
 @pytest.mark.parametrize(
@@ -361,21 +312,21 @@ def test_dialects(score: Score, mark: str, end: str, start: bytes) -> None:
         '"the ""model"", it";acc, test;e',
     ],
 )
-def test_a_delimiter_in_quotation_marks_parts_nothing(score: Score, header: str) -> None:
+def test_a_delimiter_in_quotation_marks_is_text(score: Score, header: str) -> None:
     name = next(cell for cell in next(csv.reader([header.strip()], delimiter=";")) if cell.startswith("acc"))
-    found = document(
-        score(f"{header}\none;0.5;1\ntwo;0.9;1\n", "--performance", name, "--resource", "E=e", "--json")
-    )
+    table = f"{header}\none;0.5;1\ntwo;0.9;1\n"
+    found = document(score(table, "--performance", name, "--resource", "E=e", "--json"))
     assert found["groups"][0]["best"][0]["performance"] == 0.9
 
 
 @pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NA", "none", "None", "-", "inf"])
-def test_what_was_not_measured_takes_no_part(score: Score, cell: str) -> None:
+def test_unmeasured_models_take_no_part(score: Score, cell: str) -> None:
     found = document(score(f"acc,energy_j\n0.5,1\n0.9,{cell}\n0.6,2\n", *E, "--json"))
     (group,) = found["groups"]
     assert (group["group"], group["models"], group["scored"], len(group["best"])) == (None, 3, 2, 2)
     why = "infinite" if cell == "inf" else "not measured"
-    assert group["warnings"] == [f"1 of 3 models have no score: E {why} 1."]
+    assert len(group["warnings"]) == 1
+    assert f"E {why} 1" in group["warnings"][0]
 
 
 def test_a_missing_performance_takes_no_part(score: Score) -> None:
@@ -384,18 +335,19 @@ def test_a_missing_performance_takes_no_part(score: Score) -> None:
     assert rows("o.csv")[1]["pepr_reason"] == "performance not measured"
 
 
-def test_a_resource_that_nobody_measured(score: Score) -> None:
+def test_a_resource_without_any_measurement(score: Score) -> None:
     done = score("acc,energy_j\n0.5,\n0.6,-\n", *E)
     assert "E not measured" in done.out
     assert "No model has a score." in done.out
     assert document(score("acc,energy_j\n0.5,\n0.6,-\n", *E, "--json"))["groups"][0]["bounds"] == {"E": None}
 
 
-STRANGE = "one\n\x1b[31mred\x1b[0m\x07"
+CONTROL = "one\n\x1b[31mred\x1b[0m\x07"
 
 
 def test_names_cannot_break_the_text(score: Score) -> None:
-    table = f'"gr\noup",model,acc,"energy\n\x1b[1m(J)",latency_s\n"{STRANGE}","{STRANGE}",0.9,1,2\n"{STRANGE}",two,0.8,2,1\n'
+    table = 'GROUP,model,acc,"energy\n\x1b[1m(J)",latency_s\nX,X,0.9,1,2\nX,two,0.8,2,1\n'
+    table = table.replace("GROUP", '"gr\noup"').replace("X", f'"{CONTROL}"')
     resources = ("--resource", "E=energy\n\x1b[1m(J)", "--resource", "L=latency_s", "--weights", "E=3,L=2")
     words = ("--performance", "acc", *resources, "--group", "gr\noup")
     done = score(table, *words, "--out", "o.csv")
@@ -407,15 +359,15 @@ def test_names_cannot_break_the_text(score: Score) -> None:
         "  rank  name     performance       R    PePR",
         "     1  one red       0.9000  0.4000  0.6429",
         "     2  two           0.8000  0.6000  0.5000",
-        "E weight 0.6: the winner stays the winner from 0.42 to 1 (below: two).",
-        "L weight 0.4: the winner stays the winner from 0 to 0.58 (above: two).",
-        "normalisation minmax: the winner stays the winner with minmax and max.",
+        "E weight 0.6: winner unchanged from 0.42 to 1 (below: two).",
+        "L weight 0.4: winner unchanged from 0 to 0.58 (above: two).",
+        "normalisation minmax: winner unchanged with minmax and max.",
     ]
     with open("o.csv", newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file))[1][:2] == [STRANGE, STRANGE]
+        assert list(csv.reader(file))[1][:2] == [CONTROL, CONTROL]
     (group,) = document(score(table, *words, "--json"))["groups"]
-    assert (group["group"], group["best"][0]["name"]) == (STRANGE, STRANGE)
-    assert group["winners"] == {"minmax": STRANGE, "max": STRANGE}
+    assert (group["group"], group["best"][0]["name"]) == (CONTROL, CONTROL)
+    assert group["winners"] == {"minmax": CONTROL, "max": CONTROL}
 
 
 FOUR = "model,acc,energy_j\na,0.9,1\nb,0.8,1\nc,0.7,1\nd,0.6,1\n"
@@ -426,7 +378,7 @@ FOUR = "model,acc,energy_j\na,0.9,1\nb,0.8,1\nc,0.7,1\nd,0.6,1\n"
     [
         (1.0, 3, ["majority", "1", "2", "3"]),
         (0.75, 3, ["1", "2", "majority", "3"]),
-        (0.7, 3, ["1", "2", "3", "majority"]),  # a model of the same score stands before it
+        (0.7, 3, ["1", "2", "3", "majority"]),  # a model with the same score is before it
         (0.65, 3, ["1", "2", "3", "majority"]),
         (0.1, 3, ["1", "2", "3", "... majority"]),
         (0.1, 5, ["1", "2", "3", "4", "majority"]),
@@ -437,16 +389,16 @@ def test_the_baseline_stands_at_its_place(
 ) -> None:
     done = score(FOUR, *E, "--baseline", performance, "--top", top, "--images", 100)
     table = [line.split() for line in done.out.splitlines()[4 : 4 + len(ranks)]]
-    assert [" ".join(words[:-4]) if "majority" in words else words[0] for words in table] == ranks
-    (free,) = (words for words in table if "majority" in words)
-    assert free[-4:] == ["baseline", f"{performance:.4f}", "0.0000", f"{performance:.4f}"]
-    assert f"Always saying the commonest class ({performance:g}, free) outranks" in done.out
+    assert [" ".join(cells[:-4]) if "majority" in cells else cells[0] for cells in table] == ranks
+    (baseline,) = (cells for cells in table if "majority" in cells)
+    assert baseline[-4:] == ["baseline", f"{performance:.4f}", "0.0000", f"{performance:.4f}"]
+    assert f"({performance:g}, free) outranks" in done.out
 
 
-def test_many_groups_are_cut_short_in_words(score: Score) -> None:
+def test_text_shows_the_first_20_groups(score: Score) -> None:
     table = "group,acc,energy_j\n" + "".join(f"g{place},0.5,1\n" for place in range(23))
     done = score(table, *E, "--group", "group")
-    assert done.out.endswith("\nand 3 more groups: --json or --out has them.\n")
+    assert done.out.splitlines()[-1].startswith("and 3 more groups")
     assert "g19: 1 model" in done.out
     assert "g20" not in done.out
 
@@ -457,7 +409,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (
             "acc,energy_j\n0.5,1\n83.1,2\n",
             E,
-            "t.csv line 3: acc = '83.1', expected a number in [0, 1]. If it is in percent, divide",
+            "t.csv line 3: acc = '83.1', expected a number in [0, 1]. If it is in percent",
         ),
         ("acc,energy_j\n-0.5,1\n", E, "t.csv line 2: acc = '-0.5', expected a number in [0, 1]. Leave"),
         ("acc,energy_j\n0.5,-1\n", E, "t.csv line 2: energy_j = '-1', expected a number >= 0."),
@@ -465,7 +417,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (
             'model,acc,energy_j\n"a\nb",0.5,1\n\nb,0.5,1.5 kWh\n',
             E,
-            "t.csv line 5: energy_j = '1.5 kWh', expected the figure alone, without a unit or a sign: a number >= 0.",
+            "t.csv line 5: energy_j = '1.5 kWh', expected the figure alone",
         ),
         (
             SMALL,
@@ -480,7 +432,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         ("\n\n", E, "t.csv: empty, expected a header line"),
         ("acc,energy_j\n", E, "t.csv: a header and no rows"),
         ("acc,energy_j\n\n\n", E, "t.csv: a header and no rows"),
-        ('acc,energy_j\n0.5,"1\n0.6,2\n', E, "not CSV (unexpected end of data). Look for a quotation mark"),
+        ('acc,energy_j\n0.5,"1\n0.6,2\n', E, "not CSV (unexpected end of data)"),
         (SMALL.encode("utf-16"), E, "t.csv: not UTF-8 text."),
         (b"acc,energy_j\n0.5,\xff\n", E, "t.csv: not UTF-8 text."),
         (
@@ -496,7 +448,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (
             SMALL,
             (*BOTH, "--weights", "E=1e308,L=1e308"),
-            "weights sum to inf, expected numbers whose sum is finite.",
+            "weights sum to inf, expected numbers with a finite sum.",
         ),
         ("acc,energy_j\n0.5,1\n0.5,1_000\n", E, "t.csv line 3: energy_j = '1_000', expected a number >= 0."),
         ("acc,energy_j\n0_0.5,1\n0.5,-\n", E, "t.csv line 2: acc = '0_0.5', expected a number in [0, 1]."),
@@ -523,7 +475,7 @@ def test_many_groups_are_cut_short_in_words(score: Score) -> None:
         (
             SMALL,
             (*E, "--baseline", 66.9),
-            "--baseline 66.9, expected a performance in [0, 1]. If it is in percent, divide it by 100.",
+            "--baseline 66.9, expected a performance in [0, 1]. If it is in percent",
         ),
         (
             SMALL,
@@ -570,10 +522,10 @@ def test_wrong_usage(score: Score, words: tuple[object, ...], said: str) -> None
 
 def test_a_table_must_be_a_file(score: Score, tmp_path: Path) -> None:
     assert "no such file" in score(Path("none.csv"), *E).err
-    assert "not a regular file, and a table is read twice" in score(tmp_path, *E).err
+    assert "not a regular file" in score(tmp_path, *E).err
     if hasattr(os, "mkfifo"):
         os.mkfifo("pipe")
-        assert "not a regular file, and a table is read twice" in score(Path("pipe"), *E).err
+        assert "not a regular file" in score(Path("pipe"), *E).err
 
 
 def test_out_may_not_be_a_link_to_the_table(score: Score) -> None:
@@ -584,16 +536,14 @@ def test_out_may_not_be_a_link_to_the_table(score: Score) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "remedy"),
+    ("cell", "hint"),
     [
-        ('"0,9"', "expected a point for the decimals and no mark between thousands: a number in [0, 1]"),
-        ("90%", "expected the figure alone, without a unit or a sign: a number in [0, 1]"),
+        ('"0,9"', "expected a point for the decimals"),
+        ("90%", "expected the figure alone"),
         ("good", "expected a number in [0, 1]"),
     ],
 )
-def test_a_cell_that_is_no_number_says_what_is_most_likely_wrong(
-    score: Score, cell: str, remedy: str
-) -> None:
+def test_a_cell_that_is_no_number_gets_a_hint(score: Score, cell: str, hint: str) -> None:
     done = score(f"model,acc,e\na,{cell},1\n", "--performance", "acc", "--resource", "e=e")
     assert done.status == 1
-    assert remedy in done.err
+    assert hint in done.err

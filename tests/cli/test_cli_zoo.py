@@ -28,7 +28,7 @@ KEYS = (
 
 @pytest.fixture
 def made(monkeypatch: Patch) -> list[str]:
-    """Rows without work: those of dla34 fail. The names of those that were made."""
+    """Replace the check: dla34 fails. Return the names of the checked architectures."""
     names: list[str] = []
 
     def fake(job: CheckJob, *_: object) -> CheckRow:
@@ -37,11 +37,17 @@ def made(monkeypatch: Patch) -> list[str]:
             raise KeyboardInterrupt
         bad = job.architecture == "dla34"
         return CheckRow(
-            key=job.key, architecture=job.architecture, in_zoo=True, image_size_px=job.image_size_px, status="failed" if bad else "ok",
-            stage="export" if bad else "done", reason="no exporter" if bad else "", fp32_latency_s=None if bad else 2e-3,
-        )  # fmt: skip
+            key=job.key,
+            architecture=job.architecture,
+            in_zoo=True,
+            image_size_px=job.image_size_px,
+            status="failed" if bad else "ok",
+            stage="export" if bad else "done",
+            reason="no exporter" if bad else "",
+            fp32_latency_s=None if bad else 2e-3,
+        )
 
-    monkeypatch.setattr(sweep, "apart", fake)
+    monkeypatch.setattr(sweep, "check_in_process", fake)
     return names
 
 
@@ -70,20 +76,20 @@ def test_list_by_size_and_the_reasons_of_quirks(capsys: Capture, monkeypatch: Pa
     assert "multiples of 256 px: halonet26t, sehalonet33ts, halonet50ts: halo attention" in everything.err
 
 
-def test_check_shows_a_line_for_each_and_ends_with_3_where_one_failed(
+def test_check_shows_a_line_per_architecture_and_ends_with_3_after_a_failure(
     capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]
 ) -> None:
     page = tmp_path / "zoo.md"
-    words = ("--only", "resnet18d, dla34,resnet18d", "--out", tmp_path / "rows", "--markdown", page)
-    done = command_line.run(capsys, monkeypatch, "zoo", "check", *words)
+    arguments = ("--only", "resnet18d, dla34,resnet18d", "--out", tmp_path / "rows", "--markdown", page)
+    done = command_line.run(capsys, monkeypatch, "zoo", "check", *arguments)
     assert made == ["resnet18d", "dla34"]
     assert done.status == 3
     assert [line.split()[0] for line in done.out.splitlines()] == ["architecture", "resnet18d", "dla34", "1"]
-    assert done.out.splitlines()[-1] == "1 of 2 went the whole way"
+    assert done.out.splitlines()[-1] == "1 of 2 passed every stage"
     assert "[2/2] dla34@64: FAILED at export: no exporter" in done.err
     assert done.err.splitlines()[-1] == "FAILED dla34: export: no exporter"
-    assert "1 of 2 went the whole way" in page.read_text(encoding="utf-8")
-    again = command_line.run(capsys, monkeypatch, "zoo", "check", *words)
+    assert "1 of 2 passed every stage" in page.read_text(encoding="utf-8")
+    again = command_line.run(capsys, monkeypatch, "zoo", "check", *arguments)
     assert made == ["resnet18d", "dla34", "dla34"]
     assert "(kept)" in again.err
 
@@ -109,7 +115,7 @@ def test_check_as_json(capsys: Capture, monkeypatch: Patch, tmp_path: Path, made
     assert (row["architecture"], row["status"], row["image_size_px"]) == ("resnet18d", "ok", 96)
 
 
-def test_check_keeps_what_is_done_when_it_is_interrupted(
+def test_an_interrupted_check_keeps_its_results(
     capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]
 ) -> None:
     made.append("dla46_c")
@@ -121,25 +127,25 @@ def test_check_keeps_what_is_done_when_it_is_interrupted(
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (
             ["--only", "resnet18dd"],
             1,
             "error: --only: resnet18dd: unknown architecture. Did you mean 'resnet18d'?",
         ),
-        (["--only", " ,"], 2, "names no architecture"),
+        (["--only", " ,"], 2, "--only is empty"),
         (["--image-size-px", 0], 2, "--image-size-px"),
     ],
 )
-def test_check_says_what_is_wrong_with_its_words(
-    capsys: Capture, monkeypatch: Patch, tmp_path: Path, words: list[object], status: int, said: str
+def test_check_reports_wrong_options(
+    capsys: Capture, monkeypatch: Patch, tmp_path: Path, arguments: list[object], status: int, message: str
 ) -> None:
-    done = command_line.run(capsys, monkeypatch, "zoo", "check", *words, "--out", tmp_path)
+    done = command_line.run(capsys, monkeypatch, "zoo", "check", *arguments, "--out", tmp_path)
     assert (done.status, done.out) == (status, "")
-    assert said in done.err
+    assert message in done.err
 
 
-def test_rows_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch: Patch, tmp_path: Path) -> None:
+def test_rows_are_kept_in_the_users_cache_by_default(monkeypatch: Patch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert sweep.default_folder() == tmp_path / "pepr_edge" / "zoo_check"

@@ -46,11 +46,11 @@ def test_other_settings_are_made_again(tmp_path):
     assert load(tmp_path).splits["train"][0].shape[1:] == (24, 24, 1)
 
 
-@pytest.mark.parametrize("harm", ["info.json", "train_pixels.npy", "torn info", "leftover"])
+@pytest.mark.parametrize("harm", ["info.json", "train_pixels.npy", "damaged info", "leftover"])
 def test_a_half_made_folder_is_made_again(tmp_path, harm):
     prepare(SETTINGS, tmp_path)
-    whole = contents(tmp_path)
-    if harm == "torn info":
+    before = contents(tmp_path)
+    if harm == "damaged info":
         (tmp_path / "info.json").write_text('{"name": ')
     elif harm == "leftover":
         (tmp_path / "info.json").unlink()
@@ -60,17 +60,17 @@ def test_a_half_made_folder_is_made_again(tmp_path, harm):
     else:
         (tmp_path / harm).unlink()
     prepare(SETTINGS, tmp_path)
-    assert contents(tmp_path) == whole
+    assert contents(tmp_path) == before
 
 
 def test_failure_keeps_what_was_there(image_folder, tmp_path):
     settings = DataSettings(str(image_folder), 16)
     prepare(settings, tmp_path / "out")
-    whole = contents(tmp_path / "out")
+    before = contents(tmp_path / "out")
     (image_folder / "cat" / "00.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"00\.png"):
         prepare(settings, tmp_path / "out")
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == before
 
 
 def test_death_while_files_are_replaced_is_not_taken_for_whole(tmp_path, monkeypatch):
@@ -125,13 +125,13 @@ def test_load_refuses_what_was_not_prepared(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("harm", ["gone", "torn", "other"])
+@pytest.mark.parametrize("harm", ["gone", "damaged", "other"])
 def test_load_refuses_files_that_do_not_fit(tmp_path, harm):
     prepare(SETTINGS, tmp_path)
     path = tmp_path / "val_pixels.npy"
     if harm == "gone":
         path.unlink()
-    elif harm == "torn":
+    elif harm == "damaged":
         path.write_bytes(path.read_bytes()[:-9])
     else:
         np.save(path, np.zeros((3, 16, 16, 1), np.uint8))
@@ -148,12 +148,14 @@ def test_too_little_room_is_said_before_the_work(tmp_path, monkeypatch):
 
 def test_fraction_is_recorded_and_stratified(tmp_path):
     settings = DataSettings("phantom", 16, phantom_images=200, fraction=0.25)
-    whole = prepare(DataSettings("phantom", 16, phantom_images=200), tmp_path / "whole")
+    complete = prepare(DataSettings("phantom", 16, phantom_images=200), tmp_path / "complete")
     info = prepare(settings, tmp_path / "part")
     assert info.fraction == 0.25
-    assert info.splits["test"] == whole.splits["test"]
-    assert info.sha256 == whole.sha256
-    for few, all_ in zip(info.splits["train"].class_counts, whole.splits["train"].class_counts, strict=True):
+    assert info.splits["test"] == complete.splits["test"]
+    assert info.sha256 == complete.sha256
+    for few, all_ in zip(
+        info.splits["train"].class_counts, complete.splits["train"].class_counts, strict=True
+    ):
         assert few == pytest.approx(all_ / 4, abs=1)
 
 

@@ -10,7 +10,7 @@ from pepr_edge.data.formats import FORMATS, recognise
 from pepr_edge.errors import DataError
 
 
-def test_recognises_by_name_and_by_what_is_on_the_disk(tmp_path):
+def test_formats_are_recognised_by_name_and_by_file(tmp_path):
     for name in ("a.npz", "b.CSV", "c.pt", "d.pth", "e.txt"):
         (tmp_path / name).touch()
     expected = {"a.npz": "medmnist", "b.CSV": "csv", "c.pt": "tensor", "d.pth": "tensor", "": "folder"}
@@ -34,9 +34,9 @@ def test_unknown_sources(source, message, tmp_path, monkeypatch):
         recognise(source or str(tmp_path / "none"))
 
 
-def test_a_file_of_no_known_kind(tmp_path):
+def test_a_file_of_unknown_format(tmp_path):
     (tmp_path / "e.txt").touch()
-    with pytest.raises(DataError, match=r"e\.txt: neither a folder nor a file of a known kind"):
+    with pytest.raises(DataError, match=r"e\.txt: .*known format"):
         recognise(str(tmp_path / "e.txt"))
 
 
@@ -48,9 +48,9 @@ def test_fingerprint_follows_settings_and_files(image_folder, draw):
     assert fingerprint(settings) == first
     assert fingerprint(replace(settings, seed=1)) != first
     assert fingerprint(replace(settings, image_size_px=17)) != first
-    one = image_folder / "cat" / "00.png"
-    facts = one.stat()
-    os.utime(one, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1_000_000_000))
+    changed = image_folder / "cat" / "00.png"
+    status = changed.stat()
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
     second = fingerprint(settings)
     assert second != first
     draw(image_folder / "dog" / "new.png")

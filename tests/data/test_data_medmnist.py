@@ -56,9 +56,9 @@ def test_reads_any_ascending_indices_across_splits(tmp_path):
     held = arrays()
     source = medmnist.open_source(save(tmp_path / "own.npz", **held))
     everything = np.concatenate([held[f"{split}_images"] for split in COUNTS])
-    for wanted in ([0], [21], [3, 4, 11, 12, 15, 16, 20], []):
-        read = [np.asarray(image) for image in source.read(np.array(wanted, np.int64))]
-        np.testing.assert_array_equal(np.array(read).reshape(len(wanted), 9, 11), everything[wanted])
+    for indices in ([0], [21], [3, 4, 11, 12, 15, 16, 20], []):
+        read = [np.asarray(image) for image in source.read(np.array(indices, np.int64))]
+        np.testing.assert_array_equal(np.array(read).reshape(len(indices), 9, 11), everything[indices])
 
 
 def test_equal_channels_count_as_grey(tmp_path):
@@ -120,9 +120,9 @@ def test_what_is_not_an_npz_is_one_clear_line(tmp_path, content):
 
 def test_a_torn_array_is_refused(tmp_path):
     np.savez(tmp_path / "own.npz", **arrays())
-    whole = bytearray((tmp_path / "own.npz").read_bytes())
-    whole[300] ^= 255
-    (tmp_path / "own.npz").write_bytes(whole)
+    content = bytearray((tmp_path / "own.npz").read_bytes())
+    content[300] ^= 255
+    (tmp_path / "own.npz").write_bytes(content)
     with pytest.raises(DataError, match="Bad CRC-32"):
         prepare(DataSettings(str(tmp_path / "own.npz"), 16), tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
@@ -160,19 +160,19 @@ def test_the_address_is_zenodo_s():
 
 
 def test_downloads_by_name_with_its_checksum(tmp_path, cache, real_data, monkeypatch):
-    asked = []
+    downloads = []
 
     def retrieve(url, known_hash, fname, path):
-        asked.append((url, known_hash))
+        downloads.append((url, known_hash))
         path.mkdir(parents=True)
         return shutil.copy(real_data / fname, path / fname)
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
     info = prepare(DataSettings("BreastMNIST", 16), tmp_path / "out")
-    assert asked == [(medmnist.url("breastmnist"), "md5:750601b1f35ba3300ea97c75c52ff8f6")]
+    assert downloads == [(medmnist.url("breastmnist"), "md5:750601b1f35ba3300ea97c75c52ff8f6")]
     assert info.labels == ("malignant", "benign")
     prepare(DataSettings("breastmnist", 24), tmp_path / "other")
-    assert len(asked) == 1
+    assert len(downloads) == 1
 
 
 def test_a_download_with_another_checksum_is_refused(tmp_path, cache, monkeypatch):

@@ -36,7 +36,7 @@ def test_seeds_differ():
 
 
 def features(pixels):
-    """What an eye would use: how much of the fine detail there is, the noise averaged away, and how uneven the middle is."""
+    """Return amount and variation of detail, after smoothing the noise, and unevenness of the centre."""
     smooth = pixels.reshape(len(pixels), 32, 2, 32, 2).mean(axis=(2, 4))
     edges = np.hypot(*np.gradient(smooth, axis=(1, 2)))
     return np.stack([edges.mean(axis=(1, 2)), edges.std(axis=(1, 2)), smooth.std(axis=(1, 2))], axis=1)

@@ -53,8 +53,8 @@ def test_stratified_depends_on_the_seed_alone():
 def test_grouped_never_parts_a_group(pairs, share, seed):
     groups, targets = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
     val, test = share
-    wanted = 1 + (val > 0) + (test > 0)
-    if len(np.unique(groups)) < wanted:
+    splits_needed = 1 + (val > 0) + (test > 0)
+    if len(np.unique(groups)) < splits_needed:
         with pytest.raises(DataError, match="groups"):
             grouped(targets, groups, val=val, test=test, seed=seed)
         return
@@ -111,11 +111,13 @@ def test_assign_takes_only_what_is_missing_from_train():
 
 
 def test_assign_cuts_the_training_split_alone():
-    whole, cut = (assign(made([0, 0, 1] * 40), settings_for(fraction=fraction)) for fraction in (1.0, 0.25))
-    assert np.array_equal(whole["test"], cut["test"])
-    assert np.array_equal(whole["val"], cut["val"])
-    assert set(cut["train"]) < set(whole["train"])
-    assert len(cut["train"]) == pytest.approx(len(whole["train"]) / 4, abs=1)
+    complete, reduced = (
+        assign(made([0, 0, 1] * 40), settings_for(fraction=fraction)) for fraction in (1.0, 0.25)
+    )
+    assert np.array_equal(complete["test"], reduced["test"])
+    assert np.array_equal(complete["val"], reduced["val"])
+    assert set(reduced["train"]) < set(complete["train"])
+    assert len(reduced["train"]) == pytest.approx(len(complete["train"]) / 4, abs=1)
 
 
 @pytest.mark.parametrize(

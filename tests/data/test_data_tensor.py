@@ -89,13 +89,13 @@ def test_majority_and_ties():
     assert ties == 2
 
 
-def test_raters_are_joined_and_the_ties_noted(tmp_path):
+def test_the_majority_of_raters_counts_and_ties_are_noted(tmp_path):
     votes = torch.zeros(N, 4)
     votes[10:, :3] = 1
     votes[:2, :2] = 1
     info = prepare(save(tmp_path / "lidc.pt", {"images": uint8(N, 9, 7), "targets": votes}), tmp_path / "out")
     assert sum(np.array(facts.class_counts) for facts in info.splits.values()).tolist() == [10, 10]
-    assert info.notes == ("4 raters joined by majority; 2 ties, given to the lower class",)
+    assert info.notes == ("majority of 4 raters; 2 ties went to the lower class",)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_raters_are_joined_and_the_ties_noted(tmp_path):
         (uint8(N, 4, 4), TARGETS + 0.5, "not whole numbers"),
         (uint8(N, 4, 4), TARGETS - 1, "class numbers from -1"),
         (uint8(N, 4, 4), torch.nn.functional.one_hot(TARGETS), "look one-hot"),
-        (uint8(N, 4, 4), [0, 1], "holds keys images, targets, expected"),
+        (uint8(N, 4, 4), [0, 1], "keys images, targets, expected"),
     ],
 )
-def test_faults_are_one_clear_line(tmp_path, images, targets, message):
+def test_faults_are_reported_in_one_line(tmp_path, images, targets, message):
     with pytest.raises(DataError, match=message) as fault:
         prepare(save(tmp_path / "d.pt", {"images": images, "targets": targets}), tmp_path / "out")
     assert "\n" not in str(fault.value)
@@ -126,7 +126,7 @@ def test_faults_are_one_clear_line(tmp_path, images, targets, message):
     [{"weights": torch.zeros(3)}, torch.zeros(3), {"val_images": uint8(N, 4, 4), "val_targets": TARGETS}],
 )
 def test_other_contents_are_refused(tmp_path, content):
-    with pytest.raises(DataError, match=r"d\.pt: holds .*, expected"):
+    with pytest.raises(DataError, match=r"d\.pt: contains .*, expected"):
         prepare(save(tmp_path / "d.pt", content), tmp_path / "out")
 
 
@@ -145,14 +145,14 @@ def test_code_is_refused_and_not_run(tmp_path, way):
         torch.save({"images": Code(marker)}, path)
     else:
         path.write_bytes(pickle.dumps(Code(marker), protocol=2))
-    with pytest.raises(DataError, match="holds more than tensors, and loading it could run code") as fault:
+    with pytest.raises(DataError, match="could run code") as fault:
         prepare(DataSettings(str(path), 16), tmp_path / "out")
     assert "\n" not in str(fault.value)
     assert not os.path.exists(marker)  # noqa: PTH110
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, not a tensor", b"PK\x03\x04 torn", bytes(range(256))])
-def test_broken_files_are_one_clear_line(tmp_path, content):
+def test_broken_files_are_reported_in_one_line(tmp_path, content):
     (tmp_path / "d.pt").write_bytes(content)
     with pytest.raises(DataError, match="not a readable tensor file") as fault:
         prepare(DataSettings(str(tmp_path / "d.pt"), 16), tmp_path / "out")

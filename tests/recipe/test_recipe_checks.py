@@ -37,34 +37,36 @@ def test_a_cpu_is_enough(runtime: str) -> None:
         ("directml", "DmlExecutionProvider", "onnxruntime-directml"),
     ],
 )
-def test_a_provider_that_is_not_there_is_said_with_what_it_needs(
+def test_a_missing_provider_is_reported_with_the_package_to_install(
     provider: str, name: str, package: str
 ) -> None:
-    words = fault(provider=provider)
-    assert words.startswith(f'device.provider = "{provider}", but onnxruntime has no {name} here')
-    assert words.endswith(f'run: pip install {package}, or set device.provider = "cpu".')
+    message = fault(provider=provider)
+    assert message.startswith(f'device.provider = "{provider}", ')
+    assert f"no {name}" in message
+    assert f"pip install {package}" in message
 
 
-def test_a_provider_without_its_gpu_is_found_before_anything_is_spent(
+def test_a_provider_without_its_gpu_is_reported_before_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RUNTIMES["onnxruntime"], "unavailable", lambda provider="cpu": None)
     monkeypatch.setattr(checks, "_has_gpu", lambda: False)
-    assert 'device.provider = "tensorrt", but PyTorch finds no NVIDIA GPU here.' in fault(provider="tensorrt")
+    assert "no NVIDIA GPU" in fault(provider="tensorrt")
     checks.check_machine(recipe(provider="directml"))
 
 
 def test_pytorch_runs_on_the_cpu_or_an_nvidia_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert 'device.provider = "cuda" with device.runtime = "pytorch", but' in fault(
-        runtime="pytorch", provider="cuda"
-    )
-    assert "with the providers 'cpu' and 'cuda' only" in fault(runtime="pytorch", provider="directml")
+    message = fault(runtime="pytorch", provider="cuda")
+    assert message.startswith('device.provider = "cuda" with device.runtime = "pytorch"')
+    assert "'cpu' and 'cuda'" in fault(runtime="pytorch", provider="directml")
 
 
-def test_a_runtime_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         RUNTIMES["openvino"], "unavailable", lambda provider="cpu": "openvino cannot be imported."
     )
-    assert fault(runtime="openvino") == 'device.runtime = "openvino", but openvino cannot be imported.'
+    message = fault(runtime="openvino")
+    assert message.startswith('device.runtime = "openvino"')
+    assert message.endswith("openvino cannot be imported.")

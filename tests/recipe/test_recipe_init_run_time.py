@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_recipe_init_choose import LOOK, drafted
+from test_recipe_init_choose import SUMMARY, drafted
 
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.init import estimate
@@ -12,7 +12,7 @@ from pepr_edge.recipe.init.run_time import ARTIFACT_S, EXPORT_S
 
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pepr_edge.recipe.init.run_time._images_per_s", lambda recipe, seen: {"a": 100.0, "b": 50.0}
+        "pepr_edge.recipe.init.run_time._images_per_s", lambda recipe, summary: {"a": 100.0, "b": 50.0}
     )
 
 
@@ -23,17 +23,17 @@ def changed(recipe: Recipe, **variants: object) -> Recipe:
 def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     rates(monkeypatch)
     recipe = drafted().recipe
-    found = estimate(recipe, LOOK)
-    assert found.training_s == pytest.approx(10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2)
-    assert (found.export_s, found.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["full"])
-    assert found.total_s == found.training_s + found.export_s + found.measuring_s
-    ladder = estimate(changed(recipe, variants=("auto",)), LOOK)
-    assert (ladder.export_s, ladder.measuring_s) == (10 * (EXPORT_S + 120), 10 * ARTIFACT_S["full"])
+    named = estimate(recipe, SUMMARY)
+    assert named.training_s == pytest.approx(10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2)
+    assert (named.export_s, named.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["full"])
+    assert named.total_s == named.training_s + named.export_s + named.measuring_s
+    auto = estimate(changed(recipe, variants=("auto",)), SUMMARY)
+    assert (auto.export_s, auto.measuring_s) == (10 * (EXPORT_S + 120), 10 * ARTIFACT_S["full"])
 
 
 @pytest.mark.slow
 def test_steps_are_timed_here() -> None:
-    recipe = drafted(replace(LOOK, sizes_px=((32, 32),)), "quickstart").recipe
-    found = estimate(recipe, LOOK)
-    assert found.training_s > 0
-    assert set(found.timed) <= set(recipe.candidates.architectures)
+    recipe = drafted(replace(SUMMARY, sizes_px=((32, 32),)), "quickstart").recipe
+    run_time = estimate(recipe, SUMMARY)
+    assert run_time.training_s > 0
+    assert set(run_time.timed) <= set(recipe.candidates.architectures)

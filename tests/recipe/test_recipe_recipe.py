@@ -24,7 +24,7 @@ name = "a device"
 architectures = ["resnet18d"]
 """
 SHIPPED = sorted(recipes_dir().glob("*.toml"))
-# The authors' own name of each that is one of their experiments. Source: github.com/saintslab/PePR.
+# The authors' name of each recipe that is one of their experiments. Source: github.com/saintslab/PePR.
 PAPER_RECIPES = {
     "paper_derma_pretrained_100": "derma_pt",
     "paper_derma_pretrained_10": "derma_small",
@@ -51,7 +51,7 @@ def faults(text: str) -> list[str]:
     return str(fault.value).splitlines()
 
 
-def test_the_smallest_recipe_has_defaults_for_all_else() -> None:
+def test_the_smallest_recipe_has_defaults_for_the_rest() -> None:
     found = recipe()
     assert found.candidates.image_size_px == (64,)
     assert found.export.variants == ("fp32", "int8_static")
@@ -60,7 +60,7 @@ def test_the_smallest_recipe_has_defaults_for_all_else() -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_recipe_that_comes_with_us_is_whole(path: Path) -> None:
+def test_every_shipped_recipe_is_complete(path: Path) -> None:
     found = read(path, Recipe)
     assert found.name == path.stem
     assert found.description
@@ -160,14 +160,14 @@ def test_the_paper_protocol_brings_its_own_defaults() -> None:
     ("key", "value"),
     [("epochs", 3), ("learning_rate", 0.1), ("augment", "light"), ("patience", 1), ("weight_decay", 1.5)],
 )
-def test_keys_of_the_recipe_hold_against_the_paper_protocol(key: str, value: Any) -> None:
+def test_keys_of_the_recipe_override_the_paper_protocol(key: str, value: Any) -> None:
     shown = f'"{value}"' if isinstance(value, str) else value
     train = recipe(f'[train]\n{key} = {shown}\nprotocol = "paper"').train
     assert getattr(train, key) == value
     assert all(getattr(train, name) == default for name, default in PAPER.items() if name != key)
 
 
-def test_the_default_protocol_takes_nothing_of_the_paper() -> None:
+def test_the_default_protocol_ignores_the_paper() -> None:
     assert recipe('[train]\nprotocol = "default"').train == Train()
 
 
@@ -180,14 +180,14 @@ def test_budgets_in_si_units() -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_a_text_that_is_no_recipe_is_a_recipe_error(text: str) -> None:
+def test_arbitrary_text_is_a_recipe_error(text: str) -> None:
     with pytest.raises(RecipeError, match=r"r\.toml: "):
         parse(text, Recipe, "r.toml")
 
 
 @st.composite
 def mangled(draw: st.DrawFn) -> str:
-    """A recipe that comes with us, some of its lines or letters lost, doubled or overwritten."""
+    """A shipped recipe with some lines or letters lost, doubled or overwritten."""
     text = draw(st.sampled_from([path.read_text(encoding="utf-8") for path in SHIPPED]))
     lines = [line for line in text.splitlines() if line and line[0] != "#"]
     for _ in range(draw(st.integers(1, 4))):
@@ -239,7 +239,7 @@ def test_a_recipe_is_found_by_path_or_by_name(tmp_path: Path, monkeypatch: pytes
     assert find("mine.toml") == Path("mine.toml")
     assert find(tmp_path / "mine.toml") == tmp_path / "mine.toml"
     assert find("quickstart") == find("quickstart.toml") == find(shipped) == shipped
-    # A file of one's own goes before ours.
+    # An own file has precedence over a shipped recipe.
     (tmp_path / "quickstart.toml").write_text(SMALLEST, encoding="utf-8")
     assert find("quickstart.toml") == Path("quickstart.toml")
 
@@ -251,12 +251,12 @@ def test_a_folder_of_the_name_does_not_hide_a_recipe(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["mine/quickstart", "quickstart.json", "quickstart.v2", "", "."])
-def test_another_file_is_never_taken_for_one_of_ours(name: str) -> None:
+def test_other_names_do_not_match_a_shipped_recipe(name: str) -> None:
     with pytest.raises(RecipeError, match="no such recipe"):
         find(name)
 
 
-def test_a_path_that_is_not_there_is_reported_as_itself() -> None:
+def test_a_missing_path_is_reported() -> None:
     assert find("mine/quickstart.toml") == Path("mine/quickstart.toml")
     with pytest.raises(RecipeError, match=r"quickstart\.toml: no such file"):
         read(find("mine/quickstart.toml"), Recipe)
@@ -282,7 +282,7 @@ def test_no_model_may_need_more_memory_than_the_device_has() -> None:
     assert recipe().limits() == {}
 
 
-def test_what_is_named_twice_counts_once() -> None:
+def test_duplicates_are_removed() -> None:
     text = SMALLEST.replace(
         '["resnet18d"]', '["resnet18d", "dla46_c", "resnet18d"]\nimage_size_px = [64, 64]'
     )
@@ -308,25 +308,23 @@ def test_a_list_of_names_stays_as_it_is_each_once(names: list[str]) -> None:
     assert found.candidates.architectures == tuple(dict.fromkeys(names))
 
 
-# What would change the screen is refused wherever it stands.
+# Control characters are refused everywhere.
 OTHER_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(
     lambda text: not CONTROL.search(text)
 )
 
 
 @given(st.one_of(st.sampled_from(["resnet18d", "Zoo", "zoo ", "all", ""]), OTHER_TEXT))
-def test_any_other_text_in_place_of_the_list_is_one_fault_that_says_what_was_expected(text: str) -> None:
+def test_other_text_in_place_of_the_list_is_one_fault_with_the_expected_value(text: str) -> None:
     if text == "zoo":
         return
     (line,) = faults(with_architectures(json.dumps(text, ensure_ascii=False)))
     assert line.startswith('r.toml: candidates.architectures = "')
-    assert line.endswith(
-        ', expected a list of names, or "zoo" for all those that `pepr-edge zoo list` shows. Mend the value.'
-    )
+    assert ', expected a list of names, or "zoo"' in line
 
 
 @pytest.mark.parametrize("value", ["5", "true", "{}", "1.5", "2020-01-01"])
-def test_what_is_neither_text_nor_list_is_one_fault(value: str) -> None:
+def test_another_type_is_one_fault(value: str) -> None:
     (line,) = faults(with_architectures(value))
     assert "candidates.architectures = " in line
     assert ", expected a list" in line
@@ -345,7 +343,7 @@ def test_the_paper_has_twelve_recipes() -> None:
 
 
 @pytest.mark.parametrize("name", PAPER_RECIPES)
-def test_a_recipe_of_the_paper_is_what_its_name_says(name: str) -> None:
+def test_a_recipe_of_the_paper_matches_its_name(name: str) -> None:
     found = read(recipes_dir() / f"{name}.toml", Recipe)
     _, data, weights, percent = name.split("_")
     assert len(found.candidates.architectures) == 131
@@ -356,7 +354,7 @@ def test_a_recipe_of_the_paper_is_what_its_name_says(name: str) -> None:
         found.data.source == {"derma": "dermamnist", "pneumonia": "pneumoniamnist", "lidc": "lidc.pt"}[data]
     )
     train = found.train
-    # Selvan et al. 2025: Adam, learning rate 5e-4, batches of 32, 10 epochs; nothing augmented, none stopped early.
+    # Selvan et al. 2025: Adam, learning rate 5e-4, batches of 32, 10 epochs; no augmentation or early stop.
     assert (train.protocol, train.mode, train.learning_rate, train.batch_size, train.epochs) == (
         "paper",
         "full",
@@ -375,22 +373,15 @@ def test_a_recipe_of_the_paper_is_what_its_name_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "theirs"), PAPER_RECIPES.items())
-def test_a_recipe_of_the_paper_says_which_experiment_of_the_authors_it_is(
-    name: str, theirs: str | None
-) -> None:
+def test_a_recipe_of_the_paper_names_the_experiment_of_the_authors(name: str, theirs: str | None) -> None:
     text = (recipes_dir() / f"{name}.toml").read_text(encoding="utf-8")
-    said = (
-        f'the authors\' own experiment "{theirs}"'
-        if theirs
-        else "not among the authors' own eight experiments"
-    )
-    assert said in text
-    assert all(len(line) <= 140 for line in text.splitlines())
+    assert (f'"{theirs}"' if theirs else "not among") in text
+    comments = [line for line in text.splitlines() if line.startswith("#") and "Command:" not in line]
+    assert all(len(line) <= 110 for line in comments)
 
 
-def test_recipes_of_the_paper_differ_in_data_weights_and_fraction_alone() -> None:
+def test_recipes_of_the_paper_differ_only_in_data_weights_and_fraction() -> None:
     apart: Any = {"name": True, "description": True, "data": True, "candidates": {"weights"}}
-    first, *others = [
-        read(recipes_dir() / f"{name}.toml", Recipe).model_dump(exclude=apart) for name in PAPER_RECIPES
-    ]
+    recipes = [read(recipes_dir() / f"{name}.toml", Recipe) for name in PAPER_RECIPES]
+    first, *others = [recipe.model_dump(exclude=apart) for recipe in recipes]
     assert all(other == first for other in others)

@@ -12,16 +12,16 @@ from pepr_edge.recipe.schema import KEYS, SCHEMA, schema
 
 
 def keys(model: Any = Recipe, before: str = "") -> set[str]:
-    found = set()
+    names = set()
     for name, field in model.model_fields.items():
-        found.add(before + name)
+        names.add(before + name)
         if hasattr(field.annotation, "model_fields"):
-            found |= keys(field.annotation, f"{before}{name}.")
-    return found
+            names |= keys(field.annotation, f"{before}{name}.")
+    return names
 
 
-def test_every_key_has_its_sentence_and_no_sentence_is_of_none() -> None:
-    assert set(KEYS) == keys(), "recipe_schema.KEYS: give each key of a recipe a sentence"
+def test_each_key_has_a_sentence() -> None:
+    assert set(KEYS) == keys(), "recipe.schema.KEYS: give each key of a recipe a sentence"
     assert all(text.endswith(".") for text in KEYS.values())
 
 
@@ -32,31 +32,29 @@ def test_the_shipped_schema_is_current() -> None:
     )
 
 
-def test_the_command_prints_it_or_writes_it(
+def test_the_command_prints_or_writes_the_schema(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command_line.run(capsys, monkeypatch, "recipes", "schema", "--out", tmp_path / SCHEMA).status == 0
     assert (tmp_path / SCHEMA).read_bytes() == (recipes_dir() / SCHEMA).read_bytes()
-    assert (
-        json.loads(command_line.run(capsys, monkeypatch, "recipes", "schema").out)["title"]
-        == "A recipe of pepr_edge"
-    )
+    printed = command_line.run(capsys, monkeypatch, "recipes", "schema").out
+    assert json.loads(printed)["title"] == "A recipe of pepr_edge"
 
 
 @pytest.mark.parametrize("path", sorted(recipes_dir().glob("*.toml")), ids=lambda path: path.stem)
-def test_each_shipped_recipe_names_it(path: Path) -> None:
+def test_each_shipped_recipe_names_the_schema(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith(f"#:schema ./{SCHEMA}\n")
 
 
-def test_it_says_what_the_reader_takes() -> None:
-    made = schema()
-    assert "null" not in json.dumps(made)
-    assert {"required": made["required"]} == {"required": ["name", "device", "candidates"]}
-    assert made["additionalProperties"] is False
-    candidates = made["properties"]["candidates"]["properties"]
+def test_the_schema_allows_the_same_recipes_as_the_reader() -> None:
+    document = schema()
+    assert "null" not in json.dumps(document)
+    assert document["required"] == ["name", "device", "candidates"]
+    assert document["additionalProperties"] is False
+    candidates = document["properties"]["candidates"]["properties"]
     assert {"const": "zoo"} in candidates["architectures"]["anyOf"]
     assert candidates["image_size_px"]["default"] == [64]
-    device = made["properties"]["device"]["properties"]
+    device = document["properties"]["device"]["properties"]
     assert device["threads"] == {
         "description": KEYS["device.threads"],
         "type": "integer",
@@ -67,7 +65,7 @@ def test_it_says_what_the_reader_takes() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_recipes_are_valid_by_it() -> None:
+def test_the_shipped_recipes_match_the_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     from pepr_edge.recipe.toml import tomllib
 

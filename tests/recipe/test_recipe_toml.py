@@ -39,7 +39,7 @@ def faults(text: str) -> list[str]:
     return str(fault.value).splitlines()
 
 
-def test_a_whole_file_and_its_defaults() -> None:
+def test_a_file_and_its_defaults() -> None:
     found = parse('name = "a"\nnames = ["b", "c"]\n[inner]\ncount = 3\n', Outer, "f.toml")
     assert found == Outer(name="a", names=("b", "c"), inner=Inner(count=3))
     assert (found.inner.share, found.size) == (0.5, None)
@@ -76,10 +76,11 @@ def test_a_whole_file_and_its_defaults() -> None:
         ),
         (
             "inner.kind = 'last'",
-            "inner.kind = \"last\", expected one of 'fast' or 'slow'. Remove the line to use the default, \"fast\".",
+            "inner.kind = \"last\", expected one of 'fast' or 'slow'. "
+            'Remove the line to use the default, "fast".',
         ),
         ("inner.on = 1", "inner.on = 1, expected true or false. Remove the line to use the default, true."),
-        ("inner = 5", "inner = 5, expected a table. Mend the value."),
+        ("inner = 5", "inner = 5, expected a table. Fix the value."),
         ("inner.cuont = 5", "inner.cuont: unknown key. Did you mean 'count'?"),
         ("inner.z = 5", "inner.z: unknown key. Known keys here: count, share, kind, on."),
         ("inner.z.y = 5", "inner.z: unknown key. Known keys here: count, share, kind, on."),
@@ -105,11 +106,11 @@ def test_a_whole_file_and_its_defaults() -> None:
         ),
     ],
 )
-def test_a_fault_is_one_line_that_says_how_to_mend_it(line: str, fault: str) -> None:
+def test_a_fault_is_one_line_that_says_how_to_fix_it(line: str, fault: str) -> None:
     assert faults(f'name = "a"\n{line}\n') == [f"f.toml: {fault}"]
 
 
-def test_a_missing_key_has_no_value_to_mend() -> None:
+def test_a_missing_key_is_reported() -> None:
     assert faults("") == ["f.toml: name: missing. Add it; the files that come with pepr_edge show how."]
 
 
@@ -134,7 +135,7 @@ def test_a_long_value_is_cut_short() -> None:
 @pytest.mark.parametrize(
     "text", ["name = ", "name = 'a'\nname = 'b'", "[name", "name = 'a", "\x00", "day = 2020-13-45"]
 )
-def test_what_is_not_toml_says_where(text: str) -> None:
+def test_invalid_toml_is_reported_with_its_line(text: str) -> None:
     (line,) = faults(text)
     assert line.startswith("f.toml: not a TOML file: ")
     assert "line 1" in line or "line 2" in line or "end of document" in line
@@ -151,11 +152,11 @@ def test_what_is_not_toml_says_where(text: str) -> None:
     ],
     ids=["long integer", "long hexadecimal integer", "deep list", "deep key", "deep table"],
 )
-def test_what_python_itself_cannot_hold_is_a_fault_too(text: str) -> None:
+def test_values_that_python_cannot_parse_are_faults(text: str) -> None:
     assert all(len(line) < 300 for line in faults(text))
 
 
-def test_a_byte_order_mark_is_no_fault() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert parse('\ufeffname = "a"', Outer, "f.toml").name == "a"
 
 
@@ -191,7 +192,7 @@ def written(value: Any) -> str:
         max_size=5,
     )
 )
-def test_any_tree_parses_or_gives_one_line_for_each_fault(tree: dict[str, Any]) -> None:
+def test_any_tree_parses_or_gives_one_line_per_fault(tree: dict[str, Any]) -> None:
     text = "".join(f"{written(key)} = {written(value)}\n" for key, value in tree.items())
     try:
         parse(text, Outer, "f.toml")
@@ -201,16 +202,13 @@ def test_any_tree_parses_or_gives_one_line_for_each_fault(tree: dict[str, Any]) 
         assert len(set(lines)) == len(lines)
 
 
-def test_reading_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'name = "Br\xfcste"')
     (tmp_path / "good.toml").write_text('name = "Brüste"', encoding="utf-8")
     assert read(tmp_path / "good.toml", Outer).name == "Brüste"
-    for name, words in {
-        "none.toml": "no such file",
-        "latin.toml": "cannot be read",
-        ".": "cannot be read",
-    }.items():
-        with pytest.raises(RecipeError, match=words) as fault:
+    reasons = {"none.toml": "no such file", "latin.toml": "not UTF-8", ".": "cannot be read"}
+    for name, reason in reasons.items():
+        with pytest.raises(RecipeError, match=reason) as fault:
             read(tmp_path / name, Outer)
         assert str(tmp_path) in str(fault.value)
 
@@ -225,14 +223,14 @@ def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a." * 20_000 + "a = 1", "more than 200 points"),
-        ("[a" + ".a" * 20_000 + "]", "more than 200 points"),
+        ("a." * 20_000 + "a = 1", "more than 200 dots"),
+        ("[a" + ".a" * 20_000 + "]", "more than 200 dots"),
         ("seed = " + "9" * 5000, "4300 digits"),
-        ("a = " + "[" * 20_000, "too deep"),
+        ("a = " + "[" * 20_000, "deeply"),
         (r'name = "\u001b[2J"', "control characters"),
     ],
 )
-def test_what_would_take_for_ever_or_move_the_cursor_is_one_line(text: str, words: str) -> None:
+def test_hostile_text_is_reported_in_one_line(text: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words) as caught:
         parse(text, Section, "x.toml")
     assert "\n" not in str(caught.value)

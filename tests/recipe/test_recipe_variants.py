@@ -6,7 +6,7 @@ import pytest
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import variants, variants_dir
-from pepr_edge.recipe.variants import Auto, Quantise, Variant, autotune_variants, load, names
+from pepr_edge.recipe.variants import Auto, Quantise, autotune_variants, load, names
 
 FP32 = 'name = "mine"\ndescription = "d"\nprecision = "float32"\nparity_tolerance = 0.001\n'
 INT8, DYNAMIC, MIXED = (
@@ -16,7 +16,7 @@ INT8, DYNAMIC, MIXED = (
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Put a variant's file into the place of those that come with pepr_edge."""
+    """Write a variant's file that replaces the variants of pepr_edge."""
     monkeypatch.setattr(variants, "variants_dir", lambda: tmp_path)
 
     def put(text: str, name: str = "mine") -> None:
@@ -30,7 +30,7 @@ def test_every_variant_that_comes_with_pepr_edge_loads(name: str) -> None:
     assert load(name).name == name
 
 
-def test_fp32_and_int8_static_are_what_their_names_say() -> None:
+def test_fp32_and_int8_static_match_their_names() -> None:
     assert (load("fp32").precision, load("fp32").quantise) == ("float32", None)
     int8 = load("int8_static")
     assert int8.precision == "int8"
@@ -40,7 +40,7 @@ def test_fp32_and_int8_static_are_what_their_names_say() -> None:
     assert load("fp32").parity_tolerance < int8.parity_tolerance
 
 
-def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-def]
+def test_an_own_variant_loads(write) -> None:  # type: ignore[no-untyped-def]
     write(INT8 + "calibration_images = 7\n")
     assert load("mine").quantise == Quantise(calibration_images=7)
 
@@ -57,7 +57,7 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         (FP32.replace('description = "d"\n', ""), r"description: missing"),
         (
             FP32 + "[quantise]\n",
-            r"expected no \[quantise\] table with precision \"float32\"\. Mend the file\.",
+            r"expected no \[quantise\] table with precision \"float32\"",
         ),
         (
             FP32.replace("float32", "float16") + "[quantise]\n",
@@ -74,16 +74,16 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         ),
         (
             INT8 + "outputs = false\n",
-            r"expected operators to be named where outputs = false: it is theirs that stay float32",
+            r"expected named operators",
         ),
         (INT8 + 'preset = "avx3"\n', r'quantise\.preset = "avx3", expected one of'),
         (
             INT8 + 'preset = "avx2"\nweight = "int8"\nper_channel = true\n',
-            r"expected no per_channel, weight beside a preset, which says it",
+            r"expected no per_channel, weight beside a preset",
         ),
         (
             DYNAMIC + 'calibration = "minmax"\n',
-            r'expected no quantise\.calibration with precision "int8_dynamic", which takes operators, per_channel',
+            r'expected no quantise\.calibration .*"int8_dynamic", which takes operators, per_channel',
         ),
         (DYNAMIC + 'preset = "avx2"\n', r'expected no quantise\.preset with precision "int8_dynamic"'),
         (MIXED + 'operators = ["Conv"]\n', r'expected no quantise\.operators with precision "int8_mixed"'),
@@ -91,7 +91,7 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
         (FP32 + "[auto]\norder = -1\n", r"auto\.order = -1, expected an integer >= 0"),
         (
             FP32 + '[auto]\norder = 1\nneeds = ["avx2", "mmx"]\n',
-            r"expected instruction sets among ssse3, .*, and mmx is none",
+            r"expected instruction sets among ssse3, .*mmx",
         ),
         (FP32 + '[auto]\norder = 1\nproviders = ["npu"]\n', r'auto\.providers.* = "npu", expected one of'),
         (
@@ -99,16 +99,16 @@ def test_a_variant_of_ones_own_loads(write) -> None:  # type: ignore[no-untyped-
             r"auto\.providers = \[\], expected at least one entry",
         ),
         ("name = ", r"not a TOML file"),
-        (FP32.replace('"mine"', '"yours"'), r"name = 'yours', expected 'mine', the file's own name"),
+        (FP32.replace('"mine"', '"yours"'), r"name = 'yours', expected 'mine'"),
     ],
 )
-def test_a_faulty_file_says_what_is_wrong(write, text: str, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_faulty_file_is_reported(write, text: str, words: str) -> None:  # type: ignore[no-untyped-def]
     write(text)
     with pytest.raises(RecipeError, match=rf"mine\.toml: .*{words}"):
         load("mine")
 
 
-def test_all_faults_are_told_at_once(write) -> None:  # type: ignore[no-untyped-def]
+def test_all_faults_are_reported_at_once(write) -> None:  # type: ignore[no-untyped-def]
     write(INT8.replace("0.001", "-1") + 'colour = "red"\nper_channel = 3\n')
     with pytest.raises(RecipeError) as caught:
         load("mine")
@@ -118,10 +118,8 @@ def test_all_faults_are_told_at_once(write) -> None:  # type: ignore[no-untyped-
 
 
 @pytest.mark.parametrize("name", ["int9", "../export/fp32", "", "/fp32"])
-def test_an_unknown_name_lists_those_there_are(name: str) -> None:
-    with pytest.raises(
-        RecipeError, match=r"unknown variant, expected some of fp16, fp32, .*int8_static.*\. Mend the name\."
-    ) as caught:
+def test_an_unknown_name_lists_the_known_names(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"unknown variant, .*fp16, fp32, .*int8_static") as caught:
         load(name)
     assert repr(name) in str(caught.value)
 
@@ -153,21 +151,21 @@ RESCUE = ["int8_static_percentile", "int8_static_entropy", "int8_mixed"]
         ((), ["int8_dynamic", "int8_static_reduced"]),
     ],
 )
-def test_the_ladder_of_a_processor_goes_by_its_instruction_sets(
+def test_the_instruction_sets_decide_which_variants_a_processor_tries(
     isa: tuple[str, ...], between: list[str]
 ) -> None:
-    found = autotune_variants(isa, "cpu")
-    assert [variant.name for variant in found] == FIRST + between + RESCUE
-    assert [variant.name for variant in found if variant.auto and variant.auto.rescue] == RESCUE
+    tried = autotune_variants(isa, "cpu")
+    assert [variant.name for variant in tried] == FIRST + between + RESCUE
+    assert [variant.name for variant in tried if variant.auto and variant.auto.rescue] == RESCUE
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml"])
 @pytest.mark.parametrize("isa", [X86, ARM, ()])
-def test_the_ladder_of_a_gpu_asks_nothing_of_the_processor(provider: str, isa: tuple[str, ...]) -> None:
+def test_the_variants_of_a_gpu_do_not_depend_on_the_processor(provider: str, isa: tuple[str, ...]) -> None:
     assert [variant.name for variant in autotune_variants(isa, provider)] == ["fp32", "fp16"]
 
 
-def test_a_variant_without_a_place_is_in_no_ladder(write) -> None:  # type: ignore[no-untyped-def]
+def test_a_variant_without_auto_is_not_tried(write) -> None:  # type: ignore[no-untyped-def]
     write(FP32 + "[auto]\norder = 3\n")
     write(FP32.replace("mine", "late") + "[auto]\norder = 4\n", "late")
     write(FP32.replace("mine", "named") + "", "named")
@@ -190,33 +188,21 @@ def test_needs_one_and_lacks_all(needs: tuple[str, ...], lacks: tuple[str, ...],
     assert Auto(order=1, needs=needs, lacks=lacks).fits(X86, "cpu") is fits
 
 
-def test_each_variant_says_what_it_is_for() -> None:
-    """In comments at its head; and no two are the same."""
-    found = [load(name) for name in names()]
-    assert len(
-        {variant.model_copy(update={"name": "", "auto": None}).model_dump_json() for variant in found}
-    ) == len(found)
-    for variant in found:
+def test_each_variant_is_unique_and_starts_with_a_comment() -> None:
+    known = [load(name) for name in names()]
+    without_names = [variant.model_copy(update={"name": "", "auto": None}) for variant in known]
+    assert len({variant.model_dump_json() for variant in without_names}) == len(known)
+    for variant in known:
         text = (variants_dir() / f"{variant.name}.toml").read_text(encoding="utf-8")
         assert text.startswith("# ")
         assert variant.name == "fp32" or text.split("schema_version")[0].count("\n") >= 2
 
 
-def test_what_shares_a_calibration_asks_for_as_many_images() -> None:
-    """It is done once for all of them: see `pepr_edge.export.prepare`."""
-
-    def images(variant: Variant) -> set[int]:
-        return (
-            {variant.quantise.calibration_images}
-            if variant.quantise and variant.precision != "int8_dynamic"
-            else set()
-        )
-
-    found = [load(name) for name in names()]
-    assert set().union(
-        *(
-            images(variant)
-            for variant in found
-            if variant.quantise and variant.quantise.calibration == "minmax"
-        )
-    ) == {512}
+def test_variants_that_share_a_calibration_use_the_same_number_of_images() -> None:
+    """They are calibrated once for all of them: see `pepr_edge.export.prepare`."""
+    images = set()
+    for variant in map(load, names()):
+        quantise = variant.quantise
+        if quantise and quantise.calibration == "minmax" and variant.precision != "int8_dynamic":
+            images.add(quantise.calibration_images)
+    assert images == {512}

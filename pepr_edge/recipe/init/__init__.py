@@ -1,4 +1,4 @@
-"""A first recipe, drafted from the images: look at them, choose and say why, estimate the time, write it with comments."""
+"""Draft a first recipe: summarise the images, choose settings, estimate the time, write commented TOML."""
 
 from pepr_edge.recipe.init.choose import RecipeDraft, draft
 from pepr_edge.recipe.init.dataset_summary import DatasetSummary, summarise

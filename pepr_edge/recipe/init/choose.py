@@ -1,13 +1,14 @@
-"""What a first recipe says about data that was looked at, on the ground of a device's recipe, and why."""
+"""Choose the settings of a first recipe for a dataset, on the basis of a device's recipe, with reasons."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
@@ -16,196 +17,196 @@ from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 from pepr_edge.untrusted.documents import name_fault
 
 SIZES_PX = (32, 64, 128, 224)
-LARGEST_UNASKED_PX = 128  # beyond it training on a processor takes days; a device's recipe may ask for more
-UNEVEN = 1.5  # from here on the commonest class is called commoner
-SEEN_IMAGES = 15_000  # what a training from scratch should see at least, each image once an epoch
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 100
-SMALL_BATCH, SMALL_BATCH_BELOW = (
-    16,
-    512,
-)  # images: with so few of them, steps count more than how smooth each is
-# Steps without a gain after which a training ends. By then the statistics of batch normalisation are those of the images: for the first
-# 50 or so, measured on 81 images, every network with them answers validation by chance.
-PATIENT_STEPS = 100
-DATA = Data()  # how a first recipe treats its images, but for what is chosen
-AUGMENT_FROM_EPOCHS = 10  # with fewer, trainings learnt more from the images as they are
+MAX_DEFAULT_PX = 128  # larger images train for days on a processor; a device's recipe may still choose them
+IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
+MIN_SEEN_IMAGES = 15_000  # images that a training from scratch should see, each image once per epoch
+MIN_EPOCHS = 5
+MAX_EPOCHS = 100
+# With fewer images than this, the number of steps matters more than how smooth each step is.
+SMALL_BATCH_BELOW = 512
+SMALL_BATCH = 16
+# Stop after this many steps without improvement, not earlier: for about the first 50 steps (measured on 81
+# images), networks with batch normalisation classify validation at chance level, until its statistics match.
+PATIENCE_STEPS = 100
+DATA = Data()  # the data settings of a first recipe, except for the choices below
+AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
 
 
 @dataclass(frozen=True)
 class RecipeDraft:
-    """A recipe, and by key the reasons for what was chosen in it."""
+    """A recipe, and the reason for each chosen key."""
 
     recipe: Recipe
     reasons: dict[str, str]
 
 
+class _Choice(NamedTuple):
+    key: str
+    value: Any
+    reason: str
+
+
 def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> RecipeDraft:
-    """Choose for the data; device, budgets, candidates and all else are those of the base.
+    """Choose settings for the data; device, budgets, candidates and the rest are those of the base.
 
     Args:
-        seen: what the images are.
+        summary: facts about the images.
         source: the data, as the user gave it.
-        out: where the recipe will lie; the data's path is written relative to it.
+        out: path of the new recipe; the data's path is written relative to it.
         base: the recipe of a device.
     Raises:
-        RecipeError: none of the base's candidates takes images of the size that was chosen.
+        RecipeError: no candidate of the base supports the chosen image size.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    reasons: dict[str, str] = {}
-    for key, value, reason in _choices(summary, base):
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-        reasons[key] = reason
-    sections.setdefault("data", {})["source"] = _relative(source, out)
-    given = base.model_dump(mode="json") | {
-        "data": DATA.model_dump(mode="json")
-    }  # the base's data are of its own set
-    merged = {
-        name: {**part, **sections.get(name, {})} if isinstance(part, dict) else part
-        for name, part in given.items()
-    }
-    merged |= {"name": _slug(summary.name), "description": f"{', '.join(summary.labels)}: {base.device.name}"}
-    return RecipeDraft(Recipe.model_validate(merged, strict=False), reasons)
+    values = base.model_dump(mode="json")
+    values["data"] = DATA.model_dump(mode="json") | {"source": _relative(source, out)}
+    values["name"] = _run_name(summary.name)
+    values["description"] = f"{', '.join(summary.labels)}: {base.device.name}"
+    reasons = {}
+    for choice in _choices(summary, base):
+        section, _, name = choice.key.partition(".")
+        values[section][name] = choice.value
+        reasons[choice.key] = choice.reason
+    return RecipeDraft(Recipe.model_validate(values, strict=False), reasons)
 
 
-def _choices(summary: DatasetSummary, base: Recipe) -> list[tuple[str, Any, str]]:
-    """Key, value, reason."""
-    px, why = _size(summary, base)
-    names, left_out = _architectures(base, px)
-    uneven = summary.imbalance >= UNEVEN
-    images = summary.images["train"]
-    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_IMAGES / images)))
-    batch_size = SMALL_BATCH if images < SMALL_BATCH_BELOW else base.train.batch_size
-    patience = min(epochs, max(base.train.patience, math.ceil(PATIENT_STEPS * batch_size / images)))
-    choices = [
-        ("data.val_fraction", DATA.val_fraction, _split_words(summary)),
-        (
-            "candidates.architectures",
-            names,
-            f"Those of the device's recipe{left_out}. Any name of `pepr-edge zoo list` may be added.",
-        ),
-        ("candidates.image_size_px", px, why),
-        ("candidates.weights", base.candidates.weights, _weights_words(summary, base)),
-        (
-            "train.epochs",
-            epochs,
-            f"{images:,} training images: the fewer there are, the more often each has to be seen.",
-        ),
-        (
-            "train.batch_size",
-            batch_size,
-            "How many images are in a step: with few of them, small ones, so that there are enough steps.",
-        ),
-        (
-            "train.patience",
-            patience,
-            f"A training ends after so many epochs without a gain on validation: {PATIENT_STEPS} steps at least.",
-        ),
-        ("train.augment", "light" if epochs >= AUGMENT_FROM_EPOCHS else "none", _augment_words(epochs)),
-        ("train.class_balanced", uneven, _balance_words(summary, uneven)),
-        ("score.performance", "balanced_accuracy" if uneven else "accuracy", _metric_words(summary, uneven)),
-        ("export.keep_performance", base.export.keep_performance, _gate_words(summary, base)),
-    ]
+def _choices(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
+    yield _Choice("data.val_fraction", DATA.val_fraction, _split_reason(summary))
+    size_px, size_reason = _image_size(summary, base)
+    yield _architectures(base, size_px)
+    yield _Choice("candidates.image_size_px", size_px, size_reason)
+    yield _Choice("candidates.weights", base.candidates.weights, _weights_reason(summary, base))
+    yield from _training(summary, base)
+    yield from _imbalance(summary)
+    yield _Choice("export.keep_performance", base.export.keep_performance, _gate_reason(summary, base))
     if summary.bad:
-        looked = len(summary.bad) + len(summary.sizes_px)
-        why = f'{len(summary.bad)} of {looked} images looked at cannot be read: they are left out and listed. "fail" ends the run at one.'
-        choices.append(("data.on_bad_image", "skip", why))
-    return choices
-
-
-def _size(summary: DatasetSummary, base: Recipe) -> tuple[int, str]:
-    cap = max(LARGEST_UNASKED_PX, *base.candidates.image_size_px)
-    side = summary.shorter_side_px
-    px = max((size for size in SIZES_PX if size <= min(side, cap)), default=SIZES_PX[0])
-    why = f"The shorter side of the images is {side} px (median). "
-    if side > px:
-        why += "Larger shows finer details, and twice the size costs about four times the time and energy. "
-    return px, why + "Several sizes may be compared: [64, 128]."
-
-
-def _architectures(base: Recipe, px: int) -> tuple[list[str], str]:
-    known = zoo.architectures()
-    fit = [name for name in base.candidates.architectures if name not in known or known[name].accepts(px)]
-    if not fit:
-        raise RecipeError(
-            f"no candidate of {base.name} takes images of {px} px. Give another --device; `pepr-edge recipes list` shows them."
+        reason = (
+            f"{len(summary.bad)} of {summary.sampled} sampled images cannot be read: they are left out and "
+            'listed. "fail" stops the run at such an image.'
         )
-    missing = [name for name in base.candidates.architectures if name not in fit]
-    return fit, f", without {', '.join(missing)}, which take no {px} px" if missing else ""
+        yield _Choice("data.on_bad_image", "skip", reason)
 
 
-def _split_words(summary: DatasetSummary) -> str:
+def _image_size(summary: DatasetSummary, base: Recipe) -> tuple[int, str]:
+    limit_px = max(MAX_DEFAULT_PX, *base.candidates.image_size_px)
+    side_px = summary.shorter_side_px
+    size_px = max((size for size in SIZES_PX if size <= min(side_px, limit_px)), default=SIZES_PX[0])
+    reason = f"The shorter side of the images is {side_px} px (median). "
+    if side_px > size_px:
+        reason += (
+            "Larger images show finer details; twice the size costs about four times the time and energy. "
+        )
+    return size_px, reason + "Several sizes can be compared: [64, 128]."
+
+
+def _architectures(base: Recipe, size_px: int) -> _Choice:
+    known = zoo.architectures()
+    names = base.candidates.architectures
+    supported = [name for name in names if name not in known or known[name].accepts(size_px)]
+    if not supported:
+        raise RecipeError(
+            f"no candidate of {base.name} supports images of {size_px} px. "
+            "Give another --device; `pepr-edge recipes list` shows them."
+        )
+    missing = [name for name in names if name not in supported]
+    without = f", without {', '.join(missing)} (no support for {size_px} px)" if missing else ""
+    reason = (
+        f"The candidates of the device's recipe{without}. You may add any name from `pepr-edge zoo list`."
+    )
+    return _Choice("candidates.architectures", supported, reason)
+
+
+def _split_reason(summary: DatasetSummary) -> str:
     parts = ", ".join(f"{split} {count:,}" for split, count in summary.images.items())
-    made = [split for split in summary.images if split not in summary.given]
-    if not made:
-        return f"The data's own splits hold: {parts}."
-    together = "whole groups at a time" if summary.groups is not None else "each class alike"
-    words = f"Split at random, {together}: {parts}."
-    if summary.groups is None:
-        words += " If several images are of one patient, give a CSV with a column group: else the test is too good to be true."
-    return words
+    if all(split in summary.given for split in summary.images):
+        return f"The splits of the data itself: {parts}."
+    if summary.groups is not None:
+        return f"Random split, each group in one split only: {parts}."
+    return (
+        f"Random split, stratified by class: {parts}. If there are several images per patient, use a CSV "
+        "with a column group: otherwise the test result is too optimistic."
+    )
 
 
-def _weights_words(summary: DatasetSummary, base: Recipe) -> str:
-    if base.candidates.weights == "scratch":
-        images = summary.images["train"]
-        return f'"pretrained" learns more from few images ({images:,} here), and fetches timm\'s weights once from the network.'
-    return '"scratch" needs no network.'
+def _weights_reason(summary: DatasetSummary, base: Recipe) -> str:
+    if base.candidates.weights != "scratch":
+        return '"scratch" needs no network.'
+    images = summary.images["train"]
+    return f'"pretrained" learns more from few images ({images:,} here); it downloads timm\'s weights once.'
 
 
-def _augment_words(epochs: int) -> str:
+def _training(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
+    images = summary.images["train"]
+    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(MIN_SEEN_IMAGES / images)))
+    batch_size = SMALL_BATCH if images < SMALL_BATCH_BELOW else base.train.batch_size
+    patience_epochs = math.ceil(PATIENCE_STEPS * batch_size / images)
+    patience = min(epochs, max(base.train.patience, patience_epochs))
+    yield _Choice("train.epochs", epochs, f"{images:,} training images: fewer images need more epochs.")
+    yield _Choice(
+        "train.batch_size", batch_size, "Images per step. Small batches give enough steps with few images."
+    )
+    yield _Choice(
+        "train.patience",
+        patience,
+        "Training stops after this number of epochs without improvement on validation: "
+        f"at least {PATIENCE_STEPS} steps.",
+    )
     if epochs >= AUGMENT_FROM_EPOCHS:
-        return "Turns, shifts and zooms each image a little. Set flips = true only where left and right mean nothing."
-    return 'So few epochs learn more from the images as they are. With more of them: "light".'
+        reason = (
+            "Rotates, shifts and zooms each image slightly. "
+            "Set flips = true only if left and right have no meaning."
+        )
+        yield _Choice("train.augment", "light", reason)
+    else:
+        yield _Choice("train.augment", "none", 'Better with few epochs. With more epochs, use "light".')
 
 
-def _balance_words(summary: DatasetSummary, uneven: bool) -> str:
-    most, least = _most_frequent(summary), _rarest(summary)
-    if not uneven:
-        return f"The classes are about as common as each other ({most} and {least})."
-    return f"{most} and {least}: {summary.imbalance:.1f} times as many. Each class then weighs the same in the loss."
+def _imbalance(summary: DatasetSummary) -> Iterator[_Choice]:
+    """Choose class weights and the metric by how unequal the class sizes are."""
+    largest = max(summary.class_counts)
+    smallest = min(summary.class_counts)
+    most_frequent = summary.labels[summary.class_counts.index(largest)]
+    rarest = summary.labels[len(summary.labels) - 1 - summary.class_counts[::-1].index(smallest)]
+    sizes = f"{largest:,} {most_frequent} and {smallest:,} {rarest}"
+    if summary.imbalance >= IMBALANCED:
+        reason = (
+            f"{sizes}: {summary.imbalance:.1f} times as many. All classes then count equally in the loss."
+        )
+        yield _Choice("train.class_balanced", True, reason)
+        share = largest / summary.total
+        reason = (
+            f"Always answering {most_frequent!r} is right on {share:.0%} of the images: "
+            "accuracy alone would hide errors in a rare class."
+        )
+        yield _Choice("score.performance", "balanced_accuracy", reason)
+    else:
+        reason = f"The classes have similar sizes ({sizes})."
+        yield _Choice("train.class_balanced", False, reason)
+        reason = "The classes have similar sizes, so accuracy is a fair metric."
+        yield _Choice("score.performance", "accuracy", reason)
 
 
-def _metric_words(summary: DatasetSummary, uneven: bool) -> str:
-    share = max(summary.class_counts) / summary.total
-    if not uneven:
-        return "The classes are about as common as each other, so that accuracy tells."
-    label = summary.labels[_at(summary, max)]
-    return f"Always saying {label!r} is right on {share:.0%} of the images: accuracy alone lets a rare class go unseen."
-
-
-def _gate_words(summary: DatasetSummary, base: Recipe) -> str:
+def _gate_reason(summary: DatasetSummary, base: Recipe) -> str:
     images = summary.images["val"]
-    words = "What int8 must keep of float32's performance on validation."
+    reason = "The share of float32's performance on validation that int8 must keep."
     if images * (1 - base.export.keep_performance) < 1:
-        words += f" With {images} validation images a single decision is {1 / images:.1%}: one that turns for the worse is too many."
-    return words
-
-
-def _at(summary: DatasetSummary, which: Any) -> int:
-    return summary.class_counts.index(which(summary.class_counts))
-
-
-def _most_frequent(summary: DatasetSummary) -> str:
-    return f"{max(summary.class_counts):,} {summary.labels[_at(summary, max)]}"
-
-
-def _rarest(summary: DatasetSummary) -> str:
-    last = len(summary.labels) - 1 - summary.class_counts[::-1].index(min(summary.class_counts))
-    return f"{min(summary.class_counts):,} {summary.labels[last]}"
+        reason += (
+            f" With {images} validation images a single decision is {1 / images:.1%}: "
+            "one additional error is already too many."
+        )
+    return reason
 
 
 def _relative(source: str, out: Path) -> str:
-    """The data as seen from the recipe, so that both can move together; a name stays one."""
+    """Return the data's path relative to the recipe, so that both can move together; keep a name."""
     if not Path(source).exists():
         return source
     try:
         return Path(os.path.relpath(source, out.parent)).as_posix()
-    except ValueError:  # another drive of Windows
+    except ValueError:  # another drive on Windows
         return Path(source).resolve().as_posix()
 
 
-def _slug(name: str) -> str:
-    """A name that can be a folder's."""
+def _run_name(name: str) -> str:
+    """Return a name that is valid for a folder."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60]
     return "mine" if name_fault(plain) else plain

@@ -1,4 +1,4 @@
-"""What there is to see in a set of images before anything is decided."""
+"""A summary of a dataset, made before a recipe exists."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from pepr_edge.data.source import SPLITS, ImageSource
 from pepr_edge.data.splits import assign
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
+from pepr_edge.tasks import task_of
 
-SAMPLE = 64  # images that are decoded, evenly spread
+SAMPLE = 64  # number of decoded images, evenly spread
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What was seen of a set of images.
+    """Facts about a dataset.
 
-    `class_counts` are in the order of `labels`, over all splits; `images` by split as a run would split them; `given` are the splits that
-    the source has itself. `groups` is the number of groups whose images must stay together, None where nothing says so. `sizes_px` are
-    width and height of the decoded images of a sample; `grey` of them have no colour, and `bad` says what is wrong with those of the sample
-    that cannot be read.
+    `class_counts` are in the order of `labels`, over all splits. `images` counts the images per split, as a
+    run would split them; `given` are the splits that the source itself defines. `groups` is the number of
+    groups whose images must stay in the same split; None without groups. `sizes_px` are width and height of
+    the decoded images of a sample; `grey` is the number without colour, and `bad` has the messages for
+    unreadable images of the sample.
     """
 
     name: str
@@ -46,53 +48,57 @@ class DatasetSummary:
         return sum(self.class_counts)
 
     @property
+    def sampled(self) -> int:
+        """Number of images in the sample, unreadable images included."""
+        return len(self.sizes_px) + len(self.bad)
+
+    @property
     def imbalance(self) -> float:
-        """How many times as many images the commonest class has as the rarest."""
+        """Images of the most frequent class per image of the rarest class."""
         return max(self.class_counts) / max(1, min(self.class_counts))
 
     @property
     def shorter_side_px(self) -> int:
-        """The median of the shorter sides of the sample."""
+        """Median of the shorter sides of the sample."""
         return round(median(min(size) for size in self.sizes_px))
 
 
 def summarise(settings: DataSettings) -> DatasetSummary:
-    """Look at a source as a run would read it: labels, splits and groups of all images, sizes and colour of some.
+    """Read labels, splits and groups of all images as a run would, and sizes and colour of a sample.
 
     Args:
-        settings: which data and how it is split; the size does not matter here.
+        settings: which data and how it is split; the image size does not matter.
     Raises:
-        DataError: whatever a run would refuse of it, or no image of a sample can be read.
+        DataError: a run would refuse the data, or no image of the sample is readable.
     """
     source = open_source(settings)
     splits = assign(source, settings)
-    read = _sample(source)
-    good, bad = (
-        [image for image in read if not isinstance(image, str)],
-        tuple(image for image in read if isinstance(image, str)),
-    )
-    if not good:
+    sizes_px = []
+    grey = 0
+    bad = []
+    for image in source.read(_sample_indices(source)):
+        if isinstance(image, ImageError):
+            bad.append(str(image))
+        else:
+            sizes_px.append(image.size)
+            grey += is_grey(image)
+    if not sizes_px:
         raise DataError(bad[0])
     return DatasetSummary(
         name=source.name,
         format=source.format,
         labels=source.labels,
-        class_counts=tuple(np.bincount(source.targets, minlength=len(source.labels)).tolist()),
+        class_counts=tuple(task_of().class_counts(source.targets, len(source.labels)).tolist()),
         images={split: len(splits[split]) for split in SPLITS},
         given=tuple(source.given or ()),
         groups=None if source.groups is None else len(np.unique(source.groups)),
-        sizes_px=tuple(size for size, _ in good),
-        grey=sum(grey for _, grey in good),
-        bad=bad,
+        sizes_px=tuple(sizes_px),
+        grey=grey,
+        bad=tuple(bad),
         notes=source.notes,
     )
 
 
-def _sample(source: ImageSource) -> list[tuple[tuple[int, int], bool] | str]:
-    """Size of each image, and whether it is grey; or what is wrong with it."""
+def _sample_indices(source: ImageSource) -> np.ndarray:
     count = len(source.targets)
-    chosen = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
-    return [
-        str(image) if isinstance(image, ImageError) else (image.size, is_grey(image))
-        for image in source.read(chosen)
-    ]
+    return np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""A drafted recipe as a TOML file that says what was seen, and why each thing was chosen."""
+"""A drafted recipe as a TOML file, with comments on the data and on the reason for each choice."""
 
 from __future__ import annotations
 
@@ -15,138 +15,152 @@ from pepr_edge.recipe.init.run_time import RunTimeEstimate
 from pepr_edge.recipe.toml import as_toml
 
 WIDTH = 120
-OF_THE_DEVICE = {
+SECTION_COMMENTS = {
     "device": "The device that the models are for.",
-    "budgets": "What a model may need there at most: one that needs more gets no rank. Set them by what the clinic can bear.",
-    "workstation": "The computer that trains: watts of a busy core, and where its electricity comes from. Make both yours.",
+    "budgets": (
+        "The limits for a model on the device: a model that exceeds one gets no rank. "
+        "Set them to what the clinic can accept."
+    ),
+    "workstation": (
+        "The computer that trains: watts of a busy core, and the country of its electricity. "
+        "Adapt both to yours."
+    ),
 }
 MEASURED = (
-    "on the machine that runs this, which tells of another device only what is hopeless on both. Its own figures come home by "
-    "`pepr-edge kit`, `pepr-edge bench` there, and `pepr-edge rank --field`."
+    "on the machine that runs this recipe. For another device that only shows which models are far too slow "
+    "or too large. For measurements of the device itself, use `pepr-edge kit`, then `pepr-edge bench` on the "
+    "device, then `pepr-edge rank --field`."
 )
 
 
-def summary_lines(found: DatasetSummary) -> list[tuple[str, str]]:
-    """What was seen, as pairs of a word and a line, for the terminal and for the head of the recipe."""
-    classes = ", ".join(
-        f"{label} {count:,}" for label, count in zip(found.labels, found.class_counts, strict=True)
-    )
+def summary_lines(summary: DatasetSummary) -> list[tuple[str, str]]:
+    """Return the summary as pairs of heading and line, for the terminal and the head of the recipe."""
+    counts = zip(summary.labels, summary.class_counts, strict=True)
+    classes = ", ".join(f"{label} {count:,}" for label, count in counts)
+    ratio = f"the most frequent has {summary.imbalance:.1f} times as many images as the rarest"
+    groups = "none named" if summary.groups is None else f"{summary.groups:,}, each in one split only"
+    splits = ", ".join(f"{split} {count:,}" for split, count in summary.images.items())
     lines = [
-        ("Images", f"{found.total:,} ({found.format}), {_colour(found)}, {_sizes(found)}"),
-        (
-            "Classes",
-            f"{len(found.labels)}: {classes}; the commonest has {found.imbalance:.1f} times as many as the rarest",
-        ),
-        (
-            "Groups",
-            f"{found.groups:,}, none of them parted by a split" if found.groups is not None else "none named",
-        ),
-        ("Splits", ", ".join(f"{split} {count:,}" for split, count in found.images.items())),
+        ("Images", f"{summary.total:,} ({summary.format}), {_colour(summary)}, {_sizes(summary)}"),
+        ("Classes", f"{len(summary.labels)}: {classes}; {ratio}"),
+        ("Groups", groups),
+        ("Splits", splits),
     ]
-    bad = (
-        [f"{len(found.bad)} of {len(found.bad) + len(found.sizes_px)} looked at cannot be read"]
-        if found.bad
-        else []
-    )
-    return lines + [("Note", note) for note in (*found.notes, *bad)]
+    notes = list(summary.notes)
+    if summary.bad:
+        notes.append(f"{len(summary.bad)} of {summary.sampled} sampled images cannot be read")
+    return lines + [("Note", note) for note in notes]
 
 
 def text(
     drafted: RecipeDraft,
-    found: DatasetSummary,
-    expected: RunTimeEstimate | str,
+    summary: DatasetSummary,
+    run_time: RunTimeEstimate | str,
     source: str,
     base: str,
     out: Path,
 ) -> str:
-    """The recipe's file.
+    """Return the content of the recipe file.
 
     Args:
         drafted: the recipe and the reasons.
-        found: what was seen.
-        expected: how long it will take, or why nobody knows.
+        summary: facts about the images.
+        run_time: the estimate, or why there is none.
         source: the data, as the user gave it.
         base: name of the recipe that the device is from.
-        out: where the file will lie.
+        out: path of the new file.
     """
     recipe = drafted.recipe
     head = [
-        *summary_lines(found),
+        *summary_lines(summary),
         ("Device", f"{recipe.device.name}, from the recipe {base}"),
         ("Measured", MEASURED),
-        ("Run time", expected if isinstance(expected, str) else how_long(expected)),
+        ("Run time", run_time if isinstance(run_time, str) else run_time_line(run_time)),
     ]
-    lines = [
-        f"# {Path(source).name or source}: drafted by `pepr-edge init` from what it saw. Change what you know better.",
-        "#",
-    ]
-    for word, line in head:
-        lines += _wrapped(line, f"# {word + ':':<10} ", "#            ")
+    name = Path(source).name or source
+    lines = [f"# {name}: drafted by `pepr-edge init` from the images. Change it where you know better.", "#"]
+    for heading, line in head:
+        lines += _wrapped(line, f"# {heading + ':':<10} ", "#            ")
     lines.append(f"# {'Command:':<10} pepr-edge run {shlex.quote(out.as_posix())} --out runs/{recipe.name}")
-    return "\n".join([*lines, *_tables(recipe, drafted.reasons)]) + "\n"
+    lines += _tables(recipe, drafted.reasons)
+    return "\n".join(lines) + "\n"
 
 
-def how_long(expected: RunTimeEstimate) -> str:
-    """The estimate in words, with how it was made."""
-    timed = ", ".join(expected.timed)
-    training = f"training {duration(expected.training_s)} (one thread's time, by a few training steps of {timed}; several make it less)"
-    rest = f"export {duration(expected.export_s)}, measuring {duration(expected.measuring_s)} (by the rules)"
-    return f"expected: at most {duration(expected.total_s)} on this machine: {training}, {rest}"
+def run_time_line(estimate: RunTimeEstimate) -> str:
+    """Return the estimate as text, with the method."""
+    timed = ", ".join(estimate.timed)
+    training = (
+        f"training {duration(estimate.training_s)} (with one thread, from a few training steps of {timed}; "
+        "more threads are faster)"
+    )
+    export = f"export {duration(estimate.export_s)}"
+    measuring = f"measuring {duration(estimate.measuring_s)} (from the rules)"
+    total = f"expected: at most {duration(estimate.total_s)} on this machine"
+    return f"{total}: {training}, {export}, {measuring}"
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it."""
+    """Return a rough duration in minutes, hours or days."""
     minutes = seconds / 60
     if minutes < 90:
         return f"{max(1, round(minutes))} min"
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
 
 
-def _colour(found: DatasetSummary) -> str:
-    looked = len(found.sizes_px)
-    if found.grey == looked:
-        return f"all grey of {looked} looked at"
-    return f"colour, {found.grey} grey of {looked} looked at" if found.grey else "colour"
+def _colour(summary: DatasetSummary) -> str:
+    readable = len(summary.sizes_px)
+    if summary.grey == readable:
+        return f"all {readable} sampled images grey"
+    return f"colour, {summary.grey} of {readable} sampled images grey" if summary.grey else "colour"
 
 
-def _sizes(found: DatasetSummary) -> str:
-    distinct = sorted(set(found.sizes_px), key=lambda size: size[0] * size[1])
-    (w, h), (wide, high) = distinct[0], distinct[-1]
-    return f"{w} x {h} px" if len(distinct) == 1 else f"from {w} x {h} to {wide} x {high} px"
+def _sizes(summary: DatasetSummary) -> str:
+    sizes = [
+        f"{width} x {height}" for width, height in sorted(summary.sizes_px, key=lambda wh: wh[0] * wh[1])
+    ]
+    return f"{sizes[0]} px" if len(set(sizes)) == 1 else f"from {sizes[0]} to {sizes[-1]} px"
 
 
 def _tables(recipe: Recipe, reasons: Mapping[str, str]) -> Iterator[str]:
-    """Every key that differs from its default or has a reason, each reason above its key."""
-    changed, whole = recipe.model_dump(mode="json", exclude_defaults=True), recipe.model_dump(mode="json")
-    tables = {name: value for name, value in whole.items() if isinstance(value, dict)}
+    """Yield each key that has a reason or differs from its default, below its reason."""
+    values = recipe.model_dump(mode="json")
+    changed = recipe.model_dump(mode="json", exclude_defaults=True)
     yield "schema_version = 1"
-    yield from (_line(name, whole[name]) for name in whole if name not in tables and name != "schema_version")
-    for name, values in tables.items():
-        keys = [key for key in values if key in changed.get(name, {}) or f"{name}.{key}" in reasons]
+    for name, value in values.items():
+        if not isinstance(value, dict) and name != "schema_version":
+            yield _line(name, value)
+    for name, table in values.items():
+        if not isinstance(table, dict):
+            continue
+        keys = [key for key in table if key in changed.get(name, {}) or f"{name}.{key}" in reasons]
         if not keys:
             continue
         yield ""
-        yield from _wrapped(OF_THE_DEVICE.get(name, ""), "# ", "# ")
+        yield from _wrapped(SECTION_COMMENTS.get(name, ""), "# ", "# ")
         yield f"[{name}]"
         for key in keys:
             yield from _wrapped(reasons.get(f"{name}.{key}", ""), "# ", "# ")
-            yield _line(key, values[key])
+            yield _line(key, table[key])
 
 
 def _line(key: str, value: Any) -> str:
-    value = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int) else value
-    line = f"{key} = {as_toml(int(value) if isinstance(value, float) and value.is_integer() else value)}"
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int):
+        value = value[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    line = f"{key} = {as_toml(value)}"
     if isinstance(value, list) and len(line) > WIDTH:
-        return "\n".join([f"{key} = [", *(f"    {as_toml(entry)}," for entry in value), "]"])
+        entries = [f"    {as_toml(entry)}," for entry in value]
+        return "\n".join([f"{key} = [", *entries, "]"])
     return line
 
 
-def _wrapped(words: str, first: str, then: str) -> list[str]:
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        words,
+        text,
         WIDTH,
         initial_indent=first,
-        subsequent_indent=then,
+        subsequent_indent=rest,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -1,4 +1,4 @@
-"""How long a recipe will take here: a few training steps are timed, the rest follows from its rules."""
+"""Estimate how long a recipe takes on this machine from a few training steps and fixed durations."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from pepr_edge import zoo
 from pepr_edge.data import Dataset
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, DataInfo, Split, SplitInfo
+from pepr_edge.tasks import task_of
 
 if TYPE_CHECKING:
+    import torch
+
     from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 
-STEPS = 2  # of each candidate, after a step of warm-up; in one mode, so that the fastest that a run finds is no slower
-LEAST_BATCH, BATCH_PIXELS = (
-    8,
-    8 * 128**2,
-)  # of small images as many as a run takes at once: each step has a cost of its own
-ENOUGH_S = 5.0  # no further candidate is timed after so long
-ARTIFACT_S = {"full": 64.0, "quick": 14.0}  # measured: the rules' own 60 and 10 s, cold start and memory
-EXPORT_S = 10.0  # of one variant, its quality on all images included; more for large models
-LOST_TO_VALIDATION = 1.15  # evaluation after each epoch takes about so much more
+# Timed steps per candidate, after one warm-up step. A run picks the fastest mode, so it is not slower.
+STEPS = 2
+# Images in a timed step: small images fill a whole batch, since each step has a fixed cost.
+MIN_BATCH = 8
+BATCH_PIXELS = 8 * 128**2
+TIMING_LIMIT_S = 5.0  # after this time no further candidate is timed
+ARTIFACT_S = {"full": 64.0, "quick": 14.0}  # measured: 60 and 10 s of the rules, cold start and memory
+EXPORT_S = 10.0  # of a variant, with its quality on all images; large models take longer
+VALIDATION_FACTOR = 1.15  # evaluation after each epoch
 
 
 @dataclass(frozen=True)
 class RunTimeEstimate:
-    """Seconds that a run may take, at most: `timed` names the candidates whose training steps were timed."""
+    """Max duration of a run, in seconds. `timed` names the candidates whose training steps were timed."""
 
     training_s: float
     export_s: float
@@ -38,111 +41,112 @@ class RunTimeEstimate:
 
     @property
     def total_s(self) -> float:
-        """All of it."""
+        """Sum of all parts."""
         return self.training_s + self.export_s + self.measuring_s
 
 
 def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
-    """Time a few training steps of the middle, the smallest and the largest candidate on noise, and add up what the recipe asks for.
+    """Time training steps of the median, smallest and largest candidate, and extrapolate to the recipe.
 
-    A policy or a budget that spares candidates, and a training that stops early, make it less.
+    The estimate is an upper limit: pruned candidates and early stopping make a run shorter.
 
     Raises:
-        PeprError: no step can be taken here.
+        PeprError: no training step works here.
         ImportError: PyTorch is not installed.
     """
-    count = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
-    rates = _images_per_s(recipe, summary)
-    epoch_s = [summary.images["train"] / rate * LOST_TO_VALIDATION for rate in rates.values()]
-    training_s = count * recipe.train.epochs * sum(epoch_s) / len(epoch_s)
-    artifacts = count * (len(recipe.export.named) + recipe.export.auto)
-    ladders_s = count * recipe.export.time_budget_s if recipe.export.auto else 0.0
-    made = count * len(recipe.export.made)
+    candidates = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
+    images_per_s = _images_per_s(recipe, summary)
+    epoch_s = [summary.images["train"] / rate * VALIDATION_FACTOR for rate in images_per_s.values()]
+    autotune_s = recipe.export.time_budget_s if recipe.export.auto else 0.0
+    artifacts = len(recipe.export.named) + recipe.export.auto
     return RunTimeEstimate(
-        training_s, made * EXPORT_S + ladders_s, artifacts * ARTIFACT_S[recipe.profile.rules], tuple(rates)
+        training_s=candidates * recipe.train.epochs * sum(epoch_s) / len(epoch_s),
+        export_s=candidates * (len(recipe.export.required) * EXPORT_S + autotune_s),
+        measuring_s=candidates * artifacts * ARTIFACT_S[recipe.profile.rules],
+        timed=tuple(images_per_s),
     )
 
 
 def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:
-    """Training images a second, by candidate, of as many as there is time for."""
+    """Return training images per second by architecture, for as many as TIMING_LIMIT_S allows."""
+    from pepr_edge.train.setup import choose_device
+
+    device = choose_device(recipe.train.device)
+    data = _noise(recipe, summary, max(recipe.candidates.image_size_px))
+    started_s = time.perf_counter()
+    images_per_s = {}
+    for architecture in _representative(recipe.candidates.architectures):
+        step_s = _step_s(architecture, recipe, data, device)
+        images_per_s[architecture] = data.info.splits["train"].images / step_s
+        if time.perf_counter() - started_s > TIMING_LIMIT_S:
+            break
+    return images_per_s
+
+
+def _step_s(architecture: str, recipe: Recipe, data: Dataset, device: torch.device) -> float:
+    """Return the mean seconds of a training step on the whole training split of `data`."""
     from pepr_edge.train.loop import batch, loss_function, train_mode, train_step
-    from pepr_edge.train.setup import choose_device, untrained
+    from pepr_edge.train.setup import untrained
     from pepr_edge.train.step import Mode, synchronise
 
-    settings, px = recipe.train, max(recipe.candidates.image_size_px)
-    device, mode = choose_device(settings.device), Mode("channels_last", "float32")
-    # Threads that wait for each other on a busy machine take many times as long: one thread's processor time does not mind.
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    untaught = recipe.model_copy(
-        update={"candidates": recipe.candidates.model_copy(update={"weights": "scratch"})}
+    pixels, labels = data.splits["train"]
+    candidate = Candidate(
+        architecture=architecture,
+        image_size_px=pixels.shape[1],
+        in_channels=data.info.channels,
+        num_classes=len(data.info.labels),
     )
-    data, started, found = _noise(recipe, summary, px), time.perf_counter(), dict[str, float]()
-    labels = data.splits["train"][1]
-    for name in _telling(recipe.candidates.architectures):
-        candidate = Candidate(
-            architecture=name,
-            image_size_px=px,
-            in_channels=data.info.channels,
-            num_classes=len(summary.labels),
-        )
-        model, spec = untrained(candidate, data, untaught, threads=1)
-        step = train_step(
-            mode.place(model, device),
-            mode,
-            settings,
-            loss_function(settings, labels, len(summary.labels), device),
-            1 + STEPS,
-        )
-        train_mode(step.model, settings)
-        images, targets = batch(data.splits["train"], np.arange(len(labels)), spec, device)
+    candidates = recipe.candidates.model_copy(update={"weights": "scratch"})
+    model, preprocess = untrained(
+        candidate, data, recipe.model_copy(update={"candidates": candidates}), threads=1
+    )
+    mode = Mode("channels_last", "float32")
+    loss = loss_function(recipe.train, labels, candidate.num_classes, device)
+    step = train_step(mode.place(model, device), mode, recipe.train, loss, 1 + STEPS)
+    train_mode(step.model, recipe.train)
+    images, targets = batch(data.splits["train"], np.arange(len(labels)), preprocess, device)
+    # Other load on the machine lengthens wall time, but not the processor time of a single thread.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    step(images, targets)
+    synchronise(device)
+    started_s = clock()
+    for _ in range(STEPS):
         step(images, targets)
-        synchronise(device)
-        began = clock()
-        for _ in range(STEPS):
-            step(images, targets)
-        synchronise(device)
-        found[name] = STEPS * len(labels) / (clock() - began)
-        if time.perf_counter() - started > ENOUGH_S:
-            break
-    return found
+    synchronise(device)
+    return (clock() - started_s) / STEPS
 
 
-def _telling(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The candidates of the median, the least and the greatest size, as far as it is known."""
+def _representative(architectures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the architectures of median, min and max size, as far as the sizes are known."""
     known = zoo.architectures()
-    by_size = sorted(names, key=lambda name: known[name].num_params if name in known else 0)
+    by_size = sorted(architectures, key=lambda name: known[name].num_params if name in known else 0)
     return tuple(dict.fromkeys((by_size[len(by_size) // 2], by_size[0], by_size[-1])))
 
 
-def _noise(recipe: Recipe, summary: DatasetSummary, px: int) -> Dataset:
-    """One batch of noise: how long a step takes does not depend on what the images show."""
-    rng, classes = np.random.default_rng(0), len(summary.labels)
-    channels = (
-        recipe.data.channels
-        if recipe.data.channels != "auto"
-        else 1
-        if summary.grey == len(summary.sizes_px)
-        else 3
-    )
-    images = min(recipe.train.batch_size, max(LEAST_BATCH, BATCH_PIXELS // px**2))
-    counts: dict[Split, int] = {"train": images, "val": classes, "test": classes}
-    splits = {
-        split: (
-            rng.integers(0, 256, (count, px, px, channels), np.uint8),
-            np.arange(count, dtype=np.int64) % classes,
-        )
-        for split, count in counts.items()
-    }
+def _noise(recipe: Recipe, summary: DatasetSummary, size_px: int) -> Dataset:
+    """Return a batch of noise: the duration of a step does not depend on the content of the images."""
+    rng = np.random.default_rng(0)
+    classes = len(summary.labels)
+    channels = recipe.data.channels
+    if channels == "auto":
+        channels = 1 if summary.grey == len(summary.sizes_px) else 3
+    batch_size = min(recipe.train.batch_size, max(MIN_BATCH, BATCH_PIXELS // size_px**2))
+    sizes: dict[Split, int] = {"train": batch_size, "val": classes, "test": classes}
+    splits = {}
+    infos = {}
+    for split, size in sizes.items():
+        pixels = rng.integers(0, 256, (size, size_px, size_px, channels), np.uint8)
+        labels = np.arange(size, dtype=np.int64) % classes
+        splits[split] = (pixels, labels)
+        class_counts = task_of().class_counts(labels, classes)
+        infos[split] = SplitInfo(images=size, class_counts=tuple(class_counts.tolist()))
     info = DataInfo(
         name=summary.name,
         format=summary.format,
         sha256="0" * 64,
         labels=summary.labels,
         channels=channels,
-        splits={
-            s: SplitInfo(images=len(y), class_counts=tuple(np.bincount(y, minlength=classes).tolist()))
-            for s, (_, y) in splits.items()
-        },
+        splits=infos,
         majority_baseline=0.0,
     )
     return Dataset(info, splits)
