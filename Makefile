@@ -1,15 +1,15 @@
-# Everything happens in a virtual environment of its own: VENV=... puts it elsewhere.
+# All targets use a virtual environment of their own: VENV=... puts it elsewhere.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# Processes that all tests are shared among.
+# Number of processes that run the tests.
 WORKERS ?= 2
 
-# Where the paper's published results are; tests look for images there too.
+# The paper's published results; tests look for images there too.
 PEPR_TEST_DATA ?= ../shared
 
-.PHONY: install demo test test-all lint bench docs paper acceptance-arm acceptance-x86 fuzz
+.PHONY: install demo test test-all coverage lint bench docs paper acceptance-arm acceptance-x86 fuzz
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ test: install
 test-all: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
+# The default tier again, with the share of lines and branches that it runs, file by file.
+coverage: install
+	$(BIN)/python -m pytest -n $(WORKERS) --cov=pepr_edge --cov-branch --cov-report=term-missing:skip-covered
+
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -35,7 +39,7 @@ bench: install
 	$(BIN)/python tools/bench_score.py --out docs/benchmarks/score.json
 	$(BIN)/python tools/bench_overhead.py --out docs/benchmarks/overhead.json
 
-# Zensical is mkdocs-material's successor; a broken link or a page that is not current ends it.
+# A broken link or an outdated reference page is an error.
 docs: install
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/python tools/reference.py --check
@@ -44,7 +48,7 @@ docs: install
 paper: install
 	$(BIN)/python tools/paper.py --results $(PEPR_TEST_DATA)/paper/published_results.csv --table1 $(PEPR_TEST_DATA)/paper/table1.csv
 
-# A kit on emulated devices: RUN=... takes it from a run that is there, ACCEPTANCE=... says where the Debian and all else go. As root.
+# A kit on emulated devices, as root. RUN=... takes it from an existing run; ACCEPTANCE=... is the working folder.
 ACCEPTANCE ?= runs/acceptance
 
 acceptance-arm: install
@@ -53,7 +57,7 @@ acceptance-arm: install
 acceptance-x86: install
 	$(BIN)/python tools/emulate_acceptance.py x86 --work $(ACCEPTANCE) $(if $(RUN),--run $(RUN))
 
-# Every parser of foreign input, 20,000 hostile inputs each: about half an hour. CASES=... takes fewer.
+# 20,000 hostile inputs for each parser of untrusted files: about half an hour. CASES=... takes fewer.
 CASES ?= 20000
 
 fuzz: install

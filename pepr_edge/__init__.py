@@ -5,7 +5,7 @@ Read `pepr_edge.pipeline` first: it shows the way of the data. Nothing heavy is 
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # ONNX Runtime reports usage by default, and reads this only while it is being imported: it has to be set
 # before any module of ours can import it, whichever way the package is entered.
