@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure() -> None:
-    """Where tests are shared among processes, each keeps to a core of its own: threads that wait for each other take many times as long."""
+    """Pin each test process to a core: threads that wait for each other take many times as long."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -74,4 +74,4 @@ def manifest(bundle: Path) -> Manifest:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both rules as short as a test may take."""
-    tiny_bundle.be_brief(monkeypatch)
+    tiny_bundle.measure_briefly(monkeypatch)

@@ -1,4 +1,4 @@
-"""Small synthetic records: what a run leaves, without training or measuring anything. And the figures of the paper, where they are."""
+"""Small synthetic records of a run, without training or measuring, and the published results of the paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import tiny_bundle
 
 from pepr_edge import __version__
-from pepr_edge.field.report_checksum import sealed
+from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.records import (
@@ -179,7 +179,7 @@ def entry(
     latency_s: float = 0.01,
     memory_bytes: int | None = 100_000_000,
 ) -> VariantState:
-    """One candidate that went the whole way, with its predictions on the disk: wrong on the last images of validation."""
+    """Write one finished candidate and its predictions, which are wrong on the last validation images."""
     place = folder / candidate(name).id / "fp32"
     place.mkdir(parents=True)
     labels = np.arange(N_VAL) % 2
@@ -239,6 +239,6 @@ def field_report(
     emulated: bool = False,
     **device: object,
 ) -> FieldReport:
-    """The report of one device, sealed."""
+    """The report of one device, with its checksum."""
     facts = tiny_bundle.profile(digest("any")).device.model_copy(update={"cpu": cpu, **device})
-    return sealed(FieldReport(emulated=emulated, partial=partial, device=facts, results=measured))
+    return with_checksum(FieldReport(emulated=emulated, partial=partial, device=facts, results=measured))

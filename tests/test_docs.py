@@ -1,6 +1,6 @@
 """The documentation holds together: links lead somewhere, and each page is in the site's navigation.
 
-`make docs` renders it, and refuses broken links between pages and anchors; this looks at images and files too, in a moment.
+`make docs` renders it, and refuses broken links between pages and anchors; these tests check files.
 """
 
 from __future__ import annotations

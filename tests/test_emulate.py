@@ -1,4 +1,4 @@
-"""tools/emulate.py: what it starts and with what, and what it says where it cannot. The emulators themselves are for the slow tier."""
+"""tools/emulate.py: its command lines and its errors. The emulators themselves run in the slow tier."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from pepr_edge.run_dir.store import write_record
 if sys.platform != "linux":
     pytest.skip("emulates on Linux", allow_module_level=True)
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-TELL = "import json, sys; from pepr_edge.device import cpu; print(json.dumps([cpu.emulated(), cpu.cpu_name(), cpu.isa(), sys.executable]))"
+TELL = (
+    "import json, sys; from pepr_edge.device import cpu; "
+    "print(json.dumps([cpu.emulated(), cpu.cpu_name(), cpu.isa(), sys.executable]))"
+)
 
 
 def tool(name: str) -> Any:
@@ -55,7 +58,7 @@ def test_the_python_of_a_command_is_itself_or_lies_beside_it(tmp_path: Path) -> 
     assert emulate.interpreter([str(python), "-m", "x"]) == (python, ["-m", "x"])
     assert emulate.interpreter([str(program), "verify"]) == (python, [str(program), "verify"])
     python.unlink()
-    with pytest.raises(PeprError, match="no python lies beside it"):
+    with pytest.raises(PeprError, match="no python in its folder"):
         emulate.interpreter([str(program), "verify"])
     with pytest.raises(PeprError, match="no such program"):
         emulate.interpreter([str(tmp_path / "none")])
@@ -77,7 +80,7 @@ def test_a_ceiling_on_memory_where_a_group_can_be_made(
     (tmp_path / "cgroup.subtree_control").write_text("cpu memory\n", encoding="ascii")
     # A group's files are the kernel's and go with it.
     monkeypatch.setattr(Path, "rmdir", shutil.rmtree)
-    with emulate.ceiling(1000, tmp_path) as (words, kind):
+    with emulate.memory_limit(1000, tmp_path) as (words, kind):
         said = subprocess.run(
             [*words, "sh", "-c", "echo $$"], capture_output=True, text=True, check=True
         ).stdout
@@ -105,7 +108,7 @@ def test_a_fault_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str
 
 def test_a_folder_that_is_no_kit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert emulate.main(["arm", str(tmp_path), "--root", str(tmp_path / "root")]) == 1
-    assert "holds no install.sh" in capsys.readouterr().err
+    assert "no install.sh" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -131,16 +134,16 @@ def test_without_binfmt_proot_starts_it_and_without_both_there_is_one_line(
 ) -> None:
     monkeypatch.setattr(arm, "registered", lambda: False)
     monkeypatch.setattr(arm.shutil, "which", lambda name: f"/usr/bin/{name}")
-    words = arm.entrance(tmp_path)
+    words = arm.enter_command(tmp_path)
     assert words[0] == "unshare"
     assert "--net" in words
     assert words[words.index("-q") + 1] == arm.QEMU
     monkeypatch.setattr(arm.shutil, "which", lambda name: None if name == "proot" else f"/usr/bin/{name}")
     with pytest.raises(PeprError, match="apt install proot"):
-        arm.entrance(tmp_path)
+        arm.enter_command(tmp_path)
     monkeypatch.setattr(arm.shutil, "which", lambda name: None)
     with pytest.raises(PeprError, match="apt install qemu-user-static"):
-        arm.entrance(tmp_path)
+        arm.enter_command(tmp_path)
 
 
 class Here:
@@ -173,7 +176,7 @@ def test_another_label_is_a_failure(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     image = tiny_bundle.image(tmp_path / "0.png")
-    assert arm.predicts(Here(found, ok), tmp_path, "01-tiny", [image], expected) is passes
+    assert arm.predicts_as_expected(Here(found, ok), tmp_path, "01-tiny", [image], expected) is passes
     if ok and not passes:
         assert "1.png" in capsys.readouterr().out
     assert (tmp_path / "images" / "0.png").is_file()
@@ -197,7 +200,7 @@ JUDGED = {"agreeing": 10, "n": 16, "max_abs_diff": 22.2, "tolerance": 4.12}
             0,
             {"passed": True, "reasons": [], "selftest": JUDGED},
             True,
-            "a passed; 10 of 16 decisions, logits off by 22.2, allowed 4.12",
+            "a passed; 10 of 16 decisions, logits differ by 22.2, allowed 4.12",
         ),
         (
             "a-int8",
@@ -236,7 +239,7 @@ def test_a_bundle_has_to_pass_or_to_be_told_why_not(
     monkeypatch.setattr(
         acceptance, "on", lambda *words: subprocess.CompletedProcess(words, status, out, "core dumped")
     )
-    assert acceptance.is_judged("Haswell", Path(name)) is judged
+    assert acceptance.passes_or_explains("Haswell", Path(name)) is judged
     heard = capsys.readouterr().out
     assert said in heard
     assert all(reason in heard for reason in row.get("reasons", ["core dumped"]))

@@ -1,4 +1,4 @@
-"""Nothing that leaves the workstation names a person, a machine or a place: planted in every input, sought in every output."""
+"""No output names a person, a machine or a place: names planted in all inputs are searched in all outputs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pepr_edge.kit import make as kit
 # In every planted text, whatever its case; no word of ours, and none of base64 by chance.
 MARK = "zqxvkj"
 ROOT = Path(__file__).resolve().parents[1]
-# They stay at home: the recipe as it was given, which may say where the data lies, what a candidate's process printed, and the list of the
-# images that could not be read, which was asked for.
+# Files that stay at home: the recipe as given, which may name the place of the data, the log of a candidate's
+# process, and the list of unreadable images, which the recipe asked for.
 AT_HOME = ("recipe.toml", "log.txt", "skipped_images.csv")
 IMAGES = 84
 
@@ -137,8 +137,8 @@ def wheel(path: Path) -> Path:
 
 
 def commands(home: Path, run: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """What the commands print that make something for others; each with bare names, from where the user is."""
-    tiny_bundle.play(patch)
+    """Return what the commands print that make something for others, called with relative paths."""
+    tiny_bundle.fake_profile(patch)
     patch.chdir(home)
     bundles = sorted((run / "bundles").iterdir())
     report = home / "report.json"
@@ -172,7 +172,7 @@ def ended(patch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 def parts(path: Path) -> Iterator[bytes]:
-    """A file's bytes, and what is packed in it: members of archives, pictures within pages, streams within pictures."""
+    """Yield a file's bytes and what is packed in it: archive members, pictures, streams."""
     content = path.read_bytes()
     yield content
     if zipfile.is_zipfile(path):
@@ -187,7 +187,7 @@ def parts(path: Path) -> Iterator[bytes]:
 
 
 def told(content: bytes, forbidden: list[bytes]) -> bytes | None:
-    """The first planted text in some bytes, with what stands around it; also where each letter takes two bytes or, as numpy's, four."""
+    """Return the first planted text in some bytes with its surroundings, in UTF-8, UTF-16 or UTF-32."""
     lower = content.lower()
     for secret in forbidden:
         for spelled in (secret, secret.decode().encode("utf-16-le"), secret.decode().encode("utf-32-le")):
@@ -204,7 +204,8 @@ def secrets(made: Made) -> list[bytes]:
 
 def outputs(made: Made) -> list[Path]:
     files = [path for path in made.out.rglob("*") if path.is_file() and path.name not in AT_HOME]
-    return [path for path in files if made.out / ".pepr_edge" not in path.parents]
+    images = made.out / "data"
+    return [path for path in files if images not in path.parents]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What each package offers to the others: the names and modules in its `__all__`. A change of it is meant, or it is a fault."""
+"""What each package offers to the others: the names and modules in its `__all__`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pepr_edge.device.load import busy
 from pepr_edge.kit import make as kit
 
 TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
-# What a test cannot do: install. test_kit_install runs the kit's installer, and CI installs as the documents say.
+# A test cannot install: test_kit_install runs the kit's installer, and CI installs as the documents say.
 NOT_RUN = ("pip install", "sh install.sh")
 
 
@@ -99,10 +99,10 @@ def test_every_command_does_what_the_page_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny_bundle.be_brief(monkeypatch)
+    tiny_bundle.measure_briefly(monkeypatch)
     no_wheels(monkeypatch)
-    # Not as for a reader, as are the wheels and how long is measured: more than 4 epochs teach a test nothing.
-    for name in ("FEWEST_EPOCHS", "MOST_EPOCHS"):
+    # Shorter than for a reader, like the wheels and the measurements.
+    for name in ("MIN_EPOCHS", "MAX_EPOCHS"):
         monkeypatch.setattr(f"pepr_edge.recipe.init.choose.{name}", 4)
     Path("make_images.py").write_text(script())
     for line, shown in steps():

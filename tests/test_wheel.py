@@ -87,7 +87,10 @@ def test_the_wheel_holds_pepr_edge_alone_with_recipes_and_variants(tmp_path: Pat
     assert {"pepr_edge/energy/carbon.csv", "pepr_edge/report/report.html", "pepr_edge/py.typed"} <= set(held)
     assert "pepr_edge/recipes/recipe.schema.json" in held
     # Recipes and variants are found where the wheel has them.
-    program = "from pepr_edge.recipe import recipes_dir, variants_dir; print(recipes_dir().parent.name, variants_dir().parent.name)"
+    program = (
+        "from pepr_edge.recipe import recipes_dir, variants_dir; "
+        "print(recipes_dir().parent.name, variants_dir().parent.name)"
+    )
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Networks of a few layers, each made so that one thing goes wrong with it."""
+"""Networks of a few layers, each with a property that makes one step difficult."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Floats = NDArray[np.float32]
 
 
 def convolutions(times: float = 1.0, layers: int = 6) -> onnx.ModelProto:
-    """Convolutions with ReLU, and a decision. `times`: how much greater the first channel of the second layer is than its others.
+    """Convolutions with ReLU, and a decision. `times` scales the first channel of the second layer.
 
-    The third layer divides by that again, so that in floating point it changes nothing, and the decision rests on all channels alike.
-    Over IMAGES it is either class about as often.
+    The third layer divides by the same factor, so in floating point nothing changes, and all channels count
+    equally for the decision. Over IMAGES both classes are about equally frequent.
     """
     rng = np.random.default_rng(0)
     factor = np.ones(CHANNELS, np.float32)
@@ -27,13 +27,10 @@ def convolutions(times: float = 1.0, layers: int = 6) -> onnx.ModelProto:
     constants, nodes, last = {}, [], "pixel_values"
     for number in range(layers):
         weight = rng.normal(size=(CHANNELS, 1 if number == 0 else CHANNELS, 3, 3)).astype(np.float32) / 3
-        weight = (
-            weight * factor[:, None, None, None]
-            if number == 1
-            else weight / factor[None, :, None, None]
-            if number == 2
-            else weight
-        )
+        if number == 1:
+            weight = weight * factor[:, None, None, None]
+        elif number == 2:
+            weight = weight / factor[None, :, None, None]
         constants[f"weight_{number}"] = weight
         nodes.append(
             helper.make_node(
@@ -52,7 +49,7 @@ def convolutions(times: float = 1.0, layers: int = 6) -> onnx.ModelProto:
 
 
 def separable() -> onnx.ModelProto:
-    """A convolution, a depthwise one with what stands between such (a gate by sigmoid, an addition), and a decision."""
+    """A convolution, a depthwise convolution with a sigmoid gate and an addition, and a decision."""
     rng = np.random.default_rng(1)
     constants = {
         "first": rng.normal(size=(CHANNELS, 1, 3, 3)).astype(np.float32),
@@ -77,7 +74,7 @@ def separable() -> onnx.ModelProto:
 
 
 def model(nodes: list[onnx.NodeProto], constants: dict[str, Floats]) -> onnx.ModelProto:
-    """A whole model with a dynamic batch."""
+    """Return a model with a dynamic batch."""
     graph = helper.make_graph(
         nodes,
         "net",
@@ -95,7 +92,7 @@ def model(nodes: list[onnx.NodeProto], constants: dict[str, Floats]) -> onnx.Mod
 
 
 def logits(path: Path, images: Floats = IMAGES) -> Floats:
-    """What a file says of the images, one at a time."""
+    """Return the logits of a file, one image at a time."""
     return _run(path.read_bytes(), images)
 
 
@@ -108,7 +105,7 @@ def _run(content: bytes, images: Floats) -> Floats:
 
 
 def rounded(path: Path) -> set[str]:
-    """The nodes that take or give 8 bits, by name."""
+    """Return the names of the nodes with an 8-bit input or output."""
     graph = onnx.load(str(path)).graph
     quantised = {name for node in graph.node if node.op_type == "QuantizeLinear" for name in node.input[:1]}
     restored = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}

@@ -1,8 +1,8 @@
-"""Redo a bundle's test accuracy from its manifest.json alone, without pepr_edge: numpy, Pillow and onnxruntime.
+"""Recompute a bundle's test accuracy from its manifest.json, without pepr_edge: numpy, Pillow, onnxruntime.
 
     python tools/accuracy_from_manifest.py BUNDLE MEDMNIST.npz
 
-Prints the accuracy found and the manifest's; exit status 1 where they differ.
+Prints the computed accuracy and the manifest's; exit status 1 if they differ.
 """
 
 import json
@@ -17,7 +17,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read by onnxruntime at its import
 import onnxruntime
 
 if len(sys.argv) != 3 or not (Path(sys.argv[1], "manifest.json").is_file() and Path(sys.argv[2]).is_file()):
-    sys.exit(f"error: {sys.argv[1:]}: expected a bundle and an archive that are there.\n{__doc__}")
+    sys.exit(f"error: {sys.argv[1:]}: expected an existing bundle and an existing archive.\n{__doc__}")
 bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
 manifest = json.loads((bundle / "manifest.json").read_text())
 spec = manifest["preprocess"]
@@ -35,6 +35,6 @@ for pixels, label in zip(data["test_images"], data["test_labels"].ravel(), stric
     (logits,) = session.run(None, {manifest["input"]["name"]: np.ascontiguousarray(tensor)})
     right += int(logits.argmax() == label)
 
-found, expected = right / len(data["test_images"]), manifest["performance"]["accuracy"]["value"]
-print(f"{bundle.name}: found {found!r}, manifest {expected!r}")
-sys.exit(found != expected)
+accuracy, expected = right / len(data["test_images"]), manifest["performance"]["accuracy"]["value"]
+print(f"{bundle.name}: computed {accuracy!r}, manifest {expected!r}")
+sys.exit(accuracy != expected)

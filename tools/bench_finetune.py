@@ -1,12 +1,13 @@
-"""What training from a weights file saves, and what its classifier alone is worth: in energy, in performance, and in PePR.
+"""Measure what training from a weights file, or of the classifier alone, saves: energy, performance, PePR.
 
     python tools/bench_finetune.py SOURCE.npz TARGET.npz --work DIR --out docs/benchmarks/finetune.json
 
-Each architecture is trained on SOURCE, once. On TARGET it is then trained from scratch, in full from the file that this left, and its
-classifier alone (mode "head") from the same file, with the backbone's features worked out once, and again each epoch as it would be
-otherwise. All by the default protocol without augmentation, with several seeds; no seed changes the split, which is the dataset's own.
-PePR is over the training energy, min-max over the four ways of one architecture and seed; the source is not charged, as a weights
-file mostly comes from elsewhere. Energies are CPU seconds times declared watts.
+Each architecture is trained on SOURCE once. On TARGET it is then trained from scratch, in full from the
+resulting weights file, and its classifier alone (mode "head") from the same file: with the backbone's
+features computed once, and computed each epoch. All use the default protocol without augmentation and several
+seeds; the split is the dataset's own. PePR is over the training energy, min-max over the four methods of one
+architecture and seed. The training on SOURCE is not counted, because a weights file usually comes from
+elsewhere. Energies are CPU seconds times declared watts.
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.pepr import bounds, normalised, pepr
 from pepr_edge.train import trainer
-from pepr_edge.train.session import TrainingTask
+from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
 
-ARCHITECTURES, PX, EPOCHS, SEEDS, WATTS = ("mobilenetv2_050", "resnet18d"), 32, 12, (0, 1, 2), 7.5
+ARCHITECTURES = ("mobilenetv2_050", "resnet18d")
+PX = 32
+EPOCHS = 12
+SEEDS = (0, 1, 2)
+WATTS = 7.5
 METRIC = "balanced_accuracy"
 MEANS = ("val", "test", "energy_j", "duration_s", "epochs")
-WAYS = ("scratch", "full", "head", "head, features each epoch")
+METHODS = ("scratch", "full", "head", "head, features each epoch")
 
 
-class Found(NamedTuple):
-    """One training: performance of its best epoch on validation and on the test split, and what it took."""
+class Training(NamedTuple):
+    """A training: performance of its best epoch on validation and test, and its cost."""
 
     architecture: str
-    way: str
+    method: str
     seed: int
     val: float
     test: float
@@ -48,7 +53,7 @@ class Found(NamedTuple):
 
 
 def main() -> None:
-    """Train all, and write what came of it."""
+    """Train all models and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,29 +61,28 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    source, target = (
-        _data(name, given.work / f"data{number}") for number, name in enumerate((given.source, given.target))
-    )
-    found = [one for name in ARCHITECTURES for one in trainings(name, source, target, given.work)]
-    rows = summary(found)
+    arguments = parser.parse_args()
+    source = _data(arguments.source, arguments.work / "data0")
+    target = _data(arguments.target, arguments.work / "data1")
+    results: list[Training] = []
+    for name in ARCHITECTURES:
+        results += trainings(name, source, target, arguments.work)
+    rows = summary(results)
     document = {
         "schema_version": 1,
         "source": source.info.name,
         "target": target.info.name,
         "images": len(target.splits["train"][1]),
-        **{
-            "image_size_px": PX,
-            "epochs": EPOCHS,
-            "watts_per_core": WATTS,
-            "metric": METRIC,
-            "cpu": facts().cpu,
-            "threads": 1,
-        },
-        "trainings": [one._asdict() for one in found],
+        "image_size_px": PX,
+        "epochs": EPOCHS,
+        "watts_per_core": WATTS,
+        "metric": METRIC,
+        "cpu": facts().cpu,
+        "threads": 1,
+        "trainings": [result._asdict() for result in results],
         "summary": rows,
     }
-    write_text(given.out, json.dumps(document, indent=1) + "\n")
+    write_text(arguments.out, json.dumps(document, indent=1) + "\n")
     print(as_markdown(rows))
 
 
@@ -87,26 +91,26 @@ def _data(name: str, folder: Path) -> Dataset:
     return load(folder)
 
 
-def trainings(name: str, source: Dataset, target: Dataset, work: Path) -> Iterator[Found]:
-    """An architecture in every way, with every seed."""
+def trainings(name: str, source: Dataset, target: Dataset, work: Path) -> Iterator[Training]:
+    """Train an architecture by every method, with every seed."""
     weights = work / f"{name}-source"
     trained(name, "scratch", source, weights, 0, "full")
     for seed in SEEDS:
-        for way in WAYS:
-            start = "scratch" if way == "scratch" else str(weights / "checkpoint.safetensors")
-            mode = "head" if way.startswith("head") else "full"
-            taken_apart, frozen = way != WAYS[-1], trainer.frozen
-            if not taken_apart:
-                trainer.frozen = lambda *_: None  # type: ignore[assignment]
+        for method in METHODS:
+            start = "scratch" if method == "scratch" else str(weights / "checkpoint.safetensors")
+            mode = "head" if method.startswith("head") else "full"
+            frozen = trainer.frozen_backbone
+            if method == METHODS[-1]:
+                trainer.frozen_backbone = lambda *_: None  # type: ignore[assignment]
             try:
-                result = trained(name, start, target, work / f"{name}-{way}-{seed}", seed, mode)
+                result = trained(name, start, target, work / f"{name}-{method}-{seed}", seed, mode)
             finally:
-                trainer.frozen = frozen
-            yield _found(result, name, way, seed)
+                trainer.frozen_backbone = frozen
+            yield _training(result, name, method, seed)
 
 
 def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mode: str) -> TrainResult:
-    """One training, by itself."""
+    """Train one model."""
     recipe = Recipe.model_validate(
         {
             "name": "finetune",
@@ -133,51 +137,52 @@ def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mod
         weights=weights,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    return train(
-        TrainingTask(
-            candidate, data, recipe, folder, f"{name} {weights} {mode} {seed}", 1, False, lambda *_: None
-        )
-    )
+    key = f"{name} {weights} {mode} {seed}"
+    return train(TrainingJob(candidate, data, recipe, folder, key, 1, False, lambda *_: None))
 
 
-def _found(result: TrainResult, name: str, way: str, seed: int) -> Found:
-    performance, cost = result.performance, result.cost
-    figures = (
-        performance[f"val_{METRIC}"].value,
-        performance[METRIC].value,
-        cost.energy_j.value,
-        cost.duration_s.value,
-    )
-    val, test, energy_j, duration_s = (figure for figure in figures if figure is not None)
-    return Found(name, way, seed, val, test, energy_j, duration_s, len(result.epochs))
+def _training(result: TrainResult, name: str, method: str, seed: int) -> Training:
+    val = result.performance[f"val_{METRIC}"].value
+    test = result.performance[METRIC].value
+    energy_j = result.cost.energy_j.value
+    duration_s = result.cost.duration_s.value
+    assert val is not None
+    assert test is not None
+    assert energy_j is not None
+    assert duration_s is not None
+    return Training(name, method, seed, val, test, energy_j, duration_s, len(result.epochs))
 
 
-def summary(found: list[Found]) -> list[dict[str, Any]]:
-    """Means over the seeds, and PePR over the ways of one architecture."""
+def summary(results: list[Training]) -> list[dict[str, Any]]:
+    """Return means over the seeds, and PePR over the methods of one architecture."""
     rows = []
-    for name in dict.fromkeys(one.architecture for one in found):
+    for name in dict.fromkeys(result.architecture for result in results):
         scores: dict[str, list[float]] = {}
         for seed in SEEDS:
-            same = [one for one in found if (one.architecture, one.seed) == (name, seed)]
-            bound = bounds([one.energy_j for one in same])
-            for one in same:
-                scores.setdefault(one.way, []).append(float(pepr(one.val, normalised(one.energy_j, bound))))
-        for way in WAYS:
-            some = [one for one in found if (one.architecture, one.way) == (name, way)]
-            means = {key: statistics.fmean(getattr(one, key) for one in some) for key in MEANS}
-            rows.append({"architecture": name, "way": way, **means, "pepr": statistics.fmean(scores[way])})
+            group = [result for result in results if (result.architecture, result.seed) == (name, seed)]
+            bound = bounds([result.energy_j for result in group])
+            for result in group:
+                score = float(pepr(result.val, normalised(result.energy_j, bound)))
+                scores.setdefault(result.method, []).append(score)
+        for method in METHODS:
+            group = [result for result in results if (result.architecture, result.method) == (name, method)]
+            means = {key: statistics.fmean(getattr(result, key) for result in group) for key in MEANS}
+            rows.append(
+                {"architecture": name, "method": method, **means, "pepr": statistics.fmean(scores[method])}
+            )
     return rows
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The summary as a table."""
+    """Return the summary as a Markdown table."""
     lines = [
-        "| architecture | way | validation | test | energy, J | epochs | PePR |",
+        "| architecture | method | validation | test | energy, J | epochs | PePR |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        figures = f"{row['val']:.3f} | {row['test']:.3f} | {row['energy_j']:.1f} | {row['epochs']:.1f} | {row['pepr']:.3f}"
-        lines.append(f"| {row['architecture']} | {row['way']} | {figures} |")
+        performance = f"{row['val']:.3f} | {row['test']:.3f}"
+        cost = f"{row['energy_j']:.1f} | {row['epochs']:.1f} | {row['pepr']:.3f}"
+        lines.append(f"| {row['architecture']} | {row['method']} | {performance} | {cost} |")
     return "\n".join(lines)
 
 

@@ -1,11 +1,12 @@
-"""What `pepr-edge bench` adds to a bare loop of session.run, and what CPU time its parent takes while it waits.
+"""Measure the overhead of `pepr-edge bench` over a bare loop of session.run, and its parent's CPU time.
 
     python tools/bench_overhead.py [--out docs/benchmarks/overhead.json] [--rounds N] [BUNDLE ...]
 
-In each round `pepr-edge bench --quick` and a script that does nothing but onnxruntime hold the same model open with the same settings,
-pinned to the same core. Every half second one of them is stopped and the other goes on, so that whatever else the machine does meets both
-alike. Compared are their p50 over the ten seconds that bench measures. Then bench alone, by its full rules: the CPU seconds of its parent
-over 30 s. Without bundles a run of two untrained architectures at 224 px makes some. Linux only.
+In each round `pepr-edge bench --quick` and a script with onnxruntime alone keep the same model open with the
+same settings, pinned to the same core. Every half second one is stopped and the other continues, so that
+other activity affects both equally. The tool compares their p50 over the ten seconds that bench measures.
+Then it measures the CPU seconds of bench's parent over 30 s, with the full rules. Without bundles, a run of
+two architectures at 224 px makes some. Linux only.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from pepr_edge.records import FieldReport
 from pepr_edge.run_dir.store import read_record, write_text
 from pepr_edge.scoring.percentiles import early_stopping_percentile
 
-SLICE_S, WINDOW_S = 0.5, 30.0
-MAX_RATIO, MAX_SHARE = 1.02, 0.01
+SLICE_S = 0.5
+WINDOW_S = 30.0
+MAX_RATIO = 1.02
+MAX_SHARE = 0.01
 RECIPE = """
 schema_version = 1
 name = "overhead"
@@ -56,8 +59,8 @@ variants = ["fp32"]
 [profile]
 rules = "quick"
 """
-# Start and duration of each inference, until it is told to end.
-BARE = """
+# Program that records start and duration of each inference until it gets SIGTERM.
+BARE_LOOP = """
 import json, os, signal, sys, time
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy, onnxruntime
@@ -66,11 +69,13 @@ options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
 for kind in ("intra", "inter"):
     options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-feed = {session.get_inputs()[0].name: numpy.random.default_rng(0).standard_normal(json.loads(sys.argv[2]), numpy.float32)}
+tensor = numpy.random.default_rng(0).standard_normal(json.loads(sys.argv[2]), numpy.float32)
+feed = {session.get_inputs()[0].name: tensor}
 going = [True]
 signal.signal(signal.SIGTERM, lambda *_: going.clear())
 print("ready", flush=True)
-clock, taken = time.perf_counter, []
+clock = time.perf_counter
+taken = []
 while going:
     begin = clock()
     session.run(None, feed)
@@ -87,26 +92,28 @@ class Round(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times as long bench says that an inference takes."""
+        """Latency in bench divided by that in the bare loop."""
         return self.bench_s / self.bare_s
 
 
 def main() -> None:
-    """Measure, and write one JSON file; exit status 1 where bench adds too much."""
+    """Measure, and write one JSON file; exit status 1 if the overhead is too large."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE")
     parser.add_argument("--out", type=Path, help="write the result here, as JSON")
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row(bundle, given.rounds, Path(folder)) for bundle in given.bundles or make(Path(folder))]
+        rows = [
+            row(bundle, arguments.rounds, Path(folder)) for bundle in arguments.bundles or make(Path(folder))
+        ]
     result = {
         "schema_version": 1,
         "what": __doc__.splitlines()[0],
-        "rounds": given.rounds,
+        "rounds": arguments.rounds,
         "slice_s": SLICE_S,
         "expected": {"p50_ratio": MAX_RATIO, "parent_cpu_share": MAX_SHARE},
         "models": rows,
@@ -117,47 +124,46 @@ def main() -> None:
         "python": sys.version.split()[0],
         "versions": versions(("pepr_edge", "numpy", "onnxruntime")),
     }
-    if given.out is not None:
-        write_text(given.out, json.dumps(result, indent=1) + "\n")
+    if arguments.out is not None:
+        write_text(arguments.out, json.dumps(result, indent=1) + "\n")
     sys.exit(any(row["p50_ratio"] > MAX_RATIO or row["parent_cpu_share"] > MAX_SHARE for row in rows))
 
 
 def make(folder: Path) -> list[Path]:
-    """Bundles of two architectures."""
-    recipe, run = folder / "overhead.toml", folder / "run"
+    """Make bundles of two architectures."""
+    recipe = folder / "overhead.toml"
+    run = folder / "run"
     write_text(recipe, RECIPE)
     done = subprocess.run([sys.executable, "-m", "pepr_edge", "run", recipe, "--out", run], check=False)
     made = sorted((run / "bundles").glob("*/"))
-    # That a measurement of the run is INVALID does not matter here.
+    # Status 3: a measurement of the run is INVALID, which does not matter here.
     if done.returncode not in (0, 3) or not made:
-        sys.exit("There are no bundles: see above what the run lacks.")
+        sys.exit("The run made no bundles: its messages above say why.")
     return made
 
 
 def row(bundle: Path, rounds: int, folder: Path) -> dict[str, Any]:
-    """The figures of one model."""
+    """Return the figures of one model."""
     name = read_manifest(bundle).architecture
     bars = tqdm(range(rounds), desc=name, disable=not sys.stderr.isatty())
-    # The one that is started first has the older memory: each is the first as often.
-    found = [compare(bundle, folder / "report.json", bench_first=number % 2 == 0) for number in bars]
+    # The process that starts first has the older memory, so they alternate.
+    results = [compare(bundle, folder / "report.json", bench_first=number % 2 == 0) for number in bars]
     share = parent_share(bundle, folder / "report.json")
-    ratio = statistics.median(one.ratio for one in found)
-    print(
-        f"{name}: p50 {ratio:.4f} times the bare loop's; the parent uses {share:.2%} of a core while it waits"
-    )
+    ratio = statistics.median(result.ratio for result in results)
+    print(f"{name}: p50 is {ratio:.4f} times the bare loop's; the waiting parent uses {share:.2%} of a core")
     return {
         "architecture": name,
         "p50_ratio": ratio,
-        "p50_ratios": [one.ratio for one in found],
-        "bench_p50_s": statistics.median(one.bench_s for one in found),
-        "bare_p50_s": statistics.median(one.bare_s for one in found),
+        "p50_ratios": [result.ratio for result in results],
+        "bench_p50_s": statistics.median(result.bench_s for result in results),
+        "bare_p50_s": statistics.median(result.bare_s for result in results),
         "parent_cpu_share": share,
         "parent_window_s": WINDOW_S,
     }
 
 
 def bench(bundle: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
-    """`pepr-edge bench`, started."""
+    """Start `pepr-edge bench`."""
     command = [
         sys.executable,
         "-m",
@@ -175,10 +181,10 @@ def bench(bundle: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def bare(bundle: Path) -> subprocess.Popen[bytes]:
-    """The bare loop, ready."""
+    """Start the bare loop and wait until it is ready."""
     shape = json.dumps([1, *read_manifest(bundle).input.shape[1:]])
     loop = subprocess.Popen(
-        [sys.executable, "-c", BARE, str(bundle / "model.onnx"), shape], stdout=subprocess.PIPE
+        [sys.executable, "-c", BARE_LOOP, str(bundle / "model.onnx"), shape], stdout=subprocess.PIPE
     )
     assert loop.stdout is not None
     loop.stdout.readline()
@@ -186,12 +192,15 @@ def bare(bundle: Path) -> subprocess.Popen[bytes]:
 
 
 def compare(bundle: Path, out: Path, bench_first: bool) -> Round:
-    """One round: both by turns, for as long as bench's latency pass takes."""
+    """Run one round: both in turn, for the duration of bench's latency pass."""
     if bench_first:
-        parent, loop = bench(bundle, out, "--quick"), bare(bundle)
+        parent = bench(bundle, out, "--quick")
+        loop = bare(bundle)
     else:
-        loop, parent = bare(bundle), bench(bundle, out, "--quick")
-    child, core = measuring_child(parent), max(os.sched_getaffinity(0))
+        loop = bare(bundle)
+        parent = bench(bundle, out, "--quick")
+    child = measuring_child(parent)
+    core = max(os.sched_getaffinity(0))
     for pid in (child.pid, loop.pid):
         os.sched_setaffinity(pid, {core})
     by_turns(child, psutil.Process(loop.pid))
@@ -200,17 +209,16 @@ def compare(bundle: Path, out: Path, bench_first: bool) -> Round:
     taken = json.loads(loop.communicate()[0])
     if parent.wait() not in (0, 3):
         sys.exit(f"{bundle}: bench ended with status {parent.returncode}. Run it by hand to see why.")
-    of_bench = read_record(out, FieldReport).results[0].percentiles_s.p50
-    of_loop = early_stopping_percentile(
-        [latency for begin, latency in taken if begin >= ended_s - QUICK.duration_s], 0.5
-    )
-    assert of_bench is not None
-    assert of_loop is not None
-    return Round(of_bench, of_loop)
+    bench_p50_s = read_record(out, FieldReport).results[0].percentiles_s.p50
+    same_period = [latency for begin, latency in taken if begin >= ended_s - QUICK.duration_s]
+    bare_p50_s = early_stopping_percentile(same_period, 0.5)
+    assert bench_p50_s is not None
+    assert bare_p50_s is not None
+    return Round(bench_p50_s, bare_p50_s)
 
 
 def measuring_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
-    """The process that bench measures in, as soon as it is there."""
+    """Wait for the process in which bench measures, and return it."""
     while True:
         for child in psutil.Process(parent.pid).children():
             if "pepr_edge.measure.worker" in child.cmdline():
@@ -221,8 +229,9 @@ def measuring_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def by_turns(child: psutil.Process, loop: psutil.Process) -> None:
-    """Stop one and let the other go on, until the child is done."""
-    runs, waits = child, loop
+    """Stop one process while the other runs, in turn, until the child ends."""
+    runs = child
+    waits = loop
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         try:
             waits.suspend()
@@ -237,15 +246,17 @@ def by_turns(child: psutil.Process, loop: psutil.Process) -> None:
 
 
 def parent_share(bundle: Path, out: Path) -> float:
-    """CPU seconds of bench's parent per second, while its child measures by the full rules."""
+    """Return the CPU seconds of bench's parent per second, while its child measures with the full rules."""
     out.unlink(missing_ok=True)
     parent = bench(bundle, out)
     while not out.exists() and parent.poll() is None:
         time.sleep(0.1)
     process = psutil.Process(parent.pid)
-    begin_s, begin = time.perf_counter(), process.cpu_times()
+    begin_s = time.perf_counter()
+    begin = process.cpu_times()
     time.sleep(WINDOW_S)
-    end, took_s = process.cpu_times(), time.perf_counter() - begin_s
+    end = process.cpu_times()
+    took_s = time.perf_counter() - begin_s
     parent.terminate()
     parent.wait()
     return (end.user + end.system - begin.user - begin.system) / took_s

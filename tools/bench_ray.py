@@ -1,9 +1,10 @@
-"""What `--engine ray` costs beside `--engine local`: the same trainings and exports, as many at once, in turns.
+"""Measure the overhead of `--engine ray` over `--engine local` on the same trainings and exports.
 
     python tools/bench_ray.py --out docs/benchmarks/ray.json
 
-Both engines go on from copies of the same folders, in which the mode of each training is chosen already; they take turns block by block, so
-that what else the machine does hits both. Ray is started on this machine, its start and end are told apart.
+Both engines continue from copies of the same folders, in which the mode of each training is already chosen.
+They alternate block by block, so that other activity affects both. Ray is started on this machine; its start
+and end are timed separately.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +31,31 @@ from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import read_record, write_text
 
 ARCHITECTURES = ("mobilenetv2_050", "mobilenetv3_small_050", "lcnet_050", "resnet10t")
-PX, SEEDS = 64, (1, 2)
+PX = 64
+SEEDS = (1, 2)
 
 
 def main() -> None:
-    """Measure, and write the JSON."""
+    """Measure, and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        found = measured(Path(temporary), options.images, options.epochs)
-    write_text(options.out, json.dumps(found, indent=1) + "\n")
-    print(json.dumps({name: value for name, value in found.items() if name != "blocks"}, indent=1))
+        result = measured(Path(temporary), options.images, options.epochs)
+    write_text(options.out, json.dumps(result, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in result.items() if name != "blocks"}, indent=1))
 
 
 def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
-    """Carry all jobs out with both engines."""
+    """Run all jobs with both engines."""
     prepare(DataSettings("phantom", PX, phantom_images=images, seed=1), folder / "data")
     here = this_machine.engine(usable_cores())
     jobs = [job(folder, name, seed, epochs, here) for seed in SEEDS for name in ARCHITECTURES]
-    carry_out(here, [one.model_copy(update={"until_epoch": 0}) for one in jobs])
-    start_s, blocks = time.perf_counter(), []
+    carry_out(here, [each.model_copy(update={"kind": "probe"}) for each in jobs])
+    blocks = []
+    start_s = time.perf_counter()
     with ray.opened(jobs[0].recipe, None, None, lambda job, reason: print(job.candidate.id, reason)) as (
         cluster,
         _,
@@ -62,12 +64,13 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
         for number, first in enumerate(range(0, len(jobs), usable_cores())):
             block = jobs[first : first + usable_cores()]
             blocks.append(in_turn(folder, block, {"local": here, "ray": cluster}, backwards=number % 2 == 1))
-            print(blocks[-1], file=sys.stderr)  # stdout is kept from Ray, and from us
+            print(blocks[-1], file=sys.stderr)  # stdout is blocked while Ray is open
         end_s = time.perf_counter()
     closed_s = time.perf_counter() - end_s
-    local_s, ray_s = (sum(block[f"{name}_s"] for block in blocks) for name in ("local", "ray"))
+    local_s = sum(block["local_s"] for block in blocks)
+    ray_s = sum(block["ray_s"] for block in blocks)
     trainings = [
-        read_record(folder / "local" / Path(one.folder).name / "train.json", TrainResult) for one in jobs
+        read_record(folder / "local" / Path(each.folder).name / "train.json", TrainResult) for each in jobs
     ]
     return {
         "pepr_edge": __version__,
@@ -77,7 +80,7 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
         "candidates": len(jobs),
         "at_once": usable_cores(),
         "median_training_s": round(
-            statistics.median(one.cost.duration_s.value or 0.0 for one in trainings), 1
+            statistics.median(training.cost.duration_s.value or 0.0 for training in trainings), 1
         ),
         "local_s": round(local_s, 1),
         "ray_s": round(ray_s, 1),
@@ -85,13 +88,13 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
         "ray_closed_s": round(closed_s, 1),
         "overhead_of_the_work": round(ray_s / local_s - 1, 4),
         "overhead_with_start_and_end": round((ray_s + opened_s + closed_s) / local_s - 1, 4),
-        "same_weights": sum(same(folder, one) for one in jobs),
+        "same_weights": sum(same(folder, each) for each in jobs),
         "blocks": blocks,
     }
 
 
 def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine) -> CandidateJob:
-    """One training with its export of one variant."""
+    """Return the job of one training with the export of one variant."""
     recipe = Recipe.model_validate(
         {
             "name": "bench",
@@ -117,42 +120,44 @@ def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine)
 def in_turn(
     folder: Path, block: list[CandidateJob], engines: dict[str, Engine], backwards: bool
 ) -> dict[str, float]:
-    """Seconds that each engine takes for a block."""
-    found = {}
+    """Return the seconds that each engine takes for a block."""
+    seconds = {}
     for name in sorted(engines, reverse=backwards):
-        moved = [one.model_copy(update={"folder": copied(Path(one.folder), folder / name)}) for one in block]
+        jobs = [
+            each.model_copy(update={"folder": copied(Path(each.folder), folder / name)}) for each in block
+        ]
         start_s = time.perf_counter()
-        carry_out(engines[name], moved)
-        found[f"{name}_s"] = round(time.perf_counter() - start_s, 2)
-    return found
+        carry_out(engines[name], jobs)
+        seconds[f"{name}_s"] = round(time.perf_counter() - start_s, 2)
+    return seconds
 
 
 def copied(folder: Path, home: Path) -> str:
-    """A copy of a candidate's folder."""
+    """Copy a candidate's folder; return the path of the copy."""
     shutil.copytree(folder, home / folder.name)
     return str(home / folder.name)
 
 
 def carry_out(engine: Engine, jobs: list[CandidateJob]) -> None:
-    """Carry jobs out; none may fail."""
-    failed: list[CandidateJob] = []
-    note: Callable[[CandidateJob], None] = lambda one: (
-        failed.append(one) if (Path(one.folder) / "failure.json").exists() else None
-    )  # noqa: E731
-    engine.run(jobs, lambda job, step: None, note)
-    if failed:
-        raise SystemExit(
-            f"{failed[0].candidate.id} failed: {(Path(failed[0].folder) / 'failure.json').read_text()}"
-        )
+    """Run jobs; exit if one fails."""
+
+    def check(done: CandidateJob) -> None:
+        failure = Path(done.folder) / "failure.json"
+        if failure.exists():
+            failures.append(f"{done.candidate.id} failed: {failure.read_text()}")
+
+    failures: list[str] = []
+    engine.run(jobs, lambda job, step: None, check)
+    if failures:
+        raise SystemExit(failures[0])
 
 
-def same(folder: Path, one: CandidateJob) -> bool:
-    """Whether a training ended with the same weights under both."""
-    name = Path(one.folder).name
-    local, far = (
-        read_record(folder / engine / name / "train.json", TrainResult) for engine in ("local", "ray")
-    )
-    return local.checkpoint_sha256 == far.checkpoint_sha256
+def same(folder: Path, job: CandidateJob) -> bool:
+    """True if a training ended with the same weights under both engines."""
+    name = Path(job.folder).name
+    local = read_record(folder / "local" / name / "train.json", TrainResult)
+    remote = read_record(folder / "ray" / name / "train.json", TrainResult)
+    return local.checkpoint_sha256 == remote.checkpoint_sha256
 
 
 if __name__ == "__main__":

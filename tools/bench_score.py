@@ -1,8 +1,9 @@
-"""`pepr-edge score` on a table of a million rows in a thousand groups, with its result written, on one core.
+"""Measure `pepr-edge score --out` on a table of a million rows in a thousand groups, on one core.
 
     python tools/bench_score.py [--out docs/benchmarks/score.json] [--rows N] [--groups N] [--rounds N]
 
-Each round is a fresh process pinned to one core; time is from its start to its end, memory is its peak as it tells itself. Linux only.
+Each round is a new process pinned to one core. Time is from its start to its end; the process reports its
+peak memory. Linux only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pepr_edge.device.facts import facts, versions
 from pepr_edge.run_dir.store import write_text
 
 RESOURCES = ("energy_j", "latency_s", "memory_bytes")
-# The process tells its own peak: what the kernel tells a parent may be the parent's own, from before the child's exec.
+# The process reports its own peak: the kernel's value for a child may be the parent's, from before the exec.
 CHILD = """
 import sys
 from pepr_edge.cli import entry
@@ -46,20 +47,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--groups", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "table.csv")
-        generate(table, given.rows, given.groups)
+        generate(table, arguments.rows, arguments.groups)
         size_bytes = table.stat().st_size
         rounds = [
-            measure(table) for _ in tqdm(range(given.rounds), desc="rounds", disable=not sys.stderr.isatty())
+            measure(table)
+            for _ in tqdm(range(arguments.rounds), desc="rounds", disable=not sys.stderr.isatty())
         ]
     result = {
         "schema_version": 1,
         "what": __doc__.splitlines()[0],
-        "rows": given.rows,
-        "groups": given.groups,
+        "rows": arguments.rows,
+        "groups": arguments.groups,
         "resources": len(RESOURCES),
         "table_bytes": size_bytes,
         "cores": 1,
@@ -73,15 +75,14 @@ def main() -> None:
         "python": sys.version.split()[0],
         "versions": versions(("pepr_edge", "numpy")),
     }
-    print(
-        f"{given.rows} rows: {result['seconds']:.2f} s ({result['cpu_seconds']:.2f} s of CPU), {result['peak_bytes'] / 2**20:.0f} MiB"
-    )
-    if given.out is not None:
-        write_text(given.out, json.dumps(result, indent=1) + "\n")
+    times = f"{result['seconds']:.2f} s ({result['cpu_seconds']:.2f} s of CPU)"
+    print(f"{arguments.rows} rows: {times}, {result['peak_bytes'] / 2**20:.0f} MiB")
+    if arguments.out is not None:
+        write_text(arguments.out, json.dumps(result, indent=1) + "\n")
 
 
 def generate(path: Path, rows: int, groups: int) -> None:
-    """A table whose groups are mixed, not sorted."""
+    """Write a table whose groups are mixed, not sorted."""
     rng = np.random.default_rng(0)
     group = [f"set{code:04d}" for code in rng.integers(0, groups, rows).tolist()]
     performance = np.round(rng.beta(8, 3, rows), 6).tolist()
@@ -95,7 +96,7 @@ def generate(path: Path, rows: int, groups: int) -> None:
 
 
 def measure(table: Path) -> tuple[float, float, int]:
-    """Seconds from start to end, seconds of CPU, and peak bytes of one run on one core."""
+    """Return wall seconds, CPU seconds and peak bytes of one run on one core."""
     words = [
         "score",
         str(table),
@@ -117,13 +118,13 @@ def measure(table: Path) -> tuple[float, float, int]:
         text=True,
     )
     assert process.stderr is not None
-    said = process.stderr.read()
+    output = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(said)
-    return seconds, usage.ru_utime + usage.ru_stime, int(said.split()[-1])
+        raise SystemExit(output)
+    return seconds, usage.ru_utime + usage.ru_stime, int(output.split()[-1])
 
 
 if __name__ == "__main__":

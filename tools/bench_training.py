@@ -1,7 +1,8 @@
-"""Training throughput of pepr_edge against a plain PyTorch loop of the same model, batch and data, interleaved in one run.
+"""Compare the training throughput of pepr_edge with a plain PyTorch loop, interleaved in one run.
 
-Plain: float32, contiguous, AdamW as PyTorch makes it, images normalised beforehand, no augmentation. Ours: the loop of `pepr-edge run`,
-in the layout and precision that its probe picks, from uint8 images, the light augmentation included.
+Both use the same model, batch and data. Plain: float32, contiguous, PyTorch's default AdamW, images
+normalised in advance, no augmentation. Ours: the loop of `pepr-edge run`, in the layout and precision that
+its probe chooses, from uint8 images, with the light augmentation.
 
     python tools/bench_training.py [--out docs/benchmarks/training.json]
 """
@@ -29,12 +30,24 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.run_dir.store import write_text
-from pepr_edge.train.loop import Labels, Pixels, batch, loss_function, optimiser, train_epoch, train_step
+from pepr_edge.train.loop import (
+    Labels,
+    Pixels,
+    batch,
+    batch_loader,
+    batches,
+    loss_function,
+    optimiser,
+    train_epoch,
+    train_step,
+)
 from pepr_edge.train.models import create
 from pepr_edge.train.step import probe
 
 ARCHITECTURES = ("mobilenetv2_050", "resnet18d", "mnasnet_100", "dla46_c")
-IMAGE_SIZE_PX, STEPS, ROUNDS = 64, 12, 7
+IMAGE_SIZE_PX = 64
+STEPS = 12
+ROUNDS = 7
 SETTINGS = Train()
 SPEC = Preprocess(channels=1, image_size_px=IMAGE_SIZE_PX, mean=(0.45,), std=(0.15,))
 
@@ -51,9 +64,8 @@ def main() -> None:
     rows = [compare(name, pixels[..., None], labels) for name in tqdm(ARCHITECTURES, desc="architectures")]
     mean = math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows))
     for row in rows:
-        print(
-            f"{row['architecture']:<18} {row['plain']:>6.0f} {row['ours']:>6.0f} images/s  {row['ratio']:.2f}x  {row['mode']}"
-        )
+        speeds = f"{row['plain']:>6.0f} {row['ours']:>6.0f} images/s"
+        print(f"{row['architecture']:<18} {speeds}  {row['ratio']:.2f}x  {row['mode']}")
     print(f"geometric mean {mean:.2f}x")
     result = {
         "schema_version": 1,
@@ -75,39 +87,44 @@ def main() -> None:
 
 
 def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]:
-    """Rounds of an epoch each way, in turn; medians in images per second, and the median of the rounds' ratios."""
+    """Run epochs of both loops in turn; return medians in images per second, and the median ratio."""
     candidate = Candidate(
         architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2
     )
     device = torch.device("cpu")
     torch.manual_seed(0)
-    model, other = create(candidate), create(candidate)
+    model = create(candidate)
+    plain_model = create(candidate)
     loss = loss_function(SETTINGS, labels, 2, device)
     model.train()
     images, targets = batch((pixels, labels), np.arange(SETTINGS.batch_size), SPEC, device)
     mode, _ = probe(model, images, targets, lambda trial: optimiser(SETTINGS, trial), loss)
     model = mode.place(model, device)
     step = train_step(model, mode, SETTINGS, loss, total_steps=STEPS * (ROUNDS + 1))
-    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    generator = torch.Generator().manual_seed(0)
+    load_batch = batch_loader((pixels, labels), SPEC, SETTINGS, generator, device)
     plain = torch.optim.AdamW(
-        other.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
+        plain_model.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
     )
     loader = DataLoader(
         TensorDataset(torch.from_numpy(to_tensor(pixels, SPEC)), torch.from_numpy(labels)),
         batch_size=SETTINGS.batch_size,
         shuffle=True,
     )
-    ours_s, plain_s = [], []
+    ours_s = []
+    plain_s = []
     for _ in range(ROUNDS + 1):
         start = time.perf_counter()
-        train_epoch(step, (pixels, labels), SPEC, SETTINGS, rng, generator, lambda done: None)
+        parts = batches(len(labels), SETTINGS.batch_size, rng)
+        train_epoch(step, SETTINGS, load_batch, parts, lambda done: None)
         middle = time.perf_counter()
-        plain_epoch(other, plain, loader)
+        plain_epoch(plain_model, plain, loader)
         ours_s.append(middle - start)
         plain_s.append(time.perf_counter() - middle)
-    ours, base = (
-        [len(labels) / seconds for seconds in taken[1:]] for taken in (ours_s, plain_s)
-    )  # the first round warms up
+    # The first round warms up.
+    ours = [len(labels) / seconds for seconds in ours_s[1:]]
+    base = [len(labels) / seconds for seconds in plain_s[1:]]
     return {
         "architecture": architecture,
         "mode": f"{mode.layout} {mode.precision}",
@@ -122,7 +139,7 @@ def compare(architecture: str, pixels: Pixels, labels: Labels) -> dict[str, Any]
 def plain_epoch(
     model: nn.Module, optimising: torch.optim.Optimizer, loader: DataLoader[tuple[torch.Tensor, ...]]
 ) -> None:
-    """An epoch as PyTorch's tutorials write it."""
+    """Train an epoch as in PyTorch's tutorials."""
     model.train()
     criterion = nn.CrossEntropyLoss()
     for images, labels in loader:

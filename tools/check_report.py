@@ -1,10 +1,11 @@
-"""A report in a browser: no error, no request, nothing that overflows, tables that sort and filter, and no serious fault of accessibility.
+"""Check a report in a browser: no errors, no requests, no overflow, working sort and filter, accessibility.
 
-    python tools/check_report.py runs/quickstart/report.html [--shots DIR] [--axe axe.min.js] [--chromium PATH]
+    python tools/check_report.py runs/quickstart/report.html [--shots DIR] [--axe FILE] [--chromium PATH]
 
-Drives a headless Chromium, found on the PATH, by playwright (`pip install playwright`). axe-core comes from npm (`npm pack axe-core`,
-package/axe.min.js); without it accessibility is not checked, which is said. With --shots the page is left there as it looked: light and
-dark, narrow and wide, and as PDF. Exit status 1 where something is wrong, a line each.
+Drives a headless Chromium from the PATH with playwright (`pip install playwright`). axe-core comes from npm
+(`npm pack axe-core`, package/axe.min.js); without it accessibility is not checked, and the output says so.
+--shots saves pictures of the page: light and dark, narrow and wide, and a PDF. Prints a line per fault; exit
+status 1 if there is any.
 """
 
 from __future__ import annotations
@@ -17,45 +18,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 WIDTHS_PX = (390, 1280)
 SCHEMES = ("light", "dark")
 HEIGHT_PX = 900
-PRINT_PX = 718  # A4 less the page's own margins
-MOST_PX = 8_000  # of a screenshot: what Chromium can surely draw at once
-# In a container there is neither a sandbox nor much of /dev/shm.
+PRINT_PX = 718  # A4 without the page's own margins
+MAX_SHOT_PX = 8_000  # height that Chromium can always draw at once
+# A container has no sandbox and little /dev/shm.
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
-PATIENCE_MS = 120_000  # a busy machine takes long
+TIMEOUT_MS = 120_000  # long, for a busy machine
 SERIOUS = ("serious", "critical")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_ROW = "no row holds this"
 
-# What sticks out of the page, but for what lies in a box that scrolls.
+# Elements wider than the page, except inside a box that scrolls.
 OVERFLOWING = """() => {
   const wide = document.documentElement.clientWidth, found = [];
-  if (document.documentElement.scrollWidth > wide) found.push(`the page is ${document.documentElement.scrollWidth} px wide`);
-  for (const one of document.body.querySelectorAll("*")) {
-    if (one.closest(".scroll") && !one.matches(".scroll")) continue;
-    const box = one.getBoundingClientRect();
-    if (box.width && (box.right > wide + 1 || box.left < -1)) found.push(`${one.tagName} ${one.className} ${box.left} to ${box.right} px`);
+  const width = document.documentElement.scrollWidth;
+  if (width > wide) found.push(`the page is ${width} px wide`);
+  for (const element of document.body.querySelectorAll("*")) {
+    if (element.closest(".scroll") && !element.matches(".scroll")) continue;
+    const box = element.getBoundingClientRect();
+    if (box.width && (box.right > wide + 1 || box.left < -1)) {
+      found.push(`${element.tagName} ${element.className} ${box.left} to ${box.right} px`);
+    }
   }
   return found;
 }"""
-# Each head pressed twice; what does not come out in order.
+# Press each column header twice; report the columns that are not sorted then.
 UNSORTED = """() => {
   const found = [];
   for (const table of document.querySelectorAll("table.sortable")) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
-      for (const way of ["ascending", "descending"]) {
+      for (const direction of ["ascending", "descending"]) {
         head.querySelector("button").click();
         const cells = [...table.tBodies[0].rows].map((row) => row.cells[column]);
         const numeric = cells.some((cell) => cell.dataset.sort !== undefined);
         const keys = cells.filter((cell) => !numeric || cell.dataset.sort !== undefined)
           .map((cell) => numeric ? Number(cell.dataset.sort) : cell.textContent);
-        const order = (a, b) => (numeric ? a - b : a.localeCompare(b)) * (way === "ascending" ? 1 : -1);
+        const order = (a, b) => (numeric ? a - b : a.localeCompare(b)) * (direction === "ascending" ? 1 : -1);
         const name = `${table.id} by ${head.textContent}`;
-        if (head.getAttribute("aria-sort") !== way) found.push(`${name}: aria-sort is not ${way}`);
-        if (keys.some((key, at) => at && order(keys[at - 1], key) > 0)) found.push(`${name}: not ${way}`);
+        const sorted = !keys.some((key, index) => index && order(keys[index - 1], key) > 0);
+        if (head.getAttribute("aria-sort") !== direction) found.push(`${name}: not marked as ${direction}`);
+        if (!sorted) found.push(`${name}: not ${direction}`);
       }
     });
   }
@@ -64,7 +70,7 @@ UNSORTED = """() => {
 
 
 def main() -> int:
-    """Check one report; print what is wrong."""
+    """Check one report and print its faults."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,30 +80,32 @@ def main() -> int:
     parser.add_argument(
         "--chromium", default=browser_path(), help="the browser [default: the one on the PATH]"
     )
-    given = parser.parse_args()
-    if given.chromium is None:
+    arguments = parser.parse_args()
+    if arguments.chromium is None:
         parser.error(f"no browser on the PATH, expected one of {', '.join(BROWSERS)}. Give --chromium PATH.")
-    faults = list(check(given.report, given.chromium, given.axe, given.shots))
+    faults = list(check(arguments.report, arguments.chromium, arguments.axe, arguments.shots))
     for fault in faults:
         print(fault)
-    unchecked = "" if given.axe else "; accessibility was not checked: no --axe"
-    print(f"{given.report}: {f'{len(faults)} faults' if faults else 'ok'}{unchecked}")
+    result = f"{len(faults)} faults" if faults else "ok"
+    unchecked = "" if arguments.axe else "; accessibility was not checked: no --axe"
+    print(f"{arguments.report}: {result}{unchecked}")
     return 1 if faults else 0
 
 
 def browser_path() -> str | None:
-    """The first Chromium on the PATH."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    """Return the first Chromium on the PATH."""
+    paths = (shutil.which(name) for name in BROWSERS)
+    return next((path for path in paths if path), None)
 
 
 def check(report: Path, chromium: str, axe: Path | None = None, shots: Path | None = None) -> Iterator[str]:
-    """What is wrong with a report, a line each.
+    """Yield the faults of a report, a line each.
 
     Args:
         report: the HTML file.
         chromium: path of the browser.
-        axe: axe-core's script; None leaves accessibility out.
-        shots: folder for pictures of the page; None for none.
+        axe: axe-core's script; without it, accessibility is not checked.
+        shots: folder for pictures of the page, if any.
     """
     from playwright.sync_api import sync_playwright
 
@@ -106,109 +114,119 @@ def check(report: Path, chromium: str, axe: Path | None = None, shots: Path | No
         browser = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         for scheme in SCHEMES:
             for width in WIDTHS_PX:
-                yield from (
-                    f"{scheme}, {width} px: {fault}"
-                    for fault in _looked_at(browser, report, width, scheme, script, shots)
-                )
-        yield from (f"used: {fault}" for fault in _used(browser, report))
-        yield from (f"printed: {fault}" for fault in _printed(browser, report, shots))
+                for fault in _check_layout(browser, report, width, scheme, script, shots):
+                    yield f"{scheme}, {width} px: {fault}"
+        for fault in _check_controls(browser, report):
+            yield f"used: {fault}"
+        for fault in _check_print(browser, report, shots):
+            yield f"printed: {fault}"
         browser.close()
 
 
 def _open(browser: Browser, report: Path, faults: list[str], width: int, scheme: str = "light") -> Page:
-    """The page, which adds to `faults` whatever it complains of or asks for."""
+    """Open the page; its messages, errors and requests are added to `faults`."""
     page = browser.new_page(viewport={"width": width, "height": HEIGHT_PX}, color_scheme=scheme)  # type: ignore[arg-type]
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(TIMEOUT_MS)
     address = report.resolve().as_uri()
-    page.on(
-        "console",
-        lambda message: (
-            faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None
-        ),
-    )
+
+    def on_console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            faults.append(f"console: {message.text}")
+
+    def on_request(request: Any) -> None:
+        if request.url != address:
+            faults.append(f"request: {request.url[:100]}")
+
+    page.on("console", on_console)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    page.on(
-        "request",
-        lambda request: faults.append(f"request: {request.url[:100]}") if request.url != address else None,
-    )
+    page.on("request", on_request)
     page.goto(address)
     return page
 
 
-def _looked_at(
+def _check_layout(
     browser: Browser, report: Path, width: int, scheme: str, axe: str | None, shots: Path | None
 ) -> list[str]:
     faults: list[str] = []
     page = _open(browser, report, faults, width, scheme)
-    faults += [f"overflows: {one}" for one in page.evaluate(OVERFLOWING)]
+    faults += _overflows(page)
     if shots is not None:
-        _shoot(page, shots / f"{scheme}-{width}.png", width)
+        _save_shots(page, shots / f"{scheme}-{width}.png", width)
     if axe is not None:
-        faults += _axe(page, axe)
+        faults += _violations(page, axe)
     page.close()
     return faults
 
 
-def _shoot(page: Page, path: Path, width: int) -> None:
-    """The whole page, in parts where it is too long for one picture."""
+def _overflows(page: Page) -> list[str]:
+    return [f"overflows: {element}" for element in page.evaluate(OVERFLOWING)]
+
+
+def _save_shots(page: Page, path: Path, width: int) -> None:
+    """Save the whole page, in parts if it is too high for one picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height = int(page.evaluate("() => document.documentElement.scrollHeight"))
-    for part, top in enumerate(range(0, height, MOST_PX)):
-        clip: Any = {"x": 0, "y": top, "width": width, "height": min(MOST_PX, height - top)}
-        page.screenshot(
-            path=path if part == 0 else path.with_stem(f"{path.stem}-{part + 1}"), full_page=True, clip=clip
-        )
+    for number, top in enumerate(range(0, height, MAX_SHOT_PX), 1):
+        clip: Any = {"x": 0, "y": top, "width": width, "height": min(MAX_SHOT_PX, height - top)}
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        page.screenshot(path=file, full_page=True, clip=clip)
 
 
-def _axe(page: Page, script: str) -> list[str]:
+def _violations(page: Page, script: str) -> list[str]:
+    """Return the serious faults of accessibility that axe-core finds."""
     page.evaluate(script)
-    found = page.evaluate("async () => (await axe.run(document, {preload: false})).violations")
-    return [
-        f"axe: {one['id']} ({one['impact']}): {one['nodes'][0]['html'][:120]}"
-        for one in found
-        if one["impact"] in SERIOUS
-    ]
+    violations = page.evaluate("async () => (await axe.run(document, {preload: false})).violations")
+    faults = []
+    for violation in violations:
+        if violation["impact"] in SERIOUS:
+            element = violation["nodes"][0]["html"][:120]
+            faults.append(f"axe: {violation['id']} ({violation['impact']}): {element}")
+    return faults
 
 
-def _used(browser: Browser, report: Path) -> list[str]:
-    """Sorts every table, by mouse and by keyboard, and filters those that can be filtered."""
+def _check_controls(browser: Browser, report: Path) -> list[str]:
+    """Sort every table, by mouse and by keyboard, and use every filter."""
     faults: list[str] = []
     page = _open(browser, report, faults, WIDTHS_PX[-1])
     faults += page.evaluate(UNSORTED)
-    for head in page.locator("table.sortable").all()[:1]:
-        button = head.locator("th button").last
-        button.focus()
+    for table in page.locator("table.sortable").all()[:1]:
+        table.locator("th button").last.focus()
         page.keyboard.press("Enter")
-        if head.locator("th").last.get_attribute("aria-sort") != "ascending":
-            faults.append("a head does not answer to the keyboard")
-    for one in page.locator(".filter").all():
-        faults += _filtered(page, one)
+        if table.locator("th").last.get_attribute("aria-sort") != "ascending":
+            faults.append("a column header does not react to the keyboard")
+    for row_filter in page.locator(".filter").all():
+        faults += _check_filter(page, row_filter)
     page.close()
     return faults
 
 
-def _filtered(page: Page, one: Any) -> list[str]:
-    name = one.get_attribute("data-table")
+def _check_filter(page: Page, row_filter: Locator) -> list[str]:
+    """Filter a table by a word of its first row, by nonsense, and by nothing."""
+    name = row_filter.get_attribute("data-table")
     rows = page.locator(f"#{name} tbody tr")
-    before, word = rows.count(), (rows.first.locator("td").nth(1).text_content() or "").split()[0]
-    one.locator("input").fill(word)
+    total = rows.count()
+    word = (rows.first.locator("td").nth(1).text_content() or "").split()[0]
+    search = row_filter.locator("input")
+    search.fill(word)
     visible = [row.text_content() or "" for row in rows.all() if row.is_visible()]
-    one.locator("input").fill("no row holds this")
-    none = sum(row.is_visible() for row in rows.all())
-    one.locator("input").fill("")
-    after = sum(row.is_visible() for row in rows.all())
-    wrong = (
-        not visible or any(word.lower() not in text.lower() for text in visible) or none or after != before
-    )
-    said = f"{name}: filtered by {word!r} it shows {len(visible)} rows, by nonsense {none}, by nothing {after} of {before}"
-    return [said] if wrong else []
+    search.fill(NO_ROW)
+    with_nonsense = sum(row.is_visible() for row in rows.all())
+    search.fill("")
+    unfiltered = sum(row.is_visible() for row in rows.all())
+    all_match = all(word.lower() in text.lower() for text in visible)
+    if visible and all_match and not with_nonsense and unfiltered == total:
+        return []
+    return [
+        f"{name}: filtered by {word!r} it shows {len(visible)} rows, by nonsense {with_nonsense}, "
+        f"by nothing {unfiltered} of {total}"
+    ]
 
 
-def _printed(browser: Browser, report: Path, shots: Path | None) -> list[str]:
+def _check_print(browser: Browser, report: Path, shots: Path | None) -> list[str]:
     faults: list[str] = []
     page = _open(browser, report, faults, PRINT_PX)
     page.emulate_media(media="print")
-    faults += [f"overflows: {one}" for one in page.evaluate(OVERFLOWING)]
+    faults += _overflows(page)
     if shots is not None:
         page.pdf(path=shots / "report.pdf", format="A4", prefer_css_page_size=True)
     page.close()

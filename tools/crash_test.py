@@ -1,12 +1,12 @@
-"""Kill a real run at random moments, go on each time, and compare it with one that nobody killed.
+"""Kill a real run at random moments, continue it each time, and compare it with an uninterrupted run.
 
     python tools/crash_test.py --work DIR [--kills 30] [--seed 0] [--out docs/benchmarks/crash.md]
 
-Every other kill (SIGKILL) hits the parent alone, the rest all its processes at once. After each, every file of the run directory that has
-its final name must be whole, and nothing that was finished may ever change. At the end the ranking's rows and performance values must be
-those of the uninterrupted run, and no more images trained on than one epoch of one candidate for each kill. Which layout and precision is
-the fastest is a measurement, so the uninterrupted run is given those that the killed one found. Latencies are measured, and differ. Linux
-only.
+About half of the kills (SIGKILL) hit the parent alone, the others all its processes. After each kill, every
+file of the run directory with a final name must be complete, and a finished file must never change. At the
+end the ranking's rows and performance values must equal those of the uninterrupted run, with at most one more
+epoch of one candidate for each kill. The fastest layout and precision are measured, so the uninterrupted run
+gets those of the killed run. Latencies are measured too, and may differ. Linux only.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ keep_performance = 0.0
 [profile]
 rules = "quick"
 """
-LONGEST_S, POLL_S = 25.0, 0.005
-# A stage is finished once its record is there; it and the files that it names are never to be written again.
+MAX_DELAY_S = 25.0
+POLL_S = 0.005
+# A stage is finished when its record exists; the record and its files must not be written again.
 FINISHED = {
     "train.json": ("checkpoint.safetensors", "logits.npz"),
     "export.json": ("model.onnx",),
@@ -62,17 +63,17 @@ FINISHED = {
 
 
 class Kill(NamedTuple):
-    """One attempt: when it was killed, and how, what was under way, what was finished by then, and what was wrong."""
+    """A kill: its delay, its target, the current stage, the number of finished files, and the faults."""
 
-    moment_s: float
-    whom: str
-    under_way: str
+    delay_s: float
+    target: str
+    stage: str
     finished: int
     faults: tuple[str, ...]
 
 
 def main() -> int:
-    """Run all, print the table; exit status 1 where anything is not as it should be."""
+    """Run the test and print the table; return 1 after any fault."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,68 +81,76 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    if any(given.work.iterdir()):
-        parser.error(f"{given.work}: not empty")
-    recipe, killed, whole = given.work / "crash.toml", given.work / "killed", given.work / "whole"
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if any(arguments.work.iterdir()):
+        parser.error(f"{arguments.work}: not empty")
+    recipe = arguments.work / "crash.toml"
+    killed = arguments.work / "killed"
+    whole = arguments.work / "whole"
+    modes = arguments.work / "modes"
     recipe.write_text(RECIPE, encoding="utf-8")
-    chance = random.Random(given.seed)
-    kills, kept = [], dict[Path, str]()
-    modes = given.work / "modes"
-    for _ in tqdm(range(given.kills), "kills"):
-        kills.append(attempt(recipe, killed, modes, kept, chance))
+    rng = random.Random(arguments.seed)
+    kills: list[Kill] = []
+    checksums: dict[Path, str] = {}
+    for _ in tqdm(range(arguments.kills), "kills"):
+        kills.append(attempt(recipe, killed, modes, checksums, rng))
     end = start(recipe, killed)
     watch(killed, modes, end, None)
-    faults = check(killed, kept)
+    faults = check(killed, checksums)
     _seed_modes(modes, whole)
     start(recipe, whole).wait()
     text = table(kills) + "\n" + verdict(killed, whole, kills, faults, end.returncode)
     print(text)
-    if given.out is not None:
-        write_text(given.out, HEAD + text)
+    if arguments.out is not None:
+        write_text(arguments.out, HEAD + text)
     return 0 if "**no**" not in text else 1
 
 
 HEAD = """# Killed at random moments
 
-What `python tools/crash_test.py` printed: a run of four candidates on generated images, killed (SIGKILL) and started again, and one that
-was not killed. See the head of the tool for what is compared.
+What `python tools/crash_test.py` printed: a run of four candidates on generated images, killed (SIGKILL) and
+started again, and one that was not killed. See the head of the tool for what is compared.
 
 """
 
 
 def start(recipe: Path, run: Path) -> subprocess.Popen[bytes]:
-    """The run, in a session of its own."""
+    """Start the run in its own session."""
     command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(run), "-q"]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
-def attempt(recipe: Path, run: Path, modes: Path, kept: dict[Path, str], chance: random.Random) -> Kill:
-    """Start the run and kill it, if it is not over before."""
-    moment_s, everybody = chance.uniform(0.0, LONGEST_S), chance.random() < 0.5
+def attempt(recipe: Path, run: Path, modes: Path, checksums: dict[Path, str], rng: random.Random) -> Kill:
+    """Start the run, and kill it unless it ends before."""
+    delay_s = rng.uniform(0.0, MAX_DELAY_S)
+    whole_group = rng.random() < 0.5
     process = start(recipe, run)
-    watch(run, modes, process, moment_s)
+    watch(run, modes, process, delay_s)
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL) if everybody else process.kill()
+        if whole_group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
     process.wait()
-    under_way = stage(run)
-    wait_for_the_workers(run)
-    faults = check(run, kept)
-    return Kill(moment_s, "all" if everybody else "parent", under_way, len(kept), tuple(faults))
+    current_stage = stage(run)
+    wait_for_workers(run)
+    faults = check(run, checksums)
+    return Kill(delay_s, "all" if whole_group else "parent", current_stage, len(checksums), tuple(faults))
 
 
 def watch(run: Path, modes: Path, process: subprocess.Popen[bytes], until_s: float | None) -> None:
-    """Wait, and keep a copy of each training.json that says which mode was chosen, and has no epochs yet."""
+    """Wait, and copy each training.json that has a mode but no epochs yet."""
     begin = time.monotonic()
     while process.poll() is None and (until_s is None or time.monotonic() - begin < until_s):
         for path in run.glob("candidates/*/training.json"):
-            kept = modes / path.parent.name / path.name
-            if not kept.exists() and (content := _content(path)) and not json.loads(content)["epochs"]:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_bytes(content)
+            copy = modes / path.parent.name / path.name
+            content = b"" if copy.exists() else _content(path)
+            if content and not json.loads(content)["epochs"]:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
         time.sleep(POLL_S)
 
 
@@ -154,57 +163,72 @@ def _content(path: Path) -> bytes:
 
 def _seed_modes(modes: Path, whole: Path) -> None:
     shutil.copytree(modes, whole / "candidates")
-    start_record(whole)  # so that it is a run directory
+    start_record(whole)  # makes it a run directory
 
 
-def wait_for_the_workers(run: Path) -> None:
-    """Where the parent alone was killed its workers end by themselves; nothing is written after that."""
-    before: dict[Path, int] = {}
-    while before != (now := {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}):
+def wait_for_workers(run: Path) -> None:
+    """Wait until no file changes: after the parent alone was killed, its workers end by themselves."""
+    before = None
+    now = _times(run)
+    while before != now:
         before = now
         time.sleep(0.3)
+        now = _times(run)
+
+
+def _times(run: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
 
 
 def stage(run: Path) -> str:
-    """What was under way, as far as the events tell."""
+    """Return the current stage according to the events."""
     try:
         lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return "before its first event"
     last = json.loads(lines[-1])
-    words = {
+    stages = {
         "started": "training",
         "made": "training",
         "measured": "measuring",
         "search": "training",
         "finished": "nothing",
     }
-    return f"{words.get(last['event'], last['event'])}, after {last['event']} {last.get('candidate') or ''}".strip()
+    event = last["event"]
+    return f"{stages.get(event, event)}, after {event} {last.get('candidate') or ''}".strip()
 
 
-def check(run: Path, kept: dict[Path, str]) -> list[str]:
-    """What is torn, and what that was finished was made again. `kept`: every finished file so far, and its checksum."""
-    faults = [f"torn: {path.relative_to(run)} ({fault})" for path in files(run) if (fault := torn(path))]
+def check(run: Path, checksums: dict[Path, str]) -> list[str]:
+    """Return torn files, and finished files that changed or vanished.
+
+    Args:
+        run: the run directory.
+        checksums: time and checksum of every finished file so far; updated.
+    """
+    faults = []
+    for path in files(run):
+        fault = torn(path)
+        if fault:
+            faults.append(f"torn: {path.relative_to(run)} ({fault})")
     for path in finished(run):
-        found = f"{path.stat().st_mtime_ns} {sha256_file(path)}"
-        if kept.setdefault(path, found) != found:
+        current = f"{path.stat().st_mtime_ns} {sha256_file(path)}"
+        if checksums.setdefault(path, current) != current:
             faults.append(f"made again: {path.relative_to(run)}")
-            kept[path] = found
-    return faults + [f"gone: {path.relative_to(run)}" for path in kept if not path.exists()]
+            checksums[path] = current
+    return faults + [f"gone: {path.relative_to(run)}" for path in checksums if not path.exists()]
 
 
 def finished(run: Path) -> list[Path]:
-    """The records of finished stages, and the files that they name."""
-    records = [path for path in files(run / "candidates") if path.name in FINISHED]
-    return [
-        path
-        for record in records
-        for path in (record, *(record.parent / name for name in FINISHED[record.name]))
-    ]
+    """Return the records of finished stages, and their files."""
+    paths = []
+    for record in files(run / "candidates"):
+        if record.name in FINISHED:
+            paths += [record, *(record.parent / name for name in FINISHED[record.name])]
+    return paths
 
 
 def files(run: Path) -> list[Path]:
-    """All files of a run but those that are being written, whose names begin with a dot, and logs, which nobody relies on."""
+    """Return all files of a run except logs and unfinished files, whose names begin with a dot."""
     return [
         path
         for path in run.rglob("*")
@@ -213,7 +237,7 @@ def files(run: Path) -> list[Path]:
 
 
 def torn(path: Path) -> str:
-    """Why a file is not whole; empty where it is."""
+    """Return why a file is incomplete, else ""."""
     try:
         if path.suffix == ".json":
             json.loads(path.read_bytes())
@@ -224,11 +248,8 @@ def torn(path: Path) -> str:
             return "" if is_whole(path.parent / "model.onnx", record.sha256) else "another model.onnx"
         if path.name == "train.json":
             trained = read_record(path, TrainResult)
-            return (
-                ""
-                if is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256)
-                else "another checkpoint"
-            )
+            whole = is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256)
+            return "" if whole else "another checkpoint"
         if path.name == "training.json":
             training = read_record(path, TrainingState)
             whole = training.state is None or is_whole(
@@ -241,57 +262,57 @@ def torn(path: Path) -> str:
 
 
 def rows(run: Path) -> dict[tuple[str, str], Any]:
-    """Of each row of the ranking what does not depend on a measurement: status, performance with its interval, sha256 of the file."""
-    found = read_record(run / "ranking.json", Ranking).rows
-    return {
-        (row.candidate, row.variant or ""): (
-            row.status,
-            row.performance,
-            row.performance_ci,
-            row.artifact_sha256,
-        )
-        for row in found
-    }
+    """Return, by candidate and variant, the values of a ranking row that do not depend on a measurement.
+
+    These are status, performance with its interval, and sha256 of the file.
+    """
+    by_variant = {}
+    for row in read_record(run / "ranking.json", Ranking).rows:
+        values = (row.status, row.performance, row.performance_ci, row.artifact_sha256)
+        by_variant[row.candidate, row.variant or ""] = values
+    return by_variant
 
 
 def images(run: Path) -> dict[str, float]:
-    """Images that each candidate was trained on, lost ones included."""
-    trained = (read_record(path, TrainResult) for path in sorted(run.glob("candidates/*/train.json")))
-    return {one.candidate.id: one.cost.images.value or 0 for one in trained}
+    """Return the number of training images of each candidate, lost ones included."""
+    results = [read_record(path, TrainResult) for path in sorted(run.glob("candidates/*/train.json"))]
+    return {result.candidate.id: result.cost.images.value or 0 for result in results}
 
 
 def table(kills: list[Kill]) -> str:
-    """One line a kill."""
+    """Return a table with a row for each kill."""
     lines = [
-        "| kill | after, s | killed | under way | files finished | torn or made again |",
+        "| kill | after, s | killed | stage | finished files | torn or made again |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for number, kill in enumerate(kills, start=1):
-        found = "; ".join(kill.faults) or "none"
+        faults = "; ".join(kill.faults) or "none"
         lines.append(
-            f"| {number} | {kill.moment_s:.1f} | {kill.whom} | {kill.under_way} | {kill.finished} | {found} |"
+            f"| {number} | {kill.delay_s:.1f} | {kill.target} | {kill.stage} | {kill.finished} | {faults} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def verdict(killed: Path, whole: Path, kills: list[Kill], faults: list[str], status: int) -> str:
-    """The comparison with the run that was not killed."""
+    """Return the comparison with the uninterrupted run, as a list."""
     same = rows(killed) == rows(whole)
     epoch = read_record(killed / "run.json", RunInfo).data.splits["train"].images
     more = sum(images(killed).values()) - sum(images(whole).values())
-    wrong = [fault for kill in kills for fault in kill.faults] + faults
+    all_faults = list(faults)
+    for kill in kills:
+        all_faults += kill.faults
+    remade = any(fault.startswith(("made again", "gone")) for fault in all_faults)
+    is_torn = any(fault.startswith("torn") for fault in all_faults)
     answers = {
-        f"the command that nobody killed ended with exit status {status}": status == 0,
-        f"{len(rows(killed))} rows, with status, performance, interval and checksum of the file as in the uninterrupted run": same,
-        "nothing that was finished was made again": not any(
-            fault.startswith(("made again", "gone")) for fault in wrong
+        f"the last command, which was not killed, ended with exit status {status}": status == 0,
+        f"{len(rows(killed))} rows have the same status, performance, interval, checksum": same,
+        "no finished file was made again": not remade,
+        "no file is torn": not is_torn,
+        f"{more:.0f} more training images, at most one epoch of {epoch} for each of {len(kills)} kills": (
+            0 <= more <= epoch * len(kills)
         ),
-        "no torn file": not any(fault.startswith("torn") for fault in wrong),
-        f"{more:.0f} images more trained on, at most one epoch of {epoch} for each of {len(kills)} kills": 0
-        <= more
-        <= epoch * len(kills),
     }
-    return "\n".join(f"- {words}: {'yes' if holds else '**no**'}" for words, holds in answers.items()) + "\n"
+    return "\n".join(f"- {claim}: {'yes' if holds else '**no**'}" for claim, holds in answers.items()) + "\n"
 
 
 if __name__ == "__main__":

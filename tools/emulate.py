@@ -1,13 +1,14 @@
-"""Run the field on a device that is not here: another processor by qemu-user, or this one cut short.
+"""Run the field commands on an emulated device: another processor with qemu-user, or this one with limits.
 
-    python tools/emulate.py arm KIT --root DIR [--cpu cortex-a72] [--images IMAGE ...] [--expect LABELS.json] [--out REPORT.json]
-    python tools/emulate.py x86 --cpu Haswell -- pepr-edge verify BUNDLE
-    python tools/emulate.py small --cores 1 --memory 512M -- pepr-edge bench --quick BUNDLE
+    python tools/emulate.py arm KIT --root DIR [--cpu cortex-a72] [--images IMAGE ...] [--expect LABELS.json]
+    [--out REPORT.json] python tools/emulate.py x86 --cpu Haswell -- pepr-edge verify BUNDLE python
+    tools/emulate.py small --cores 1 --memory 512M -- pepr-edge bench --quick BUNDLE
 
-`arm` installs a kit in a Debian of another architecture, without network, and uses it (see emulate_arm.py). `x86` runs a Python program,
-and every Python that it starts, on an older processor. `small` gives a program few cores and little memory.
-What runs so knows it by the environment's PEPR_EDGE_EMULATED: its reports are marked emulated, count for correctness and memory, and are
-refused for latency. Linux only. Exit status: the command's own; 1 where it cannot be started; for `arm` 3 where a step failed.
+`arm` installs a kit in a Debian of another architecture, without network, and uses it (see emulate_arm.py).
+`x86` runs a Python program, and every Python that it starts, on an older processor. `small` gives a program
+few cores and little memory. All set the environment variable PEPR_EDGE_EMULATED: reports are then marked
+emulated, count for correctness and memory, and are refused for latency. Linux only. Exit status: that of the
+command; 1 if it cannot be started; for `arm` 3 if a step failed.
 """
 
 from __future__ import annotations
@@ -27,30 +28,31 @@ import emulate_arm
 
 from pepr_edge.device.cpu import EMULATED
 from pepr_edge.errors import PeprError
+from pepr_edge.text.units import plural
 
 CGROUP = Path("/sys/fs/cgroup")
 QEMU = ("qemu-x86_64-static", "qemu-x86_64")
-# What qemu has not of the processors that it plays, and no program needs; it would say so at each start of a Python.
-LESS = ",-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
+# Features that qemu does not emulate and no program needs; without this, each start of a Python prints a
+# warning.
+UNSUPPORTED = ",-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
 JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-# A program that qemu-user runs starts others on this machine itself: let each Python start the wrapper in its place.
+# A program under qemu-user starts its children without qemu: let each Python start the wrapper instead of
+# itself.
 SITE = "import sys\n\nsys.executable = {wrapper!r}\n"
 WRAPPER = '#!/bin/sh\nexec {qemu} {python} "$@"\n'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for."""
+    """Run a command on the chosen device."""
     given = _parser().parse_args(arguments)
     try:
         if given.device == "arm":
             return emulate_arm.arm(given)
         if not given.command:
-            raise PeprError("no command, expected one behind --, such as: -- pepr-edge verify BUNDLE")
-        return (
-            x86(given.cpu, given.command)
-            if given.device == "x86"
-            else small(given.cores, given.memory, given.command)
-        )
+            raise PeprError("no command, expected one after --, such as: -- pepr-edge verify BUNDLE")
+        if given.device == "x86":
+            return x86(given.cpu, given.command)
+        return small(given.cores, given.memory, given.command)
     except PeprError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
@@ -79,56 +81,58 @@ def _parser() -> argparse.ArgumentParser:
         help="such as 512M or 2G [default: %(default)s]",
     )
     for each in (older, less):
-        each.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
+        each.add_argument("command", nargs="*", metavar="-- COMMAND", help="the command to run")
     return parser
 
 
 def mebibytes(text: str) -> int:
-    """MiB of a size such as 512M or 2G."""
-    found = re.fullmatch(r"([1-9]\d*)([MG])", text)
-    if found is None:
+    """Return the MiB of a size such as 512M or 2G."""
+    match = re.fullmatch(r"([1-9]\d*)([MG])", text)
+    if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a size such as 512M or 2G")
-    return int(found[1]) * (1024 if found[2] == "G" else 1)
+    return int(match[1]) * (1024 if match[2] == "G" else 1)
 
 
 def x86(cpu: str, command: Sequence[str]) -> int:
-    """Run a Python program as on another x86 processor; its exit status, or 128 and the signal that ended it.
+    """Run a Python program on another x86 processor; return its exit status, or 128 plus the signal.
 
     Raises:
-        PeprError: qemu-user is not installed, or the command is no Python program.
+        PeprError: qemu-user is not installed, or the command is not a Python program.
     """
     qemu = next(filter(None, map(shutil.which, QEMU)), None)
     if qemu is None:
         raise PeprError(f"{QEMU[0]} not found. Install it: apt install qemu-user-static")
-    python, words = interpreter(command)
+    python, options = interpreter(command)
     with tempfile.TemporaryDirectory() as folder:
         wrapper = Path(folder, "python")
         wrapper.write_text(WRAPPER.format(qemu=qemu, python=_quoted(python)), encoding="utf-8")
         wrapper.chmod(0o755)
         Path(folder, "sitecustomize.py").write_text(SITE.format(wrapper=str(wrapper)), encoding="utf-8")
         path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
-        why = {"QEMU_CPU": cpu + LESS, EMULATED: f"{cpu} under qemu-user", "PYTHONPATH": path}
-        return _run([str(wrapper), *words], why)
+        environment = {"QEMU_CPU": cpu + UNSUPPORTED, EMULATED: f"{cpu} under qemu-user", "PYTHONPATH": path}
+        return _run([str(wrapper), *options], environment)
 
 
 def interpreter(command: Sequence[str]) -> tuple[Path, list[str]]:
-    """The Python that runs a command, and the words behind it.
+    """Return the Python that runs a command, and its arguments.
 
     Raises:
-        PeprError: there is no such command, or it is neither a Python nor lies beside one, as a virtual environment's programs do.
+        PeprError: there is no such command, or it is neither a Python nor a program beside one in a virtual
+        environment.
     """
-    found = shutil.which(command[0])
-    if found is None:
+    path = shutil.which(command[0])
+    if path is None:
         raise PeprError(f"{command[0]}: no such program. Give its path.")
-    program = Path(found).absolute()
+    program = Path(path).absolute()
     if program.name.startswith("python"):
         return program, list(command[1:])
-    beside = program.parent / "python"
-    if not beside.exists():
+    python = program.parent / "python"
+    if not python.exists():
         raise PeprError(
-            f"{program}: no python lies beside it, expected a program of a virtual environment. Give: -- PYTHON -m pepr_edge ..."
+            f"{program}: no python in its folder, expected a program of a virtual environment. "
+            "Give: -- PYTHON -m pepr_edge ..."
         )
-    return beside, [str(program), *command[1:]]
+    return python, [str(program), *command[1:]]
 
 
 def _quoted(path: Path) -> str:
@@ -136,46 +140,46 @@ def _quoted(path: Path) -> str:
 
 
 def small(cores: int, memory_mebibytes: int, command: Sequence[str]) -> int:
-    """Run a program on so many cores in so much memory; its exit status, or 128 and the signal that ended it.
+    """Run a program with few cores and little memory; return its exit status, or 128 plus the signal.
 
     Raises:
-        PeprError: this process may not use so many cores.
+        PeprError: this process may use fewer cores, or there is no such program.
     """
     usable = sorted(os.sched_getaffinity(0))
     if not 1 <= cores <= len(usable):
-        raise PeprError(f"--cores {cores}, expected 1 to {len(usable)}: those that this process may use.")
+        raise PeprError(f"--cores {cores}, expected 1 to {len(usable)}, the cores of this process.")
     if shutil.which(command[0]) is None:
         raise PeprError(f"{command[0]}: no such program. Give its path.")
     pin = ["taskset", "--cpu-list", ",".join(map(str, usable[:cores]))]
-    with ceiling(memory_mebibytes * 2**20, CGROUP) as (limit, kind):
-        return _run(
-            [*pin, *limit, *command],
-            {EMULATED: f"{cores} core{'s' * (cores > 1)}, {memory_mebibytes} MiB {kind}"},
-        )
+    with memory_limit(memory_mebibytes * 2**20, CGROUP) as (limit, kind):
+        device = f"{plural(cores, 'core')}, {memory_mebibytes} MiB {kind}"
+        return _run([*pin, *limit, *command], {EMULATED: device})
 
 
 @contextmanager
-def ceiling(limit_bytes: int, root: Path) -> Iterator[tuple[list[str], str]]:
-    """The words that hold the command behind them below a ceiling, and of which memory it is.
+def memory_limit(limit_bytes: int, root: Path) -> Iterator[tuple[list[str], str]]:
+    """Yield the words that limit the memory of the command after them, and the kind of memory.
 
-    A control group (version 2) where one can be made, which counts what lies in memory. Else the address space, which is no less and
-    mostly more: what fits under that fits into so much memory, but what does not might have.
+    The limit is a control group (version 2) if one can be made; it counts resident memory. Otherwise it is
+    the address space, which is stricter: a program that fits in it also fits in that much memory, but a
+    program that fails might fit.
     """
     group = root / f"pepr_edge_emulate_{os.getpid()}"
     try:
         if "memory" not in (root / "cgroup.subtree_control").read_text(encoding="ascii").split():
-            raise OSError("the memory controller is not handed down")
+            raise OSError("the memory controller is not delegated")
         group.mkdir()
     except OSError:
         print(
-            "small: no control group can be made, so the ceiling is on the address space: stricter than memory",
+            "small: no control group can be made, so the limit is on the address space: stricter than memory",
             file=sys.stderr,
         )
         yield ["prlimit", f"--as={limit_bytes}"], "address space"
         return
     try:
         (group / "memory.max").write_text(str(limit_bytes), encoding="ascii")
-        if (swap := group / "memory.swap.max").exists():
+        swap = group / "memory.swap.max"
+        if swap.exists():
             swap.write_text("0", encoding="ascii")
         yield ["sh", "-c", JOIN, str(group)], "memory"
     finally:

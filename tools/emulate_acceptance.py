@@ -1,12 +1,13 @@
-"""The field kit on emulated devices, from a run to the report that goes home: what `make acceptance-arm` and `acceptance-x86` do.
+"""Test the field kit on emulated devices, from a run to its report (`make acceptance-arm`, `acceptance-x86`).
 
     python tools/emulate_acceptance.py arm --work DIR [--run RUN_DIR] [--cpu cortex-a72]
     python tools/emulate_acceptance.py x86 --work DIR [--run RUN_DIR]
 
-`arm`: a kit for linux-aarch64 is made of the run's best bundles, and used in a Debian of that architecture without network; its labels of
-20 images have to be those that the same bundles give here. `x86`: each bundle is verified on older processors and those in int8 are
-measured there; one that the wheels do not support has to be refused in one line. Without --run a small run on generated images is made
-first, once. Exit status: 3 where something failed.
+`arm`: make a kit for linux-aarch64 of the run's best bundles, and use it in a Debian of that architecture
+without network; its labels of 20 images must equal those of the same bundles here. `x86`: verify each bundle
+on older processors and measure those in int8; a processor that the wheels do not support must be refused in
+one line. Without
+--run, a small run on generated images is made first, once. Exit status: 3 if something failed.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from pepr_edge.data import phantom
 from pepr_edge.errors import PeprError
 from pepr_edge.run_dir.store import write_text
 
-IMAGES, SEED = 20, 9
-# On an emulated x86 one image of resnet18d takes seconds.
-TOP_ARM, TOP_X86 = 4, 2
-CPUS, TOO_OLD = ("Haswell", "SandyBridge"), "core2duo"
+IMAGES = 20
+SEED = 9
+# Number of bundles. On an emulated x86 one image of resnet18d takes seconds.
+TOP_ARM = 4
+TOP_X86 = 2
+OLD_CPUS = ("Haswell", "SandyBridge")
+TOO_OLD = "core2duo"
 COMMAND = (sys.executable, "-m", "pepr_edge")
 RECIPE = """schema_version = 1
 name = "acceptance"
@@ -58,29 +62,31 @@ rules = "quick"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make what is missing, and try it."""
+    """Make missing parts, and run the test of a device."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("device", choices=("arm", "x86"))
     parser.add_argument(
-        "--work", type=Path, required=True, help="where the run, the kit, the images and the Debian go"
+        "--work", type=Path, required=True, help="folder for the run, the kit, the images and the Debian"
     )
     parser.add_argument("--run", type=Path, help="a run directory; without it, one is made")
-    parser.add_argument("--cpu", default="cortex-a72", help="of the ARM device [default: %(default)s]")
-    given = parser.parse_args(arguments)
-    work: Path = given.work.absolute()
+    parser.add_argument(
+        "--cpu", default="cortex-a72", help="processor of the ARM device [default: %(default)s]"
+    )
+    options = parser.parse_args(arguments)
+    work: Path = options.work.absolute()
     try:
         work.mkdir(parents=True, exist_ok=True)
-        run = given.run or made_run(work / "run")
-        return on_arm(work, run, given.cpu) if given.device == "arm" else on_x86(work, run)
+        run = options.run or make_run(work / "run")
+        return on_arm(work, run, options.cpu) if options.device == "arm" else on_x86(work, run)
     except PeprError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
 
 
-def made_run(folder: Path) -> Path:
-    """A small run on generated images; taken up where it was left."""
+def make_run(folder: Path) -> Path:
+    """Make a small run on generated images; an interrupted one continues."""
     recipe = folder.with_name("acceptance.toml")
     write_text(recipe, RECIPE)
     pepr_edge("run", str(recipe), "--out", str(folder))
@@ -88,7 +94,7 @@ def made_run(folder: Path) -> Path:
 
 
 def pepr_edge(*words: str) -> str:
-    """What a command of ours says on stdout.
+    """Run a command of pepr-edge; return its stdout.
 
     Raises:
         PeprError: it failed.
@@ -96,14 +102,16 @@ def pepr_edge(*words: str) -> str:
     done = subprocess.run([*COMMAND, *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise PeprError(
-            f"pepr-edge {words[0]} failed with status {done.returncode}; what it said stands above."
+            f"pepr-edge {words[0]} failed with status {done.returncode}, expected 0. See its messages above."
         )
     return done.stdout
 
 
 def on_arm(work: Path, run: Path, cpu: str) -> int:
-    """The kit in an aarch64 Debian; 3 where a step failed, or a label is another than here."""
-    kit, images, expect = work / "kit-linux-aarch64", made_images(work / "images"), work / "expect.json"
+    """Test the kit in an aarch64 Debian; return 3 if a step failed, or a label differs from here."""
+    kit = work / "kit-linux-aarch64"
+    images = make_images(work / "images")
+    expect = work / "expect.json"
     shutil.rmtree(kit, ignore_errors=True)
     pepr_edge(
         "kit",
@@ -135,23 +143,23 @@ def on_arm(work: Path, run: Path, cpu: str) -> int:
 
 
 def on_x86(work: Path, run: Path) -> int:
-    """Each bundle on older processors; 3 where one of them, or the one that is too old, does not do as it should."""
+    """Test each bundle on older processors, and the refusal on a too old one; return 3 after a failure."""
     folder = work / "bundles-x86"
     shutil.rmtree(folder, ignore_errors=True)
     pepr_edge("export", str(run), "--top", str(TOP_X86), "--out", str(folder))
     bundles = sorted(folder.iterdir())
-    ok = [is_judged(cpu, bundle) for cpu in CPUS for bundle in bundles]
+    ok = [passes_or_explains(cpu, bundle) for cpu in OLD_CPUS for bundle in bundles]
     ok += [
         is_measured(cpu, [bundle for bundle in bundles if "int8" in bundle.name], work / f"report-{cpu}.json")
-        for cpu in CPUS
+        for cpu in OLD_CPUS
     ]
     ok.append(is_refused(TOO_OLD, bundles[0]))
     print("passed" if all(ok) else "FAILED")
     return 0 if all(ok) else emulate_arm.FAILED
 
 
-def is_judged(cpu: str, bundle: Path) -> bool:
-    """Whether a bundle passes on a processor, or is one in int8 of which `verify` says by name what is wrong and what to do."""
+def passes_or_explains(cpu: str, bundle: Path) -> bool:
+    """True if a bundle passes on a processor, or is in int8 and `verify` names the fault and its remedy."""
     done = on(cpu, "verify", "--json", str(bundle))
     if done.returncode not in (0, 3):
         print(
@@ -161,23 +169,19 @@ def is_judged(cpu: str, bundle: Path) -> bool:
         return False
     (row,) = json.loads(done.stdout)["bundles"]
     test = row["selftest"]
-    off = test and f"logits off by {test['max_abs_diff']:.3g}, allowed {test['tolerance']:.3g}"
-    told = test and f"{test['agreeing']} of {test['n']} decisions, {off}"
-    print(
-        f"-- {cpu}: {bundle.name} {'passed' if row['passed'] else 'does not pass'}; {told}",
-        *row["reasons"],
-        sep="\n   ",
-        flush=True,
-    )
-    told_of = all(
-        word in " ".join(row["reasons"])
-        for word in ("int8 saturation", "decisions agree", "float32 fallback")
-    )
-    return bool(row["passed"]) or ("int8" in bundle.name and told_of)
+    result = "no self-test"
+    if test:
+        differences = f"logits differ by {test['max_abs_diff']:.3g}, allowed {test['tolerance']:.3g}"
+        result = f"{test['agreeing']} of {test['n']} decisions, {differences}"
+    verdict = "passed" if row["passed"] else "does not pass"
+    print(f"-- {cpu}: {bundle.name} {verdict}; {result}", *row["reasons"], sep="\n   ", flush=True)
+    reasons = " ".join(row["reasons"])
+    explained = all(word in reasons for word in ("int8 saturation", "decisions agree", "float32 fallback"))
+    return bool(row["passed"]) or ("int8" in bundle.name and explained)
 
 
 def is_measured(cpu: str, bundles: Sequence[Path], out: Path) -> bool:
-    """Whether `bench` measures bundles on a processor, into a report that is marked emulated; that they pass is not asked of it."""
+    """True if `bench` writes a report of bundles on a processor, marked emulated; self-tests may fail."""
     if not bundles:
         print(f"-- {cpu}: FAILED, none of the best bundles is in int8", flush=True)
         return False
@@ -191,7 +195,7 @@ def is_measured(cpu: str, bundles: Sequence[Path], out: Path) -> bool:
 
 
 def is_refused(cpu: str, bundle: Path) -> bool:
-    """Whether a processor that the wheels do not support is said to be so, in one line."""
+    """True if a processor that the wheels do not support is refused in one line."""
     done = on(cpu, "verify", str(bundle))
     print(f"-- {cpu}: verify, exit status {done.returncode}\n{done.stderr}", end="", flush=True)
     return (
@@ -202,13 +206,13 @@ def is_refused(cpu: str, bundle: Path) -> bool:
 
 
 def on(cpu: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command of ours, run on another x86 processor."""
+    """Run a command of pepr-edge on another x86 processor."""
     command = [sys.executable, emulate.__file__, "x86", "--cpu", cpu, "--", *COMMAND, *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def made_images(folder: Path) -> list[Path]:
-    """Generated images that no run was trained on, as PNG files."""
+def make_images(folder: Path) -> list[Path]:
+    """Write generated images that no run was trained on, as PNG files."""
     folder.mkdir(exist_ok=True)
     paths = []
     for number, pixels in enumerate(phantom.images(IMAGES, SEED)[0]):

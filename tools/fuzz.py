@@ -1,10 +1,10 @@
-"""Fuzz every parser of foreign input: whole inputs made hostile by hypothesis, or by atheris under its coverage.
+"""Fuzz every parser of untrusted input with valid inputs that hypothesis, or atheris with coverage, changes.
 
     python tools/fuzz.py [--target NAME] [--cases 20000] [--engine hypothesis|atheris] [--out fuzz.md]
 
-Each target runs in a process of its own. A failure is an exception that is none of ours, an error of several lines, more than 5 s for one
-input, or more than 1 GiB of memory beyond what the process began with (RLIMIT_AS). What fails is kept in tests/fuzz/corpus, which the
-tests replay.
+Each target runs in its own process. A failure is a foreign exception, an error of several lines, more than 5
+s for one input, or more than 1 GiB of memory in addition to that at the start (RLIMIT_AS). Failing inputs are
+kept in tests/fuzz/corpus, which the tests replay.
 """
 
 from __future__ import annotations
@@ -26,24 +26,29 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
 
-LIMIT_S, LIMIT_BYTES = 5.0, 1 << 30
+LIMIT_S = 5.0
+LIMIT_BYTES = 1 << 30
 # hypothesis remembers every case of a batch.
 BATCH = 500
 SHOWN_FAILURES = 20
 
 
 class Hang(BaseException):
-    """One input takes too long."""
+    """An input takes too long."""
 
 
 class Tally:
-    """What one target's process found; `limited` once its memory is."""
+    """Counts and failures of one target."""
 
     def __init__(self, name: str) -> None:
         from fuzz_targets import TARGETS
 
-        self.name, self.target = name, TARGETS[name]
-        self.cases, self.refused, self.slowest_s, self.failures = 0, 0, 0.0, dict[str, str]()
+        self.name = name
+        self.target = TARGETS[name]
+        self.cases = 0
+        self.refused = 0
+        self.slowest_s = 0.0
+        self.failures: dict[str, str] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
         self.begin_bytes = peak_bytes()
         signal.signal(signal.SIGALRM, self._late)
@@ -53,7 +58,7 @@ class Tally:
         raise Hang
 
     def __call__(self, content: bytes) -> None:
-        """One case."""
+        """Run one case."""
         from fuzz_targets import fed
 
         fault: BaseException | None
@@ -67,14 +72,15 @@ class Tally:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         taken_s = time.perf_counter() - begin
-        self.cases, self.slowest_s = self.cases + 1, max(self.slowest_s, taken_s)
+        self.cases += 1
+        self.slowest_s = max(self.slowest_s, taken_s)
         if taken_s > LIMIT_S and fault is None:
             fault = Hang(f"{taken_s:.1f} s")
         if fault is not None:
             self._keep(content, fault)
 
     def _keep(self, content: bytes, fault: BaseException) -> None:
-        """One input of each kind of failure: by its exception and the line of ours that it came from."""
+        """Keep one input of each kind of failure: its exception, and the line of our code that raised it."""
         ours = [frame for frame in traceback.extract_tb(fault.__traceback__) if "pepr_edge" in frame.filename]
         where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
         kind = f"{type(fault).__name__} at {where}"
@@ -86,7 +92,7 @@ class Tally:
                 (kept / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
 
     def result(self) -> dict[str, Any]:
-        """A row of the table."""
+        """Return a row of the table."""
         grown = peak_bytes() - self.begin_bytes
         if grown > LIMIT_BYTES:
             self.failures["memory"] = f"{grown >> 20} MiB more than at the start"
@@ -101,19 +107,19 @@ class Tally:
 
 
 def peak_bytes() -> int:
-    """High-water mark of this process (Linux counts in KiB)."""
+    """Return the peak memory of this process (Linux counts in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit_memory() -> None:
-    """No more than LIMIT_BYTES beyond what is mapped now: who asks for more gets a MemoryError, which is none of ours."""
+    """Allow LIMIT_BYTES in addition to the current memory; beyond that, Python raises MemoryError."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = pages * resource.getpagesize() + LIMIT_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = pages * resource.getpagesize() + LIMIT_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def by_hypothesis(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) -> None:
-    """Batches of hypothesis, each with a seed of its own."""
+    """Run batches of hypothesis, each with its own seed."""
     from fuzz_edits import EDITS, apply
     from hypothesis import HealthCheck, Phase, given, seed, settings
     from hypothesis import strategies as st
@@ -140,7 +146,7 @@ def by_hypothesis(tally: Tally, seeds: list[bytes], cases: int, first_seed: int)
 
 
 def by_atheris(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) -> None:
-    """libFuzzer's own mutations, steered by the coverage of pepr_edge. It ends the process itself, so the result goes out as it goes on."""
+    """Run libFuzzer's mutations, guided by the coverage of pepr_edge; ends the process after the result."""
     import atheris  # type: ignore[import-not-found]
 
     corpus = Path(tempfile.mkdtemp(prefix="fuzz-corpus-"))
@@ -167,8 +173,8 @@ def by_atheris(tally: Tally, seeds: list[bytes], cases: int, first_seed: int) ->
 ENGINES = {"hypothesis": by_hypothesis, "atheris": by_atheris}
 
 
-def instrumented(name: str) -> Tally:
-    """A tally whose parsers tell atheris which of their lines run."""
+def instrumented_tally(name: str) -> Tally:
+    """Return a tally whose parsers report their coverage to atheris."""
     import atheris
 
     with atheris.instrument_imports(include=["pepr_edge"]):
@@ -176,15 +182,17 @@ def instrumented(name: str) -> Tally:
 
 
 def child(name: str, cases: int, engine: str, first_seed: int) -> None:
-    """One target, in this process; its result is the last line on stdout."""
-    tally = instrumented(name) if engine == "atheris" else Tally(name)
+    """Run one target in this process; its result is the last line on stdout."""
+    tally = instrumented_tally(name) if engine == "atheris" else Tally(name)
     seeds = tally.target.seeds()
     for whole in seeds:
         tally(whole)
     if tally.failures:
-        raise SystemExit(f"{name}: a whole input is refused: {tally.failures}")
-    tally.begin_bytes, tally.cases = peak_bytes(), 0
-    tally.refused, tally.slowest_s = 0, 0.0
+        raise SystemExit(f"{name}: a valid input is refused: {tally.failures}")
+    tally.begin_bytes = peak_bytes()
+    tally.cases = 0
+    tally.refused = 0
+    tally.slowest_s = 0.0
     if seeds:
         if engine == "hypothesis":  # libFuzzer maps more than that
             limit_memory()
@@ -193,7 +201,7 @@ def child(name: str, cases: int, engine: str, first_seed: int) -> None:
 
 
 def run(name: str, cases: int, engine: str, first_seed: int) -> dict[str, Any]:
-    """One target in a process of its own; a process that dies is a failure."""
+    """Run one target in its own process; a process that dies is a failure."""
     words = [
         sys.executable,
         __file__,
@@ -226,13 +234,15 @@ def run(name: str, cases: int, engine: str, first_seed: int) -> dict[str, Any]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row as Markdown."""
-    figures = f"{row['taken_s']:.0f} | {row['slowest_s'] * 1e3:.0f} | {row['grown_bytes'] / 2**20:.0f} | {len(row['failures'])}"
-    return f"| {row['target']} | {row['cases']} | {row['refused']} | {figures} |"
+    """Return a row as Markdown."""
+    times = f"{row['taken_s']:.0f} | {row['slowest_s'] * 1e3:.0f}"
+    memory_mib = f"{row['grown_bytes'] / 2**20:.0f}"
+    counts = f"{row['target']} | {row['cases']} | {row['refused']}"
+    return f"| {counts} | {times} | {memory_mib} | {len(row['failures'])} |"
 
 
 def main() -> int:
-    """Exit status 1: something failed."""
+    """Fuzz the targets; return 1 after a failure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

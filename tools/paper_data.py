@@ -1,6 +1,7 @@
-"""The published results of the PePR paper as arrays, and the tests on them: read from our CSV or from the authors' own, or downloaded.
+"""The published results of the PePR paper as arrays, and statistical tests on them.
 
-`pepr_edge.compare.published` reads the same format, but of one set and after its last epoch; here it is all sets and all epochs.
+They come from a CSV file in our format or the authors', or are downloaded. `pepr_edge.compare.published`
+reads the same format, but one set after its last epoch; this module reads all sets and all epochs.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ URL = f"https://raw.githubusercontent.com/saintslab/PePR/{COMMIT}/data/all_resul
 MODELS = 131
 EPOCHS = 10
 PLAUSIBLE_W = 1000.0  # a workstation with one GPU of 24 GB, as the paper used, draws less
-# The authors' experiments and what was trained in each, in words.
-# Source: the groups of paper_plots.py and make_pepr_data.py in the authors' repository; the paper's Table 1 calls derma DermaNPT.
+# The authors' experiments, and the training in each.
+# Source: the groups of paper_plots.py and make_pepr_data.py in the authors' repository; the paper's Table 1
+# calls derma DermaNPT.
 EXPERIMENTS = {
     "derma_pt": "DermaMNIST, pretrained, all images",
     "derma": "DermaMNIST, from scratch, all images",
@@ -58,7 +60,8 @@ COLUMNS = {
 class Experiment:
     """One experiment: the same models trained on one set of images, in order of their names.
 
-    Resources are in J, g, s and B, shape (n,); `performance` is the test accuracy after each epoch, shape (n, epochs).
+    Resources are in J, g, s and B, shape (n,); `performance` is the test accuracy after each epoch, shape (n,
+    epochs).
     """
 
     name: str
@@ -71,31 +74,31 @@ class Experiment:
 
     @property
     def models(self) -> Models:
-        """The set to be scored: the performance after the last epoch."""
+        """The set to score: the performance after the last epoch."""
         return Models(self.names, self.performance[:, -1], self.resources)
 
     @property
     def energy_wh(self) -> Array:
-        """Of the training, in the paper's unit."""
+        """Energy of the training, in the paper's unit."""
         return self.resources["train_energy"] / 3600
 
     @property
     def small(self) -> NDArray[np.bool_]:
-        """Which models have at most as many parameters as the median, as in `pepr_edge.compare.groups`."""
+        """True for models up to the median number of parameters, as in `pepr_edge.compare.groups`."""
         return self.num_params <= np.median(self.num_params)
 
     @property
     def power_w(self) -> Array:
-        """Which power the energy of the training means, were all epochs as long as the last."""
+        """Mean power of the training, if all epochs took as long as the last."""
         return self.resources["train_energy"] / (EPOCHS * self.resources["train_time"])
 
     @property
     def implausible(self) -> NDArray[np.bool_]:
-        """Whose energy cannot be this training's own: it would have drawn more than a workstation does."""
+        """True for models whose training would have needed more power than a workstation draws."""
         return self.power_w > PLAUSIBLE_W
 
     def scores(self, resource: str = "train_energy", normalise: Normalise = "minmax") -> Array:
-        """PePR over one resource, shape (n,)."""
+        """Return PePR over one resource, shape (n,)."""
         return scores(self.models, Scoring({resource: 1.0}, normalise))
 
 
@@ -109,61 +112,71 @@ class Test:
     p: float
 
     def __str__(self) -> str:
-        return f"{self.means[0]:.3f} against {self.means[1]:.3f}, n = {self.sizes[0]} and {self.sizes[1]}, t = {self.t:.2f}, {p_value(self.p)}"
+        means = f"{self.means[0]:.3f} against {self.means[1]:.3f}"
+        return f"{means}, n = {self.sizes[0]} and {self.sizes[1]}, t = {self.t:.2f}, {p_value(self.p)}"
 
 
 def mean(
     experiments: Sequence[Experiment], values: str = "performance", resource: str = "train_energy"
 ) -> Array:
-    """By model, over experiments: its "performance", its "energy_wh" or its "scores" over a resource, shape (n,)."""
-    ways = {
+    """Return the mean over experiments by model, shape (n,).
+
+    Args:
+        experiments: with the same models in the same order.
+        values: "performance", "energy_wh" or "scores".
+        resource: of the scores.
+    """
+    functions = {
         "performance": lambda e: e.performance[:, -1],
         "energy_wh": lambda e: e.energy_wh,
         "scores": lambda e: e.scores(resource),
     }
-    return np.asarray(np.mean([ways[values](experiment) for experiment in experiments], axis=0))
+    return np.asarray(np.mean([functions[values](experiment) for experiment in experiments], axis=0))
 
 
 def repeated(experiments: Sequence[Experiment]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """By experiment and other experiment: which models have to the last digit the same energy in both, where any has."""
-    found: dict[str, dict[str, NDArray[np.bool_]]] = {experiment.name: {} for experiment in experiments}
-    for one in experiments:
+    """Return, by experiment and other experiment, a mask of the models with exactly the same energy in both.
+
+    Pairs of experiments without such a model are left out.
+    """
+    masks: dict[str, dict[str, NDArray[np.bool_]]] = {experiment.name: {} for experiment in experiments}
+    for experiment in experiments:
         for other in experiments:
-            same = one.resources["train_energy"] == other.resources["train_energy"]
-            if one is not other and same.any():
-                found[one.name][other.name] = same
-    return found
+            same = experiment.resources["train_energy"] == other.resources["train_energy"]
+            if experiment is not other and same.any():
+                masks[experiment.name][other.name] = same
+    return masks
 
 
 def p_value(p: float) -> str:
-    """A p-value as people write it."""
+    """Format a p-value."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def t_test(one: Array, other: Array) -> Test:
-    """Of two independent groups of equal variance, as the authors test."""
-    found = ttest_ind(one, other)
+def t_test(first: Array, second: Array) -> Test:
+    """Compare two independent groups of equal variance, as the authors do."""
+    result = ttest_ind(first, second)
     return Test(
-        (float(one.mean()), float(other.mean())),
-        (len(one), len(other)),
-        float(found.statistic),
-        float(found.pvalue),
+        (float(first.mean()), float(second.mean())),
+        (len(first), len(second)),
+        float(result.statistic),
+        float(result.pvalue),
     )
 
 
-def split(values: Array, first: NDArray[np.bool_]) -> Test:
-    """The chosen models against the others."""
-    return t_test(values[first], values[~first])
+def split_test(values: Array, mask: NDArray[np.bool_]) -> Test:
+    """Compare the models of a mask with the others."""
+    return t_test(values[mask], values[~mask])
 
 
-def rank_correlation(one: Array, other: Array) -> tuple[float, float]:
-    """Spearman's rho and its p."""
-    found = spearmanr(one, other)
-    return float(found.statistic), float(found.pvalue)
+def rank_correlation(first: Array, second: Array) -> tuple[float, float]:
+    """Return Spearman's rho and its p-value."""
+    result = spearmanr(first, second)
+    return float(result.statistic), float(result.pvalue)
 
 
 def download() -> Path:
-    """The authors' table at the pinned commit, from the cache where it is there already.
+    """Return the path of the authors' table at the pinned commit; downloads it unless it is in the cache.
 
     Raises:
         ScoreError: no network.
@@ -173,7 +186,8 @@ def download() -> Path:
     pooch.get_logger().setLevel(logging.WARNING)
     target = Path(pooch.os_cache("pepr_edge")) / f"pepr_all_results_{COMMIT[:12]}.csv"
     try:
-        # The commit pins the content. No sha256 stands here because none is known to us: `published` looks at the content instead.
+        # The commit pins the content. There is no sha256 because we do not know it: `published` checks the
+        # content.
         return Path(pooch.retrieve(URL, known_hash=None, fname=target.name, path=target.parent))
     except (OSError, ValueError) as fault:
         raise ScoreError(
@@ -183,26 +197,27 @@ def download() -> Path:
 
 
 def published() -> list[Experiment]:
-    """All experiments, downloaded. What came must be the whole table: 131 models in each of 8 experiments.
+    """Download all experiments: 131 models in each of 8 experiments.
 
     Raises:
-        ScoreError: no network, or another content.
+        ScoreError: no network, or an incomplete table.
     """
     path = download()
     experiments = read(path)
-    found = {experiment.name: len(experiment.names) for experiment in experiments}
-    if found != dict.fromkeys(EXPERIMENTS, MODELS):
+    counts = {experiment.name: len(experiment.names) for experiment in experiments}
+    if counts != dict.fromkeys(EXPERIMENTS, MODELS):
         raise ScoreError(
-            f"{path}: models by experiment {found}, expected {MODELS} in each of {len(EXPERIMENTS)}. Remove it; try again."
+            f"{path}: models by experiment {counts}, expected {MODELS} in each of {len(EXPERIMENTS)}. "
+            "Remove the file and try again."
         )
     return experiments
 
 
 def read(path: Path) -> list[Experiment]:
-    """The experiments of a table, ours or the authors', in the order of EXPERIMENTS.
+    """Return the experiments of a table, ours or the authors', in the order of EXPERIMENTS.
 
     Raises:
-        ScoreError: no such table, a column that is missing, a value that cannot be, a model that an experiment lacks.
+        ScoreError: no such table, a missing column, an impossible value, or a model that an experiment lacks.
     """
     rows = read_rows(path)
     columns = _columns(path, rows[0])
@@ -211,7 +226,8 @@ def read(path: Path) -> list[Experiment]:
         named = {ours: row[theirs] or "" for ours, theirs in columns.items()}
         if named["dataset"] not in EXPERIMENTS:
             raise ScoreError(
-                f"{path} row {number}: dataset = {named['dataset']!r}, expected one of {', '.join(EXPERIMENTS)}."
+                f"{path} row {number}: dataset = {named['dataset']!r}, expected one of "
+                f"{', '.join(EXPERIMENTS)}."
             )
         by_name.setdefault(named["dataset"], []).append((f"{path} row {number}", named))
     experiments = [_experiment(name, by_name[name]) for name in EXPERIMENTS if name in by_name]
@@ -226,6 +242,7 @@ def read(path: Path) -> list[Experiment]:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, by column."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -242,20 +259,22 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _columns(path: Path, row: dict[str, str]) -> dict[str, str]:
-    """Our name of each column -> that of the table: ours, or the authors'."""
+    """Return the table's name of each of our columns: ours, or the authors'."""
     if "num_params" in row:
         columns = {ours: ours for ours in COLUMNS}
     elif "num_param" in row:
         columns = COLUMNS
     else:
         raise ScoreError(
-            f"{path}: neither num_params (our format) nor num_param (the authors') is a column. Give a table of results."
+            f"{path}: neither num_params (our format) nor num_param (the authors') is a column. "
+            "Give a table of results."
         )
     require(path, row, columns.values())
     return columns
 
 
 def require(path: Path, row: dict[str, str], columns: Iterable[str]) -> None:
+    """Raise ScoreError if a table lacks a column."""
     missing = [name for name in columns if name not in row]
     if missing:
         raise ScoreError(f"{path}: no column {', '.join(missing)}. Add it, or fetch the table again.")
@@ -270,8 +289,8 @@ def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experi
                 f"{where}: {name} has {row['model']} twice, expected one row for a model. Remove one."
             )
 
-    def column(of: str, most: float = math.inf) -> Array:
-        return np.array([number(where, row, of, most) for where, row in ordered])
+    def column(title: str, maximum: float = math.inf) -> Array:
+        return np.array([number(where, row, title, maximum) for where, row in ordered])
 
     return Experiment(
         name,
@@ -279,24 +298,25 @@ def _experiment(name: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Experi
         np.array([row["type"] == "CNN" for _, row in ordered]),
         column("efficient", 1.0) == 1,
         column("num_params"),
-        {resource: column(of) * unit for resource, (of, unit) in published_table.COLUMNS.items()},
+        {name: column(title) * unit for name, (title, unit) in published_table.RESOURCE_COLUMNS.items()},
         np.stack([column(f"test_{epoch:02d}", 1.0) for epoch in range(EPOCHS)], axis=1),
     )
 
 
-def number(where: str, row: dict[str, str], name: str, most: float = math.inf) -> float:
+def number(where: str, row: dict[str, str], name: str, maximum: float = math.inf) -> float:
+    """Return a finite number from 0 to `maximum`; ScoreError for anything else."""
     try:
         value = float(row[name])
     except (TypeError, ValueError):
         value = math.nan
-    if not (math.isfinite(value) and 0 <= value <= most):
-        range_ = f"in [0, {most:g}]" if math.isfinite(most) else ">= 0"
+    if not (math.isfinite(value) and 0 <= value <= maximum):
+        range_ = f"in [0, {maximum:g}]" if math.isfinite(maximum) else ">= 0"
         raise ScoreError(f"{where}: {name} = {row[name]!r}, expected a finite number {range_}. Correct it.")
     return value
 
 
 def content_hash(experiments: Sequence[Experiment]) -> str:
-    """Of the values that the page rests on: the same for our format and the authors'."""
+    """Hash the values that the page uses; the same for our format and the authors'."""
     digest = hashlib.sha256()
     for experiment in experiments:
         digest.update(repr((experiment.name, experiment.names)).encode())

@@ -1,6 +1,7 @@
-"""The figures of the PePR paper drawn anew from its published results: one function each, one SVG a figure.
+"""The figures of the PePR paper from its published results: one function and one SVG file for each.
 
-Dark ink on white, for pages that show an SVG as a picture; text as outlines, so that it looks the same everywhere.
+Dark ink on white, for pages that show an SVG as a picture; text as outlines, so that it looks the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ SETTINGS: dict[str, Any] = {
 def panels(
     title: str, rows: int, columns: int, width_in: float, height_in: float, **shared: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure with a title and so many panels, without pyplot; the settings are undone afterwards."""
+    """Yield a figure with a title and its panels, without pyplot; settings are restored afterwards."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
@@ -60,20 +61,20 @@ def panels(
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG file without a date; the same bytes whenever it is drawn from the same values."""
+    """Return the figure as SVG without a date; the same values give the same bytes."""
     buffer = io.StringIO()
     with matplotlib.rc_context(SETTINGS):
-        _settle(figure)
+        _fix_layout(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.DOTALL)
-    # Hundredths of a point are enough for the places of points, and halve the file.
+    # Two decimals are enough for coordinates, and halve the file.
     text = re.sub(r'\b([xy])="(-?\d+\.\d{3,})"', lambda found: f'{found[1]}="{float(found[2]):.2f}"', text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     return "\n".join(line.strip() for line in text.splitlines() if line.strip()) + "\n"
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the panels out and hold them there: the layout's solver moves them by rounding errors from one time to the next."""
+def _fix_layout(figure: Figure) -> None:
+    """Lay the panels out and fix them: the layout's solver moves them by rounding errors each time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
@@ -81,15 +82,18 @@ def _settle(figure: Figure) -> None:
 
 
 def isoclines(experiment: Experiment, baseline: float | None) -> Figure:
-    """All models of one experiment over lines of equal PePR-E, the five best named.
+    """Draw all models of one experiment over lines of equal PePR-E; the five best are named.
 
     Args:
-        baseline: performance of always saying the commonest class, at no cost; None where it is not known.
+        experiment: the one to draw.
+        baseline: accuracy of always answering the most frequent class, at no cost; None if unknown.
     """
     models = experiment.models
-    r, p = combined_resource(models, Scoring({"train_energy": 1.0})), models.performance
+    r = combined_resource(models, Scoring({"train_energy": 1.0}))
+    p = models.performance
     with panels(f"PePR-E of {len(r)} models ({experiment.name})", 1, 1, 7.6, 5.4) as (figure, (axes,)):
-        low, high = np.floor(p.min() * 20) / 20 - 0.02, np.ceil(p.max() * 20) / 20 + 0.04
+        low = np.floor(p.min() * 20) / 20 - 0.02
+        high = np.ceil(p.max() * 20) / 20 + 0.04
         axes.set(xlim=(-0.45, 1.06), ylim=(low, high), xticks=np.arange(0, 1.01, 0.2))
         _equal_scores(axes, low, high)
         _by_efficiency(axes, r, p, experiment.efficient)
@@ -101,7 +105,7 @@ def isoclines(experiment: Experiment, baseline: float | None) -> Figure:
                 color=GREEN,
                 marker="*",
                 zorder=4,
-                label="always the commonest class, at no cost",
+                label="always the most frequent class, at no cost",
             )
         axes.set_xlabel("energy of the training, normalised over the set: R = (E - Emin) / (Emax - Emin)")
         axes.set_ylabel("performance P (test accuracy after the last epoch)")
@@ -111,45 +115,34 @@ def isoclines(experiment: Experiment, baseline: float | None) -> Figure:
 
 
 def energy_parameters(experiments: Sequence[Experiment]) -> Figure:
-    """Energy of the training against parameters, a panel for each experiment; hollow where the energy is implausible."""
+    """Draw training energy against parameters, a panel by experiment; implausible energies are hollow."""
     columns = 2 if len(experiments) <= 4 else 4
     rows = -(-len(experiments) // columns)
-    with panels(
-        "Energy of the training against parameters",
-        rows,
-        columns,
-        3.7 * columns,
-        0.9 + 2.7 * rows,
-        sharex=True,
-        sharey=True,
-    ) as (
-        figure,
-        every,
-    ):
-        for axes, experiment in zip(every, experiments, strict=False):
+    title = "Energy of the training against parameters"
+    size_in = (3.7 * columns, 0.9 + 2.7 * rows)
+    with panels(title, rows, columns, *size_in, sharex=True, sharey=True) as (figure, all_axes):
+        for axes, experiment in zip(all_axes, experiments, strict=False):
             hollow = experiment.implausible
             _by_efficiency(
                 axes, experiment.num_params / 1e6, experiment.energy_wh, experiment.efficient, hollow
             )
-            axes.set_title(
-                f"{experiment.name}"
-                + (f" ({hollow.sum()} of {len(hollow)} implausible)" if hollow.any() else "")
-            )
+            remark = f" ({hollow.sum()} of {len(hollow)} implausible)" if hollow.any() else ""
+            axes.set_title(experiment.name + remark)
             axes.set(xscale="log", yscale="log")
             _plain_log(axes.xaxis)
             _plain_log(axes.yaxis)
-        for axes in every[len(experiments) :]:
+        for axes in all_axes[len(experiments) :]:
             axes.set_axis_off()
-        for axes in every[::columns]:
+        for axes in all_axes[::columns]:
             axes.set_ylabel("energy (Wh)")
-        for axes in every[-columns:]:
+        for axes in all_axes[-columns:]:
             axes.set_xlabel(PARAMETERS)
-        _shared_legend(figure, every)
+        _shared_legend(figure, all_axes)
     return figure
 
 
 def performance_parameters(experiments: Sequence[Experiment]) -> Figure:
-    """Performance and PePR-E against parameters, means over the experiments."""
+    """Draw performance and PePR-E against parameters, means over the experiments."""
     return _against_parameters(
         experiments,
         f"Performance and PePR-E against parameters ({_means(experiments)})",
@@ -162,7 +155,7 @@ def performance_parameters(experiments: Sequence[Experiment]) -> Figure:
 
 
 def pepr_ctm_parameters(experiments: Sequence[Experiment]) -> Figure:
-    """PePR-C, PePR-M and PePR-T against parameters, means over the experiments."""
+    """Draw PePR-C, PePR-M and PePR-T against parameters, means over the experiments."""
     return _against_parameters(
         experiments,
         f"PePR over other resources against parameters ({_means(experiments)})",
@@ -176,7 +169,7 @@ def pepr_ctm_parameters(experiments: Sequence[Experiment]) -> Figure:
 
 
 def training_influence(experiments: Sequence[Experiment]) -> Figure:
-    """How performance is distributed in each experiment: every model a point, the quartiles as a box."""
+    """Draw the distribution of performance in each experiment: models as points, quartiles as a box."""
     with panels("Performance of all models by experiment", 1, 1, 1.2 + 1.75 * len(experiments), 4.6) as (
         figure,
         (axes,),
@@ -210,7 +203,7 @@ def training_influence(experiments: Sequence[Experiment]) -> Figure:
 
 
 def _in_words(name: str) -> str:
-    """An experiment's name and what was trained, for a tick."""
+    """Return an experiment's name and training, for a tick."""
     return "\n".join([name, *EXPERIMENTS[name].split(", ")])
 
 
@@ -221,34 +214,30 @@ def _means(experiments: Sequence[Experiment]) -> str:
 def _against_parameters(
     experiments: Sequence[Experiment], title: str, y_label: str, values: dict[str, Array]
 ) -> Figure:
-    """A panel for each of the values, all on one scale; the median of parameters, and the mean on either side of it."""
+    """Draw a panel for each of the values, with the median of parameters and the mean on each side of it."""
     first = experiments[0]
     millions = first.num_params / 1e6
     median = float(np.median(millions))
-    with panels(title, 1, len(values), 0.6 + 3.6 * len(values), 4.1, sharey=True) as (figure, every):
-        for axes, (name, scored) in zip(every, values.items(), strict=True):
+    with panels(title, 1, len(values), 0.6 + 3.6 * len(values), 4.1, sharey=True) as (figure, all_axes):
+        for axes, (name, scored) in zip(all_axes, values.items(), strict=True):
             _by_efficiency(axes, millions, scored, first.efficient)
             axes.axvline(median, color=INK, linewidth=1, linestyle=":", label=f"median, {median:.1f} million")
-            for side, chosen in enumerate((first.small, ~first.small)):
-                ends = [(millions.min(), median), (median, millions.max())][side]
-                axes.plot(
-                    ends,
-                    [scored[chosen].mean()] * 2,
-                    color=GREEN,
-                    linewidth=2.2,
-                    label="mean of either side" if not side else None,
-                )
+            small_mean = scored[first.small].mean()
+            large_mean = scored[~first.small].mean()
+            line: dict[str, Any] = {"color": GREEN, "linewidth": 2.2}
+            axes.plot((millions.min(), median), [small_mean] * 2, label="mean of each side", **line)
+            axes.plot((median, millions.max()), [large_mean] * 2, **line)
             axes.set(title=name, xlabel=PARAMETERS, xscale="log")
             _plain_log(axes.xaxis)
-        every[0].set_ylabel(y_label)
-        _shared_legend(figure, every)
+        all_axes[0].set_ylabel(y_label)
+        _shared_legend(figure, all_axes)
     return figure
 
 
 def _by_efficiency(
     axes: Axes, x: Array, y: Array, efficient: NDArray[np.bool_], hollow: NDArray[np.bool_] | None = None
 ) -> None:
-    """Points, those of efficient architectures in their own colour and shape; the hollow ones without a filling."""
+    """Draw points; efficient architectures have their own colour and shape, hollow ones no filling."""
     empty = np.zeros(len(x), bool) if hollow is None else hollow
     for name, chosen, colour, marker in (
         ("other", ~efficient, BLUE, "o"),
@@ -282,12 +271,13 @@ def _by_efficiency(
 
 
 def _name_best(axes: Axes, experiment: Experiment, r: Array, top: float, step: float) -> None:
-    """The five best with their ranks, left of all points: the best are on that side, so that lines from there cross no other point."""
-    scores, p = experiment.scores(), experiment.performance[:, -1]
-    at = [experiment.names.index(name) for name in best(experiment.names, scores)]
-    for line, i in enumerate(sorted(at, key=lambda i: -p[i])):
+    """Label the five best with their ranks, left of all points: lines from there cross no other point."""
+    scores = experiment.scores()
+    p = experiment.performance[:, -1]
+    ranked = [experiment.names.index(name) for name in best(experiment.names, scores)]
+    for line, i in enumerate(sorted(ranked, key=lambda i: -p[i])):
         axes.annotate(
-            f"{at.index(i) + 1}. {experiment.names[i]} {scores[i]:.3f}",
+            f"{ranked.index(i) + 1}. {experiment.names[i]} {scores[i]:.3f}",
             (r[i], p[i]),
             (-0.045, top - step * line),
             ha="right",
@@ -307,7 +297,7 @@ def _name_best(axes: Axes, experiment: Experiment, r: Array, top: float, step: f
 
 
 def _equal_scores(axes: Axes, low: float, high: float) -> None:
-    """Lines of equal PePR, P = score * (1 + R), each with its score where it leaves the panel."""
+    """Draw lines of equal PePR, P = score * (1 + R), with the score at the end of each line."""
     right = 1.06
     for score in np.arange(0.3, 1.0, 0.05):
         ends = np.array([0.0, right])
@@ -327,22 +317,23 @@ def _equal_scores(axes: Axes, low: float, high: float) -> None:
 
 
 def _plain_log(axis: Any) -> None:
-    """A logarithmic axis with plain figures; its scale is set already."""
+    """Show plain numbers on an axis whose scale is already logarithmic."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
 
 
-def _shared_legend(figure: Figure, every: Sequence[Axes]) -> None:
-    """One legend below all panels, each name once."""
-    entries = {
-        name: handle for axes in every for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+def _shared_legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
+    """Draw one legend below all panels, with each name once."""
+    entries = {}
+    for axes in all_axes:
+        handles, names = axes.get_legend_handles_labels()
+        entries.update(zip(names, handles, strict=True))
     figure.legend(
         entries.values(),
         entries,
         loc="outside lower left",
-        ncols=2 if len(entries) == 4 and len(every) != 3 else 4,
+        ncols=2 if len(entries) == 4 and len(all_axes) != 3 else 4,
         columnspacing=1.4,
         handletextpad=0.4,
     )
@@ -351,7 +342,7 @@ def _shared_legend(figure: Figure, every: Sequence[Axes]) -> None:
 def figures(
     experiments: Sequence[Experiment], baselines: Mapping[str, float | None]
 ) -> dict[str, Callable[[], Figure]]:
-    """All of them by file name."""
+    """Return a function that draws each figure, by file name."""
     shown = next((experiment for experiment in experiments if experiment.name == "derma"), experiments[0])
     return {
         "isoclines": lambda: isoclines(shown, baselines[shown.name]),

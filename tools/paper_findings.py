@@ -1,38 +1,45 @@
-"""What else the published results of the PePR paper show: chance, outliers, a useless model, and energies that cannot be right."""
+"""More findings in the PePR paper's results: chance, outliers, a trivial model, implausible energies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from paper_data import PLAUSIBLE_W, Experiment, mean, p_value, repeated, split
+from numpy.typing import NDArray
+from paper_data import PLAUSIBLE_W, Experiment, mean, p_value, repeated, split_test
 
 from pepr_edge.scoring.pepr import Scoring, combined_resource
-from pepr_edge.scoring.robustness import best, binomial_performances, bounding, outliers, rank_spread
-from pepr_edge.text.robustness import listed, percent
+from pepr_edge.scoring.robustness import best, binomial_performances, outliers, rank_spread, sole_extremes
+from pepr_edge.text.units import listed, percent, plural
 
 ENERGY = Scoring({"train_energy": 1.0})
-BATCH = 32  # of the authors' loaders, which drop the last, incomplete batch of the test images. Source: train_medmnist.py, train.py
-# Test images, and how many of them are of the commonest class. Source: MedMNIST v2, Yang et al. 2023.
+# Batch size of the authors' loaders, which drop the last, incomplete batch of the test images.
+# Source: train_medmnist.py, train.py.
+BATCH = 32
+# Number of test images, and how many of them have the most frequent class. Source: MedMNIST v2, Yang et al.
+# 2023.
 TEST_IMAGES = {"derma": (2005, 1341), "pneumonia": (624, 390)}
-MOST_IMAGES = 6000
-MANY = 10  # models of one accuracy, before it is remarked on
+MAX_IMAGES = 6000
+# At least this many models with the same accuracy are worth a remark.
+MIN_EQUAL_MODELS = 10
 
 
 def baseline(experiment: Experiment) -> float | None:
-    """Performance of always saying the commonest class; None where the test images are not known."""
-    known = _test_images(experiment)
-    return known[1] / known[0] if known else None
+    """Return the accuracy of always answering the most frequent class; None if that is unknown."""
+    counts = _test_images(experiment)
+    return counts[1] / counts[0] if counts else None
 
 
 def decided_images(experiment: Experiment) -> int | None:
-    """How many test images a performance rests on: those of whole batches.
+    """Return the number of test images in complete batches, on which the accuracy was computed.
 
-    Where their number is not known: the smallest number of whole batches in which all published performances are whole counts.
+    If the number of test images is unknown: the smallest number of complete batches for which every published
+    accuracy is a whole number of images.
     """
-    if known := _test_images(experiment):
-        return known[0] - known[0] % BATCH
-    for images in range(BATCH, MOST_IMAGES, BATCH):
+    counts = _test_images(experiment)
+    if counts is not None:
+        return counts[0] - counts[0] % BATCH
+    for images in range(BATCH, MAX_IMAGES, BATCH):
         right = experiment.performance * images
         if np.abs(right - np.round(right)).max() < 1e-6:
             return images
@@ -40,12 +47,15 @@ def decided_images(experiment: Experiment) -> int | None:
 
 
 def _test_images(experiment: Experiment) -> tuple[int, int] | None:
-    """How many there are, and how many of them are of the commonest class."""
-    return next((known for data, known in TEST_IMAGES.items() if experiment.name.startswith(data)), None)
+    """Return the number of test images, and how many of them have the most frequent class."""
+    for dataset, counts in TEST_IMAGES.items():
+        if experiment.name.startswith(dataset):
+            return counts
+    return None
 
 
 def ranks(experiments: Sequence[Experiment]) -> str:
-    """Which ranks other test images would leave possible for the five best of each experiment."""
+    """Return a table: the ranks that each experiment's five best could have with other test images."""
     rows = []
     for experiment in experiments:
         images = decided_images(experiment)
@@ -56,20 +66,16 @@ def ranks(experiments: Sequence[Experiment]) -> str:
         spread = rank_spread(performance, draws, combined_resource(experiment.models, ENERGY))
         scores = experiment.scores()
         for rank, name in enumerate(best(experiment.names, scores), start=1):
-            at = experiment.names.index(name)
-            shown = (
-                f"{experiment.name} ({images} images; {np.sum(spread.low == 1)} may be first)"
-                if rank == 1
-                else ""
-            )
+            index = experiment.names.index(name)
+            label = f"{experiment.name} ({images} images; {np.sum(spread.low == 1)} may be first)"
             rows.append(
                 (
-                    shown,
+                    label if rank == 1 else "",
                     rank,
                     name,
-                    f"{scores[at]:.4f}",
-                    f"{spread.low[at]} to {spread.high[at]}",
-                    percent(float(spread.p_best[at])),
+                    f"{scores[index]:.4f}",
+                    f"{spread.low[index]} to {spread.high[index]}",
+                    percent(float(spread.p_best[index])),
                 )
             )
     return table(
@@ -79,139 +85,155 @@ def ranks(experiments: Sequence[Experiment]) -> str:
 
 
 def outlying(experiments: Sequence[Experiment]) -> str:
-    """On which models the bounds of each experiment hang, and what leaving one out would change."""
+    """Return a table: the models that set each experiment's bounds, and the effect of leaving one out."""
     rows = []
     for experiment in experiments:
-        ends = [
-            experiment.names[at] + (" (implausible, see below)" if experiment.implausible[at] else "")
-            for at in bounding(experiment.models, ENERGY)
+        extremes = [
+            experiment.names[index] + (" (implausible, see below)" if experiment.implausible[index] else "")
+            for index in sole_extremes(experiment.models, ENERGY)
         ]
         energy = np.sort(experiment.energy_wh)
         changes = [
-            f"without {one.name}: {', '.join(one.enters)} in place of {', '.join(one.leaves)}"
-            for one in outliers(experiment.models, ENERGY)
+            f"without {outlier.name}: {', '.join(outlier.enters)} in place of {', '.join(outlier.leaves)}"
+            for outlier in outliers(experiment.models, ENERGY)
         ]
         rows.append(
             (
                 experiment.name,
-                ", ".join(ends),
+                ", ".join(extremes),
                 f"{energy[-1]:.0f} and {energy[-2]:.0f} Wh",
                 "; ".join(changes) or "nothing",
             )
         )
-    return table(
-        ("experiment", "its least or greatest energy", "greatest two", "what changes among the five best"),
-        rows,
+    titles = (
+        "experiment",
+        "model with the lowest or highest energy",
+        "two highest energies",
+        "change among the five best",
     )
+    return table(titles, rows)
 
 
-def useless(experiments: Sequence[Experiment]) -> str:
-    """How many models a useless one outranks, and how many may be useless themselves."""
+def trivial_model(experiments: Sequence[Experiment]) -> str:
+    """List how many models a trivial one outranks, and how many may be trivial themselves."""
     lines = []
     for experiment in experiments:
         value = baseline(experiment)
         if value is None:
             continue
-        beaten = int(np.sum(experiment.scores() < value))
+        outranked = int(np.sum(experiment.scores() < value))
         lines.append(
-            f"- {experiment.name}: a model that always says the commonest class, at no cost, has P = PePR-E = {value:.3f} and outranks "
-            f"{beaten} of the {len(experiment.names)} models by PePR-E.{_one_class(experiment)}"
+            f"- {experiment.name}: a model that always answers the most frequent class, at no cost, has "
+            f"P = PePR-E = {value:.3f} and outranks {outranked} of the {len(experiment.names)} models by "
+            f"PePR-E.{_one_class(experiment)}"
         )
     return "\n".join(lines)
 
 
 def _one_class(experiment: Experiment) -> str:
-    """That many models end at the accuracy of always saying the commonest class; "" where they do not."""
-    known, images = _test_images(experiment), decided_images(experiment)
-    assert known is not None
+    """Return a remark if many models seem to answer the most frequent class for every image, else ""."""
+    test_images = _test_images(experiment)
+    images = decided_images(experiment)
+    assert test_images is not None
     assert images is not None
+    total, most_frequent = test_images
     values, counts = np.unique(np.round(experiment.performance[:, -1] * images), return_counts=True)
-    most = int(counts.argmax())
-    fewest = known[1] - (known[0] - images)  # where all images that were dropped were of that class
-    if counts[most] < MANY or not fewest <= values[most] <= known[1]:
+    mode = int(counts.argmax())
+    low = most_frequent - (total - images)  # if all dropped images had that class
+    if counts[mode] < MIN_EQUAL_MODELS or not low <= values[mode] <= most_frequent:
         return ""
     return (
-        f" {counts[most]} models end at the same {values[most]:.0f} of {images} images: probably they say the commonest class to all, of "
-        f"which there are {fewest} to {known[1]} among these. Their answers were not published, so that this is an inference."
+        f" {counts[mode]} models end at the same {values[mode]:.0f} of {images} images: probably they "
+        f"answer the most frequent class for every image. {low} to {most_frequent} of these images have "
+        "that class. The answers were not published, so this is an inference."
     )
 
 
-def doubts(experiments: Sequence[Experiment]) -> str:
-    """Which energies cannot be right, in words; "" where nothing speaks against any."""
-    repeats = any(repeated(experiments).values())
-    co2eq = {e.name: e.resources["train_co2eq"] for e in experiments}
-    pairs = [
-        (co2eq[one][same], co2eq[other][same])
-        for one, others in repeated(experiments).items()
-        for other, same in others.items()
-    ]
-    found = [experiment for experiment in experiments if experiment.implausible.any()]
-    said = []
+def energy_doubts(experiments: Sequence[Experiment]) -> str:
+    """Say which energies cannot be right; "" if all are plausible."""
+    same_energy = repeated(experiments)
+    implausible = [experiment for experiment in experiments if experiment.implausible.any()]
+    repeats = any(same_energy.values())
+    sentences = []
     if repeats:
-        said.append(
-            "The energies of some models equal, to the last digit, those of the same models in another experiment"
-            f"{' (CO2eq likewise)' if all(np.array_equal(*pair) for pair in pairs) else ''}, although that one had other images, or "
-            "more of them."
+        same_co2eq = " (and the CO2eq too)" if _co2eq_repeats(experiments, same_energy) else ""
+        sentences.append(
+            "The energies of some models equal, to the last digit, those of the same models in another "
+            f"experiment{same_co2eq}, although that experiment used other images, or more of them."
         )
-    if found:
-        least = min(e.power_w[e.implausible].min() for e in found)
-        most = max(
-            (e.power_w[~e.implausible].max() for e in experiments if not e.implausible.all()), default=0.0
-        )
-        said.append(
-            f"Divided by ten times the last epoch's time, energies of {listed([e.name for e in found])} would take {least:.0f} W or more, "
-            f"where all others take at most {most:.0f} W: {'there lies the fault' if repeats else 'these cannot be right'}."
+    if implausible:
+        low = min(e.power_w[e.implausible].min() for e in implausible)
+        plausible = [e.power_w[~e.implausible].max() for e in experiments if not e.implausible.all()]
+        cause = "these are the wrong ones" if repeats else "these cannot be right"
+        sentences.append(
+            "Divided by ten times the last epoch's time, energies of "
+            f"{listed([e.name for e in implausible])} would need {low:.0f} W or more, while all others need "
+            f"at most {max(plausible, default=0.0):.0f} W: {cause}."
         )
     elif repeats:
-        said.append(
-            "Which of the two is at fault does not show: none would take more power than a workstation does."
+        sentences.append(
+            "Nothing shows which of the two is wrong: neither needs more power than a workstation draws."
         )
-    warning = "Do not use them as measurements; scores over them, and means over experiments, carry it."
-    return " ".join([*said, warning]) if said else ""
+    if sentences:
+        sentences.append("Do not use them as measurements; they affect scores and means over experiments.")
+    return " ".join(sentences)
+
+
+def _co2eq_repeats(
+    experiments: Sequence[Experiment], same_energy: Mapping[str, Mapping[str, NDArray[np.bool_]]]
+) -> bool:
+    """True if models with the same energy in two experiments also have the same CO2eq in both."""
+    co2eq = {experiment.name: experiment.resources["train_co2eq"] for experiment in experiments}
+    for name, others in same_energy.items():
+        for other, same in others.items():
+            if not np.array_equal(co2eq[name][same], co2eq[other][same]):
+                return False
+    return True
 
 
 def energies(experiments: Sequence[Experiment]) -> str:
-    """Which energies stand in two experiments, and what power each would take."""
+    """Return a table: the energies that occur in two experiments, and the power that each needs."""
     rows = []
-    same = repeated(experiments)
+    same_energy = repeated(experiments)
     for experiment in experiments:
-        watts, found = experiment.power_w, same[experiment.name]
-        shared = ", ".join(
-            f"{counted(int(where.sum()), 'model')} with {name}" for name, where in found.items()
-        )
-        again = np.any([*found.values(), np.zeros(len(watts), bool)], axis=0)
-        both = (int(np.sum(experiment.implausible)), int(np.sum(experiment.implausible & again)))
+        watts = experiment.power_w
+        others = same_energy[experiment.name]
+        shared = [f"{plural(int(same.sum()), 'model')} with {name}" for name, same in others.items()]
+        repeated_anywhere = np.any([*others.values(), np.zeros(len(watts), bool)], axis=0)
         rows.append(
             (
                 experiment.name,
-                shared or "none",
+                ", ".join(shared) or "none",
                 f"{np.median(watts):.0f} W",
                 f"{watts.min():.0f} to {watts.max():.0f} W",
-                *both,
+                int(np.sum(experiment.implausible)),
+                int(np.sum(experiment.implausible & repeated_anywhere)),
             )
         )
-    head = (
+    titles = (
         "experiment",
         "the same energy, to the last digit",
         "median power",
         "range",
         f"models above {PLAUSIBLE_W:.0f} W",
+        "of these, the same energy elsewhere",
     )
-    return table((*head, "of these, the same energy elsewhere"), rows)
+    return table(titles, rows)
 
 
 def flags(experiment: Experiment) -> str:
-    """Which points of the authors' figures are marked as efficient, by row instead of by name."""
+    """Say how many points of the authors' figures are marked by row instead of by name."""
     order = np.lexsort((np.arange(len(experiment.names)), experiment.num_params))
     shown = experiment.efficient[order]
     return (
-        f"{int(np.sum(shown != experiment.efficient))} of {len(shown)} points would be marked wrongly; of the "
-        f"{int(experiment.efficient.sum())} efficient models, {int(np.sum(shown & experiment.efficient))} would be marked as such"
+        f"{int(np.sum(shown != experiment.efficient))} of {len(shown)} points would be marked wrongly; of "
+        f"the {int(experiment.efficient.sum())} efficient models, "
+        f"{int(np.sum(shown & experiment.efficient))} would be marked as such"
     )
 
 
 def groups(experiments: Sequence[Experiment]) -> str:
-    """Efficient architectures and CNNs against the others, for which the paper's wording is not known to us."""
+    """Return a table: efficient architectures against the others, and CNNs against the others."""
     return table(("group", "value", "means", "n", "t", "p"), list(_groups(experiments)))
 
 
@@ -219,7 +241,7 @@ def _groups(experiments: Sequence[Experiment]) -> Iterator[tuple[object, ...]]:
     first = experiments[0]
     for name, chosen in (("efficient against other", first.efficient), ("CNN against other", first.cnn)):
         for value, values in (("P", mean(experiments)), ("PePR-E", mean(experiments, "scores"))):
-            test = split(values, chosen)
+            test = split_test(values, chosen)
             yield (
                 name,
                 value,
@@ -230,14 +252,10 @@ def _groups(experiments: Sequence[Experiment]) -> Iterator[tuple[object, ...]]:
             )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; numbers and words alike are written as they are."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; cells are shown as they are."""
+    return "\n".join([_table_line(titles), _table_line(["---"] * len(titles)), *map(_table_line, rows)])
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun, in the plural where it takes one."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _table_line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

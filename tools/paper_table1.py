@@ -1,4 +1,4 @@
-"""Table 1 of the PePR paper: its rows as printed, beside what its published results give."""
+"""Table 1 of the PePR paper: its printed rows beside its published results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paper_data import Experiment, number, read_rows, require
 from pepr_edge.scoring.pepr import Normalise
 
 TOLERANCE = 1e-4  # one unit of the last digit that is printed
-BEST_EPOCH = "it is its best epoch's"
+BEST_EPOCH = "the printed value is that of its best epoch"
 COLUMNS = (
     "dataset",
     "architecture",
@@ -28,7 +28,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the paper's Table 1, as it is printed."""
+    """A printed row of the paper's Table 1."""
 
     dataset: str
     architecture: str
@@ -44,7 +44,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Slip:
-    """A value of Table 1 that is not what the published results give, with a sentence on where it may come from."""
+    """A value of Table 1 that differs from the published results; `remark` names its probable origin."""
 
     column: str
     printed: str
@@ -54,7 +54,7 @@ class Slip:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of Table 1 beside what the published results give."""
+    """A row of Table 1 beside the scores of the published results."""
 
     printed: Printed
     score_max: float
@@ -63,20 +63,20 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether PePR-E is as printed with R = E / Emax."""
+        """True if PePR-E is as printed with R = E / Emax."""
         return abs(self.score_max - self.printed.pepr_e) <= TOLERANCE
 
     @property
     def agrees_minmax(self) -> bool:
-        """Whether PePR-E is as printed with equation 1 and the resource normalised as the paper says."""
+        """True if PePR-E is as printed with equation 1 and the paper's normalisation."""
         return abs(self.score_minmax - self.printed.pepr_e) <= TOLERANCE
 
 
 def read_table1(path: Path) -> list[Printed]:
-    """The rows of the paper's Table 1.
+    """Return the rows of the paper's Table 1.
 
     Raises:
-        ScoreError: no such table, a column that is missing, a value that cannot be.
+        ScoreError: no such table, a missing column, or an impossible value.
     """
     rows = read_rows(path)
     require(path, rows[0], COLUMNS)
@@ -93,7 +93,7 @@ def read_table1(path: Path) -> list[Printed]:
 
 
 def table1(experiments: Sequence[Experiment], printed: Sequence[Printed]) -> list[Row]:
-    """The rows of Table 1 whose experiment and model are there."""
+    """Return the rows of Table 1 whose experiment and model are present."""
     by_name = {experiment.name: experiment for experiment in experiments}
     return [
         _row(by_name[row.dataset], row)
@@ -103,41 +103,38 @@ def table1(experiments: Sequence[Experiment], printed: Sequence[Printed]) -> lis
 
 
 def same_order(rows: Sequence[Row], dataset: str) -> bool:
-    """Whether max and min-max rank an experiment's rows alike."""
+    """True if max and min-max rank an experiment's rows in the same order."""
     chosen = [row for row in rows if row.printed.dataset == dataset]
     return sorted(chosen, key=lambda row: -row.score_max) == sorted(chosen, key=lambda row: -row.score_minmax)
 
 
 def _row(experiment: Experiment, printed: Printed) -> Row:
     index = experiment.names.index(printed.model)
-    performance, energy_wh = float(experiment.performance[index, -1]), float(experiment.energy_wh[index])
+    performance = float(experiment.performance[index, -1])
+    energy_wh = float(experiment.energy_wh[index])
 
     def score(normalise: Normalise) -> float:
         return float(experiment.scores(normalise=normalise)[index])
 
-    remark = "its own PePR-E follows from ours" if abs(score("max") - printed.pepr_e) <= TOLERANCE else ""
     best = float(experiment.performance[index].max())
+    is_best_epoch = round(best, 4) == printed.performance
+    ours_fits = abs(score("max") - printed.pepr_e) <= TOLERANCE
+    # Column, printed value, our value, decimals, remark.
     compared = (
         ("parameters (M)", printed.num_params_m, experiment.num_params[index] / 1e6, 1, ""),
         ("memory (GB)", printed.gpu_memory_gb, experiment.resources["train_memory"][index] / 1e9, 1, ""),
-        ("energy (Wh)", printed.energy_wh, energy_wh, 1, remark),
+        ("energy (Wh)", printed.energy_wh, energy_wh, 1, "the printed PePR-E fits ours" if ours_fits else ""),
         ("last epoch (s)", printed.last_epoch_s, experiment.resources["train_time"][index], 1, ""),
-        (
-            "P",
-            printed.performance,
-            performance,
-            4,
-            BEST_EPOCH if round(best, 4) == printed.performance else "",
-        ),
+        ("P", printed.performance, performance, 4, BEST_EPOCH if is_best_epoch else ""),
     )
     slips = tuple(
         Slip(
             name,
             f"{shown:.{digits}f}",
             f"{value:.{digits}f}",
-            why or f"{abs(shown - value) * 10**digits:.1f} units of its last digit",
+            remark or f"a difference of {abs(shown - value) * 10**digits:.1f} units of the last digit",
         )
-        for name, shown, value, digits, why in compared
+        for name, shown, value, digits, remark in compared
         if f"{shown:.{digits}f}" != f"{value:.{digits}f}"
     )
     return Row(printed, score("max"), score("minmax"), slips)

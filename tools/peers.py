@@ -1,11 +1,12 @@
-"""Our choice beside what other tools make of the same weights, on the same device, interleaved in one run: speed, quality, size, memory.
+"""Compare our choice with other tools' files of the same weights: speed, quality, size, memory.
 
-    pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers
-    python tools/peers.py runs/peers --out docs/benchmarks/peers.json --olive-python PYTHON --nncf-python PYTHON
+    pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers python tools/peers.py runs/peers
+    --out docs/benchmarks/peers.json --olive-python PYTHON --nncf-python PYTHON
 
-PYTHON: of an environment that has olive-ai, onnx, onnxruntime and `requests`, or nncf, onnx and openvino; without it that peer is left out.
-Writes the JSON, and beside it the page peers.md, after each architecture; what is there of the same inputs is kept. Some minutes for each
-architecture; nothing else should run on the machine meanwhile.
+PYTHON: of an environment with olive-ai, onnx, onnxruntime and `requests`, or with nncf, onnx and openvino;
+without it, that peer is left out. Writes the JSON file, and the page peers.md beside it, after each
+architecture. Existing rows with the same inputs are kept. Each architecture takes some minutes; run nothing
+else on the machine.
 """
 
 from __future__ import annotations
@@ -37,13 +38,16 @@ from pepr_edge.run_dir.store import read_record, sha256_file, stage_key, write_r
 PACKAGES = (*FIELD_PACKAGES, "onnx", "optimum", "optimum-onnx", "timm", "torch")
 OLIVE_PACKAGES = ("olive-ai", "onnx", "onnxruntime", "requests")
 NNCF_PACKAGES = ("nncf", "onnx", "openvino")
-# Blocks of 5, so at least 40 rounds of all of them: enough for the machine's moods to fall on each alike.
-RUNS, SECONDS, FEWEST = 200, 20.0, 30
+# With blocks of 5 these are at least 40 rounds of all peers: enough for disturbances to affect each peer
+# equally.
+RUNS = 200
+SECONDS = 20.0
+MIN_RUNS = 30
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a run of this tool but its architectures: `empty` is the comparison without rows."""
+    """The settings of one call of this tool; `empty` is the comparison without rows."""
 
     empty: Comparison
     tools: Tools
@@ -51,9 +55,9 @@ class Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare all architectures of a run directory; 1 where something cannot be compared, with one line on why."""
+    """Compare all architectures of a run directory; return 1, after a line about the fault, if one fails."""
     options = _parser().parse_args(arguments)
-    # Inherited by every process that is started from here, whatever its library goes by.
+    # Child processes inherit both, and each library reads one of them.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
     with tempfile.TemporaryDirectory() as work:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(work, "inductor"))
@@ -73,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("docs/benchmarks/peers.json"),
-        help="the JSON file; the page goes beside it",
+        help="the JSON file; the page is written beside it",
     )
-    parser.add_argument("--data", help="the images, where they are not where the recipe says")
+    parser.add_argument("--data", help="the images, if they are not where the recipe says")
     parser.add_argument(
         "--only",
         type=lambda text: tuple(text.split(",")),
@@ -85,97 +89,96 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--olive-python", type=Path, help="Python of an environment with olive-ai")
     parser.add_argument("--nncf-python", type=Path, help="Python of an environment with nncf")
-    parser.add_argument("--threads", type=int, default=1, help="of every peer")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every peer")
     parser.add_argument(
-        "--runs", type=int, default=RUNS, help=f"of every peer at least, or {FEWEST} in {SECONDS:g} s"
+        "--runs",
+        type=int,
+        default=RUNS,
+        help=f"minimum runs of every peer; {MIN_RUNS} are enough after {SECONDS:g} s",
     )
     parser.add_argument(
-        "--calibration-images", type=int, help=f"default: as many as the variant {PLAIN_INT8} takes"
+        "--calibration-images", type=int, help=f"default: the number of the variant {PLAIN_INT8}"
     )
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
+    parser.add_argument("--fresh", action="store_true", help="measure existing rows again")
     return parser
 
 
 def compare(options: argparse.Namespace, work: Path) -> int:
-    """Measure what is not there yet, and write it down after each architecture; 1 where one of them could not be."""
+    """Measure the missing rows and write the files after each architecture; return 1 if one of them fails."""
     results = load(options.run)
-    found = subjects(results, options.threads)
-    wanted = {
-        name: subject
-        for name, subject in found.items()
-        if not options.only or subject.trained.candidate.architecture in options.only
-    }
-    if absent := set(options.only) - {subject.trained.candidate.architecture for subject in wanted.values()}:
-        raise RunError(
-            f"--only {','.join(sorted(absent))}: not trained and exported in {options.run}, which has {', '.join(found) or 'none'}."
-        )
-    if not found:
+    trained = subjects(results, options.threads)
+    if not trained:
         raise RunError(f"{options.run}: nothing in it is trained and exported as fp32. Run the recipe first.")
-    images = _images(
-        results, options.data, {subject.trained.candidate.image_size_px for subject in found.values()}, work
-    )
+    architectures = {name: subject.trained.candidate.architecture for name, subject in trained.items()}
+    wanted = [name for name in trained if not options.only or architectures[name] in options.only]
+    absent = set(options.only) - set(architectures.values())
+    if absent:
+        raise RunError(
+            f"--only {','.join(sorted(absent))}: not trained and exported in {options.run}, "
+            f"which has {', '.join(trained)}. Correct --only."
+        )
+    sizes_px = {subject.trained.candidate.image_size_px for subject in trained.values()}
+    images = _images(results, options.data, sizes_px, work)
     plan = _plan(options, next(iter(images.values())), work)
-    keys = {name: _key(plan.empty, subject) for name, subject in found.items()}
-    rows = {
-        name: row for name, row in _kept(options.out, keys).items() if not (options.fresh and name in wanted)
-    }
-    faults = 0
-    with tqdm(
-        [name for name in wanted if name not in rows], desc="architectures", disable=not sys.stderr.isatty()
-    ) as bar:
+    keys = {name: _key(plan.empty, subject) for name, subject in trained.items()}
+    rows = _current_rows(options.out, keys)
+    if options.fresh:
+        rows = {name: row for name, row in rows.items() if name not in wanted}
+    failures = 0
+    missing = [name for name in wanted if name not in rows]
+    with tqdm(missing, desc="architectures", disable=not sys.stderr.isatty()) as bar:
         for name in bar:
+            subject = trained[name]
+            dataset = images[subject.trained.candidate.image_size_px]
             try:
-                rows[name] = _compared(
-                    plan,
-                    keys[name],
-                    found[name],
-                    images[found[name].trained.candidate.image_size_px],
-                    bar.set_postfix_str,
-                )
+                rows[name] = _compare_architecture(plan, keys[name], subject, dataset, bar.set_postfix_str)
             except PeprError as fault:
-                faults += 1
+                failures += 1
                 bar.write(f"error: {fault}", file=sys.stderr)
-            _write(options.out, plan.empty, [rows[name] for name in found if name in rows])
-    _write(
-        options.out, plan.empty, [rows[name] for name in found if name in rows]
-    )  # the page may have changed where no row did
-    return 1 if faults else 0
+            _write(options.out, plan.empty, [rows[name] for name in trained if name in rows])
+    # Write the page even if no row is new: its text may have changed.
+    _write(options.out, plan.empty, [rows[name] for name in trained if name in rows])
+    return 1 if failures else 0
 
 
 def _images(
     results: Results, source: str | None, sizes_px: Collection[int], work: Path
 ) -> dict[int, Dataset]:
-    """The images that the run was trained on, by size.
+    """Return the images of the run's training, by size.
 
     Raises:
-        DataError: they cannot be had.
-        RunError: they are others.
+        DataError: they cannot be read.
+        RunError: they differ from those of the run.
     """
-    recipe, found = results.recipe, dict[int, Dataset]()
+    recipe = results.recipe
+    by_size = dict[int, Dataset]()
     update = {"source": source} if source is not None else {}
     for px in sorted(sizes_px):
         settings = datasets.DataSettings(
             **recipe.data.model_copy(update=update).model_dump(), image_size_px=px, seed=recipe.seed
         )
-        datasets.prepare(settings, work / "data" / str(px))
-        found[px] = datasets.load(work / "data" / str(px))
-        sha256, expected = found[px].info.sha256, results.info.data.sha256
+        folder = work / "data" / str(px)
+        datasets.prepare(settings, folder)
+        by_size[px] = datasets.load(folder)
+        sha256 = by_size[px].info.sha256
+        expected = results.info.data.sha256
         if sha256 != expected:
             raise RunError(
-                f"{settings.source}: sha256 {sha256[:12]}..., expected {expected[:12]}..., which the run was trained on. Give --data."
+                f"{settings.source}: sha256 {sha256[:12]}..., expected that of the run, {expected[:12]}... "
+                "Give its images with --data."
             )
-    return found
+    return by_size
 
 
 def _plan(options: argparse.Namespace, images: Dataset, work: Path) -> Plan:
     quantise = load_variant(PLAIN_INT8).quantise
     assert quantise is not None
-    asked = options.calibration_images or quantise.calibration_images
+    requested = options.calibration_images or quantise.calibration_images
     rules = Rules(
         runs=options.runs,
         seconds=SECONDS,
-        fewest=min(FEWEST, options.runs),
-        calibration_images=min(asked, images.info.splits["train"].images),
+        fewest=min(MIN_RUNS, options.runs),
+        calibration_images=min(requested, images.info.splits["train"].images),
         validation_images=images.info.splits["val"].images,
     )
     device = facts()
@@ -199,12 +202,12 @@ def _plan(options: argparse.Namespace, images: Dataset, work: Path) -> Plan:
 
 
 def _python(path: Path | None) -> Path | None:
-    # Not resolved: the link in an environment's bin is what makes it that environment.
+    # Do not resolve the link in an environment's bin folder: Python finds the environment by it.
     return None if path is None else path.absolute()
 
 
 def _key(plan: Comparison, subject: Subject) -> str:
-    """Hash of all that the figures of an architecture depend on."""
+    """Hash everything on which the figures of an architecture depend."""
     files = [sha256_file(path) for path in (subject.checkpoint, subject.base, subject.chosen)]
     versions_ = [dict(plan.versions), dict(plan.olive_versions), dict(plan.nncf_versions)]
     machine = [plan.device.cpu, plan.threads, plan.preset]
@@ -220,25 +223,26 @@ def _key(plan: Comparison, subject: Subject) -> str:
     )
 
 
-def _kept(path: Path, keys: Mapping[str, str]) -> dict[str, Architecture]:
-    """What is there of the same inputs, by candidate."""
+def _current_rows(path: Path, keys: Mapping[str, str]) -> dict[str, Architecture]:
+    """Return the existing rows that have the same inputs, by candidate."""
     if not path.is_file():
         return {}
     by_key = {row.key: row for row in read_record(path, Comparison).rows}
     return {name: by_key[key] for name, key in keys.items() if key in by_key}
 
 
-def _compared(
-    plan: Plan, key: str, subject: Subject, images: Dataset, tell: Callable[[str], object]
+def _compare_architecture(
+    plan: Plan, key: str, subject: Subject, images: Dataset, on_message: Callable[[str], object]
 ) -> Architecture:
-    """One architecture: make the files, measure, judge."""
-    pixels, count = images.splits["train"][0], plan.empty.rules.calibration_images
+    """Make the files of one architecture, measure them and judge their quality."""
+    pixels = images.splits["train"][0]
+    count = plan.empty.rules.calibration_images
     chosen = np.sort(
         np.random.default_rng(subject.trained.seed).choice(len(pixels), size=count, replace=False)
     )
     with tempfile.TemporaryDirectory(dir=plan.work) as folder:
         name = subject.trained.candidate.architecture
-        tell(f"{name} makes the files")
+        on_message(f"{name}: making the files")
         tensors = to_tensor(np.asarray(pixels[chosen]), subject.trained.preprocess)
         made = make_all(subject, tensors, plan.tools, plan.empty.threads, Path(folder))
         validation = images.splits["val"]
@@ -249,12 +253,12 @@ def _compared(
             np.asarray(validation[0]),
             np.asarray(validation[1]),
             plan.empty.rules,
-            lambda words: tell(f"{name} {words}"),
+            lambda message: on_message(f"{name}: {message}"),
         )
 
 
 def _write(path: Path, empty: Comparison, rows: Sequence[Architecture]) -> None:
-    """The JSON, and the page beside it."""
+    """Write the JSON file, and the page beside it."""
     comparison = empty.model_copy(update={"rows": tuple(rows)})
     write_record(path, comparison)
     write_text(path.with_suffix(".md"), page(comparison))

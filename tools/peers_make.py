@@ -1,4 +1,4 @@
-"""The files that tools/peers.py compares: what each tool makes of one float32 ONNX file and the same calibration images."""
+"""The files that tools/peers.py compares, made by each tool from one float32 file and the same images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pepr_edge.errors import ExportError, RunError
 from pepr_edge.export.convert import convert
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, SessionSettings, TrainResult
-from pepr_edge.run_dir.keys import candidate_folder
+from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results
 
 TOOLS = Path(__file__).resolve().parent
 PLAIN_INT8 = "int8_static"
 LIMIT_S = 3600.0
-# Asks another environment what it holds; the names come as arguments.
+# Program that prints the versions of packages in another environment; their names are its arguments.
 VERSIONS = """
 import importlib.metadata, json, sys
 print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
@@ -36,7 +36,7 @@ print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:
 
 @dataclass(frozen=True)
 class Subject:
-    """One trained architecture of the run: its float32 file, and what was chosen for it, `made` in words."""
+    """A trained architecture of the run: its float32 file, and the chosen file, which `made` describes."""
 
     trained: TrainResult
     checkpoint: Path
@@ -48,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Tools:
-    """The environments beside ours, None where the user gave none, and optimum's preset for this processor."""
+    """The Pythons of other environments, None if not given, and optimum's preset for this processor."""
 
     olive: Path | None
     nncf: Path | None
@@ -57,7 +57,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Made:
-    """One of those compared, ready to be opened: its file, the settings, a program of its own if it needs one; or why there is none."""
+    """A file to compare, its settings, and its own program if it needs one; or why there is no file."""
 
     name: str
     model: Path | None
@@ -68,61 +68,59 @@ class Made:
 
 
 def preset(isa: Collection[str], architecture: str) -> str:
-    """optimum's preset for a processor."""
+    """Return optimum's preset for a processor."""
     if architecture in ("aarch64", "arm64"):
         return "arm64"
     return "avx512_vnni" if "avx512_vnni" in isa else "avx2"
 
 
 def subjects(results: Results, threads: int) -> dict[str, Subject]:
-    """By candidate, those of a run that are trained and exported.
+    """Return the trained and exported candidates of a run, by name.
 
     Raises:
-        RunError: its recipe lets a ladder choose, and a choice is missing or of other inputs: float32 must not pass for it.
+        RunError: the recipe chooses variants automatically, and a choice is missing or outdated; the float32
+        file
+            must not be compared in its place.
     """
     chosen: dict[str, tuple[Path, Artifact]] = {}
     for entry in results.entries:
         if entry.artifact is not None and entry.artifact.settings is not None:
             chosen[entry.candidate.id] = (entry.folder / "model.onnx", entry.artifact)
-    found: dict[str, Subject] = {}
-    for trained in {
-        entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None
-    }.values():
+    trainings = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+    by_candidate: dict[str, Subject] = {}
+    for name, trained in trainings.items():
         folder = candidate_folder(results.folder, trained.candidate)
         base = folder / "fp32" / "model.onnx"
         if not base.is_file():
             continue
-        if results.recipe.export.auto and trained.candidate.id not in chosen:
-            raise RunError(
-                f"{folder}: no variant is chosen for it, or by another version. Run the recipe again."
-            )
-        path, artifact = chosen.get(trained.candidate.id, (base, None))
+        if results.recipe.export.auto and name not in chosen:
+            raise RunError(f"{folder}: no variant is chosen, or by another version. Run the recipe again.")
+        path, artifact = chosen.get(name, (base, None))
         settings = SessionSettings(threads=threads)
+        made = "fp32, because this run chose no variant"
         if artifact is not None and artifact.settings is not None:
             settings = artifact.settings
-        made = (
-            describe(artifact.variant, settings) if artifact is not None else "fp32, as this run chose none"
-        )
-        found[trained.candidate.id] = Subject(
-            trained, folder / trained.checkpoint, base, path, settings, made
-        )
-    return found
+            made = describe(artifact.variant, settings)
+        checkpoint = folder / trained.checkpoint
+        by_candidate[name] = Subject(trained, checkpoint, base, path, settings, made)
+    return by_candidate
 
 
 def describe(variant: str, settings: SessionSettings) -> str:
-    """A variant, and of its settings what is not the default."""
-    plain = SessionSettings(runtime=settings.runtime, threads=settings.threads)
-    names = ("spinning", "arena", "graph_optimisation", "precision", "batch")
-    changed = [
-        f"{name} {value}" for name in names if (value := getattr(settings, name)) != getattr(plain, name)
-    ]
-    return ", ".join([f"{variant}, {settings.runtime}", *changed])
+    """Name a variant, and those of its settings that differ from the default."""
+    default = SessionSettings(runtime=settings.runtime, threads=settings.threads)
+    parts = [variant, settings.runtime]
+    for name in ("spinning", "arena", "graph_optimisation", "precision", "batch"):
+        value = getattr(settings, name)
+        if value != getattr(default, name):
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
 
 
 def make_all(
     subject: Subject, images: NDArray[np.float32], tools: Tools, threads: int, folder: Path
 ) -> list[Made]:
-    """All that are compared, in the order in which they are shown.
+    """Make all files to compare, in the order in which they are shown.
 
     Args:
         subject: the architecture.
@@ -134,9 +132,7 @@ def make_all(
     given = folder / "images.npy"
     np.save(given, images)
     candidate = subject.trained.candidate.model_dump_json()
-    default = SessionSettings(
-        threads=threads, spinning=True
-    )  # as onnxruntime is when nobody says anything but the threads
+    default = SessionSettings(threads=threads, spinning=True)  # onnxruntime's own defaults except for threads
     plain = SessionSettings(runtime="openvino", threads=threads)
     torch = {
         mode: Made(
@@ -148,55 +144,39 @@ def make_all(
         for mode in ("eager", "compile")
     }
 
-    def quantised(name: str, file: str, settings: SessionSettings, python: Path | None, *words: str) -> Made:
+    def quantised(
+        name: str, file: str, settings: SessionSettings, python: Path | None, script_name: str, *options: str
+    ) -> Made:
+        target = folder / file
         if python is None:
-            return Made(
-                name,
-                None,
-                settings,
-                reason=f"no environment that has it was given (--{name.rpartition('_')[2]}-python)",
-            )
-        reason = script(
-            [
-                str(python),
-                str(TOOLS / words[0]),
-                str(subject.base),
-                str(given),
-                str(folder / file),
-                *words[1:],
-            ]
-        )
-        return Made(name, None if reason else folder / file, settings, reason=reason)
+            option = f"--{name.rpartition('_')[2]}-python"
+            return Made(name, None, settings, reason=f"no environment with this tool was given ({option})")
+        command = [
+            str(python),
+            str(TOOLS / script_name),
+            str(subject.base),
+            str(given),
+            str(target),
+            *options,
+        ]
+        reason = run_script(command)
+        return Made(name, None if reason else target, settings, reason=reason)
 
-    ours, optimum = Path(sys.executable), (tools.preset,)
-    # Nothing is timed yet: they may be made side by side.
+    def optimum(mode: str) -> Made:
+        name = f"optimum_{mode}"
+        python = Path(sys.executable)
+        return quantised(name, f"{name}.onnx", default, python, "peers_optimum.py", tools.preset, mode)
+
+    # Nothing is timed yet, so the files may be made in parallel.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        waiting = [
+        jobs = [
             pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
-            pool.submit(
-                quantised,
-                "optimum_static",
-                "optimum_static.onnx",
-                default,
-                ours,
-                "peers_optimum.py",
-                *optimum,
-                "static",
-            ),
-            pool.submit(
-                quantised,
-                "optimum_dynamic",
-                "optimum_dynamic.onnx",
-                default,
-                ours,
-                "peers_optimum.py",
-                *optimum,
-                "dynamic",
-            ),
+            pool.submit(optimum, "static"),
+            pool.submit(optimum, "dynamic"),
             pool.submit(quantised, "openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py"),
             pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
         ]
-        olive, static, dynamic, nncf, int8 = (one.result() for one in waiting)
+        olive, static, dynamic, nncf, int8 = (job.result() for job in jobs)
     return [
         *torch.values(),
         Made("onnxruntime", subject.base, default),
@@ -223,39 +203,37 @@ def _plain_int8(base: Path, path: Path, images: NDArray[np.float32], settings: S
     return Made("openvino_int8", path, settings)
 
 
-def script(words: list[str]) -> str:
-    """Run a script that makes a file; why it made none, in one line, or nothing."""
+def run_script(command: list[str]) -> str:
+    """Run a run_script that makes a file; return the reason of a failure in one line, or ""."""
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return f"took more than {LIMIT_S:g} s"
     except OSError as fault:
         return f"cannot be started ({fault.strerror})"
+    if done.returncode == 0:
+        return ""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return (
-        without_paths(lines[-1] if lines else f"ended with status {done.returncode}")
-        if done.returncode
-        else ""
-    )
+    return without_paths(lines[-1] if lines else f"ended with status {done.returncode}")
 
 
 def without_paths(text: str) -> str:
-    """A reason on one line, without the folders of one person's machine."""
+    """Return a text on one line, without the folders of this machine."""
     return re.sub(r"(?<![\w.])/(?:[^\s/'\":,()]+/)+", "", " ".join(text.split()))[:300]
 
 
 def size_bytes(model: Path) -> int:
-    """Of a model's file, and of the weights that lie beside an .xml of OpenVINO."""
+    """Return the size of a model's file, plus the weights beside an .xml file of OpenVINO."""
     return sum(path.stat().st_size for path in {model, model.with_suffix(".bin")} if path.is_file())
 
 
 def versions_there(python: Path | None, packages: Collection[str]) -> Mapping[str, str]:
-    """Versions of packages in another environment.
+    """Return the versions of packages in another environment.
 
     Raises:
-        RunError: it does not have them, or is none.
+        RunError: a package is missing, or there is no such Python.
     """
     if python is None:
         return {}
@@ -273,5 +251,5 @@ def versions_there(python: Path | None, packages: Collection[str]) -> Mapping[st
         ) from None
     if done.returncode:
         raise RunError(f"{python}: does not have all of {', '.join(packages)}. Install them there.")
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    by_name: dict[str, str] = json.loads(done.stdout)
+    return by_name

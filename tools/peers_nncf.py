@@ -1,8 +1,9 @@
-"""NNCF's post-training quantisation for OpenVINO with its defaults; run by tools/peers.py in an environment that has nncf and openvino.
+"""Quantise an ONNX file for OpenVINO with NNCF's post-training defaults.
 
     python peers_nncf.py SOURCE.onnx IMAGES.npy TARGET.xml
 
-IMAGES: model inputs to calibrate on, float32, shape (n, channels, px, px); all are used. Writes OpenVINO's IR, TARGET.xml and .bin.
+tools/peers.py runs it in an environment with nncf and openvino. IMAGES: model inputs for calibration,
+float32, shape (n, channels, px, px); all are used. Writes OpenVINO's IR, TARGET.xml and .bin.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["NNCF_CI"] = "1"  # what NNCF asks for to send no telemetry
+os.environ["NNCF_CI"] = "1"  # turns NNCF's telemetry off
 
 import nncf
 import numpy as np
@@ -23,9 +24,9 @@ def main() -> None:
     source, images, target = (Path(argument).absolute() for argument in sys.argv[1:])
     pixels = np.load(images)
     dataset = nncf.Dataset([image[None] for image in pixels])
-    openvino.save_model(
-        nncf.quantize(openvino.convert_model(str(source)), dataset, subset_size=len(pixels)), str(target)
-    )
+    model = openvino.convert_model(str(source))
+    quantised = nncf.quantize(model, dataset, subset_size=len(pixels))
+    openvino.save_model(quantised, str(target))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Olive's static quantisation of an ONNX file with the defaults of its pass; run by tools/peers.py in an environment that has olive-ai.
+"""Quantise an ONNX file with Olive's static pass and its defaults.
 
     python peers_olive.py SOURCE.onnx IMAGES.npy TARGET.onnx
 
-IMAGES: model inputs to calibrate on, float32, shape (n, channels, px, px); Olive is given them one by one.
+tools/peers.py runs it in an environment with olive-ai. IMAGES: model inputs for calibration, float32, shape
+(n, channels, px, px); Olive receives them one by one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from olive import run
 from olive.data.component.dataset import BaseDataset
 from olive.data.registry import Registry
 
-# The name under which Olive finds the images: it takes a dataset by the name of a function that was registered.
+# The name under which Olive finds the images: it takes a dataset by the name of a function that was
+# registered.
 DATASET = "calibration_images"
 
 

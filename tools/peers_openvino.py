@@ -1,9 +1,9 @@
-"""OpenVINO as it comes, as a process that tools/peers.py measures: but for the threads it is told nothing, of precision least of all.
+"""OpenVINO with its own defaults except for the threads, as a process that tools/peers.py measures.
 
     python tools/peers_openvino.py
 
-Speaks the protocol of pepr_edge.measure.model_process. pepr_edge's own runtime always pins the precision; left alone, OpenVINO takes
-bfloat16 where the processor has it.
+Uses the protocol of pepr_edge.measure.model_process. pepr_edge's own runtime always sets the precision; by
+default OpenVINO uses bfloat16 if the processor has it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.model_process_main import serve
+from pepr_edge.measure import worker
 from pepr_edge.measure.runtimes import openvino
 
 if TYPE_CHECKING:
@@ -34,14 +34,15 @@ def open(model: Path, settings: SessionSettings) -> Any:
 
 
 def provider_used(session: Any) -> str:
-    """The device, and the precision that it took."""
-    return f"{openvino.provider_used(session)}, {session.get_property('INFERENCE_PRECISION_HINT').get_type_name()}"
+    """Return the device and the precision in use."""
+    precision = session.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return f"{openvino.provider_used(session)}, {precision}"
 
 
 def main() -> int:
-    """Serve."""
+    """Answer the parent's requests."""
     same = {name: getattr(openvino, name) for name in ("import_library", "unavailable", "run", "bind")}
-    return serve(SimpleNamespace(**same, open=open, provider_used=provider_used))
+    return worker.main(SimpleNamespace(**same, open=open, provider_used=provider_used))
 
 
 if __name__ == "__main__":

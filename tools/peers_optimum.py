@@ -1,8 +1,9 @@
-"""optimum's preset for this processor, static or dynamic, made as its documentation shows; run by tools/peers.py.
+"""Quantise an ONNX file with optimum's preset for this processor, as documented; for tools/peers.py.
 
     python tools/peers_optimum.py SOURCE.onnx IMAGES.npy TARGET.onnx PRESET static|dynamic
 
-IMAGES: model inputs to calibrate on, float32, shape (n, channels, px, px). PRESET: a function of AutoQuantizationConfig, such as avx2.
+IMAGES: model inputs to calibrate on, float32, shape (n, channels, px, px). PRESET: a function of
+AutoQuantizationConfig, such as avx2.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from optimum.onnxruntime.configuration import AutoCalibrationConfig, AutoQuantiz
 
 
 class Images:
-    """What of a `datasets.Dataset` optimum reads: its samples, and names for its record. The library `datasets` itself is not needed."""
+    """The parts of a `datasets.Dataset` that optimum reads, so that the library `datasets` is not needed."""
 
     info = SimpleNamespace(builder_name="images", config_name="default")
     split = "train"

@@ -1,4 +1,4 @@
-"""What tools/peers.py writes down, and the arithmetic on it: percentiles, ratios, and the fastest peer that passes the gate."""
+"""Records of tools/peers.py and their arithmetic: percentiles, ratios, the fastest peer above the gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Kind:
-    """One of those compared: its heading in a table, and what it is, in words."""
+    """A kind of peer: its heading in a table, and its description."""
 
     title: str
     what: str
@@ -33,22 +33,22 @@ KINDS: dict[str, Kind] = {
     "onnxruntime": Kind("ORT fp32", "onnxruntime on our float32 file, default session options"),
     "optimum_static": Kind(
         "optimum static",
-        "optimum's ORTQuantizer with AutoQuantizationConfig's preset for this processor and AutoCalibrationConfig.minmax, all else "
-        "default, run by onnxruntime with default session options",
+        "optimum's ORTQuantizer with AutoQuantizationConfig's preset for this processor and "
+        "AutoCalibrationConfig.minmax, all else default, run by onnxruntime with default session options",
     ),
     "optimum_dynamic": Kind("optimum dynamic", "the same preset, dynamic"),
     "olive": Kind(
         "Olive static",
-        "Olive's pass OnnxStaticQuantization with its defaults (int8 activations and weights), run by onnxruntime with default session "
-        "options",
+        "Olive's pass OnnxStaticQuantization with its defaults (int8 activations and weights), run by "
+        "onnxruntime with default session options",
     ),
     "openvino": Kind(
         "OpenVINO f32", "OpenVINO on our float32 file, precision pinned to f32, batch dynamic as in the file"
     ),
     "openvino_default": Kind(
-        "OpenVINO as it comes", "the same without a word on precision: bf16 where the processor has it"
+        "OpenVINO default", "the same without a set precision: bf16 if the processor has it"
     ),
-    "openvino_int8": Kind("OpenVINO int8", "OpenVINO on our variant int8_static, not chosen by any ladder"),
+    "openvino_int8": Kind("OpenVINO int8", "OpenVINO on our variant int8_static, without autotuning"),
     "openvino_nncf": Kind(
         "OpenVINO NNCF", "OpenVINO on NNCF's post-training quantisation of our float32 file, all default"
     ),
@@ -57,10 +57,10 @@ KINDS: dict[str, Kind] = {
 
 
 class Peer(Record):
-    """One of those compared on one architecture. What failed has no latencies and its `reason`.
+    """A peer on one architecture. A peer that failed has a `reason` and no latencies.
 
-    `latencies_s` are rounded to 1e-7 s. `quality` is that on validation beside PyTorch eager. `made` says of ours what was chosen, `ran_on`
-    what the runtime says that it used.
+    `latencies_s` are rounded to 1e-7 s. `quality` compares with PyTorch eager on validation. `made` describes
+    our choice. `ran_on` is the device as the runtime names it.
     """
 
     name: str
@@ -77,22 +77,22 @@ class Peer(Record):
 
     @property
     def p50_s(self) -> float | None:
-        """The median latency; None where it did not run."""
+        """The median latency; None if it did not run."""
         return statistics.median(self.latencies_s) if self.latencies_s else None
 
     @property
     def p90_s(self) -> float | None:
-        """The 90th percentile of the latencies; None where it did not run."""
+        """The 90th percentile of the latencies; None if it did not run."""
         return float(np.quantile(self.latencies_s, 0.9)) if self.latencies_s else None
 
     @property
     def passed(self) -> bool:
-        """Whether it ran, and keeps the quality gate."""
+        """True if it ran and passes the quality gate."""
         return bool(self.latencies_s) and self.quality is not None and self.quality.passed
 
 
 class Architecture(Record):
-    """All of them on one architecture, measured in turn in one run. `key` is the hash of what that depends on."""
+    """All peers on one architecture, interleaved in one run. `key` is the hash of the inputs."""
 
     key: str
     architecture: str
@@ -105,7 +105,7 @@ class Architecture(Record):
 
 
 class Rules(Record):
-    """How long is measured: until each peer has `runs`, or `fewest` in at least `seconds`; and on how many images."""
+    """Length of the measurement: `runs` for each peer, or `fewest` in `seconds`; number of images."""
 
     runs: int
     seconds: float
@@ -115,7 +115,7 @@ class Rules(Record):
 
 
 class Comparison(Versioned):
-    """docs/benchmarks/peers.json. `versions` are those of our environment, the others of those beside it."""
+    """docs/benchmarks/peers.json. `versions` are those of our environment."""
 
     what: str
     threads: int
@@ -131,35 +131,37 @@ class Comparison(Versioned):
 
 
 def ratio(row: Architecture, name: str) -> float | None:
-    """How many times as long a peer takes as our choice, by medians; None where one of the two did not run."""
-    found = {peer.name: peer.p50_s for peer in row.peers}
-    ours, other = found.get(OURS), found.get(name)
+    """Return a peer's median latency divided by ours; None if one of them did not run."""
+    medians_s = {peer.name: peer.p50_s for peer in row.peers}
+    ours = medians_s.get(OURS)
+    other = medians_s.get(name)
     return other / ours if ours and other else None
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """None of no values."""
+    """Return the geometric mean; None without values."""
     logs = [math.log(value) for value in values]
     return math.exp(statistics.fmean(logs)) if logs else None
 
 
 def ratios(rows: Sequence[Architecture], name: str) -> list[float]:
-    """The ratios of a peer over the architectures on which both it and our choice ran."""
-    return [found for row in rows if (found := ratio(row, name)) is not None]
+    """Return a peer's ratios on the architectures where both the peer and our choice ran."""
+    values = [ratio(row, name) for row in rows]
+    return [value for value in values if value is not None]
 
 
 def fastest(row: Architecture) -> Peer | None:
-    """The fastest of the peers that pass the gate, ours not counted; None where none does."""
-    able = [
+    """Return the fastest peer that passes the gate, without ours; None if no peer passes."""
+    candidates = [
         (peer.p50_s, peer)
         for peer in row.peers
         if peer.name != OURS and peer.passed and peer.p50_s is not None
     ]
-    return min(able, key=lambda pair: pair[0])[1] if able else None
+    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
 
 
-def behind(row: Architecture) -> float | None:
-    """How many times as long our choice takes as the fastest of the peers that pass the gate; None where there is none, or none of ours."""
+def time_to_fastest(row: Architecture) -> float | None:
+    """Return our median latency divided by the fastest gated peer's; None without one of them."""
     best = fastest(row)
-    share = ratio(row, best.name) if best is not None else None
-    return 1 / share if share is not None else None
+    peer_ratio = ratio(row, best.name) if best is not None else None
+    return 1 / peer_ratio if peer_ratio is not None else None

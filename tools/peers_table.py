@@ -11,81 +11,95 @@ from peers_records import (
     Architecture,
     Comparison,
     Peer,
-    behind,
     fastest,
     geometric_mean,
     ratio,
     ratios,
+    time_to_fastest,
 )
 
-WIDTH = 140
-# Which ratios stand first: those to peers that users would otherwise take.
-FIRST = ("eager", "optimum_static", "olive")
+from pepr_edge.text.units import plural
+
+WIDTH = 140  # of a line of prose in the page
+# The first rows of the summary: what users would take otherwise.
+MAIN_PEERS = ("eager", "optimum_static", "olive")
 
 
-def page(found: Comparison) -> str:
-    """The whole page in Markdown."""
+def page(comparison: Comparison) -> str:
+    """Return the page in Markdown."""
+    rows = comparison.rows
     sections = [
-        _head(found),
-        _summary(found.rows),
-        _latencies(found.rows),
-        _ratios(found.rows),
-        _choices(found.rows),
-        _quality(found.rows),
+        _head(comparison),
+        _summary(rows),
+        _latencies(rows),
+        _ratios(rows),
+        _choices(rows),
+        _quality(rows),
+        _resources(rows),
+        _failures(rows),
+        _machine(comparison),
     ]
-    sections += [_resources(found.rows), _failures(found.rows), _machine(found)]
     return _wrapped("\n\n".join(section for section in sections if section)) + "\n"
 
 
-def _head(found: Comparison) -> str:
-    rules, threads = found.rules, _counted(found.threads, "thread")
+def _head(comparison: Comparison) -> str:
+    rules = comparison.rules
+    count = plural(len(comparison.rows), "architecture")
     listing = "\n".join(f"- **{kind.title}**: {kind.what}." for kind in KINDS.values())
-    return f"""# Our choice beside what other tools make of the same weights
+    return f"""# Our choice beside other tools' files of the same weights
 
-`tools/peers.py` wrote this page from peers.json: {_counted(len(found.rows), "architecture")} trained on {found.data}, one image at a time,
-{threads}. Every peer runs in a process of its own; all are open at once and take short blocks in turn, in an order that changes every
-round, until each has {rules.runs} runs, or {rules.fewest} in at least {rules.seconds:g} s. The first run of each block, after another
-process had the caches, is not counted. Quantisers calibrate on the same {rules.calibration_images} training images.
+`tools/peers.py` wrote this page from peers.json: {count} trained on {comparison.data}, one image at a time,
+{plural(comparison.threads, "thread")}. Every peer runs in its own process. All are open at the same time and
+run short blocks in turn, in an order that changes every round, until each has {rules.runs} runs, or
+{rules.fewest} runs and at least {rules.seconds:g} s. The first run of each block refills the caches and is
+not counted. Quantisers calibrate on the same {rules.calibration_images} training images.
 
-The gate: at least 99 % of PyTorch eager's accuracy and of its balanced accuracy on {rules.validation_images} validation images.
+The gate: at least 99 % of PyTorch eager's accuracy and of its balanced accuracy on {rules.validation_images}
+validation images.
 
 {listing}"""
 
 
 def _summary(rows: Sequence[Architecture]) -> str:
-    """Geometric means over the architectures, and the worst that happens."""
+    """Return the geometric means over the architectures, and the worst case."""
     lines = []
-    for name in (*FIRST, *(name for name in KINDS if name not in (*FIRST, OURS))):
-        found = ratios(rows, name)
-        if (mean := geometric_mean(found)) is not None:
+    other_peers = [name for name in KINDS if name not in (*MAIN_PEERS, OURS)]
+    for name in (*MAIN_PEERS, *other_peers):
+        values = ratios(rows, name)
+        mean = geometric_mean(values)
+        if mean is not None:
             lines.append(
-                (KINDS[name].title, f"{mean:.2f}", f"{min(found):.2f}", f"{max(found):.2f}", len(found))
+                (KINDS[name].title, f"{mean:.2f}", f"{min(values):.2f}", f"{max(values):.2f}", len(values))
             )
-    table = _table(
-        ("how many times as long as ours", "geometric mean", "least", "most", "architectures"), lines
-    )
+    titles = ("latency, multiple of ours", "geometric mean", "minimum", "maximum", "architectures")
+    table = _table(titles, lines)
     return f"## In short\n\n{_worst(rows)}\n\n{table}"
 
 
 def _worst(rows: Sequence[Architecture]) -> str:
-    shares = [(share, row) for row in rows if (share := behind(row)) is not None]
+    shares = []
+    failed_gate = []
+    for row in rows:
+        share = time_to_fastest(row)
+        if share is not None:
+            shares.append((share, row))
+        ours = [peer for peer in row.peers if peer.name == OURS]
+        if any(peer.latencies_s and not peer.passed for peer in ours):
+            failed_gate.append(row.architecture)
     if not shares:
-        return "Nothing of ours was measured beside a peer that passes the gate."
+        return "Our choice was not measured beside any peer that passes the gate."
     share, row = max(shares, key=lambda pair: pair[0])
     best = fastest(row)
     assert best is not None
     words = f"{share - 1:.1%} slower" if share > 1 else f"{1 - share:.1%} faster"
-    lost = [
-        row.architecture
-        for row in rows
-        for peer in row.peers
-        if peer.name == OURS and peer.latencies_s and not peer.passed
-    ]
-    gate = f"It fails the gate on {', '.join(lost)}." if lost else "It passes the gate wherever it ran."
+    gate = "It passes the gate wherever it ran."
+    if failed_gate:
+        gate = f"It fails the gate on {', '.join(failed_gate)}."
     mean = geometric_mean(1 / share for share, _ in shares)
     return (
-        f"Against the fastest peer that passes the gate, our choice is {words} where it does worst ({row.architecture}, "
-        f"{KINDS[best.name].title}), and {mean:.2f} times as fast in geometric mean over {_counted(len(shares), 'architecture')}. {gate}"
+        f"Compared with the fastest peer that passes the gate, our choice is {words} in the worst case "
+        f"({row.architecture}, {KINDS[best.name].title}), and {mean:.2f} times as fast in geometric mean "
+        f"over {plural(len(shares), 'architecture')}. {gate}"
     )
 
 
@@ -96,7 +110,7 @@ def _latencies(rows: Sequence[Architecture]) -> str:
         text = f"**{text}**" if best is not None and best.name == peer.name else text
         return text if peer.passed else f"{text} †"
 
-    note = "p50 (p90). Bold: the fastest peer that passes the gate. †: fails the gate. -: did not run, see below."
+    note = "p50 (p90). Bold: fastest peer that passes the gate. †: fails the gate. -: did not run, see below."
     return f"## Latency, ms\n\n{note}\n\n{_matrix(rows, cell)}"
 
 
@@ -106,25 +120,24 @@ def _ratios(rows: Sequence[Architecture]) -> str:
 
     rows = [row for row in rows if any(peer.name == OURS and peer.latencies_s for peer in row.peers)]
     return (
-        f"## How many times as long as ours\n\nBy medians. †: fails the gate.\n\n{_matrix(rows, cell, without=(OURS,))}"
+        "## How many times as long as ours\n\nBy medians. †: fails the "
+        f"gate.\n\n{_matrix(rows, cell, without=(OURS,))}"
         if rows
         else ""
     )
 
 
 def _choices(rows: Sequence[Architecture]) -> str:
-    body = [
-        (
-            row.architecture,
-            f"{row.num_params / 1e6:.2f}",
-            peer.made,
-            peer.reason or (f"{share:.3f}" if (share := behind(row)) else "-"),
-        )
-        for row in rows
-        for peer in row.peers
-        if peer.name == OURS
-    ]
-    return f"## What we chose\n\n{_table(('architecture', 'parameters (M)', 'choice', 'time / fastest gated peer'), body)}"
+    body = []
+    for row in rows:
+        share = time_to_fastest(row)
+        latency = f"{share:.3f}" if share else "-"
+        for peer in row.peers:
+            if peer.name == OURS:
+                parameters = f"{row.num_params / 1e6:.2f}"
+                body.append((row.architecture, parameters, peer.made, peer.reason or latency))
+    titles = ("architecture", "parameters (M)", "choice", "time / fastest peer above the gate")
+    return f"## Our choices\n\n{_table(titles, body)}"
 
 
 def _quality(rows: Sequence[Architecture]) -> str:
@@ -135,7 +148,9 @@ def _quality(rows: Sequence[Architecture]) -> str:
         words = " / ".join("-" if share is None else f"{100 * share:.1f}" for share in shares)
         return f"{words}, {peer.quality.flips.count}"
 
-    note = "Balanced accuracy / accuracy on validation, in % of PyTorch eager's, and decisions that differ from its."
+    note = (
+        "Validation: balanced accuracy / accuracy in % of PyTorch eager's, and decisions that differ from it."
+    )
     return f"## Quality\n\n{note}\n\n{_matrix(rows, cell)}"
 
 
@@ -147,75 +162,67 @@ def _resources(rows: Sequence[Architecture]) -> str:
 
 
 def _failures(rows: Sequence[Architecture]) -> str:
-    body = [
-        (row.architecture, KINDS[peer.name].title, peer.reason)
-        for row in rows
-        for peer in row.peers
-        if peer.reason
-    ]
-    return f"## What did not run\n\n{_table(('architecture', 'peer', 'reason'), body)}" if body else ""
+    body = []
+    for row in rows:
+        body += [(row.architecture, KINDS[peer.name].title, peer.reason) for peer in row.peers if peer.reason]
+    return f"## Failures\n\n{_table(('architecture', 'peer', 'reason'), body)}" if body else ""
 
 
-def _machine(found: Comparison) -> str:
-    """The machine and the versions, and how to do it again."""
-    device = found.device
-    places = {
-        "": found.versions,
-        "Olive's environment: ": found.olive_versions,
-        "NNCF's environment: ": found.nncf_versions,
+def _machine(comparison: Comparison) -> str:
+    """Return the machine, the versions and the commands."""
+    device = comparison.device
+    environments = {
+        "": comparison.versions,
+        "Olive's environment: ": comparison.olive_versions,
+        "NNCF's environment: ": comparison.nncf_versions,
     }
-    versions = "\n".join(
-        f"- {place}{', '.join(f'{name} {number}' for name, number in those.items())}"
-        for place, those in places.items()
-        if those
-    )
-    loads = [load for row in found.rows for load in (row.load_before, row.load_after) if load is not None]
-    load = (
-        f"\n- load average before and after each architecture: {min(loads):.1f} to {max(loads):.1f}"
-        if loads
-        else ""
-    )
+    details = []
+    loads = [row.load_before for row in comparison.rows] + [row.load_after for row in comparison.rows]
+    measured = [load for load in loads if load is not None]
+    if measured:
+        load_range = f"{min(measured):.1f} to {max(measured):.1f}"
+        details.append(f"- load average before and after each architecture: {load_range}")
+    for environment, versions in environments.items():
+        if versions:
+            names = ", ".join(f"{name} {version}" for name, version in versions.items())
+            details.append(f"- {environment}{names}")
+    listing = "\n".join(details)
     return f"""## Machine
 
-- {device.cpu}, {_counted(device.cores, "core")}, {device.os}, Python {device.python}
-- instruction sets: {", ".join(device.isa)}; optimum's preset: {found.preset}{load}
-{versions}
+- {device.cpu}, {plural(device.cores, "core")}, {device.os}, Python {device.python}
+- instruction sets: {", ".join(device.isa)}; optimum's preset: {comparison.preset}
+{listing}
 
     pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers
-    python tools/peers.py runs/peers --out docs/benchmarks/peers.json --olive-python OLIVE/bin/python --nncf-python NNCF/bin/python"""
+    python tools/peers.py runs/peers --olive-python OLIVE/bin/python --nncf-python NNCF/bin/python"""
 
 
 def _matrix(
     rows: Sequence[Architecture], cell: Callable[[Architecture, Peer], str], without: Sequence[str] = ()
 ) -> str:
-    """Architectures by peers; a dash where one has no latencies."""
-    names = [
-        name
-        for name in KINDS
-        if name not in without and any(peer.name == name for row in rows for peer in row.peers)
-    ]
+    """Return a table of architectures by peers; a dash for a peer without latencies."""
+    present: set[str] = set()
+    for row in rows:
+        present.update(peer.name for peer in row.peers)
+    names = [name for name in KINDS if name in present and name not in without]
     body = []
     for row in rows:
-        those = {peer.name: peer for peer in row.peers}
-        body.append(
-            (
-                row.architecture,
-                *(
-                    cell(row, those[name]) if name in those and those[name].latencies_s else "-"
-                    for name in names
-                ),
-            )
-        )
+        measured = {peer.name: peer for peer in row.peers if peer.latencies_s}
+        cells = [cell(row, measured[name]) if name in measured else "-" for name in names]
+        body.append((row.architecture, *cells))
     return _table(("architecture", *(KINDS[name].title for name in names)), body)
 
 
 def _table(titles: Sequence[str], body: Sequence[Sequence[object]]) -> str:
-    lines = [titles, ["---"] * len(titles), *body]
-    return "\n".join(f"| {' | '.join(str(value).replace('|', '/') for value in line)} |" for line in lines)
+    return "\n".join([_table_line(titles), _table_line(["---"] * len(titles)), *map(_table_line, body)])
+
+
+def _table_line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
 
 
 def _wrapped(text: str) -> str:
-    """A page with its prose in lines of equal width; headings, tables and code stay as they are."""
+    """Wrap the prose of a page; headings, tables and code stay as they are."""
     return "\n\n".join(
         block if block.startswith(("#", "|", "    ")) else _filled(block) for block in text.split("\n\n")
     )
@@ -231,10 +238,6 @@ def _filled(block: str) -> str:
         "break_on_hyphens": False,
     }
     return "\n".join(textwrap.fill(" ".join(text.split()), WIDTH, **how) for text in texts)  # type: ignore[arg-type]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _ms(seconds: float | None) -> str:

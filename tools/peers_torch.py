@@ -2,8 +2,8 @@
 
     python tools/peers_torch.py eager|compile CANDIDATE
 
-Speaks the protocol of pepr_edge.measure.model_process.
-CANDIDATE: pepr_edge.records.Candidate as JSON. The model that the parent names is the candidate's checkpoint.
+Uses the protocol of pepr_edge.measure.model_process.
+CANDIDATE: pepr_edge.records.Candidate as JSON. The model file of the protocol is the candidate's checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.model_process_main import serve
+from pepr_edge.measure import worker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,20 +28,20 @@ Module = Callable[[Any], Any]
 
 
 def import_library() -> None:
-    """Import what the module needs."""
-    # No pool of idle compilers beside the process that is measured.
+    """Import the libraries."""
+    # Without a pool of compiler processes beside the measured process.
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     import timm  # noqa: F401
     import torch  # noqa: F401
 
 
 def unavailable(provider: str = "cpu") -> str | None:
-    """It is always there."""
+    """Return None: PyTorch is always available here."""
     return None
 
 
 def open(model: Path, settings: SessionSettings) -> Module:
-    """The module, run once: compiling is part of loading."""
+    """Return the module after one run: compilation is part of loading."""
     import torch
 
     from pepr_edge.records import Candidate
@@ -51,22 +51,22 @@ def open(model: Path, settings: SessionSettings) -> Module:
     torch.set_num_interop_threads(1)
     candidate = Candidate.model_validate_json(sys.argv[2])
     module = restore(candidate, model).eval()
-    found = MODES[sys.argv[1]](module)
-    # Outside of inference mode, as what is timed: for a tensor of the other kind torch.compile would compile once more.
+    prepared = MODES[sys.argv[1]](module)
+    # Made outside of inference mode, as the timed tensor is: torch.compile compiles again for the other kind.
     example = torch.zeros(1, candidate.in_channels, candidate.image_size_px, candidate.image_size_px)
     with torch.inference_mode():
-        found(example)
-    return found
+        prepared(example)
+    return prepared
 
 
 def _eager(module: Any) -> Module:
-    found: Module = module
-    return found
+    eager: Module = module
+    return eager
 
 
 def _compile(module: Any) -> Module:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise MeasurementError("torch.compile needs a C++ compiler, and there is no g++ here.")
+        raise MeasurementError("torch.compile needs a C++ compiler, and there is no g++ here. Install it.")
     import torch
 
     compiled: Module = torch.compile(module)
@@ -77,7 +77,7 @@ MODES: dict[str, Callable[[Any], Module]] = {"eager": _eager, "compile": _compil
 
 
 def run(session: Module, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a tensor."""
+    """Return the logits of a tensor."""
     import torch
 
     with torch.inference_mode():
@@ -86,28 +86,28 @@ def run(session: Module, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def bind(session: Module, tensor: NDArray[np.float32]) -> Callable[[], object]:
-    """One inference on a fixed tensor."""
+    """Return a function that runs one inference on a fixed tensor."""
     import torch
 
-    given = torch.tensor(tensor)
+    copy = torch.tensor(tensor)
 
     def call() -> object:
         with torch.inference_mode():
-            return session(given)
+            return session(copy)
 
     return call
 
 
 def provider_used(session: Module) -> str:
-    """How it runs."""
+    """Return the library and the mode."""
     return f"torch {sys.argv[1]}"
 
 
 def main() -> int:
-    """Serve."""
+    """Answer the parent's requests."""
     try:
-        return serve(sys.modules[__name__])
-    except Exception as fault:  # each of the compiler's passes has errors of its own
+        return worker.main(sys.modules[__name__])
+    except Exception as fault:  # each pass of the compiler has its own exceptions
         lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
         print(f"{type(fault).__name__}: {lines[0] if lines else ''}", file=sys.stderr)
         return 1

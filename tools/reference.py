@@ -1,7 +1,7 @@
-"""Write docs/reference/: every command with its options, every key of a recipe, from the code itself.
+"""Write docs/reference/ from the code: every command with its options, every key of a recipe.
 
 python tools/reference.py            writes both pages
-python tools/reference.py --check    exit status 1 where one is not current
+python tools/reference.py --check    exit status 1 if a page is outdated
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIMITS = {
 
 
 def pages() -> dict[Path, str]:
-    """What each page of the reference holds."""
+    """Return the text of each page of the reference."""
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "recipe.md": recipe_page(),
@@ -42,11 +42,13 @@ def pages() -> dict[Path, str]:
 
 
 def commands_page() -> str:
-    """Every command, its arguments and options."""
+    """Return the page of commands, with arguments and options."""
     lines = ["# Commands", "", "Made from the code by `tools/reference.py`.", ""]
     lines += [
-        "Every command takes `--json` (one JSON document on stdout, nothing else there), `-v` and `-q`. Exit status: 0 done; 1 a fault",
-        "in what was given, in one line; 2 wrong usage; 3 a measurement is INVALID or a check failed; 130 interrupted.",
+        "Every command takes `--json` (one JSON document on stdout, nothing else there), `-v` and `-q`. "
+        "Exit status: 0 done; 1 a fault",
+        "in what was given, in one line; 2 wrong usage; 3 a measurement is INVALID or a check failed; 130 "
+        "interrupted.",
     ]
     for name in program.list_commands(click.Context(program)):
         command = program.get_command(click.Context(program), name)
@@ -80,7 +82,7 @@ def _command(command: click.Command, name: str, level: int) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a help text, each on one line."""
+    """Yield the paragraphs of a help text, each on one line."""
     for number, part in enumerate(text.strip().split("\n\n")):
         if number:
             yield ""
@@ -128,10 +130,11 @@ def _default(option: click.Option) -> str:
 
 
 def recipe_page() -> str:
-    """Every key of a recipe."""
+    """Return the page of recipe keys."""
     lines = ["# Recipe keys", "", "Made from the code by `tools/reference.py`.", ""]
     lines += [
-        "A recipe is a TOML file. Unknown keys are errors, and all faults are reported at once (`pepr-edge recipes check FILE`).",
+        "A recipe is a TOML file. Unknown keys are errors, and all faults are reported at once (`pepr-edge "
+        "recipes check FILE`).",
         "For editors there is a JSON Schema: `pepr-edge recipes schema`.",
     ]
     properties = schema()["properties"]
@@ -158,7 +161,7 @@ def _keys(before: str, keys: dict[str, Any], table: dict[str, Any]) -> Iterator[
 
 
 def _kind(value: dict[str, Any]) -> str:
-    """What a value may be, in words."""
+    """Describe the allowed values."""
     if "anyOf" in value:
         return ", or ".join(_kind(choice) for choice in value["anyOf"])
     if "const" in value:
@@ -189,7 +192,7 @@ def _safe(text: str) -> str:
 
 
 def main() -> int:
-    """Write the pages, or say which are not current."""
+    """Write the pages, or report the outdated ones."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -204,9 +207,8 @@ def main() -> int:
         if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
-        print(
-            f"{path.relative_to(DOCS.parent)}: {'is not current. Run python tools/reference.py' if check else 'written'}"
-        )
+        result = "outdated. Run python tools/reference.py" if check else "written"
+        print(f"{path.relative_to(DOCS.parent)}: {result}")
     return int(check and bool(stale))
 
 

@@ -70,7 +70,7 @@ def test_a_run_without_a_successful_candidate_ends_with_1(
     done = command_line.run(capsys, monkeypatch, "run", recipe, "--out", out, "--only", BAD)
     assert done.status == 1
     assert f"{BAD}@48 fp32 failed: train: {BAD}: cannot take images of 48 px" in " ".join(done.out.split())
-    assert "no candidate got through" in done.err
+    assert "all candidates failed" in done.err
     assert (out / "ranking.json").is_file()
 
 
