@@ -47,11 +47,11 @@ from pepr_edge.run_dir.layout import BUNDLES, FAILURE, MODEL, PROFILE, RANKING, 
 from pepr_edge.run_dir.outputs import (
     check_apart,
     check_documents,
+    check_images_apart,
     check_run_dir,
     clear,
     remove_document,
     remove_pixels,
-    remove_unfinished,
     start_pixels,
     write_document,
     write_recipe,
@@ -89,10 +89,13 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         instead.
     """
     check_files(recipe)
+    source = Path(recipe.data.source)
     check_apart(recipe.data.source, run_dir)
     check_run_dir(run_dir)
     sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
     fingerprints = {px: datasets.fingerprint(settings) for px, settings in sources.items()}
+    files = datasets.source_files(next(iter(sources.values())))
+    check_images_apart(files, run_dir, by_folder=source.is_dir())
     key = run_key(recipe, fingerprints, weights_sha256(recipe))
     if not options.fresh:
         finished = _finished(run_dir, key)
@@ -148,7 +151,6 @@ def _tidy(run_dir: Path, key: str, options: Options, view: ProgressView) -> None
     """Make a run directory ready: nothing of the user's in the way, no remains of a killed process."""
     check_documents(run_dir, view.say)
     check_bundles(run_dir / BUNDLES)
-    remove_unfinished(run_dir)
     earlier = _earlier_run(run_dir)
     if earlier is not None and earlier.key != key:
         view.say(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import command_line
 import compare_runs
+import numpy as np
 import pytest
 import small_run
 import tiny_bundle
@@ -18,6 +22,8 @@ from small_run import GOOD, RECIPE
 from pepr_edge import pipeline
 from pepr_edge.errors import PeprError
 from pepr_edge.pipeline import Options
+from pepr_edge.run_dir.owned import start_record
+from pepr_edge.run_dir.store import log_event, open_new
 
 PRECIOUS = b"precious"
 Run = Callable[..., command_line.Outcome]
@@ -233,14 +239,25 @@ def test_bench_replaces_reports_alone(tmp_path: Path, run: Run, monkeypatch: pyt
     for out in (bundle / "model.onnx", bundle / "new.json"):
         assert run("bench", bundle, "--quick", "--out", out, "--force").status == 1
     assert files(bundle) == before
-    planted = plant(tmp_path, "report.json", "other.before.json")
-    for out in ("report.json", "other.json"):
-        done = run("bench", bundle, "--quick", "--out", tmp_path / out)
-        assert (done.status, "no earlier output" in done.err) == (1, True)
-        assert_kept(planted)
-    assert run("bench", bundle, "--quick", "--out", tmp_path / "report.json", "--force").status in (0, 3)
-    assert run("bench", bundle, "--quick", "--out", tmp_path / "report.json").status in (0, 3)
-    assert PRECIOUS not in (tmp_path / "report.json").read_bytes()
+    out = tmp_path / "report.json"
+    planted = plant(tmp_path, "report.json")
+    done = run("bench", bundle, "--quick", "--out", out)
+    assert (done.status, "no earlier output" in done.err) == (1, True)
+    assert_kept(planted)
+    assert run("bench", bundle, "--quick", "--out", out, "--force").status in (0, 3)
+    # A file of the user at the name of the backup, and an edited report.
+    planted = plant(tmp_path, "report.before.json")
+    assert run("bench", bundle, "--quick", "--out", out).status in (0, 3)
+    assert_kept(planted)
+    out.write_bytes(
+        out.read_bytes().replace(b'"partial": false', b'"partial":  false').replace(b"0.", b"1.", 1)
+    )
+    edited = {out: out.read_bytes()}
+    assert run("bench", bundle, "--quick", "--out", out).status == 1
+    assert_kept(edited)
+    other = tiny_bundle.write(tmp_path / "bundles" / "02-tiny@16-fp32")
+    assert run("bench", bundle, "--quick", "--out", other / "report.json").status == 1
+    assert not (other / "report.json").exists()
 
 
 def test_tables_and_schemas_of_the_user_are_not_replaced(tmp_path: Path, run: Run) -> None:
@@ -250,10 +267,16 @@ def test_tables_and_schemas_of_the_user_are_not_replaced(tmp_path: Path, run: Ru
     for command in (score, ("recipes", "schema", "--out")):
         planted = plant(tmp_path, "mine")
         done = run(*command, tmp_path / "mine")
-        assert (done.status, "no earlier output" in done.err) == (1, True)
+        assert (done.status, "exists" in done.err) == (1, True)
         assert_kept(planted)
         assert run(*command, tmp_path / "mine", "--force").status == 0
-        assert run(*command, tmp_path / "mine").status == 0
+        with open(tmp_path / "mine", "a") as file:
+            file.write(" ")
+        edited = {tmp_path / "mine": (tmp_path / "mine").read_bytes()}
+        done = run(*command, tmp_path / "mine")
+        assert done.status == (0 if command[0] == "recipes" else 1)  # a space changes no schema
+        if done.status:
+            assert_kept(edited)
     before = table.read_bytes()
     assert run(*score, table, "--force").status == 1
     assert table.read_bytes() == before
@@ -307,3 +330,158 @@ def test_rows_of_the_zoo_replace_no_file_of_the_user(tmp_path: Path, run: Run) -
     zoo_check = ("zoo", "check", "--only", "resnet14t", "--out", tmp_path / "rows")
     assert run(*zoo_check, "--markdown", tmp_path / "page.md").status == 1
     assert_kept(planted)
+
+
+def test_links_are_not_followed_to_delete(own_run: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "out"
+    assert run("export", own_run, "--out", out).status == 0
+    planted = plant(tmp_path / "victim", "patients.txt", "model.onnx", "manifest.json")
+    for name in ("._link", "link"):
+        (out / name).symlink_to(tmp_path / "victim")
+        assert run("export", own_run, "--out", out).status == 1
+        assert_kept(planted)
+        (out / name).unlink()
+    planted |= plant(out, "._mine/notes.txt", "._notes")
+    assert run("export", own_run, "--out", out).status == 1
+    assert_kept(planted)
+
+
+@pytest.mark.parametrize(
+    "name", ["candidates", "bundles", "report", ".pepr_edge", f"candidates/{GOOD}@48/fp32"]
+)
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)], ids=str)
+def test_a_linked_folder_of_a_run_directory_is_refused(
+    name: str, fresh: tuple[str, ...], own_run: Path, tmp_path: Path, recipe: Path, run: Run
+) -> None:
+    (own_run / name).mkdir(exist_ok=True)
+    (own_run / name).rename(tmp_path / "elsewhere")
+    (own_run / name).symlink_to(tmp_path / "elsewhere")
+    before = files(tmp_path / "elsewhere")
+    recipe.write_text(RECIPE + "[score]\nalpha = 2.0\n")
+    done = run("run", recipe, "--out", own_run, *fresh)
+    assert (done.status, "link" in done.err) == (1, True)
+    assert files(tmp_path / "elsewhere") == before
+
+
+def test_logs_are_written_through_no_link(own_run: Path, tmp_path: Path, recipe: Path, run: Run) -> None:
+    planted = plant(tmp_path, "events.txt")
+    (own_run / "events.jsonl").unlink()
+    (own_run / "events.jsonl").symlink_to(tmp_path / "events.txt")
+    recipe.write_text(RECIPE + "[score]\nalpha = 2.0\n")
+    done = run("run", recipe, "--out", own_run)
+    assert (done.status, "events.jsonl" in done.err) == (1, True)
+    assert_kept(planted)
+
+
+def test_a_second_name_of_the_log_keeps_its_content(tmp_path: Path) -> None:
+    log_event(tmp_path, "first")
+    os.link(tmp_path / "events.jsonl", tmp_path / "backup.jsonl")
+    before = (tmp_path / "backup.jsonl").read_bytes()
+    log_event(tmp_path, "second")
+    assert (tmp_path / "backup.jsonl").read_bytes() == before
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 2
+    (tmp_path / "victim.txt").write_bytes(PRECIOUS)
+    (tmp_path / "log.txt").symlink_to(tmp_path / "victim.txt")
+    with open_new(tmp_path / "log.txt") as file:
+        file.write("new")
+    assert (tmp_path / "victim.txt").read_bytes() == PRECIOUS
+
+
+def test_a_record_of_files_of_the_user_is_kept(own_run: Path, tmp_path: Path, run: Run) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("model,energy_kwh,val_00,val_01\na,1,0.5,0.9\nb,2,0.5,0.8\nc,3,0.6,0.7\n")
+    planted = plant(tmp_path / "replay", ".pepr_edge/files.json")
+    assert run("search", "replay", table, "--out", tmp_path / "replay").status == 1
+    planted |= plant(own_run, ".pepr_edge/files.json")
+    assert run("report", own_run).status == 1
+    assert_kept(planted)
+
+
+def test_a_record_of_files_leads_to_no_file_outside(own_run: Path, run: Run) -> None:
+    victim = own_run.parent / "victim.txt"
+    victim.write_bytes(b"")
+    start_record(own_run)
+    record = own_run / ".pepr_edge" / "files.json"
+    document = json.loads(record.read_text())
+    document["files"]["report/../../victim.txt"] = [hashlib.sha256(b"").hexdigest()]
+    record.write_text(json.dumps(document))
+    assert run("report", own_run).status == 0
+    assert victim.exists()
+
+
+def test_a_lock_of_the_user_is_not_emptied(own_run: Path, recipe: Path, run: Run) -> None:
+    planted = plant(own_run, ".pepr_edge/lock")
+    recipe.write_text(RECIPE + "[score]\nalpha = 2.0\n")
+    for content in (b"12345678901234567890\nprecious\n", b"   \n", b"123456789012345678901"):
+        (own_run / ".pepr_edge" / "lock").write_bytes(content)
+        planted = {own_run / ".pepr_edge" / "lock": content}
+        assert run("run", recipe, "--out", own_run).status == 1
+        assert_kept(planted)
+
+
+def test_edits_in_a_directory_without_a_record_are_kept(own_run: Path, run: Run) -> None:
+    """Version 0.1.0 kept no record, and `cp RUN/* COPY` leaves it behind."""
+    shutil.rmtree(own_run / ".pepr_edge")
+    report = own_run / "report.html"
+    report.write_text(report.read_text() + "<!-- my notes -->")
+    assert run("report", own_run).status == 0
+    assert "my notes" not in report.read_text()
+    kept = own_run / ".pepr_edge" / "kept-1" / "report.html"
+    assert kept.read_text().endswith("<!-- my notes -->")
+
+
+def test_force_makes_no_file_of_the_user_ours(own_run: Path, run: Run) -> None:
+    report = own_run / "report.html"
+    plant(own_run, "report.html")
+    assert run("report", own_run, "--force").status == 0
+    planted = plant(own_run, "report.html")  # restored from a backup
+    assert run("report", own_run).status == 1
+    assert_kept(planted)
+    report.unlink()
+    os.mkfifo(report)
+    assert run("report", own_run, "--force").status == 1
+    assert report.is_fifo()
+
+
+def test_an_array_of_the_user_among_self_test_images_is_kept(own_run: Path, run: Run) -> None:
+    path = own_run / "selftest_images" / "1.npy"
+    path.parent.mkdir()
+    np.save(path, np.zeros((2, 4, 4, 1), np.uint8))
+    planted = {path: path.read_bytes()}
+    assert run("export", own_run, "--out", own_run.parent / "out").status == 0
+    assert_kept(planted)
+
+
+def test_init_replaces_neither_its_source_nor_a_file_that_appeared(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_images(tmp_path / "images")
+    rows = [
+        f"images/{label}/{number}.png,{label}" for label in ("benign", "malignant") for number in range(12)
+    ]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label", *rows]))
+    planted = files(tmp_path)
+    assert run("init", tmp_path / "images.csv", "--out", tmp_path / "images.csv", "--force").status == 1
+    (tmp_path / "link.toml").symlink_to(tmp_path / "nowhere")
+    assert run("init", tmp_path / "images", "--out", tmp_path / "link.toml", "--no-time").status == 1
+    monkeypatch.setattr("pepr_edge.cli.init._run_time", lambda *words: plant(tmp_path, "new.toml") and "")
+    assert run("init", tmp_path / "images", "--out", tmp_path / "new.toml").status == 1
+    planted |= {tmp_path / "new.toml": PRECIOUS + b"new.toml"}
+    assert_kept(planted)
+
+
+def test_images_that_a_table_or_a_link_names_inside_the_run_directory(
+    recipe: Path, tmp_path: Path, run: Run
+) -> None:
+    before = plant_images(tmp_path / "out" / "candidates" / "images")
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in before]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label", *rows]))
+    before |= plant_images(tmp_path / "real")
+    (tmp_path / "linked").mkdir()
+    for label in ("benign", "malignant"):
+        (tmp_path / "linked" / label).symlink_to(tmp_path / "real" / label)
+    for data, out in (("images.csv", "out"), ("linked", "real/benign/run")):
+        done = run("run", recipe, "--data", tmp_path / data, "--out", tmp_path / out, "--fresh")
+        assert done.status == 1
+        assert_kept(before)
+        assert len(files(tmp_path / "real")) == 24

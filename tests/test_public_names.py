@@ -28,6 +28,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "phantom",
         "prepare",
         "source",
+        "source_files",
         "splits",
     ),
     "pepr_edge.device": (

@@ -17,7 +17,7 @@ from pepr_edge import data
 from pepr_edge.errors import RunError
 from pepr_edge.run_dir.layout import SELFTEST_IMAGES as FOLDER
 from pepr_edge.run_dir.layout import pixels_folder
-from pepr_edge.run_dir.owned import remove_owned, write_owned
+from pepr_edge.run_dir.owned import owned_names, remove_owned, write_owned
 from pepr_edge.run_dir.reader import Results
 
 # A model takes its self-test images from this many times the number wanted: those with the largest margin.
@@ -35,8 +35,7 @@ def image_pool(results: Results, px: int) -> NDArray[np.uint8] | None:
     wanted = results.recipe.export.selftest_real_images
     folder = results.folder / FOLDER
     if wanted == 0:
-        names = [f"{FOLDER}/{path.name}" for path in folder.glob("*.npy")]
-        remove_owned(results.folder, names, _recognise)
+        remove_owned(results.folder, owned_names(results.folder, f"{FOLDER}/"))
         return None
     prepared = pixels_folder(results.folder, px)
     if prepared.is_dir():

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ from pepr_edge.records import (
     SessionSettings,
     TensorSpec,
 )
-from pepr_edge.run_dir.layout import MODEL, PRIVATE
-from pepr_edge.run_dir.owned import is_os_metadata, is_owned_folder
+from pepr_edge.run_dir.layout import MODEL
+from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, unfinished_output
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
@@ -58,11 +57,7 @@ def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = N
     """
     out = out.resolve()
     check_bundles(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.parent / PRIVATE if is_owned_folder(out.parent) else out.parent
-    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=beside) as temporary:
-        made = Path(temporary) / out.name
-        made.mkdir()
+    with unfinished_output(out) as made:
         rows = _write_rows(results, ranking, made, out.name, top)
         _replace(made, out)
     return ranking.model_copy(update={"rows": tuple(rows)})
@@ -111,7 +106,7 @@ def check_bundles(out: Path) -> None:
     if not out.is_dir():
         raise RunError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
     for path in sorted(out.iterdir()):
-        if is_os_metadata(path.name):
+        if is_os_metadata(path):
             continue
         if path.is_symlink() or not (path / MANIFEST).is_file():
             raise RunError(
@@ -132,7 +127,7 @@ def _other_file(bundle: Path) -> str | None:
     except BundleError:
         return MANIFEST
     for path in sorted(bundle.iterdir()):
-        if path.name == MANIFEST or is_os_metadata(path.name):
+        if path.name == MANIFEST or is_os_metadata(path):
             continue
         if path.is_symlink() or not path.is_file() or sha256_file(path) != files.get(path.name):
             return path.name
@@ -142,14 +137,11 @@ def _other_file(bundle: Path) -> str | None:
 def _replace(made: Path, out: Path) -> None:
     """Replace the bundles in `out`, which `check_bundles` has found whole, by new ones; file by file."""
     check_bundles(out)  # again: making the new bundles takes minutes
-    out.mkdir(exist_ok=True)
-    for bundle in out.iterdir():
+    old = []
+    for bundle in out.iterdir() if out.exists() else ():
         if bundle.is_dir():
-            for path in bundle.iterdir():
-                path.unlink()
-            bundle.rmdir()
-    for bundle in made.iterdir():
-        shutil.move(bundle, out / bundle.name)  # `out` may be on another disk, such as a USB stick
+            old += [f"{bundle.name}/{name}" for name in (*read_manifest(bundle).files, MANIFEST)]
+    replace_tree(made, out, old, MANIFEST)
 
 
 def write(

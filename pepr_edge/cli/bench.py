@@ -107,7 +107,7 @@ def command(
         counter=_counter(),
     )
     failed: list[str] = []
-    report = _bench(subjects, plan, out, failed)
+    report = _bench(subjects, plan, out, force, failed)
     if not report.results:
         raise MeasurementError("\n".join(failed))
     if as_json:
@@ -130,7 +130,9 @@ def _check_usage(
         raise click.UsageError("--sweep measures without pauses between images: leave out --paced.")
 
 
-def _bench(subjects: Sequence[Subject], plan: Plan, out: Path | None, failed: list[str]) -> FieldReport:
+def _bench(
+    subjects: Sequence[Subject], plan: Plan, out: Path | None, force: bool, failed: list[str]
+) -> FieldReport:
     """Measure with a progress bar; an interrupt says what the partial report contains."""
     from pepr_edge.field.bench import Interrupted, bench
 
@@ -147,7 +149,15 @@ def _bench(subjects: Sequence[Subject], plan: Plan, out: Path | None, failed: li
                 bar.to(round(100 * (number + share)), 100 * len(subjects), note)
 
             with signals_as_interrupt():
-                return bench(subjects, plan, out=out, progress=progress, warn=warn, fail=failed.append)
+                return bench(
+                    subjects,
+                    plan,
+                    out=out,
+                    force=force,
+                    progress=progress,
+                    warn=warn,
+                    fail=failed.append,
+                )
     except Interrupted as interrupt:
         if interrupt.report is not None:
             say(f"{out}: {_partial_content(interrupt.report)}")

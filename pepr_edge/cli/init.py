@@ -23,6 +23,7 @@ from pepr_edge.recipe.init import (
 )
 from pepr_edge.recipe.init.choose import DATA
 from pepr_edge.recipe.toml import read
+from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.untrusted.documents import shown
 
@@ -68,7 +69,9 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
         say(f"first    {summary.bad[0]}")
     drafted = draft(summary, source, out, base)
     run_time = _run_time(drafted.recipe, summary) if timed else "not estimated (--no-time)"
-    write_text(out, text(drafted, summary, run_time, source, base.name, out))
+    _check_out(source, out, force)  # again: the estimate takes its time
+    content = text(drafted, summary, run_time, source, base.name, out)
+    write_text(out, content, exclusive=not force)
     if as_json:
         document = {"recipe": str(out), "data": asdict(summary), "reasons": drafted.reasons}
         print_json(document | {"expected": _run_time_json(run_time)})
@@ -84,10 +87,17 @@ def _check_paths(source: str, out: Path, force: bool) -> None:
                 f"{shown(name)}: cannot be written into a recipe, expected a name in UTF-8 without control "
                 "characters. Rename it."
             )
-    if out.exists() and not force:
-        raise RecipeError(f"{out}: already exists. Give another --out, or --force to overwrite it.")
+    _check_out(source, out, force)
     if not out.parent.is_dir():
         raise RecipeError(f"{out}: there is no folder {out.parent}. Create it first.")
+
+
+def _check_out(source: str, out: Path, force: bool) -> None:
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise RecipeError(f"{out}: is the source of the images. Give another --out.")
+    if (out.exists() or out.is_symlink()) and not force:
+        raise RecipeError(f"{out}: already exists. Give another --out, or --force to overwrite it.")
+    check_replaceable(out, force=force)
 
 
 def _run_time(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate | str:

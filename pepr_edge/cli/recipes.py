@@ -130,8 +130,7 @@ def schema(out: Path | None, force: bool, as_json: bool) -> None:
 
 
 def _is_schema(path: Path) -> bool:
-    document = json_document(content(path, RECORD_BYTES))
-    return isinstance(document, dict) and document.get("title") == json_schema()["title"]
+    return bool(json_document(content(path, RECORD_BYTES)) == json_schema())
 
 
 def _shipped() -> list[Path]:

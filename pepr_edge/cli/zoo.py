@@ -138,7 +138,7 @@ def check(
     if not names:
         raise click.UsageError("--only is empty, expected names separated by commas.")
     if markdown is not None:
-        check_replaceable(markdown, _is_page, force)
+        check_replaceable(markdown, force=force)
     view = TerminalView()
     with view.bar("zoo") as bar:
 
@@ -150,22 +150,18 @@ def check(
                 view.say(f"[{progress.number}/{progress.total}] {_line(row)}{kept}")
 
         rows = sweep(names, image_size_px, out or default_folder(), show)
-    _report(rows, markdown, as_json)
+    _report(rows, markdown, force, as_json)
     failed = [row for row in rows if row.status == "failed"]
     if failed:
         lines = [f"FAILED {row.architecture}: {row.stage}: {row.reason}" for row in failed]
         raise InvalidMeasurement("\n".join(lines))
 
 
-def _is_page(path: Path) -> bool:
-    return path.read_text(encoding="utf-8").startswith("# The zoo\n\nMade by `pepr-edge zoo check")
-
-
-def _report(rows: list[CheckRow], markdown: Path | None, as_json: bool) -> None:
+def _report(rows: list[CheckRow], markdown: Path | None, force: bool, as_json: bool) -> None:
     if markdown is not None:
         from pepr_edge.zoo.check.markdown import page
 
-        write_text(markdown, page(rows, shlex.join(["pepr-edge", *sys.argv[1:]])))
+        write_text(markdown, page(rows, shlex.join(["pepr-edge", *sys.argv[1:]])), exclusive=not force)
     if as_json:
         print_json({"rows": [row.model_dump(mode="json") for row in rows]})
         return

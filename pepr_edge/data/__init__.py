@@ -6,7 +6,7 @@ arrays.
 """
 
 from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare
-from pepr_edge.data.formats import fingerprint
+from pepr_edge.data.formats import fingerprint, source_files
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.summary import describe
 
@@ -22,5 +22,6 @@ __all__ = [
     "phantom",
     "prepare",
     "source",
+    "source_files",
     "splits",
 ]

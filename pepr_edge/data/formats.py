@@ -58,3 +58,17 @@ def fingerprint(settings: DataSettings) -> str:
     """
     stamp = FORMATS[recognise(settings.source)].stamp(settings)
     return stage_key("data", STAGE_REVISIONS["data"], asdict(settings), stamp)
+
+
+def source_files(settings: DataSettings) -> list[Path]:
+    """Return the files of a source on the disk, images and manifest, by the paths that it names.
+
+    Raises:
+        DataError: as for `fingerprint`.
+    """
+    source = Path(settings.source)
+    if not source.exists():
+        return []
+    root = source if source.is_dir() else source.parent
+    stamp = FORMATS[recognise(settings.source)].stamp(settings)
+    return [root / str(entry[0]) for entry in stamp if isinstance(entry, list)]

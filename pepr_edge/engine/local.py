@@ -21,7 +21,7 @@ from pepr_edge.errors import RunError
 from pepr_edge.measure.process import describe_exit
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.layout import FAILURE, LOG
-from pepr_edge.run_dir.store import write_record
+from pepr_edge.run_dir.store import open_new, write_record
 
 LOG_LINES = 12
 CHECK_EVERY_S = 1.0  # whether a worker exceeds a limit
@@ -102,7 +102,7 @@ def run(
 def _start(job: CandidateJob, lines: Lines) -> WorkerProcess:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOG, "w", encoding="utf-8") as log:
+    with open_new(folder / LOG) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pepr_edge.engine.worker"],
             stdin=subprocess.PIPE,

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pepr_edge.bundle.read import MANIFEST
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.facts import facts
 from pepr_edge.device.interference import InterferenceMonitor
 from pepr_edge.errors import BundleError, MeasurementError, OutputError
-from pepr_edge.field.report_checksum import with_checksum
+from pepr_edge.field.report_checksum import is_intact, with_checksum
 from pepr_edge.measure import selftest
 from pepr_edge.measure.profile import EnergyCounter, profile
 from pepr_edge.measure.rules import sustained
@@ -80,6 +81,7 @@ def bench(
     plan: Plan,
     *,
     out: Path | None = None,
+    force: bool = False,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     fail: Callable[[str], None] | None = None,
@@ -90,6 +92,7 @@ def bench(
         subjects: the bundles.
         plan: what is measured of each.
         out: file of the report; None: it is only returned.
+        force: also replace a file that is not a report.
         progress: called about twice a second.
         warn: called with each warning as soon as it is known, once for all bundles.
         fail: called with the reason if a bundle cannot be measured; the next bundle follows. None: it is
@@ -100,7 +103,7 @@ def bench(
         Interrupted: in place of a KeyboardInterrupt, after all that was measured is in the report.
     """
     _check_writable(out)
-    writer = _ReportWriter(out)
+    writer = _ReportWriter(out, force)
     warn_once = _once(warn)
     try:
         for number, subject in enumerate(subjects):
@@ -215,13 +218,15 @@ class _ReportWriter:
     A complete report of an earlier bench in the same place is kept as a backup until this one is complete.
     """
 
-    def __init__(self, out: Path | None) -> None:
+    def __init__(self, out: Path | None, force: bool) -> None:
         self.report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
         self._out = out
+        self._force = force
         self._results_before: tuple[BenchResult, ...] = ()
         self._make_partial: Callable[[], BenchResult] | None = None
         self._next_write_s = 0.0
-        self._has_backup = False
+        self._is_first_write = True
+        self._backup: Path | None = None
 
     def begin_bundle(self) -> None:
         """Start the next bundle. The partial result of a bundle that failed is dropped."""
@@ -255,8 +260,8 @@ class _ReportWriter:
             return
         self.report = self.report.model_copy(update={"partial": False})
         self.report = self._write()
-        if self._out is not None:
-            _backup(self._out).unlink(missing_ok=True)
+        if self._backup is not None:
+            self._backup.unlink(missing_ok=True)
 
     def cut_short(self) -> FieldReport | None:
         """Write and return all results so far; None if nothing was measured or the report has no file."""
@@ -283,14 +288,16 @@ class _ReportWriter:
         return report
 
     def _back_up(self, out: Path) -> None:
-        """Move a complete report of an earlier bench to its backup, before the first write."""
-        if self._has_backup:
+        """Move a complete report of an earlier bench to a free name, before the first write."""
+        if not self._is_first_write:
             return
-        self._has_backup = True
-        # A file that is missing, is not a report or cannot be moved is overwritten: the user asked for it.
+        self._is_first_write = False
+        check_replaceable(out, _is_report, self._force)  # again: measuring takes its time
         with suppress(OSError, ValueError):
-            if not FieldReport.model_validate_json(out.read_bytes()).partial:
-                out.replace(_backup(out))
+            if not FieldReport.model_validate_json(content(out, RECORD_BYTES)).partial:
+                backup = _free_backup(out)
+                out.rename(backup)
+                self._backup = backup
 
 
 def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) -> None:
@@ -301,27 +308,30 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) ->
         bundles: folders of the bundles that are measured.
         force: also replace a file that is not a report. Files of a bundle are never replaced.
     Raises:
-        OutputError: a file there is not a report, or the place is inside a bundle.
+        OutputError: a file there is not an unchanged report, or the place is inside a bundle.
     """
     if out is None:
         return
-    for bundle in bundles:
-        if bundle.resolve() in out.resolve().parents:
+    for folder in out.resolve().parents:
+        if folder in {bundle.resolve() for bundle in bundles} or (folder / MANIFEST).is_file():
             raise OutputError(
-                f"{out}: lies inside the bundle {bundle}, which must not change. Give another --out."
+                f"{out}: lies inside the bundle {folder.name}, which must not change. Give another --out."
             )
     check_replaceable(out, _is_report, force)
-    check_replaceable(_backup(out), _is_report)
 
 
 def _is_report(path: Path) -> bool:
-    FieldReport.model_validate_json(content(path, RECORD_BYTES))
-    return True
+    return is_intact(FieldReport.model_validate_json(content(path, RECORD_BYTES)))
 
 
-def _backup(out: Path) -> Path:
-    """Return where an earlier complete report is kept until the new one is complete."""
-    return out.with_name(f"{out.stem}.before{out.suffix}")
+def _free_backup(out: Path) -> Path:
+    """Return a free name for an earlier complete report, which is kept until the new one is complete."""
+    number = 1
+    backup = out.with_name(f"{out.stem}.before{out.suffix}")
+    while backup.exists() or backup.is_symlink():
+        number += 1
+        backup = out.with_name(f"{out.stem}.before-{number}{out.suffix}")
+    return backup
 
 
 def _check_writable(out: Path | None) -> None:

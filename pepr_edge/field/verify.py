@@ -50,7 +50,7 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
         fault = _file_fault(bundle / name, sha256)
         if fault is not None:
             faults.append(f"{name}: {fault}")
-    names = {path.name for path in bundle.iterdir() if not is_os_metadata(path.name)}
+    names = {path.name for path in bundle.iterdir() if not is_os_metadata(path)}
     for name in sorted(names - {MANIFEST, *manifest.files}):
         faults.append(f"{shown(name)}: not part of the bundle. Remove it.")
     if faults:

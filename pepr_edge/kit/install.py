@@ -15,14 +15,18 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 KIT = "kit.json"
 CHECKSUMS = "checksums.txt"
 PEPR = "pepr"
-WORK = ".pepr.tmp"
+# Prefix of the temporary folder. In it and in the installation, a list names the installed files.
+WORK = ".pepr-"
+INSTALLED = "installed.json"
 # Installed packages need this many times the size of their wheels; pip unpacks each one before it copies it.
 SIZE_FACTOR = 8
 MAX_KIT_BYTES = 1 << 16
@@ -71,8 +75,6 @@ def main(folder: Path) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    finally:
-        shutil.rmtree(folder / WORK, ignore_errors=True)
     return verify_bundles(folder, launcher)
 
 
@@ -200,12 +202,21 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
     Raises:
         NotInstalled: the disk is full, or pip failed.
     """
-    wheels = folder / "wheels"
-    work = folder / WORK
     check_space(folder)
-    shutil.rmtree(work, ignore_errors=True)
-    packages = work / PEPR
-    packages.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=folder) as work:
+        packages = Path(work) / PEPR
+        packages.mkdir()
+        run_pip(folder / "wheels", Path(work), packages, extras)
+        (packages / "__main__.py").write_text(MAIN, encoding="utf-8")
+        put_in_place(packages, folder / PEPR)
+
+
+def run_pip(wheels: Path, work: Path, packages: Path, extras: Sequence[str]) -> None:
+    """Install pepr_edge from wheels into a folder.
+
+    Raises:
+        NotInstalled: pip failed.
+    """
     pip = min(wheels.glob("pip-*.whl"), key=lambda wheel: numbers(wheel.name.split("-")[1])) / "pip"
     command = [sys.executable, str(pip)]
     # --isolated: ignore this computer's settings of pip and use the kit's wheels alone.
@@ -227,9 +238,51 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         reason = lines[-1] if lines else "pip printed no reason"
         raise NotInstalled(f"the wheels cannot be installed ({reason}). Copy the kit again.")
-    (packages / "__main__.py").write_text(MAIN, encoding="utf-8")
-    shutil.rmtree(folder / PEPR, ignore_errors=True)
-    packages.rename(folder / PEPR)
+
+
+def put_in_place(packages: Path, target: Path) -> None:
+    """Put new packages in the place of an earlier installation. Only installed files are deleted.
+
+    Raises:
+        NotInstalled: the earlier installation is in use; it stays whole.
+    """
+    names = [path.relative_to(packages).as_posix() for path in packages.rglob("*") if path.is_file()]
+    (packages / INSTALLED).write_text(json.dumps(sorted(names)), encoding="utf-8")
+    if not target.exists():
+        packages.rename(target)
+        return
+    number = 1
+    while target.with_name(f"{PEPR}-kept-{number}").exists():
+        number += 1
+    earlier = target.with_name(f"{PEPR}-kept-{number}")
+    try:
+        target.rename(earlier)
+    except OSError as fault:
+        reason = f"{target}: in use ({fault.strerror}). Close pepr-edge, and start again."
+        raise NotInstalled(reason) from None
+    packages.rename(target)
+    delete_installed(earlier)
+    if earlier.exists():
+        print(f"note: {earlier.name} holds files that were not installed from the kit")
+
+
+def delete_installed(packages: Path) -> None:
+    """Delete the files of an earlier installation, by its list; then the folders that are empty."""
+    try:
+        installed = set(json.loads((packages / INSTALLED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return
+    for root, folders, files in os.walk(packages, topdown=False):
+        for name in files:
+            path = Path(root, name)
+            compiled = path.suffix == ".pyc" and path.parent.name == "__pycache__"
+            if compiled or path.relative_to(packages).as_posix() in {*installed, INSTALLED}:
+                path.unlink()
+        for name in folders:
+            with suppress(OSError):  # not empty
+                Path(root, name).rmdir()
+    with suppress(OSError):
+        packages.rmdir()
 
 
 def check_space(folder: Path) -> None:

@@ -7,25 +7,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pepr_edge import __version__
 from pepr_edge.bundle.best import export_best
 from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
-from pepr_edge.kit.install import CHECKSUMS, KIT, PEPR
+from pepr_edge.kit.install import CHECKSUMS, KIT
 from pepr_edge.kit.platforms import PLATFORMS, Platform
-from pepr_edge.run_dir.owned import is_os_metadata
+from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, unfinished_output
 from pepr_edge.run_dir.store import sha256_file, write_text
-from pepr_edge.untrusted.documents import MANIFEST_BYTES, content
+from pepr_edge.untrusted.documents import MANIFEST_BYTES, content, name_fault
 
 HERE = Path(__file__).parent
 START = "START.txt"
-# Written by the installer on the device.
-INSTALLED = {PEPR, "pepr-edge", "pepr-edge.cmd"}
 # Every name in a kit; a kit with another file in it is not replaced.
-PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS, *INSTALLED}
+PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS}
 # Called with the steps done, the number of steps, and the name of the current one.
 Progress = Callable[[int, int, str], None]
 
@@ -76,10 +73,7 @@ def make(
     """
     out = out.resolve()
     _check_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    with unfinished_output(out) as folder:
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
         exported = export_best(run_dir, folder / "bundles", top)
@@ -88,9 +82,8 @@ def make(
         _write_installer(folder, PLATFORMS[platform], platform, pythons, extras)
         size_bytes = _write_checksums(folder)
         _check_replaceable(out)  # again: the steps take minutes
-        if out.exists():
-            shutil.rmtree(out)
-        folder.replace(out)
+        old = [*_checksums(out), CHECKSUMS] if (out / CHECKSUMS).exists() else []
+        replace_tree(folder, out, old, CHECKSUMS)
     return Kit(
         folder=out,
         platform=platform,
@@ -115,7 +108,7 @@ def _check_replaceable(out: Path) -> None:
         return
     if not out.is_dir():
         raise KitError(f"{out}: a file, expected a folder that is new or empty. Give another --out.")
-    names = {path.name for path in out.iterdir() if not is_os_metadata(path.name)}
+    names = {path.name for path in out.iterdir() if not is_os_metadata(path)}
     if not names:
         return
     if KIT not in names:
@@ -135,19 +128,25 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
+def _checksums(kit: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files of a kit, by path. Paths that lead out of the kit are left out."""
+    checksums = {}
+    for line in content(kit / CHECKSUMS, MANIFEST_BYTES).decode().splitlines():
+        sha256, _, name = line.partition("  ")
+        if all(name_fault(part) is None for part in name.split("/")):
+            checksums[name] = sha256
+    return checksums
+
+
 def _changed_file(kit: Path) -> str | None:
-    """Return the name of a file that was added or changed, or None. The installer's output is not checked."""
+    """Return the name of a file that was added or changed, an installation included, or None."""
     try:
-        lines = content(kit / CHECKSUMS, MANIFEST_BYTES).decode().splitlines()
+        checksums = _checksums(kit)
     except (OSError, UnicodeDecodeError):
         return CHECKSUMS
-    checksums = {}
-    for line in lines:
-        sha256, _, name = line.partition("  ")
-        checksums[name] = sha256
     for path in sorted(kit.rglob("*")):
         name = path.relative_to(kit).as_posix()
-        if name == CHECKSUMS or name.split("/")[0] in INSTALLED or is_os_metadata(path.name):
+        if name == CHECKSUMS or is_os_metadata(path):
             continue
         if path.is_dir() and not path.is_symlink():
             continue

@@ -14,6 +14,7 @@ bundles/01-<architecture>@<px>-<variant>/...
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pepr_edge.records import Candidate
@@ -79,24 +80,32 @@ OUTPUTS = frozenset(
         SELFTEST_IMAGES,
     }
 )
-# Paths within the folder of a candidate.
-STAGE_FILES = re.compile(
+# Names of files within the folder of a candidate, and within that of a variant.
+_CANDIDATE_FILE = (
     r"((train|failure|probe|training|spent)\.json|checkpoint\.safetensors|logits\.npz|log\.txt"
-    r"|training-\d+\.pt"
-    r"|(looks/)?[^/]+/(model(\.part|\.simpler)?\.onnx|(export|profile|failure|look)\.json|predictions\.npz"
-    r"|program\.pt2(\.part)?)"
-    r"|([^/]+/){0,2}" + TEMPORARY.pattern + r")"
+    r"|training-\d+\.pt)"
 )
+_VARIANT_FILE = (
+    r"(model(\.part|\.simpler)?\.onnx|(export|profile|failure|look)\.json|predictions\.npz"
+    r"|program\.pt2(\.part)?)"
+)
+_UNFINISHED = r"\.\d+(-[0-9a-f]{8})?\.tmp"
+# A file of a candidate that was being written when the process was killed.
+UNFINISHED_CANDIDATE_FILE = re.compile(rf"\.{_CANDIDATE_FILE}{_UNFINISHED}")
 # Paths within the folder of prepared pixels.
 PIXEL_FILES = re.compile(
     r"(\.partial-\d+/)?((train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt"
     r"|info\.json|pixels\.json|" + TEMPORARY.pattern + r")"
 )
-# Bundles that were being written when the process was killed.
-UNFINISHED_BUNDLES = re.compile(
-    r"bundles/[^/]+/((manifest|config|preprocessor_config)\.json|MODEL_CARD\.md|(model|fallback)\.onnx"
-    r"|selftest\.npz|" + TEMPORARY.pattern + r")"
-)
+
+
+def stage_files(variants: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of all paths that only pepr_edge gives within the folder of a candidate."""
+    variant = rf"({SCREENINGS}/)?({'|'.join(map(re.escape, variants))})"
+    return re.compile(
+        rf"{_CANDIDATE_FILE}|{UNFINISHED_CANDIDATE_FILE.pattern}"
+        rf"|{variant}/({_VARIANT_FILE}|\.{_VARIANT_FILE}{_UNFINISHED})"
+    )
 
 
 def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:

@@ -7,14 +7,20 @@ their content (`pepr_edge.run_dir.owned`). Prepared pixels lie in folders that c
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from pepr_edge.errors import RunError
+from pepr_edge.recipe import AUTO
+from pepr_edge.recipe.variants import names
 from pepr_edge.records import Ranking, Record, RunInfo, SearchLog
 from pepr_edge.run_dir.layout import (
     BUNDLES,
+    CANDIDATES,
+    EVENTS,
+    FIGURES,
     OUTPUTS,
     PIXEL_FILES,
     PIXELS,
@@ -25,12 +31,13 @@ from pepr_edge.run_dir.layout import (
     REPORT,
     RUN,
     SEARCH,
+    SELFTEST_IMAGES,
     SKIPPED,
-    STAGE_FILES,
     TABLE,
-    UNFINISHED_BUNDLES,
+    TEMPORARY,
     candidate_folder,
     pixels_folder,
+    stage_files,
 )
 from pepr_edge.run_dir.owned import (
     check_owned,
@@ -55,16 +62,38 @@ def check_run_dir(run_dir: Path) -> None:
     Raises:
         RunError: it holds something else, such as the images themselves.
     """
+    if run_dir.is_symlink() and not run_dir.exists():
+        raise RunError(f"{run_dir}: a link that leads nowhere. Give another --out.")
     if not run_dir.is_dir():
         return
-    names = {path.name for path in run_dir.iterdir() if not is_os_metadata(path.name)}
+    _check_no_links(run_dir)
+    present = set()
+    for path in run_dir.iterdir():
+        # A process that was killed at its start leaves a file that was being written.
+        if not is_os_metadata(path) and not TEMPORARY.fullmatch(path.name):
+            present.add(path.name)
     # A process that is just starting has made its lock and nothing else.
-    if names <= {PRIVATE} or _is_record(run_dir / RUN, RunInfo):
+    if present <= {PRIVATE} or _is_record(run_dir / RUN, RunInfo):
         return
-    if not is_owned_folder(run_dir) or not names <= OUTPUTS:
+    if not is_owned_folder(run_dir) or not present <= OUTPUTS:
         raise RunError(
             f"{run_dir}: not empty, and no run directory (no {RUN}). Give an --out that is empty or new."
         )
+
+
+def _check_no_links(run_dir: Path) -> None:
+    """Refuse links to folders among our own folders: what they lead to would be written to and cleared."""
+    for name in (PRIVATE, CANDIDATES, BUNDLES, FIGURES, SELFTEST_IMAGES):
+        if (run_dir / name).is_symlink():
+            raise _link_error(run_dir / name)
+        for root, folders, _ in os.walk(run_dir / name):
+            for folder in folders:
+                if Path(root, folder).is_symlink():
+                    raise _link_error(Path(root, folder))
+
+
+def _link_error(path: Path) -> RunError:
+    return RunError(f"{path}: a link, expected a folder. Put the folder itself there, or give another --out.")
 
 
 def check_apart(source: str, run_dir: Path) -> None:
@@ -82,14 +111,39 @@ def check_apart(source: str, run_dir: Path) -> None:
     out = run_dir.resolve()
     if images == out or out in images.parents:
         raise RunError(
-            f"--data {source}: lies inside --out {run_dir}. Images and results need separate folders: "
-            "give another --out."
+            f"--data {source} lies inside --out {run_dir}: images and results need separate folders. "
+            "Give another --out."
         )
     if images.is_dir() and images in out.parents:
         raise RunError(
-            f"--out {run_dir}: lies inside --data {source}, where the next run would read results as images. "
+            f"--out {run_dir} lies inside --data {source}: the next run would read results as images. "
             "Give another --out."
         )
+
+
+def check_images_apart(files: Iterable[Path], run_dir: Path, by_folder: bool) -> None:
+    """Refuse a run directory that holds images of the dataset, or lies inside a folder of images.
+
+    Args:
+        files: the image files, by the paths that the dataset names, which may lead through links.
+        run_dir: the run directory, which need not exist yet.
+        by_folder: every image of a folder belongs to the dataset.
+    Raises:
+        RunError: it does.
+    """
+    out = run_dir.resolve()
+    for folder in {file.parent for file in files}:
+        images = folder.resolve()
+        if images == out or out in images.parents:
+            raise RunError(
+                f"{folder} lies inside --out {run_dir}: images and results need separate folders. "
+                "Give another --out."
+            )
+        if by_folder and images in out.parents:
+            raise RunError(
+                f"--out {run_dir} lies inside {folder}: the next run would read results as images. "
+                "Give another --out."
+            )
 
 
 def check_documents(run_dir: Path, on_message: Callable[[str], None]) -> None:
@@ -110,6 +164,9 @@ def check_documents(run_dir: Path, on_message: Callable[[str], None]) -> None:
         if (path.exists() or path.is_symlink()) and not _is_record(path, kind):
             kept = set_aside(path)
             on_message(f"{path}: not a {kind.__name__} record, kept as {kept.name} and made again")
+    events = run_dir / EVENTS
+    if events.is_symlink() or (events.exists() and not events.is_file()):
+        raise RunError(f"{events}: not a regular file, expected the log of this run. Move it away.")
 
 
 def check_documents_free(run_dir: Path, names: Iterable[str]) -> None:
@@ -143,9 +200,10 @@ def remove_document(run_dir: Path, name: str) -> None:
 
 def clear(run_dir: Path) -> None:
     """Delete records, stage files of the candidates and pixels, for --fresh. Other files stay."""
+    ours = stage_files([AUTO, *names()])
     with suppress(RunError):
         for candidate in read_record(run_dir / RUN, RunInfo).candidates:
-            remove_known(candidate_folder(run_dir, candidate), STAGE_FILES)
+            remove_known(candidate_folder(run_dir, candidate), ours)
     remove_pixels(run_dir)
     for name in RECORDS:
         (run_dir / name).unlink(missing_ok=True)
@@ -174,12 +232,6 @@ def remove_pixels(run_dir: Path) -> None:
     for folder in (run_dir / PRIVATE).glob(f"{PIXELS}*"):
         if (folder / PIXELS_MARKER).is_file():
             remove_known(folder, PIXEL_FILES)
-
-
-def remove_unfinished(run_dir: Path) -> None:
-    """Delete bundles that were being written when an earlier process was killed."""
-    for folder in (run_dir / PRIVATE).glob(f".{BUNDLES}.*.tmp"):
-        remove_known(folder, UNFINISHED_BUNDLES)
 
 
 def recognise(path: Path) -> bool:

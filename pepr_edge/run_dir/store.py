@@ -10,7 +10,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
 
@@ -26,6 +26,8 @@ from pepr_edge.untrusted.redact import redact_paths
 R = TypeVar("R", bound=Record)
 
 BLOCK_BYTES = 1 << 20
+# Digits of the number of a process.
+MAX_LOCK_CHARACTERS = 20
 # Clocks of file systems are coarse (4 ms on Linux, 2 s on FAT). The hash of a file that was written more
 # recently than this is not remembered: another write might leave the same modification time.
 MIN_AGE_NS = 2_500_000_000
@@ -34,8 +36,15 @@ _hashes: dict[tuple[str, int, int, int, int, int], str] = {}
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears atomically at the end: whole or not at all, and synced to the disk."""
+def written(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears atomically at the end: whole or not at all, and synced to the disk.
+
+    Args:
+        path: replaced if it exists.
+        exclusive: replace nothing.
+    Raises:
+        FileExistsError: `exclusive`, and the path was taken by the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -43,10 +52,25 @@ def written(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if exclusive:
+            _link(temporary, path)
+        else:
+            temporary.replace(path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, such as that of a USB stick
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -59,15 +83,15 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    with written(path) as file:
+def write_bytes(path: Path, content: bytes, exclusive: bool = False) -> None:
+    """Write a file atomically; see `written`."""
+    with written(path, exclusive) as file:
         file.write(content)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, exclusive: bool = False) -> None:
+    """Write a text file atomically, UTF-8; see `written`."""
+    write_bytes(path, text.encode(), exclusive)
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -152,8 +176,23 @@ def log_event(run_dir: Path, event: str, **details: Any) -> None:
         name: redact_paths(value) if isinstance(value, str) else value for name, value in details.items()
     }
     line = json.dumps({"time_s": round(time.time(), 3), "event": event, **redacted})
-    with open(run_dir / EVENTS, "a", encoding="utf-8") as file:
+    with _open_events(run_dir / EVENTS) as file:
         file.write(line + "\n")
+
+
+def _open_events(path: Path) -> TextIO:
+    """Open the log to append. No link is followed; a file with a second name (`cp -l`) is copied first."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with suppress(FileNotFoundError):
+        if path.lstat().st_nlink > 1:
+            write_bytes(path, path.read_bytes())
+    return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
+
+
+def open_new(path: Path) -> TextIO:
+    """Open a text file to write. An earlier file is deleted, not emptied: it may be a link, or have one."""
+    path.unlink(missing_ok=True)
+    return open(path, "x", encoding="utf-8")
 
 
 @contextmanager
@@ -164,16 +203,18 @@ def locked(run_dir: Path) -> Iterator[None]:
         RunError: another process has it.
     """
     lock = run_dir / PRIVATE / LOCK
+    if lock.parent.is_symlink() or (lock.parent.exists() and not lock.parent.is_dir()):
+        raise RunError(f"{lock.parent}: not a folder of pepr_edge (links are not followed). Move it away.")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with _open_lock(lock) as file:
-        holder = file.read(20).strip()
+        holder = file.read(MAX_LOCK_CHARACTERS + 1)
+        if holder and not (holder.isdecimal() and len(holder) <= MAX_LOCK_CHARACTERS):
+            raise RunError(
+                f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away."
+            )
         if not _try_lock(file.fileno()):
             raise RunError(
                 f"{run_dir}: in use by process {holder or '?'}. Wait for it, or give another --out."
-            )
-        if holder and not holder.isdecimal():
-            raise RunError(
-                f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away."
             )
         file.seek(0)
         file.truncate(0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pepr_edge.records import TrainingState
-from pepr_edge.run_dir.layout import SPENT, STATE, TEMPORARY, TRAINING, state_name
+from pepr_edge.run_dir.layout import SPENT, STATE, TRAINING, UNFINISHED_CANDIDATE_FILE, state_name
 from pepr_edge.run_dir.store import is_whole, read_current
 
 
@@ -31,7 +31,7 @@ def tidy(folder: Path, keep: str | None = None) -> None:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        is_old = STATE.fullmatch(path.name) or TEMPORARY.fullmatch(path.name)
+        is_old = STATE.fullmatch(path.name) or UNFINISHED_CANDIDATE_FILE.fullmatch(path.name)
         if is_old and path.name != keep:
             path.unlink(missing_ok=True)
 

@@ -6,7 +6,6 @@ import csv
 import difflib
 import io
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -315,16 +314,9 @@ def check_out(out: Path, inputs: Sequence[Path], force: bool = False) -> None:
 
     Raises:
         ScoreError: the output is one of the inputs.
-        OutputError: it exists and is not a table with scores, or is not a regular file.
+        OutputError: it exists and `force` is not given, or is not a regular file.
     """
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise ScoreError(f"--out {out}: would overwrite what it is made from. Give another name.")
-    check_replaceable(out, _has_scores, force)
-
-
-def _has_scores(path: Path) -> bool:
-    """True if a table's header has a resource both normalised and scored, as `score --out` writes it."""
-    with open(path, encoding="utf-8", newline="") as file:
-        header = re.split("[,;\t]", file.readline(HEADER_CHARACTERS).strip())
-    return any(name.startswith("r_") and f"pepr_{name[2:]}" in header for name in header)
+    check_replaceable(out, force=force)

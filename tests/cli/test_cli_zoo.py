@@ -80,7 +80,15 @@ def test_check_shows_a_line_per_architecture_and_ends_with_3_after_a_failure(
     capsys: Capture, monkeypatch: Patch, tmp_path: Path, made: list[str]
 ) -> None:
     page = tmp_path / "zoo.md"
-    arguments = ("--only", "resnet18d, dla34,resnet18d", "--out", tmp_path / "rows", "--markdown", page)
+    arguments = (
+        "--only",
+        "resnet18d, dla34,resnet18d",
+        "--out",
+        tmp_path / "rows",
+        "--markdown",
+        page,
+        "--force",
+    )
     done = command_line.run(capsys, monkeypatch, "zoo", "check", *arguments)
     assert made == ["resnet18d", "dla34"]
     assert done.status == 3

@@ -94,9 +94,12 @@ def test_missing_and_extra_files_are_each_named(bundle: Path) -> None:
 
 
 def test_files_of_file_managers_are_no_fault(bundle: Path) -> None:
-    for name in (".DS_Store", "Thumbs.db", "._model.onnx"):
+    for name in (".DS_Store", "Thumbs.db"):
         (bundle / name).write_text("")
+    (bundle / "._model.onnx").write_bytes(b"\x00\x05\x16\x07 and more")
     assert reasons(bundle) == []
+    (bundle / "._notes").write_text("notes of the user")
+    assert "._notes" in reasons(bundle)[0]
 
 
 def test_a_link_is_not_followed(bundle: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,13 @@ def test_a_kit_for_dicom_images_holds_the_dicom_extra(tmp_path: Path, no_network
 
 def test_a_kit_is_replaced_and_nothing_else(tmp_path: Path, no_network: list[str]) -> None:
     out = made_at(tmp_path / "kit").folder
-    (out / "pepr").mkdir()  # installed already
     made_at(out)
-    assert not (out / "pepr").exists()
+    (out / "pepr").mkdir()  # an installation, in which the user may keep something
+    (out / "pepr" / "patients.json").write_text("precious")
+    with pytest.raises(KitError, match="'pepr'"):
+        made_at(out)
+    assert (out / "pepr" / "patients.json").read_text() == "precious"
+    shutil.rmtree(out / "pepr")
     start = (out / "START.txt").read_text()
     for name in ("START.txt", "bundles/01-one/patients.txt"):
         before = (out / name).read_bytes() if (out / name).exists() else None

@@ -19,9 +19,8 @@ from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge import zoo
-from pepr_edge.errors import ExportError, ModelError, RunError
+from pepr_edge.errors import ExportError, ModelError, OutputError, RunError
 from pepr_edge.records import Parity
-from pepr_edge.run_dir.owned import start_record
 from pepr_edge.train.models import create
 from pepr_edge.zoo.check import architecture as work
 from pepr_edge.zoo.check import markdown, sweep
@@ -106,15 +105,19 @@ def test_a_failed_row_is_tried_again_and_one_of_other_versions_made_again(
     assert made[0] == made[1] != made[2]
 
 
-def test_a_torn_row_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_row_is_kept_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sweep,
         "check_in_process",
         lambda job, *_: CheckRow(key=job.key, architecture=job.architecture, in_zoo=True, status="ok"),
     )
-    start_record(tmp_path)
-    (tmp_path / "resnet18d@64.json").write_text('{"key": "')
+    row = tmp_path / "resnet18d@64.json"
     assert sweep.sweep(["resnet18d"], None, tmp_path, ignore)[0].status == "ok"
+    assert sweep.sweep(["resnet18d"], 64, tmp_path, ignore)[0].status == "ok"
+    row.write_text('{"key": "')
+    with pytest.raises(OutputError, match="resnet18d@64"):
+        sweep.sweep(["resnet18d"], None, tmp_path, ignore)
+    assert row.read_text() == '{"key": "'
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path) -> None:

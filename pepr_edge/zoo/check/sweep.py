@@ -21,8 +21,8 @@ from pepr_edge import __version__, zoo
 from pepr_edge.errors import ModelError, RunError
 from pepr_edge.recipe import variants_dir
 from pepr_edge.run_dir.layout import PRIVATE
-from pepr_edge.run_dir.owned import check_replaceable, is_os_metadata, is_owned_folder, start_record
-from pepr_edge.run_dir.store import locked, read_current, sha256_file, stage_key, write_record
+from pepr_edge.run_dir.owned import check_owned, is_os_metadata, start_record, write_owned
+from pepr_edge.run_dir.store import locked, open_new, read_current, sha256_file, stage_key
 from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
 from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
@@ -41,7 +41,7 @@ SOURCES = (
     "data/phantom.py",
     "images/preprocess.py",
 )
-ROW_FILE = re.compile(r".+@(\d+|any)\.(json|log)")
+LOG_FILE = re.compile(r".+@(\d+|any)\.log")
 # Imported once for all processes: the imports take longer than the check of a small architecture.
 PRELOADED = ("pepr_edge.zoo.check.architecture", "torch._dynamo", "torch.onnx", "onnxruntime.quantization")
 
@@ -116,25 +116,24 @@ def sweep(
             reused = row is not None and row.status == "ok"
             if row is None or not reused:
                 on_stage = partial(_report_stage, on_progress, number, len(names), name)
-                row = check_in_process(job, path.with_suffix(".log"), limit_s, on_stage)
-                write_record(path, row)
+                log = folder / PRIVATE / f"{path.stem}.log"
+                row = check_in_process(job, log, limit_s, on_stage)
+                write_owned(folder, path.name, f"{row.model_dump_json(indent=1)}\n".encode(), _is_row)
             rows.append(row)
             on_progress(SweepProgress(number + 1, len(names), name, "done", row, reused))
     return rows
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder with other files: rows and logs are replaced."""
+    """Refuse a folder with other files than rows (and, of version 0.1.0, their logs and lock)."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name in (PRIVATE, ".lock") or is_os_metadata(path.name):  # .lock: of version 0.1
-            continue
-        if is_owned_folder(folder) and ROW_FILE.fullmatch(path.name):
+        if path.name in (PRIVATE, ".lock") or is_os_metadata(path):
             continue
         if path.suffix == ".json":
-            check_replaceable(path, _is_row)
-        elif not ROW_FILE.fullmatch(path.name) or not path.with_suffix(".json").exists():
+            check_owned(folder, [path.name], _is_row)
+        elif not LOG_FILE.fullmatch(path.name) or not path.with_suffix(".json").exists():
             raise RunError(
                 f"{folder}: holds {path.name!r}, expected only rows of `zoo check`. "
                 "Choose an --out that is empty or new."
@@ -223,7 +222,7 @@ def check_in_process(job: CheckJob, log: Path, limit_s: float, on_stage: Callabl
 
 def _child(job: str, folder: str, log: str, connection: Connection) -> None:
     """Run a job in this process, with all output in the log."""
-    with open(log, "w", encoding="utf-8") as file:
+    with open_new(Path(log)) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     from pepr_edge.zoo.check.architecture import check
