@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pepr_edge
 from pepr_edge.errors import KitError
@@ -77,17 +78,19 @@ def repack(folder: Path) -> Path:
             f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. Run: pip install pepr_edge"
         ) from None
     contents = {}
-    for file in installed.files or ():
+    # Not `installed.files`: since Python 3.12 it leaves out the files that are missing.
+    for row in csv.reader((installed.read_text("RECORD") or "").splitlines()):
+        file = PurePosixPath(row[0])
         # Each installation writes the commands' scripts, outside of the package.
         if ".." in file.parts or file.is_absolute():
             continue
         if "__pycache__" in file.parts or file.name in INSTALLER_FILES:
             continue
         try:
-            contents[file.as_posix()] = Path(str(file.locate())).read_bytes()
+            contents[file.as_posix()] = Path(str(installed.locate_file(row[0]))).read_bytes()
         except OSError:
             raise KitError(
-                f"{file.locate()}: missing, but part of pepr_edge. "
+                f"{installed.locate_file(row[0])}: missing, but part of pepr_edge. "
                 "Run: pip install --force-reinstall pepr_edge"
             ) from None
     if f"{NAME}/__init__.py" not in contents:

@@ -117,7 +117,7 @@ def test_blocks_take_turns_and_each_round_starts_with_the_next(
 
 
 def test_slow_participants_are_pruned_after_the_first_rounds(start: Start) -> None:
-    processes = {"fast": start(STEADY % 0.010), "near": start(STEADY % 0.0125), "far": start(STEADY % 0.014)}
+    processes = {"fast": start(STEADY % 0.010), "near": start(STEADY % 0.0123), "far": start(STEADY % 0.014)}
     results = time_interleaved(processes, TimingRules(warmup_s=0.0))
     assert [len(result.latencies_s) for result in results.values()] == [150, 124, 16]
     assert all(result.reason == "" for result in results.values())
