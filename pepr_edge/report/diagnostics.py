@@ -62,10 +62,9 @@ def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture
         axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DIAGONAL)
         for line, style in zip(lines, _styles(lines), strict=True):
             if line.low is not None and line.high is not None:
-                bars = [np.maximum(line.y - line.low, 0), np.maximum(line.high - line.y, 0)]
-                axes.errorbar(
-                    line.x, line.y, yerr=bars, fmt="none", ecolor=style["color"], alpha=0.35, elinewidth=1
-                )
+                low = np.minimum(line.low, line.y)
+                high = np.maximum(line.high, line.y)
+                axes.vlines(line.x, low, high, colors=style["color"], alpha=0.35, linewidth=1)
             axes.plot(line.x, line.y, linewidth=1.4, markersize=4.5, **style)
         axes.set_xlim(max(0.0, min(float(line.x.min()) for line in lines) - 0.05), 1.02)
         axes.set_ylim(-0.03, 1.03)
