@@ -10,7 +10,7 @@ from pepr_edge.records.base import Record, Split, Versioned
 
 # The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
-Status = Literal["ok", "over_budget", "dropped", "failed"]
+Status = Literal["ok", "over_budget", "no_skill", "dropped", "failed"]
 
 
 class Bound(Record):
@@ -23,12 +23,15 @@ class Bound(Record):
 
 
 class RankingRow(Record):
-    """One artifact in the ranking. A row that failed or broke a budget has no rank, but a reason.
+    """One artifact in the ranking. If it failed, broke a budget or has no skill, it has a reason, no rank.
 
-    `performance` is measured on `Ranking.performance_split` and decides the ranking; `test_performance` is
-    read once, afterwards. A value of `pepr` is None if its resource was not measured. `rank_ci` is the
-    interval of the rank and `p_best` the share of first places when the validation images are resampled;
-    resources stay fixed.
+    `performance` is measured on `Ranking.performance_split` and decides the ranking: the mean over `repeats`
+    trainings with different seeds, `performance_sd` their standard deviation (None for one training).
+    `test_performance` is read once, afterwards, and is that of the deployed file. `skill` is the performance
+    on a scale from 0, the majority-class baseline, to 1. A value of `pepr` is None if its resource was not
+    measured. `resources_sd` holds the standard errors of the resources, as far as they were measured.
+    `rank_ci` is the interval of the rank and `p_best` the share of first places when validation images, seeds
+    and costs are drawn again; `Ranking.sources` says which of them could be.
     """
 
     rank: int | None
@@ -40,11 +43,15 @@ class RankingRow(Record):
     num_params: int | None = None
     performance: float | None = None
     performance_ci: tuple[float, float] | None = None
+    performance_sd: float | None = None
+    repeats: int = 1
+    skill: float | None = None
     test_performance: float | None = None
     test_performance_ci: tuple[float, float] | None = None
     resources: dict[str, float | None] = Field(default={})
     normalised: dict[str, float | None] = Field(default={})
     methods: dict[str, str] = Field(default={})
+    resources_sd: dict[str, float] = Field(default={})
     pepr: dict[str, float | None] = Field(default={})
     size_bytes: int | None = None
     inference_energy_j: float | None = None
@@ -138,7 +145,9 @@ class Ranking(Versioned):
     `outliers`, `sensitivity` and `winners` (by normalisation) say how far the first places depend on one
     model, on the weights and on the normalisation. `positive` is the class that the metric refers to; None if
     it refers to all classes. `measured_on` names the processors that the latencies were measured on, whatever
-    the name of `device`.
+    the name of `device`. `task` is the kind of task. `ranked_by_skill`: the P of PePR is a row's skill.
+    `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
+    sources of chance that rank intervals include.
     """
 
     performance_metric: str
@@ -160,3 +169,7 @@ class Ranking(Versioned):
     winners: dict[str, str | None] = Field(default={})
     lifetime: Lifetime | None = None
     devices: tuple[DeviceWinner, ...] = ()
+    task: str = "multiclass"
+    ranked_by_skill: bool = False
+    settled: bool = False
+    sources: tuple[Literal["images", "seeds", "costs"], ...] = ()

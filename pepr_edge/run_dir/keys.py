@@ -35,7 +35,7 @@ STAGE_REVISIONS: Mapping[str, str] = {
     "export": FIRST,
     "autotune": FIRST,
     "profile": FIRST,
-    "ranking": FIRST,
+    "ranking": "0.2.0",  # models without skill have no rank
 }
 
 
