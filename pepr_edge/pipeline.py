@@ -20,8 +20,8 @@ from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import check_bundles, write_all
 from pepr_edge.device.cpu import usable_cores
-from pepr_edge.device.facts import commit
-from pepr_edge.device.load import busy
+from pepr_edge.device.facts import git_commit
+from pepr_edge.device.load import busy_message
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
 from pepr_edge.engine.job import CandidateJob
@@ -45,14 +45,14 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.keys import STAGE_REVISIONS, profile_key, run_key, weights_sha256
 from pepr_edge.run_dir.layout import BUNDLES, FAILURE, MODEL, PROFILE, RANKING, REPORT, RUN, TABLE
 from pepr_edge.run_dir.outputs import (
-    check_apart,
     check_documents,
-    check_images_apart,
+    check_images_separate,
     check_run_dir,
+    check_source_separate,
     clear,
+    create_pixels_folder,
     remove_document,
     remove_pixels,
-    start_pixels,
     write_document,
     write_recipe,
 )
@@ -90,35 +90,35 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     """
     check_files(recipe)
     source = Path(recipe.data.source)
-    check_apart(recipe.data.source, run_dir)
+    check_source_separate(recipe.data.source, run_dir)
     check_run_dir(run_dir)
-    sources = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
-    fingerprints = {px: datasets.fingerprint(settings) for px, settings in sources.items()}
-    files = datasets.source_files(next(iter(sources.values())))
-    check_images_apart(files, run_dir, by_folder=source.is_dir())
+    data_settings = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
+    fingerprints = {px: datasets.fingerprint(settings) for px, settings in data_settings.items()}
+    files = datasets.source_files(next(iter(data_settings.values())))
+    check_images_separate(files, run_dir, by_folder=source.is_dir())
     key = run_key(recipe, fingerprints, weights_sha256(recipe))
     if not options.fresh:
-        finished = _finished(run_dir, key)
+        finished = _finished_ranking(run_dir, key)
         if finished is not None:
             return finished
     check_machine(recipe, options.engine == "local", _measures_here(recipe, options))
 
-    with locked(run_dir), _opened(recipe, run_dir, options, view) as (engine, host):
-        _tidy(run_dir, key, options, view)
-        folders = {px: start_pixels(run_dir, px) for px in sources}
-        info = _prepare_all(run_dir, sources, folders, view)
-        _say_notes(recipe, options, view)
-        state = _start(run_dir, key, recipe, recipe_text, info, view)
+    with locked(run_dir), _open_engine(recipe, run_dir, options, view) as (engine, host):
+        _prepare_run_dir(run_dir, key, options, view)
+        image_folders = {px: create_pixels_folder(run_dir, px) for px in data_settings}
+        info = _prepare_all(run_dir, data_settings, image_folders, view)
+        _show_notes(recipe, options, view)
+        state = _start_run(run_dir, key, recipe, recipe_text, info, view)
 
         results = load(run_dir, verify=True)
-        results = search(results, folders, engine, host, view)
-        results = make(results, folders, engine, view)
+        results = search(results, image_folders, engine, host, view)
+        results = train_and_export(results, image_folders, engine, view)
         results = finalise(results)
         with host.reserve():
-            results = choose(results, folders, host, view)
+            results = select_variants(results, image_folders, host, view)
             results = measure(results, host, view)
         with view.bar("ranking, bundles and report"):
-            ranking = conclude(results)
+            ranking = rank_and_report(results)
 
         write_record(run_dir / RUN, state.changed(status="finished"))
         ranked = sum(row.rank is not None for row in ranking.rows)
@@ -133,7 +133,7 @@ def _measures_here(recipe: Recipe, options: Options) -> bool:
     return options.engine == "local" or recipe.cluster.device_resource is None
 
 
-def _opened(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView) -> OpenEngine:
+def _open_engine(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView) -> OpenEngine:
     """Open the engine, which reports jobs that it starts again, and the measurement host."""
 
     def on_lost(job: CandidateJob, reason: str) -> None:
@@ -147,7 +147,7 @@ def _opened(recipe: Recipe, run_dir: Path, options: Options, view: ProgressView)
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
-def _tidy(run_dir: Path, key: str, options: Options, view: ProgressView) -> None:
+def _prepare_run_dir(run_dir: Path, key: str, options: Options, view: ProgressView) -> None:
     """Make a run directory ready: nothing of the user's in the way, no remains of a killed process."""
     check_documents(run_dir, view.say)
     check_bundles(run_dir / BUNDLES)
@@ -167,7 +167,7 @@ def _earlier_run(run_dir: Path) -> RunInfo | None:
     return None
 
 
-def _finished(run_dir: Path, key: str) -> Ranking | None:
+def _finished_ranking(run_dir: Path, key: str) -> Ranking | None:
     """Return the ranking of a finished run with this key, unless a row of it failed: that is tried again."""
     info = _earlier_run(run_dir)
     if info is None or info.status != "finished" or info.key != key:
@@ -181,25 +181,25 @@ def _finished(run_dir: Path, key: str) -> Ranking | None:
 
 def _prepare_all(
     run_dir: Path,
-    sources: Mapping[int, datasets.DataSettings],
-    folders: Mapping[int, Path],
+    data_settings: Mapping[int, datasets.DataSettings],
+    image_folders: Mapping[int, Path],
     view: ProgressView,
 ) -> DataInfo:
     """Prepare the images at each size, and return the record of the data, the same for all sizes."""
-    infos = {px: prepare(settings, folders[px], view) for px, settings in sources.items()}
+    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_settings.items()}
     px = next(iter(infos))
     info = infos[px]
     _check_same_data(run_dir, info)
     for line in datasets.describe(info):
         view.say(line)
-    _list_skipped(run_dir, folders[px], info, view)
+    _list_skipped(run_dir, image_folders[px], info, view)
     return info
 
 
 def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
     """Decode and resize every image once, for all candidates of a size."""
     with view.bar(f"images at {settings.image_size_px} px") as bar:
-        return datasets.prepare(settings, folder, lambda done, total: bar.to(done, total))
+        return datasets.prepare(settings, folder, lambda done, total: bar.update(done, total))
 
 
 def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
@@ -229,7 +229,7 @@ def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressV
         remove_document(run_dir, datasets.SKIPPED)
 
 
-def _say_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
+def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
     """Say what about this machine may surprise the user."""
     device = recipe.cluster.device_resource
     if options.engine == "local" and device is not None:
@@ -237,7 +237,7 @@ def _say_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
             "note: cluster.device_resource is for --engine ray: this machine measures, "
             f"not the node that carries {device}"
         )
-    load_message = busy(usable_cores()) if _measures_here(recipe, options) else None
+    load_message = busy_message(usable_cores()) if _measures_here(recipe, options) else None
     if load_message:
         view.say(
             f"note: {load_message}, so declared energies and latencies are too high: "
@@ -245,7 +245,7 @@ def _say_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
         )
 
 
-def _start(
+def _start_run(
     run_dir: Path, key: str, recipe: Recipe, recipe_text: str, info: DataInfo, view: ProgressView
 ) -> RunInfo:
     """Make the directory one of this run: write its recipe and run.json."""
@@ -258,7 +258,7 @@ def _start(
         data=info,
         pepr_edge=__version__,
         revisions=dict(STAGE_REVISIONS),
-        commit=commit(),
+        commit=git_commit(),
     )
     # An old ranking would be one of other models.
     (run_dir / RANKING).unlink(missing_ok=True)
@@ -287,7 +287,9 @@ def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
     return tuple(candidates)
 
 
-def make(results: Results, folders: Mapping[int, Path], engine: Engine, view: ProgressView) -> Results:
+def train_and_export(
+    results: Results, image_folders: Mapping[int, Path], engine: Engine, view: ProgressView
+) -> Results:
     """Candidate -> TrainResult -> [Artifact]: train and export the candidates that are not done or pruned.
 
     Candidates that failed before are tried again.
@@ -298,7 +300,9 @@ def make(results: Results, folders: Mapping[int, Path], engine: Engine, view: Pr
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    planned = [_training_job(results, candidate, folders, engine) for candidate in results.info.candidates]
+    planned = [
+        _training_job(results, candidate, image_folders, engine) for candidate in results.info.candidates
+    ]
     jobs = [job for job in planned if job is not None]
     again = [job.candidate.id for job in jobs if _has_failed(results, job.candidate)]
     if again:
@@ -308,7 +312,7 @@ def make(results: Results, folders: Mapping[int, Path], engine: Engine, view: Pr
 
 
 def _training_job(
-    results: Results, candidate: Candidate, folders: Mapping[int, Path], engine: Engine
+    results: Results, candidate: Candidate, image_folders: Mapping[int, Path], engine: Engine
 ) -> CandidateJob | None:
     """Return the job that trains and exports a candidate; None if there is nothing to do."""
     concluded = None
@@ -332,8 +336,8 @@ def _training_job(
     if is_trained and all(export.artifact is not None for export in exports):
         return None
     if concluded is None:
-        return job_of(results, candidate, folders, engine)
-    return job_of(results, candidate, folders, engine, "conclude", concluded)
+        return job_of(results, candidate, image_folders, engine)
+    return job_of(results, candidate, image_folders, engine, "conclude", concluded)
 
 
 def _has_failed(results: Results, candidate: Candidate) -> bool:
@@ -358,8 +362,8 @@ def _outcome(results: Results, candidate: Candidate) -> str:
     return "; ".join([success, *failures])
 
 
-def choose(
-    results: Results, folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
+def select_variants(
+    results: Results, image_folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
 ) -> Results:
     """Artifact -> Artifact: choose the fastest variant that keeps its quality, where the recipe says "auto".
 
@@ -378,13 +382,15 @@ def choose(
         log_event(results.folder, "chosen", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    waiting = [candidate for candidate in results.info.candidates if _needs_choice(results, candidate, host)]
-    jobs = [job_of(results, candidate, folders, host.engine, "select_variant") for candidate in waiting]
+    waiting = [
+        candidate for candidate in results.info.candidates if _needs_selection(results, candidate, host)
+    ]
+    jobs = [job_of(results, candidate, image_folders, host.engine, "select_variant") for candidate in waiting]
     carry_out(jobs, host.engine, "variants chosen", view, on_done)
     return reread(results, waiting)
 
 
-def _needs_choice(results: Results, candidate: Candidate, host: MeasurementHost) -> bool:
+def _needs_selection(results: Results, candidate: Candidate, host: MeasurementHost) -> bool:
     """True if a candidate has a float32 file, and no variant that was chosen on this host."""
     base = results.float32(candidate)
     if base is None or base.artifact is None:
@@ -404,14 +410,14 @@ def measure(results: Results, host: MeasurementHost, view: ProgressView) -> Resu
     with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
         for done, number in enumerate(waiting):
             entry = entries[number]
-            outer.to(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
+            outer.update(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
             entries[number] = _measure(results, entry, host, inner)
             if _is_invalid(entries[number]):
                 disturbed.append(number)
         again = disturbed[: max(1, int(len(waiting) * MAX_REPEATED_SHARE))]
         for done, number in enumerate(again):
             entry = entries[number]
-            outer.to(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
+            outer.update(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
             entries[number] = _measure(results, entry, host, inner)
     return replace(results, entries=tuple(entries))
 
@@ -460,7 +466,7 @@ def _profile(
     name = f"{entry.candidate.id} {entry.variant}"
 
     def on_progress(share: float, median_s: float) -> None:
-        bar.to(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms")
+        bar.update(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms")
 
     request = ProfileRequest(
         sha256=artifact.sha256,
@@ -472,7 +478,7 @@ def _profile(
     return host.profile(entry.folder / MODEL, request, on_progress)
 
 
-def conclude(results: Results) -> Ranking:
+def rank_and_report(results: Results) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
     from pepr_edge.report.from_run import write_report
 

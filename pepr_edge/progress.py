@@ -9,7 +9,7 @@ from typing import Protocol
 class ProgressBar(Protocol):
     """One progress bar."""
 
-    def to(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` steps are done, with a note behind the bar."""
 
 

@@ -58,7 +58,7 @@ class Listener:
         self.bars.append(label)
         yield self
 
-    def to(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         assert 0 <= done <= total
 
 

@@ -262,7 +262,7 @@ def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> No
     assert entry.profile is not None
     invalid = entry.profile.changed(validity=Validity(valid=False, reasons=("drift: 1 ms",)))
     write_record(entry.folder / "profile.json", invalid)
-    ranking = pipeline.conclude(load(own_run))
+    ranking = pipeline.rank_and_report(load(own_run))
     row = next(
         row for row in ranking.rows if (row.candidate, row.variant) == (entry.candidate.id, entry.variant)
     )
@@ -289,7 +289,7 @@ def test_an_artifact_that_cannot_be_measured_is_a_row(own_run: Path, monkeypatch
 
 def test_budgets_apply_to_measured_values(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own_run / "recipe.toml").write_text(RECIPE + "[budgets]\nsize_mib = 1.0\n")
-    ranking = pipeline.conclude(load(own_run))
+    ranking = pipeline.rank_and_report(load(own_run))
     by_variant = {row.variant: row for row in ranking.rows if row.architecture == GOOD}
     assert by_variant["int8_static"].rank == 1
     assert by_variant["fp32"].status == "over_budget"

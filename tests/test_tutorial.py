@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.device.cpu import usable_cores
-from pepr_edge.device.load import busy
+from pepr_edge.device.load import busy_message
 from pepr_edge.kit import make as kit
 
 TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
@@ -84,7 +84,7 @@ def no_wheels(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_core() -> Iterator[None]:
     """Threads that wait for each other on a busy machine take minutes over models of this size."""
-    if not hasattr(os, "sched_setaffinity") or not busy(usable_cores()):
+    if not hasattr(os, "sched_setaffinity") or not busy_message(usable_cores()):
         yield
         return
     before = os.sched_getaffinity(0)

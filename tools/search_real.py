@@ -76,7 +76,7 @@ class Lines:
         self.say(label)
         yield self
 
-    def to(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         """Print nothing: there would be too many lines."""
 
 

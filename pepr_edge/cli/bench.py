@@ -146,7 +146,7 @@ def _bench(
 
             def progress(number: int, share: float, median_s: float) -> None:
                 note = f"{subjects[number].folder.name} p50 {median_s * 1e3:.2f} ms"
-                bar.to(round(100 * (number + share)), 100 * len(subjects), note)
+                bar.update(round(100 * (number + share)), 100 * len(subjects), note)
 
             with signals_as_interrupt():
                 return bench(

@@ -164,7 +164,7 @@ def _training_gpu() -> str:
 
 def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
     """Yield notes on conditions that make measurements on this machine less reliable."""
-    from pepr_edge.device.load import busy
+    from pepr_edge.device.load import busy_message
 
     if is_emulated:
         yield "this machine is emulated: times measured here are not those of a real device."
@@ -180,6 +180,6 @@ def advice(device: DeviceFacts, is_emulated: bool) -> Iterator[str]:
             "the frequency governor is 'powersave': times may be longer and may drift. "
             "Set 'performance' while you measure."
         )
-    load = busy(device.cores)
+    load = busy_message(device.cores)
     if load:
         yield f"{load}: close them before you measure."

@@ -56,7 +56,7 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
                 predictions.append((str(image), classifier(image)))
             except DataError as error:
                 errors.append(error)
-            bar.to(number, len(images))
+            bar.update(number, len(images))
     if as_json:
         rows = [
             {"image": name, "label": prediction.label, "probabilities": prediction.probabilities}

@@ -64,7 +64,7 @@ class _TerminalBar:
         """The progress as text."""
         return self._text
 
-    def to(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         """Show `done` of `total`; in an inner bar a note replaces the counts."""
         text = f"{self._label}: {done} of {total}"
         if note:

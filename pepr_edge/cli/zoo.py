@@ -143,7 +143,7 @@ def check(
     with view.bar("zoo") as bar:
 
         def show(progress: SweepProgress) -> None:
-            bar.to(progress.number, progress.total, f"{progress.architecture} {progress.stage}")
+            bar.update(progress.number, progress.total, f"{progress.architecture} {progress.stage}")
             row = progress.row
             if row is not None and (row.status == "failed" or not show_bars()):
                 kept = " (kept)" if progress.reused else ""

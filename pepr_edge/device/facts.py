@@ -91,7 +91,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return installed
 
 
-def commit() -> str | None:
+def git_commit() -> str | None:
     """Return the git commit that pepr_edge runs from; None if it does not run from a checkout."""
     root = Path(__file__).parents[2]
     return first_line_of("git", "-C", str(root), "rev-parse", "HEAD") if (root / ".git").exists() else None

@@ -12,7 +12,7 @@ import psutil
 
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import governor, is_self_governed, on_battery, temperature_c
-from pepr_edge.device.load import busy
+from pepr_edge.device.load import busy_message
 from pepr_edge.records import DeviceProfile, SessionSettings
 
 # A check takes some milliseconds, and may wake an idle core.
@@ -103,7 +103,7 @@ def threads(settings: SessionSettings) -> Warnings:
 
 def other_programs() -> Warnings:
     """Warn if other programs are at work."""
-    message = busy(usable_cores())
+    message = busy_message(usable_cores())
     return {"load": f"{message}: close them and measure again"} if message else {}
 
 

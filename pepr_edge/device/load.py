@@ -16,7 +16,7 @@ def load_average() -> float | None:
         return None
 
 
-def busy(cores: int) -> str:
+def busy_message(cores: int) -> str:
     """Return a message if other programs are at work; empty if they are not, or if it is unknown."""
     load = load_average()
     if load is None or load <= BUSY * cores:

@@ -96,7 +96,7 @@ def _link_error(path: Path) -> RunError:
     return RunError(f"{path}: a link, expected a folder. Put the folder itself there, or give another --out.")
 
 
-def check_apart(source: str, run_dir: Path) -> None:
+def check_source_separate(source: str, run_dir: Path) -> None:
     """Refuse images inside the run directory, and a run directory inside the folder of the images.
 
     Args:
@@ -121,7 +121,7 @@ def check_apart(source: str, run_dir: Path) -> None:
         )
 
 
-def check_images_apart(files: Iterable[Path], run_dir: Path, by_folder: bool) -> None:
+def check_images_separate(files: Iterable[Path], run_dir: Path, by_folder: bool) -> None:
     """Refuse a run directory that holds images of the dataset, or lies inside a folder of images.
 
     Args:
@@ -209,7 +209,7 @@ def clear(run_dir: Path) -> None:
         (run_dir / name).unlink(missing_ok=True)
 
 
-def start_pixels(run_dir: Path, px: int) -> Path:
+def create_pixels_folder(run_dir: Path, px: int) -> Path:
     """Make the folder of a run's pixels, with the marker that says that it is ours.
 
     Raises:

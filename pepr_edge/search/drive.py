@@ -48,7 +48,11 @@ class TrainingProgress:
 
 
 def search(
-    results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+    results: Results,
+    image_folders: Mapping[int, Path],
+    engine: Engine,
+    host: MeasurementHost,
+    view: ProgressView,
 ) -> Results:
     """Reject candidates that break a budget of the device, and train those that the recipe's policy promotes.
 
@@ -56,7 +60,7 @@ def search(
 
     Args:
         results: of the run.
-        folders: images ready for training, by size in pixels.
+        image_folders: images ready for training, by size in pixels.
         engine: runs the jobs, one epoch after another, since each decides the next.
         host: where candidates are screened.
         view: shows the progress.
@@ -67,8 +71,8 @@ def search(
     """
     if not is_screening_wanted(results.recipe):
         return results
-    screenings = screen(results, folders, engine, host, view)
-    run = CandidateSearch(results, screenings, folders, engine, host, view)
+    screenings = screen(results, image_folders, engine, host, view)
+    run = CandidateSearch(results, screenings, image_folders, engine, host, view)
     if results.recipe.search.adaptive:
         log = run.run()
         return reread(results, results.info.candidates).with_search(log)
@@ -99,7 +103,7 @@ class CandidateSearch:
         self,
         results: Results,
         screenings: Screenings,
-        folders: Mapping[int, Path],
+        image_folders: Mapping[int, Path],
         engine: Engine,
         host: MeasurementHost,
         view: ProgressView,
@@ -108,7 +112,7 @@ class CandidateSearch:
         self.results = results
         self.screenings = screenings
         self.view = view
-        self._folders = folders
+        self._folders = image_folders
         self._engine = engine
         self._machine = host.machine
         self.candidates = {candidate.id: candidate for candidate in results.info.candidates}

@@ -17,17 +17,17 @@ from pepr_edge.run_dir.reader import Results
 def job_of(
     results: Results,
     candidate: Candidate,
-    folders: Mapping[int, Path],
+    image_folders: Mapping[int, Path],
     engine: Engine,
     kind: JobKind = "complete",
     until_epoch: int | None = None,
 ) -> CandidateJob:
-    """Return a job for a candidate of a run; `folders` hold the prepared images, by size in pixels."""
+    """Return a job for a candidate of a run; `image_folders` hold the prepared images, by size in pixels."""
     return CandidateJob(
         kind=kind,
         candidate=candidate,
         recipe=results.recipe,
-        data=str(folders[candidate.image_size_px]),
+        data=str(image_folders[candidate.image_size_px]),
         folder=str(candidate_folder(results.folder, candidate)),
         train_key=train_key(candidate, results.recipe, results.info.data),
         threads=engine.threads,
@@ -55,7 +55,7 @@ def carry_out(
     with view.bar(label) as all_jobs, view.bar("getting ready") as steps:
         done: list[CandidateJob] = []
         best: dict[str, float] = {}
-        all_jobs.to(0, len(jobs))
+        all_jobs.update(0, len(jobs))
 
         def on_step(job: CandidateJob, step: Step) -> None:
             note = f"{job.candidate.id} {step.stage}"
@@ -66,11 +66,11 @@ def carry_out(
                 note += f", best {job.recipe.score.performance} {step.best:.3f}"
             # Steps are counted over all epochs, so that the remaining time is that of the training.
             ended_epochs = max(step.epoch - 1, 0)
-            steps.to(ended_epochs * step.total + step.done, max(step.epochs, 1) * step.total, note)
+            steps.update(ended_epochs * step.total + step.done, max(step.epochs, 1) * step.total, note)
 
         def finished(job: CandidateJob) -> None:
             done.append(job)
-            all_jobs.to(len(done), len(jobs), _best_note(best, job))
+            all_jobs.update(len(done), len(jobs), _best_note(best, job))
             on_done(job)
 
         engine.run(jobs, on_step, finished)

@@ -38,7 +38,11 @@ def is_screening_wanted(recipe: Recipe) -> bool:
 
 
 def screen(
-    results: Results, folders: Mapping[int, Path], engine: Engine, host: MeasurementHost, view: ProgressView
+    results: Results,
+    image_folders: Mapping[int, Path],
+    engine: Engine,
+    host: MeasurementHost,
+    view: ProgressView,
 ) -> Screenings:
     """Screen the candidates of a run, and return the screenings by candidate id.
 
@@ -49,12 +53,12 @@ def screen(
     waiting = [
         candidate for candidate in results.info.candidates if not _is_settled(results, candidate, host)
     ]
-    jobs = [job_of(results, candidate, folders, engine, kind="screen") for candidate in waiting]
+    jobs = [job_of(results, candidate, image_folders, engine, kind="screen") for candidate in waiting]
     carry_out(jobs, engine, "files for screening", view)
     variants = screened_variants(results.recipe.export)
     with host.reserve(), view.bar("screening") as bar:
         for done, candidate in enumerate(waiting):
-            bar.to(done, len(waiting), candidate.id)
+            bar.update(done, len(waiting), candidate.id)
             known = _current(results, candidate, host)
             for variant in variants:
                 if known[variant] is None and not _is_settled(results, candidate, host):

@@ -33,12 +33,12 @@ def test_bars_show_the_work_the_share_and_the_remaining_time(
     monkeypatch.setattr(module, "MIN_ELAPSED_S", 0.0)
     view = TerminalView()
     with view.bar("candidates") as outer, view.bar("epochs") as inner:
-        outer.to(0, 4)
-        inner.to(5, 10, "small train epoch 2/4, best accuracy 0.762")
+        outer.update(0, 4)
+        inner.update(5, 10, "small train epoch 2/4, best accuracy 0.762")
         time.sleep(0.11)  # tqdm does not draw more often
-        inner.to(6, 10, "small train epoch 3/4, best accuracy 0.781")
+        inner.update(6, 10, "small train epoch 3/4, best accuracy 0.781")
         view.say("a line that stays")
-        outer.to(1, 4, "best accuracy 0.781 by small")
+        outer.update(1, 4, "best accuracy 0.781 by small")
         inner.drawn.refresh()
         outer.drawn.refresh()
     drawn = lines(capsys)
@@ -59,13 +59,13 @@ def test_bars_show_the_work_the_share_and_the_remaining_time(
 def test_a_bar_never_goes_back_within_an_item(terminal: None) -> None:
     view = TerminalView()
     with view.bar("candidates") as outer, view.bar("epochs") as inner:
-        outer.to(0, 2)
-        inner.to(9, 10, "train")
-        inner.to(1, 2, "export")
+        outer.update(0, 2)
+        inner.update(9, 10, "train")
+        inner.update(1, 2, "export")
         assert outer.drawn.n == pytest.approx(0.45)
-        outer.to(2, 2)
+        outer.update(2, 2)
         assert outer.drawn.n == 1.0
-        outer.to(0, 7)
+        outer.update(0, 7)
         assert outer.drawn.n == 0.0
 
 
@@ -82,9 +82,9 @@ def test_the_clock_advances_without_progress(
 def command() -> None:
     view = TerminalView()
     with view.bar("candidates") as outer, view.bar("epochs") as inner:
-        outer.to(1, 4)
+        outer.update(1, 4)
         for done in range(3):
-            inner.to(done, 10, f"small train epoch {done}/10")
+            inner.update(done, 10, f"small train epoch {done}/10")
 
 
 def test_without_a_terminal_lines_are_printed_from_time_to_time(

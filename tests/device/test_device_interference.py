@@ -16,7 +16,7 @@ UNDISTURBED: dict[str, object] = {
     "governor": lambda: "performance",
     "temperature_c": lambda: 60.0,
     "usable_cores": lambda: 2,
-    "busy": lambda cores: "",
+    "busy_message": lambda cores: "",
 }
 
 
@@ -63,7 +63,7 @@ def test_an_undisturbed_device_gives_no_warnings() -> None:
             "governor is powersave, .* cpupower frequency-set -g performance",
         ),
         ("temperature_c", 91.4, "91 degrees"),
-        ("busy", "other programs are at work (load 2.1 on 2 cores)", r"load 2\.1 on 2 cores\): "),
+        ("busy_message", "other programs are at work (load 2.1 on 2 cores)", r"load 2\.1 on 2 cores\): "),
     ],
 )
 def test_each_warning_has_its_advice(

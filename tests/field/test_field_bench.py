@@ -190,7 +190,7 @@ def test_warnings_are_given_once_and_kept_with_each_result(
 ) -> None:
     tiny_bundle.fake_profile(monkeypatch)
     monkeypatch.setattr(interference, "on_battery", lambda: True)
-    monkeypatch.setattr(interference, "busy", lambda cores: "other programs are at work")
+    monkeypatch.setattr(interference, "busy_message", lambda cores: "other programs are at work")
     given: list[str] = []
     report = bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, warn=given.append)
     kinds = [warning.split(":")[0] for warning in given]

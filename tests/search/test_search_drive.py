@@ -164,7 +164,7 @@ class Run:
     def bar(self, label: str) -> Any:
         yield self
 
-    def to(self, done: int, total: int, note: str = "") -> None:
+    def update(self, done: int, total: int, note: str = "") -> None:
         pass
 
     def events(self) -> list[dict[str, Any]]:
