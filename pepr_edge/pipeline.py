@@ -58,8 +58,8 @@ from pepr_edge.run_dir.outputs import (
 )
 from pepr_edge.run_dir.reader import Results, VariantState, is_complete, is_pruned, load, reread
 from pepr_edge.run_dir.store import locked, log_event, read_record, write_record
-from pepr_edge.search.drive import finalise, search
-from pepr_edge.search.jobs import carry_out, job_of
+from pepr_edge.search.candidate_search import complete_search_log, search
+from pepr_edge.search.jobs import make_job, run_jobs
 
 # At most this share of the measurements is repeated: waiting does not help on a machine that is never quiet.
 MAX_REPEATED_SHARE = 1 / 8
@@ -113,7 +113,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         results = load(run_dir, verify=True)
         results = search(results, image_folders, engine, host, view)
         results = train_and_export(results, image_folders, engine, view)
-        results = finalise(results)
+        results = complete_search_log(results)
         with host.reserve():
             results = select_variants(results, image_folders, host, view)
             results = measure(results, host, view)
@@ -307,7 +307,7 @@ def train_and_export(
     again = [job.candidate.id for job in jobs if _has_failed(results, job.candidate)]
     if again:
         view.say(f"failed before, tried again: {', '.join(again)}")
-    carry_out(jobs, engine, "candidates", view, on_done)
+    run_jobs(jobs, engine, "candidates", view, on_done)
     return reread(results, [job.candidate for job in jobs])
 
 
@@ -336,8 +336,8 @@ def _training_job(
     if is_trained and all(export.artifact is not None for export in exports):
         return None
     if concluded is None:
-        return job_of(results, candidate, image_folders, engine)
-    return job_of(results, candidate, image_folders, engine, "conclude", concluded)
+        return make_job(results, candidate, image_folders, engine)
+    return make_job(results, candidate, image_folders, engine, "conclude", concluded)
 
 
 def _has_failed(results: Results, candidate: Candidate) -> bool:
@@ -385,8 +385,10 @@ def select_variants(
     waiting = [
         candidate for candidate in results.info.candidates if _needs_selection(results, candidate, host)
     ]
-    jobs = [job_of(results, candidate, image_folders, host.engine, "select_variant") for candidate in waiting]
-    carry_out(jobs, host.engine, "variants chosen", view, on_done)
+    jobs = [
+        make_job(results, candidate, image_folders, host.engine, "select_variant") for candidate in waiting
+    ]
+    run_jobs(jobs, host.engine, "variants chosen", view, on_done)
     return reread(results, waiting)
 
 

@@ -34,7 +34,7 @@ def scans(folder: Path) -> Path:
 @pytest.fixture
 def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
     """Run a recipe on a folder into tmp_path / "run", without its candidates; return the messages."""
-    for stage in ("search", "make", "finalise", "choose", "measure"):
+    for stage in ("search", "train_and_export", "complete_search_log", "select_variants", "measure"):
         monkeypatch.setattr(pipeline, stage, lambda results, *_: results)
 
     def run(folder: Path) -> list[str]:

@@ -316,14 +316,14 @@ class SearchSettings(Section):
     eta: Annotated[int, Field(ge=2)] | None = None
 
     @property
-    def limited(self) -> bool:
+    def has_stop_rules(self) -> bool:
         """True if a limit may end the search before the policy does."""
         return any(limit is not None for limit in (self.max_energy_wh, self.max_time_h, self.max_co2eq_g))
 
     @property
     def adaptive(self) -> bool:
         """True if the search decides after each epoch what to train; else it trains every candidate fully."""
-        return self.policy != "exhaustive" or self.limited
+        return self.policy != "exhaustive" or self.has_stop_rules
 
 
 class Bundles(Section):

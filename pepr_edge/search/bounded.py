@@ -110,7 +110,7 @@ def _chance(
 
 def _broken_rule(state: State, settings: Settings, candidate: SearchCandidate, epochs: int) -> str | None:
     """Return the rule that this number of epochs of a candidate would break, as text."""
-    cost = state.spent + candidate.epoch.times(epochs)
+    cost = state.spent + candidate.epoch.scaled(epochs)
     limit = state.limits.exceeded_by(cost)
     if limit:
         return limit

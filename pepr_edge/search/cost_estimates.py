@@ -69,7 +69,7 @@ def estimate_costs(
         full = full_cost(source, recipe.train.epochs, images, country)
     else:
         probe = NO_COST
-        epoch = cost_of(source.cost).times(1 / len(source.epochs))
+        epoch = cost_of(source.cost).scaled(1 / len(source.epochs))
         full = source.cost
     in_training, training_methods = of_training(full, images)
     prospects = [

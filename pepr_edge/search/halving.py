@@ -78,12 +78,12 @@ def _draw(
     drawn = 0
     for candidate in order:
         first_epochs += candidate.epoch
-        average = first_epochs.times(1 / (drawn + 1))
+        average = first_epochs.scaled(1 / (drawn + 1))
         later_epochs = sum(
             survivors(drawn + 1, rung, settings.eta) * (rungs[rung] - rungs[rung - 1])
             for rung in range(1, len(rungs))
         )
-        if limits.exceeded_by(probe + first_epochs.times(rungs[0]) + average.times(later_epochs)):
+        if limits.exceeded_by(probe + first_epochs.scaled(rungs[0]) + average.scaled(later_epochs)):
             break
         drawn += 1
     return tuple(order[: max(1, drawn)])

@@ -14,7 +14,7 @@ from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results
 
 
-def job_of(
+def make_job(
     results: Results,
     candidate: Candidate,
     image_folders: Mapping[int, Path],
@@ -36,7 +36,7 @@ def job_of(
     )
 
 
-def carry_out(
+def run_jobs(
     jobs: Sequence[CandidateJob],
     engine: Engine,
     label: str,

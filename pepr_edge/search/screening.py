@@ -20,7 +20,7 @@ from pepr_edge.run_dir.layout import MODEL, SCREENING, candidate_folder, screeni
 from pepr_edge.run_dir.reader import Results, current_screening
 from pepr_edge.run_dir.store import sha256_file, write_record
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed
-from pepr_edge.search.jobs import carry_out, job_of
+from pepr_edge.search.jobs import make_job, run_jobs
 
 # Peak memory varies with the allocator. A quantised file varies with what can be folded after training.
 MEMORY_TOLERANCE = 1.1
@@ -53,8 +53,8 @@ def screen(
     waiting = [
         candidate for candidate in results.info.candidates if not _is_settled(results, candidate, host)
     ]
-    jobs = [job_of(results, candidate, image_folders, engine, kind="screen") for candidate in waiting]
-    carry_out(jobs, engine, "files for screening", view)
+    jobs = [make_job(results, candidate, image_folders, engine, kind="screen") for candidate in waiting]
+    run_jobs(jobs, engine, "files for screening", view)
     variants = screened_variants(results.recipe.export)
     with host.reserve(), view.bar("screening") as bar:
         for done, candidate in enumerate(waiting):

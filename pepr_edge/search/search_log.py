@@ -66,7 +66,7 @@ def to_record(
     )
 
 
-def finalised(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
+def with_trainings(log: SearchLog, trained: Mapping[str, TrainResult]) -> SearchLog:
     """Return the log of a search by budgets alone, after the other candidates were trained."""
     searched = []
     for candidate in log.candidates:

@@ -27,7 +27,7 @@ class Cost:
         pairs = zip(self.amounts, other.amounts, strict=True)
         return Cost(*(None if a is None or b is None else a + b for a, b in pairs))
 
-    def times(self, factor: float) -> Cost:
+    def scaled(self, factor: float) -> Cost:
         """Multiply each known amount by a factor."""
         return Cost(*(None if amount is None else amount * factor for amount in self.amounts))
 
@@ -208,7 +208,7 @@ class State:
             _sum([cost.time_s for cost in costs]),
             _sum([cost.co2eq_g for cost in costs]),
         )
-        return epoch_of_each.times(self.epochs)
+        return epoch_of_each.scaled(self.epochs)
 
     def after_epoch(self, name: str, performance: float, cost: Cost, ended: bool = False) -> State:
         """Return the state after one more epoch of a candidate.

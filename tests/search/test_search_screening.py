@@ -122,7 +122,7 @@ class FakeDevice:
         self.latencies_s = latencies_s
         self.measured: list[str] = []
         self.jobs = 0
-        patch.setattr(screening, "carry_out", self.write)
+        patch.setattr(screening, "run_jobs", self.write)
         self.host = MeasurementHost(
             made_records.profile("net").device.machine, self.measure, this_machine.engine(1)
         )

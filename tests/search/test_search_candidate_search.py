@@ -29,7 +29,7 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
-from pepr_edge.search import drive
+from pepr_edge.search import candidate_search
 from pepr_edge.train.cost import no_cost
 
 EPOCHS = 4
@@ -75,7 +75,7 @@ class Run:
         return load(self.folder)
 
     def search(self) -> SearchLog:
-        drive.search(self.results, {64: self.folder}, this_machine.engine(1), self.host, self)
+        candidate_search.search(self.results, {64: self.folder}, this_machine.engine(1), self.host, self)
         return read_record(self.folder / "search.json", SearchLog)
 
     def screen(self, results: Results, *_: Any) -> dict[str, tuple[ScreeningResult, ...]]:
@@ -180,8 +180,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
 
     def make(more: str, nets: dict[str, Net] = NETS, joules: bool = True) -> Run:
         run = Run(tmp_path, nets, more, joules)
-        monkeypatch.setattr(drive, "screen", run.screen)
-        monkeypatch.setattr(drive, "carry_out", run.work)
+        monkeypatch.setattr(candidate_search, "screen", run.screen)
+        monkeypatch.setattr(candidate_search, "run_jobs", run.work)
         return run
 
     return make
@@ -260,7 +260,7 @@ def test_a_killed_search_continues(made: MakeRun, monkeypatch: pytest.MonkeyPatc
             raise KeyboardInterrupt
         run.work(jobs, *rest)
 
-    monkeypatch.setattr(drive, "carry_out", killed)
+    monkeypatch.setattr(candidate_search, "run_jobs", killed)
     while kills:
         with pytest.raises(KeyboardInterrupt):
             run.search()
@@ -334,7 +334,7 @@ def test_a_candidate_that_breaks_a_budget_is_not_trained_and_has_a_row(made: Mak
     ended = [
         replace(entry, trained=made_records.trained("cheap", joules=40.0)) for entry in results.entries[:1]
     ]
-    drive.finalise(replace(results, entries=tuple(ended)))
+    candidate_search.complete_search_log(replace(results, entries=tuple(ended)))
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
     assert after.spent_j == 40.0
@@ -348,7 +348,7 @@ def test_rejections_of_a_slower_device_are_decided_again(made: MakeRun, search: 
     assert before["weak"] == before["huge"] == ("rejected", 0)
     run.nets = {name: replace(net, latency_s=0.0001) for name, net in NETS.items()}
     run.host = replace(run.host, machine=run.host.machine.model_copy(update={"cpu": "quicker"}))
-    drive.search(run.results, {64: run.folder}, this_machine.engine(1), run.host, run)
+    candidate_search.search(run.results, {64: run.folder}, this_machine.engine(1), run.host, run)
     if search:
         after = read_record(run.folder / "search.json", SearchLog)
         assert after.machine == run.host.machine
@@ -395,7 +395,9 @@ def test_an_autotune_that_never_ran_has_a_row(made: MakeRun) -> None:
 
 def test_without_budgets_and_policy_there_is_nothing_to_do(made: MakeRun) -> None:
     run = made("")
-    drive.search(run.results, {64: run.folder}, this_machine.engine(1), this_machine.measurement_host(), run)
+    candidate_search.search(
+        run.results, {64: run.folder}, this_machine.engine(1), this_machine.measurement_host(), run
+    )
     assert sorted(path.name for path in run.folder.iterdir()) == ["recipe.toml", "run.json"]
 
 

@@ -27,10 +27,10 @@ from pepr_edge.run_dir.reader import (
 )
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
-from pepr_edge.search.jobs import carry_out, job_of
+from pepr_edge.search.jobs import make_job, run_jobs
 from pepr_edge.search.policies import POLICIES, decide
 from pepr_edge.search.screening import Screenings, is_screening_wanted, rejection, screen
-from pepr_edge.search.search_log import Exclusion, finalised, to_record
+from pepr_edge.search.search_log import Exclusion, to_record, with_trainings
 from pepr_edge.search.state import NO_COST, Cost, Decision, Limits, SearchCandidate, Settings, State
 from pepr_edge.train.cost import no_cost
 
@@ -83,12 +83,12 @@ def search(
     return results.with_search(None)
 
 
-def finalise(results: Results) -> Results:
+def complete_search_log(results: Results) -> Results:
     """Estimate the training energy of rejected candidates from the trainings of the others."""
     if results.search is None or results.recipe.search.adaptive:
         return results
     trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
-    log = finalised(results.search, trained)
+    log = with_trainings(results.search, trained)
     write_record(results.folder / SEARCH, log)
     return results.with_search(log)
 
@@ -165,7 +165,7 @@ class CandidateSearch:
         candidates = [candidate for name, candidate in self.candidates.items() if name not in self.excluded]
         waiting = [candidate for candidate in candidates if self._estimate(candidate) is None]
         limits = _limits(self.results.recipe)
-        batch_size = self._engine.parallel if self.results.recipe.search.limited else len(waiting)
+        batch_size = self._engine.parallel if self.results.recipe.search.has_stop_rules else len(waiting)
         broken_rule: str | None = None
         while waiting:
             broken_rule = limits.exceeded_by(self._spent(candidates))
@@ -173,8 +173,8 @@ class CandidateSearch:
                 break
             batch = waiting[:batch_size]
             waiting = waiting[batch_size:]
-            jobs = [job_of(self.results, one, self._folders, self._engine, kind="probe") for one in batch]
-            carry_out(jobs, self._engine, "cost probes", self.view)
+            jobs = [make_job(self.results, one, self._folders, self._engine, kind="probe") for one in batch]
+            run_jobs(jobs, self._engine, "cost probes", self.view)
             for candidate in batch:
                 self.progress[candidate.id] = self._progress(candidate)
         for candidate in candidates:
@@ -273,20 +273,20 @@ class CandidateSearch:
         assert decision.candidate is not None
         if decision.action == "train":
             assert decision.to_epoch is not None
-            until_epoch = self._certain_until(decision.candidate, decision.to_epoch, settings)
+            until_epoch = self._next_decision_epoch(decision.candidate, decision.to_epoch, settings)
             self._train(decision.candidate, until_epoch, decision.reason)
         else:
             verdict = "dropped" if decision.action == "drop" else "skipped"
             self._log(verdict, decision.reason, decision.candidate)
             self.state = self.state.without(decision.candidate, decision.reason)
 
-    def _certain_until(self, name: str, epoch: int, settings: Settings) -> int:
+    def _next_decision_epoch(self, name: str, epoch: int, settings: Settings) -> int:
         """Return the epoch to which the policy would train a candidate whatever its performance.
 
         One job can train to that epoch without asking the policy again. Under a stop rule it is the next
         epoch, because the cost of an epoch is known only when it ended.
         """
-        if self.results.recipe.search.limited:
+        if self.results.recipe.search.has_stop_rules:
             return epoch
         cost = self.estimates[name].epoch
         worst = best = self.state
@@ -302,18 +302,18 @@ class CandidateSearch:
         candidate = self.candidates[name]
         self._log("train", reason, name, until_epoch)
         # Runs with as many threads as its cost probe: the training mode was chosen for them.
-        job = job_of(
+        job = make_job(
             self.results, candidate, self._folders, self._engine, kind="train", until_epoch=until_epoch
         )
-        carry_out([job], self._engine, f"{name}, to epoch {until_epoch}", self.view)
+        run_jobs([job], self._engine, f"{name}, to epoch {until_epoch}", self.view)
         before = self.progress[name]
         now = self._progress(candidate)
         self.progress[name] = now
-        spent = cost_of(now.cost) + cost_of(before.cost).times(-1)
+        spent = cost_of(now.cost) + cost_of(before.cost).scaled(-1)
         new_epochs = now.curve[len(before.curve) :]
         for number, performance in enumerate(new_epochs, start=1):
             ended = now.ended and number == len(new_epochs)
-            self.state = self.state.after_epoch(name, performance, spent.times(1 / len(new_epochs)), ended)
+            self.state = self.state.after_epoch(name, performance, spent.scaled(1 / len(new_epochs)), ended)
         if not new_epochs or (len(now.curve) < until_epoch and not now.ended):
             self._exclude_failed(candidate)
             _, failure = self.excluded[name]
