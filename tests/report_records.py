@@ -39,8 +39,8 @@ from pepr_edge.records import (
     Validity,
 )
 from pepr_edge.report.html import ReportInput
-from pepr_edge.scoring.pepr import RESOURCES, family, set_id
-from pepr_edge.scoring.pepr import bounds as score_bounds
+from pepr_edge.scoring.pepr import RESOURCES, pepr_family, set_id
+from pepr_edge.scoring.pepr import resource_bounds as score_bounds
 from pepr_edge.scoring.robustness import binomial_performances, rank_spread
 
 ARCHITECTURES = (
@@ -419,7 +419,7 @@ def _bounds(rows: list[RankingRow]) -> dict[str, Bound]:
 def _ranked(rows: list[RankingRow], bounds: dict[str, Bound], weights: dict[str, float]) -> list[RankingRow]:
     scored = []
     for row in rows:
-        normalised, pepr = family(row.performance or 0.0, row.resources, bounds, weights)
+        normalised, pepr = pepr_family(row.performance or 0.0, row.resources, bounds, weights)
         scored.append(row.model_copy(update={"normalised": normalised, "pepr": pepr}))
     scored.sort(key=lambda row: -(row.pepr["edge"] or 0))
     top = max((row.performance or 0 for row in scored), default=0)

@@ -24,7 +24,7 @@ from pepr_edge.device.facts import facts
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import write_text
-from pepr_edge.scoring.pepr import bounds, normalised, pepr
+from pepr_edge.scoring.pepr import normalised, pepr, resource_bounds
 from pepr_edge.train import trainer
 from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
@@ -160,7 +160,7 @@ def summary(results: list[Training]) -> list[dict[str, Any]]:
         scores: dict[str, list[float]] = {}
         for seed in SEEDS:
             group = [result for result in results if (result.architecture, result.seed) == (name, seed)]
-            bound = bounds([result.energy_j for result in group])
+            bound = resource_bounds([result.energy_j for result in group])
             for result in group:
                 score = float(pepr(result.val, normalised(result.energy_j, bound)))
                 scores.setdefault(result.method, []).append(score)

@@ -33,8 +33,8 @@ class FieldFigure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FieldFindings:
-    """The findings of some devices about one artifact.
+class FieldMeasurement:
+    """What some devices measured of one artifact.
 
     `figures` replace the values measured at home. `unusable` is the reason why the artifact must not be used
     there; empty if it can. `warnings` are added to the row.
@@ -46,17 +46,17 @@ class FieldFindings:
 
 
 # By sha256 of the artifact; an artifact that was not measured is missing.
-Measured = Mapping[str, FieldFindings]
+FieldMeasurements = Mapping[str, FieldMeasurement]
 
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """Equal devices that ran the models in the same way, the names of their reports, and their findings."""
+    """Equal devices that ran the models in the same way, the names of their reports, and their measurements."""
 
     name: str
     reports: tuple[str, ...]
     emulated: bool
-    findings: Measured
+    measurements: FieldMeasurements
 
 
 def device_classes(reports: Mapping[str, FieldReport], results: Results) -> tuple[DeviceClass, ...]:
@@ -73,11 +73,11 @@ def device_classes(reports: Mapping[str, FieldReport], results: Results) -> tupl
     return tuple(sorted(classes, key=lambda device: (device.name, device.reports)))
 
 
-def worst_case(classes: Sequence[DeviceClass]) -> Measured:
+def worst_case(classes: Sequence[DeviceClass]) -> FieldMeasurements:
     """Return the worst values of each artifact over all classes, for a model that serves every device."""
-    worst: dict[str, FieldFindings] = {}
+    worst: dict[str, FieldMeasurement] = {}
     for device in classes:
-        for sha256 in device.findings:
+        for sha256 in device.measurements:
             if sha256 not in worst:
                 worst[sha256] = _worst(sha256, classes)
     return worst
@@ -135,8 +135,8 @@ def _device_class(group: Mapping[str, FieldReport], home: HomeProfiles) -> Devic
     first = next(iter(group.values()))
     name = _class_name(first, results)
     artifacts = dict.fromkeys(result.artifact_sha256 for result in results)
-    findings = {sha256: _findings(sha256, group, name) for sha256 in artifacts}
-    return DeviceClass(name, tuple(group), first.emulated, findings)
+    measurements = {sha256: _measurement(sha256, group, name) for sha256 in artifacts}
+    return DeviceClass(name, tuple(group), first.emulated, measurements)
 
 
 def _class_name(report: FieldReport, results: Sequence[BenchResult]) -> str:
@@ -158,8 +158,8 @@ def _class_name(report: FieldReport, results: Sequence[BenchResult]) -> str:
     return f"{device.cpu} ({', '.join(parts)})"
 
 
-def _findings(sha256: str, group: Mapping[str, FieldReport], class_name: str) -> FieldFindings:
-    """Return the findings of one class of devices about an artifact."""
+def _measurement(sha256: str, group: Mapping[str, FieldReport], class_name: str) -> FieldMeasurement:
+    """Return the measurement of an artifact by one class of devices."""
     problems: list[str] = []
     warnings: list[str] = []
     by_report = []
@@ -177,7 +177,7 @@ def _findings(sha256: str, group: Mapping[str, FieldReport], class_name: str) ->
         # The times of an emulated machine mean nothing.
         figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
         warnings = [f"its latency is that of home: {class_name} is no device, so its times say nothing"]
-    return FieldFindings(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
+    return FieldMeasurement(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
 def _problems(results: Sequence[BenchResult], report: FieldReport, name: str) -> Iterator[str]:
@@ -225,24 +225,24 @@ def _combined(
     return FieldFigure(pick(known), methods.pop())
 
 
-def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldFindings:
-    """Return the findings of all classes about an artifact.
+def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldMeasurement:
+    """Return the measurement of an artifact by all classes.
 
     An emulated machine need not have measured it, and its warnings count only if no device measured it.
     """
-    found = [device.findings[sha256] for device in classes if sha256 in device.findings]
+    found = [device.measurements[sha256] for device in classes if sha256 in device.measurements]
     real = [device for device in classes if not device.emulated]
-    problems = [findings.unusable for findings in found if findings.unusable]
+    problems = [measurement.unusable for measurement in found if measurement.unusable]
     for device in real:
-        if sha256 not in device.findings:
+        if sha256 not in device.measurements:
             problems.append(f"not measured on {device.name}. Bench its bundle there too")
     figures = {}
     for name in FIGURES:
-        values = [findings.figures[name] for findings in found if name in findings.figures]
+        values = [measurement.figures[name] for measurement in found if name in measurement.figures]
         if values:
             figures[name] = _combined(values, max, need_all=True)
-    of_devices = [device.findings[sha256] for device in real if sha256 in device.findings]
+    of_devices = [device.measurements[sha256] for device in real if sha256 in device.measurements]
     warnings: list[str] = []
-    for findings in of_devices or found:
-        warnings += findings.warnings
-    return FieldFindings(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
+    for measurement in of_devices or found:
+        warnings += measurement.warnings
+    return FieldMeasurement(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))

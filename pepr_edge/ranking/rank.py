@@ -10,15 +10,24 @@ from typing import Any
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import robustness
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
-from pepr_edge.ranking.field import DeviceClass, Measured, device_classes, worst_case
+from pepr_edge.ranking.field import DeviceClass, FieldMeasurements, device_classes, worst_case
 from pepr_edge.ranking.reports import check
-from pepr_edge.ranking.row import affects_bounds, is_member, performances_of, row_of
+from pepr_edge.ranking.row import affects_bounds, is_rankable, performances_of, row_of
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.lifetime import with_lifetime_energy
 from pepr_edge.scoring.metrics import performance_fault, positive_class
-from pepr_edge.scoring.pepr import RESOURCES, Normalise, Scoring, bounds, family, set_id, shares
+from pepr_edge.scoring.pepr import (
+    RESOURCES,
+    Normalise,
+    Scoring,
+    mixed_methods,
+    normalised_weights,
+    pepr_family,
+    resource_bounds,
+    set_id,
+)
 
 STATUS_ORDER = ("ok", "over_budget", "dropped", "failed")
 
@@ -115,7 +124,7 @@ def _processors(results: Results) -> tuple[str, ...]:
 
 
 def _ranked(
-    inputs: RankInputs, measured: Measured | None = None, only: Container[str | None] | None = None
+    inputs: RankInputs, measured: FieldMeasurements | None = None, only: Container[str | None] | None = None
 ) -> RankedRows:
     """Rank the artifacts of a run.
 
@@ -133,10 +142,10 @@ def _ranked(
         if only is None or row.artifact_sha256 in only:
             rows.append(row)
     # Pruned candidates were not measured in the field, and values of two devices cannot share bounds.
-    in_set = affects_bounds if measured is None else is_member
-    bound, unbounded = _bounds([row for row in rows if in_set(row)], inputs.scoring)
-    scored = [_scored(row, bound, unbounded, inputs.scoring) if is_member(row) else row for row in rows]
-    return RankedRows(_ordered(scored), bound)
+    in_set = affects_bounds if measured is None else is_rankable
+    bounds, unbounded = _bounds([row for row in rows if in_set(row)], inputs.scoring)
+    scored = [_scored(row, bounds, unbounded, inputs.scoring) if is_rankable(row) else row for row in rows]
+    return RankedRows(_ordered(scored), bounds)
 
 
 def _devices(
@@ -147,8 +156,8 @@ def _devices(
         return
     home = _ranked(inputs).rows
     for device in classes:
-        home_subset = _ranked(inputs, only=device.findings).rows
-        field = _ranked(inputs, device.findings).rows
+        home_subset = _ranked(inputs, only=device.measurements).rows
+        field = _ranked(inputs, device.measurements).rows
         yield device_winner(device.name, device.reports, home, home_subset, field)
     if len(classes) > 1:
         reports = sorted(chain.from_iterable(device.reports for device in classes))
@@ -171,7 +180,7 @@ def _scoring(
     scoring = Scoring(
         dict(weights or settings.weights), "reference" if reference else how, settings.alpha, reference
     )
-    for name in shares(scoring.weights):
+    for name in normalised_weights(scoring.weights):
         if reference is not None and name not in reference:
             known = ", ".join(reference) or "nothing"
             raise ScoreError(
@@ -201,12 +210,12 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
         if bound is not None and bound.method:
             methods.append(bound.method)
         if measured:
-            values = [row.resources[name] or 0.0 for row in measured]
-            try:
-                of_rows = bounds(values, unit, scoring.normalise, methods)
-            except ScoreError as fault:
-                unbounded[name] = str(fault).partition(", which")[0]
+            mixed = mixed_methods(methods)
+            if mixed:
+                unbounded[name] = mixed
                 continue
+            values = [row.resources[name] or 0.0 for row in measured]
+            of_rows = resource_bounds(values, unit, scoring.normalise, methods)
             if scoring.normalise != "reference":
                 bound = of_rows
             elif bound is not None:
@@ -217,21 +226,21 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
 
 
 def _scored(
-    row: RankingRow, bound: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
+    row: RankingRow, bounds: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
 ) -> RankingRow:
     """Return a row with its scores, or with the reason if a weighted resource has no value or bounds."""
     assert row.performance is not None
-    normalised, scores = family(row.performance, row.resources, bound, scoring.weights, scoring.alpha)
+    normalised, scores = pepr_family(row.performance, row.resources, bounds, scoring.weights, scoring.alpha)
     missing = [
         f"{name} {unbounded.get(name, 'not measured')}"
-        for name in shares(scoring.weights)
+        for name in normalised_weights(scoring.weights)
         if normalised.get(name) is None
     ]
     reason = f"no score: {', '.join(missing)}" if missing else row.reason
     warnings = row.warnings
-    beyond = [name for name, limits in bound.items() if _is_beyond(row.resources.get(name), limits)]
+    beyond = [name for name, limits in bounds.items() if _is_beyond(row.resources.get(name), limits)]
     if beyond:
-        warnings = (*warnings, f"beyond the reference bounds, so cut to them: {', '.join(beyond)}")
+        warnings = (*warnings, f"beyond the reference bounds, so clipped to them: {', '.join(beyond)}")
     return row.changed(normalised=normalised, pepr=scores, reason=reason, warnings=warnings)
 
 

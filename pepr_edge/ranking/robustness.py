@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import RunError
-from pepr_edge.ranking.row import is_member
+from pepr_edge.ranking.row import is_rankable
 from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
 from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring import robustness
@@ -77,7 +77,7 @@ def with_intervals(
     counts = resample_counts(strata(metric_name, labels), robustness.DRAWS)
     resamples = [resampled(metric_name, logits, labels, counts) for logits in validation.logits]
     members = models(rows)
-    ranked = np.array([row.rank is not None for row in rows if is_member(row)])
+    ranked = np.array([row.rank is not None for row in rows if is_rankable(row)])
     performance = members.performance[ranked]
     resource = combined_resource(members, scoring)[ranked]
     drawn = np.stack(resamples, axis=1)
@@ -96,7 +96,7 @@ def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]
 def models(rows: Sequence[RankingRow]) -> Models:
     """Return the members of the set as arrays, in the order of the rows; none if no row has a rank."""
     has_ranks = any(row.rank is not None for row in rows)
-    members = [row for row in rows if has_ranks and is_member(row)]
+    members = [row for row in rows if has_ranks and is_rankable(row)]
     return Models(
         names=tuple(f"{row.candidate} {row.variant}" for row in members),
         performance=np.array([row.performance for row in members], dtype=np.float64),
@@ -150,7 +150,7 @@ def sensitivity(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[Sensitivi
     members = models(rows)
     if not members.names:
         return ()
-    methods = [row.methods.get("train_energy") for row in rows if is_member(row)]
+    methods = [row.methods.get("train_energy") for row in rows if is_rankable(row)]
     declared = np.array([method == "declared" for method in methods], dtype=np.bool_)
     watts = robustness.watts_sensitivity(members, scoring, declared)
     weights = robustness.weight_sensitivity(members, scoring)

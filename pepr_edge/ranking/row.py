@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pepr_edge.ranking.field import ABSENT, FieldFindings, Measured
+from pepr_edge.ranking.field import ABSENT, FieldMeasurement, FieldMeasurements
 from pepr_edge.records import NOT_DONE, Artifact, CostEstimate, DeviceProfile, RankingRow, TrainResult
 from pepr_edge.run_dir.reader import VariantState, performance, used
 
@@ -22,7 +22,7 @@ def row_of(
     performances: Mapping[str, Any],
     budgets: Mapping[str, float],
     images: int | None,
-    measured: Measured | None,
+    measured: FieldMeasurements | None,
 ) -> RankingRow:
     """Return the row of an entry, with its measurements and status.
 
@@ -41,10 +41,10 @@ def row_of(
         resources |= estimate.resources
         methods |= estimate.methods
         size_bytes = size_bytes or estimate.size_bytes
-    findings = None
+    in_field = None
     if measured is not None and entry.artifact is not None:
-        findings = measured.get(entry.artifact.sha256, FieldFindings(unusable=ABSENT))
-        for name, figure in findings.figures.items():
+        in_field = measured.get(entry.artifact.sha256, FieldMeasurement(unusable=ABSENT))
+        for name, figure in in_field.figures.items():
             resources[name] = figure.value
             methods[name] = figure.method
     row = RankingRow(
@@ -61,7 +61,7 @@ def row_of(
         methods=methods,
         **performances,
     )
-    return _with_status(row, entry, metric, budgets, findings)
+    return _with_status(row, entry, metric, budgets, in_field)
 
 
 def _estimate(entry: VariantState) -> CostEstimate | None:
@@ -94,15 +94,15 @@ def _with_status(
     entry: VariantState,
     metric: str,
     budgets: Mapping[str, float],
-    findings: FieldFindings | None,
+    in_field: FieldMeasurement | None,
 ) -> RankingRow:
     """Return a row with its status, reason and warnings."""
     artifact = entry.artifact
     profile = entry.profile
     if artifact is None or profile is None:
         return _without_measurement(row, entry)
-    if findings is not None and findings.unusable:
-        return row.changed(reason=findings.unusable)
+    if in_field is not None and in_field.unusable:
+        return row.changed(reason=in_field.unusable)
     reasons = over_budget(budgets, row.resources, artifact.size_bytes)
     if artifact.quality is not None and not artifact.quality.passed:
         reasons.append(f"quality: {artifact.quality.reason}")
@@ -110,13 +110,13 @@ def _with_status(
     if not reason and row.performance is None:
         reason = f"no score: {metric} is not defined on the validation images. Take another metric"
     warnings: list[str] = []
-    if findings is None or "latency" not in findings.figures:
+    if in_field is None or "latency" not in in_field.figures:
         warnings += _measurement_warnings(profile)
     if entry.trained is not None:
         warnings += _training_warnings(entry.trained)
     warnings += _artifact_warnings(artifact)
-    if findings is not None:
-        warnings += findings.warnings
+    if in_field is not None:
+        warnings += in_field.warnings
     return row.changed(status="over_budget" if reasons else "ok", reason=reason, warnings=tuple(warnings))
 
 
@@ -131,14 +131,14 @@ def _without_measurement(row: RankingRow, entry: VariantState) -> RankingRow:
     return row.changed(reason=NOT_DONE)
 
 
-def is_member(row: RankingRow) -> bool:
+def is_rankable(row: RankingRow) -> bool:
     """True if a row is in the set of the bounds. A member without a weighted resource has no rank."""
     return row.status == "ok" and row.performance is not None
 
 
 def affects_bounds(row: RankingRow) -> bool:
     """True for members and for pruned candidates, so that scores are those of the whole set."""
-    return is_member(row) or row.status == "dropped"
+    return is_rankable(row) or row.status == "dropped"
 
 
 def over_budget(

@@ -9,7 +9,7 @@ from pepr_edge.records import DataInfo, Ranking, RankingRow, Split
 from pepr_edge.report import plots
 from pepr_edge.report.figure import FigureData, ReportFigure
 from pepr_edge.report.isoclines import isoclines
-from pepr_edge.scoring.pepr import pareto_front, shares
+from pepr_edge.scoring.pepr import normalised_weights, pareto_front
 from pepr_edge.tasks import task_of
 from pepr_edge.text.rows import ranked_rows, row_name, short_names
 from pepr_edge.text.sentences import chance_level
@@ -269,7 +269,7 @@ def _named(rows: Sequence[RankingRow]) -> str:
 def _combined_resource(ranking: Ranking, row: RankingRow) -> float | None:
     """Return the weighted mean of a row's normalised resources; None if one of them is unknown."""
     combined = 0.0
-    for name, weight in shares(ranking.weights).items():
+    for name, weight in normalised_weights(ranking.weights).items():
         value = row.normalised.get(name)
         if value is None:
             return None

@@ -39,7 +39,7 @@ RESOURCES: dict[str, tuple[str, str]] = {
 }
 
 
-def bounds(
+def resource_bounds(
     values: Sequence[float], unit: str = "", normalise: Normalise = "minmax", methods: Collection[str] = ()
 ) -> Bound:
     """Return the minimum and maximum over a set; under "max" the lower bound is 0.
@@ -74,13 +74,16 @@ def only_method(methods: Collection[str]) -> str:
         ScoreError: there are several. A counter's reading and an estimate from declared watts must not share
             one normalisation.
     """
+    mixed = mixed_methods(methods)
+    if mixed:
+        raise ScoreError(f"{mixed}, which cannot share one normalisation. Rank them separately.")
+    return next(iter(methods), "")
+
+
+def mixed_methods(methods: Collection[str]) -> str:
+    """Return a text that names the methods if there are several; empty if there are not."""
     different = sorted(set(methods))
-    if len(different) > 1:
-        raise ScoreError(
-            f"obtained in different ways ({', '.join(different)}), which cannot share one normalisation. "
-            "Rank them separately."
-        )
-    return different[0] if different else ""
+    return f"obtained in different ways ({', '.join(different)})" if len(different) > 1 else ""
 
 
 def normalised(value: Number, bound: Bound) -> Number:
@@ -117,7 +120,7 @@ def _in_unit_interval(value: float | Array) -> bool:
     return 0 <= value <= 1
 
 
-def shares(weights: Mapping[str, float]) -> dict[str, float]:
+def normalised_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """Scale weights of known resources so that they sum to 1, and leave out those that are 0.
 
     Raises:
@@ -148,10 +151,10 @@ def proportions(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
-def family(
+def pepr_family(
     performance: float,
     resources: Mapping[str, float | None],
-    bound: Mapping[str, Bound],
+    bounds: Mapping[str, Bound],
     weights: Mapping[str, float],
     alpha: float = 1.0,
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
@@ -160,7 +163,7 @@ def family(
     Args:
         performance: in [0, 1].
         resources: by name, in SI units; None, NaN or infinity if not measured.
-        bound: lo and hi by resource, over the set.
+        bounds: lo and hi by resource, over the set.
         weights: by resource, any scale.
         alpha: emphasis on performance; see `pepr`.
     Returns:
@@ -169,15 +172,15 @@ def family(
     """
     r: dict[str, float | None] = {}
     for name, value in resources.items():
-        known = value is not None and math.isfinite(value) and name in bound
-        r[name] = normalised(float(value), bound[name]) if known and value is not None else None
+        known = value is not None and math.isfinite(value) and name in bounds
+        r[name] = normalised(float(value), bounds[name]) if known and value is not None else None
     scores: dict[str, float | None] = {}
     for name, (letter, _) in RESOURCES.items():
         normalised_value = r.get(name)
         scores[letter] = None if normalised_value is None else pepr(performance, normalised_value, alpha)
     combined = 0.0
     scores["edge"] = None
-    for name, share in shares(weights).items():
+    for name, share in normalised_weights(weights).items():
         normalised_value = r.get(name)
         if normalised_value is None:
             return r, scores
@@ -225,7 +228,7 @@ class Scoring:
         known = values[np.isfinite(values)]
         if not known.size:
             return None
-        return bounds([float(known.min()), float(known.max())], normalise=self.normalise)
+        return resource_bounds([float(known.min()), float(known.max())], normalise=self.normalise)
 
 
 def combined_resource(models: Models, scoring: Scoring) -> Array:

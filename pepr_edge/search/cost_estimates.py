@@ -18,7 +18,7 @@ from pepr_edge.records import (
     TrainCost,
 )
 from pepr_edge.run_dir.reader import current_cost_probe, current_training
-from pepr_edge.scoring.pepr import RESOURCES, bounds, normalised, shares
+from pepr_edge.scoring.pepr import RESOURCES, normalised, normalised_weights, resource_bounds
 from pepr_edge.scoring.resources import of_device, of_training
 from pepr_edge.search.state import NO_COST, Cost
 from pepr_edge.train.cost import full_cost
@@ -115,17 +115,17 @@ def normalised_costs(
     Raises:
         ScoreError: R is needed, and a resource with a weight is not known of a candidate.
     """
-    weights = shares(settings.weights)
+    weights = normalised_weights(settings.weights)
     for costs in estimates:
         for name in weights:
             if all(variant.resources.get(name) is None for variant in costs.variants):
                 if needed:
                     raise _not_known(name, costs.candidate.id)
                 return {costs.candidate.id: 0.0 for costs in estimates}
-    bound = {name: _bounds(estimates, name, settings) for name in weights} if estimates else {}
+    bounds = {name: _bounds(estimates, name, settings) for name in weights} if estimates else {}
     r = {}
     for costs in estimates:
-        r[costs.candidate.id] = min(_r(variant.resources, weights, bound) for variant in costs.variants)
+        r[costs.candidate.id] = min(_r(variant.resources, weights, bounds) for variant in costs.variants)
     return r
 
 
@@ -138,11 +138,11 @@ def _bounds(estimates: Sequence[CandidateCosts], name: str, settings: ScoreSetti
             if value is not None:
                 values.append(value)
                 methods.append(variant.methods[name])
-    return bounds(values, RESOURCES[name][1], settings.normalise, methods)
+    return resource_bounds(values, RESOURCES[name][1], settings.normalise, methods)
 
 
 def _r(
-    resources: Mapping[str, float | None], weights: Mapping[str, float], bound: Mapping[str, Bound]
+    resources: Mapping[str, float | None], weights: Mapping[str, float], bounds: Mapping[str, Bound]
 ) -> float:
     """Return the weighted mean of a variant's normalised resources; 1 if one of them is not known.
 
@@ -153,7 +153,7 @@ def _r(
         value = resources.get(name)
         if value is None:
             return 1.0
-        total += weight * normalised(value, bound[name])
+        total += weight * normalised(value, bounds[name])
     return min(1.0, total)
 
 

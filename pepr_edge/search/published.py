@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.scoring.pepr import Array, bounds, normalised
+from pepr_edge.scoring.pepr import Array, normalised, resource_bounds
 from pepr_edge.tables import open_table
 from pepr_edge.tables.csv_rows import CsvTable, chunks, on_one_line, performances, resources
 
@@ -44,7 +44,7 @@ class Runs:
     @property
     def r(self) -> Array:
         """Energy normalised over the set, in [0, 1], shape (n,)."""
-        return normalised(self.energy, bounds(self.energy.tolist()))
+        return normalised(self.energy, resource_bounds(self.energy.tolist()))
 
     def only(self, members: list[int]) -> Runs:
         """Return a part of the set, which is normalised by itself."""

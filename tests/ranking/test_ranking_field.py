@@ -316,10 +316,10 @@ def test_the_order_of_the_reports_does_not_matter(
     assert device_classes(dict(shuffled), run) == classes
     worst = worst_case(classes)
     assert worst_case(classes[::-1]).keys() == worst.keys()
-    for sha256, findings in worst_case(classes[::-1]).items():
-        assert findings.figures == worst[sha256].figures
+    for sha256, measurement in worst_case(classes[::-1]).items():
+        assert measurement.figures == worst[sha256].figures
     for device in classes:
-        for sha256, findings in device.findings.items():
-            for name, figure in findings.figures.items():
+        for sha256, measurement in device.measurements.items():
+            for name, figure in measurement.figures.items():
                 value = worst[sha256].figures[name].value
                 assert value is None or figure.value is None or value >= figure.value

@@ -205,7 +205,7 @@ def test_reference_bounds_in_another_unit_are_refused_and_values_beyond_give_a_w
         made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=100, unit="")}
     )
     assert row_of(ranking, "a").warnings == ()
-    assert row_of(ranking, "b").warnings == ("beyond the reference bounds, so cut to them: train_energy",)
+    assert row_of(ranking, "b").warnings == ("beyond the reference bounds, so clipped to them: train_energy",)
 
 
 def test_predictions_of_other_validation_images_are_refused(tmp_path: Path) -> None:

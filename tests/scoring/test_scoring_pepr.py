@@ -15,16 +15,16 @@ from pepr_edge.scoring.pepr import (
     Models,
     Normalise,
     Scoring,
-    bounds,
-    family,
     normalised,
+    normalised_weights,
     only_method,
     pareto_front,
     pepr,
     pepr_curve,
+    pepr_family,
+    resource_bounds,
     scores,
     set_id,
-    shares,
 )
 
 unit = st.floats(min_value=0, max_value=1)
@@ -91,7 +91,7 @@ def test_values_that_cannot_be_scored_are_errors(performance: float, resource: f
 
 @given(models)
 def test_normalised_resources_span_zero_to_one(values: list[float]) -> None:
-    actual = bounds(values, "J")
+    actual = resource_bounds(values, "J")
     shares_of_it = [normalised(value, actual) for value in values]
     assert min(shares_of_it) == 0
     assert max(shares_of_it) == (1 if len(set(values)) > 1 else 0)
@@ -100,19 +100,19 @@ def test_normalised_resources_span_zero_to_one(values: list[float]) -> None:
 
 @given(amounts, st.integers(min_value=1, max_value=5))
 def test_a_single_model_or_equal_models_have_a_resource_of_0(value: float, count: int) -> None:
-    assert normalised(value, bounds([value] * count)) == 0
+    assert normalised(value, resource_bounds([value] * count)) == 0
 
 
 @given(models, st.data())
 def test_normalising_keeps_the_order(values: list[float], data: st.DataObject) -> None:
-    actual = bounds(values, normalise=data.draw(st.sampled_from(["minmax", "max"])))
+    actual = resource_bounds(values, normalise=data.draw(st.sampled_from(["minmax", "max"])))
     ordered = [normalised(value, actual) for value in sorted(values)]
     assert ordered == sorted(ordered)
 
 
 @pytest.mark.parametrize(("normalise", "lo", "share"), [("minmax", 2.0, 0.25), ("max", 0.0, 0.4)])
 def test_minmax_starts_at_the_minimum_and_max_at_0(normalise: Normalise, lo: float, share: float) -> None:
-    actual = bounds([2.0, 10.0, 4.0], "s", normalise)
+    actual = resource_bounds([2.0, 10.0, 4.0], "s", normalise)
     assert actual == Bound(lo=lo, hi=10.0, unit="s")
     assert normalised(4.0, actual) == share
 
@@ -125,16 +125,16 @@ def test_values_outside_reference_bounds_are_clipped(value: float, share: float)
 @pytest.mark.parametrize("values", [[], [1.0, -1.0], [math.nan], [1.0, math.inf]])
 def test_values_without_bounds_are_errors(values: list[float]) -> None:
     with pytest.raises(ScoreError):
-        bounds(values)
+        resource_bounds(values)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(RESOURCES)), st.floats(min_value=0, max_value=1e6), min_size=1))
 def test_shares_sum_to_one_or_all_weights_are_zero(weights: dict[str, float]) -> None:
     if not any(weights.values()):
         with pytest.raises(ScoreError, match="all weights are 0"):
-            shares(weights)
+            normalised_weights(weights)
         return
-    actual = shares(weights)
+    actual = normalised_weights(weights)
     assert sum(actual.values()) == pytest.approx(1)
     assert set(actual) == {name for name, weight in weights.items() if weight > 0}
 
@@ -151,7 +151,7 @@ def test_shares_sum_to_one_or_all_weights_are_zero(weights: dict[str, float]) ->
 )
 def test_invalid_weights_are_errors(weights: dict[str, float], message: str) -> None:
     with pytest.raises(ScoreError, match=message):
-        shares(weights)
+        normalised_weights(weights)
 
 
 def spans(lo: float = 0.0, hi: float = 10.0) -> dict[str, Bound]:
@@ -160,7 +160,7 @@ def spans(lo: float = 0.0, hi: float = 10.0) -> dict[str, Bound]:
 
 def test_the_family_of_a_model() -> None:
     resources = dict(zip(RESOURCES, [0.0, 2.0, 4.0, 6.0, 1.0, 8.0, 10.0], strict=True))
-    r, scores = family(0.9, resources, spans(), SCALE)
+    r, scores = pepr_family(0.9, resources, spans(), SCALE)
     assert r == pytest.approx(dict(zip(RESOURCES, [0.0, 0.2, 0.4, 0.6, 0.1, 0.8, 1.0], strict=True)))
     expected = {
         "E": 0.9,
@@ -177,23 +177,23 @@ def test_the_family_of_a_model() -> None:
 
 def test_weights_and_emphasis_affect_the_combined_score() -> None:
     resources: dict[str, float | None] = {"latency": 10.0, "peak_memory": 5.0}
-    _, scores = family(0.8, resources, spans(), {"latency": 3.0, "peak_memory": 1.0}, alpha=2.0)
+    _, scores = pepr_family(0.8, resources, spans(), {"latency": 3.0, "peak_memory": 1.0}, alpha=2.0)
     assert scores["edge"] == pytest.approx(2 * 0.8 / (2 + 0.75 * 1 + 0.25 * 0.5))
     assert scores["L"] == pytest.approx(2 * 0.8 / 3)
 
 
 def test_a_resource_that_was_not_measured_gives_no_score_and_no_combined_score() -> None:
     resources: dict[str, float | None] = {"train_energy": None, "latency": 5.0, "peak_memory": 5.0}
-    r, scores = family(0.8, resources, spans(), SCALE)
+    r, scores = pepr_family(0.8, resources, spans(), SCALE)
     assert (r["train_energy"], scores["E"], scores["C"], scores["edge"]) == (None, None, None, None)
     assert scores["L"] == pytest.approx(0.8 / 1.5)
-    assert family(0.8, resources, spans(), {"latency": 1.0, "train_energy": 0.0})[1]["edge"] == pytest.approx(
-        0.8 / 1.5
-    )
+    assert pepr_family(0.8, resources, spans(), {"latency": 1.0, "train_energy": 0.0})[1][
+        "edge"
+    ] == pytest.approx(0.8 / 1.5)
 
 
 def test_a_resource_without_bounds_has_no_score() -> None:
-    _, scores = family(0.8, {"latency": 5.0}, {}, {"latency": 1.0})
+    _, scores = pepr_family(0.8, {"latency": 5.0}, {}, {"latency": 1.0})
     assert (scores["L"], scores["edge"]) == (None, None)
 
 
@@ -208,7 +208,7 @@ def test_the_combined_score_lies_between_those_of_its_resources(
 ) -> None:
     actual = spans(hi=1e12)
     resources: dict[str, float | None] = dict(zip(RESOURCES, values, strict=True))
-    _, scores = family(performance, resources, actual, dict(zip(RESOURCES, weights, strict=True)), alpha)
+    _, scores = pepr_family(performance, resources, actual, dict(zip(RESOURCES, weights, strict=True)), alpha)
     edge = scores.pop("edge")
     single = [score for score in scores.values() if score is not None]
     assert edge is not None
@@ -254,7 +254,7 @@ def published(dataset: str) -> dict[str, tuple[float, float]]:
 
 def scores_of(dataset: str, normalise: Normalise = "minmax", without: str = "") -> dict[str, float]:
     models = {name: figures for name, figures in published(dataset).items() if name != without}
-    actual = bounds([energy for _, energy in models.values()], "Wh", normalise)
+    actual = resource_bounds([energy for _, energy in models.values()], "Wh", normalise)
     return {
         name: pepr(performance, normalised(energy, actual)) for name, (performance, energy) in models.items()
     }
@@ -376,8 +376,8 @@ def test_several_resources_with_weights_and_reference_bounds() -> None:
 
 def test_measured_and_declared_values_cannot_share_bounds() -> None:
     with pytest.raises(ScoreError, match=r"different ways \(declared, measured\)"):
-        bounds([1.0, 2.0], "J", methods=["measured", "declared"])
-    assert bounds([1.0, 2.0], "J", methods=["declared", "declared"]).method == "declared"
+        resource_bounds([1.0, 2.0], "J", methods=["measured", "declared"])
+    assert resource_bounds([1.0, 2.0], "J", methods=["declared", "declared"]).method == "declared"
     assert (only_method([]), only_method(["counted"])) == ("", "counted")
 
 
@@ -389,7 +389,7 @@ def test_the_curve_of_a_training_and_its_maximum() -> None:
 
 @given(st.lists(st.tuples(unit, amounts), min_size=1, max_size=20), alphas)
 def test_p_star_is_the_maximum_score_over_the_epochs(points: list[tuple[float, float]], alpha: float) -> None:
-    bound = bounds([spent for _, spent in points])
+    bound = resource_bounds([spent for _, spent in points])
     actual = pepr_curve([p for p, _ in points], [spent for _, spent in points], bound, alpha)
     expected = [pepr(p, normalised(spent, bound), alpha) for p, spent in points]
     assert actual.maximum == max(expected)
@@ -404,7 +404,7 @@ def test_invalid_curves_are_errors(performance: list[float], resource: list[floa
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_single_model_without_a_finite_value_has_no_score(value: float) -> None:
-    r, actual = family(0.8, {"latency": value}, spans(), {"latency": 1.0})
+    r, actual = pepr_family(0.8, {"latency": value}, spans(), {"latency": 1.0})
     assert (r["latency"], actual["L"], actual["edge"]) == (None, None, None)
 
 
