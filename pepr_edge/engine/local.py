@@ -16,6 +16,7 @@ from threading import Thread
 
 import psutil
 
+from pepr_edge.device.threads import with_passive_waiting
 from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
 from pepr_edge.errors import RunError
 from pepr_edge.measure.process import describe_exit
@@ -99,6 +100,13 @@ def run(
             worker.process.wait()
 
 
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a worker process, which must be complete before it imports PyTorch."""
+    # `-m` puts the working directory first on the path, where a file may be called numpy.py. From Python 3.11
+    # on PYTHONSAFEPATH keeps it off.
+    return {**with_passive_waiting(os.environ), "PYTHONSAFEPATH": "1"}
+
+
 def _start(job: CandidateJob, lines: Lines) -> WorkerProcess:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,9 +116,7 @@ def _start(job: CandidateJob, lines: Lines) -> WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            # `-m` puts the working directory first on the path, where a file may be called numpy.py. From
-            # Python 3.11 on this keeps it off.
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env=worker_environment(),
             text=True,
             encoding="utf-8",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pepr_edge
+from pepr_edge.device.threads import with_passive_waiting
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import Block, LatencyRun, MeasurementJob, MemoryRun, Started
 
@@ -88,6 +90,8 @@ def start_worker(stderr: IO[bytes], program: Sequence[str] | None = None) -> sub
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            # Of our runtimes PyTorch alone uses OpenMP. Inside a worker and outside it waits the same way.
+            env=with_passive_waiting(os.environ),
             # `-m` puts the working directory first on the path. The user's may hold a file called numpy.py.
             cwd=Path(pepr_edge.__file__).parents[1] if program is None else None,
         )

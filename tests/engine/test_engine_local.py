@@ -406,3 +406,10 @@ def test_a_real_worker_writes_only_steps_to_stdout(make_job: MakeJob) -> None:
     ]
     assert "noise of Python" in done.stderr
     assert "noise of a library" in done.stderr
+
+
+def test_threads_of_a_worker_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    environment = local.worker_environment()
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment["PYTHONSAFEPATH"] == "1"
