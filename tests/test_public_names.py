@@ -203,7 +203,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Settings",
         "State",
         "decide",
-        "drive",
+        "candidate_search",
         "jobs",
         "published",
         "regret_curve",

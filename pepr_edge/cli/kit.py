@@ -56,7 +56,7 @@ def command(
             platform=platform,
             pythons=pythons,
             top=top,
-            progress=bar.to,
+            progress=bar.update,
             extras=("dicom",) if dicom else (),
         )
     for warning in kit.warnings:

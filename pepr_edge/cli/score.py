@@ -193,7 +193,7 @@ def _score(task: ScoreTask, as_json: bool) -> None:
     from pepr_edge.tables import score_table
 
     with TerminalView().bar("scoring") as bar:
-        groups = score_table(task, bar.to)
+        groups = score_table(task, bar.update)
     if as_json:
         print_json(_document(task, groups))
     else:

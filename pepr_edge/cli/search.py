@@ -132,7 +132,7 @@ def _write(sets: Sequence[Runs], settings: Settings, seeds: int, out: Path, forc
     from pepr_edge.search.regret_curve import as_csv, curves, picture
 
     with TerminalView().bar("replaying") as bar:
-        points = curves(sets, settings, seeds, bar.to)
+        points = curves(sets, settings, seeds, bar.update)
     drawn = picture(points)
     contents = {
         "search.csv": as_csv(points).encode(),

@@ -51,7 +51,7 @@ FieldMeasurements = Mapping[str, FieldMeasurement]
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """Equal devices that ran the models in the same way, the names of their reports, and their measurements."""
+    """Equal devices that ran the models in the same way, their reports and their measurements."""
 
     name: str
     reports: tuple[str, ...]
