@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 
 from pepr_edge.errors import MeasurementError, RunError
-from pepr_edge.export.quality_gate import judge
+from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.records import Quality, SessionSettings
 from pepr_edge.run_dir.store import read_record
 
@@ -42,7 +42,7 @@ def quality(wrong: int = 0) -> Quality:
     before = np.eye(2, dtype=np.float32)[labels]
     after = before.copy()
     after[:wrong] = 1 - after[:wrong]
-    return judge(after, before, labels, measure.GATED, measure.THRESHOLD, SETTINGS)
+    return assess_quality(after, before, labels, measure.GATED, measure.THRESHOLD, SETTINGS)
 
 
 def peer(name: str, milliseconds: float, wrong: int = 0) -> Any:
@@ -129,7 +129,7 @@ def test_the_gate_is_99_percent_of_accuracy_and_of_balanced_accuracy() -> None:
     before = np.eye(2, dtype=np.float32)[labels]
     after = before.copy()
     after[-1] = 1 - after[-1]  # one in 200, but one in five of the rare class
-    found = judge(after, before, labels, measure.GATED, measure.THRESHOLD, SETTINGS)
+    found = assess_quality(after, before, labels, measure.GATED, measure.THRESHOLD, SETTINGS)
     assert found.kept["accuracy"] == pytest.approx(0.995)
     assert found.kept["balanced_accuracy"] == pytest.approx(0.9)
     assert not found.passed

@@ -204,7 +204,7 @@ def serve(architecture: str, threads: int) -> None:
     from pepr_edge.records import Candidate
     from pepr_edge.train.loop import train_step
     from pepr_edge.train.models import create
-    from pepr_edge.train.step import Mode
+    from pepr_edge.train.step import ComputeMode
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -212,7 +212,7 @@ def serve(architecture: str, threads: int) -> None:
         architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2
     )
     model = create(candidate).train()
-    step = train_step(model, Mode(), Train(), torch.nn.CrossEntropyLoss(), total_steps=100_000)
+    step = train_step(model, ComputeMode(), Train(), torch.nn.CrossEntropyLoss(), total_steps=100_000)
     images = torch.randn(BATCH_SIZE, 1, IMAGE_SIZE_PX, IMAGE_SIZE_PX)
     labels = torch.randint(0, 2, (BATCH_SIZE,))
     for _ in range(2 * MIN_STEPS):

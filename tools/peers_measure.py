@@ -18,7 +18,7 @@ from peers_records import Architecture, Peer, Rules
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.load import load_average
 from pepr_edge.errors import MeasurementError
-from pepr_edge.export.quality_gate import judge
+from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.measure.interleaved_timing import REST_S, SPINNING_REST_S
 from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.records import Quality
@@ -196,4 +196,4 @@ def _record(peer: OpenPeer, expected: NDArray[np.float32], labels: NDArray[np.in
 def _quality(peer: OpenPeer, expected: NDArray[np.float32], labels: NDArray[np.int64]) -> Quality | None:
     if peer.logits is None or peer.logits.shape != expected.shape or not np.isfinite(peer.logits).all():
         return None
-    return judge(peer.logits, expected, labels, GATED, THRESHOLD, peer.made.settings)
+    return assess_quality(peer.logits, expected, labels, GATED, THRESHOLD, peer.made.settings)

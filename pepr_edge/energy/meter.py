@@ -16,7 +16,7 @@ from pepr_edge.energy.source import EnergySource, MeterSettings, OpenSource, Par
 from pepr_edge.errors import MeasurementError
 from pepr_edge.records import Method, Quantity
 
-__all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Use", "add"]
+__all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Usage", "add"]
 
 SOURCES: dict[str, EnergySource] = {"rapl": rapl, "nvml": nvml, "declared": declared}
 ORDER: dict[Part, tuple[str, ...]] = {"cpu": ("rapl", "declared"), "gpu": ("nvml", "declared")}
@@ -43,7 +43,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Use:
+class Usage:
     """What a period of work used: `energy` in joules, CPU and GPU together."""
 
     energy: Quantity
@@ -140,7 +140,7 @@ class Meter:
         cpu_s = declared.cpu_seconds()
         return Mark(time.perf_counter(), cpu_s, counts)
 
-    def since(self, mark: Mark) -> Use:
+    def since(self, mark: Mark) -> Usage:
         """Return what was used since a mark of this meter; periods may overlap.
 
         Raises:
@@ -154,7 +154,7 @@ class Meter:
             for part, before, now in zip(self._parts, mark.counts, counts, strict=True)
         ]
         energy = energies[0] if len(energies) == 1 else add(*energies)
-        return Use(energy, duration_s, cpu_s)
+        return Usage(energy, duration_s, cpu_s)
 
     def _update(self) -> tuple[EnergyCount, ...]:
         if not self._parts:

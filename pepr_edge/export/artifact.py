@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.data import Dataset
 from pepr_edge.export.check import Logits, flips, logits_of, parity
-from pepr_edge.export.quality_gate import judge
+from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Machine, Quality, SessionSettings, Split, TrainResult, VariantTrial
 from pepr_edge.run_dir.store import sha256_file, write_record, written
@@ -45,9 +45,9 @@ class ExportSource:
         order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[:max_images]
         return np.asarray(pixels[order])
 
-    def judge(self, logits: Logits, settings: SessionSettings) -> Quality:
-        """Judge a file by its validation logits, computed with these settings."""
-        return judge(
+    def assess_quality(self, logits: Logits, settings: SessionSettings) -> Quality:
+        """Assess the quality of a file by its validation logits, computed with these settings."""
+        return assess_quality(
             logits,
             self.expected["val"],
             self.labels("val"),
@@ -126,7 +126,7 @@ def write_artifact(
         quantised=origin.remedy,
         parity=agreement,
         flips=flips(logits["test"], source.expected["test"]),
-        quality=source.judge(logits["val"], settings),
+        quality=source.assess_quality(logits["val"], settings),
         performance=estimates(logits, labels, trained.performance_metric),
         performance_before=trained.performance,
         settings=origin.chosen,

@@ -22,7 +22,7 @@ from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.check import NOT_FINITE
 from pepr_edge.export.convert import convert
 from pepr_edge.export.options import option_grid, trial_settings
-from pepr_edge.export.prepare import Images, Prepared
+from pepr_edge.export.prepare import Images, PreparedModel
 from pepr_edge.export.variant_trial import FASTER_RATIO, BestTrial, TrialState, latency, to_record
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.interleaved_timing import ParticipantLatencies, TimingRules, time_interleaved
@@ -61,13 +61,17 @@ class _TimedModel(NamedTuple):
 
 
 def autotune(
-    source: ExportSource, base: Path, variants: Sequence[Variant], folder: Path, on_progress: OnProgress
+    source: ExportSource,
+    float32_path: Path,
+    variants: Sequence[Variant],
+    folder: Path,
+    on_progress: OnProgress,
 ) -> AutotuneResult:
     """Try the variants in order, then the session options of the best.
 
     Args:
         source: the candidate.
-        base: its float32 file.
+        float32_path: its float32 file.
         variants: the variants to try, float32 first.
         folder: where the files of the variants are written.
         on_progress: called with the number of finished steps, the number of steps, and the name of the
@@ -79,7 +83,7 @@ def autotune(
     image_count = max((quantise.calibration_images for quantise in calibrated), default=0)
     images = to_tensor(source.calibration(image_count), source.trained.preprocess)
     steps = len(variants) + 1
-    with Prepared(base) as prepared:
+    with PreparedModel(float32_path) as prepared:
         autotuner = _Autotuner(source, prepared, images)
         for number, variant in enumerate(variants):
             on_progress(number, steps, variant.name)
@@ -92,7 +96,7 @@ def autotune(
 class _Autotuner:
     """Holds the trials so far and the best of them."""
 
-    def __init__(self, source: ExportSource, prepared: Prepared, images: Images) -> None:
+    def __init__(self, source: ExportSource, prepared: PreparedModel, images: Images) -> None:
         self.source = source
         self.recipe = source.recipe
         self.prepared = prepared
@@ -111,14 +115,14 @@ class _Autotuner:
         if reason is not None:
             state.set_outcome("not tried", reason)
         elif self._make(state):
-            self._time_all(state, trial_settings(self.recipe.device))
+            self._try_all_settings(state, trial_settings(self.recipe.device))
         self.trials.append(state)
         self._delete_other_files()
 
     def try_options(self) -> None:
         """Try the session options of the best file."""
         if self.best is not None:
-            self._time_all(self.best.state, option_grid(self.best.timing.settings))
+            self._try_all_settings(self.best.state, option_grid(self.best.timing.settings))
 
     def result(self) -> AutotuneResult:
         """Return the best file, and every trial with the reason for its outcome."""
@@ -127,8 +131,8 @@ class _Autotuner:
             reasons = "; ".join(f"{state.variant.name}: {state.reason}" for state in tried)
             raise ExportError(f"no variant runs here within the budgets: {reasons}")
         best = self.best
-        float32_ran = [timing for timing in self.trials[0].timings if timing.latency_s is not None]
-        float32 = min(float32_ran, key=latency, default=None)
+        float32_timings = [timing for timing in self.trials[0].timings if timing.latency_s is not None]
+        float32 = min(float32_timings, key=latency, default=None)
         return AutotuneResult(
             best.state.path,
             best.state.variant.name,
@@ -155,7 +159,7 @@ class _Autotuner:
         """Write the file of a variant; False if it cannot be made or is too large."""
         started_s = time.perf_counter()
         try:
-            made = convert(state.variant, self.prepared, state.path, self.images, self._accept)
+            made = convert(state.variant, self.prepared, state.path, self.images, self._keeps_quality)
         except (ExportError, OSError) as fault:
             state.set_outcome("failed", str(fault))
             return False
@@ -177,8 +181,8 @@ class _Autotuner:
                 with suppress(OSError):
                     state.path.unlink(missing_ok=True)
 
-    def _accept(self, path: Path) -> bool:
-        """Return True if an unfinished file keeps the quality with the settings of the best.
+    def _keeps_quality(self, path: Path) -> bool:
+        """Return True if an intermediate file keeps the quality, run with the settings of the best.
 
         Raises:
             ExportError: the time budget is used up.
@@ -205,15 +209,15 @@ class _Autotuner:
         logits = process.logits(self.source.pixels("val"), self.source.trained.preprocess)
         if not np.isfinite(logits).all():
             raise MeasurementError(NOT_FINITE)
-        return self.source.judge(logits, process.settings)
+        return self.source.assess_quality(logits, process.settings)
 
-    def _time_all(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
-        """Time a file with all these settings, a few at a time while the time budget lasts."""
+    def _try_all_settings(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
+        """Try a file with all these settings, a few at a time while the time budget lasts."""
         for start in range(0, len(settings), MAX_OPEN):
             if start == 0 or self._remaining_s() > 0:
-                self._time(state, settings[start : start + MAX_OPEN])
+                self._try_settings(state, settings[start : start + MAX_OPEN])
 
-    def _time(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
+    def _try_settings(self, state: TrialState, settings: Sequence[SessionSettings]) -> None:
         """Time a file, interleaved with the best; the fastest accepted settings become the new best."""
         timed: list[_TimedModel] = []
         best_latencies_s: list[float] = []
@@ -280,7 +284,7 @@ class _Autotuner:
                 state.set_outcome("failed", str(fault))
                 continue
             accepted = faster and quality.passed
-            # The quality of the best file stays that of its best settings.
+            # Of the best file, the quality under its best settings is kept.
             if accepted or self.best is None or self.best.state is not state:
                 state.quality = quality
             if accepted:
@@ -288,6 +292,7 @@ class _Autotuner:
             if faster and not quality.passed:
                 state.set_outcome("quality", quality.reason)
                 continue
+            # The outcome of all that ran; `to_record` marks the best as chosen.
             state.set_outcome("slower", "")
             return
 

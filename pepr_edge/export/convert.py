@@ -12,7 +12,7 @@ from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.float16 import float16
 from pepr_edge.export.mixed import mixed
 from pepr_edge.export.optimise import optimise
-from pepr_edge.export.prepare import CALIBRATION_BATCH, Images, Prepared
+from pepr_edge.export.prepare import CALIBRATION_BATCH, Images, PreparedModel
 from pepr_edge.export.quantise import dynamic, static
 from pepr_edge.recipe.variants import Quantise, Variant
 from pepr_edge.text.units import plural
@@ -28,7 +28,7 @@ class Converted(NamedTuple):
 
 
 def convert(
-    variant: Variant, base: Path | Prepared, path: Path, images: Images, accept: Accept | None = None
+    variant: Variant, base: Path | PreparedModel, path: Path, images: Images, accept: Accept | None = None
 ) -> Converted:
     """Write one variant of a float32 ONNX file.
 
@@ -53,7 +53,7 @@ def convert(
         raise ExportError(f"{variant.name}: no images to calibrate on, expected at least 1.")
     converter = CONVERTERS[variant.precision]
     try:
-        with Prepared(base) if isinstance(base, Path) else nullcontext(base) as prepared:
+        with PreparedModel(base) if isinstance(base, Path) else nullcontext(base) as prepared:
             remedy = converter(prepared, part, images, settings or Quantise(), accept)
         part.replace(path)
     except (PeprError, OSError):
@@ -76,34 +76,36 @@ def _calibration_notes(count: int) -> tuple[str, ...]:
 
 
 def _float32(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
 ) -> None:
-    shutil.copyfile(prepared.base, path)
+    shutil.copyfile(prepared.float32_path, path)
 
 
 def _float32_optimised(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
 ) -> None:
-    optimise(prepared.base, path, "extended")
+    optimise(prepared.float32_path, path, "extended")
 
 
 def _float16(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
 ) -> None:
     float16(prepared, path)
 
 
-def _int8(prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None) -> str:
+def _int8(
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> str:
     return static(prepared, path, images, settings)
 
 
 def _int8_dynamic(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Accept | None
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
 ) -> str:
     return dynamic(prepared, path, settings)
 
 
-CONVERTERS: dict[str, Callable[[Prepared, Path, Images, Quantise, Accept | None], str | None]] = {
+CONVERTERS: dict[str, Callable[[PreparedModel, Path, Images, Quantise, Accept | None], str | None]] = {
     "float32": _float32,
     "float32_optimised": _float32_optimised,
     "float16": _float16,

@@ -17,7 +17,7 @@ from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifac
 from pepr_edge.export.check import logits_of, parity, parity_fault
 from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import Exported, export
-from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.program import write_program
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
@@ -43,7 +43,7 @@ class Exporter:
         self.threads = threads
         self._open = ExitStack()
         self.base = Path(self._open.enter_context(tempfile.TemporaryDirectory())) / MODEL
-        self._prepared = self._open.enter_context(Prepared(self.base))
+        self._prepared = self._open.enter_context(PreparedModel(self.base))
         self.exported = Exported("", False)
 
     def __enter__(self) -> Exporter:
@@ -82,7 +82,7 @@ class Exporter:
         """
         started_s = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
-        made = convert(variant, self._prepared, folder / MODEL, self._images(variant), self._accept)
+        made = convert(variant, self._prepared, folder / MODEL, self._images(variant), self._keeps_quality)
         program = self.base.with_name(PROGRAM)
         if program.is_file():
             shutil.copyfile(program, folder / PROGRAM)
@@ -105,7 +105,7 @@ class Exporter:
         count = 0 if variant.quantise is None else variant.quantise.calibration_images
         return to_tensor(self.source.calibration(count), self.source.trained.preprocess)
 
-    def _accept(self, path: Path) -> bool:
+    def _keeps_quality(self, path: Path) -> bool:
         """Return True if an unfinished file keeps the quality."""
         source = self.source
         settings = self._settings()
@@ -113,4 +113,4 @@ class Exporter:
             logits = logits_of(path, source.pixels("val"), source.trained.preprocess, settings)
         except (ExportError, MeasurementError):
             return False
-        return source.judge(logits, settings).passed
+        return source.assess_quality(logits, settings).passed

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.prepare import Prepared, quiet
+from pepr_edge.export.prepare import PreparedModel, quiet
 
 
-def float16(prepared: Prepared, path: Path) -> None:
+def float16(prepared: PreparedModel, path: Path) -> None:
     """Write the file with weights and arithmetic in float16; its input and output stay float32.
 
     Raises:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.prepare import Images, Prepared
+from pepr_edge.export.prepare import Images, PreparedModel
 from pepr_edge.export.quantise import static
 from pepr_edge.recipe.variants import Quantise
 from pepr_edge.tasks import task_of
@@ -37,7 +37,11 @@ class QuantisedTensor(NamedTuple):
 
 
 def mixed(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, accept: Callable[[Path], bool] | None
+    prepared: PreparedModel,
+    path: Path,
+    images: Images,
+    settings: Quantise,
+    accept: Callable[[Path], bool] | None,
 ) -> str:
     """Write the int8 form whose worst 1, 2, 4, ... tensors stay float32, until the quality is kept.
 
@@ -82,7 +86,7 @@ def _nodes_of(tensors: Iterable[QuantisedTensor]) -> frozenset[str]:
     return frozenset().union(*(tensor.nodes for tensor in tensors))
 
 
-def _remedy(prepared: Prepared, floats: Collection[str], total: int) -> str:
+def _remedy(prepared: PreparedModel, floats: Collection[str], total: int) -> str:
     """Name the float32 nodes, in the order of the graph."""
     ordered = [node.name for node in onnx.load(str(prepared.path)).graph.node if node.name in floats]
     names = ", ".join(ordered[:MAX_NAMES])
@@ -122,7 +126,7 @@ def _quantised_tensors(model: onnx.ModelProto) -> list[QuantisedTensor]:
     return tensors
 
 
-def _damage(prepared: Prepared, tensors: list[QuantisedTensor], images: Images) -> dict[str, float]:
+def _damage(prepared: PreparedModel, tensors: list[QuantisedTensor], images: Images) -> dict[str, float]:
     """Return for each tensor the mean share of a channel's power that its rounding error reaches, 0 to 1.
 
     The share is computed per channel. A channel of large values makes the steps too coarse for the other
@@ -172,9 +176,9 @@ def _noise_share(signal: Powers, noise: Powers) -> float:
     return float(np.minimum(ratio, 1.0).mean())
 
 
-def _agreement_check(prepared: Prepared, images: Images) -> Callable[[Path], bool]:
+def _agreement_check(prepared: PreparedModel, images: Images) -> Callable[[Path], bool]:
     """Return a check that a file decides on the images as the float32 file does."""
-    expected = _logits(prepared.base, images)
+    expected = _logits(prepared.float32_path, images)
     task = task_of()
     return lambda path: bool(task.agree(_logits(path, images), expected).mean() >= MIN_AGREEMENT)
 

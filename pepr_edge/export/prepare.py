@@ -28,16 +28,16 @@ MIN_HISTOGRAM_STEPS = 16 * 2048
 Images = NDArray[np.float32]
 
 
-class Prepared:
+class PreparedModel:
     """Holds a float32 file open for its variants: prepared once, and calibrated once with each method."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, float32_path: Path) -> None:
         """Take the float32 file; the work is done on first use."""
-        self.base = base
+        self.float32_path = float32_path
         self._folder = tempfile.TemporaryDirectory()
         self._ranges: dict[tuple[str, int], Any] = {}
 
-    def __enter__(self) -> Prepared:
+    def __enter__(self) -> PreparedModel:
         return self
 
     def __exit__(self, *fault: object) -> None:
@@ -56,7 +56,7 @@ class Prepared:
         try:
             with quiet():
                 # Folds batch normalisation and constants, so that they are not quantised separately.
-                quant_pre_process(str(self.base), str(path), skip_symbolic_shape=True)
+                quant_pre_process(str(self.float32_path), str(path), skip_symbolic_shape=True)
             model = onnx.load(str(path))
             renamed = _rename_shared_constants(model.graph)
             named = _name_nodes(model.graph)

@@ -13,13 +13,13 @@ from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import Counts, metric
 from pepr_edge.tasks import task_of
 
-# Reported, not judged: int8 may keep every decision and still degrade the probabilities.
+# Reported, not part of the gate: int8 may keep every decision and still degrade the probabilities.
 REPORTED = ("accuracy", "auroc", "expected_calibration_error")
 # A share that is below the threshold only because of rounding passes.
 ROUNDING = 1e-9
 
 
-def judge(
+def assess_quality(
     logits: Logits,
     before: Logits,
     labels: NDArray[np.int64],
@@ -39,15 +39,15 @@ def judge(
         settings: how the file was run.
     Source: MLPerf Inference, the 99 % rule for accuracy after quantisation.
     """
-    judged = dict.fromkeys((performance, task_of().GATE_METRIC))
+    gated = dict.fromkeys((performance, task_of().GATE_METRIC))
     kept = {}
-    for name in judged:
+    for name in gated:
         share = _kept_share(name, logits, before, labels)
         if share is not None:
             kept[name] = share
     resamples: dict[bool, Counts] = {}
     estimates = {}
-    for name in dict.fromkeys((*judged, *REPORTED)):
+    for name in dict.fromkeys((*gated, *REPORTED)):
         value = estimate(name, logits, labels, "val", resamples)
         if value is not None:
             estimates[name] = value

@@ -10,7 +10,7 @@ import onnx
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export import presets
-from pepr_edge.export.prepare import Images, Prepared, quantiser_fault, quiet
+from pepr_edge.export.prepare import Images, PreparedModel, quantiser_fault, quiet
 from pepr_edge.recipe.variants import WEIGHTED, Quantise
 
 AS_ASKED = "as asked"
@@ -23,7 +23,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 
 def static(
-    prepared: Prepared, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()
 ) -> str:
     """Write the int8 form of a float32 ONNX file.
 
@@ -64,7 +64,7 @@ def static(
     raise ExportError(quantiser_fault(first_fault)) from first_fault
 
 
-def _quantise(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
+def _quantise(prepared: PreparedModel, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
     """Quantise with given ranges; onnxruntime's quantize_static would calibrate again for each variant."""
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -99,7 +99,7 @@ def _quant_types() -> dict[str, Any]:
     return {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
-def dynamic(prepared: Prepared, path: Path, settings: Quantise) -> str:
+def dynamic(prepared: PreparedModel, path: Path, settings: Quantise) -> str:
     """Write the form with int8 weights; activations are quantised at run time, with ranges of each image.
 
     Raises:

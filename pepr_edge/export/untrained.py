@@ -15,7 +15,7 @@ from pepr_edge.export.artifact import MODEL
 from pepr_edge.export.check import BATCHES
 from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import export
-from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.program import write_program
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
@@ -57,7 +57,7 @@ def write_untrained(
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / MODEL
         export(module, candidate.in_channels, candidate.image_size_px, base, check)
-        with Prepared(base) as prepared:
+        with PreparedModel(base) as prepared:
             for name in screened_variants(recipe.export):
                 variant_folder = folder / name
                 variant_folder.mkdir(parents=True, exist_ok=True)

@@ -36,10 +36,10 @@ class TrialState:
     def fastest(self) -> SettingsTrial | None:
         """Return the fastest timing: of the settings whose quality was measured, else of all that ran."""
         ran = [timing for timing in self.timings if timing.latency_s is not None]
-        judged = []
+        assessed = []
         if self.quality is not None:
-            judged = [timing for timing in ran if timing.settings == self.quality.settings]
-        return min(judged or ran, key=latency, default=None)
+            assessed = [timing for timing in ran if timing.settings == self.quality.settings]
+        return min(assessed or ran, key=latency, default=None)
 
 
 @dataclass(frozen=True)

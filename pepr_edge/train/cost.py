@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pepr_edge.energy.carbon import co2eq_g
-from pepr_edge.energy.meter import Use, add
+from pepr_edge.energy.meter import Usage, add
 from pepr_edge.records import CostProbe, InterruptionLoss, Quantity, TrainCost
 
 Account = Literal["training", "evaluation"]
@@ -29,7 +29,7 @@ def no_cost() -> TrainCost:
     )
 
 
-def add_use(cost: TrainCost, account: Account, use: Use, images: int, country: str | None) -> TrainCost:
+def add_usage(cost: TrainCost, account: Account, usage: Usage, images: int, country: str | None) -> TrainCost:
     """Add a period of work to a cost.
 
     Args:
@@ -41,15 +41,15 @@ def add_use(cost: TrainCost, account: Account, use: Use, images: int, country: s
     """
     if account == "evaluation":
         evaluation = {
-            "evaluation_energy_j": add(cost.evaluation_energy_j, use.energy),
-            "evaluation_duration_s": _increased(cost.evaluation_duration_s, use.duration_s),
+            "evaluation_energy_j": add(cost.evaluation_energy_j, usage.energy),
+            "evaluation_duration_s": _increased(cost.evaluation_duration_s, usage.duration_s),
         }
         return cost.model_copy(update=evaluation)
-    energy = add(cost.energy_j, use.energy)
+    energy = add(cost.energy_j, usage.energy)
     training = {
         "energy_j": energy,
         "co2eq_g": co2eq_g(energy, country),
-        "duration_s": _increased(cost.duration_s, use.duration_s),
+        "duration_s": _increased(cost.duration_s, usage.duration_s),
         "images": _increased(cost.images, images),
     }
     return cost.model_copy(update=training)
@@ -68,8 +68,8 @@ def full_cost(probe: CostProbe, epochs: int, images: int, country: str | None) -
     if energy.value is not None:
         energy = energy.model_copy(update={"value": energy.value * epochs})
     duration_s = (probe.epoch_duration_s.value or 0.0) * epochs
-    use = Use(energy, duration_s, cpu_s=0.0)
-    return add_use(probe.cost, "training", use, images * epochs, country)
+    usage = Usage(energy, duration_s, cpu_s=0.0)
+    return add_usage(probe.cost, "training", usage, images * epochs, country)
 
 
 def with_peaks(cost: TrainCost, process: int | None, gpu: int | None) -> TrainCost:

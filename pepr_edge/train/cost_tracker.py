@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pepr_edge.energy.meter import Meter, Use
+from pepr_edge.energy.meter import Meter, Usage
 from pepr_edge.records import Count, TrainCost, Versioned
 from pepr_edge.run_dir.layout import SPENT
 from pepr_edge.run_dir.store import read_current, write_record
-from pepr_edge.train.cost import Account, add_use, with_peaks
+from pepr_edge.train.cost import Account, add_usage, with_peaks
 
 PERIOD_S = 2.0  # about this much may be missing from the cost if the process is killed
 
@@ -56,12 +56,12 @@ class CostTracker:
         """
         self._images = images
         if time.perf_counter() - self._written_s >= PERIOD_S:
-            self.write(self._with_use(self._meter.since(self._mark)))
+            self.write(self._with_usage(self._meter.since(self._mark)))
 
-    def end(self) -> Use:
+    def end(self) -> Usage:
         """End the period, add it to the cost, and return what it used."""
-        use = self._meter.since(self._mark)
-        self.cost = self._with_use(use)
+        usage = self._meter.since(self._mark)
+        self.cost = self._with_usage(usage)
         return use
 
     def update_peaks(self, process: int | None, gpu: int | None) -> None:
@@ -74,8 +74,8 @@ class CostTracker:
         write_record(self._folder / SPENT, snapshot)
         self._written_s = time.perf_counter()
 
-    def _with_use(self, use: Use) -> TrainCost:
-        return add_use(self.cost, self._account, use, self._images, self._country)
+    def _with_usage(self, usage: Usage) -> TrainCost:
+        return add_usage(self.cost, self._account, usage, self._images, self._country)
 
 
 def read_snapshot(folder: Path, key: str) -> CostSnapshot | None:

@@ -12,7 +12,7 @@ from torch import nn
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, Pixels
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 
 # Logits computed from features may differ from the model's own by rounding only.
 TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ TOLERANCE = 1e-3
 class Backbone:
     """A model of which only the classifier is trained; its features are the inputs of the classifier."""
 
-    def __init__(self, model: nn.Module, classifier: nn.Module, mode: Mode, spec: Preprocess) -> None:
+    def __init__(self, model: nn.Module, classifier: nn.Module, mode: ComputeMode, spec: Preprocess) -> None:
         self._model = model
         self._classifier = classifier
         self._mode = mode
@@ -57,7 +57,7 @@ class Backbone:
         device = self._device()
         self._model.eval()
         images = torch.from_numpy(to_tensor(pixels, self._spec)).to(device)
-        mode = Mode(self._mode.layout) if exact else self._mode
+        mode = ComputeMode(self._mode.layout) if exact else self._mode
         with torch.no_grad(), mode.autocast(device):
             logits: torch.Tensor = self._model(mode.arrange(images))
         return logits
@@ -84,7 +84,7 @@ class Backbone:
         return bool(difference <= TOLERANCE * whole.abs().max().clamp(min=1.0))
 
 
-def frozen_backbone(model: nn.Module, mode: Mode, spec: Preprocess, sample: Pixels) -> Backbone | None:
+def frozen_backbone(model: nn.Module, mode: ComputeMode, spec: Preprocess, sample: Pixels) -> Backbone | None:
     """Return the backbone of a model of which only the classifier is trained; None if it cannot be separated.
 
     Args:

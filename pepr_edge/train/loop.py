@@ -15,7 +15,7 @@ from pepr_edge.records import Preprocess
 from pepr_edge.tasks import task_of
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.step import Mode, TrainStep, synchronise
+from pepr_edge.train.step import ComputeMode, TrainStep, synchronise
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -63,7 +63,11 @@ def batches(n: int, size: int, rng: np.random.Generator) -> list[NDArray[np.intp
 
 
 def predict(
-    model: nn.Module, pixels: Pixels, spec: Preprocess, mode: Mode, tick: Callable[[], None] = lambda: None
+    model: nn.Module,
+    pixels: Pixels,
+    spec: Preprocess,
+    mode: ComputeMode,
+    tick: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Return the logits of a whole split in float32, as the model will be deployed.
 
@@ -87,7 +91,9 @@ def predict(
     return np.concatenate(logits)
 
 
-def train_step(model: nn.Module, mode: Mode, settings: Train, loss: nn.Module, total_steps: int) -> TrainStep:
+def train_step(
+    model: nn.Module, mode: ComputeMode, settings: Train, loss: nn.Module, total_steps: int
+) -> TrainStep:
     """Return a training step with the optimiser and schedule of the protocol, for a model on its device."""
     optimising = optimiser(settings, model)
     schedule = None

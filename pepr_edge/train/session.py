@@ -24,7 +24,7 @@ from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, untrained
-from pepr_edge.train.step import Mode, probe
+from pepr_edge.train.step import ComputeMode, probe
 from pepr_edge.train.trainer import Progress, Trainer
 
 
@@ -70,7 +70,7 @@ class TrainingSession:
         """
         trainer = self.trainer
         while not trainer.finished and (until_epoch is None or len(trainer.epochs) < until_epoch):
-            trainer.advance(self.cost_tracker, self.job.progress)
+            trainer.train_one_epoch(self.cost_tracker, self.job.progress)
             self.save()
 
     def save(self) -> None:
@@ -136,7 +136,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         if training is None:
             mode, probes = _probe(model, job.data, spec, recipe, cost_tracker)
         else:
-            mode = Mode(training.layout, training.precision)
+            mode = ComputeMode(training.layout, training.precision)
             probes = training.probes
         model = mode.place(model, device)
         trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
@@ -193,7 +193,7 @@ def _freeze_backbone(model: nn.Module) -> None:
 
 def _probe(
     model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe, cost_tracker: CostTracker
-) -> tuple[Mode, tuple[ProbeResult, ...]]:
+) -> tuple[ComputeMode, tuple[ProbeResult, ...]]:
     """Find the fastest mode on one real batch."""
     settings = recipe.train
     train = data.splits["train"]

@@ -21,7 +21,7 @@ Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
-class Mode:
+class ComputeMode:
     """The memory layout of the tensors, and the precision of the forward pass."""
 
     layout: Literal["contiguous", "channels_last"] = "contiguous"
@@ -62,7 +62,7 @@ class TrainStep:
     def __init__(
         self,
         model: nn.Module,
-        mode: Mode,
+        mode: ComputeMode,
         optimiser: torch.optim.Optimizer,
         loss: nn.Module,
         schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
@@ -109,17 +109,22 @@ class TrainStep:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def modes(device: torch.device) -> list[Mode]:
+def modes(device: torch.device) -> list[ComputeMode]:
     """Return the modes worth trying on a device, the default one first."""
     reduced: Literal["bfloat16", "float16"] = "bfloat16"
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         reduced = "float16"
-    return [Mode(), Mode("channels_last"), Mode("channels_last", reduced), Mode("contiguous", reduced)]
+    return [
+        ComputeMode(),
+        ComputeMode("channels_last"),
+        ComputeMode("channels_last", reduced),
+        ComputeMode("contiguous", reduced),
+    ]
 
 
 def probe(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimiser: Optimisers, loss: nn.Module
-) -> tuple[Mode, list[ProbeResult]]:
+) -> tuple[ComputeMode, list[ProbeResult]]:
     """Train copies of a model for a few steps in each mode.
 
     Args:
@@ -133,8 +138,8 @@ def probe(
         ModelError: no mode works.
     """
     candidates = modes(images.device)
-    steps_s: dict[Mode, float] = {}
-    reasons: dict[Mode, str] = {}
+    steps_s: dict[ComputeMode, float] = {}
+    reasons: dict[ComputeMode, str] = {}
     # In both directions, so that other load on the machine affects all modes equally.
     for mode in [*candidates, *reversed(candidates)]:
         limit_s = PRUNE_RATIO * min(steps_s.values(), default=math.inf)
@@ -166,7 +171,7 @@ def probe(
 
 def _step_s(
     model: nn.Module,
-    mode: Mode,
+    mode: ComputeMode,
     images: torch.Tensor,
     labels: torch.Tensor,
     optimiser: Optimisers,

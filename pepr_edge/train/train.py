@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pepr_edge.device.facts import environment
-from pepr_edge.energy.meter import Use
+from pepr_edge.energy.meter import Usage
 from pepr_edge.records import CostProbe, Quantity, Split, TrainingState, TrainResult
 from pepr_edge.run_dir.layout import CHECKPOINT, LOGITS, PROBE, TRAIN_RESULT
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, written
@@ -85,7 +85,7 @@ def probe_cost(job: TrainingJob) -> CostProbe:
     with open_session(job) as session:
         use, images = _time_steps(session)
         session.update_peaks()
-        cost_probe = _cost_probe(session, use, images)
+        cost_probe = _cost_probe(session, usage, images)
         session.save_cost()  # not the state: the steps have changed the model
     write_record(job.folder / PROBE, cost_probe)
     return cost_probe
@@ -101,7 +101,7 @@ def _predictions(session: TrainingSession, model: nn.Module) -> dict[Split, NDAr
     return logits
 
 
-def _time_steps(session: TrainingSession) -> tuple[Use, int]:
+def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
     """Take a few steps after a warm-up; return what they used, and their number of images."""
     trainer = session.trainer
     job = session.job
@@ -118,7 +118,7 @@ def _time_steps(session: TrainingSession) -> tuple[Use, int]:
     train_mode(trainer.model, settings)
     load_batch = batch_loader(train_split, session.spec, settings, generator, device)
 
-    def take(first: int, last: int) -> Use:
+    def take(first: int, last: int) -> Usage:
         session.cost_tracker.begin("training")
         for number in range(first, last):
             step(*load_batch(parts[number]))
@@ -128,11 +128,11 @@ def _time_steps(session: TrainingSession) -> tuple[Use, int]:
         return session.cost_tracker.end()
 
     take(0, WARM_UP_STEPS)
-    use = take(WARM_UP_STEPS, steps)
+    usage = take(WARM_UP_STEPS, steps)
     return use, sum(len(part) for part in parts[WARM_UP_STEPS:])
 
 
-def _cost_probe(session: TrainingSession, use: Use, images: int) -> CostProbe:
+def _cost_probe(session: TrainingSession, usage: Usage, images: int) -> CostProbe:
     job = session.job
     trainer = session.trainer
     cost = session.cost_tracker.cost
@@ -142,11 +142,13 @@ def _cost_probe(session: TrainingSession, use: Use, images: int) -> CostProbe:
     if trainer.uses_features():
         scale /= job.recipe.train.epochs
         how += ", features once for all epochs"
-    epoch_energy = use.energy
+    epoch_energy = usage.energy
     if epoch_energy.value is not None:
         scaled = {"value": epoch_energy.value * scale, "source": f"{epoch_energy.source}, {how}"}
         epoch_energy = epoch_energy.model_copy(update=scaled)
-    epoch_duration = Quantity(value=use.duration_s * scale, method="measured", source=f"perf_counter, {how}")
+    epoch_duration = Quantity(
+        value=usage.duration_s * scale, method="measured", source=f"perf_counter, {how}"
+    )
     return CostProbe(
         key=job.key,
         candidate=job.candidate,
@@ -154,7 +156,7 @@ def _cost_probe(session: TrainingSession, use: Use, images: int) -> CostProbe:
         layout=trainer.mode.layout,
         precision=trainer.mode.precision,
         steps=TIMED_STEPS,
-        images_per_s=images / use.duration_s,
+        images_per_s=images / usage.duration_s,
         epoch_energy_j=epoch_energy,
         epoch_duration_s=epoch_duration,
         peak_memory_bytes=cost.peak_memory_bytes,

@@ -1,4 +1,4 @@
-"""The trainer: epochs, each judged on validation, until the last or until validation stops improving."""
+"""The trainer: epochs, each evaluated on validation, until the last or until validation stops improving."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pepr_edge.data import Dataset
-from pepr_edge.energy.meter import Use
+from pepr_edge.energy.meter import Usage
 from pepr_edge.errors import ModelError
 from pepr_edge.recipe import Train
 from pepr_edge.records import Epoch, Preprocess
@@ -29,12 +29,12 @@ from pepr_edge.train.loop import (
     train_epoch,
     train_step,
 )
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 
 # Takes: steps done, steps of the epoch, epoch, best validation performance so far (-inf before the first
 # epoch).
 Progress = Callable[[int, int, int, float], None]
-NO_EPOCH = (-math.inf, -math.inf)
+LOWEST_RATING = (-math.inf, -math.inf)
 
 
 class Trainer:
@@ -46,7 +46,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        mode: Mode,
+        mode: ComputeMode,
         data: Dataset,
         spec: Preprocess,
         settings: Train,
@@ -61,10 +61,10 @@ class Trainer:
             data: its splits "train" and "val" are used.
             spec: how pixels become the input.
             settings: how to train.
-            metric: by which an epoch is judged.
+            metric: by which epochs are compared.
             seed: of dropout, the order of the images and their augmentation.
         """
-        torch.manual_seed(seed)  # for dropout: how much the probe has drawn depends on the machine
+        torch.manual_seed(seed)  # for dropout: the probe drew from it, how often depends on the machine
         self.model = model
         self.mode = mode
         self.epochs: tuple[Epoch, ...] = ()
@@ -84,7 +84,7 @@ class Trainer:
         )
         self._backbone: Backbone | None = None
         self._is_inseparable = False  # the backbone cannot be separated from the classifier
-        self._has_features = False
+        self._trains_on_features = False
         self._val_features: torch.Tensor | None = None
         self._best_weights = model.state_dict()
 
@@ -104,8 +104,8 @@ class Trainer:
         """True if there is no epoch left to train."""
         return self.stopped_early or len(self.epochs) >= self._settings.epochs
 
-    def advance(self, cost_tracker: CostTracker, progress: Progress) -> None:
-        """Train one more epoch, and judge it on validation.
+    def train_one_epoch(self, cost_tracker: CostTracker, progress: Progress) -> None:
+        """Train one more epoch, and evaluate it on validation.
 
         Raises:
             ModelError: the loss is not finite, or the metric is not defined on the validation split.
@@ -122,11 +122,11 @@ class Trainer:
         self._compute_features(cost_tracker)
         parts = batches(images, size, self._rng)
         train_loss = train_epoch(self.step, self._settings, self._load_batch, parts, on_step)
-        use = cost_tracker.end()
+        usage = cost_tracker.end()
         cost_tracker.begin("evaluation")
         logits = self._validate(cost_tracker)
         cost_tracker.end()
-        self._add(self._epoch(epoch, train_loss, logits, use))
+        self._add_epoch(self._epoch_record(epoch, train_loss, logits, usage))
 
     def uses_features(self) -> bool:
         """True if backbone and images never change, so that the classifier's inputs are computed once."""
@@ -140,7 +140,7 @@ class Trainer:
 
     def _compute_features(self, cost_tracker: CostTracker) -> None:
         """Train on the backbone's features from now on, if they never change."""
-        if not self.uses_features() or self._has_features:
+        if not self.uses_features() or self._trains_on_features:
             return
         assert self._backbone is not None
         pixels, labels = self._data.splits["train"]
@@ -149,7 +149,7 @@ class Trainer:
         device = self.step.device
         self._load_batch = lambda chosen: (features[chosen].to(device), targets[chosen].to(device))
         self.step.forward = self._backbone.head
-        self._has_features = True
+        self._trains_on_features = True
 
     def _validate(self, cost_tracker: CostTracker) -> NDArray[np.float32]:
         pixels = self._data.splits["val"][0]
@@ -159,7 +159,9 @@ class Trainer:
             self._val_features = self._backbone.features(pixels, cost_tracker.tick, exact=True)
         return self._backbone.logits(self._val_features)
 
-    def _epoch(self, epoch: int, train_loss: float, logits: NDArray[np.float32], use: Use) -> Epoch:
+    def _epoch_record(
+        self, epoch: int, train_loss: float, logits: NDArray[np.float32], usage: Usage
+    ) -> Epoch:
         """Return the record of an epoch, from its training loss and its logits on validation."""
         labels = self._data.splits["val"][1]
         val_loss = _loss(logits, labels)
@@ -179,11 +181,11 @@ class Trainer:
             train_loss=train_loss,
             val_loss=val_loss,
             val_performance=performance,
-            duration_s=use.duration_s,
-            energy_j=use.energy.value,
+            duration_s=usage.duration_s,
+            energy_j=usage.energy.value,
         )
 
-    def _add(self, epoch: Epoch) -> None:
+    def _add_epoch(self, epoch: Epoch) -> None:
         is_best = _rating(epoch) > self._best_rating()
         self.epochs = (*self.epochs, epoch)
         if is_best:
@@ -191,7 +193,7 @@ class Trainer:
             self._best_weights = _copy(self.model)
 
     def _best_rating(self) -> tuple[float, float]:
-        return _rating(self.epochs[self.best_epoch - 1]) if self.best_epoch else NO_EPOCH
+        return _rating(self.epochs[self.best_epoch - 1]) if self.best_epoch else LOWEST_RATING
 
     def restore_best(self) -> nn.Module:
         """Return the model with the weights of its best epoch."""

@@ -15,7 +15,7 @@ import tiny_nets
 from pepr_edge.errors import ExportError
 from pepr_edge.export import convert as module
 from pepr_edge.export.convert import CONVERTERS, convert
-from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.recipe.variants import SETTINGS, load, names
 
 PRESETS = [name for name in names() if name.startswith("optimum_")]
@@ -23,15 +23,17 @@ OWN = [name for name in names() if name not in PRESETS]
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedModel]:
     path = tmp_path_factory.mktemp("base") / "fp32.onnx"
     onnx.save(tiny_nets.separable(), path)
-    with Prepared(path) as opened:
+    with PreparedModel(path) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("name", [*OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in PRESETS)])
-def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_path: Path, name: str) -> None:
+def test_every_variant_is_made_and_runs_at_any_batch(
+    prepared: PreparedModel, tmp_path: Path, name: str
+) -> None:
     variant = load(name)
     path = tmp_path / "model.onnx"
     made = convert(variant, prepared, path, tiny_nets.IMAGES)
@@ -39,7 +41,7 @@ def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_pat
     assert made.remedy == ("as asked" if variant.quantise is not None else None)
     assert made.notes == ()
     actual = tiny_nets.logits(path)
-    expected = tiny_nets.logits(prepared.base)
+    expected = tiny_nets.logits(prepared.float32_path)
     assert np.abs(actual - expected).max() < variant.parity_tolerance * expected.std()
     assert (name in ("fp32", "fp32_optimised")) or not np.array_equal(actual, expected)
     model = onnx.load(str(path))
@@ -49,7 +51,7 @@ def test_every_variant_is_made_and_runs_at_any_batch(prepared: Prepared, tmp_pat
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert name == "fp32_optimised" or {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     again = tmp_path / "again.onnx"
-    convert(variant, prepared.base, again, tiny_nets.IMAGES)
+    convert(variant, prepared.float32_path, again, tiny_nets.IMAGES)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -58,7 +60,7 @@ def test_there_is_a_converter_for_each_precision() -> None:
     assert set(SETTINGS) < set(CONVERTERS)
 
 
-def test_float16_is_half_the_size_in_its_weights(prepared: Prepared, tmp_path: Path) -> None:
+def test_float16_is_half_the_size_in_its_weights(prepared: PreparedModel, tmp_path: Path) -> None:
     convert(load("fp16"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
     kinds = {tensor.data_type for tensor in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
     assert onnx.TensorProto.FLOAT16 in kinds
@@ -76,7 +78,9 @@ def test_the_optimised_file_has_fewer_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["int8_static", "int8_static_percentile", "int8_static_entropy", "int8_mixed", "int8_inputs"]
 )
-def test_calibration_works_with_one_image_and_is_noted(prepared: Prepared, tmp_path: Path, name: str) -> None:
+def test_calibration_works_with_one_image_and_is_noted(
+    prepared: PreparedModel, tmp_path: Path, name: str
+) -> None:
     made = convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:1])
     assert len(made.notes) == 1
     assert "1 image " in made.notes[0]
@@ -84,13 +88,13 @@ def test_calibration_works_with_one_image_and_is_noted(prepared: Prepared, tmp_p
 
 
 @pytest.mark.parametrize(("n", "noted"), [(2, True), (15, True), (16, False)])
-def test_few_images_are_noted(prepared: Prepared, tmp_path: Path, n: int, noted: bool) -> None:
+def test_few_images_are_noted(prepared: PreparedModel, tmp_path: Path, n: int, noted: bool) -> None:
     made = convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:n])
     assert len(made.notes) == int(noted)
     assert all(f"{n} images" in note for note in made.notes)
 
 
-def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, tmp_path: Path) -> None:
+def test_no_more_images_are_used_than_the_variant_asks_for(prepared: PreparedModel, tmp_path: Path) -> None:
     variant = load("int8_static")
     assert variant.quantise is not None
     few = variant.model_copy(
@@ -101,7 +105,7 @@ def test_no_more_images_are_used_than_the_variant_asks_for(prepared: Prepared, t
     assert (tmp_path / "few.onnx").read_bytes() == (tmp_path / "three.onnx").read_bytes()
 
 
-def test_without_images_the_error_is_one_clear_line(prepared: Prepared, tmp_path: Path) -> None:
+def test_without_images_the_error_is_one_clear_line(prepared: PreparedModel, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"int8_static: no images"):
         convert(load("int8_static"), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES[:0])
     for name in ("fp32", "fp16", "int8_dynamic"):
@@ -109,13 +113,13 @@ def test_without_images_the_error_is_one_clear_line(prepared: Prepared, tmp_path
 
 
 def test_a_file_appears_complete_or_not_at_all(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An earlier file stays if the conversion fails."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
 
-    def fail(prepared: Prepared, part: Path, *_: object) -> None:
+    def fail(prepared: PreparedModel, part: Path, *_: object) -> None:
         part.write_bytes(b"half of a fi")
         assert path.read_bytes() == b"before"
         raise ExportError("interrupted")
@@ -161,7 +165,7 @@ def test_importing_it_imports_no_torch() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_variant_runs_in_openvino_at_a_fixed_batch(
-    prepared: Prepared, tmp_path: Path, name: str
+    prepared: PreparedModel, tmp_path: Path, name: str
 ) -> None:
     openvino = pytest.importorskip("openvino")
     convert(load(name), prepared, tmp_path / "model.onnx", tiny_nets.IMAGES)
@@ -169,5 +173,5 @@ def test_every_variant_runs_in_openvino_at_a_fixed_batch(
     model.reshape([1, 1, tiny_nets.PX, tiny_nets.PX])
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     actual = np.concatenate([np.array(compiled([image[None]])[0]) for image in tiny_nets.IMAGES])
-    expected = tiny_nets.logits(prepared.base)
+    expected = tiny_nets.logits(prepared.float32_path)
     assert np.abs(actual - expected).max() < 0.5 * expected.std()

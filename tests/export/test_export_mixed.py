@@ -12,7 +12,7 @@ import tiny_nets
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.mixed import mixed
-from pepr_edge.export.prepare import Prepared
+from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.quantise import AS_ASKED, static
 from pepr_edge.recipe.variants import Quantise
 
@@ -20,9 +20,9 @@ SETTINGS = Quantise()
 
 
 @pytest.fixture
-def ruined(tmp_path: Path) -> Iterator[Prepared]:
+def ruined(tmp_path: Path) -> Iterator[PreparedModel]:
     onnx.save(tiny_nets.convolutions(times=1000.0), tmp_path / "fp32.onnx")
-    with Prepared(tmp_path / "fp32.onnx") as prepared:
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
         yield prepared
 
 
@@ -34,7 +34,7 @@ def agrees(path: Path) -> bool:
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
 def test_int8_ruins_the_network_with_every_calibration(
-    ruined: Prepared, tmp_path: Path, calibration: str
+    ruined: PreparedModel, tmp_path: Path, calibration: str
 ) -> None:
     static(
         ruined,
@@ -48,7 +48,7 @@ def test_int8_ruins_the_network_with_every_calibration(
 
 
 @pytest.mark.parametrize("gate", [True, False])
-def test_only_the_damaged_nodes_stay_float32(ruined: Prepared, tmp_path: Path, gate: bool) -> None:
+def test_only_the_damaged_nodes_stay_float32(ruined: PreparedModel, tmp_path: Path, gate: bool) -> None:
     """They produce and consume the damaged tensor. With a quality gate, or with the default check."""
     path = tmp_path / "int8.onnx"
     checked: list[Path] = []
@@ -74,13 +74,13 @@ def test_only_the_damaged_nodes_stay_float32(ruined: Prepared, tmp_path: Path, g
 
 def test_a_network_that_int8_does_not_damage_is_all_int8(tmp_path: Path) -> None:
     onnx.save(tiny_nets.convolutions(), tmp_path / "fp32.onnx")
-    with Prepared(tmp_path / "fp32.onnx") as prepared:
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
         assert mixed(prepared, tmp_path / "mixed.onnx", tiny_nets.IMAGES, SETTINGS, None) == AS_ASKED
         static(prepared, tmp_path / "int8.onnx", tiny_nets.IMAGES, SETTINGS)
     assert (tmp_path / "mixed.onnx").read_bytes() == (tmp_path / "int8.onnx").read_bytes()
 
 
-def test_more_than_half_of_the_nodes_is_refused(ruined: Prepared, tmp_path: Path) -> None:
+def test_more_than_half_of_the_nodes_is_refused(ruined: PreparedModel, tmp_path: Path) -> None:
     tried: list[set[str]] = []
 
     def never(path: Path) -> bool:
@@ -97,7 +97,7 @@ def test_the_rounding_of_the_input_and_the_output_is_measured_too(tmp_path: Path
     """The rounding of the image damages the first convolution."""
     model = tiny_nets.separable()
     onnx.save(model, tmp_path / "fp32.onnx")
-    with Prepared(tmp_path / "fp32.onnx") as prepared:
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
         answers = iter([False, False, True])
         remedy = mixed(
             prepared, tmp_path / "int8.onnx", tiny_nets.IMAGES[:1], SETTINGS, lambda path: next(answers)

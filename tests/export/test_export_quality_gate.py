@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepr_edge.export.quality_gate import judge
+from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.records import Quality, SessionSettings
 
 LABELS = np.repeat(np.array([0, 1], np.int64), [180, 20])
@@ -22,7 +22,7 @@ def logits_of(labels: np.ndarray, wrong: int = 0, of: int = 0) -> np.ndarray:
 
 
 def judged(logits: np.ndarray, threshold: float = 0.99) -> Quality:
-    return judge(logits, logits_of(LABELS), LABELS, "accuracy", threshold, SessionSettings())
+    return assess_quality(logits, logits_of(LABELS), LABELS, "accuracy", threshold, SessionSettings())
 
 
 def test_unchanged_decisions_pass() -> None:
@@ -52,7 +52,7 @@ def test_the_loss_of_a_rare_class_fails_although_accuracy_passes() -> None:
 
 def test_exactly_the_threshold_passes() -> None:
     labels = np.repeat(np.array([0, 1], np.int64), 100)
-    quality = judge(
+    quality = assess_quality(
         logits_of(labels, wrong=2), logits_of(labels), labels, "accuracy", 0.99, SessionSettings()
     )
     assert quality.kept["accuracy"] == pytest.approx(0.99)
@@ -65,13 +65,15 @@ def test_with_a_threshold_of_0_everything_passes() -> None:
 
 def test_an_undefined_metric_is_left_out() -> None:
     labels = np.zeros(20, np.int64)
-    quality = judge(logits_of(labels, wrong=10), logits_of(labels), labels, "auroc", 0.99, SessionSettings())
+    quality = assess_quality(
+        logits_of(labels, wrong=10), logits_of(labels), labels, "auroc", 0.99, SessionSettings()
+    )
     assert "auroc" not in quality.kept
 
 
 def test_a_model_that_was_never_right_cannot_lose_performance() -> None:
     wrong = logits_of(1 - LABELS)
-    assert judge(wrong, wrong, LABELS, "accuracy", 0.99, SessionSettings()).passed
+    assert assess_quality(wrong, wrong, LABELS, "accuracy", 0.99, SessionSettings()).passed
 
 
 @given(st.integers(0, 180), st.integers(0, 20), st.floats(0, 1))

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pepr_edge.errors import ExportError
 from pepr_edge.export import prepare as preparing
 from pepr_edge.export import quantise as module
-from pepr_edge.export.prepare import CALIBRATION_BATCH, CALIBRATIONS, Prepared
+from pepr_edge.export.prepare import CALIBRATION_BATCH, CALIBRATIONS, PreparedModel
 from pepr_edge.export.quantise import AS_ASKED, REMEDIES, dynamic, static
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe.variants import Quantise
@@ -54,7 +54,7 @@ def read(path: Path) -> Graph:
 
 
 def quantise(source: Path, path: Path, images: NDArray[np.float32], settings: Quantise) -> str:
-    with Prepared(source) as prepared:
+    with PreparedModel(source) as prepared:
         return static(prepared, path, images, settings)
 
 
@@ -197,7 +197,7 @@ def test_remedies_are_tried_in_order_and_the_successful_one_is_returned(
 ) -> None:
     tried: list[dict[str, Any]] = []
 
-    def refusing(prepared: Prepared, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
+    def refusing(prepared: PreparedModel, path: Path, ranges: Any, arguments: dict[str, Any]) -> None:
         tried.append(arguments)
         if len(tried) <= refusals:
             raise ValueError(f"refusal {len(tried)}")
@@ -290,9 +290,9 @@ def test_only_the_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def separable(tmp_path: Path) -> Iterator[Prepared]:
+def separable(tmp_path: Path) -> Iterator[PreparedModel]:
     onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
-    with Prepared(tmp_path / "fp32.onnx") as prepared:
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
         yield prepared
 
 
@@ -317,7 +317,7 @@ NEIGHBOURS = {"first_conv", "mul", "depthwise_conv", "pointwise_conv", "add", "f
     ],
 )
 def test_the_settings_select_the_quantised_nodes(
-    separable: Prepared, tmp_path: Path, settings: Quantise, nodes: set[str]
+    separable: PreparedModel, tmp_path: Path, settings: Quantise, nodes: set[str]
 ) -> None:
     """A node counts if its input or output is 8 bits wide, so the neighbours of named operators count too."""
     assert static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, settings) == AS_ASKED
@@ -327,7 +327,7 @@ def test_the_settings_select_the_quantised_nodes(
     assert np.abs(actual - expected).max() < 0.4 * expected.std()
 
 
-def test_without_outputs_only_inputs_and_weights_are_8_bits(separable: Prepared, tmp_path: Path) -> None:
+def test_without_outputs_only_inputs_and_weights_are_8_bits(separable: PreparedModel, tmp_path: Path) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(operators=WEIGHTED, outputs=False))
     nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
     producers = {name: node.op_type for node in nodes for name in node.output}
@@ -339,7 +339,7 @@ def test_without_outputs_only_inputs_and_weights_are_8_bits(separable: Prepared,
     assert {producers[node.input[0]] for node in nodes if node.op_type == "Sigmoid"} == {"Conv"}
 
 
-def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Path) -> None:
+def test_grouped_convolutions_can_stay_float32(separable: PreparedModel, tmp_path: Path) -> None:
     static(
         separable,
         tmp_path / "int8.onnx",
@@ -353,24 +353,24 @@ def test_grouped_convolutions_can_stay_float32(separable: Prepared, tmp_path: Pa
     assert "pointwise_quantized" in graph.stored
 
 
-def test_nodes_can_be_kept(separable: Prepared, tmp_path: Path) -> None:
+def test_nodes_can_be_kept(separable: PreparedModel, tmp_path: Path) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(), keep=["first_conv", "gemm"])
     stored = read(tmp_path / "int8.onnx").stored
     assert {"first", "head", "depthwise_quantized"} <= set(stored)
 
 
 def test_one_calibration_serves_all_variants(
-    separable: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    separable: PreparedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no variant changes the ranges of the next."""
     calls: list[str] = []
-    real = Prepared._calibrated
+    real = PreparedModel._calibrated
 
-    def spy(self: Prepared, method: str, images: NDArray[np.float32]) -> Any:
+    def spy(self: PreparedModel, method: str, images: NDArray[np.float32]) -> Any:
         calls.append(method)
         return real(self, method, images)
 
-    monkeypatch.setattr(Prepared, "_calibrated", spy)
+    monkeypatch.setattr(PreparedModel, "_calibrated", spy)
     all_settings = (
         Quantise(),
         Quantise(per_channel=False),
@@ -390,7 +390,7 @@ def test_one_calibration_serves_all_variants(
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
 @pytest.mark.parametrize("n", [1, 2, CALIBRATION_BATCH + 1])
 def test_calibration_works_with_any_number_of_images(
-    separable: Prepared, tmp_path: Path, calibration: Any, n: int
+    separable: PreparedModel, tmp_path: Path, calibration: Any, n: int
 ) -> None:
     static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES[:n], Quantise(calibration=calibration))
     actual = tiny_nets.logits(tmp_path / "int8.onnx")
@@ -414,7 +414,7 @@ def test_tensors_that_hardly_vary_can_be_calibrated(tmp_path: Path, calibration:
     assert np.isfinite(tiny_nets.logits(tmp_path / "int8.onnx")).all()
 
 
-def test_percentile_ignores_rare_values(separable: Prepared, tmp_path: Path) -> None:
+def test_percentile_ignores_rare_values(separable: PreparedModel, tmp_path: Path) -> None:
     rare = np.repeat(tiny_nets.IMAGES, 40, axis=0)
     rare[0, 0, 0, 0] = 1000
     scales = {}
@@ -425,7 +425,7 @@ def test_percentile_ignores_rare_values(separable: Prepared, tmp_path: Path) -> 
 
 
 def test_dynamic_quantises_only_the_weights_of_the_named_operators(
-    separable: Prepared, tmp_path: Path
+    separable: PreparedModel, tmp_path: Path
 ) -> None:
     assert dynamic(separable, tmp_path / "int8.onnx", Quantise(operators=("Gemm", "MatMul"))) == AS_ASKED
     model = onnx.load(str(tmp_path / "int8.onnx"))
@@ -444,7 +444,7 @@ def test_dynamic_quantises_only_the_weights_of_the_named_operators(
 def test_a_dynamic_quantiser_failure_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with (
-        Prepared(tmp_path / "none.onnx") as prepared,
+        PreparedModel(tmp_path / "none.onnx") as prepared,
         pytest.raises(ExportError, match=r"cannot quantise .* \(\w+: "),
     ):
         dynamic(prepared, tmp_path / "int8.onnx", Quantise())
@@ -452,7 +452,7 @@ def test_a_dynamic_quantiser_failure_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_the_temporary_folder_is_removed(tmp_path: Path) -> None:
     onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
-    with Prepared(tmp_path / "fp32.onnx") as prepared:
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
         folder = prepared.path.parent
         assert folder.is_dir()
     assert not folder.exists()

@@ -3,27 +3,27 @@ from __future__ import annotations
 import pytest
 
 from pepr_edge.energy.carbon import intensity
-from pepr_edge.energy.meter import Use
+from pepr_edge.energy.meter import Usage
 from pepr_edge.records import InterruptionLoss, Quantity, TrainCost
-from pepr_edge.train.cost import add_use, interruption_loss, no_cost, total_s, with_loss, with_peaks
+from pepr_edge.train.cost import add_usage, interruption_loss, no_cost, total_s, with_loss, with_peaks
 
 
-def use(joules: float | None, seconds: float) -> Use:
+def use(joules: float | None, seconds: float) -> Usage:
     method = "unavailable" if joules is None else "declared"
     source = "no watts" if joules is None else "5 W"
-    return Use(Quantity(value=joules, method=method, source=source), seconds, seconds)
+    return Usage(Quantity(value=joules, method=method, source=source), seconds, seconds)
 
 
 def spent(*periods: tuple[float | None, float, int]) -> TrainCost:
     """The cost of periods of training: joules, seconds, images."""
     cost = no_cost()
     for joules, seconds, images in periods:
-        cost = add_use(cost, "training", use(joules, seconds), images, "DNK")
+        cost = add_usage(cost, "training", use(joules, seconds), images, "DNK")
     return cost
 
 
 def test_periods_add_up_training_and_evaluation_separately() -> None:
-    cost = add_use(spent((10.0, 2.0, 0), (30.0, 6.0, 45)), "evaluation", use(1.5, 0.5), 7, "DNK")
+    cost = add_usage(spent((10.0, 2.0, 0), (30.0, 6.0, 45)), "evaluation", use(1.5, 0.5), 7, "DNK")
     assert (cost.energy_j.value, cost.duration_s.value, cost.images.value) == (40.0, 8.0, 45)
     assert (cost.evaluation_energy_j.value, cost.evaluation_duration_s.value) == (1.5, 0.5)
     assert (cost.energy_j.method, cost.energy_j.source, cost.evaluation_energy_j.method) == (

@@ -14,7 +14,7 @@ from pepr_edge.data import Dataset
 from pepr_edge.train import trainer
 from pepr_edge.train.features import frozen_backbone
 from pepr_edge.train.loop import predict
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
 
@@ -27,8 +27,8 @@ def untrained(name: str) -> nn.Module:
 @pytest.mark.parametrize(
     "name", ["resnet10t", "mobilenetv3_small_050", "efficientvit_b0", "test_vit", "test_convnext"]
 )
-@pytest.mark.parametrize("mode", [Mode(), Mode("channels_last", "bfloat16")])
-def test_logits_from_features_equal_those_from_images(name: str, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ComputeMode(), ComputeMode("channels_last", "bfloat16")])
+def test_logits_from_features_equal_those_from_images(name: str, mode: ComputeMode) -> None:
     model = mode.place(untrained(name).eval(), torch.device("cpu"))
     if name == "test_vit":
         model = timm.create_model(name, num_classes=3, in_chans=1, img_size=32)
@@ -54,7 +54,7 @@ class Joined(nn.Module):
 
 @pytest.mark.parametrize("classifiers", [1, 2])
 def test_a_model_that_cannot_be_separated_has_no_backbone(classifiers: int) -> None:
-    assert frozen_backbone(Joined(classifiers), Mode(), SPEC, PIXELS) is None
+    assert frozen_backbone(Joined(classifiers), ComputeMode(), SPEC, PIXELS) is None
 
 
 def test_the_backbone_sees_each_image_once(

@@ -14,7 +14,7 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, batches, loss_function, optimiser, predict, train_step
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 
 Make = Callable[..., nn.Module]
 CPU = torch.device("cpu")
@@ -64,13 +64,13 @@ def test_the_papers_protocol_is_adam_and_nothing_else(tiny: Make, recipe: Callab
     actual = optimiser(paper, model)
     assert type(actual) is torch.optim.Adam
     assert (actual.defaults["lr"], actual.defaults["weight_decay"]) == (5e-4, 0)
-    assert train_step(model, Mode(), paper, nn.CrossEntropyLoss(), 20).schedule is None
+    assert train_step(model, ComputeMode(), paper, nn.CrossEntropyLoss(), 20).schedule is None
 
 
 def test_our_protocol_is_adamw_with_one_cycle(tiny: Make) -> None:
     model = tiny()
     chosen = settings(learning_rate=0.01, weight_decay=0.3)
-    step = train_step(model, Mode(), chosen, nn.CrossEntropyLoss(), 20)
+    step = train_step(model, ComputeMode(), chosen, nn.CrossEntropyLoss(), 20)
     assert type(step.optimiser) is torch.optim.AdamW
     assert step.optimiser.defaults["weight_decay"] == 0.3
     rates = []
@@ -83,8 +83,8 @@ def test_our_protocol_is_adamw_with_one_cycle(tiny: Make) -> None:
     assert rates[-1] < 0.001
 
 
-@pytest.mark.parametrize("mode", [Mode(), Mode("channels_last", "bfloat16")])
-def test_every_image_is_predicted_in_order_and_in_float32(tiny: Make, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ComputeMode(), ComputeMode("channels_last", "bfloat16")])
+def test_every_image_is_predicted_in_order_and_in_float32(tiny: Make, mode: ComputeMode) -> None:
     model = tiny()
     many = np.random.default_rng(0).integers(0, 256, (EVALUATION_BATCH + 3, 8, 8, 1), dtype=np.uint8)
     spec = SPEC.model_copy(update={"image_size_px": 8})

@@ -23,11 +23,11 @@ from pepr_edge.run_dir.reader import current_cost_probe, current_training, curre
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.train import cost_tracker, session
 from pepr_edge.train.session import TrainingJob
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.train import TIMED_STEPS, probe_cost, train, train_until
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
-MODE = Mode("channels_last", "bfloat16")
+MODE = ComputeMode("channels_last", "bfloat16")
 IMAGES, STEPS = 45, 3  # of an epoch
 
 

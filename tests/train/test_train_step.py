@@ -10,11 +10,16 @@ from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.train import step as step_module
-from pepr_edge.train.step import PROBE_STEPS, Mode, TrainStep, modes, probe
+from pepr_edge.train.step import PROBE_STEPS, ComputeMode, TrainStep, modes, probe
 
 Make = Callable[..., nn.Module]
 CPU = torch.device("cpu")
-ALL = [Mode(), Mode("channels_last"), Mode("channels_last", "bfloat16"), Mode("contiguous", "bfloat16")]
+ALL = [
+    ComputeMode(),
+    ComputeMode("channels_last"),
+    ComputeMode("channels_last", "bfloat16"),
+    ComputeMode("contiguous", "bfloat16"),
+]
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 0, 1, 0, 1])
 
@@ -23,10 +28,10 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.1)
 
 
-def mode_of(images: torch.Tensor) -> Mode:
+def mode_of(images: torch.Tensor) -> ComputeMode:
     """The mode in which a forward pass runs."""
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    return Mode(
+    return ComputeMode(
         "channels_last" if last else "contiguous",
         "bfloat16" if torch.is_autocast_enabled("cpu") else "float32",
     )
@@ -35,7 +40,7 @@ def mode_of(images: torch.Tensor) -> Mode:
 class Watched(nn.Module):
     """A linear model that first calls a function with the mode in which it runs."""
 
-    def __init__(self, first: Callable[[Mode], None]) -> None:
+    def __init__(self, first: Callable[[ComputeMode], None]) -> None:
         super().__init__()
         self.fc = nn.Linear(3, 2)
         # In a tuple, so that copies of the model share it.
@@ -52,10 +57,10 @@ def test_four_modes_are_tried_on_a_cpu_the_default_one_first() -> None:
 
 
 @pytest.mark.parametrize("fast", ALL)
-def test_every_mode_is_tried_and_the_fastest_is_chosen(fast: Mode) -> None:
-    tried: list[Mode] = []
+def test_every_mode_is_tried_and_the_fastest_is_chosen(fast: ComputeMode) -> None:
+    tried: list[ComputeMode] = []
 
-    def first(mode: Mode) -> None:
+    def first(mode: ComputeMode) -> None:
         tried.append(mode)
         time.sleep(0.0 if mode == fast else 0.03)
 
@@ -72,7 +77,7 @@ def test_every_mode_is_tried_and_the_fastest_is_chosen(fast: Mode) -> None:
 def test_a_mode_that_is_far_too_slow_takes_one_step_only() -> None:
     steps = dict.fromkeys(ALL, 0)
 
-    def first(mode: Mode) -> None:
+    def first(mode: ComputeMode) -> None:
         steps[mode] += 1
         time.sleep(0.8 if mode == ALL[3] else 0.04)
 
@@ -87,7 +92,7 @@ def test_a_mode_that_is_far_too_slow_takes_one_step_only() -> None:
     "fault", [RuntimeError("no bfloat16 here\nat line 3"), NotImplementedError("no bfloat16 here")]
 )
 def test_a_mode_that_fails_gives_a_result_with_the_reason(fault: Exception) -> None:
-    def first(mode: Mode) -> None:
+    def first(mode: ComputeMode) -> None:
         if mode.precision == "bfloat16":
             raise fault
 
@@ -98,7 +103,7 @@ def test_a_mode_that_fails_gives_a_result_with_the_reason(fault: Exception) -> N
 
 
 def test_too_little_memory_for_float32_leaves_bfloat16() -> None:
-    def first(mode: Mode) -> None:
+    def first(mode: ComputeMode) -> None:
         if mode.precision == "float32":
             raise torch.OutOfMemoryError
 
@@ -108,7 +113,7 @@ def test_too_little_memory_for_float32_leaves_bfloat16() -> None:
 
 
 def test_an_error_on_one_line_if_no_mode_works() -> None:
-    def first(mode: Mode) -> None:
+    def first(mode: ComputeMode) -> None:
         raise torch.OutOfMemoryError("out of memory: 4 GiB wanted\nand so on")
 
     with pytest.raises(ModelError, match=r"6 images .+4 GiB wanted.+train\.batch_size") as caught:
@@ -141,7 +146,7 @@ def test_a_step_is_the_optimisers_step_on_the_loss_of_the_batch() -> None:
     twin.load_state_dict(model.state_dict())
     optimiser = sgd(model)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, 1, gamma=0.5)
-    step = TrainStep(model, Mode(), optimiser, nn.CrossEntropyLoss(), schedule)
+    step = TrainStep(model, ComputeMode(), optimiser, nn.CrossEntropyLoss(), schedule)
     for rate in (0.1, 0.05):
         expected = nn.functional.cross_entropy(twin(IMAGES), LABELS)
         gradients = torch.autograd.grad(expected, list(twin.parameters()))
@@ -157,8 +162,8 @@ def test_a_step_is_the_optimisers_step_on_the_loss_of_the_batch() -> None:
 
 
 @pytest.mark.parametrize("mode", ALL)
-def test_a_step_runs_in_its_mode(mode: Mode) -> None:
-    ran: list[Mode] = []
+def test_a_step_runs_in_its_mode(mode: ComputeMode) -> None:
+    ran: list[ComputeMode] = []
     model = mode.place(Watched(ran.append), CPU)
     TrainStep(model, mode, sgd(model), nn.CrossEntropyLoss())(IMAGES, LABELS)
     assert ran == [mode]
@@ -171,8 +176,8 @@ def test_a_batch_has_the_strides_of_its_layout_even_if_the_bytes_are_the_same(
 ) -> None:
     images = torch.rand(2, channels, 4, 5).contiguous(memory_format=given)
     for mode, strides in (
-        (Mode(), (channels * 20, 20, 5, 1)),
-        (Mode("channels_last"), (channels * 20, 1, channels * 5, channels)),
+        (ComputeMode(), (channels * 20, 20, 5, 1)),
+        (ComputeMode("channels_last"), (channels * 20, 1, channels * 5, channels)),
     ):
         arranged = mode.arrange(images)
         assert arranged.stride() == strides
@@ -180,5 +185,5 @@ def test_a_batch_has_the_strides_of_its_layout_even_if_the_bytes_are_the_same(
 
 
 def test_a_placed_model_has_its_weights_in_the_layout(tiny: Make) -> None:
-    placed = Mode("channels_last").place(tiny(3), CPU)
+    placed = ComputeMode("channels_last").place(tiny(3), CPU)
     assert placed.conv.weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr, operator]

@@ -23,7 +23,7 @@ from pepr_edge.train.loop import predict
 from pepr_edge.train.models import create, restore
 from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.setup import choose_device, pixel_statistics, preprocess_of
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.train import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -133,7 +133,7 @@ def test_the_checkpoint_has_its_checksum_and_restores_to_the_same_logits(made: M
     with np.load(made.folder / "logits.npz") as logits:
         assert sorted(logits) == ["test", "val"]
         for split in ("val", "test"):
-            actual = predict(model, data.splits[split][0], made.result.preprocess, Mode())
+            actual = predict(model, data.splits[split][0], made.result.preprocess, ComputeMode())
             np.testing.assert_allclose(logits[split], actual, atol=1e-4)
 
 

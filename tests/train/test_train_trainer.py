@@ -21,7 +21,7 @@ from pepr_edge.recipe import Recipe, Train
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.train.cost import no_cost
 from pepr_edge.train.cost_tracker import CostTracker
-from pepr_edge.train.step import Mode
+from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.trainer import Progress, Trainer
 
 Make = Callable[..., nn.Module]
@@ -51,7 +51,7 @@ def trained(
     metric: str = "accuracy",
     progress: Progress = lambda *_: None,
 ) -> Trained:
-    trainer = Trainer(model, Mode(), data, SPEC, train, metric, seed)
+    trainer = Trainer(model, ComputeMode(), data, SPEC, train, metric, seed)
     images = advance(trainer, train.epochs, progress)
     trainer.restore_best()
     return Trained(trainer.epochs, trainer.best_epoch, images, trainer.stopped_early)
@@ -62,7 +62,7 @@ def advance(trainer: Trainer, epochs: int, progress: Progress = lambda *_: None)
     with tempfile.TemporaryDirectory() as folder, Meter(MeterSettings(5.0, exclusive=False)) as meter:
         tracker = CostTracker(Path(folder), "key", meter, None, no_cost(), 0)
         while not trainer.finished and len(trainer.epochs) < epochs:
-            trainer.advance(tracker, progress)
+            trainer.train_one_epoch(tracker, progress)
         return tracker.cost.images.value
 
 
@@ -280,10 +280,12 @@ def with_drop_path() -> nn.Module:
 
 
 @pytest.mark.parametrize("protocol", ["default", "paper"])
-@pytest.mark.parametrize("mode", [Mode(), Mode("channels_last"), Mode("channels_last", "bfloat16")])
+@pytest.mark.parametrize(
+    "mode", [ComputeMode(), ComputeMode("channels_last"), ComputeMode("channels_last", "bfloat16")]
+)
 @pytest.mark.parametrize("net", ["dropout", pytest.param("drop path", marks=pytest.mark.slow)])
 def test_a_training_that_resumes_from_its_state_gives_identical_bits(
-    tiny: Make, data: Dataset, mode: Mode, net: str, protocol: str
+    tiny: Make, data: Dataset, mode: ComputeMode, net: str, protocol: str
 ) -> None:
     plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
 
@@ -313,7 +315,7 @@ def test_a_state_contains_the_best_weights_of_an_earlier_epoch(data: Dataset) ->
 
     def begun() -> Trainer:
         model = Scripted(plan, data.splits["val"][1])
-        return Trainer(model, Mode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0)
+        return Trainer(model, ComputeMode(), data, SPEC, settings(epochs=9, batch_size=64), "accuracy", 0)
 
     first = begun()
     second = begun()

@@ -87,7 +87,7 @@ def _step_s(architecture: str, recipe: Recipe, data: Dataset, device: torch.devi
     """Return the mean seconds of a training step on the whole training split of `data`."""
     from pepr_edge.train.loop import batch, loss_function, train_mode, train_step
     from pepr_edge.train.setup import untrained
-    from pepr_edge.train.step import Mode, synchronise
+    from pepr_edge.train.step import ComputeMode, synchronise
 
     pixels, labels = data.splits["train"]
     candidate = Candidate(
@@ -100,7 +100,7 @@ def _step_s(architecture: str, recipe: Recipe, data: Dataset, device: torch.devi
     model, preprocess = untrained(
         candidate, data, recipe.model_copy(update={"candidates": candidates}), threads=1
     )
-    mode = Mode("channels_last", "float32")
+    mode = ComputeMode("channels_last", "float32")
     loss = loss_function(recipe.train, labels, candidate.num_classes, device)
     step = train_step(mode.place(model, device), mode, recipe.train, loss, 1 + STEPS)
     train_mode(step.model, recipe.train)

@@ -20,7 +20,7 @@ from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.tasks import task_of
 from pepr_edge.train.loop import predict
 from pepr_edge.train.setup import pixel_statistics
-from pepr_edge.train.step import Mode, TrainStep
+from pepr_edge.train.step import ComputeMode, TrainStep
 
 LABELS = phantom.LABELS
 STEPS = 3
@@ -83,7 +83,7 @@ def train_briefly(wanted: Candidate, model: nn.Module) -> Network:
     try:
         _train(model, image_batches, label_batches)
         _update_batch_norm(model, image_batches)
-        logits = predict(model, check_pixels, spec, Mode())
+        logits = predict(model, check_pixels, spec, ComputeMode())
     except RuntimeError as fault:
         lines = str(fault).splitlines()
         raise ModelError(f"a training step fails ({lines[0][:200] if lines else ''})") from fault
@@ -98,7 +98,7 @@ def train_briefly(wanted: Candidate, model: nn.Module) -> Network:
 def _train(model: nn.Module, batches: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> None:
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-    step = TrainStep(model, Mode(), optimiser, task_of().loss())
+    step = TrainStep(model, ComputeMode(), optimiser, task_of().loss())
     for images, targets in zip(batches, labels, strict=True):
         loss = float(step(images, targets))
         if not math.isfinite(loss):
