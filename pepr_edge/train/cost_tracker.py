@@ -62,7 +62,7 @@ class CostTracker:
         """End the period, add it to the cost, and return what it used."""
         usage = self._meter.since(self._mark)
         self.cost = self._with_usage(usage)
-        return use
+        return usage
 
     def update_peaks(self, process: int | None, gpu: int | None) -> None:
         """Update the peak memory, bytes; None if it is not known."""

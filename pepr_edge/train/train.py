@@ -83,7 +83,7 @@ def probe_cost(job: TrainingJob) -> CostProbe:
         ModelError: the model cannot be built, or no training step works.
     """
     with open_session(job) as session:
-        use, images = _time_steps(session)
+        usage, images = _time_steps(session)
         session.update_peaks()
         cost_probe = _cost_probe(session, usage, images)
         session.save_cost()  # not the state: the steps have changed the model
