@@ -1,9 +1,9 @@
 """Measure what threads that wait cost a training, alone and beside one busy single-threaded program.
 
-First, training steps: for each setting of OpenMP's threads a process stays open; in each round every setting
-takes a block of steps alone, and one beside a busy loop. So other load on the machine affects all alike.
-Then, whole trainings as `pepr-edge run` makes them, in pairs: alone, and beside the busy loop. The tables hold
-medians over the rounds and over the pairs; the raw values are kept.
+First, training steps: for each setting of OpenMP's threads a process stays open; in each round every
+setting takes a block of steps alone, and one beside a busy loop. So other load on the machine affects all
+alike. Then, whole trainings as `pepr-edge run` makes them, in pairs: alone, and beside the busy loop. The
+tables hold medians over the rounds and over the pairs; the raw values are kept.
 
     python tools/bench_waiting.py [--out docs/benchmarks/waiting.json] [--rounds 5] [--pairs 5]
 """
@@ -189,7 +189,8 @@ def _server(architecture: str, setting: Setting) -> Iterator[subprocess.Popen[st
 
 
 def _block(server: subprocess.Popen[str]) -> dict[str, float]:
-    assert server.stdin is not None and server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout is not None
     server.stdin.write("block\n")
     server.stdin.flush()
     answer: dict[str, float] = json.loads(server.stdout.readline())
@@ -281,7 +282,7 @@ def train(architecture: str, folder: Path) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "waiting",
-            "data": {"source": f"phantom:{TRAINING_IMAGES}"},
+            "data": {"source": "phantom", "phantom_images": TRAINING_IMAGES},
             "candidates": {"architectures": [architecture], "image_size_px": [IMAGE_SIZE_PX]},
             "train": {"epochs": TRAINING_EPOCHS, "batch_size": BATCH_SIZE, "device": "cpu"},
             "workstation": {"watts_per_core": WATTS_PER_CORE},

@@ -17,6 +17,7 @@ from pepr_edge import __version__
 from pepr_edge.device.cgroup import cpu_limit, memory_limit_bytes
 from pepr_edge.device.cpu import affinity, cpu_name, first_line_of, isa
 from pepr_edge.device.system_files import system_text
+from pepr_edge.device.threads import waiting_settings
 from pepr_edge.records import DeviceFacts, Environment, Machine
 
 # Packages whose versions affect a measurement, by the names under which they may be installed.
@@ -75,6 +76,7 @@ def environment(threads: int, accelerator: str = "", packages: Sequence[str] = (
         cores=os.cpu_count() or 1,
         threads=threads,
         accelerator=accelerator,
+        waiting=waiting_settings(),
         versions=versions(packages),
     )
 

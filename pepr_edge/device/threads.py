@@ -1,8 +1,9 @@
 """How OpenMP's threads wait for each other: PyTorch computes with them.
 
-By default they spin. Beside another busy program one thread of a step comes late and the others spin for it,
-which takes processor time away from it and counts as work: a step took up to fifteen times as long and several
-times the CPU seconds. So the threads of our processes sleep while they wait; docs/benchmarks/waiting.json.
+By default they spin. Beside another busy program one thread of a step comes late, and the others spin for
+it. That takes processor time away from it, and counts as work: a step took up to fifteen times as long, and
+several times the CPU seconds. So the threads of our processes sleep while they wait. Figures:
+docs/benchmarks/waiting.json.
 """
 
 from __future__ import annotations

@@ -31,12 +31,16 @@ class Epoch(Record):
 
 
 class ProbeResult(Record):
-    """Throughput of one memory layout and precision over a few training steps; None if it failed."""
+    """Throughput of one memory layout and precision over a few training steps; None if it failed.
+
+    `threads` is None where they were not compared: as many as the engine gives.
+    """
 
     layout: Literal["contiguous", "channels_last"]
     precision: Literal["float32", "bfloat16", "float16"]
     images_per_s: float | None
     reason: Message = ""
+    threads: Count | None = None
 
 
 class TrainCost(Record):
@@ -56,7 +60,10 @@ class TrainCost(Record):
 
 
 class Environment(Record):
-    """Machine, libraries and settings behind a figure. Nothing here names a person or a machine."""
+    """Machine, libraries and settings behind a figure. Nothing here names a person or a machine.
+
+    `waiting` is how OpenMP's threads wait, as environment variables; empty for the library's default.
+    """
 
     python: str
     platform: str
@@ -64,6 +71,7 @@ class Environment(Record):
     cores: int
     threads: int
     accelerator: str = ""
+    waiting: str = ""
     versions: dict[str, str]
 
 
@@ -107,6 +115,7 @@ class TrainingState(Versioned):
     `cost` is the total so far, the `lost` work included. `state` is the file to resume from; None before the
     first epoch.
     `stopped_early`: patience ended the training, so it gets no more epochs.
+    `threads` is the number that the probe chose; None: as many as the engine gives.
     """
 
     key: str
@@ -114,6 +123,7 @@ class TrainingState(Versioned):
     num_params: int
     layout: Literal["contiguous", "channels_last"]
     precision: Literal["float32", "bfloat16", "float16"]
+    threads: Count | None = None
     probes: tuple[ProbeResult, ...]
     epochs: tuple[Epoch, ...] = ()
     epochs_wanted: int

@@ -25,6 +25,7 @@ from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, untrained
 from pepr_edge.train.step import ComputeMode, probe
+from pepr_edge.train.thread_probe import probe_threads
 from pepr_edge.train.trainer import Progress, Trainer
 
 
@@ -48,10 +49,14 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """A training that is open in this process. `lost` is what interruptions have taken from it so far."""
+    """A training that is open in this process. `lost` is what interruptions have taken from it so far.
+
+    `threads` is their number, chosen by the probe or as the engine gives them.
+    """
 
     job: TrainingJob
     trainer: Trainer
+    threads: int
     spec: Preprocess
     probes: tuple[ProbeResult, ...]
     cost_tracker: CostTracker
@@ -99,6 +104,7 @@ class TrainingSession:
             num_params=trainer.num_params,
             layout=trainer.mode.layout,
             precision=trainer.mode.precision,
+            threads=self.threads,
             probes=self.probes,
             epochs=trainer.epochs,
             epochs_wanted=self.job.recipe.train.epochs,
@@ -113,7 +119,7 @@ class TrainingSession:
 def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
     """Resume the training of a candidate, or begin it with the fastest mode and no epoch done.
 
-    A training keeps the mode in which it began, whatever a new probe would choose.
+    A training keeps the mode and the threads with which it began, whatever a new probe would choose.
 
     Raises:
         ModelError: the model cannot be built, or no training step works.
@@ -134,13 +140,15 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         if loss.interruptions:
             cost_tracker.write()  # so that a further interruption is counted
         if training is None:
-            mode, probes = _probe(model, job.data, spec, recipe, cost_tracker)
+            mode, threads, probes = _probe(model, job, spec, cost_tracker)
         else:
             mode = ComputeMode(training.layout, training.precision)
+            threads = training.threads or job.threads
             probes = training.probes
+            torch.set_num_threads(threads)  # with another number the sums are rounded differently
         model = mode.place(model, device)
         trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
-        session = TrainingSession(job, trainer, spec, probes, cost_tracker, loss)
+        session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss)
         if training is None:
             session.save()
         elif state is not None:
@@ -192,11 +200,11 @@ def _freeze_backbone(model: nn.Module) -> None:
 
 
 def _probe(
-    model: nn.Module, data: Dataset, spec: Preprocess, recipe: Recipe, cost_tracker: CostTracker
-) -> tuple[ComputeMode, tuple[ProbeResult, ...]]:
-    """Find the fastest mode on one real batch."""
-    settings = recipe.train
-    train = data.splits["train"]
+    model: nn.Module, job: TrainingJob, spec: Preprocess, cost_tracker: CostTracker
+) -> tuple[ComputeMode, int, tuple[ProbeResult, ...]]:
+    """Find the fastest mode on one real batch, and on a CPU the number of threads for it."""
+    settings = job.recipe.train
+    train = job.data.splits["train"]
     labels = train[1]
     device = next(model.parameters()).device
 
@@ -207,8 +215,12 @@ def _probe(
     cost_tracker.begin("training")
     images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
-    loss = loss_function(settings, labels, len(data.info.labels), device)
+    loss = loss_function(settings, labels, len(job.data.info.labels), device)
     mode, results = probe(model, images, targets, make_optimiser, loss)
+    threads = job.threads
+    if device.type == "cpu" and threads > 1:
+        threads, of_threads = probe_threads(model, mode, images, targets, make_optimiser, loss, threads)
+        results = [*results, *of_threads]
     cost_tracker.end()
     _reset_peak(device)
-    return mode, tuple(results)
+    return mode, threads, tuple(results)

@@ -34,8 +34,8 @@ TIMED_STEPS = 8
 def train(job: TrainingJob, until_epoch: int | None = None) -> TrainResult:
     """Train a candidate and write checkpoint.safetensors, logits.npz (validation and test) and train.json.
 
-    A training that was interrupted or paused resumes after its last complete epoch. On the same machine with
-    as many threads, it gives exactly the same weights as one without interruption.
+    A training that was interrupted or paused resumes after its last complete epoch. On the same machine it
+    gives exactly the same weights as one without interruption.
 
     Args:
         job: what to train.
@@ -191,7 +191,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         performance=estimates(logits, labels, metric),
         cost=with_loss(session.cost_tracker.cost, session.lost),
         environment=environment(
-            job.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")
+            session.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")
         ),
         seed=recipe.seed,
     )

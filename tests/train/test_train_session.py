@@ -123,6 +123,23 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
     assert files(job) == FINISHED
 
 
+def test_a_training_keeps_the_threads_that_its_probe_chose(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(*arguments: Any) -> tuple[int, list[ProbeResult]]:
+        torch.set_num_threads(1)
+        return 1, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=9.0, threads=1)]
+
+    monkeypatch.setattr(session, "probe_threads", one)
+    paused = train_until(replace(job, threads=2), 1)
+    assert (paused.threads, [probe.threads for probe in paused.probes]) == (1, [None, 1])
+    forbid_probe(monkeypatch)
+    torch.set_num_threads(2)
+    result = train(replace(job, threads=2))
+    assert result.environment.threads == torch.get_num_threads() == 1
+    assert result.probes == paused.probes
+
+
 def test_the_cost_includes_lost_work(job: TrainingJob) -> None:
     """The second epoch is interrupted after 16 images, then after 32."""
     interrupt(job, 2, 1)
