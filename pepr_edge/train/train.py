@@ -129,7 +129,7 @@ def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
 
     take(0, WARM_UP_STEPS)
     usage = take(WARM_UP_STEPS, steps)
-    return use, sum(len(part) for part in parts[WARM_UP_STEPS:])
+    return usage, sum(len(part) for part in parts[WARM_UP_STEPS:])
 
 
 def _cost_probe(session: TrainingSession, usage: Usage, images: int) -> CostProbe:
