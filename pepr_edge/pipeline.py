@@ -24,7 +24,7 @@ from pepr_edge.device.facts import git_commit
 from pepr_edge.device.load import busy_message
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.select_variant import selection_message
@@ -56,10 +56,19 @@ from pepr_edge.run_dir.outputs import (
     write_document,
     write_recipe,
 )
-from pepr_edge.run_dir.reader import Results, VariantState, is_complete, is_pruned, load, reread
+from pepr_edge.run_dir.reader import Results, VariantState, load, reread
 from pepr_edge.run_dir.store import locked, log_event, read_record, write_record
 from pepr_edge.search.candidate_search import complete_search_log, search
 from pepr_edge.search.jobs import make_job, run_jobs
+from pepr_edge.search.repeats import (
+    concluded_epochs,
+    is_left_out,
+    is_trained,
+    repeat_until_settled,
+    to_deploy,
+    train_repeats,
+)
+from pepr_edge.search.repeats import outcome as training_outcome
 
 # At most this share of the measurements is repeated: waiting does not help on a machine that is never quiet.
 MAX_REPEATED_SHARE = 1 / 8
@@ -114,9 +123,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         results = search(results, image_folders, engine, host, view)
         results = train_and_export(results, image_folders, engine, view)
         results = complete_search_log(results)
-        with host.reserve():
-            results = select_variants(results, image_folders, host, view)
-            results = measure(results, host, view)
+        results = _on_device(results, image_folders, host, view)
+        results = repeat(results, image_folders, engine, host, view)
         with view.bar("ranking, bundles and report"):
             ranking = rank_and_report(results)
 
@@ -292,8 +300,12 @@ def train_and_export(
 ) -> Results:
     """Candidate -> TrainResult -> [Artifact]: train and export the candidates that are not done or pruned.
 
-    Candidates that failed before are tried again.
+    Where the recipe repeats trainings, all of them come first, and the best is exported. Candidates that
+    failed before are tried again.
     """
+    trained = train_repeats(results, image_folders, engine, view)
+    if trained is not results:
+        results = reread(results, results.info.candidates)
 
     def on_done(job: CandidateJob) -> None:
         line = _outcome(reread(results, [job.candidate], verify=False), job.candidate)
@@ -314,30 +326,21 @@ def train_and_export(
 def _training_job(
     results: Results, candidate: Candidate, image_folders: Mapping[int, Path], engine: Engine
 ) -> CandidateJob | None:
-    """Return the job that trains and exports a candidate; None if there is nothing to do."""
-    concluded = None
-    search = results.search
-    if search is not None:
-        for searched in search.candidates:
-            if searched.candidate != candidate.id:
-                continue
-            if is_pruned(searched, search):
-                return None
-            if searched.verdict == "concluded":
-                concluded = searched.epochs
-    exports = results.exports(candidate)
-    trained = exports[0].trained
-    if trained is None:
-        is_trained = False
-    elif concluded is None:
-        is_trained = is_complete(trained, results.recipe.train)
-    else:
-        is_trained = len(trained.epochs) == concluded
-    if is_trained and all(export.artifact is not None for export in exports):
+    """Return the job that trains a candidate once and exports it; None if there is nothing to do."""
+    if is_left_out(results, candidate):
         return None
-    if concluded is None:
-        return make_job(results, candidate, image_folders, engine)
-    return make_job(results, candidate, image_folders, engine, "conclude", concluded)
+    exports = results.exports(candidate)
+    are_made = all(export.artifact is not None for export in exports)
+    trained = exports[0].trained
+    if results.recipe.train.first_repeats > 1:
+        if trained is None or are_made:
+            return None
+        return make_job(results, candidate, image_folders, engine, "export")
+    if is_trained(results, candidate, results.trainings(candidate).get(0)):
+        return None if are_made else make_job(results, candidate, image_folders, engine, "export")
+    epochs = concluded_epochs(results, candidate)
+    kind: JobKind = "complete" if epochs is None else "conclude"
+    return make_job(results, candidate, image_folders, engine, kind, epochs)
 
 
 def _has_failed(results: Results, candidate: Candidate) -> bool:
@@ -355,11 +358,40 @@ def _outcome(results: Results, candidate: Candidate) -> str:
     trained = exports[0].trained
     if trained is None:
         return failures[0] if failures else "failed"
-    metric = results.recipe.score.performance
-    value = trained.performance[f"val_{metric}"].value
-    duration_s = trained.cost.duration_s.value
-    success = f"val {metric} {value:.3f} after {len(trained.epochs)} epochs, {duration_s:.0f} s"
-    return "; ".join([success, *failures])
+    return "; ".join([training_outcome(trained), *failures])
+
+
+def _on_device(
+    results: Results, image_folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
+) -> Results:
+    """Choose variants and measure, while nothing else runs on the host."""
+    with host.reserve():
+        results = select_variants(results, image_folders, host, view)
+        return measure(results, host, view)
+
+
+def repeat(
+    results: Results,
+    image_folders: Mapping[int, Path],
+    engine: Engine,
+    host: MeasurementHost,
+    view: ProgressView,
+) -> Results:
+    """Train further seeds of the candidates that may be first, where the recipe says repeats = "auto".
+
+    Where a later seed is better on validation, it is exported and measured in place of the one before, and
+    first place is looked at again.
+    """
+    if results.recipe.train.repeats != "auto":
+        return results
+    while True:
+        results = repeat_until_settled(results, image_folders, engine, view)
+        better = to_deploy(results)
+        if not better:
+            return results
+        view.say(f"another seed is better on validation: {', '.join(one.id for one in better)}")
+        results = train_and_export(reread(results, better), image_folders, engine, view)
+        results = _on_device(results, image_folders, host, view)
 
 
 def select_variants(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Record
+from pepr_edge.run_dir.layout import repeat_folder
 
 DISK_FULL = 28  # exit status of a worker that found no room on the disk, as errno's ENOSPC
 
@@ -16,15 +18,21 @@ DISK_FULL = 28  # exit status of a worker that found no room on the disk, as err
 # "train": train until an epoch, to go on later; export nothing.
 # "conclude": take the best epoch of those until an epoch as the result, and export it.
 # "complete": train all epochs, and export the result.
+# "repeat": one of several trainings of the candidate, all epochs or until an epoch; export nothing.
+# "export": export the best of these trainings.
 # "select_variant": choose a variant of the trained candidate by measuring (autotune).
-JobKind = Literal["screen", "probe", "train", "conclude", "complete", "select_variant"]
-FIRST_STAGES = {"screen": "first look", "select_variant": "choose"}
+JobKind = Literal["screen", "probe", "train", "conclude", "complete", "repeat", "export", "select_variant"]
+FIRST_STAGES = {"screen": "first look", "export": "export", "select_variant": "choose"}
+# The kinds that work on a training that is done, in the folder of its candidate.
+AFTER_TRAINING: tuple[JobKind, ...] = ("export", "select_variant")
 
 
 class CandidateJob(BaseModel):
     """Work on one candidate. Paths are those of this machine, so a job is never written to a file.
 
-    `until_epoch` is the last epoch of the kinds "train" and "conclude"; None for all others.
+    `folder` is that of the candidate; of the kind "repeat", that of the repeat. `repeat` is the number of the
+    training that the job makes or exports, and `recipe.seed` the seed to train with. `until_epoch` is the
+    last epoch of the kinds "train" and "conclude"; None for all others, unless a "repeat" has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,12 +46,25 @@ class CandidateJob(BaseModel):
     threads: int
     exclusive: bool
     until_epoch: Annotated[int, Field(ge=1)] | None = None
+    repeat: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _has_its_epoch(self) -> CandidateJob:
-        if (self.until_epoch is not None) != (self.kind in ("train", "conclude")):
+        is_given = self.until_epoch is not None
+        if self.kind != "repeat" and is_given != (self.kind in ("train", "conclude")):
             raise ValueError(f"until_epoch = {self.until_epoch} in a job of the kind {self.kind!r}")
         return self
+
+    @property
+    def training_folder(self) -> Path:
+        """The folder of the training that the job makes or exports."""
+        folder = Path(self.folder)
+        return repeat_folder(folder, self.repeat) if self.kind in AFTER_TRAINING else folder
+
+    @property
+    def label(self) -> str:
+        """Name of the candidate, with the seed if it is trained with several."""
+        return f"{self.candidate.id} seed {self.recipe.seed}" if self.kind == "repeat" else self.candidate.id
 
     @property
     def stage(self) -> str:

@@ -21,7 +21,7 @@ from pepr_edge import __version__
 from pepr_edge.engine import this_machine
 from pepr_edge.engine.engine import Engine, OnDone, OnLost, OnStep
 from pepr_edge.engine.file_sync import pack, unpack
-from pepr_edge.engine.job import CandidateJob, Step
+from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, Step
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.ray_cluster import cancel, is_loss, joined, next_result, reason_of
 from pepr_edge.engine.ray_host import Node, node_with
@@ -174,7 +174,7 @@ class RayCluster:
 
     def _submit(self, job: CandidateJob) -> Any:
         """Submit a job as a task, which yields TaskUpdates."""
-        packed = pack(Path(job.folder), {})
+        packed = pack(Path(job.folder), {}, repeat=job.repeat if job.kind in AFTER_TRAINING else 0)
         assert packed is not None, "nobody else writes there"
         weights = job.recipe.candidates.weights
         weights_files = [] if weights in ("pretrained", "scratch") else [Path(weights)]

@@ -62,8 +62,9 @@ def work(job: CandidateJob, steps: TextIO) -> None:
     (folder / FAILURE).unlink(missing_ok=True)
     if trained is not None:
         if is_complete(trained, job.recipe.train):
-            clear(folder)
-        _export(job, trained, data, steps)
+            clear(job.training_folder)
+        if job.kind != "repeat":
+            _export(job, trained, data, steps)
 
 
 def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fault: BaseException) -> Failure:
@@ -94,15 +95,16 @@ def _screen(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
 
 def _trained(job: CandidateJob) -> TrainResult | None:
     """Return the training if it is done: one that was concluded early, only if the job wants just that."""
-    trained = current_training(Path(job.folder), job.train_key)
-    if trained is None or is_complete(trained, job.recipe.train):
+    trained = current_training(job.training_folder, job.train_key)
+    if trained is None or is_complete(trained, job.recipe.train) or job.kind == "export":
         return trained
-    is_wanted = job.kind == "conclude" and len(trained.epochs) == job.until_epoch
+    is_wanted = job.kind in ("conclude", "repeat") and len(trained.epochs) == job.until_epoch
     return trained if is_wanted else None
 
 
 def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | None:
     """Train as far as the job says. None: the training is left unfinished, as the job says."""
+    assert job.kind != "export"  # the pipeline gives this job only to candidates that are trained
     if _is_far_enough(job):
         return None
     from pepr_edge.train.session import TrainingJob
@@ -166,9 +168,10 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
     from pepr_edge.export.export import Exporter
     from pepr_edge.train.models import restore
 
-    with Exporter(ExportSource(trained, read_logits(folder), data, recipe), job.threads) as exporter:
+    logits = read_logits(job.training_folder)
+    with Exporter(ExportSource(trained, logits, data, recipe), job.threads) as exporter:
         try:
-            exporter.make_base(restore(trained.candidate, folder / trained.checkpoint))
+            exporter.make_base(restore(trained.candidate, job.training_folder / trained.checkpoint))
         except PeprError as fault:
             for variant in wanted:
                 _write_failure(job, trained, variant, fault)
@@ -185,7 +188,7 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
 def _select_variant(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
     """Choose the fastest variant that keeps its quality; if there is none, write the reason in its place."""
     folder = Path(job.folder)
-    trained = current_training(folder, job.train_key)
+    trained = current_training(job.training_folder, job.train_key)
     assert trained is not None  # the pipeline gives this job only to candidates with a float32 file
     base = read_record(folder / FLOAT32 / ARTIFACT, Artifact)
     key = autotune_key(trained, job.recipe)
@@ -194,7 +197,7 @@ def _select_variant(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
         report(steps, Step(stage=f"choose {name}".strip(), done=done, total=total))
 
     try:
-        source = ExportSource(trained, read_logits(folder), data, job.recipe)
+        source = ExportSource(trained, read_logits(job.training_folder), data, job.recipe)
         select_variant(source, base, folder, key, on_progress)
         (folder / FAILURE).unlink(missing_ok=True)
     except PeprError as fault:

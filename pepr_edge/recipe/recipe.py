@@ -147,7 +147,8 @@ class Train(Section):
 
     Protocol "paper" is Adam at 5e-4, batches of 32 and 10 epochs, without the other techniques (Selvan et al.
     2025). Mode "head" trains only the classifier; without augmentation, the features of the frozen backbone
-    are computed once.
+    are computed once. `repeats`: trainings of each candidate, which differ in their seed; "auto" repeats
+    those that may be the best, each at most `max_repeats` times, see docs/concepts.md.
     """
 
     protocol: Literal["default", "paper"] = "default"
@@ -160,7 +161,19 @@ class Train(Section):
     flips: bool = False
     class_balanced: bool = False
     patience: AtLeastOne = 5
+    repeats: AtLeastOne | Literal["auto"] = 1
+    max_repeats: AtLeastOne = 3
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def first_repeats(self) -> int:
+        """The number of trainings of every candidate, before any is repeated on account of its rank."""
+        return 1 if self.repeats == "auto" else self.repeats
+
+    @property
+    def most_repeats(self) -> int:
+        """The highest number of trainings of a candidate."""
+        return self.max_repeats if self.repeats == "auto" else self.repeats
 
 
 class Cluster(Section):

@@ -71,6 +71,11 @@ KEYS: dict[str, str] = {
     ),
     "train.class_balanced": "Weight the images so that all classes count equally in the loss.",
     "train.patience": "Stop after this number of epochs without improvement on validation.",
+    "train.repeats": (
+        'Trainings of each candidate, each with its own seed: a number, or "auto" to repeat those that may '
+        "be first until first place is settled."
+    ),
+    "train.max_repeats": 'With repeats = "auto": max trainings of one candidate, the first included.',
     "train.device": 'The device for training; "auto" is CUDA if there is a GPU, else the processor.',
     "workstation": "Facts about the training machine that its counters do not give.",
     "workstation.watts_per_core": (

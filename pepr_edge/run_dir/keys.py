@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pepr_edge.recipe import Recipe, variants_dir
 from pepr_edge.recipe.variants import Variant, names
@@ -38,6 +39,9 @@ STAGE_REVISIONS: Mapping[str, str] = {
     "ranking": "0.2.0",  # models without skill have no rank
 }
 
+# How often a training is repeated; no training's result depends on it.
+REPEATS = {"repeats", "max_repeats"}
+
 
 def run_key(recipe: Recipe, fingerprints: Mapping[int, str], weights_sha256: str | None) -> str:
     """Return the key of a whole run: of its ranking, bundles and report.
@@ -54,23 +58,45 @@ def run_key(recipe: Recipe, fingerprints: Mapping[int, str], weights_sha256: str
     return stage_key(
         "run",
         dict(STAGE_REVISIONS),
-        recipe.model_dump(mode="json"),
+        _without_defaults(recipe.model_dump(mode="json")),
         list(fingerprints.values()),
         [sha256_file(file) for file in files],
         weights_sha256,
     )
 
 
+def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a dumped recipe without the keys that came after 0.1.0, where they are at their defaults."""
+    train = dict(recipe["train"])
+    if train["repeats"] == 1:
+        for name in REPEATS:
+            del train[name]
+    return recipe | {"train": train}
+
+
+def seed_of(recipe: Recipe, repeat: int) -> int:
+    """Return the seed of a repeat of a training. Splits and the choice of images keep the recipe's seed."""
+    return (recipe.seed + repeat) % 2**32
+
+
 def train_key(
-    candidate: Candidate, recipe: Recipe, data: DataInfo, revisions: Mapping[str, str] = STAGE_REVISIONS
+    candidate: Candidate,
+    recipe: Recipe,
+    data: DataInfo,
+    revisions: Mapping[str, str] = STAGE_REVISIONS,
+    *,
+    repeat: int = 0,
 ) -> str:
-    """Return the key of a training. The content of the data is part of it, its place is not."""
+    """Return the key of a training. The content of the data is part of it, its place is not.
+
+    How often a training is repeated is no part of it either: each repeat is a training of its own seed.
+    """
     settings = [
         recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}),
-        recipe.train.model_dump(mode="json"),
+        recipe.train.model_dump(mode="json", exclude=REPEATS),
         recipe.workstation.model_dump(mode="json"),
         recipe.score.performance,
-        recipe.seed,
+        seed_of(recipe, repeat),
     ]
     revision = revisions.get("train", FIRST)
     return stage_key("train", revision, candidate, data, settings, *_raised("data", revisions))

@@ -5,6 +5,7 @@ ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
 candidates/<architecture>@<px>/
     train.json checkpoint.safetensors logits.npz log.txt failure.json
     probe.json training.json training-<n>.pt spent.json
+    seed-<k>/{train.json,checkpoint.safetensors,logits.npz,log.txt,...}  the training's repeat k, from 1 on
     <variant>/{model.onnx,predictions.npz,export.json,profile.json,failure.json}
     looks/<variant>/{model.onnx,look.json}
 bundles/01-<architecture>@<px>-<variant>/...
@@ -39,6 +40,8 @@ LOGITS = "logits.npz"  # of PyTorch, on validation and test
 LOG = "log.txt"
 FAILURE = "failure.json"
 SCREENINGS = "looks"
+# Folders of its repeated trainings, by number from 1 on. The first training is in the candidate's own folder.
+REPEAT = re.compile(r"seed-[1-9]\d*")
 
 # Of a candidate's training while it is unfinished.
 PROBE = "probe.json"
@@ -103,7 +106,7 @@ def stage_files(variants: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern of all paths that only pepr_edge gives within the folder of a candidate."""
     variant = rf"({SCREENINGS}/)?({'|'.join(map(re.escape, variants))})"
     return re.compile(
-        rf"{_CANDIDATE_FILE}|{UNFINISHED_CANDIDATE_FILE.pattern}"
+        rf"({REPEAT.pattern}/)?({_CANDIDATE_FILE}|{UNFINISHED_CANDIDATE_FILE.pattern})"
         rf"|{variant}/({_VARIANT_FILE}|\.{_VARIANT_FILE}{_UNFINISHED})"
     )
 
@@ -111,6 +114,11 @@ def stage_files(variants: Iterable[str]) -> re.Pattern[str]:
 def candidate_folder(run_dir: Path, candidate: Candidate) -> Path:
     """Return the folder of a candidate's files."""
     return run_dir / CANDIDATES / candidate.id
+
+
+def repeat_folder(candidate_folder: Path, repeat: int) -> Path:
+    """Return the folder of a repeat of a candidate's training; repeat 0 is in the candidate's own folder."""
+    return candidate_folder / f"seed-{repeat}" if repeat else candidate_folder
 
 
 def screening_folder(candidate_folder: Path, variant: str) -> Path:

@@ -8,8 +8,9 @@ the model that it copies.
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from pepr_edge.records import (
     Artifact,
     Candidate,
     CostProbe,
+    DataInfo,
     DeviceProfile,
     Estimate,
     Failure,
@@ -35,10 +37,18 @@ from pepr_edge.records import (
     SearchedCandidate,
     SearchLog,
     Split,
+    TrainCost,
     TrainingState,
     TrainResult,
 )
-from pepr_edge.run_dir.keys import autotune_key, export_key, profile_key, screening_key, train_key
+from pepr_edge.run_dir.keys import (
+    STAGE_REVISIONS,
+    autotune_key,
+    export_key,
+    profile_key,
+    screening_key,
+    train_key,
+)
 from pepr_edge.run_dir.layout import (
     ARTIFACT,
     FAILURE,
@@ -53,7 +63,9 @@ from pepr_edge.run_dir.layout import (
     SCREENING,
     SEARCH,
     TRAIN_RESULT,
+    TRAINING,
     candidate_folder,
+    repeat_folder,
     screening_folder,
 )
 from pepr_edge.run_dir.store import is_whole, read_current, read_record
@@ -76,6 +88,8 @@ class VariantState:
     """One candidate in one variant, and its progress: trained, exported (`artifact`), measured (`profile`).
 
     A record is None if its stage is not done; `failure` says why, or `pruned` that it is left out on purpose.
+    `repeats` are all trainings of the candidate, in the order of their seeds, and `repeat_folders` their
+    folders. `trained` is the one that is deployed: the best on validation.
     """
 
     candidate: Candidate
@@ -86,6 +100,16 @@ class VariantState:
     profile: DeviceProfile | None
     failure: Failure | None
     pruned: SearchedCandidate | None = None
+    repeats: tuple[TrainResult, ...] = ()
+    repeat_folders: tuple[Path, ...] = ()
+
+    @property
+    def training_folder(self) -> Path:
+        """The folder of the training that is deployed."""
+        for trained, folder in zip(self.repeats, self.repeat_folders, strict=False):
+            if trained == self.trained:
+                return folder
+        return self.folder.parent
 
     @property
     def measured(self) -> MeasuredVariant | None:
@@ -128,6 +152,16 @@ class Results:
         """Return the variants that the training job of a candidate exports, ranked or not."""
         states = (*self.unranked, *self.entries)
         return tuple(state for state in states if state.candidate == candidate and not state.is_autotuned)
+
+    def trainings(self, candidate: Candidate) -> dict[int, TrainResult]:
+        """Return the trainings of a candidate by their repeat; the first is 0."""
+        state = self.exports(candidate)[0]
+        return {(trained.seed - self.recipe.seed) % 2**32: trained for trained in state.repeats}
+
+    def deployed_repeat(self, candidate: Candidate) -> int:
+        """Return the number of the training that a candidate's exports are made from; 0 if none is there."""
+        trained = self.exports(candidate)[0].trained
+        return 0 if trained is None else (trained.seed - self.recipe.seed) % 2**32
 
     def float32(self, candidate: Candidate) -> VariantState | None:
         """Return the plain float32 export of a candidate; None if the recipe makes none."""
@@ -214,6 +248,66 @@ def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult
     checkpoint = folder / trained.checkpoint
     is_there = is_whole(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
     return trained if is_there else None
+
+
+def current_repeats(
+    folder: Path,
+    candidate: Candidate,
+    recipe: Recipe,
+    data: DataInfo,
+    revisions: Mapping[str, str] = STAGE_REVISIONS,
+    verify: bool = True,
+) -> dict[int, TrainResult]:
+    """Return the current trainings of a candidate by their repeat, at most as many as the recipe wants.
+
+    Args:
+        folder: of the candidate.
+        candidate, recipe, data, revisions: that the keys of the trainings are made of.
+        verify: compare the hashes of the checkpoints with the records.
+    """
+    trainings = {}
+    for repeat in range(recipe.train.most_repeats):
+        of_repeat = repeat_folder(folder, repeat)
+        if (of_repeat / TRAIN_RESULT).is_file():
+            key = train_key(candidate, recipe, data, revisions, repeat=repeat)
+            trained = current_training(of_repeat, key, verify)
+            if trained is not None:
+                trainings[repeat] = trained
+    return trainings
+
+
+def training_costs(results: Results) -> Iterator[TrainCost]:
+    """Yield the cost so far of every training of a run, those that were pruned or interrupted included."""
+    recipe = results.recipe
+    info = results.info
+    for candidate in info.candidates:
+        trainings = results.trainings(candidate)
+        folder = candidate_folder(results.folder, candidate)
+        for repeat in range(recipe.train.most_repeats):
+            of_repeat = repeat_folder(folder, repeat)
+            if repeat in trainings:
+                yield trainings[repeat].cost
+            elif (of_repeat / TRAINING).is_file():
+                key = train_key(candidate, recipe, info.data, info.revisions, repeat=repeat)
+                # Its cost counts even if the state that it would resume from is torn.
+                unfinished = read_current(of_repeat / TRAINING, TrainingState, key)
+                if unfinished is not None:
+                    yield unfinished.cost
+
+
+def deployed(trainings: Iterable[TrainResult]) -> TrainResult | None:
+    """Return the training to deploy: the best on validation; None without any.
+
+    Of equal ones it is the one with the lower validation loss in its best epoch, then that of the lower seed.
+    """
+    return max(trainings, key=_precedence, default=None)
+
+
+def _precedence(trained: TrainResult) -> tuple[float, float]:
+    """Return a sort key of trainings, the best last; `max` takes the first, so the lower seed, of equals."""
+    recorded = trained.performance.get(f"val_{trained.performance_metric}")
+    best = [epoch.val_loss for epoch in trained.epochs if epoch.epoch == trained.best_epoch]
+    return (recorded.value if recorded else -math.inf), -min(best, default=math.inf)
 
 
 def current_training_state(folder: Path, key: str) -> TrainingState | None:
@@ -324,10 +418,14 @@ def _states(
     revisions = results.info.revisions
     folder = candidate_folder(results.folder, candidate)
     of_training = train_key(candidate, recipe, results.info.data, revisions)
-    trained = current_training(folder, of_training, verify)
+    trainings = current_repeats(folder, candidate, recipe, results.info.data, revisions, verify)
+    trained = deployed(trainings.values())
+    failure_keys = {of_training} if trained is None else {of_training, trained.key}
 
     def state(name: str, key: str) -> VariantState:
-        return _state(results, folder / name, candidate, trained, {of_training, key}, key, verify)
+        made = _state(results, folder / name, candidate, trained, {*failure_keys, key}, key, verify)
+        folders = tuple(repeat_folder(folder, repeat) for repeat in trainings)
+        return replace(made, repeats=tuple(trainings.values()), repeat_folders=folders)
 
     exports = {}
     for name in recipe.export.required:
@@ -366,7 +464,7 @@ def _state(
         keys.add(of_profile)
     failure = None
     if profile is None:
-        failure = _failure(folder, keys) or _failure(folder.parent, keys)
+        failure = read_failure(folder, keys) or read_failure(folder.parent, keys)
     return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
 
 
@@ -392,7 +490,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
         ) from None
 
 
-def _failure(folder: Path, keys: Set[str]) -> Failure | None:
+def read_failure(folder: Path, keys: Set[str]) -> Failure | None:
     """Return the failure in a folder if it has one of these keys."""
     try:
         failure = read_record(folder / FAILURE, Failure)

@@ -87,7 +87,7 @@ def complete_search_log(results: Results) -> Results:
     """Estimate the training energy of rejected candidates from the trainings of the others."""
     if results.search is None or results.recipe.search.adaptive:
         return results
-    trained = {entry.candidate.id: entry.trained for entry in results.entries if entry.trained is not None}
+    trained = {entry.candidate.id: entry.repeats[0] for entry in results.entries if entry.repeats}
     log = with_trainings(results.search, trained)
     write_record(results.folder / SEARCH, log)
     return results.with_search(log)
@@ -164,7 +164,7 @@ class CandidateSearch:
         """Probe the cost of an epoch where it is not known, as long as this keeps the stop rules."""
         candidates = [candidate for name, candidate in self.candidates.items() if name not in self.excluded]
         waiting = [candidate for candidate in candidates if self._estimate(candidate) is None]
-        limits = _limits(self.results.recipe)
+        limits = limits_of(self.results.recipe)
         batch_size = self._engine.parallel if self.results.recipe.search.has_stop_rules else len(waiting)
         broken_rule: str | None = None
         while waiting:
@@ -250,7 +250,7 @@ class CandidateSearch:
             pruned=self._pruned_before(),
             spent=self._spent(estimate.candidate for estimate in self.estimates.values()),
             probe=probe,
-            limits=_limits(recipe),
+            limits=limits_of(recipe),
             alpha=recipe.score.alpha,
             kept_epoch="best",
         )
@@ -352,7 +352,7 @@ def _settings(recipe: Recipe) -> Settings:
     return Settings(policy=recipe.search.policy, seed=recipe.seed, **given)
 
 
-def _limits(recipe: Recipe) -> Limits:
+def limits_of(recipe: Recipe) -> Limits:
     """Return the recipe's stop rules in SI units."""
     energy_wh = recipe.search.max_energy_wh
     time_h = recipe.search.max_time_h

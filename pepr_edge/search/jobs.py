@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import CandidateJob, JobKind, Step
+from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind, Step
 from pepr_edge.progress import ProgressView
 from pepr_edge.records import Candidate
-from pepr_edge.run_dir.keys import train_key
-from pepr_edge.run_dir.layout import candidate_folder
+from pepr_edge.run_dir.keys import seed_of, train_key
+from pepr_edge.run_dir.layout import candidate_folder, repeat_folder
 from pepr_edge.run_dir.reader import Results
 
 
@@ -21,18 +21,37 @@ def make_job(
     engine: Engine,
     kind: JobKind = "complete",
     until_epoch: int | None = None,
+    repeat: int = 0,
 ) -> CandidateJob:
-    """Return a job for a candidate of a run; `image_folders` hold the prepared images, by size in pixels."""
+    """Return a job for a candidate of a run.
+
+    Args:
+        results: of the run.
+        candidate: to work on.
+        image_folders: the prepared images, by size in pixels.
+        engine: that will run the job.
+        kind, until_epoch: see `CandidateJob`.
+        repeat: the number of the training to make, for the kind "repeat".
+    """
+    recipe = results.recipe
+    folder = candidate_folder(results.folder, candidate)
+    if kind in AFTER_TRAINING:
+        repeat = results.deployed_repeat(candidate)
+    key = train_key(candidate, recipe, results.info.data, repeat=repeat)
+    if kind == "repeat":
+        folder = repeat_folder(folder, repeat)
+        recipe = recipe.model_copy(update={"seed": seed_of(recipe, repeat)})
     return CandidateJob(
         kind=kind,
         candidate=candidate,
-        recipe=results.recipe,
+        recipe=recipe,
         data=str(image_folders[candidate.image_size_px]),
-        folder=str(candidate_folder(results.folder, candidate)),
-        train_key=train_key(candidate, results.recipe, results.info.data),
+        folder=str(folder),
+        train_key=key,
         threads=engine.threads,
         exclusive=engine.exclusive,
         until_epoch=until_epoch,
+        repeat=repeat,
     )
 
 
@@ -58,7 +77,7 @@ def run_jobs(
         all_jobs.update(0, len(jobs))
 
         def on_step(job: CandidateJob, step: Step) -> None:
-            note = f"{job.candidate.id} {step.stage}"
+            note = f"{job.label} {step.stage}"
             if step.epochs:
                 note += f" epoch {step.epoch}/{step.epochs}"
             if step.best is not None:

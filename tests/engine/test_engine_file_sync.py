@@ -76,8 +76,8 @@ def test_files_that_may_not_belong_together_are_not_copied(
     write(tmp_path, training_json="2", b_pt="2")
     seen = file_sync.stamps
 
-    def changing(folder: Path, entire: bool = True) -> file_sync.Stamps:
-        found = seen(folder, entire)
+    def changing(folder: Path, entire: bool = True, repeat: int = 0) -> file_sync.Stamps:
+        found = seen(folder, entire, repeat)
         if change == "gone":
             (tmp_path / "b.pt").unlink(missing_ok=True)
         else:
