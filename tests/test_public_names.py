@@ -68,7 +68,14 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "selftest",
         "settings",
     ),
-    "pepr_edge.measure.runtimes": ("RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"),
+    "pepr_edge.measure.runtimes": (
+        "BUNDLE_RUNTIMES",
+        "RUNTIMES",
+        "Runtime",
+        "onnxruntime",
+        "openvino",
+        "pytorch",
+    ),
     "pepr_edge.ranking": ("over_budget", "rank", "read_reports", "to_csv"),
     "pepr_edge.recipe": (
         "AUTO",

@@ -13,6 +13,7 @@ import click
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement, MeasurementError
+from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES
 from pepr_edge.records import BenchResult, FieldReport, Provider
 from pepr_edge.text.tables import aligned_table
 from pepr_edge.text.units import plural
@@ -39,7 +40,7 @@ MISSING = "-"
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["onnxruntime", "openvino"]),
+    type=click.Choice(BUNDLE_RUNTIMES),
     help="The runtime for the model. [default: as on the workstation]",
 )
 @click.option(

@@ -115,7 +115,7 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     from pepr_edge.device.preflight import machine_fault
     from pepr_edge.energy import nvml, rapl
     from pepr_edge.energy.source import MeterSettings
-    from pepr_edge.measure.runtimes import RUNTIMES
+    from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES, RUNTIMES
 
     fault = machine_fault()
     if fault is not None:
@@ -133,7 +133,9 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
     cuda_fault = f"{reason} Run: pip install onnxruntime-gpu" if reason else ""
     yield Ability("measure on an NVIDIA GPU", _gpu_reason(device, cuda_fault))
-    yield Ability("measure with OpenVINO", RUNTIMES["openvino"].unavailable() or "")
+    for name in BUNDLE_RUNTIMES:
+        if name != "onnxruntime":
+            yield Ability(f"measure with {name}", RUNTIMES[name].unavailable() or "")
     settings = MeterSettings(watts_per_core=None, uses_gpu=device.gpu is not None)
     declare = "Otherwise declare its watts in the recipe: workstation"
     reason = rapl.unavailable(settings, "cpu")

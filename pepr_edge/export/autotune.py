@@ -21,7 +21,7 @@ from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.check import NOT_FINITE
 from pepr_edge.export.convert import convert
-from pepr_edge.export.options import option_grid, trial_settings
+from pepr_edge.export.options import autotuning_fault, option_grid, trial_settings
 from pepr_edge.export.prepare import Images, PreparedModel
 from pepr_edge.export.variant_trial import FASTER_RATIO, BestTrial, TrialState, latency, to_record
 from pepr_edge.images.preprocess import to_tensor
@@ -77,8 +77,12 @@ def autotune(
         on_progress: called with the number of finished steps, the number of steps, and the name of the
             current one.
     Raises:
-        ExportError: no variant runs here within the budgets, not even float32.
+        ExportError: the recipe's runtime takes no part in autotuning; no variant runs here within the
+            budgets, not even float32.
     """
+    fault = autotuning_fault(source.recipe.device)
+    if fault is not None:
+        raise ExportError(fault)
     calibrated = [variant.quantise for variant in variants if variant.quantise is not None]
     image_count = max((quantise.calibration_images for quantise in calibrated), default=0)
     images = to_tensor(source.calibration(image_count), source.trained.preprocess)
@@ -161,7 +165,7 @@ class _Autotuner:
         try:
             made = convert(state.variant, self.prepared, state.path, self.images, self._keeps_quality)
         except (ExportError, OSError) as fault:
-            state.set_outcome("failed", str(fault))
+            state.set_outcome("failed", str(fault) or type(fault).__name__)
             return False
         state.remedy = made.remedy
         state.notes = made.notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pepr_edge.measure.runtimes import RUNTIMES
-from pepr_edge.recipe import Device
+from pepr_edge.recipe import FLOAT32, Device
 from pepr_edge.records import SessionSettings
 from pepr_edge.text.units import plural
 
@@ -28,9 +28,8 @@ def trial_settings(device: Device) -> tuple[SessionSettings, ...]:
     """Return the settings with which every file is tried: each runtime with one thread and with all threads.
 
     Other precisions than float32 are included if the recipe allows them. The number of threads is varied here
-    and
-    not in the option grid: a small network is often faster with one thread, so threads can change which
-        network wins.
+    and not in the option grid: a small network is often faster with one thread, so threads can change which
+    network wins. Empty: the recipe's runtime takes no part in autotuning, see `autotuning_fault`.
     """
     default = device.settings()
     found: list[SessionSettings] = []
@@ -39,6 +38,17 @@ def trial_settings(device: Device) -> tuple[SessionSettings, ...]:
             settings = default.model_copy(update={"runtime": name, "threads": threads, "batch": BATCH})
             found += RUNTIMES[name].trial_settings(settings)
     return tuple(settings for settings in found if device.allow_bf16 or settings.precision == "float32")
+
+
+def autotuning_fault(device: Device) -> str | None:
+    """Return why autotuning has nothing to try under the recipe's runtime and how to fix it, else None."""
+    if trial_settings(device):
+        return None
+    return (
+        f'device.runtime = "{device.runtime}" with export.variants = "auto", but this runtime offers no '
+        'settings for autotuning. Set device.runtime = "auto", or name the variants: '
+        f'export.variants = ["{FLOAT32}"].'
+    )
 
 
 def option_grid(settings: SessionSettings) -> tuple[SessionSettings, ...]:

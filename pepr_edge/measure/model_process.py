@@ -197,7 +197,8 @@ class ModelProcess:
         if exceeded_s is not None:
             return f"{self._name}: the process gave no answer within {exceeded_s:g} s."
         if "error" in answer:
-            return " ".join(str(answer["error"]).split())
+            reason = " ".join(str(answer["error"]).split())
+            return reason or f"{self._name}: the process reported an error without a reason."
         if line.endswith(b"\n"):
             return f"{self._name}: the process returned an invalid answer ({line[:60]!r})."
         try:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pepr_edge.device.cpu import isa, usable_cores
-from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES, RUNTIMES
 from pepr_edge.records import Provider, SessionSettings
 
 # Without one of these a CPU computes bfloat16 more slowly than float32, or not at all.
@@ -71,10 +71,10 @@ def fallback_settings(home: SessionSettings, threads: int | None = None) -> Sess
 
 def _no_runtime(name: str) -> str | None:
     """Return why a runtime cannot be used here, or None if it can."""
-    if name == "pytorch":
-        return "a bundle holds no program for PyTorch."
     if name not in RUNTIMES:
         return f"this pepr_edge does not know {name!r:.40}."
+    if name not in BUNDLE_RUNTIMES:
+        return f"a bundle holds no program for {name}."
     return RUNTIMES[name].unavailable()
 
 

@@ -57,7 +57,8 @@ def main(runtime: Runtime | None = None) -> int:
         job = parse_job(sys.stdin.readline())
         JOBS[job.kind](job, runtime or RUNTIMES[str(job.settings["runtime"])], emit)
     except MeasurementError as error:
-        emit({"error": str(error)})
+        # An error without text would be a row without a reason.
+        emit({"error": str(error) or f"the runtime raised {type(error).__name__} without a reason."})
         return 1
     except BrokenPipeError:
         return 1  # The parent was killed: nobody reads the results.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pepr_edge import zoo
 from pepr_edge.energy.carbon import intensity
-from pepr_edge.errors import MeasurementError, ModelError, PeprError
+from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError
+from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import Device, Recipe, variants
 
@@ -27,7 +28,11 @@ def check_files(recipe: Recipe) -> None:
 
 
 def file_errors(recipe: Recipe) -> Iterator[PeprError]:
-    """Yield an error for each unknown variant or country, and for a missing weights file."""
+    """Yield an error for each part of the recipe that cannot work on any machine, or is missing on this one.
+
+    These are unknown variants and countries, a missing weights file, and autotuning with a runtime that takes
+    no part in it.
+    """
     for name in recipe.export.required:
         try:
             variants.load(name)
@@ -44,6 +49,9 @@ def file_errors(recipe: Recipe) -> Iterator[PeprError]:
             f'candidates.weights = "{weights}": no such file, '
             'expected "pretrained", "scratch" or the path of a weights file. Check the path.'
         )
+    fault = autotuning_fault(recipe.device) if recipe.export.auto else None
+    if fault is not None:
+        yield RecipeError(fault)
 
 
 def unknown_architectures(recipe: Recipe) -> list[str]:

@@ -39,7 +39,7 @@ def test_missing_parts_are_shown_with_a_fix(
     )
     text = " ".join(command_line.run(capsys, monkeypatch, "doctor").out.split())
     assert f"no {doctor.TRAIN}: torch not found. Run: pip install 'pepr_edge[train]'" in text
-    assert "no measure with OpenVINO: openvino cannot be imported." in text
+    assert "no measure with openvino: openvino cannot be imported." in text
     assert "but not train." in text
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
 from pepr_edge.export.artifact import ExportSource
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
@@ -19,6 +20,20 @@ from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
+
+
+@pytest.fixture
+def two_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let onnxruntime and OpenVINO be the runtimes that can be used, on the CPU, whatever is installed."""
+
+    def on_the_cpu(provider: str = "cpu") -> str | None:
+        return None if provider == "cpu" else "on the CPU only."
+
+    for name, runtime in RUNTIMES.items():
+        if name == "openvino":
+            monkeypatch.setattr(runtime, "unavailable", on_the_cpu)
+        elif name != "onnxruntime":
+            monkeypatch.setattr(runtime, "unavailable", lambda provider="cpu": "it is not installed.")
 
 
 class Trained(NamedTuple):

@@ -15,11 +15,11 @@ import tiny_nets
 
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export import autotune as autotune_module
-from pepr_edge.export import options
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.autotune import AutotuneResult, autotune
 from pepr_edge.export.convert import Converted
 from pepr_edge.measure.interleaved_timing import ParticipantLatencies
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Budgets, Recipe
 from pepr_edge.recipe.variants import load
 from pepr_edge.records import Preprocess, SessionSettings, VariantTrial
@@ -120,13 +120,12 @@ FP32 = {"fp32 onnxruntime": 4.0, "fp32 openvino": 3.0}
 
 
 @pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AutotuneResult]:
-    """Run autotuning on a fake device."""
+def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, two_runtimes: None) -> Callable[..., AutotuneResult]:
+    """Run autotuning on a fake device with onnxruntime and OpenVINO."""
 
     def run(
         device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS
     ) -> AutotuneResult:
-        monkeypatch.setattr(options.RUNTIMES["openvino"], "unavailable", lambda provider="cpu": None)
         monkeypatch.setattr(autotune_module, "convert", device.convert)
         monkeypatch.setattr(autotune_module, "time_interleaved", device.time_interleaved)
         monkeypatch.setattr(autotune_module, "ModelProcess", device.model_process)
@@ -293,6 +292,30 @@ def test_after_the_time_budget_float32_remains(
 def test_if_nothing_runs_each_reason_is_named(on: Callable[..., AutotuneResult]) -> None:
     with pytest.raises(ExportError, match=r"fp32: fp32 onnxruntime: was ended by SIGSEGV"):
         on(Device({}), variants=("fp32", "int8_static"))
+
+
+def test_a_runtime_without_trial_settings_is_refused_before_a_file_is_made(
+    on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RUNTIMES, "another", SimpleNamespace(trial_settings=lambda settings: ()))
+    wanted = recipe()
+    another = wanted.device.model_copy(update={"runtime": "another"})
+    device = Device(FP32)
+    with pytest.raises(ExportError, match="no settings for autotuning"):
+        on(device, wanted.model_copy(update={"device": another}))
+    assert device.made == []
+
+
+def test_a_failure_without_text_has_its_type_as_reason(
+    on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Converted:
+        raise OSError
+
+    device = Device(FP32)
+    monkeypatch.setattr(device, "convert", fail)
+    with pytest.raises(ExportError, match="fp32: OSError; int8_static: OSError"):
+        on(device, variants=("fp32", "int8_static"))
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pepr_edge.export import options
@@ -7,16 +9,9 @@ from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
 
-
-@pytest.fixture
-def openvino_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unavailable(provider: str = "cpu") -> str | None:
-        return None if provider == "cpu" else "the CPU only"
-
-    monkeypatch.setattr(RUNTIMES["openvino"], "unavailable", unavailable)
+pytestmark = pytest.mark.usefixtures("two_runtimes")
 
 
-@pytest.mark.usefixtures("openvino_installed")
 def test_auto_tries_every_runtime_that_is_installed() -> None:
     assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino")
     assert options.runtimes(Device(name="d", runtime="onnxruntime")) == ("onnxruntime",)
@@ -30,7 +25,6 @@ def test_a_runtime_that_is_not_installed_is_not_tried(monkeypatch: pytest.Monkey
     assert options.runtimes(Device(name="d")) == ("onnxruntime",)
 
 
-@pytest.mark.usefixtures("openvino_installed")
 def test_bfloat16_is_tried_only_if_the_recipe_allows_it() -> None:
     assert {settings.precision for settings in options.trial_settings(Device(name="d"))} == {"float32"}
     allowed = options.trial_settings(Device(name="d", threads=2, allow_bf16=True))
@@ -41,7 +35,6 @@ def test_bfloat16_is_tried_only_if_the_recipe_allows_it() -> None:
     assert all(settings.batch == 1 for settings in allowed)
 
 
-@pytest.mark.usefixtures("openvino_installed")
 def test_one_thread_is_tried_besides_all_threads() -> None:
     assert [settings.threads for settings in options.trial_settings(Device(name="d", threads=4))] == [
         4,
@@ -80,13 +73,22 @@ def test_settings_as_text() -> None:
 def test_every_runtime_offers_settings_of_its_own(name: str) -> None:
     start = SessionSettings(runtime=name, threads=2, batch=1)
     trials = RUNTIMES[name].trial_settings(start)
-    assert name == "pytorch" or trials[0] == start
+    assert not trials or trials[0] == start
     for settings in (*trials, *RUNTIMES[name].option_grid(start)):
         assert (settings.runtime, settings.threads, settings.batch) == (name, 2, 1)
 
 
-@pytest.mark.usefixtures("openvino_installed")
 def test_a_new_runtime_takes_part_with_its_line_in_the_dict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RUNTIMES, "toy", RUNTIMES["onnxruntime"])
-    assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino", "toy")
-    assert "toy" in {settings.runtime for settings in options.trial_settings(Device(name="d"))}
+    monkeypatch.setitem(RUNTIMES, "another", RUNTIMES["onnxruntime"])
+    assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino", "another")
+    assert "another" in {settings.runtime for settings in options.trial_settings(Device(name="d"))}
+
+
+def test_autotuning_is_refused_for_a_runtime_without_trial_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    another = SimpleNamespace(trial_settings=lambda settings: (), unavailable=lambda provider="cpu": None)
+    monkeypatch.setitem(RUNTIMES, "another", another)
+    assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino")
+    device = Device(name="d").model_copy(update={"runtime": "another"})
+    assert options.trial_settings(device) == ()
+    assert 'device.runtime = "another"' in str(options.autotuning_fault(device))
+    assert options.autotuning_fault(Device(name="d")) is None

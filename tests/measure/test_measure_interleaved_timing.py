@@ -150,6 +150,7 @@ DEATHS = [
     ),
     ("os.write(1, b'torn'); os.close(1); time.sleep(60)", "stopped answering"),
     ("say(error='this graph\\ncannot be run')", "this graph cannot be run"),
+    ("say(error=' ')", "without a reason"),
 ]
 
 

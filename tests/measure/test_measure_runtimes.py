@@ -159,6 +159,19 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         RUNTIMES["onnxruntime"].open(tmp_path / "model.onnx", SessionSettings())
 
 
+@pytest.mark.parametrize("content", [b"no model", b""], ids=["broken", "empty"])
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_broken_or_empty_file_is_one_clear_line(name: str, content: bytes, tmp_path: Path) -> None:
+    reason = RUNTIMES[name].unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    for file in ("model.onnx", "program.pt2"):
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(MeasurementError, match=r"(model\.onnx|program\.pt2): .* cannot load") as caught:
+        RUNTIMES[name].open(tmp_path / "model.onnx", SessionSettings(runtime=name))
+    assert "\n" not in str(caught.value)
+
+
 def logits(bundle: Path) -> NDArray[np.float32]:
     """Return the logits of onnxruntime for TENSOR."""
     return RUNTIMES["onnxruntime"].run(
@@ -170,9 +183,10 @@ def logits(bundle: Path) -> NDArray[np.float32]:
 @pytest.mark.parametrize("batch", [None, 3])
 def test_openvino_agrees_with_onnxruntime(bundle: Path, batch: int | None) -> None:
     runtime = RUNTIMES["openvino"]
-    session = runtime.open(bundle / "model.onnx", SessionSettings(runtime="openvino", threads=2, batch=batch))
+    settings = SessionSettings(runtime="openvino", threads=min(2, usable_cores()), batch=batch)
+    session = runtime.open(bundle / "model.onnx", settings)
     assert np.allclose(runtime.run(session, TENSOR), logits(bundle), atol=1e-4)
-    assert session.get_property("INFERENCE_NUM_THREADS") == min(2, usable_cores())
+    assert session.get_property("INFERENCE_NUM_THREADS") == settings.threads
     assert session.inputs[0].partial_shape[0].is_static == (batch is not None)
     assert runtime.provider_used(session).startswith("openvino CPU")
     runtime.bind(session, TENSOR)()
@@ -189,26 +203,63 @@ def test_openvino_computes_in_bfloat16_if_the_settings_say_so(bundle: Path) -> N
     assert np.allclose(bfloat16_logits, logits(bundle), atol=0.1)
 
 
+class FakeOpenVINO:
+    """A fake library that uses a given precision and number of threads, and keeps the hints it was given."""
+
+    def __init__(self, precision: str, threads: int, hyper_threads: int) -> None:
+        self.precision = precision
+        self.threads = threads
+        self.hyper_threads = hyper_threads
+        self.compiled: list[dict[str, object]] = []
+
+    def Core(self) -> FakeOpenVINO:  # noqa: N802 - the library's name
+        return self
+
+    def read_model(self, path: str) -> str:
+        return "network"
+
+    def compile_model(self, network: str, device: str, hints: dict[str, object]) -> SimpleNamespace:
+        self.compiled.append(hints)
+        properties = {
+            "INFERENCE_NUM_THREADS": self.hyper_threads
+            if "ENABLE_HYPER_THREADING" in hints
+            else self.threads,
+            "INFERENCE_PRECISION_HINT": SimpleNamespace(get_type_name=lambda: self.precision),
+        }
+        return SimpleNamespace(get_property=properties.__getitem__)
+
+
 @pytest.mark.parametrize(("precision", "used"), [("float32", "bf16"), ("bfloat16", "f32")])
 def test_a_silent_change_of_precision_is_an_error(
     bundle: Path, precision: Literal["float32", "bfloat16"], used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled = []
-    session = SimpleNamespace(get_property=lambda name: SimpleNamespace(get_type_name=lambda: used))
-
-    def compile_model(*arguments: object) -> object:
-        compiled.append(arguments)
-        return session
-
-    core = SimpleNamespace(read_model=lambda path: "network", compile_model=compile_model)
-    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: core))
+    library = FakeOpenVINO(used, 3, 3)
+    monkeypatch.setitem(sys.modules, "openvino", library)
     with pytest.raises(MeasurementError, match=f"precision '{precision}' .* {used}"):
         RUNTIMES["openvino"].open(
             bundle / "model.onnx", SessionSettings(runtime="openvino", threads=3, precision=precision)
         )
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     hints = {"INFERENCE_NUM_THREADS": 3, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    assert compiled == [("network", "CPU", hints)]
+    assert library.compiled == [hints]
+
+
+def test_openvino_takes_hyper_threads_if_the_threads_of_the_settings_need_them(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = FakeOpenVINO("f32", 2, 4)
+    monkeypatch.setitem(sys.modules, "openvino", library)
+    RUNTIMES["openvino"].open(bundle / "model.onnx", SessionSettings(runtime="openvino", threads=4))
+    assert [hints.get("ENABLE_HYPER_THREADING") for hints in library.compiled] == [None, True]
+    with pytest.raises(MeasurementError, match=r"threads = 8 .* uses 4 here"):
+        RUNTIMES["openvino"].open(bundle / "model.onnx", SessionSettings(runtime="openvino", threads=8))
+
+
+@needs_openvino
+def test_openvino_refuses_more_threads_than_it_would_use(bundle: Path) -> None:
+    settings = SessionSettings(runtime="openvino", threads=64 * (os.cpu_count() or 1))
+    with pytest.raises(MeasurementError, match=f"threads = {settings.threads} asked for"):
+        RUNTIMES["openvino"].open(bundle / "model.onnx", settings)
 
 
 @needs_openvino
@@ -251,10 +302,6 @@ def test_pytorch_runs_the_program_beside_the_model(tmp_path: Path) -> None:
     assert runtime.run(session, TENSOR[:1]).dtype == np.float32
     assert runtime.provider_used(session) == "pytorch cpu"
     runtime.bind(session, TENSOR)()
-    (tmp_path / "program.pt2").write_bytes(b"no program")
-    with pytest.raises(MeasurementError, match=r"program\.pt2: .* cannot load") as caught:
-        runtime.open(tmp_path / "model.onnx", settings)
-    assert "\n" not in str(caught.value)
 
 
 def test_settings_unsupported_by_pytorch_are_one_clear_line(
@@ -271,3 +318,12 @@ def test_settings_unsupported_by_pytorch_are_one_clear_line(
     ):
         with pytest.raises(MeasurementError, match=keyword):
             RUNTIMES["pytorch"].open(bundle / "model.onnx", settings.model_copy(update=changes))
+
+
+def test_pytorch_that_uses_other_threads_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "program.pt2").write_bytes(b"")
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with pytest.raises(MeasurementError, match=r"threads = 4 .* uses 3"):
+        RUNTIMES["pytorch"].open(tmp_path / "model.onnx", SessionSettings(runtime="pytorch", threads=4))

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 import time
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import worker
-from pepr_edge.measure.job import Block, MeasurementRules
+from pepr_edge.measure.job import Block, MeasurementJob, MeasurementRules
+from pepr_edge.measure.runtimes import RUNTIMES
 
 RULES = MeasurementRules(warmup_runs=3, warmup_s=0.0, queries=20, duration_s=0.0, cap_s=10.0)
 
@@ -44,6 +49,20 @@ def test_only_the_standard_library_is_imported_before_the_clock_runs() -> None:
     program = f"import sys, pepr_edge.measure.worker; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_error_without_text_is_reported_by_its_type(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(model: Path, settings: object) -> None:
+        raise MeasurementError
+
+    job = MeasurementJob("memory", str(bundle / "model.onnx"), {"runtime": "onnxruntime"}, (1, 1, 8, 8))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job._asdict())))
+    monkeypatch.setattr(RUNTIMES["onnxruntime"], "open", fail)
+    monkeypatch.setattr(worker, "_own_stdout", lambda: sys.stdout)
+    assert worker.main() == 1
+    assert "MeasurementError" in json.loads(capfd.readouterr().out)["error"]
 
 
 def test_noise_is_seeded_normal_float32() -> None:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from pepr_edge.errors import MeasurementError
+from pepr_edge.errors import MeasurementError, RecipeError
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Candidates, Device, Export, Recipe, checks
+from pepr_edge.records import SessionSettings
 
 
 def recipe(**device: object) -> Recipe:
@@ -70,3 +71,21 @@ def test_a_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     message = fault(runtime="openvino")
     assert message.startswith('device.runtime = "openvino"')
     assert message.endswith("openvino cannot be imported.")
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_autotuning_needs_a_runtime_that_takes_part_in_it(name: str) -> None:
+    wanted = recipe()
+    device = wanted.device.model_copy(update={"runtime": name})
+    wanted = wanted.model_copy(update={"device": device, "export": Export(variants=("auto",))})
+    faults = [str(error) for error in checks.file_errors(wanted)]
+    if RUNTIMES[name].trial_settings(SessionSettings(runtime=name)):
+        assert faults == []
+    else:
+        (line,) = faults
+        assert line.startswith(f'device.runtime = "{name}" with export.variants = "auto"')
+        assert "\n" not in line
+        with pytest.raises(RecipeError, match="autotuning"):
+            checks.check_files(wanted)
+    named = wanted.model_copy(update={"export": Export(variants=("fp32",))})
+    assert list(checks.file_errors(named)) == []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pepr_edge.records import SessionSettings
 
-__all__ = ["RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"]
+__all__ = ["BUNDLE_RUNTIMES", "RUNTIMES", "Runtime", "onnxruntime", "openvino", "pytorch"]
 
 
 class Runtime(Protocol):
@@ -29,6 +29,10 @@ class Runtime(Protocol):
     def open(self, model: Path, settings: SessionSettings) -> Any:
         """Load a model and return its session.
 
+        `settings` has the attributes of SessionSettings, not its methods: the worker does not load pydantic.
+        Threads, precision and provider are obeyed or refused: what the library really uses is read back
+        where it can be asked. Other settings may be ignored; the docstring of the module's `open` says which.
+
         Raises:
             MeasurementError: the library, the provider, a setting or the file cannot be used.
         """
@@ -37,12 +41,17 @@ class Runtime(Protocol):
         """Return the logits, shape (n, classes), of a tensor of shape (n, channels, px, px)."""
 
     def bind(self, session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
-        """Return a function that runs one inference on a fixed tensor and nothing else, for timing."""
+        """Return a function that runs one inference on a fixed tensor and nothing else, for timing.
+
+        Nobody reads what that function returns, but when it returns the logits are computed and in the
+        host's memory. It may use `tensor` without a copy: the caller does not change it.
+        """
 
     def trial_settings(self, settings: SessionSettings) -> tuple[SessionSettings, ...]:
         """Return the settings with which autotuning tries every file, made from `settings`.
 
-        Empty means no autotuning. A precision other than float32 is tried only if the recipe allows it.
+        Needs no library. Empty: the runtime takes no part in autotuning. A precision other than float32 is
+        tried only if the recipe allows it.
         """
 
     def option_grid(self, settings: SessionSettings) -> tuple[SessionSettings, ...]:
@@ -57,3 +66,5 @@ RUNTIMES: dict[str, Runtime] = {
     "openvino": openvino,
     "pytorch": pytorch,
 }
+# The runtimes that can run a bundle. A bundle holds an ONNX file, but no program for PyTorch.
+BUNDLE_RUNTIMES = tuple(name for name in RUNTIMES if name != "pytorch")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pepr_edge.errors import MeasurementError
 
@@ -69,7 +69,7 @@ def unavailable(provider: str = "cpu") -> str | None:
 
 
 def open(model: Path, settings: SessionSettings) -> InferenceSession:
-    """Load a model and return its session."""
+    """Load a model and return its session. No setting is ignored."""
     reason = unavailable(settings.provider)
     if reason is not None:
         raise MeasurementError(
@@ -147,7 +147,7 @@ def run(session: InferenceSession, tensor: NDArray[np.float32]) -> NDArray[np.fl
     return logits
 
 
-def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[], Any]:
+def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor."""
     return partial(session.run, [session.get_outputs()[0].name], {session.get_inputs()[0].name: tensor})
 

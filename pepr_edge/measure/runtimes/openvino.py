@@ -65,10 +65,9 @@ def open(model: Path, settings: SessionSettings) -> Any:
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     # By default OpenVINO uses bfloat16 if the CPU supports it, which changes the logits.
-    precision = PRECISIONS[settings.precision]
     hints = {
         "INFERENCE_NUM_THREADS": settings.threads,
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": PRECISIONS[settings.precision],
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = _library().Core()
@@ -80,17 +79,36 @@ def open(model: Path, settings: SessionSettings) -> Any:
             shape[0] = settings.batch
             network.reshape(shape)
         session = core.compile_model(network, "CPU", hints)
+        if _threads(session) != settings.threads:
+            # For a low latency OpenVINO uses one thread for each physical core, unless told otherwise.
+            session = core.compile_model(network, "CPU", {**hints, "ENABLE_HYPER_THREADING": True})
     except RuntimeError as error:
         message = " ".join(str(error).replace(str(model), model.name).split())
         raise MeasurementError(f"{model}: openvino cannot load this model ({message}).") from None
+    _check_used(session, model, settings)
+    return session
+
+
+def _threads(session: Any) -> int:
+    """Return the number of threads that a session really uses: at most the cores of this machine."""
+    return int(session.get_property("INFERENCE_NUM_THREADS"))
+
+
+def _check_used(session: Any, model: Path, settings: SessionSettings) -> None:
+    """Raise a MeasurementError if OpenVINO uses another precision or number of threads than asked for."""
     used = session.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if used != precision:
+    if used != PRECISIONS[settings.precision]:
         advice = "runtime 'onnxruntime'" if settings.precision == "float32" else "precision 'float32'"
         raise MeasurementError(
             f"{model}: precision {settings.precision!r} asked for, but openvino computes in {used} on this "
             f"CPU. Use the {advice}."
         )
-    return session
+    threads = _threads(session)
+    if threads != settings.threads:
+        raise MeasurementError(
+            f"{model}: threads = {settings.threads} asked for, but openvino uses {threads} here. "
+            f"Ask for {threads}, or use the runtime 'onnxruntime'."
+        )
 
 
 def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,7 +117,7 @@ def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
-def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], Any]:
+def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor.
 
     It reuses one request, and neither input nor output is copied.

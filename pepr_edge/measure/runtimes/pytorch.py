@@ -70,6 +70,11 @@ def open(model: Path, settings: SessionSettings) -> Session:
     import torch
 
     torch.set_num_threads(settings.threads)
+    used = torch.get_num_threads()
+    if used != settings.threads:
+        raise MeasurementError(
+            f"threads = {settings.threads} asked for, but PyTorch uses {used} here. Ask for {used}."
+        )
     try:
         exported = torch.export.load(program)
         if settings.provider == "cuda":
@@ -88,15 +93,20 @@ def open(model: Path, settings: SessionSettings) -> Session:
 
 def run(session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of a tensor."""
-    logits: NDArray[np.float32] = bind(session, tensor)().numpy()
+    logits: NDArray[np.float32] = _inference(session, tensor)().numpy()
     return logits
 
 
-def bind(session: Session, tensor: NDArray[np.float32]) -> Callable[[], Any]:
+def bind(session: Session, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor.
 
     It includes the copies to the GPU and back, as in onnxruntime: images come from the host.
     """
+    return _inference(session, tensor)
+
+
+def _inference(session: Session, tensor: NDArray[np.float32]) -> Callable[[], Any]:
+    """Return a function that runs one inference and returns the logits as a tensor of PyTorch."""
     import torch
 
     host_tensor = torch.from_numpy(tensor)
