@@ -18,7 +18,7 @@ from typing import Literal
 
 from pepr_edge import __version__
 from pepr_edge import data as datasets
-from pepr_edge.bundle.write import check_bundles, write_all
+from pepr_edge.bundle.write import check_bundles, write_bundles
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import git_commit
 from pepr_edge.device.load import busy_message
@@ -128,7 +128,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         with view.bar("ranking, bundles and report"):
             ranking = rank_and_report(results)
 
-        write_record(run_dir / RUN, state.changed(status="finished"))
+        write_record(run_dir / RUN, state.replace(status="finished"))
         ranked = sum(row.rank is not None for row in ranking.rows)
         log_event(run_dir, "finished", ranked=ranked, rows=len(ranking.rows))
         # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
@@ -483,7 +483,7 @@ def _measure(results: Results, entry: VariantState, host: MeasurementHost, bar: 
         (entry.folder / PROFILE).unlink(missing_ok=True)  # of another machine, if there is one
         log_event(results.folder, "measured", **event, failed=str(fault))
         return replace(entry, profile=None, failure=failure)
-    profile = profile.changed(key=key)
+    profile = profile.replace(key=key)
     write_record(entry.folder / PROFILE, profile)
     (entry.folder / FAILURE).unlink(missing_ok=True)
     validity = profile.validity
@@ -516,7 +516,7 @@ def rank_and_report(results: Results) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
     from pepr_edge.report.from_run import write_report
 
-    ranking = write_all(results, rank(results), results.folder / BUNDLES, results.recipe.bundles.top)
+    ranking = write_bundles(results, rank(results), results.folder / BUNDLES, results.recipe.bundles.top)
     write_record(results.folder / RANKING, ranking)
     write_document(results.folder, TABLE, to_csv(ranking))
     write_report(results, ranking, results.folder / REPORT)

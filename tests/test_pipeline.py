@@ -144,7 +144,7 @@ def test_a_profile_of_another_machine_is_measured_again(
 ) -> None:
     path = own_run / "candidates" / f"{GOOD}@48" / "fp32" / "profile.json"
     ours = read_record(path, DeviceProfile)
-    write_record(path, ours.changed(device=ours.device.changed(cpu="another processor")))
+    write_record(path, ours.replace(device=ours.device.replace(cpu="another processor")))
     small_run.carry_out(own_run, monkeypatch)
     assert read_record(path, DeviceProfile).device.cpu == ours.device.cpu
 
@@ -244,7 +244,7 @@ def test_one_invalid_measurement_or_one_in_eight_is_repeated(
     def disturbed(model: Path, request: ProfileRequest, progress: object = None) -> DeviceProfile:
         calls.append(request.sha256)
         valid = len(calls) > min(4, artifacts)
-        return kept.changed(validity=Validity(valid=valid, reasons=() if valid else ("drift",)))
+        return kept.replace(validity=Validity(valid=valid, reasons=() if valid else ("drift",)))
 
     host = MeasurementHost(kept.device.machine, disturbed, this_machine.engine(1))
     measured = pipeline.measure(waiting, host, Listener())
@@ -260,7 +260,7 @@ def test_one_invalid_measurement_or_one_in_eight_is_repeated(
 def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> None:
     entry = load(own_run).entries[0]
     assert entry.profile is not None
-    invalid = entry.profile.changed(validity=Validity(valid=False, reasons=("drift: 1 ms",)))
+    invalid = entry.profile.replace(validity=Validity(valid=False, reasons=("drift: 1 ms",)))
     write_record(entry.folder / "profile.json", invalid)
     ranking = pipeline.rank_and_report(load(own_run))
     row = next(

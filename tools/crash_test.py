@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pepr_edge.records import Artifact, Ranking, RunInfo, TrainingState, TrainResult
 from pepr_edge.run_dir.owned import start_record
-from pepr_edge.run_dir.store import is_whole, read_record, sha256_file, write_text
+from pepr_edge.run_dir.store import is_intact, read_record, sha256_file, write_text
 
 RECIPE = """
 schema_version = 1
@@ -245,14 +245,14 @@ def torn(path: Path) -> str:
             [json.loads(line) for line in path.read_bytes().splitlines()]
         if path.name == "export.json" and path.parent.parent.parent.name == "candidates":
             record = read_record(path, Artifact)
-            return "" if is_whole(path.parent / "model.onnx", record.sha256) else "another model.onnx"
+            return "" if is_intact(path.parent / "model.onnx", record.sha256) else "another model.onnx"
         if path.name == "train.json":
             trained = read_record(path, TrainResult)
-            whole = is_whole(path.parent / trained.checkpoint, trained.checkpoint_sha256)
+            whole = is_intact(path.parent / trained.checkpoint, trained.checkpoint_sha256)
             return "" if whole else "another checkpoint"
         if path.name == "training.json":
             training = read_record(path, TrainingState)
-            whole = training.state is None or is_whole(
+            whole = training.state is None or is_intact(
                 path.parent / training.state, training.state_sha256 or ""
             )
             return "" if whole else "another state"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from pepr_edge.bundle.write import write_all
+from pepr_edge.bundle.write import write_bundles
 from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import load, read_ranking
@@ -33,7 +33,7 @@ def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
             f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
             f"Run `pepr-edge rank {run_dir}` to see the reasons."
         )
-    written = write_all(results, ranking, out, top)
+    written = write_bundles(results, ranking, out, top)
     bundles = [(row, out / Path(row.bundle).name) for row in written.rows if row.bundle]
     warnings = [answer(ranking)] if learnt_nothing(ranking) else []
     if len(bundles) < top:

@@ -33,7 +33,7 @@ from pepr_edge.records import (
     TensorSpec,
 )
 from pepr_edge.run_dir.layout import MODEL
-from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, unfinished_output
+from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
@@ -47,24 +47,24 @@ GENERATED_IMAGES = 64
 MIN_TOLERANCE = 1e-4
 
 
-def write_all(results: Results, ranking: Ranking, out: Path, top: int | None = None) -> Ranking:
+def write_bundles(results: Results, ranking: Ranking, out: Path, top: int | None = None) -> Ranking:
     """Write the best `top` ranked models (None: all) as bundles into a folder. Bundles there are replaced.
 
     Returns:
         The ranking, each row with the name of its bundle's folder.
     Raises:
-        RunError: `out` holds something else than bundles, or the run has changed since the ranking was made.
+        RunError: `out` holds anything but bundles, or the run has changed since the ranking was made.
     """
     out = out.resolve()
     check_bundles(out)
-    with unfinished_output(out) as made:
-        rows = _write_rows(results, ranking, made, out.name, top)
-        _replace(made, out)
+    with staging_folder(out) as staging:
+        rows = _write_ranked(results, ranking, staging, out.name, top)
+        _replace(staging, out)
     return ranking.model_copy(update={"rows": tuple(rows)})
 
 
-def _write_rows(
-    results: Results, ranking: Ranking, made: Path, out_name: str, top: int | None
+def _write_ranked(
+    results: Results, ranking: Ranking, staging: Path, out_name: str, top: int | None
 ) -> list[RankingRow]:
     """Write the bundles into a folder, and return the ranking's rows, each with the name of its bundle."""
     rows = []
@@ -72,7 +72,7 @@ def _write_rows(
         bundle = None
         if row.rank is not None and (top is None or row.rank <= top):
             name = f"{row.rank:02d}-{row.candidate}-{row.variant}"
-            _write_row(results, ranking, row, made / name)
+            _write_row(results, ranking, row, staging / name)
             bundle = f"{out_name}/{name}"
         rows.append(row.model_copy(update={"bundle": bundle}))
     return rows
@@ -83,12 +83,12 @@ def _write_row(results: Results, ranking: Ranking, row: RankingRow, folder: Path
         if entry.candidate.id != row.candidate or entry.variant != row.variant:
             continue
         if entry.measured is not None and entry.measured.artifact.sha256 == row.artifact_sha256:
-            write(entry, entry.measured, row, ranking, results, folder)
+            write_bundle(entry, entry.measured, row, ranking, results, folder)
             return
-    raise _changed(results, folder)
+    raise _changed_error(results, folder)
 
 
-def _changed(results: Results, folder: Path) -> RunError:
+def _changed_error(results: Results, folder: Path) -> RunError:
     return RunError(
         f"{results.folder}: changed since its ranking was made ({folder.name}). "
         "Run `pepr-edge run` on it again."
@@ -134,7 +134,7 @@ def _other_file(bundle: Path) -> str | None:
     return None
 
 
-def _replace(made: Path, out: Path) -> None:
+def _replace(staging: Path, out: Path) -> None:
     """Replace the bundles in `out`, which `check_bundles` has found whole, by new ones; file by file."""
     check_bundles(out)  # again: making the new bundles takes minutes
     old = []
@@ -144,7 +144,7 @@ def _replace(made: Path, out: Path) -> None:
     replace_tree(made, out, old, MANIFEST)
 
 
-def write(
+def write_bundle(
     entry: VariantState,
     measured: MeasuredVariant,
     row: RankingRow,
@@ -212,12 +212,12 @@ def _copy_models(entry: VariantState, measured: MeasuredVariant, results: Result
     """
     models = {MODEL: (entry.folder, measured.artifact)}
     float32 = results.float32(entry.candidate)
-    if float32 is not None and float32.artifact is not None and not _runs_as_fallback(measured):
+    if float32 is not None and float32.artifact is not None and not _needs_no_fallback(measured):
         models[FALLBACK] = (float32.folder, float32.artifact)
     for name, (source, artifact) in models.items():
         shutil.copyfile(source / MODEL, folder / name)
         if sha256_file(folder / name) != artifact.sha256:
-            raise _changed(results, folder)
+            raise _changed_error(results, folder)
     return FALLBACK in models
 
 
@@ -245,7 +245,7 @@ def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
     }
 
 
-def _runs_as_fallback(measured: MeasuredVariant) -> bool:
+def _needs_no_fallback(measured: MeasuredVariant) -> bool:
     """True if a model is float32 and runs with onnxruntime on the CPU: then it needs no fallback."""
     settings = measured.profile.settings
     runs_on = (settings.runtime, settings.provider, settings.precision)
@@ -270,8 +270,8 @@ def _write_selftest(
         fallback_settings = SessionSettings(threads=settings.threads)
         logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, fallback_settings)
     margins = np.min([task_of().margin(values) for values in logits.values()], axis=0)
-    generated = largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
-    real = largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
+    generated = indices_of_largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
+    real = indices_of_largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
     chosen = np.concatenate([generated, GENERATED_IMAGES + real])
     chosen_logits = {name: values[chosen] for name, values in logits.items()}
     content = io.BytesIO()
@@ -282,7 +282,7 @@ def _write_selftest(
     )
 
 
-def largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+def indices_of_largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Return the indices of the `count` largest values, or of all if there are fewer, in ascending order."""
     return np.sort(np.argsort(-values)[:count])
 

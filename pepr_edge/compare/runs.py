@@ -11,7 +11,7 @@ from pepr_edge.compare.record import LeftOut
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
-from pepr_edge.run_dir.reader import Results, VariantState, performance, used
+from pepr_edge.run_dir.reader import Results, VariantState, performance, resources_used
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
@@ -158,7 +158,7 @@ def _reason(entry: VariantState, metric: str, variant: str | None) -> str:
 
 def _model(entry: VariantState, value: float, images: int | None, variant: str | None) -> Model:
     architecture = zoo.architectures().get(entry.candidate.architecture)
-    values, methods = used(entry if variant is not None else replace(entry, profile=None), images)
+    values, methods = resources_used(entry if variant is not None else replace(entry, profile=None), images)
     known = [name for name in RESOURCES if values[name] is not None]
     return Model(
         name=entry.candidate.id,

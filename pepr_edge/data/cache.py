@@ -29,11 +29,11 @@ from PIL import Image
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
-from pepr_edge.data.splits import assign, check
+from pepr_edge.data.splits import assign_splits, check_splits
 from pepr_edge.errors import DataError, ImageError, RunError
 from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.records import DataInfo, Split, SplitInfo
-from pepr_edge.run_dir.owned import remove_known
+from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.tasks import task_of
 from pepr_edge.text.units import plural
@@ -66,7 +66,7 @@ class Dataset:
 class _Findings:
     """Observations during one pass over the images.
 
-    `splits`: the splits that contain each picture, by its hash; `coloured`: number of colour images among
+    `splits`: the splits that contain each image, by its hash; `coloured`: number of colour images among
     images taken as grey; `bad`: the unusable images, by index.
     """
 
@@ -92,15 +92,15 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
     if current is not None:
         return current
     source = open_source(settings)
-    splits = assign(source, settings)
+    splits = assign_splits(source, settings)
     channels = settings.channels if settings.channels != "auto" else _channels(source)
-    images = _count(splits)
+    images = _image_count(splits)
     with _partial_folder(folder) as partial:
         _check_disk_space(partial, images * settings.image_size_px**2 * channels)
         findings, kept = _write_arrays(source, splits, settings, channels, partial, progress)
         _check_bad_images(source, images, kept, settings, findings)
         write_text(partial / SKIPPED, _skipped_csv(findings))
-        info = _info(source, kept, settings, channels, findings)
+        info = _data_info(source, kept, settings, channels, findings)
         write_text(partial / "source.txt", source_fingerprint + "\n")
         write_record(partial / "info.json", info)
     return info
@@ -141,7 +141,7 @@ def load(folder: Path) -> Dataset:
     return Dataset(info, splits)
 
 
-def _count(splits: dict[Split, Indices]) -> int:
+def _image_count(splits: dict[Split, Indices]) -> int:
     return sum(len(indices) for indices in splits.values())
 
 
@@ -195,7 +195,7 @@ def _partial_folder(folder: Path) -> Iterator[Path]:
         pid = stale.name.removeprefix(".partial-")
         running = pid.isdecimal() and psutil.pid_exists(int(pid))
         if pid == str(os.getpid()) or not running:
-            remove_known(stale, PARTIAL_FILES)
+            remove_matching(stale, PARTIAL_FILES)
     partial = folder / f".partial-{os.getpid()}"
     partial.mkdir()
     try:
@@ -204,7 +204,7 @@ def _partial_folder(folder: Path) -> Iterator[Path]:
         for name in (*DATA_FILES, SKIPPED, "source.txt", "info.json"):
             (partial / name).replace(folder / name)
     finally:
-        remove_known(partial, PARTIAL_FILES)
+        remove_matching(partial, PARTIAL_FILES)
 
 
 def _check_disk_space(folder: Path, needed_bytes: int) -> None:
@@ -238,7 +238,7 @@ def _write_arrays(
     findings = _Findings()
     kept: dict[Split, Indices] = {}
     done = 0
-    total = _count(splits)
+    total = _image_count(splits)
     for split, indices in splits.items():
         path = folder / f"{split}_pixels.npy"
         shape = (len(indices), settings.image_size_px, settings.image_size_px, channels)
@@ -258,7 +258,7 @@ def _write_arrays(
                 interpolation=settings.interpolation,
             )
             written.append(index)
-            findings.splits.setdefault(_picture_hash(image), set()).add(split)
+            findings.splits.setdefault(_image_hash(image), set()).add(split)
             if settings.channels == "auto" and channels == 1 and not is_grey(image):
                 findings.coloured += 1
         out.flush()
@@ -269,7 +269,7 @@ def _write_arrays(
     return findings, kept
 
 
-def _picture_hash(image: Image.Image) -> bytes:
+def _image_hash(image: Image.Image) -> bytes:
     content = f"{image.mode}{image.size}".encode() + image.tobytes()
     return hashlib.blake2b(content, digest_size=16).digest()
 
@@ -311,7 +311,7 @@ def _check_bad_images(
         head += 'Fix them, or leave them out: data.on_bad_image = "skip".'
         raise DataError("\n".join([head, *lines]))
     try:
-        check(source, kept)
+        check_splits(source, kept)
     except DataError as error:
         head = f"{error} {len(errors)} of {images} images cannot be used:"
         raise DataError("\n".join([head, *lines])) from None
@@ -352,7 +352,7 @@ def _notes(
     return tuple(notes)
 
 
-def _info(
+def _data_info(
     source: ImageSource,
     splits: dict[Split, Indices],
     settings: DataSettings,

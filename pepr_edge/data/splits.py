@@ -10,7 +10,7 @@ from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 
 
-def assign(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
+def assign_splits(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
     """Return the three splits of a source; a split that it lacks is taken from its training split.
 
     Returns:
@@ -30,12 +30,12 @@ def assign(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
         else:
             made = grouped(targets, source.groups[pool], val=val, test=test, seed=settings.seed)
         splits = {split: pool[chosen] for split, chosen in made.items()} | splits
-    check(source, splits)
+    check_splits(source, splits)
     splits["train"] = splits["train"][part(source.targets[splits["train"]], settings.fraction, settings.seed)]
     return {split: np.sort(splits[split]) for split in SPLITS}
 
 
-def check(source: ImageSource, splits: dict[Split, Indices]) -> None:
+def check_splits(source: ImageSource, splits: dict[Split, Indices]) -> None:
     """Refuse splits that do not allow training and measuring.
 
     Raises:

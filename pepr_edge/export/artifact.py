@@ -15,7 +15,7 @@ from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Machine, Quality, SessionSettings, Split, TrainResult, VariantTrial
-from pepr_edge.run_dir.store import sha256_file, write_record, written
+from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.scoring.intervals import estimates
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
@@ -108,7 +108,7 @@ def write_artifact(
         logits[split] = logits_of(path, source.pixels(split), trained.preprocess, settings)
         labels[split] = source.labels(split)
     label_arrays = {f"{split}_labels": labels[split] for split in SPLITS}
-    with written(folder / PREDICTIONS) as file:
+    with atomic_writer(folder / PREDICTIONS) as file:
         np.savez(file, **logits, **label_arrays)  # type: ignore[arg-type]
     opset, producer = opset_and_producer(path)
     artifact = Artifact(

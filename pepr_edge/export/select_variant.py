@@ -15,7 +15,7 @@ from pepr_edge.export.autotune import OnProgress, autotune
 from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import autotune_variants, load
 from pepr_edge.records import Artifact
-from pepr_edge.run_dir.owned import remove_known
+from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.text.units import plural
 
 TRIALS_PREFIX = ".rungs-"
@@ -44,8 +44,8 @@ def select_variant(
     started_s = time.perf_counter()
     chosen_folder = folder / AUTO
     for leftover in folder.glob(f"{TRIALS_PREFIX}*"):  # from a run that was killed
-        remove_known(leftover, TRIAL_FILES)
-    remove_known(chosen_folder, VARIANT_FILES)
+        remove_matching(leftover, TRIAL_FILES)
+    remove_matching(chosen_folder, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as trials_folder:
         result = autotune(
             source,

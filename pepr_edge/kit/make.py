@@ -15,7 +15,7 @@ from pepr_edge.errors import KitError
 from pepr_edge.kit import own_wheel, wheels
 from pepr_edge.kit.install import CHECKSUMS, KIT
 from pepr_edge.kit.platforms import PLATFORMS, Platform
-from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, unfinished_output
+from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.store import sha256_file, write_text
 from pepr_edge.untrusted.documents import MANIFEST_BYTES, content, name_fault
 
@@ -73,7 +73,7 @@ def make(
     """
     out = out.resolve()
     _check_replaceable(out)
-    with unfinished_output(out) as folder:
+    with staging_folder(out) as folder:
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
         exported = export_best(run_dir, folder / "bundles", top)

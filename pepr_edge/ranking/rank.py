@@ -219,9 +219,9 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
             if scoring.normalise != "reference":
                 bound = of_rows
             elif bound is not None:
-                bound = bound.changed(method=of_rows.method)
+                bound = bound.replace(method=of_rows.method)
         if bound is not None:
-            found[name] = bound.changed(unit=unit)
+            found[name] = bound.replace(unit=unit)
     return found, unbounded
 
 
@@ -241,7 +241,7 @@ def _scored(
     beyond = [name for name, limits in bounds.items() if _is_beyond(row.resources.get(name), limits)]
     if beyond:
         warnings = (*warnings, f"beyond the reference bounds, so clipped to them: {', '.join(beyond)}")
-    return row.changed(normalised=normalised, pepr=scores, reason=reason, warnings=warnings)
+    return row.replace(normalised=normalised, pepr=scores, reason=reason, warnings=warnings)
 
 
 def _is_beyond(value: float | None, bound: Bound) -> bool:
@@ -260,6 +260,6 @@ def _ordered(rows: Sequence[RankingRow]) -> list[RankingRow]:
 
     ordered = sorted(rows, key=key)
     return [
-        row.changed(rank=rank) if row.pepr.get("edge") is not None else row
+        row.replace(rank=rank) if row.pepr.get("edge") is not None else row
         for rank, row in enumerate(ordered, start=1)
     ]

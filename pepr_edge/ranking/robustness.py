@@ -90,7 +90,7 @@ def with_intervals(
 def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]) -> list[RankingRow]:
     """Return the rows, the ranked ones with their changes, which are in the order of the ranks."""
     remaining = iter(changes)
-    return [row if row.rank is None else row.changed(**next(remaining)) for row in rows]
+    return [row if row.rank is None else row.replace(**next(remaining)) for row in rows]
 
 
 def models(rows: Sequence[RankingRow]) -> Models:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pepr_edge.ranking.field import ABSENT, FieldMeasurement, FieldMeasurements
 from pepr_edge.records import NOT_DONE, Artifact, CostEstimate, DeviceProfile, RankingRow, TrainResult
-from pepr_edge.run_dir.reader import VariantState, performance, used
+from pepr_edge.run_dir.reader import VariantState, performance, resources_used
 
 # All epochs should take equally long. If their mean is this many times the duration of the fastest quarter,
 # the training was disturbed; without disturbance the ratio was at most 1.2.
@@ -34,7 +34,7 @@ def row_of(
         images: number of training images; None if not known.
         measured: values from the field, which replace those measured here.
     """
-    resources, methods = used(entry, images)
+    resources, methods = resources_used(entry, images)
     size_bytes = entry.artifact.size_bytes if entry.artifact else None
     estimate = _estimate(entry)
     if estimate is not None:
@@ -102,7 +102,7 @@ def _with_status(
     if artifact is None or profile is None:
         return _without_measurement(row, entry)
     if in_field is not None and in_field.unusable:
-        return row.changed(reason=in_field.unusable)
+        return row.replace(reason=in_field.unusable)
     reasons = over_budget(budgets, row.resources, artifact.size_bytes)
     if artifact.quality is not None and not artifact.quality.passed:
         reasons.append(f"quality: {artifact.quality.reason}")
@@ -117,7 +117,7 @@ def _with_status(
     warnings += _artifact_warnings(artifact)
     if in_field is not None:
         warnings += in_field.warnings
-    return row.changed(status="over_budget" if reasons else "ok", reason=reason, warnings=tuple(warnings))
+    return row.replace(status="over_budget" if reasons else "ok", reason=reason, warnings=tuple(warnings))
 
 
 def _without_measurement(row: RankingRow, entry: VariantState) -> RankingRow:
@@ -125,10 +125,10 @@ def _without_measurement(row: RankingRow, entry: VariantState) -> RankingRow:
     pruned = entry.pruned
     if pruned is not None and pruned.verdict != "failed" and pruned.reason:
         status = "over_budget" if pruned.verdict == "rejected" else "dropped"
-        return row.changed(status=status, reason=pruned.reason)
+        return row.replace(status=status, reason=pruned.reason)
     if entry.failure is not None:
-        return row.changed(reason=f"{entry.failure.stage}: {entry.failure.reason}")
-    return row.changed(reason=NOT_DONE)
+        return row.replace(reason=f"{entry.failure.stage}: {entry.failure.reason}")
+    return row.replace(reason=NOT_DONE)
 
 
 def is_rankable(row: RankingRow) -> bool:

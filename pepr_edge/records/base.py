@@ -39,7 +39,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def changed(self: R, **fields: Any) -> R:
+    def replace(self: R, **fields: Any) -> R:
         """Return a copy with other values of some fields, validated (unlike pydantic's `model_copy`)."""
         return type(self).model_validate({**dict(self), **fields})
 

@@ -62,7 +62,7 @@ LOCK = "lock"
 FILES = "files.json"
 PIXELS = "pixels-"
 PIXELS_MARKER = "pixels.json"
-# A file that is still being written, see `store.written`.
+# A file that is still being written, see `store.atomic_writer`.
 TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
 
 # All that a run makes in its directory.

@@ -44,7 +44,7 @@ from pepr_edge.run_dir.owned import (
     is_os_metadata,
     is_owned,
     is_owned_folder,
-    remove_known,
+    remove_matching,
     remove_owned,
     set_aside,
     start_record,
@@ -203,7 +203,7 @@ def clear(run_dir: Path) -> None:
     ours = stage_files([AUTO, *names()])
     with suppress(RunError):
         for candidate in read_record(run_dir / RUN, RunInfo).candidates:
-            remove_known(candidate_folder(run_dir, candidate), ours)
+            remove_matching(candidate_folder(run_dir, candidate), ours)
     remove_pixels(run_dir)
     for name in RECORDS:
         (run_dir / name).unlink(missing_ok=True)
@@ -231,7 +231,7 @@ def remove_pixels(run_dir: Path) -> None:
     """Delete the pixels of a run: only files of our names, in folders that carry our marker."""
     for folder in (run_dir / PRIVATE).glob(f"{PIXELS}*"):
         if (folder / PIXELS_MARKER).is_file():
-            remove_known(folder, PIXEL_FILES)
+            remove_matching(folder, PIXEL_FILES)
 
 
 def recognise(path: Path) -> bool:

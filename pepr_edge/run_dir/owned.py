@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from pepr_edge.errors import OutputError
 from pepr_edge.run_dir.layout import FILES, PRIVATE
-from pepr_edge.run_dir.store import sha256_file, write_bytes, write_text, written
+from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_bytes, write_text
 from pepr_edge.untrusted import documents
 
 # Files that file managers leave behind in a folder. macOS's "._NAME" files begin with this number.
@@ -53,7 +53,7 @@ def is_os_metadata(path: Path) -> bool:
 def is_owned_folder(folder: Path) -> bool:
     """True if a folder has our record of files."""
     try:
-        return _recorded(folder) is not None
+        return _read_files_record(folder) is not None
     except OutputError:
         return False
 
@@ -64,16 +64,16 @@ def start_record(folder: Path) -> None:
     Raises:
         OutputError: the place of the record is taken by something that is not ours.
     """
-    if _recorded(folder) is None:
+    if _read_files_record(folder) is None:
         _write_record(folder, {})
 
 
-def nobody(path: Path) -> bool:
+def recognise_nothing(path: Path) -> bool:
     """Recognise no file: only the record of files counts."""
     return False
 
 
-def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobody) -> None:
+def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = recognise_nothing) -> None:
     """Refuse a folder in which one of these names is taken by a file that is not ours.
 
     Args:
@@ -83,7 +83,7 @@ def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobo
     Raises:
         OutputError: a file is not ours; names the first.
     """
-    recorded = _recorded(folder) or {}
+    recorded = _read_files_record(folder) or {}
     for name in names:
         _check_parents(folder, name)
         path = folder / name
@@ -95,7 +95,7 @@ def check_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobo
 
 
 def write_owned(
-    folder: Path, name: str, content: bytes, recognise: Recogniser = nobody, force: bool = False
+    folder: Path, name: str, content: bytes, recognise: Recogniser = recognise_nothing, force: bool = False
 ) -> None:
     """Write a file atomically and record it as ours.
 
@@ -109,7 +109,7 @@ def write_owned(
         OutputError: the name is taken by something that is not ours.
     """
     path = folder / name
-    recorded = _recorded(folder) or {}
+    recorded = _read_files_record(folder) or {}
     if not force:
         check_owned(folder, [name], recognise)
     elif _exists(path) and not path.is_file():
@@ -119,7 +119,7 @@ def write_owned(
     if _exists(path) and _is_ours(path, recorded.get(name), recognise):
         earlier = sha256_file(path)
         if name not in recorded and earlier != sha256:
-            _keep(folder, name)
+            _move_to_kept(folder, name)
         # After a power cut, the old and the new content must both count as ours.
         hashes = [earlier, sha256]
     _write_record(folder, {**recorded, name: hashes})
@@ -147,9 +147,9 @@ def write_all_owned(
         write_owned(folder, name, content, recognisers[name], force)
 
 
-def remove_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nobody) -> None:
+def remove_owned(folder: Path, names: Iterable[str], recognise: Recogniser = recognise_nothing) -> None:
     """Delete those of the files that are ours. What is only recognised by its content is kept apart."""
-    recorded = _recorded(folder) or {}
+    recorded = _read_files_record(folder) or {}
     removed = []
     for name in names:
         path = folder / name
@@ -159,22 +159,22 @@ def remove_owned(folder: Path, names: Iterable[str], recognise: Recogniser = nob
             path.unlink()
             removed.append(name)
         else:
-            _keep(folder, name)
+            _move_to_kept(folder, name)
     if removed:
         _write_record(folder, {name: hashes for name, hashes in recorded.items() if name not in removed})
 
 
-def is_owned(folder: Path, name: str, recognise: Recogniser = nobody) -> bool:
+def is_owned(folder: Path, name: str, recognise: Recogniser = recognise_nothing) -> bool:
     """True if a folder has a file of this name, and it is ours."""
-    return _is_ours(folder / name, (_recorded(folder) or {}).get(name), recognise)
+    return _is_ours(folder / name, (_read_files_record(folder) or {}).get(name), recognise)
 
 
 def owned_names(folder: Path, prefix: str = "") -> list[str]:
     """Return the recorded names that start with a prefix."""
-    return [name for name in _recorded(folder) or {} if name.startswith(prefix)]
+    return [name for name in _read_files_record(folder) or {} if name.startswith(prefix)]
 
 
-def check_replaceable(path: Path, recognise: Recogniser = nobody, force: bool = False) -> None:
+def check_replaceable(path: Path, recognise: Recogniser = recognise_nothing, force: bool = False) -> None:
     """Refuse to overwrite a file that is not an earlier output of the same command.
 
     Args:
@@ -189,12 +189,14 @@ def check_replaceable(path: Path, recognise: Recogniser = nobody, force: bool = 
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: not a regular file. Give the name of a file.")
     if not force and not _is_ours(path, None, recognise):
-        state = "exists" if recognise is nobody else "exists, and is no earlier output of this command"
+        state = (
+            "exists" if recognise is recognise_nothing else "exists, and is no earlier output of this command"
+        )
         raise OutputError(f"{path}: {state}. Give another --out, or --force to replace it.")
 
 
 @contextmanager
-def unfinished_output(out: Path) -> Iterator[Path]:
+def staging_folder(out: Path) -> Iterator[Path]:
     """Make a temporary folder beside an output, to build it there. What a killed process left is removed.
 
     Args:
@@ -260,21 +262,21 @@ def replace_tree(new: Path, target: Path, old: Iterable[str], key_file: str) -> 
         _move_file(path, target / name)
 
 
-def remove_known(folder: Path, known: re.Pattern[str]) -> None:
+def remove_matching(folder: Path, pattern: re.Pattern[str]) -> None:
     """Delete the files of a folder whose names only pepr_edge gives, and then the empty folders.
 
     Files of other names stay. A link is removed as a link; its target is not touched.
 
     Args:
         folder: searched with its subfolders.
-        known: matches whole paths within the folder, separated by "/".
+        pattern: matches whole paths within the folder, separated by "/".
     """
     if folder.is_symlink() or not folder.is_dir():
         return
     for root, folders, files in os.walk(folder, topdown=False, followlinks=False):
         for name in files:
             path = Path(root) / name
-            if known.fullmatch(path.relative_to(folder).as_posix()):
+            if pattern.fullmatch(path.relative_to(folder).as_posix()):
                 path.unlink(missing_ok=True)
         for name in folders:
             with suppress(OSError):  # not empty, or a link
@@ -295,7 +297,7 @@ def set_aside(path: Path) -> Path:
     return path.rename(path.with_name(f"{path.name}.kept-{number}"))
 
 
-def _keep(folder: Path, name: str) -> None:
+def _move_to_kept(folder: Path, name: str) -> None:
     """Move a file into `.pepr_edge/kept-<n>/`."""
     number = 1
     while _exists(folder / PRIVATE / f"kept-{number}" / name):
@@ -309,7 +311,7 @@ def _move_file(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError:  # on another disk
-        with written(target) as copy, open(path, "rb") as file:
+        with atomic_writer(target) as copy, open(path, "rb") as file:
             shutil.copyfileobj(file, copy)
         target.chmod(stat.S_IMODE(path.stat().st_mode))
         path.unlink()
@@ -339,7 +341,7 @@ def _is_ours(path: Path, hashes: list[str] | None, recognise: Recogniser) -> boo
         return False
 
 
-def _recorded(folder: Path) -> dict[str, list[str]] | None:
+def _read_files_record(folder: Path) -> dict[str, list[str]] | None:
     """Return the record of a folder, hashes by path; None if there is none.
 
     Raises:
@@ -360,16 +362,16 @@ def _recorded(folder: Path) -> dict[str, list[str]] | None:
             f"{record}: not a record of files as pepr_edge writes it. Move it away, and run the same command "
             "again."
         ) from None
-    return {name: hashes for name, hashes in recorded.items() if _is_plain(name)}
+    return {name: hashes for name, hashes in recorded.items() if _stays_inside(name)}
 
 
-def _is_plain(name: str) -> bool:
+def _stays_inside(name: str) -> bool:
     """True if a recorded path stays within its folder."""
     return all(documents.name_fault(part) is None for part in name.split("/"))
 
 
 def _write_record(folder: Path, files: dict[str, list[str]]) -> None:
-    _recorded(folder)  # refuses a file of others at its place
+    _read_files_record(folder)  # refuses a file of others at its place
     document = {
         "schema_version": 1,
         "about": "files that pepr_edge wrote in this folder, by their SHA-256",

@@ -68,7 +68,7 @@ from pepr_edge.run_dir.layout import (
     repeat_folder,
     screening_folder,
 )
-from pepr_edge.run_dir.store import is_whole, read_current, read_record
+from pepr_edge.run_dir.store import is_intact, read_current, read_record
 from pepr_edge.run_dir.training_files import resumable
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.pepr import RESOURCES
@@ -195,7 +195,7 @@ def performance(entry: VariantState, metric: str, split: Split) -> Estimate | No
     return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
 
 
-def used(entry: VariantState, images: int | None) -> ResourceUse:
+def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
     """Return the resources that training and deployment used, in SI units, and how each was obtained.
 
     Values are comparable if their methods are the same: not a counter's energy with a declared one, nor their
@@ -246,7 +246,7 @@ def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult
     if trained is None:
         return None
     checkpoint = folder / trained.checkpoint
-    is_there = is_whole(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
+    is_there = is_intact(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
     return trained if is_there else None
 
 
@@ -337,7 +337,7 @@ def current_artifact(folder: Path, key: str, verify: bool = True) -> Artifact | 
     if artifact is None or not (folder / PREDICTIONS).is_file():
         return None
     model = folder / MODEL
-    is_there = is_whole(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
+    is_there = is_intact(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
     return artifact if is_there else None
 
 

@@ -36,7 +36,7 @@ _hashes: dict[tuple[str, int, int, int, int, int], str] = {}
 
 
 @contextmanager
-def written(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears atomically at the end: whole or not at all, and synced to the disk.
 
     Args:
@@ -84,13 +84,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes, exclusive: bool = False) -> None:
-    """Write a file atomically; see `written`."""
-    with written(path, exclusive) as file:
+    """Write a file atomically; see `atomic_writer`."""
+    with atomic_writer(path, exclusive) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str, exclusive: bool = False) -> None:
-    """Write a text file atomically, UTF-8; see `written`."""
+    """Write a text file atomically, UTF-8; see `atomic_writer`."""
     write_bytes(path, text.encode(), exclusive)
 
 
@@ -148,7 +148,7 @@ def _read_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_whole(path: Path, sha256: str) -> bool:
+def is_intact(path: Path, sha256: str) -> bool:
     """True if a file is there with the content that its record says; a power cut may leave it empty."""
     return path.is_file() and sha256_file(path) == sha256
 

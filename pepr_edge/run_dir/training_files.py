@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pepr_edge.records import TrainingState
 from pepr_edge.run_dir.layout import SPENT, STATE, TRAINING, UNFINISHED_CANDIDATE_FILE, state_name
-from pepr_edge.run_dir.store import is_whole, read_current
+from pepr_edge.run_dir.store import is_intact, read_current
 
 
 def resumable(folder: Path, key: str) -> TrainingState | None:
@@ -23,7 +23,7 @@ def resumable(folder: Path, key: str) -> TrainingState | None:
     # Only a name that we give ourselves: a record from elsewhere must not point out of the folder.
     if training.state != state_name(len(training.epochs)) or training.state_sha256 is None:
         return None
-    return training if is_whole(folder / training.state, training.state_sha256) else None
+    return training if is_intact(folder / training.state, training.state_sha256) else None
 
 
 def tidy(folder: Path, keep: str | None = None) -> None:

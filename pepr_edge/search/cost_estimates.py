@@ -73,7 +73,7 @@ def estimate_costs(
         full = source.cost
     in_training, training_methods = of_training(full, images)
     prospects = [
-        estimate.changed(
+        estimate.replace(
             resources=in_training | estimate.resources, methods=training_methods | estimate.methods
         )
         for estimate in device_estimates(screenings)

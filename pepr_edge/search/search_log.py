@@ -73,7 +73,7 @@ def with_trainings(log: SearchLog, trained: Mapping[str, TrainResult]) -> Search
         result = trained.get(candidate.candidate)
         if result is not None:
             energy_j = result.cost.energy_j.value
-            candidate = candidate.changed(
+            candidate = candidate.replace(
                 verdict="finished",
                 reason=TRAINED,
                 epochs=len(result.epochs),
@@ -81,7 +81,7 @@ def with_trainings(log: SearchLog, trained: Mapping[str, TrainResult]) -> Search
                 full_j=energy_j,
             )
         searched.append(candidate)
-    return _with_totals(log.changed(candidates=tuple(searched)))
+    return _with_totals(log.replace(candidates=tuple(searched)))
 
 
 def _with_totals(log: SearchLog) -> SearchLog:
@@ -96,9 +96,9 @@ def _with_totals(log: SearchLog) -> SearchLog:
         latency_s = _latency_s(candidate)
         if candidate.verdict == "rejected" and latency_s is not None and j_per_latency_s:
             # Assume that training energy is proportional to the latency on the device.
-            candidate = candidate.changed(full_j=latency_s * statistics.median(j_per_latency_s))
+            candidate = candidate.replace(full_j=latency_s * statistics.median(j_per_latency_s))
         searched.append(candidate)
-    return log.changed(
+    return log.replace(
         candidates=tuple(searched),
         spent_j=_sum([candidate.spent_j for candidate in searched]),
         saved_j=_sum([_saved_j(candidate) for candidate in searched]),

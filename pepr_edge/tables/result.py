@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.run_dir.store import written
+from pepr_edge.run_dir.store import atomic_writer
 from pepr_edge.scoring.pepr import pepr
 from pepr_edge.tables.columns import Columns, ScoreTask, read_columns
 from pepr_edge.tables.csv_rows import CHUNK_ROWS, Progress, chunks, lines, no_progress, texts
@@ -38,7 +38,7 @@ def score_table(
         columns = read_columns(task, lambda done, total: progress(done, readings * total), chunk_rows)
         groups, scores = score_groups(task, columns)
         if task.out is not None:
-            with written(task.out) as out:
+            with atomic_writer(task.out) as out:
                 _write(out, task, columns, scores, progress, chunk_rows)
                 _write_baselines(out, task, groups)
                 _check_unchanged(task)

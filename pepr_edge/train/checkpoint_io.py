@@ -10,7 +10,7 @@ import torch
 
 from pepr_edge.records import TrainingState
 from pepr_edge.run_dir.layout import SPENT, TRAINING, state_name
-from pepr_edge.run_dir.store import sha256_file, write_record, written
+from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.run_dir.training_files import resumable, tidy
 
 
@@ -27,7 +27,7 @@ def save(folder: Path, training: TrainingState, state: dict[str, Any] | None) ->
     """
     if state is not None:
         name = state_name(len(training.epochs))
-        with written(folder / name) as file:
+        with atomic_writer(folder / name) as file:
             # Unlike safetensors, this keeps the strides: fused optimisers process the bytes of a tensor and
             # of its averages side by side.
             torch.save(state, file)

@@ -16,7 +16,7 @@ from pepr_edge.device.facts import environment
 from pepr_edge.energy.meter import Usage
 from pepr_edge.records import CostProbe, Quantity, Split, TrainingState, TrainResult
 from pepr_edge.run_dir.layout import CHECKPOINT, LOGITS, PROBE, TRAIN_RESULT
-from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, written
+from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_bytes, write_record
 from pepr_edge.run_dir.training_files import clear
 from pepr_edge.scoring.intervals import estimates
 from pepr_edge.train.cost import with_loss
@@ -200,5 +200,5 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
 def _save(model: nn.Module, logits: dict[Split, NDArray[np.float32]], folder: Path) -> None:
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     write_bytes(folder / CHECKPOINT, safetensors.torch.save(weights))
-    with written(folder / LOGITS) as file:
+    with atomic_writer(folder / LOGITS) as file:
         np.savez(file, **logits)  # type: ignore[arg-type]

@@ -70,9 +70,11 @@ def test_a_small_validation_split_gives_all_its_images(run: Path) -> None:
 
 def test_the_largest_values_keep_their_order() -> None:
     values = np.array([0.1, 3.0, 0.2, 2.0, 5.0], np.float32)
-    assert write.largest(values, 3).tolist() == [1, 3, 4]
-    assert write.largest(values, 9).tolist() == [0, 1, 2, 3, 4]
-    assert write.largest(values, 0).tolist() == write.largest(values[:0], 2).tolist() == []
+    assert write.indices_of_largest(values, 3).tolist() == [1, 3, 4]
+    assert write.indices_of_largest(values, 9).tolist() == [0, 1, 2, 3, 4]
+    assert (
+        write.indices_of_largest(values, 0).tolist() == write.indices_of_largest(values[:0], 2).tolist() == []
+    )
 
 
 @pytest.mark.slow
@@ -82,7 +84,7 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
     made = load(own_run)
     prepared = pixels_folder(own_run, 48)
     prepare(DataSettings(**made.recipe.data.model_dump(), image_size_px=48, seed=made.recipe.seed), prepared)
-    write.write_all(made, read_record(own_run / "ranking.json", Ranking), own_run / "bundles", top=1)
+    write.write_bundles(made, read_record(own_run / "ranking.json", Ranking), own_run / "bundles", top=1)
     (bundle,) = (own_run / "bundles").iterdir()
     manifest = read_manifest(bundle)
     assert (manifest.selftest.n, manifest.selftest.real_images) == (write.SELFTEST_IMAGES + 3, 3)

@@ -123,11 +123,11 @@ def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
 def test_bundles_replace_bundles_and_nothing_else(own_run: Path) -> None:
     results, ranking = load(own_run), read_record(own_run / "ranking.json", Ranking)
     out = own_run / "bundles"
-    write.write_all(results, ranking, out, top=1)
+    write.write_bundles(results, ranking, out, top=1)
     assert [bundle.name[:3] for bundle in bundles(own_run)] == ["01-"]
     (out / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match=r"notes\.txt"):
-        write.write_all(results, ranking, out)
+        write.write_bundles(results, ranking, out)
     assert (out / "notes.txt").read_text() == "mine"
     assert not list(own_run.glob(".bundles*"))
 

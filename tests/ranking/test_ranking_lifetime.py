@@ -18,7 +18,7 @@ def with_energy(
     trained = entry(folder, name, joules=training_j)
     assert trained.profile is not None
     energy = Quantity(value=inference_j, method=method if inference_j is not None else "unavailable")
-    return replace(trained, profile=trained.profile.changed(energy_j_per_inference=energy))
+    return replace(trained, profile=trained.profile.replace(energy_j_per_inference=energy))
 
 
 def two(folder: Path) -> Results:

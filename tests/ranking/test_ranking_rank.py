@@ -109,8 +109,8 @@ def test_the_test_split_does_not_affect_the_ranking(tmp_path: Path) -> None:
     made = three(tmp_path)
     artifact = made.entries[0].artifact
     assert artifact is not None
-    on_test = {**artifact.performance, "accuracy": artifact.performance["accuracy"].changed(value=0.0)}
-    changed = replace(made.entries[0], artifact=artifact.changed(performance=on_test))
+    on_test = {**artifact.performance, "accuracy": artifact.performance["accuracy"].replace(value=0.0)}
+    changed = replace(made.entries[0], artifact=artifact.replace(performance=on_test))
     again = rank(replace(made, entries=(changed, *made.entries[1:])))
     before = rank(made)
     assert names(again) == names(before)

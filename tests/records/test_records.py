@@ -186,9 +186,9 @@ def test_a_candidate_is_named_by_architecture_and_size() -> None:
 
 def test_a_changed_record_is_validated() -> None:
     quantity = Quantity(value=1.0, method="measured")
-    assert quantity.changed(value=2.0) == Quantity(value=2.0, method="measured")
+    assert quantity.replace(value=2.0) == Quantity(value=2.0, method="measured")
     assert quantity.value == 1.0
     with pytest.raises(ValidationError, match="value"):
-        quantity.changed(value=-1.0)
+        quantity.replace(value=-1.0)
     with pytest.raises(ValidationError, match="unit"):
-        quantity.changed(unit="J")
+        quantity.replace(unit="J")

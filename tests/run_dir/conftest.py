@@ -22,7 +22,7 @@ def made_run(tmp_path: Path) -> Path:
     trained = made_records.trained("small", key=train_key(info.candidates[0], recipe, info.data))
     model = "onnx small"
     artifact = made_records.artifact("small", key=export_key(trained, load_variant("fp32"), recipe))
-    artifact = artifact.changed(size_bytes=len(model))
+    artifact = artifact.replace(size_bytes=len(model))
     profile = made_records.profile("small", key=profile_key(artifact, recipe))
     write_record(folder / "train.json", trained)
     write_record(folder / "fp32" / "export.json", artifact)

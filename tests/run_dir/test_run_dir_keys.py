@@ -111,7 +111,7 @@ def test_a_run_is_read_with_the_revisions_that_it_was_made_with(
         monkeypatch.setattr(function, "__defaults__", defaults)
     assert load(made_run).entries[0].measured is not None
     info = read_record(made_run / "run.json", RunInfo)
-    write_record(made_run / "run.json", info.changed(revisions={"train": "9.0.0"}))
+    write_record(made_run / "run.json", info.replace(revisions={"train": "9.0.0"}))
     assert load(made_run).entries[0].trained is None
 
 

@@ -47,7 +47,7 @@ def test_current_results_are_read(made_run: Path) -> None:
     assert results.entries[0].folder == made_run / "candidates" / "small@64" / "fp32"
     measured = results.entries[0].measured
     assert measured is not None
-    assert measured.artifact.changed(size_bytes=2_000_000) == made_records.artifact(
+    assert measured.artifact.replace(size_bytes=2_000_000) == made_records.artifact(
         "small", key=measured.artifact.key
     )
     assert results.entries[1].measured is None
@@ -280,7 +280,7 @@ def test_an_autotuned_variant_is_the_entry(made_run: Path) -> None:
     write_text(folder / "auto" / "model.onnx", "chosen")
     write_text(folder / "auto" / "predictions.npz", "predictions")
     artifact = made_records.artifact("small", key=key)
-    artifact = artifact.changed(
+    artifact = artifact.replace(
         variant="int8_inputs",
         settings=SessionSettings(runtime="openvino"),
         sha256=sha256_file(folder / "auto" / "model.onnx"),

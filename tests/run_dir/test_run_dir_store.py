@@ -20,7 +20,7 @@ from pepr_edge.records import Artifact, Bound, Failure, Record
 from pepr_edge.run_dir import store
 from pepr_edge.run_dir.layout import PRIVATE
 from pepr_edge.run_dir.store import (
-    is_whole,
+    is_intact,
     locked,
     log_event,
     read_current,
@@ -173,17 +173,17 @@ def test_a_file_is_hashed_once_while_it_does_not_change(
     path = tmp_path / "a"
     path.write_text("first")
     first = sha256_file(path)
-    assert (sha256_file(path), is_whole(path, first), read) == (first, True, ["a"])
+    assert (sha256_file(path), is_intact(path, first), read) == (first, True, ["a"])
     time.sleep(0.02)  # longer than a tick of the file system's clock
     path.write_text("other")
     os.utime(path, ns=(0, 0))
     assert sha256_file(path) == made_records.digest("other")
     write_text(path, "third")
     assert sha256_file(path) == made_records.digest("third")
-    assert not is_whole(path, first)
+    assert not is_intact(path, first)
     assert len(read) == 3
     path.unlink()
-    assert not is_whole(path, first)
+    assert not is_intact(path, first)
 
 
 def test_the_hash_of_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class Run:
         if self.joules:
             energy = Quantity(value=joules, method="declared")
         duration = Quantity(value=joules, method="measured")
-        return no_cost().changed(energy_j=energy, duration_s=duration)
+        return no_cost().replace(energy_j=energy, duration_s=duration)
 
     def _probe(self, job: CandidateJob, net: Net) -> CostProbe:
         epoch = self._cost(net.epoch_j)

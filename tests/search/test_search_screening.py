@@ -74,7 +74,7 @@ def test_a_few_slow_inferences_do_not_reject() -> None:
     latencies = np.r_[np.full(113, 0.005), np.full(15, 0.02)]
     profile = screened().profile
     assert profile is not None
-    disturbed = screened().changed(profile=profile.changed(latencies_s=tuple(latencies.tolist())))
+    disturbed = screened().replace(profile=profile.replace(latencies_s=tuple(latencies.tolist())))
     assert rejection([disturbed], recipe("latency_p90_ms = 10")) == ""
     assert p90_at_least_s(latencies.tolist()) == 0.005
     assert p90_at_least_s(np.linspace(0, 1, 1001).tolist()) == pytest.approx(0.9, abs=0.03)
@@ -136,7 +136,7 @@ class FakeDevice:
     def measure(self, model: Path, *_: object, **__: object) -> DeviceProfile:
         self.measured.append(model.parent.name)
         profile = made_records.profile("net", self.latencies_s[model.parent.name].pop(0))
-        return profile.changed(device=profile.device.changed(cpu=self.host.machine.cpu))
+        return profile.replace(device=profile.device.replace(cpu=self.host.machine.cpu))
 
 
 def screen(folder: Path, device: FakeDevice, policy: str) -> dict[str, tuple[ScreeningResult, ...]]:
