@@ -190,7 +190,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "plain_name",
     ),
     "pepr_edge.report": ("compare_plots", "figure", "from_run", "html", "plots", "svg", "terminal"),
-    "pepr_edge.run_dir": ("keys", "layout", "outputs", "owned", "reader", "store", "training_files"),
+    "pepr_edge.run_dir": ("keys", "layout", "outputs", "owned", "reader", "spent", "store", "training_files"),
     "pepr_edge.scoring": (
         "bounds",
         "intervals",
@@ -214,6 +214,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "jobs",
         "published",
         "regret_curve",
+        "repeats",
         "replay",
         "state",
     ),

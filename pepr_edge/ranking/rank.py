@@ -16,6 +16,7 @@ from pepr_edge.ranking.row import affects_bounds, is_rankable, performances_of, 
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
+from pepr_edge.run_dir.spent import spent
 from pepr_edge.scoring.lifetime import with_lifetime_energy
 from pepr_edge.scoring.metrics import performance_fault, positive_class
 from pepr_edge.scoring.pepr import (
@@ -93,6 +94,7 @@ def rank(
     rows = robustness.with_ties(ranked.rows, validation)
     rows = robustness.with_intervals(rows, validation, metric, scoring)
     life = with_lifetime_energy(rows, lifetime) if lifetime is not None else None
+    cost = spent(results)
     data = results.info.data
     return Ranking(
         performance_metric=metric,
@@ -114,6 +116,8 @@ def rank(
         winners=robustness.winners(rows, scoring),
         lifetime=None if life is None else life.summary,
         devices=tuple(_devices(inputs, classes, ranked.rows)),
+        spent_energy_j=None if cost is None else cost.energy_j,
+        spent_time_s=None if cost is None else cost.time_s,
     )
 
 

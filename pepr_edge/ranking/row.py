@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from statistics import fmean, stdev
 from typing import Any
 
 from pepr_edge.ranking.field import ABSENT, FieldMeasurement, FieldMeasurements
-from pepr_edge.records import NOT_DONE, Artifact, CostEstimate, DeviceProfile, RankingRow, TrainResult
-from pepr_edge.run_dir.reader import VariantState, performance, resources_used
+from pepr_edge.records import (
+    NOT_DONE,
+    Artifact,
+    CostEstimate,
+    DeviceProfile,
+    Estimate,
+    RankingRow,
+    TrainResult,
+)
+from pepr_edge.run_dir.reader import VariantState, performance, resources_used, seed_performances
 
 # All epochs should take equally long. If their mean is this many times the duration of the fastest quarter,
 # the training was disturbed; without disturbance the ratio was at most 1.2.
@@ -78,15 +87,41 @@ def _latency_or_inf(estimate: CostEstimate) -> float:
 
 
 def performances_of(entry: VariantState, metric: str) -> dict[str, Any]:
-    """Return the metric on validation and test with intervals, as fields of a row, where it is defined."""
-    fields: dict[str, Any] = {}
+    """Return the metric on validation and test with intervals, as fields of a row, where it is defined.
+
+    On validation it is the mean over the seeds of the training: the file's own performance, changed by as
+    much as its seed differs from the mean of all seeds in PyTorch. On test it is the file's own.
+    """
+    fields: dict[str, Any] = {"repeats": max(1, len(entry.repeats))}
     validation = performance(entry, metric, "val")
     if validation is not None:
-        fields |= {"performance": validation.value, "performance_ci": validation.ci}
+        fields |= _over_seeds(entry, metric, validation)
     test = performance(entry, metric, "test")
     if test is not None:
         fields |= {"test_performance": test.value, "test_performance_ci": test.ci}
+        on_test = seed_performances(entry, metric, "test") if len(entry.repeats) > 1 else ()
+        if on_test:
+            fields |= {"test_performance_mean": fmean(on_test), "test_performance_sd": stdev(on_test)}
     return fields
+
+
+def _over_seeds(entry: VariantState, metric: str, validation: Estimate) -> dict[str, Any]:
+    """Return the performance on validation with its interval, and its deviation over seeds, as fields."""
+    on_validation = seed_performances(entry, metric, "val") if len(entry.repeats) > 1 else ()
+    if entry.trained not in entry.repeats or not on_validation:
+        return {"performance": validation.value, "performance_ci": validation.ci}
+    own = on_validation[entry.repeats.index(entry.trained)]
+    change = fmean(on_validation) - own
+    low, high = validation.ci
+    return {
+        "performance": _share(validation.value + change),
+        "performance_ci": (_share(low + change), _share(high + change)),
+        "performance_sd": stdev(on_validation),
+    }
+
+
+def _share(value: float) -> float:
+    return min(1.0, max(0.0, value))
 
 
 def _with_status(
@@ -134,6 +169,12 @@ def _without_measurement(row: RankingRow, entry: VariantState) -> RankingRow:
 def is_rankable(row: RankingRow) -> bool:
     """True if a row is in the set of the bounds. A member without a weighted resource has no rank."""
     return row.status == "ok" and row.performance is not None
+
+
+def scored_performance(row: RankingRow, by_skill: bool) -> float:
+    """Return the P of a member's score: its performance, or its skill if the recipe ranks by skill."""
+    value = row.skill if by_skill else row.performance
+    return value or 0.0
 
 
 def affects_bounds(row: RankingRow) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pepr_edge.records.base import Record, Split, Versioned
+from pepr_edge.records.base import Quantity, Record, Split, Versioned
 
 # The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
@@ -27,11 +27,12 @@ class RankingRow(Record):
 
     `performance` is measured on `Ranking.performance_split` and decides the ranking: the mean over `repeats`
     trainings with different seeds, `performance_sd` their standard deviation (None for one training).
-    `test_performance` is read once, afterwards, and is that of the deployed file. `skill` is the performance
-    on a scale from 0, the majority-class baseline, to 1. A value of `pepr` is None if its resource was not
-    measured. `resources_sd` holds the standard errors of the resources, as far as they were measured.
-    `rank_ci` is the interval of the rank and `p_best` the share of first places when validation images, seeds
-    and costs are drawn again; `Ranking.sources` says which of them could be.
+    `test_performance` is read once, afterwards, and is that of the deployed file; its mean and deviation over
+    several seeds are beside it. `skill` is the performance on a scale from 0, the majority-class baseline, to
+    1. A value of `pepr` is None if its resource was not measured. `resources_sd` holds the standard errors of
+    the resources, as far as they were measured. `rank_ci` is the interval of the rank and `p_best` the share
+    of first places when validation images, seeds and costs are drawn again; `Ranking.sources` says which of
+    them could be.
     """
 
     rank: int | None
@@ -48,6 +49,8 @@ class RankingRow(Record):
     skill: float | None = None
     test_performance: float | None = None
     test_performance_ci: tuple[float, float] | None = None
+    test_performance_mean: float | None = None
+    test_performance_sd: float | None = None
     resources: dict[str, float | None] = Field(default={})
     normalised: dict[str, float | None] = Field(default={})
     methods: dict[str, str] = Field(default={})
@@ -147,7 +150,8 @@ class Ranking(Versioned):
     it refers to all classes. `measured_on` names the processors that the latencies were measured on, whatever
     the name of `device`. `task` is the kind of task. `ranked_by_skill`: the P of PePR is a row's skill.
     `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
-    sources of chance that rank intervals include.
+    sources of chance that rank intervals include. `spent_energy_j` and `spent_time_s` are what all trainings
+    cost together, repeats and pruned candidates included; None in rankings of earlier versions.
     """
 
     performance_metric: str
@@ -172,4 +176,6 @@ class Ranking(Versioned):
     task: str = "multiclass"
     ranked_by_skill: bool = False
     settled: bool = False
+    spent_energy_j: Quantity | None = None
+    spent_time_s: Quantity | None = None
     sources: tuple[Literal["images", "seeds", "costs"], ...] = ()

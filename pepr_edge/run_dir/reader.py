@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +37,6 @@ from pepr_edge.records import (
     SearchedCandidate,
     SearchLog,
     Split,
-    TrainCost,
     TrainingState,
     TrainResult,
 )
@@ -63,7 +62,6 @@ from pepr_edge.run_dir.layout import (
     SCREENING,
     SEARCH,
     TRAIN_RESULT,
-    TRAINING,
     candidate_folder,
     repeat_folder,
     screening_folder,
@@ -71,8 +69,9 @@ from pepr_edge.run_dir.layout import (
 from pepr_edge.run_dir.store import is_intact, read_current, read_record
 from pepr_edge.run_dir.training_files import resumable
 from pepr_edge.scoring.intervals import estimate
+from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.pepr import RESOURCES
-from pepr_edge.scoring.resources import ResourceUse, of_device, of_training
+from pepr_edge.scoring.resources import ResourceUse, mean_cost, of_device, of_training
 
 
 class MeasuredVariant(NamedTuple):
@@ -195,12 +194,34 @@ def performance(entry: VariantState, metric: str, split: Split) -> Estimate | No
     return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
 
 
+def seed_performances(entry: VariantState, metric: str, split: Split) -> tuple[float, ...]:
+    """Return a metric of PyTorch's models on "val" or "test", for each repeat of a training, in order.
+
+    Empty where the metric is not defined for one of them.
+    """
+    name = metric if split == "test" else f"{split}_{metric}"
+    labels: NDArray[np.int64] | None = None
+    values = []
+    for trained, folder in zip(entry.repeats, entry.repeat_folders, strict=True):
+        recorded = trained.performance.get(name)
+        if recorded is not None:
+            values.append(recorded.value)
+            continue
+        if labels is None:
+            labels = entry.predictions()[f"{split}_labels"].astype(np.int64)
+        value = metric_of(metric)(read_logits(folder)[split], labels)
+        if math.isnan(value):
+            return ()
+        values.append(value)
+    return tuple(values)
+
+
 def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
     """Return the resources that training and deployment used, in SI units, and how each was obtained.
 
     Values are comparable if their methods are the same: not a counter's energy with a declared one, nor their
     CO2eq, nor the memory of a GPU with that of a process. `inference_energy`, of one inference, is beside the
-    resources of a score.
+    resources of a score. The cost of training is that of one training: the mean over a candidate's repeats.
 
     Args:
         entry: one candidate in one variant.
@@ -209,7 +230,8 @@ def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
     values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
     methods: dict[str, str] = {}
     if entry.trained is not None:
-        of_trained, its_methods = of_training(entry.trained.cost, images)
+        cost = mean_cost([trained.cost for trained in entry.repeats] or [entry.trained.cost])
+        of_trained, its_methods = of_training(cost, images)
         values |= of_trained
         methods |= its_methods
     if entry.profile is not None:
@@ -274,25 +296,6 @@ def current_repeats(
             if trained is not None:
                 trainings[repeat] = trained
     return trainings
-
-
-def training_costs(results: Results) -> Iterator[TrainCost]:
-    """Yield the cost so far of every training of a run, those that were pruned or interrupted included."""
-    recipe = results.recipe
-    info = results.info
-    for candidate in info.candidates:
-        trainings = results.trainings(candidate)
-        folder = candidate_folder(results.folder, candidate)
-        for repeat in range(recipe.train.most_repeats):
-            of_repeat = repeat_folder(folder, repeat)
-            if repeat in trainings:
-                yield trainings[repeat].cost
-            elif (of_repeat / TRAINING).is_file():
-                key = train_key(candidate, recipe, info.data, info.revisions, repeat=repeat)
-                # Its cost counts even if the state that it would resume from is torn.
-                unfinished = read_current(of_repeat / TRAINING, TrainingState, key)
-                if unfinished is not None:
-                    yield unfinished.cost
 
 
 def deployed(trainings: Iterable[TrainResult]) -> TrainResult | None:

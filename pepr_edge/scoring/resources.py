@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
-from pepr_edge.records import DeviceProfile, TrainCost
+from collections.abc import Sequence
+from math import fsum
+from statistics import fmean, pstdev
+
+from pepr_edge.records import DeviceProfile, Quantity, TrainCost, TrainResult
 from pepr_edge.scoring.percentiles import early_stopping_percentile
 
 # Two dicts by resource: the value, None if it is not known, and how it was obtained.
 ResourceUse = tuple[dict[str, float | None], dict[str, str]]
+
+
+# Memory must suffice for each repeat of a training, so peaks are not averaged.
+PEAKS = ("peak_memory_bytes", "gpu_peak_memory_bytes")
+
+
+def mean_cost(costs: Sequence[TrainCost]) -> TrainCost:
+    """Return the cost of one training: the mean over its repeats, and the highest peak of memory.
+
+    A cost is not known if it is not known of a repeat, or was obtained by different methods.
+    """
+    if len(costs) == 1:
+        return costs[0]
+    changed = {}
+    for name in TrainCost.model_fields:
+        quantities = [getattr(cost, name) for cost in costs]
+        if not all(isinstance(quantity, Quantity) for quantity in quantities):
+            continue
+        if name in PEAKS:
+            changed[name] = max(quantities, key=lambda peak: peak.value or 0.0)
+        else:
+            changed[name] = _mean(quantities)
+    return costs[0].model_copy(update=changed)
+
+
+def _mean(quantities: Sequence[Quantity]) -> Quantity:
+    values = [quantity.value for quantity in quantities if quantity.value is not None]
+    methods = {quantity.method for quantity in quantities}
+    if len(values) < len(quantities) or len(methods) > 1:
+        listed = " and ".join(sorted(methods))
+        return Quantity(value=None, method="unavailable", source=f"over the seeds: {listed}")
+    source = f"mean of {len(values)} trainings, {quantities[0].source}".removesuffix(", ")
+    return quantities[0].model_copy(update={"value": fsum(values) / len(values), "source": source})
 
 
 def of_training(cost: TrainCost, images: int | None) -> ResourceUse:
@@ -46,3 +83,16 @@ def of_device(profile: DeviceProfile) -> ResourceUse:
     }
     methods = {name: "measured" if value is not None else "unavailable" for name, value in measured.items()}
     return measured | {"inference_energy": energy.value}, methods | {"inference_energy": energy.method}
+
+
+def training_spread(trained: TrainResult) -> float | None:
+    """Return the relative standard error of a training's energy and time, by its epochs; None if unknown.
+
+    It is the relative standard deviation of the epochs, the first left out, which includes work that is done
+    once. It is not divided by the root of their number: epochs that follow each other share what disturbs
+    them, so their mean is hardly better known than one epoch.
+    """
+    durations_s = [epoch.duration_s for epoch in trained.epochs[1:]]
+    if len(durations_s) < 2 or fmean(durations_s) <= 0:
+        return None
+    return pstdev(durations_s) / fmean(durations_s)

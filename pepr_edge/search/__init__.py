@@ -6,7 +6,7 @@ run and a replay, and a search that was killed continues from the state that its
 
 In a real run: screening -> cost_estimates -> drive. Every candidate is measured untrained, its cost is
 estimated from a few training steps, and a policy decides after each epoch what to train next. search.json
-records it.
+records it. After the first ranking, `repeats` trains further seeds of the candidates that may be first.
 """
 
 from pepr_edge.search.policies import POLICIES, decide
@@ -25,6 +25,7 @@ __all__ = [
     "jobs",
     "published",
     "regret_curve",
+    "repeats",
     "replay",
     "state",
 ]

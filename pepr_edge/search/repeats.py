@@ -24,8 +24,8 @@ from pepr_edge.run_dir.reader import (
     is_complete,
     is_pruned,
     read_failure,
-    training_costs,
 )
+from pepr_edge.run_dir.spent import training_costs
 from pepr_edge.run_dir.store import log_event
 from pepr_edge.search.candidate_search import limits_of
 from pepr_edge.search.cost_estimates import cost_of
@@ -150,6 +150,13 @@ def _plan(results: Results, ranking: Ranking, failed: set[str], parallel: int) -
     if ranking.settled:
         return Plan(stop="first place is settled", settled=True)
     names = {row.candidate for row in rows if row.rank_ci is not None and row.rank_ci[0] == 1}
+    if len(names) == 1 and all(
+        len(results.trainings(candidate)) > 1
+        for candidate in results.info.candidates
+        if candidate.id in names
+    ):
+        # A candidate's variants share its trainings.
+        return Plan(stop="only variants of one candidate may be first, and seeds cannot tell them apart")
     may_be_first = [candidate for candidate in results.info.candidates if candidate.id in names - failed]
     stop, wanted = _next_seeds(results, may_be_first, parallel)
     return Plan(tuple(wanted), stop if not wanted else "")
@@ -210,8 +217,7 @@ def _spent(results: Results) -> Cost:
     """Return the cost of all trainings so far, unfinished and pruned ones included."""
     total = NO_COST
     for cost in training_costs(results):
-        if cost.duration_s.value:
-            total += cost_of(cost)
+        total += cost_of(cost)
     return total
 
 
