@@ -141,7 +141,7 @@ def _replace(staging: Path, out: Path) -> None:
     for bundle in out.iterdir() if out.exists() else ():
         if bundle.is_dir():
             old += [f"{bundle.name}/{name}" for name in (*read_manifest(bundle).files, MANIFEST)]
-    replace_tree(made, out, old, MANIFEST)
+    replace_tree(staging, out, old, MANIFEST)
 
 
 def write_bundle(

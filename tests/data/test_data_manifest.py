@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pepr_edge.data import DataSettings, load, manifest, prepare
-from pepr_edge.data.splits import assign
+from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import to_pixels
 
@@ -151,7 +151,7 @@ def test_groups_stay_together_and_numbers_sort_as_numbers(tmp_path, draw):
     path = write(tmp_path, draw, "path,label,group\n" + "\n".join(lines))
     source = manifest.open_source(DataSettings(str(path), 16))
     assert source.labels == ("2", "10")
-    splits = assign(source, DataSettings(str(path), 16))
+    splits = assign_splits(source, DataSettings(str(path), 16))
     homes = [set(source.groups[chosen]) for chosen in splits.values()]
     assert all(homes)
     assert sum(map(len, homes)) == 6
@@ -164,7 +164,7 @@ def test_missing_val_is_taken_from_train_by_group(tmp_path, draw):
     source = manifest.open_source(
         DataSettings(str(write(tmp_path, draw, "path,label,split,group\n" + "\n".join(lines))), 16)
     )
-    splits = assign(source, DataSettings("", 16))
+    splits = assign_splits(source, DataSettings("", 16))
     assert splits["test"].tolist() == [8, 9, 10, 11]
     assert len(splits["val"]) == 2
     assert source.groups[splits["val"]].tolist()[0] == source.groups[splits["val"]].tolist()[1]

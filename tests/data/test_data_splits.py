@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepr_edge.data.source import DataSettings, ImageSource
-from pepr_edge.data.splits import assign, grouped, part, stratified
+from pepr_edge.data.splits import assign_splits, grouped, part, stratified
 from pepr_edge.errors import DataError
 
 labels = st.lists(st.integers(0, 3), min_size=1, max_size=120).map(lambda values: np.array(values, np.int64))
@@ -101,7 +101,7 @@ def test_part_of_everything_is_everything():
 def test_assign_takes_only_what_is_missing_from_train():
     targets = [0, 1] * 50
     test_images, train_images = np.arange(80, 100), np.arange(80)
-    splits = assign(
+    splits = assign_splits(
         made(targets, given={"train": train_images, "test": test_images}), settings_for(val_fraction=0.25)
     )
     np.testing.assert_array_equal(splits["test"], test_images)
@@ -112,7 +112,7 @@ def test_assign_takes_only_what_is_missing_from_train():
 
 def test_assign_cuts_the_training_split_alone():
     complete, reduced = (
-        assign(made([0, 0, 1] * 40), settings_for(fraction=fraction)) for fraction in (1.0, 0.25)
+        assign_splits(made([0, 0, 1] * 40), settings_for(fraction=fraction)) for fraction in (1.0, 0.25)
     )
     assert np.array_equal(complete["test"], reduced["test"])
     assert np.array_equal(complete["val"], reduced["val"])
@@ -137,4 +137,4 @@ def test_assign_cuts_the_training_split_alone():
 )
 def test_assign_refuses_splits_that_cannot_be_used(source, message):
     with pytest.raises(DataError, match=message):
-        assign(source, settings_for())
+        assign_splits(source, settings_for())

@@ -11,7 +11,7 @@ from pepr_edge.data import DataSettings
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import open_source
 from pepr_edge.data.source import SPLITS, ImageSource
-from pepr_edge.data.splits import assign
+from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
 from pepr_edge.tasks import task_of
@@ -72,7 +72,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         DataError: a run would refuse the data, or no image of the sample is readable.
     """
     source = open_source(settings)
-    splits = assign(source, settings)
+    splits = assign_splits(source, settings)
     sizes_px = []
     grey = 0
     bad = []
