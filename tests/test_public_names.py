@@ -57,6 +57,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.images": ("dicom", "preprocess"),
     "pepr_edge.kit": ("make", "platforms"),
     "pepr_edge.measure": (
+        "interleaved_profiles",
         "interleaved_timing",
         "memory",
         "model_process",

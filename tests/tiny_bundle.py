@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pepr_edge.field import bench
-from pepr_edge.measure import rules, secondary_metrics, selftest
+from pepr_edge.measure import interleaved_profiles, rules, secondary_metrics, selftest
 from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.measure.profile import EnergyCounter, OnPartial, Progress
 from pepr_edge.measure.runtimes import RUNTIMES
@@ -198,8 +198,9 @@ def rewrite_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> No
 
 def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     """Make measurements by any rules brief, and VALID."""
-    for name in ("quick", "full", "look"):
+    for name in ("adaptive", "quick", "full", "look"):
         patch.setitem(rules.RULES, name, FAST)
+    patch.setattr(interleaved_profiles, "BLOCK_S", 0.01)
     for name, limit in UNDISTURBED.items():
         patch.setattr(rules, name, limit)
     patch.setattr(secondary_metrics, "BATCHES", ())

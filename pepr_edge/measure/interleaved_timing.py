@@ -55,7 +55,7 @@ class ParticipantLatencies(NamedTuple):
     reason: str
 
 
-def _rest_s(settings: SessionSettings) -> float:
+def rest_s(settings: SessionSettings) -> float:
     """Return how long the threads need to come to rest; a single thread waits for no others."""
     if settings.threads == 1:
         return 0.0
@@ -87,7 +87,7 @@ class _Participant:
         except MeasurementError:
             return []
         self.typical_s = median(latencies_s)
-        time.sleep(_rest_s(self.process.settings))
+        time.sleep(rest_s(self.process.settings))
         return latencies_s
 
 

@@ -70,14 +70,23 @@ class Block(NamedTuple):
 
 
 class LatencyRun(NamedTuple):
-    """Results of the latency pass so far: all latencies, and the figures of the latest block."""
+    """Results of the latency pass so far: all latencies, block lengths, the latest figures."""
 
     start: Started
     latencies_s: list[float]
+    blocks: list[int]
     duration_s: float = 0.0
     cpu_s: float = 0.0
     steal_s: float | None = None
     load_after: float | None = None
+
+
+class TimedBlock(NamedTuple):
+    """Answer of a process that is held open: the latencies of one block, its CPU seconds and the steal."""
+
+    latencies_s: list[float]
+    cpu_s: float
+    steal_s: float | None
 
 
 class MemoryRun(NamedTuple):

@@ -5,8 +5,12 @@ The protocol: one JSON document a line. The parent writes the job (`job.Measurem
 model, runs it once and answers:
     {"kind": "serve", "model": path, "settings": {...}, "input_shape": [1, 3, 224, 224], ...}
     {"ready": {"load_s": 0.1, "first_s": 0.01, "provider_used": "CPUExecutionProvider"}}
+(`import_s`, the duration of the runtime's import, may be added.)
 Then the parent sends commands, any number of them, until it closes the stdin of the process:
     {"time": 10}            answer {"time": [latency in seconds, ...]}, 10 of them
+    {"block": {"runs": 10, "warmup_runs": 1}}
+                            answer {"block": {"latencies_s": [...], "cpu_s": 0.1, "steal_s": 0.0 or null}}
+                            (only asked by `interleaved_profiles`, which runs no other program than ours)
     {"memory": null}        answer {"memory": peak of the process in bytes, or null}
     {"logits": {"pixels": "in.npy", "logits": "out.npy", "preprocess": {...}}}
                             answer {"logits": "out.npy"}, after that file is written
@@ -29,7 +33,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import MeasurementJob
+from pepr_edge.measure.job import MeasurementJob, TimedBlock
 from pepr_edge.measure.process import describe_exit, last_line, start_worker
 from pepr_edge.records import Preprocess, SessionSettings
 
@@ -51,6 +55,7 @@ class ModelProcess:
     After a MeasurementError the process has ended, and `reason` says why.
     """
 
+    import_s: float | None
     load_s: float
     first_s: float
     provider_used: str
@@ -87,6 +92,7 @@ class ModelProcess:
             raise
         job = MeasurementJob("serve", str(model.absolute()), settings.model_dump(), input_shape)
         ready = self._ask("ready", job._asdict(), _is_ready)
+        self.import_s = None if ready.get("import_s") is None else float(ready["import_s"])
         self.load_s = float(ready["load_s"])
         self.first_s = float(ready["first_s"])
         self.provider_used = str(ready["provider_used"])
@@ -114,6 +120,11 @@ class ModelProcess:
         """Return the latencies, in seconds, of `count` inferences that follow each other."""
         answer = self._ask("time", {"time": count}, lambda answer: _is_latencies(answer, count))
         return [float(latency) for latency in answer]
+
+    def block(self, runs: int, warmup_runs: int) -> TimedBlock:
+        """Time a block of inferences that follow each other, after some that do not count."""
+        message = {"block": {"runs": runs, "warmup_runs": warmup_runs}}
+        return TimedBlock(**self._ask("block", message, lambda answer: _is_block(answer, runs)))
 
     def peak_memory_bytes(self) -> int | None:
         """Return the peak memory of the process so far; None where it cannot be measured.
@@ -221,6 +232,12 @@ def _is_ready(answer: Any) -> bool:
     if not isinstance(answer, dict) or "provider_used" not in answer:
         return False
     return _is_latencies([answer.get("load_s"), answer.get("first_s")], 2)
+
+
+def _is_block(answer: Any, runs: int) -> bool:
+    if not isinstance(answer, dict) or answer.keys() != set(TimedBlock._fields):
+        return False
+    return _is_latencies(answer["latencies_s"], runs) and _is_latencies([answer["cpu_s"]], 1)
 
 
 def _is_memory(answer: Any) -> bool:

@@ -44,13 +44,14 @@ def measure_latency(
     def on_message(message: dict[str, Any]) -> None:
         nonlocal run
         if "started" in message:
-            run = LatencyRun(Started(**message["started"]), [])
+            run = LatencyRun(Started(**message["started"]), [], [])
             if on_start is not None:
                 on_start()
             return
         assert run is not None
         block = Block(**message["block"])
         run.latencies_s.extend(block.latencies_s)
+        run.blocks.append(len(block.latencies_s))
         run = run._replace(
             duration_s=block.duration_s,
             cpu_s=block.cpu_s,

@@ -9,11 +9,19 @@ from typing import NamedTuple
 
 from pepr_edge.device.facts import facts
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import MEMORY_STAGES, LatencyRun, MeasurementJob, MeasurementRules
-from pepr_edge.measure.process import measure_latency, measure_memory
+from pepr_edge.measure.interleaved_profiles import profile_alone
+from pepr_edge.measure.job import MEMORY_STAGES, LatencyRun, MeasurementRules
+from pepr_edge.measure.process import measure_latency
+from pepr_edge.measure.profile_record import (
+    MEMORY_PASSES,
+    MemoryUse,
+    check_model,
+    latency_job,
+    memory_use,
+    profile_record,
+)
 from pepr_edge.measure.rules import QUICK, RULES, cut_short, validity
-from pepr_edge.records import DeviceFacts, DeviceProfile, ProfileRequest, Quantity, Validity
-from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.records import DeviceFacts, DeviceProfile, ProfileRequest, Quantity
 
 # Called with a function that makes a profile of what was measured so far, INVALID because it is cut short.
 # The function may be called until the next one is given.
@@ -59,14 +67,6 @@ class _CounterReadings:
         return None if self._counter is None else self._counter.joules()
 
 
-class _Measurement(NamedTuple):
-    """One measurement: its request, the device and the readings of its counter."""
-
-    request: ProfileRequest
-    device: DeviceFacts
-    readings: _CounterReadings
-
-
 def profile(
     model: Path,
     request: ProfileRequest,
@@ -75,11 +75,12 @@ def profile(
     on_partial: OnPartial | None = None,
     counter: EnergyCounter | None = None,
 ) -> DeviceProfile:
-    """Measure latency and cold start, then peak memory in a pass of its own.
+    """Measure latency and cold start, then peak memory in passes of its own.
 
     Args:
         model: the ONNX file.
-        request: its checksum, and how to measure it.
+        request: its checksum, and how to measure it. With "adaptive" rules neither `on_partial` nor `counter`
+            is used, nor a pace.
         progress: called with the share done, in [0, 1], and the median of the latest latencies in seconds.
         on_partial: called about twice a second, from the first latencies on.
         counter: measures the energy; preferred to declared watts.
@@ -87,82 +88,48 @@ def profile(
         MeasurementError: the file is missing or has another checksum, the runtime or provider is not
             available, or the measurement process died.
     """
+    if request.rules == "adaptive":
+        return profile_alone(model, request, progress)
     rules = RULES[request.rules]
-    _check(model, request, rules)
+    check_model(model, request)
+    _check_pace(request.paced_s, rules)
     readings = _CounterReadings(counter)
-    measurement = _Measurement(request, facts(), readings)
-    settings = request.settings.model_dump()
-    job = MeasurementJob(
-        "latency", str(model.absolute()), settings, request.input_shape, rules, request.paced_s
-    )
+    device = facts()
+    job = latency_job(model, request)._replace(rules=rules, paced_s=request.paced_s)
 
     def on_block(run: LatencyRun, median_s: float) -> None:
         readings.update()
         if on_partial is not None:
-            on_partial(partial(_partial_profile, measurement, run))
+            on_partial(partial(_partial_profile, request, device, run, readings))
         if progress is not None:
             progress(share_done(rules, len(run.latencies_s), run.duration_s), median_s)
 
     run = measure_latency(job, on_block, readings.start)
-    stages = measure_memory(job._replace(kind="memory")).stages_bytes
-    judged = validity(run.latencies_s, run.duration_s, rules, request.paced_s)
-    return _record(measurement, run, judged, stages)
+    memory = memory_use(job, 1 if request.rules == "look" else MEMORY_PASSES)
+    judged = validity(run.latencies_s, run.duration_s, rules, request.paced_s, run.blocks)
+    counted = readings.per_inference(len(run.latencies_s))
+    return profile_record(request, device, run, judged, memory, counted)
 
 
-def _partial_profile(measurement: _Measurement, run: LatencyRun) -> DeviceProfile:
-    judged = cut_short(len(run.latencies_s), run.duration_s, RULES[measurement.request.rules])
-    return _record(measurement, run, judged, dict.fromkeys(MEMORY_STAGES))
-
-
-def _record(
-    measurement: _Measurement, run: LatencyRun, judged: Validity, stages: dict[str, int | None]
+def _partial_profile(
+    request: ProfileRequest, device: DeviceFacts, run: LatencyRun, readings: _CounterReadings
 ) -> DeviceProfile:
     n = len(run.latencies_s)
-    cpu_s = run.cpu_s / n
-    request = measurement.request
-    return DeviceProfile(
-        artifact_sha256=request.sha256,
-        settings=request.settings,
-        provider_used=run.start.provider_used,
-        scenario="single_stream" if request.paced_s is None else "paced",
-        paced_s=request.paced_s,
-        rules=request.rules,
-        input_shape=request.input_shape,
-        validity=judged,
-        latencies_s=tuple(run.latencies_s),
-        warmup_runs=run.start.warmup_runs,
-        import_s=run.start.import_s,
-        load_s=run.start.load_s,
-        first_s=run.start.first_s,
-        peak_memory_bytes=stages["end"],
-        memory_stages_bytes=stages,
-        cpu_s_per_inference=cpu_s,
-        energy_j_per_inference=_energy(measurement, n, cpu_s),
-        load_before=run.start.load_before,
-        load_after=run.load_after,
-        steal_s=run.steal_s,
-        device=measurement.device,
+    judged = cut_short(n, run.duration_s, RULES[request.rules])
+    unknown = MemoryUse(dict.fromkeys(MEMORY_STAGES))
+    return profile_record(request, device, run, judged, unknown, readings.per_inference(n))
+
+
+def _check_pace(paced_s: float | None, rules: MeasurementRules) -> None:
+    """Raise a MeasurementError if the pace leaves too few images."""
+    if paced_s is None or paced_s * rules.queries <= rules.cap_s:
+        return
+    max_paced_s = rules.cap_s / rules.queries
+    advice = ", or use --quick" if rules.queries > QUICK.queries else ""
+    raise MeasurementError(
+        f"--paced {paced_s * 1e3:g}: {rules.queries} images would take more than {rules.cap_s:g} s. "
+        f"Give at most {max_paced_s * 1e3:.0f} ms{advice}."
     )
-
-
-def _check(model: Path, request: ProfileRequest, rules: MeasurementRules) -> None:
-    """Raise a MeasurementError if the file is not the expected one, or the pace leaves too few images."""
-    if not model.is_file():
-        raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
-    actual = sha256_file(model)
-    if actual != request.sha256:
-        raise MeasurementError(
-            f"{model}: sha256 {actual[:12]}..., expected {request.sha256[:12]}...: the file was altered. "
-            "Copy it again."
-        )
-    paced_s = request.paced_s
-    if paced_s is not None and paced_s * rules.queries > rules.cap_s:
-        max_paced_s = rules.cap_s / rules.queries
-        advice = ", or use --quick" if rules.queries > QUICK.queries else ""
-        raise MeasurementError(
-            f"--paced {paced_s * 1e3:g}: {rules.queries} images would take more than {rules.cap_s:g} s. "
-            f"Give at most {max_paced_s * 1e3:.0f} ms{advice}."
-        )
 
 
 def share_done(rules: MeasurementRules, queries: int, elapsed_s: float) -> float:
@@ -170,17 +137,3 @@ def share_done(rules: MeasurementRules, queries: int, elapsed_s: float) -> float
     queries_share = queries / rules.queries
     time_share = elapsed_s / rules.duration_s if rules.duration_s else 1.0
     return min(1.0, max(min(queries_share, time_share), elapsed_s / rules.cap_s))
-
-
-def _energy(measurement: _Measurement, n: int, cpu_s: float) -> Quantity:
-    """Return the energy of one inference: measured if a counter was read, else from the declared watts."""
-    if measurement.request.settings.provider != "cpu":
-        return Quantity(value=None, method="unavailable", source="the GPU's share was not measured")
-    measured = measurement.readings.per_inference(n)
-    if measured is not None:
-        return measured
-    watts = measurement.request.watts_per_core
-    if watts is None:
-        source = "no counter was read and no watts were declared"
-        return Quantity(value=None, method="unavailable", source=source)
-    return Quantity(value=watts * cpu_s, method="declared", source=f"{watts:g} W per core x CPU seconds")

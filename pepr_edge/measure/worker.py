@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pepr_edge.device.load import load_average, steal_s
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.job import Block, MeasurementJob, MeasurementRules, MemoryRun, Started
+from pepr_edge.measure.job import (
+    Block,
+    MeasurementJob,
+    MeasurementRules,
+    MemoryRun,
+    Started,
+    TimedBlock,
+)
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 
@@ -114,7 +121,8 @@ def serve(job: MeasurementJob, runtime: Runtime, emit: Emit) -> None:
     """Open the model, then answer each command on stdin with a line, until stdin ends."""
     model = open_model(job, runtime)
     provider = runtime.provider_used(model.session)
-    emit({"ready": {"load_s": model.load_s, "first_s": model.first_s, "provider_used": provider}})
+    cold_start = {"import_s": model.import_s, "load_s": model.load_s, "first_s": model.first_s}
+    emit({"ready": {**cold_start, "provider_used": provider}})
     for line in iter(sys.stdin.readline, ""):
         ((command, argument),) = json.loads(line).items()
         emit({command: COMMANDS[command](model, argument)})
@@ -165,6 +173,18 @@ def _time(model: OpenModel, count: int) -> list[float]:
     return single_stream(model.call, count)
 
 
+def _block(model: OpenModel, argument: dict[str, int]) -> dict[str, Any]:
+    """Warm up again after other models ran, then time a block."""
+    single_stream(model.call, argument["warmup_runs"])
+    steal_before = steal_s()
+    begin = time.process_time()
+    latencies_s = single_stream(model.call, argument["runs"])
+    cpu_s = time.process_time() - begin
+    steal_now = steal_s()
+    steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
+    return TimedBlock(rounded(latencies_s), cpu_s, steal)._asdict()
+
+
 def _memory(model: OpenModel, argument: None) -> int | None:
     return peak_memory_bytes()
 
@@ -183,6 +203,7 @@ def _logits(model: OpenModel, argument: dict[str, Any]) -> str:
 
 COMMANDS: dict[str, Callable[[OpenModel, Any], object]] = {
     "time": _time,
+    "block": _block,
     "memory": _memory,
     "logits": _logits,
 }
@@ -234,13 +255,17 @@ def timed(call: Call, rules: MeasurementRules, paced_s: float | None, typical_s:
         queries += count
         typical_s = median(latencies_s)
 
-        # The clock counts nanoseconds: further digits are float noise, and half of the size of a report.
-        rounded_s = [round(latency_s, 9) for latency_s in latencies_s]
         steal_now = steal_s()
         steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
-        emit({"block": Block(rounded_s, typical_s, duration_s, cpu_s, steal, load_average())._asdict()})
+        block = Block(rounded(latencies_s), typical_s, duration_s, cpu_s, steal, load_average())
+        emit({"block": block._asdict()})
         if duration_s >= rules.cap_s or (queries >= rules.queries and duration_s >= rules.duration_s):
             return
+
+
+def rounded(latencies_s: Sequence[float]) -> list[float]:
+    """Round to nanoseconds, which the clock counts: further digits are noise, and half of a report's size."""
+    return [round(latency_s, 9) for latency_s in latencies_s]
 
 
 def single_stream(call: Call, count: int) -> list[float]:

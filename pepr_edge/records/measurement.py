@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from pepr_edge.records.base import NonNegative, Quantity, Record, Sha256, Versioned
+from pepr_edge.records.base import Count, NonNegative, Quantity, Record, Sha256, Versioned
 
 # How long to measure: see measure/rules.py.
-RulesName = Literal["full", "quick", "look"]
+RulesName = Literal["adaptive", "full", "quick", "look"]
 Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 
 
@@ -119,9 +119,15 @@ class SelfTestResult(Record):
 class DeviceProfile(Versioned):
     """profile.json: one artifact measured on one device under one runtime.
 
-    Latencies are raw, after warm-up, in the order in which they were taken. `peak_memory_bytes` comes from a
-    separate pass; `memory_stages_bytes` holds the high-water marks after import, load, first run and at the
-    end. `provider_used` is the provider that ran, which may differ from the one in `settings`.
+    Latencies are raw, after warm-up, in the order in which they were taken. `blocks` holds the number of
+    latencies in each block of the measurement, in order (empty: not recorded); between two blocks other
+    models may have run. `ended_by` says why an adaptive measurement ended: the interval of its p90 was narrow
+    enough, its place in the ranking was certain, or it had run as long as the full rules ask for.
+
+    `peak_memory_bytes` comes from separate passes: it is the median of `peak_memory_samples_bytes` (empty: of
+    a single pass). `memory_stages_bytes` holds the high-water marks of the median pass, after import, load,
+    first run and at the end. `provider_used` is the provider that ran, which may differ from the one in
+    `settings`.
     """
 
     key: str = ""
@@ -134,11 +140,14 @@ class DeviceProfile(Versioned):
     input_shape: tuple[int, ...]
     validity: Validity
     latencies_s: tuple[NonNegative, ...]
+    blocks: tuple[Count, ...] = ()
+    ended_by: Literal["interval", "place", "time"] | None = None
     warmup_runs: int
     import_s: float
     load_s: float
     first_s: float
     peak_memory_bytes: int | None
+    peak_memory_samples_bytes: tuple[Count, ...] = ()
     memory_stages_bytes: dict[str, int | None]
     cpu_s_per_inference: float | None
     energy_j_per_inference: Quantity
@@ -146,3 +155,9 @@ class DeviceProfile(Versioned):
     load_after: float | None
     steal_s: float | None
     device: DeviceFacts
+
+    @model_validator(mode="after")
+    def _blocks_hold_all_latencies(self) -> DeviceProfile:
+        if self.blocks and sum(self.blocks) != len(self.latencies_s):
+            raise ValueError(f"expected blocks that sum up to {len(self.latencies_s)} latencies")
+        return self

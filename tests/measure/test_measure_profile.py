@@ -8,6 +8,7 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import profile as profile_module
+from pepr_edge.measure import profile_record
 from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.measure.profile import EnergyCounter, Progress, profile, share_done
 from pepr_edge.records import DeviceProfile, Manifest, ProfileRequest, Quantity, SessionSettings
@@ -47,6 +48,10 @@ def test_a_profile_holds_the_measured_values(bundle: Path, manifest: Manifest) -
     assert (measured.scenario, measured.paced_s, measured.rules) == ("single_stream", None, "quick")
     assert min(measured.import_s, measured.load_s, measured.first_s) > 0
     assert measured.peak_memory_bytes == measured.memory_stages_bytes["end"]
+    assert sorted(measured.peak_memory_samples_bytes)[1] == measured.peak_memory_bytes
+    assert len(measured.peak_memory_samples_bytes) == 3
+    assert sum(measured.blocks) == len(measured.latencies_s)
+    assert measured.ended_by is None
     assert measured.cpu_s_per_inference is not None
     assert measured.energy_j_per_inference.value == pytest.approx(10 * measured.cpu_s_per_inference)
     assert measured.energy_j_per_inference.method == "declared"
@@ -65,8 +70,7 @@ def count(*joules: float | None, provider: str = "cpu") -> Quantity:
     home = tiny_bundle.profile("0" * 64)
     settings = SessionSettings(provider=provider)  # type: ignore[arg-type]
     wanted = request(home.artifact_sha256, settings=settings, watts_per_core=5.0)
-    measurement = profile_module._Measurement(wanted, home.device, readings)
-    return profile_module._energy(measurement, 10, 0.002)
+    return profile_record._energy(wanted, 0.002, readings.per_inference(10))
 
 
 def test_a_counter_is_preferred_to_declared_watts() -> None:

@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import MeasurementRules
-from pepr_edge.measure.rules import FULL, QUICK, RULES, SCREENING, sustained, validity
+from pepr_edge.measure.rules import (
+    ADAPTIVE,
+    FULL,
+    MIN_BLOCKS,
+    QUICK,
+    RULES,
+    SCREENING,
+    ended_by,
+    reference_drift,
+    relative_width,
+    share_measured,
+    sustained,
+    validity,
+)
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed, percentiles
 
 PERCENTILES = {
@@ -99,7 +112,8 @@ def test_an_impossible_latency_is_refused(wrong: float) -> None:
 def test_rules_are_those_of_measurement_md() -> None:
     assert tuple(FULL) == (10, 2.0, 1024, 60.0, 600.0)
     assert tuple(QUICK) == (10, 2.0, 128, 10.0, 600.0)
-    assert {"full": FULL, "quick": QUICK, "look": SCREENING} == RULES
+    assert tuple(ADAPTIVE) == (10, 2.0, 1024, 0.0, 600.0)
+    assert {"adaptive": ADAPTIVE, "full": FULL, "quick": QUICK, "look": SCREENING} == RULES
 
 
 def test_a_steady_measurement_is_valid() -> None:
@@ -157,3 +171,60 @@ def test_validity_and_its_reasons_agree(
     if duration_s < rules.duration_s or len(latencies) < rules.queries:
         assert not result.valid
     assert all(reason.count("\n") == 0 and reason.endswith(".") for reason in result.reasons)
+
+
+BLOCKS = (128,) * MIN_BLOCKS
+
+
+def test_an_adaptive_measurement_ends_when_the_interval_is_narrow() -> None:
+    steady = [0.004, 0.00401] * 512
+    assert ended_by(steady, BLOCKS, 4.0) == "interval"
+    assert ended_by(steady[:1000], (125,) * 8, 4.0) is None
+    assert ended_by(steady, (256,) * 4, 4.0) is None
+
+
+def test_a_wide_interval_ends_only_where_nothing_hangs_on_it_or_by_time() -> None:
+    spread = list(np.random.default_rng(0).uniform(0.004, 0.008, 1024))
+    width = relative_width(spread, BLOCKS)
+    assert width is not None
+    assert 0.02 < width < 0.1
+    assert ended_by(spread, BLOCKS, 4.0) is None
+    assert ended_by(spread, BLOCKS, 4.0, is_certain=True) == "place"
+    assert ended_by(spread, BLOCKS, 60.0) == "time"
+
+
+def test_too_few_queries_are_measured_up_to_the_cap() -> None:
+    assert ended_by([1.0] * 599, (1,) * 599, 599.0, is_certain=True) is None
+    assert ended_by([1.0] * 600, (1,) * 600, 600.0) == "time"
+
+
+def test_a_measurement_that_drifts_goes_on() -> None:
+    drifting = [0.004] * 512 + [0.005] * 512
+    assert ended_by(drifting, BLOCKS, 4.0, is_certain=True) is None
+    assert ended_by(drifting, BLOCKS, 60.0) == "time"
+    assert not validity(drifting, 4.0, ADAPTIVE, blocks=BLOCKS).valid
+    assert validity([0.004] * 1024, 4.0, ADAPTIVE, blocks=BLOCKS).valid
+
+
+def test_thirds_are_whole_blocks() -> None:
+    latencies = [0.001] * 10 + [0.002] * 90 + [0.003] * 10 + [0.004] * 10
+    thirds = sustained(latencies, (10, 90, 20))
+    assert thirds is not None
+    assert (thirds.first_third_s, thirds.last_third_s) == (0.001, 0.0035)
+    assert sustained(latencies, (100, 20)) == sustained(latencies)
+    assert sustained([0.001] * 2) is None
+
+
+def test_the_share_measured_rises_with_queries_blocks_and_precision() -> None:
+    steady = [0.004] * 1024
+    assert share_measured(steady, BLOCKS, 4.0) == 1.0
+    assert share_measured(steady[:512], BLOCKS[:4], 2.0) == 0.5
+    assert share_measured([], (), 0.0) == 0.0
+    spread = list(np.random.default_rng(0).uniform(0.004, 0.008, 1024))
+    assert 0.1 < share_measured(spread, BLOCKS, 4.0) < 0.9
+    assert share_measured(spread, BLOCKS, 57.0) == 0.95
+
+
+def test_a_reference_that_changed_is_a_reason() -> None:
+    assert reference_drift(0.010, 0.0114) is None
+    assert "10 ms" in str(reference_drift(0.010, 0.012))

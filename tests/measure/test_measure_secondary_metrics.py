@@ -27,7 +27,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
 
     def measure(job: MeasurementJob) -> LatencyRun:
         recorded.append(job)
-        return LatencyRun(STARTED, [0.0009, 0.001, 0.009])
+        return LatencyRun(STARTED, [0.0009, 0.001, 0.009], [3])
 
     monkeypatch.setattr(secondary_metrics, "measure_latency", measure)
     return recorded
