@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from pepr_edge.engine import ray, this_machine
 from pepr_edge.engine.engine import Engine, OnLost
@@ -15,7 +15,7 @@ OpenEngine = AbstractContextManager[tuple[Engine, MeasurementHost]]
 
 def _local(recipe: Recipe, jobs: int | None, address: str | None, on_lost: OnLost) -> OpenEngine:
     """Open this machine: one candidate at once by default. Nothing is connected, and no node can be lost."""
-    return nullcontext((this_machine.engine(jobs or 1), this_machine.measurement_host()))
+    return this_machine.opened(jobs or 1)
 
 
 ENGINES: dict[str, Callable[[Recipe, int | None, str | None, OnLost], OpenEngine]] = {

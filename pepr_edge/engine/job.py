@@ -1,4 +1,4 @@
-"""The job of a worker, and the steps by which it reports its progress."""
+"""The job of a worker, and what it reports: the steps of its progress, and its end."""
 
 from __future__ import annotations
 
@@ -81,3 +81,13 @@ class Step(Record):
     epoch: int = 0
     epochs: int = 0
     best: float | None = None
+
+
+class JobEnd(Record):
+    """The end of a job: the exit status of its process, the negative number of a signal if it died of one.
+
+    `stays` is True if the worker waits for the next job.
+    """
+
+    status: int
+    stays: bool

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
+from queue import Empty
 
 import psutil
+from pydantic import TypeAdapter
 
-from pepr_edge.device.threads import with_passive_waiting
-from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
+from pepr_edge.engine.job import DISK_FULL, CandidateJob, JobEnd, Step
+from pepr_edge.engine.worker_process import WorkerProcess, Workers, system_limits_memory
 from pepr_edge.errors import RunError
 from pepr_edge.measure.process import describe_exit
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.layout import FAILURE, LOG
-from pepr_edge.run_dir.store import open_new, write_record
+from pepr_edge.run_dir.store import write_record
 
 LOG_LINES = 12
 CHECK_EVERY_S = 1.0  # whether a worker exceeds a limit
@@ -36,20 +31,8 @@ OUT_OF_MEMORY = (
 )
 
 
-@dataclass(eq=False)
-class WorkerProcess:
-    """A process that works on a job, its latest stage, and why it was killed, if it was."""
-
-    job: CandidateJob
-    process: subprocess.Popen[str]
-    stage: str
-    start_s: float
-    last_step_s: float
-    killed_for: str = ""
-
-
-# A line of a worker's output; None at its end.
-Lines = SimpleQueue[tuple[WorkerProcess, str | None]]
+# What a worker writes: one of these a line.
+MESSAGES: TypeAdapter[Step | JobEnd] = TypeAdapter(Step | JobEnd)
 
 
 def run(
@@ -57,101 +40,80 @@ def run(
     parallel: int,
     on_step: Callable[[CandidateJob, Step], None],
     on_done: Callable[[CandidateJob], None],
+    workers: Workers | None = None,
 ) -> None:
     """Run all jobs; one that fails does not stop the others.
 
     Only this thread starts workers, kills them and writes their failures. So after Ctrl-C, or an exception in
-    a callback, no worker is left, no other is started, and none that died of it counts as failed: a
+    a callback, no worker is left at work, no other is started, and none that died of it counts as failed: a
     terminal's Ctrl-C reaches the workers as well.
 
     Args:
         jobs: the work. Results and failures are in each job's folder afterwards.
         parallel: how many at once.
         on_step, on_done: called from this thread.
+        workers: processes of an earlier call, which stay for the next one; None: new ones that end with this.
     Raises:
         RunError: a worker found no room on the disk, which is not its candidate's failure.
     """
+    if workers is not None:
+        _run(jobs, parallel, on_step, on_done, workers)
+        return
+    with Workers() as own_workers:
+        _run(jobs, parallel, on_step, on_done, own_workers)
+
+
+def _run(
+    jobs: Sequence[CandidateJob],
+    parallel: int,
+    on_step: Callable[[CandidateJob, Step], None],
+    on_done: Callable[[CandidateJob], None],
+    workers: Workers,
+) -> None:
     waiting = deque(jobs)
     running = set[WorkerProcess]()
-    lines: Lines = SimpleQueue()
     try:
         while waiting or running:
             while waiting and len(running) < parallel:
-                running.add(_start(waiting.popleft(), lines))
+                running.add(workers.start(waiting.popleft()))
             for worker in running:
                 _kill_if_over_a_limit(worker)
             try:
-                worker, line = lines.get(timeout=CHECK_EVERY_S)
+                worker, line = workers.lines.get(timeout=CHECK_EVERY_S)
             except Empty:
                 continue
-            if line is not None:
-                step = Step.model_validate_json(line)
-                worker.stage = step.stage
+            if worker not in running:  # the end of a process that was killed, or died while it waited
+                continue
+            message = None if line is None else MESSAGES.validate_json(line)
+            if isinstance(message, Step):
+                worker.stage = message.stage
                 worker.last_step_s = time.monotonic()
-                on_step(worker.job, step)
-            else:
-                _conclude(worker)
-                running.discard(worker)
-                on_done(worker.job)
+                on_step(worker.job, message)
+                continue
+            running.discard(worker)
+            _conclude(worker, _status(worker, message, workers))
+            on_done(worker.job)
     finally:
         for worker in running:
             worker.process.kill()
         for worker in running:
-            worker.process.wait()
+            worker.end()
 
 
-def worker_environment() -> dict[str, str]:
-    """Return the environment of a worker process, which must be complete before it imports PyTorch."""
-    # `-m` puts the working directory first on the path, where a file may be called numpy.py. From Python 3.11
-    # on PYTHONSAFEPATH keeps it off.
-    return {**with_passive_waiting(os.environ), "PYTHONSAFEPATH": "1"}
+def _status(worker: WorkerProcess, end: JobEnd | None, workers: Workers) -> int:
+    """Return the exit status of the process that did a job, and keep the worker for the next one if it stays.
 
-
-def _start(job: CandidateJob, lines: Lines) -> WorkerProcess:
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open_new(folder / LOG) as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=worker_environment(),
-            text=True,
-            encoding="utf-8",
-        )
-    now = time.monotonic()
-    worker = WorkerProcess(job, process, job.stage, now, now)
-    _limit_memory(worker)
-    Thread(target=_listen, args=(worker, lines), name=f"steps of {job.candidate.id}", daemon=True).start()
-    try:
-        with process.stdin as stdin:  # type: ignore[union-attr]
-            stdin.write(job.model_dump_json())
-    except BrokenPipeError:
-        pass  # it died before it read its job: its exit status is read later
-    return worker
-
-
-def _listen(worker: WorkerProcess, lines: Lines) -> None:
-    with worker.process.stdout as stdout:  # type: ignore[union-attr]
-        for line in stdout:
-            lines.put((worker, line))
-    lines.put((worker, None))
-
-
-def _limit_memory(worker: WorkerProcess) -> None:
-    """Have Linux limit the memory of a worker and its children to the recipe's limit, mapped files apart."""
-    limit_bytes = worker.job.recipe.worker.memory_bytes
-    if limit_bytes is None or not _system_limits_memory():
-        return
-    limit = round(limit_bytes)
-    with suppress(psutil.NoSuchProcess):
-        psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_DATA, (limit, limit))
-
-
-def _system_limits_memory() -> bool:
-    """True if the system can limit the memory of a process."""
-    return sys.platform == "linux"
+    None: the worker ended with its job.
+    """
+    if end is None:
+        status = worker.process.wait()
+        worker.end()
+        return status
+    if end.stays and not worker.killed_for:
+        workers.keep(worker)
+    else:
+        worker.end()
+    return end.status
 
 
 def _kill_if_over_a_limit(worker: WorkerProcess) -> None:
@@ -175,7 +137,7 @@ def _kill_if_over_a_limit(worker: WorkerProcess) -> None:
 def _uses_too_much_memory(worker: WorkerProcess) -> bool:
     """True if a worker uses more memory than the recipe allows, on a system that cannot limit it."""
     limit_bytes = worker.job.recipe.worker.memory_bytes
-    if limit_bytes is None or _system_limits_memory():
+    if limit_bytes is None or system_limits_memory():
         return False
     try:
         return bool(psutil.Process(worker.process.pid).memory_info().rss > limit_bytes)
@@ -183,13 +145,12 @@ def _uses_too_much_memory(worker: WorkerProcess) -> bool:
         return False
 
 
-def _conclude(worker: WorkerProcess) -> None:
-    """Wait for a worker whose output has ended; if it died, write down why.
+def _conclude(worker: WorkerProcess, status: int) -> None:
+    """If the process of a job died, write down why.
 
     Raises:
         RunError: it found no room on the disk.
     """
-    status = worker.process.wait()
     job = worker.job
     if status == 0:
         return

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import here
 from pepr_edge.engine import local
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
+from pepr_edge.engine.worker_process import Workers
 from pepr_edge.measure.profile import profile
 
 
-def engine(jobs: int) -> Engine:
-    """Return an engine that runs this many jobs at once."""
+def engine(jobs: int, workers: Workers | None = None) -> Engine:
+    """Return an engine that runs this many jobs at once.
+
+    Args:
+        jobs: at once.
+        workers: processes that stay from one call of `run` to the next; None: they end with each call.
+    """
     return Engine(
         threads=max(1, usable_cores() // jobs),
         parallel=jobs,
         exclusive=jobs == 1,
-        run=lambda todo, on_step, on_done: local.run(todo, jobs, on_step, on_done),
+        run=lambda todo, on_step, on_done: local.run(todo, jobs, on_step, on_done, workers),
+        release=workers.release if workers is not None else lambda: None,
     )
+
+
+@contextmanager
+def opened(jobs: int) -> Iterator[tuple[Engine, MeasurementHost]]:
+    """Open this machine as engine and measurement host. Workers of the engine stay until it is closed."""
+    with Workers() as workers:
+        yield engine(jobs, workers), measurement_host()
 
 
 def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullcontext) -> MeasurementHost:

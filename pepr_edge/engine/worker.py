@@ -1,21 +1,14 @@
-"""Train and export one candidate in a separate process: `python -m pepr_edge.engine.worker`.
-
-The CandidateJob comes on stdin, Steps go to stdout. With a process of its own, the peak memory of a candidate
-is its own, and a candidate that crashes does not affect the next one.
-"""
+"""What a worker does with a job: train and export one candidate, or a part of that. See worker_main."""
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from pepr_edge.data import Dataset, load
-from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
-from pepr_edge.engine.parent_death import die_with_parent
+from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.select_variant import select_variant
@@ -222,20 +215,3 @@ def report(steps: TextIO, step: Step) -> None:
     """Write a step as one line to the parent."""
     steps.write(step.model_dump_json() + "\n")
     steps.flush()
-
-
-def main() -> None:
-    """Keep stdout for Steps alone: the output of libraries goes to stderr, the candidate's log."""
-    die_with_parent()
-    steps = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    try:
-        work(CandidateJob.model_validate_json(sys.stdin.read()), steps)
-    except Exception as fault:
-        if disk_is_full(fault):
-            sys.exit(DISK_FULL)
-        raise
-
-
-if __name__ == "__main__":
-    main()

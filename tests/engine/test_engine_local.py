@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pepr_edge.engine import local
+from pepr_edge.engine import local, worker_process
 from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Failure, TrainResult
@@ -32,7 +32,7 @@ import json, os, signal, sys, time
 def step(stage="train", done=1):
     print(json.dumps({{"stage": stage, "done": done, "total": 9}}), flush=True)
 def given():
-    return json.loads(sys.stdin.read())
+    return json.loads(sys.stdin.readline())
 {script}
 """
 FOREVER = "given(); step(); time.sleep(600)"
@@ -47,7 +47,7 @@ def worker_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerIs:
         path = tmp_path / "worker.py"
         path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
         path.chmod(0o755)
-        monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
+        monkeypatch.setattr(worker_process.sys, "executable", str(path))  # type: ignore[attr-defined]
 
     return put
 
@@ -142,10 +142,7 @@ def test_a_worker_over_a_limit_is_killed_and_the_next_starts(
     if "memory_mib" in limits and sys.platform != "linux":
         pytest.skip("only Linux refuses memory")
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
-    worker_is(
-        "job = json.loads(sys.stdin.read()); given = lambda: 0\n"
-        f"if job['folder'].endswith('b'): sys.exit()\n{script}"
-    )
+    worker_is(f"job = given(); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}")
     jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
     assert run(jobs) == ["a", "b"]
     assert failed(jobs[0]).reason == reason
@@ -158,7 +155,8 @@ def test_a_worker_over_its_memory_is_killed_if_the_system_sets_no_limit(
     make_job: MakeJob, worker_is: WorkerIs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
-    monkeypatch.setattr(local, "_system_limits_memory", lambda: False)
+    for module in (local, worker_process):
+        monkeypatch.setattr(module, "system_limits_memory", lambda: False)
     worker_is("given(); held = bytearray(80 << 20); step(); time.sleep(600)")
     job = make_job(worker={"memory_mib": 60})
     run([job])
@@ -276,10 +274,10 @@ def test_an_interrupt_kills_the_workers_at_once(
 DRIVER = """
 import sys
 from pathlib import Path
-from pepr_edge.engine import local
+from pepr_edge.engine import local, worker_process
 from pepr_edge.engine.job import CandidateJob
 jobs = [CandidateJob.model_validate_json(line) for line in sys.stdin]
-local.sys.executable = sys.argv[2]
+worker_process.sys.executable = sys.argv[2]
 reported = []
 def on_step(job, step):
     reported.append(job)
@@ -383,33 +381,38 @@ def test_a_training_whose_worker_was_killed_gives_the_same_result(make_job: Make
 
 PRINTING = """
 import os
-from pepr_edge.engine import worker
+from pepr_edge.engine import worker, worker_main
+from pepr_edge.engine.job import Step
 def work(job, steps):
     print("noise of Python")
     os.write(1, b"noise of a library")
-    worker.report(steps, worker.Step(stage=job.candidate.architecture, done=1, total=1))
+    worker.report(steps, Step(stage=job.candidate.architecture, done=1, total=1))
 worker.work = work
-worker.main()
+worker_main.PRELOADED = ()
+worker_main.main()
 """
 
 
-def test_a_real_worker_writes_only_steps_to_stdout(make_job: MakeJob) -> None:
+def test_a_real_worker_writes_only_messages_to_stdout(make_job: MakeJob) -> None:
+    job = make_job()
+    Path(job.folder).mkdir()
     done = subprocess.run(
         [PYTHON, "-c", PRINTING],
-        input=make_job().model_dump_json(),
+        input=job.model_dump_json() + "\n",
         capture_output=True,
         text=True,
         check=True,
     )
-    assert [Step.model_validate_json(line) for line in done.stdout.splitlines()] == [
-        Step(stage="test_efficientnet", done=1, total=1)
-    ]
-    assert "noise of Python" in done.stderr
-    assert "noise of a library" in done.stderr
+    messages = [local.MESSAGES.validate_json(line) for line in done.stdout.splitlines()]
+    assert messages[0] == Step(stage="test_efficientnet", done=1, total=1)
+    assert done.stderr == ""
+    log = (Path(job.folder) / "log.txt").read_text()
+    assert "noise of Python" in log
+    assert "noise of a library" in log
 
 
 def test_threads_of_a_worker_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    environment = local.worker_environment()
+    environment = worker_process.worker_environment()
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["PYTHONSAFEPATH"] == "1"

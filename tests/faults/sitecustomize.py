@@ -49,7 +49,9 @@ def faulty(fault: str) -> Callable[..., Any]:
     return create
 
 
-if "pepr_edge" in sys.orig_argv or "pepr_edge.engine.worker" in sys.orig_argv:
+if "pepr_edge" in sys.orig_argv or "pepr_edge.engine.worker_main" in sys.orig_argv:
+    # A worker forks only while it has one thread.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from timm.models import register_model
 
     for name in FAULTS:
