@@ -51,6 +51,7 @@ from pepr_edge.run_dir.keys import (
 from pepr_edge.run_dir.layout import (
     ARTIFACT,
     FAILURE,
+    FULL_PROFILE,
     LOGITS,
     MODEL,
     PREDICTIONS,
@@ -88,7 +89,8 @@ class VariantState:
 
     A record is None if its stage is not done; `failure` says why, or `pruned` that it is left out on purpose.
     `repeats` are all trainings of the candidate, in the order of their seeds, and `repeat_folders` their
-    folders. `trained` is the one that is deployed: the best on validation.
+    folders. `trained` is the one that is deployed: the best on validation. `full_profile` is the measurement
+    by the full rules of what is handed over in a bundle, if `profile`, which ranks, is by the adaptive rules.
     """
 
     candidate: Candidate
@@ -101,6 +103,7 @@ class VariantState:
     pruned: SearchedCandidate | None = None
     repeats: tuple[TrainResult, ...] = ()
     repeat_folders: tuple[Path, ...] = ()
+    full_profile: DeviceProfile | None = None
 
     @property
     def training_folder(self) -> Path:
@@ -154,8 +157,9 @@ class Results:
 
     def trainings(self, candidate: Candidate) -> dict[int, TrainResult]:
         """Return the trainings of a candidate by their repeat; the first is 0."""
-        state = self.exports(candidate)[0]
-        return {(trained.seed - self.recipe.seed) % 2**32: trained for trained in state.repeats}
+        exports = self.exports(candidate)
+        repeats = exports[0].repeats if exports else ()
+        return {(trained.seed - self.recipe.seed) % 2**32: trained for trained in repeats}
 
     def deployed_repeat(self, candidate: Candidate) -> int:
         """Return the number of the training that a candidate's exports are made from; 0 if none is there."""
@@ -460,15 +464,36 @@ def _state(
     """Read a variant's folder. `key` is the key of its artifact, `failure_keys` are those of its failure."""
     artifact = current_artifact(folder, key, verify) if trained is not None else None
     profile = None
+    full_profile = None
     keys = set(failure_keys)
     if artifact is not None:
-        of_profile = profile_key(artifact, results.recipe, results.info.revisions)
-        profile = read_current(folder / PROFILE, DeviceProfile, of_profile)
-        keys.add(of_profile)
+        profile, full_profile = _profiles(results, folder, artifact)
+        keys.add(profile_key(artifact, results.recipe, results.info.revisions))
     failure = None
     if profile is None:
         failure = read_failure(folder, keys) or read_failure(folder.parent, keys)
-    return VariantState(candidate, folder.name, folder, trained, artifact, profile, failure)
+    return VariantState(
+        candidate, folder.name, folder, trained, artifact, profile, failure, full_profile=full_profile
+    )
+
+
+def _profiles(
+    results: Results, folder: Path, artifact: Artifact
+) -> tuple[DeviceProfile | None, DeviceProfile | None]:
+    """Read the profile of an artifact, and the one by the full rules beside an adaptive one.
+
+    Where the recipe asks for the adaptive rules, a measurement by the full rules serves too: it is longer. So
+    runs of version 0.1.0, whose default were the full rules, stay readable.
+    """
+    recipe = results.recipe
+    revisions = results.info.revisions
+    profile = read_current(folder / PROFILE, DeviceProfile, profile_key(artifact, recipe, revisions))
+    if recipe.profile.rules != "adaptive":
+        return profile, None
+    full_key = profile_key(artifact, recipe, revisions, rules="full")
+    if profile is None:
+        return read_current(folder / PROFILE, DeviceProfile, full_key), None
+    return profile, read_current(folder / FULL_PROFILE, DeviceProfile, full_key)
 
 
 def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:
