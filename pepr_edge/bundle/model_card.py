@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.export.options import settings_text
-from pepr_edge.records import DataInfo, Manifest, Preprocess, Quantity, SessionSettings, Split
+from pepr_edge.records import (
+    DataInfo,
+    Manifest,
+    Preprocess,
+    Quantity,
+    SessionSettings,
+    Split,
+    TrainCost,
+)
 from pepr_edge.scoring.percentiles import percentiles
 from pepr_edge.text.sentences import chance_level
 from pepr_edge.text.units import (
@@ -29,6 +37,7 @@ from pepr_edge.text.units import (
     score,
     significant,
 )
+from pepr_edge.train.cost import total_energy
 
 # Characters that Markdown or HTML would take as markup inside a sentence or a table's cell.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
@@ -203,10 +212,26 @@ def _training_cost(manifest: Manifest) -> str:
         ("images seen", count(cost.images.value), cost.images),
         ("evaluation, energy", energy(cost.evaluation_energy_j.value), cost.evaluation_energy_j),
         ("evaluation, duration", duration(cost.evaluation_duration_s.value), cost.evaluation_duration_s),
+        *_setup_cost(cost),
     )
     rows = [(name, text, quantity.method, plain(quantity.source)) for name, text, quantity in figures]
     table = _table(("resource", "value", "method", "source"), rows)
-    return f"## Cost of training\n\nThe sum over all epochs. Evaluation is counted separately.\n\n{table}"
+    return (
+        "## Cost of training\n\nThe sum over all epochs. Setup (building the model, probes, warm-up) and "
+        f"evaluation are counted separately; the total is the sum of the three.\n\n{table}"
+    )
+
+
+def _setup_cost(cost: TrainCost) -> list[tuple[str, str, Quantity]]:
+    """Return the setup and the total as rows; none for version 0.1.0, whose training includes the setup."""
+    if cost.setup_energy_j is None or cost.setup_duration_s is None:
+        return []
+    total = total_energy(cost)
+    return [
+        ("setup, energy", energy(cost.setup_energy_j.value), cost.setup_energy_j),
+        ("setup, duration", duration(cost.setup_duration_s.value), cost.setup_duration_s),
+        ("total energy", energy(total.value), total),
+    ]
 
 
 def _data(data: DataInfo) -> str:

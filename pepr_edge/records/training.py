@@ -44,8 +44,11 @@ class ProbeResult(Record):
 
 
 class TrainCost(Record):
-    """Cost of the training over all epochs; the evaluation on validation and test is counted separately.
+    """Cost of the training over all epochs.
 
+    The evaluation on validation and test is counted separately, and so is the setup: building the model, the
+    probes of modes, threads and cost, and the warm-up after a pause. The total is the sum of the three. The
+    setup is None in records of version 0.1.0, where the training includes it.
     `peak_memory_bytes` is the peak of the training process, interpreter and libraries included.
     """
 
@@ -57,6 +60,9 @@ class TrainCost(Record):
     images: Quantity
     evaluation_energy_j: Quantity
     evaluation_duration_s: Quantity
+    setup_energy_j: Quantity | None = None
+    setup_co2eq_g: Quantity | None = None
+    setup_duration_s: Quantity | None = None
 
 
 class Environment(Record):

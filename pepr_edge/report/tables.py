@@ -24,6 +24,7 @@ from pepr_edge.text.units import (
     printable,
     score,
 )
+from pepr_edge.train.cost import total_energy
 
 # Letter of the PePR family -> its resource. Source: Selvan et al. 2025 (E, C, T, M, D); L and W are ours.
 LETTERS = {
@@ -231,6 +232,9 @@ def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
             quantity(cost.images, count),
             quantity(cost.evaluation_energy_j, energy),
             quantity(cost.evaluation_duration_s, duration),
+            _setup(cost.setup_energy_j, energy),
+            _setup(cost.setup_duration_s, duration),
+            quantity(total_energy(cost), energy),
         )
         rows.append(cells)
     header = (
@@ -243,12 +247,21 @@ def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
         "images seen",
         "evaluation energy",
         "evaluation duration",
+        "setup energy",
+        "setup duration",
+        "total energy",
     )
     caption = (
-        "All epochs of training. Evaluation on validation and test images is counted separately. "
+        "All epochs of training. Evaluation on validation and test images is counted separately, and so is "
+        "the setup: building the model, probes and warm-up. Total energy is the sum of the three. "
         "Below each figure: how it was obtained."
     )
     return ReportTable("cost", "Cost of training", caption, header, tuple(rows))
+
+
+def _setup(setup: Quantity | None, unit: Callable[[float], str]) -> Cell:
+    """Return a figure of the setup, which version 0.1.0 counted as training."""
+    return Cell("in training", "missing") if setup is None else quantity(setup, unit)
 
 
 def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:

@@ -11,6 +11,7 @@ from pepr_edge.report.figure import FigureData, ReportFigure
 from pepr_edge.scoring.pepr import pepr_curve
 from pepr_edge.text.rows import ranked_rows
 from pepr_edge.text.units import capitalised, energy, metric, plural, printable, score, significant
+from pepr_edge.train.cost import total_energy
 
 
 def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportFigure:
@@ -106,15 +107,18 @@ def training_energy(trained: Sequence[TrainResult]) -> ReportFigure:
     bars = []
     for result in trained:
         training = result.cost.energy_j
-        evaluation_j = result.cost.evaluation_energy_j.value
+        total_j = total_energy(result.cost).value
         if training.value is not None:
-            evaluation_wh = None if evaluation_j is None else evaluation_j / 3600
+            beside_wh = None if total_j is None else (total_j - training.value) / 3600
             name = printable(result.candidate.id)
-            bars.append(plots.Bar(name, training.value / 3600, evaluation_wh, training.method))
+            bars.append(plots.Bar(name, training.value / 3600, beside_wh, training.method))
     if not bars:
         return ReportFigure("energy", title, "Not drawn: training energy was not measured.")
     bars.sort(key=lambda bar: -bar.value)
-    caption = "All epochs. The lighter part is the evaluation on validation and test images."
+    caption = (
+        "All epochs. The lighter part is the setup (building the model, probes, warm-up) and the evaluation "
+        "on validation and test images."
+    )
     left_out = len(trained) - len(bars)
     if left_out:
         caption += f" Not drawn, because not measured: {plural(left_out, 'candidate')}."

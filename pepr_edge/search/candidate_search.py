@@ -190,9 +190,7 @@ class CandidateSearch:
         """Return the cost of the trainings of some candidates so far."""
         total = NO_COST
         for candidate in candidates:
-            cost = self.progress[candidate.id].cost
-            if cost.duration_s.value:  # the CO2eq of a training that was not started is not known
-                total += cost_of(cost)
+            total += cost_of(self.progress[candidate.id].cost)
         return total
 
     @property

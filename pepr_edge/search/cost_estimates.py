@@ -69,7 +69,7 @@ def estimate_costs(
         full = full_cost(source, recipe.train.epochs, images, country)
     else:
         probe = NO_COST
-        epoch = cost_of(source.cost).scaled(1 / len(source.epochs))
+        epoch = training_cost_of(source.cost).scaled(1 / len(source.epochs))
         full = source.cost
     in_training, training_methods = of_training(full, images)
     prospects = [
@@ -99,7 +99,20 @@ def device_estimates(screenings: Sequence[ScreeningResult]) -> list[CostEstimate
 
 
 def cost_of(cost: TrainCost) -> Cost:
-    """Return the part of a training's cost that a search counts: steps and probe, without evaluation."""
+    """Return the part of a training's cost that a search counts: setup and steps, without evaluation."""
+    total = NO_COST
+    # What took no time was not done, and has no CO2eq.
+    if cost.duration_s.value:
+        total += training_cost_of(cost)
+    setup = (cost.setup_energy_j, cost.setup_duration_s, cost.setup_co2eq_g)
+    amounts = [None if quantity is None else quantity.value for quantity in setup]
+    if amounts[1]:  # in version 0.1.0 the training included the setup
+        total += Cost(*amounts)
+    return total
+
+
+def training_cost_of(cost: TrainCost) -> Cost:
+    """Return the cost of the training steps alone."""
     return Cost(cost.energy_j.value, cost.duration_s.value, cost.co2eq_g.value)
 
 

@@ -8,15 +8,16 @@ from pepr_edge.energy.carbon import co2eq_g
 from pepr_edge.energy.meter import Usage, add
 from pepr_edge.records import CostProbe, InterruptionLoss, Quantity, TrainCost
 
-Account = Literal["training", "evaluation"]
+Account = Literal["setup", "training", "evaluation"]
 
 
 def no_cost() -> TrainCost:
     """Return the cost of a training that has not begun."""
     no_energy = Quantity(value=0.0, method="measured")  # the neutral element of `add`
     unknown = Quantity(value=None, method="unavailable", source="nothing was spent yet")
-    training_s = "perf_counter over the probe and all epochs"
+    training_s = "perf_counter over all epochs"
     evaluation_s = "perf_counter over validation and test"
+    setup_s = "perf_counter over building the model, probes and warm-up"
     return TrainCost(
         energy_j=no_energy,
         co2eq_g=unknown,
@@ -26,6 +27,9 @@ def no_cost() -> TrainCost:
         images=Quantity(value=0, method="counted", source="training images over all epochs"),
         evaluation_energy_j=no_energy,
         evaluation_duration_s=Quantity(value=0.0, method="measured", source=evaluation_s),
+        setup_energy_j=no_energy,
+        setup_co2eq_g=unknown,
+        setup_duration_s=Quantity(value=0.0, method="measured", source=setup_s),
     )
 
 
@@ -34,8 +38,8 @@ def add_usage(cost: TrainCost, account: Account, usage: Usage, images: int, coun
 
     Args:
         cost: so far.
-        account: "training", or "evaluation" for validation and test.
-        use: what the period used.
+        account: "setup", "training", or "evaluation" for validation and test.
+        usage: what the period used.
         images: number of training images processed in it.
         country: ISO 3166 alpha-3, for the carbon intensity.
     """
@@ -45,6 +49,8 @@ def add_usage(cost: TrainCost, account: Account, usage: Usage, images: int, coun
             "evaluation_duration_s": _increased(cost.evaluation_duration_s, usage.duration_s),
         }
         return cost.model_copy(update=evaluation)
+    if account == "setup":
+        return _with_setup(cost, usage, country)
     energy = add(cost.energy_j, usage.energy)
     training = {
         "energy_j": energy,
@@ -55,8 +61,25 @@ def add_usage(cost: TrainCost, account: Account, usage: Usage, images: int, coun
     return cost.model_copy(update=training)
 
 
+def _with_setup(cost: TrainCost, usage: Usage, country: str | None) -> TrainCost:
+    before = no_cost()
+    energy = add(cost.setup_energy_j or before.setup_energy_j, usage.energy)
+    setup = {
+        "setup_energy_j": energy,
+        "setup_co2eq_g": co2eq_g(energy, country),
+        "setup_duration_s": _increased(cost.setup_duration_s or before.setup_duration_s, usage.duration_s),
+    }
+    return cost.model_copy(update=setup)
+
+
+def total_energy(cost: TrainCost) -> Quantity:
+    """Return all energy that was spent on a training: setup, epochs and evaluation, J."""
+    energy = add(cost.energy_j, cost.evaluation_energy_j)
+    return energy if cost.setup_energy_j is None else add(cost.setup_energy_j, energy)
+
+
 def full_cost(probe: CostProbe, epochs: int, images: int, country: str | None) -> TrainCost:
-    """Estimate the cost of a whole training from its cost probe, including the probe.
+    """Estimate the cost of a whole training from its cost probe, whose own cost is the setup.
 
     Args:
         probe: of the candidate.
@@ -90,8 +113,9 @@ def with_peaks(cost: TrainCost, process: int | None, gpu: int | None) -> TrainCo
 
 
 def total_s(cost: TrainCost) -> float:
-    """Return the seconds of training and evaluation; of two costs of one training, the later has more."""
-    return (cost.duration_s.value or 0.0) + (cost.evaluation_duration_s.value or 0.0)
+    """Return the seconds of all three accounts; of two costs of one training, the later has more."""
+    setup_s = 0.0 if cost.setup_duration_s is None else cost.setup_duration_s.value or 0.0
+    return setup_s + (cost.duration_s.value or 0.0) + (cost.evaluation_duration_s.value or 0.0)
 
 
 def interruption_loss(

@@ -37,7 +37,7 @@ class CostTracker:
         self._key = key
         self._meter = meter
         self._country = country
-        self._account: Account = "training"
+        self._account: Account = "setup"
         self._images = 0
         self._mark = meter.mark()
         self._written_s = time.perf_counter()

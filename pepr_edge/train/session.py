@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, untrained
-from pepr_edge.train.step import ComputeMode, probe
+from pepr_edge.train.step import ComputeMode, TrainStep, probe, synchronise
 from pepr_edge.train.thread_probe import probe_threads
 from pepr_edge.train.trainer import Progress, Trainer
 
@@ -127,10 +128,6 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
     recipe = job.recipe
     settings = recipe.train
     device = choose_device(settings.device)
-    model, spec = untrained(job.candidate, job.data, recipe, job.threads)
-    if settings.mode == "head":
-        _freeze_backbone(model)
-    model = model.to(device)
     saved = checkpoint_io.load(job.folder, job.key)
     training, state = saved if saved is not None else (None, None)
     cost, loss = _cost_and_loss(job, training)
@@ -139,6 +136,11 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         cost_tracker = CostTracker(job.folder, job.key, meter, country, cost, loss.interruptions)
         if loss.interruptions:
             cost_tracker.write()  # so that a further interruption is counted
+        cost_tracker.begin("setup")
+        model, spec = untrained(job.candidate, job.data, recipe, job.threads)
+        if settings.mode == "head":
+            _freeze_backbone(model)
+        model = model.to(device)
         if training is None:
             mode, threads, probes = _probe(model, job, spec, cost_tracker)
         else:
@@ -146,8 +148,10 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
             threads = training.threads or job.threads
             probes = training.probes
             torch.set_num_threads(threads)  # with another number the sums are rounded differently
+            _warm_up(model, mode, job, spec)
         model = mode.place(model, device)
         trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
+        cost_tracker.end()
         session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss)
         if training is None:
             session.save()
@@ -212,7 +216,6 @@ def _probe(
         cost_tracker.tick()
         return optimiser(settings, trial)
 
-    cost_tracker.begin("training")
     images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
     loss = loss_function(settings, labels, len(job.data.info.labels), device)
@@ -221,6 +224,23 @@ def _probe(
     if device.type == "cpu" and threads > 1:
         threads, of_threads = probe_threads(model, mode, images, targets, make_optimiser, loss, threads)
         results = [*results, *of_threads]
-    cost_tracker.end()
     _reset_peak(device)
     return mode, threads, tuple(results)
+
+
+def _warm_up(model: nn.Module, mode: ComputeMode, job: TrainingJob, spec: Preprocess) -> None:
+    """Train a copy for a step, so that no epoch pays for allocating memory and selecting kernels.
+
+    Without a pause, the probe has done this.
+    """
+    settings = job.recipe.train
+    train = job.data.splits["train"]
+    labels = train[1]
+    device = next(model.parameters()).device
+    images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
+    trial = mode.place(copy.deepcopy(model), device).train()
+    loss = loss_function(settings, labels, len(job.data.info.labels), device)
+    TrainStep(trial, mode, optimiser(settings, trial), loss)(images, targets)
+    synchronise(device)
+    del trial
+    _reset_peak(device)

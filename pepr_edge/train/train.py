@@ -77,7 +77,7 @@ def train_until(job: TrainingJob, epoch: int) -> TrainingState:
 def probe_cost(job: TrainingJob) -> CostProbe:
     """Time a few training steps in the fastest mode to estimate the cost of an epoch, and write probe.json.
 
-    A training that follows keeps the mode and includes the cost of the probe.
+    A training that follows keeps the mode, and the cost of the probe is part of its setup.
 
     Raises:
         ModelError: the model cannot be built, or no training step works.
@@ -119,7 +119,7 @@ def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
     load_batch = batch_loader(train_split, session.spec, settings, generator, device)
 
     def take(first: int, last: int) -> Usage:
-        session.cost_tracker.begin("training")
+        session.cost_tracker.begin("setup")
         for number in range(first, last):
             step(*load_batch(parts[number]))
             session.cost_tracker.tick()

@@ -5,7 +5,15 @@ import pytest
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.energy.meter import Usage
 from pepr_edge.records import InterruptionLoss, Quantity, TrainCost
-from pepr_edge.train.cost import add_usage, interruption_loss, no_cost, total_s, with_loss, with_peaks
+from pepr_edge.train.cost import (
+    add_usage,
+    interruption_loss,
+    no_cost,
+    total_energy,
+    total_s,
+    with_loss,
+    with_peaks,
+)
 
 
 def use(joules: float | None, seconds: float) -> Usage:
@@ -33,6 +41,26 @@ def test_periods_add_up_training_and_evaluation_separately() -> None:
     )
     assert cost.co2eq_g.value == pytest.approx(40.0 / 3.6e6 * intensity("DNK").g_per_kwh)
     assert total_s(cost) == 8.5
+
+
+def test_the_setup_is_counted_apart_and_in_the_total() -> None:
+    cost = add_usage(spent((40.0, 8.0, 45)), "setup", use(6.0, 3.0), 0, "DNK")
+    cost = add_usage(cost, "evaluation", use(1.5, 0.5), 0, "DNK")
+    assert cost.setup_energy_j is not None
+    assert cost.setup_co2eq_g is not None
+    assert cost.setup_duration_s is not None
+    assert (cost.energy_j.value, cost.duration_s.value, cost.images.value) == (40.0, 8.0, 45)
+    assert (cost.setup_energy_j.value, cost.setup_energy_j.method) == (6.0, "declared")
+    assert cost.setup_duration_s.value == 3.0
+    assert cost.setup_co2eq_g.value == pytest.approx(6.0 / 3.6e6 * intensity("DNK").g_per_kwh)
+    assert (total_energy(cost).value, total_energy(cost).method) == (47.5, "declared")
+    assert total_s(cost) == 11.5
+
+
+def test_the_total_of_version_0_1_0_has_no_setup() -> None:
+    cost = spent((40.0, 8.0, 45)).replace(setup_energy_j=None, setup_co2eq_g=None, setup_duration_s=None)
+    assert total_energy(cost).value == 40.0
+    assert total_s(cost) == 8.0
 
 
 def test_the_total_energy_is_unknown_if_one_period_is() -> None:

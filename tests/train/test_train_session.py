@@ -18,7 +18,7 @@ import torch
 
 from pepr_edge.data import Dataset
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainingState, TrainResult
+from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainCost, TrainingState, TrainResult
 from pepr_edge.run_dir.reader import current_cost_probe, current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.train import cost_tracker, session
@@ -76,6 +76,11 @@ def uninterrupted(job: TrainingJob, whole: list[tuple[Any, ...]]) -> tuple[Any, 
         other = replace(job, folder=job.folder.with_name("whole"))
         whole.append(outcome(train(other), other.folder))
     return whole[0]
+
+
+def setup_s(cost: TrainCost) -> float:
+    assert cost.setup_duration_s is not None
+    return cost.setup_duration_s.value or 0.0
 
 
 def interrupt(job: TrainingJob, epoch: int, step: int, act: Callable[[TrainingJob], object] = train) -> None:
@@ -161,13 +166,12 @@ def test_the_parts_of_the_cost_add_up(job: TrainingJob) -> None:
     result = train(job)
     lost_s = (spent.cost.duration_s.value or 0) - (saved.cost.duration_s.value or 0)
     lost_j = (spent.cost.energy_j.value or 0) - (saved.cost.energy_j.value or 0)
-    probe_s = (saved.cost.duration_s.value or 0) - saved.epochs[0].duration_s
-    probe_j = (saved.cost.energy_j.value or 0) - (saved.epochs[0].energy_j or 0)
-    assert min(lost_s, lost_j, probe_s) > 0
+    assert min(lost_s, lost_j) > 0
     epochs_s = sum(epoch.duration_s for epoch in result.epochs)
     epochs_j = sum(epoch.energy_j or 0 for epoch in result.epochs)
-    assert result.cost.duration_s.value == pytest.approx(probe_s + lost_s + epochs_s)
-    assert result.cost.energy_j.value == pytest.approx(probe_j + lost_j + epochs_j)
+    assert result.cost.duration_s.value == pytest.approx(lost_s + epochs_s)
+    assert result.cost.energy_j.value == pytest.approx(lost_j + epochs_j)
+    assert setup_s(result.cost) > setup_s(saved.cost) > 0  # it was set up again
 
 
 def test_a_paused_training_ends_like_one_without_a_pause_and_loses_nothing(
@@ -283,17 +287,17 @@ def test_a_cost_probe_estimates_an_epoch_and_is_counted_once(
     assert actual.epoch_duration_s.value == pytest.approx(IMAGES / actual.images_per_s)
     assert actual.epoch_energy_j.method == "declared"
     assert f"{TIMED_STEPS} steps" in actual.epoch_energy_j.source
-    spent_s = actual.cost.duration_s.value or 0
-    spent_j = actual.cost.energy_j.value or 0
-    assert spent_s > TIMED_STEPS * 13 / actual.images_per_s
+    assert setup_s(actual.cost) > TIMED_STEPS * 13 / actual.images_per_s
+    assert (actual.cost.duration_s.value, actual.cost.energy_j.value) == (0.0, 0.0)
     assert actual.peak_memory_bytes.value
     forbid_probe(monkeypatch)
     result = train(job)
     assert outcome(result, job.folder) == expected
     epochs_s = sum(epoch.duration_s for epoch in result.epochs)
     epochs_j = sum(epoch.energy_j or 0 for epoch in result.epochs)
-    assert result.cost.duration_s.value == pytest.approx(spent_s + epochs_s)
-    assert result.cost.energy_j.value == pytest.approx(spent_j + epochs_j)
+    assert result.cost.duration_s.value == pytest.approx(epochs_s)
+    assert result.cost.energy_j.value == pytest.approx(epochs_j)
+    assert setup_s(result.cost) > setup_s(actual.cost)
     assert result.cost.images.value == 3 * IMAGES
 
 
@@ -314,7 +318,8 @@ def test_the_cost_of_an_interrupted_cost_probe_counts(job: TrainingJob) -> None:
     actual = probe_cost(job)
     record = read_record(job.folder / "training.json", TrainingState)
     assert (record.lost.interruptions, record.cost) == (1, actual.cost)
-    assert record.lost.duration_s > 0
+    # The lost steps were part of the setup, and no training was lost.
+    assert record.lost.duration_s == 0.0
 
 
 def test_files_of_a_killed_process_are_removed(job: TrainingJob) -> None:
