@@ -13,7 +13,11 @@ from pepr_edge.compare.pairs import Pairs
 from pepr_edge.compare.record import Comparison, Finding
 
 MORE = Question(
-    "Does more data pay?", "more data", 1, "with all instead of few of the training images", ("few", "all")
+    "Does more data pay off?",
+    "more data",
+    1,
+    "with all instead of few of the training images",
+    ("few", "all"),
 )
 LESS = replace(MORE, treatment=0, labels=("all", "few"))
 

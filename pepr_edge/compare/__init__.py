@@ -1,4 +1,4 @@
-"""Compare two runs, or two sets of published results: does pretraining, more data or a larger model pay?
+"""Compare two runs, or two sets of published results: does pretraining, more data or a larger model pay off?
 
 load (runs, published) -> pairs -> findings -> answer -> terminal, files. Questions and t-test: Selvan et al.,
 NLDL 2025.

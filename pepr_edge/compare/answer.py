@@ -26,12 +26,12 @@ def compare(inputs: ComparisonInput, pairs: Pairs) -> Comparison:
         pairs: their common architectures with scores.
     """
     question = inputs.question
-    tested = measures(pairs)
-    tests = findings(inputs, pairs, tested)
+    to_test = measures(pairs)
+    tests = findings(inputs, pairs, to_test)
     between = [finding for finding in tests if finding.question == question.text]
     reliable = [finding for finding in between if finding.letter not in inputs.unreliable_scores]
     main = _main_findings(reliable, max_scores=1)
-    headline = sentences.combined(main, question, pairs.weights)
+    headline = sentences.combined_sentence(main, question, pairs.weights)
     if _mostly_no_better_than_chance(inputs, pairs):
         headline += LEARNT_NOTHING
     if inputs.unreliable_scores:
@@ -48,10 +48,12 @@ def compare(inputs: ComparisonInput, pairs: Pairs) -> Comparison:
         left_out=pairs.left_out,
         tests=tests,
         per_resource=tuple(
-            sentences.brief(finding, question, pairs.weights) for finding in between if finding not in main
+            sentences.short_sentence(finding, question, pairs.weights)
+            for finding in between
+            if finding not in main
         ),
         answers=tuple(_answers(tests, pairs)),
-        notes=tuple(_notes(pairs, tested)),
+        notes=tuple(_notes(pairs, to_test)),
         warnings=tuple(_warnings(inputs, pairs)),
     )
 
@@ -88,10 +90,10 @@ def _answers(tests: Sequence[Finding], pairs: Pairs) -> Iterator[str]:
             if group[0].verdict == "untested":
                 yield group[0].sentence
             else:
-                yield sentences.combined(_main_findings(group, max_scores=2), None, pairs.weights)
+                yield sentences.combined_sentence(_main_findings(group, max_scores=2), None, pairs.weights)
 
 
-def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:
+def _notes(pairs: Pairs, to_test: Measures) -> Iterator[str]:
     n = len(pairs.a)
     yield f"PePR: resources are scaled by min-max over the {2 * n} models of both sides as one set; alpha 1."
     yield (
@@ -103,12 +105,12 @@ def _notes(pairs: Pairs, tested: Measures) -> Iterator[str]:
         "d is Cohen's d of two groups, d_z that of the pairs."
     )
     yield (
-        "By Holm: p adjusted for several tests, in families. A against B has three families: performance, "
+        "Holm-adjusted: p adjusted for several tests, in families. A against B has three families: performance, "
         f"the scores over both sides, and the scores with {SEPARATELY}. The questions within the sides have "
         "two: performance, and the scores."
     )
-    if tested.note:
-        yield tested.note
+    if to_test.note:
+        yield to_test.note
     yield from pairs.reasons
 
 

@@ -15,7 +15,7 @@ from pepr_edge.text.units import printable
 
 FRACTION = "data.fraction"
 WEIGHTS = "candidates.weights"
-# Differences in these keys are no choice that could pay.
+# Differences in these keys are no choice that could pay off.
 NO_CHOICE = ("seed", "device.name")
 
 
@@ -40,13 +40,13 @@ def question(a: Results, b: Results) -> Question:
     # Two sets of test images are no choice either.
     if all(key in NO_CHOICE for key in keys) or _image_caveats(a.info.data, b.info.data):
         contrast = f"with B's {', '.join(keys)} instead of A's" if keys else "with B instead of A"
-        return Question("Do A and B differ?", "B", 1, contrast, ("A", "B"), texts, pays=False)
+        return Question("Do A and B differ?", "B", 1, contrast, ("A", "B"), texts, is_choice=False)
     if keys == [FRACTION]:
         return _more_data(found[0], texts)
     if keys == [WEIGHTS] and "scratch" in (found[0].a, found[0].b):
         return _pretraining(found[0], texts)
     contrast = f"with B's way ({', '.join(keys)}) instead of A's"
-    return Question("Does B's way pay?", "B's way", 1, contrast, ("A", "B"), texts)
+    return Question("Does B's way pay off?", "B's way", 1, contrast, ("A", "B"), texts)
 
 
 def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:
@@ -56,7 +56,7 @@ def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:
     more, less = (b, a) if treatment else (a, b)
     contrast = f"with {more} instead of {less} of the training images"
     labels = (f"{a} of data", f"{b} of data")
-    return Question("Does more data pay?", "more data", treatment, contrast, labels, texts)
+    return Question("Does more data pay off?", "more data", treatment, contrast, labels, texts)
 
 
 def _pretraining(difference: Difference, texts: tuple[str, ...]) -> Question:
@@ -65,7 +65,7 @@ def _pretraining(difference: Difference, texts: tuple[str, ...]) -> Question:
     labels = ("scratch", weights) if treatment else (weights, "scratch")
     name = "pretrained weights" if weights == "pretrained" else f"weights of {weights}"
     contrast = f"with {name} instead of training from scratch"
-    return Question("Does pretraining pay?", "pretraining", treatment, contrast, labels, texts)
+    return Question("Does pretraining pay off?", "pretraining", treatment, contrast, labels, texts)
 
 
 def differences(a: Results, b: Results) -> Iterator[Difference]:

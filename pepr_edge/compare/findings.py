@@ -19,7 +19,7 @@ SIGNIFICANCE = 0.05
 SIDES: tuple[tuple[SideName, Literal[0, 1]], ...] = (("A", 0), ("B", 1))
 
 
-def findings(inputs: ComparisonInput, pairs: Pairs, tested: Measures) -> tuple[Finding, ...]:
+def findings(inputs: ComparisonInput, pairs: Pairs, to_test: Measures) -> tuple[Finding, ...]:
     """Return all tests in the order of their questions.
 
     A against B is tested on scores over both sides as one set and, as in the paper, on scores over each side
@@ -30,9 +30,9 @@ def findings(inputs: ComparisonInput, pairs: Pairs, tested: Measures) -> tuple[F
     sides are one.
     """
     question = inputs.question.text
-    joint = _between(inputs, pairs, question, [tested.performance, *tested.joint])
-    separate = _between(inputs, pairs, f"{question} With {SEPARATELY}", tested.separate)
-    within = _within(inputs, pairs, [tested.performance, *tested.within])
+    joint = _between(inputs, pairs, question, [to_test.performance, *to_test.joint])
+    separate = _between(inputs, pairs, f"{question} With {SEPARATELY}", to_test.separate)
+    within = _within(inputs, pairs, [to_test.performance, *to_test.within])
     return (*joint, *separate, *within)
 
 
@@ -57,7 +57,7 @@ def _between(
             "verdict": verdict,
         }
         finding = finding.model_copy(update=changes)
-        sentence = sentences.of_pairs(finding, inputs.question, inputs.a.metric, pairs.weights)
+        sentence = sentences.pair_sentence(finding, inputs.question, inputs.a.metric, pairs.weights)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 
@@ -121,7 +121,7 @@ def _within(inputs: ComparisonInput, pairs: Pairs, measures: Sequence[Measure]) 
     for grouping, finding, p_holm, size in zip(asked, tests, adjusted, family_sizes, strict=True):
         verdict = _verdict(1, finding.difference, finding.p, p_holm)
         finding = finding.model_copy(update={"p_holm": p_holm, "tests": size, "verdict": verdict})
-        sentence = sentences.of_groups(finding, grouping, inputs, pairs)
+        sentence = sentences.group_sentence(finding, grouping, inputs, pairs)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 

@@ -30,11 +30,11 @@ class Grouping:
 def groupings() -> tuple[Grouping, ...]:
     """Return the questions in their order. Source: Selvan et al. 2025, section 4."""
     return (
-        Grouping("Do large models pay?", ("small", "large"), "large models", "small", _large),
+        Grouping("Do large models pay off?", ("small", "large"), "large models", "small", _large),
         Grouping(
-            "Do efficient models pay?", ("others", "efficient"), "efficient models", "other", _efficient
+            "Do efficient models pay off?", ("others", "efficient"), "efficient models", "other", _efficient
         ),
-        Grouping("Do CNNs pay?", ("others", "CNN"), "CNNs", "other", _cnn),
+        Grouping("Do CNNs pay off?", ("others", "CNN"), "CNNs", "other", _cnn),
     )
 
 

@@ -45,7 +45,7 @@ class Side:
         weights: of the resources in the score "edge".
         left_out: candidates that cannot be compared.
         warnings: about this side.
-        chance_level: the metric of a model without skill; None if not known.
+        chance_level: the metric of a no-skill model; None if not known.
     """
 
     source: str
@@ -68,8 +68,8 @@ class Question:
         contrast: how that side differs from the other, beginning with "with".
         labels: short names of A and B for plots and tables.
         differs: the keys of the recipes that differ, each with both values.
-        pays: True if the question is "does it pay?". False if the sides are no choice, such as two devices:
-            then the question is which side is better.
+        is_choice: True if one can choose between the sides: "does it pay off?". False if not, as between
+            two devices: then the question is which side is better.
     """
 
     text: str
@@ -78,7 +78,7 @@ class Question:
     contrast: str
     labels: tuple[str, str]
     differs: tuple[str, ...] = ()
-    pays: bool = True
+    is_choice: bool = True
 
     @property
     def sign(self) -> int:

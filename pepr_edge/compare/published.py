@@ -147,7 +147,7 @@ def question(a: str, b: str) -> Question:
     """Return the question about two sets: the table does not state how they differ."""
     contrast = f"with {b} instead of {a}"
     differs = (f"set: {a} in A, {b} in B",)
-    return Question("Do A and B differ?", "B", 1, contrast, (a, b), differs, pays=False)
+    return Question("Do A and B differ?", "B", 1, contrast, (a, b), differs, is_choice=False)
 
 
 def caveats(a: str, b: str, sides: tuple[Side, Side]) -> tuple[str, ...]:

@@ -12,14 +12,14 @@ from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
 from pepr_edge.text.units import capitalised, listed, plural, significant
 
-# Claim by verdict: about one thing ("more data pays"), about several ("large models pay"), and about two
-# sides that are no choice ("B is better").
+# Claim by verdict: about one thing ("more data pays off"), about several ("large models pay off"), and about
+# two sides between which one cannot choose ("B is better").
 CLAIMS: dict[Verdict, tuple[str, str, str]] = {
-    "up": ("pays", "pay", "is better"),
-    "maybe_up": ("may pay", "may pay", "may be better"),
+    "up": ("pays off", "pay off", "is better"),
+    "maybe_up": ("may pay off", "may pay off", "may be better"),
     "none": ("shows no clear effect", "show no clear effect", "shows no clear difference"),
-    "maybe_down": ("may not pay", "may not pay", "may be worse"),
-    "down": ("does not pay", "do not pay", "is worse"),
+    "maybe_down": ("may not pay off", "may not pay off", "may be worse"),
+    "down": ("does not pay off", "do not pay off", "is worse"),
     "identical": ("changes nothing", "change nothing", "changes nothing"),
     "untested": ("could not be tested", "could not be tested", "could not be tested"),
 }
@@ -27,7 +27,7 @@ COSTS = {letter: f"unit of {RESOURCE_NAMES[name]}" for name, (letter, _) in RESO
 COSTS["D"] = "training image"
 
 
-def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping[str, float]) -> str:
+def pair_sentence(finding: Finding, question: Question, metric: str, weights: Mapping[str, float]) -> str:
     """Return the sentence of a finding on A against B."""
     n = finding.n[0]
     measure = _measure_name(finding, metric)
@@ -47,7 +47,7 @@ def of_pairs(finding: Finding, question: Question, metric: str, weights: Mapping
     return capitalised(f"{_per_cost(finding, weights)}{question.subject} {claim}: {evidence}.")
 
 
-def of_groups(finding: Finding, grouping: Grouping, inputs: ComparisonInput, pairs: Pairs) -> str:
+def group_sentence(finding: Finding, grouping: Grouping, inputs: ComparisonInput, pairs: Pairs) -> str:
     """Return the sentence of a finding on two groups of models within one side."""
     measure = _measure_name(finding, inputs.a.metric)
     first, second = finding.n
@@ -68,7 +68,9 @@ def of_groups(finding: Finding, grouping: Grouping, inputs: ComparisonInput, pai
     return capitalised(f"{start}{grouping.subject} {_claim(finding, None)}: {evidence}.")
 
 
-def combined(findings: Sequence[Finding], question: Question | None, weights: Mapping[str, float]) -> str:
+def combined_sentence(
+    findings: Sequence[Finding], question: Question | None, weights: Mapping[str, float]
+) -> str:
     """Return one sentence: the first finding's, with the others as clauses."""
     if not findings:
         return ""
@@ -77,7 +79,7 @@ def combined(findings: Sequence[Finding], question: Question | None, weights: Ma
     return "; ".join(clauses) + "."
 
 
-def brief(finding: Finding, question: Question, weights: Mapping[str, float]) -> str:
+def short_sentence(finding: Finding, question: Question, weights: Mapping[str, float]) -> str:
     """Return a short sentence on a score of A against B; the question stands above it."""
     return f"{capitalised(_clause(finding, question, weights))}."
 
@@ -93,7 +95,7 @@ def _clause(finding: Finding, question: Question | None, weights: Mapping[str, f
     sign = 1 if question is None else question.sign
     p = finding.p if question is None else finding.p_of_pairs
     p_holm = finding.p_holm if question is None else finding.paired_p_holm
-    adjusted = f", by Holm {_bare_p(p_holm)}" if finding.verdict in ("maybe_up", "maybe_down") else ""
+    adjusted = f", Holm-adjusted {_bare_p(p_holm)}" if finding.verdict in ("maybe_up", "maybe_down") else ""
     return f"{claim}: {finding.measure} is {_change(finding, sign)} ({_p(p)}{adjusted})"
 
 
@@ -101,7 +103,7 @@ def _claim(finding: Finding, question: Question | None) -> str:
     singular, several, no_choice = CLAIMS[finding.verdict]
     if question is None:
         return several
-    return singular if question.pays else no_choice
+    return singular if question.is_choice else no_choice
 
 
 def _per_cost(finding: Finding, weights: Mapping[str, float]) -> str:
@@ -140,15 +142,15 @@ def _interval(finding: Finding, sign: int) -> list[str]:
 
 def _pairs_p(finding: Finding) -> str:
     name = "Wilcoxon" if finding.paired_p is None else "paired t-test"
-    return f"{name} {_p(finding.p_of_pairs)}{_by_holm(finding, finding.paired_p_holm)}"
+    return f"{name} {_p(finding.p_of_pairs)}{_holm_adjusted(finding, finding.paired_p_holm)}"
 
 
 def _groups_p(finding: Finding) -> str:
-    return f"t-test {_p(finding.p)}{_by_holm(finding, finding.p_holm)}"
+    return f"t-test {_p(finding.p)}{_holm_adjusted(finding, finding.p_holm)}"
 
 
-def _by_holm(finding: Finding, p: float | None) -> str:
-    return f", by Holm over {finding.tests} tests {_bare_p(p)}" if finding.tests > 1 else ""
+def _holm_adjusted(finding: Finding, p: float | None) -> str:
+    return f", Holm-adjusted over {finding.tests} tests {_bare_p(p)}" if finding.tests > 1 else ""
 
 
 def number(value: float) -> str:

@@ -102,7 +102,7 @@ def threads(settings: SessionSettings) -> Warnings:
 
 
 def other_programs() -> Warnings:
-    """Warn if other programs are at work."""
+    """Warn if other programs use the CPU."""
     message = busy_message(usable_cores())
     return {"load": f"{message}: close them and measure again"} if message else {}
 

@@ -17,11 +17,11 @@ def load_average() -> float | None:
 
 
 def busy_message(cores: int) -> str:
-    """Return a message if other programs are at work; empty if they are not, or if it is unknown."""
+    """Return a message if other programs use the CPU; empty if they do not, or if it is unknown."""
     load = load_average()
     if load is None or load <= BUSY * cores:
         return ""
-    return f"other programs are at work (load {load:g} on {cores} cores)"
+    return f"other programs use the CPU (load {load:g} on {cores} cores)"
 
 
 def steal_s() -> float | None:

@@ -213,7 +213,7 @@ def _measurement_warnings(profile: DeviceProfile) -> Iterator[str]:
             yield f"measurement INVALID: {reason}"
     if profile.load_before is not None and profile.load_before > profile.device.cores:
         load = f"load {profile.load_before:g} on {profile.device.cores} cores"
-        yield f"measured while other programs were at work ({load}): its latency and its energy are too high"
+        yield f"measured while other programs used the CPU ({load}): latency and energy are probably too high"
 
 
 def _training_warnings(trained: TrainResult) -> Iterator[str]:
@@ -224,7 +224,7 @@ def _training_warnings(trained: TrainResult) -> Iterator[str]:
     mean_s = sum(durations_s) / len(durations_s)
     if mean_s > UNEVEN * durations_s[len(durations_s) // 4]:
         span = f"from {durations_s[0]:.2g} to {durations_s[-1]:.2g} s an epoch"
-        yield f"trained while other programs were at work ({span}): its time and its energy are too high"
+        yield f"trained while other programs used the CPU ({span}): time and energy are probably too high"
 
 
 def _artifact_warnings(artifact: Artifact) -> Iterator[str]:

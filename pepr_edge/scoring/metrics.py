@@ -27,7 +27,7 @@ Counts = NDArray[np.integer[Any]]
 Resampler = Callable[[Counts], Floats]
 Prepare = Callable[[Logits, Labels], Resampler]
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
-LEVEL = 0.9  # the sensitivity or specificity that is required if a metric's name gives none
+DEFAULT_LEVEL = 0.9  # the sensitivity or specificity that is required if a metric's name gives none
 CHUNK_CELLS = 2**18  # images times resamples in one chunk: small enough for a processor's cache
 
 
@@ -279,8 +279,8 @@ METRICS: dict[str, Prepare] = {
     "balanced_accuracy": partial(_from_decisions, _balanced_accuracy),
     "auroc": partial(_from_roc, _auroc),
     "f1": partial(_from_decisions, _f1),
-    "sensitivity_at_specificity": partial(_from_roc, partial(_sensitivity, level=LEVEL)),
-    "specificity_at_sensitivity": partial(_from_roc, partial(_specificity, level=LEVEL)),
+    "sensitivity_at_specificity": partial(_from_roc, partial(_sensitivity, level=DEFAULT_LEVEL)),
+    "specificity_at_sensitivity": partial(_from_roc, partial(_specificity, level=DEFAULT_LEVEL)),
     "expected_calibration_error": _calibration_error,
     "cohen_kappa": partial(_from_decisions, _cohen_kappa),
 }

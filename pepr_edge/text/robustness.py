@@ -101,7 +101,7 @@ def sensitivity_row(sensitivity: Sensitivity, same_set: bool) -> tuple[str, str,
         others.append(f"above: {printable(sensitivity.winner_above)}")
     other_winners = "; ".join(others) or NO_OTHER
     if same_set and is_watts and sensitivity.stays == sensitivity.tried:
-        other_winners = "none: all energies scale alike"
+        other_winners = "none: all energies change by the same factor"
     return (name, now, f"from {low} to {high}", other_winners)
 
 

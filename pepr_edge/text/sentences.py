@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, Ranking, RankingRow
-from pepr_edge.scoring.metrics import LEVEL
+from pepr_edge.scoring.metrics import DEFAULT_LEVEL
 from pepr_edge.text.robustness import ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
@@ -22,7 +22,7 @@ from pepr_edge.text.units import (
     score,
 )
 
-NAMED_TIES = 4
+MAX_NAMED_TIES = 4
 REJECTED_BECAUSE = "over a budget or below the required quality"
 # Status of a row without a rank -> its text in "of 3 models, 1 ...".
 NOT_RANKED = {
@@ -34,7 +34,7 @@ NOT_RANKED = {
 
 
 class BaselineCheck(NamedTuple):
-    """The first model beside a model without skill, in the metric of the ranking."""
+    """The first model compared with a no-skill model, in the metric of the ranking."""
 
     baseline: float
     baseline_name: str
@@ -95,7 +95,7 @@ def learnt_nothing(ranking: Ranking) -> bool:
 
 
 def chance_level(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:
-    """Return the value that a model without skill reaches in a metric, and its name; None if unknown.
+    """Return the value that a no-skill model reaches in a metric, and its name; None if unknown.
 
     Args:
         metric_name: of the ranking.
@@ -110,12 +110,12 @@ def chance_level(metric_name: str, majority_baseline: float, classes: int | None
         return 1 / classes, "always predicting one class"
     if metric_name.startswith(("sensitivity_at_specificity", "specificity_at_sensitivity")):
         level = metric_name.rpartition("_")[2]
-        return 1 - (float(level) if level[0].isdigit() else LEVEL), "guessing"
+        return 1 - (float(level) if level[0].isdigit() else DEFAULT_LEVEL), "guessing"
     return None
 
 
 def _check_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> BaselineCheck | None:
-    """Compare a row with a model without skill; None if either value is unknown."""
+    """Compare a row with a no-skill model; None if either value is unknown."""
     chance = chance_level(ranking.performance_metric, ranking.majority_baseline, classes)
     if chance is None and ranking.baseline is not None:
         chance = (ranking.baseline.performance, f"always predicting {printable(ranking.baseline.label)!r}")
@@ -193,12 +193,12 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     tied = [row_name(row) for row in others if row.tied_with_best]
     if not tied:
         return ""
-    shown = ", ".join(tied[:NAMED_TIES])
-    if len(tied) > NAMED_TIES:
-        shown += f" and {len(tied) - NAMED_TIES} more"
+    shown = ", ".join(tied[:MAX_NAMED_TIES])
+    if len(tied) > MAX_NAMED_TIES:
+        shown += f" and {len(tied) - MAX_NAMED_TIES} more"
     if ranking.performance_metric != "accuracy":
         name = f"{split} decisions"  # the test compares decisions
-    return f"Tied in {name} (these images show no clear difference): {shown}. Their costs decided."
+    return f"Tied with this model in {name} (these images show no clear difference): {shown}. Costs decide their order."
 
 
 def _positive_class(ranking: Ranking) -> str:

@@ -152,7 +152,7 @@ def test_half_of_the_data_is_compared_with_all_of_it(
     words = ("compare", "half", "all", "--performance", "sensitivity_at_specificity_0.8")
     done = command_line.run(capsys, monkeypatch, *words)
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("Does more data pay?\n\n")
+    assert done.out.startswith("Does more data pay off?\n\n")
     headline = " ".join(done.out.split("\n\n")[1].split())
     assert "with 100 % instead of 50 % of the training images, " in headline
     assert "test sensitivity at 80 % specificity" in headline
@@ -169,7 +169,7 @@ def test_half_of_the_data_is_compared_with_all_of_it(
         "PePR-edge",
     }
     assert {(test["question"], test["n"][0]) for test in document["tests"] if test["side"] is None} >= {
-        ("Does more data pay?", 3)
+        ("Does more data pay off?", 3)
     }
     plots = [Path(plot) for plot in document["plots"]]
     assert len(plots) == 10

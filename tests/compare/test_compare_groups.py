@@ -15,7 +15,11 @@ from pepr_edge.compare.model import Side
 from pepr_edge.compare.record import Comparison, Finding
 from pepr_edge.compare.statistics import holm
 
-TESTED = ((MORE.text, None), (f"{MORE.text} With each side by itself", None), ("Do large models pay?", "A"))
+TESTED = (
+    (MORE.text, None),
+    (f"{MORE.text} With each side by itself", None),
+    ("Do large models pay off?", "A"),
+)
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -37,12 +41,12 @@ def test_models_above_the_median_are_large() -> None:
         (
             [0.50, 0.51, 0.52, 0.80, 0.81, 0.82],
             "up",
-            "large models pay: test accuracy is 0.300 higher",
+            "large models pay off: test accuracy is 0.300 higher",
         ),
         (
             [0.80, 0.81, 0.82, 0.50, 0.51, 0.52],
             "down",
-            "large models do not pay: test accuracy is 0.300 lower",
+            "large models do not pay off: test accuracy is 0.300 lower",
         ),
         (
             [0.50, 0.81, 0.62, 0.80, 0.51, 0.65],
@@ -56,7 +60,7 @@ def test_the_answer_within_a_side(values: list[float], verdict: str, claim: str)
     own = compare_sides.model("own@64", 0.1, 9)
     comparison = answer(replace(side(values), models=(*side(values).models, own)), side(values))
     assert any("of the 6 architectures" in note for note in comparison.notes)
-    test = finding(comparison, question="Do large models pay?", side="A")
+    test = finding(comparison, question="Do large models pay off?", side="A")
     assert (test.verdict, test.n, test.groups) == (verdict, (3, 3), ("small", "large"))
     assert test.sentence.startswith("In A (few), of the 6 architectures")
     assert claim in test.sentence
@@ -68,11 +72,11 @@ def test_the_answer_within_a_side(values: list[float], verdict: str, claim: str)
 
 def test_a_group_of_fewer_than_two_is_not_tested() -> None:
     comparison = answer(side([0.5, 0.6, 0.7]), side([0.6, 0.7, 0.7]))
-    test = finding(comparison, question="Do efficient models pay?", side="B")
+    test = finding(comparison, question="Do efficient models pay off?", side="B")
     assert (test.verdict, test.p, test.n) == ("untested", None, (3, 0))
     assert "efficient models could not be tested" in test.sentence
     assert "0 efficient models and 3 other ones" in test.sentence
-    test = finding(answer(side([0.5, 0.6]), side([0.6, 0.7])), question="Do large models pay?", side="A")
+    test = finding(answer(side([0.5, 0.6]), side([0.6, 0.7])), question="Do large models pay off?", side="A")
     assert "1 large model and 1 small one, and a test needs 2 of each" in test.sentence
 
 

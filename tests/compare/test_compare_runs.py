@@ -21,7 +21,7 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
     a = compare_runs.run(tmp_path / "a", spread(0.7), Made(fraction=1.0))
     b = compare_runs.run(tmp_path / "b", spread(0.6, step=0.02), Made(fraction=0.25))
     inputs, pairs = read(a, b)
-    assert (inputs.question.text, inputs.question.treatment) == ("Does more data pay?", 0)
+    assert (inputs.question.text, inputs.question.treatment) == ("Does more data pay off?", 0)
     assert inputs.question.contrast == "with 100 % instead of 25 % of the training images"
     assert inputs.question.differs == ("data.fraction: 1.0 in A, 0.25 in B",)
     assert inputs.warnings == ()
@@ -52,37 +52,37 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
         (
             Made(),
             Made(weights="pretrained"),
-            "Does pretraining pay?",
+            "Does pretraining pay off?",
             "with pretrained weights instead of training from scratch",
         ),
         (
             Made(weights="pretrained"),
             Made(),
-            "Does pretraining pay?",
+            "Does pretraining pay off?",
             "with pretrained weights instead of training from scratch",
         ),
         (
             Made(weights="own.safetensors"),
             Made(),
-            "Does pretraining pay?",
+            "Does pretraining pay off?",
             "with weights of own.safetensors instead of training from scratch",
         ),
         (
             Made(weights="own.safetensors"),
             Made(weights="pretrained"),
-            "Does B's way pay?",
+            "Does B's way pay off?",
             "with B's way (candidates.weights) instead of A's",
         ),
         (
             Made(),
             Made(weights="pretrained", fraction=0.5),
-            "Does B's way pay?",
+            "Does B's way pay off?",
             "with B's way (data.fraction, candidates.weights) instead of A's",
         ),
         (
             Made(fraction=0.125),
             Made(),
-            "Does more data pay?",
+            "Does more data pay off?",
             "with 100 % instead of 12.5 % of the training images",
         ),
         (Made(), Made(seed=1), "Do A and B differ?", "with B's seed instead of A's"),
@@ -103,13 +103,13 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
         (
             Made(),
             Made(seed=1, more="[train]\nepochs = 3\n"),
-            "Does B's way pay?",
+            "Does B's way pay off?",
             "with B's way (train.epochs, seed) instead of A's",
         ),
         (
             Made(),
             Made(more="[train]\nepochs = 3\n"),
-            "Does B's way pay?",
+            "Does B's way pay off?",
             "with B's way (train.epochs) instead of A's",
         ),
         (Made(), Made(), "Do A and B differ?", "with B instead of A"),
@@ -123,7 +123,7 @@ def test_the_differences_decide_the_question(
     ]
     inputs, _ = read(*runs)
     assert (inputs.question.text, inputs.question.contrast) == (text, contrast)
-    expected = 0 if text == "Does pretraining pay?" and b.weights == "scratch" else 1
+    expected = 0 if text == "Does pretraining pay off?" and b.weights == "scratch" else 1
     assert inputs.question.treatment == expected
 
 

@@ -26,13 +26,13 @@ unit = st.floats(min_value=0, max_value=1)
         (
             [0.10, 0.11, 0.12, 0.09, 0.10, 0.13],
             "up",
-            "More data pays",
+            "More data pays off",
             ["0.108 higher", "95 % CI 0.0", "better in 6 of 6", "paired t-test p < 0.001"],
         ),
         (
             [-0.10, -0.11, -0.12, -0.09, -0.10, -0.13],
             "down",
-            "More data does not pay",
+            "More data does not pay off",
             ["0.108 lower", "95 % CI -0.1", "better in 0 of 6"],
         ),
         (
@@ -42,7 +42,7 @@ unit = st.floats(min_value=0, max_value=1)
             ["0.003 higher", "95 % CI -0.0", "better in 3 of 6"],
         ),
         ([0.0] * 6, "identical", "More data changes nothing", ["test accuracy is identical in all 6"]),
-        ([0.05] * 6, "up", "More data pays", ["0.050 higher", "better in 6 of 6", "Wilcoxon p = 0.0"]),
+        ([0.05] * 6, "up", "More data pays off", ["0.050 higher", "better in 6 of 6", "Wilcoxon p = 0.0"]),
     ],
     ids=["up", "down", "none", "identical", "constant"],
 )
@@ -93,8 +93,8 @@ def test_an_effect_that_many_tests_can_show_by_chance_is_not_claimed() -> None:
     assert score.paired_p_holm is not None
     assert score.paired_p < 0.05 <= score.paired_p_holm
     assert score.tests == 4
-    assert score.sentence.startswith("Per unit of training energy, more data may pay: ")
-    assert "by Holm over 4 tests" in score.sentence
+    assert score.sentence.startswith("Per unit of training energy, more data may pay off: ")
+    assert "Holm-adjusted over 4 tests" in score.sentence
 
 
 def test_the_headline_states_the_cost() -> None:
@@ -105,7 +105,7 @@ def test_the_headline_states_the_cost() -> None:
         performance = model.performance + 0.05 + 0.002 * (number % 2)
         models.append(replace(model, performance=performance, resources=resources))
     comparison = answer(a, replace(a, models=tuple(models)))
-    assert "; per unit of training energy it does not pay: PePR-E is " in comparison.headline
+    assert "; per unit of training energy it does not pay off: PePR-E is " in comparison.headline
     assert any("PePR-L left out" in note for note in comparison.notes)
 
 

@@ -63,7 +63,7 @@ def test_an_undisturbed_device_gives_no_warnings() -> None:
             "governor is powersave, .* cpupower frequency-set -g performance",
         ),
         ("temperature_c", 91.4, "91 degrees"),
-        ("busy_message", "other programs are at work (load 2.1 on 2 cores)", r"load 2\.1 on 2 cores\): "),
+        ("busy_message", "other programs use the CPU (load 2.1 on 2 cores)", r"load 2\.1 on 2 cores\): "),
     ],
 )
 def test_each_warning_has_its_advice(

@@ -190,17 +190,17 @@ def test_warnings_are_given_once_and_kept_with_each_result(
 ) -> None:
     tiny_bundle.fake_profile(monkeypatch)
     monkeypatch.setattr(interference, "on_battery", lambda: True)
-    monkeypatch.setattr(interference, "busy_message", lambda cores: "other programs are at work")
+    monkeypatch.setattr(interference, "busy_message", lambda cores: "other programs use the CPU")
     given: list[str] = []
     report = bench([Subject(bundle, manifest, SessionSettings())] * 2, QUICK, warn=given.append)
     kinds = [warning.split(":")[0] for warning in given]
-    assert kinds.count("on battery") == kinds.count("other programs are at work") == 1
+    assert kinds.count("on battery") == kinds.count("other programs use the CPU") == 1
     first, second = ("; ".join(result.warnings) for result in report.results)
     assert "on battery" in first
-    assert "other programs are at work" in first
+    assert "other programs use the CPU" in first
     assert "on battery" in second
     # Load during the second measurement may come from the first.
-    assert "other programs are at work" not in second
+    assert "other programs use the CPU" not in second
 
 
 def test_after_a_bundle_that_cannot_be_measured_the_others_follow(

@@ -85,14 +85,14 @@ def test_the_class_of_the_metric_is_named() -> None:
 def test_notes_that_differ_only_in_numbers_share_a_footnote() -> None:
     ranking = records.run(("resnet18d",), failed=()).ranking
     notes = (
-        "other programs were at work (load 1.5 on 2 cores)",
-        "other programs were at work (load 12 on 2 cores)",
+        "other programs used the CPU (load 1.5 on 2 cores)",
+        "other programs used the CPU (load 12 on 2 cores)",
     )
     rows = tuple(
         row.model_copy(update={"warnings": (note, "slow")})
         for row, note in zip(ranking.rows, notes, strict=True)
     )
     lines = ranking_table(ranking.model_copy(update={"rows": rows})).splitlines()
-    assert "1 other programs were at work (load 1.5 to 12 on 2 cores)" in lines
+    assert "1 other programs used the CPU (load 1.5 to 12 on 2 cores)" in lines
     assert "2 slow" in lines
     assert sum(line.endswith("1,2") for line in lines) == 2
