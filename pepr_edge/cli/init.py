@@ -10,6 +10,7 @@ import click
 
 from pepr_edge.cli.common import common, print_json, say
 from pepr_edge.data import DataSettings
+from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.init import (
@@ -26,10 +27,16 @@ from pepr_edge.recipe.toml import read
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.paths import exists
+
+HELP = f"""Draft a first recipe for images, with a comment on each choice.
+
+SOURCE: {SOURCES}.
+"""
 
 
-@click.command("init")
-@click.argument("source", metavar="FOLDER|MANIFEST.csv|NPZ")
+@click.command("init", help=HELP)
+@click.argument("source")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,11 +59,7 @@ from pepr_edge.untrusted.documents import shown
 @click.option("--force", is_flag=True, help="Overwrite an existing --out.")
 @common
 def command(source: str, out: Path, device: str, timed: bool, force: bool, as_json: bool) -> None:
-    """Draft a first recipe for images, with a comment on each choice.
-
-    SOURCE as for `run --data`: a folder with a folder per class, a CSV manifest, an .npz or .pt file, or a
-    MedMNIST name.
-    """
+    """Check the paths, read the images, and write the recipe."""
     _check_paths(source, out, force)
     base = read(find(device), Recipe)
     settings = DATA.model_dump() | {"source": source}
@@ -93,7 +96,7 @@ def _check_paths(source: str, out: Path, force: bool) -> None:
 
 
 def _check_out(source: str, out: Path, force: bool) -> None:
-    if out.exists() and Path(source).exists() and out.samefile(source):
+    if out.exists() and exists(source) and out.samefile(source):
         raise RecipeError(f"{out}: is the source of the images. Give another --out.")
     if (out.exists() or out.is_symlink()) and not force:
         raise RecipeError(f"{out}: already exists. Give another --out, or --force to overwrite it.")

@@ -10,17 +10,19 @@ import click
 
 from pepr_edge.cli.common import common, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
+from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.toml import parse, read_text
 from pepr_edge.records import Ranking
+from pepr_edge.untrusted.paths import exists
 
 
 @click.command("run")
 @click.argument("recipe")
 @click.option(
     "--data",
-    help="Use this dataset instead: a MedMNIST name, an .npz, .pt or .csv file, or a folder.",
+    help=f"Use these images instead: {SOURCES}.",
 )
 @click.option(
     "--out",
@@ -94,7 +96,7 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
     A data path in the recipe is relative to the current folder, or to the recipe.
     """
     source = data or recipe.data.source
-    if data is None and not Path(source).exists() and (path.parent / source).exists():
+    if data is None and not exists(source) and exists(path.parent / source):
         source = str(path.parent / source)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
     if only is None:

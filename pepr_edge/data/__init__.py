@@ -1,8 +1,7 @@
 """Labelled images, prepared for training.
 
-Formats: MedMNIST, image folders, CSV manifests (DICOM included), tensor files, and a generated phantom. Each
-format is a module with the same functions, listed in `formats.FORMATS`. `cache` converts all of them to uint8
-arrays.
+Each format is a module with the same functions, listed in `formats.FORMATS`. `cache` converts all of them to
+uint8 arrays. `image_list` has what lists of images do alike.
 """
 
 from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare

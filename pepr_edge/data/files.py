@@ -14,6 +14,7 @@ from pepr_edge.errors import ImageError
 from pepr_edge.images import dicom
 from pepr_edge.images.preprocess import decode
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.untrusted.paths import is_file
 
 IMAGE_SUFFIXES = (
     frozenset(
@@ -76,7 +77,7 @@ def tree_sha256(root: Path, names: Iterable[str]) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256_file(path) if path.is_file() else "no file"
+        return sha256_file(path) if is_file(path) else "no file"
     except OSError:
         return "unreadable"
 

@@ -23,10 +23,14 @@ from pepr_edge.data.source import (
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
 from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.paths import is_dir
+
+ACCEPTS: str = "a folder of images"
+SUFFIXES: tuple[str, ...] = ()
 
 # Common companions of images; the note about skipped files names these suffixes only.
 OTHER_SUFFIXES = frozenset(
-    {".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".py",
+    {".csv", ".db", ".ini", ".json", ".md", ".npy", ".npz", ".pdf", ".pt", ".pth", ".py",
      ".txt", ".xls", ".xlsx", ".xml", ".zip"}
 )  # fmt: skip
 
@@ -42,7 +46,7 @@ class _ImageFile:
 
 def recognises(source: str) -> bool:
     """True if it is the path of a folder."""
-    return Path(source).is_dir()
+    return is_dir(source)
 
 
 def stamp(settings: DataSettings) -> Stamp:

@@ -11,6 +11,8 @@ from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.store import stage_key
+from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.paths import exists
 
 FORMATS: dict[str, Format] = {
     "phantom": phantom,
@@ -19,28 +21,29 @@ FORMATS: dict[str, Format] = {
     "csv": manifest,
     "tensor": tensor,
 }
+_PHRASES = tuple(format_.ACCEPTS for format_ in FORMATS.values())
+# What `source` may be, for help texts and errors.
+SOURCES = f"{', '.join(_PHRASES[:-1])}, or {_PHRASES[-1]}"
 
 
 def recognise(source: str) -> str:
-    """Return the name in FORMATS of the format of a recipe's `source`.
+    """Return the key in FORMATS of the format of a recipe's `source`.
 
     Raises:
         DataError: no format recognises it.
     """
-    for name, format_ in FORMATS.items():
+    for key, format_ in FORMATS.items():
         if format_.recognises(source):
-            return name
-    expected = (
-        "phantom, the name of a MedMNIST set, or the path of an image folder or of an .npz, .csv or .pt file"
-    )
-    if Path(source).exists():
+            return key
+    name = shown(source) or '""'
+    if exists(source):
         raise DataError(
-            f"{source}: not a folder or a file of a known format, expected {expected}. "
+            f"{name}: not a folder or a file of a known format, expected {SOURCES}. "
             "Convert it to one of these."
         )
     similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
     hint = f"Did you mean {similar[0]}?" if similar else "Check the path."
-    raise DataError(f"{source}: no such file or folder, expected {expected}. {hint}")
+    raise DataError(f"{name}: no such file or folder, expected {SOURCES}. {hint}")
 
 
 def open_source(settings: DataSettings) -> ImageSource:
@@ -54,21 +57,21 @@ def fingerprint(settings: DataSettings) -> str:
     It shows cheaply whether the data must be prepared again.
 
     Raises:
-        DataError: the source is not found, or a CSV manifest is faulty.
+        DataError: the source is not found, or a list of images is faulty.
     """
     stamp = FORMATS[recognise(settings.source)].stamp(settings)
     return stage_key("data", STAGE_REVISIONS["data"], asdict(settings), stamp)
 
 
 def source_files(settings: DataSettings) -> list[Path]:
-    """Return the files of a source on the disk, images and manifest, by the paths that it names.
+    """Return the files of a source on the disk, images and their list, by the paths that it names.
 
     Raises:
         DataError: as for `fingerprint`.
     """
-    source = Path(settings.source)
-    if not source.exists():
+    if not exists(settings.source):
         return []
+    source = Path(settings.source)
     root = source if source.is_dir() else source.parent
     stamp = FORMATS[recognise(settings.source)].stamp(settings)
     return [root / str(entry[0]) for entry in stamp if isinstance(entry, list)]

@@ -33,6 +33,10 @@ from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted import npz
 from pepr_edge.untrusted.npz import Shape
+from pepr_edge.untrusted.paths import is_file
+
+ACCEPTS: str = "a MedMNIST name or .npz file"
+SUFFIXES: tuple[str, ...] = (".npz",)
 
 # The labels of a split: 16 million images of 8 bytes.
 MAX_LABEL_BYTES = 128 << 20
@@ -113,7 +117,7 @@ def url(name: str) -> str:
 
 def recognises(source: str) -> bool:
     """True if it is the name of a set, or an existing .npz file."""
-    return source.lower() in INFO or (source.lower().endswith(".npz") and Path(source).is_file())
+    return source.lower() in INFO or (source.lower().endswith(SUFFIXES) and is_file(source))
 
 
 def stamp(settings: DataSettings) -> Stamp:

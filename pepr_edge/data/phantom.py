@@ -19,6 +19,9 @@ from PIL import Image
 from pepr_edge.data.source import DataSettings, ImageSource, Indices, Stamp
 from pepr_edge.errors import DataError
 
+ACCEPTS: str = "phantom (generated images)"
+SUFFIXES: tuple[str, ...] = ()
+
 LABELS = ("benign", "malignant")
 SIZE_PX = 64
 MIN_IMAGES = 20

@@ -32,10 +32,9 @@ MAX_CLASS_NUMBER = 9999
 class DataSettings:
     """Which dataset, at which image size, and how it is split. Filled from the recipe.
 
-    `source` is "phantom", the name of a MedMNIST set such as "breastmnist", or the path of an .npz, .pt or
-    .csv file or of an image folder. `fraction` reduces the training split only. `val_fraction` and
-    `test_fraction` apply if the source lacks that split. `on_bad_image`: an unreadable image is an error
-    ("fail") or is left out ("skip").
+    `source` is a name or a path that one of `pepr_edge.data.formats.FORMATS` recognises. `fraction` reduces
+    the training split only. `val_fraction` and `test_fraction` apply if the source lacks that split.
+    `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip").
     """
 
     source: str
@@ -72,10 +71,20 @@ class ImageSource:
 
 
 class Format(Protocol):
-    """A data format is a module with these functions; `pepr_edge.data.formats.FORMATS` lists them."""
+    """The content of each format module; `pepr_edge.data.formats.FORMATS` lists them.
+
+    ACCEPTS: what a recipe's `source` may be, such as "a .csv file that lists images", in help texts and
+        errors; SUFFIXES: those of the format's files, in small letters, which ACCEPTS names too.
+    """
+
+    ACCEPTS: str
+    SUFFIXES: tuple[str, ...]
 
     def recognises(self, source: str) -> bool:
-        """True if a recipe's `source` has this format, judged by its name and the files on disk."""
+        """True if a recipe's `source` has this format, judged by its name and the files on disk.
+
+        Quick, and False for text that no system takes for a path.
+        """
 
     def open_source(self, settings: DataSettings) -> ImageSource:
         """Read everything except the pixels. Raises DataError."""

@@ -32,9 +32,13 @@ from pepr_edge.data.source import (
 from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.untrusted.paths import is_file
 
 if TYPE_CHECKING:
     import torch
+
+ACCEPTS: str = "a .pt or .pth file of tensors"
+SUFFIXES: tuple[str, ...] = (".pt", ".pth")
 
 LAYOUT = (
     "{'images': uint8 (n, h, w), 'targets': (n,)}, the pair of them, or train_images, train_targets and so on"
@@ -43,7 +47,7 @@ LAYOUT = (
 
 def recognises(source: str) -> bool:
     """True if it is an existing .pt or .pth file."""
-    return source.lower().endswith((".pt", ".pth")) and Path(source).is_file()
+    return source.lower().endswith(SUFFIXES) and is_file(source)
 
 
 def stamp(settings: DataSettings) -> Stamp:

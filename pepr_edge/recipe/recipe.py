@@ -109,10 +109,10 @@ class Budgets(Section):
 
 
 class Data(Section):
-    """The images. `source`: "phantom", a MedMNIST name, or the path of an .npz, .pt, .csv or folder.
+    """The images. `source`: what a format of `pepr_edge.data.formats` recognises.
 
-    `on_bad_image`: an unreadable image of a folder or .csv stops the run ("fail"), or is left out and listed
-    ("skip"), see docs/images.md.
+    `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
+    recorded ("skip"), see docs/images.md.
     """
 
     source: str = "phantom"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pepr_edge.data.formats import SOURCES
 from pepr_edge.recipe import Recipe
 
 # Each key of a recipe: its meaning, its unit and its values.
@@ -32,10 +33,7 @@ KEYS: dict[str, str] = {
     "budgets.peak_memory_mib": "Peak memory of the process that runs the model, runtime included, MiB.",
     "budgets.size_mib": "Size of the model file, MiB.",
     "data": "The images and their splits.",
-    "data.source": (
-        '"phantom" (generated), the name of a MedMNIST set, or the path of an image folder or of an .npz, '
-        ".csv or .pt file."
-    ),
+    "data.source": f"Where the images come from: {SOURCES}.",
     "data.channels": (
         'Channels of the model input: 1 grey, 3 RGB. "auto" is 1 if all images of a sample are grey, else 3.'
     ),

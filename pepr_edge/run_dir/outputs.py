@@ -52,6 +52,7 @@ from pepr_edge.run_dir.owned import (
 )
 from pepr_edge.run_dir.store import read_record, write_text
 from pepr_edge.untrusted import documents
+from pepr_edge.untrusted.paths import exists
 
 RECORDS: dict[str, type[Record]] = {RUN: RunInfo, RANKING: Ranking, SEARCH: SearchLog}
 
@@ -105,7 +106,7 @@ def check_source_separate(source: str, run_dir: Path) -> None:
     Raises:
         RunError: one lies inside the other.
     """
-    if not Path(source).exists():
+    if not exists(source):
         return
     images = Path(source).resolve()
     out = run_dir.resolve()

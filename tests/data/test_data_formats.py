@@ -1,23 +1,117 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import command_line
 import pytest
 
 from pepr_edge.data import DataSettings, fingerprint
-from pepr_edge.data.formats import FORMATS, recognise
+from pepr_edge.data.folder import OTHER_SUFFIXES
+from pepr_edge.data.formats import FORMATS, SOURCES, recognise, source_files
 from pepr_edge.errors import DataError
 
+ROOT = Path(__file__).resolve().parents[2]
+SUFFIXES = [(name, suffix) for name, format_ in FORMATS.items() for suffix in format_.SUFFIXES]
+# Texts that say what a source may be. The schema and docs/reference are made from SOURCES.
+TEXTS = (
+    "README.md",
+    "docs/tour.md",
+    "docs/own-dataset.md",
+    "docs/reference/commands.md",
+    "docs/reference/recipe.md",
+    "recipes/recipe.schema.json",
+)
+# None of them leads to a file or folder. {suffix} makes them names of each format.
+ODD_PATHS = {
+    "empty": "",
+    "suffix alone": "{suffix}",
+    "space": " ",
+    "name too long": "x" * 300 + "{suffix}",
+    "path too long": "x/" * 3000 + "a{suffix}",
+    "NUL": "a\0b{suffix}",
+    "half of a surrogate pair": "\ud800{suffix}",
+    "line end": "a\nb{suffix}",
+    "escape sequence": "\x1b[2J{suffix}",
+    "below a file": "file{suffix}/a{suffix}",
+    "pattern": "*{suffix}",
+    "home": "~nobody/a{suffix}",
+    "address": "https://example.org/a{suffix}",
+    "Windows device": "con{suffix}",
+    "Windows drive": "Q:\\a{suffix}",
+}
 
-def test_formats_are_recognised_by_name_and_by_file(tmp_path):
-    for name in ("a.npz", "b.CSV", "c.pt", "d.pth", "e.txt"):
-        (tmp_path / name).touch()
-    expected = {"a.npz": "medmnist", "b.CSV": "csv", "c.pt": "tensor", "d.pth": "tensor", "": "folder"}
-    assert {name: recognise(str(tmp_path / name)) for name in expected} == expected
-    assert recognise("phantom") == "phantom"
-    assert recognise("breastmnist") == "medmnist"
-    assert set(FORMATS) == {"phantom", "medmnist", "folder", "csv", "tensor"}
+
+@pytest.mark.parametrize(("name", "suffix"), SUFFIXES)
+def test_files_are_recognised_by_their_suffix(tmp_path, name, suffix):
+    for path in (tmp_path / f"a{suffix}", tmp_path / f"B{suffix.upper()}"):
+        path.touch()
+        assert recognise(str(path)) == name
+    (tmp_path / f"folder{suffix}").mkdir()
+    assert recognise(str(tmp_path / f"folder{suffix}")) == "folder"
+
+
+def test_names_and_folders_are_recognised(tmp_path):
+    sources = ("phantom", "breastmnist", str(tmp_path))
+    assert [recognise(source) for source in sources] == ["phantom", "medmnist", "folder"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_name_the_suffixes_of_every_format(text):
+    words = (ROOT / text).read_text(encoding="utf-8")
+    lacking = [suffix for _, suffix in SUFFIXES if not re.search(re.escape(suffix) + r"\b", words)]
+    assert not lacking, f"{text}: say what such a file is"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_says_what_it_accepts(name):
+    format_ = FORMATS[name]
+    assert format_.ACCEPTS in SOURCES
+    for suffix in format_.SUFFIXES:
+        assert re.search(re.escape(suffix) + r"\b", format_.ACCEPTS)
+        assert suffix == suffix.lower()
+        assert suffix in OTHER_SUFFIXES, "data/folder.py: a note about skipped files may name this suffix"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("odd", ODD_PATHS)
+def test_odd_paths_are_not_recognised(name, odd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for suffix in FORMATS[name].SUFFIXES or ("",):
+        (tmp_path / f"file{suffix}").touch()
+        source = ODD_PATHS[odd].format(suffix=suffix)
+        assert FORMATS[name].recognises(source) is False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes are other things here")
+@pytest.mark.parametrize("name", FORMATS)
+def test_circles_and_pipes_are_not_recognised(name, tmp_path):
+    for suffix in FORMATS[name].SUFFIXES or ("",):
+        (tmp_path / f"circle{suffix}").symlink_to(f"circle{suffix}")
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        assert not FORMATS[name].recognises(str(tmp_path / f"circle{suffix}"))
+        assert not FORMATS[name].recognises(str(tmp_path / f"pipe{suffix}"))
+
+
+@pytest.mark.parametrize("odd", ODD_PATHS)
+def test_an_odd_path_is_an_error_of_one_line(odd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = ODD_PATHS[odd].format(suffix=".csv")
+    with pytest.raises(DataError, match=r"no such file or folder, expected .*\.csv") as fault:
+        recognise(source)
+    assert str(fault.value).isprintable()
+    assert source_files(DataSettings(source, 16)) == []
+
+
+@pytest.mark.parametrize("command", ["run", "init"])
+def test_a_name_too_long_ends_a_command_in_one_line(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "quickstart", "--data") if command == "run" else ("init",)
+    done = command_line.run(capsys, monkeypatch, *words, "x" * 300 + ".csv")
+    assert (done.status, "no such file or folder" in done.err) == (1, True)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,22 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path, draw, policy):
     assert manifest.open_source(DataSettings(str(path), 16)).targets.tolist() == [0, 1, 1]
 
 
+def test_a_list_too_large_is_refused(tmp_path, draw, monkeypatch):
+    path = write(tmp_path, draw, "path,label\nimg/a.png,x\nimg/b.png,y\n")
+    monkeypatch.setattr(manifest, "MAX_LIST_BYTES", path.stat().st_size)
+    assert len(manifest.parse(path)) == 2
+    monkeypatch.setattr(manifest, "MAX_LIST_BYTES", path.stat().st_size - 1)
+    with pytest.raises(DataError, match=r"m\.csv: .*larger than"):
+        manifest.parse(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(DataError, match="not a regular file"):
+        manifest.parse(tmp_path / "m.csv")
+
+
 def test_pixels_labels_and_given_splits(tmp_path, draw):
     rows = [
         "img/a.png,no,train",
