@@ -3,7 +3,7 @@
     Recipe -> [Candidate] -> (search among them) -> TrainResult -> [Artifact] -> (autotune) -> DeviceProfile
            -> Ranking -> bundles -> report
 
-`run` reads the run directory once: what an earlier run left there and is still current. Each stage takes
+`run` reads the run directory once: the results of an earlier run that are still current. Each stage takes
 these results, makes what is missing, and returns the results with it. It also writes each new result as a
 JSON file at once, so a run goes on wherever it was stopped.
 """
@@ -149,21 +149,21 @@ def _open_engine(recipe: Recipe, run_dir: Path, options: Options, view: Progress
         if job.kind == "select_variant":
             consequence = "it starts again"
         else:
-            consequence = "it goes on from the files that were sent home; the lost work stays in its cost"
+            consequence = "it continues from the last files received; the lost work still counts in its cost"
         view.say(f"{job.candidate.id}: {reason}; {consequence}")
 
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
 def _prepare_run_dir(run_dir: Path, key: str, options: Options, view: ProgressView) -> None:
-    """Make a run directory ready: nothing of the user's in the way, no remains of a killed process."""
+    """Check that nothing of the user's is in the way, and clear the directory if the run is to be fresh."""
     check_documents(run_dir, view.say)
     check_bundles(run_dir / BUNDLES)
     earlier = _earlier_run(run_dir)
     if earlier is not None and earlier.key != key:
         view.say(
             f"{run_dir} was made with another recipe, data or version: "
-            "results that this changes are made again"
+            "results that depend on the change are made again"
         )
     if options.fresh:
         clear(run_dir)
@@ -215,7 +215,7 @@ def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
 
 
 def _check_same_data(run_dir: Path, info: DataInfo) -> None:
-    """Refuse other data than those of an earlier run: a forgotten --data must not cost a finished run."""
+    """Refuse to replace a run on other data: a forgotten --data must not overwrite a finished run."""
     earlier = _earlier_run(run_dir)
     if earlier is None:
         return
@@ -238,7 +238,7 @@ def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressV
 
 
 def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
-    """Say what about this machine may surprise the user."""
+    """Show notes on this machine that a user may not expect."""
     device = recipe.cluster.device_resource
     if options.engine == "local" and device is not None:
         view.say(
@@ -248,7 +248,7 @@ def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
     load_message = busy_message(usable_cores()) if _measures_here(recipe, options) else None
     if load_message:
         view.say(
-            f"note: {load_message}, so declared energies and latencies are too high: "
+            f"note: {load_message}, so latencies and declared energies will be too high: "
             "close them and start again"
         )
 
@@ -256,7 +256,7 @@ def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
 def _start_run(
     run_dir: Path, key: str, recipe: Recipe, recipe_text: str, info: DataInfo, view: ProgressView
 ) -> RunInfo:
-    """Make the directory one of this run: write its recipe and run.json."""
+    """Start the run: write its recipe and run.json."""
     candidates = expand(recipe, info)
     state = RunInfo(
         key=key,
@@ -268,7 +268,7 @@ def _start_run(
         revisions=dict(STAGE_REVISIONS),
         commit=git_commit(),
     )
-    # An old ranking would be one of other models.
+    # An old ranking may list other models.
     (run_dir / RANKING).unlink(missing_ok=True)
     write_recipe(run_dir, recipe_text, view.say)
     write_record(run_dir / RUN, state)
@@ -497,10 +497,9 @@ def _profile(
     """Measure one artifact by the recipe's rules."""
     device = recipe.device
     px = entry.candidate.image_size_px
-    name = f"{entry.candidate.id} {entry.variant}"
 
     def on_progress(share: float, median_s: float) -> None:
-        bar.update(round(100 * share), 100, f"{name} p50 {median_s * 1e3:.2f} ms")
+        bar.update(round(100 * share), 100, f"p50 {median_s * 1e3:.2f} ms")
 
     request = ProfileRequest(
         sha256=artifact.sha256,

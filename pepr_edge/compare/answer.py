@@ -105,8 +105,9 @@ def _notes(pairs: Pairs, to_test: Measures) -> Iterator[str]:
         "d is Cohen's d of two groups, d_z that of the pairs."
     )
     yield (
-        "Holm-adjusted: p adjusted for several tests, in families. A against B has three families: performance, "
-        f"the scores over both sides, and the scores with {SEPARATELY}. The questions within the sides have "
+        "Holm-adjusted: p adjusted for several tests, in families. A against B has three families: "
+        f"performance, the scores over both sides, and the scores with {SEPARATELY}. "
+        "The questions within the sides have "
         "two: performance, and the scores."
     )
     if to_test.note:

@@ -162,6 +162,7 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
     from pepr_edge.train.models import restore
 
     logits = read_logits(job.training_folder)
+    best = trained.performance[f"val_{trained.performance_metric}"].value
     with Exporter(ExportSource(trained, logits, data, recipe), job.threads) as exporter:
         try:
             exporter.make_base(restore(trained.candidate, job.training_folder / trained.checkpoint))
@@ -170,7 +171,8 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
                 _write_failure(job, trained, variant, fault)
             return
         for number, variant in enumerate(wanted):
-            report(steps, Step(stage=f"export {variant.name}", done=number, total=len(wanted)))
+            step = Step(stage=f"export {variant.name}", done=number, total=len(wanted), best=best)
+            report(steps, step)
             try:
                 exporter.artifact(variant, folder / variant.name, keys[variant.name])
                 (folder / variant.name / FAILURE).unlink(missing_ok=True)

@@ -19,7 +19,8 @@ from pepr_edge.device.threads import with_passive_waiting
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import Block, LatencyRun, MeasurementJob, MemoryRun, Started
 
-# Kill the process after this long without a message. Paced load adds its pace: it sends less often.
+# Kill the process after this long without a message. With a paced load the time between two queries is added,
+# since messages are as rare as queries.
 SILENCE_S = 1800.0
 # Called with the run so far, and the median of the latest latencies in seconds.
 OnBlock = Callable[[LatencyRun, float], None]

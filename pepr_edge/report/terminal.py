@@ -48,7 +48,7 @@ VARIANT = 2
 NOTES = 12
 # Widths in characters: of variant and notes at most, of the candidate at least.
 VARIANT_WIDTH = 12
-NOTES_WIDTH = 7
+NOTES_WIDTH = 9
 MIN_CANDIDATE_WIDTH = 8
 # Maximum numbers of lines; the rest are counted.
 MAX_CHANGES = 5
@@ -83,18 +83,18 @@ def ranking_table(ranking: Ranking) -> str:
     if legend:
         lines += ["", *wrapped(legend)]
     for number, note in enumerate(footnotes.texts(), 1):
-        lines += wrapped(f"{number} {note}")
+        lines += wrapped(f"[{number}] {note}")
     return "\n".join(lines)
 
 
 def _title(ranking: Ranking, ranked: list[RankingRow]) -> str:
     _, image_size_px = short_names([row.candidate for row in ranked])
-    size = f", {image_size_px} px images" if image_size_px else ""
+    size = f"; {image_size_px} px images" if image_size_px else ""
     name = metric(ranking.performance_metric)
     if ranking.positive:
         name += f" of {printable(ranking.positive)!r}"
     split = SPLIT_NAMES[ranking.performance_split]
-    return f"Ranked by PePR edge on {ranking.device}{size}; {name} on {split} (95 % interval)."
+    return f"Ranked by PePR edge; device: {ranking.device}{size}; {name} on {split} (95 % interval)."
 
 
 def _unranked_lines(unranked: list[RankingRow]) -> list[str]:
@@ -182,7 +182,7 @@ def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
     if row.rank_ci is not None:
         low, high = row.rank_ci
         rank_interval = str(low) if low == high else f"{low}-{high}"
-    marks = ",".join(str(footnotes.number(printable(warning))) for warning in row.warnings)
+    numbers = ",".join(str(footnotes.number(printable(warning))) for warning in row.warnings)
     return [
         str(row.rank),
         name,
@@ -196,8 +196,16 @@ def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
         _number(row.pepr.get("edge")),
         rank_interval,
         "" if row.p_best is None else percent(row.p_best).removesuffix(" %"),
-        f"={marks}" if row.tied_with_best else marks,
+        _marks(row, numbers),
     ]
+
+
+def _marks(row: RankingRow, footnotes: str) -> str:
+    """Return the signs at the end of a row: `=` for a tie, and its footnotes, such as `= [1,2]`."""
+    marks = ["="] if row.tied_with_best else []
+    if footnotes:
+        marks.append(f"[{footnotes}]")
+    return " ".join(marks)
 
 
 def _number(value: float | None) -> str:
@@ -218,8 +226,8 @@ def _legend(ranking: Ranking, ranked: list[RankingRow]) -> str:
         parts.append(f"{ABSENT} not measured.")
     if any(row.rank_ci is not None for row in ranked):
         parts.append(
-            "Rank 95 % and first %: its rank, and how often it would be first, if the validation images were "
-            "drawn again at the same costs."
+            "Over bootstrap resamples of the validation images, at the same costs: rank 95 % is the interval "
+            "of a rank, first % how often the model is first."
         )
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")

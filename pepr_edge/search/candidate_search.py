@@ -1,4 +1,4 @@
-"""The search of a real run: a policy decides, one epoch is trained or a candidate is pruned, and so on.
+"""The search of a run: in turns, the policy decides, and a candidate is trained for an epoch or pruned.
 
 The state of a search is read from the run directory, so a search that was killed continues.
 """
@@ -161,7 +161,7 @@ class CandidateSearch:
         return log
 
     def _probe_costs(self) -> None:
-        """Probe the cost of an epoch where it is not known, as long as this keeps the stop rules."""
+        """Probe the cost of an epoch where it is not known, within the stop rules."""
         candidates = [candidate for name, candidate in self.candidates.items() if name not in self.excluded]
         waiting = [candidate for candidate in candidates if self._estimate(candidate) is None]
         limits = limits_of(self.results.recipe)
@@ -279,9 +279,10 @@ class CandidateSearch:
             self.state = self.state.without(decision.candidate, decision.reason)
 
     def _next_decision_epoch(self, name: str, epoch: int, settings: Settings) -> int:
-        """Return the epoch to which the policy would train a candidate whatever its performance.
+        """Return the epoch after which the policy must decide again, because performance then matters.
 
-        One job can train to that epoch without asking the policy again. Under a stop rule it is the next
+        One job trains to that epoch. Until then the policy decides the same for the worst and for the best
+        performance. Under a stop rule it is the next
         epoch, because the cost of an epoch is known only when it ended.
         """
         if self.results.recipe.search.has_stop_rules:
@@ -307,14 +308,16 @@ class CandidateSearch:
         before = self.progress[name]
         now = self._progress(candidate)
         self.progress[name] = now
-        spent = cost_of(now.cost) + cost_of(before.cost).scaled(-1)
+        spent = cost_of(now.cost) - cost_of(before.cost)
         new_epochs = now.curve[len(before.curve) :]
         for number, performance in enumerate(new_epochs, start=1):
             ended = now.ended and number == len(new_epochs)
             self.state = self.state.after_epoch(name, performance, spent.scaled(1 / len(new_epochs)), ended)
-        if not new_epochs or (len(now.curve) < until_epoch and not now.ended):
+        failed = not new_epochs or (len(now.curve) < until_epoch and not now.ended)
+        if failed:
             self._exclude_failed(candidate)
             _, failure = self.excluded[name]
+            # `after_epoch` has counted the cost already if there are new epochs.
             self.state = self.state.without(name, failure, NO_COST if new_epochs else spent)
 
     def _exclude_failed(self, candidate: Candidate) -> None:

@@ -27,6 +27,10 @@ class Cost:
         pairs = zip(self.amounts, other.amounts, strict=True)
         return Cost(*(None if a is None or b is None else a + b for a, b in pairs))
 
+    def __sub__(self, other: Cost) -> Cost:
+        """Subtract a cost: an amount that one of them does not know is not known."""
+        return self + other.scaled(-1)
+
     def scaled(self, factor: float) -> Cost:
         """Multiply each known amount by a factor."""
         return Cost(*(None if amount is None else amount * factor for amount in self.amounts))

@@ -198,7 +198,8 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
         shown += f" and {len(tied) - MAX_NAMED_TIES} more"
     if ranking.performance_metric != "accuracy":
         name = f"{split} decisions"  # the test compares decisions
-    return f"Tied with this model in {name} (these images show no clear difference): {shown}. Costs decide their order."
+    tie = f"Tied with this model in {name} (these images show no clear difference)"
+    return f"{tie}: {shown}. Costs decide their order."
 
 
 def _positive_class(ranking: Ranking) -> str:

@@ -93,6 +93,6 @@ def test_notes_that_differ_only_in_numbers_share_a_footnote() -> None:
         for row, note in zip(ranking.rows, notes, strict=True)
     )
     lines = ranking_table(ranking.model_copy(update={"rows": rows})).splitlines()
-    assert "1 other programs used the CPU (load 1.5 to 12 on 2 cores)" in lines
-    assert "2 slow" in lines
-    assert sum(line.endswith("1,2") for line in lines) == 2
+    assert "[1] other programs used the CPU (load 1.5 to 12 on 2 cores)" in lines
+    assert "[2] slow" in lines
+    assert sum(line.endswith("[1,2]") for line in lines) == 2
