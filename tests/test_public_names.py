@@ -165,6 +165,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ScreeningResult",
         "SearchLog",
         "SearchedCandidate",
+        "Seeds",
         "SelfTestResult",
         "SelfTestSpec",
         "Sensitivity",

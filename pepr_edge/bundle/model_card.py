@@ -142,13 +142,35 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 Without a model, always answering the most frequent class has accuracy {score(data.majority_baseline)}
 on the test split. Performance by group of patients: {MISSING}.
-
+{_seeds(manifest)}
 {_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
     if baseline and test and test.value <= baseline[0]:
         text += f"\n\n**It is no better than {baseline[1]} ({score(baseline[0])}): do not deploy it.**"
     return text
+
+
+def _seeds(manifest: Manifest) -> str:
+    """Return what the other seeds of the training reach, as a paragraph; empty for one training."""
+    seeds = manifest.seeds
+    if seeds is None:
+        return ""
+    name = metric(manifest.performance_metric)
+    test = manifest.performance.get(manifest.performance_metric)
+    own = "" if test is None else f", this model {score(test.value)}"
+    return f"""
+{seeds.count} models were trained that differ in their seed alone, and this is the best of them on validation.
+So its validation {name} above is optimistic.
+Over all seeds: validation {name} {_mean_sd(seeds.val_mean, seeds.val_sd)};
+test {name} {_mean_sd(seeds.test_mean, seeds.test_sd)}{own}.
+"""
+
+
+def _mean_sd(mean: float | None, sd: float | None) -> str:
+    if mean is None:
+        return MISSING
+    return f"{score(mean)} (mean)" if sd is None else f"{score(mean)} (mean, standard deviation {score(sd)})"
 
 
 def _runtime(settings: SessionSettings) -> str:
@@ -319,9 +341,11 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
     calibration = "Probabilities were not calibrated."
     if "expected_calibration_error" in manifest.performance:
         calibration += " See the expected calibration error above; lower is better."
+    trained = f"Trained once{with_seed}. Another seed gives another model; "
+    if manifest.seeds is not None:
+        trained = f"The best of {manifest.seeds.count} seeds{with_seed}. Another seed gives another model; "
     limits = [
-        f"Trained once{with_seed}. Another seed gives another model; "
-        "the intervals do not include this variation.",
+        f"{trained}the intervals do not include this variation.",
         calibration,
         "The classes may be more or less frequent among your patients than in the data.",
     ]

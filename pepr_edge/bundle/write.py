@@ -28,6 +28,7 @@ from pepr_edge.records import (
     Preprocess,
     Ranking,
     RankingRow,
+    Seeds,
     SelfTestSpec,
     SessionSettings,
     TensorSpec,
@@ -193,6 +194,7 @@ def write_bundle(
         set_id=ranking.set_id,
         selftest=test,
         fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None,
+        seeds=_seeds(row),
         provenance=provenance(results, measured),
         files={},
     )
@@ -202,6 +204,19 @@ def write_bundle(
     write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
+
+
+def _seeds(row: RankingRow) -> Seeds | None:
+    """Return what all seeds of a model's training reach; None for one training."""
+    if row.repeats < 2:
+        return None
+    return Seeds(
+        count=row.repeats,
+        val_mean=row.performance,
+        val_sd=row.performance_sd,
+        test_mean=row.test_performance_mean,
+        test_sd=row.test_performance_sd,
+    )
 
 
 def _copy_models(entry: VariantState, measured: MeasuredVariant, results: Results, folder: Path) -> bool:

@@ -23,7 +23,7 @@ from pepr_edge.records.base import (
     other_version,
     plain_name,
 )
-from pepr_edge.records.bundle import Fallback, Manifest, SelfTestSpec, TensorSpec
+from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo
 from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, SettingsTrial, VariantTrial
 from pepr_edge.records.field_report import (
@@ -120,6 +120,7 @@ __all__ = [
     "ScreeningResult",
     "SearchLog",
     "SearchedCandidate",
+    "Seeds",
     "SelfTestResult",
     "SelfTestSpec",
     "Sensitivity",

@@ -37,10 +37,25 @@ class Fallback(Record):
     selftest: SelfTestSpec
 
 
+class Seeds(Record):
+    """What the trainings of a candidate reach that differ in their seed alone; the best of them is deployed.
+
+    `count` seeds were trained. Means and sample standard deviations of the performance over the seeds, on
+    validation (of the exported file, as far as known) and on test (of PyTorch's models).
+    """
+
+    count: int
+    val_mean: float | None = None
+    val_sd: float | None = None
+    test_mean: float | None = None
+    test_sd: float | None = None
+
+
 class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
-    `profile` is the measurement of the run; its `settings` are those of the runtime.
+    `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
+    model that was trained once.
     """
 
     architecture: str
@@ -61,5 +76,6 @@ class Manifest(Versioned):
     set_id: str
     selftest: SelfTestSpec
     fallback: Fallback | None = None
+    seeds: Seeds | None = None
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]

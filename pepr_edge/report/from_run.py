@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def write_report(
         force: also replace files that pepr_edge did not write.
     """
     trained = {state.candidate.id: state.trained for state in results.entries if state.trained is not None}
+    repeats = {state.candidate.id: state.repeats for state in results.entries}
     content = ReportInput(
         title=results.recipe.name,
         device=results.recipe.device.name,
@@ -46,6 +48,7 @@ def write_report(
         search=results.search,
         predictions=tuple(model_predictions(results, ranking)),
         field=field or {},
+        repeats=tuple(chain.from_iterable(repeats.values())),
     )
     write(content, path, force)
 
@@ -72,6 +75,6 @@ def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredi
 def _read_predictions(name: str, states: list[VariantState]) -> ModelPredictions:
     files = {state.variant: state.predictions() for state in states}
     labels = files[states[0].variant]["test_labels"].astype(np.int64)
-    trained = read_logits(states[0].folder.parent)["test"]
+    trained = read_logits(states[0].training_folder)["test"]
     logits = {variant: arrays["test"] for variant, arrays in files.items()}
     return ModelPredictions(name, labels, trained, logits)

@@ -60,7 +60,8 @@ class ReportInput:
     """All records that the report shows.
 
     `budgets`: in SI units, any of latency_p90_s, peak_memory_bytes, size_bytes. `predictions`: of the first
-    candidates on the test split. `field`: field reports by file, which the ranking uses.
+    candidates on the test split. `field`: field reports by file, which the ranking uses. `trained`: the
+    training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
     """
 
     title: str
@@ -75,6 +76,12 @@ class ReportInput:
     search: SearchLog | None = None
     predictions: tuple[quantised.ModelPredictions, ...] = ()
     field: Mapping[str, FieldReport] = field(default_factory=dict)
+    repeats: tuple[TrainResult, ...] = ()
+
+    @property
+    def trainings(self) -> tuple[TrainResult, ...]:
+        """All trainings."""
+        return self.repeats or self.trained
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ def draw(report: ReportInput) -> PageFigures:
             training_figures.pepr_curves(ranking, trained),
         ),
         search=() if report.search is None else (spent_and_saved(report.search),),
-        cost=(training_figures.training_energy(trained), over_patients(ranking)),
+        cost=(training_figures.training_energy(report.trainings), over_patients(ranking)),
         variants=(quantised.variants(ranking, report.artifacts),),
         predictions=quantised.prediction_figures(report.predictions, report.data.labels),
     )
@@ -187,7 +194,7 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
         "folder": FIGURES,
         "filtered_from": FILTERED_FROM,
         "long_from": LONG_FROM,
-        "cost": tables.training_cost(report.trained),
+        "cost": tables.training_cost(report.trainings, ranking),
         "variants": tables.variants(ranking, artifacts),
         "quality": tables.quality(artifacts),
         "variant_trials": variant_trials_table(artifacts),
@@ -203,12 +210,12 @@ def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
     from_the_field = provenance.reports_table(report.field, report.artifacts)
     return (
         *((from_the_field,) if from_the_field else ()),
-        provenance.resources_table(report.ranking, report.trained),
+        provenance.resources_table(report.ranking, report.trainings),
         provenance.profiles_table(report.artifacts, report.profiles),
         provenance.device_table(report.profiles),
         provenance.data_table(report.data),
-        provenance.training_table(report.trained),
-        provenance.checksums_table(report.artifacts, report.trained),
+        provenance.training_table(report.trainings),
+        provenance.checksums_table(report.artifacts, report.trainings),
     )
 
 

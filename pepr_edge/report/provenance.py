@@ -22,6 +22,7 @@ from pepr_edge.records import (
 )
 from pepr_edge.report.tables import EMPTY, NOT_MEASURED, Cell, ReportTable, number
 from pepr_edge.scoring.pepr import RESOURCES as FAMILY
+from pepr_edge.text.rows import training_names
 from pepr_edge.text.units import (
     MISSING,
     RESOURCES,
@@ -79,7 +80,7 @@ def resources_table(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportT
             Cell(f"{100 * weight / total:.0f} %" if weight else "none"),
             *_bounds(name, bound),
             Cell(_methods(ranking, name)),
-            Cell(_sources(name, trained)),
+            Cell(_sources(name, trained, _has_repeats(trained))),
         )
         rows.append(cells)
     caption = (
@@ -107,7 +108,12 @@ def _methods(ranking: Ranking, name: str) -> str:
     return f"{methods}; {not_measured}" if methods else not_measured
 
 
-def _sources(name: str, trained: Sequence[TrainResult]) -> str:
+def _has_repeats(trained: Sequence[TrainResult]) -> bool:
+    return len({result.candidate.id for result in trained}) < len(trained)
+
+
+def _sources(name: str, trained: Sequence[TrainResult], has_repeats: bool) -> str:
+    """Return how the values of a resource were obtained; `has_repeats`: they are those of several seeds."""
     if name == "latency":
         return LATENCY_SOURCE
     if name == "peak_memory":
@@ -118,7 +124,10 @@ def _sources(name: str, trained: Sequence[TrainResult]) -> str:
         "train_time": [result.cost.duration_s for result in trained],
         "train_memory": [result.cost.peak_memory_bytes for result in trained],
     }
-    return _joined(quantity.source for quantity in quantities.get(name, []) if quantity.value is not None)
+    sources = [quantity.source for quantity in quantities.get(name, []) if quantity.value is not None]
+    if has_repeats and sources:
+        sources.append("the max over seeds" if name == "train_memory" else "the mean over seeds")
+    return _joined(sources)
 
 
 def training_table(trained: Sequence[TrainResult]) -> ReportTable:
@@ -157,6 +166,8 @@ def training_table(trained: Sequence[TrainResult]) -> ReportTable:
         "trained on",
     )
     caption = f"Each candidate was trained once. {versions}"
+    if _has_repeats(trained):
+        caption = f"One row for each seed. The seed that is best on validation is deployed. {versions}"
     return ReportTable("training", "Training", caption, header, tuple(rows))
 
 
@@ -301,8 +312,8 @@ def _yes_no(value: bool | None) -> str:
 def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> ReportTable:
     """Return the sha256 of every model file."""
     rows = [
-        (Cell(printable(result.candidate.id)), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-"))
-        for result in trained
+        (Cell(name), Cell("PyTorch"), Cell(result.checkpoint_sha256), Cell("-"))
+        for name, result in zip(training_names(trained), trained, strict=True)
     ]
     for artifact in artifacts:
         names = (Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant)))

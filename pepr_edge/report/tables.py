@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pepr_edge.records import Artifact, Baseline, Estimate, Quantity, Ranking, RankingRow, TrainResult
 from pepr_edge.text import robustness
-from pepr_edge.text.rows import ranked_rows, unranked_rows
+from pepr_edge.text.rows import ranked_rows, training_names, unranked_rows
+from pepr_edge.text.sentences import knowing_cost
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -217,13 +218,13 @@ def scores(ranking: Ranking) -> ReportTable:
     return ReportTable("scores", "PePR scores", caption, header, tuple(rows))
 
 
-def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
-    """Return the training cost of each candidate, without evaluation, each figure with its method."""
+def training_cost(trained: Sequence[TrainResult], ranking: Ranking) -> ReportTable:
+    """Return the cost of each training, without evaluation, each figure with its method; and the total."""
     rows = []
-    for result in trained:
+    for name, result in zip(training_names(trained), trained, strict=True):
         cost = result.cost
         cells = (
-            Cell(printable(result.candidate.id)),
+            Cell(name),
             quantity(cost.energy_j, energy),
             quantity(cost.co2eq_g, co2eq),
             quantity(cost.duration_s, duration),
@@ -256,6 +257,7 @@ def training_cost(trained: Sequence[TrainResult]) -> ReportTable:
         "the setup: building the model, probes and warm-up. Total energy is the sum of the three. "
         "Below each figure: how it was obtained."
     )
+    caption = " ".join(sentence for sentence in (knowing_cost(ranking), caption) if sentence)
     return ReportTable("cost", "Cost of training", caption, header, tuple(rows))
 
 

@@ -9,7 +9,7 @@ from pepr_edge.records import Bound, Ranking, TrainResult
 from pepr_edge.report import plots
 from pepr_edge.report.figure import FigureData, ReportFigure
 from pepr_edge.scoring.pepr import pepr_curve
-from pepr_edge.text.rows import ranked_rows
+from pepr_edge.text.rows import ranked_rows, training_names
 from pepr_edge.text.units import capitalised, energy, metric, plural, printable, score, significant
 from pepr_edge.train.cost import total_energy
 
@@ -102,15 +102,14 @@ def _spent_j(result: TrainResult) -> list[float]:
 
 
 def training_energy(trained: Sequence[TrainResult]) -> ReportFigure:
-    """Return the training energy by candidate, highest first."""
+    """Return the energy of each training, highest first."""
     title = "Training energy"
     bars = []
-    for result in trained:
+    for name, result in zip(training_names(trained), trained, strict=True):
         training = result.cost.energy_j
         total_j = total_energy(result.cost).value
         if training.value is not None:
             beside_wh = None if total_j is None else (total_j - training.value) / 3600
-            name = printable(result.candidate.id)
             bars.append(plots.Bar(name, training.value / 3600, beside_wh, training.method))
     if not bars:
         return ReportFigure("energy", title, "Not drawn: training energy was not measured.")
@@ -121,10 +120,10 @@ def training_energy(trained: Sequence[TrainResult]) -> ReportFigure:
     )
     left_out = len(trained) - len(bars)
     if left_out:
-        caption += f" Not drawn, because not measured: {plural(left_out, 'candidate')}."
+        caption += f" Not drawn, because not measured: {plural(left_out, 'training')}."
     total_wh = significant(sum(bar.value for bar in bars))
     alt = (
-        f"Bar plot of training energy of {plural(len(bars), 'candidate')}, {total_wh} Wh in total. "
+        f"Bar plot of the energy of {plural(len(bars), 'training')}, {total_wh} Wh in total. "
         f"Highest: {bars[0].label}. {caption}"
     )
     header = ("candidate", "training_wh", "evaluation_wh", "method")

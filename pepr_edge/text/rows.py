@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.records import Ranking, RankingRow, TrainResult
 from pepr_edge.text.units import printable
 
 
@@ -21,6 +21,16 @@ def unranked_rows(ranking: Ranking) -> list[RankingRow]:
 def row_name(row: RankingRow) -> str:
     """Return candidate and variant: `mobilenetv2_050@64 int8_static`."""
     return printable(f"{row.candidate} {row.variant or ''}")
+
+
+def training_names(trained: Sequence[TrainResult]) -> list[str]:
+    """Return the name of each training: its candidate, with the seed if it was trained with several."""
+    candidates = [result.candidate.id for result in trained]
+    names = []
+    for result in trained:
+        name = result.candidate.id
+        names.append(printable(f"{name} seed {result.seed}" if candidates.count(name) > 1 else name))
+    return names
 
 
 def short_names(candidates: Sequence[str]) -> tuple[dict[str, str], str]:

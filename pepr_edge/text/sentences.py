@@ -11,6 +11,7 @@ from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
     SPLIT_NAMES,
     capitalised,
+    duration,
     energy,
     listed,
     metric,
@@ -149,6 +150,8 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         *ranking_caveats(ranking),
         _choice_split(ranking, best),
         _energy_method(ranked),
+        _choice_of_seed(best),
+        knowing_cost(ranking),
     ]
     return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
 
@@ -229,6 +232,29 @@ def _choice_split(ranking: Ranking, best: RankingRow) -> str:
     split = SPLIT_NAMES[ranking.performance_split]
     value = performance(best.performance, best.performance_ci, 2)
     return f"The choice rests on {split} {name}, {value}. The test split was not used to choose."
+
+
+def _choice_of_seed(best: RankingRow) -> str:
+    """Say that the deployed seed is the best of several, and what all of them reach."""
+    if best.repeats < 2 or best.test_performance_mean is None:
+        return ""
+    mean = score(best.test_performance_mean)
+    if best.test_performance_sd is not None:
+        mean += f", with a standard deviation of {score(best.test_performance_sd)}"
+    return (
+        f"Of {best.repeats} seeds the best on validation is deployed, so its own validation figure is "
+        f"optimistic. The mean test performance of all of them is {mean}."
+    )
+
+
+def knowing_cost(ranking: Ranking) -> str:
+    """Say what all trainings of a run cost together; empty if that is not known."""
+    if ranking.spent_time_s is None or ranking.spent_time_s.value is None:
+        return ""
+    amounts = duration(ranking.spent_time_s.value)
+    if ranking.spent_energy_j is not None and ranking.spent_energy_j.value is not None:
+        amounts = f"{energy(ranking.spent_energy_j.value)} and {amounts}"
+    return f"What knowing it cost: {amounts} of training, with repeats and pruned candidates."
 
 
 def _energy_method(ranked: list[RankingRow]) -> str:
