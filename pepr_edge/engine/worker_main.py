@@ -36,7 +36,7 @@ def main() -> None:
     while line := sys.stdin.readline():
         job = _read(line)
         _log_to(Path(job.folder))
-        if _preload(job.kind):
+        if _preload(job.kind) or imported_kib is None:
             imported_kib = fork_safety.status_number("RssAnon")
         if not fork_safety.may_fork():
             _perform(job, steps)
