@@ -109,7 +109,7 @@ def _summary(manifest: Manifest) -> str:
     return (
         f"An image classifier for {len(manifest.labels)} classes ({labels}), "
         f"{count(manifest.num_params)} parameters, as ONNX ({plain(manifest.variant)}); "
-        f"rank {manifest.rank} of its run. {reached}; {latency}."
+        f"rank {manifest.rank} in its run. {reached}; {latency}."
     )
 
 
@@ -140,7 +140,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 {table}
 
-Without a model, always answering the most frequent class has accuracy {score(data.majority_baseline)}
+Majority-class baseline: always predicting the most frequent class has accuracy {score(data.majority_baseline)}
 on the test split. Performance by group of patients: {MISSING}.
 {_seeds(manifest)}
 {_confusion(manifest.labels, confusion)}"""
@@ -180,15 +180,15 @@ def _runtime(settings: SessionSettings) -> str:
 
 
 def _confusion(labels: Sequence[str], confusion: NDArray[np.integer] | None) -> str:
-    """Return the confusion matrix with the share of each class that was recognised."""
+    """Return the confusion matrix with the recall of each class."""
     if confusion is None:
         return f"Performance by class: {MISSING}."
     names = [plain(label) for label in labels]
     rows = []
     for number, (name, row) in enumerate(zip(names, confusion, strict=True)):
-        recognised = score(float(row[number] / row.sum())) if row.sum() else MISSING
-        rows.append((name, *(count(cell) for cell in row), recognised))
-    table = _table(("true class", *names, "share recognised"), rows)
+        recall = score(float(row[number] / row.sum())) if row.sum() else MISSING
+        rows.append((name, *(count(cell) for cell in row), recall))
+    table = _table(("true class", *names, "recall"), rows)
     return f"Test images by true class (rows) and predicted class (columns):\n\n{table}"
 
 
@@ -201,7 +201,7 @@ def _on_the_device(manifest: Manifest) -> str:
         ("latency p90", ms(latency.p90)),
         ("latency p99", ms(latency.p99)),
         ("first inference", ms(profile.first_s)),
-        ("load", ms(profile.load_s)),
+        ("model load", ms(profile.load_s)),
         ("peak memory of the process", mib(profile.peak_memory_bytes)),
         ("energy per inference", _inference_energy(profile.energy_j_per_inference)),
     ]
@@ -212,7 +212,7 @@ def _on_the_device(manifest: Manifest) -> str:
 
 {plain(profile.device.cpu)}, {plural(settings.threads, "thread")},
 {plain(settings.runtime)} ({plain(profile.provider_used)}),
-one image at a time, {len(profile.latencies_s)} inferences, {profile.rules} rules: {validity}.
+one image at a time, {len(profile.latencies_s)} inferences. Measured by the {profile.rules} rules: {validity}.
 
 {_table(("figure", "value"), rows)}
 
@@ -266,7 +266,9 @@ def _data(data: DataInfo) -> str:
     rows.append(("all", *(count(data.splits[split].images) for split in splits)))
     table = _table(("class", *(SPLIT_NAMES[split] for split in splits)), rows)
     kind = "grey" if data.channels == 1 else "RGB"
-    text = f"## Data\n\n{plain(data.name)} ({plain(data.format)}), {kind} images, sha256 `{data.sha256}`."
+    text = (
+        f"## Data\n\n{plain(data.name)}, format {plain(data.format)}, {kind} images, sha256 `{data.sha256}`."
+    )
     if data.fraction != 1:
         text += f" Only {significant(100 * data.fraction)} % of the training split was used."
     text += f"\n\n{table}"
@@ -301,7 +303,7 @@ With optimum, from inside this folder: `ORTModelForImageClassification.from_pret
 
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {_shape(manifest.input.shape)}), \
-output `{manifest.output.name}` (logits, {_shape(manifest.output.shape)}). Classes: {labels}."""
+output `{manifest.output.name}` ({manifest.output.dtype}, {_shape(manifest.output.shape)}). Classes: {labels}."""
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -378,7 +380,7 @@ def _provenance(manifest: Manifest) -> str:
     rows += [
         ("PePR", "; ".join(scores)),
         ("bounds of the scores", plain("; ".join(bounds))),
-        ("set of models", plain(manifest.set_id)),
+        ("id of the set of models", plain(manifest.set_id)),
     ]
     files = [(plain(name), f"`{digest}`") for name, digest in manifest.files.items()]
     return f"## Provenance\n\n{_table(('item', 'value'), rows)}\n\n{_table(('file', 'sha256'), files)}"

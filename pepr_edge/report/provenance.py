@@ -56,7 +56,7 @@ def data_table(data: DataInfo) -> ReportTable:
     rows.append((Cell("all classes"), *totals))
     colour = "grey" if data.channels == 1 else "RGB"
     caption = (
-        f"{data.name} ({data.format}), {colour}; sha256 {data.sha256}. Always predicting the most frequent "
+        f"{data.name}, format {data.format}, {colour}; sha256 {data.sha256}. Always predicting the most frequent "
         f"class has accuracy {score(data.majority_baseline)} on the test split."
     )
     if data.fraction < 1:
@@ -187,7 +187,7 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
             *names,
             _validity(profile.validity),
             Cell(profile.rules),
-            Cell(f"{count(inferences)} after {count(profile.warmup_runs)}", "number", inferences),
+            Cell(f"{count(inferences)} (warm-up {count(profile.warmup_runs)})", "number", inferences),
             Cell(printable(settings.runtime), detail=printable(profile.provider_used)),
             number(settings.threads, str),
             number(profile.import_s, ms),
@@ -207,8 +207,8 @@ def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfi
         "runtime",
         "threads",
         "import",
-        "load",
-        "first",
+        "model load",
+        "first inference",
         "CPU per inference",
     )
     return ReportTable("profiles", "Measurements on the device", caption, header, tuple(rows))
@@ -281,7 +281,7 @@ def device_table(profiles: Sequence[DeviceProfile]) -> ReportTable:
         "temperature": _range([fact.temperature_c for fact in facts], "°C"),
         "load before": _range([profile.load_before for profile in profiles], ""),
         "load after": _range([profile.load_after for profile in profiles], ""),
-        "CPU time taken by the host": _range([profile.steal_s for profile in profiles], "s"),
+        "CPU steal time": _range([profile.steal_s for profile in profiles], "s"),
         "system": _joined(fact.os for fact in facts),
         "versions": _joined(_versions(fact.python, fact.versions) for fact in facts),
     }

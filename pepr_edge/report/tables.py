@@ -125,8 +125,8 @@ def _ranking_caption(ranking: Ranking, ranked: Sequence[RankingRow]) -> str:
         )
     if any(row.rank_ci for row in ranked):
         caption += (
-            " If the validation images were drawn again: below a rank, its 95 % interval; below a score, how "
-            "often the model would be first."
+            " Over bootstrap resamples of the validation images: below a rank, its 95 % interval; below a "
+            "score, how often the model is first."
         )
     return caption
 
@@ -290,8 +290,8 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
         "candidate",
         "variant",
         "file size",
-        "test in PyTorch",
-        "test of the file",
+        "test, PyTorch",
+        "test, ONNX file",
         "change",
         "decisions changed",
         "parity",
@@ -299,7 +299,7 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
     )
     caption = (
         f"Test {metric(name)} before and after export. Decisions changed: on all test images, against "
-        "PyTorch. Parity: the largest difference of logits on real images, and the largest allowed."
+        "PyTorch. Parity: the largest difference of logits on real images, and its tolerance."
     )
     return ReportTable("variants", "Variants", caption, header, tuple(rows))
 
@@ -308,7 +308,7 @@ def quality(artifacts: Sequence[Artifact]) -> ReportTable:
     """Return discrimination and calibration of each file on the test split, beside its PyTorch model."""
     header = ["candidate", "variant"]
     for name in QUALITY.values():
-        header += [f"{name} in PyTorch", f"{name} of the file"]
+        header += [f"{name}, PyTorch", f"{name}, ONNX file"]
     rows = []
     for artifact in artifacts:
         cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
@@ -345,7 +345,7 @@ def _signed(value: float) -> str:
 
 def _parity(artifact: Artifact) -> Cell:
     parity = artifact.parity
-    text = f"{parity.max_abs_diff:.2g} of {parity.tolerance:.2g}"
+    text = f"{parity.max_abs_diff:.2g} (tolerance {parity.tolerance:.2g})"
     if not parity.passed:
         return Cell(f"{text}, failed", "bad", parity.max_abs_diff)
     return Cell(text, "number", parity.max_abs_diff)

@@ -82,8 +82,9 @@ def pepr_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportFigur
     metric_name = metric(known[0][0].performance_metric)
     caption = (
         f"Validation {metric_name} per unit of training energy, if the training had stopped after that "
-        "epoch. The energy is that of the epochs without start-up and probing. It is scaled from the lowest "
-        f"first epoch ({energy(bound.lo)}) to the highest whole training ({energy(bound.hi)}). The marker is "
+        "epoch. The energy is that of the epochs without start-up and probing. It is scaled between the "
+        f"lowest energy of a first epoch ({energy(bound.lo)}) and the highest of a whole training "
+        f"({energy(bound.hi)}). The marker is "
         "the maximum, P*: if a curve falls after it, the later epochs cost more than they gained."
     )
     best = max(curves, key=lambda item: max(item.values))

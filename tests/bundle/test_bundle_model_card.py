@@ -91,7 +91,7 @@ def test_markup_in_labels_stays_text() -> None:
 def test_the_confusion_matrix_has_true_rows_and_predicted_columns() -> None:
     card = model_card(records.manifest(), records.data_info(), np.array([[1200, 34], [8, 382]]))
     assert (
-        "| true class | normal | pneumonia | share recognised |\n| --- | --- | --- | --- |\n"
+        "| true class | normal | pneumonia | recall |\n| --- | --- | --- | --- |\n"
         "| normal | 1,200 | 34 | 0.972 |\n| pneumonia | 8 | 382 | 0.979 |\n"
     ) in card
     assert "Performance by class: not measured" not in card
@@ -106,7 +106,7 @@ def test_a_class_without_test_images_and_markup_in_the_confusion_matrix() -> Non
     card = model_card(
         records.manifest(labels=labels), records.data_info(labels=labels), np.array([[3, 0], [0, 0]])
     )
-    assert "| true class | a\\|b | \\<i\\> | share recognised |" in card
+    assert "| true class | a\\|b | \\<i\\> | recall |" in card
     assert "| \\<i\\> | 0 | 0 | not measured |" in card
 
 

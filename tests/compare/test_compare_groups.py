@@ -107,7 +107,7 @@ def test_p_is_adjusted_within_each_family() -> None:
     # Only the first of the three questions has two groups here.
     assert {test.tests for test in families["within", True]} == {2}
     assert {test.tests for test in families["within", False]} == {8}
-    assert any(note.startswith("By Holm: ") and "three families" in note for note in comparison.notes)
+    assert any(note.startswith("Holm-adjusted: ") and "three families" in note for note in comparison.notes)
 
 
 def with_proportional_co2eq(original: Side, images: int) -> Side:

