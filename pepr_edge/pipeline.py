@@ -26,6 +26,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
 from pepr_edge.engine.job import CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
+from pepr_edge.engine.step_costs import measure_step_costs
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.select_variant import selection_message
 from pepr_edge.progress import ProgressBar, ProgressView
@@ -123,6 +124,8 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         results = search(results, image_folders, engine, host, view)
         results = train_and_export(results, image_folders, engine, view)
         results = complete_search_log(results)
+        if options.engine == "local":  # elsewhere the candidates are trained on other machines
+            results = measure_step_costs(results, image_folders, engine, view)
         results = _on_device(results, image_folders, host, view)
         results = repeat(results, image_folders, engine, host, view)
         with view.bar("ranking, bundles and report"):

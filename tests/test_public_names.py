@@ -175,6 +175,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Split",
         "SplitInfo",
         "Status",
+        "StepCost",
         "Stretch",
         "Sustained",
         "TensorSpec",

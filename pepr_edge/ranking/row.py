@@ -15,14 +15,8 @@ from pepr_edge.records import (
     DeviceProfile,
     Estimate,
     RankingRow,
-    TrainResult,
 )
 from pepr_edge.run_dir.reader import VariantState, performance, resources_used, seed_performances
-
-# All epochs should take equally long. If their mean is this many times the duration of the fastest quarter,
-# the training was disturbed; without disturbance the ratio was at most 1.2.
-UNEVEN = 1.5
-MIN_EPOCHS = 4
 
 
 def row_of(
@@ -148,7 +142,7 @@ def _with_status(
     if in_field is None or "latency" not in in_field.figures:
         warnings += _measurement_warnings(profile)
     if entry.trained is not None:
-        warnings += _training_warnings(entry.trained)
+        warnings += dict.fromkeys(fair.warning for fair in entry.fair_costs if fair.warning)
     warnings += _artifact_warnings(artifact)
     if in_field is not None:
         warnings += in_field.warnings
@@ -214,17 +208,6 @@ def _measurement_warnings(profile: DeviceProfile) -> Iterator[str]:
     if profile.load_before is not None and profile.load_before > profile.device.cores:
         load = f"load {profile.load_before:g} on {profile.device.cores} cores"
         yield f"measured while other programs used the CPU ({load}): latency and energy are probably too high"
-
-
-def _training_warnings(trained: TrainResult) -> Iterator[str]:
-    # The first epoch includes work that is done once.
-    durations_s = sorted(epoch.duration_s for epoch in trained.epochs[1:])
-    if len(durations_s) < MIN_EPOCHS:
-        return
-    mean_s = sum(durations_s) / len(durations_s)
-    if mean_s > UNEVEN * durations_s[len(durations_s) // 4]:
-        span = f"from {durations_s[0]:.2g} to {durations_s[-1]:.2g} s an epoch"
-        yield f"trained while other programs used the CPU ({span}): time and energy are probably too high"
 
 
 def _artifact_warnings(artifact: Artifact) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pepr_edge.records.base import (
     Estimate,
     FileName,
     Message,
+    Method,
     NonNegative,
     Quantity,
     Record,
@@ -160,3 +161,22 @@ class CostProbe(Versioned):
     peak_memory_bytes: Quantity
     gpu_peak_memory_bytes: Quantity
     cost: TrainCost
+
+
+class StepCost(Versioned):
+    """cost.json: cost of a candidate's training steps per image, measured in turn with other candidates.
+
+    One value a round in `energy_j` and `duration_s`, so their spread is known; `energy_j` is empty where it is
+    not measured. `method` and `source` are those of the energy.
+    """
+
+    key: str
+    candidate: Candidate
+    layout: Literal["contiguous", "channels_last"]
+    precision: Literal["float32", "bfloat16", "float16"]
+    threads: Count
+    images: Count
+    energy_j: tuple[NonNegative, ...]
+    duration_s: tuple[NonNegative, ...]
+    method: Method
+    source: str

@@ -102,6 +102,16 @@ def train_key(
     return stage_key("train", revision, candidate, data, settings, *_raised("data", revisions))
 
 
+def step_cost_key(of_training: str, trained: TrainResult) -> str:
+    """Return the key of a candidate's step cost. The seed and the machine are not part of it.
+
+    Args:
+        of_training: key of the candidate's first training.
+        trained: one whose mode and threads the steps have.
+    """
+    return stage_key("step cost", of_training, trained.layout, trained.precision, trained.environment.threads)
+
+
 def export_key(
     trained: TrainResult, variant: Variant, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS
 ) -> str:

@@ -3,7 +3,7 @@
 run.json recipe.toml events.jsonl search.json skipped_images.csv
 ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
 candidates/<architecture>@<px>/
-    train.json checkpoint.safetensors logits.npz log.txt failure.json
+    train.json cost.json checkpoint.safetensors logits.npz log.txt failure.json
     probe.json training.json training-<n>.pt spent.json
     seed-<k>/{train.json,checkpoint.safetensors,logits.npz,log.txt,...}  the training's repeat k, from 1 on
     <variant>/{model.onnx,predictions.npz,export.json,profile.json,failure.json}
@@ -36,6 +36,7 @@ SELFTEST_IMAGES = "selftest_images"
 # Of a candidate.
 TRAIN_RESULT = "train.json"
 CHECKPOINT = "checkpoint.safetensors"
+STEP_COST = "cost.json"
 LOGITS = "logits.npz"  # of PyTorch, on validation and test
 LOG = "log.txt"
 FAILURE = "failure.json"
@@ -85,7 +86,7 @@ OUTPUTS = frozenset(
 )
 # Names of files within the folder of a candidate, and within that of a variant.
 _CANDIDATE_FILE = (
-    r"((train|failure|probe|training|spent)\.json|checkpoint\.safetensors|logits\.npz|log\.txt"
+    r"((train|cost|failure|probe|training|spent)\.json|checkpoint\.safetensors|logits\.npz|log\.txt"
     r"|training-\d+\.pt)"
 )
 _VARIANT_FILE = (

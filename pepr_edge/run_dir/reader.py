@@ -37,6 +37,7 @@ from pepr_edge.records import (
     SearchedCandidate,
     SearchLog,
     Split,
+    StepCost,
     TrainingState,
     TrainResult,
 )
@@ -46,6 +47,7 @@ from pepr_edge.run_dir.keys import (
     export_key,
     profile_key,
     screening_key,
+    step_cost_key,
     train_key,
 )
 from pepr_edge.run_dir.layout import (
@@ -62,6 +64,7 @@ from pepr_edge.run_dir.layout import (
     RUN,
     SCREENING,
     SEARCH,
+    STEP_COST,
     TRAIN_RESULT,
     candidate_folder,
     repeat_folder,
@@ -69,6 +72,7 @@ from pepr_edge.run_dir.layout import (
 )
 from pepr_edge.run_dir.store import is_intact, read_current, read_record
 from pepr_edge.run_dir.training_files import resumable
+from pepr_edge.scoring.fair_cost import FairCost, fair_cost
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.pepr import RESOURCES
@@ -91,6 +95,7 @@ class VariantState:
     `repeats` are all trainings of the candidate, in the order of their seeds, and `repeat_folders` their
     folders. `trained` is the one that is deployed: the best on validation. `full_profile` is the measurement
     by the full rules of what is handed over in a bundle, if `profile`, which ranks, is by the adaptive rules.
+    `step_cost` is the cost of the candidate's training steps, measured in turn with the other candidates.
     """
 
     candidate: Candidate
@@ -104,6 +109,13 @@ class VariantState:
     repeats: tuple[TrainResult, ...] = ()
     repeat_folders: tuple[Path, ...] = ()
     full_profile: DeviceProfile | None = None
+    step_cost: StepCost | None = None
+
+    @property
+    def fair_costs(self) -> tuple[FairCost, ...]:
+        """The cost of each repeat, or of the only training, as on an undisturbed machine."""
+        only = () if self.trained is None else (self.trained,)
+        return tuple(fair_cost(trained, self.step_cost) for trained in self.repeats or only)
 
     @property
     def training_folder(self) -> Path:
@@ -234,7 +246,7 @@ def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
     values: dict[str, float | None] = dict.fromkeys((*RESOURCES, "inference_energy"))
     methods: dict[str, str] = {}
     if entry.trained is not None:
-        cost = mean_cost([trained.cost for trained in entry.repeats] or [entry.trained.cost])
+        cost = mean_cost([fair.cost for fair in entry.fair_costs])
         of_trained, its_methods = of_training(cost, images)
         values |= of_trained
         methods |= its_methods
@@ -429,10 +441,15 @@ def _states(
     trained = deployed(trainings.values())
     failure_keys = {of_training} if trained is None else {of_training, trained.key}
 
+    step_cost = None
+    if trained is not None:
+        step_cost = read_current(folder / STEP_COST, StepCost, step_cost_key(of_training, trained))
+
     def state(name: str, key: str) -> VariantState:
         made = _state(results, folder / name, candidate, trained, {*failure_keys, key}, key, verify)
         folders = tuple(repeat_folder(folder, repeat) for repeat in trainings)
-        return replace(made, repeats=tuple(trainings.values()), repeat_folders=folders)
+        repeats = tuple(trainings.values())
+        return replace(made, repeats=repeats, repeat_folders=folders, step_cost=step_cost)
 
     exports = {}
     for name in recipe.export.required:

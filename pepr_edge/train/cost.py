@@ -9,27 +9,29 @@ from pepr_edge.energy.meter import Usage, add
 from pepr_edge.records import CostProbe, InterruptionLoss, Quantity, TrainCost
 
 Account = Literal["setup", "training", "evaluation"]
+NO_ENERGY = Quantity(value=0.0, method="measured")  # the neutral element of `add`
+NO_SETUP = Quantity(
+    value=0.0, method="measured", source="perf_counter over building the model, probes and warm-up"
+)
 
 
 def no_cost() -> TrainCost:
     """Return the cost of a training that has not begun."""
-    no_energy = Quantity(value=0.0, method="measured")  # the neutral element of `add`
     unknown = Quantity(value=None, method="unavailable", source="nothing was spent yet")
     training_s = "perf_counter over all epochs"
     evaluation_s = "perf_counter over validation and test"
-    setup_s = "perf_counter over building the model, probes and warm-up"
     return TrainCost(
-        energy_j=no_energy,
+        energy_j=NO_ENERGY,
         co2eq_g=unknown,
         duration_s=Quantity(value=0.0, method="measured", source=training_s),
         peak_memory_bytes=unknown,
         gpu_peak_memory_bytes=unknown,
         images=Quantity(value=0, method="counted", source="training images over all epochs"),
-        evaluation_energy_j=no_energy,
+        evaluation_energy_j=NO_ENERGY,
         evaluation_duration_s=Quantity(value=0.0, method="measured", source=evaluation_s),
-        setup_energy_j=no_energy,
+        setup_energy_j=NO_ENERGY,
         setup_co2eq_g=unknown,
-        setup_duration_s=Quantity(value=0.0, method="measured", source=setup_s),
+        setup_duration_s=NO_SETUP,
     )
 
 
@@ -62,12 +64,11 @@ def add_usage(cost: TrainCost, account: Account, usage: Usage, images: int, coun
 
 
 def _with_setup(cost: TrainCost, usage: Usage, country: str | None) -> TrainCost:
-    before = no_cost()
-    energy = add(cost.setup_energy_j or before.setup_energy_j, usage.energy)
+    energy = add(cost.setup_energy_j or NO_ENERGY, usage.energy)
     setup = {
         "setup_energy_j": energy,
         "setup_co2eq_g": co2eq_g(energy, country),
-        "setup_duration_s": _increased(cost.setup_duration_s or before.setup_duration_s, usage.duration_s),
+        "setup_duration_s": _increased(cost.setup_duration_s or NO_SETUP, usage.duration_s),
     }
     return cost.model_copy(update=setup)
 

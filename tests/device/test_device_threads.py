@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pepr_edge.device.threads import NAMES, with_passive_waiting, waiting_settings
+from pepr_edge.device.threads import NAMES, waiting_settings, with_passive_waiting
 
 
 def test_threads_of_a_new_process_sleep_while_they_wait() -> None:

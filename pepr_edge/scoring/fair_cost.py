@@ -1,0 +1,129 @@
+"""The cost of a training on an undisturbed machine: its own, unless other programs were at work meanwhile.
+
+Then its energy and time come from training steps that were measured in turn with those of the other
+candidates, or else from its calm epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+from pepr_edge.records import Epoch, Quantity, StepCost, TrainCost, TrainResult
+
+# All epochs should take equally long. If their mean is this many times the duration of the fastest quarter,
+# the training was disturbed; without disturbance the ratio was at most 1.2.
+UNEVEN = 1.5
+MIN_EPOCHS = 4
+# A training was also disturbed if an image cost this many times as much as when measured in turn.
+DEAR = 1.25
+# Epochs up to this many times as long as the fastest quarter count as calm.
+CALM = 1.25
+
+
+class FairCost(NamedTuple):
+    """The cost of a training, with other energy and time if it was disturbed: then `warning` says so."""
+
+    cost: TrainCost
+    warning: str = ""
+
+
+class _Amounts(NamedTuple):
+    """Energy and time of a whole training, and where they come from."""
+
+    energy_j: float | None
+    duration_s: float
+    source: str
+
+
+def fair_cost(trained: TrainResult, step_cost: StepCost | None) -> FairCost:
+    """Return the cost of a training as it would have been without other programs.
+
+    Args:
+        trained: the training.
+        step_cost: of its candidate; None if it was not measured. It counts only if it has the training's mode
+            and threads.
+    """
+    in_turn = _in_turn(trained, step_cost)
+    span = _uneven_span(trained.epochs)
+    if in_turn is not None and (span or _is_dearer(trained.cost, in_turn)):
+        return _replaced(trained.cost, in_turn, span)
+    if span:
+        return _replaced(trained.cost, _of_calm_epochs(trained), span)
+    return FairCost(trained.cost)
+
+
+def _in_turn(trained: TrainResult, step_cost: StepCost | None) -> _Amounts | None:
+    """Return what the images of a training cost by the steps that were measured in turn."""
+    images = trained.cost.images.value
+    if step_cost is None or not images or not step_cost.duration_s:
+        return None
+    mode = (trained.layout, trained.precision, trained.environment.threads)
+    if mode != (step_cost.layout, step_cost.precision, step_cost.threads):
+        return None
+    own_method = trained.cost.energy_j.method
+    energy_j = None
+    if step_cost.energy_j and step_cost.method == own_method:
+        energy_j = median(step_cost.energy_j) * images
+    duration_s = median(step_cost.duration_s) * images
+    return _Amounts(energy_j, duration_s, f"{images:.0f} images at the cost of steps measured in turn")
+
+
+def _is_dearer(cost: TrainCost, in_turn: _Amounts) -> bool:
+    """True if a training cost far more than the same steps measured in turn."""
+    own_j = cost.energy_j.value
+    dear_energy = own_j is not None and in_turn.energy_j is not None and own_j > DEAR * in_turn.energy_j
+    return dear_energy or (cost.duration_s.value or 0.0) > DEAR * in_turn.duration_s
+
+
+def _uneven_span(epochs: Sequence[Epoch]) -> str:
+    """Return the range of uneven epochs as text; empty for a training that was not disturbed."""
+    # The first epoch includes work that is done once.
+    durations_s = sorted(epoch.duration_s for epoch in epochs[1:])
+    if len(durations_s) < MIN_EPOCHS:
+        return ""
+    mean_s = sum(durations_s) / len(durations_s)
+    if mean_s <= UNEVEN * durations_s[len(durations_s) // 4]:
+        return ""
+    return f"from {durations_s[0]:.2g} to {durations_s[-1]:.2g} s an epoch"
+
+
+def _of_calm_epochs(trained: TrainResult) -> _Amounts:
+    """Return the cost of a training whose epochs all had the median cost of its calm ones."""
+    epochs = trained.epochs[1:]
+    fastest_s = sorted(epoch.duration_s for epoch in epochs)[len(epochs) // 4]
+    calm = [epoch for epoch in epochs if epoch.duration_s <= CALM * fastest_s]
+    energies_j = [epoch.energy_j for epoch in calm if epoch.energy_j is not None]
+    count = len(trained.epochs)
+    energy_j = median(energies_j) * count if len(energies_j) == len(calm) else None
+    duration_s = median(epoch.duration_s for epoch in calm) * count
+    return _Amounts(energy_j, duration_s, f"{count} epochs at the median of the {len(calm)} calm ones")
+
+
+def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
+    """Return a cost with lower energy and time; what is not lower, or not known, stays as it is."""
+    changes: dict[str, Quantity] = {}
+    own_j = cost.energy_j.value
+    if own_j and fair.energy_j is not None and fair.energy_j < own_j:
+        changes["energy_j"] = _quantity(cost.energy_j, fair.energy_j, fair.source)
+        if cost.co2eq_g.value is not None:
+            co2eq_g = cost.co2eq_g.value * fair.energy_j / own_j
+            changes["co2eq_g"] = _quantity(cost.co2eq_g, co2eq_g, fair.source)
+    own_s = cost.duration_s.value
+    if own_s and fair.duration_s < own_s:
+        changes["duration_s"] = _quantity(cost.duration_s, fair.duration_s, fair.source)
+    if not changes:
+        warning = f"trained while other programs used the CPU ({span}): time and energy are probably too high"
+        return FairCost(cost, warning if span else "")
+    reason = span or f"an image cost more than {DEAR:g} times as much"
+    names = " and ".join(name for name, field in _NAMES if field in changes)
+    warning = f"trained while other programs used the CPU ({reason}): {names} taken from {fair.source}"
+    return FairCost(cost.replace(**changes), warning)
+
+
+_NAMES = (("energy", "energy_j"), ("time", "duration_s"))
+
+
+def _quantity(before: Quantity, value: float, source: str) -> Quantity:
+    return before.replace(value=value, source=f"{before.source}, {source}".removeprefix(", "))

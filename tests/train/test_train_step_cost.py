@@ -1,0 +1,73 @@
+"""Steps of several candidates in turn, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pepr_edge.data import Dataset
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate
+from pepr_edge.train import step_cost
+from pepr_edge.train.step import ComputeMode
+from pepr_edge.train.step_cost import StepCostJob, step_costs
+
+WATTS = 5.0
+
+
+@pytest.fixture
+def costs_recipe(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr(step_cost, "BLOCK_S", 0.02)
+    settings = {"epochs": 3, "batch_size": 16, "device": "cpu"}
+    return recipe(train=settings, workstation={"watts_per_core": WATTS})
+
+
+def job(architecture: str, data: Dataset) -> StepCostJob:
+    candidate = Candidate(architecture=architecture, image_size_px=32, in_channels=1, num_classes=2)
+    return StepCostJob(candidate, data, ComputeMode("channels_last"), threads=1, key=f"key of {architecture}")
+
+
+def test_candidates_take_turns_and_each_round_begins_with_another(
+    costs_recipe: Recipe, data: Dataset
+) -> None:
+    order: list[str] = []
+    jobs = [job("test_efficientnet", data), job("test_resnet", data)]
+    costs = step_costs(jobs, costs_recipe, False, 2, lambda candidate: order.append(candidate.architecture))
+    assert order == ["test_efficientnet", "test_resnet", "test_resnet", "test_efficientnet"]
+    for cost, one in zip(costs, jobs, strict=True):
+        assert (cost.key, cost.candidate, cost.threads, cost.layout) == (
+            one.key,
+            one.candidate,
+            1,
+            "channels_last",
+        )
+        assert len(cost.duration_s) == len(cost.energy_j) == 2
+        assert min(cost.duration_s) > 0
+        assert cost.images >= 2 * 16
+        assert cost.method == "declared"
+
+
+def test_a_candidate_that_cannot_be_opened_has_no_cost(costs_recipe: Recipe, data: Dataset) -> None:
+    jobs = [job("no_such_net", data), job("test_efficientnet", data)]
+    costs = step_costs(jobs, costs_recipe, False, 1)
+    assert [cost.candidate.architecture for cost in costs] == ["test_efficientnet"]
+
+
+def test_candidates_that_need_too_much_memory_are_measured_in_groups(
+    costs_recipe: Recipe, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_cost, "MAX_PARAMETERS", 1)
+    order: list[str] = []
+    jobs = [job("test_efficientnet", data), job("test_resnet", data)]
+    step_costs(jobs, costs_recipe, False, 2, lambda candidate: order.append(candidate.architecture))
+    assert order == ["test_efficientnet", "test_efficientnet", "test_resnet", "test_resnet"]
+
+
+def test_without_watts_the_energy_is_not_known(
+    recipe: Callable[..., Recipe], data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_cost, "BLOCK_S", 0.02)
+    (cost,) = step_costs([job("test_efficientnet", data)], recipe(), False, 1)
+    assert (cost.energy_j, cost.method) == ((), "unavailable")
+    assert len(cost.duration_s) == 1
