@@ -37,6 +37,7 @@ from pepr_edge.records import (
     Validity,
 )
 from pepr_edge.run_dir.reader import Results, VariantState
+from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.percentiles import percentiles
 
 N_VAL = 200
@@ -138,7 +139,8 @@ def trained(
 
 def artifact(name: str, right: int = 180, key: str = "") -> Artifact:
     """An ONNX file that decides so many of the N_VAL validation images rightly."""
-    value, split = right / N_VAL, Estimate(value=right / N_VAL, ci=(0.0, 1.0), split="val", n=N_VAL)
+    value = right / N_VAL
+    split = Estimate(value=value, ci=wilson(right, N_VAL), split="val", n=N_VAL)
     return Artifact(
         key=key,
         candidate=candidate(name),

@@ -77,7 +77,15 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "openvino",
         "pytorch",
     ),
-    "pepr_edge.ranking": ("over_budget", "rank", "read_reports", "to_csv"),
+    "pepr_edge.ranking": (
+        "Places",
+        "certain_places",
+        "over_budget",
+        "places_of",
+        "rank",
+        "read_reports",
+        "to_csv",
+    ),
     "pepr_edge.recipe": (
         "AUTO",
         "FLOAT32",
@@ -118,6 +126,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "pepr_edge.records": (
         "NOT_DONE",
+        "Agreement",
         "Artifact",
         "Baseline",
         "BenchResult",
@@ -174,6 +183,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Sha256",
         "Split",
         "SplitInfo",
+        "StageName",
         "Status",
         "StepCost",
         "Stretch",
@@ -196,6 +206,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.run_dir": ("keys", "layout", "outputs", "owned", "reader", "spent", "store", "training_files"),
     "pepr_edge.scoring": (
         "bounds",
+        "chance",
         "intervals",
         "lifetime",
         "metrics",

@@ -12,7 +12,16 @@ from pepr_edge.ranking import robustness
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, FieldMeasurements, device_classes, worst_case
 from pepr_edge.ranking.reports import check
-from pepr_edge.ranking.row import affects_bounds, is_rankable, performances_of, row_of
+from pepr_edge.ranking.row import (
+    affects_bounds,
+    is_rankable,
+    performances_of,
+    row_of,
+    scored_performance,
+)
+from pepr_edge.ranking.skill import SkillCheck, skill
+from pepr_edge.ranking.spread import Spread, resource_errors, spread
+from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
@@ -21,6 +30,7 @@ from pepr_edge.scoring.lifetime import with_lifetime_energy
 from pepr_edge.scoring.metrics import performance_fault, positive_class
 from pepr_edge.scoring.pepr import (
     RESOURCES,
+    Models,
     Normalise,
     Scoring,
     mixed_methods,
@@ -30,17 +40,22 @@ from pepr_edge.scoring.pepr import (
     set_id,
 )
 
-STATUS_ORDER = ("ok", "over_budget", "dropped", "failed")
+STATUS_ORDER = ("ok", "over_budget", "no_skill", "dropped", "failed")
 
 
 @dataclass(frozen=True)
 class RankInputs:
-    """The inputs of all rankings of a run, at home and by device class; `performances` of each entry."""
+    """The inputs of all rankings of a run, at home and by device class.
+
+    `performances` and `errors`, the standard errors of resources, are in the order of the entries.
+    """
 
     results: Results
     metric: str
     scoring: Scoring
     performances: Sequence[Mapping[str, Any]]
+    errors: Sequence[Mapping[str, float]]
+    skill_check: SkillCheck
 
 
 @dataclass(frozen=True)
@@ -80,22 +95,32 @@ def rank(
     fault = performance_fault(metric)
     if fault:
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
-    scoring = _scoring(results.recipe.score, weights, normalise, reference)
+    settings = results.recipe.score
+    scoring = _scoring(settings, weights, normalise, reference)
     check(field or {}, results)
     classes = device_classes(field or {}, results)
-    # Performances depend on the predictions alone, so they are the same on all devices.
-    performances = [performances_of(entry, metric) for entry in results.entries]
-    inputs = RankInputs(results, metric, scoring, performances)
+    validation = Validation(results.entries)
+    data = results.info.data
+    inputs = RankInputs(
+        results=results,
+        metric=metric,
+        scoring=scoring,
+        # These depend on the predictions and the training alone, so they are the same on all devices.
+        performances=[performances_of(entry, metric) for entry in results.entries],
+        errors=[resource_errors(entry) for entry in results.entries],
+        skill_check=SkillCheck(metric, data, validation, settings.floor),
+    )
     ranked = _ranked(inputs, worst_case(classes) if classes else None)
-    validation = robustness.read_validation(ranked.rows, results.entries)
     if any(row.status == "dropped" for row in ranked.rows):
         # Pruned candidates affect the bounds but have no score, so the scored rows alone give other bounds.
         scoring = Scoring(scoring.weights, "reference", scoring.alpha, ranked.bounds)
+    constant = inputs.skill_check.baseline()
+    models = robustness.models(ranked.rows, settings.skill)
+    drawn = _spread(ranked.rows, models, inputs, validation, scoring)
     rows = robustness.with_ties(ranked.rows, validation)
-    rows = robustness.with_intervals(rows, validation, metric, scoring)
+    rows = robustness.with_intervals(rows, drawn)
     life = with_lifetime_energy(rows, lifetime) if lifetime is not None else None
     cost = spent(results)
-    data = results.info.data
     return Ranking(
         performance_metric=metric,
         performance_split="val",
@@ -110,15 +135,36 @@ def rank(
         bounds=ranked.bounds,
         rows=tuple(rows if life is None else life.rows),
         positive=positive_class(metric, data.labels),
-        baseline=robustness.baseline(rows, validation, metric, data),
-        outliers=robustness.outliers(rows, scoring),
-        sensitivity=robustness.sensitivity(rows, scoring),
-        winners=robustness.winners(rows, scoring),
+        baseline=robustness.baseline(rows, constant, data.labels, settings.skill),
+        outliers=robustness.outliers(models, scoring),
+        sensitivity=robustness.sensitivity(rows, models, scoring),
+        winners=robustness.winners(models, scoring),
         lifetime=None if life is None else life.summary,
         devices=tuple(_devices(inputs, classes, ranked.rows)),
         spent_energy_j=None if cost is None else cost.energy_j,
         spent_time_s=None if cost is None else cost.time_s,
+        ranked_by_skill=settings.skill,
+        settled=drawn is not None and drawn.settled,
+        sources=() if drawn is None else drawn.sources,
     )
+
+
+def _spread(
+    rows: Sequence[RankingRow],
+    models: Models,
+    inputs: RankInputs,
+    validation: Validation,
+    scoring: Scoring,
+) -> Spread | None:
+    """Return what chance does to the ranks; None if nothing is ranked."""
+    if not models.names:
+        return None
+    constant = inputs.skill_check.baseline()
+    stretch = 1.0
+    if inputs.results.recipe.score.skill and constant is not None and constant.performance < 1:
+        stretch = 1 / (1 - constant.performance)
+    members = [row for row in rows if is_rankable(row)]
+    return spread(members, models, validation, inputs.metric, scoring, stretch)
 
 
 def _processors(results: Results) -> tuple[str, ...]:
@@ -141,15 +187,31 @@ def _ranked(
     images = splits["train"].images if "train" in splits else None
     budgets = inputs.results.recipe.limits()
     rows = []
-    for entry, performances in zip(inputs.results.entries, inputs.performances, strict=True):
+    for entry, performances, errors in zip(
+        inputs.results.entries, inputs.performances, inputs.errors, strict=True
+    ):
         row = row_of(entry, inputs.metric, performances, budgets, images, measured)
         if only is None or row.artifact_sha256 in only:
-            rows.append(row)
+            rows.append(_with_skill(row.replace(resources_sd=dict(errors)), inputs.skill_check))
     # Pruned candidates were not measured in the field, and values of two devices cannot share bounds.
     in_set = affects_bounds if measured is None else is_rankable
     bounds, unbounded = _bounds([row for row in rows if in_set(row)], inputs.scoring)
-    scored = [_scored(row, bounds, unbounded, inputs.scoring) if is_rankable(row) else row for row in rows]
+    by_skill = inputs.results.recipe.score.skill
+    scored = [
+        _scored(row, bounds, unbounded, inputs.scoring, by_skill) if is_rankable(row) else row for row in rows
+    ]
     return RankedRows(_ordered(scored), bounds)
+
+
+def _with_skill(row: RankingRow, skill_check: SkillCheck) -> RankingRow:
+    """Return a row with its skill; without skill it has no rank."""
+    if not is_rankable(row) or row.performance is None:
+        return row
+    reason = skill_check.reason(row)
+    constant = skill_check.baseline()
+    if constant is not None:
+        row = row.replace(skill=skill(row.performance, constant.performance))
+    return row.replace(status="no_skill", reason=reason) if reason else row
 
 
 def _devices(
@@ -230,11 +292,15 @@ def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bou
 
 
 def _scored(
-    row: RankingRow, bounds: Mapping[str, Bound], unbounded: Mapping[str, str], scoring: Scoring
+    row: RankingRow,
+    bounds: Mapping[str, Bound],
+    unbounded: Mapping[str, str],
+    scoring: Scoring,
+    by_skill: bool,
 ) -> RankingRow:
     """Return a row with its scores, or with the reason if a weighted resource has no value or bounds."""
-    assert row.performance is not None
-    normalised, scores = pepr_family(row.performance, row.resources, bounds, scoring.weights, scoring.alpha)
+    performance = scored_performance(row, by_skill)
+    normalised, scores = pepr_family(performance, row.resources, bounds, scoring.weights, scoring.alpha)
     missing = [
         f"{name} {unbounded.get(name, 'not measured')}"
         for name in normalised_weights(scoring.weights)

@@ -249,8 +249,9 @@ class Export(Section):
     """How the models are exported.
 
     `variants`: files in export/, or "auto" for the fastest variant that keeps its quality, as measured on
-    the device. `keep_performance`: the min share of the float32 file's validation performance that a
-    variant must keep (99 %, as in MLPerf). `time_budget_s`: time for autotuning one candidate.
+    the device. `keep_performance`: a variant that is shown to keep less than this share of the model's
+    validation performance is rejected (99 %, as in MLPerf). `time_budget_s`: time for autotuning one
+    candidate.
     `selftest_real_images`: number of real validation images in each bundle's self-test, besides generated
     images. They leave the site with the bundle, so the default is 0.
     """
@@ -279,15 +280,27 @@ class Export(Section):
 
 
 class ProfileSettings(Section):
-    """How long an artifact is measured: "full" (1,024 queries and 60 s) or "quick" (128 queries and 10 s)."""
+    """How long an artifact is measured.
 
-    rules: Literal["full", "quick"] = "full"
+    "adaptive": 1,024 queries, and until the p90 is known to 2 % or its place in the ranking is certain; what
+    is handed over in bundles is then measured by the full rules. "full": 1,024 queries and 60 s. "quick":
+    128 queries and 10 s.
+    """
+
+    rules: Literal["adaptive", "full", "quick"] = "adaptive"
 
 
 class ScoreSettings(Section):
-    """How the ranking is computed."""
+    """How the ranking is computed.
+
+    `floor`: the min performance of a ranked model; a model that is not shown to beat the majority-class
+    baseline has no rank in any case. `skill`: rank by (P - P0) / (1 - P0) in place of the performance P, with
+    P0 the performance of the baseline.
+    """
 
     performance: str = "accuracy"
+    floor: Share | None = None
+    skill: bool = False
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={"train_energy": 1.0, "latency": 1.0, "peak_memory": 1.0}
     )

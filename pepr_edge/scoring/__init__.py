@@ -1,3 +1,13 @@
 """PePR, performance metrics and their intervals, and the robustness of a ranking."""
 
-__all__ = ["bounds", "intervals", "lifetime", "metrics", "pepr", "percentiles", "resources", "robustness"]
+__all__ = [
+    "bounds",
+    "chance",
+    "intervals",
+    "lifetime",
+    "metrics",
+    "pepr",
+    "percentiles",
+    "resources",
+    "robustness",
+]

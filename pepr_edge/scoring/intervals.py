@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.records import Estimate, Split
+from pepr_edge.scoring.chance import paired_test
 from pepr_edge.scoring.metrics import Counts, calibration_gaps, chunks, metric, resampled
 from pepr_edge.tasks import Labels, Logits, task_of
 
@@ -161,15 +162,4 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float
             images for both.
     Source: McNemar 1947, exact binomial form.
     """
-    only_a = int((correct_a & ~correct_b).sum())
-    only_b = int((correct_b & ~correct_a).sum())
-    n = only_a + only_b
-    if n == 0:
-        return 1.0
-    # In logarithms: with thousands of discordant images 2**n does not fit into a float.
-    log_constant = math.lgamma(n + 1) - n * math.log(2)
-    terms = [
-        math.exp(log_constant - math.lgamma(k + 1) - math.lgamma(n - k + 1))
-        for k in range(min(only_a, only_b) + 1)
-    ]
-    return min(1.0, 2 * sum(terms))
+    return min(1.0, 2 * min(paired_test(correct_a, correct_b), paired_test(correct_b, correct_a)))

@@ -75,6 +75,18 @@ def performance_fault(name: str) -> str:
     return ""
 
 
+def guessing_level(name: str) -> float | None:
+    """Return the value that guessing reaches in a metric of the ROC curve; None for other metrics."""
+    if name == "auroc":
+        return 0.5
+    for base in _AT_LEVEL:
+        if name == base:
+            return 1 - DEFAULT_LEVEL
+        if name.startswith(f"{base}_"):
+            return 1 - float(name.rpartition("_")[2])
+    return None
+
+
 def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(names)}, or with a level, as in sensitivity_at_specificity_0.95"
 

@@ -83,12 +83,6 @@ def rank_spread(
 ) -> RankSpread:
     """Return how far ranks by PePR would change with other images; the resources stay the same.
 
-    A model ranks behind those that are better by more than chance, and before those that are worse by more
-    than chance. The effect of chance is the 95th percentile over the draws of the maximum difference to any
-    other model, in its standard errors. So one interval is correct for a model, however many others there
-    are. Percentiles of the drawn ranks are no alternative: for close models they contained the true rank in
-    as few as 36 % of simulated rankings, since a draw adds its own noise to that of the images.
-
     Args:
         performance: as measured, shape (n,), in [0, 1].
         drawn: performance of the same models over draws, shape (draws, n). If a draw uses the same images for
@@ -96,17 +90,34 @@ def rank_spread(
         resource: combined and normalised, shape (n,), in [0, 1].
         alpha: emphasis on performance.
         of: indices of the models whose interval is wanted; None for all.
+    """
+    score = pepr(performance, resource, alpha)
+    return score_spread(score, pepr(drawn, np.broadcast_to(resource, drawn.shape), alpha), of)
+
+
+def score_spread(score: Array, drawn: Array, of: Sequence[int] | None = None) -> RankSpread:
+    """Return how far ranks would change if what is left to chance were drawn again.
+
+    A model ranks behind those that are better by more than chance, and before those that are worse by more
+    than chance. The effect of chance is the 95th percentile over the draws of the maximum difference to any
+    other model, in its standard errors. So one interval is correct for a model, however many others there
+    are. Percentiles of the drawn ranks are no alternative: for close models they contained the true rank in
+    as few as 36 % of simulated rankings, since a draw adds its own noise to that of the measurement.
+
+    Args:
+        score: PePR of each model as measured, shape (n,).
+        drawn: PePR of the same models over draws, shape (draws, n). What models share in a draw, such as
+            the images, makes their comparison paired.
+        of: indices of the models whose interval is wanted; None for all.
     Source: Mogstad, Romano, Shaikh and Wilhelm 2024, Inference for ranks (marginal confidence sets).
     """
-    n = len(performance)
-    score = pepr(performance, resource, alpha)
-    scores_drawn = pepr(drawn, np.broadcast_to(resource, drawn.shape), alpha)
+    n = len(score)
     chosen = list(range(n)) if of is None else list(of)
     low = np.ones(len(chosen), np.int64)
     high = np.full(len(chosen), n)
     for position, index in enumerate(chosen):
         lead = score - score[index]
-        deviation = scores_drawn - scores_drawn[:, [index]] - lead
+        deviation = drawn - drawn[:, [index]] - lead
         error = deviation.std(axis=0)
         # A difference that never varies is compared with the rounding error alone.
         varies = error > ROUNDING_ERROR
@@ -114,10 +125,20 @@ def rank_spread(
         needed = np.where(varies, np.quantile(max_deviation, 0.95) * error, ROUNDING_ERROR)
         low[position] = 1 + np.count_nonzero(lead > needed)
         high[position] = n - np.count_nonzero(lead < -needed)
-    # Equal scores share the first place, so that none is first only by its position in the list.
-    first = (scores_drawn == scores_drawn.max(axis=1, keepdims=True)).astype(float)
+    return RankSpread(low, high, first_shares(drawn)[chosen])
+
+
+def first_shares(drawn: Array) -> Array:
+    """Return how often each model has the highest score over draws, shape (n,).
+
+    Equal scores share the first place, so that none is first only by its position in the list.
+
+    Args:
+        drawn: scores, shape (draws, n).
+    """
+    first = (drawn == drawn.max(axis=1, keepdims=True)).astype(float)
     first /= first.sum(axis=1, keepdims=True)
-    return RankSpread(low, high, first.mean(axis=0)[chosen])
+    return np.asarray(first.mean(axis=0))
 
 
 def binomial_performances(performance: Array, images: Array, draws: int = DRAWS, seed: int = 0) -> Array:

@@ -14,7 +14,7 @@ import pytest
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.run_dir.keys import export_key, profile_key, train_key
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
@@ -45,7 +45,7 @@ def large_run(folder: Path, candidates: int, images: int = 500) -> Path:
     names = [f"net{number:03d}" for number in range(candidates)]
     text = made_records.RECIPE.replace('"small", "middle", "large"', ", ".join(f'"{name}"' for name in names))
     text = text.replace('["fp32"]', '["fp32", "int8_static"]')
-    info = made_records.info(*names)
+    info = made_records.info(*names).replace(revisions=dict(STAGE_REVISIONS))
     recipe = parse(text, Recipe, "large.toml")
     write_record(folder / "run.json", info)
     write_text(folder / "recipe.toml", text)
@@ -60,7 +60,7 @@ def large_run(folder: Path, candidates: int, images: int = 500) -> Path:
         sparse(place / trained.checkpoint, CHECKPOINT_BYTES)
         for variant in ("fp32", "int8_static"):
             key = export_key(trained, load_variant(variant), recipe)
-            artifact = made_records.artifact(name, right=100 + number // 2, key=key)
+            artifact = made_records.artifact(name, right=130 + number // 2, key=key)
             sha256 = made_records.digest(f"{name} {variant}")
             artifact = artifact.replace(variant=variant, sha256=sha256, size_bytes=CHECKPOINT_BYTES)
             profile = made_records.profile(name, latency_s=0.001 * (1 + number))
@@ -69,7 +69,7 @@ def large_run(folder: Path, candidates: int, images: int = 500) -> Path:
             write_record(place / variant / "profile.json", profile)
             sparse(place / variant / "model.onnx", CHECKPOINT_BYTES)
             logits = random.normal(size=(images, 2)).astype(np.float32)
-            logits[np.arange(images), labels] += 0.01 * number
+            logits[np.arange(images), labels] += 0.5 + 0.01 * number
             splits = {"val": logits, "val_labels": labels, "test": logits, "test_labels": labels}
             np.savez(place / variant / "predictions.npz", **splits)
     return folder

@@ -200,15 +200,6 @@ def test_an_unmeasured_resource_gives_no_score_and_a_reason(tmp_path: Path) -> N
     assert all(row.rank is not None for row in rank(made, weights=LATENCY).rows)
 
 
-def test_a_score_of_0_ranks_before_no_score(tmp_path: Path) -> None:
-    made = results(
-        tmp_path,
-        entry(tmp_path, "unmeasured", right=190, memory_bytes=None),
-        entry(tmp_path, "useless", right=0),
-    )
-    assert [(row.architecture, row.rank) for row in rank(made).rows] == [("useless", 1), ("unmeasured", None)]
-
-
 def test_too_few_latencies_give_no_p90(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.profile is not None
@@ -284,16 +275,17 @@ def test_invalid_measurements_and_parity_failures_are_warnings(tmp_path: Path) -
 
 
 def test_equal_scores_go_by_performance(tmp_path: Path) -> None:
-    # 0.9 / (1 + 0) by the first, 0.45 / (1 + 0) by the second; in the third 0.9 / (1 + 1) is 0.45 too.
+    # 0.6 / (1 + 0) by the first; in the second 0.9 / (1 + 0.5) is 0.6 too.
     made = results(
         tmp_path,
-        entry(tmp_path, "half", right=90, latency_s=0.01),
+        entry(tmp_path, "poor", right=120, latency_s=0.01),
         entry(tmp_path, "slow", right=180, latency_s=0.02),
         entry(tmp_path, "best", right=180, latency_s=0.01),
+        entry(tmp_path, "last", right=180, latency_s=0.03),
     )
     ranking = rank(made, weights=LATENCY)
-    assert names(ranking) == ["best", "slow", "half"]
-    assert ranking.rows[1].pepr["edge"] == ranking.rows[2].pepr["edge"] == 0.45
+    assert names(ranking) == ["best", "slow", "poor", "last"]
+    assert ranking.rows[1].pepr["edge"] == pytest.approx(ranking.rows[2].pepr["edge"])
 
 
 def test_ties_are_decided_by_a_paired_test_against_the_first(tmp_path: Path) -> None:
@@ -418,6 +410,9 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
         "performance",
         "performance_low",
         "performance_high",
+        "performance_sd",
+        "repeats",
+        "skill",
         "test_performance",
         "test_low",
         "test_high",
@@ -441,15 +436,16 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
         ("", "broken", "failed"),
     ]
     small = ranking.rows[0]
+    assert small.performance_ci is not None
     assert float(lines[0]["latency_s"]) == small.resources["latency"]
     for letter in ("E", "C", "T", "M", "D", "L", "W", "edge"):
         assert float(lines[0][f"pepr_{letter}"]) == small.pepr[letter]
-    assert (lines[0]["performance"], lines[0]["performance_high"]) == ("0.8", "1.0")
+    assert (lines[0]["performance"], lines[0]["performance_high"]) == ("0.8", str(small.performance_ci[1]))
     assert lines[0]["tied_with_best"] == "True"
     assert lines[1]["tied_with_best"] == "False"
     assert lines[3]["reason"] == 'train: a "comma", and\na line'
     # Not measured is empty, not 0 and not None.
-    named = {"candidate", "architecture", "variant", "status", "reason"}
+    named = {"candidate", "architecture", "variant", "status", "reason", "repeats"}
     assert {lines[3][name] for name in lines[3] if name not in named} == {""}
 
 

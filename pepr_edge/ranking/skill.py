@@ -1,0 +1,148 @@
+"""Skill: whether a model is shown to beat models that look at no image.
+
+PePR would rank a cheap model that has learnt nothing before a good one: the majority-class baseline costs
+nothing, so its PePR is its whole performance. A model without skill therefore gets no rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.ranking.validation import Validation
+from pepr_edge.records import DataInfo, RankingRow
+from pepr_edge.scoring.chance import above_chance, paired_test
+from pepr_edge.scoring.metrics import guessing_level, metric
+from pepr_edge.tasks import task_of
+from pepr_edge.text.units import metric as metric_name
+from pepr_edge.text.units import printable, score
+
+# One-sided level of the tests.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class ConstantModel:
+    """The model that always makes the same decision: the best of them by the metric of a ranking.
+
+    `logits` have the shape (1, classes). `label` is the class number, `performance` its value on validation.
+    """
+
+    label: int
+    logits: NDArray[np.floating]
+    performance: float
+
+
+def best_constant(name: str, class_counts: Sequence[int], labels: NDArray[np.int64]) -> ConstantModel | None:
+    """Return the best model that always makes the same decision; None if the metric is undefined for all.
+
+    It decides for the most frequent class of training, or another one that is better by this metric, such as
+    F1, which is of one class alone.
+
+    Args:
+        name: the metric.
+        class_counts: training images of each class.
+        labels: of validation, shape (n,).
+    """
+    best = None
+    for label, logits in task_of().constant_logits(class_counts).items():
+        performance = metric(name)(np.repeat(logits, len(labels), axis=0), labels)
+        if not np.isnan(performance) and (best is None or performance > best.performance):
+            best = ConstantModel(label, logits, performance)
+    return best
+
+
+class SkillCheck:
+    """Compares the rows of a ranking with the best constant model and with chance, on validation."""
+
+    def __init__(self, name: str, data: DataInfo, validation: Validation, floor: float | None) -> None:
+        """Prepare the check.
+
+        Args:
+            name: the metric of the ranking.
+            data: of the run.
+            validation: predictions of its artifacts.
+            floor: the min performance that the recipe asks for; None: no such limit.
+        """
+        self._name = name
+        self._data = data
+        self._validation = validation
+        self._floor = floor
+        self._reasons: dict[str, str] = {}
+
+    def baseline(self) -> ConstantModel | None:
+        """Return the best constant model; None if no predictions were read, or training is not described."""
+        labels = self._validation.labels
+        if not labels.size or "train" not in self._data.splits:
+            return None
+        return best_constant(self._name, self._data.splits["train"].class_counts, labels)
+
+    def reason(self, row: RankingRow) -> str:
+        """Return why a row has no skill, empty if it is shown to have skill.
+
+        Raises:
+            RunError: its predictions cannot be read.
+        """
+        key = f"{row.candidate} {row.variant}"
+        if key not in self._reasons:
+            self._reasons[key] = self._compare(row)
+        return self._reasons[key]
+
+    def _compare(self, row: RankingRow) -> str:
+        logits = self._validation.logits(row)
+        parts = [self._against_baseline(row, logits), self._against_chance(logits), self._against_floor(row)]
+        return "; ".join(part for part in parts if part)
+
+    def _against_baseline(self, row: RankingRow, logits: NDArray[np.float32]) -> str:
+        baseline = self.baseline()
+        if baseline is None or row.performance is None:
+            return ""
+        level = max(baseline.performance, guessing_level(self._name) or 0.0)
+        low, high = row.performance_ci or (row.performance, row.performance)
+        if low > level and self._is_better(logits, baseline):
+            return ""
+        label = repr(printable(self._data.labels[baseline.label]))
+        value = f"validation {metric_name(self._name)} {score(row.performance)}"
+        interval = f"(95 % interval {score(low)} to {score(high)})"
+        return f"not shown to beat always predicting {label}, {score(level)}: {value} {interval}"
+
+    def _is_better(self, logits: NDArray[np.float32], baseline: ConstantModel) -> bool:
+        """True if a paired one-sided test shows that logits are better than the baseline."""
+        labels = self._validation.labels
+        constant = np.repeat(baseline.logits, len(labels), axis=0).astype(np.float32)
+        if self._name == "accuracy":
+            correct = task_of().correct
+            return paired_test(correct(logits, labels), correct(constant, labels)) < LEVEL
+        drawn = self._validation.resampled(self._name, logits)
+        gain = drawn - self._validation.resampled(self._name, constant)
+        gain = gain[~np.isnan(gain)]
+        return gain.size == 0 or float(np.quantile(gain, LEVEL)) > 0
+
+    def _against_chance(self, logits: NDArray[np.float32]) -> str:
+        labels = self._validation.labels
+        if above_chance(task_of().decide(logits), labels) < LEVEL:
+            return ""
+        gate = task_of().GATE_METRIC
+        value = metric(gate)(logits, labels)
+        chance = 1 / len(np.unique(labels))
+        return f"validation {metric_name(gate)} {score(value)} not shown to be above chance, {score(chance)}"
+
+    def _against_floor(self, row: RankingRow) -> str:
+        if self._floor is None or row.performance is None or row.performance >= self._floor:
+            return ""
+        return (
+            f"{metric_name(self._name)} {score(row.performance)} on validation, score.floor {self._floor:g}"
+        )
+
+
+def skill(performance: float, baseline: float) -> float:
+    """Return a performance on a scale from 0, that of the baseline, to 1; at least 0.
+
+    Source: the skill score of forecast verification, (P - P0) / (1 - P0).
+    """
+    if baseline >= 1:
+        return 0.0
+    return min(1.0, max(0.0, (performance - baseline) / (1 - baseline)))

@@ -1,0 +1,261 @@
+"""What is left to chance in a ranking, drawn again: validation images, seeds of the training, and costs.
+
+A row's score depends on all three. Each source is drawn with its own measured spread; a source whose spread
+is not known, such as the seed if every candidate was trained once, is left out and `Spread.sources` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Literal
+
+import numpy as np
+
+from pepr_edge.ranking.validation import Validation
+from pepr_edge.records import DeviceProfile, RankingRow, TrainResult
+from pepr_edge.run_dir.reader import VariantState
+from pepr_edge.scoring.intervals import Z_95
+from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.scoring.pepr import (
+    Array,
+    Models,
+    Scoring,
+    normalised,
+    pepr,
+    proportions,
+    scores,
+)
+from pepr_edge.scoring.percentiles import p90_interval
+from pepr_edge.scoring.resources import training_spread
+from pepr_edge.scoring.robustness import DRAWS, RankSpread, first_shares, score_spread
+
+Source = Literal["images", "seeds", "costs"]
+TRAINING_RESOURCES = ("train_energy", "train_co2eq", "train_time")
+# First place counts as settled if another run would have the same, at this probability.
+SETTLED = 0.95
+
+
+@dataclass(frozen=True)
+class PooledSd:
+    """A standard deviation pooled over candidates, and its degrees of freedom."""
+
+    value: float
+    freedom: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Rank intervals and shares of first places of the ranked rows, in the order of the ranks."""
+
+    ranks: RankSpread
+    sources: tuple[Source, ...]
+    settled: bool
+
+
+def resource_errors(entry: VariantState) -> dict[str, float]:
+    """Return the standard error of each resource of an entry, in SI units, as far as it is known.
+
+    The cost of training is a mean over seeds if there are several; else its spread over the epochs counts.
+    """
+    errors: dict[str, float] = {}
+    if entry.trained is not None:
+        errors |= _training_errors(entry.repeats or (entry.trained,))
+    if entry.profile is not None:
+        errors |= _deployment_errors(entry.profile)
+    return errors
+
+
+def _training_errors(trainings: Sequence[TrainResult]) -> dict[str, float]:
+    relative = _relative_training_error(trainings)
+    if relative is None:
+        return {}
+    errors = {}
+    for name, field in zip(TRAINING_RESOURCES, ("energy_j", "co2eq_g", "duration_s"), strict=True):
+        values = [getattr(trained.cost, field).value for trained in trainings]
+        known = [value for value in values if value is not None]
+        if known:
+            errors[name] = relative * sum(known) / len(known)
+    return errors
+
+
+def _relative_training_error(trainings: Sequence[TrainResult]) -> float | None:
+    """Return the relative standard error of the mean cost: over the seeds, or over the epochs of one."""
+    within = [training_spread(trained) for trained in trainings]
+    known = [value for value in within if value is not None]
+    by_epochs = max(known) / math.sqrt(len(trainings)) if known else None
+    durations_s = [trained.cost.duration_s.value or 0.0 for trained in trainings]
+    if len(trainings) < 2 or not all(durations_s):
+        return by_epochs
+    by_seeds = stdev(math.log(duration_s) for duration_s in durations_s) / math.sqrt(len(trainings))
+    return by_seeds if by_epochs is None else max(by_seeds, by_epochs)
+
+
+def _deployment_errors(profile: DeviceProfile) -> dict[str, float]:
+    errors = {}
+    interval_s = p90_interval(profile.latencies_s, profile.blocks)
+    if interval_s is not None:
+        errors["latency"] = (interval_s[1] - interval_s[0]) / (2 * Z_95)
+    samples = profile.peak_memory_samples_bytes
+    if len(samples) > 1:
+        errors["peak_memory"] = stdev(samples)
+    return errors
+
+
+def pooled_sd(rows: Sequence[RankingRow]) -> PooledSd | None:
+    """Return the standard deviation of the performance over seeds, pooled over candidates; None if unknown.
+
+    Few seeds of one candidate say little about its own spread, so all candidates share one.
+    """
+    by_candidate = {row.candidate: row for row in rows if row.repeats > 1 and row.performance_sd is not None}
+    freedom = sum(row.repeats - 1 for row in by_candidate.values())
+    if not freedom:
+        return None
+    total = sum((row.repeats - 1) * (row.performance_sd or 0.0) ** 2 for row in by_candidate.values())
+    return PooledSd(math.sqrt(total / freedom), freedom)
+
+
+def spread(
+    members: Sequence[RankingRow],
+    models: Models,
+    validation: Validation,
+    metric: str,
+    scoring: Scoring,
+    stretch: float = 1.0,
+) -> Spread:
+    """Draw images, seeds and costs again, and return what this does to the ranks.
+
+    Args:
+        members: the rows of the set, the ranked ones in the order of their ranks.
+        models: the same as arrays.
+        validation: predictions of their artifacts.
+        metric: the performance.
+        scoring: how the set is scored.
+        stretch: change of P in the score per change of the performance.
+    """
+    ranked = np.array([row.rank is not None for row in members])
+    rows = [row for row in members if row.rank is not None]
+    drawn = _Drawn(members, models, validation, metric, scoring, stretch)
+    score = scores(models, scoring)[ranked]
+    ranks = score_spread(score, drawn.scores(scale=1.0))
+    return Spread(ranks, drawn.sources, _is_settled(rows, ranks, drawn))
+
+
+def _is_settled(rows: Sequence[RankingRow], ranks: RankSpread, drawn: _Drawn) -> bool:
+    """True if another run, with its own seeds and costs, would have the same first place at 95 %.
+
+    This run and the other one both differ from the mean over seeds: hence twice the variance.
+    """
+    rivals = [row for row, low in zip(rows, ranks.low.tolist(), strict=True) if low == 1]
+    if len(rows) == 1:
+        return True
+    if len({row.candidate for row in rows}) > 1 and any(row.repeats < 2 for row in rivals):
+        return False
+    is_first_alone = int(ranks.high[0]) == 1
+    return is_first_alone and float(first_shares(drawn.scores(scale=2.0))[0]) >= SETTLED
+
+
+class _Drawn:
+    """Draws of performance and resources of the members of a set."""
+
+    def __init__(
+        self,
+        members: Sequence[RankingRow],
+        models: Models,
+        validation: Validation,
+        metric: str,
+        scoring: Scoring,
+        stretch: float,
+    ) -> None:
+        self._members = members
+        self._models = models
+        self._scoring = scoring
+        self._stretch = stretch
+        self._ranked = np.array([row.rank is not None for row in members])
+        self._images = self._image_effects(validation, metric)
+        self._seeds = pooled_sd(members)
+        weighted = proportions(scoring.weights)
+        self._errors = {name: self._relative_errors(name) for name in weighted}
+        has_costs = any(errors.any() for errors in self._errors.values())
+        self.sources: tuple[Source, ...] = ("images",)
+        if self._seeds is not None:
+            self.sources = (*self.sources, "seeds")
+        if has_costs:
+            self.sources = (*self.sources, "costs")
+
+    def scores(self, scale: float) -> Array:
+        """Return PePR of the ranked rows over draws, shape (DRAWS, ranked).
+
+        Args:
+            scale: factor of the variance of seeds and costs.
+        """
+        rng = np.random.default_rng(0)
+        effects = self._images + self._seed_effects(scale, rng)
+        performance = self._models.performance[self._ranked] + self._stretch * effects
+        resource = self._combined_resources(scale, rng)[:, self._ranked]
+        return pepr(np.clip(performance, 0.0, 1.0), resource, self._scoring.alpha)
+
+    def _image_effects(self, validation: Validation, metric: str) -> Array:
+        """Return the effect of other validation images, shape (DRAWS, ranked).
+
+        All rows get the same images. A resample on which the metric is undefined has no effect.
+        """
+        effects = []
+        for row in self._members:
+            if row.rank is not None:
+                logits = validation.logits(row)
+                value = metric_of(metric)(logits, validation.labels)
+                effects.append(np.nan_to_num(validation.resampled(metric, logits) - value, nan=0.0))
+        return np.stack(effects, axis=1)
+
+    def _seed_effects(self, scale: float, rng: np.random.Generator) -> Array:
+        """Return the effect of other seeds, shape (DRAWS, ranked): the same for a candidate's variants."""
+        rows = [row for row in self._members if row.rank is not None]
+        if self._seeds is None:
+            return np.zeros((DRAWS, len(rows)))
+        # The pooled deviation is itself an estimate: as in Student's t.
+        freedom = self._seeds.freedom
+        deviation = self._seeds.value * np.sqrt(freedom / rng.chisquare(freedom, DRAWS))
+        by_candidate = {row.candidate: rng.standard_normal(DRAWS) for row in rows}
+        effects = [deviation * by_candidate[row.candidate] * math.sqrt(scale / row.repeats) for row in rows]
+        return np.stack(effects, axis=1)
+
+    def _relative_errors(self, name: str) -> Array:
+        """Return the relative standard errors of a resource, shape (m,); 0 where not known."""
+        errors = []
+        for row in self._members:
+            value = row.resources.get(name)
+            error = row.resources_sd.get(name)
+            errors.append(error / value if value and error is not None else 0.0)
+        return np.array(errors)
+
+    def _combined_resources(self, scale: float, rng: np.random.Generator) -> Array:
+        """Return the combined and normalised resource of each member over draws, shape (DRAWS, m)."""
+        of_training = {row.candidate: rng.standard_normal(DRAWS) for row in self._members}
+        shared = np.stack([of_training[row.candidate] for row in self._members], axis=1)
+        total = np.zeros(shared.shape)
+        for name, share in proportions(self._scoring.weights).items():
+            # A candidate's variants share its training, and so the error of its cost.
+            noise = shared if name in TRAINING_RESOURCES else rng.standard_normal(shared.shape)
+            values = self._models.resources[name] * np.exp(self._errors[name] * noise * math.sqrt(scale))
+            total += share * self._normalised(name, values)
+        return np.minimum(total, 1.0)
+
+    def _normalised(self, name: str, values: Array) -> Array:
+        """Normalise a resource within each draw, shape (DRAWS, m): the bounds are drawn, too."""
+        if self._scoring.normalise == "reference":
+            bound = self._scoring.bound(name, values)
+            return np.full(values.shape, np.nan) if bound is None else normalised(values, bound)
+        finite = np.where(np.isfinite(values), values, np.nan)
+        high = np.nanmax(finite, axis=1, keepdims=True)
+        low = (
+            np.zeros_like(high)
+            if self._scoring.normalise == "max"
+            else np.nanmin(finite, axis=1, keepdims=True)
+        )
+        width = high - low
+        scaled = np.where(np.isnan(finite), np.nan, 0.0)
+        np.divide(finite - low, width, out=scaled, where=width > 0)
+        return scaled

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_records import entry, results
+from test_ranking_robustness import decided, row_of
+
+from pepr_edge.ranking import rank
+from pepr_edge.ranking.skill import skill
+from pepr_edge.records import Estimate
+from pepr_edge.scoring.intervals import wilson
+
+ENERGY = {"train_energy": 1.0}
+
+
+def test_a_cheap_model_without_skill_has_no_rank_and_sets_no_bounds(tmp_path: Path) -> None:
+    made = results(
+        tmp_path,
+        entry(tmp_path, "cheap", right=105, joules=1.0),
+        entry(tmp_path, "good", right=180, joules=50.0),
+        entry(tmp_path, "large", right=185, joules=100.0),
+    )
+    ranking = rank(made, weights=ENERGY)
+    cheap = row_of(ranking, "cheap")
+    assert (cheap.status, cheap.rank) == ("no_skill", None)
+    assert "baseline" in cheap.reason or "always" in cheap.reason
+    assert [row.architecture for row in ranking.rows if row.rank == 1] == ["good"]
+    assert (ranking.bounds["train_energy"].lo, ranking.bounds["train_energy"].hi) == (50.0, 100.0)
+    assert cheap.skill == pytest.approx(0.05)
+
+
+def test_a_model_with_the_decisions_of_chance_has_no_rank_whatever_its_metric_says(tmp_path: Path) -> None:
+    """Its recorded AUROC is good, but it decides for one class only."""
+    made = decided(entry(tmp_path, "collapsed"), np.arange(200) % 2 == 0)
+    assert made.artifact is not None
+    auroc = Estimate(value=0.95, ci=(0.9, 0.97), split="val", n=200)
+    made = replace(made, artifact=made.artifact.replace(performance={"val_auroc": auroc}))
+    (row,) = rank(results(tmp_path, made), metric="auroc").rows
+    assert (row.status, row.rank) == ("no_skill", None)
+    assert "chance" in row.reason
+
+
+def test_an_interval_that_holds_the_baseline_is_no_skill(tmp_path: Path) -> None:
+    for right in range(100, 200, 4):
+        low, _ = wilson(right, 200)
+        (row,) = rank(results(tmp_path / str(right), entry(tmp_path / str(right), "a", right=right))).rows
+        if low <= 0.5:
+            assert row.status == "no_skill"
+    assert row.status == "ok"
+
+
+def test_a_recipe_can_ask_for_more(tmp_path: Path) -> None:
+    made = results(
+        tmp_path,
+        entry(tmp_path, "poor", right=150, joules=1.0),
+        entry(tmp_path, "good", right=180),
+        more="[score]\nfloor = 0.8\n",
+    )
+    ranking = rank(made)
+    assert [(row.architecture, row.status) for row in ranking.rows] == [("good", "ok"), ("poor", "no_skill")]
+    assert "0.8" in ranking.rows[1].reason
+
+
+def test_ranking_by_skill_stretches_the_performance(tmp_path: Path) -> None:
+    entries = (
+        entry(tmp_path, "poor", right=130, joules=1.0),
+        entry(tmp_path, "good", right=180, joules=99.0),
+    )
+    plain = rank(results(tmp_path, *entries), weights=ENERGY)
+    by_skill = rank(results(tmp_path, *entries, more="[score]\nskill = true\n"), weights=ENERGY)
+    # 0.65 / 1 against 0.9 / 2, and 0.3 / 1 against 0.8 / 2.
+    assert [row.architecture for row in plain.rows] == ["poor", "good"]
+    assert [row.architecture for row in by_skill.rows] == ["good", "poor"]
+    assert row_of(by_skill, "good").pepr["edge"] == pytest.approx(0.4)
+    assert (by_skill.ranked_by_skill, plain.ranked_by_skill) == (True, False)
+    assert by_skill.baseline is not None
+    assert by_skill.baseline.outranks == 0
+
+
+@given(st.floats(0, 1), st.floats(0, 0.99))
+def test_skill_is_within_0_and_1_and_0_at_the_baseline(performance: float, baseline: float) -> None:
+    value = skill(performance, baseline)
+    assert 0 <= value <= 1
+    assert skill(baseline, baseline) == 0
+    assert skill(1.0, baseline) == pytest.approx(1)
+    assert skill(performance, 1.0) == 0
