@@ -140,8 +140,8 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 {table}
 
-Majority-class baseline: always predicting the most frequent class has accuracy {score(data.majority_baseline)}
-on the test split. Performance by group of patients: {MISSING}.
+Majority-class baseline: always predicting the most frequent class
+has accuracy {score(data.majority_baseline)} on the test split. Performance by group of patients: {MISSING}.
 {_seeds(manifest)}
 {_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
@@ -303,7 +303,8 @@ With optimum, from inside this folder: `ORTModelForImageClassification.from_pret
 
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {_shape(manifest.input.shape)}), \
-output `{manifest.output.name}` ({manifest.output.dtype}, {_shape(manifest.output.shape)}). Classes: {labels}."""
+output `{manifest.output.name}` ({manifest.output.dtype}, {_shape(manifest.output.shape)}).
+Classes: {labels}."""
 
 
 def _shape(shape: tuple[int, ...]) -> str:

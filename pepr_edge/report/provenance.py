@@ -56,8 +56,8 @@ def data_table(data: DataInfo) -> ReportTable:
     rows.append((Cell("all classes"), *totals))
     colour = "grey" if data.channels == 1 else "RGB"
     caption = (
-        f"{data.name}, format {data.format}, {colour}; sha256 {data.sha256}. Always predicting the most frequent "
-        f"class has accuracy {score(data.majority_baseline)} on the test split."
+        f"{data.name}, format {data.format}, {colour}; sha256 {data.sha256}. Always predicting the "
+        f"most frequent class has accuracy {score(data.majority_baseline)} on the test split."
     )
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
