@@ -26,6 +26,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
 from pepr_edge.engine.job import CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
+from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.select_variant import selection_message
@@ -98,6 +99,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         PeprError: an error that concerns the whole run. A candidate that fails is a row of the ranking
         instead.
     """
+    clock = StageClock()
     check_files(recipe)
     source = Path(recipe.data.source)
     check_source_separate(recipe.data.source, run_dir)
@@ -113,25 +115,28 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
             return finished
     check_machine(recipe, options.engine == "local", _measures_here(recipe, options))
 
-    with locked(run_dir), _open_engine(recipe, run_dir, options, view) as (engine, host):
+    with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
+        engine, host = clock.timed(*opened)
         _prepare_run_dir(run_dir, key, options, view)
         image_folders = {px: create_pixels_folder(run_dir, px) for px in data_settings}
-        info = _prepare_all(run_dir, data_settings, image_folders, view)
+        with clock.stage("images"):
+            info = _prepare_all(run_dir, data_settings, image_folders, view)
         _show_notes(recipe, options, view)
         state = _start_run(run_dir, key, recipe, recipe_text, info, view)
 
         results = load(run_dir, verify=True)
-        results = search(results, image_folders, engine, host, view)
+        with clock.stage("search"):
+            results = search(results, image_folders, engine, host, view)
         results = train_and_export(results, image_folders, engine, view)
         results = complete_search_log(results)
         if options.engine == "local":  # elsewhere the candidates are trained on other machines
             results = measure_step_costs(results, image_folders, engine, view)
         results = _on_device(results, image_folders, host, view)
         results = repeat(results, image_folders, engine, host, view)
-        with view.bar("ranking, bundles and report"):
-            ranking = rank_and_report(results)
+        with view.bar("ranking, bundles and report"), clock.stage("ranking and report"):
+            ranking = rank_and_report(results, clock)
 
-        write_record(run_dir / RUN, state.replace(status="finished"))
+        write_record(run_dir / RUN, state.replace(status="finished", stage_times_s=clock.seconds()))
         ranked = sum(row.rank is not None for row in ranking.rows)
         log_event(run_dir, "finished", ranked=ranked, rows=len(ranking.rows))
         # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
@@ -514,12 +519,13 @@ def _profile(
     return host.profile(entry.folder / MODEL, request, on_progress)
 
 
-def rank_and_report(results: Results) -> Ranking:
+def rank_and_report(results: Results, clock: StageClock | None = None) -> Ranking:
     """DeviceProfile -> Ranking -> bundles -> report, all written into the run directory."""
     from pepr_edge.report.from_run import write_report
 
     ranking = write_bundles(results, rank(results), results.folder / BUNDLES, results.recipe.bundles.top)
     write_record(results.folder / RANKING, ranking)
     write_document(results.folder, TABLE, to_csv(ranking))
-    write_report(results, ranking, results.folder / REPORT)
+    stage_times_s = None if clock is None else clock.seconds
+    write_report(results, ranking, results.folder / REPORT, stage_times_s=stage_times_s)
     return ranking

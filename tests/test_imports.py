@@ -177,6 +177,7 @@ def test_help_imports_only_click() -> None:
         "pepr_edge.measure.worker",
         "pepr_edge.measure.runtimes",
         "pepr_edge.engine.worker",
+        "pepr_edge.engine.worker_main",
     ],
 )
 def test_telemetry_is_off_at_every_entry(entry: str) -> None:

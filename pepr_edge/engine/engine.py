@@ -19,12 +19,10 @@ class Engine:
 
     `threads`: of each job. `parallel`: about how many jobs run at once. `exclusive`: a job has its machine to
     itself. `run`: carries out jobs and returns when all are done; their results and failures are then in
-    their folders. It calls back from the thread that called it. `release`: ends processes that wait for the
-    next job, so that they take no memory from a measurement.
+    their folders. It calls back from the thread that called it.
     """
 
     threads: int
     parallel: int
     exclusive: bool
     run: Callable[[Sequence[CandidateJob], OnStep, OnDone], None]
-    release: Callable[[], None] = lambda: None

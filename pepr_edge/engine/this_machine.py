@@ -26,15 +26,20 @@ def engine(jobs: int, workers: Workers | None = None) -> Engine:
         parallel=jobs,
         exclusive=jobs == 1,
         run=lambda todo, on_step, on_done: local.run(todo, jobs, on_step, on_done, workers),
-        release=workers.release if workers is not None else lambda: None,
     )
 
 
 @contextmanager
 def opened(jobs: int) -> Iterator[tuple[Engine, MeasurementHost]]:
-    """Open this machine as engine and measurement host. Workers of the engine stay until it is closed."""
+    """Open this machine as engine and measurement host. Workers stay until it is closed, or measures."""
     with Workers() as workers:
-        yield engine(jobs, workers), measurement_host()
+
+        @contextmanager
+        def reserve() -> Iterator[None]:
+            workers.release()  # they would take memory from what is measured
+            yield
+
+        yield engine(jobs, workers), measurement_host(reserve)
 
 
 def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullcontext) -> MeasurementHost:

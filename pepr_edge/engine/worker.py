@@ -100,6 +100,8 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
     assert job.kind != "export"  # the pipeline gives this job only to candidates that are trained
     if _is_far_enough(job):
         return None
+    # The first step of a training follows only after its probes.
+    report(steps, Step(stage="cost probe" if job.kind == "probe" else "train", done=0, total=1))
     from pepr_edge.train.session import TrainingJob
     from pepr_edge.train.train import probe_cost, train, train_until
 
@@ -158,6 +160,7 @@ def _export(job: CandidateJob, trained: TrainResult, data: Dataset, steps: TextI
     ]
     if not wanted:
         return
+    report(steps, Step(stage="export", done=0, total=len(wanted)))
     from pepr_edge.export.export import Exporter
     from pepr_edge.train.models import restore
 

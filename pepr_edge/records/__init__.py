@@ -24,7 +24,7 @@ from pepr_edge.records.base import (
     plain_name,
 )
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
-from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo
+from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo, StageName
 from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, SettingsTrial, VariantTrial
 from pepr_edge.records.field_report import (
     BenchResult,
@@ -130,6 +130,7 @@ __all__ = [
     "Sha256",
     "Split",
     "SplitInfo",
+    "StageName",
     "Status",
     "StepCost",
     "Stretch",

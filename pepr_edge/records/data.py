@@ -6,9 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pepr_edge.records.base import Candidate, Count, Record, Sha256, Split, Versioned
+from pepr_edge.records.base import Candidate, Count, NonNegative, Record, Sha256, Split, Versioned
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+# What a run spends its time on, in the order of the report.
+StageName = Literal[
+    "images",
+    "search",
+    "training",
+    "repeats",
+    "export",
+    "choice of variants",
+    "measuring",
+    "ranking and report",
+    "other",
+]
 
 
 class Preprocess(Record):
@@ -54,6 +66,8 @@ class RunInfo(Versioned):
     `key` is the hash of all that the run's result depends on. `revisions` are the stages' revisions that its
     results were made with (see `pepr_edge.run_dir.keys`); empty in a run directory of version 0.1.0. `commit`
     is the commit of the checkout that pepr_edge ran from; None if it was installed from a wheel.
+    `stage_times_s` is the wall time, by stage, of the process that finished the run; empty before, and in a
+    run directory of version 0.1.
     """
 
     key: str
@@ -64,3 +78,4 @@ class RunInfo(Versioned):
     pepr_edge: str
     revisions: dict[str, str] = Field(default={})
     commit: str | None = None
+    stage_times_s: dict[StageName, NonNegative] = Field(default={})

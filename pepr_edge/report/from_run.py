@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.errors import RunError
-from pepr_edge.records import FieldReport, Ranking
+from pepr_edge.records import FieldReport, Ranking, StageName
 from pepr_edge.report.html import ReportInput, write
 from pepr_edge.report.quantised import MAX_CANDIDATES, ModelPredictions
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
@@ -23,6 +23,7 @@ def write_report(
     path: Path,
     field: Mapping[str, FieldReport] | None = None,
     force: bool = False,
+    stage_times_s: Callable[[], Mapping[StageName, float]] | None = None,
 ) -> None:
     """Write report.html and the files of its figures from the contents of a run directory.
 
@@ -32,6 +33,7 @@ def write_report(
         path: of the page.
         field: field reports by file.
         force: also replace files that pepr_edge did not write.
+        stage_times_s: returns the times of the run that is about to end; None: those in run.json.
     """
     trained = {state.candidate.id: state.trained for state in results.entries if state.trained is not None}
     repeats = {state.candidate.id: state.repeats for state in results.entries}
@@ -49,6 +51,7 @@ def write_report(
         predictions=tuple(model_predictions(results, ranking)),
         field=field or {},
         repeats=tuple(chain.from_iterable(repeats.values())),
+        stage_times_s=stage_times_s or (lambda: results.info.stage_times_s),
     )
     write(content, path, force)
 

@@ -17,6 +17,7 @@ from pepr_edge.records import (
     Ranking,
     RankingRow,
     SearchLog,
+    StageName,
     TrainResult,
 )
 from pepr_edge.report import figures, provenance, quantised, tables, training_figures
@@ -62,6 +63,7 @@ class ReportInput:
     `budgets`: in SI units, any of latency_p90_s, peak_memory_bytes, size_bytes. `predictions`: of the first
     candidates on the test split. `field`: field reports by file, which the ranking uses. `trained`: the
     training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
+    `stage_times_s`: called once the figures are drawn, as they take a part of the time.
     """
 
     title: str
@@ -77,6 +79,7 @@ class ReportInput:
     predictions: tuple[quantised.ModelPredictions, ...] = ()
     field: Mapping[str, FieldReport] = field(default_factory=dict)
     repeats: tuple[TrainResult, ...] = ()
+    stage_times_s: Callable[[], Mapping[StageName, float]] = dict
 
     @property
     def trainings(self) -> tuple[TrainResult, ...]:
@@ -208,6 +211,7 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
 
 def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
     from_the_field = provenance.reports_table(report.field, report.artifacts)
+    times = provenance.stage_times_table(report.stage_times_s())
     return (
         *((from_the_field,) if from_the_field else ()),
         provenance.resources_table(report.ranking, report.trainings),
@@ -215,6 +219,7 @@ def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
         provenance.device_table(report.profiles),
         provenance.data_table(report.data),
         provenance.training_table(report.trainings),
+        *((times,) if times else ()),
         provenance.checksums_table(report.artifacts, report.trainings),
     )
 

@@ -76,9 +76,10 @@ def test_a_job_makes_the_training_and_every_variant(make_job: MakeJob) -> None:
         assert artifact.key == export_key(trained, load(name), job.recipe)
         assert (folder / artifact.path).is_file()
     assert not list(folder.rglob("failure.json"))
-    assert [step.stage for step in steps] == ["train", "train", "export fp32", "export int8_static"]
-    assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2), (0, 2), (1, 2)]
-    assert steps[0].model_dump(include={"epoch", "epochs", "best"}) == {"epoch": 1, "epochs": 1, "best": None}
+    exports = ["export", "export fp32", "export int8_static"]
+    assert [step.stage for step in steps] == ["train", "train", "train", *exports]
+    assert [(step.done, step.total) for step in steps] == [(0, 1), (1, 2), (2, 2), (0, 2), (0, 2), (1, 2)]
+    assert steps[1].model_dump(include={"epoch", "epochs", "best"}) == {"epoch": 1, "epochs": 1, "best": None}
 
 
 def left(job: CandidateJob) -> set[str]:
@@ -89,12 +90,13 @@ def test_a_job_may_leave_a_training_unfinished_and_a_later_one_resumes_it(make_j
     job = make_job(train={"epochs": 3, "device": "cpu"}).model_copy(
         update={"kind": "train", "until_epoch": 1}
     )
-    assert {(step.stage, step.epoch, step.epochs) for step in steps_of(job)} == {("train", 1, 3)}
+    assert {(step.stage, step.epoch, step.epochs) for step in steps_of(job) if step.done} == {("train", 1, 3)}
     assert left(job) == {"training.json", "training-1.pt"}
     before = stamps(job.folder)
     assert steps_of(job) == []
     assert stamps(job.folder) == before
-    assert {step.epoch for step in steps_of(job.model_copy(update={"until_epoch": 2}))} == {2}
+    resumed = steps_of(job.model_copy(update={"until_epoch": 2}))
+    assert {step.epoch for step in resumed if step.done} == {2}
     assert left(job) == {"training.json", "training-2.pt"}
 
 
@@ -103,7 +105,8 @@ def test_a_job_may_conclude_an_unfinished_training(make_job: MakeJob) -> None:
         update={"kind": "train", "until_epoch": 1}
     )
     steps_of(job)
-    assert [step.stage for step in steps_of(job.model_copy(update={"kind": "conclude"}))] == ["export fp32"]
+    stages = [step.stage for step in steps_of(job.model_copy(update={"kind": "conclude"}))]
+    assert stages == ["train", "export", "export fp32"]
     trained = read_record(Path(job.folder) / "train.json", TrainResult)
     assert (len(trained.epochs), trained.stopped_early) == (1, True)
     assert left(job) == {
@@ -119,7 +122,7 @@ def test_a_job_may_conclude_an_unfinished_training(make_job: MakeJob) -> None:
     assert {
         step.epoch
         for step in steps_of(job.model_copy(update={"kind": "complete", "until_epoch": None}))
-        if step.stage == "train"
+        if step.stage == "train" and step.done
     } == {2, 3}
     assert left(job) == {"train.json", "checkpoint.safetensors", "logits.npz", "fp32"}
 
@@ -160,14 +163,14 @@ def test_only_the_variant_that_is_missing_is_made(done_job: CandidateJob) -> Non
     before = stamps(done_job.folder)
     missing = Path(done_job.folder) / "int8_static" / "export.json"
     missing.unlink()
-    assert [step.stage for step in steps_of(done_job)] == ["export int8_static"]
+    assert [step.stage for step in steps_of(done_job)] == ["export", "export int8_static"]
     after = stamps(done_job.folder)
     assert {path for path in before if after[path] != before[path]} == set(missing.parent.iterdir())
 
 
 def test_another_key_is_another_training(done_job: CandidateJob) -> None:
     steps = steps_of(done_job.model_copy(update={"train_key": "another key"}))
-    assert {step.stage for step in steps} == {"train", "export fp32", "export int8_static"}
+    assert {step.stage for step in steps} == {"train", "export", "export fp32", "export int8_static"}
     assert read_record(Path(done_job.folder) / "train.json", TrainResult).key == "another key"
 
 
@@ -180,7 +183,7 @@ def test_a_torn_record_is_made_again(done_job: CandidateJob) -> None:
 
 def test_a_training_that_fails_leaves_the_stage_and_the_reason(make_job: MakeJob) -> None:
     job = make_job(architecture="no_such_net")
-    assert steps_of(job) == []
+    assert steps_of(job) == [Step(stage="train", done=0, total=1)]
     failure = failed(Path(job.folder))
     assert (failure.stage, failure.variant, failure.key, failure.candidate) == (
         "train",
@@ -217,7 +220,7 @@ def test_a_variant_that_fails_does_not_stop_the_others(
     assert not (folder / "fp32" / "export.json").exists()
     assert (folder / "int8_static" / "export.json").is_file()
     assert not (folder / "failure.json").exists()
-    assert [step.stage for step in steps_of(done_job)] == ["export fp32"]
+    assert [step.stage for step in steps_of(done_job)] == ["export", "export fp32"]
     assert not (folder / "fp32" / "failure.json").exists()
     assert (folder / "fp32" / "export.json").is_file()
 

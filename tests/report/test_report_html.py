@@ -283,3 +283,17 @@ def test_measurements_from_the_field_are_named_as_such() -> None:
     (row,) = content["provenance"][0].rows
     assert [cell.text for cell in row[:3]] == ["old.json", "old cpu", f"{best.candidate} {best.variant}"]
     assert row[3].kind == "bad"
+
+
+def test_a_run_shows_its_time_by_stage() -> None:
+    times = {"images": 2.0, "training": 90.0, "repeats": 0.0, "other": 8.0}
+    content = _content(replace(records.report_input(RUNS["one"]), stage_times_s=lambda: times), PageFigures())
+    (table,) = (table for table in content["provenance"] if table.name == "times")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["images", "2.00 s", "2.0 %"],
+        ["training", "90.0 s", "90.0 %"],
+        ["other", "8.00 s", "8.0 %"],
+        ["all", "100 s", "100.0 %"],
+    ]
+    without = _content(records.report_input(RUNS["one"]), PageFigures())
+    assert all(table.name != "times" for table in without["provenance"])
