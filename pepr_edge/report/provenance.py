@@ -17,6 +17,7 @@ from pepr_edge.records import (
     Ranking,
     RulesName,
     Split,
+    StageName,
     TrainResult,
     Validity,
 )
@@ -307,6 +308,25 @@ def _yes_no(value: bool | None) -> str:
     if value is None:
         return MISSING
     return "yes" if value else "no"
+
+
+def stage_times_table(seconds: Mapping[StageName, float]) -> ReportTable | None:
+    """Return the wall time of a run by stage; None if it is not known."""
+    total_s = sum(seconds.values())
+    if not total_s:
+        return None
+    rows = [(Cell(name), *_time_cells(value, total_s)) for name, value in seconds.items() if value]
+    rows.append((Cell("all"), *_time_cells(total_s, total_s)))
+    caption = (
+        "Of the process that finished the run: a run that was stopped used results of earlier ones. Jobs at "
+        "work at the same time share the time equally. Other: starting workers, reading and checking files."
+    )
+    header = ("stage", "wall time", "share")
+    return ReportTable("times", "Time by stage", caption, header, tuple(rows), sortable=False)
+
+
+def _time_cells(seconds: float, total_s: float) -> tuple[Cell, Cell]:
+    return Cell(duration(seconds), "number"), Cell(f"{100 * seconds / total_s:.1f} %", "number")
 
 
 def checksums_table(artifacts: Sequence[Artifact], trained: Sequence[TrainResult]) -> ReportTable:
