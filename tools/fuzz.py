@@ -59,13 +59,13 @@ class Tally:
 
     def __call__(self, content: bytes) -> None:
         """Run one case."""
-        from fuzz_targets import fed
+        from fuzz_targets import parse
 
         fault: BaseException | None
         begin = time.perf_counter()
         signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
         try:
-            refused, fault = fed(self.target, content, self.folder)
+            refused, fault = parse(self.target, content, self.folder)
             self.refused += refused
         except Hang as late:
             fault = late

@@ -44,6 +44,11 @@ ODD_PATHS = {
 }
 
 
+def names_suffix(text, suffix):
+    """True if the suffix stands by itself: neither in a file's name nor at the start of another suffix."""
+    return re.search(rf"(?<!\w){re.escape(suffix)}\b", text) is not None
+
+
 @pytest.mark.parametrize(("name", "suffix"), SUFFIXES)
 def test_files_are_recognised_by_their_suffix(tmp_path, name, suffix):
     for path in (tmp_path / f"a{suffix}", tmp_path / f"B{suffix.upper()}"):
@@ -61,7 +66,7 @@ def test_names_and_folders_are_recognised(tmp_path):
 @pytest.mark.parametrize("text", TEXTS)
 def test_texts_name_the_suffixes_of_every_format(text):
     words = (ROOT / text).read_text(encoding="utf-8")
-    lacking = [suffix for _, suffix in SUFFIXES if not re.search(re.escape(suffix) + r"\b", words)]
+    lacking = [suffix for _, suffix in SUFFIXES if not names_suffix(words, suffix)]
     assert not lacking, f"{text}: say what such a file is"
 
 
@@ -70,7 +75,7 @@ def test_a_format_says_what_it_accepts(name):
     format_ = FORMATS[name]
     assert format_.ACCEPTS in SOURCES
     for suffix in format_.SUFFIXES:
-        assert re.search(re.escape(suffix) + r"\b", format_.ACCEPTS)
+        assert names_suffix(format_.ACCEPTS, suffix)
         assert suffix == suffix.lower()
         assert suffix in OTHER_SUFFIXES, "data/folder.py: a note about skipped files may name this suffix"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,13 @@ def test_edited_inputs_raise_only_our_own_errors(name: str, tmp_path: Path) -> N
     refused: list[bool] = []
     fuzz()
     assert set(refused) == {True, False}  # some edits are refused, some accepted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the tool limits memory and time as Unix does")
+def test_the_tool_runs_a_target() -> None:
+    tool = Path(__file__).resolve().parents[2] / "tools" / "fuzz.py"
+    words = [sys.executable, str(tool), "--target", "data_csv", "--cases", "20"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "| data_csv | 20 |" in done.stdout
