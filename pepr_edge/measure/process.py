@@ -104,6 +104,7 @@ def start_worker(stderr: IO[bytes], program: Sequence[str] | None = None) -> sub
 def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
     """Run one pass and return its result."""
     name = Path(job.model).name
+    silence_s = SILENCE_S + (job.paced_s or 0.0)
     with tempfile.TemporaryFile() as stderr:
         child = start_worker(stderr)
         assert child.stdin is not None
@@ -115,7 +116,7 @@ def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
                     child.stdin.close()
                 except BrokenPipeError:
                     pass  # The process died at once. The error below says why.
-                with _Watchdog(child, SILENCE_S + (job.paced_s or 0.0)) as watchdog:
+                with _Watchdog(child, silence_s) as watchdog:
                     result = _listen(child.stdout, on_message, watchdog.reset)
             status = child.wait()
         except BaseException:
@@ -125,7 +126,7 @@ def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
         if isinstance(result, dict):
             return result
         if watchdog.has_killed:
-            raise MeasurementError(f"{name}: the measurement process hung: no message for {SILENCE_S:g} s.")
+            raise MeasurementError(f"{name}: the measurement process hung: no message for {silence_s:g} s.")
         reason = f"{name}: the measurement process {describe_exit(status)}{last_line(stderr)}."
         raise MeasurementError(result or reason)
 

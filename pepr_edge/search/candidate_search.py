@@ -179,6 +179,7 @@ class CandidateSearch:
                 self.progress[candidate.id] = self._progress(candidate)
         for candidate in candidates:
             estimate = self._estimate(candidate)
+            # Without a variant that was screened, the cost in the score is not known.
             if estimate is not None and (estimate.variants or not self._needs_costs):
                 self.estimates[candidate.id] = estimate
             elif candidate in waiting:
@@ -282,8 +283,8 @@ class CandidateSearch:
         """Return the epoch after which the policy must decide again, because performance then matters.
 
         One job trains to that epoch. Until then the policy decides the same for the worst and for the best
-        performance. Under a stop rule it is the next
-        epoch, because the cost of an epoch is known only when it ended.
+        performance. Under a stop rule it is the next epoch, because the cost of an epoch is known only when it
+        has ended.
         """
         if self.results.recipe.search.has_stop_rules:
             return epoch
