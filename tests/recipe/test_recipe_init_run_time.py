@@ -24,7 +24,8 @@ def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     rates(monkeypatch)
     recipe = drafted().recipe
     named = estimate(recipe, SUMMARY)
-    assert named.training_s == pytest.approx(10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2)
+    once_s = 10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2
+    assert named.training_s == pytest.approx(3 * once_s), "up to three seeds"
     assert (named.export_s, named.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["full"])
     assert named.total_s == named.training_s + named.export_s + named.measuring_s
     auto = estimate(changed(recipe, variants=("auto",)), SUMMARY)

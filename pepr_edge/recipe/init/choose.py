@@ -150,6 +150,13 @@ def _training(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
         "Training stops after this number of epochs without improvement on validation: "
         f"at least {PATIENCE_STEPS} steps.",
     )
+    yield _Choice(
+        "train.repeats",
+        "auto",
+        "Models that may be the best are trained again with other seeds, until first place is settled: "
+        "another seed may rank otherwise. A number trains every model so many times.",
+    )
+    yield _Choice("train.max_repeats", base.train.max_repeats, "At most this number of seeds for one model.")
     if epochs >= AUGMENT_FROM_EPOCHS:
         reason = (
             "Rotates, shifts and zooms each image slightly. "
