@@ -331,9 +331,8 @@ def test_a_candidate_that_breaks_a_budget_is_not_trained_and_has_a_row(made: Mak
     assert rows["cheap"].reason.startswith("not done yet")
     assert next_jobs(run) == {"cheap": ("complete", None), "good": ("complete", None)}
     results = run.results
-    ended = [
-        replace(entry, trained=made_records.trained("cheap", joules=40.0)) for entry in results.entries[:1]
-    ]
+    trained = made_records.trained("cheap", joules=40.0)
+    ended = [replace(entry, trained=trained, repeats=(trained,)) for entry in results.entries[:1]]
     candidate_search.complete_search_log(replace(results, entries=tuple(ended)))
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
