@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from pepr_edge.ranking.validation import Validation
-from pepr_edge.records import DeviceProfile, RankingRow, TrainResult
+from pepr_edge.records import DeviceProfile, RankingRow
 from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring.intervals import Z_95
 from pepr_edge.scoring.metrics import metric as metric_of
@@ -29,7 +29,7 @@ from pepr_edge.scoring.pepr import (
     scores,
 )
 from pepr_edge.scoring.percentiles import p90_interval
-from pepr_edge.scoring.resources import training_spread
+from pepr_edge.scoring.resources import EpochFigure, training_spread
 from pepr_edge.scoring.robustness import DRAWS, RankSpread, first_shares, score_spread
 
 Source = Literal["images", "seeds", "costs"]
@@ -62,34 +62,39 @@ def resource_errors(entry: VariantState) -> dict[str, float]:
     """
     errors: dict[str, float] = {}
     if entry.trained is not None:
-        errors |= _training_errors(entry.repeats or (entry.trained,))
+        errors |= _training_errors(entry)
     if entry.profile is not None:
         errors |= _deployment_errors(entry.profile)
     return errors
 
 
-def _training_errors(trainings: Sequence[TrainResult]) -> dict[str, float]:
-    relative = _relative_training_error(trainings)
-    if relative is None:
-        return {}
+def _training_errors(entry: VariantState) -> dict[str, float]:
+    costs = [fair.cost for fair in entry.fair_costs]
+    trainings = entry.repeats or (entry.trained,)
     errors = {}
     for name, field in zip(TRAINING_RESOURCES, ("energy_j", "co2eq_g", "duration_s"), strict=True):
-        values = [getattr(trained.cost, field).value for trained in trainings]
+        figure: EpochFigure = "duration_s" if field == "duration_s" else "energy_j"
+        within = [training_spread(trained, figure) for trained in trainings if trained is not None]
+        values = [getattr(cost, field).value for cost in costs]
         known = [value for value in values if value is not None]
-        if known:
+        relative = _relative_error([value for value in within if value is not None], known)
+        if relative is not None and known:
             errors[name] = relative * sum(known) / len(known)
     return errors
 
 
-def _relative_training_error(trainings: Sequence[TrainResult]) -> float | None:
-    """Return the relative standard error of the mean cost: over the seeds, or over the epochs of one."""
-    within = [training_spread(trained) for trained in trainings]
-    known = [value for value in within if value is not None]
-    by_epochs = max(known) / math.sqrt(len(trainings)) if known else None
-    durations_s = [trained.cost.duration_s.value or 0.0 for trained in trainings]
-    if len(trainings) < 2 or not all(durations_s):
+def _relative_error(within: Sequence[float], costs: Sequence[float]) -> float | None:
+    """Return the relative standard error of a mean cost: over the seeds, or over the epochs of one.
+
+    Args:
+        within: relative spread of each training, by its epochs.
+        costs: of the trainings.
+    """
+    count = max(1, len(costs))
+    by_epochs = max(within) / math.sqrt(count) if within else None
+    if count < 2 or min(costs) <= 0:
         return by_epochs
-    by_seeds = stdev(math.log(duration_s) for duration_s in durations_s) / math.sqrt(len(trainings))
+    by_seeds = stdev(math.log(cost) for cost in costs) / math.sqrt(count)
     return by_seeds if by_epochs is None else max(by_seeds, by_epochs)
 
 

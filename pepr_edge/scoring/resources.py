@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum
-from statistics import fmean, pstdev
+from statistics import median
+from typing import Literal
 
 from pepr_edge.records import DeviceProfile, Quantity, TrainCost, TrainResult
 from pepr_edge.scoring.percentiles import early_stopping_percentile
@@ -13,6 +14,9 @@ from pepr_edge.scoring.percentiles import early_stopping_percentile
 ResourceUse = tuple[dict[str, float | None], dict[str, str]]
 
 
+EpochFigure = Literal["energy_j", "duration_s"]
+# Standard deviation of a normal distribution by its median absolute deviation.
+NORMAL_MAD = 1.4826
 # Memory must suffice for each repeat of a training, so peaks are not averaged.
 PEAKS = ("peak_memory_bytes", "gpu_peak_memory_bytes")
 
@@ -85,14 +89,25 @@ def of_device(profile: DeviceProfile) -> ResourceUse:
     return measured | {"inference_energy": energy.value}, methods | {"inference_energy": energy.method}
 
 
-def training_spread(trained: TrainResult) -> float | None:
-    """Return the relative standard error of a training's energy and time, by its epochs; None if unknown.
+def training_spread(trained: TrainResult, figure: EpochFigure = "energy_j") -> float | None:
+    """Return the relative standard error of a training's energy or time, by its epochs; None if unknown.
 
     It is the relative standard deviation of the epochs, the first left out, which includes work that is done
-    once. It is not divided by the root of their number: epochs that follow each other share what disturbs
-    them, so their mean is hardly better known than one epoch.
+    once. It is robust, by the median absolute deviation, since the cost of a training with disturbed epochs
+    is replaced (see `fair_cost`). It is not divided by the root of their number: epochs that follow each
+    other share what disturbs them, so their mean is hardly better known than one epoch.
+
+    Args:
+        trained: the training.
+        figure: of its epochs; their duration also stands for an energy that is not known.
     """
-    durations_s = [epoch.duration_s for epoch in trained.epochs[1:]]
-    if len(durations_s) < 2 or fmean(durations_s) <= 0:
+    energies_j = [epoch.energy_j for epoch in trained.epochs[1:] if epoch.energy_j is not None]
+    values = [epoch.duration_s for epoch in trained.epochs[1:]]
+    if figure == "energy_j" and len(energies_j) == len(values):
+        values = energies_j
+    if len(values) < 2:
         return None
-    return pstdev(durations_s) / fmean(durations_s)
+    middle = median(values)
+    if middle <= 0:
+        return None
+    return NORMAL_MAD * median(abs(value - middle) for value in values) / middle
