@@ -129,10 +129,12 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
             results = search(results, image_folders, engine, host, view)
         results = train_and_export(results, image_folders, engine, view)
         results = complete_search_log(results)
-        if options.engine == "local":  # elsewhere the candidates are trained on other machines
-            results = measure_step_costs(results, image_folders, engine, view)
+        with clock.stage("measuring"):
+            results = _step_costs(results, image_folders, engine, options, view)
         results = _on_device(results, image_folders, host, view)
         results = repeat(results, image_folders, engine, host, view)
+        with clock.stage("measuring"):
+            results = _step_costs(results, image_folders, engine, options, view)
         with view.bar("ranking, bundles and report"), clock.stage("ranking and report"):
             ranking = rank_and_report(results, clock)
 
@@ -142,6 +144,15 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
         remove_pixels(run_dir)
     return ranking
+
+
+def _step_costs(
+    results: Results, image_folders: Mapping[int, Path], engine: Engine, options: Options, view: ProgressView
+) -> Results:
+    """TrainResult -> StepCost, unless the candidates were trained on other machines."""
+    if options.engine != "local":
+        return results
+    return measure_step_costs(results, image_folders, engine, view)
 
 
 def _measures_here(recipe: Recipe, options: Options) -> bool:
