@@ -283,7 +283,7 @@ class CandidateSearch:
         """Return the epoch after which the policy must decide again, because performance then matters.
 
         One job trains to that epoch. Until then the policy decides the same for the worst and for the best
-        performance. Under a stop rule it is the next epoch, because the cost of an epoch is known only when it
+        performance. Under a stop rule it is the next epoch, since the cost of an epoch is known only when it
         has ended.
         """
         if self.results.recipe.search.has_stop_rules:
