@@ -24,7 +24,7 @@ from pepr_edge.device.facts import git_commit
 from pepr_edge.device.load import busy_message
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
-from pepr_edge.engine.job import CandidateJob, JobKind
+from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
@@ -165,11 +165,11 @@ def _open_engine(recipe: Recipe, run_dir: Path, options: Options, view: Progress
 
     def on_lost(job: CandidateJob, reason: str) -> None:
         log_event(run_dir, "lost", candidate=job.candidate.id, reason=reason)
-        if job.kind == "select_variant":
+        if job.kind in AFTER_TRAINING:
             consequence = "it starts again"
         else:
             consequence = "it continues from the last files received; the lost work still counts in its cost"
-        view.say(f"{job.candidate.id}: {reason}; {consequence}")
+        view.say(f"{job.label}: {reason}; {consequence}")
 
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 

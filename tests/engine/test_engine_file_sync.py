@@ -107,3 +107,17 @@ def test_records_are_written_after_the_files_they_name_and_removals_come_last(
     )
     assert written == ["new.pt", "model.onnx", "a.json", "export.json"]
     assert not (tmp_path / "old.pt").exists()
+
+
+def test_other_seeds_of_a_candidate_stay_where_they_are(tmp_path: Path) -> None:
+    write(tmp_path, train_json="0", **{"seed-1__train_json": "1", "seed-2__train_json": "2"})
+    write(tmp_path, fp32__export_json="3")
+    own = pack(tmp_path, {})
+    assert own is not None
+    assert set(own[0].files) == {"train.json", "fp32/export.json"}
+    with_second = pack(tmp_path, {}, repeat=2)
+    assert with_second is not None
+    assert set(with_second[0].files) == {"train.json", "fp32/export.json", "seed-2/train.json"}
+    of_seed = pack(tmp_path / "seed-1", {})
+    assert of_seed is not None
+    assert set(of_seed[0].files) == {"train.json"}
