@@ -97,8 +97,13 @@ class Exporter:
         return write_artifact(self.source, origin, folder, key, self._settings(), started_s)
 
     def _settings(self) -> SessionSettings:
-        """Return the device's settings with this machine's threads, on which the logits do not depend."""
-        return self.source.recipe.device.settings().model_copy(update={"threads": self.threads})
+        """Return the device's settings with threads of this machine, on which the logits do not depend."""
+        settings = self.source.recipe.device.settings()
+        threads = self.threads
+        if settings.runtime != "onnxruntime":
+            # Another runtime may refuse more threads than the recipe asks for.
+            threads = min(threads, settings.threads)
+        return settings.model_copy(update={"threads": threads})
 
     def _images(self, variant: Variant) -> NDArray[np.float32]:
         """Return the training images for calibration."""

@@ -52,6 +52,21 @@ def open_exporter(trained: Any) -> Iterator[Exporter]:
         yield exporter
 
 
+@pytest.mark.parametrize(("runtime", "threads"), [("auto", 8), ("openvino", 2)])
+def test_files_are_checked_with_threads_that_the_runtime_takes(
+    trained: Any, runtime: str, threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    device = trained.recipe.device.model_copy(update={"runtime": runtime, "threads": 2})
+    recipe = trained.recipe.model_copy(update={"device": device})
+    source = dataclasses.replace(trained.source, recipe=recipe)
+    used = []
+    monkeypatch.setattr(stage, "write_artifact", lambda *arguments: used.append(arguments[4]))
+    with Exporter(source, threads=8) as exporter:
+        exporter.make_base(trained.module())
+        exporter.artifact(load("fp32"), tmp_path / "fp32", "a key")
+    assert [settings.threads for settings in used] == [threads]
+
+
 def session(exports: Exports, name: str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(exports.folder / name / "model.onnx"))
 

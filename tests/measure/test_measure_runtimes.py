@@ -167,7 +167,7 @@ def test_a_broken_or_empty_file_is_one_clear_line(name: str, content: bytes, tmp
         pytest.skip(reason)
     for file in ("model.onnx", "program.pt2"):
         (tmp_path / file).write_bytes(content)
-    with pytest.raises(MeasurementError, match=r"(model\.onnx|program\.pt2): .* cannot load") as caught:
+    with pytest.raises(MeasurementError, match=r"(model\.onnx|program\.pt2): ") as caught:
         RUNTIMES[name].open(tmp_path / "model.onnx", SessionSettings(runtime=name))
     assert "\n" not in str(caught.value)
 

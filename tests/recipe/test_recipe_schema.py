@@ -28,7 +28,7 @@ def test_each_key_has_a_sentence() -> None:
 def test_the_shipped_schema_is_current() -> None:
     shipped = json.loads((recipes_dir() / SCHEMA).read_text(encoding="utf-8"))
     assert shipped == json.loads(json.dumps(schema())), (
-        "run: pepr-edge recipes schema --out recipes/recipe.schema.json"
+        "run: pepr-edge recipes schema --out recipes/recipe.schema.json --force"
     )
 
 
