@@ -426,7 +426,13 @@ def _ranked(rows: list[RankingRow], bounds: dict[str, Bound], weights: dict[str,
     ranked = []
     for number, row in enumerate(scored, 1):
         tied = (row.performance or 0) > top - 0.008
-        changes = {"rank": number, "tied_with_best": tied, "bundle": f"bundles/{number:02d}"}
+        skill = ((row.performance or 0.0) - 0.625) / (1 - 0.625)
+        changes = {
+            "rank": number,
+            "tied_with_best": tied,
+            "skill": max(0.0, skill),
+            "bundle": f"bundles/{number:02d}",
+        }
         ranked.append(row.model_copy(update=changes))
     return ranked
 

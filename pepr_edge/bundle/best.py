@@ -9,7 +9,7 @@ from pepr_edge.bundle.write import write_bundles
 from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import load, read_ranking
-from pepr_edge.text.sentences import answer, learnt_nothing
+from pepr_edge.text.sentences import against_baseline
 
 
 class ExportedBundles(NamedTuple):
@@ -35,7 +35,7 @@ def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
         )
     written = write_bundles(results, ranking, out, top)
     bundles = [(row, out / Path(row.bundle).name) for row in written.rows if row.bundle]
-    warnings = [answer(ranking)] if learnt_nothing(ranking) else []
+    warnings = [sentence for sentence in (against_baseline(ranking),) if sentence]
     if len(bundles) < top:
         warnings.append(f"{len(bundles)} bundles instead of {top}: no more models of this run have a rank.")
     return ExportedBundles(bundles, tuple(warnings))

@@ -119,7 +119,6 @@ def _selected(recipe: Recipe, only: str) -> tuple[str, ...]:
 def show(ranking: Ranking, run_dir: Path) -> None:
     """Print the ranking, the answer, and the paths of the results."""
     from pepr_edge.report.terminal import conclusion, ranking_table
-    from pepr_edge.text.sentences import learnt_nothing
 
     click.echo(ranking_table(ranking))
     click.echo()
@@ -136,5 +135,4 @@ def show(ranking: Ranking, run_dir: Path) -> None:
     click.echo(f"report       {run_dir / 'report.html'}")
     bundle = next((row.bundle for row in ranking.rows if row.bundle), None)
     if bundle is not None:
-        # If no model learnt anything useful, none of them is the best.
-        click.echo(f"{'first' if learnt_nothing(ranking) else 'best'} bundle  {run_dir / bundle}")
+        click.echo(f"best bundle  {run_dir / bundle}")

@@ -39,6 +39,7 @@ from pepr_edge.scoring.pepr import (
     resource_bounds,
     set_id,
 )
+from pepr_edge.text.robustness import one_training
 
 STATUS_ORDER = ("ok", "over_budget", "no_skill", "dropped", "failed")
 
@@ -121,7 +122,7 @@ def rank(
     rows = robustness.with_intervals(rows, drawn)
     life = with_lifetime_energy(rows, lifetime) if lifetime is not None else None
     cost = spent(results)
-    return Ranking(
+    ranking = Ranking(
         performance_metric=metric,
         performance_split="val",
         weights=dict(scoring.weights),
@@ -147,6 +148,8 @@ def rank(
         settled=drawn is not None and drawn.settled,
         sources=() if drawn is None else drawn.sources,
     )
+    note = one_training(ranking)
+    return ranking.replace(notes=(note,)) if note else ranking
 
 
 def _spread(

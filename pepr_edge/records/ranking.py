@@ -179,3 +179,4 @@ class Ranking(Versioned):
     spent_energy_j: Quantity | None = None
     spent_time_s: Quantity | None = None
     sources: tuple[Literal["images", "seeds", "costs"], ...] = ()
+    notes: tuple[str, ...] = ()

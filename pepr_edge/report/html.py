@@ -252,10 +252,16 @@ def _caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:
     sentences = [*caveats(report.ranking, len(report.data.labels)), *_profile_caveats(report, ranked)]
     rows = report.ranking.rows
     rejected = sum(row.status == "over_budget" for row in rows)
+    unskilled = sum(row.status == "no_skill" for row in rows)
     pruned = sum(row.status == "dropped" for row in rows)
     if rejected:
         sentences.append(
             f"Rejected, so without a rank: {rejected} of {len(rows)} models ({REJECTED_BECAUSE})."
+        )
+    if unskilled:
+        sentences.append(
+            f"Not shown to beat a model that looks at no image, so without a rank: {unskilled} of "
+            f"{len(rows)} models."
         )
     if pruned:
         sentences.append(

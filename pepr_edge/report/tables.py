@@ -13,6 +13,7 @@ from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
     STATUS_NAMES,
+    capitalised,
     co2eq,
     count,
     duration,
@@ -20,9 +21,9 @@ from pepr_edge.text.units import (
     metric,
     mib,
     ms,
-    percent,
     plural,
     printable,
+    probability,
     score,
 )
 from pepr_edge.train.cost import total_energy
@@ -89,6 +90,7 @@ def ranking(ranking: Ranking) -> ReportTable:
         "candidate",
         "variant",
         "PePR edge",
+        "skill",
         f"{SPLIT_NAMES[ranking.performance_split]} {name}",
         f"test {name}",
         "latency p90",
@@ -102,7 +104,7 @@ def ranking(ranking: Ranking) -> ReportTable:
     baseline_index = None
     if baseline is not None:
         baseline_index = baseline.of - baseline.outranks
-        rows.insert(baseline_index, _baseline_row(baseline))
+        rows.insert(baseline_index, _baseline_row(baseline, ranking.ranked_by_skill))
     dimmed = set() if baseline_index is None else {baseline_index}
     for row in unranked_rows(ranking):
         dimmed.add(len(rows))
@@ -125,20 +127,23 @@ def _ranking_caption(ranking: Ranking, ranked: Sequence[RankingRow]) -> str:
         )
     if any(row.rank_ci for row in ranked):
         caption += (
-            " Over bootstrap resamples of the validation images: below a rank, its 95 % interval; below a "
-            "score, how often the model is first."
+            f" {capitalised(robustness.drawn_again(ranking))}: below a rank, its 95 % interval; below a "
+            "score, the probability that the model is first. "
+            "Skill: 0 is the majority-class baseline, 1 is perfect."
         )
     return caption
 
 
-def _baseline_row(baseline: Baseline) -> tuple[Cell, ...]:
+def _baseline_row(baseline: Baseline, by_skill: bool) -> tuple[Cell, ...]:
     """Return the row of the majority-class baseline; it has no cost."""
     name = Cell(
         f"always {printable(baseline.label)!r}", detail="no model: always predicts this class, at no cost"
     )
     performance = number(baseline.performance, score)
     no_cost = Cell("none", "missing")
-    return (EMPTY, name, EMPTY, performance, performance, EMPTY, no_cost, no_cost, no_cost, no_cost)
+    no_skill = number(0.0, score)
+    pepr = no_skill if by_skill else performance
+    return (EMPTY, name, EMPTY, pepr, no_skill, performance, EMPTY, no_cost, no_cost, no_cost, no_cost)
 
 
 def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
@@ -148,6 +153,7 @@ def _ranking_row(row: RankingRow) -> tuple[Cell, ...]:
         Cell(printable(row.candidate), "bad" if is_bad else "text", detail=_notes(row)),
         Cell(printable(row.variant or "")),
         _edge_score(row),
+        number(row.skill, score),
         _performance(row.performance, row.performance_ci),
         _performance(row.test_performance, row.test_performance_ci),
         number(row.resources.get("latency"), ms),
@@ -167,7 +173,7 @@ def _rank(row: RankingRow) -> Cell:
 def _edge_score(row: RankingRow) -> Cell:
     if row.rank is None:
         return Cell("not scored", "missing")
-    first = f"first {percent(row.p_best)}" if row.p_best else ""
+    first = f"first {probability(row.p_best)}" if row.p_best else ""
     return number(row.pepr.get("edge"), score, first)
 
 

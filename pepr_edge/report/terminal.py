@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pepr_edge.records import DeviceWinner, Ranking, RankingRow
-from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, lifetime_sentences
+from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, drawn_again, lifetime_sentences
 from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
 from pepr_edge.text.sentences import answer, caveats
 from pepr_edge.text.tables import WIDTH, aligned_table, clip_middle, wrapped, wrapped_table
@@ -18,8 +18,8 @@ from pepr_edge.text.units import (
     metric,
     mib,
     ms,
-    percent,
     printable,
+    probability,
     score,
     significant,
 )
@@ -35,8 +35,8 @@ COLUMNS = (
     ("r", "test", ""),
     ("r", "p90", "ms"),
     ("r", "peak", "MiB"),
-    ("r", "size", "MiB"),
     ("r", "train", "Wh"),
+    ("r", "skill", ""),
     ("r", "PePR", "edge"),
     ("r", "rank", "95 %"),
     ("r", "first", "%"),
@@ -154,7 +154,8 @@ def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], footnotes: _Footno
     if baseline is not None:
         performance = score(baseline.performance)
         label = repr(printable(baseline.label))
-        cells = ["", "always", label, performance, "", "", "", "", "", performance, "", "", "no cost"]
+        pepr = score(0.0) if ranking.ranked_by_skill else performance
+        cells = ["", "always", label, performance, "", "", "", "", score(0.0, 2), pepr, "", "", "no cost"]
         rows.insert(baseline.of - baseline.outranks, cells)
     top = [line.format(split=split) for _, line, _ in COLUMNS]
     bottom = [line for _, _, line in COLUMNS]
@@ -191,11 +192,11 @@ def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
         _number(row.test_performance),
         _scaled(row.resources.get("latency"), 1e-3),
         _scaled(row.resources.get("peak_memory"), MIB),
-        _scaled(row.size_bytes, MIB),
         _scaled(row.resources.get("train_energy"), 3600.0),
+        ABSENT if row.skill is None else score(row.skill, 2),
         _number(row.pepr.get("edge")),
         rank_interval,
-        "" if row.p_best is None else percent(row.p_best).removesuffix(" %"),
+        "" if row.p_best is None else probability(row.p_best).removesuffix(" %"),
         _marks(row, numbers),
     ]
 
@@ -224,10 +225,16 @@ def _legend(ranking: Ranking, ranked: list[RankingRow]) -> str:
         parts.append(f"= tied with the best in {compared}.")
     if any(_lacks_a_figure(row) for row in ranked):
         parts.append(f"{ABSENT} not measured.")
+    if any(row.skill is not None for row in ranked):
+        parts.append("Skill: 0 is the majority-class baseline, 1 is perfect.")
+    if any(row.repeats > 1 for row in ranked):
+        most = max(row.repeats for row in ranked)
+        parts.append(
+            f"Performance on {SPLIT_NAMES[ranking.performance_split]}: mean over up to {most} seeds."
+        )
     if any(row.rank_ci is not None for row in ranked):
         parts.append(
-            "Over bootstrap resamples of the validation images, at the same costs: rank 95 % is the interval "
-            "of a rank, first % how often the model is first."
+            f"Rank 95 % and first %: its rank, and the probability that it is first, {drawn_again(ranking)}."
         )
     if any(row.methods.get("train_energy") == "declared" for row in ranked):
         parts.append("Training energy is declared, not measured.")
@@ -236,7 +243,7 @@ def _legend(ranking: Ranking, ranked: list[RankingRow]) -> str:
 
 def _lacks_a_figure(row: RankingRow) -> bool:
     names = ("latency", "peak_memory", "train_energy")
-    return row.size_bytes is None or any(row.resources.get(name) is None for name in names)
+    return row.skill is None or any(row.resources.get(name) is None for name in names)
 
 
 def devices_table(ranking: Ranking) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pepr_edge.records import Lifetime, Outlier, Ranking, Sensitivity, Stretch
+from pepr_edge.records import Lifetime, Outlier, Ranking, RankingRow, Sensitivity, Stretch
 from pepr_edge.text.rows import ranked_rows, row_name
-from pepr_edge.text.units import image_count, listed, metric, percent, printable, score
+from pepr_edge.text.units import image_count, listed, metric, printable, probability, score
 
-CERTAIN = 0.95  # share of the draws in which a model is first; from here on its place is certain
-LIKELY = 0.05  # other models are named from this share on
-NAMED = 3
+NAMED = 4
+# Sources of chance in a ranking -> their name in "with ... drawn again".
+SOURCES = {"images": "the validation images", "seeds": "the seeds", "costs": "the costs"}
 WATTS_SETTING = "declared watts, factor"
 
 NO_OTHER = "none"
@@ -17,7 +17,7 @@ DEPENDENCE_HEADER = ("setting", "now", "winner unchanged", "other winners")
 
 def ranking_caveats(ranking: Ranking) -> tuple[str, ...]:
     """Return what a reader must know about the order itself; empty if there is nothing to say."""
-    sentences = [_first_place(ranking)]
+    sentences = [first_place(ranking), one_training(ranking)]
     for outlier in ranking.outliers:
         change = outlier_sentence(outlier, "the best five")
         sentences.append(f"{change} Its cost sets the scale for all the others.")
@@ -25,24 +25,56 @@ def ranking_caveats(ranking: Ranking) -> tuple[str, ...]:
     return tuple(sentence for sentence in sentences if sentence)
 
 
-def _first_place(ranking: Ranking) -> str:
-    """Say that another draw of the images might put another model first."""
+def may_be_first(ranking: Ranking) -> list[RankingRow]:
+    """Return the rows whose rank interval includes the first place, in the order of their ranks."""
+    return [row for row in ranked_rows(ranking) if row.rank_ci is not None and row.rank_ci[0] == 1]
+
+
+def first_place(ranking: Ranking) -> str:
+    """Name the models that may be first if the first place is not settled, and say which to take and why."""
     ranked = ranked_rows(ranking)
-    if not ranked:
+    rivals = may_be_first(ranking)
+    if ranking.settled or len(ranked) < 2 or len(rivals) < 2:
         return ""
     best = ranked[0]
-    if best.p_best is None or best.p_best >= CERTAIN or best.rank_ci is None:
-        return ""
-    rivals = sorted(ranked[1:], key=lambda row: -(row.p_best or 0.0))
-    likely = [row for row in rivals if (row.p_best or 0.0) >= LIKELY]
-    others = [f"{row_name(row)} in {percent(row.p_best)}" for row in likely[:NAMED]]
-    low, high = best.rank_ci
-    place = f"its rank would be between {low} and {high}" if high > low else f"its rank would stay {low}"
-    sentence = (
-        "The first place is not certain: with other validation images this model would be first "
-        f"in {percent(best.p_best)} of draws ({place})"
+    named = [f"{row_name(row)} ({probability(row.p_best)})" for row in rivals[:NAMED]]
+    if len(rivals) > NAMED:
+        named.append(f"{len(rivals) - NAMED} more")
+    sentence = f"The first place is not settled: {drawn_again(ranking)}, these may be first: {listed(named)}."
+    return f"{sentence} {_choice(ranking, best, rivals)}"
+
+
+def drawn_again(ranking: Ranking) -> str:
+    """Return what the intervals of a ranking draw again: `with the validation images drawn again`."""
+    sources = [SOURCES[source] for source in ranking.sources] or [SOURCES["images"]]
+    return f"with {listed(sources)} drawn again"
+
+
+def _choice(ranking: Ranking, best: RankingRow, rivals: list[RankingRow]) -> str:
+    """Say why the first model is the one to take: it costs least, or its score is the best."""
+    cheapest = min(rivals, key=lambda row: combined_cost(ranking, row))
+    if combined_cost(ranking, best) <= combined_cost(ranking, cheapest):
+        return f"Take {row_name(best)}: of these it costs least."
+    return (
+        f"Take {row_name(best)}: it has the best PePR edge. {row_name(cheapest)} costs less, "
+        "and is not shown to be worse."
     )
-    return f"{sentence}, {listed(others)}." if others else f"{sentence}."
+
+
+def combined_cost(ranking: Ranking, row: RankingRow) -> float:
+    """Return the weighted mean of a row's normalised resources, in [0, 1]."""
+    total = sum(ranking.weights.values())
+    parts = [weight * (row.normalised.get(name) or 0.0) for name, weight in ranking.weights.items()]
+    return sum(parts) / total
+
+
+def one_training(ranking: Ranking) -> str:
+    """Say that the seed's part is not known if models of several candidates were trained once."""
+    rivals = may_be_first(ranking)
+    candidates = {row.candidate for row in ranked_rows(ranking)}
+    if len(candidates) < 2 or all(row.repeats > 1 for row in rivals):
+        return ""
+    return "One training of each model: another seed may rank otherwise. `train.repeats` trains several."
 
 
 def outlier_sentence(outlier: Outlier, best: str) -> str:

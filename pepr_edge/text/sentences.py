@@ -29,9 +29,15 @@ REJECTED_BECAUSE = "over a budget or below the required quality"
 NOT_RANKED = {
     "failed": "failed",
     "over_budget": f"rejected ({REJECTED_BECAUSE})",
+    "no_skill": "not shown to beat a model that looks at no image",
     "dropped": "not fully trained",
     "ok": "not ranked",
 }
+
+NO_SKILL_REMEDY = (
+    "Train for longer (train.epochs, train.patience) and in smaller batches, start from pretrained weights, "
+    "or use more images: `pepr-edge init` sets these by the number of images."
+)
 
 
 class BaselineCheck(NamedTuple):
@@ -51,9 +57,6 @@ def answer(ranking: Ranking) -> str:
     best = ranked[0]
     where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
     figures = ", ".join(_figures(ranking, best))
-    if learnt_nothing(ranking):
-        none = f"{where} deploy none of these models"
-        return f"{none}: the first, {row_name(best)}, is no better than guessing: {figures}."
     return f"{where} deploy {row_name(best)}: {figures}."
 
 
@@ -85,14 +88,8 @@ def _no_answer(ranking: Ranking) -> str:
         return f"{none} yet: this run is not finished. Run the same command again."
     counts = {status: sum(row.status == status for row in ranking.rows) for status in NOT_RANKED}
     parts = [f"{counts[status]} {text}" for status, text in NOT_RANKED.items() if counts[status]]
-    return f"{none}: of {plural(len(ranking.rows), 'model')}, {listed(parts)}."
-
-
-def learnt_nothing(ranking: Ranking) -> bool:
-    """True if the first model is no better than guessing, so that none should be deployed."""
-    ranked = ranked_rows(ranking)
-    check = _check_baseline(ranking, ranked[0], None) if ranked else None
-    return check is not None and check.value <= check.baseline
+    reason = f"{none}: of {plural(len(ranking.rows), 'model')}, {listed(parts)}."
+    return f"{reason} {NO_SKILL_REMEDY}" if counts["no_skill"] else reason
 
 
 def chance_level(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:
@@ -142,7 +139,8 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         return ()
     best = ranked[0]
     sentences = [
-        _against_baseline(ranking, best, classes),
+        against_baseline(ranking, classes),
+        _close_to_baseline(ranking, best, classes),
         *(f"{capitalised(printable(warning)).rstrip('.')}." for warning in best.warnings),
         _measured_on(ranking),
         _positive_class(ranking),
@@ -167,20 +165,32 @@ def _measured_on(ranking: Ranking) -> str:
     )
 
 
-def _against_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
-    check = _check_baseline(ranking, best, classes)
-    if check is None:
+def against_baseline(ranking: Ranking, classes: int | None = None) -> str:
+    """Say that the first model is no better than a no-skill model on the test images; empty if it is better.
+
+    Without test images it is compared on validation.
+    """
+    ranked = ranked_rows(ranking)
+    check = _check_baseline(ranking, ranked[0], classes) if ranked else None
+    if check is None or check.value > check.baseline:
         return ""
-    reached = f"{check.baseline_name} ({metric(ranking.performance_metric)} {score(check.baseline)})"
-    if check.value <= check.baseline:
-        return (
-            f"The model is no better than {reached}: it has learnt nothing useful, do not deploy it. A small "
-            "data set needs many epochs with small batches, and a long patience: `pepr-edge init` sets these "
-            "by the number of images."
-        )
-    if check.ci is not None and check.ci[0] <= check.baseline:
-        return f"The model is not clearly better than {reached}: its 95 % interval includes that value."
-    return ""
+    split = SPLIT_NAMES["val" if ranked[0].test_performance is None else "test"]
+    return (
+        f"On the {split} images the model is no better than {_reached(ranking, check)}: "
+        "find out why before you deploy it."
+    )
+
+
+def _close_to_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> str:
+    check = _check_baseline(ranking, best, classes)
+    if check is None or check.ci is None or check.value <= check.baseline or check.ci[0] > check.baseline:
+        return ""
+    reached = _reached(ranking, check)
+    return f"The model is not clearly better than {reached}: its 95 % interval includes that value."
+
+
+def _reached(ranking: Ranking, check: BaselineCheck) -> str:
+    return f"{check.baseline_name} ({metric(ranking.performance_metric)} {score(check.baseline)})"
 
 
 def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:

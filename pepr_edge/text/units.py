@@ -21,6 +21,7 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 STATUS_NAMES = {
     "ok": "not ranked",
     "over_budget": "rejected",  # over a budget, or below the required quality
+    "no_skill": "no skill shown",
     "dropped": "not fully trained",
     "failed": "failed",
 }
@@ -96,6 +97,14 @@ def percent(share: float | None) -> str:
     """Format a share as whole per cent; a share above 0 never reads as 0 %."""
     value = 100 * (share or 0.0)
     return "<1 %" if 0 < value < 1 else f"{value:.0f} %"
+
+
+def probability(share: float | None) -> str:
+    """Format an estimated probability as whole per cent; it never reads as certain, 0 % or 100 %."""
+    value = 100 * (share or 0.0)
+    if value >= 99.5:
+        return ">99 %"
+    return "<1 %" if value < 0.5 else f"{value:.0f} %"
 
 
 def capitalised(text: str) -> str:

@@ -8,8 +8,9 @@ import report_records as records
 from pepr_edge.records import Baseline, Lifetime, Outlier, Ranking, Stretch
 from pepr_edge.report.terminal import dependence_table, lifetime_table, ranking_table
 from pepr_edge.text.robustness import dependence_rows, lifetime_sentences, ranking_caveats
+from pepr_edge.text.rows import row_name
 from pepr_edge.text.tables import WIDTH
-from pepr_edge.text.units import image_count, listed, percent
+from pepr_edge.text.units import image_count, listed, percent, probability
 
 
 def ranking(**changes: object) -> Ranking:
@@ -21,17 +22,45 @@ def with_first_row(base: Ranking, **changes: object) -> Ranking:
     return base.model_copy(update={"rows": (first.model_copy(update=changes), *others)})
 
 
-def test_an_uncertain_first_place_is_a_caveat() -> None:
-    caveats = " ".join(ranking_caveats(with_first_row(ranking(), p_best=0.4, rank_ci=(1, 3))))
-    assert "not certain" in caveats
-    assert "first in 40 % of draws" in caveats
-    assert "between 1 and 3" in caveats
+def with_rank_intervals(*intervals: tuple[int, int], repeats: int = 2, settled: bool = False) -> Ranking:
+    """The ranking whose first rows have these rank intervals; the others are far behind."""
+    base = ranking()
+    rows = []
+    for number, row in enumerate(base.rows):
+        if row.rank is None:
+            rows.append(row)
+            continue
+        interval = intervals[number] if number < len(intervals) else (row.rank, row.rank)
+        rows.append(row.replace(rank_ci=interval, p_best=1 / (number + 1), repeats=repeats))
+    return base.replace(rows=tuple(rows), settled=settled)
 
 
-@pytest.mark.parametrize(("p_best", "rank_ci"), [(0.96, (1, 1)), (None, None)])
-def test_a_certain_first_place_is_no_caveat(p_best: float | None, rank_ci: tuple[int, int] | None) -> None:
-    caveats = ranking_caveats(with_first_row(ranking(), p_best=p_best, rank_ci=rank_ci))
-    assert "not certain" not in " ".join(caveats)
+def test_all_models_that_may_be_first_are_named_with_the_one_to_take() -> None:
+    open_ranking = with_rank_intervals((1, 3), (1, 3), (1, 4))
+    caveats = " ".join(ranking_caveats(open_ranking))
+    assert "not settled" in caveats
+    for row in open_ranking.rows[:3]:
+        assert row_name(row) in caveats
+    assert f"Take {row_name(open_ranking.rows[0])}" in caveats
+    assert "100 %" not in caveats
+    assert "One training" not in caveats
+
+
+def test_a_settled_first_place_is_no_caveat() -> None:
+    assert "not settled" not in " ".join(ranking_caveats(with_rank_intervals((1, 1), settled=True)))
+
+
+def test_one_training_of_each_model_is_a_caveat() -> None:
+    assert "another seed" in " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=1)))
+    assert "another seed" not in " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=2)))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, ">99 %"), (0.996, ">99 %"), (0.99, "99 %"), (0.4, "40 %"), (0.001, "<1 %"), (None, "<1 %")],
+)
+def test_a_probability_never_reads_as_certain(share: float | None, text: str) -> None:
+    assert probability(share) == text
 
 
 def test_outliers_are_named_in_the_singular_and_in_the_plural() -> None:

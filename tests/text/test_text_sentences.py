@@ -10,7 +10,7 @@ import report_records as records
 
 from pepr_edge.records import Ranking
 from pepr_edge.text import units
-from pepr_edge.text.sentences import answer, caveats, learnt_nothing
+from pepr_edge.text.sentences import against_baseline, answer, caveats
 
 
 def with_first_row(ranking: Ranking, **changes: object) -> Ranking:
@@ -56,15 +56,25 @@ def test_without_a_ranked_row_the_answer_counts_the_reasons() -> None:
     assert "no candidate" in answer(records.rank([]))
 
 
-def test_a_model_no_better_than_the_most_frequent_class_is_not_to_be_deployed() -> None:
+def test_a_first_model_below_the_baseline_on_the_test_images_has_a_warning() -> None:
     ranking = records.run().ranking
     worse = worse_than_guessing(ranking)
     assert "most frequent class (accuracy 0.625)" in caveats(worse)[0]
-    assert "do not deploy" in caveats(worse)[0]
-    assert "deploy none" in answer(worse)
+    assert "test images" in against_baseline(worse)
+    assert against_baseline(ranking) == against_baseline(records.rank([])) == ""
     unclear = with_first_row(ranking, test_performance=0.64, test_performance_ci=(0.60, 0.68))
     assert "not clearly better" in caveats(unclear)[0]
     assert not any("most frequent" in sentence for sentence in caveats(ranking))
+
+
+def test_none_is_deployed_only_if_no_row_is_left_and_the_answer_says_what_to_change() -> None:
+    ranking = records.run().ranking
+    rows = [row.replace(status="no_skill", rank=None, reason="no skill") for row in ranking.rows]
+    text = answer(ranking.replace(rows=tuple(rows)))
+    assert "no model to deploy" in text
+    assert "train.epochs" in text
+    assert "pretrained" in text
+    assert "deploy" in answer(ranking.replace(rows=(*rows[1:], ranking.rows[0])))
 
 
 @pytest.mark.parametrize(
@@ -156,10 +166,3 @@ def test_a_caveat_names_the_class_of_the_metric(metric: str, keyword: str) -> No
     ranking = records.run(metric=metric).ranking.model_copy(update={"positive": "pneumonia"})
     assert any(keyword in sentence for sentence in caveats(ranking))
     assert not any("refers to" in sentence for sentence in caveats(records.run().ranking))
-
-
-def test_learnt_nothing() -> None:
-    ranking = records.run().ranking
-    assert not learnt_nothing(ranking)
-    assert learnt_nothing(worse_than_guessing(ranking))
-    assert not learnt_nothing(records.rank([]))
