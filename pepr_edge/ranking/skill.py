@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DataInfo, RankingRow
 from pepr_edge.scoring.chance import above_chance, paired_test
+from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.metrics import guessing_level, metric
 from pepr_edge.tasks import task_of
 from pepr_edge.text.units import metric as metric_name
@@ -136,6 +137,30 @@ class SkillCheck:
         return (
             f"{metric_name(self._name)} {score(row.performance)} on validation, score.floor {self._floor:g}"
         )
+
+
+def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[float, float]:
+    """Return the performance of the best constant model, and the lowest that can show skill beside it.
+
+    Wilson's interval stands for that of any metric: it is close enough to plan a search.
+
+    Args:
+        name: the metric of the ranking.
+        data: of the run, with the class counts of training and validation.
+        floor: the min performance that the recipe asks for; None: no such limit.
+    """
+    lowest = floor or 0.0
+    if not {"train", "val"} <= set(data.splits):
+        return 0.0, lowest
+    counts = data.splits["val"].class_counts
+    labels = np.repeat(np.arange(len(counts)), counts)
+    constant = best_constant(name, data.splits["train"].class_counts, labels)
+    if constant is None or not len(labels):
+        return 0.0, lowest
+    level = max(constant.performance, guessing_level(name) or 0.0)
+    n = len(labels)
+    shown = (right / n for right in range(n + 1) if wilson(right, n)[0] > level)
+    return constant.performance, max(lowest, next(shown, 1.0))
 
 
 def skill(performance: float, baseline: float) -> float:

@@ -6,6 +6,9 @@ candidates whose bound is below its score. A candidate in training is dropped wh
 finished trainings give it a chance below 1 - confidence of beating the best; the same rule skips a candidate
 that was not started. One candidate is trained at a time, until it ends or is dropped: no training is paused
 and resumed.
+
+A finished training without skill (`State.has_skill`) sets no score to beat: it may be the cheapest, but it is
+not worth deploying.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def _continue(
     """Train one more epoch of a candidate, or drop it."""
     epoch = state.trained(candidate.name) + 1
     if best is None:
-        reason = "nothing is trained to the end yet"
+        reason = "no model with skill is trained to the end yet"
     else:
         reason, pruned = _chance(state, settings, best, candidate, expected_end(state, candidate.name))
         if pruned:
@@ -50,14 +53,13 @@ def _continue(
 
 
 def _start_first(state: State, settings: Settings, cheapest_first: list[SearchCandidate]) -> Decision:
-    """Start the cheapest candidate whose first epoch keeps the stop rules, while no training is finished."""
+    """Start the cheapest candidate whose first epoch keeps the stop rules, while none ended with skill."""
     broken_rule = None
     for candidate in cheapest_first:
         broken_rule = _broken_rule(state, settings, candidate, 1)
         if not broken_rule:
-            return Decision(
-                "train", "the cheapest: it sets the score that others have to beat", candidate.name, 1
-            )
+            reason = "the cheapest that is left: it sets the score that others have to beat"
+            return Decision("train", reason, candidate.name, 1)
     return _no_start(broken_rule)
 
 
@@ -97,7 +99,7 @@ def _chance(
     bound = state.bound(candidate)
     if bound <= state.pepr(best):
         return f"with performance {state.ceiling:g} its PePR would be {bound:.4f}, {leader}", True
-    needed = state.pepr(best) * (state.alpha + candidate.r) / state.alpha
+    needed = max(state.needed(candidate, state.pepr(best)), state.min_performance)
     if end is None:
         return f"with performance {needed:.4f} it would win, {leader}", False
     chance = end.chance_of(needed)
@@ -112,7 +114,8 @@ def _broken_rule(state: State, settings: Settings, candidate: SearchCandidate, e
     """Return the rule that this number of epochs of a candidate would break, as text."""
     cost = state.spent + candidate.epoch.scaled(epochs)
     limit = state.limits.exceeded_by(cost)
-    if limit:
+    # A share of the sweep is no reason to end without any model that is worth deploying.
+    if limit or state.best() is None:
         return limit
     # With short trainings the cost probes alone may take more than the share, so the minimum comes on top of
     # them.

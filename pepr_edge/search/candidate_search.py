@@ -13,6 +13,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
+from pepr_edge.ranking.skill import lowest_skilled
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, SearchLog, TrainCost, Verdict
 from pepr_edge.run_dir.keys import train_key
@@ -241,6 +242,9 @@ class CandidateSearch:
             probe += estimate.probe
             if self.progress[name].curve:
                 curves[name] = self.progress[name].curve
+        baseline, min_performance = lowest_skilled(
+            recipe.score.performance, self.results.info.data, recipe.score.floor
+        )
         return State(
             candidates=tuple(candidates),
             epochs=recipe.train.epochs,
@@ -252,6 +256,8 @@ class CandidateSearch:
             limits=limits_of(recipe),
             alpha=recipe.score.alpha,
             kept_epoch="best",
+            min_performance=min_performance,
+            baseline=baseline if recipe.score.skill else 0.0,
         )
 
     def _pruned_before(self) -> dict[str, str]:

@@ -155,6 +155,8 @@ class State:
     alpha: of the score.
     kept_epoch: whether a training keeps its last epoch or its best.
     ceiling: the highest performance that a model can reach.
+    min_performance: a model that ends below it is not shown to have skill, so it cannot win.
+    baseline: the performance that counts as 0 in the score.
     """
 
     candidates: tuple[SearchCandidate, ...]
@@ -168,6 +170,8 @@ class State:
     alpha: float = 1.0
     kept_epoch: KeptEpoch = "last"
     ceiling: float = 1.0
+    min_performance: float = 0.0
+    baseline: float = 0.0
 
     def trained(self, name: str) -> int:
         """Return the number of epochs that a candidate was trained."""
@@ -184,15 +188,29 @@ class State:
 
     def pepr(self, candidate: SearchCandidate, epoch: int | None = None) -> float:
         """Return the score of a candidate trained to an epoch."""
-        return pepr(self.performance(candidate.name, epoch), candidate.r, self.alpha)
+        return pepr(self._scored(self.performance(candidate.name, epoch)), candidate.r, self.alpha)
 
     def bound(self, candidate: SearchCandidate) -> float:
         """Return the score that a candidate cannot surpass."""
-        return pepr(self.ceiling, candidate.r, self.alpha)
+        return pepr(self._scored(self.ceiling), candidate.r, self.alpha)
+
+    def needed(self, candidate: SearchCandidate, score: float) -> float:
+        """Return the performance with which a candidate reaches a score."""
+        scored = score * (self.alpha + candidate.r) / self.alpha
+        return self.baseline + (1 - self.baseline) * scored
+
+    def _scored(self, performance: float) -> float:
+        """Return a performance on the scale of the score, from 0, the baseline, to 1."""
+        return min(1.0, max(0.0, (performance - self.baseline) / (1 - self.baseline)))
+
+    def has_skill(self, name: str) -> bool:
+        """True if a started training has reached the performance that a ranked model needs."""
+        return self.performance(name) >= self.min_performance
 
     def best(self) -> SearchCandidate | None:
-        """Return the finished candidate with the highest score; None if none is finished."""
-        return self._highest([candidate for candidate in self.candidates if candidate.name in self.finished])
+        """Return the finished candidate with the highest score; None if none is finished with skill."""
+        finished = [candidate for candidate in self.candidates if candidate.name in self.finished]
+        return self._highest([candidate for candidate in finished if self.has_skill(candidate.name)])
 
     def choice(self) -> SearchCandidate | None:
         """Return the best finished candidate, else the best started one; None if none was started."""

@@ -15,6 +15,7 @@ from pepr_edge.search import POLICIES, Cost, Limits, SearchCandidate, Settings, 
 from pepr_edge.search.halving import rung_epochs, survivors
 from pepr_edge.search.published import Runs, read_runs
 from pepr_edge.search.replay import PROBE, final_scores, repeat, replay
+from pepr_edge.search.state import NO_COST
 
 EPOCHS = 4
 
@@ -158,3 +159,39 @@ def test_the_published_runs() -> None:
     assert np.mean([result.energy_fraction for result in results]) <= 0.06
     assert max(result.energy_fraction for result in results) <= 0.12
     assert np.mean([result.regret or 0 for result in results]) <= 0.008
+
+
+def test_a_cheap_model_without_skill_does_not_end_the_search() -> None:
+    """The useless model costs next to nothing: its PePR, 0.73, would be above that of every other."""
+    candidates = (
+        SearchCandidate("useless", 0.0, Cost(1.0, 1.0, 1.0)),
+        SearchCandidate("good", 0.5, Cost(50.0, 50.0, 50.0)),
+        SearchCandidate("large", 1.0, Cost(100.0, 100.0, 100.0)),
+    )
+    ends = {"useless": 0.73, "good": 0.93, "large": 0.94}
+    state = State(candidates, epochs=2, kept_epoch="best", min_performance=0.85)
+    policy = Settings(least_trainings=0.0, share=0.001)
+    decision = decide(state, policy)
+    while decision.action != "stop":
+        assert decision.candidate is not None
+        if decision.action == "train":
+            cost = next(item.epoch for item in candidates if item.name == decision.candidate)
+            state = state.after_epoch(decision.candidate, ends[decision.candidate], cost)
+        else:
+            state = state.without(decision.candidate, decision.reason)
+        decision = decide(state, policy)
+    best = state.best()
+    assert best is not None
+    assert best.name == "good"
+
+
+@given(st.floats(0.01, 0.9), st.floats(0, 1), st.floats(0.05, 1), st.floats(1, 5))
+def test_the_needed_performance_reaches_the_score(
+    baseline: float, r: float, score: float, alpha: float
+) -> None:
+    candidate = SearchCandidate("a", r, NO_COST)
+    state = State((candidate,), epochs=1, alpha=alpha, baseline=baseline)
+    needed = state.needed(candidate, score)
+    if needed <= 1:
+        reached = state.after_epoch("a", needed, NO_COST)
+        assert reached.pepr(candidate) == pytest.approx(score)
