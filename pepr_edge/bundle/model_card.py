@@ -14,6 +14,7 @@ from pepr_edge.records import (
     DataInfo,
     Manifest,
     Preprocess,
+    Quality,
     Quantity,
     SessionSettings,
     Split,
@@ -143,7 +144,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 Majority-class baseline: always predicting the most frequent class
 has accuracy {score(data.majority_baseline)} on the test split. Performance by group of patients: {MISSING}.
 {_seeds(manifest)}
-{_confusion(manifest.labels, confusion)}"""
+{_against_float32(manifest.quality)}{_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
     if baseline and test and test.value <= baseline[0]:
@@ -171,6 +172,22 @@ def _mean_sd(mean: float | None, sd: float | None) -> str:
     if mean is None:
         return MISSING
     return f"{score(mean)} (mean)" if sd is None else f"{score(mean)} (mean, standard deviation {score(sd)})"
+
+
+def _against_float32(quality: Quality | None) -> str:
+    """Return how the file's decisions and performance compare with those of the model in float32."""
+    if quality is None or quality.agreement is None:
+        return ""
+    found = quality.agreement
+    text = (
+        f"Compared with the model in PyTorch, {found.flips} of {count(found.images)} decisions differ "
+        "on images that are not test images."
+    )
+    if quality.note:
+        text += f" **Not shown**: {plain(quality.note)}."
+    elif quality.shown:
+        text += f" That it keeps {quality.threshold:.1%} of them is shown with 95 % confidence."
+    return f"{text}\n\n"
 
 
 def _runtime(settings: SessionSettings) -> str:

@@ -195,6 +195,7 @@ def write_bundle(
         selftest=test,
         fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None,
         seeds=_seeds(row),
+        quality=measured.artifact.quality,
         provenance=provenance(results, measured),
         files={},
     )

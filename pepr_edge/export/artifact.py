@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -12,13 +15,16 @@ from numpy.typing import NDArray
 
 from pepr_edge.data import Dataset
 from pepr_edge.export.check import Logits, flips, logits_of, parity
-from pepr_edge.export.quality_gate import assess_quality
+from pepr_edge.export.quality_gate import AGREEMENT_IMAGES, LogitPair, add_agreement, assess_quality
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Artifact, Machine, Quality, SessionSettings, Split, TrainResult, VariantTrial
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.scoring.intervals import estimates
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
+# In predictions.npz: logits of the drawn training images, of the file and of PyTorch.
+DRAWN = "drawn"
+DRAWN_BEFORE = "drawn_before"
 SPLITS: tuple[Split, Split] = ("val", "test")
 
 
@@ -44,6 +50,16 @@ class ExportSource:
         pixels = self.pixels("train")
         order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[:max_images]
         return np.asarray(pixels[order])
+
+    def drawn(self) -> NDArray[np.uint8]:
+        """Return drawn training images on which a file's decisions are compared, besides validation.
+
+        They come from the end of the order whose first images are used for calibration.
+        """
+        pixels = self.pixels("train")
+        count = max(0, AGREEMENT_IMAGES - len(self.pixels("val")))
+        order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[::-1]
+        return np.asarray(pixels[order[:count]])
 
     def assess_quality(self, logits: Logits, settings: SessionSettings) -> Quality:
         """Assess the quality of a file by its validation logits, computed with these settings."""
@@ -79,6 +95,7 @@ def write_artifact(
     key: str,
     settings: SessionSettings,
     started_s: float,
+    drawn_before: Logits | None,
 ) -> Artifact:
     """Measure the model.onnx of a folder, and write predictions.npz and export.json beside it.
 
@@ -89,6 +106,7 @@ def write_artifact(
         key: of the artifact.
         settings: how the file is run. Quality and performance hold for the file under this runtime.
         started_s: when the work on this file began, by `time.perf_counter`.
+        drawn_before: PyTorch's logits of the drawn training images; None if they are not known.
     Raises:
         ExportError, MeasurementError: the file does not run.
     """
@@ -107,9 +125,10 @@ def write_artifact(
     for split in SPLITS:
         logits[split] = logits_of(path, source.pixels(split), trained.preprocess, settings)
         labels[split] = source.labels(split)
-    label_arrays = {f"{split}_labels": labels[split] for split in SPLITS}
-    with atomic_writer(folder / PREDICTIONS) as file:
-        np.savez(file, **logits, **label_arrays)  # type: ignore[arg-type]
+    drawn = _drawn_logits(source, path, settings, drawn_before)
+    _write_predictions(folder / PREDICTIONS, logits, labels, drawn)
+    quality = source.assess_quality(logits["val"], settings)
+    quality = add_agreement(quality, LogitPair(logits["val"], source.expected["val"]), drawn)
     opset, producer = opset_and_producer(path)
     artifact = Artifact(
         key=key,
@@ -126,17 +145,51 @@ def write_artifact(
         quantised=origin.remedy,
         parity=agreement,
         flips=flips(logits["test"], source.expected["test"]),
-        quality=source.assess_quality(logits["val"], settings),
+        quality=quality,
         performance=estimates(logits, labels, trained.performance_metric),
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.trials,
         chosen_on=origin.chosen_on,
-        notes=origin.notes,
+        notes=(*origin.notes, quality.note) if quality.note else origin.notes,
         duration_s=time.perf_counter() - started_s,
     )
     write_record(folder / "export.json", artifact)
     return artifact
+
+
+def _drawn_logits(
+    source: ExportSource, path: Path, settings: SessionSettings, before: Logits | None
+) -> LogitPair:
+    """Run a file on the drawn training images; on none if PyTorch's logits are not known or of others."""
+    pixels = source.drawn()
+    if before is None or len(before) != len(pixels) or len(pixels) == 0:
+        none = source.expected["val"][:0]
+        return LogitPair(none, none)
+    return LogitPair(logits_of(path, pixels, source.trained.preprocess, settings), before)
+
+
+def _write_predictions(
+    path: Path, logits: dict[Split, Logits], labels: dict[Split, NDArray[np.int64]], drawn: LogitPair
+) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    for split in SPLITS:
+        arrays[split] = logits[split]
+        arrays[f"{split}_labels"] = labels[split]
+    arrays[DRAWN] = drawn.own
+    arrays[DRAWN_BEFORE] = drawn.expected
+    with atomic_writer(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_drawn(folder: Path) -> Logits | None:
+    """Return PyTorch's logits of the drawn training images from an artifact's folder, None if not there."""
+    with (
+        suppress(OSError, ValueError, EOFError, BadZipFile, KeyError),
+        np.load(folder / PREDICTIONS) as predictions,
+    ):
+        return np.asarray(predictions[DRAWN_BEFORE], dtype=np.float32)
+    return None
 
 
 def opset_and_producer(path: Path) -> tuple[int, str]:

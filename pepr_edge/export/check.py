@@ -20,6 +20,7 @@ BATCHES = (1, 3, 8)
 NOT_FINITE = "the file gives logits that are not finite numbers."
 # If a model gives almost the same logits for every image, their spread must not make the tolerance 0.
 MIN_SPREAD = 1e-2
+FP32_PARITY = 1e-3  # of a float32 file, in standard deviations of the logits
 Logits = NDArray[np.float32]
 
 

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
-from pepr_edge.export.check import logits_of, parity, parity_fault
+from pepr_edge.export.check import FP32_PARITY, Logits, logits_of, parity, parity_fault
 from pepr_edge.export.convert import convert
 from pepr_edge.export.onnx_file import Exported, export
 from pepr_edge.export.prepare import PreparedModel
@@ -24,9 +25,7 @@ from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.records import Artifact, SessionSettings
 
-FP32_PARITY = (
-    1e-3  # of the float32 file that all variants are made from, in standard deviations of the logits
-)
+BATCH = 64  # of PyTorch; its decisions do not depend on it
 
 
 class Exporter:
@@ -45,6 +44,7 @@ class Exporter:
         self.base = Path(self._open.enter_context(tempfile.TemporaryDirectory())) / MODEL
         self._prepared = self._open.enter_context(PreparedModel(self.base))
         self.exported = Exported("", False)
+        self.drawn: Logits | None = None  # PyTorch's, of the drawn training images
 
     def __enter__(self) -> Exporter:
         return self
@@ -59,11 +59,23 @@ class Exporter:
             ExportError: no exporter's file agrees with PyTorch.
         """
         candidate = self.source.trained.candidate
+        self.drawn = self._run(module, self.source.drawn())
         self.exported = export(
             module, candidate.in_channels, candidate.image_size_px, self.base, self._check_base
         )
         if self.source.recipe.device.runtime == "pytorch":
             write_program(module, candidate.in_channels, candidate.image_size_px, self.base.parent)
+
+    def _run(self, module: nn.Module, pixels: NDArray[np.uint8]) -> Logits:
+        """Return PyTorch's logits of images, shape (n, classes)."""
+        spec = self.source.trained.preprocess
+        logits = [np.empty((0, self.source.trained.candidate.num_classes), np.float32)]
+        module.eval()
+        with torch.inference_mode():
+            for start in range(0, len(pixels), BATCH):
+                images = to_tensor(pixels[start : start + BATCH], spec)
+                logits.append(module(torch.from_numpy(images)).numpy())
+        return np.concatenate(logits)
 
     def _check_base(self, path: Path) -> None:
         source = self.source
@@ -94,7 +106,7 @@ class Exporter:
             remedy=made.remedy,
             notes=made.notes,
         )
-        return write_artifact(self.source, origin, folder, key, self._settings(), started_s)
+        return write_artifact(self.source, origin, folder, key, self._settings(), started_s, self.drawn)
 
     def _settings(self) -> SessionSettings:
         """Return the device's settings with threads of this machine, on which the logits do not depend."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pepr_edge.device.cpu import isa
 from pepr_edge.device.facts import here
-from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
+from pepr_edge.export.artifact import MODEL, ExportSource, Origin, read_drawn, write_artifact
 from pepr_edge.export.autotune import OnProgress, autotune
 from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import autotune_variants, load
@@ -67,7 +67,8 @@ def select_variant(
         trials=result.trials,
         chosen_on=here(),
     )
-    write_artifact(source, origin, chosen_folder, key, result.settings, started_s)
+    drawn = read_drawn(folder / base.variant)
+    write_artifact(source, origin, chosen_folder, key, result.settings, started_s, drawn)
 
 
 def selection_message(artifact: Artifact) -> str:

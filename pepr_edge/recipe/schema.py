@@ -100,7 +100,8 @@ KEYS: dict[str, str] = {
         'Names of the files in export/, or "auto": the fastest variant that keeps its quality, as measured.'
     ),
     "export.keep_performance": (
-        "A variant must keep at least this share of float32's performance on validation."
+        "A variant is rejected if it is shown to keep less than this share of float32's performance on "
+        "validation."
     ),
     "export.time_budget_s": 'Max seconds to tune one candidate with "auto".',
     "export.selftest_real_images": (

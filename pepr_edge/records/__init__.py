@@ -25,7 +25,16 @@ from pepr_edge.records.base import (
 )
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo, StageName
-from pepr_edge.records.export import Artifact, Flips, Outcome, Parity, Quality, SettingsTrial, VariantTrial
+from pepr_edge.records.export import (
+    Agreement,
+    Artifact,
+    Flips,
+    Outcome,
+    Parity,
+    Quality,
+    SettingsTrial,
+    VariantTrial,
+)
 from pepr_edge.records.field_report import (
     BenchResult,
     FieldReport,
@@ -74,6 +83,7 @@ from pepr_edge.records.training import (
 
 __all__ = [
     "NOT_DONE",
+    "Agreement",
     "Artifact",
     "Baseline",
     "BenchResult",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pepr_edge.records.base import Estimate, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
+from pepr_edge.records.export import Quality
 from pepr_edge.records.measurement import DeviceProfile
 from pepr_edge.records.ranking import Bound
 from pepr_edge.records.training import TrainCost
@@ -55,7 +56,7 @@ class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
-    model that was trained once.
+    model that was trained once. `quality`: the quality gate's judgement; None in bundles of version 0.1.0.
     """
 
     architecture: str
@@ -77,5 +78,6 @@ class Manifest(Versioned):
     selftest: SelfTestSpec
     fallback: Fallback | None = None
     seeds: Seeds | None = None
+    quality: Quality | None = None
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]

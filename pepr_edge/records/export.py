@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from pepr_edge.records.base import (
     Candidate,
     Count,
@@ -39,21 +41,53 @@ class Flips(Record):
     split: Split = "test"
 
 
-class Quality(Record):
-    """Share of the float32 performance that a variant keeps on validation, run as on the device.
+class Agreement(Record):
+    """Decisions of a file that differ from PyTorch's in float32, on validation and drawn training images.
 
-    `performance` holds metrics by name; `kept` the share of the float32 value, for the metrics that the
-    quality gate checks.
-    `passed`: each share is at least `threshold`; `reason` names the metric that is not.
+    `comparable`: False if clearly fewer differ on training images; then only the validation images count.
+    `low`: one-sided 95 % lower limit of the share of decisions that agree (Clopper and Pearson).
+    """
+
+    validation_flips: Count
+    validation_images: Count
+    training_flips: Count = 0
+    training_images: Count = 0
+    comparable: bool = True
+    low: float
+
+    @property
+    def flips(self) -> int:
+        """The decisions that differ, on the images that count."""
+        return self.validation_flips + (self.training_flips if self.comparable else 0)
+
+    @property
+    def images(self) -> int:
+        """The number of images that count."""
+        return self.validation_images + (self.training_images if self.comparable else 0)
+
+
+class Quality(Record):
+    """Judgement of the quality gate on a variant, run as on the device.
+
+    `performance` holds metrics on validation by name; `kept` the share of the float32 value, for the metrics
+    that the gate checks, and `kept_upper` the one-sided 95 % upper limit of the true share.
+    `passed`: no loss beyond `threshold` is shown; `reason` names the metric whose loss is. In results of
+    version 0.1.0, which have no `kept_upper`, a share itself had to be at least `threshold`.
+    `agreement` is None if it was not looked at. `shown`: it is at least `threshold`, with 95 % confidence;
+    `note` says of a variant that passed why this is not shown.
     """
 
     settings: SessionSettings
     threshold: float
     performance: dict[str, Estimate]
     kept: dict[str, float]
+    kept_upper: dict[str, float] = Field(default_factory=dict)
     flips: Flips
     passed: bool
     reason: str = ""
+    agreement: Agreement | None = None
+    shown: bool = False
+    note: str = ""
 
 
 class SettingsTrial(Record):

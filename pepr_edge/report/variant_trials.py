@@ -30,7 +30,8 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
     caption = "Latency: median on this device, measured in turn with the best variant so far."
     if thresholds:
         caption += (
-            f" A variant must keep {100 * thresholds[0]:.3g} % of float32's performance on validation images."
+            f" A variant is rejected if it is shown to keep less than {100 * thresholds[0]:.3g} % "
+            "of float32's performance on validation images (with 95 % confidence)."
         )
     caption += " export.json holds every trial."
     header = (

@@ -9,9 +9,9 @@ import pytest
 import report_records as records
 
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.records import Manifest
+from pepr_edge.records import Agreement, Estimate, Flips, Manifest, Quality, SessionSettings
 from pepr_edge.scoring.metrics import METRICS
-from pepr_edge.text.units import METRIC_NAMES, metric
+from pepr_edge.text.units import METRIC_NAMES, count, metric
 
 
 def test_card_holds_what_a_reader_needs() -> None:
@@ -70,6 +70,31 @@ def test_few_latencies_give_no_p99_and_an_invalid_profile_says_so() -> None:
 def test_a_model_no_better_than_guessing_has_a_warning() -> None:
     performance = {"accuracy": records.estimate(0.6, "test", 624)}
     assert "do not deploy it" in model_card(records.manifest(performance=performance), records.data_info())
+
+
+@pytest.mark.parametrize(
+    ("training", "note", "expected"),
+    [(900, "", "0% of them is shown"), (400, "could not be shown on 500 images", "**Not shown**: could not")],
+)
+def test_the_agreement_with_float32_is_stated(training: int, note: str, expected: str) -> None:
+    quality = Quality(
+        settings=SessionSettings(),
+        threshold=0.99,
+        performance={"accuracy": Estimate(value=0.9, ci=(0.8, 1.0), split="val", n=100)},
+        kept={"accuracy": 1.0},
+        flips=Flips(count=0, n=100, ci=(0.0, 0.04), split="val"),
+        passed=True,
+        agreement=Agreement(
+            validation_flips=0, validation_images=100, training_flips=3, training_images=training, low=0.985
+        ),
+        shown=not note,
+        note=note,
+    )
+    manifest = records.manifest()
+    card = model_card(manifest.replace(quality=quality), records.data_info())
+    assert f"3 of {count(training + 100)} decisions" in card
+    assert expected in card
+    assert "decisions differ" not in model_card(manifest, records.data_info())
 
 
 def test_missing_performance_and_small_classes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from made_records import RECIPE
 
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.run_dir.keys import export_key, profile_key, train_key
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
@@ -16,7 +16,7 @@ from pepr_edge.run_dir.store import write_record, write_text
 def made_run(tmp_path: Path) -> Path:
     """Make a run of two candidates: "small" went through all stages, "large" is not started."""
     info, recipe = made_records.info("small", "large"), made_records.recipe()
-    write_record(tmp_path / "run.json", info)
+    write_record(tmp_path / "run.json", info.replace(revisions=dict(STAGE_REVISIONS)))
     write_text(tmp_path / "recipe.toml", RECIPE)
     folder = candidate_folder(tmp_path, info.candidates[0])
     trained = made_records.trained("small", key=train_key(info.candidates[0], recipe, info.data))

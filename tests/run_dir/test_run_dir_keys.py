@@ -10,7 +10,7 @@ import made_records
 import pytest
 
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Machine, RunInfo
+from pepr_edge.records import Artifact, Machine, RunInfo
 from pepr_edge.run_dir import keys
 from pepr_edge.run_dir.keys import (
     FIRST,
@@ -119,6 +119,8 @@ def test_a_run_directory_of_version_0_1_0_is_read(made_run: Path) -> None:
     """Its run.json has no revisions; its other records have keys of that version."""
     train_result = json.loads((made_run / "candidates" / "small@64" / "train.json").read_text())
     assert train_result["key"] == KEYS_OF_0_1_0["train"]
+    export = made_run / "candidates" / "small@64" / "fp32" / "export.json"
+    write_record(export, read_record(export, Artifact).replace(key=KEYS_OF_0_1_0["export"]))
     info = json.loads((made_run / "run.json").read_text())
     del info["revisions"]
     info["pepr_edge"] = "0.1.0"

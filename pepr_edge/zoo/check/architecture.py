@@ -16,9 +16,8 @@ from torch import nn
 from pepr_edge import zoo
 from pepr_edge.errors import ExportError, ModelError, PeprError
 from pepr_edge.export.artifact import opset_and_producer
-from pepr_edge.export.check import flips, onnx_logits, parity, parity_fault
+from pepr_edge.export.check import FP32_PARITY, flips, onnx_logits, parity, parity_fault
 from pepr_edge.export.convert import convert
-from pepr_edge.export.export import FP32_PARITY
 from pepr_edge.export.onnx_file import export
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.runtimes import RUNTIMES
