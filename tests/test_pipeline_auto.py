@@ -88,13 +88,13 @@ def test_a_candidate_without_a_usable_variant_is_a_row_with_the_reason(
     def nothing(*_: object) -> None:
         raise MeasurementError("no variant runs here")
 
-    def carry_out_here(jobs: Sequence[CandidateJob], *given: Any) -> None:
+    def run_jobs_here(jobs: Sequence[CandidateJob], *given: Any) -> None:
         for job in jobs:
             worker.work(job, io.StringIO())
             given[-1](job)
 
     monkeypatch.setattr(worker, "select_variant", nothing)
-    monkeypatch.setattr(pipeline, "carry_out", carry_out_here)
+    monkeypatch.setattr(pipeline, "run_jobs", run_jobs_here)
     rows = {row.candidate: row for row in carry_out(run, monkeypatch, AUTO).rows}
     assert rows["mobilenetv2_050@48"].status == "failed"
     assert rows["mobilenetv2_050@48"].reason == "choose: no variant runs here"
