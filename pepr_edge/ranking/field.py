@@ -6,13 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, stdev
 from typing import NamedTuple
 
 from pepr_edge.ranking.reports import of_artifacts
 from pepr_edge.records import BenchResult, DeviceFacts, DeviceProfile, FieldReport
 from pepr_edge.run_dir.reader import Results
-from pepr_edge.scoring.percentiles import early_stopping_percentile
+from pepr_edge.scoring.percentiles import early_stopping_percentile, p90_error
 
 # The values that a device measures of an artifact, in SI units: two resources, and the energy of an
 # inference.
@@ -26,10 +26,11 @@ HomeProfiles = Mapping[str, DeviceProfile | None]
 
 
 class FieldFigure(NamedTuple):
-    """A value in SI units, and how it was obtained."""
+    """A value in SI units, how it was obtained, and its standard error; None if that is not known."""
 
     value: float | None
     method: str
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def _figures(results: Sequence[BenchResult]) -> dict[str, FieldFigure]:
     for result in results:
         memories.append(FieldFigure(result.peak_memory_bytes, "measured"))
         if result.scenario == "single_stream":
-            latencies.append(FieldFigure(early_stopping_percentile(result.latencies_s, 0.9), "measured"))
+            latency_s = early_stopping_percentile(result.latencies_s, 0.9)
+            latencies.append(FieldFigure(latency_s, "measured", p90_error(result.latencies_s)))
             energies.append(FieldFigure(result.energy_j_per_inference, result.energy_method))
     values = zip(FIGURES, (latencies, memories, energies), strict=True)
     return {name: _combined(figures, max) for name, figures in values}
@@ -222,7 +224,15 @@ def _combined(
         return FieldFigure(None, " and ".join(sorted(methods)))
     if not known or (need_all and len(known) < len(figures)):
         return FieldFigure(None, UNAVAILABLE)
-    return FieldFigure(pick(known), methods.pop())
+    return FieldFigure(pick(known), methods.pop(), _error(figures, known))
+
+
+def _error(figures: Sequence[FieldFigure], known: Sequence[float]) -> float | None:
+    """Return the standard error of combined values: the largest of theirs, or that between them."""
+    errors = [figure.error for figure in figures if figure.error is not None]
+    if len(known) > 1:
+        errors.append(stdev(known) / math.sqrt(len(known)))
+    return max(errors, default=None)
 
 
 def _worst(sha256: str, classes: Sequence[DeviceClass]) -> FieldMeasurement:

@@ -20,7 +20,7 @@ from pepr_edge.ranking.row import (
     scored_performance,
 )
 from pepr_edge.ranking.skill import SkillCheck, skill
-from pepr_edge.ranking.spread import Spread, resource_errors, spread
+from pepr_edge.ranking.spread import Spread, resource_errors, spread, with_field_errors
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
 from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
@@ -195,7 +195,8 @@ def _ranked(
     ):
         row = row_of(entry, inputs.metric, performances, budgets, images, measured)
         if only is None or row.artifact_sha256 in only:
-            rows.append(_with_skill(row.replace(resources_sd=dict(errors)), inputs.skill_check))
+            row = row.replace(resources_sd=with_field_errors(errors, entry, measured))
+            rows.append(_with_skill(row, inputs.skill_check))
     # Pruned candidates were not measured in the field, and values of two devices cannot share bounds.
     in_set = affects_bounds if measured is None else is_rankable
     bounds, unbounded = _bounds([row for row in rows if in_set(row)], inputs.scoring)

@@ -7,19 +7,20 @@ is not known, such as the seed if every candidate was trained once, is left out 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Literal
 
 import numpy as np
 
+from pepr_edge.ranking.field import FieldMeasurements
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DeviceProfile, RankingRow
 from pepr_edge.run_dir.reader import VariantState
-from pepr_edge.scoring.intervals import Z_95
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.pepr import (
+    RESOURCES,
     Array,
     Models,
     Scoring,
@@ -28,7 +29,7 @@ from pepr_edge.scoring.pepr import (
     proportions,
     scores,
 )
-from pepr_edge.scoring.percentiles import p90_interval
+from pepr_edge.scoring.percentiles import p90_error
 from pepr_edge.scoring.resources import EpochFigure, training_spread
 from pepr_edge.scoring.robustness import DRAWS, RankSpread, first_shares, score_spread
 
@@ -68,6 +69,21 @@ def resource_errors(entry: VariantState) -> dict[str, float]:
     return errors
 
 
+def with_field_errors(
+    errors: Mapping[str, float], entry: VariantState, measured: FieldMeasurements | None
+) -> dict[str, float]:
+    """Return the standard errors of an entry's resources, with those of the field for what it measured.
+
+    If the field's error is not known, there is none: the error of home is that of another device.
+    """
+    if measured is None or entry.artifact is None or entry.artifact.sha256 not in measured:
+        return dict(errors)
+    figures = measured[entry.artifact.sha256].figures
+    kept = {name: error for name, error in errors.items() if name not in figures}
+    known = {name: figure.error for name, figure in figures.items() if figure.error is not None}
+    return kept | {name: error for name, error in known.items() if name in RESOURCES}
+
+
 def _training_errors(entry: VariantState) -> dict[str, float]:
     costs = [fair.cost for fair in entry.fair_costs]
     trainings = entry.repeats or (entry.trained,)
@@ -100,9 +116,9 @@ def _relative_error(within: Sequence[float], costs: Sequence[float]) -> float | 
 
 def _deployment_errors(profile: DeviceProfile) -> dict[str, float]:
     errors = {}
-    interval_s = p90_interval(profile.latencies_s, profile.blocks)
-    if interval_s is not None:
-        errors["latency"] = (interval_s[1] - interval_s[0]) / (2 * Z_95)
+    latency_s = p90_error(profile.latencies_s, profile.blocks)
+    if latency_s is not None:
+        errors["latency"] = latency_s
     samples = profile.peak_memory_samples_bytes
     if len(samples) > 1:
         errors["peak_memory"] = stdev(samples)

@@ -108,6 +108,12 @@ def p90_interval(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> tu
     return float(ordered[low]), float(ordered[high])
 
 
+def p90_error(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> float | None:
+    """Return the standard error of the p90, seconds, by its 95 % interval; None if there is none."""
+    interval_s = p90_interval(latencies_s, blocks)
+    return None if interval_s is None else (interval_s[1] - interval_s[0]) / (2 * Z_INTERVAL)
+
+
 def _equal_blocks(n: int) -> list[int]:
     """Return the lengths of DEFAULT_BLOCKS blocks of about equal length; none for too few latencies."""
     if n < 2 * DEFAULT_BLOCKS:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_records import entry, results
+from made_records import bench, entry, field_report, results
 from test_ranking_robustness import row_of
 
 from pepr_edge.ranking import rank
@@ -113,3 +113,15 @@ def test_the_deviation_over_seeds_is_pooled_over_candidates() -> None:
     assert pooled is not None
     assert pooled.freedom == 3
     assert pooled.value == pytest.approx(((2 * 0.01**2 + 0.04**2) / 3) ** 0.5)
+
+
+def test_the_field_brings_its_own_errors(tmp_path: Path) -> None:
+    """At home the latencies of both models vary; in the field they do not."""
+    names = ("a", "b")
+    made = [noisy(entry(tmp_path, name, right=190), 0.2) for name in names]
+    report = field_report(*(bench(name, latency_s=0.01 * (1 + number)) for number, name in enumerate(names)))
+    home = rank(results(tmp_path, *made), weights=LATENCY)
+    field = rank(results(tmp_path, *made), weights=LATENCY, field={"report.json": report})
+    assert home.rows[0].resources_sd["latency"] > 0
+    assert field.rows[0].resources_sd["latency"] == 0  # all latencies were the same
+    assert [row.rank_ci for row in field.rows] == [(1, 1), (2, 2)]
