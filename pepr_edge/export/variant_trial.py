@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,11 @@ FASTER_RATIO = 0.99
 
 @dataclass
 class TrialState:
-    """The trial of one variant so far. `timings` holds one entry for each of its session settings."""
+    """The trial of one variant so far.
+
+    `timings` holds one entry for each of its session settings; `final` is the timing of the final race, None
+    if it was not in it.
+    """
 
     variant: Variant
     path: Path
@@ -27,6 +32,7 @@ class TrialState:
     quality: Quality | None = None
     outcome: Outcome = "slower"
     reason: str = ""
+    final: SettingsTrial | None = None
 
     def set_outcome(self, outcome: Outcome, reason: str) -> None:
         """Set the outcome; a later timing with other settings may change it."""
@@ -39,15 +45,21 @@ class TrialState:
         assessed = []
         if self.quality is not None:
             assessed = [timing for timing in ran if timing.settings == self.quality.settings]
-        return min(assessed or ran, key=latency, default=None)
+        return fastest(assessed or ran)
 
 
-@dataclass(frozen=True)
-class BestTrial:
-    """The best file so far, and the timing with its best settings."""
+@dataclass(frozen=True, eq=False)
+class TimedFile:
+    """A file with the settings of a timing, its quality, and its ratio to the reference.
+
+    The ratio: how many times as long it takes. The reference is the first file that ran, with its fastest
+    settings: float32, if that runs.
+    """
 
     state: TrialState
     timing: SettingsTrial
+    ratio: float
+    quality: Quality | None = None
 
 
 def latency(timing: SettingsTrial) -> float:
@@ -56,22 +68,33 @@ def latency(timing: SettingsTrial) -> float:
     return timing.latency_s
 
 
-def to_record(state: TrialState, best: BestTrial, float32: SettingsTrial | None) -> VariantTrial:
+def fastest(timings: Sequence[SettingsTrial]) -> SettingsTrial | None:
+    """Return the fastest of timings that ran; None if there are none.
+
+    They are compared by their ratios to float32: seconds of different minutes are no comparison. If float32
+    did not run, there are no ratios, and the seconds decide.
+    """
+    compared = [timing for timing in timings if timing.ratio_to_float32 is not None]
+    if compared:
+        return min(compared, key=lambda timing: timing.ratio_to_float32 or 0.0)
+    return min(timings, key=latency, default=None)
+
+
+def to_record(state: TrialState, best: TimedFile, float32: TrialState) -> VariantTrial:
     """Return the record of a trial, with the reason for its outcome.
 
     Args:
         state: the trial.
         best: the file and settings that were chosen.
-        float32: the fastest timing of the float32 file; None if it did not run.
+        float32: the trial of the float32 file.
     """
     outcome = state.outcome
     reason = state.reason
-    fastest = state.fastest()
     if state is best.state:
         outcome = "chosen"
         reason = _chosen_reason(best, float32)
-    elif outcome == "slower" and fastest is not None:
-        reason = _slower_reason(latency(fastest), latency(best.timing))
+    elif outcome == "slower":
+        reason = _slower_reason(state, best)
         if state.quality is not None and not state.quality.passed:
             reason += f"; and {state.quality.reason}"
     return VariantTrial(
@@ -82,22 +105,41 @@ def to_record(state: TrialState, best: BestTrial, float32: SettingsTrial | None)
         made_s=state.made_s,
         size_bytes=state.size_bytes,
         trials=tuple(state.timings),
+        final=state.final,
         quality=state.quality,
     )
 
 
-def _slower_reason(own_s: float, chosen_s: float) -> str:
-    text = f"{own_s * 1e3:.3g} ms, the chosen variant {chosen_s * 1e3:.3g} ms"
-    if chosen_s < FASTER_RATIO * own_s:
+def _slower_reason(state: TrialState, best: TimedFile) -> str:
+    """Compare with the chosen file: in the final race, else by the ratios to float32."""
+    own = state.fastest()
+    chosen: SettingsTrial | None = best.timing
+    if state.final is not None and best.state.final is not None:
+        own = state.final
+        chosen = best.state.final
+    own_ratio = None if own is None else own.ratio_to_float32
+    chosen_ratio = None if chosen is None else chosen.ratio_to_float32
+    if own_ratio is None or not chosen_ratio:
+        return "not shown to be faster than the chosen variant"
+    ratio = own_ratio / chosen_ratio
+    text = f"it takes {ratio:.3g} times as long as the chosen variant"
+    if chosen_ratio < FASTER_RATIO * own_ratio:
         return text
-    return f"{text}: the difference is within timer noise, and the chosen variant was tried first"
+    return f"{text}: the difference is within timer noise"
 
 
-def _chosen_reason(best: BestTrial, float32: SettingsTrial | None) -> str:
-    """Compare with float32, which was timed in another round: hence "about"."""
-    own_s = latency(best.timing)
-    text = f"the fastest variant that passed: {own_s * 1e3:.3g} ms with {settings_text(best.timing.settings)}"
-    if float32 is None or float32 in best.state.timings:
+def _chosen_reason(best: TimedFile, float32: TrialState) -> str:
+    """Compare with float32 if the chosen file is shown to be faster than it."""
+    timing = best.state.final or best.timing
+    text = f"{latency(timing) * 1e3:.3g} ms with {settings_text(timing.settings)}"
+    if best.state is float32:
+        return f"no variant that passed is shown to be faster: {text}"
+    text = f"the fastest variant that passed: {text}"
+    reference = float32.final or float32.fastest()
+    ratio = timing.ratio_to_float32
+    if reference is None or not ratio:
         return text
-    ratio = latency(float32) / own_s
-    return f"{text}, about {ratio:.2g} times as fast as float32 with {settings_text(float32.settings)}"
+    setting = settings_text(reference.settings)
+    if ratio < FASTER_RATIO:
+        return f"{text}, {1 / ratio:.3g} times as fast as float32 with {setting}, measured in turn"
+    return f"{text}; float32 with {setting} is not slower, but did not pass"

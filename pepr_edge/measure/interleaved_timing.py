@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
@@ -46,13 +46,39 @@ class TimingRules:
 
 
 class ParticipantLatencies(NamedTuple):
-    """Latencies after warm-up, seconds, in the order they were taken.
+    """Latencies after warm-up, seconds, in the order they were taken, and the median of each round.
 
-    If the process died: none, and `reason`.
+    `round_medians_s` has the number of each round in which the participant took part. If the process died:
+    neither, and `reason`.
     """
 
     latencies_s: list[float]
     reason: str
+    round_medians_s: Mapping[int, float]
+
+
+def latency_ratio(own: ParticipantLatencies, other: ParticipantLatencies) -> float | None:
+    """Return how many times as long one participant takes as another: the median over the rounds of both.
+
+    Participants of a round ran within a second, so a machine that gets slower or faster between rounds does
+    not change the ratio. None if there is no round that both took part in.
+    """
+    return _median_ratio(own.round_medians_s, other.round_medians_s)
+
+
+def ratios_to_fastest(results: Sequence[ParticipantLatencies]) -> list[float | None]:
+    """Return how many times as long each participant takes as the fastest; None for one that died."""
+    alive = [result for result in results if result.latencies_s]
+    if not alive:
+        return [None] * len(results)
+    to_first = [latency_ratio(result, alive[0]) for result in results]
+    lowest = min(ratio for ratio in to_first if ratio is not None)
+    return [None if ratio is None else ratio / lowest for ratio in to_first]
+
+
+def _median_ratio(own: Mapping[int, float], other: Mapping[int, float]) -> float | None:
+    ratios = [own_s / other[number] for number, own_s in own.items() if other.get(number, 0.0) > 0]
+    return median(ratios) if ratios else None
 
 
 def rest_s(settings: SessionSettings) -> float:
@@ -69,6 +95,7 @@ class _Participant:
     process: ModelProcess
     typical_s: float
     latencies_s: list[float] = field(default_factory=list)
+    round_medians_s: dict[int, float] = field(default_factory=dict)
 
     def missing_runs(self, runs: int, duration_s: float, rules: TimingRules) -> int:
         """Return how many runs are missing to reach both `runs` and `duration_s`."""
@@ -79,6 +106,13 @@ class _Participant:
 
     def block_runs(self, rules: TimingRules) -> int:
         return max(1, round(rules.block_s / max(self.typical_s, 1e-6)))
+
+    def run_round(self, number: int, rules: TimingRules) -> None:
+        """Run one block that counts, as this participant's part of a round."""
+        latencies_s = self.run(self.block_runs(rules))
+        self.latencies_s += latencies_s
+        if latencies_s:
+            self.round_medians_s[number] = median(latencies_s)
 
     def run(self, count: int) -> list[float]:
         """Return the next latencies; none if the process died. Its threads are at rest on return."""
@@ -111,15 +145,31 @@ def time_interleaved(
     rounds = _Rounds(rules, deadline)
     rounds.run(list(participants.values()), rules.round_runs, 0.0, rules.min_rounds)
     alive = [participant for participant in participants.values() if not participant.process.reason]
-    limit_s = rules.prune_ratio * min((median(participant.latencies_s) for participant in alive), default=0.0)
-    finalists = [participant for participant in alive if median(participant.latencies_s) <= limit_s]
+    finalists = _near_the_best(alive, rules.prune_ratio)
     rounds.run(finalists, rules.final_runs, rules.final_s)
 
     results = {}
     for name, participant in participants.items():
         reason = participant.process.reason
-        results[name] = ParticipantLatencies([] if reason else participant.latencies_s, reason)
+        if reason:
+            results[name] = ParticipantLatencies([], reason, {})
+        else:
+            results[name] = ParticipantLatencies(participant.latencies_s, "", participant.round_medians_s)
     return results
+
+
+def _near_the_best(participants: list[_Participant], prune_ratio: float) -> list[_Participant]:
+    """Return the participants that are within `prune_ratio` of the fastest, by the rounds that they share."""
+    results = [
+        ParticipantLatencies(participant.latencies_s, "", participant.round_medians_s)
+        for participant in participants
+    ]
+    ratios = ratios_to_fastest(results)
+    return [
+        participant
+        for participant, ratio in zip(participants, ratios, strict=True)
+        if ratio is not None and ratio <= prune_ratio
+    ]
 
 
 def _warm_up(participant: _Participant, rules: TimingRules, deadline: float) -> None:
@@ -165,6 +215,6 @@ class _Rounds:
             turns = list(zip(running, missing, strict=True))
             for participant, count in turns[first:] + turns[:first]:
                 if count > 0 or rounds < min_rounds:
-                    participant.latencies_s += participant.run(participant.block_runs(rules))
+                    participant.run_round(self._total, rules)
             rounds += 1
             self._total += 1

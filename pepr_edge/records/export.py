@@ -95,6 +95,9 @@ class SettingsTrial(Record):
 
     `latency_s` is None if it could not be run; `reason` says why. `peak_memory_bytes` is the peak of its
     process.
+    `ratio_to_float32`: how many times as long it takes as float32 with the settings that were fastest when
+    it was tried, from ratios within rounds, chained over the best files in between. Unlike `latency_s` it can
+    be compared between variants. None if float32 did not run, and in results of version 0.1.0.
     """
 
     settings: SessionSettings
@@ -103,10 +106,14 @@ class SettingsTrial(Record):
     load_s: NonNegative | None = None
     peak_memory_bytes: int | None = None
     reason: Message = ""
+    ratio_to_float32: NonNegative | None = None
 
 
 class VariantTrial(Record):
-    """One variant that autotune tried or left out, and its outcome."""
+    """One variant that autotune tried or left out, and its outcome.
+
+    `final` is its timing in the final race, in turn with float32; None if it was not in it.
+    """
 
     variant: str
     outcome: Outcome
@@ -115,6 +122,7 @@ class VariantTrial(Record):
     made_s: float | None = None
     size_bytes: int | None = None
     trials: tuple[SettingsTrial, ...] = ()
+    final: SettingsTrial | None = None
     quality: Quality | None = None
 
 

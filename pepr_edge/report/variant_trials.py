@@ -27,7 +27,10 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
             rows.append(_row(names[artifact.candidate.id], trial))
             if trial.quality is not None:
                 thresholds.append(trial.quality.threshold)
-    caption = "Latency: median on this device, measured in turn with the best variant so far."
+    caption = (
+        "Latency: median on this device, in turn with the best variant so far, or in the final race. "
+        "The latencies of different races are no comparison; the ratios to float32 are."
+    )
     if thresholds:
         caption += (
             f" A variant is rejected if it is shown to keep less than {100 * thresholds[0]:.3g} % "
@@ -39,6 +42,7 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
         "variant",
         "outcome",
         "latency",
+        "times float32",
         "fastest with",
         "kept of float32",
         "decisions changed",
@@ -49,15 +53,16 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
 
 
 def _row(name: str, trial: VariantTrial) -> tuple[Cell, ...]:
-    fastest = _fastest(trial)
+    timing = _fastest(trial)
     remedy = "" if trial.remedy == NO_REMEDY else printable(trial.remedy or "")
     flips = trial.quality.flips if trial.quality else None
     return (
         Cell(name),
         Cell(printable(trial.variant), detail=remedy),
         Cell(trial.outcome, KINDS.get(trial.outcome, "text")),
-        number(fastest.latency_s if fastest else None, ms),
-        Cell(printable(settings_text(fastest.settings))) if fastest else NOT_MEASURED,
+        number(timing.latency_s if timing else None, ms),
+        number(timing.ratio_to_float32 if timing else None, "{:.2f}".format),
+        Cell(printable(settings_text(timing.settings))) if timing else NOT_MEASURED,
         _kept(trial.quality),
         Cell(f"{flips.count} of {flips.n}", "number", flips.count) if flips else NOT_MEASURED,
         number(trial.size_bytes, mib),
@@ -66,8 +71,14 @@ def _row(name: str, trial: VariantTrial) -> tuple[Cell, ...]:
 
 
 def _fastest(trial: VariantTrial) -> SettingsTrial | None:
-    measured = [settings_trial for settings_trial in trial.trials if settings_trial.latency_s is not None]
-    return min(measured, key=lambda settings_trial: settings_trial.latency_s or 0.0, default=None)
+    """Return the timing of the final race, else the fastest."""
+    if trial.final is not None and trial.final.latency_s is not None:
+        return trial.final
+    measured = [timing for timing in trial.trials if timing.latency_s is not None]
+    compared = [timing for timing in measured if timing.ratio_to_float32 is not None]
+    if compared:
+        return min(compared, key=lambda timing: timing.ratio_to_float32 or 0.0)
+    return min(measured, key=lambda timing: timing.latency_s or 0.0, default=None)
 
 
 def _kept(quality: Quality | None) -> Cell:

@@ -15,7 +15,12 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure import selftest
-from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
+from pepr_edge.measure.interleaved_timing import (
+    ParticipantLatencies,
+    TimingRules,
+    latency_ratio,
+    time_interleaved,
+)
 from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Manifest, SessionSettings
@@ -121,6 +126,31 @@ def test_slow_participants_are_pruned_after_the_first_rounds(start: Start) -> No
     results = time_interleaved(processes, TimingRules(warmup_s=0.0))
     assert [len(result.latencies_s) for result in results.values()] == [150, 124, 16]
     assert all(result.reason == "" for result in results.values())
+
+
+def test_pruning_compares_rounds_that_are_shared(start: Start) -> None:
+    """A slow model needs more rounds; here it gets three times slower after the rounds of the other."""
+    drifting = """
+    ready()
+    calls = 0
+    for line in sys.stdin:
+        calls += 1
+        count = json.loads(line)["time"]
+        say(time=[0.05 if calls < 5 else 0.15] * count)
+    """
+    processes = {"steady": start(STEADY % 0.04), "drifting": start(drifting)}
+    rules = TimingRules(warmup_runs=1, warmup_s=0.0, block_s=0.12, final_runs=20, final_s=0.0)
+    results = time_interleaved(processes, rules)
+    # By its median latency it would be pruned.
+    assert len(results["drifting"].latencies_s) == 20
+
+
+def test_a_ratio_rests_on_the_rounds_of_both() -> None:
+    own = ParticipantLatencies([], "", {0: 1.0, 1: 3.0, 2: 9.0, 5: 1.0})
+    other = ParticipantLatencies([], "", {0: 2.0, 1: 6.0, 2: 18.0, 3: 1.0, 4: 1.0})
+    assert latency_ratio(own, other) == 0.5
+    assert latency_ratio(other, own) == 2.0
+    assert latency_ratio(own, ParticipantLatencies([], "it died", {})) is None
 
 
 def test_slow_models_need_fewer_runs(start: Start) -> None:

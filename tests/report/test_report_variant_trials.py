@@ -56,8 +56,21 @@ def test_every_trial_is_a_row_with_its_outcome_and_reason() -> None:
     assert "99.5 %" in table.caption
     texts = [[cell.text for cell in row] for row in table.rows]
     assert texts[0][1:4] == ["fp32", "chosen", "2.00 ms"]
-    assert texts[0][4:8] == ["openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
-    assert texts[1][5] == "90.0%"
+    assert texts[0][5:9] == ["openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
+    assert texts[1][6] == "90.0%"
     assert table.rows[1][1].detail == "only Conv"
     assert [row[2].kind for row in table.rows] == ["good", "bad", "text"]
-    assert [cell.kind for cell in table.rows[2][3:8]] == ["missing"] * 5
+    assert [cell.kind for cell in table.rows[2][3:9]] == ["missing"] * 6
+
+
+def test_the_final_race_is_shown_else_the_lowest_ratio() -> None:
+    lucky = MEASURED.replace(latency_s=0.001, ratio_to_float32=0.9)
+    fastest = MEASURED.replace(latency_s=0.003, ratio_to_float32=0.8)
+    final = MEASURED.replace(latency_s=0.002, ratio_to_float32=1.25)
+    earlier = CHOSEN.replace(trials=(lucky, fastest))
+    table = variant_trials_table([artifact(earlier, earlier.replace(final=final))])
+    assert table is not None
+    assert [[cell.text for cell in row[3:5]] for row in table.rows] == [
+        ["3.00 ms", "0.80"],
+        ["2.00 ms", "1.25"],
+    ]
