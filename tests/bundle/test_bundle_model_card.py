@@ -9,7 +9,7 @@ import pytest
 import report_records as records
 
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.records import Agreement, Estimate, Flips, Manifest, Quality, SessionSettings
+from pepr_edge.records import Agreement, Estimate, Flips, Manifest, Quality, Seeds, SessionSettings
 from pepr_edge.scoring.metrics import METRICS
 from pepr_edge.text.units import METRIC_NAMES, count, metric
 
@@ -47,6 +47,19 @@ def test_real_images_in_the_bundle_are_named() -> None:
     card = model_card(given, records.data_info())
     assert "on 16 generated images and 1 image of the data" in card
     assert "**`selftest.npz` holds real images" in card
+
+
+def test_the_card_says_how_many_seeds_there_were_and_what_they_reach() -> None:
+    once = model_card(records.manifest(), records.data_info())
+    assert "Trained once, with seed 0" in once
+    seeds = Seeds(count=3, val_mean=0.81, val_sd=0.012, test_mean=0.79, test_sd=0.021)
+    card = model_card(records.manifest().replace(seeds=seeds), records.data_info())
+    assert "3 models were trained" in card
+    assert "optimistic" in card
+    assert "validation accuracy 0.810 (mean, standard deviation 0.012)" in card
+    assert "test accuracy 0.790 (mean, standard deviation 0.021), this model 0.764" in card
+    assert "Trained once" not in card
+    assert "The best of 3 seeds, with seed 0" in card
 
 
 def test_head_is_yaml() -> None:

@@ -268,6 +268,19 @@ def test_predictions_and_devices_are_on_the_page() -> None:
     assert len(page.figures) == 14
 
 
+def test_all_seeds_of_a_training_are_listed() -> None:
+    shown = records.report_input(RUNS["one"])
+    once = Page(render(shown))
+    assert "Each candidate was trained once." in once.words
+    name = shown.trained[0].candidate.id
+    repeats = (*shown.trained, shown.trained[0].replace(seed=1))
+    page = Page(render(replace(shown, repeats=repeats)))
+    assert f"{name} seed 0" in page.words
+    assert f"{name} seed 1" in page.words
+    assert "One row for each seed." in page.words
+    assert "the mean over seeds" in page.words
+
+
 def test_measurements_from_the_field_are_named_as_such() -> None:
     run = RUNS["one"]
     best = run.ranking.rows[0]

@@ -8,9 +8,9 @@ import sys
 import pytest
 import report_records as records
 
-from pepr_edge.records import Ranking
+from pepr_edge.records import Quantity, Ranking
 from pepr_edge.text import units
-from pepr_edge.text.sentences import against_baseline, answer, caveats
+from pepr_edge.text.sentences import against_baseline, answer, caveats, knowing_cost
 
 
 def with_first_row(ranking: Ranking, **changes: object) -> Ranking:
@@ -102,6 +102,24 @@ def test_caveats_on_ties() -> None:
     tied = " ".join(caveats(ranking.model_copy(update={"rows": rows})))
     assert "in validation accuracy" in tied
     assert "and 19 more" in tied
+
+
+def test_the_choice_of_a_seed_and_the_cost_of_all_trainings_are_said() -> None:
+    ranking = records.run().ranking
+    assert not any("seeds" in sentence or "knowing" in sentence for sentence in caveats(ranking))
+    repeated = with_first_row(ranking, repeats=3, test_performance_mean=0.85, test_performance_sd=0.02)
+    text = " ".join(caveats(repeated))
+    assert "3 seeds" in text
+    assert "0.850" in text
+    assert "0.020" in text
+    spent = {
+        "spent_energy_j": Quantity(value=7200.0, method="declared"),
+        "spent_time_s": Quantity(value=300.0, method="measured"),
+    }
+    assert "2.00 Wh and 5 min" in knowing_cost(ranking.model_copy(update=spent))
+    spent["spent_energy_j"] = Quantity(value=None, method="unavailable")
+    assert "cost: 5 min" in knowing_cost(ranking.model_copy(update=spent))
+    assert knowing_cost(ranking) == ""
 
 
 def test_caveats_on_the_split_and_on_energy() -> None:
