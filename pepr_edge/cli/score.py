@@ -81,6 +81,17 @@ NUMBER_WORDS = ("", "", "two", "three", "four", "five", "six", "seven", "eight",
     metavar="N|COL",
     help="Number of images behind each performance: adds rank intervals, from 1000 draws per model.",
 )
+@click.option("--floor", type=float, help="Models with a lower performance have no score.")
+@click.option(
+    "--only-skilled",
+    is_flag=True,
+    help="Models that are not shown to beat the --baseline on their --images have no score.",
+)
+@click.option(
+    "--skill",
+    is_flag=True,
+    help="Score (P - P0) / (1 - P0) in place of the performance P; P0 is the --baseline.",
+)
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of best models to show."
 )
@@ -101,6 +112,9 @@ def command(
     weights: str | None,
     baselines: tuple[str, ...],
     images: str | None,
+    floor: float | None,
+    only_skilled: bool,
+    skill: bool,
     top: int,
     out: Path | None,
     force: bool,
@@ -115,6 +129,11 @@ def command(
     columns = _resources(resources, more)
     method_columns = _pairs("--method", methods)
     _check_usage(columns, method_columns, normalise, reference)
+    _check_floor(floor)
+    if skill and not baselines:
+        raise click.UsageError("--skill needs --baseline P, the performance that counts as 0.")
+    if only_skilled and not (baselines and images):
+        raise click.UsageError("--only-skilled needs --baseline P and --images N, to compare them.")
     task = _task(table, performance, columns, method_columns, group, name, images)
     task = replace(
         task,
@@ -122,6 +141,9 @@ def command(
         top=top,
         weights=_weights(weights, columns),
         baselines=_baselines(baselines, group),
+        floor=floor,
+        only_skilled=only_skilled,
+        by_skill=skill,
         out=out,
     )
     task = _with_bounds(task, normalise, reference)
@@ -241,6 +263,11 @@ def _check_usage(
         raise click.UsageError("--normalise reference needs --reference FILE, the bounds.")
 
 
+def _check_floor(floor: float | None) -> None:
+    if floor is not None and not 0 <= floor <= 1:
+        raise click.UsageError(f"--floor {floor:g}: expected a performance in [0, 1].")
+
+
 def _weights(text: str | None, resources: Columns) -> dict[str, float]:
     """Return the weight of each resource, in their order; 0 for a resource that the option leaves out."""
     from pepr_edge.cli.rank import parse_weights
@@ -290,6 +317,9 @@ def _document(task: ScoreTask, groups: Sequence[Group]) -> dict[str, Any]:
         "weights": dict(task.weights),
         "normalise": task.normalise,
         "alpha": task.alpha,
+        "floor": task.floor,
+        "ranked_by_skill": task.by_skill,
+        "sources": ["images"] if task.has_intervals else [],
         "out": None if task.out is None else str(task.out),
         "groups": [_group_document(group) for group in groups],
     }
@@ -316,6 +346,7 @@ def _group_document(group: Group) -> dict[str, Any]:
         "best": [_model_document(model) for model in group.best],
         "outliers": [outlier.model_dump(mode="json") for outlier in group.outliers],
         "baseline": baseline,
+        "no_skill": group.baseline and group.baseline.not_beaten_by,
         "sensitivity": sensitivity,
         "winners": winners,
         "warnings": list(group.warnings),
@@ -385,6 +416,13 @@ def _group_text(task: ScoreTask, group: Group) -> list[str]:
             f"Always answering the most frequent class ({baseline.performance:.4g}, free) "
             f"outranks {baseline.outranks} of {baseline.of} models."
         )
+        if baseline.not_beaten_by:
+            lines.append(
+                f"{baseline.not_beaten_by} of {baseline.of} models are not shown to beat it: "
+                "--only-skilled leaves them out."
+            )
+    if task.has_intervals and group.scored > 1:
+        lines.append("Rank intervals draw the images again. Seeds and costs are taken as certain.")
     return lines + [printable(capitalised(warning)) for warning in group.warnings]
 
 
@@ -413,7 +451,7 @@ def _best_table(group: Group) -> list[str]:
     """Return the best models and the baseline as a table; "..." marks models that are left out."""
     from pepr_edge.tables import BASELINE
     from pepr_edge.text.tables import aligned_table
-    from pepr_edge.text.units import printable
+    from pepr_edge.text.units import printable, probability
 
     if not group.best:
         return ["No model has a score."]
@@ -424,13 +462,13 @@ def _best_table(group: Group) -> list[str]:
     for model in group.best:
         row = _cells(str(model.rank), printable(model.name), model.performance, model.combined_r, model.score)
         if model.rank_low is not None:
-            row += [f"{model.rank_low}-{model.rank_high}", f"{model.p_best:.2f}"]
+            row += [f"{model.rank_low}-{model.rank_high}", probability(model.p_best)]
         rows.append(row)
     baseline = group.baseline
     if baseline:
         ahead = baseline.of - baseline.outranks
         rank = "..." if ahead > len(group.best) else ""
-        row = _cells(rank, BASELINE, baseline.performance, 0.0, baseline.performance)
+        row = _cells(rank, BASELINE, baseline.performance, 0.0, baseline.score)
         rows.insert(1 + min(ahead, len(group.best)), row)
     return aligned_table(rows, "rlrrrrr", indent="  ")
 

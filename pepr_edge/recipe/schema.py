@@ -109,11 +109,21 @@ KEYS: dict[str, str] = {
     ),
     "profile": "How long an artifact is measured.",
     "profile.rules": (
-        '"full" is 1,024 queries and 60 s. "quick" is 128 queries and 10 s: for a trial, not for a decision.'
+        '"adaptive": at least 1,024 queries, until the 95 % interval of the p90 is within 2 % or the place '
+        "in the ranking is certain; models in bundles are then measured for 60 s too. "
+        '"full": 1,024 queries and 60 s for all. "quick": 128 queries and 10 s: for a trial, not for a '
+        "decision."
     ),
     "score": "How the ranking is computed.",
     "score.performance": (
         "The metric, for example accuracy, balanced_accuracy, auroc, f1 or sensitivity_at_specificity_0.95."
+    ),
+    "score.floor": (
+        "Min validation performance of a ranked model. In any case a model needs to be shown to beat the "
+        "majority-class baseline."
+    ),
+    "score.skill": (
+        "Rank by (P - P0) / (1 - P0) in place of the performance P; P0 is the majority-class baseline's."
     ),
     "score.weights": "The weight of each resource in the score. An absent resource has no weight.",
     "score.normalise": (

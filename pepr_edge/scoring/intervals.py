@@ -44,13 +44,23 @@ def resample_counts(labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """95 % interval of a proportion. Source: Wilson 1927."""
-    p = successes / n
+    low, high = wilson_intervals(np.array([successes / n]), np.array([float(n)]))
+    return float(low[0]), float(high[0])
+
+
+def wilson_intervals(
+    proportion: NDArray[np.float64], n: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % intervals of several proportions of n images each, low and high, of the same shape.
+
+    Source: Wilson 1927.
+    """
     z2 = Z_95**2
-    centre = p + z2 / (2 * n)
-    half = Z_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    centre = proportion + z2 / (2 * n)
+    half = Z_95 * np.sqrt(proportion * (1 - proportion) / n + z2 / (4 * n * n))
     low = (centre - half) / (1 + z2 / n)
     high = (centre + half) / (1 + z2 / n)
-    return max(0.0, low), min(1.0, high)
+    return np.maximum(0.0, low), np.minimum(1.0, high)
 
 
 def bootstrap(name: str, logits: Logits, labels: Labels, counts: Counts) -> tuple[float, float]:

@@ -24,6 +24,9 @@ class ScoreTask:
 
     images: how many images each performance was measured on, or `images_column` with that number.
     baselines: performance of the majority-class baseline by group; None for every group that is not named.
+    floor: models with a lower performance have no score; None: no such limit.
+    only_skilled: models whose interval holds the baseline have no score; needs baselines and images.
+    by_skill: score (P - P0) / (1 - P0) in place of the performance P, with the baseline P0.
     """
 
     table: CsvTable
@@ -40,6 +43,9 @@ class ScoreTask:
     images: float | None = None
     images_column: int | None = None
     baselines: Mapping[str | None, float] = field(default_factory=dict)
+    floor: float | None = None
+    only_skilled: bool = False
+    by_skill: bool = False
     out: Path | None = None
 
     @property

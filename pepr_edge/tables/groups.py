@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, Outlier, Sensitivity
 from pepr_edge.scoring import robustness
+from pepr_edge.scoring.intervals import wilson_intervals
 from pepr_edge.scoring.pepr import Array, Models, Scoring, normalised, only_method, pepr, set_id, weighted
 from pepr_edge.tables.columns import EXPECTED_IMAGES, Columns, Index, ScoreTask
 from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, on_one_line
@@ -21,6 +23,7 @@ INTERVAL_MODELS = 2000
 SENSITIVITY_ROWS = 20_000
 SENSITIVITY_GROUPS = 200
 SENSITIVITY_MODELS = 2000
+NO_SKILL = "performance below the floor, or not shown to beat the baseline"
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,17 @@ class Place:
 
 @dataclass(frozen=True)
 class MajorityBaseline:
-    """A free model that always predicts the most frequent class; it outranks `outranks` of `of` models."""
+    """A free model that always predicts the most frequent class; it outranks `outranks` of `of` models.
+
+    `score` is its PePR: its performance, or 0 by skill. `not_beaten_by`: how many scored models are not shown
+    to beat it; None without the numbers of images.
+    """
 
     performance: float
+    score: float
     outranks: int
     of: int
+    not_beaten_by: int | None
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,16 @@ class Group:
 
 @dataclass(frozen=True)
 class RowScores:
-    """Scores of a table's rows: r and pepr (m, n), combined_r and combined (n,); NaN if there is no score."""
+    """Scores of a table's rows: r and pepr (m, n), combined_r and combined (n,); NaN if there is no score.
+
+    no_skill (n,): True for a model without a score because of its performance.
+    """
 
     r: Array
     pepr: Array
     combined_r: Array
     combined: Array
+    no_skill: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -112,15 +125,23 @@ def score_groups(task: ScoreTask, columns: Columns) -> tuple[tuple[Group, ...], 
     names: tuple[str | None, ...] = columns.group.texts if task.group is not None else (None,)
     baselines = _baselines(task, names)
     shape = columns.resources.shape
-    scores = RowScores(np.empty(shape), np.empty(shape), np.empty(shape[1]), np.empty(shape[1]))
+    scores = RowScores(
+        r=np.empty(shape),
+        pepr=np.empty(shape),
+        combined_r=np.empty(shape[1]),
+        combined=np.empty(shape[1]),
+        no_skill=np.zeros(shape[1], np.bool_),
+    )
     by_group = np.argsort(columns.group.ids, kind="stable")
     ends = np.cumsum(np.bincount(columns.group.ids))
     is_small = len(columns) <= SENSITIVITY_ROWS and len(names) <= SENSITIVITY_GROUPS
     groups = []
     for name, rows in zip(names, np.split(by_group, ends[:-1]), strict=True):
-        group = _open(task, columns, name, rows)
+        baseline = baselines.get(name)
+        scores.no_skill[rows] = _without_skill(task, columns, rows, baseline)
+        group = _open(task, columns, name, rows, _scored(task, columns, rows, baseline, scores.no_skill))
         _score(task, group, scores)
-        groups.append(_result(task, columns, group, scores, baselines.get(name), is_small))
+        groups.append(_result(task, columns, group, scores, baseline, is_small))
     return tuple(groups), scores
 
 
@@ -137,9 +158,46 @@ def _baselines(task: ScoreTask, names: Sequence[str | None]) -> dict[str | None,
     return {name: performance for name, performance in found.items() if performance is not None}
 
 
-def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index) -> _Group:
-    """Gather a group's models and find its bounds."""
+def _without_skill(
+    task: ScoreTask, columns: Columns, rows: Index, baseline: float | None
+) -> NDArray[np.bool_]:
+    """True for each model that has no score because of its performance, shape (k,)."""
+    fails = np.zeros(len(rows), np.bool_)
+    if task.floor is not None:
+        fails |= columns.performance[rows] < task.floor
+    if task.only_skilled:
+        fails |= _holds_baseline(columns, rows, baseline)
+    return fails
+
+
+def _holds_baseline(columns: Columns, rows: Index, baseline: float | None) -> NDArray[np.bool_]:
+    """True for each model whose 95 % interval holds the baseline or is below it, shape (k,)."""
+    if baseline is None:
+        return np.zeros(len(rows), np.bool_)
     performance = columns.performance[rows]
+    images = columns.images[rows]
+    known = np.isfinite(images) & (images >= 1) & ~np.isnan(performance)
+    low, _ = wilson_intervals(np.where(known, performance, 1.0), np.where(known, images, 1.0))
+    return known & (low <= baseline)
+
+
+def _scored(
+    task: ScoreTask, columns: Columns, rows: Index, baseline: float | None, no_skill: NDArray[np.bool_]
+) -> Array:
+    """Return P of each model of a group in the score, shape (k,); NaN for a model without skill."""
+    performance = np.where(no_skill[rows], np.nan, columns.performance[rows])
+    return performance if not task.by_skill else skills(performance, baseline or 0.0)
+
+
+def skills(performance: Array, baseline: float) -> Array:
+    """Return performances on a scale from 0, that of the baseline, to 1; NaN stays NaN."""
+    if baseline >= 1:
+        return performance * 0.0
+    return np.clip((performance - baseline) / (1 - baseline), 0.0, 1.0)
+
+
+def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index, performance: Array) -> _Group:
+    """Gather a group's models, with their P in the score, and find its bounds."""
     resources = {}
     for resource, values in zip(task.resources, columns.resources[:, rows], strict=True):
         # A model without a performance takes no part in the bounds.
@@ -210,7 +268,7 @@ def _result(
     combined = scores.combined[group.rows]
     scored = int(np.count_nonzero(~np.isnan(combined)))
     best = [int(row) for row in robustness.best(group.models.names, combined, task.top)]
-    intervals = _intervals(task, columns, group, scores, best)
+    intervals = _intervals(task, columns, group, scores, best, baseline)
     places = [
         _place(task, columns, scores, row, rank, intervals.get(row)) for rank, row in enumerate(best, start=1)
     ]
@@ -220,7 +278,14 @@ def _result(
         outliers = robustness.outliers(group.models, group.scoring, task.top)
     majority = None
     if baseline is not None:
-        majority = MajorityBaseline(baseline, int(np.count_nonzero(baseline > combined)), scored)
+        score = 0.0 if task.by_skill else baseline
+        majority = MajorityBaseline(
+            performance=baseline,
+            score=score,
+            outranks=int(np.count_nonzero(score > combined)),
+            of=scored,
+            not_beaten_by=_not_beaten_by(task, columns, group, baseline),
+        )
     has_dependence = is_small and len(task.resources) > 1 and len(group.rows) <= SENSITIVITY_MODELS
     return Group(
         name=group.name,
@@ -231,9 +296,16 @@ def _result(
         best=tuple(places),
         outliers=tuple(_named(columns, outlier) for outlier in outliers),
         baseline=majority,
-        warnings=_warnings(task, columns, group, scored),
+        warnings=_warnings(task, columns, group, scores, scored),
         dependence=_dependence(columns, group) if has_dependence else None,
     )
+
+
+def _not_beaten_by(task: ScoreTask, columns: Columns, group: _Group, baseline: float) -> int | None:
+    if not task.has_intervals:
+        return None
+    is_scored = ~np.isnan(group.models.performance)
+    return int(np.count_nonzero(_holds_baseline(columns, group.rows, baseline) & is_scored))
 
 
 def _set_id(group: _Group) -> str:
@@ -278,7 +350,12 @@ def _by_resource(task: ScoreTask, values: Array) -> dict[str, float | None]:
 
 
 def _intervals(
-    task: ScoreTask, columns: Columns, group: _Group, scores: RowScores, best: Sequence[int]
+    task: ScoreTask,
+    columns: Columns,
+    group: _Group,
+    scores: RowScores,
+    best: Sequence[int],
+    baseline: float | None,
 ) -> dict[int, tuple[int, int, float]]:
     """Return the rank interval, low and high, and the probability of being first of the best, by row."""
     if not best or not task.has_intervals or len(group.rows) > INTERVAL_MODELS:
@@ -292,6 +369,9 @@ def _intervals(
         raise task.table.fault(int(rows[first]), task.images_column, cell, EXPECTED_IMAGES)
     performance = columns.performance[rows]
     drawn = robustness.binomial_performances(performance, images)
+    if task.by_skill:
+        performance = skills(performance, baseline or 0.0)
+        drawn = skills(drawn, baseline or 0.0)
     chosen = np.searchsorted(rows, best).tolist()
     spread = robustness.rank_spread(performance, drawn, scores.combined_r[rows], task.alpha, chosen)
     found = zip(spread.low.tolist(), spread.high.tolist(), spread.p_best.tolist(), strict=True)
@@ -321,10 +401,15 @@ def _named(columns: Columns, outlier: Outlier) -> Outlier:
     )
 
 
-def _warnings(task: ScoreTask, columns: Columns, group: _Group, scored: int) -> tuple[str, ...]:
+def _warnings(
+    task: ScoreTask, columns: Columns, group: _Group, scores: RowScores, scored: int
+) -> tuple[str, ...]:
     """Return a sentence for each problem of a group."""
     models = len(group.rows)
-    counts = {"performance not measured": np.isnan(group.models.performance).sum()}
+    counts = {
+        "performance not measured": np.isnan(columns.performance[group.rows]).sum(),
+        NO_SKILL: scores.no_skill[group.rows].sum(),
+    }
     for name, values in zip(task.resources, columns.resources, strict=True):
         counts[f"{name} not measured"] = np.isnan(values[group.rows]).sum()
         counts[f"{name} infinite"] = np.isinf(values[group.rows]).sum()

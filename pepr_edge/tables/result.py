@@ -14,7 +14,7 @@ from pepr_edge.run_dir.store import atomic_writer
 from pepr_edge.scoring.pepr import pepr
 from pepr_edge.tables.columns import Columns, ScoreTask, read_columns
 from pepr_edge.tables.csv_rows import CHUNK_ROWS, Progress, chunks, lines, no_progress, texts
-from pepr_edge.tables.groups import Group, RowScores, score_groups
+from pepr_edge.tables.groups import NO_SKILL, Group, RowScores, score_groups
 
 BASELINE = "majority baseline"
 
@@ -103,17 +103,21 @@ def _write(
         if rows.stop > len(columns):
             raise task.table.changed()
         figures = [texts(column[rows]) for column in added]
-        out.write(lines(task.table, chunk.cells, figures, [_reasons(task, columns, rows)]).encode())
+        reasons = _reasons(task, columns, scores, rows)
+        out.write(lines(task.table, chunk.cells, figures, [reasons]).encode())
 
 
-def _reasons(task: ScoreTask, columns: Columns, rows: slice) -> list[str]:
+def _reasons(task: ScoreTask, columns: Columns, scores: RowScores, rows: slice) -> list[str]:
     """Return why each row lacks a score, (n,); empty if it lacks none."""
     performance = columns.performance[rows]
     resources = columns.resources[:, rows]
     reasons = [""] * len(performance)
-    lacking = np.isnan(performance) | ~np.isfinite(resources).all(axis=0)
+    no_skill = scores.no_skill[rows]
+    lacking = np.isnan(performance) | no_skill | ~np.isfinite(resources).all(axis=0)
     for row in np.flatnonzero(lacking).tolist():
         parts = ["performance not measured"] if np.isnan(performance[row]) else []
+        if no_skill[row]:
+            parts.append(NO_SKILL)
         for name, value in zip(task.resources, resources[:, row].tolist(), strict=True):
             if np.isnan(value):
                 parts.append(f"{name} not measured")
@@ -136,9 +140,10 @@ def _write_baselines(out: BinaryIO, task: ScoreTask, groups: tuple[Group, ...]) 
         if task.group is not None:
             cells[task.group] = group.name or ""
         cells[task.performance] = performance
-        scores = ["0.0", performance] * len(task.resources)
+        score = repr(group.baseline.score)
+        scores = ["0.0", score] * len(task.resources)
         if len(task.resources) > 1:
-            scores.append(performance)
+            scores.append(score)
         out.write(lines(task.table, [[cell] for cell in (*cells, *scores, "")]).encode())
 
 

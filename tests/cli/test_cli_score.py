@@ -395,6 +395,35 @@ def test_the_baseline_stands_at_its_place(
     assert f"({performance:g}, free) outranks" in done.out
 
 
+def test_models_that_do_not_beat_the_baseline_are_left_out_only_on_request(score: Score) -> None:
+    table = "model,acc,energy_j\ncheap,0.7,1\ngood,0.9,50\nlarge,0.92,100\n"
+    plain = score(table, *E, "--baseline", 0.65, "--images", 100)
+    assert "1 of 3 models are not shown to beat it" in plain.out
+    done = score(table, *E, "--baseline", 0.65, "--images", 100, "--only-skilled", "--json")
+    group = document(done)["groups"][0]
+    assert [model["name"] for model in group["best"]] == ["good", "large"]
+    assert (group["bounds"]["E"]["lo"], group["scored"], group["no_skill"]) == (50.0, 2, 0)
+    assert "baseline" in " ".join(group["warnings"])
+
+
+def test_a_floor_leaves_models_out(score: Score) -> None:
+    group = document(score(FOUR, *E, "--floor", 0.75, "--json"))["groups"][0]
+    assert [model["name"] for model in group["best"]] == ["a", "b"]
+    assert score(FOUR, *E, "--floor", 2).status == 2
+
+
+def test_scoring_by_skill(score: Score) -> None:
+    table = "model,acc,energy_j\npoor,0.65,1\ngood,0.9,100\n"
+    assert document(score(table, *E, "--json"))["groups"][0]["best"][0]["name"] == "poor"
+    by_skill = document(score(table, *E, "--skill", "--baseline", 0.5, "--json"))
+    (good, poor) = by_skill["groups"][0]["best"]
+    assert (good["name"], good["performance"], poor["name"]) == ("good", 0.9, "poor")
+    assert good["pepr"]["E"] == pytest.approx(0.4)
+    assert by_skill["ranked_by_skill"]
+    assert score(table, *E, "--skill").status == 2
+    assert score(table, *E, "--only-skilled").status == 2
+
+
 def test_text_shows_the_first_20_groups(score: Score) -> None:
     table = "group,acc,energy_j\n" + "".join(f"g{place},0.5,1\n" for place in range(23))
     done = score(table, *E, "--group", "group")
