@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -22,30 +23,28 @@ from pepr_edge.bundle.write import check_bundles, write_bundles
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import git_commit
 from pepr_edge.device.load import busy_message
+from pepr_edge.engine import measuring
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
 from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
-from pepr_edge.errors import MeasurementError, RunError
+from pepr_edge.errors import RunError
 from pepr_edge.export.select_variant import selection_message
-from pepr_edge.progress import ProgressBar, ProgressView
-from pepr_edge.ranking import rank, to_csv
+from pepr_edge.measure.interleaved_profiles import MayStop
+from pepr_edge.progress import ProgressView
+from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_files, check_machine
 from pepr_edge.records import (
-    Artifact,
     Candidate,
     DataInfo,
-    DeviceProfile,
-    Failure,
-    ProfileRequest,
     Ranking,
     RunInfo,
 )
-from pepr_edge.run_dir.keys import STAGE_REVISIONS, profile_key, run_key, weights_sha256
-from pepr_edge.run_dir.layout import BUNDLES, FAILURE, MODEL, PROFILE, RANKING, REPORT, RUN, TABLE
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, run_key, weights_sha256
+from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
 from pepr_edge.run_dir.outputs import (
     check_documents,
     check_images_separate,
@@ -58,7 +57,7 @@ from pepr_edge.run_dir.outputs import (
     write_document,
     write_recipe,
 )
-from pepr_edge.run_dir.reader import Results, VariantState, load, reread
+from pepr_edge.run_dir.reader import Results, load, reread
 from pepr_edge.run_dir.store import locked, log_event, read_record, write_record
 from pepr_edge.search.candidate_search import complete_search_log, search
 from pepr_edge.search.jobs import make_job, run_jobs
@@ -71,9 +70,6 @@ from pepr_edge.search.repeats import (
     train_repeats,
 )
 from pepr_edge.search.repeats import outcome as training_outcome
-
-# At most this share of the measurements is repeated: waiting does not help on a machine that is never quiet.
-MAX_REPEATED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -453,81 +449,31 @@ def _needs_selection(results: Results, candidate: Candidate, host: MeasurementHo
 
 
 def measure(results: Results, host: MeasurementHost, view: ProgressView) -> Results:
-    """Artifact -> DeviceProfile, one after the other: nothing else runs on the host.
+    """Artifact -> DeviceProfile, while nothing else runs on the host.
 
-    Some of the INVALID measurements, as on a machine that was disturbed, are repeated at the end.
+    By the adaptive rules each is measured until its place in the ranking is certain, or its latency known.
+    What goes into bundles is then measured by the full rules too.
     """
-    entries = list(results.entries)
-    waiting = [number for number, entry in enumerate(entries) if _needs_profile(entry, host)]
-    disturbed = []
-    with view.bar("artifacts measured") as outer, view.bar("queries") as inner:
-        for done, number in enumerate(waiting):
-            entry = entries[number]
-            outer.update(done, len(waiting), f"{entry.candidate.id} {entry.variant}")
-            entries[number] = _measure(results, entry, host, inner)
-            if _is_invalid(entries[number]):
-                disturbed.append(number)
-        again = disturbed[: max(1, int(len(waiting) * MAX_REPEATED_SHARE))]
-        for done, number in enumerate(again):
-            entry = entries[number]
-            outer.update(done, len(again), f"{entry.candidate.id} {entry.variant}, again")
-            entries[number] = _measure(results, entry, host, inner)
-    return replace(results, entries=tuple(entries))
+    results = measuring.measure(results, host, view, _may_stop)
+    if results.recipe.profile.rules != "adaptive":
+        return results
+    top = results.recipe.bundles.top
+    first = [row for row in rank(results).rows if row.rank is not None and (top is None or row.rank <= top)]
+    names = {(row.candidate, row.variant) for row in first}
+    numbers = [
+        number for number, entry in enumerate(results.entries) if (entry.candidate.id, entry.variant) in names
+    ]
+    return measuring.measure_fully(results, numbers, host, view)
 
 
-def _needs_profile(entry: VariantState, host: MeasurementHost) -> bool:
-    """True if an artifact has no profile of this host: one ranking holds latencies of one processor."""
-    if entry.artifact is None:
-        return False
-    return entry.profile is None or entry.profile.device.machine != host.machine
+def _may_stop(results: Results) -> MayStop:
+    """Return a function that says which entries need no further measurement."""
 
+    @cache
+    def places() -> Places:
+        return places_of(results)
 
-def _is_invalid(entry: VariantState) -> bool:
-    return entry.profile is not None and not entry.profile.validity.valid
-
-
-def _measure(results: Results, entry: VariantState, host: MeasurementHost, bar: ProgressBar) -> VariantState:
-    """Measure one artifact, write the profile or the failure, and return the entry with it."""
-    if entry.artifact is None:
-        return entry
-    key = profile_key(entry.artifact, results.recipe)
-    event = {"candidate": entry.candidate.id, "variant": entry.variant}
-    try:
-        profile = _profile(results.recipe, entry, entry.artifact, host, bar)
-    except MeasurementError as fault:
-        failure = Failure(
-            key=key, candidate=entry.candidate, variant=entry.variant, stage="profile", reason=str(fault)
-        )
-        write_record(entry.folder / FAILURE, failure)
-        (entry.folder / PROFILE).unlink(missing_ok=True)  # of another machine, if there is one
-        log_event(results.folder, "measured", **event, failed=str(fault))
-        return replace(entry, profile=None, failure=failure)
-    profile = profile.replace(key=key)
-    write_record(entry.folder / PROFILE, profile)
-    (entry.folder / FAILURE).unlink(missing_ok=True)
-    validity = profile.validity
-    log_event(results.folder, "measured", **event, valid=validity.valid, reasons=validity.reasons)
-    return replace(entry, profile=profile, failure=None)
-
-
-def _profile(
-    recipe: Recipe, entry: VariantState, artifact: Artifact, host: MeasurementHost, bar: ProgressBar
-) -> DeviceProfile:
-    """Measure one artifact by the recipe's rules."""
-    device = recipe.device
-    px = entry.candidate.image_size_px
-
-    def on_progress(share: float, median_s: float) -> None:
-        bar.update(round(100 * share), 100, f"p50 {median_s * 1e3:.2f} ms")
-
-    request = ProfileRequest(
-        sha256=artifact.sha256,
-        settings=artifact.settings or device.settings(),
-        rules=recipe.profile.rules,
-        input_shape=(1, entry.candidate.in_channels, px, px),
-        watts_per_core=device.watts_per_core,
-    )
-    return host.profile(entry.folder / MODEL, request, on_progress)
+    return lambda measured: certain_places(places(), measured)
 
 
 def rank_and_report(results: Results, clock: StageClock | None = None) -> Ranking:

@@ -41,7 +41,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "system_files",
     ),
     "pepr_edge.energy": ("carbon", "counter", "meter", "nvml", "rapl", "source"),
-    "pepr_edge.engine": ("engine", "engines", "job", "measurement_host"),
+    "pepr_edge.engine": ("engine", "engines", "job", "measurement_host", "measuring"),
     "pepr_edge.export": (
         "artifact",
         "check",

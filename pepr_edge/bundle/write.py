@@ -187,7 +187,7 @@ def write_bundle(
         performance=measured.artifact.performance,
         performance_metric=ranking.performance_metric,
         train_cost=trained.cost,
-        profile=measured.profile,
+        profile=entry.full_profile or measured.profile,
         pepr=row.pepr,
         rank=row.rank,
         bounds=ranking.bounds,

@@ -11,6 +11,7 @@ from pepr_edge.engine import local
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.worker_process import Workers
+from pepr_edge.measure.interleaved_profiles import profile_interleaved
 from pepr_edge.measure.profile import profile
 
 
@@ -44,4 +45,10 @@ def opened(jobs: int) -> Iterator[tuple[Engine, MeasurementHost]]:
 
 def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullcontext) -> MeasurementHost:
     """Return this machine as a measurement host; for `reserve` see MeasurementHost."""
-    return MeasurementHost(machine=here(), profile=profile, engine=engine(1), reserve=reserve)
+    return MeasurementHost(
+        machine=here(),
+        profile=profile,
+        engine=engine(1),
+        reserve=reserve,
+        profile_interleaved=profile_interleaved,
+    )

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import psutil
 
-from pepr_edge.device.cgroup import memory_limit_bytes
 from pepr_edge.device.facts import facts
 from pepr_edge.device.load import load_average
 from pepr_edge.errors import MeasurementError
@@ -160,7 +159,7 @@ def groups(sizes_bytes: Mapping[int, int], limit_bytes: float, largest: int) -> 
 
 def _free_bytes() -> int:
     available = int(psutil.virtual_memory().available)
-    limit = memory_limit_bytes()
+    limit = facts().cgroup_memory_bytes
     return available if limit is None else min(available, limit)
 
 

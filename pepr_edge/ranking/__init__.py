@@ -1,8 +1,9 @@
 """Results -> Ranking: every artifact of a run with its resources, scores and rank, or why it has no rank."""
 
+from pepr_edge.ranking.certain_places import Places, certain_places, places_of
 from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank
 from pepr_edge.ranking.reports import read_reports
 from pepr_edge.ranking.row import over_budget
 
-__all__ = ["over_budget", "rank", "read_reports", "to_csv"]
+__all__ = ["Places", "certain_places", "over_budget", "places_of", "rank", "read_reports", "to_csv"]

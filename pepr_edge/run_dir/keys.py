@@ -24,7 +24,7 @@ from typing import Any
 from pepr_edge.recipe import Recipe, variants_dir
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, Candidate, DataInfo, TrainResult
+from pepr_edge.records import Artifact, Candidate, DataInfo, RulesName, TrainResult
 from pepr_edge.run_dir.store import sha256_file, stage_key
 
 FIRST = "0.1.0"
@@ -133,10 +133,19 @@ def autotune_key(trained: TrainResult, recipe: Recipe, revisions: Mapping[str, s
     return stage_key("ladder", *inputs, *_raised("autotune", revisions))
 
 
-def profile_key(artifact: Artifact, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS) -> str:
-    """Return the key of a profile. The machine is not part of it; see `DeviceFacts.machine`."""
+def profile_key(
+    artifact: Artifact,
+    recipe: Recipe,
+    revisions: Mapping[str, str] = STAGE_REVISIONS,
+    *,
+    rules: RulesName | None = None,
+) -> str:
+    """Return the key of a profile. The machine is not part of it; see `DeviceFacts.machine`.
+
+    `rules`: other rules than those of the recipe.
+    """
     settings = artifact.settings.model_dump(mode="json") if artifact.settings else None
-    inputs = (artifact.sha256, recipe.device.model_dump(mode="json"), recipe.profile.rules, settings)
+    inputs = (artifact.sha256, recipe.device.model_dump(mode="json"), rules or recipe.profile.rules, settings)
     return stage_key("profile", *inputs, *_raised("profile", revisions))
 
 

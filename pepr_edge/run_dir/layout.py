@@ -6,7 +6,7 @@ candidates/<architecture>@<px>/
     train.json cost.json checkpoint.safetensors logits.npz log.txt failure.json
     probe.json training.json training-<n>.pt spent.json
     seed-<k>/{train.json,checkpoint.safetensors,logits.npz,log.txt,...}  the training's repeat k, from 1 on
-    <variant>/{model.onnx,predictions.npz,export.json,profile.json,failure.json}
+    <variant>/{model.onnx,predictions.npz,export.json,profile.json,profile-full.json,failure.json}
     looks/<variant>/{model.onnx,look.json}
 bundles/01-<architecture>@<px>-<variant>/...
 .pepr_edge/{lock,files.json,pixels-<px>/...}
@@ -55,6 +55,7 @@ MODEL = "model.onnx"
 PREDICTIONS = "predictions.npz"
 ARTIFACT = "export.json"
 PROFILE = "profile.json"
+FULL_PROFILE = "profile-full.json"  # by the full rules, if the ranking is by the adaptive ones
 SCREENING = "look.json"
 
 # The folder of a run directory, or of other output, for internal files: lock, record of files, pixels.
@@ -90,7 +91,7 @@ _CANDIDATE_FILE = (
     r"|training-\d+\.pt)"
 )
 _VARIANT_FILE = (
-    r"(model(\.part|\.simpler)?\.onnx|(export|profile|failure|look)\.json|predictions\.npz"
+    r"(model(\.part|\.simpler)?\.onnx|(export|profile|profile-full|failure|look)\.json|predictions\.npz"
     r"|program\.pt2(\.part)?)"
 )
 _UNFINISHED = r"\.\d+(-[0-9a-f]{8})?\.tmp"

@@ -23,7 +23,7 @@ def made_run(tmp_path: Path) -> Path:
     model = "onnx small"
     artifact = made_records.artifact("small", key=export_key(trained, load_variant("fp32"), recipe))
     artifact = artifact.replace(size_bytes=len(model))
-    profile = made_records.profile("small", key=profile_key(artifact, recipe))
+    profile = made_records.profile("small", key=profile_key(artifact, recipe, rules="full"))
     write_record(folder / "train.json", trained)
     write_record(folder / "fp32" / "export.json", artifact)
     write_record(folder / "fp32" / "profile.json", profile)

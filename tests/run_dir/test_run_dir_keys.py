@@ -40,7 +40,7 @@ def all_keys(revisions: Mapping[str, str]) -> dict[str, str]:
         "train": trained.key,
         "export": artifact.key,
         "autotune": autotune_key(trained, recipe, revisions),
-        "profile": profile_key(artifact, recipe, revisions),
+        "profile": profile_key(artifact, recipe, revisions, rules="full"),
     }
 
 
