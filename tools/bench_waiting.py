@@ -30,7 +30,11 @@ ARCHITECTURES = ("resnet14t", "mobilenetv2_050")
 IMAGE_SIZE_PX = 32
 BATCH_SIZE = 32
 BLOCK_S = 0.5
-MIN_STEPS = 2
+MIN_STEPS = 1
+WARM_UP_STEPS = 3
+# On a busy machine rounds and pairs end after this long for each model, so the whole takes five minutes.
+STEPS_LIMIT_S = 60.0
+TRAININGS_LIMIT_S = 80.0
 WATTS_PER_CORE = 10.0
 TRAINING_IMAGES = 700
 TRAINING_EPOCHS = 3
@@ -140,7 +144,10 @@ def compare_steps(architecture: str, rounds: int, busy: psutil.Process) -> dict[
         for setting in SETTINGS:
             servers[setting.name] = stack.enter_context(_server(architecture, setting))
             raw[setting.name] = {"alone_ms": [], "alone_cpu_ms": [], "beside_ms": [], "beside_cpu_ms": []}
+        end_s = time.perf_counter() + STEPS_LIMIT_S
         for number in range(rounds):
+            if number and time.perf_counter() > end_s:
+                break
             turns = list(servers.items())
             first = number % len(turns)
             for name, server in turns[first:] + turns[:first]:
@@ -151,7 +158,10 @@ def compare_steps(architecture: str, rounds: int, busy: psutil.Process) -> dict[
                     raw[name][f"{key}_ms"].append(block["wall_s"] / block["steps"] * 1e3)
                     raw[name][f"{key}_cpu_ms"].append(block["cpu_s"] / block["steps"] * 1e3)
             print(f"{architecture}: round {number + 1} of {rounds}", file=sys.stderr)
-    return {name: {**_medians(values), "raw": values} for name, values in raw.items()}
+    return {
+        name: {"rounds": len(values["alone_ms"]), **_medians(values), "raw": values}
+        for name, values in raw.items()
+    }
 
 
 def _medians(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -216,7 +226,7 @@ def serve(architecture: str, threads: int) -> None:
     step = train_step(model, ComputeMode(), Train(), torch.nn.CrossEntropyLoss(), total_steps=100_000)
     images = torch.randn(BATCH_SIZE, 1, IMAGE_SIZE_PX, IMAGE_SIZE_PX)
     labels = torch.randint(0, 2, (BATCH_SIZE,))
-    for _ in range(2 * MIN_STEPS):
+    for _ in range(WARM_UP_STEPS):
         step(images, labels)
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -235,7 +245,10 @@ def compare_trainings(architecture: str, pairs: int, busy: psutil.Process) -> di
     """Return energy and time of whole trainings, alone and beside the busy loop, in pairs."""
     alone: list[dict[str, Any]] = []
     loaded: list[dict[str, Any]] = []
+    end_s = time.perf_counter() + TRAININGS_LIMIT_S
     for number in range(pairs):
+        if number and time.perf_counter() > end_s:
+            break
         # The order alternates, so that a trend of other load affects both alike.
         if number % 2 == 0:
             alone.append(_trained(architecture))
@@ -261,7 +274,7 @@ def _median(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], name: str) -
 
 def _trained(architecture: str) -> dict[str, Any]:
     """Train in a new process with the environment of a run's workers."""
-    from pepr_edge.engine.local import worker_environment
+    from pepr_edge.engine.worker_process import worker_environment
 
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--train", architecture, folder]
@@ -282,6 +295,7 @@ def train(architecture: str, folder: Path) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "waiting",
+            "device": {"name": "this machine"},
             "data": {"source": "phantom", "phantom_images": TRAINING_IMAGES},
             "candidates": {"architectures": [architecture], "image_size_px": [IMAGE_SIZE_PX]},
             "train": {"epochs": TRAINING_EPOCHS, "batch_size": BATCH_SIZE, "device": "cpu"},
