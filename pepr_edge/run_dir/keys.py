@@ -32,7 +32,7 @@ FIRST = "0.1.0"
 STAGE_REVISIONS: Mapping[str, str] = {
     "data": FIRST,
     "screening": FIRST,
-    "train": FIRST,
+    "train": "0.2.0",  # the setup is counted apart, and threads that wait are not counted
     "export": "0.2.0",  # the quality gate rejects only a loss that is shown
     "autotune": "0.2.0",
     "profile": FIRST,

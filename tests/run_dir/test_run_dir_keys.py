@@ -10,7 +10,7 @@ import made_records
 import pytest
 
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, Machine, RunInfo
+from pepr_edge.records import Artifact, Machine, RunInfo, TrainResult
 from pepr_edge.run_dir import keys
 from pepr_edge.run_dir.keys import (
     FIRST,
@@ -117,8 +117,8 @@ def test_a_run_is_read_with_the_revisions_that_it_was_made_with(
 
 def test_a_run_directory_of_version_0_1_0_is_read(made_run: Path) -> None:
     """Its run.json has no revisions; its other records have keys of that version."""
-    train_result = json.loads((made_run / "candidates" / "small@64" / "train.json").read_text())
-    assert train_result["key"] == KEYS_OF_0_1_0["train"]
+    training = made_run / "candidates" / "small@64" / "train.json"
+    write_record(training, read_record(training, TrainResult).replace(key=KEYS_OF_0_1_0["train"]))
     export = made_run / "candidates" / "small@64" / "fp32" / "export.json"
     write_record(export, read_record(export, Artifact).replace(key=KEYS_OF_0_1_0["export"]))
     info = json.loads((made_run / "run.json").read_text())
