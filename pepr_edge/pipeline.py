@@ -36,7 +36,7 @@ from pepr_edge.measure.interleaved_profiles import MayStop
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.checks import check_files, check_machine
+from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
 from pepr_edge.records import (
     Candidate,
     DataInfo,
@@ -110,6 +110,9 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         if finished is not None:
             return finished
     check_machine(recipe, options.engine == "local", _measures_here(recipe, options))
+    note = check_energy(recipe, exclusive=options.jobs in (None, 1)) if options.engine == "local" else None
+    if note is not None:
+        view.say(f"note: {note}")
 
     with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
@@ -117,6 +120,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         image_folders = {px: create_pixels_folder(run_dir, px) for px in data_settings}
         with clock.stage("images"):
             info = _prepare_all(run_dir, data_settings, image_folders, view)
+        check_metric(recipe, info)
         _show_notes(recipe, options, view)
         state = _start_run(run_dir, key, recipe, recipe_text, info, view)
 

@@ -223,6 +223,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "percentiles",
         "resources",
         "robustness",
+        "stand_in",
     ),
     "pepr_edge.search": (
         "POLICIES",

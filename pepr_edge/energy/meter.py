@@ -16,7 +16,7 @@ from pepr_edge.energy.source import EnergySource, MeterSettings, OpenSource, Par
 from pepr_edge.errors import MeasurementError
 from pepr_edge.records import Method, Quantity
 
-__all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Usage", "add"]
+__all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Usage", "add", "unavailable"]
 
 SOURCES: dict[str, EnergySource] = {"rapl": rapl, "nvml": nvml, "declared": declared}
 ORDER: dict[Part, tuple[str, ...]] = {"cpu": ("rapl", "declared"), "gpu": ("nvml", "declared")}
@@ -181,6 +181,16 @@ def add(a: Quantity, b: Quantity) -> Quantity:
     if a.value is None or b.value is None or method == "unavailable":
         return _unavailable(source)
     return Quantity(value=a.value + b.value, method=method, source=source)
+
+
+def unavailable(settings: MeterSettings) -> str | None:
+    """Return why a meter with these settings would know no energy; None if it would."""
+    names: tuple[Part, ...] = ("cpu", "gpu") if settings.uses_gpu else ("cpu",)
+    for name in names:
+        reasons = [SOURCES[source].unavailable(settings, name) for source in ORDER[name]]
+        if None not in reasons:
+            return "; ".join(reason for reason in reasons if reason)
+    return None
 
 
 def _unavailable(source: str) -> Quantity:

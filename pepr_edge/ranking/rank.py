@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -39,7 +39,9 @@ from pepr_edge.scoring.pepr import (
     resource_bounds,
     set_id,
 )
-from pepr_edge.text.robustness import one_training
+from pepr_edge.scoring.resources import of_training
+from pepr_edge.scoring.stand_in import STAND_IN, lacks_energy, weights_without_energy
+from pepr_edge.text.robustness import TIME_FOR_ENERGY, one_training
 
 STATUS_ORDER = ("ok", "over_budget", "no_skill", "dropped", "failed")
 
@@ -97,7 +99,9 @@ def rank(
     if fault:
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
     settings = results.recipe.score
-    scoring = _scoring(settings, weights, normalise, reference)
+    asked = _scoring(settings, weights, normalise, reference)
+    scoring = _with_stand_in(asked, results)
+    by_time = scoring.weights != asked.weights
     check(field or {}, results)
     classes = device_classes(field or {}, results)
     validation = Validation(results.entries)
@@ -148,8 +152,8 @@ def rank(
         settled=drawn is not None and drawn.settled,
         sources=() if drawn is None else drawn.sources,
     )
-    note = one_training(ranking)
-    return ranking.replace(notes=(note,)) if note else ranking
+    notes = (one_training(ranking), TIME_FOR_ENERGY if by_time else "")
+    return ranking.replace(notes=tuple(note for note in notes if note))
 
 
 def _spread(
@@ -264,6 +268,19 @@ def _scoring(
                 f"the reference has {name} in {bound.unit}, expected {unit}. Give lo and hi in {unit}."
             )
     return scoring
+
+
+def _with_stand_in(scoring: Scoring, results: Results) -> Scoring:
+    """Return a scoring by training time in place of energy, if the energy of no training is known.
+
+    Bounds of a reference that has none of the time stay as they are.
+    """
+    costs = [fair.cost for entry in results.entries for fair in entry.fair_costs]
+    weights = weights_without_energy(scoring.weights)
+    has_bounds = scoring.reference is None or STAND_IN in scoring.reference
+    if not has_bounds or not lacks_energy(of_training(cost, None)[0] for cost in costs):
+        return scoring
+    return replace(scoring, weights=weights)
 
 
 def _bounds(rows: Sequence[RankingRow], scoring: Scoring) -> tuple[dict[str, Bound], dict[str, str]]:

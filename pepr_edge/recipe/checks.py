@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
+
 from pepr_edge import zoo
+from pepr_edge.energy import meter, nvml
 from pepr_edge.energy.carbon import intensity
+from pepr_edge.energy.meter import MeterSettings
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError
 from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import Device, Recipe, variants
+from pepr_edge.records import DataInfo
+from pepr_edge.scoring.metrics import metric
+from pepr_edge.scoring.stand_in import OF_ENERGY
 
+# Less than any runtime takes: Python with numpy alone has a peak of 26 MiB, with onnxruntime 44 MiB.
+MIN_PROCESS_BYTES = 24 * 2**20
 # onnxruntime lists these providers if its build has them, even without a GPU.
 NVIDIA = ("cuda", "tensorrt")
 
@@ -30,8 +41,8 @@ def check_files(recipe: Recipe) -> None:
 def file_errors(recipe: Recipe) -> Iterator[PeprError]:
     """Yield an error for each part of the recipe that cannot work on any machine, or is missing on this one.
 
-    These are unknown variants and countries, a missing weights file, and autotuning with a runtime that takes
-    no part in it.
+    These are unknown variants and countries, a missing weights file, autotuning with a runtime that takes no
+    part in it, CO2eq without a country, and a memory budget that no runtime keeps.
     """
     for name in recipe.export.required:
         try:
@@ -50,8 +61,40 @@ def file_errors(recipe: Recipe) -> Iterator[PeprError]:
             'expected "pretrained", "scratch" or the path of a weights file. Check the path.'
         )
     fault = autotuning_fault(recipe.device) if recipe.export.auto else None
-    if fault is not None:
-        yield RecipeError(fault)
+    for line in (fault, _co2eq_fault(recipe), _memory_fault(recipe)):
+        if line is not None:
+            yield RecipeError(line)
+
+
+def _co2eq_fault(recipe: Recipe) -> str | None:
+    """Return why CO2eq, which the recipe needs, cannot be known; else None."""
+    if recipe.workstation.country is not None:
+        return None
+    if recipe.score.weights.get("train_co2eq", 0.0) > 0:
+        asked = f"score.weights has train_co2eq = {recipe.score.weights['train_co2eq']:g}"
+    elif recipe.search.max_co2eq_g is not None:
+        asked = f"search.max_co2eq_g = {recipe.search.max_co2eq_g:g}"
+    else:
+        return None
+    return (
+        f"{asked}, but CO2eq needs the country of the training machine. "
+        'Add its three letters: workstation.country = "DNK".'
+    )
+
+
+def _memory_fault(recipe: Recipe) -> str | None:
+    """Return why no candidate can keep the memory budget, else None."""
+    limit = recipe.limits().get("peak_memory_bytes")
+    if limit is None or limit >= MIN_PROCESS_BYTES:
+        return None
+    of_budget = recipe.budgets.peak_memory_mib
+    name = "device.memory_mib"
+    if of_budget is not None and of_budget * 2**20 <= limit:
+        name = "budgets.peak_memory_mib"
+    return (
+        f"{name} = {limit / 2**20:g}, expected at least {MIN_PROCESS_BYTES / 2**20:g}: Python with numpy "
+        f"alone takes more, so no candidate can keep it. Raise {name}."
+    )
 
 
 def unknown_architectures(recipe: Recipe) -> list[str]:
@@ -97,6 +140,78 @@ def check_machine(recipe: Recipe, trains_here: bool = True, measures_here: bool 
         from pepr_edge.train.setup import choose_device
 
         choose_device("cuda")
+
+
+def energy_unknown(recipe: Recipe, exclusive: bool) -> str | None:
+    """Return why this machine cannot tell the energy of a training, else None.
+
+    Args:
+        recipe: of the run.
+        exclusive: a training has the machine to itself, so counters of the whole machine can be read.
+    """
+    settings = MeterSettings(
+        watts_per_core=recipe.workstation.watts_per_core,
+        gpu_watts=recipe.workstation.gpu_watts,
+        exclusive=exclusive,
+    )
+    uses_gpu = recipe.train.device == "cuda"
+    if recipe.train.device == "auto":
+        uses_gpu = nvml.unavailable(MeterSettings(watts_per_core=None), "gpu") is None
+    return meter.unavailable(replace(settings, uses_gpu=uses_gpu))
+
+
+def check_energy(recipe: Recipe, exclusive: bool) -> str | None:
+    """Check that the energy of the trainings is known if the recipe needs it.
+
+    Args:
+        recipe: of the run, which trains on this machine.
+        exclusive: as in `energy_unknown`.
+    Returns:
+        A note if training time will take the place of energy in the score, else None.
+    Raises:
+        RecipeError: a limit of energy or CO2eq, and no energy is known.
+    """
+    weighted = any(recipe.score.weights.get(name, 0.0) > 0 for name in OF_ENERGY)
+    limits = {"max_energy_wh": recipe.search.max_energy_wh, "max_co2eq_g": recipe.search.max_co2eq_g}
+    limited = [f"search.{name} = {value:g}" for name, value in limits.items() if value is not None]
+    reason = energy_unknown(recipe, exclusive) if weighted or limited else None
+    if reason is None:
+        return None
+    line = "gpu_watts" if "gpu_watts" in reason else "watts_per_core"
+    solution = f"declare [workstation] {line} = ... (the watts of one busy core)"
+    if line == "gpu_watts":
+        solution = f"declare [workstation] {line} = ... (the watts of the busy GPU)"
+    if limited:
+        raise RecipeError(
+            f"{limited[0]}, but the energy of a training cannot be known here ({reason}). "
+            f"Leave it out (search.max_time_h needs no energy), or {solution}."
+        )
+    return (
+        f"the energy of the trainings cannot be known here ({reason}), so the ranking weighs training time "
+        f"in its place; to rank by energy, {solution}"
+    )
+
+
+def check_metric(recipe: Recipe, info: DataInfo) -> None:
+    """Check that the validation images define the metric of the ranking.
+
+    Raises:
+        RecipeError: the metric is not defined even for perfect predictions, as AUROC with one class only.
+    """
+    name = recipe.score.performance
+    counts = info.splits["val"].class_counts
+    labels = np.repeat(np.arange(len(counts)), counts)
+    perfect = np.eye(len(counts), dtype=np.float32)[labels]
+    with np.errstate(all="ignore"):
+        is_defined = len(labels) > 0 and math.isfinite(metric(name)(perfect, labels))
+    if is_defined:
+        return
+    listed = ", ".join(f"{label} {count}" for label, count in zip(info.labels, counts, strict=True))
+    raise RecipeError(
+        f'score.performance = "{name}", but the validation images do not define it ({listed}). '
+        "Raise data.val_fraction, add validation images of each class, or set "
+        'score.performance = "accuracy".'
+    )
 
 
 def device_fault(device: Device) -> str | None:

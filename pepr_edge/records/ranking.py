@@ -151,7 +151,8 @@ class Ranking(Versioned):
     the name of `device`. `task` is the kind of task. `ranked_by_skill`: the P of PePR is a row's skill.
     `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
     sources of chance that rank intervals include. `spent_energy_j` and `spent_time_s` are what all trainings
-    cost together, repeats and pruned candidates included; None in rankings of earlier versions.
+    cost together, repeats and pruned candidates included; None in rankings of earlier versions. If the energy
+    of no training is known, `weights` has training time in its place, and `notes` say so.
     """
 
     performance_metric: str

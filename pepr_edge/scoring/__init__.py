@@ -10,4 +10,5 @@ __all__ = [
     "percentiles",
     "resources",
     "robustness",
+    "stand_in",
 ]

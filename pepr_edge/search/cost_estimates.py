@@ -20,6 +20,7 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.reader import current_cost_probe, current_training
 from pepr_edge.scoring.pepr import RESOURCES, normalised, normalised_weights, resource_bounds
 from pepr_edge.scoring.resources import of_device, of_training
+from pepr_edge.scoring.stand_in import lacks_energy, weights_without_energy
 from pepr_edge.search.state import NO_COST, Cost
 from pepr_edge.train.cost import full_cost
 
@@ -128,7 +129,9 @@ def normalised_costs(
     Raises:
         ScoreError: R is needed, and a resource with a weight is not known of a candidate.
     """
-    weights = normalised_weights(settings.weights)
+    known = [variant.resources for costs in estimates for variant in costs.variants]
+    by_time = lacks_energy(known)
+    weights = normalised_weights(weights_without_energy(settings.weights) if by_time else settings.weights)
     for costs in estimates:
         for name in weights:
             if all(variant.resources.get(name) is None for variant in costs.variants):

@@ -11,6 +11,12 @@ NAMED = 4
 SOURCES = {"images": "the validation images", "seeds": "the seeds", "costs": "the costs"}
 WATTS_SETTING = "declared watts, factor"
 
+# A note of rankings in which `scoring.stand_in` changed the weights.
+TIME_FOR_ENERGY = (
+    "The energy of the trainings is not known, so training time takes its place in the score. "
+    "To rank by energy, declare `workstation.watts_per_core` in the recipe."
+)
+
 NO_OTHER = "none"
 DEPENDENCE_HEADER = ("setting", "now", "winner unchanged", "other winners")
 
@@ -18,6 +24,8 @@ DEPENDENCE_HEADER = ("setting", "now", "winner unchanged", "other winners")
 def ranking_caveats(ranking: Ranking) -> tuple[str, ...]:
     """Return what a reader must know about the order itself; empty if there is nothing to say."""
     sentences = [first_place(ranking), one_training(ranking)]
+    if TIME_FOR_ENERGY in ranking.notes:
+        sentences.append(TIME_FOR_ENERGY)
     for outlier in ranking.outliers:
         change = outlier_sentence(outlier, "the best five")
         sentences.append(f"{change} Its cost sets the scale for all the others.")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, Ranking, RankingRow
 from pepr_edge.scoring.metrics import DEFAULT_LEVEL
-from pepr_edge.text.robustness import ranking_caveats
+from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
     SPLIT_NAMES,
@@ -147,7 +147,7 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         _ties(ranking, ranked),
         *ranking_caveats(ranking),
         _choice_split(ranking, best),
-        _energy_method(ranked),
+        "" if TIME_FOR_ENERGY in ranking.notes else _energy_method(ranked),
         _choice_of_seed(best),
         knowing_cost(ranking),
     ]

@@ -27,6 +27,7 @@ from pepr_edge.records import (
     TrainCost,
     TrainingState,
 )
+from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.search import candidate_search
@@ -63,7 +64,7 @@ class Run:
         self.host = this_machine.measurement_host()
         self.jobs: list[tuple[str, int | None]] = []
         self.said: list[str] = []
-        info = made_records.info(*nets)
+        info = made_records.info(*nets).replace(revisions=dict(STAGE_REVISIONS))
         text = made_records.RECIPE.replace(
             '"small", "middle", "large"', ", ".join(f'"{name}"' for name in nets)
         )
@@ -417,13 +418,15 @@ def test_halving_drops_all_but_the_best_of_a_rung(made: MakeRun) -> None:
 
 
 def test_unknown_costs_that_a_policy_needs_are_an_error(made: MakeRun) -> None:
-    with pytest.raises(
-        ScoreError,
-        match=r"train_energy of cheap@64 is not known\. Declare workstation\.watts_per_core",
-    ):
-        made(BOUNDED, joules=False).search()
     with pytest.raises(ScoreError, match=r"max_energy_wh = 0\.01, but .* is not known"):
         made("[search]\nmax_energy_wh = 0.01\n", joules=False).search()
+
+
+def test_without_energy_a_search_weighs_training_time(made: MakeRun) -> None:
+    log = made(BOUNDED, joules=False).search()
+    assert (log.spent_j, log.saved_j) == (None, None)
+    assert verdicts(log)["cheap"] == ("finished", 4)
+    assert any(epochs == 0 for _, epochs in verdicts(log).values())
 
 
 def test_a_time_limit_needs_no_energy(made: MakeRun) -> None:

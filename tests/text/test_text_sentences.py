@@ -10,6 +10,7 @@ import report_records as records
 
 from pepr_edge.records import Quantity, Ranking
 from pepr_edge.text import units
+from pepr_edge.text.robustness import TIME_FOR_ENERGY
 from pepr_edge.text.sentences import against_baseline, answer, caveats, knowing_cost
 
 
@@ -132,7 +133,10 @@ def test_caveats_on_the_split_and_on_energy() -> None:
     mixed = with_first_row(ranking, methods={"train_energy": "measured"})
     assert "different ways (declared, measured)" in " ".join(caveats(mixed))
     unmeasured = records.run(energy=False).ranking
-    assert "Training energy was not measured" in " ".join(caveats(unmeasured))
+    assert "Training energy was not measured" in " ".join(caveats(unmeasured.replace(notes=())))
+    by_time = " ".join(caveats(unmeasured.replace(notes=(TIME_FOR_ENERGY,))))
+    assert "watts_per_core" in by_time
+    assert "not include" not in by_time
 
 
 @pytest.mark.parametrize(
