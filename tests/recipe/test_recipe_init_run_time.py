@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from test_recipe_init_choose import SUMMARY, drafted
 
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import ProfileSettings, Recipe
 from pepr_edge.recipe.init import estimate
 from pepr_edge.recipe.init.run_time import ARTIFACT_S, EXPORT_S
 
@@ -26,10 +26,14 @@ def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     named = estimate(recipe, SUMMARY)
     once_s = 10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2
     assert named.training_s == pytest.approx(3 * once_s), "up to three seeds"
-    assert (named.export_s, named.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["full"])
+    bundles_s = 3 * ARTIFACT_S["full"]
+    assert (named.export_s, named.measuring_s) == (20 * EXPORT_S, 20 * ARTIFACT_S["adaptive"] + bundles_s)
     assert named.total_s == named.training_s + named.export_s + named.measuring_s
     auto = estimate(changed(recipe, variants=("auto",)), SUMMARY)
-    assert (auto.export_s, auto.measuring_s) == (10 * (EXPORT_S + 120), 10 * ARTIFACT_S["full"])
+    assert auto.export_s == 10 * (EXPORT_S + 120)
+    assert auto.measuring_s == 10 * ARTIFACT_S["adaptive"] + bundles_s
+    quick = estimate(recipe.model_copy(update={"profile": ProfileSettings(rules="quick")}), SUMMARY)
+    assert quick.measuring_s == 20 * ARTIFACT_S["quick"]
 
 
 @pytest.mark.slow
