@@ -3,6 +3,7 @@
 __all__ = [
     "bounds",
     "chance",
+    "fair_cost",
     "intervals",
     "lifetime",
     "metrics",
