@@ -89,6 +89,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.ranking": (
         "Places",
         "certain_places",
+        "lowest_skilled",
         "over_budget",
         "places_of",
         "rank",

@@ -5,5 +5,15 @@ from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank
 from pepr_edge.ranking.reports import read_reports
 from pepr_edge.ranking.row import over_budget
+from pepr_edge.ranking.skill import lowest_skilled
 
-__all__ = ["Places", "certain_places", "over_budget", "places_of", "rank", "read_reports", "to_csv"]
+__all__ = [
+    "Places",
+    "certain_places",
+    "lowest_skilled",
+    "over_budget",
+    "places_of",
+    "rank",
+    "read_reports",
+    "to_csv",
+]

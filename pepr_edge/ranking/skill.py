@@ -73,13 +73,17 @@ class SkillCheck:
         self._validation = validation
         self._floor = floor
         self._reasons: dict[str, str] = {}
+        self._baseline: ConstantModel | None = None
 
     def baseline(self) -> ConstantModel | None:
         """Return the best constant model; None if no predictions were read, or training is not described."""
         labels = self._validation.labels
         if not labels.size or "train" not in self._data.splits:
             return None
-        return best_constant(self._name, self._data.splits["train"].class_counts, labels)
+        if self._baseline is None:
+            counts = self._data.splits["train"].class_counts
+            self._baseline = best_constant(self._name, counts, labels)
+        return self._baseline
 
     def reason(self, row: RankingRow) -> str:
         """Return why a row has no skill, empty if it is shown to have skill.

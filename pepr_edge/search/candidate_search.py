@@ -13,7 +13,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
-from pepr_edge.ranking.skill import lowest_skilled
+from pepr_edge.ranking import lowest_skilled
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, SearchLog, TrainCost, Verdict
 from pepr_edge.run_dir.keys import train_key
