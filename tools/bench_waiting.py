@@ -31,13 +31,13 @@ IMAGE_SIZE_PX = 32
 BATCH_SIZE = 32
 BLOCK_S = 0.5
 MIN_STEPS = 1
-WARM_UP_STEPS = 3
+WARM_UP_STEPS = 2
 # On a busy machine rounds and pairs end after this long for each model, so the whole takes five minutes.
 STEPS_LIMIT_S = 60.0
-TRAININGS_LIMIT_S = 80.0
+TRAININGS_LIMIT_S = 110.0
 WATTS_PER_CORE = 10.0
 TRAINING_IMAGES = 700
-TRAINING_EPOCHS = 3
+TRAINING_EPOCHS = 2
 BUSY = "while True: pass"
 
 
