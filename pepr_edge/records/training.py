@@ -166,8 +166,8 @@ class CostProbe(Versioned):
 class StepCost(Versioned):
     """cost.json: cost of a candidate's training steps per image, measured in turn with other candidates.
 
-    One value a round in `energy_j` and `duration_s`, so their spread is known; `energy_j` is empty where it is
-    not measured. `method` and `source` are those of the energy.
+    One value a round in `energy_j` and `duration_s`, so their spread is known; `energy_j` is empty where it
+    is not measured. `method` and `source` are those of the energy.
     """
 
     key: str
