@@ -27,7 +27,7 @@ from pepr_edge.records import (
     SplitInfo,
     TrainResult,
 )
-from pepr_edge.run_dir.keys import export_key, profile_key, train_key
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
@@ -107,6 +107,7 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         candidates=tuple(made_records.candidate(name).model_copy(update=weights) for name in names),
         data=_data(made.data, made.fraction),
         pepr_edge=__version__,
+        revisions=dict(STAGE_REVISIONS),
     )
     write_record(folder / "run.json", info)
     write_text(folder / "recipe.toml", text)

@@ -39,6 +39,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def skill_of_small_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank the models of small runs, also in commands that tests call on them."""
+    if {"finished", "flawless", "own_run"} & set(request.fixturenames):
+        small_run.assume_skill(monkeypatch)
+
+
 @pytest.fixture
 def own_run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run of the test's own, to be tampered with."""

@@ -36,6 +36,7 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
+from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.percentiles import percentiles
@@ -100,6 +101,7 @@ def info(*names: str) -> RunInfo:
         candidates=tuple(map(candidate, names)),
         data=data,
         pepr_edge=__version__,
+        revisions=dict(STAGE_REVISIONS),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from pepr_edge.records.base import Count, NonNegative, Quantity, Record, Sha256, Versioned
 
@@ -155,9 +155,3 @@ class DeviceProfile(Versioned):
     load_after: float | None
     steal_s: float | None
     device: DeviceFacts
-
-    @model_validator(mode="after")
-    def _blocks_hold_all_latencies(self) -> DeviceProfile:
-        if self.blocks and sum(self.blocks) != len(self.latencies_s):
-            raise ValueError(f"expected blocks that sum up to {len(self.latencies_s)} latencies")
-        return self

@@ -94,7 +94,9 @@ def p90_interval(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> tu
     """
     latencies = np.asarray(latencies_s, dtype=np.float64)
     n = len(latencies)
-    lengths = np.asarray(blocks or _equal_blocks(n), dtype=np.int64)
+    # Blocks that are not those of these latencies come from a damaged or foreign file.
+    is_whole = sum(blocks) == n and all(length > 0 for length in blocks)
+    lengths = np.asarray(blocks if is_whole else _equal_blocks(n), dtype=np.int64)
     if len(lengths) < MIN_GROUPS or not n:
         return None
     ordered = np.sort(latencies)

@@ -254,7 +254,7 @@ def test_sigterm_keeps_measured_results(
 
 @contextmanager
 def ended_at_the_first_step(view: object, label: str) -> Iterator[SimpleNamespace]:
-    yield SimpleNamespace(to=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    yield SimpleNamespace(update=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 @pytest.mark.slow

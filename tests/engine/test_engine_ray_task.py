@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pepr_edge import __version__
-from pepr_edge.engine import local, ray_task
+from pepr_edge.engine import ray_task, worker_process
 from pepr_edge.engine.file_sync import FileChanges, unpack
 from pepr_edge.engine.job import CandidateJob, Step
 from pepr_edge.engine.ray_task import TaskUpdate, work
@@ -58,7 +58,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartTask:
         path = tmp_path / "worker.py"
         path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
         path.chmod(0o755)
-        monkeypatch.setattr(local.sys, "executable", str(path))  # type: ignore[attr-defined]
+        monkeypatch.setattr(worker_process.sys, "executable", str(path))  # type: ignore[attr-defined]
         images = {
             "info.json": np.frombuffer(b"{}", np.uint8),
             "train_pixels.npy": np.arange(9, dtype=np.uint8),

@@ -144,6 +144,10 @@ def test_an_interrupt_ends_the_child_too(make_job: MakeJob, worker_is: WorkerIs,
     job = make_job("a")
     with pytest.raises(KeyboardInterrupt):
         local.run([job], 1, interrupt, lambda job: None, workers)
+    # The child is killed with its parent, but not in the same moment.
+    deadline_s = time.monotonic() + 10
+    while is_at_work(facts(job)["pid"]) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     assert not is_at_work(facts(job)["pid"])
     assert not (Path(job.folder) / "failure.json").exists()
 

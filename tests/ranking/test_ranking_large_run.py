@@ -14,7 +14,7 @@ import pytest
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
+from pepr_edge.run_dir.keys import export_key, profile_key, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
@@ -45,7 +45,7 @@ def large_run(folder: Path, candidates: int, images: int = 500) -> Path:
     names = [f"net{number:03d}" for number in range(candidates)]
     text = made_records.RECIPE.replace('"small", "middle", "large"', ", ".join(f'"{name}"' for name in names))
     text = text.replace('["fp32"]', '["fp32", "int8_static"]')
-    info = made_records.info(*names).replace(revisions=dict(STAGE_REVISIONS))
+    info = made_records.info(*names)
     recipe = parse(text, Recipe, "large.toml")
     write_record(folder / "run.json", info)
     write_text(folder / "recipe.toml", text)

@@ -27,7 +27,6 @@ from pepr_edge.records import (
     TrainCost,
     TrainingState,
 )
-from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.search import candidate_search
@@ -64,7 +63,7 @@ class Run:
         self.host = this_machine.measurement_host()
         self.jobs: list[tuple[str, int | None]] = []
         self.said: list[str] = []
-        info = made_records.info(*nets).replace(revisions=dict(STAGE_REVISIONS))
+        info = made_records.info(*nets)
         text = made_records.RECIPE.replace(
             '"small", "middle", "large"', ", ".join(f'"{name}"' for name in nets)
         )

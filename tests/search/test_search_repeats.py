@@ -14,7 +14,6 @@ import pytest
 from pepr_edge.engine import this_machine
 from pepr_edge.engine.job import CandidateJob
 from pepr_edge.records import Epoch, Estimate, Failure, Quantity, Ranking, RankingRow
-from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import write_record, write_text
@@ -45,7 +44,7 @@ class Run:
         self.jobs: list[tuple[str, int]] = []
         self.batches: list[int] = []
         self.said: list[str] = []
-        info = made_records.info(*NAMES).replace(revisions=dict(STAGE_REVISIONS))
+        info = made_records.info(*NAMES)
         write_record(folder / "run.json", info)
         write_text(folder / "recipe.toml", f"{made_records.RECIPE}[train]\nepochs = 1\n{train}\n{more}")
 
