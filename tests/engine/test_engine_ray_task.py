@@ -28,7 +28,7 @@ StartTask = Callable[..., Generator[TaskUpdate, None, None]]
 # `job` is what it was given, `folder` where its files go; `step` says how far it is.
 STAND_IN = """#!{python} -S
 import json, os, sys, time
-job = json.loads(sys.stdin.read())
+job = json.loads(sys.stdin.readline())
 folder = job["folder"] + "/"
 def write(name, text):
     with open(folder + "." + name + ".tmp", "w") as file:
