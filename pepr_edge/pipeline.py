@@ -97,22 +97,14 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     """
     clock = StageClock()
     check_files(recipe)
-    source = Path(recipe.data.source)
-    check_source_separate(recipe.data.source, run_dir)
-    check_run_dir(run_dir)
     data_settings = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
+    _check_folders(recipe, run_dir, next(iter(data_settings.values())))
     fingerprints = {px: datasets.fingerprint(settings) for px, settings in data_settings.items()}
-    files = datasets.source_files(next(iter(data_settings.values())))
-    check_images_separate(files, run_dir, by_folder=source.is_dir())
     key = run_key(recipe, fingerprints, weights_sha256(recipe))
-    if not options.fresh:
-        finished = _finished_ranking(run_dir, key)
-        if finished is not None:
-            return finished
-    check_machine(recipe, options.engine == "local", _measures_here(recipe, options))
-    note = check_energy(recipe, exclusive=options.jobs in (None, 1)) if options.engine == "local" else None
-    if note is not None:
-        view.say(f"note: {note}")
+    finished = None if options.fresh else _finished_ranking(run_dir, key)
+    if finished is not None:
+        return finished
+    _check_machine(recipe, options, view)
 
     with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
@@ -135,6 +127,7 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         results = repeat(results, image_folders, engine, host, view)
         with clock.stage("measuring"):
             results = _step_costs(results, image_folders, engine, options, view)
+            results = measure_bundled(results, host, view)
         with view.bar("ranking, bundles and report"), clock.stage("ranking and report"):
             ranking = rank_and_report(results, clock)
 
@@ -144,6 +137,23 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
         remove_pixels(run_dir)
     return ranking
+
+
+def _check_folders(recipe: Recipe, run_dir: Path, settings: datasets.DataSettings) -> None:
+    """Refuse a run directory that is none, and images inside it or around it."""
+    check_source_separate(recipe.data.source, run_dir)
+    check_run_dir(run_dir)
+    files = datasets.source_files(settings)
+    check_images_separate(files, run_dir, by_folder=Path(recipe.data.source).is_dir())
+
+
+def _check_machine(recipe: Recipe, options: Options, view: ProgressView) -> None:
+    """Refuse what this machine cannot do, and say if no energy can be known."""
+    is_local = options.engine == "local"
+    check_machine(recipe, is_local, _measures_here(recipe, options))
+    note = check_energy(recipe, exclusive=options.jobs in (None, 1)) if is_local else None
+    if note is not None:
+        view.say(f"note: {note}")
 
 
 def _step_costs(
@@ -456,9 +466,12 @@ def measure(results: Results, host: MeasurementHost, view: ProgressView) -> Resu
     """Artifact -> DeviceProfile, while nothing else runs on the host.
 
     By the adaptive rules each is measured until its place in the ranking is certain, or its latency known.
-    What goes into bundles is then measured by the full rules too.
     """
-    results = measuring.measure(results, host, view, _may_stop)
+    return measuring.measure(results, host, view, _may_stop)
+
+
+def measure_bundled(results: Results, host: MeasurementHost, view: ProgressView) -> Results:
+    """Measure what goes into bundles by the full rules too, if it was measured by the adaptive ones."""
     if results.recipe.profile.rules != "adaptive":
         return results
     top = results.recipe.bundles.top
@@ -467,7 +480,8 @@ def measure(results: Results, host: MeasurementHost, view: ProgressView) -> Resu
     numbers = [
         number for number, entry in enumerate(results.entries) if (entry.candidate.id, entry.variant) in names
     ]
-    return measuring.measure_fully(results, numbers, host, view)
+    with host.reserve():
+        return measuring.measure_fully(results, numbers, host, view)
 
 
 def _may_stop(results: Results) -> MayStop:

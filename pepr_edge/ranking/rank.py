@@ -58,6 +58,7 @@ class RankInputs:
     scoring: Scoring
     performances: Sequence[Mapping[str, Any]]
     errors: Sequence[Mapping[str, float]]
+    validation: Validation
     skill_check: SkillCheck
 
 
@@ -100,68 +101,81 @@ def rank(
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
     settings = results.recipe.score
     asked = _scoring(settings, weights, normalise, reference)
-    scoring = _with_stand_in(asked, results)
-    by_time = scoring.weights != asked.weights
     check(field or {}, results)
     classes = device_classes(field or {}, results)
+    inputs = _inputs(results, metric, _with_stand_in(asked, results))
+    ranked = _ranked(inputs, worst_case(classes) if classes else None)
+    ranking = _with_robustness(inputs, ranked)
+    if lifetime is not None:
+        life = with_lifetime_energy(ranking.rows, lifetime)
+        ranking = ranking.replace(rows=tuple(life.rows), lifetime=life.summary)
+    if classes:
+        ranking = ranking.replace(
+            device=", ".join(device.name for device in classes),
+            measured_on=(),
+            devices=tuple(_devices(inputs, classes, ranked.rows)),
+        )
+    notes = (one_training(ranking), TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else "")
+    return ranking.replace(notes=tuple(note for note in notes if note))
+
+
+def _inputs(results: Results, metric: str, scoring: Scoring) -> RankInputs:
     validation = Validation(results.entries)
-    data = results.info.data
-    inputs = RankInputs(
+    floor = results.recipe.score.floor
+    return RankInputs(
         results=results,
         metric=metric,
         scoring=scoring,
         # These depend on the predictions and the training alone, so they are the same on all devices.
         performances=[performances_of(entry, metric) for entry in results.entries],
         errors=[resource_errors(entry) for entry in results.entries],
-        skill_check=SkillCheck(metric, data, validation, settings.floor),
+        validation=validation,
+        skill_check=SkillCheck(metric, results.info.data, validation, floor),
     )
-    ranked = _ranked(inputs, worst_case(classes) if classes else None)
+
+
+def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
+    """Return the ranking of the rows, with intervals, ties and what the winner depends on."""
+    results = inputs.results
+    data = results.info.data
+    by_skill = results.recipe.score.skill
+    scoring = inputs.scoring
     if any(row.status == "dropped" for row in ranked.rows):
         # Pruned candidates affect the bounds but have no score, so the scored rows alone give other bounds.
         scoring = Scoring(scoring.weights, "reference", scoring.alpha, ranked.bounds)
-    constant = inputs.skill_check.baseline()
-    models = robustness.models(ranked.rows, settings.skill)
-    drawn = _spread(ranked.rows, models, inputs, validation, scoring)
-    rows = robustness.with_ties(ranked.rows, validation)
+    models = robustness.models(ranked.rows, by_skill)
+    drawn = _spread(ranked.rows, models, inputs, scoring)
+    rows = robustness.with_ties(ranked.rows, inputs.validation)
     rows = robustness.with_intervals(rows, drawn)
-    life = with_lifetime_energy(rows, lifetime) if lifetime is not None else None
     cost = spent(results)
-    ranking = Ranking(
-        performance_metric=metric,
+    return Ranking(
+        performance_metric=inputs.metric,
         performance_split="val",
         weights=dict(scoring.weights),
         normalise=inputs.scoring.normalise,
         alpha=scoring.alpha,
         set_id=set_id([row.artifact_sha256 or row.candidate for row in ranked.rows if affects_bounds(row)]),
-        device=", ".join(device.name for device in classes) or results.recipe.device.name,
-        measured_on=() if classes else _processors(results),
+        device=results.recipe.device.name,
+        measured_on=_processors(results),
         data=data.name,
         majority_baseline=data.majority_baseline,
         bounds=ranked.bounds,
-        rows=tuple(rows if life is None else life.rows),
-        positive=positive_class(metric, data.labels),
-        baseline=robustness.baseline(rows, constant, data.labels, settings.skill),
+        rows=tuple(rows),
+        positive=positive_class(inputs.metric, data.labels),
+        baseline=robustness.baseline(rows, inputs.skill_check.baseline(), data.labels, by_skill),
         outliers=robustness.outliers(models, scoring),
         sensitivity=robustness.sensitivity(rows, models, scoring),
         winners=robustness.winners(models, scoring),
-        lifetime=None if life is None else life.summary,
-        devices=tuple(_devices(inputs, classes, ranked.rows)),
         spent_energy_j=None if cost is None else cost.energy_j,
         spent_time_s=None if cost is None else cost.time_s,
-        ranked_by_skill=settings.skill,
+        ranked_by_skill=by_skill,
         settled=drawn is not None and drawn.settled,
         sources=() if drawn is None else drawn.sources,
     )
-    notes = (one_training(ranking), TIME_FOR_ENERGY if by_time else "")
-    return ranking.replace(notes=tuple(note for note in notes if note))
 
 
 def _spread(
-    rows: Sequence[RankingRow],
-    models: Models,
-    inputs: RankInputs,
-    validation: Validation,
-    scoring: Scoring,
+    rows: Sequence[RankingRow], models: Models, inputs: RankInputs, scoring: Scoring
 ) -> Spread | None:
     """Return what chance does to the ranks; None if nothing is ranked."""
     if not models.names:
@@ -171,7 +185,7 @@ def _spread(
     if inputs.results.recipe.score.skill and constant is not None and constant.performance < 1:
         stretch = 1 / (1 - constant.performance)
     members = [row for row in rows if is_rankable(row)]
-    return spread(members, models, validation, inputs.metric, scoring, stretch)
+    return spread(members, models, inputs.validation, inputs.metric, scoring, stretch)
 
 
 def _processors(results: Results) -> tuple[str, ...]:
