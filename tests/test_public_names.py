@@ -213,7 +213,17 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "plain_name",
     ),
     "pepr_edge.report": ("compare_plots", "figure", "from_run", "html", "plots", "svg", "terminal"),
-    "pepr_edge.run_dir": ("keys", "layout", "outputs", "owned", "reader", "spent", "store", "training_files"),
+    "pepr_edge.run_dir": (
+        "current",
+        "keys",
+        "layout",
+        "outputs",
+        "owned",
+        "reader",
+        "spent",
+        "store",
+        "training_files",
+    ),
     "pepr_edge.scoring": (
         "bounds",
         "chance",

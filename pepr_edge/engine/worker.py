@@ -17,16 +17,16 @@ from pepr_edge.recipe import AUTO, FLOAT32
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, Failure, ScreeningResult, TrainResult
-from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
-from pepr_edge.run_dir.layout import ARTIFACT, FAILURE, SCREENING, SCREENINGS
-from pepr_edge.run_dir.reader import (
+from pepr_edge.run_dir.current import (
     current_artifact,
     current_cost_probe,
     current_training,
     current_training_state,
     is_complete,
-    read_logits,
 )
+from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
+from pepr_edge.run_dir.layout import ARTIFACT, FAILURE, SCREENING, SCREENINGS
+from pepr_edge.run_dir.reader import read_logits
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 from pepr_edge.run_dir.training_files import clear
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,59 +19,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import RunError
-from pepr_edge.recipe import AUTO, FLOAT32, Recipe, Train
+from pepr_edge.recipe import AUTO, FLOAT32, Recipe
 from pepr_edge.recipe.toml import read as read_toml
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import (
     Artifact,
     Candidate,
-    CostProbe,
-    DataInfo,
     DeviceProfile,
     Estimate,
     Failure,
-    Machine,
     Ranking,
     RunInfo,
-    ScreeningResult,
     SearchedCandidate,
     SearchLog,
     Split,
     StepCost,
-    TrainingState,
     TrainResult,
 )
+from pepr_edge.run_dir.current import (
+    current_artifact,
+    current_repeats,
+    current_search,
+    deployed,
+    read_failure,
+)
 from pepr_edge.run_dir.keys import (
-    STAGE_REVISIONS,
     autotune_key,
     export_key,
     profile_key,
-    screening_key,
     step_cost_key,
     train_key,
 )
 from pepr_edge.run_dir.layout import (
-    ARTIFACT,
-    FAILURE,
     FULL_PROFILE,
     LOGITS,
-    MODEL,
     PREDICTIONS,
-    PROBE,
     PROFILE,
     RANKING,
     RECIPE,
     RUN,
-    SCREENING,
-    SEARCH,
     STEP_COST,
-    TRAIN_RESULT,
     candidate_folder,
     repeat_folder,
-    screening_folder,
 )
-from pepr_edge.run_dir.store import is_intact, read_current, read_record
-from pepr_edge.run_dir.training_files import resumable
+from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.scoring.fair_cost import FairCost, fair_cost
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import metric as metric_of
@@ -257,109 +248,6 @@ def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
     return values, methods
 
 
-def current_screening(
-    folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine
-) -> ScreeningResult | None:
-    """Return the screening of a candidate in a variant if it has the current key and is of this machine."""
-    key = screening_key(candidate, variant, recipe)
-    screening = read_current(screening_folder(folder, variant) / SCREENING, ScreeningResult, key)
-    return screening if screening is not None and screening.machine in (None, machine) else None
-
-
-def is_complete(trained: TrainResult, settings: Train) -> bool:
-    """True if a training ended by its last epoch or its patience, so that it cannot go on."""
-    epochs = len(trained.epochs)
-    return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience
-
-
-def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult | None:
-    """Return the training of a candidate's folder if it has this key and its checkpoint is there.
-
-    Args:
-        folder: of the candidate.
-        key: see `train_key`.
-        verify: compare the checkpoint's hash with the record.
-    """
-    trained = read_current(folder / TRAIN_RESULT, TrainResult, key)
-    if trained is None:
-        return None
-    checkpoint = folder / trained.checkpoint
-    is_there = is_intact(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
-    return trained if is_there else None
-
-
-def current_repeats(
-    folder: Path,
-    candidate: Candidate,
-    recipe: Recipe,
-    data: DataInfo,
-    revisions: Mapping[str, str] = STAGE_REVISIONS,
-    verify: bool = True,
-) -> dict[int, TrainResult]:
-    """Return the current trainings of a candidate by their repeat, at most as many as the recipe wants.
-
-    Args:
-        folder: of the candidate.
-        candidate, recipe, data, revisions: that the keys of the trainings are made of.
-        verify: compare the hashes of the checkpoints with the records.
-    """
-    trainings = {}
-    for repeat in range(recipe.train.most_repeats):
-        of_repeat = repeat_folder(folder, repeat)
-        if (of_repeat / TRAIN_RESULT).is_file():
-            key = train_key(candidate, recipe, data, revisions, repeat=repeat)
-            trained = current_training(of_repeat, key, verify)
-            if trained is not None:
-                trainings[repeat] = trained
-    return trainings
-
-
-def deployed(trainings: Iterable[TrainResult]) -> TrainResult | None:
-    """Return the training to deploy: the best on validation; None without any.
-
-    Of equal ones it is the one with the lower validation loss in its best epoch, then that of the lower seed.
-    """
-    return max(trainings, key=_precedence, default=None)
-
-
-def _precedence(trained: TrainResult) -> tuple[float, float]:
-    """Return a sort key of trainings, the best last; `max` takes the first, so the lower seed, of equals."""
-    recorded = trained.performance.get(f"val_{trained.performance_metric}")
-    best = [epoch.val_loss for epoch in trained.epochs if epoch.epoch == trained.best_epoch]
-    return (recorded.value if recorded else -math.inf), -min(best, default=math.inf)
-
-
-def current_training_state(folder: Path, key: str) -> TrainingState | None:
-    """Return the unfinished training of a candidate's folder if it has this key and can go on, else None."""
-    return resumable(folder, key)
-
-
-def current_cost_probe(folder: Path, key: str) -> CostProbe | None:
-    """Return the cost probe of a candidate's folder if it has this key."""
-    return read_current(folder / PROBE, CostProbe, key)
-
-
-def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
-    """Return the log of the search in a run directory if it is of this run."""
-    return read_current(run_dir / SEARCH, SearchLog, info.key)
-
-
-def current_artifact(folder: Path, key: str, verify: bool = True) -> Artifact | None:
-    """Return the artifact of a variant's folder if it has this key and its files are there.
-
-    Args:
-        folder: of the variant.
-        key: see `export_key`.
-        verify: compare the model's hash with the record, not only its size.
-    """
-    artifact = read_current(folder / ARTIFACT, Artifact, key)
-    if artifact is None or not (folder / PREDICTIONS).is_file():
-        return None
-    model = folder / MODEL
-    is_there = is_intact(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
-    return artifact if is_there else None
-
-
 def is_pruned(searched: SearchedCandidate, search: SearchLog) -> bool:
     """True if a candidate is not to be trained further: it is out, or the search stopped before its turn."""
     if searched.verdict == "open":
@@ -520,11 +408,6 @@ def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:
     return {searched.candidate: searched for searched in search.candidates if is_pruned(searched, search)}
 
 
-def _size_bytes(path: Path) -> int:
-    """Return the size of a file; 0 if there is none."""
-    return path.stat().st_size if path.is_file() else 0
-
-
 def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -533,12 +416,3 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
         raise RunError(
             f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again."
         ) from None
-
-
-def read_failure(folder: Path, keys: Set[str]) -> Failure | None:
-    """Return the failure in a folder if it has one of these keys."""
-    try:
-        failure = read_record(folder / FAILURE, Failure)
-    except RunError:
-        return None
-    return failure if failure.key in keys else None

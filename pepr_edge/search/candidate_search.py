@@ -16,16 +16,10 @@ from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import lowest_skilled
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, Failure, SearchLog, TrainCost, Verdict
+from pepr_edge.run_dir.current import current_search, current_training, current_training_state, is_complete
 from pepr_edge.run_dir.keys import train_key
 from pepr_edge.run_dir.layout import FAILURE, SEARCH, candidate_folder
-from pepr_edge.run_dir.reader import (
-    Results,
-    current_search,
-    current_training,
-    current_training_state,
-    is_complete,
-    reread,
-)
+from pepr_edge.run_dir.reader import Results, reread
 from pepr_edge.run_dir.store import log_event, read_record, write_record
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
 from pepr_edge.search.jobs import make_job, run_jobs

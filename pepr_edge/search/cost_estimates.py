@@ -17,7 +17,7 @@ from pepr_edge.records import (
     ScreeningResult,
     TrainCost,
 )
-from pepr_edge.run_dir.reader import current_cost_probe, current_training
+from pepr_edge.run_dir.current import current_cost_probe, current_training
 from pepr_edge.scoring.pepr import RESOURCES, normalised, normalised_weights, resource_bounds
 from pepr_edge.scoring.resources import of_device, of_training
 from pepr_edge.scoring.stand_in import lacks_energy, weights_without_energy

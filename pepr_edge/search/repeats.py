@@ -16,15 +16,9 @@ from pepr_edge.engine.job import CandidateJob
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import rank
 from pepr_edge.records import Candidate, Ranking, TrainResult
+from pepr_edge.run_dir.current import current_repeats, deployed, is_complete, read_failure
 from pepr_edge.run_dir.layout import candidate_folder, repeat_folder
-from pepr_edge.run_dir.reader import (
-    Results,
-    current_repeats,
-    deployed,
-    is_complete,
-    is_pruned,
-    read_failure,
-)
+from pepr_edge.run_dir.reader import Results, is_pruned
 from pepr_edge.run_dir.spent import training_costs
 from pepr_edge.run_dir.store import log_event
 from pepr_edge.search.candidate_search import limits_of

@@ -15,9 +15,10 @@ from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import over_budget
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, ProfileRequest, ScreeningResult
+from pepr_edge.run_dir.current import current_screening
 from pepr_edge.run_dir.keys import screening_key
 from pepr_edge.run_dir.layout import MODEL, SCREENING, candidate_folder, screening_folder
-from pepr_edge.run_dir.reader import Results, current_screening
+from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.store import sha256_file, write_record
 from pepr_edge.scoring.percentiles import early_stopping_percentile, overlatency_allowed
 from pepr_edge.search.jobs import make_job, run_jobs

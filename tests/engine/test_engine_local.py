@@ -17,7 +17,7 @@ from pepr_edge.engine import local, worker_process
 from pepr_edge.engine.job import DISK_FULL, CandidateJob, Step
 from pepr_edge.errors import RunError
 from pepr_edge.records import Artifact, Failure, TrainResult
-from pepr_edge.run_dir.reader import current_training_state
+from pepr_edge.run_dir.current import current_training_state
 from pepr_edge.run_dir.store import read_record
 
 MakeJob = Callable[..., CandidateJob]

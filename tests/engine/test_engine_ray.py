@@ -22,7 +22,7 @@ from pepr_edge.engine.worker import work
 from pepr_edge.errors import EngineError
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Failure
-from pepr_edge.run_dir.reader import current_training, current_training_state
+from pepr_edge.run_dir.current import current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, sha256_file
 
 MakeJob = Callable[..., CandidateJob]

@@ -12,9 +12,9 @@ from pepr_edge.engine import worker
 from pepr_edge.engine.file_sync import pack, unpack
 from pepr_edge.engine.job import CandidateJob
 from pepr_edge.recipe.variants import load as load_variant
+from pepr_edge.run_dir.current import current_artifact, current_training
 from pepr_edge.run_dir.keys import export_key
 from pepr_edge.run_dir.layout import repeat_folder
-from pepr_edge.run_dir.reader import current_artifact, current_training
 
 MakeJob = Callable[..., CandidateJob]
 

@@ -12,9 +12,10 @@ from made_records import RECIPE
 
 from pepr_edge.ranking.row import performances_of
 from pepr_edge.records import Epoch, Estimate, InterruptionLoss, Quantity, TrainingState, TrainResult
+from pepr_edge.run_dir.current import deployed
 from pepr_edge.run_dir.keys import run_key, seed_of, train_key
 from pepr_edge.run_dir.layout import candidate_folder, repeat_folder, stage_files
-from pepr_edge.run_dir.reader import Results, deployed, load, resources_used, seed_performances
+from pepr_edge.run_dir.reader import Results, load, resources_used, seed_performances
 from pepr_edge.run_dir.spent import spent
 from pepr_edge.run_dir.store import write_record, write_text
 

@@ -19,7 +19,7 @@ import torch
 from pepr_edge.data import Dataset
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainCost, TrainingState, TrainResult
-from pepr_edge.run_dir.reader import current_cost_probe, current_training, current_training_state
+from pepr_edge.run_dir.current import current_cost_probe, current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.train import cost_tracker, session
 from pepr_edge.train.session import TrainingJob

@@ -1,0 +1,159 @@
+"""The stored results of a run directory that are current: their keys are right and their files are there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+
+from pepr_edge.errors import RunError
+from pepr_edge.recipe import Recipe, Train
+from pepr_edge.records import (
+    Artifact,
+    Candidate,
+    CostProbe,
+    DataInfo,
+    Failure,
+    Machine,
+    RunInfo,
+    ScreeningResult,
+    SearchLog,
+    TrainingState,
+    TrainResult,
+)
+from pepr_edge.run_dir.keys import (
+    STAGE_REVISIONS,
+    screening_key,
+    train_key,
+)
+from pepr_edge.run_dir.layout import (
+    ARTIFACT,
+    FAILURE,
+    MODEL,
+    PREDICTIONS,
+    PROBE,
+    SCREENING,
+    SEARCH,
+    TRAIN_RESULT,
+    repeat_folder,
+    screening_folder,
+)
+from pepr_edge.run_dir.store import is_intact, read_current, read_record
+from pepr_edge.run_dir.training_files import resumable
+
+
+def current_screening(
+    folder: Path, variant: str, recipe: Recipe, candidate: Candidate, machine: Machine
+) -> ScreeningResult | None:
+    """Return the screening of a candidate in a variant if it has the current key and is of this machine."""
+    key = screening_key(candidate, variant, recipe)
+    screening = read_current(screening_folder(folder, variant) / SCREENING, ScreeningResult, key)
+    return screening if screening is not None and screening.machine in (None, machine) else None
+
+
+def is_complete(trained: TrainResult, settings: Train) -> bool:
+    """True if a training ended by its last epoch or its patience, so that it cannot go on."""
+    epochs = len(trained.epochs)
+    return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience
+
+
+def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult | None:
+    """Return the training of a candidate's folder if it has this key and its checkpoint is there.
+
+    Args:
+        folder: of the candidate.
+        key: see `train_key`.
+        verify: compare the checkpoint's hash with the record.
+    """
+    trained = read_current(folder / TRAIN_RESULT, TrainResult, key)
+    if trained is None:
+        return None
+    checkpoint = folder / trained.checkpoint
+    is_there = is_intact(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
+    return trained if is_there else None
+
+
+def current_repeats(
+    folder: Path,
+    candidate: Candidate,
+    recipe: Recipe,
+    data: DataInfo,
+    revisions: Mapping[str, str] = STAGE_REVISIONS,
+    verify: bool = True,
+) -> dict[int, TrainResult]:
+    """Return the current trainings of a candidate by their repeat, at most as many as the recipe wants.
+
+    Args:
+        folder: of the candidate.
+        candidate, recipe, data, revisions: that the keys of the trainings are made of.
+        verify: compare the hashes of the checkpoints with the records.
+    """
+    trainings = {}
+    for repeat in range(recipe.train.most_repeats):
+        of_repeat = repeat_folder(folder, repeat)
+        if (of_repeat / TRAIN_RESULT).is_file():
+            key = train_key(candidate, recipe, data, revisions, repeat=repeat)
+            trained = current_training(of_repeat, key, verify)
+            if trained is not None:
+                trainings[repeat] = trained
+    return trainings
+
+
+def deployed(trainings: Iterable[TrainResult]) -> TrainResult | None:
+    """Return the training to deploy: the best on validation; None without any.
+
+    Of equal ones it is the one with the lower validation loss in its best epoch, then that of the lower seed.
+    """
+    return max(trainings, key=_precedence, default=None)
+
+
+def _precedence(trained: TrainResult) -> tuple[float, float]:
+    """Return a sort key of trainings, the best last; `max` takes the first, so the lower seed, of equals."""
+    recorded = trained.performance.get(f"val_{trained.performance_metric}")
+    best = [epoch.val_loss for epoch in trained.epochs if epoch.epoch == trained.best_epoch]
+    return (recorded.value if recorded else -math.inf), -min(best, default=math.inf)
+
+
+def current_training_state(folder: Path, key: str) -> TrainingState | None:
+    """Return the unfinished training of a candidate's folder if it has this key and can go on, else None."""
+    return resumable(folder, key)
+
+
+def current_cost_probe(folder: Path, key: str) -> CostProbe | None:
+    """Return the cost probe of a candidate's folder if it has this key."""
+    return read_current(folder / PROBE, CostProbe, key)
+
+
+def current_search(run_dir: Path, info: RunInfo) -> SearchLog | None:
+    """Return the log of the search in a run directory if it is of this run."""
+    return read_current(run_dir / SEARCH, SearchLog, info.key)
+
+
+def current_artifact(folder: Path, key: str, verify: bool = True) -> Artifact | None:
+    """Return the artifact of a variant's folder if it has this key and its files are there.
+
+    Args:
+        folder: of the variant.
+        key: see `export_key`.
+        verify: compare the model's hash with the record, not only its size.
+    """
+    artifact = read_current(folder / ARTIFACT, Artifact, key)
+    if artifact is None or not (folder / PREDICTIONS).is_file():
+        return None
+    model = folder / MODEL
+    is_there = is_intact(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
+    return artifact if is_there else None
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file; 0 if there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def read_failure(folder: Path, keys: Set[str]) -> Failure | None:
+    """Return the failure in a folder if it has one of these keys."""
+    try:
+        failure = read_record(folder / FAILURE, Failure)
+    except RunError:
+        return None
+    return failure if failure.key in keys else None
