@@ -43,7 +43,7 @@ class Validation:
         return self._logits[key]
 
     def _read(self, key: tuple[str, str]) -> NDArray[np.float32]:
-        predictions = self._entries[key].predictions()
+        predictions = self._entries[key].predictions("val")
         labels = predictions["val_labels"].astype(np.int64)
         if self._labels is None:
             self._labels = labels

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Collection, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -128,13 +128,16 @@ class VariantState:
         """True if autotune chooses this variant."""
         return self.folder.name == AUTO
 
-    def predictions(self) -> dict[str, NDArray[np.float32]]:
+    def predictions(self, *splits: Split) -> dict[str, NDArray[np.float32]]:
         """Read the logits on "val" and "test", shape (n, classes), and "val_labels", "test_labels".
 
+        Args:
+            splits: the splits that are wanted; none: all that the file holds.
         Raises:
             RunError: the file is missing or torn.
         """
-        return _arrays(self.folder / PREDICTIONS)
+        names = [name for split in splits for name in (split, f"{split}_labels")]
+        return _arrays(self.folder / PREDICTIONS, names)
 
 
 @dataclass(frozen=True)
@@ -408,11 +411,12 @@ def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:
     return {searched.candidate: searched for searched in search.candidates if is_pruned(searched, search)}
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+def _arrays(path: Path, names: Sequence[str] = ()) -> dict[str, NDArray[np.float32]]:
+    """Read some arrays of a file; without names, all."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+            return {name: file[name] for name in names or file.files}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise RunError(
             f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again."
         ) from None

@@ -115,13 +115,16 @@ def score_spread(score: Array, drawn: Array, of: Sequence[int] | None = None) ->
     chosen = list(range(n)) if of is None else list(of)
     low = np.ones(len(chosen), np.int64)
     high = np.full(len(chosen), n)
+    centred = drawn - score
+    covariance = np.cov(centred, rowvar=False, ddof=0).reshape(n, n)
+    variance = np.diag(covariance)
     for position, index in enumerate(chosen):
         lead = score - score[index]
-        deviation = drawn - drawn[:, [index]] - lead
-        error = deviation.std(axis=0)
+        error = np.sqrt(np.maximum(variance + variance[index] - 2 * covariance[index], 0.0))
         # A difference that never varies is compared with the rounding error alone.
         varies = error > ROUNDING_ERROR
-        max_deviation = np.abs(deviation[:, varies] / error[varies]).max(axis=1, initial=0.0)
+        deviation = np.abs(centred[:, varies] - centred[:, [index]])
+        max_deviation = (deviation / error[varies]).max(axis=1, initial=0.0)
         needed = np.where(varies, np.quantile(max_deviation, 0.95) * error, ROUNDING_ERROR)
         low[position] = 1 + np.count_nonzero(lead > needed)
         high[position] = n - np.count_nonzero(lead < -needed)
