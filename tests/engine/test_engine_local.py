@@ -313,7 +313,10 @@ def test_ctrl_c_leaves_no_worker_and_no_failure(
         assert len(workers) == parallel
         start_s = time.perf_counter()
         (os.killpg if to == "the group" else os.kill)(driver.pid, signal.SIGINT)
-        status = driver.wait(10)
+        try:
+            status = driver.wait(10)
+        finally:
+            driver.kill()  # otherwise the end of this block would wait for it
     assert time.perf_counter() - start_s < 3
     assert status == -signal.SIGINT
     assert not any(worker.is_running() for worker in workers)
