@@ -272,8 +272,9 @@ def test_an_interrupt_kills_the_workers_at_once(
 
 
 DRIVER = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script ignores it
 from pepr_edge.engine import local, worker_process
 from pepr_edge.engine.job import CandidateJob
 jobs = [CandidateJob.model_validate_json(line) for line in sys.stdin]
