@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pepr_edge.records import Machine, SearchedCandidate, SearchLog, TrainCost, TrainResult, Verdict
 from pepr_edge.run_dir.reader import Results
-from pepr_edge.search.cost_estimates import CandidateCosts, device_estimates
+from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, device_estimates
 from pepr_edge.search.screening import Screenings
 from pepr_edge.search.state import State
 
@@ -50,7 +50,7 @@ def to_record(
                 reason=reason,
                 r=r.get(name),
                 epochs=state.trained(name),
-                spent_j=spent[name].energy_j.value,
+                spent_j=cost_of(spent[name]).energy_j,
                 full_j=costs.full.energy_j.value if costs else None,
                 prospects=costs.variants if costs else tuple(device_estimates(screenings[name])),
             )
@@ -72,13 +72,12 @@ def with_trainings(log: SearchLog, trained: Mapping[str, TrainResult]) -> Search
     for candidate in log.candidates:
         result = trained.get(candidate.candidate)
         if result is not None:
-            energy_j = result.cost.energy_j.value
             candidate = candidate.replace(
                 verdict="finished",
                 reason=TRAINED,
                 epochs=len(result.epochs),
-                spent_j=energy_j,
-                full_j=energy_j,
+                spent_j=cost_of(result.cost).energy_j,
+                full_j=result.cost.energy_j.value,
             )
         searched.append(candidate)
     return _with_totals(log.replace(candidates=tuple(searched)))

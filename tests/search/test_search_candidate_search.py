@@ -336,7 +336,10 @@ def test_a_candidate_that_breaks_a_budget_is_not_trained_and_has_a_row(made: Mak
     candidate_search.complete_search_log(replace(results, entries=tuple(ended)))
     after = read_record(run.folder / "search.json", SearchLog)
     assert after.candidates[0].verdict == "finished"
-    assert after.spent_j == 40.0
+    setup = trained.cost.setup_energy_j
+    assert setup is not None
+    assert setup.value
+    assert after.spent_j == 40.0 + setup.value
     assert after.saved_j == pytest.approx(3 * 40 + 100 * 40)  # their latencies are 3 and 100 times as long
 
 
