@@ -51,7 +51,7 @@ REASONS = {
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits memory")
-def test_candidates_that_fail_are_rows_with_a_reason_and_the_others_are_measured(tmp_path: Path) -> None:
+def test_candidates_that_fail_are_rows_with_a_reason_and_the_others_are_ranked(tmp_path: Path) -> None:
     recipe = tmp_path / "faults.toml"
     run = tmp_path / "run"
     recipe.write_text(RECIPE)
@@ -65,10 +65,7 @@ def test_candidates_that_fail_are_rows_with_a_reason_and_the_others_are_measured
         assert rows[candidate]["status"] == "failed"
         assert re.fullmatch(reason, rows[candidate]["reason"]), rows[candidate]["reason"]
         assert rows[candidate]["rank"] is None
-    for name in ("test_efficientnet@48", "test_resnet@48"):
-        # Two epochs on 48 images may give no skill, and so no rank.
-        assert rows[name]["status"] in ("ok", "no_skill"), rows[name]["reason"]
-        assert rows[name]["resources"]["latency"] > 0
+    assert {rows[name]["rank"] for name in ("test_efficientnet@48", "test_resnet@48")} == {1, 2}
     assert "6 of 8 candidates failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     log = json.loads((run / "candidates" / "faulty_raises@48" / "failure.json").read_text())["log_tail"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -75,10 +74,6 @@ def check_deployed(results: Results, seeds: int) -> None:
         assert [trained.seed for trained in entry.repeats] == list(range(seeds))
 
 
-# Each takes several whole runs: minutes that continuous integration does not have.
-long = pytest.mark.skipif(not os.environ.get("PEPR_LONG_TESTS"), reason="several runs: set PEPR_LONG_TESTS=1")
-
-
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run with two seeds of each candidate; not to be changed."""
@@ -119,7 +114,6 @@ def test_a_bundle_says_how_many_seeds_there_were(repeated: Path) -> None:
         assert "2 models were trained" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
-@long
 @pytest.mark.slow
 def test_auto_repeats_to_its_max_and_exports_the_best(
     repeated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -140,7 +134,6 @@ def test_auto_repeats_to_its_max_and_exports_the_best(
         assert entry.artifact.key == export_key(entry.trained, fp32, results.recipe, results.info.revisions)
 
 
-@long
 @pytest.mark.slow
 def test_a_run_that_was_killed_in_a_repeat_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = RECIPE.replace("epochs = 2", "epochs = 4").replace(f', "{NAMES[1]}"', "")
