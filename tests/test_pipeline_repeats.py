@@ -106,7 +106,8 @@ def test_two_seeds_are_trained_and_the_best_is_exported(repeated: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bundle_says_how_many_seeds_there_were(repeated: Path) -> None:
-    bundles = sorted((repeated / "bundles").glob("*/")) if (repeated / "bundles").is_dir() else []
+    bundles = sorted((repeated / "bundles").glob("*/"))
+    assert bundles
     for bundle in bundles:
         manifest = read_record(bundle / "manifest.json", Manifest)
         assert manifest.seeds is not None
