@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from progress_lines import Lines
+
 from pepr_edge.device.facts import here
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe, find
@@ -40,23 +42,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     },
     "as shipped": {},
 }
-
-
-class Lines:
-    """Progress view that prints each message with the time."""
-
-    def say(self, text: str) -> None:
-        """Print one line."""
-        print(time.strftime("%H:%M:%S"), text, flush=True)
-
-    def bar(self, label: str) -> Any:
-        """Return a bar that prints nothing."""
-        from contextlib import nullcontext
-
-        return nullcontext(self)
-
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Print nothing."""
 
 
 def main() -> None:

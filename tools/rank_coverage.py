@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from progress_lines import Lines
 
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
@@ -59,21 +59,6 @@ rules = "{rules}"
 ARCHITECTURES = ("resnet14t", "resnet18d", "ghostnet_050", "mobilenetv3_small_050")
 # Seeds of a run start this far from those of the previous run, so that no training is shared.
 SEED_STEP = 100
-
-
-class Lines:
-    """Progress view that prints nothing but the first message of a run."""
-
-    def say(self, text: str) -> None:
-        """Print nothing."""
-
-    @contextmanager
-    def bar(self, label: str) -> Iterator[Lines]:
-        """Print nothing."""
-        yield self
-
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Print nothing."""
 
 
 def main() -> None:
@@ -115,7 +100,7 @@ def _one_run(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
         rules=arguments.rules,
     )
     recipe = parse(text, Recipe, "rank_coverage")
-    ranking = run(recipe, text, arguments.out / f"run-{number:02d}", Options(), Lines())
+    ranking = run(recipe, text, arguments.out / f"run-{number:02d}", Options(), Lines(silent=True))
     row = record(ranking, number)
     print(
         f"run {number}: {row['first']} settled={row['settled']} {time.perf_counter() - started_s:.0f} s",

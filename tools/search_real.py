@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from progress_lines import Lines
 
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
@@ -61,23 +60,6 @@ rules = "quick"
 [search]
 policy = "{policy}"
 """
-
-
-class Lines:
-    """Progress view that prints each message with the time."""
-
-    def say(self, text: str) -> None:
-        """Print one line."""
-        print(time.strftime("%H:%M:%S"), text, flush=True)
-
-    @contextmanager
-    def bar(self, label: str) -> Iterator[Lines]:
-        """Print the label only."""
-        self.say(label)
-        yield self
-
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Print nothing: there would be too many lines."""
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pepr_edge.ranking.row import (
     row_of,
     scored_performance,
 )
-from pepr_edge.ranking.skill import SkillCheck, skill
+from pepr_edge.ranking.skill import SkillCheck
 from pepr_edge.ranking.spread import Spread, resource_errors, spread, with_field_errors
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
@@ -38,6 +38,7 @@ from pepr_edge.scoring.pepr import (
     pepr_family,
     resource_bounds,
     set_id,
+    skill,
 )
 from pepr_edge.scoring.resources import of_training
 from pepr_edge.scoring.stand_in import STAND_IN, lacks_energy, weights_without_energy

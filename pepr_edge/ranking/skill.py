@@ -165,13 +165,3 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
     n = len(labels)
     shown = (right / n for right in range(n + 1) if wilson(right, n)[0] > level)
     return constant.performance, max(lowest, next(shown, 1.0))
-
-
-def skill(performance: float, baseline: float) -> float:
-    """Return a performance on a scale from 0, that of the baseline, to 1; at least 0.
-
-    Source: the skill score of forecast verification, (P - P0) / (1 - P0).
-    """
-    if baseline >= 1:
-        return 0.0
-    return min(1.0, max(0.0, (performance - baseline) / (1 - baseline)))

@@ -114,6 +114,17 @@ def pepr(performance: Number, resource: Number, alpha: float = 1.0) -> Number:
     return alpha * performance / (alpha + resource)
 
 
+def skill(performance: Number, baseline: float) -> Number:
+    """Scale a performance, or an array, to 0 for the majority-class baseline and 1 for a perfect model.
+
+    Below the baseline it is 0. NaN stays NaN.
+    Source: the skill score of forecast verification, (P - P0) / (1 - P0).
+    """
+    values = np.asarray(performance, dtype=np.float64)
+    scaled = values * 0.0 if baseline >= 1 else np.clip((values - baseline) / (1 - baseline), 0.0, 1.0)
+    return scaled if isinstance(performance, np.ndarray) else float(scaled)
+
+
 def _in_unit_interval(value: float | Array) -> bool:
     if isinstance(value, np.ndarray):
         return bool(np.all((value >= 0) & (value <= 1) | np.isnan(value)))

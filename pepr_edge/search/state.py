@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.scoring.pepr import pepr
+from pepr_edge.scoring.pepr import pepr, skill
 
 Action = Literal["train", "drop", "skip", "stop"]
 PolicyName = Literal["exhaustive", "random", "halving", "bounded"]
@@ -201,7 +201,7 @@ class State:
 
     def _scored(self, performance: float) -> float:
         """Return a performance on the scale of the score, from 0, the baseline, to 1."""
-        return min(1.0, max(0.0, (performance - self.baseline) / (1 - self.baseline)))
+        return skill(performance, self.baseline)
 
     def has_skill(self, name: str) -> bool:
         """True if a started training has reached the performance that a ranked model needs."""

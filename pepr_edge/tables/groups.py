@@ -13,7 +13,17 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, Outlier, Sensitivity
 from pepr_edge.scoring import robustness
 from pepr_edge.scoring.intervals import wilson_intervals
-from pepr_edge.scoring.pepr import Array, Models, Scoring, normalised, only_method, pepr, set_id, weighted
+from pepr_edge.scoring.pepr import (
+    Array,
+    Models,
+    Scoring,
+    normalised,
+    only_method,
+    pepr,
+    set_id,
+    skill,
+    weighted,
+)
 from pepr_edge.tables.columns import EXPECTED_IMAGES, Columns, Index, ScoreTask
 from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, on_one_line
 
@@ -186,14 +196,7 @@ def _scored(
 ) -> Array:
     """Return P of each model of a group in the score, shape (k,); NaN for a model without skill."""
     performance = np.where(no_skill[rows], np.nan, columns.performance[rows])
-    return performance if not task.by_skill else skills(performance, baseline or 0.0)
-
-
-def skills(performance: Array, baseline: float) -> Array:
-    """Return performances on a scale from 0, that of the baseline, to 1; NaN stays NaN."""
-    if baseline >= 1:
-        return performance * 0.0
-    return np.clip((performance - baseline) / (1 - baseline), 0.0, 1.0)
+    return performance if not task.by_skill else skill(performance, baseline or 0.0)
 
 
 def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index, performance: Array) -> _Group:
@@ -370,8 +373,8 @@ def _intervals(
     performance = columns.performance[rows]
     drawn = robustness.binomial_performances(performance, images)
     if task.by_skill:
-        performance = skills(performance, baseline or 0.0)
-        drawn = skills(drawn, baseline or 0.0)
+        performance = skill(performance, baseline or 0.0)
+        drawn = skill(drawn, baseline or 0.0)
     chosen = np.searchsorted(rows, best).tolist()
     spread = robustness.rank_spread(performance, drawn, scores.combined_r[rows], task.alpha, chosen)
     found = zip(spread.low.tolist(), spread.high.tolist(), spread.p_best.tolist(), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, Ranking, RankingRow
-from pepr_edge.scoring.metrics import DEFAULT_LEVEL
+from pepr_edge.scoring.metrics import guessing_level
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
@@ -102,14 +102,10 @@ def chance_level(metric_name: str, majority_baseline: float, classes: int | None
     """
     if metric_name == "accuracy":
         return majority_baseline, "always predicting the most frequent class"
-    if metric_name == "auroc":
-        return 0.5, "guessing"
     if metric_name == "balanced_accuracy" and classes:
         return 1 / classes, "always predicting one class"
-    if metric_name.startswith(("sensitivity_at_specificity", "specificity_at_sensitivity")):
-        level = metric_name.rpartition("_")[2]
-        return 1 - (float(level) if level[0].isdigit() else DEFAULT_LEVEL), "guessing"
-    return None
+    guessed = guessing_level(metric_name)
+    return None if guessed is None else (guessed, "guessing")
 
 
 def _check_baseline(ranking: Ranking, best: RankingRow, classes: int | None) -> BaselineCheck | None:

@@ -11,9 +11,9 @@ from made_records import entry, results
 from test_ranking_robustness import decided, row_of
 
 from pepr_edge.ranking import rank
-from pepr_edge.ranking.skill import skill
 from pepr_edge.records import Estimate
 from pepr_edge.scoring.intervals import wilson
+from pepr_edge.scoring.pepr import skill
 
 ENERGY = {"train_energy": 1.0}
 
