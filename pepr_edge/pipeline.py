@@ -70,6 +70,7 @@ from pepr_edge.search.repeats import (
     train_repeats,
 )
 from pepr_edge.search.repeats import outcome as training_outcome
+from pepr_edge.untrusted.paths import is_dir
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _check_folders(recipe: Recipe, run_dir: Path, settings: datasets.DataSetting
     check_source_separate(recipe.data.source, run_dir)
     check_run_dir(run_dir)
     files = datasets.source_files(settings)
-    check_images_separate(files, run_dir, by_folder=Path(recipe.data.source).is_dir())
+    check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
 
 
 def _check_machine(recipe: Recipe, options: Options, view: ProgressView) -> None:
