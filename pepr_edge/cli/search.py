@@ -80,8 +80,7 @@ def replay(
 
     For each set it shows the share of the energy of all trainings that the search would have used, and the
     regret: the PePR of the best model minus that of the chosen one. The policy runs with its default
-        parameters
-    on all sets.
+    parameters on all sets.
     """
     from pepr_edge.search.published import read_runs
     from pepr_edge.search.replay import repeat

@@ -11,9 +11,8 @@ from pepr_edge.energy.source import MeterSettings
 def cpu_counter(settings: MeterSettings | None = None) -> tuple[str, Callable[[], float | None]] | None:
     """Return the counter's name and a function for the joules since this call; None without counters.
 
-    Call the function at least every 30 s: a counter could wrap twice in a longer time. After a counter could
-        not be
-    read, it returns None for ever.
+    Call the function at least every 30 s: a counter could wrap twice in a longer time. Once a counter could
+    not be read, it always returns None.
     """
     settings = settings or MeterSettings(watts_per_core=None)
     if rapl.unavailable(settings, "cpu") is not None:

@@ -29,9 +29,7 @@ OUT_OF_MEMORY = (
     "out of memory",
     "bad allocation",
 )
-
-
-# What a worker writes: one of these a line.
+# Each line that a worker writes is one of these.
 MESSAGES: TypeAdapter[Step | JobEnd] = TypeAdapter(Step | JobEnd)
 
 
@@ -103,7 +101,7 @@ def _run(
 def _status(worker: WorkerProcess, end: JobEnd | None, workers: Workers) -> int:
     """Return the exit status of the process that did a job, and keep the worker for the next one if it stays.
 
-    None: the worker ended with its job.
+    `end` is None if the worker ended with its job.
     """
     if end is None:
         status = worker.process.wait()

@@ -132,7 +132,7 @@ class _Stage:
         """Measure some entries in turns."""
         assert self.host.profile_interleaved is not None
         done: set[int] = set()
-        # What is measured again is not known before.
+        # An earlier profile of an entry that is measured again does not count.
         fresh = [
             replace(entry, profile=None) if number in numbers else entry
             for number, entry in enumerate(self.entries)

@@ -17,8 +17,8 @@ from pepr_edge.records import StageName
 class StageClock:
     """Counts the time since it was made.
 
-    The stage is that of the innermost `stage`; while jobs work that have told theirs, it is theirs, and jobs
-    at work at the same time share the time equally. All else is "other", such as starting a worker.
+    Time counts for the innermost open `stage`. While jobs run that have reported a step, it counts for the
+    stages of these steps instead, in equal parts. All else is "other", such as starting a worker.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Artifacts -> DeviceProfiles by the adaptive rules: measured in turns, each as long as anything hangs on it.
+"""Artifacts -> DeviceProfiles by the adaptive rules: measured in turns, each only as long as it matters.
 
 All models are open at once, each in a process of its own. In each round every model runs for one block, in
 random order, so what disturbs the machine disturbs all alike, and no figure is one of another minute. Models
@@ -41,7 +41,7 @@ MEMORY_SHARE = 0.5
 UNKNOWN_BYTES = 512 << 20
 # The memory that a model takes on a GPU is not measured: few are open at once.
 MAX_ON_GPU = 4
-# Share of an artifact's work that its memory passes are, for the progress only.
+# The memory passes count as this share of the work on an artifact, for the progress bar.
 MEMORY_PART = 0.1
 SEED = 0
 
@@ -65,7 +65,7 @@ MayStop = Callable[[Mapping[int, Standing]], Collection[int]]
 
 
 class Watch(NamedTuple):
-    """Receives the results: each as soon as it is there.
+    """Receives each result as soon as it is there.
 
     `on_done` gets the number of a subject and its profile, or the reason why there is none. `on_progress`
     gets the number of the subject that ran, the share of the whole work that is done, in [0, 1], and the
@@ -206,7 +206,7 @@ class _Participant:
 
 @dataclass
 class _Session:
-    """The measurement of some subjects. What is over is reported, and its process closed, at once."""
+    """The measurement of some subjects. A subject that is done is reported and closed at once."""
 
     subjects: Sequence[Subject]
     watch: Watch
@@ -302,7 +302,7 @@ class _Session:
             self._end(number, record.replace(ended_by=end))
 
     def _record(self, participant: _Participant, device: DeviceFacts, drift: str | None) -> DeviceProfile:
-        """Return the profile of a model that is over."""
+        """Return the profile of a model that is done."""
         run = participant.run._replace(load_after=load_average())
         judged = validity(run.latencies_s, run.duration_s, RULES["adaptive"], blocks=run.blocks)
         if drift is not None:

@@ -1,8 +1,7 @@
 """A model held open in its own process: a runtime that crashes on a file ends only that process.
 
 The protocol: one JSON document a line. The parent writes the job (`job.MeasurementJob`); the process opens
-    the
-model, runs it once and answers:
+the model, runs it once and answers:
     {"kind": "serve", "model": path, "settings": {...}, "input_shape": [1, 3, 224, 224], ...}
     {"ready": {"load_s": 0.1, "first_s": 0.01, "provider_used": "CPUExecutionProvider"}}
 (`import_s`, the duration of the runtime's import, may be added.)
@@ -15,8 +14,7 @@ Then the parent sends commands, any number of them, until it closes the stdin of
     {"logits": {"pixels": "in.npy", "logits": "out.npy", "preprocess": {...}}}
                             answer {"logits": "out.npy"}, after that file is written
 In place of any answer: {"error": message}. The easiest way to write a program of your own is to call
-    `worker.main`
-with your own runtime.
+`worker.main` with your own runtime.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ FULL = MeasurementRules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=6
 QUICK = FULL._replace(queries=128, duration_s=10.0)
 # Before a training: enough to tell that a budget is exceeded, not enough for a ranking.
 SCREENING = FULL._replace(warmup_s=0.5, queries=100, duration_s=1.0, cap_s=30.0)
-# As many queries as the full rules, and as long as anything hangs on it: see `ended_by`.
+# As many queries as the full rules, and only as long as it matters: see `ended_by`.
 ADAPTIVE = FULL._replace(duration_s=0.0)
 RULES: dict[RulesName, MeasurementRules] = {
     "adaptive": ADAPTIVE,
@@ -69,7 +69,7 @@ def validity(
 def ended_by(
     latencies_s: Sequence[float], blocks: Sequence[int], duration_s: float, is_certain: bool = False
 ) -> Literal["interval", "place", "time"] | None:
-    """Return why an adaptive measurement is over: `DeviceProfile.ended_by`; None if it goes on.
+    """Return why an adaptive measurement ends, as in `DeviceProfile.ended_by`; None if it continues.
 
     It needs the queries of the full rules and no drift. It never takes longer than the full rules.
 

@@ -59,7 +59,8 @@ class Spread:
 def resource_errors(entry: VariantState) -> dict[str, float]:
     """Return the standard error of each resource of an entry, in SI units, as far as it is known.
 
-    The cost of training is a mean over seeds if there are several; else its spread over the epochs counts.
+    The cost of training is a mean over seeds. Its error is the larger of two: by the spread over the seeds,
+    if there are several, and by the spread over the epochs.
     """
     errors: dict[str, float] = {}
     if entry.trained is not None:
@@ -100,7 +101,7 @@ def _training_errors(entry: VariantState) -> dict[str, float]:
 
 
 def _relative_error(within: Sequence[float], costs: Sequence[float]) -> float | None:
-    """Return the relative standard error of a mean cost: over the seeds, or over the epochs of one.
+    """Return the relative standard error of a mean cost, the larger of that by seeds and that by epochs.
 
     Args:
         within: relative spread of each training, by its epochs.

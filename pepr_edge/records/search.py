@@ -40,12 +40,11 @@ class SearchedCandidate(Record):
     """One candidate of a search, and the decision about it so far.
 
     "finished": trained for all epochs; "concluded": the best when the search stopped, with the epochs it had
-    by then;
-    "dropped": stopped after some epochs; "skipped": never started; "rejected": breaks a budget of the device;
-    "open": not decided yet, or none of these when the search stopped. `r` is its normalised cost in the run's
-    score; `epochs` the number of epochs trained; `spent_j` the energy of its training and cost probe.
-    `full_j` is the energy of a full training, estimated by the cost probe; for a rejected candidate, which
-    has none, by its latency relative to the others'.
+    by then; "dropped": stopped after some epochs; "skipped": never started; "rejected": breaks a budget of
+    the device; "open": not decided yet, or none of these when the search stopped. `r` is its normalised cost
+    in the run's score; `epochs` the number of epochs trained; `spent_j` the energy of its training and cost
+    probe. `full_j` is the energy of a full training, estimated by the cost probe; for a rejected candidate,
+    which has none, by its latency relative to the others'.
     """
 
     candidate: str

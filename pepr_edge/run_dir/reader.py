@@ -145,8 +145,7 @@ class Results:
     """All that a run has made.
 
     `entries` are the variants to be ranked, in the order of the recipe. `unranked` are further exports of its
-    training
-    jobs: the float32 files that autotune starts from.
+    training jobs: the float32 files that autotune starts from.
     """
 
     folder: Path
@@ -252,7 +251,7 @@ def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
 
 
 def is_pruned(searched: SearchedCandidate, search: SearchLog) -> bool:
-    """True if a candidate is not to be trained further: it is out, or the search stopped before its turn."""
+    """True if a candidate is not to be trained further: by its verdict, or as the search stopped first."""
     if searched.verdict == "open":
         return bool(search.stopped)
     return searched.verdict in ("dropped", "skipped", "rejected", "failed")
@@ -287,8 +286,8 @@ def load(run_dir: Path, verify: bool = False) -> Results:
 
     Args:
         run_dir: made by this or an earlier version of pepr_edge.
-        verify: compare the hashes of checkpoints and models with their records, as a run does before it goes
-        on.
+        verify: compare the hashes of checkpoints and models with their records, as a run does before it
+            continues.
     Raises:
         RunError: it is not a run directory.
     """

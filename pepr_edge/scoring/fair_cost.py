@@ -1,7 +1,7 @@
-"""The cost of a training on an undisturbed machine: its own, unless other programs were at work meanwhile.
+"""The cost that a training would have on an undisturbed machine.
 
-Then its energy and time come from training steps that were measured in turn with those of the other
-candidates, or else from its calm epochs.
+It is the measured cost, unless other programs disturbed the training. Then energy and time come from training
+steps that were measured in turn with those of the other candidates, or else from its calm epochs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MIN_EPOCHS = 4
 DEAR = 1.25
 # Epochs up to this many times as long as the fastest quarter count as calm.
 CALM = 1.25
+# Names of the figures that can be replaced, as in a warning, and their fields.
+NAMES = (("energy", "energy_j"), ("time", "duration_s"))
 
 
 class FairCost(NamedTuple):
@@ -102,7 +104,10 @@ def _of_calm_epochs(trained: TrainResult) -> _Amounts:
 
 
 def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
-    """Return a cost with lower energy and time; what is not lower, or not known, stays as it is."""
+    """Return a cost with lower energy and time; what is not lower, or not known, stays as it is.
+
+    `span`: of uneven epochs; empty for a training that cost more than in turn, so that something is lower.
+    """
     changes: dict[str, Quantity] = {}
     own_j = cost.energy_j.value
     if own_j and fair.energy_j is not None and fair.energy_j < own_j:
@@ -115,14 +120,11 @@ def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
         changes["duration_s"] = _quantity(cost.duration_s, fair.duration_s, fair.source)
     if not changes:
         warning = f"trained while other programs used the CPU ({span}): time and energy are probably too high"
-        return FairCost(cost, warning if span else "")
+        return FairCost(cost, warning)
     reason = span or f"an image cost more than {DEAR:g} times as much"
-    names = " and ".join(name for name, field in _NAMES if field in changes)
+    names = " and ".join(name for name, field in NAMES if field in changes)
     warning = f"trained while other programs used the CPU ({reason}): {names} taken from {fair.source}"
     return FairCost(cost.replace(**changes), warning)
-
-
-_NAMES = (("energy", "energy_j"), ("time", "duration_s"))
 
 
 def _quantity(before: Quantity, value: float, source: str) -> Quantity:

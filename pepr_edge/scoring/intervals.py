@@ -31,8 +31,7 @@ def resample_counts(labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     # Images come first in memory, since metrics select images and sum over resamples side by side.
-    # No image is drawn more than 255 times: in a class with more images than that, the probability is below 1
-    # / 255!.
+    # No image is drawn more than 255 times: even in a larger class the probability is below 1 / 255!.
     counts: NDArray[np.uint8] = np.empty((len(labels), resamples), np.uint8)
     for chunk in chunks(resamples, len(labels)):
         width = chunk.stop - chunk.start
@@ -93,9 +92,9 @@ def calibration_interval(logits: Logits, labels: Labels, counts: Counts) -> tupl
     return float(np.clip(low, 0, 1)), float(np.clip(value - bias + half, 0, 1))
 
 
-# These metrics depend on the shares of the classes, so their resamples are drawn from all images. Drawn
-# within the classes, their # intervals are too narrow: in simulation those of F1 contained 90 % instead of 95
-# % of the true values (156 images, 73 % of class 1).
+# These metrics depend on the shares of the classes, so their resamples are drawn from all images. If drawn
+# within the classes, their intervals are too narrow: in simulation those of F1 contained 90 % of the true
+# values instead of 95 % (156 images, 73 % of class 1).
 OF_SHARES = ("accuracy", "f1", "expected_calibration_error", "cohen_kappa")
 
 

@@ -51,7 +51,7 @@ def _mean(quantities: Sequence[Quantity]) -> Quantity:
 
 
 def of_training(cost: TrainCost, images: int | None) -> ResourceUse:
-    """Return the resources of a training; see `run_dir.reader.used`."""
+    """Return the resources of a training, in SI units, and how each was obtained."""
     memory = cost.peak_memory_bytes
     memory_of = "process"
     if cost.gpu_peak_memory_bytes.value is not None:
@@ -79,7 +79,7 @@ def of_training(cost: TrainCost, images: int | None) -> ResourceUse:
 
 
 def of_device(profile: DeviceProfile) -> ResourceUse:
-    """Return the resources of one inference; see `run_dir.reader.used`."""
+    """Return the resources of one inference, in SI units, and how each was obtained."""
     energy = profile.energy_j_per_inference
     measured: dict[str, float | None] = {
         "latency": early_stopping_percentile(profile.latencies_s, 0.9),

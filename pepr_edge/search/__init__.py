@@ -4,9 +4,10 @@ state -> decide (policies: exhaustive, random, halving, bounded) -> Decision: tr
 epoch, drop it, never start it, or stop. A policy is a function of the state alone, so the same code serves a
 run and a replay, and a search that was killed continues from the state that its records give.
 
-In a real run: screening -> cost_estimates -> drive. Every candidate is measured untrained, its cost is
-estimated from a few training steps, and a policy decides after each epoch what to train next. search.json
-records it. After the first ranking, `repeats` trains further seeds of the candidates that may be first.
+In a real run: screening -> cost_estimates -> candidate_search. Every candidate is measured untrained, its
+cost is estimated from a few training steps, and a policy decides after each epoch what to train next.
+search.json records it. After the first ranking, `repeats` trains further seeds of the candidates that may be
+first.
 """
 
 from pepr_edge.search.policies import POLICIES, decide
