@@ -149,11 +149,14 @@ def certain_places(places: Places, measured: Mapping[int, Standing]) -> set[int]
 
 
 def _is_over(known: Standing, places: Places) -> bool:
-    """True if an artifact breaks a budget, wherever in its range its latency is."""
-    memory_limit = places.limits.get("peak_memory_bytes", math.inf)
+    """True if an artifact breaks a budget, wherever in its range its latency is.
+
+    As in the ranking, a budget of memory that could not be measured counts as broken.
+    """
     if known.p90_s[0] > places.limits.get("latency_p90_s", math.inf):
         return True
-    return known.peak_memory_bytes is not None and known.peak_memory_bytes > memory_limit
+    memory_limit = places.limits.get("peak_memory_bytes")
+    return memory_limit is not None and (known.peak_memory_bytes or math.inf) > memory_limit
 
 
 def _may_be_over(known: Standing, places: Places) -> bool:

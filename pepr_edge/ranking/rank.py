@@ -241,8 +241,6 @@ def _devices(
     inputs: RankInputs, classes: Sequence[DeviceClass], worst: Sequence[RankingRow]
 ) -> Iterator[DeviceWinner]:
     """Yield the winner of each class of devices, and of the worst case if there are several classes."""
-    if not classes:
-        return
     home = _ranked(inputs).rows
     for device in classes:
         home_subset = _ranked(inputs, only=device.measurements).rows

@@ -6,7 +6,7 @@ first are trained again, each at most `max_repeats` times, while the stop rules 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -93,10 +93,10 @@ def train_repeats(
     later = [repeat for repeat in wanted if repeat.number > 0]
     while later:
         affordable, broken_rule = _affordable(results, later[: engine.parallel])
+        results = _train(results, affordable, image_folders, engine, view)
         if broken_rule:
             _say_stop(results, f"another training would break {broken_rule}", False, view)
             break
-        results = _train(results, affordable, image_folders, engine, view)
         later = later[engine.parallel :]
     return results
 
@@ -117,11 +117,10 @@ def repeat_until_settled(
         if not plan.repeats:
             _say_stop(results, plan.stop, plan.settled, view)
             return results
-        before = {repeat.candidate.id: len(results.trainings(repeat.candidate)) for repeat in plan.repeats}
+        before = _counts(results, {repeat.candidate.id for repeat in plan.repeats})
         results = _train(results, plan.repeats, image_folders, engine, view)
-        for repeat in plan.repeats:
-            if len(results.trainings(repeat.candidate)) == before[repeat.candidate.id]:
-                failed.add(repeat.candidate.id)
+        after = _counts(results, before)
+        failed |= {name for name in before if after[name] == before[name]}
 
 
 def to_deploy(results: Results) -> list[Candidate]:
@@ -143,17 +142,26 @@ def _plan(results: Results, ranking: Ranking, failed: set[str], parallel: int) -
         return Plan(stop="one candidate alone is ranked", settled=True)
     if ranking.settled:
         return Plan(stop="first place is settled", settled=True)
-    names = {row.candidate for row in rows if row.rank_ci is not None and row.rank_ci[0] == 1}
-    if len(names) == 1 and all(
-        len(results.trainings(candidate)) > 1
-        for candidate in results.info.candidates
-        if candidate.id in names
-    ):
-        # A candidate's variants share its trainings.
-        return Plan(stop="only variants of one candidate may be first, and seeds cannot tell them apart")
+    first = [row.candidate for row in rows if row.rank_ci is not None and row.rank_ci[0] == 1]
+    names = set(first)
+    if len(names) == 1 and all(repeats > 1 for repeats in _counts(results, names).values()):
+        if len(first) > 1:
+            # A candidate's variants share its trainings.
+            return Plan(stop="only variants of one candidate may be first, and seeds cannot tell them apart")
+        # In this run it is first, but another run might have the next one first.
+        names.add(next(row.candidate for row in rows if row.candidate not in names))
     may_be_first = [candidate for candidate in results.info.candidates if candidate.id in names - failed]
     stop, wanted = _next_seeds(results, may_be_first, parallel)
     return Plan(tuple(wanted), stop if not wanted else "")
+
+
+def _counts(results: Results, names: Collection[str]) -> dict[str, int]:
+    """Return the number of trainings of some candidates, by id."""
+    return {
+        candidate.id: len(results.trainings(candidate))
+        for candidate in results.info.candidates
+        if candidate.id in names
+    }
 
 
 def _next_seeds(
@@ -293,6 +301,6 @@ def _with_trainings(results: Results, names: set[str]) -> Results:
 
 def _say_stop(results: Results, reason: str, settled: bool, view: ProgressView) -> None:
     """Say and log why no further training follows."""
-    counts = {candidate.id: len(results.trainings(candidate)) for candidate in results.info.candidates}
+    counts = _counts(results, {candidate.id for candidate in results.info.candidates})
     log_event(results.folder, "repeats", settled=settled, reason=reason, trainings=counts)
     view.say(f"repeats: {reason}")

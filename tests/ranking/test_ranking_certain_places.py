@@ -70,6 +70,14 @@ def test_memory_over_its_budget_is_certain(tmp_path: Path) -> None:
     assert certain_places(places, ranges((1, 90), (1, 90), (1, 90), memory_mib=40)) == {2}
 
 
+def test_a_memory_budget_that_cannot_be_checked_counts_as_broken(tmp_path: Path) -> None:
+    budget = "[budgets]\npeak_memory_mib = 50\n[score.weights]\nlatency = 1.0\n"
+    places = places_of(waiting(tmp_path, budget))
+    known = ranges((1, 90), (1, 90), (1, 90), memory_mib=40)
+    assert certain_places(places, known) == set()
+    assert certain_places(places, known | {2: Standing((0.001, 0.09), None)}) == {2}
+
+
 def test_models_that_cannot_be_ranked_do_not_count(tmp_path: Path) -> None:
     made = waiting(tmp_path)
     entries = list(made.entries)

@@ -279,6 +279,48 @@ def test_a_candidate_alone_is_settled(make: MakeRun, monkeypatch: pytest.MonkeyP
     assert run.event()["settled"] is True
 
 
+def unsettled_below(run: Run, trainings: int) -> Callable[[Results], Ranking]:
+    """A ranking that is settled from this number of trainings on."""
+
+    def rank(results: Results) -> Ranking:
+        count = sum(len(results.trainings(one)) for one in results.info.candidates)
+        return run.rank(results).replace(settled=count >= trainings)
+
+    return rank
+
+
+def test_a_first_place_that_another_run_may_change_repeats_the_next_in_rank(
+    make: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make('repeats = "auto"', first=lambda trainings: {"middle"}).with_first_trainings()
+    monkeypatch.setattr(repeats, "rank", unsettled_below(run, 7))
+    run.until_settled()
+    assert run.jobs == [("middle", 1), ("small", 1), ("small", 2), ("middle", 2)]
+    assert run.event()["settled"] is True
+
+
+def test_variants_of_one_candidate_are_not_told_apart_by_seeds(
+    make: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make('repeats = "auto"').with_first_trainings()
+
+    def two_variants(results: Results) -> Ranking:
+        small, middle, _ = run.rank(results).rows
+        variants = [small, small.replace(rank=2, variant="int8"), middle.replace(rank=3, rank_ci=(3, 3))]
+        return made_ranking(variants, settled=False)
+
+    monkeypatch.setattr(repeats, "rank", two_variants)
+    run.until_settled()
+    assert run.jobs == [("small", 1)]
+    assert "variants" in run.event()["reason"]
+
+
+def test_what_a_stop_rule_leaves_is_used(make: MakeRun) -> None:
+    run = make("repeats = 2", "[search]\nmax_energy_wh = 0.45")
+    repeats.train_repeats(run.results, run.folders, this_machine.engine(2), run)
+    assert run.jobs == [("small", 0), ("middle", 0), ("large", 0), ("small", 1)]
+
+
 def test_rows_that_are_not_ok_take_no_part(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make('repeats = "auto"').with_first_trainings()
 
