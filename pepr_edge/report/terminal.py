@@ -222,7 +222,7 @@ def _legend(ranking: Ranking, ranked: list[RankingRow]) -> str:
     parts = []
     if any(row.tied_with_best for row in ranked):
         compared = "performance" if ranking.performance_metric == "accuracy" else "decisions"
-        parts.append(f"= tied with the best in {compared}.")
+        parts.append(f"= tied with the first in {compared}.")
     if any(_lacks_a_figure(row) for row in ranked):
         parts.append(f"{ABSENT} not measured.")
     if any(row.skill is not None for row in ranked):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pepr_edge.records import Lifetime, Outlier, Ranking, RankingRow, Sensitivity, Stretch
 from pepr_edge.text.rows import ranked_rows, row_name
-from pepr_edge.text.units import image_count, listed, metric, printable, probability, score
+from pepr_edge.text.units import capitalised, image_count, listed, metric, printable, probability, score
 
 NAMED = 4
 # Sources of chance in a ranking -> their name in "with ... drawn again".
@@ -42,14 +42,18 @@ def first_place(ranking: Ranking) -> str:
     """Name the models that may be first if the first place is not settled, and say which to take and why."""
     ranked = ranked_rows(ranking)
     rivals = may_be_first(ranking)
-    if ranking.settled or len(ranked) < 2 or len(rivals) < 2:
+    if ranking.settled or len(ranked) < 2 or not rivals:
         return ""
     best = ranked[0]
+    if len(rivals) == 1:
+        again = "The first place is not settled: another run of this recipe may have another model first."
+        # With one training the reason is the seed, and `one_training` says so.
+        return "" if one_training(ranking) else again
     named = [f"{row_name(row)} ({probability(row.p_best)})" for row in rivals[:NAMED]]
     if len(rivals) > NAMED:
         named.append(f"{len(rivals) - NAMED} more")
-    sentence = f"The first place is not settled: {drawn_again(ranking)}, these may be first: {listed(named)}."
-    return f"{sentence} {_choice(ranking, best, rivals)}"
+    may_be = capitalised(f"{drawn_again(ranking)}, these models may be first: {listed(named)}.")
+    return f"The first place is not settled. {may_be} {_choice(ranking, best, rivals)}"
 
 
 def drawn_again(ranking: Ranking) -> str:
@@ -77,12 +81,17 @@ def combined_cost(ranking: Ranking, row: RankingRow) -> float:
 
 
 def one_training(ranking: Ranking) -> str:
-    """Say that the seed's part is not known if models of several candidates were trained once."""
-    rivals = may_be_first(ranking)
-    candidates = {row.candidate for row in ranked_rows(ranking)}
-    if len(candidates) < 2 or all(row.repeats > 1 for row in rivals):
+    """Say that the seed's part is not known, if a model that may be first was trained once."""
+    ranked = ranked_rows(ranking)
+    if len({row.candidate for row in ranked}) < 2:
         return ""
-    return "One training of each model: another seed may rank otherwise. `train.repeats` trains several."
+    once = dict.fromkeys(row.candidate for row in may_be_first(ranking) if row.repeats < 2)
+    if not once:
+        return ""
+    which = "each model"
+    if any(row.repeats > 1 for row in ranked):
+        which = listed([printable(name) for name in once])
+    return f"One training of {which}: another seed may rank otherwise. `train.repeats` trains several."
 
 
 def outlier_sentence(outlier: Outlier, best: str) -> str:

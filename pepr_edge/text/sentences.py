@@ -140,6 +140,7 @@ def caveats(ranking: Ranking, classes: int | None = None) -> tuple[str, ...]:
         *(f"{capitalised(printable(warning)).rstrip('.')}." for warning in best.warnings),
         _measured_on(ranking),
         _positive_class(ranking),
+        _better_but_costlier(ranking, ranked),
         _ties(ranking, ranked),
         *ranking_caveats(ranking),
         _choice_split(ranking, best),
@@ -189,17 +190,23 @@ def _reached(ranking: Ranking, check: BaselineCheck) -> str:
     return f"{check.baseline_name} ({metric(ranking.performance_metric)} {score(check.baseline)})"
 
 
+def _better_but_costlier(ranking: Ranking, ranked: list[RankingRow]) -> str:
+    """Name the model with the highest performance, if it is shown to be better than the first one."""
+    best = ranked[0]
+    top = max(ranked, key=lambda row: row.performance or 0.0)
+    if top.tied_with_best is not False or (top.performance or 0.0) <= (best.performance or 0.0):
+        return ""
+    name = f"{SPLIT_NAMES[ranking.performance_split]} {metric(ranking.performance_metric)}"
+    return (
+        f"{row_name(top)} is better in {name} ({score(top.performance, 2)}), but costs more: "
+        f"{row_name(best)} has the best PePR edge."
+    )
+
+
 def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     split = SPLIT_NAMES[ranking.performance_split]
     name = f"{split} {metric(ranking.performance_metric)}"
-    best, *others = ranked
-    if best.tied_with_best is False:
-        top = max(ranked, key=lambda row: row.performance or 0.0)
-        reached = f"{row_name(top)} reaches {score(top.performance, 2)}"
-        return (
-            f"Other models are better in {name} ({reached}), but cost more: this one has the best PePR edge."
-        )
-    tied = [row_name(row) for row in others if row.tied_with_best]
+    tied = [row_name(row) for row in ranked[1:] if row.tied_with_best]
     if not tied:
         return ""
     shown = ", ".join(tied[:MAX_NAMED_TIES])
@@ -254,13 +261,13 @@ def _choice_of_seed(best: RankingRow) -> str:
 
 
 def knowing_cost(ranking: Ranking) -> str:
-    """Say what all trainings of a run cost together; empty if that is not known."""
+    """Say what all trainings of a run cost together, to know which model is best; empty if not known."""
     if ranking.spent_time_s is None or ranking.spent_time_s.value is None:
         return ""
     amounts = duration(ranking.spent_time_s.value)
     if ranking.spent_energy_j is not None and ranking.spent_energy_j.value is not None:
         amounts = f"{energy(ranking.spent_energy_j.value)} and {amounts}"
-    return f"What knowing it cost: {amounts} of training, with repeats and pruned candidates."
+    return f"All trainings of this run together cost {amounts}, with repeats and pruned candidates."
 
 
 def _energy_method(ranked: list[RankingRow]) -> str:

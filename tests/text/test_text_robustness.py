@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import report_records as records
 
-from pepr_edge.records import Baseline, Lifetime, Outlier, Ranking, Stretch
+from pepr_edge.records import Baseline, Lifetime, Outlier, Ranking, RankingRow, Stretch
 from pepr_edge.report.terminal import dependence_table, lifetime_table, ranking_table
 from pepr_edge.text.robustness import dependence_rows, lifetime_sentences, ranking_caveats
 from pepr_edge.text.rows import row_name
@@ -17,9 +17,10 @@ def ranking(**changes: object) -> Ranking:
     return records.run().ranking.model_copy(update=changes)
 
 
-def with_first_row(base: Ranking, **changes: object) -> Ranking:
-    first, *others = base.rows
-    return base.model_copy(update={"rows": (first.model_copy(update=changes), *others)})
+def with_row(base: Ranking, number: int, row: RankingRow) -> Ranking:
+    rows = list(base.rows)
+    rows[number] = row
+    return base.replace(rows=tuple(rows))
 
 
 def with_rank_intervals(*intervals: tuple[int, int], repeats: int = 2, settled: bool = False) -> Ranking:
@@ -51,8 +52,24 @@ def test_a_settled_first_place_is_no_caveat() -> None:
 
 
 def test_one_training_of_each_model_is_a_caveat() -> None:
-    assert "another seed" in " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=1)))
+    assert "each model" in " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=1)))
     assert "another seed" not in " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=2)))
+
+
+def test_models_that_were_trained_once_are_named_if_others_were_not() -> None:
+    base = with_rank_intervals((1, 3), (1, 3), (1, 4), repeats=2)
+    once = base.rows[1].replace(candidate="once@64", repeats=1)
+    (sentence,) = [text for text in ranking_caveats(with_row(base, 1, once)) if "another seed" in text]
+    assert "once@64" in sentence
+    assert "each model" not in sentence
+
+
+def test_a_first_place_that_another_run_may_change_is_a_caveat() -> None:
+    caveats = " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=2)))
+    assert "not settled" in caveats
+    assert "another run" in caveats
+    once = " ".join(ranking_caveats(with_rank_intervals((1, 1), repeats=1)))
+    assert "another run" not in once
 
 
 @pytest.mark.parametrize(

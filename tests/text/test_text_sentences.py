@@ -97,8 +97,13 @@ def test_each_metric_has_its_chance_level(metric: str, chance: str) -> None:
 
 def test_caveats_on_ties() -> None:
     ranking = records.run().ranking
-    untied = " ".join(caveats(with_first_row(ranking, tied_with_best=False)))
-    assert "are better in validation accuracy (" in untied
+    first, second, *others = ranking.rows
+    top = second.replace(performance=0.99, tied_with_best=False)
+    better = " ".join(caveats(ranking.replace(rows=(first, top, *others))))
+    assert f"{second.candidate} {second.variant} is better in validation accuracy (0.99)" in better
+    assert "is better" not in " ".join(
+        caveats(ranking.replace(rows=(first, top.replace(tied_with_best=True))))
+    )
     rows = tuple(row.model_copy(update={"tied_with_best": True}) if row.rank else row for row in ranking.rows)
     tied = " ".join(caveats(ranking.model_copy(update={"rows": rows})))
     assert "in validation accuracy" in tied
@@ -107,7 +112,7 @@ def test_caveats_on_ties() -> None:
 
 def test_the_choice_of_a_seed_and_the_cost_of_all_trainings_are_said() -> None:
     ranking = records.run().ranking
-    assert not any("seeds" in sentence or "knowing" in sentence for sentence in caveats(ranking))
+    assert not any("seeds" in sentence or "together cost" in sentence for sentence in caveats(ranking))
     repeated = with_first_row(ranking, repeats=3, test_performance_mean=0.85, test_performance_sd=0.02)
     text = " ".join(caveats(repeated))
     assert "3 seeds" in text
@@ -119,7 +124,7 @@ def test_the_choice_of_a_seed_and_the_cost_of_all_trainings_are_said() -> None:
     }
     assert "2.00 Wh and 5 min" in knowing_cost(ranking.model_copy(update=spent))
     spent["spent_energy_j"] = Quantity(value=None, method="unavailable")
-    assert "cost: 5 min" in knowing_cost(ranking.model_copy(update=spent))
+    assert "cost 5 min" in knowing_cost(ranking.model_copy(update=spent))
     assert knowing_cost(ranking) == ""
 
 
