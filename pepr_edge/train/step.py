@@ -16,6 +16,8 @@ from pepr_edge.errors import ModelError
 from pepr_edge.records import ProbeResult
 
 PROBE_STEPS = 2  # in each pass, after one warm-up step
+# A probe is brief before fewer steps than this: a thorough one takes some thirty, more than it then saves.
+BRIEF_BELOW_STEPS = 500
 PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
 Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
 
@@ -123,7 +125,12 @@ def modes(device: torch.device) -> list[ComputeMode]:
 
 
 def probe(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimiser: Optimisers, loss: nn.Module
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimiser: Optimisers,
+    loss: nn.Module,
+    brief: bool = False,
 ) -> tuple[ComputeMode, list[ProbeResult]]:
     """Train copies of a model for a few steps in each mode.
 
@@ -132,6 +139,7 @@ def probe(
         images, labels: one batch on that device.
         optimiser: makes the optimiser for a copy.
         loss: of the training.
+        brief: try each mode once, for one step.
     Returns:
         The fastest mode, and the throughput of each.
     Raises:
@@ -141,12 +149,14 @@ def probe(
     steps_s: dict[ComputeMode, float] = {}
     reasons: dict[ComputeMode, str] = {}
     # In both directions, so that other load on the machine affects all modes equally.
-    for mode in [*candidates, *reversed(candidates)]:
+    backwards = [] if brief else candidates[::-1]
+    timed_steps = 1 if brief else PROBE_STEPS
+    for mode in [*candidates, *backwards]:
         limit_s = PRUNE_RATIO * min(steps_s.values(), default=math.inf)
         if mode in reasons or steps_s.get(mode, 0.0) > limit_s:
             continue
         try:
-            step_s = _step_s(model, mode, images, labels, optimiser, loss, limit_s)
+            step_s = _step_s(model, mode, images, labels, optimiser, loss, timed_steps, limit_s)
         except RuntimeError as fault:  # a layer lacks this precision or layout, or memory is short
             reasons[mode] = (str(fault).splitlines() or [type(fault).__name__])[0][:200]
             continue
@@ -176,6 +186,7 @@ def _step_s(
     labels: torch.Tensor,
     optimiser: Optimisers,
     loss: nn.Module,
+    timed_steps: int,
     limit_s: float,
 ) -> float:
     """Return the minimum seconds of a step after one warm-up step, since other programs can only add time.
@@ -185,7 +196,7 @@ def _step_s(
     trial = mode.place(copy.deepcopy(model), images.device)
     step = TrainStep(trial, mode, optimiser(trial), loss)
     seconds = []
-    for _ in range(1 + PROBE_STEPS):
+    for _ in range(1 + timed_steps):
         synchronise(images.device)
         start = time.perf_counter()
         step(images, labels)

@@ -88,6 +88,14 @@ def test_a_mode_that_is_far_too_slow_takes_one_step_only() -> None:
     assert results[3].images_per_s == pytest.approx(len(IMAGES) / 0.8, rel=0.5)
 
 
+def test_a_brief_probe_tries_each_mode_for_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "PRUNE_RATIO", math.inf)  # on a busy machine a mode may seem too slow
+    tried: list[ComputeMode] = []
+    _, results = probe(Watched(tried.append), IMAGES, LABELS, sgd, nn.CrossEntropyLoss(), brief=True)
+    assert tried == [mode for mode in ALL for _ in range(2)]  # the first of each is the warm-up
+    assert all(row.images_per_s for row in results)
+
+
 @pytest.mark.parametrize(
     "fault", [RuntimeError("no bfloat16 here\nat line 3"), NotImplementedError("no bfloat16 here")]
 )
