@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pepr_edge.untrusted.documents import name_fault
-from pepr_edge.untrusted.redact import redact_paths
+from pepr_edge.untrusted.redact import plain_message
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
@@ -30,8 +30,9 @@ def plain_name(value: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(plain_name)]
-# An error as a library or a log reports it. Paths are removed, because the text goes into reports.
-Message = Annotated[str, AfterValidator(redact_paths)]
+# An error as a library or a log reports it. Folders are removed, because the text goes into reports; so are
+# escape sequences, with which libraries colour their messages.
+Message = Annotated[str, AfterValidator(plain_message)]
 
 
 class Record(BaseModel):

@@ -21,7 +21,7 @@ from pepr_edge.records import Record, first_fault
 from pepr_edge.run_dir.layout import EVENTS, LOCK, PRIVATE
 from pepr_edge.untrusted import documents
 from pepr_edge.untrusted.read import read_file
-from pepr_edge.untrusted.redact import redact_paths
+from pepr_edge.untrusted.redact import plain_message
 
 R = TypeVar("R", bound=Record)
 
@@ -173,7 +173,7 @@ def disk_is_full(fault: BaseException | None) -> bool:
 def log_event(run_dir: Path, event: str, **details: Any) -> None:
     """Append one line to events.jsonl: seconds since the epoch, event name, details without paths."""
     redacted = {
-        name: redact_paths(value) if isinstance(value, str) else value for name, value in details.items()
+        name: plain_message(value) if isinstance(value, str) else value for name, value in details.items()
     }
     line = json.dumps({"time_s": round(time.time(), 3), "event": event, **redacted})
     with _open_events(run_dir / EVENTS) as file:

@@ -1,4 +1,7 @@
-"""Removal of folders from messages that leave this machine: of an absolute path the last part stays."""
+"""What is removed from messages that leave this machine: folders, and what would change a terminal.
+
+Of an absolute path the last part stays.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pepr_edge.untrusted.documents import CONTROL
+
 # A drive or a server, then folders. Not within a word, as in images/s, nor after "://", as in https://.
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")
+
+# A terminal's escape sequences: colours and cursor (CSI), titles and links (OSC), and the rest.
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?")
+
+
+def plain_message(text: str) -> str:
+    """Return an error as a library or a log words it, as records may hold it.
+
+    It has no folders, no escape sequences and no other control characters but tabs and line ends.
+    """
+    return redact_paths(without_escapes(text))
+
+
+def without_escapes(text: str) -> str:
+    """Return a text without a terminal's escape sequences and other control characters."""
+    return CONTROL.sub("", ESCAPE.sub("", text))
 
 
 def redact_paths(text: str) -> str:

@@ -192,3 +192,10 @@ def test_a_changed_record_is_validated() -> None:
         quantity.replace(value=-1.0)
     with pytest.raises(ValidationError, match="unit"):
         quantity.replace(unit="J")
+
+
+def test_a_library_s_message_is_recorded_without_escape_sequences() -> None:
+    candidate = Candidate(architecture="a", image_size_px=32, in_channels=1, num_classes=2)
+    message = "refused, \x1b[1monly if you trust /data/anna/w.pth\x1b[0m"
+    failure = records.Failure(key="k", candidate=candidate, stage="train", reason=message)
+    assert failure.reason == "refused, only if you trust w.pth"
