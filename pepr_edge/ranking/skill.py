@@ -107,12 +107,15 @@ class SkillCheck:
             return ""
         level = max(baseline.performance, guessing_level(self._name) or 0.0)
         low, high = row.performance_ci or (row.performance, row.performance)
-        if low > level and self._is_better(logits, baseline):
+        is_above = low > level
+        if is_above and self._is_better(logits, baseline):
             return ""
+        # The interval alone may suggest that it does.
+        shown = "not shown by a paired test" if is_above else "not shown"
         label = repr(printable(self._data.labels[baseline.label]))
         value = f"validation {metric_name(self._name)} {score(row.performance)}"
         interval = f"(95 % interval {score(low)} to {score(high)})"
-        return f"not shown to beat always predicting {label}, {score(level)}: {value} {interval}"
+        return f"{shown} to beat always predicting {label}, {score(level)}: {value} {interval}"
 
     def _is_better(self, logits: NDArray[np.float32], baseline: ConstantModel) -> bool:
         """True if a paired one-sided test shows that logits are better than the baseline."""
@@ -163,5 +166,6 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
         return 0.0, lowest
     level = max(constant.performance, guessing_level(name) or 0.0)
     n = len(labels)
-    shown = (right / n for right in range(n + 1) if wilson(right, n)[0] > level)
+    # The interval begins below its proportion, so lower proportions need no look.
+    shown = (right / n for right in range(int(level * n), n + 1) if wilson(right, n)[0] > level)
     return constant.performance, max(lowest, next(shown, 1.0))

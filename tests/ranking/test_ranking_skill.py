@@ -54,6 +54,17 @@ def test_an_interval_that_holds_the_baseline_is_no_skill(tmp_path: Path) -> None
     assert row.status == "ok"
 
 
+def test_a_paired_test_that_shows_nothing_is_named(tmp_path: Path) -> None:
+    """The interval is above the baseline, but the model is wrong on most images of the baseline's class."""
+    number = np.arange(200)
+    right = (number % 2 == 1) | (number < 30)
+    low, _ = wilson(115, 200)
+    assert low > 0.5
+    (row,) = rank(results(tmp_path, decided(entry(tmp_path, "a", right=115), right))).rows
+    assert row.status == "no_skill"
+    assert "paired test" in row.reason
+
+
 def test_a_recipe_can_ask_for_more(tmp_path: Path) -> None:
     made = results(
         tmp_path,
