@@ -22,7 +22,7 @@ from pepr_edge.data import load
 from pepr_edge.device.cpu import cpu_name
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.parent_death import die_with_parent
-from pepr_edge.engine.worker_process import worker_environment
+from pepr_edge.engine.worker_process import start_program
 from pepr_edge.measure.process import describe_exit
 from pepr_edge.progress import ProgressView
 from pepr_edge.recipe import Recipe
@@ -126,23 +126,14 @@ def _measure_in_process(request: StepCostRequest, on_block: Callable[[str], None
         Why the process failed, in a line; empty if it did not.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.engine.step_costs"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=worker_environment(),
-            text=True,
-            encoding="utf-8",
-        )
+        process = start_program("pepr_edge.engine.step_costs", log)
         _converse(process, request, on_block)
         log.seek(0)
         lines = log.read().strip().splitlines()
-    if process.returncode == 0:
+    status = process.returncode
+    if status == 0:
         return ""
-    return (
-        lines[-1] if lines and process.returncode > 0 else f"its process {describe_exit(process.returncode)}"
-    )
+    return lines[-1] if lines and status > 0 else f"its process {describe_exit(status)}"
 
 
 def _converse(

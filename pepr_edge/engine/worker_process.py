@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
+from typing import IO
 
 import psutil
 
@@ -108,15 +109,7 @@ class Workers:
         return None
 
     def _new(self, job: CandidateJob, log: int) -> WorkerProcess:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pepr_edge.engine.worker_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=worker_environment(),
-            text=True,
-            encoding="utf-8",
-        )
+        process = start_program("pepr_edge.engine.worker_main", log)
         now = time.monotonic()
         worker = WorkerProcess(job, process, job.stage, now, now)
         worker.listener = Thread(target=self._listen, args=(worker,), name="steps of a worker", daemon=True)
@@ -128,6 +121,24 @@ class Workers:
             for line in stdout:
                 self.lines.put((worker, line))
         self.lines.put((worker, None))
+
+
+def start_program(module: str, stderr: int | IO[str]) -> subprocess.Popen[str]:
+    """Start a program that may import PyTorch, with pipes to its stdin and stdout.
+
+    Args:
+        module: run as `python -m`.
+        stderr: file or descriptor for its error output.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=worker_environment(),
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def worker_environment() -> dict[str, str]:
