@@ -37,11 +37,14 @@ from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
+from pepr_edge.recipe.resolve import data_settings, settings_from_images
+from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, resolve, settings_line
 from pepr_edge.records import (
     Candidate,
     DataInfo,
     Ranking,
     RunInfo,
+    RunSettings,
 )
 from pepr_edge.run_dir.keys import STAGE_REVISIONS, run_key, weights_sha256
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
@@ -83,11 +86,11 @@ class Options:
     address: str | None = None
 
 
-def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view: ProgressView) -> Ranking:
+def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view: ProgressView) -> Ranking:
     """Carry out a recipe, from the images to the ranked bundles.
 
     Args:
-        recipe: with the data source and the candidates that the user asked for.
+        written: the recipe, with the data source and the candidates that the user asked for.
         recipe_text: the recipe's file, to be kept in the run directory.
         run_dir: the place for all results; an existing run directory goes on where it stopped.
         options: how to run it.
@@ -97,10 +100,12 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
         instead.
     """
     clock = StageClock()
-    check_files(recipe)
-    data_settings = {px: _data_settings(recipe, px) for px in recipe.candidates.image_size_px}
-    _check_folders(recipe, run_dir, next(iter(data_settings.values())))
-    fingerprints = {px: datasets.fingerprint(settings) for px, settings in data_settings.items()}
+    check_files(written)
+    _check_folders(written, run_dir)
+    settings = settings_from_images(written)
+    recipe = resolve(written, settings)
+    data_of_size = {px: data_settings(recipe, px) for px in recipe.candidates.image_size_px}
+    fingerprints = {px: datasets.fingerprint(of_size) for px, of_size in data_of_size.items()}
     key = run_key(recipe, fingerprints, weights_sha256(recipe))
     finished = None if options.fresh else _finished_ranking(run_dir, key)
     if finished is not None:
@@ -110,12 +115,12 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
         _prepare_run_dir(run_dir, key, options, view)
-        image_folders = {px: create_pixels_folder(run_dir, px) for px in data_settings}
+        image_folders = {px: create_pixels_folder(run_dir, px) for px in data_of_size}
         with clock.stage("images"):
-            info = _prepare_all(run_dir, data_settings, image_folders, view)
+            info = _prepare_all(run_dir, data_of_size, image_folders, view)
         check_metric(recipe, info)
         _show_notes(recipe, options, view)
-        state = _start_run(run_dir, key, recipe, recipe_text, info, view)
+        state = _start_run(run_dir, key, recipe, settings, recipe_text, info, view)
 
         results = load(run_dir, verify=True)
         with clock.stage("search"):
@@ -140,11 +145,11 @@ def run(recipe: Recipe, recipe_text: str, run_dir: Path, options: Options, view:
     return ranking
 
 
-def _check_folders(recipe: Recipe, run_dir: Path, settings: datasets.DataSettings) -> None:
+def _check_folders(recipe: Recipe, run_dir: Path) -> None:
     """Refuse a run directory that is none, and images inside it or around it."""
     check_source_separate(recipe.data.source, run_dir)
     check_run_dir(run_dir)
-    files = datasets.source_files(settings)
+    files = datasets.source_files(data_settings(recipe, SIZES_PX[0]))
     check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
 
 
@@ -219,12 +224,12 @@ def _finished_ranking(run_dir: Path, key: str) -> Ranking | None:
 
 def _prepare_all(
     run_dir: Path,
-    data_settings: Mapping[int, datasets.DataSettings],
+    data_of_size: Mapping[int, datasets.DataSettings],
     image_folders: Mapping[int, Path],
     view: ProgressView,
 ) -> DataInfo:
     """Prepare the images at each size, and return the record of the data, the same for all sizes."""
-    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_settings.items()}
+    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_of_size.items()}
     px = next(iter(infos))
     info = infos[px]
     _check_same_data(run_dir, info)
@@ -238,10 +243,6 @@ def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -
     """Decode and resize every image once, for all candidates of a size."""
     with view.bar(f"images at {settings.image_size_px} px") as bar:
         return datasets.prepare(settings, folder, lambda done, total: bar.update(done, total))
-
-
-def _data_settings(recipe: Recipe, px: int) -> datasets.DataSettings:
-    return datasets.DataSettings(**recipe.data.model_dump(), image_size_px=px, seed=recipe.seed)
 
 
 def _check_same_data(run_dir: Path, info: DataInfo) -> None:
@@ -284,9 +285,15 @@ def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
 
 
 def _start_run(
-    run_dir: Path, key: str, recipe: Recipe, recipe_text: str, info: DataInfo, view: ProgressView
+    run_dir: Path,
+    key: str,
+    recipe: ResolvedRecipe,
+    settings: RunSettings | None,
+    recipe_text: str,
+    info: DataInfo,
+    view: ProgressView,
 ) -> RunInfo:
-    """Start the run: write its recipe and run.json."""
+    """Start the run: write its recipe and run.json, and say what settings the images gave."""
     candidates = expand(recipe, info)
     state = RunInfo(
         key=key,
@@ -297,22 +304,25 @@ def _start_run(
         pepr_edge=__version__,
         revisions=dict(STAGE_REVISIONS),
         commit=git_commit(),
+        settings=settings,
     )
     # An old ranking may list other models.
     (run_dir / RANKING).unlink(missing_ok=True)
     write_recipe(run_dir, recipe_text, view.say)
     write_record(run_dir / RUN, state)
     log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
+    if settings is not None:
+        view.say(f"settings: {settings_line(settings)}")
     return state
 
 
-def expand(recipe: Recipe, info: DataInfo) -> tuple[Candidate, ...]:
+def expand(recipe: ResolvedRecipe, info: DataInfo) -> tuple[Candidate, ...]:
     """Return the candidates of a recipe on its data: each architecture at each size."""
     weights = recipe.candidates.weights
     own_weights = weights_sha256(recipe)
     candidates = []
     for architecture in recipe.candidates.architectures:
-        for px in recipe.candidates.image_size_px:
+        for px in recipe.candidates.sizes_px(architecture):
             candidate = Candidate(
                 architecture=architecture,
                 image_size_px=px,

@@ -41,7 +41,7 @@ LAYERS = (
     {"data", "measure", "tables"},
     {"bundle.read", "bundle.hub"},
     {"train", "export", "field"},
-    {"recipe.checks", "recipe.init", "recipe.schema", "zoo.check"},
+    {"recipe.checks", "recipe.init", "recipe.resolve", "recipe.schema", "zoo.check"},
     {"ranking", "report", "engine"},
     {"search"},
     {"bundle", "compare"},
@@ -64,7 +64,9 @@ LIGHT = (
     "run_dir/",
     "recipe/__init__.py",
     "recipe/toml.py",
+    "recipe/auto.py",
     "recipe/recipe.py",
+    "recipe/settings.py",
     "recipe/variants.py",
     "tables/",
     "search/",
@@ -82,6 +84,7 @@ LIGHT = (
     "cli/verify.py",
     "cli/rank.py",
     "cli/score.py",
+    "cli/score_output.py",
     "cli/search.py",
 )
 

@@ -103,7 +103,7 @@ def test_every_command_does_what_the_page_says(
     no_wheels(monkeypatch)
     # Shorter than for a reader, like the wheels and the measurements.
     for name in ("MIN_EPOCHS", "MAX_EPOCHS"):
-        monkeypatch.setattr(f"pepr_edge.recipe.init.choose.{name}", 4)
+        monkeypatch.setattr(f"pepr_edge.recipe.settings.{name}", 4)
     Path("make_images.py").write_text(script())
     for line, shown in steps():
         if line.startswith(NOT_RUN):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
 from pepr_edge.device.facts import facts
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.pepr import normalised, pepr, resource_bounds
@@ -111,7 +111,7 @@ def trainings(name: str, source: Dataset, target: Dataset, work: Path) -> Iterat
 
 def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mode: str) -> TrainResult:
     """Train one model."""
-    recipe = Recipe.model_validate(
+    recipe = ResolvedRecipe.model_validate(
         {
             "name": "finetune",
             "seed": seed,

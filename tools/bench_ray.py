@@ -26,7 +26,7 @@ from pepr_edge.device.facts import versions
 from pepr_edge.engine import ray, this_machine
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.job import CandidateJob
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.store import read_record, write_text
 
@@ -95,7 +95,7 @@ def measured(folder: Path, images: int, epochs: int) -> dict[str, Any]:
 
 def job(folder: Path, architecture: str, seed: int, epochs: int, engine: Engine) -> CandidateJob:
     """Return the job of one training with the export of one variant."""
-    recipe = Recipe.model_validate(
+    recipe = ResolvedRecipe.model_validate(
         {
             "name": "bench",
             "seed": seed,

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from pepr_edge.data import phantom
 from pepr_edge.device.facts import facts, versions
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.recipe import Train
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.train.loop import (
@@ -48,7 +48,7 @@ ARCHITECTURES = ("mobilenetv2_050", "resnet18d", "mnasnet_100", "dla46_c")
 IMAGE_SIZE_PX = 64
 STEPS = 12
 ROUNDS = 7
-SETTINGS = Train()
+SETTINGS = ResolvedTrain()
 SPEC = Preprocess(channels=1, image_size_px=IMAGE_SIZE_PX, mean=(0.45,), std=(0.15,))
 
 

@@ -287,12 +287,12 @@ def train(architecture: str, folder: Path) -> None:
     """Train once on the phantom as a run does, and print what it used."""
     from pepr_edge import data as datasets
     from pepr_edge.device.cpu import usable_cores
-    from pepr_edge.recipe import Recipe
+    from pepr_edge.recipe.settings import ResolvedRecipe
     from pepr_edge.records import Candidate
     from pepr_edge.train.session import TrainingJob
     from pepr_edge.train.train import train as train_candidate
 
-    recipe = Recipe.model_validate(
+    recipe = ResolvedRecipe.model_validate(
         {
             "name": "waiting",
             "device": {"name": "this machine"},

@@ -9,20 +9,19 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import common, print_json, say
-from pepr_edge.data import DataSettings
+from pepr_edge.data import DatasetSummary, DataSettings, summarise
 from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.init import (
-    DatasetSummary,
     RunTimeEstimate,
     draft,
     estimate,
-    summarise,
     summary_lines,
     text,
 )
 from pepr_edge.recipe.init.choose import DATA
+from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe
 from pepr_edge.recipe.toml import read
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
@@ -63,15 +62,13 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     _check_paths(source, out, force)
     base = read(find(device), Recipe)
     settings = DATA.model_dump() | {"source": source}
-    summary = summarise(
-        DataSettings(**settings, image_size_px=base.candidates.image_size_px[0], seed=base.seed)
-    )
+    summary = summarise(DataSettings(**settings, image_size_px=SIZES_PX[0], seed=base.seed))
     for heading, line in summary_lines(summary):
         say(f"{heading.lower():<8} {line}")
     if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
         say(f"first    {summary.bad[0]}")
     drafted = draft(summary, source, out, base)
-    run_time = _run_time(drafted.recipe, summary) if timed else "not estimated (--no-time)"
+    run_time = _run_time(drafted.resolved, summary) if timed else "not estimated (--no-time)"
     _check_out(source, out, force)  # again: the estimate takes its time
     content = text(drafted, summary, run_time, source, base.name, out)
     write_text(out, content, exclusive=not force)
@@ -103,7 +100,7 @@ def _check_out(source: str, out: Path, force: bool) -> None:
     check_replaceable(out, force=force)
 
 
-def _run_time(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate | str:
+def _run_time(recipe: ResolvedRecipe, summary: DatasetSummary) -> RunTimeEstimate | str:
     """Return the estimated duration of a run, or why there is no estimate."""
     if importlib.util.find_spec("torch") is None:
         return "not estimated: PyTorch is not installed where this was drafted"

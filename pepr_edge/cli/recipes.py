@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pepr_edge.cli.common import common, print_json, say
-from pepr_edge.errors import RecipeError
+from pepr_edge.cli.run import with_source
+from pepr_edge.errors import DataError, RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
 from pepr_edge.recipe.checks import file_errors, unknown_architectures, unsupported_sizes
+from pepr_edge.recipe.resolve import settings_from_images
 from pepr_edge.recipe.schema import SCHEMA
 from pepr_edge.recipe.schema import schema as json_schema
+from pepr_edge.recipe.settings import auto_keys, settings_line
 from pepr_edge.recipe.toml import read
+from pepr_edge.records import RunSettings
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.text.tables import aligned_table
 from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
+from pepr_edge.untrusted.paths import exists
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The faults of a recipe, and the settings that its images give; None if they are not known."""
+
+    faults: list[str]
+    settings: RunSettings | None = None
 
 
 @click.group("recipes")
@@ -41,12 +56,11 @@ def list_(as_json: bool) -> None:
         return
     rows = [("recipe", "models", "threads", "p90 ms", "memory", "file", "device")]
     for name, recipe in recipes:
-        models = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
         budgets = recipe.budgets
         limits = (budgets.latency_p90_ms, budgets.peak_memory_mib, budgets.size_mib)
         latency, memory, size = (f"{limit:g}" if limit else "-" for limit in limits)
         threads = str(recipe.device.threads)
-        rows.append((name, str(models), threads, latency, memory, size, recipe.device.name))
+        rows.append((name, str(recipe.candidates.count), threads, latency, memory, size, recipe.device.name))
     click.echo("\n".join(aligned_table(rows, "lrrrrrl")))
     say("memory, file: the limit for a model, MiB. For details: pepr-edge recipes show NAME")
 
@@ -92,24 +106,26 @@ def copy(name: str, out: Path | None, as_json: bool) -> None:
 
 @command.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
+@click.option("--data", help='Show the settings that these images give, where the recipe says "auto".')
 @common
-def check(names: tuple[str, ...], as_json: bool) -> None:
+def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
     """Check recipes (files or names; default: all that come with pepr_edge) and report all faults at once.
 
     It checks keys and values, the architectures with their image sizes, the variants, the country and the
-    weights file.
+    weights file. For settings that are "auto" it shows what the images give, if they are on this machine.
     """
     paths = [find(name) for name in names] or _shipped()
-    faults = {path: _faults(path) for path in paths}
+    checked = {path: _checked(path, data) for path in paths}
     if as_json:
-        rows = [{"recipe": path.stem, "passed": not lines, "faults": lines} for path, lines in faults.items()]
-        print_json({"recipes": rows})
+        print_json({"recipes": [_row(path, result) for path, result in checked.items()]})
     else:
-        for path, lines in faults.items():
-            click.echo(f"{path.stem}: {'faulty' if lines else 'ok'}")
-    all_faults = list(chain.from_iterable(faults.values()))
-    if all_faults:
-        raise RecipeError("\n".join(all_faults))
+        for path, result in checked.items():
+            click.echo(f"{path.stem}: {'faulty' if result.faults else 'ok'}")
+            if result.settings is not None:
+                click.echo(f"{path.stem}: {settings_line(result.settings)}")
+    faults = list(chain.from_iterable(result.faults for result in checked.values()))
+    if faults:
+        raise RecipeError("\n".join(faults))
 
 
 @command.command("schema")
@@ -147,6 +163,37 @@ def _faults(path: Path) -> list[str]:
     for file_error in file_errors(recipe):
         lines += str(file_error).splitlines()
     return [f"{path}: {line}" for line in lines]
+
+
+def _checked(path: Path, data: str | None) -> Checked:
+    faults = _faults(path)
+    if faults:
+        return Checked(faults)
+    try:
+        return Checked([], _settings(path, data))
+    except DataError as error:
+        return Checked([f"{path}: {error}"])
+
+
+def _row(path: Path, result: Checked) -> dict[str, Any]:
+    settings = None if result.settings is None else result.settings.model_dump(mode="json")
+    return {
+        "recipe": path.stem,
+        "passed": not result.faults,
+        "faults": result.faults,
+        "settings": settings,
+    }
+
+
+def _settings(path: Path, data: str | None) -> RunSettings | None:
+    """Return the settings that the images give; None if none are "auto", or the images are not here."""
+    recipe = with_source(read(path, Recipe), path, data)
+    if data is None and recipe.data.source != "phantom" and not exists(recipe.data.source):
+        keys = auto_keys(recipe)
+        if keys:
+            say(f"{path.stem}: the images set {', '.join(keys)}; --data PATH shows how")
+        return None
+    return settings_from_images(recipe)
 
 
 def _unknown(recipe: Recipe) -> list[str]:

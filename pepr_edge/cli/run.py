@@ -91,18 +91,23 @@ def command(
 
 
 def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) -> Recipe:
-    """Return the recipe with the options of the command line.
+    """Return the recipe with the options of the command line."""
+    recipe = with_source(recipe, path, data)
+    if only is None:
+        return recipe
+    candidates = recipe.candidates.model_copy(update={"architectures": _selected(recipe, only)})
+    return recipe.model_copy(update={"candidates": candidates})
+
+
+def with_source(recipe: Recipe, path: Path, data: str | None) -> Recipe:
+    """Return the recipe with the data of the command line, else with its own.
 
     A data path in the recipe is relative to the current folder, or to the recipe.
     """
     source = data or recipe.data.source
     if data is None and not exists(source) and exists(path.parent / source):
         source = str(path.parent / source)
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
-    if only is None:
-        return recipe
-    candidates = recipe.candidates.model_copy(update={"architectures": _selected(recipe, only)})
-    return recipe.model_copy(update={"candidates": candidates})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
 def _selected(recipe: Recipe, only: str) -> tuple[str, ...]:

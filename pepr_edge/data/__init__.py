@@ -5,6 +5,7 @@ uint8 arrays. `image_list` has what lists of images do alike.
 """
 
 from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare
+from pepr_edge.data.dataset_summary import DatasetSummary, summarise
 from pepr_edge.data.formats import fingerprint, source_files
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.summary import describe
@@ -13,6 +14,7 @@ __all__ = [
     "SKIPPED",
     "DataSettings",
     "Dataset",
+    "DatasetSummary",
     "describe",
     "files",
     "fingerprint",
@@ -23,4 +25,5 @@ __all__ = [
     "source",
     "source_files",
     "splits",
+    "summarise",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, Record
 from pepr_edge.run_dir.layout import repeat_folder
 
@@ -39,7 +39,7 @@ class CandidateJob(BaseModel):
 
     kind: JobKind = "complete"
     candidate: Candidate
-    recipe: Recipe
+    recipe: ResolvedRecipe
     data: str
     folder: str
     train_key: str

@@ -25,7 +25,7 @@ from pepr_edge.engine.parent_death import die_with_parent
 from pepr_edge.engine.worker_process import start_program
 from pepr_edge.measure.process import describe_exit
 from pepr_edge.progress import ProgressView
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.keys import step_cost_key, train_key
 from pepr_edge.run_dir.layout import STEP_COST, candidate_folder
@@ -57,7 +57,7 @@ class StepCostRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Recipe
+    recipe: ResolvedRecipe
     exclusive: bool
     subjects: tuple[StepCostSubject, ...]
 
@@ -94,7 +94,7 @@ def measure_step_costs(
     return reread(results, [subject.candidate for subject in subjects], verify=False)
 
 
-def _is_comparable(recipe: Recipe, trained: TrainResult) -> bool:
+def _is_comparable(recipe: ResolvedRecipe, trained: TrainResult) -> bool:
     environment = trained.environment
     keeps_features = recipe.train.mode == "head" and recipe.train.augment == "none"
     return not environment.accelerator and environment.cpu == cpu_name() and not keeps_features

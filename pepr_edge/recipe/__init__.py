@@ -1,7 +1,7 @@
 """The recipe of a run: its records and TOML, its schema, the checks before a run, and drafting (`init`)."""
 
+from pepr_edge.recipe.auto import AUTO
 from pepr_edge.recipe.recipe import (
-    AUTO,
     FLOAT32,
     PAPER,
     Budgets,
@@ -45,7 +45,9 @@ __all__ = [
     "find",
     "init",
     "recipes_dir",
+    "resolve",
     "schema",
+    "settings",
     "toml",
     "variants",
     "variants_dir",

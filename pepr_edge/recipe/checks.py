@@ -17,7 +17,7 @@ from pepr_edge.energy.meter import MeterSettings
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError
 from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
-from pepr_edge.recipe import Device, Recipe, variants
+from pepr_edge.recipe import AUTO, Device, Recipe, variants
 from pepr_edge.records import DataInfo
 from pepr_edge.scoring.metrics import metric
 from pepr_edge.scoring.stand_in import OF_ENERGY
@@ -113,6 +113,8 @@ def unknown_architectures(recipe: Recipe) -> list[str]:
 
 def unsupported_sizes(recipe: Recipe) -> list[str]:
     """Return a line for each zoo candidate with an image size that it does not support."""
+    if recipe.candidates.image_size_px == AUTO:
+        return []
     known = zoo.architectures()
     lines = []
     for name, size_px in product(recipe.candidates.architectures, recipe.candidates.image_size_px):

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
+from pepr_edge.recipe.auto import AUTO, Auto, OrAuto
 from pepr_edge.recipe.toml import Section
 from pepr_edge.records import Interpolation, Provider, SessionSettings
 from pepr_edge.scoring.metrics import performance_fault
@@ -25,6 +26,8 @@ Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SizePx = Annotated[int, Field(ge=16, le=1024)]
+BatchSize = Annotated[int, Field(ge=2)]
+AtLeastOneOrAuto = Annotated[int | Auto, OrAuto(AtLeastOne, "an integer")]
 
 
 def _without_duplicates(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -125,21 +128,31 @@ class Data(Section):
     on_bad_image: Literal["fail", "skip"] = "fail"
 
 
+Sizes = Annotated[
+    tuple[SizePx, ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_sizes),
+    AfterValidator(_without_duplicates),
+]
+
+
 class Candidates(Section):
     """The models to try: each architecture at each image size.
 
-    `architectures`: names, or "zoo" for all 131 of zoo/catalogue.py. `weights`: "pretrained", "scratch", or
-    the path of a weights file.
+    `architectures`: names, or "zoo" for all 131 of zoo/catalogue.py. `image_size_px`: "auto" is the size that
+    suits the images and the architecture (recipe/settings.py). `weights`: "pretrained", "scratch", or the
+    path of a weights file.
     """
 
     architectures: Annotated[Names, BeforeValidator(_architectures)]
-    image_size_px: Annotated[
-        tuple[SizePx, ...],
-        Field(strict=False, min_length=1),
-        BeforeValidator(_sizes),
-        AfterValidator(_without_duplicates),
-    ] = (64,)
+    image_size_px: Annotated[tuple[int, ...] | Auto, OrAuto(Sizes, "a list")] = (64,)
     weights: str = "scratch"
+
+    @property
+    def count(self) -> int:
+        """The number of models."""
+        sizes = 1 if self.image_size_px == AUTO else len(self.image_size_px)
+        return len(self.architectures) * sizes
 
 
 class Train(Section):
@@ -148,20 +161,21 @@ class Train(Section):
     Protocol "paper" is Adam at 5e-4, batches of 32 and 10 epochs, without the other techniques (Selvan et al.
     2025). Mode "head" trains only the classifier; without augmentation, the features of the frozen backbone
     are computed once. `repeats`: trainings of each candidate, which differ in their seed; "auto" repeats
-    those that may be the best, each at most `max_repeats` times, see docs/concepts.md.
+    those that may be the best, each at most `max_repeats` times, see docs/concepts.md. Other keys that are
+    "auto" are set from the images when the run begins (recipe/settings.py).
     """
 
     protocol: Literal["default", "paper"] = "default"
     mode: Literal["full", "head"] = "full"
-    epochs: AtLeastOne = 10
-    batch_size: Annotated[int, Field(ge=2)] = 32
-    learning_rate: Positive = 2e-3
+    epochs: AtLeastOneOrAuto = 10
+    batch_size: Annotated[int | Auto, OrAuto(BatchSize, "an integer")] = 32
+    learning_rate: Annotated[float | Auto, OrAuto(Positive, "a number")] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     augment: Literal["light", "none"] = "light"
     flips: bool = False
     class_balanced: bool = False
-    patience: AtLeastOne = 5
-    repeats: AtLeastOne | Literal["auto"] = 1
+    patience: AtLeastOneOrAuto = 5
+    repeats: AtLeastOneOrAuto = 1
     max_repeats: AtLeastOne = 3
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -234,7 +248,6 @@ class WorkerLimits(Section):
         return _bytes(self.memory_mib)
 
 
-AUTO = "auto"
 FLOAT32 = "fp32"
 
 

@@ -47,7 +47,10 @@ KEYS: dict[str, str] = {
     "candidates.architectures": (
         'Names from `pepr-edge zoo list` or of other timm models; "zoo" is all 131 architectures of the list.'
     ),
-    "candidates.image_size_px": "Width and height of the model's input, pixels: one size or several.",
+    "candidates.image_size_px": (
+        'Width and height of the model\'s input, pixels: one size or several, or "auto" for the size that '
+        "suits the images and the architecture."
+    ),
     "candidates.weights": (
         'Initial weights: "scratch", "pretrained" (timm\'s, downloaded once), or the path of a weights file.'
     ),
@@ -57,9 +60,11 @@ KEYS: dict[str, str] = {
         "(Selvan et al. 2025)."
     ),
     "train.mode": '"full" trains all weights; "head" trains only the classifier.',
-    "train.epochs": "Max number of passes over the training images.",
-    "train.batch_size": "Images per training step.",
-    "train.learning_rate": "The max learning rate of the schedule.",
+    "train.epochs": (
+        'Max number of passes over the training images; "auto" is chosen by their number when the run begins.'
+    ),
+    "train.batch_size": 'Images per training step; "auto" is chosen by the number of training images.',
+    "train.learning_rate": 'The max learning rate of the schedule; "auto" is chosen by pepr_edge.',
     "train.weight_decay": "Weight decay of AdamW.",
     "train.augment": (
         '"light" rotates, shifts and zooms each image slightly, and changes its brightness and contrast.'
@@ -68,7 +73,10 @@ KEYS: dict[str, str] = {
         'With augment = "light", also mirror images at random. Use it only if left and right have no meaning.'
     ),
     "train.class_balanced": "Weight the images so that all classes count equally in the loss.",
-    "train.patience": "Stop after this number of epochs without improvement on validation.",
+    "train.patience": (
+        'Stop after this number of epochs without improvement on validation; "auto" is chosen by the number '
+        "of epochs and steps."
+    ),
     "train.repeats": (
         'Trainings of each candidate, each with its own seed: a number, or "auto" to repeat those that may '
         "be first until first place is settled."
@@ -190,7 +198,7 @@ def _key(path: str, value: dict[str, Any]) -> dict[str, Any]:
     constraints = {name: part for name, part in value.items() if name not in dropped}
     choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
     if path in SHORT_FORMS:
-        choices = [SHORT_FORMS[path], constraints]
+        choices = [SHORT_FORMS[path], *(choices or [constraints])]
     if len(choices) == 1:
         constraints = choices[0]
     elif choices:

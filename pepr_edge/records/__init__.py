@@ -24,7 +24,16 @@ from pepr_edge.records.base import (
     plain_name,
 )
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
-from pepr_edge.records.data import DataInfo, Interpolation, Preprocess, RunInfo, SplitInfo, StageName
+from pepr_edge.records.data import (
+    DataInfo,
+    ImageFacts,
+    Interpolation,
+    Preprocess,
+    RunInfo,
+    RunSettings,
+    SplitInfo,
+    StageName,
+)
 from pepr_edge.records.export import (
     Agreement,
     Artifact,
@@ -105,6 +114,8 @@ __all__ = [
     "FileName",
     "Flips",
     "Interpolation",
+    "Form",
+    "ImageFacts",
     "InterruptionLoss",
     "Lifetime",
     "Machine",
@@ -129,6 +140,7 @@ __all__ = [
     "RulesName",
     "RunInfo",
     "ScreeningResult",
+    "RunSettings",
     "SearchLog",
     "SearchedCandidate",
     "Seeds",

@@ -60,6 +60,28 @@ class DataInfo(Versioned):
     notes: tuple[str, ...] = ()
 
 
+class ImageFacts(Record):
+    """What "auto" settings are chosen by. `side_px`: the median of the shorter sides of a sample."""
+
+    train_images: Count
+    classes: Count
+    side_px: Count
+
+
+class RunSettings(Record):
+    """The settings that a recipe leaves to the images ("auto"), as a run chose them.
+
+    None or empty: the recipe says it itself. `image_sizes_px` has the size of each architecture.
+    """
+
+    facts: ImageFacts
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: NonNegative | None = None
+    patience: Count | None = None
+    image_sizes_px: dict[str, Count] = Field(default={})
+
+
 class RunInfo(Versioned):
     """run.json: the recipe, the data and the candidates of a run directory.
 
@@ -67,7 +89,7 @@ class RunInfo(Versioned):
     results were made with (see `pepr_edge.run_dir.keys`); empty in a run directory of version 0.1.0. `commit`
     is the commit of the checkout that pepr_edge ran from; None if it was installed from a wheel.
     `stage_times_s` is the wall time, by stage, of the process that finished the run; empty before, and in a
-    run directory of version 0.1.
+    run directory of version 0.1. `settings` are those that the recipe leaves to the images; None without any.
     """
 
     key: str
@@ -79,3 +101,4 @@ class RunInfo(Versioned):
     revisions: dict[str, str] = Field(default={})
     commit: str | None = None
     stage_times_s: dict[StageName, NonNegative] = Field(default={})
+    settings: RunSettings | None = None

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from pepr_edge.errors import RunError
-from pepr_edge.recipe import Recipe, Train
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import (
     Artifact,
     Candidate,
@@ -51,7 +52,7 @@ def current_screening(
     return screening if screening is not None and screening.machine in (None, machine) else None
 
 
-def is_complete(trained: TrainResult, settings: Train) -> bool:
+def is_complete(trained: TrainResult, settings: ResolvedTrain) -> bool:
     """True if a training ended by its last epoch or its patience, so that it cannot go on."""
     epochs = len(trained.epochs)
     return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pepr_edge.recipe import Recipe, variants_dir
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, RulesName, TrainResult
@@ -43,7 +44,7 @@ STAGE_REVISIONS: Mapping[str, str] = {
 REPEATS = {"repeats", "max_repeats"}
 
 
-def run_key(recipe: Recipe, fingerprints: Mapping[int, str], weights_sha256: str | None) -> str:
+def run_key(recipe: ResolvedRecipe, fingerprints: Mapping[int, str], weights_sha256: str | None) -> str:
     """Return the key of a whole run: of its ranking, bundles and report.
 
     Args:
@@ -71,7 +72,10 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
     if train["repeats"] == 1:
         for name in REPEATS:
             del train[name]
-    return recipe | {"train": train}
+    candidates = dict(recipe["candidates"])
+    if not candidates.get("own_sizes_px"):
+        candidates.pop("own_sizes_px", None)
+    return recipe | {"train": train, "candidates": candidates}
 
 
 def seed_of(recipe: Recipe, repeat: int) -> int:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.errors import RunError
+from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import AUTO, FLOAT32, Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe, resolve
 from pepr_edge.recipe.toml import read as read_toml
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import (
@@ -149,7 +150,7 @@ class Results:
     """
 
     folder: Path
-    recipe: Recipe
+    recipe: ResolvedRecipe
     info: RunInfo
     entries: tuple[VariantState, ...]
     search: SearchLog | None = None
@@ -297,9 +298,18 @@ def load(run_dir: Path, verify: bool = False) -> Results:
             f"Make one with `pepr-edge run RECIPE --out {run_dir}`."
         )
     info = read_record(run_dir / RUN, RunInfo)
-    recipe = read_toml(run_dir / RECIPE, Recipe)
+    recipe = _recipe(run_dir, info)
     empty = Results(run_dir, recipe, info, (), current_search(run_dir, info))
     return reread(empty, info.candidates, verify)
+
+
+def _recipe(run_dir: Path, info: RunInfo) -> ResolvedRecipe:
+    """Read the recipe of a run, with the settings that the run chose."""
+    written = read_toml(run_dir / RECIPE, Recipe)
+    try:
+        return resolve(written, info.settings)
+    except RecipeError as error:
+        raise RunError(f"{run_dir / RUN}: {error}") from None
 
 
 def reread(results: Results, candidates: Collection[Candidate], verify: bool = True) -> Results:

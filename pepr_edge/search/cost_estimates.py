@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pepr_edge.energy.carbon import co2eq_g
 from pepr_edge.errors import ScoreError
-from pepr_edge.recipe import Recipe, ScoreSettings
+from pepr_edge.recipe import ScoreSettings
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import (
     Bound,
     Candidate,
@@ -45,7 +46,7 @@ def estimate_costs(
     candidate: Candidate,
     folder: Path,
     key: str,
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     screenings: Sequence[ScreeningResult],
     images: int,
 ) -> CandidateCosts | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Preprocess
 from pepr_edge.tasks import task_of
 from pepr_edge.train.augment import light
@@ -24,7 +25,7 @@ BatchLoader = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
 EVALUATION_BATCH = 128
 
 
-def optimiser(settings: Train, model: nn.Module) -> torch.optim.Optimizer:
+def optimiser(settings: ResolvedTrain, model: nn.Module) -> torch.optim.Optimizer:
     """Return Adam for the protocol "paper", else AdamW, over the parameters that the mode trains."""
     parameters = head_parameters(model) if settings.mode == "head" else list(model.parameters())
     rate = settings.learning_rate
@@ -92,7 +93,7 @@ def predict(
 
 
 def train_step(
-    model: nn.Module, mode: ComputeMode, settings: Train, loss: nn.Module, total_steps: int
+    model: nn.Module, mode: ComputeMode, settings: ResolvedTrain, loss: nn.Module, total_steps: int
 ) -> TrainStep:
     """Return a training step with the optimiser and schedule of the protocol, for a model on its device."""
     optimising = optimiser(settings, model)

@@ -17,6 +17,7 @@ from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import Candidate, InterruptionLoss, Preprocess, ProbeResult, TrainCost, TrainingState
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.run_dir.layout import TRAINING
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.train import checkpoint_io
@@ -40,7 +41,7 @@ class TrainingJob:
 
     candidate: Candidate
     data: Dataset
-    recipe: Recipe
+    recipe: ResolvedRecipe
     folder: Path
     key: str
     threads: int

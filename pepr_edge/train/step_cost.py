@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, MeterSettings, Usage
 from pepr_edge.errors import PeprError
-from pepr_edge.recipe import Recipe, Train
+from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import Candidate, StepCost
 from pepr_edge.train.loop import BatchLoader, batch_loader, batches, loss_function, train_mode, train_step
 from pepr_edge.train.setup import untrained
@@ -48,7 +48,7 @@ class StepCostJob:
 
 def step_costs(
     jobs: Sequence[StepCostJob],
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     exclusive: bool,
     rounds: int,
     on_block: Callable[[Candidate], None] = lambda candidate: None,
@@ -83,7 +83,7 @@ def step_costs(
 class _Subject:
     """A candidate that is open: its training step, its batches, and what its blocks used."""
 
-    def __init__(self, job: StepCostJob, recipe: Recipe) -> None:
+    def __init__(self, job: StepCostJob, recipe: ResolvedRecipe) -> None:
         settings = recipe.train
         train_split = job.data.splits["train"]
         labels = train_split[1]
@@ -148,14 +148,14 @@ class _Subject:
         )
 
 
-def _endless(images: int, settings: Train, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+def _endless(images: int, settings: ResolvedTrain, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
     """Yield full batches for ever, since a small last batch costs more per image."""
     size = min(settings.batch_size, images)
     while True:
         yield from (chosen for chosen in batches(images, settings.batch_size, rng) if len(chosen) >= size)
 
 
-def _open_group(waiting: list[StepCostJob], recipe: Recipe) -> list[_Subject]:
+def _open_group(waiting: list[StepCostJob], recipe: ResolvedRecipe) -> list[_Subject]:
     """Take the next candidates from those that wait, as many as fit into memory, and open them."""
     group: list[_Subject] = []
     parameters = 0

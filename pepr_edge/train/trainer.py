@@ -14,7 +14,7 @@ from torch import nn
 from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Usage
 from pepr_edge.errors import ModelError
-from pepr_edge.recipe import Train
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.tasks import task_of
@@ -49,7 +49,7 @@ class Trainer:
         mode: ComputeMode,
         data: Dataset,
         spec: Preprocess,
-        settings: Train,
+        settings: ResolvedTrain,
         metric: str,
         seed: int,
     ) -> None:

@@ -42,11 +42,15 @@ class Architecture:
             return f"multiples of {self.multiple_of_px} px"
         return f"from {self.min_px} px"
 
+    def smallest_px(self, at_least_px: int) -> int:
+        """Return the smallest accepted size that is at least this one."""
+        wanted_px = max(self.min_px, at_least_px)
+        return math.ceil(wanted_px / self.multiple_of_px) * self.multiple_of_px
+
     @property
     def check_px(self) -> int:
         """The size at which it is checked: the smallest accepted size that is at least CHECK_PX."""
-        wanted_px = max(self.min_px, CHECK_PX)
-        return math.ceil(wanted_px / self.multiple_of_px) * self.multiple_of_px
+        return self.smallest_px(CHECK_PX)
 
 
 @cache

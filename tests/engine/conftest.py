@@ -8,7 +8,7 @@ import pytest
 
 from pepr_edge.data import DataSettings, prepare
 from pepr_edge.engine.job import CandidateJob
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate
 
 
@@ -35,7 +35,7 @@ def make_job(prepared: Path, tmp_path: Path) -> Callable[..., CandidateJob]:
         }
         return CandidateJob(
             candidate=Candidate(architecture=architecture, image_size_px=32, in_channels=1, num_classes=2),
-            recipe=Recipe.model_validate({**values, **tables}),
+            recipe=ResolvedRecipe.model_validate({**values, **tables}),
             data=str(prepared),
             folder=str(tmp_path / name),
             train_key=train_key,

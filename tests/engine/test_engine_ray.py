@@ -20,7 +20,7 @@ from pepr_edge.engine.ray_cluster import joined
 from pepr_edge.engine.ray_task import TaskUpdate
 from pepr_edge.engine.worker import work
 from pepr_edge.errors import EngineError
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.current import current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, sha256_file
@@ -29,14 +29,14 @@ MakeJob = Callable[..., CandidateJob]
 installed = importlib.util.find_spec("ray") is not None
 
 
-def recipe(**tables: Any) -> Recipe:
-    return Recipe.model_validate(
+def recipe(**tables: Any) -> ResolvedRecipe:
+    return ResolvedRecipe.model_validate(
         {"name": "test", "device": {"name": "test"}, "candidates": {"architectures": ["test_vit"]}, **tables}
     )
 
 
 def opened(
-    wanted: Recipe,
+    wanted: ResolvedRecipe,
     address: str | None = None,
     lost: Callable[[CandidateJob, str], None] = lambda job, reason: None,
 ) -> Any:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pepr_edge.errors import RecipeError
+from pepr_edge.data import DatasetSummary
 from pepr_edge.recipe import Recipe, find
-from pepr_edge.recipe.init import DatasetSummary, RecipeDraft, RunTimeEstimate, draft, summary_lines, text
+from pepr_edge.recipe.init import RecipeDraft, RunTimeEstimate, draft, summary_lines, text
 from pepr_edge.recipe.init.recipe_text import duration, run_time_line
+from pepr_edge.recipe.settings import choose
 from pepr_edge.recipe.toml import parse, read
 
 SUMMARY = DatasetSummary(
@@ -34,13 +35,20 @@ def written(recipe_draft: RecipeDraft, run_time: RunTimeEstimate | str = "not es
     return text(recipe_draft, SUMMARY, run_time, "breastmnist", "clinic_laptop_2core", Path("recipe.toml"))
 
 
-@pytest.mark.parametrize(("side", "px"), [(20, 32), (28, 32), (63, 32), (64, 64), (150, 128), (2000, 128)])
-def test_the_size_follows_the_images(side: int, px: int) -> None:
-    assert drafted(replace(SUMMARY, sizes_px=((side, side + 9),))).recipe.candidates.image_size_px == (px,)
-
-
-def test_a_device_recipe_with_larger_images_keeps_its_size() -> None:
-    assert drafted(base="server_4core").recipe.candidates.image_size_px == (224,)
+def test_settings_are_left_to_the_images_and_their_values_are_in_the_reasons() -> None:
+    made = drafted()
+    assert (made.recipe.train.epochs, made.recipe.candidates.image_size_px) == ("auto", "auto")
+    assert made.settings == choose(made.recipe, SUMMARY.facts)
+    assert made.resolved.train.epochs == made.settings.epochs
+    assert made.resolved.candidates.image_size_px == (128,)
+    for key, value in (
+        ("train.epochs", made.settings.epochs),
+        ("train.batch_size", made.settings.batch_size),
+        ("train.learning_rate", made.settings.learning_rate),
+        ("train.patience", made.settings.patience),
+        ("candidates.image_size_px", "128 px"),
+    ):
+        assert made.reasons[key].startswith(f"{value} here"), key
 
 
 @pytest.mark.parametrize(
@@ -58,40 +66,20 @@ def test_imbalanced_classes_are_weighted_and_get_the_balanced_metric(
     assert (recipe.score.performance, recipe.train.class_balanced) == (metric, balanced)
 
 
-@pytest.mark.parametrize(
-    ("images", "epochs", "augment", "batch_size", "patience"),
-    [
-        (81, 100, "light", 16, 20),
-        (1000, 15, "light", 32, 5),
-        (20_000, 5, "none", 32, 5),
-        (8, 100, "light", 16, 100),
-    ],
-)
-def test_few_images_get_more_epochs_and_small_batches(
-    images: int, epochs: int, augment: str, batch_size: int, patience: int
-) -> None:
+@pytest.mark.parametrize(("images", "augment"), [(1000, "light"), (20_000, "none")])
+def test_few_epochs_go_without_augmentation(images: int, augment: str) -> None:
     train = drafted(replace(SUMMARY, images={**SUMMARY.images, "train": images})).recipe.train
-    assert (train.epochs, train.augment, train.batch_size, train.patience) == (
-        epochs,
-        augment,
-        batch_size,
-        patience,
-    )
+    assert train.augment == augment
 
 
-def test_candidates_without_support_for_the_size_are_left_out_and_named() -> None:
+def test_a_size_of_its_own_is_named() -> None:
     base = read(find("clinic_laptop_2core"), Recipe)
     names = ("adv_inception_v3", "resnet18d")
     base = base.model_copy(update={"candidates": base.candidates.model_copy(update={"architectures": names})})
     small = replace(SUMMARY, sizes_px=((28, 28),))
     made = draft(small, "x", Path("recipe.toml"), base)
-    assert made.recipe.candidates.architectures == ("resnet18d",)
-    assert "without adv_inception_v3" in made.reasons["candidates.architectures"]
-    alone = base.model_copy(
-        update={"candidates": base.candidates.model_copy(update={"architectures": names[:1]})}
-    )
-    with pytest.raises(RecipeError, match=r"no candidate of clinic_laptop_2core .*32 px"):
-        draft(small, "x", Path("recipe.toml"), alone)
+    assert made.settings.image_sizes_px == {"adv_inception_v3": 75, "resnet18d": 32}
+    assert "adv_inception_v3 75 px" in made.reasons["candidates.image_size_px"]
 
 
 def test_bad_images_are_left_out_and_noted() -> None:

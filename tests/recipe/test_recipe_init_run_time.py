@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from test_recipe_init_choose import SUMMARY, drafted
 
-from pepr_edge.recipe import ProfileSettings, Recipe
+from pepr_edge.recipe import ProfileSettings
 from pepr_edge.recipe.init import estimate
 from pepr_edge.recipe.init.run_time import ARTIFACT_S, EXPORT_S
+from pepr_edge.recipe.settings import ResolvedRecipe
 
 
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,13 +17,13 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def changed(recipe: Recipe, **variants: object) -> Recipe:
+def changed(recipe: ResolvedRecipe, **variants: object) -> ResolvedRecipe:
     return recipe.model_copy(update={"export": recipe.export.model_copy(update=variants)})
 
 
 def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     rates(monkeypatch)
-    recipe = drafted().recipe
+    recipe = drafted().resolved
     named = estimate(recipe, SUMMARY)
     once_s = 10 * recipe.train.epochs * 650 * 1.15 * (1 / 100 + 1 / 50) / 2
     assert named.training_s == pytest.approx(3 * once_s), "up to three seeds"
@@ -38,7 +39,7 @@ def test_the_parts_follow_from_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_steps_are_timed_here() -> None:
-    recipe = drafted(replace(SUMMARY, sizes_px=((32, 32),)), "quickstart").recipe
+    recipe = drafted(replace(SUMMARY, sizes_px=((32, 32),)), "quickstart").resolved
     run_time = estimate(recipe, SUMMARY)
     assert run_time.training_s > 0
     assert set(run_time.timed) <= set(recipe.candidates.architectures)

@@ -10,7 +10,7 @@ from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 
 
 class Tiny(nn.Module):
@@ -53,17 +53,17 @@ def tiny() -> Callable[..., nn.Module]:
 
 
 @pytest.fixture(scope="session")
-def recipe() -> Callable[..., Recipe]:
+def recipe() -> Callable[..., ResolvedRecipe]:
     """Make a recipe with some tables replaced."""
 
-    def make(**tables: dict[str, Any]) -> Recipe:
+    def make(**tables: dict[str, Any]) -> ResolvedRecipe:
         values: dict[str, Any] = {
             "name": "test",
             "device": {"name": "test"},
             "candidates": {"architectures": ["test_efficientnet"], "image_size_px": 32},
             "train": {"epochs": 2, "device": "cpu"},
         }
-        return Recipe.model_validate({**values, **tables})
+        return ResolvedRecipe.model_validate({**values, **tables})
 
     return make
 

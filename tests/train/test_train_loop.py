@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.recipe import Recipe, Train
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Preprocess
 from pepr_edge.train.loop import EVALUATION_BATCH, batches, loss_function, optimiser, predict, train_step
 from pepr_edge.train.step import ComputeMode
@@ -21,8 +22,8 @@ CPU = torch.device("cpu")
 SPEC = Preprocess(channels=1, image_size_px=32, mean=(0.5,), std=(0.25,))
 
 
-def settings(**changes: Any) -> Train:
-    return Train(**{"epochs": 1, "augment": "none", "batch_size": 16, **changes})
+def settings(**changes: Any) -> ResolvedTrain:
+    return ResolvedTrain(**{"epochs": 1, "augment": "none", "batch_size": 16, **changes})
 
 
 @given(st.integers(1, 200), st.integers(2, 40), st.integers(0, 9))

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pepr_edge.data import Dataset
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainCost, TrainingState, TrainResult
 from pepr_edge.run_dir.current import current_cost_probe, current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, write_record
@@ -37,7 +37,7 @@ class PowerCut(Exception):  # noqa: N818
 
 @pytest.fixture
 def job(
-    recipe: Callable[..., Recipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Callable[..., ResolvedRecipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TrainingJob:
     """Three epochs of three steps in a fixed mode; the cost is saved at every step."""
     monkeypatch.setattr(cost_tracker, "PERIOD_S", 0.0)

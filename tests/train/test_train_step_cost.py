@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pepr_edge.data import Dataset
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate
 from pepr_edge.train import step_cost
 from pepr_edge.train.step import ComputeMode
@@ -17,7 +17,7 @@ WATTS = 5.0
 
 
 @pytest.fixture
-def costs_recipe(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def costs_recipe(recipe: Callable[..., ResolvedRecipe], monkeypatch: pytest.MonkeyPatch) -> ResolvedRecipe:
     monkeypatch.setattr(step_cost, "BLOCK_S", 0.02)
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu"}
     return recipe(train=settings, workstation={"watts_per_core": WATTS})
@@ -29,7 +29,7 @@ def job(architecture: str, data: Dataset) -> StepCostJob:
 
 
 def test_candidates_take_turns_and_each_round_begins_with_another(
-    costs_recipe: Recipe, data: Dataset
+    costs_recipe: ResolvedRecipe, data: Dataset
 ) -> None:
     order: list[str] = []
     jobs = [job("test_efficientnet", data), job("test_resnet", data)]
@@ -48,14 +48,14 @@ def test_candidates_take_turns_and_each_round_begins_with_another(
         assert cost.method == "declared"
 
 
-def test_a_candidate_that_cannot_be_opened_has_no_cost(costs_recipe: Recipe, data: Dataset) -> None:
+def test_a_candidate_that_cannot_be_opened_has_no_cost(costs_recipe: ResolvedRecipe, data: Dataset) -> None:
     jobs = [job("no_such_net", data), job("test_efficientnet", data)]
     costs = step_costs(jobs, costs_recipe, False, 1)
     assert [cost.candidate.architecture for cost in costs] == ["test_efficientnet"]
 
 
 def test_candidates_that_need_too_much_memory_are_measured_in_groups(
-    costs_recipe: Recipe, data: Dataset, monkeypatch: pytest.MonkeyPatch
+    costs_recipe: ResolvedRecipe, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_cost, "MAX_PARAMETERS", 1)
     order: list[str] = []
@@ -65,7 +65,7 @@ def test_candidates_that_need_too_much_memory_are_measured_in_groups(
 
 
 def test_without_watts_the_energy_is_not_known(
-    recipe: Callable[..., Recipe], data: Dataset, monkeypatch: pytest.MonkeyPatch
+    recipe: Callable[..., ResolvedRecipe], data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_cost, "BLOCK_S", 0.02)
     (cost,) = step_costs([job("test_efficientnet", data)], recipe(), False, 1)

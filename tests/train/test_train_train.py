@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from pepr_edge.data import Dataset
 from pepr_edge.energy.carbon import intensity
 from pepr_edge.errors import ModelError
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainCost, TrainResult
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.metrics import METRICS
@@ -26,7 +26,7 @@ from pepr_edge.train.setup import choose_device, pixel_statistics, preprocess_of
 from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.train import train
 
-MakeRecipe = Callable[..., Recipe]
+MakeRecipe = Callable[..., ResolvedRecipe]
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
 WATTS = 5.0
 
@@ -39,7 +39,7 @@ class Made(NamedTuple):
     cpu_s: float
 
 
-def carry_out(recipe: Recipe, data: Dataset, folder: Path, **changes: Any) -> Made:
+def carry_out(recipe: ResolvedRecipe, data: Dataset, folder: Path, **changes: Any) -> Made:
     # Not exclusive, so that energy counters are not used even if the machine has them.
     options = {"threads": 1, "exclusive": False, "progress": lambda *_: None, **changes}
     before_s = time.process_time()

@@ -17,7 +17,8 @@ from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.errors import ModelError
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.recipe import Recipe, Train
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.train.cost import no_cost
 from pepr_edge.train.cost_tracker import CostTracker
@@ -38,14 +39,14 @@ class Trained(NamedTuple):
     stopped_early: bool
 
 
-def settings(**changes: Any) -> Train:
-    return Train(**{"epochs": 1, "augment": "none", "batch_size": 16, **changes})
+def settings(**changes: Any) -> ResolvedTrain:
+    return ResolvedTrain(**{"epochs": 1, "augment": "none", "batch_size": 16, **changes})
 
 
 def trained(
     model: nn.Module,
     data: Dataset,
-    train: Train,
+    train: ResolvedTrain,
     *,
     seed: int = 0,
     metric: str = "accuracy",

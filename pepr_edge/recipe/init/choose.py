@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -10,34 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pepr_edge import zoo
-from pepr_edge.errors import RecipeError
-from pepr_edge.recipe import Data, Recipe
-from pepr_edge.recipe.init.dataset_summary import DatasetSummary
+from pepr_edge.data import DatasetSummary
+from pepr_edge.recipe import AUTO, Data, Recipe
+from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
+from pepr_edge.recipe.settings import choose as choose_settings
+from pepr_edge.records import RunSettings
 from pepr_edge.untrusted.documents import name_fault
 
-SIZES_PX = (32, 64, 128, 224)
-MAX_DEFAULT_PX = 128  # larger images train for days on a processor; a device's recipe may still choose them
 IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
-MIN_SEEN_IMAGES = 15_000  # images that a training from scratch should see, each image once per epoch
-MIN_EPOCHS = 5
-MAX_EPOCHS = 100
-# With fewer images than this, the number of steps matters more than how smooth each step is.
-SMALL_BATCH_BELOW = 512
-SMALL_BATCH = 16
-# Stop after this many steps without improvement, not earlier: for about the first 50 steps (measured on 81
-# images), networks with batch normalisation classify validation at chance level, until its statistics match.
-PATIENCE_STEPS = 100
 DATA = Data()  # the data settings of a first recipe, except for the choices below
 AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
 
 
 @dataclass(frozen=True)
 class RecipeDraft:
-    """A recipe, and the reason for each chosen key."""
+    """A recipe, and the reason for each chosen key. `settings`: what "auto" gives for these images."""
 
     recipe: Recipe
+    settings: RunSettings
     reasons: dict[str, str]
+
+    @property
+    def resolved(self) -> ResolvedRecipe:
+        """The recipe as a run on these images resolves it."""
+        return resolve(self.recipe, self.settings)
 
 
 class _Choice(NamedTuple):
@@ -54,28 +49,32 @@ def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Reci
         source: the data, as the user gave it.
         out: path of the new recipe; the data's path is written relative to it.
         base: the recipe of a device.
-    Raises:
-        RecipeError: no candidate of the base supports the chosen image size.
     """
     values = base.model_dump(mode="json")
     values["data"] = DATA.model_dump(mode="json") | {"source": _relative(source, out)}
     values["name"] = _run_name(summary.name)
     values["description"] = f"{', '.join(summary.labels)}: {base.device.name}"
+    values["candidates"]["image_size_px"] = AUTO
+    values["train"] |= dict.fromkeys(TRAIN_KEYS, AUTO)
+    settings = choose_settings(Recipe.model_validate(values, strict=False), summary.facts)
     reasons = {}
-    for choice in _choices(summary, base):
+    for choice in _choices(summary, base, settings):
         section, _, name = choice.key.partition(".")
         values[section][name] = choice.value
         reasons[choice.key] = choice.reason
-    return RecipeDraft(Recipe.model_validate(values, strict=False), reasons)
+    return RecipeDraft(Recipe.model_validate(values, strict=False), settings, reasons)
 
 
-def _choices(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
+def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
     yield _Choice("data.val_fraction", DATA.val_fraction, _split_reason(summary))
-    size_px, size_reason = _image_size(summary, base)
-    yield _architectures(base, size_px)
-    yield _Choice("candidates.image_size_px", size_px, size_reason)
+    yield _Choice(
+        "candidates.architectures",
+        list(base.candidates.architectures),
+        "The candidates of the device's recipe. You may add any name from `pepr-edge zoo list`.",
+    )
+    yield _Choice("candidates.image_size_px", AUTO, _size_reason(summary, settings))
     yield _Choice("candidates.weights", base.candidates.weights, _weights_reason(summary, base))
-    yield from _training(summary, base)
+    yield from _training(summary, base, settings)
     yield from _imbalance(summary)
     yield _Choice("export.keep_performance", base.export.keep_performance, _gate_reason(summary, base))
     if summary.bad:
@@ -86,33 +85,18 @@ def _choices(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
         yield _Choice("data.on_bad_image", "skip", reason)
 
 
-def _image_size(summary: DatasetSummary, base: Recipe) -> tuple[int, str]:
-    limit_px = max(MAX_DEFAULT_PX, *base.candidates.image_size_px)
+def _size_reason(summary: DatasetSummary, settings: RunSettings) -> str:
+    sizes_px = settings.image_sizes_px
+    size_px = min(sizes_px.values())
+    others = [f"{name} {own_px} px" for name, own_px in sizes_px.items() if own_px != size_px]
+    own = f", which some architectures do not support ({', '.join(others)})" if others else ""
     side_px = summary.shorter_side_px
-    size_px = max((size for size in SIZES_PX if size <= min(side_px, limit_px)), default=SIZES_PX[0])
-    reason = f"The shorter side of the images is {side_px} px (median). "
+    reason = f"{size_px} px here{own}: the shorter side of the images is {side_px} px (median). "
     if side_px > size_px:
         reason += (
             "Larger images show finer details; twice the size costs about four times the time and energy. "
         )
-    return size_px, reason + "Several sizes can be compared: [64, 128]."
-
-
-def _architectures(base: Recipe, size_px: int) -> _Choice:
-    known = zoo.architectures()
-    names = base.candidates.architectures
-    supported = [name for name in names if name not in known or known[name].accepts(size_px)]
-    if not supported:
-        raise RecipeError(
-            f"no candidate of {base.name} supports images of {size_px} px. "
-            "Give another --device; `pepr-edge recipes list` shows them."
-        )
-    missing = [name for name in names if name not in supported]
-    without = f", without {', '.join(missing)} (no support for {size_px} px)" if missing else ""
-    reason = (
-        f"The candidates of the device's recipe{without}. You may add any name from `pepr-edge zoo list`."
-    )
-    return _Choice("candidates.architectures", supported, reason)
+    return reason + "Several sizes can be compared: [64, 128]."
 
 
 def _split_reason(summary: DatasetSummary) -> str:
@@ -134,21 +118,23 @@ def _weights_reason(summary: DatasetSummary, base: Recipe) -> str:
     return f'"pretrained" learns more from few images ({images:,} here); it downloads timm\'s weights once.'
 
 
-def _training(summary: DatasetSummary, base: Recipe) -> Iterator[_Choice]:
+def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
     images = summary.images["train"]
-    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(MIN_SEEN_IMAGES / images)))
-    batch_size = SMALL_BATCH if images < SMALL_BATCH_BELOW else base.train.batch_size
-    patience_epochs = math.ceil(PATIENCE_STEPS * batch_size / images)
-    patience = min(epochs, max(base.train.patience, patience_epochs))
-    yield _Choice("train.epochs", epochs, f"{images:,} training images: fewer images need more epochs.")
+    epochs = settings.epochs or 0
     yield _Choice(
-        "train.batch_size", batch_size, "Images per step. Small batches give enough steps with few images."
+        "train.epochs",
+        AUTO,
+        f"{epochs} here, for {images:,} training images: fewer images need more epochs. A number sets it.",
+    )
+    yield _Choice("train.batch_size", AUTO, f"{settings.batch_size} here: the images per step.")
+    yield _Choice(
+        "train.learning_rate", AUTO, f"{settings.learning_rate:g} here: the highest of the schedule."
     )
     yield _Choice(
         "train.patience",
-        patience,
-        "Training stops after this number of epochs without improvement on validation: "
-        f"at least {PATIENCE_STEPS} steps.",
+        AUTO,
+        f"{settings.patience} here: training stops after this number of epochs without improvement on "
+        "validation.",
     )
     yield _Choice(
         "train.repeats",

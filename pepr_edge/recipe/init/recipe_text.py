@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pepr_edge.data import DatasetSummary
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.init.choose import RecipeDraft
-from pepr_edge.recipe.init.dataset_summary import DatasetSummary
 from pepr_edge.recipe.init.run_time import RunTimeEstimate
 from pepr_edge.recipe.toml import as_toml
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from pepr_edge import zoo
 from pepr_edge.data import Dataset
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, DataInfo, Split, SplitInfo
 from pepr_edge.tasks import task_of
 
 if TYPE_CHECKING:
     import torch
 
-    from pepr_edge.recipe.init.dataset_summary import DatasetSummary
+    from pepr_edge.data import DatasetSummary
 
 # Timed steps per candidate, after one warm-up step. A run picks the fastest mode, so it is not slower.
 STEPS = 2
@@ -47,7 +47,7 @@ class RunTimeEstimate:
         return self.training_s + self.export_s + self.measuring_s
 
 
-def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
+def estimate(recipe: ResolvedRecipe, summary: DatasetSummary) -> RunTimeEstimate:
     """Time training steps of the median, smallest and largest candidate, and extrapolate to the recipe.
 
     The estimate is an upper limit: pruned candidates, early stopping and a first place that is settled after
@@ -57,7 +57,7 @@ def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
         PeprError: no training step works here.
         ImportError: PyTorch is not installed.
     """
-    candidates = len(recipe.candidates.architectures) * len(recipe.candidates.image_size_px)
+    candidates = recipe.candidates.count
     trainings = candidates * recipe.train.most_repeats
     images_per_s = _images_per_s(recipe, summary)
     epoch_s = [summary.images["train"] / rate * VALIDATION_FACTOR for rate in images_per_s.values()]
@@ -71,7 +71,7 @@ def estimate(recipe: Recipe, summary: DatasetSummary) -> RunTimeEstimate:
     )
 
 
-def _measuring_s(recipe: Recipe, artifacts: int) -> float:
+def _measuring_s(recipe: ResolvedRecipe, artifacts: int) -> float:
     """Return how long artifacts are measured: by the adaptive rules, those of bundles twice."""
     rules = recipe.profile.rules
     measuring_s = artifacts * ARTIFACT_S[rules]
@@ -80,15 +80,15 @@ def _measuring_s(recipe: Recipe, artifacts: int) -> float:
     return measuring_s
 
 
-def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:
+def _images_per_s(recipe: ResolvedRecipe, summary: DatasetSummary) -> dict[str, float]:
     """Return training images per second by architecture, for as many as TIMING_LIMIT_S allows."""
     from pepr_edge.train.setup import choose_device
 
     device = choose_device(recipe.train.device)
-    data = _noise(recipe, summary, max(recipe.candidates.image_size_px))
     started_s = time.perf_counter()
     images_per_s = {}
     for architecture in _representative(recipe.candidates.architectures):
+        data = _noise(recipe, summary, max(recipe.candidates.sizes_px(architecture)))
         step_s = _step_s(architecture, recipe, data, device)
         images_per_s[architecture] = data.info.splits["train"].images / step_s
         if time.perf_counter() - started_s > TIMING_LIMIT_S:
@@ -96,7 +96,7 @@ def _images_per_s(recipe: Recipe, summary: DatasetSummary) -> dict[str, float]:
     return images_per_s
 
 
-def _step_s(architecture: str, recipe: Recipe, data: Dataset, device: torch.device) -> float:
+def _step_s(architecture: str, recipe: ResolvedRecipe, data: Dataset, device: torch.device) -> float:
     """Return the mean seconds of a training step on the whole training split of `data`."""
     from pepr_edge.train.loop import batch, loss_function, train_mode, train_step
     from pepr_edge.train.setup import untrained
@@ -136,7 +136,7 @@ def _representative(architectures: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((by_size[len(by_size) // 2], by_size[0], by_size[-1])))
 
 
-def _noise(recipe: Recipe, summary: DatasetSummary, size_px: int) -> Dataset:
+def _noise(recipe: ResolvedRecipe, summary: DatasetSummary, size_px: int) -> Dataset:
     """Return a batch of noise: the duration of a step does not depend on the content of the images."""
     rng = np.random.default_rng(0)
     classes = len(summary.labels)

@@ -1,4 +1,4 @@
-"""A summary of a dataset, made before a recipe exists."""
+"""A summary of a dataset, made before its images are prepared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from statistics import median
 
 import numpy as np
 
-from pepr_edge.data import DataSettings
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import open_source
-from pepr_edge.data.source import SPLITS, ImageSource
+from pepr_edge.data.source import SPLITS, DataSettings, ImageSource
 from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.records import Split
+from pepr_edge.records import ImageFacts, Split
 from pepr_edge.tasks import task_of
 
 SAMPLE = 64  # number of decoded images, evenly spread
@@ -61,6 +60,13 @@ class DatasetSummary:
     def shorter_side_px(self) -> int:
         """Median of the shorter sides of the sample."""
         return round(median(min(size) for size in self.sizes_px))
+
+    @property
+    def facts(self) -> ImageFacts:
+        """What settings are chosen by."""
+        return ImageFacts(
+            train_images=self.images["train"], classes=len(self.labels), side_px=self.shorter_side_px
+        )
 
 
 def summarise(settings: DataSettings) -> DatasetSummary:

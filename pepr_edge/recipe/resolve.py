@@ -1,0 +1,24 @@
+"""Look at the images for the settings that a recipe leaves to them."""
+
+from __future__ import annotations
+
+from pepr_edge.data import DataSettings, summarise
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.settings import SIZES_PX, auto_keys, choose
+from pepr_edge.records import RunSettings
+
+
+def settings_from_images(recipe: Recipe) -> RunSettings | None:
+    """Choose the settings that the recipe leaves to the images; without any return None, and read no image.
+
+    Raises:
+        DataError: a run would refuse the images.
+    """
+    if not auto_keys(recipe):
+        return None
+    return choose(recipe, summarise(data_settings(recipe, SIZES_PX[0])).facts)
+
+
+def data_settings(recipe: Recipe, image_size_px: int) -> DataSettings:
+    """Return the settings of the recipe's data, with its images at this size."""
+    return DataSettings(**recipe.data.model_dump(), image_size_px=image_size_px, seed=recipe.seed)

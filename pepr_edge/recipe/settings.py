@@ -1,0 +1,182 @@
+"""Settings that a recipe leaves to the images ("auto"): chosen by their number, their size and their classes.
+
+This is the only place of these rules: a run applies them when it begins, and `init` shows what they give. The
+figures behind them are in docs/training.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from pepr_edge import zoo
+from pepr_edge.errors import RecipeError
+from pepr_edge.recipe.auto import AUTO
+from pepr_edge.recipe.recipe import AtLeastOne, BatchSize, Candidates, Positive, Recipe, Sizes, Train
+from pepr_edge.records import ImageFacts, RunSettings
+
+SIZES_PX = (32, 64, 128, 224)
+MAX_PX = 128  # larger images train for days on a processor
+MAX_GPU_PX = 224
+# A training sees this many images, each one once per epoch, within the limits of its epochs.
+SEEN_IMAGES = 30_000
+MIN_EPOCHS = 5
+MAX_EPOCHS = 100
+BATCH_SIZE = 32
+# With fewer images than this, the number of steps matters more than how smooth each step is.
+SMALL_BATCH_BELOW = 512
+SMALL_BATCH = 16
+LEARNING_RATE = 2e-3
+# Stop after this many steps without improvement, not earlier: for about the first 50 steps (measured on 81
+# images), networks with batch normalisation classify validation at chance level, until its statistics match.
+PATIENCE_STEPS = 100
+MIN_PATIENCE = 5
+
+TRAIN_KEYS = ("epochs", "batch_size", "learning_rate", "patience")
+SIZE_KEY = "candidates.image_size_px"
+
+
+class ResolvedTrain(Train):
+    """The training settings of a run: each has a value."""
+
+    epochs: AtLeastOne = 10
+    batch_size: BatchSize = 32
+    learning_rate: Positive = 2e-3
+    patience: AtLeastOne = 5
+
+
+class ResolvedCandidates(Candidates):
+    """The models of a run. `own_sizes_px`: the size of each architecture, if the images decide it.
+
+    `image_size_px` are all sizes of the run.
+    """
+
+    image_size_px: Sizes = (64,)
+    own_sizes_px: dict[str, int] = Field(default={})
+
+    def sizes_px(self, architecture: str) -> tuple[int, ...]:
+        """Return the sizes at which an architecture is a candidate."""
+        own_px = self.own_sizes_px.get(architecture)
+        return self.image_size_px if own_px is None else (own_px,)
+
+    @property
+    def count(self) -> int:
+        """The number of models."""
+        return sum(len(self.sizes_px(architecture)) for architecture in self.architectures)
+
+
+class ResolvedRecipe(Recipe):
+    """The recipe of a run: each setting that the images decide has a value."""
+
+    candidates: ResolvedCandidates
+    train: ResolvedTrain = ResolvedTrain()
+
+
+def auto_keys(recipe: Recipe) -> list[str]:
+    """Return the keys that the recipe leaves to the images."""
+    keys = [f"train.{name}" for name in TRAIN_KEYS if getattr(recipe.train, name) == AUTO]
+    if recipe.candidates.image_size_px == AUTO:
+        keys.append(SIZE_KEY)
+    return keys
+
+
+def choose(recipe: Recipe, facts: ImageFacts) -> RunSettings:
+    """Choose the settings that the recipe leaves to the images."""
+    train = recipe.train
+    batch_size = _batch_size(facts) if train.batch_size == AUTO else train.batch_size
+    epochs = _epochs(facts) if train.epochs == AUTO else train.epochs
+    sizes_px = {}
+    if recipe.candidates.image_size_px == AUTO:
+        wanted_px = _size_px(facts, recipe)
+        sizes_px = {name: _own_size_px(name, wanted_px) for name in recipe.candidates.architectures}
+    return RunSettings(
+        facts=facts,
+        epochs=epochs if train.epochs == AUTO else None,
+        batch_size=batch_size if train.batch_size == AUTO else None,
+        learning_rate=LEARNING_RATE if train.learning_rate == AUTO else None,
+        patience=_patience(facts, epochs, batch_size) if train.patience == AUTO else None,
+        image_sizes_px=sizes_px,
+    )
+
+
+def _epochs(facts: ImageFacts) -> int:
+    return min(MAX_EPOCHS, max(MIN_EPOCHS, round(SEEN_IMAGES / max(1, facts.train_images))))
+
+
+def _batch_size(facts: ImageFacts) -> int:
+    return SMALL_BATCH if facts.train_images < SMALL_BATCH_BELOW else BATCH_SIZE
+
+
+def _patience(facts: ImageFacts, epochs: int, batch_size: int) -> int:
+    of_steps = math.ceil(PATIENCE_STEPS * batch_size / max(1, facts.train_images))
+    return min(epochs, max(MIN_PATIENCE, of_steps))
+
+
+def _size_px(facts: ImageFacts, recipe: Recipe) -> int:
+    """Return the size nearest to that of the images, as a ratio."""
+    max_px = MAX_GPU_PX if recipe.train.device == "cuda" else MAX_PX
+    sizes_px = [size_px for size_px in SIZES_PX if size_px <= max_px]
+    return min(sizes_px, key=lambda size_px: abs(math.log(size_px / max(1, facts.side_px))))
+
+
+def _own_size_px(architecture: str, wanted_px: int) -> int:
+    """Return the size for an architecture: the wanted one, or the next larger one that it supports."""
+    known = zoo.architectures().get(architecture)
+    return wanted_px if known is None else known.smallest_px(wanted_px)
+
+
+def resolve(recipe: Recipe, settings: RunSettings | None) -> ResolvedRecipe:
+    """Return the recipe with the chosen settings in the place of "auto".
+
+    Raises:
+        RecipeError: there is no chosen value for a key that the recipe leaves to the images.
+    """
+    values: dict[str, Any] = recipe.model_dump()
+    train = values["train"]
+    candidates = values["candidates"]
+    if settings is not None:
+        for name in TRAIN_KEYS:
+            if train[name] == AUTO:
+                train[name] = getattr(settings, name) or AUTO
+        if candidates["image_size_px"] == AUTO and settings.image_sizes_px:
+            candidates["image_size_px"] = tuple(sorted(set(settings.image_sizes_px.values())))
+            candidates["own_sizes_px"] = settings.image_sizes_px
+    missing = [f"train.{name}" for name in TRAIN_KEYS if train[name] == AUTO]
+    if candidates["image_size_px"] == AUTO:
+        missing.append(SIZE_KEY)
+    if missing:
+        raise RecipeError(
+            f'{", ".join(missing)} = "auto", and no value was chosen for it. '
+            "`pepr-edge run` with this recipe chooses one from the images."
+        )
+    return ResolvedRecipe.model_validate(values)
+
+
+def settings_line(settings: RunSettings) -> str:
+    """Return the chosen settings in one line, with what they were chosen by."""
+    parts = []
+    if settings.epochs is not None:
+        parts.append(f"{settings.epochs} epochs")
+    if settings.batch_size is not None:
+        parts.append(f"batches of {settings.batch_size}")
+    if settings.learning_rate is not None:
+        parts.append(f"learning rate {settings.learning_rate:g}")
+    if settings.patience is not None:
+        parts.append(f"patience {settings.patience}")
+    if settings.image_sizes_px:
+        parts.append(_sizes_text(settings.image_sizes_px))
+    return f"{', '.join(parts)} (from {facts_text(settings.facts)})"
+
+
+def facts_text(facts: ImageFacts) -> str:
+    """Return what settings are chosen by, as text."""
+    return f"{facts.train_images:,} training images of {facts.side_px} px, {facts.classes} classes"
+
+
+def _sizes_text(sizes_px: dict[str, int]) -> str:
+    """Return the sizes of the architectures; those of a size of their own by name."""
+    smallest_px = min(sizes_px.values())
+    others = [f"{name} {size_px}" for name, size_px in sizes_px.items() if size_px != smallest_px]
+    return f"{smallest_px} px" + (f" ({', '.join(others)})" if others else "")
