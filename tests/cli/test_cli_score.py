@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepr_edge.cli.score import WIDTH
+from pepr_edge.text.tables import WIDTH
 
 ROOT = Path(__file__).resolve().parents[2]
 Score = Callable[..., command_line.Outcome]
