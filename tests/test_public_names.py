@@ -57,6 +57,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "artifact",
         "check",
         "convert",
+        "deployed_form",
         "export",
         "onnx_file",
         "options",

@@ -109,9 +109,17 @@ def _summary(manifest: Manifest) -> str:
         latency = f"latency {ms(p90)} at p90 on {plain(manifest.profile.device.cpu)}"
     return (
         f"An image classifier for {len(manifest.labels)} classes ({labels}), "
-        f"{count(manifest.num_params)} parameters, as ONNX ({plain(manifest.variant)}); "
+        f"{_parameters(manifest)}, as ONNX ({plain(manifest.variant)}); "
         f"rank {manifest.rank} in its run. {reached}; {latency}."
     )
+
+
+def _parameters(manifest: Manifest) -> str:
+    """Return the number of parameters; that of the trained form, too, if it is another."""
+    text = f"{count(manifest.num_params)} parameters"
+    if manifest.form is None or manifest.form.trained_params == manifest.num_params:
+        return text
+    return f"{text} ({count(manifest.form.trained_params)} in training, before branches were merged)"
 
 
 def _intended_use(manifest: Manifest) -> str:

@@ -24,6 +24,7 @@ from pepr_edge.measure.settings import device_settings
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.records import (
     Fallback,
+    Form,
     Manifest,
     Preprocess,
     Ranking,
@@ -169,6 +170,8 @@ def write_bundle(
     trained = measured.trained
     spec = trained.preprocess
     labels = results.info.data.labels
+    as_trained = Form(trained_params=trained.num_params, deployed_params=trained.num_params)
+    form = measured.artifact.form or as_trained
     has_fallback = _copy_models(entry, measured, results, folder)
     test = _write_selftest(folder, spec, measured.profile.settings, has_fallback, results)
     _write_json(folder / "config.json", hub_config(trained.candidate.architecture, labels))
@@ -177,7 +180,8 @@ def write_bundle(
         architecture=trained.candidate.architecture,
         variant=measured.artifact.variant,
         image_size_px=spec.image_size_px,
-        num_params=trained.num_params,
+        num_params=form.deployed_params,
+        form=form,
         labels=labels,
         preprocess=spec,
         input=TensorSpec(
@@ -277,7 +281,7 @@ def _write_selftest(
     """
     phantoms, _ = phantom.images(GENERATED_IMAGES, seed=0, size_px=spec.image_size_px)
     pixels = np.repeat(phantoms[..., None], spec.channels, axis=3)
-    pool = real_images.image_pool(results, spec.image_size_px)
+    pool = real_images.image_pool(results, spec)
     if pool is not None:
         pixels = np.concatenate([pixels, pool])
     # This machine may lack the runtime that the model was measured with, if the run was copied here.

@@ -4,6 +4,7 @@ __all__ = [
     "artifact",
     "check",
     "convert",
+    "deployed_form",
     "export",
     "onnx_file",
     "options",

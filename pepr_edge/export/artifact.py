@@ -17,7 +17,16 @@ from pepr_edge.data import Dataset
 from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.quality_gate import AGREEMENT_IMAGES, LogitPair, add_agreement, assess_quality
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Artifact, Machine, Quality, SessionSettings, Split, TrainResult, VariantTrial
+from pepr_edge.records import (
+    Artifact,
+    Form,
+    Machine,
+    Quality,
+    SessionSettings,
+    Split,
+    TrainResult,
+    VariantTrial,
+)
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.scoring.intervals import estimates
 
@@ -75,12 +84,17 @@ class ExportSource:
 
 @dataclass(frozen=True)
 class Origin:
-    """How a file was made. `chosen`, `trials` and `chosen_on` are set if autotuning chose it."""
+    """How a file was made. `chosen`, `trials` and `chosen_on` are set if autotuning chose it.
+
+    `form` and `form_note`: as in Artifact.
+    """
 
     variant: str
     parity_tolerance: float
     exporter: str
     simplified: bool
+    form: Form | None = None
+    form_note: str = ""
     remedy: str | None = None
     notes: tuple[str, ...] = ()
     chosen: SessionSettings | None = None
@@ -142,6 +156,8 @@ def write_artifact(
         producer=producer,
         dynamic_batch=True,
         simplified=origin.simplified,
+        form=origin.form,
+        form_note=origin.form_note,
         quantised=origin.remedy,
         parity=agreement,
         flips=flips(logits["test"], source.expected["test"]),

@@ -79,10 +79,15 @@ def parity(
         if logits.shape != (batch, expected.shape[1]):
             raise ExportError(f"at batch {batch} the file gives outputs of shape {logits.shape}.")
         max_diff = max(max_diff, float(np.abs(logits - expected[indices]).max()))
-    limit = tolerance * max(float(expected.std()), MIN_SPREAD)
+    limit = max_difference(expected, tolerance)
     return Parity(
         images=len(pixels), batches=BATCHES, max_abs_diff=max_diff, tolerance=limit, passed=max_diff <= limit
     )
+
+
+def max_difference(expected: Logits, tolerance: float) -> float:
+    """Return how much logits may differ from the expected ones; `tolerance` is in standard deviations."""
+    return tolerance * max(float(expected.std()), MIN_SPREAD)
 
 
 def parity_fault(result: Parity) -> str | None:

@@ -15,9 +15,18 @@ from torch import nn
 
 from pepr_edge.errors import ExportError, MeasurementError
 from pepr_edge.export.artifact import MODEL, ExportSource, Origin, write_artifact
-from pepr_edge.export.check import FP32_PARITY, Logits, logits_of, parity, parity_fault
+from pepr_edge.export.check import (
+    FP32_PARITY,
+    PARITY_IMAGES,
+    Logits,
+    logits_of,
+    max_difference,
+    parity,
+    parity_fault,
+)
 from pepr_edge.export.convert import convert
-from pepr_edge.export.onnx_file import Exported, export
+from pepr_edge.export.deployed_form import DeployedForm, export_deployed
+from pepr_edge.export.onnx_file import Exported
 from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.program import write_program
 from pepr_edge.images.preprocess import to_tensor
@@ -44,6 +53,7 @@ class Exporter:
         self.base = Path(self._open.enter_context(tempfile.TemporaryDirectory())) / MODEL
         self._prepared = self._open.enter_context(PreparedModel(self.base))
         self.exported = Exported("", False)
+        self.deployed: DeployedForm | None = None
         self.drawn: Logits | None = None  # PyTorch's, of the drawn training images
 
     def __enter__(self) -> Exporter:
@@ -53,18 +63,20 @@ class Exporter:
         self._open.close()
 
     def make_base(self, module: nn.Module) -> None:
-        """Write the float32 file from the module.
+        """Write the float32 file of the module's deployed form.
 
+        Args:
+            module: as it was trained; it stays so.
         Raises:
             ExportError: no exporter's file agrees with PyTorch.
         """
-        candidate = self.source.trained.candidate
-        self.drawn = self._run(module, self.source.drawn())
-        self.exported = export(
-            module, candidate.in_channels, candidate.image_size_px, self.base, self._check_base
-        )
-        if self.source.recipe.device.runtime == "pytorch":
-            write_program(module, candidate.in_channels, candidate.image_size_px, self.base.parent)
+        source = self.source
+        self.drawn = self._run(module, source.drawn())
+        images = to_tensor(source.pixels("val")[:PARITY_IMAGES], source.trained.preprocess)
+        limit = max_difference(source.expected["val"], FP32_PARITY)
+        self.deployed, self.exported = export_deployed(module, images, limit, self.base, self._check_base)
+        if source.recipe.device.runtime == "pytorch":
+            write_program(self.deployed.module, images, limit, self.base.parent)
 
     def _run(self, module: nn.Module, pixels: NDArray[np.uint8]) -> Logits:
         """Return PyTorch's logits of images, shape (n, classes)."""
@@ -94,6 +106,7 @@ class Exporter:
         """
         started_s = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
+        assert self.deployed is not None  # `make_base` comes first
         made = convert(variant, self._prepared, folder / MODEL, self._images(variant), self._keeps_quality)
         program = self.base.with_name(PROGRAM)
         if program.is_file():
@@ -103,6 +116,8 @@ class Exporter:
             parity_tolerance=variant.parity_tolerance,
             exporter=self.exported.exporter,
             simplified=self.exported.simplified,
+            form=self.deployed.form,
+            form_note=self.deployed.note,
             remedy=made.remedy,
             notes=made.notes,
         )

@@ -61,6 +61,8 @@ def select_variant(
         parity_tolerance=load(result.variant).parity_tolerance,
         exporter=base.exporter,
         simplified=base.simplified,
+        form=base.form,
+        form_note=base.form_note,
         remedy=result.remedy,
         notes=result.notes,
         chosen=result.settings,

@@ -14,7 +14,7 @@ from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.artifact import MODEL
 from pepr_edge.export.check import BATCHES
 from pepr_edge.export.convert import convert
-from pepr_edge.export.onnx_file import export
+from pepr_edge.export.deployed_form import export_deployed
 from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.program import write_program
 from pepr_edge.measure.runtimes import RUNTIMES
@@ -37,7 +37,7 @@ def screened_variants(settings: Export) -> tuple[str, ...]:
 def write_untrained(
     module: nn.Module, candidate: Candidate, recipe: Recipe, images: NDArray[np.float32], folder: Path
 ) -> dict[str, str]:
-    """Write <variant>/model.onnx into a folder, for each screened variant.
+    """Write <variant>/model.onnx into a folder, for each screened variant, in the candidate's deployed form.
 
     Args:
         module: on the CPU, with its initial weights.
@@ -56,7 +56,7 @@ def write_untrained(
     reasons = {}
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / MODEL
-        export(module, candidate.in_channels, candidate.image_size_px, base, check)
+        deployed, _ = export_deployed(module, images, None, base, check)
         with PreparedModel(base) as prepared:
             for name in screened_variants(recipe.export):
                 variant_folder = folder / name
@@ -66,7 +66,7 @@ def write_untrained(
                 except PeprError as fault:
                     reasons[name] = str(fault)
         if recipe.device.runtime == "pytorch":
-            write_program(module, candidate.in_channels, candidate.image_size_px, base.parent)
+            write_program(deployed.module, images, None, base.parent)
             shutil.copyfile(base.with_name(PROGRAM), folder / FLOAT32 / PROGRAM)
     return reasons
 

@@ -36,6 +36,7 @@ def _columns(row: RankingRow) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         "num_params": row.num_params,
+        "trained_params": row.trained_params,
         "performance": row.performance,
         "performance_low": performance_low,
         "performance_high": performance_high,

@@ -56,7 +56,8 @@ def row_of(
         architecture=entry.candidate.architecture,
         variant=entry.variant,
         status="failed",
-        num_params=entry.trained.num_params if entry.trained else None,
+        num_params=deployed_params(entry),
+        trained_params=entry.trained.num_params if entry.trained else None,
         size_bytes=size_bytes,
         artifact_sha256=entry.artifact.sha256 if entry.artifact else None,
         inference_energy_j=resources.pop("inference_energy"),
@@ -65,6 +66,13 @@ def row_of(
         **performances,
     )
     return _with_status(row, entry, metric, budgets, in_field)
+
+
+def deployed_params(entry: VariantState) -> int | None:
+    """Return the number of parameters of the deployed form; of the trained form if no other is recorded."""
+    if entry.artifact is not None and entry.artifact.form is not None:
+        return entry.artifact.form.deployed_params
+    return entry.trained.num_params if entry.trained else None
 
 
 def _estimate(entry: VariantState) -> CostEstimate | None:
@@ -215,4 +223,6 @@ def _artifact_warnings(artifact: Artifact) -> Iterator[str]:
     if not parity.passed:
         difference = f"up to {parity.max_abs_diff:.2g}, tolerance {parity.tolerance:.2g}"
         yield f"logits differ from PyTorch's by {difference}"
+    if artifact.form_note:
+        yield artifact.form_note
     yield from artifact.notes

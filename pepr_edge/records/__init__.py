@@ -38,6 +38,7 @@ from pepr_edge.records.export import (
     Agreement,
     Artifact,
     Flips,
+    Form,
     Outcome,
     Parity,
     Quality,

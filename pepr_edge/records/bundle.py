@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pepr_edge.records.base import Estimate, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
-from pepr_edge.records.export import Quality
+from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
 from pepr_edge.records.ranking import Bound
 from pepr_edge.records.training import TrainCost
@@ -56,13 +56,16 @@ class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
-    model that was trained once. `quality`: the quality gate's judgement; None in bundles of version 0.1.0.
+    model that was trained once. `num_params` are the parameters of the deployed form. `form` has those of the
+    trained form, too, and `quality` is the quality gate's judgement; both are None in bundles of version
+    0.1.0, where the deployed form is the trained one.
     """
 
     architecture: str
     variant: str
     image_size_px: int
     num_params: int
+    form: Form | None = None
     labels: tuple[str, ...]
     preprocess: Preprocess
     input: TensorSpec

@@ -32,6 +32,16 @@ class Parity(Record):
     passed: bool
 
 
+class Form(Record):
+    """Parameters of a module in the form that was trained and in the form that is deployed.
+
+    They differ if the training-time branches of the architecture were merged before the export.
+    """
+
+    trained_params: Count
+    deployed_params: Count
+
+
 class Flips(Record):
     """Decisions that differ from the model before, on n images of a split; `ci`: 95 % interval of it."""
 
@@ -131,8 +141,9 @@ class Artifact(Versioned):
 
     `quantised` is None for float32; else it says whether int8 was made as the variant asks, or with which
     remedy. If autotune chose the variant, `settings` are its settings on the machine `chosen_on`, and `rungs`
-    the variants that it tried; where the recipe names its variants they are None and empty. `notes` are
-    warnings about the file.
+    the variants that it tried; where the recipe names its variants they are None and empty. `form` is None
+    in results of version 0.1.0, which exported every module as it was trained. `form_note` says why the
+    trained form was exported although the architecture has another; `notes` are warnings about the file.
     """
 
     key: str
@@ -146,6 +157,8 @@ class Artifact(Versioned):
     producer: str
     dynamic_batch: bool
     simplified: bool = False
+    form: Form | None = None
+    form_note: Message = ""
     quantised: str | None = None
     parity: Parity
     flips: Flips

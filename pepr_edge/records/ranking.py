@@ -29,7 +29,8 @@ class RankingRow(Record):
     trainings with different seeds, `performance_sd` their standard deviation (None for one training).
     `test_performance` is read once, afterwards, and is that of the deployed file; its mean and deviation over
     several seeds are beside it. `skill` is the performance on a scale from 0, the majority-class baseline, to
-    1. A value of `pepr` is None if its resource was not measured. `resources_sd` holds the standard errors of
+    1. `num_params` are the parameters of the deployed form, `trained_params` those of the trained one. A
+    value of `pepr` is None if its resource was not measured. `resources_sd` holds the standard errors of
     the resources, as far as they were measured. `rank_ci` is the interval of the rank and `p_best` the share
     of first places when validation images, seeds and costs are drawn again; `Ranking.sources` says which of
     them could be.
@@ -42,6 +43,7 @@ class RankingRow(Record):
     status: Status
     reason: str = ""
     num_params: int | None = None
+    trained_params: int | None = None
     performance: float | None = None
     performance_ci: tuple[float, float] | None = None
     performance_sd: float | None = None

@@ -213,7 +213,7 @@ def scores(ranking: Ranking) -> ReportTable:
             number(row.rank, str),
             Cell(printable(row.candidate)),
             Cell(printable(row.variant or "")),
-            number(row.num_params, count),
+            number(row.num_params, count, _trained_params(row)),
         ]
         for letter in (*LETTERS, "edge"):
             cells.append(number(row.pepr.get(letter), score))
@@ -222,6 +222,13 @@ def scores(ranking: Ranking) -> ReportTable:
     caption = f"Performance per unit of a resource: {letters}; edge is the score over all weighted resources."
     header = ("rank", "candidate", "variant", "parameters", *LETTERS, "edge")
     return ReportTable("scores", "PePR scores", caption, header, tuple(rows))
+
+
+def _trained_params(row: RankingRow) -> str:
+    """Return the number of parameters of the trained form if it is another than the deployed one."""
+    if row.trained_params is None or row.trained_params == row.num_params:
+        return ""
+    return f"{count(row.trained_params)} in training"
 
 
 def training_cost(trained: Sequence[TrainResult], ranking: Ranking) -> ReportTable:

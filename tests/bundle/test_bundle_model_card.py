@@ -9,7 +9,7 @@ import pytest
 import report_records as records
 
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.records import Agreement, Estimate, Flips, Manifest, Quality, Seeds, SessionSettings
+from pepr_edge.records import Agreement, Estimate, Flips, Form, Manifest, Quality, Seeds, SessionSettings
 from pepr_edge.scoring.metrics import METRICS
 from pepr_edge.text.units import METRIC_NAMES, count, metric
 
@@ -60,6 +60,18 @@ def test_the_card_says_how_many_seeds_there_were_and_what_they_reach() -> None:
     assert "test accuracy 0.790 (mean, standard deviation 0.021), this model 0.764" in card
     assert "Trained once" not in card
     assert "The best of 3 seeds, with seed 0" in card
+
+
+def test_the_card_has_both_numbers_of_parameters_where_they_differ() -> None:
+    made = records.manifest()
+    deployed = made.num_params
+    of_0_1_0 = model_card(made, records.data_info())
+    same = made.replace(form=Form(trained_params=deployed, deployed_params=deployed))
+    assert model_card(same, records.data_info()) == of_0_1_0
+    assert f"{count(deployed)} parameters, as ONNX" in of_0_1_0
+    merged = made.replace(form=Form(trained_params=2 * deployed, deployed_params=deployed))
+    card = model_card(merged, records.data_info())
+    assert f"{count(deployed)} parameters ({count(2 * deployed)} in training" in card
 
 
 def test_head_is_yaml() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from pepr_edge.export.artifact import read_drawn
 from pepr_edge.export.export import Exporter
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe.variants import Variant, load
-from pepr_edge.records import Artifact
+from pepr_edge.records import Artifact, Form
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.metrics import metric
 
@@ -93,6 +94,8 @@ def test_the_record_is_on_the_disk_beside_its_file(exports: Exports, trained: An
     assert (artifact.sha256, artifact.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     assert (artifact.key, artifact.variant, artifact.path) == (f"key of {name}", name, f"{name}/model.onnx")
     assert artifact.candidate == trained.result.candidate
+    count = trained.result.num_params
+    assert (artifact.form, artifact.form_note) == (Form(trained_params=count, deployed_params=count), "")
     assert artifact.duration_s > 0
 
 
@@ -273,6 +276,39 @@ def test_weights_other_than_the_trained_ones_fail_parity(
     words = r"torchscript: .* by [\d.e-]+, tolerance [\d.e-]+$"
     with Exporter(trained.source, threads=1) as exporter, pytest.raises(ExportError, match=words):
         exporter.make_base(module)
+
+
+def test_a_form_with_other_logits_is_refused_and_the_record_says_so(trained: Any, tmp_path: Path) -> None:
+    def forget(layer: torch.nn.Linear) -> None:
+        layer.weight.zero_()
+        layer.bias = None
+
+    module = trained.module()
+    module.classifier.reparameterize = MethodType(forget, module.classifier)
+    with Exporter(trained.source, threads=1) as exporter:
+        exporter.make_base(module)
+        artifact = exporter.artifact(load("fp32"), tmp_path, "key")
+    count = trained.result.num_params
+    assert artifact.form == Form(trained_params=count, deployed_params=count)
+    assert "differ" in artifact.form_note
+    assert artifact.parity.passed
+    assert module.classifier.bias is not None
+
+
+@pytest.mark.slow
+def test_the_program_has_the_deployed_form(trained: Any) -> None:
+    device = trained.recipe.device.model_copy(update={"runtime": "pytorch"})
+    recipe = trained.recipe.model_copy(update={"device": device})
+    with Exporter(dataclasses.replace(trained.source, recipe=recipe), threads=1) as exporter:
+        exporter.make_base(trained.module())
+        program = torch.export.load(exporter.base.with_name("program.pt2")).module()
+    targets = {str(node.target) for node in program.graph.nodes}
+    assert "aten.conv2d.default" in targets
+    assert "aten.batch_norm.default" not in targets
+    images = to_tensor(trained.data.splits["val"][0], trained.result.preprocess)
+    with torch.inference_mode():
+        logits = program(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(logits, trained.logits["val"], atol=1e-4)
 
 
 def test_nothing_is_left_of_the_float32_file(trained: Any) -> None:

@@ -15,7 +15,7 @@ from pepr_edge.export.autotune import AutotuneResult
 from pepr_edge.export.export import Exporter
 from pepr_edge.export.select_variant import here, select_variant, selection_message
 from pepr_edge.recipe.variants import load
-from pepr_edge.records import Artifact, SessionSettings, VariantTrial
+from pepr_edge.records import Artifact, Form, SessionSettings, VariantTrial
 from pepr_edge.run_dir.store import read_record
 
 CHOSEN = SessionSettings(batch=1, arena=False)
@@ -83,6 +83,17 @@ def test_the_choice_has_its_own_folder_with_every_trial(
     assert sorted(path.name for path in folder.iterdir()) == ["auto", "fp32"]
     assert fake.variants[0].name == "fp32"
     assert {"int8_static", "int8_mixed"} <= {variant.name for variant in fake.variants}
+
+
+def test_the_choice_is_of_the_form_of_the_float32_file(
+    exported: tuple[ExportSource, Artifact, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, base, folder = exported
+    monkeypatch.setattr(module, "autotune", FakeAutotune())
+    form = Form(trained_params=100, deployed_params=60)
+    select_variant(source, base.replace(form=form, form_note="a reason"), folder, "a key", lambda *_: None)
+    artifact = read_record(folder / "auto" / "export.json", Artifact)
+    assert (artifact.form, artifact.form_note) == (form, "a reason")
 
 
 def test_failed_autotuning_leaves_no_files(

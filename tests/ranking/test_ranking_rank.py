@@ -12,7 +12,7 @@ from made_records import N_VAL, bench, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import over_budget, rank, to_csv
-from pepr_edge.records import Bound, Failure, Ranking, RankingRow, Validity
+from pepr_edge.records import Bound, Failure, Form, Ranking, RankingRow, Validity
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.scoring.intervals import mcnemar
 from pepr_edge.scoring.pepr import RESOURCES, set_id
@@ -318,6 +318,32 @@ def test_invalid_measurements_and_parity_failures_are_warnings(tmp_path: Path) -
     assert rank(results(tmp_path, made)).rows[0].warnings == ()
 
 
+def test_parameters_are_those_of_the_deployed_form(tmp_path: Path) -> None:
+    made = entry(tmp_path, "small")
+    assert made.artifact is not None
+    assert made.trained is not None
+    trained_params = made.trained.num_params
+    of_0_1_0 = rank(results(tmp_path, made))
+    assert (of_0_1_0.rows[0].num_params, of_0_1_0.rows[0].trained_params) == (trained_params, trained_params)
+    form = Form(trained_params=trained_params, deployed_params=trained_params // 2)
+    merged = replace(made, artifact=made.artifact.replace(form=form))
+    ranking = rank(results(tmp_path, merged))
+    assert (ranking.rows[0].num_params, ranking.rows[0].trained_params) == (
+        trained_params // 2,
+        trained_params,
+    )
+    (line,) = csv.DictReader(io.StringIO(to_csv(ranking)))
+    assert (int(line["num_params"]), int(line["trained_params"])) == (trained_params // 2, trained_params)
+
+
+def test_a_form_that_was_refused_is_a_warning(tmp_path: Path) -> None:
+    made = entry(tmp_path, "small")
+    assert made.artifact is not None
+    artifact = made.artifact.replace(form_note="exported as it was trained", notes=("few images",))
+    (row,) = rank(results(tmp_path, replace(made, artifact=artifact))).rows
+    assert row.warnings == ("exported as it was trained", "few images")
+
+
 def test_equal_scores_go_by_performance(tmp_path: Path) -> None:
     # 0.6 / (1 + 0) by the first; in the second 0.9 / (1 + 0.5) is 0.6 too.
     made = results(
@@ -449,7 +475,8 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     made = three(tmp_path, "[budgets]\nlatency_p90_ms = 30\n")
     ranking = rank(replace(made, entries=(*made.entries, failed("broken", 'a "comma", and\na line'))))
     lines = list(csv.DictReader(io.StringIO(to_csv(ranking))))
-    expected = ["rank", "candidate", "architecture", "variant", "status", "reason", "num_params"]
+    expected = ["rank", "candidate", "architecture", "variant", "status", "reason"]
+    expected += ["num_params", "trained_params"]
     expected += [
         "performance",
         "performance_low",

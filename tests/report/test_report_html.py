@@ -16,6 +16,7 @@ from made_records import bench, field_report
 from pepr_edge.records import DeviceWinner, Validity
 from pepr_edge.report.html import PageFigures, ReportInput, _content, render, write
 from pepr_edge.report.quantised import ModelPredictions
+from pepr_edge.report.tables import scores
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 LINKS = ("src", "href", "xlink:href", "srcset", "action", "data", "poster")
@@ -247,6 +248,17 @@ def test_long_tables_have_a_filter_and_scroll_in_a_box(pages: dict[str, Page]) -
     assert all("hidden" in attributes for attributes in filters)
     assert not pages["one"].of_class("filter")
     assert len(pages["usual"].of_class("scroll long")) >= 2
+
+
+def test_scores_have_both_numbers_of_parameters_where_they_differ() -> None:
+    ranking = RUNS["one"].ranking
+    best, *others = ranking.rows
+    assert best.num_params is not None
+    merged = best.replace(trained_params=2 * best.num_params)
+    table = scores(ranking.replace(rows=(merged, *others)))
+    number = table.header.index("parameters")
+    assert table.rows[0][number].detail == f"{2 * best.num_params:,} in training"
+    assert scores(ranking).rows[0][number].detail == ""
 
 
 def test_predictions_and_devices_are_on_the_page() -> None:

@@ -264,6 +264,7 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
     remedied = good.model_copy(
         update={"architecture": "resnet26d", "int8": "normalisation left in float", "export_s": 5.0}
     )
+    merged = good.model_copy(update={"architecture": "repvgg_a2", "trained_params": 2_000_000})
     bad = CheckRow(
         **GOOD,
         architecture="dla34",
@@ -272,8 +273,9 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
         versions={"torch": "2.9"},
         note="odd strides",
     )
-    page = markdown.page([good, remedied, bad], "pepr-edge zoo check")
-    assert "`pepr-edge zoo check` with torch 2.9. 2 of 3 " in page
+    page = markdown.page([good, remedied, merged, bad], "pepr-edge zoo check")
+    assert "`pepr-edge zoo check` with torch 2.9. 3 of 4 " in page
+    assert "| repvgg_a2 | 64 px | from 32 px | 1.0 M (2.0 M in training) | torchscript |" in page
     assert re.search("5.0 s .* 7 s at most", page)
     cells = (
         "resnet18d | 64 px | from 32 px | 1.0 M | torchscript | yes | 1e-05 | yes | 94% | 2.00 | 1.00 | 3.0"
@@ -284,7 +286,7 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
     assert "- resnet26d: normalisation left in float." in page
     assert "- dla34: odd strides." in page
     table = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + 3
+    assert len(table) == 2 + 4
     assert len({line.count("|") for line in table}) == 1
 
 

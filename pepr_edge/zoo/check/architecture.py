@@ -18,7 +18,7 @@ from pepr_edge.errors import ExportError, ModelError, PeprError
 from pepr_edge.export.artifact import opset_and_producer
 from pepr_edge.export.check import FP32_PARITY, flips, onnx_logits, parity, parity_fault
 from pepr_edge.export.convert import convert
-from pepr_edge.export.onnx_file import export
+from pepr_edge.export.deployed_form import count_parameters, export_deployed
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe.variants import load as load_variant
@@ -85,8 +85,8 @@ def check(job: CheckJob, folder: Path, on_stage: OnStage) -> CheckRow:
 def _check(job: CheckJob, progress: _CheckProgress, folder: Path) -> None:
     progress.begin_stage("create")
     size_px, model = _create(job)
-    num_params = sum(parameter.numel() for parameter in model.parameters())
-    progress.set(image_size_px=size_px, num_params=num_params)
+    trained_params = count_parameters(model)
+    progress.set(image_size_px=size_px, num_params=trained_params, trained_params=trained_params)
     progress.begin_stage("train")
     started_s = time.perf_counter()
     network = train_briefly(candidate(job.architecture, size_px), model)
@@ -129,9 +129,13 @@ def _export(network: Network, path: Path, threads: int, progress: _CheckProgress
             raise ExportError(fault)
 
     started_s = time.perf_counter()
-    exported = export(network.model, network.spec.channels, network.spec.image_size_px, path, check_parity)
+    images = to_tensor(network.check_pixels, network.spec)
+    limit = FP32_PARITY * network.spread
+    deployed, exported = export_deployed(network.model, images, limit, path, check_parity)
     opset, _ = opset_and_producer(path)
     progress.set(
+        num_params=deployed.form.deployed_params,
+        form_note=deployed.note,
         exporter=exported.exporter,
         export_s=time.perf_counter() - started_s,
         opset=opset,

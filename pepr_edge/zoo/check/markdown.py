@@ -55,12 +55,12 @@ def page(rows: Sequence[CheckRow], command: str) -> str:
 
 _EXPLANATION = """\
 Each architecture was created for grey images of two classes, trained from scratch for a few steps on phantom
-images, exported, quantised (int8_static, calibrated on a few images) and run. The exporter is the first whose
-file runs at batch 1, 3 and 8 and agrees with PyTorch within a thousandth of the spread of the logits over the
-images. `parity` is the largest difference from PyTorch, in such spreads. `decisions` is the share of images
-on which int8 decides as fp32 does. The network is hardly trained, so this shows that the int8 file works, not
-how much performance int8 costs; every run measures that. Latencies are medians at batch 1 with one thread, at
-the size of the check."""
+images, exported in its deployed form (training-time branches merged), quantised (int8_static, calibrated on a
+few images) and run. The exporter is the first whose file runs at batch 1, 3 and 8 and agrees with PyTorch
+within a thousandth of the spread of the logits over the images. `parity` is the largest difference from
+PyTorch, in such spreads. `decisions` is the share of images on which int8 decides as fp32 does. The network
+is hardly trained, so this shows that the int8 file works, not how much performance int8 costs; every run
+measures that. Latencies are medians at batch 1 with one thread, at the size of the check."""
 
 
 def _summary(rows: Sequence[CheckRow]) -> str:
@@ -105,7 +105,7 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
         row.architecture,
         _cell(row.image_size_px, lambda px: f"{px:.0f} px"),
         "untested" if known is None else known.sizes,
-        _cell(row.num_params, lambda count: f"{count / 1e6:.1f} M"),
+        _parameters(row),
         row.exporter or MISSING,
         "yes" if row.dynamic_batch else "FAILED",
         _cell(parity, lambda spreads: f"{spreads:.0e}"),
@@ -115,6 +115,18 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
         _cell(row.int8_latency_s, _ms),
         _cell(_export_and_quantise_s(row), lambda seconds: f"{seconds:.1f}"),
     )
+
+
+def _parameters(row: CheckRow) -> str:
+    """Return the parameters of the deployed form; those of the trained form, too, if it is another."""
+    deployed = _cell(row.num_params, _millions)
+    if row.trained_params in (None, row.num_params):
+        return deployed
+    return f"{deployed} ({_cell(row.trained_params, _millions)} in training)"
+
+
+def _millions(count: float) -> str:
+    return f"{count / 1e6:.1f} M"
 
 
 def _cell(value: float | None, text: Callable[[float], str]) -> str:

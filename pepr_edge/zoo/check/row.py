@@ -23,10 +23,12 @@ class CheckJob(BaseModel):
 class CheckRow(Versioned):
     """One row of the table. Fields of stages that were not reached are None; `reason` explains a failure.
 
-    `num_params` is at 1 channel and 2 classes. `spread` is the standard deviation of PyTorch's logits over
-    the images, the unit in which parity is judged. `int8` is the quantiser's remedy. `decisions_agree` is the
-    share of images on which int8 decides as float32 does; `int8_difference` is the root mean square
-    difference of the logits, in spreads. The latencies are medians at batch 1 with one thread.
+    `num_params` is at 1 channel and 2 classes, of the deployed form if the export was reached, and
+    `trained_params` of the trained form. `form_note`: as in Artifact. `spread` is the standard deviation of
+    PyTorch's logits over the images, the unit in which parity is judged. `int8` is the quantiser's remedy.
+    `decisions_agree` is the share of images on which int8 decides as float32 does; `int8_difference` is the
+    root mean square difference of the logits, in spreads. The latencies are medians at batch 1 with one
+    thread.
     """
 
     key: str
@@ -38,6 +40,8 @@ class CheckRow(Versioned):
     note: str = ""
     image_size_px: int | None = None
     num_params: int | None = None
+    trained_params: int | None = None
+    form_note: str = ""
     train_s: float | None = None
     spread: float | None = None
     exporter: str | None = None
