@@ -5,23 +5,20 @@
 
 `run` reads the run directory once: the results of an earlier run that are still current. Each stage takes
 these results, makes what is missing, and returns the results with it. It also writes each new result as a
-JSON file at once, so a run goes on wherever it was stopped.
+JSON file at once, so a run goes on wherever it was stopped. What comes before the stages is in `preparation`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pepr_edge import __version__
 from pepr_edge import data as datasets
-from pepr_edge.bundle.write import check_bundles, write_bundles
+from pepr_edge.bundle.write import write_bundles
 from pepr_edge.device.cpu import usable_cores
-from pepr_edge.device.facts import git_commit
 from pepr_edge.device.load import busy_message
 from pepr_edge.engine import measuring
 from pepr_edge.engine.engine import Engine
@@ -30,38 +27,27 @@ from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
-from pepr_edge.errors import RunError
 from pepr_edge.export.select_variant import selection_message
 from pepr_edge.measure.interleaved_profiles import MayStop
+from pepr_edge.preparation import (
+    check_folders,
+    finished_ranking,
+    prepare_images,
+    prepare_run_dir,
+    start_run,
+)
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
 from pepr_edge.recipe.resolve import data_settings, settings_from_images
-from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, resolve, settings_line
-from pepr_edge.records import (
-    Candidate,
-    DataInfo,
-    Ranking,
-    RunInfo,
-    RunSettings,
-)
-from pepr_edge.run_dir.keys import STAGE_REVISIONS, run_key, weights_sha256
+from pepr_edge.recipe.settings import resolve
+from pepr_edge.records import Candidate, Ranking, RunInfo
+from pepr_edge.run_dir.keys import run_key, weights_sha256
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
-from pepr_edge.run_dir.outputs import (
-    check_documents,
-    check_images_separate,
-    check_run_dir,
-    check_source_separate,
-    clear,
-    create_pixels_folder,
-    remove_document,
-    remove_pixels,
-    write_document,
-    write_recipe,
-)
+from pepr_edge.run_dir.outputs import create_pixels_folder, remove_pixels, write_document
 from pepr_edge.run_dir.reader import Results, load, reread
-from pepr_edge.run_dir.store import locked, log_event, read_record, write_record
+from pepr_edge.run_dir.store import locked, log_event, write_record
 from pepr_edge.search.candidate_search import complete_search_log, search
 from pepr_edge.search.jobs import make_job, run_jobs
 from pepr_edge.search.repeats import (
@@ -73,7 +59,6 @@ from pepr_edge.search.repeats import (
     train_repeats,
 )
 from pepr_edge.search.repeats import outcome as training_outcome
-from pepr_edge.untrusted.paths import is_dir
 
 
 @dataclass(frozen=True)
@@ -101,26 +86,26 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
     """
     clock = StageClock()
     check_files(written)
-    _check_folders(written, run_dir)
+    check_folders(written, run_dir)
     settings = settings_from_images(written)
     recipe = resolve(written, settings)
     data_of_size = {px: data_settings(recipe, px) for px in recipe.candidates.image_size_px}
     fingerprints = {px: datasets.fingerprint(of_size) for px, of_size in data_of_size.items()}
     key = run_key(recipe, fingerprints, weights_sha256(recipe))
-    finished = None if options.fresh else _finished_ranking(run_dir, key)
+    finished = None if options.fresh else finished_ranking(run_dir, key)
     if finished is not None:
         return finished
     _check_machine(recipe, options, view)
 
     with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
-        _prepare_run_dir(run_dir, key, options, view)
+        prepare_run_dir(run_dir, key, options.fresh, view)
         image_folders = {px: create_pixels_folder(run_dir, px) for px in data_of_size}
         with clock.stage("images"):
-            info = _prepare_all(run_dir, data_of_size, image_folders, view)
+            info = prepare_images(run_dir, data_of_size, image_folders, view)
         check_metric(recipe, info)
         _show_notes(recipe, options, view)
-        state = _start_run(run_dir, key, recipe, settings, recipe_text, info, view)
+        state = start_run(run_dir, key, recipe, settings, recipe_text, info, view)
 
         results = load(run_dir, verify=True)
         with clock.stage("search"):
@@ -137,20 +122,17 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
         with view.bar("ranking, bundles and report"), clock.stage("ranking and report"):
             ranking = rank_and_report(results, clock)
 
-        write_record(run_dir / RUN, state.replace(status="finished", stage_times_s=clock.seconds()))
-        ranked = sum(row.rank is not None for row in ranking.rows)
-        log_event(run_dir, "finished", ranked=ranked, rows=len(ranking.rows))
-        # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
-        remove_pixels(run_dir)
+        _finish(run_dir, state, ranking, clock)
     return ranking
 
 
-def _check_folders(recipe: Recipe, run_dir: Path) -> None:
-    """Refuse a run directory that is none, and images inside it or around it."""
-    check_source_separate(recipe.data.source, run_dir)
-    check_run_dir(run_dir)
-    files = datasets.source_files(data_settings(recipe, SIZES_PX[0]))
-    check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
+def _finish(run_dir: Path, state: RunInfo, ranking: Ranking, clock: StageClock) -> None:
+    """Write down that the run is finished, and delete its pixels."""
+    write_record(run_dir / RUN, state.replace(status="finished", stage_times_s=clock.seconds()))
+    ranked = sum(row.rank is not None for row in ranking.rows)
+    log_event(run_dir, "finished", ranked=ranked, rows=len(ranking.rows))
+    # The pixels are a copy of the user's images: they must not stay in a folder that may be passed on.
+    remove_pixels(run_dir)
 
 
 def _check_machine(recipe: Recipe, options: Options, view: ProgressView) -> None:
@@ -190,84 +172,6 @@ def _open_engine(recipe: Recipe, run_dir: Path, options: Options, view: Progress
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
-def _prepare_run_dir(run_dir: Path, key: str, options: Options, view: ProgressView) -> None:
-    """Check that nothing of the user's is in the way, and clear the directory if the run is to be fresh."""
-    check_documents(run_dir, view.say)
-    check_bundles(run_dir / BUNDLES)
-    earlier = _earlier_run(run_dir)
-    if earlier is not None and earlier.key != key:
-        view.say(
-            f"{run_dir} was made with another recipe, data or version: "
-            "results that depend on the change are made again"
-        )
-    if options.fresh:
-        clear(run_dir)
-
-
-def _earlier_run(run_dir: Path) -> RunInfo | None:
-    with suppress(RunError):
-        return read_record(run_dir / RUN, RunInfo)
-    return None
-
-
-def _finished_ranking(run_dir: Path, key: str) -> Ranking | None:
-    """Return the ranking of a finished run with this key, unless a row of it failed: that is tried again."""
-    info = _earlier_run(run_dir)
-    if info is None or info.status != "finished" or info.key != key:
-        return None
-    try:
-        ranking = read_record(run_dir / RANKING, Ranking)
-    except RunError:
-        return None
-    return None if any(row.status == "failed" for row in ranking.rows) else ranking
-
-
-def _prepare_all(
-    run_dir: Path,
-    data_of_size: Mapping[int, datasets.DataSettings],
-    image_folders: Mapping[int, Path],
-    view: ProgressView,
-) -> DataInfo:
-    """Prepare the images at each size, and return the record of the data, the same for all sizes."""
-    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_of_size.items()}
-    px = next(iter(infos))
-    info = infos[px]
-    _check_same_data(run_dir, info)
-    for line in datasets.describe(info):
-        view.say(line)
-    _list_skipped(run_dir, image_folders[px], info, view)
-    return info
-
-
-def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
-    """Decode and resize every image once, for all candidates of a size."""
-    with view.bar(f"images at {settings.image_size_px} px") as bar:
-        return datasets.prepare(settings, folder, lambda done, total: bar.update(done, total))
-
-
-def _check_same_data(run_dir: Path, info: DataInfo) -> None:
-    """Refuse to replace a run on other data: a forgotten --data must not overwrite a finished run."""
-    earlier = _earlier_run(run_dir)
-    if earlier is None:
-        return
-    before = earlier.data
-    if (before.name, before.labels) != (info.name, info.labels):
-        remove_pixels(run_dir)
-        raise RunError(
-            f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. "
-            "Give its --data, another --out, or --fresh."
-        )
-
-
-def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
-    """Write the names of skipped images to the run directory only: they may be names of patients."""
-    if info.skipped_images:
-        write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
-        view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")
-    else:
-        remove_document(run_dir, datasets.SKIPPED)
-
-
 def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
     """Show notes on this machine that a user may not expect."""
     device = recipe.cluster.device_resource
@@ -282,57 +186,6 @@ def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
             f"note: {load_message}, so latencies and declared energies will be too high: "
             "close them and start again"
         )
-
-
-def _start_run(
-    run_dir: Path,
-    key: str,
-    recipe: ResolvedRecipe,
-    settings: RunSettings | None,
-    recipe_text: str,
-    info: DataInfo,
-    view: ProgressView,
-) -> RunInfo:
-    """Start the run: write its recipe and run.json, and say what settings the images gave."""
-    candidates = expand(recipe, info)
-    state = RunInfo(
-        key=key,
-        recipe=recipe.name,
-        status="running",
-        candidates=candidates,
-        data=info,
-        pepr_edge=__version__,
-        revisions=dict(STAGE_REVISIONS),
-        commit=git_commit(),
-        settings=settings,
-    )
-    # An old ranking may list other models.
-    (run_dir / RANKING).unlink(missing_ok=True)
-    write_recipe(run_dir, recipe_text, view.say)
-    write_record(run_dir / RUN, state)
-    log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
-    if settings is not None:
-        view.say(f"settings: {settings_line(settings)}")
-    return state
-
-
-def expand(recipe: ResolvedRecipe, info: DataInfo) -> tuple[Candidate, ...]:
-    """Return the candidates of a recipe on its data: each architecture at each size."""
-    weights = recipe.candidates.weights
-    own_weights = weights_sha256(recipe)
-    candidates = []
-    for architecture in recipe.candidates.architectures:
-        for px in recipe.candidates.sizes_px(architecture):
-            candidate = Candidate(
-                architecture=architecture,
-                image_size_px=px,
-                weights=weights if own_weights is None else Path(weights).name,
-                weights_sha256=own_weights,
-                in_channels=info.channels,
-                num_classes=len(info.labels),
-            )
-            candidates.append(candidate)
-    return tuple(candidates)
 
 
 def train_and_export(

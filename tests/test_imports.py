@@ -45,6 +45,7 @@ LAYERS = (
     {"ranking", "report", "engine"},
     {"search"},
     {"bundle", "compare"},
+    {"preparation"},
     {"pipeline", "kit"},
     {"cli"},
 )

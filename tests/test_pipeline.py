@@ -10,7 +10,7 @@ import small_run
 import tiny_bundle
 from small_run import BAD, FLAWLESS, GOOD, RECIPE, Listener
 
-from pepr_edge import pipeline
+from pepr_edge import pipeline, preparation
 from pepr_edge.engine import this_machine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError, RunError
@@ -155,7 +155,7 @@ def test_a_run_that_starts_again_is_no_longer_finished(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "prepare", interrupted)
+    monkeypatch.setattr(preparation, "prepare", interrupted)
     before = (own_run / "recipe.toml").read_text()
     with pytest.raises(KeyboardInterrupt):
         small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n")

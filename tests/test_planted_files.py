@@ -19,7 +19,7 @@ import tiny_bundle
 from PIL import Image
 from small_run import GOOD, RECIPE
 
-from pepr_edge import pipeline
+from pepr_edge import pipeline, preparation
 from pepr_edge.errors import PeprError
 from pepr_edge.pipeline import Options
 from pepr_edge.run_dir.owned import start_record
@@ -145,7 +145,7 @@ def test_an_interrupted_run_deletes_no_file_of_the_user(
         raise KeyboardInterrupt
 
     planted = plant(own_run, *IN_A_RUN)
-    monkeypatch.setattr(pipeline, "prepare", interrupted)
+    monkeypatch.setattr(preparation, "prepare", interrupted)
     for options in (Options(), Options(fresh=True)):
         with pytest.raises(KeyboardInterrupt):
             small_run.carry_out(own_run, monkeypatch, RECIPE + "[score]\nalpha = 2.0\n", options)
@@ -171,7 +171,7 @@ def test_a_run_on_a_run_directory_deletes_no_file_of_the_user(
 def test_a_document_of_the_user_stops_a_run_before_it_starts(
     name: str, fresh: bool, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "prepare", None)  # nothing may get as far as the images
+    monkeypatch.setattr(preparation, "prepare", None)  # nothing may get as far as the images
     planted = plant(own_run, name)
     blocking = name.split("/")[1] if "/" in name else name
     with pytest.raises(PeprError, match=re.escape(blocking)):

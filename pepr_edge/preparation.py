@@ -1,0 +1,170 @@
+"""What a run does before its stages: checks of folders, the run directory, the images, run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pepr_edge import __version__
+from pepr_edge import data as datasets
+from pepr_edge.bundle.write import check_bundles
+from pepr_edge.device.facts import git_commit
+from pepr_edge.errors import RunError
+from pepr_edge.progress import ProgressView
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.resolve import data_settings
+from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, settings_line
+from pepr_edge.records import Candidate, DataInfo, Ranking, RunInfo, RunSettings
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, weights_sha256
+from pepr_edge.run_dir.layout import BUNDLES, RANKING, RUN
+from pepr_edge.run_dir.outputs import (
+    check_documents,
+    check_images_separate,
+    check_run_dir,
+    check_source_separate,
+    clear,
+    remove_document,
+    remove_pixels,
+    write_document,
+    write_recipe,
+)
+from pepr_edge.run_dir.store import log_event, read_record, write_record
+from pepr_edge.untrusted.paths import is_dir
+
+
+def check_folders(recipe: Recipe, run_dir: Path) -> None:
+    """Refuse a run directory that is none, and images inside it or around it."""
+    check_source_separate(recipe.data.source, run_dir)
+    check_run_dir(run_dir)
+    files = datasets.source_files(data_settings(recipe, SIZES_PX[0]))
+    check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
+
+
+def finished_ranking(run_dir: Path, key: str) -> Ranking | None:
+    """Return the ranking of a finished run with this key, unless a row of it failed: that is tried again."""
+    info = _earlier_run(run_dir)
+    if info is None or info.status != "finished" or info.key != key:
+        return None
+    try:
+        ranking = read_record(run_dir / RANKING, Ranking)
+    except RunError:
+        return None
+    return None if any(row.status == "failed" for row in ranking.rows) else ranking
+
+
+def prepare_run_dir(run_dir: Path, key: str, fresh: bool, view: ProgressView) -> None:
+    """Check that nothing of the user's is in the way, and clear the directory if the run is to be fresh."""
+    check_documents(run_dir, view.say)
+    check_bundles(run_dir / BUNDLES)
+    earlier = _earlier_run(run_dir)
+    if earlier is not None and earlier.key != key:
+        view.say(
+            f"{run_dir} was made with another recipe, data or version: "
+            "results that depend on the change are made again"
+        )
+    if fresh:
+        clear(run_dir)
+
+
+def prepare_images(
+    run_dir: Path,
+    data_of_size: Mapping[int, datasets.DataSettings],
+    image_folders: Mapping[int, Path],
+    view: ProgressView,
+) -> DataInfo:
+    """Prepare the images at each size, and return the record of the data, the same for all sizes."""
+    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_of_size.items()}
+    px = next(iter(infos))
+    info = infos[px]
+    _check_same_data(run_dir, info)
+    for line in datasets.describe(info):
+        view.say(line)
+    _list_skipped(run_dir, image_folders[px], info, view)
+    return info
+
+
+def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
+    """Decode and resize every image once, for all candidates of a size."""
+    with view.bar(f"images at {settings.image_size_px} px") as bar:
+        return datasets.prepare(settings, folder, lambda done, total: bar.update(done, total))
+
+
+def _check_same_data(run_dir: Path, info: DataInfo) -> None:
+    """Refuse to replace a run on other data: a forgotten --data must not overwrite a finished run."""
+    earlier = _earlier_run(run_dir)
+    if earlier is None:
+        return
+    before = earlier.data
+    if (before.name, before.labels) != (info.name, info.labels):
+        remove_pixels(run_dir)
+        raise RunError(
+            f"{run_dir}: holds a run on {before.name}, and this one is on {info.name}. "
+            "Give its --data, another --out, or --fresh."
+        )
+
+
+def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
+    """Write the names of skipped images to the run directory only: they may be names of patients."""
+    if info.skipped_images:
+        write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
+        view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")
+    else:
+        remove_document(run_dir, datasets.SKIPPED)
+
+
+def start_run(
+    run_dir: Path,
+    key: str,
+    recipe: ResolvedRecipe,
+    settings: RunSettings | None,
+    recipe_text: str,
+    info: DataInfo,
+    view: ProgressView,
+) -> RunInfo:
+    """Start the run: write its recipe and run.json, and say what settings the images gave."""
+    candidates = expand(recipe, info)
+    state = RunInfo(
+        key=key,
+        recipe=recipe.name,
+        status="running",
+        candidates=candidates,
+        data=info,
+        pepr_edge=__version__,
+        revisions=dict(STAGE_REVISIONS),
+        commit=git_commit(),
+        settings=settings,
+    )
+    # An old ranking may list other models.
+    (run_dir / RANKING).unlink(missing_ok=True)
+    write_recipe(run_dir, recipe_text, view.say)
+    write_record(run_dir / RUN, state)
+    log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
+    if settings is not None:
+        view.say(f"settings: {settings_line(settings)}")
+    return state
+
+
+def expand(recipe: ResolvedRecipe, info: DataInfo) -> tuple[Candidate, ...]:
+    """Return the candidates of a recipe on its data: each architecture at each size."""
+    weights = recipe.candidates.weights
+    own_weights = weights_sha256(recipe)
+    candidates = []
+    for architecture in recipe.candidates.architectures:
+        for px in recipe.candidates.sizes_px(architecture):
+            candidate = Candidate(
+                architecture=architecture,
+                image_size_px=px,
+                weights=weights if own_weights is None else Path(weights).name,
+                weights_sha256=own_weights,
+                in_channels=info.channels,
+                num_classes=len(info.labels),
+            )
+            candidates.append(candidate)
+    return tuple(candidates)
+
+
+def _earlier_run(run_dir: Path) -> RunInfo | None:
+    with suppress(RunError):
+        return read_record(run_dir / RUN, RunInfo)
+    return None
