@@ -22,6 +22,7 @@ from pepr_edge.export.check import logits_of
 from pepr_edge.measure import selftest
 from pepr_edge.measure.settings import device_settings
 from pepr_edge.recipe import FLOAT32
+from pepr_edge.recipe.settings import settings_line
 from pepr_edge.records import (
     Fallback,
     Form,
@@ -249,8 +250,10 @@ def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
     """Return the origin of a model: versions, seed, the hashes of data and checkpoint."""
     trained = measured.trained
     artifact = measured.artifact
+    settings = results.info.settings
     return {
         "recipe": results.recipe.name,
+        "settings_from_images": None if settings is None else settings_line(settings),
         "data": results.info.data.name,
         "data_sha256": results.info.data.sha256,
         "checkpoint_sha256": trained.checkpoint_sha256,

@@ -52,6 +52,7 @@ def write_report(
         field=field or {},
         repeats=tuple(chain.from_iterable(repeats.values())),
         stage_times_s=stage_times_s or (lambda: results.info.stage_times_s),
+        settings=results.info.settings,
     )
     write(content, path, force)
 

@@ -16,6 +16,7 @@ from pepr_edge.records import (
     FieldReport,
     Ranking,
     RankingRow,
+    RunSettings,
     SearchLog,
     StageName,
     TrainResult,
@@ -63,7 +64,8 @@ class ReportInput:
     `budgets`: in SI units, any of latency_p90_s, peak_memory_bytes, size_bytes. `predictions`: of the first
     candidates on the test split. `field`: field reports by file, which the ranking uses. `trained`: the
     training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
-    `stage_times_s`: called once the figures are drawn, as they take a part of the time.
+    `stage_times_s`: called once the figures are drawn, as they take a part of the time. `settings`: those
+    that the recipe leaves to the images.
     """
 
     title: str
@@ -80,6 +82,7 @@ class ReportInput:
     field: Mapping[str, FieldReport] = field(default_factory=dict)
     repeats: tuple[TrainResult, ...] = ()
     stage_times_s: Callable[[], Mapping[StageName, float]] = dict
+    settings: RunSettings | None = None
 
     @property
     def trainings(self) -> tuple[TrainResult, ...]:
@@ -218,7 +221,7 @@ def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
         provenance.profiles_table(report.artifacts, report.profiles),
         provenance.device_table(report.profiles),
         provenance.data_table(report.data),
-        provenance.training_table(report.trainings),
+        provenance.training_table(report.trainings, report.settings),
         *((times,) if times else ()),
         provenance.checksums_table(report.artifacts, report.trainings),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pepr_edge.measure.rules import PRECISION, RULES
+from pepr_edge.recipe.settings import settings_line
 from pepr_edge.records import (
     Artifact,
     Bound,
@@ -16,6 +17,7 @@ from pepr_edge.records import (
     Quantity,
     Ranking,
     RulesName,
+    RunSettings,
     Split,
     StageName,
     TrainResult,
@@ -131,8 +133,8 @@ def _sources(name: str, trained: Sequence[TrainResult], has_repeats: bool) -> st
     return _joined(sources)
 
 
-def training_table(trained: Sequence[TrainResult]) -> ReportTable:
-    """Return how each candidate was trained."""
+def training_table(trained: Sequence[TrainResult], settings: RunSettings | None = None) -> ReportTable:
+    """Return how each candidate was trained, and the settings that the images gave."""
     rows = []
     for result in trained:
         machine = result.environment
@@ -169,6 +171,8 @@ def training_table(trained: Sequence[TrainResult]) -> ReportTable:
     caption = f"Each candidate was trained once. {versions}"
     if _has_repeats(trained):
         caption = f"One row for each seed. The seed that is best on validation is deployed. {versions}"
+    if settings is not None:
+        caption = f"{caption} Settings from the images: {printable(settings_line(settings))}."
     return ReportTable("training", "Training", caption, header, tuple(rows))
 
 

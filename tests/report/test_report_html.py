@@ -13,7 +13,7 @@ import pytest
 import report_records as records
 from made_records import bench, field_report
 
-from pepr_edge.records import DeviceWinner, Validity
+from pepr_edge.records import DeviceWinner, ImageFacts, RunSettings, Validity
 from pepr_edge.report.html import PageFigures, ReportInput, _content, render, write
 from pepr_edge.report.quantised import ModelPredictions
 from pepr_edge.report.tables import scores
@@ -322,3 +322,12 @@ def test_a_run_shows_its_time_by_stage() -> None:
     ]
     without = _content(records.report_input(RUNS["one"]), PageFigures())
     assert all(table.name != "times" for table in without["provenance"])
+
+
+def test_settings_from_the_images_stand_with_the_trainings() -> None:
+    facts = ImageFacts(train_images=546, classes=2, side_px=28)
+    settings = RunSettings(facts=facts, epochs=61)
+    report = replace(records.report_input(RUNS["one"]), settings=settings)
+    tables = _content(report, PageFigures())["provenance"]
+    (caption,) = (table.caption for table in tables if "61 epochs" in table.caption)
+    assert "546 training images" in caption
