@@ -36,6 +36,9 @@ COMMANDS = {
 # Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked
 # before they are imported.
 FIELD = ("bench", "predict", "verify")
+# Of an error, at most. Our own messages are shorter, apart from the names in them.
+LINE_CHARACTERS = 1000
+MAX_LINES = 100
 
 
 class LazyGroup(click.Group):
@@ -91,10 +94,11 @@ def main() -> None:
 
 
 def _printable(error: Exception) -> str:
-    """Return the lines of an error with control characters escaped: names and files are untrusted."""
-    from pepr_edge.untrusted.documents import CONTROL
+    """Return the lines of an error, as many and as long as a person reads: names and files are untrusted."""
+    from pepr_edge.untrusted.shown import clip, escaped, first_items
 
-    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], str(error))
+    lines = str(error).split("\n")
+    return "\n".join(first_items([escaped(clip(line, LINE_CHARACTERS)) for line in lines], MAX_LINES))
 
 
 def entry() -> None:

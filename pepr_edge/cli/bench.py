@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement, MeasurementError
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES
@@ -116,7 +116,7 @@ def command(
     else:
         show(report)
         if out is not None:
-            click.echo(f"report  {out}")
+            echo(f"report  {out}")
     _raise_for(report, failed)
 
 
@@ -229,13 +229,13 @@ def show(report: FieldReport) -> None:
     """Print a table of at most 100 columns, in ms and MiB, and the extra measurements."""
     header = ("bundle", "p50 ms", "p90 ms", "p99 ms", "CPU ms", "cold ms", "MiB", "result")
     rows = [header, *(_cells(result) for result in report.results)]
-    click.echo("\n".join(aligned_table(rows, "lrrrrrrr", gap=" ")))
+    echo("\n".join(aligned_table(rows, "lrrrrrrr", gap=" ")))
     for result in report.results:
         extras = _extras(result)
         if extras:
-            click.echo("\n  ".join([_clipped(result.bundle), *extras]))
+            echo("\n  ".join([_clipped(result.bundle), *extras]))
     if report.emulated:
-        click.echo("this machine is emulated: the times are not those of a real device")
+        echo("this machine is emulated: the times are not those of a real device")
 
 
 def _cells(result: BenchResult) -> tuple[str, ...]:

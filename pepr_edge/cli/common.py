@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from pepr_edge.errors import PeprError
+from pepr_edge.untrusted.shown import escaped
 
 INSTALL = "pip install 'pepr_edge[train]', from a checkout: pip install '.[train]'"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +49,12 @@ def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def say(message: str) -> None:
     """Print a message on stderr, unless -q was given."""
     if not click.get_current_context().meta.get("pepr_edge.quiet"):
-        click.echo(message, err=True)
+        echo(message, err=True)
+
+
+def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
+    """Print a text. Characters that would change a terminal are escaped: names and labels are untrusted."""
+    click.echo(escaped(str(text)), err=err, nl=nl)
 
 
 def print_json(document: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json
+from pepr_edge.cli.common import common, echo, need_training, print_json
 
 
 @click.command("compare")
@@ -47,6 +47,6 @@ def command(
     if as_json:
         print_json(done.model_dump(mode="json"))
         return
-    click.echo(compare.text(done))
-    click.echo()
-    click.echo(f"figures, every test and every row  {out}")
+    echo(compare.text(done))
+    echo()
+    echo(f"figures, every test and every row  {out}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from pepr_edge.cli.common import INSTALL, common, missing_for_training, print_json
+from pepr_edge.cli.common import INSTALL, common, echo, missing_for_training, print_json
 from pepr_edge.records import DeviceFacts
 
 WIDTH = 100
@@ -54,18 +54,18 @@ def command(as_json: bool) -> None:
         }
         print_json(document)
         return
-    click.echo(_filled(summary(listed), ""))
-    click.echo()
+    echo(_filled(summary(listed), ""))
+    echo()
     for name, value in describe(device):
-        click.echo(_filled(f"{name:<12} {value}", " " * 13))
-    click.echo()
+        echo(_filled(f"{name:<12} {value}", " " * 13))
+    echo()
     for ability in listed:
         line = f"no   {ability.name}: {ability.reason}" if ability.reason else f"yes  {ability.name}"
-        click.echo(_filled(line, "     "))
+        echo(_filled(line, "     "))
     if notes:
-        click.echo()
+        echo()
     for note in notes:
-        click.echo(_filled(f"note: {note}", "      "))
+        echo(_filled(f"note: {note}", "      "))
 
 
 def _filled(text: str, indent: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 
 
 @click.command("export")
@@ -30,4 +30,4 @@ def command(run_dir: Path, top: int, out: Path | None, as_json: bool) -> None:
         print_json({"bundles": rows})
         return
     for _, path in exported.bundles:
-        click.echo(path)
+        echo(path)

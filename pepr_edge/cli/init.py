@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
 from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import PeprError, RecipeError
@@ -25,8 +25,8 @@ from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe
 from pepr_edge.recipe.toml import read
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
-from pepr_edge.untrusted.documents import shown
 from pepr_edge.untrusted.paths import exists
+from pepr_edge.untrusted.shown import shown
 
 HELP = f"""Draft a first recipe for images, with a comment on each choice.
 
@@ -76,7 +76,7 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
         document = {"recipe": str(out), "data": asdict(summary), "reasons": drafted.reasons}
         print_json(document | {"expected": _run_time_json(run_time)})
     else:
-        click.echo(out)
+        echo(out)
     say(f"check the recipe, then run: pepr-edge run {out}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json, say
+from pepr_edge.cli.common import common, echo, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
@@ -72,12 +72,12 @@ def command(
         }
         print_json(document)
         return
-    click.echo(f"kit      {out}, {kit.size_bytes / 1e6:.0f} MB")
-    click.echo(f"for      {platform}, Python {' or '.join(pythons)}")
+    echo(f"kit      {out}, {kit.size_bytes / 1e6:.0f} MB")
+    echo(f"for      {platform}, Python {' or '.join(pythons)}")
     for bundle in kit.bundles:
-        click.echo(f"bundle   {bundle}")
-    click.echo(f"wheels   {len(kit.wheels)}")
-    click.echo(
+        echo(f"bundle   {bundle}")
+    echo(f"wheels   {len(kit.wheels)}")
+    echo(
         f"Copy {out} to a USB stick. On the device, follow START.txt; "
         "the device needs Python and nothing else."
     )

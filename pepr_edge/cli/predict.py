@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import DataError
 from pepr_edge.text.tables import aligned_table
-from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.shown import shown
 
 if TYPE_CHECKING:
     from pepr_edge.field.predict import Prediction
@@ -74,4 +74,4 @@ def _show(predictions: Sequence[tuple[str, Prediction]]) -> None:
     for name, prediction in predictions:
         probability = prediction.probabilities[prediction.label]
         rows.append((shown(name), prediction.label, f"{probability:.3f}"))
-    click.echo("\n".join(aligned_table(rows, "llr")))
+    echo("\n".join(aligned_table(rows, "llr")))

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pepr_edge.cli.common import say, show_bars
+from pepr_edge.untrusted.shown import escaped, shown
 
 # tqdm's default lock also creates a semaphore between processes, a file in /dev/shm; all our bars are in one
 # process.
@@ -92,7 +93,7 @@ class _TerminalBar:
     def _set_text(self, text: str) -> None:
         self._text = text
         if not self.drawn.disable:
-            self.drawn.set_description_str(text, refresh=False)
+            self.drawn.set_description_str(shown(text), refresh=False)
 
     def advance_item(self, share: float) -> None:
         """Show this share of the current item as done."""
@@ -116,7 +117,7 @@ class TerminalView:
     def say(self, text: str) -> None:
         """Print a line that stays, above the bars."""
         if show_bars():
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(escaped(text), file=sys.stderr)
         else:
             say(text)
 

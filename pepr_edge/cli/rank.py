@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.common import common, echo, print_json
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.metrics import PERFORMANCES
 
@@ -96,7 +96,7 @@ def command(
             terminal.dependence_table(ranking),
             terminal.lifetime_table(ranking),
         ]
-        click.echo("\n\n".join(part for part in parts if part))
+        echo("\n\n".join(part for part in parts if part))
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 from pepr_edge.cli.run import with_source
 from pepr_edge.errors import DataError, RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
@@ -25,7 +25,8 @@ from pepr_edge.records import RunSettings
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.text.tables import aligned_table
-from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import RECORD_BYTES, content
 from pepr_edge.untrusted.paths import exists
 
 
@@ -61,7 +62,7 @@ def list_(as_json: bool) -> None:
         latency, memory, size = (f"{limit:g}" if limit else "-" for limit in limits)
         threads = str(recipe.device.threads)
         rows.append((name, str(recipe.candidates.count), threads, latency, memory, size, recipe.device.name))
-    click.echo("\n".join(aligned_table(rows, "lrrrrrl")))
+    echo("\n".join(aligned_table(rows, "lrrrrrl")))
     say("memory, file: the limit for a model, MiB. For details: pepr-edge recipes show NAME")
 
 
@@ -74,7 +75,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json(read(path, Recipe).model_dump(mode="json"))
     else:
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        echo(path.read_text(encoding="utf-8"), nl=False)
 
 
 @command.command("copy")
@@ -99,7 +100,7 @@ def copy(name: str, out: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"recipe": str(target)})
     else:
-        click.echo(target)
+        echo(target)
     if not (target.parent / SCHEMA).exists():
         say(f"for editors that complete keys, in the same folder: pepr-edge recipes schema --out {SCHEMA}")
 
@@ -120,9 +121,9 @@ def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
         print_json({"recipes": [_row(path, result) for path, result in checked.items()]})
     else:
         for path, result in checked.items():
-            click.echo(f"{path.stem}: {'faulty' if result.faults else 'ok'}")
+            echo(f"{path.stem}: {'faulty' if result.faults else 'ok'}")
             if result.settings is not None:
-                click.echo(f"{path.stem}: {settings_line(result.settings)}")
+                echo(f"{path.stem}: {settings_line(result.settings)}")
     faults = list(chain.from_iterable(result.faults for result in checked.values()))
     if faults:
         raise RecipeError("\n".join(faults))
@@ -142,7 +143,7 @@ def schema(out: Path | None, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"schema": str(out)})
     else:
-        click.echo(out)
+        echo(out)
 
 
 def _is_schema(path: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json
+from pepr_edge.cli.common import common, echo, need_training, print_json
 
 
 @click.command("report")
@@ -51,4 +51,4 @@ def command(
     if as_json:
         print_json({"report": str(path), "figures": str(run_dir / FIGURES)})
     else:
-        click.echo(path)
+        echo(path)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json, say
+from pepr_edge.cli.common import common, echo, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import RecipeError, RunError
@@ -125,19 +125,17 @@ def show(ranking: Ranking, run_dir: Path) -> None:
     """Print the ranking, the answer, and the paths of the results."""
     from pepr_edge.report.terminal import conclusion, ranking_table
 
-    click.echo(ranking_table(ranking))
-    click.echo()
-    click.echo(conclusion(ranking))
-    click.echo()
+    echo(ranking_table(ranking))
+    echo()
+    echo(conclusion(ranking))
+    echo()
     failed = {row.candidate for row in ranking.rows if row.status == "failed"}
     if failed:
         count = len({row.candidate for row in ranking.rows})
-        click.echo(
-            f"{len(failed)} of {count} candidates failed at least partly: see above and their log.txt."
-        )
-        click.echo("The same command tries them again.")
-        click.echo()
-    click.echo(f"report       {run_dir / 'report.html'}")
+        echo(f"{len(failed)} of {count} candidates failed at least partly: see above and their log.txt.")
+        echo("The same command tries them again.")
+        echo()
+    echo(f"report       {run_dir / 'report.html'}")
     bundle = next((row.bundle for row in ranking.rows if row.bundle), None)
     if bundle is not None:
-        click.echo(f"best bundle  {run_dir / bundle}")
+        echo(f"best bundle  {run_dir / bundle}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
@@ -214,7 +214,7 @@ def _score(task: ScoreTask, as_json: bool) -> None:
     if as_json:
         print_json(document(task, groups))
     else:
-        click.echo("\n".join(text_lines(task, groups)))
+        echo("\n".join(text_lines(task, groups)))
     if task.out is not None:
         say(f"written: {task.out}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pepr_edge.cli.common import INSTALL, common, print_json, say
+from pepr_edge.cli.common import INSTALL, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.search.published import Runs
@@ -107,7 +107,7 @@ def replay(
     if as_json:
         print_json(document)
     else:
-        click.echo("\n".join(_text(document)))
+        echo("\n".join(_text(document)))
     if out is not None:
         _write(sets, settings, seeds, out, force)
 

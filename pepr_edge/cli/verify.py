@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pepr_edge.cli.common import common, print_json, say
+from pepr_edge.cli.common import common, echo, print_json, say
 from pepr_edge.errors import BundleError, InvalidMeasurement
 from pepr_edge.text.tables import aligned_table
-from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.shown import shown
 
 if TYPE_CHECKING:
     from pepr_edge.field.verify import Verdict
@@ -32,7 +32,7 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
         rows = [
             (names[bundle], "FAILED" if verdict.reasons else "passed") for bundle, verdict in verdicts.items()
         ]
-        click.echo("\n".join(aligned_table(rows, "ll")))
+        echo("\n".join(aligned_table(rows, "ll")))
     failures: list[str] = []
     for bundle, verdict in verdicts.items():
         failures += [f"{names[bundle]}: {reason}" for reason in verdict.reasons]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json, say, show_bars
+from pepr_edge.cli.common import common, echo, need_training, print_json, say, show_bars
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
@@ -65,7 +65,7 @@ def list_(
         return
     header = ("architecture", "params", "family", "efficient", "native size", "takes")
     rows = [header, *(_cells(architecture) for architecture in listed)]
-    click.echo("\n".join(aligned_table(rows, "lrllll")))
+    echo("\n".join(aligned_table(rows, "lrllll")))
     _say_quirks(listed)
 
 
@@ -167,9 +167,9 @@ def _report(rows: list[CheckRow], markdown: Path | None, force: bool, as_json: b
         return
     header = ("architecture", "px", "exporter", "int8 agrees", "fp32 ms", "int8 ms", "status")
     table = [header, *(_check_cells(row) for row in rows)]
-    click.echo("\n".join(aligned_table(table, "lrlrrrl")))
+    echo("\n".join(aligned_table(table, "lrlrrrl")))
     passed = sum(row.status == "ok" for row in rows)
-    click.echo(f"{passed} of {len(rows)} passed every stage")
+    echo(f"{passed} of {len(rows)} passed every stage")
 
 
 def _check_cells(row: CheckRow) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from pepr_edge.data.source import (
 )
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
-from pepr_edge.untrusted.documents import shown
 from pepr_edge.untrusted.paths import is_dir
+from pepr_edge.untrusted.shown import shown
 
 ACCEPTS: str = "a folder of images"
 SUFFIXES: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.store import stage_key
-from pepr_edge.untrusted.documents import shown
 from pepr_edge.untrusted.paths import exists
+from pepr_edge.untrusted.shown import shown
 
 FORMATS: dict[str, Format] = {
     "phantom": phantom,

@@ -26,8 +26,9 @@ from pepr_edge.data.source import (
 )
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Split
-from pepr_edge.untrusted.documents import MIB, shown
+from pepr_edge.untrusted.files import MIB
 from pepr_edge.untrusted.paths import is_file, leads_out
+from pepr_edge.untrusted.shown import shown
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Interpolation, Split
-from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.shown import shown
 
 Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]

@@ -32,7 +32,7 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_record
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.untrusted.documents import RECORD_BYTES, content
+from pepr_edge.untrusted.files import RECORD_BYTES, content
 
 # Called with the number of the bundle, the share of it done in [0, 1], and the median of its latest latencies
 # in seconds.

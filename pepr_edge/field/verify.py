@@ -23,7 +23,9 @@ from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.text.units import ms
 from pepr_edge.untrusted import onnx_check
-from pepr_edge.untrusted.documents import content, json_document, shown
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import content
+from pepr_edge.untrusted.shown import shown
 
 # About one second for both models together. Neither is pruned.
 TIMING_RULES = TimingRules(prune_ratio=math.inf, final_s=0.5, limit_s=5.0)

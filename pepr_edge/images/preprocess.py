@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pepr_edge.errors import ImageError
 from pepr_edge.images import dicom
 from pepr_edge.records import Interpolation, Preprocess
-from pepr_edge.untrusted.documents import shown
+from pepr_edge.untrusted.shown import shown
 
 # Pillow knows more formats. A decoder that is not used cannot be attacked; one of them runs Ghostscript.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")

@@ -17,7 +17,8 @@ from pepr_edge.kit.install import CHECKSUMS, KIT
 from pepr_edge.kit.platforms import PLATFORMS, Platform
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.store import sha256_file, write_text
-from pepr_edge.untrusted.documents import MANIFEST_BYTES, content, name_fault
+from pepr_edge.untrusted.documents import name_fault
+from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 HERE = Path(__file__).parent
 START = "START.txt"

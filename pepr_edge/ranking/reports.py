@@ -12,7 +12,8 @@ from pepr_edge.field import report_checksum
 from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.untrusted.documents import RECORD_BYTES, json_document
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 
 EXPECTED_REPORT = "the file that `pepr-edge bench --out` wrote on the device."

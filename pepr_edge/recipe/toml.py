@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from pepr_edge.errors import RecipeError
-from pepr_edge.untrusted.documents import TOML_BYTES, refuse_control
+from pepr_edge.untrusted.documents import check_values
+from pepr_edge.untrusted.files import TOML_BYTES
 from pepr_edge.untrusted.read import read_file
 
 if sys.version_info >= (3, 11):
@@ -53,7 +54,7 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
     try:
         # Some Windows editors write a byte order mark first.
         document = tomllib.loads(text.removeprefix("\ufeff"))
-        refuse_control(document)
+        check_values(document)
         return kind.model_validate(document)
     except ValidationError as error:
         lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(error, kind))]

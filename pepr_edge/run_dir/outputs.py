@@ -51,7 +51,7 @@ from pepr_edge.run_dir.owned import (
     write_owned,
 )
 from pepr_edge.run_dir.store import read_record, write_text
-from pepr_edge.untrusted import documents
+from pepr_edge.untrusted import files
 from pepr_edge.untrusted.paths import exists
 
 RECORDS: dict[str, type[Record]] = {RUN: RunInfo, RANKING: Ranking, SEARCH: SearchLog}
@@ -237,7 +237,7 @@ def remove_pixels(run_dir: Path) -> None:
 
 def recognise(path: Path) -> bool:
     """True if a document's content says that pepr_edge wrote it: version 0.1.0 kept no record of files."""
-    head = documents.content(path, documents.RECORD_BYTES)[:4096]
+    head = files.content(path, files.RECORD_BYTES)[:4096]
     if path.name == REPORT:
         return b"pepr_edge report</title>" in head
     if path.name == TABLE:
@@ -245,7 +245,7 @@ def recognise(path: Path) -> bool:
     if path.name == SKIPPED:
         return head.startswith(b"image,reason\n")
     if path.name == RECIPE:
-        return b"[candidates]" in documents.content(path, documents.TOML_BYTES)
+        return b"[candidates]" in files.content(path, files.TOML_BYTES)
     return False
 
 

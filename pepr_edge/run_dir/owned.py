@@ -25,11 +25,12 @@ from pepr_edge.errors import OutputError
 from pepr_edge.run_dir.layout import FILES, PRIVATE
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_bytes, write_text
 from pepr_edge.untrusted import documents
+from pepr_edge.untrusted import files as untrusted_files
 
 # Files that file managers leave behind in a folder. macOS's "._NAME" files begin with this number.
 OS_METADATA = (".DS_Store", "Thumbs.db", "desktop.ini")
 APPLE_DOUBLE = b"\x00\x05\x16\x07"
-MAX_RECORD_BYTES = 16 * documents.MIB
+MAX_RECORD_BYTES = 16 * untrusted_files.MIB
 # The marker in a folder whose content is being made.
 UNFINISHED = "unfinished.json"
 
@@ -222,7 +223,7 @@ def _is_abandoned(folder: Path) -> bool:
     if folder.is_symlink() or marker.is_symlink():
         return False
     try:
-        document = documents.json_document(documents.content(marker, documents.MIB))
+        document = documents.json_document(untrusted_files.content(marker, untrusted_files.MIB))
         return not psutil.pid_exists(int(document["pepr_edge_process"]))
     except (OSError, ValueError, TypeError, KeyError):
         return False
@@ -355,7 +356,7 @@ def _read_files_record(folder: Path) -> dict[str, list[str]] | None:
     try:
         if record.is_symlink():
             raise ValueError("a link")
-        document = documents.json_document(documents.content(record, MAX_RECORD_BYTES))
+        document = documents.json_document(untrusted_files.content(record, MAX_RECORD_BYTES))
         recorded = {str(name): list(map(str, hashes)) for name, hashes in document["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise OutputError(

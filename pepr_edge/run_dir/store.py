@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pepr_edge.errors import RunError
 from pepr_edge.records import Record, first_fault
 from pepr_edge.run_dir.layout import EVENTS, LOCK, PRIVATE
-from pepr_edge.untrusted import documents
+from pepr_edge.untrusted import files
 from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.redact import plain_message
 
@@ -106,7 +106,7 @@ def read_record(path: Path, kind: type[R]) -> R:
         RunError: the file is missing, torn, or not a record of this kind.
     """
     try:
-        content = read_file(path, documents.RECORD_BYTES, RunError, f"a {kind.__name__} record.")
+        content = read_file(path, files.RECORD_BYTES, RunError, f"a {kind.__name__} record.")
         return kind.model_validate_json(content)
     except ValidationError as fault:
         raise RunError(

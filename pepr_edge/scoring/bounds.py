@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import Bound, first_fault
-from pepr_edge.untrusted.documents import RECORD_BYTES, json_document
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 
 FORM = '{"NAME": {"lo": 0, "hi": 1}}, a ranking.json, or the output of `pepr-edge score --json`'

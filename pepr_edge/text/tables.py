@@ -5,18 +5,22 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from pepr_edge.untrusted.shown import shown
+
 WIDTH = 100  # characters per line
+MAX_CELL = 1000  # characters of a wrapped cell, which may be a reason of several sentences
 
 
 def aligned_table(rows: Sequence[Sequence[str]], align: str, gap: str = "  ", indent: str = "") -> list[str]:
     """Return one line per row, each column as wide as its longest cell.
 
     Args:
-        rows: cells as text, the header first; a row may leave out its last cells.
+        rows: cells as text, shown on one line each, the header first; a row may leave out its last cells.
         align: one letter per column, `l` for left or `r` for right.
         gap: between two columns.
         indent: in front of each line.
     """
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [0] * len(align)
     for row in rows:
         for column, cell in enumerate(row):
@@ -33,7 +37,7 @@ def aligned_table(rows: Sequence[Sequence[str]], align: str, gap: str = "  ", in
 
 def wrapped_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return left-aligned columns, the last one wrapped if a line would exceed WIDTH."""
-    table = [header, *rows]
+    table = [[shown(cell, MAX_CELL) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header) - 1)]
     lines = []
     for row in table:

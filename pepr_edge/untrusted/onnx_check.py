@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pepr_edge.untrusted.documents import excerpt
+from pepr_edge.untrusted.shown import excerpt
 
 # Maximum size of a protobuf message.
 MODEL_BYTES = 2**31 - 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pepr_edge.untrusted.documents import content
+from pepr_edge.untrusted.files import content
+from pepr_edge.untrusted.shown import shown
 
 
 def read_file(path: Path, limit_bytes: int, error: Callable[[str], Exception], expected: str) -> bytes:
@@ -25,4 +26,4 @@ def read_file(path: Path, limit_bytes: int, error: Callable[[str], Exception], e
         reason = "no such file"
     except OSError as fault:
         reason = f"cannot be read ({fault.strerror or type(fault).__name__})"
-    raise error(f"{path}: {reason}, expected {expected}")
+    raise error(f"{shown(str(path))}: {reason}, expected {expected}")

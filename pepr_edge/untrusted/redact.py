@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pepr_edge.untrusted.documents import CONTROL
+from pepr_edge.untrusted.shown import CONTROL
 
 # A drive or a server, then folders. Not within a word, as in images/s, nor after "://", as in https://.
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")

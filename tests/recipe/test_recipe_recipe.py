@@ -13,7 +13,7 @@ from pepr_edge.recipe import PAPER, Budgets, Recipe, Train, find, recipes_dir, v
 from pepr_edge.recipe.toml import parse, read
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
-from pepr_edge.untrusted.documents import CONTROL
+from pepr_edge.untrusted.shown import CONTROL
 from pepr_edge.zoo import architectures
 
 SMALLEST = """

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import time
 
 import pytest
 
-from pepr_edge.untrusted.documents import content, json_document, name_fault, shown
+from pepr_edge.untrusted.documents import json_document, name_fault
 
 
 def test_an_unambiguous_document_is_read() -> None:
@@ -18,10 +17,16 @@ def test_an_unambiguous_document_is_read() -> None:
         (b'{"a": {"b": 1, "b": 2}}', "the key b twice"),
         (b"[NaN]", "NaN, which is no number"),
         (b"[-Infinity]", "-Infinity"),
-        (b'["\\u0000"]', "control characters in '\\x00'"),
+        (b'["\\u0000"]', "control characters in \\x00"),
         (b'{"\\u001b[1m": 1}', "control characters"),
         (b'["\\ud800"]', "control characters"),
         (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 65 + b"]" * 65, "nested too deeply"),
+        (b"[1e999]", "1e999, which is too large"),
+        (b"[9223372036854775808]", "beyond 64 bits"),
+        (b'{"a": -9223372036854775809}', "beyond 64 bits"),
+        ('["a\u200fb"]'.encode(), "control characters in a\\u200fb"),
+        ('["\u200b"]'.encode(), "control characters"),
         (b"[" + b"9" * 5000 + b"]", "limit"),
         (b"\xff", "not UTF-8"),
         ("\ufeff[]".encode(), "BOM"),
@@ -34,21 +39,6 @@ def test_an_ambiguous_document_is_refused(text: bytes, keyword: str) -> None:
         json_document(text)
     assert keyword in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"12345")
-    assert content(tmp_path / "file", 5) == b"12345"
-    with pytest.raises(OSError, match="larger than"):
-        content(tmp_path / "file", 4)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(OSError, match="not a regular file"):
-            content(path, 5)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +75,14 @@ def test_names_invalid_on_some_system(name: str) -> None:
     assert name_fault(name)
 
 
-def test_shown_texts_move_no_cursor() -> None:
-    assert shown("Röntgen") == "Röntgen"
-    assert shown("a\x1b[2J\n") == "'a\\x1b[2J\\n'"
+def test_numbers_up_to_64_bits_and_64_levels_are_read() -> None:
+    assert json_document(b"[9223372036854775807, -9223372036854775808, 1e308]")[0] == 2**63 - 1
+    assert json_document(b"[" * 64 + b"]" * 64) is not None
+
+
+def test_many_keys_with_one_twice_are_refused_in_linear_time() -> None:
+    keys = ", ".join(f'"k{number}": 1' for number in range(100_000))
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match="the key k7 twice"):
+        json_document(f'{{{keys}, "k7": 2}}'.encode())
+    assert time.perf_counter() - begin < 5.0

@@ -16,7 +16,7 @@ def test_a_file_within_the_limit_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("none.json", "no such file"), ("folder", "regular"), ("large", "larger")]
+    ("name", "reason"), [("none.json", "no such file"), ("folder", "a folder"), ("large", "larger")]
 )
 def test_the_error_names_the_reason_and_the_expected_file(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "folder").mkdir()

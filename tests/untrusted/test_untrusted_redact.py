@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepr_edge.untrusted.documents import CONTROL
 from pepr_edge.untrusted.redact import plain_message, redact_paths, without_escapes
+from pepr_edge.untrusted.shown import CONTROL
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from pepr_edge.recipe import variants_dir
 from pepr_edge.run_dir.layout import PRIVATE
 from pepr_edge.run_dir.owned import check_owned, is_os_metadata, start_record, write_owned
 from pepr_edge.run_dir.store import locked, open_new, read_current, sha256_file, stage_key
-from pepr_edge.untrusted.documents import RECORD_BYTES, content, json_document
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import RECORD_BYTES, content
 from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")

@@ -1,0 +1,64 @@
+"""How untrusted text is shown: on one line, of limited length, and without what would change a terminal.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# One text in a message or a cell of a table. A longer one loses its middle: the name of a file is at its end.
+SHOWN_CHARACTERS = 200
+# A short excerpt of a text within a message.
+EXCERPT_CHARACTERS = 60
+# Items of a list in a message.
+SHOWN_ITEMS = 10
+
+# Characters that move a terminal's cursor, change the direction of a line or cannot be seen. Tabs and line
+# ends are not among them. Half of a surrogate pair stands for a byte that is not UTF-8.
+_INVISIBLE = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f"
+)
+# Persian, Hindi and others need these between letters. Elsewhere they only make two names look alike.
+_JOINERS = "\u200c\u200d"
+_LETTER = "[^\\x00-\\u02ff\\u2000-\\u20ff]"
+CONTROL = re.compile(f"[{_INVISIBLE}]|(?<!{_LETTER})[{_JOINERS}]|[{_JOINERS}](?!{_LETTER})")
+
+
+def escaped(text: str) -> str:
+    """Return a text with its control characters and invalid bytes escaped. Tabs and line ends stay."""
+    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def shown(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """Return an untrusted text for one line of a terminal: escaped, with at most `limit` characters."""
+    clipped = clip(text, limit)  # first, as a text may be a megabyte long
+    return clip(escaped(clipped.replace("\n", "\\n").replace("\t", "\\t")), limit)
+
+
+def excerpt(text: str) -> str:
+    """Return a short excerpt of an untrusted text, escaped as in `shown`."""
+    return shown(text, EXCERPT_CHARACTERS)
+
+
+def clip(text: str, limit: int) -> str:
+    """Return a text without its middle if it is longer than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 3) // 2
+    return f"{text[: limit - 3 - tail]}...{text[len(text) - tail :]}"
+
+
+def one_line(fault: BaseException | str) -> str:
+    """Return the message of a library's error on one line, as in `shown`; its class if it has none."""
+    text = " ".join(clip(str(fault), 10 * SHOWN_CHARACTERS).split())
+    return shown(text or type(fault).__name__)
+
+
+def first_items(items: Sequence[str], limit: int = SHOWN_ITEMS) -> list[str]:
+    """Return the first items of a list, and how many more there are."""
+    if len(items) <= limit:
+        return list(items)
+    return [*items[:limit], f"and {len(items) - limit} more"]

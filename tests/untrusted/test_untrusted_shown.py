@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pepr_edge.untrusted.shown import (
+    CONTROL,
+    SHOWN_CHARACTERS,
+    clip,
+    escaped,
+    excerpt,
+    first_items,
+    one_line,
+    shown,
+)
+
+
+def test_ordinary_texts_are_shown_as_they_are() -> None:
+    for text in ("Röntgen", "コード", "می\u200cشود", "क्\u200dष", "a/b c_d@1.png", ""):
+        assert shown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\x1b[2J\n", "a\\x1b[2J\\n"),
+        ("a\tb\r", "a\\tb\\r"),
+        ("be\u200bnign", "be\\u200bnign"),
+        ("be\u200dnign", "be\\u200dnign"),
+        ("a\u202eb", "a\\u202eb"),
+        ("\u061c", "\\u061c"),
+        ("\udcff.png", "\\udcff.png"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_what_would_change_a_terminal_is_escaped(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+@given(st.text())
+def test_any_text_becomes_one_short_line_without_control_characters(text: str) -> None:
+    result = shown(text)
+    assert len(result) <= SHOWN_CHARACTERS
+    assert len(result.splitlines()) <= 1
+    assert not CONTROL.search(result)
+
+
+def test_a_megabyte_is_clipped_in_its_middle() -> None:
+    begin = time.perf_counter()
+    result = shown("a" + "\x1b" * 10_000_000 + "z.png")
+    assert time.perf_counter() - begin < 1.0
+    assert len(result) == SHOWN_CHARACTERS
+    assert result.startswith("a")
+    assert result.endswith("z.png")
+    assert clip("0123456789", 7) == "01...89"
+    assert len(excerpt("x" * 100)) == 60
+
+
+def test_line_ends_stay_in_a_text_of_several_lines() -> None:
+    assert escaped("a\n\tb\x07") == "a\n\tb\\x07"
+
+
+def test_a_library_s_error_becomes_one_line() -> None:
+    assert one_line(ValueError("a\n  b\n")) == "a b"
+    assert one_line(ValueError()) == "ValueError"
+    assert len(one_line(ValueError("x" * 5000))) == SHOWN_CHARACTERS
+
+
+def test_a_long_list_is_cut() -> None:
+    assert first_items(["a"] * 10) == ["a"] * 10
+    assert first_items([str(number) for number in range(12)])[-2:] == ["9", "and 2 more"]
