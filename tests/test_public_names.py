@@ -284,7 +284,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "pepr_edge.text": ("robustness", "rows", "sentences", "tables", "units"),
     "pepr_edge.train": ("cost", "loop", "models", "session", "setup", "step", "step_cost", "train"),
-    "pepr_edge.untrusted": ("documents", "npz", "onnx_check", "paths", "read", "redact"),
+    "pepr_edge.untrusted": ("documents", "files", "npz", "onnx_check", "paths", "read", "redact", "shown"),
     "pepr_edge.zoo": ("CHECK_PX", "MIN_PX", "Architecture", "architectures", "check", "nearest"),
     "pepr_edge.zoo.check": ("markdown", "row", "sweep"),
 }
