@@ -5,6 +5,7 @@ The state of a search is read from the run directory, so a search that was kille
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from pepr_edge.search.search_log import Exclusion, to_record, with_trainings
 from pepr_edge.search.state import NO_COST, Cost, Decision, Limits, SearchCandidate, Settings, State
 from pepr_edge.train.cost import no_cost
 
+# The policy decides at most this often in a training: each time a job opens it, which takes about a second.
+DECISIONS = 10
 J_PER_WH = 3600.0
 S_PER_H = 3600.0
 
@@ -283,18 +286,22 @@ class CandidateSearch:
         """Return the epoch after which the policy must decide again, because performance then matters.
 
         One job trains to that epoch. Until then the policy decides the same for the worst and for the best
-        performance. Under a stop rule it is the next epoch, since the cost of an epoch is known only when it
-        has ended.
+        performance. A job trains at least the share of the epochs that DECISIONS leaves. Under a stop rule it
+        is the next epoch, since the cost of an epoch is known only when it has ended.
         """
         if self.results.recipe.search.has_stop_rules:
             return epoch
+        earliest = epoch
+        if epoch == self.state.trained(name) + 1:
+            share = math.ceil(self.state.epochs / DECISIONS)
+            earliest = min(self.state.epochs, epoch - 1 + share)
         cost = self.estimates[name].epoch
         worst = best = self.state
         while True:
             worst = worst.after_epoch(name, 0.0, cost)
             best = best.after_epoch(name, 1.0, cost)
             if not (_trains_next(worst, settings, name) and _trains_next(best, settings, name)):
-                return epoch
+                return max(epoch, earliest)
             epoch += 1
 
     def _train(self, name: str, until_epoch: int, reason: str) -> None:

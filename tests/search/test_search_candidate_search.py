@@ -228,6 +228,15 @@ def test_a_search_trains_candidates_that_may_win_and_logs_its_savings(made: Make
     assert (costs["cheap@64"], costs["huge@64"]) == (0.0, pytest.approx(2 / 3))  # all need the same memory
 
 
+def test_a_job_trains_a_share_of_the_epochs(made: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate_search, "DECISIONS", 2)
+    run = made(BOUNDED)
+    log = run.search()
+    assert [epoch for name, epoch in run.jobs if name == "good"] == [0, 2, 4]
+    assert verdicts(log)["weak"] == ("dropped", 2)
+    assert log.spent_j == 4 * PROBE_J + 4 * 10 + 4 * 20 + 2 * 30
+
+
 def test_every_decision_is_an_event_with_its_reason(made: MakeRun) -> None:
     run = made(BOUNDED)
     run.search()
