@@ -229,6 +229,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "spent",
         "store",
         "training_files",
+        "variant_figures",
     ),
     "pepr_edge.scoring": (
         "bounds",

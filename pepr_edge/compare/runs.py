@@ -11,7 +11,8 @@ from pepr_edge.compare.record import LeftOut
 from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
-from pepr_edge.run_dir.reader import Results, VariantState, performance, resources_used
+from pepr_edge.run_dir.reader import Results, VariantState
+from pepr_edge.run_dir.variant_figures import performance, resources_used
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units

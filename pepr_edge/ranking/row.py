@@ -16,7 +16,8 @@ from pepr_edge.records import (
     Estimate,
     RankingRow,
 )
-from pepr_edge.run_dir.reader import VariantState, performance, resources_used, seed_performances
+from pepr_edge.run_dir.reader import VariantState
+from pepr_edge.run_dir.variant_figures import performance, resources_used, seed_performances
 
 
 def row_of(

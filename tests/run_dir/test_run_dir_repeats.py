@@ -15,9 +15,10 @@ from pepr_edge.records import Epoch, Estimate, InterruptionLoss, Quantity, Train
 from pepr_edge.run_dir.current import deployed
 from pepr_edge.run_dir.keys import run_key, seed_of, train_key
 from pepr_edge.run_dir.layout import candidate_folder, repeat_folder, stage_files
-from pepr_edge.run_dir.reader import Results, load, resources_used, seed_performances
+from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.spent import spent
 from pepr_edge.run_dir.store import write_record, write_text
+from pepr_edge.run_dir.variant_figures import resources_used, seed_performances
 
 
 def training(run: Path, repeat: int, value: float, loss: float = 0.5, joules: float = 100.0) -> TrainResult:
