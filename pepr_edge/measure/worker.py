@@ -180,9 +180,7 @@ def _block(model: OpenModel, argument: dict[str, int]) -> dict[str, Any]:
     begin = time.process_time()
     latencies_s = single_stream(model.call, argument["runs"])
     cpu_s = time.process_time() - begin
-    steal_now = steal_s()
-    steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
-    return TimedBlock(rounded(latencies_s), cpu_s, steal)._asdict()
+    return TimedBlock(rounded(latencies_s), cpu_s, _steal_since(steal_before))._asdict()
 
 
 def _memory(model: OpenModel, argument: None) -> int | None:
@@ -255,12 +253,17 @@ def timed(call: Call, rules: MeasurementRules, paced_s: float | None, typical_s:
         queries += count
         typical_s = median(latencies_s)
 
-        steal_now = steal_s()
-        steal = None if steal_before is None or steal_now is None else max(0.0, steal_now - steal_before)
+        steal = _steal_since(steal_before)
         block = Block(rounded(latencies_s), typical_s, duration_s, cpu_s, steal, load_average())
         emit({"block": block._asdict()})
         if duration_s >= rules.cap_s or (queries >= rules.queries and duration_s >= rules.duration_s):
             return
+
+
+def _steal_since(before_s: float | None) -> float | None:
+    """Return the CPU seconds that a hypervisor took since an earlier reading; None where they are unknown."""
+    now_s = steal_s()
+    return None if before_s is None or now_s is None else max(0.0, now_s - before_s)
 
 
 def rounded(latencies_s: Sequence[float]) -> list[float]:

@@ -9,8 +9,9 @@ from pepr_edge.records import DataInfo, Ranking, RankingRow, Split
 from pepr_edge.report import plots
 from pepr_edge.report.figure import FigureData, ReportFigure
 from pepr_edge.report.isoclines import isoclines
-from pepr_edge.scoring.pepr import normalised_weights, pareto_front
+from pepr_edge.scoring.pepr import pareto_front
 from pepr_edge.tasks import task_of
+from pepr_edge.text.robustness import combined_resource
 from pepr_edge.text.rows import ranked_rows, row_name, short_names
 from pepr_edge.text.sentences import chance_level
 from pepr_edge.text.units import MIB, SPLIT_NAMES, metric, plural, printable, significant
@@ -218,7 +219,7 @@ def on_isoclines(ranking: Ranking) -> ReportFigure:
     rows = []
     positions = []
     for row in ranked_rows(ranking):
-        combined = _combined_resource(ranking, row)
+        combined = combined_resource(ranking, row)
         if row.performance is not None and combined is not None:
             rows.append(row)
             positions.append((combined, row.performance))
@@ -264,17 +265,6 @@ def _named_first(
 
 def _named(rows: Sequence[RankingRow]) -> str:
     return f"The first {min(NAMED_SCORES, len(rows))} are named."
-
-
-def _combined_resource(ranking: Ranking, row: RankingRow) -> float | None:
-    """Return the weighted mean of a row's normalised resources; None if one of them is unknown."""
-    combined = 0.0
-    for name, weight in normalised_weights(ranking.weights).items():
-        value = row.normalised.get(name)
-        if value is None:
-            return None
-        combined += weight * value
-    return combined
 
 
 def _weights(ranking: Ranking) -> str:

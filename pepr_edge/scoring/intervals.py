@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pepr_edge.records import Estimate, Split
 from pepr_edge.scoring.chance import paired_test
 from pepr_edge.scoring.metrics import Counts, calibration_gaps, chunks, metric, resampled
+from pepr_edge.scoring.percentiles import Z_95
 from pepr_edge.tasks import Labels, Logits, task_of
 
-Z_95 = 1.959963984540054  # standard normal quantile at 0.975
 RESAMPLES = 500
 
 

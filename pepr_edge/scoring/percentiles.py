@@ -13,6 +13,7 @@ from pepr_edge.errors import MeasurementError
 from pepr_edge.records import Percentiles
 
 CONFIDENCE = 0.99
+Z_95 = 1.959963984540054  # standard normal quantile at 0.975, for two-sided 95 % intervals
 
 
 def early_stopping_percentile(latencies_s: Sequence[float], percentile: float) -> float | None:
@@ -77,7 +78,6 @@ def percentiles(latencies_s: Sequence[float]) -> Percentiles:
 MIN_GROUPS = 4
 # A profile without block lengths is cut into this many blocks.
 DEFAULT_BLOCKS = 16
-Z_INTERVAL = 1.959963984540054  # standard normal quantile at 0.975
 
 
 def p90_interval(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> tuple[float, float] | None:
@@ -104,7 +104,7 @@ def p90_interval(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> tu
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     # By how many latencies above the p90 a block has more than its share.
     excess = np.add.reduceat(above.astype(np.float64), starts) - above.mean() * lengths
-    margin = max(Z_INTERVAL * math.sqrt(0.9 * 0.1 / n), _largest_margin(excess) / n)
+    margin = max(Z_95 * math.sqrt(0.9 * 0.1 / n), _largest_margin(excess) / n)
     low = max(0, math.floor(n * (0.9 - margin)))
     high = min(n, math.ceil(n * (0.9 + margin))) - 1
     return float(ordered[low]), float(ordered[high])
@@ -113,7 +113,7 @@ def p90_interval(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> tu
 def p90_error(latencies_s: Sequence[float], blocks: Sequence[int] = ()) -> float | None:
     """Return the standard error of the p90, seconds, by its 95 % interval; None if there is none."""
     interval_s = p90_interval(latencies_s, blocks)
-    return None if interval_s is None else (interval_s[1] - interval_s[0]) / (2 * Z_INTERVAL)
+    return None if interval_s is None else (interval_s[1] - interval_s[0]) / (2 * Z_95)
 
 
 def _equal_blocks(n: int) -> list[int]:
@@ -142,7 +142,7 @@ def _student_quantile(degrees: int) -> float:
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
-    z = Z_INTERVAL
+    z = Z_95
     return (
         z
         + (z**3 + z) / (4 * degrees)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pepr_edge.records import Lifetime, Outlier, Ranking, RankingRow, Sensitivity, Stretch
+from pepr_edge.scoring.pepr import normalised_weights
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import capitalised, image_count, listed, metric, printable, probability, score
 
@@ -64,8 +65,9 @@ def drawn_again(ranking: Ranking) -> str:
 
 def _choice(ranking: Ranking, best: RankingRow, rivals: list[RankingRow]) -> str:
     """Say why the first model is the one to take: it costs least, or its score is the best."""
-    cheapest = min(rivals, key=lambda row: combined_cost(ranking, row))
-    if combined_cost(ranking, best) <= combined_cost(ranking, cheapest):
+    costs = {row_name(row): combined_resource(ranking, row) or 0.0 for row in rivals}
+    cheapest = min(rivals, key=lambda row: costs[row_name(row)])
+    if costs[row_name(best)] <= costs[row_name(cheapest)]:
         return f"Take {row_name(best)}: of these it costs least."
     return (
         f"Take {row_name(best)}: it has the best PePR edge. {row_name(cheapest)} costs less, "
@@ -73,11 +75,15 @@ def _choice(ranking: Ranking, best: RankingRow, rivals: list[RankingRow]) -> str
     )
 
 
-def combined_cost(ranking: Ranking, row: RankingRow) -> float:
-    """Return the weighted mean of a row's normalised resources, in [0, 1]."""
-    total = sum(ranking.weights.values())
-    parts = [weight * (row.normalised.get(name) or 0.0) for name, weight in ranking.weights.items()]
-    return sum(parts) / total
+def combined_resource(ranking: Ranking, row: RankingRow) -> float | None:
+    """Return the weighted mean of a row's normalised resources, in [0, 1]; None if one of them is unknown."""
+    combined = 0.0
+    for name, weight in normalised_weights(ranking.weights).items():
+        value = row.normalised.get(name)
+        if value is None:
+            return None
+        combined += weight * value
+    return combined
 
 
 def one_training(ranking: Ranking) -> str:
