@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-CHANNELS, PX = 2, 12
+CHANNELS, PX = 3, 12
 TRAINED_PARAMS = 2 * (4 * CHANNELS * 9 + 4) + 4 * 2 + 2
 DEPLOYED_PARAMS = (4 * CHANNELS * 9 + 4) + 4 * 2 + 2
 

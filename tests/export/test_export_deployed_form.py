@@ -25,7 +25,9 @@ from pepr_edge.export.deployed_form import (
     deployed_form,
     export_deployed,
 )
-from pepr_edge.records import Form
+from pepr_edge.export.untrained import write_untrained
+from pepr_edge.recipe import Recipe
+from pepr_edge.records import Candidate, Form
 
 IMAGES = np.random.default_rng(0).normal(size=(20, CHANNELS, PX, PX)).astype(np.float32)
 TIGHT = 1e-5
@@ -135,6 +137,29 @@ def test_if_its_file_is_not_faithful_the_trained_form_is_exported(
     assert operators(path)["Conv"] == 2
     with pytest.raises(ExportError, match="not faithful"):
         export_deployed(network(), IMAGES, TIGHT, path, lambda file: only_with(7, file))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variants"), [("onnxruntime", ["fp32", "int8_static"]), ("pytorch", ["fp32"])]
+)
+def test_an_untrained_candidate_is_screened_in_its_deployed_form(
+    tmp_path: Path, runtime: str, variants: list[str]
+) -> None:
+    candidate = Candidate(architecture="branches", image_size_px=PX, in_channels=CHANNELS, num_classes=2)
+    recipe = Recipe.model_validate(
+        {
+            "name": "test",
+            "device": {"name": "test", "runtime": runtime},
+            "candidates": {"architectures": ["branches"], "image_size_px": 32},
+            "export": {"variants": variants},
+        }
+    )
+    assert write_untrained(network(), candidate, recipe, IMAGES, tmp_path) == {}
+    for variant in variants:
+        assert operators(tmp_path / variant / "model.onnx")["Conv"] == 1
+    if runtime == "pytorch":
+        program = torch.export.load(tmp_path / "fp32" / "program.pt2").module()
+        assert sum(node.target is torch.ops.aten.conv2d.default for node in program.graph.nodes) == 1
 
 
 def as_after_training(name: str) -> nn.Module:

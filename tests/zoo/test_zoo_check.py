@@ -189,6 +189,14 @@ def test_an_int8_file_with_constant_logits_fails(monkeypatch: pytest.MonkeyPatch
     assert "every image" in row.reason
 
 
+@pytest.mark.slow
+def test_an_architecture_with_branches_is_checked_in_its_deployed_form(tmp_path: Path) -> None:
+    row = work.check(job("mobileone_s0", 64), tmp_path, ignore)
+    assert_passed(row)
+    assert (row.num_params, row.form_note) == (1_054_690, "")
+    assert row.trained_params == 4_269_362
+
+
 def test_a_name_outside_the_zoo_is_checked_at_an_accepted_size() -> None:
     assert work._create(job("vit_tiny_patch16_224", None))[0] == 224
     assert work._create(job("test_efficientnet", None))[0] == zoo.CHECK_PX
