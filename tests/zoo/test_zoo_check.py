@@ -273,6 +273,7 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
         update={"architecture": "resnet26d", "int8": "normalisation left in float", "export_s": 5.0}
     )
     merged = good.model_copy(update={"architecture": "repvgg_a2", "trained_params": 2_000_000})
+    refused = good.model_copy(update={"architecture": "vgg11", "form_note": "the logits differ"})
     bad = CheckRow(
         **GOOD,
         architecture="dla34",
@@ -281,8 +282,8 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
         versions={"torch": "2.9"},
         note="odd strides",
     )
-    page = markdown.page([good, remedied, merged, bad], "pepr-edge zoo check")
-    assert "`pepr-edge zoo check` with torch 2.9. 3 of 4 " in page
+    page = markdown.page([good, remedied, merged, refused, bad], "pepr-edge zoo check")
+    assert "`pepr-edge zoo check` with torch 2.9. 4 of 5 " in page
     assert "| repvgg_a2 | 64 px | from 32 px | 1.0 M (2.0 M in training) | torchscript |" in page
     assert re.search("5.0 s .* 7 s at most", page)
     cells = (
@@ -292,9 +293,10 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
     assert "| dla34 | 64 px | multiples of 32 px | 1.0 M | - | FAILED | - | FAILED | - | - | - | - |" in page
     assert "- dla34 (train): no loss" in page
     assert "- resnet26d: normalisation left in float." in page
+    assert "- vgg11: the logits differ." in page
     assert "- dla34: odd strides." in page
     table = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + 4
+    assert len(table) == 2 + 5
     assert len({line.count("|") for line in table}) == 1
 
 

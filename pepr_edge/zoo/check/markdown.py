@@ -36,6 +36,7 @@ def page(rows: Sequence[CheckRow], command: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in rows[-1].versions.items())
     failed = [f"- {row.architecture} ({row.stage}): {row.reason}" for row in rows if row.status == "failed"]
     remedies = [f"- {row.architecture}: {row.int8}." for row in rows if row.int8 not in (None, AS_ASKED)]
+    as_trained = [f"- {row.architecture}: {row.form_note}." for row in rows if row.form_note]
     quirks = [f"- {', '.join(names)}: {quirk}." for quirk, names in _quirks(rows).items()]
     parts = [
         f"# The zoo\n\nMade by `{command}` with {versions}. {_summary(rows)}",
@@ -44,6 +45,7 @@ def page(rows: Sequence[CheckRow], command: str) -> str:
     ]
     sections = {
         "Failures": failed,
+        "Exported in the trained form": as_trained,
         "Quantised with a remedy": remedies,
         "Architectures that do not accept every size": quirks,
     }
