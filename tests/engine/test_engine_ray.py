@@ -45,12 +45,7 @@ def opened(
 
 def test_without_ray_the_message_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    with (
-        pytest.raises(
-            EngineError, match=r"--engine ray needs Ray, which is not installed\. Run: pip install"
-        ),
-        opened(recipe()),
-    ):
+    with pytest.raises(EngineError, match="pip install"), opened(recipe()):
         pass
 
 
@@ -110,9 +105,7 @@ def test_a_cluster_without_room_names_the_wanted_resources() -> None:
         recipe(cluster={"cpus": 2, "gpus": 1, "memory_mib": 512}),
         lambda job, reason: None,
     )
-    with pytest.raises(
-        EngineError, match=r"what \[cluster\] asks for each candidate: 2 CPU, 1 GPU, 512 MiB\. Ask for less"
-    ):
+    with pytest.raises(EngineError, match=r"\[cluster\].* 2 CPU, 1 GPU, 512 MiB"):
         cluster.room()
 
 
@@ -128,11 +121,8 @@ def test_a_job_that_loses_its_node_three_times_has_failed(make_job: MakeJob) -> 
     assert [cluster._retries(attempt, NodeDiedError()) for _ in range(3)] == [True, True, False]
     assert reported == ["its node was lost"] * 3
     made = read_record(Path(job.folder) / "failure.json", Failure)
-    assert (made.key, made.stage, made.reason) == (
-        job.train_key,
-        "export fp32",
-        "its node was lost, 3 times",
-    )
+    assert (made.key, made.stage) == (job.train_key, "export fp32")
+    assert "3 times" in made.reason
 
 
 @pytest.mark.skipif(not installed, reason="Ray is not installed")
@@ -154,7 +144,7 @@ def test_an_error_on_a_node_is_a_failure_of_its_candidate(make_job: MakeJob) -> 
     error = RayTaskError("work", "Traceback ...", OSError("no room left"))
     assert not cluster._retries(ray.Attempt(job), error)
     assert reported == []
-    assert read_record(Path(job.folder) / "failure.json", Failure).reason == "on its node: no room left"
+    assert "no room left" in read_record(Path(job.folder) / "failure.json", Failure).reason
 
 
 def test_an_update_brings_files_and_steps_and_progress_resets_the_losses(

@@ -44,7 +44,7 @@ def test_the_first_living_node_with_the_resource_is_the_device() -> None:
 
 
 def test_a_resource_that_no_node_has_is_one_line_with_the_remedy() -> None:
-    with pytest.raises(EngineError, match="no node of the cluster carries it") as fault:
+    with pytest.raises(EngineError, match="no node") as fault:
         node_with(nodes(("a", True, {"CPU": 8.0})), LABEL)
     assert """ray start --address HEAD:PORT --resources '{"clinic_laptop": 1}'""" in str(fault.value)
 
@@ -56,9 +56,7 @@ class NodeDiedError(Exception):
 @pytest.mark.parametrize(("alive", "fault"), [(False, TimeoutError()), (True, NodeDiedError("at 192.0.2.1"))])
 def test_a_node_that_was_lost_stops_the_run(alive: bool, fault: Exception) -> None:
     gone = Node(nodes(("a", alive, {}), ("b", True, {})), "a", {}, LABEL)
-    with pytest.raises(
-        EngineError, match=r"^the node that carries clinic_laptop was lost\..*the same command goes on"
-    ):
+    with pytest.raises(EngineError, match=r"clinic_laptop was lost"):
         gone.check(fault)
 
 

@@ -226,13 +226,14 @@ def test_an_emulated_machine_counts_for_memory_and_self_test_but_not_latency(run
         "large": 0.05,
     }
     assert row_of(alone, "small").resources["peak_memory"] == 900 * MIB
-    assert row_of(alone, "large").reason == "its self-test failed on made cpu (qemu.json)"
-    name = ONE.replace(")", ", emulated)")
-    assert row_of(alone, "small").warnings == (
-        f"its latency is that of home: {name} is no device, so its times say nothing",
-    )
+    assert "self-test failed" in row_of(alone, "large").reason
+    assert "qemu.json" in row_of(alone, "large").reason
+    (warning,) = row_of(alone, "small").warnings
+    assert "home" in warning
+    assert ONE.replace(")", ", emulated)") in warning
     (device,) = alone.devices
-    assert device.moved[-1] == "large@64 fp32 has no rank here: its self-test failed on made cpu (qemu.json)"
+    assert device.moved[-1].startswith("large@64 fp32")
+    assert row_of(alone, "large").reason in device.moved[-1]
 
     both = rank(run, field={"qemu.json": emulated, "real.json": all_three(0.03, 100)})
     assert {row.resources["latency"] for row in both.rows if row.rank} == {0.03}

@@ -264,7 +264,8 @@ def test_measured_and_declared_energies_never_share_bounds(tmp_path: Path) -> No
     assert "train_energy" not in ranking.bounds
     for row in ranking.rows:
         assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
-        assert "train_energy obtained in different ways (declared, measured)" in row.reason
+        assert "train_energy" in row.reason
+        assert "(declared, measured)" in row.reason
         assert row.resources["train_energy"] is not None
     a = entry(tmp_path, "a", joules=10.0, method="declared")
     b = entry(tmp_path, "b", joules=99.0, method="declared")
@@ -311,10 +312,10 @@ def test_invalid_measurements_and_parity_failures_are_warnings(tmp_path: Path) -
         artifact=made.artifact.model_copy(update={"parity": parity}),
     )
     (row,) = rank(results(tmp_path, doubtful)).rows
-    assert row.warnings == (
-        "measurement INVALID: drift: much",
-        "logits differ from PyTorch's by up to 0.5, tolerance 0.001",
-    )
+    invalid, differing = row.warnings
+    assert "INVALID: drift: much" in invalid
+    assert "0.5" in differing
+    assert "tolerance 0.001" in differing
     assert rank(results(tmp_path, made)).rows[0].warnings == ()
 
 

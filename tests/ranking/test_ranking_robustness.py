@@ -151,9 +151,10 @@ def test_reference_bounds(tmp_path: Path) -> None:
     assert ranking.bounds["train_energy"].hi == 100
     assert ranking.outliers == ()
     declared = {"train_energy": Bound(lo=0, hi=100, unit="J", method="declared")}
-    assert {row.reason for row in rank(made, weights={"train_energy": 1.0}, reference=declared).rows} == {
-        "no score: train_energy obtained in different ways (declared, measured)"
-    }
+    for row in rank(made, weights={"train_energy": 1.0}, reference=declared).rows:
+        assert (row.rank, row.pepr["edge"]) == (None, None)
+        assert "train_energy" in row.reason
+        assert "(declared, measured)" in row.reason
     with pytest.raises(ScoreError, match="no reference bounds of latency"):
         rank(made, reference=reference)
 
@@ -205,7 +206,9 @@ def test_reference_bounds_in_another_unit_are_refused_and_values_beyond_give_a_w
         made, weights={"train_energy": 1.0}, reference={"train_energy": Bound(lo=0, hi=100, unit="")}
     )
     assert row_of(ranking, "a").warnings == ()
-    assert row_of(ranking, "b").warnings == ("beyond the reference bounds, so clipped to them: train_energy",)
+    (warning,) = row_of(ranking, "b").warnings
+    assert "train_energy" in warning
+    assert "bounds" in warning
 
 
 def test_predictions_of_other_validation_images_are_refused(tmp_path: Path) -> None:
