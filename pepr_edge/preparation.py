@@ -9,6 +9,7 @@ from pathlib import Path
 from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import check_bundles
+from pepr_edge.data.check import problem_lines
 from pepr_edge.device.facts import git_commit
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
@@ -17,7 +18,7 @@ from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, settings_line
 from pepr_edge.records import Candidate, DataInfo, Ranking, RunInfo, RunSettings
 from pepr_edge.run_dir.keys import STAGE_REVISIONS, weights_sha256
-from pepr_edge.run_dir.layout import BUNDLES, RANKING, RUN
+from pepr_edge.run_dir.layout import BUNDLES, DATA_CHECK, RANKING, RUN
 from pepr_edge.run_dir.outputs import (
     check_documents,
     check_images_separate,
@@ -105,7 +106,11 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
 
 
 def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
-    """Write the names of skipped images to the run directory only: they may be names of patients."""
+    """Show what looks wrong, and write the names of images to the run directory only: of patients, maybe."""
+    checked = datasets.read_check(prepared)
+    for line in problem_lines(checked.problems):
+        view.say(line)
+    write_document(run_dir, DATA_CHECK, checked.model_dump_json(indent=1) + "\n")
     if info.skipped_images:
         write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
         view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")

@@ -14,7 +14,8 @@ from small_run import FLAWLESS, Listener
 from pepr_edge import pipeline
 from pepr_edge.data import SKIPPED
 from pepr_edge.data.phantom import images
-from pepr_edge.records import RunInfo
+from pepr_edge.records import DataCheck, RunInfo
+from pepr_edge.run_dir.layout import DATA_CHECK
 from pepr_edge.run_dir.store import read_record
 
 pytest.importorskip("pydicom")
@@ -56,13 +57,17 @@ def test_a_run_on_scans_names_no_patient_and_lists_the_images_it_left_out(
     (note,) = (line for line in said if "benign 1, malignant 1" in line)
     assert "2" in note
     assert any(str(run_dir / SKIPPED) in line for line in said)
-    assert note.removeprefix("note: ") in (run_dir / "report.html").read_text(encoding="utf-8")
+    remedy = "2 unreadable images left out: benign 1, malignant 1"
+    assert note.endswith(remedy)
+    assert remedy in (run_dir / "report.html").read_text(encoding="utf-8")
+    checked = read_record(run_dir / DATA_CHECK, DataCheck)
+    [problem] = [problem for problem in checked.problems if problem.kind == "unreadable_images"]
+    assert (problem.severity, problem.count, problem.remedy) == ("warning", 2, remedy)
     info = read_record(run_dir / "run.json", RunInfo).data
     assert (info.skipped_images, sum(facts.images for facts in info.splits.values())) == (2, 22)
     assert (run_dir / SKIPPED).read_text(encoding="utf-8").count("NAMED") == 2
-    outputs = [
-        path for path in run_dir.rglob("*") if path.is_file() and path.name not in (SKIPPED, "recipe.toml")
-    ]
+    at_home = (SKIPPED, DATA_CHECK, "recipe.toml")
+    outputs = [path for path in run_dir.rglob("*") if path.is_file() and path.name not in at_home]
     assert {path.name for path in outputs} >= {
         "run.json",
         "events.jsonl",

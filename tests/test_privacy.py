@@ -28,8 +28,8 @@ from pepr_edge.kit import make as kit
 MARK = "zqxvkj"
 ROOT = Path(__file__).resolve().parents[1]
 # Files that stay at home: the recipe as given, which may name the place of the data, the log of a candidate's
-# process, and the list of unreadable images, which the recipe asked for.
-AT_HOME = ("recipe.toml", "log.txt", "skipped_images.csv")
+# process, the list of unreadable images, which the recipe asked for, and what looks wrong with the images.
+AT_HOME = ("recipe.toml", "log.txt", "skipped_images.csv", "data_check.json")
 IMAGES = 84
 
 

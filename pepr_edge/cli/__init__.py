@@ -18,6 +18,7 @@ __all__ = ["entry"]
 # name and contains `command`.
 COMMANDS = {
     "init": "Draft a first recipe for images.",
+    "data": "Look at a dataset: what was understood of it, and what looks wrong.",
     "run": "Train, export, profile and rank the candidates of a recipe.",
     "rank": "Rank a run again, with other weights or field reports.",
     "export": "Export the best models of a run as bundles.",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
 from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
+from pepr_edge.data.check import problem_lines, refuse_errors
+from pepr_edge.data.check.look import look
 from pepr_edge.data.formats import SOURCES
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
@@ -23,6 +26,7 @@ from pepr_edge.recipe.init import (
 from pepr_edge.recipe.init.choose import DATA
 from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe
 from pepr_edge.recipe.toml import read
+from pepr_edge.records import DataCheck
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.untrusted.paths import exists
@@ -61,10 +65,12 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     """Check the paths, read the images, and write the recipe."""
     _check_paths(source, out, force)
     base = read(find(device), Recipe)
-    settings = DATA.model_dump() | {"source": source}
-    summary = summarise(DataSettings(**settings, image_size_px=SIZES_PX[0], seed=base.seed))
+    settings = DATA.model_dump(exclude={"interpolation"}) | {"source": source}
+    data = DataSettings(**settings, image_size_px=SIZES_PX[0], seed=base.seed)
+    summary = summarise(data)
     for heading, line in summary_lines(summary):
         say(f"{heading.lower():<8} {line}")
+    checked = _look(replace(data, on_bad_image="skip"))
     if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
         say(f"first    {summary.bad[0]}")
     drafted = draft(summary, source, out, base)
@@ -74,10 +80,25 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     write_text(out, content, exclusive=not force)
     if as_json:
         document = {"recipe": str(out), "data": asdict(summary), "reasons": drafted.reasons}
-        print_json(document | {"expected": _run_time_json(run_time)})
+        problems = [problem.model_dump(mode="json") for problem in checked.problems]
+        print_json(document | {"problems": problems, "expected": _run_time_json(run_time)})
     else:
         echo(out)
     say(f"check the recipe, then run: pepr-edge run {out}")
+
+
+def _look(settings: DataSettings) -> DataCheck:
+    """Decode all images, and show what looks wrong with them.
+
+    Raises:
+        DataError: a problem would stop a run.
+    """
+    with TerminalView().bar("images") as bar:
+        checked = look(replace(settings, image_size_px=SIZES_PX[1]), bar.update)
+    refuse_errors(checked)
+    for line in problem_lines(checked.problems):
+        say(line)
+    return checked
 
 
 def _check_paths(source: str, out: Path, force: bool) -> None:

@@ -4,7 +4,7 @@ Each format is a module with the same functions, listed in `formats.FORMATS`. `c
 uint8 arrays. `image_list` has what lists of images do alike.
 """
 
-from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare
+from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare, read_check
 from pepr_edge.data.dataset_summary import DatasetSummary, summarise
 from pepr_edge.data.formats import fingerprint, source_files
 from pepr_edge.data.source import DataSettings
@@ -15,6 +15,7 @@ __all__ = [
     "DataSettings",
     "Dataset",
     "DatasetSummary",
+    "check",
     "describe",
     "files",
     "fingerprint",
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "phantom",
     "prepare",
+    "read_check",
     "source",
     "source_files",
     "splits",

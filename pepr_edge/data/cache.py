@@ -1,53 +1,52 @@
 """Prepared data: each image is decoded and resized once, and stored as uint8 in a folder.
 
-    <folder>/train_pixels.npy train_labels.npy val_... test_... skipped_images.csv source.txt info.json
+    <folder>/train_pixels.npy train_labels.npy val_... test_... skipped_images.csv data_check.json
+    source.txt info.json
 
 source.txt holds the fingerprint of the source. skipped_images.csv names the images that were left out, with
-the reason. info.json is written last: a folder with it is complete.
+the reason, and data_check.json what looks wrong. info.json is written last: a folder with it is complete.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pepr_edge.data.files import is_grey
+from pepr_edge.data import check
+from pepr_edge.data.check import Evidence, Scan
 from pepr_edge.data.formats import fingerprint, open_source
+from pepr_edge.data.pixels import decode_all, model_channels
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.data.splits import assign_splits, check_splits
-from pepr_edge.errors import DataError, ImageError, RunError
-from pepr_edge.images.preprocess import to_pixels
-from pepr_edge.records import DataInfo, Split, SplitInfo
+from pepr_edge.errors import DataError, RunError
+from pepr_edge.records import DataCheck, DataInfo, Split, SplitInfo
+from pepr_edge.run_dir.layout import DATA_CHECK
 from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.tasks import task_of
-from pepr_edge.text.units import plural
 
 Progress = Callable[[int, int], None]
 
-GREY_SAMPLE = 64
 SKIPPED = "skipped_images.csv"
 # An error names this many bad images; skipped_images.csv names all.
 MAX_NAMED = 10
 MIN_IMAGE_SIZE_PX = 8
 DATA_FILES = tuple(f"{split}_{kind}.npy" for split, kind in product(SPLITS, ("pixels", "labels")))
 PARTIAL_FILES = re.compile(
-    r"(train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt|info\.json"
+    r"(train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|data_check\.json|source\.txt"
+    r"|info\.json"
 )
 
 
@@ -60,19 +59,6 @@ class Dataset:
 
     info: DataInfo
     splits: dict[Split, tuple[NDArray[np.uint8], Indices]]
-
-
-@dataclass
-class _Findings:
-    """Observations during one pass over the images.
-
-    `splits`: the splits that contain each image, by its hash; `coloured`: number of colour images among
-    images taken as grey; `bad`: the unusable images, by index.
-    """
-
-    splits: dict[bytes, set[Split]] = field(default_factory=dict)
-    coloured: int = 0
-    bad: dict[int, ImageError] = field(default_factory=dict)
 
 
 def prepare(settings: DataSettings, folder: Path, progress: Progress | None = None) -> DataInfo:
@@ -93,17 +79,26 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
         return current
     source = open_source(settings)
     splits = assign_splits(source, settings)
-    channels = settings.channels if settings.channels != "auto" else _channels(source)
+    channels = model_channels(source, settings)
     images = _image_count(splits)
     with _partial_folder(folder) as partial:
         _check_disk_space(partial, images * settings.image_size_px**2 * channels)
-        findings, kept = _write_arrays(source, splits, settings, channels, partial, progress)
-        _check_bad_images(source, images, kept, settings, findings)
-        write_text(partial / SKIPPED, _skipped_csv(findings))
-        info = _data_info(source, kept, settings, channels, findings)
+        scan, kept = _write_arrays(source, splits, settings, channels, partial, progress)
+        _check_bad_images(source, images, kept, settings, scan)
+        evidence = Evidence(settings, source, channels, scan)
+        checked = check.understood(evidence)
+        check.refuse_errors(checked)
+        write_text(partial / SKIPPED, _skipped_csv(scan))
+        write_record(partial / DATA_CHECK, checked)
+        info = _data_info(evidence, kept, checked)
         write_text(partial / "source.txt", source_fingerprint + "\n")
         write_record(partial / "info.json", info)
     return info
+
+
+def read_check(folder: Path) -> DataCheck:
+    """Return what was found when the data in a folder were prepared. Raises RunError as `load`."""
+    return read_record(folder / DATA_CHECK, DataCheck)
 
 
 def load(folder: Path) -> Dataset:
@@ -174,7 +169,7 @@ def _check_settings(settings: DataSettings) -> None:
 
 def _current_info(folder: Path, source_fingerprint: str) -> DataInfo | None:
     """Return the info of a complete folder that was prepared from the same source, else None."""
-    if not all((folder / name).is_file() for name in (*DATA_FILES, SKIPPED, "source.txt")):
+    if not all((folder / name).is_file() for name in (*DATA_FILES, SKIPPED, DATA_CHECK, "source.txt")):
         return None
     try:
         info = read_record(folder / "info.json", DataInfo)
@@ -201,7 +196,7 @@ def _partial_folder(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         (folder / "info.json").unlink(missing_ok=True)
-        for name in (*DATA_FILES, SKIPPED, "source.txt", "info.json"):
+        for name in (*DATA_FILES, SKIPPED, DATA_CHECK, "source.txt", "info.json"):
             (partial / name).replace(folder / name)
     finally:
         remove_matching(partial, PARTIAL_FILES)
@@ -218,14 +213,6 @@ def _check_disk_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def _channels(source: ImageSource) -> Literal[1, 3]:
-    """Return 1 if all images of an evenly spread sample are grey, else 3. Bad images are reported later."""
-    count = len(source.targets)
-    sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
-    greys = [is_grey(image) for image in source.read(sample) if not isinstance(image, ImageError)]
-    return 1 if greys and all(greys) else 3
-
-
 def _write_arrays(
     source: ImageSource,
     splits: dict[Split, Indices],
@@ -233,9 +220,9 @@ def _write_arrays(
     channels: Literal[1, 3],
     folder: Path,
     progress: Progress | None,
-) -> tuple[_Findings, dict[Split, Indices]]:
-    """Write pixels and labels; return the findings, and the indices of the written images."""
-    findings = _Findings()
+) -> tuple[Scan, dict[Split, Indices]]:
+    """Write pixels and labels; return the observations, and the indices of the written images."""
+    scan = Scan()
     kept: dict[Split, Indices] = {}
     done = 0
     total = _image_count(splits)
@@ -244,34 +231,20 @@ def _write_arrays(
         shape = (len(indices), settings.image_size_px, settings.image_size_px, channels)
         out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         written: list[int] = []
-        for index, image in zip(indices.tolist(), source.read(indices), strict=True):
+        for decoded in decode_all(source, {split: indices}, settings, channels):
             done += 1
             if progress is not None:
                 progress(done, total)
-            if isinstance(image, ImageError):
-                findings.bad[index] = image
-                continue
-            out[len(written)] = to_pixels(
-                image,
-                channels=channels,
-                image_size_px=settings.image_size_px,
-                interpolation=settings.interpolation,
-            )
-            written.append(index)
-            findings.splits.setdefault(_image_hash(image), set()).add(split)
-            if settings.channels == "auto" and channels == 1 and not is_grey(image):
-                findings.coloured += 1
+            scan.add(decoded)
+            if decoded.pixels is not None:
+                out[len(written)] = decoded.pixels
+                written.append(decoded.index)
         out.flush()
         del out
         _truncate(path, len(written))
         kept[split] = np.array(written, np.int64)
         np.save(folder / f"{split}_labels.npy", source.targets[kept[split]])
-    return findings, kept
-
-
-def _image_hash(image: Image.Image) -> bytes:
-    content = f"{image.mode}{image.size}".encode() + image.tobytes()
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return scan, kept
 
 
 def _truncate(path: Path, images: int) -> None:
@@ -292,10 +265,10 @@ def _check_bad_images(
     images: int,
     kept: dict[Split, Indices],
     settings: DataSettings,
-    findings: _Findings,
+    scan: Scan,
 ) -> None:
     """Raise DataError if bad images are not to be skipped, or if too few images are left without them."""
-    errors = list(findings.bad.values())
+    errors = list(scan.bad.values())
     if not errors:
         return
     lines = [f"  {error}" for error in errors[:MAX_NAMED]]
@@ -317,49 +290,17 @@ def _check_bad_images(
         raise DataError("\n".join([head, *lines])) from None
 
 
-def _skipped_csv(findings: _Findings) -> str:
+def _skipped_csv(scan: Scan) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "reason"))
-    writer.writerows((error.name, error.reason) for error in findings.bad.values())
+    writer.writerows((error.name, error.reason) for error in scan.bad.values())
     return text.getvalue()
 
 
-def _notes(
-    source: ImageSource, findings: _Findings, counts: dict[Split, NDArray[np.int64]]
-) -> tuple[str, ...]:
-    notes = []
-    if findings.bad:
-        bad_counts = Counter(source.labels[source.targets[index]] for index in findings.bad)
-        by_class = ", ".join(f"{label} {bad_counts[label]}" for label in source.labels if bad_counts[label])
-        notes.append(f"{plural(len(findings.bad), 'unreadable image')} left out: {by_class}")
-    copied = sum(len(splits) > 1 for splits in findings.splits.values())
-    if copied:
-        notes.append(
-            f"leakage: exact copies of {plural(copied, 'image')} are in more than one split, "
-            "so test scores may be too good"
-        )
-    if findings.coloured:
-        notes.append(
-            f"{plural(findings.coloured, 'colour image')} converted to grey, "
-            "since the sampled images were grey; "
-            "channels = 3 keeps colour"
-        )
-    for split, class_counts in counts.items():
-        absent = [label for label, count in zip(source.labels, class_counts, strict=True) if not count]
-        if absent:
-            notes.append(f"{split} has no image of {', '.join(absent)}")
-    return tuple(notes)
-
-
-def _data_info(
-    source: ImageSource,
-    splits: dict[Split, Indices],
-    settings: DataSettings,
-    channels: Literal[1, 3],
-    findings: _Findings,
-) -> DataInfo:
+def _data_info(evidence: Evidence, splits: dict[Split, Indices], checked: DataCheck) -> DataInfo:
     task = task_of()
+    source = evidence.source
     counts = {
         split: task.class_counts(source.targets[indices], len(source.labels))
         for split, indices in splits.items()
@@ -369,13 +310,13 @@ def _data_info(
         format=source.format,
         sha256=source.sha256,
         labels=source.labels,
-        channels=channels,
-        fraction=settings.fraction,
+        channels=evidence.channels,
+        fraction=evidence.settings.fraction,
         splits={
             split: SplitInfo(images=int(split_counts.sum()), class_counts=tuple(split_counts.tolist()))
             for split, split_counts in counts.items()
         },
         majority_baseline=task.baseline(counts["train"], counts["test"])[1],
-        skipped_images=len(findings.bad),
-        notes=source.notes + _notes(source, findings, counts),
+        skipped_images=len(evidence.scan.bad),
+        notes=tuple(problem.remedy for problem in checked.problems),
     )

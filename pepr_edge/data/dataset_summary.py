@@ -101,7 +101,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         sizes_px=tuple(sizes_px),
         grey=grey,
         bad=tuple(bad),
-        notes=source.notes,
+        notes=tuple(problem.remedy for problem in source.problems),
     )
 
 

@@ -21,7 +21,7 @@ from pepr_edge.data.source import (
     splits_by_name,
 )
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.records import Split
+from pepr_edge.records import Problem, Split
 from pepr_edge.untrusted.paths import is_dir
 from pepr_edge.untrusted.shown import shown
 
@@ -92,7 +92,8 @@ def open_source(settings: DataSettings) -> ImageSource:
         targets=np.array([labels.index(image.label) for image in images], np.int64),
         read=read,
         given=None if None in split_folders else splits_by_name([image.split for image in images]),
-        notes=_skip_note(skipped),
+        name_of=names.__getitem__,
+        problems=_skipped_files(skipped),
     )
 
 
@@ -142,9 +143,12 @@ def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     return images
 
 
-def _skip_note(skipped: Counter[str]) -> tuple[str, ...]:
+def _skipped_files(skipped: Counter[str]) -> tuple[Problem, ...]:
+    if not skipped:
+        return ()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
-    return (f"skipped files that are not images: {kinds}",) if skipped else ()
+    remedy = f"skipped files that are not images: {kinds}"
+    return (Problem(kind="other_files", severity="note", count=skipped.total(), remedy=remedy),)
 
 
 def _kind(path: Path) -> str:

@@ -186,6 +186,7 @@ def open_list(path: Path, images: Sequence[ListedImage], format_: str) -> ImageS
         read=read,
         given=splits_by_name([image.split for image in images]) if images[0].split else None,
         groups=_group_numbers(images),
+        name_of=paths.__getitem__,
     )
 
 

@@ -26,6 +26,7 @@ from pepr_edge.data.source import (
     Indices,
     Stamp,
     class_numbers,
+    name_in_split,
     numeric_labels,
 )
 from pepr_edge.errors import DataError
@@ -165,6 +166,7 @@ def open_source(settings: DataSettings) -> ImageSource:
         targets=all_targets,
         read=read,
         given=given,
+        name_of=lambda index: name_in_split(index, splits, starts),
     )
 
 

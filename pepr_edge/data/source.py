@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.records import Interpolation, Split
+from pepr_edge.records import Columns, Interpolation, Problem, Split
 from pepr_edge.untrusted.shown import shown
 
 Indices: TypeAlias = NDArray[np.int64]
@@ -26,6 +26,7 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 MAX_CLASS_NUMBER = 9999
+NO_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class ImageSource:
     `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and
     decodes those images one by one; for an unusable image it yields the ImageError instead. `given` holds the
     splits that the source itself defines, or None. `groups` has one group number per image, for images that
-    must stay in the same split (same patient or lesion), or None.
+    must stay in the same split (same patient or lesion), or None. `name_of` names an image on this machine.
+    `problems`: what looks wrong with the folders, names or columns, and what was decided about them.
     """
 
     name: str
@@ -67,7 +69,9 @@ class ImageSource:
     read: Callable[[Indices], Iterator[Image.Image | ImageError]]
     given: Mapping[Split, Indices] | None = None
     groups: Indices | None = None
-    notes: tuple[str, ...] = ()
+    name_of: Callable[[int], str] = str
+    columns: Columns = NO_COLUMNS
+    problems: tuple[Problem, ...] = ()
 
 
 class Format(Protocol):
@@ -136,6 +140,18 @@ def check_labels(labels: Iterable[str], where: str) -> None:
 def numeric_labels(targets: Indices) -> tuple[str, ...]:
     """Return "0", "1", ... as names of classes that are known by number only."""
     return tuple(str(number) for number in range(int(targets.max()) + 1))
+
+
+def name_in_split(index: int, splits: Sequence[str], starts: Indices) -> str:
+    """Return the name of an image that has none: its split and its number in it, from 0.
+
+    Args:
+        index: of the image in the source.
+        splits: in the order of the source.
+        starts: index of the first image of each split.
+    """
+    number = int(np.searchsorted(starts, index, side="right")) - 1
+    return f"{splits[number]} {index - int(starts[number])}"
 
 
 def splits_by_name(names: Sequence[Split | None]) -> dict[Split, Indices]:

@@ -7,7 +7,7 @@ from pepr_edge.records import DataInfo
 
 
 def describe(info: DataInfo) -> list[str]:
-    """Return lines: images per split, classes with counts, the majority-class baseline, and the notes."""
+    """Return lines: images per split, classes with counts, and the majority-class baseline."""
     sizes = ", ".join(f"{split} {info.splits[split].images}" for split in SPLITS)
     part = f" ({info.fraction:.3g} of the training split)" if info.fraction < 1 else ""
     class_counts = [info.splits[split].class_counts for split in SPLITS]
@@ -16,10 +16,9 @@ def describe(info: DataInfo) -> list[str]:
     train_counts = info.splits["train"].class_counts
     majority = info.labels[train_counts.index(max(train_counts))]
     colour = "grey" if info.channels == 1 else "RGB"
-    lines = [
+    return [
         f"{info.name}: {sum(totals)} {colour} images: {sizes}{part}",
         f"{len(info.labels)} classes: {classes}",
         f"majority-class baseline: always answering {majority!r} is right on "
         f"{info.majority_baseline:.1%} of the test images",
     ]
-    return lines + [f"note: {note}" for note in info.notes]

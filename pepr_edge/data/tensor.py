@@ -27,10 +27,11 @@ from pepr_edge.data.source import (
     Indices,
     Stamp,
     class_numbers,
+    name_in_split,
     numeric_labels,
 )
 from pepr_edge.errors import DataError
-from pepr_edge.records import Split
+from pepr_edge.records import Problem, Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted.paths import is_file
 
@@ -65,8 +66,8 @@ def open_source(settings: DataSettings) -> ImageSource:
     path = Path(settings.source)
     pairs = _pairs(path, _load(path))
     images = {split: _oriented(path, split, pair[0]) for split, pair in pairs.items()}
-    notes: list[str] = []
-    targets = [_targets(path, split, pair[1], len(images[split]), notes) for split, pair in pairs.items()]
+    problems: list[Problem] = []
+    targets = [_targets(path, split, pair[1], len(images[split]), problems) for split, pair in pairs.items()]
     sizes = [len(split_targets) for split_targets in targets]
     starts = np.cumsum([0, *sizes])
     images_by_split = list(images.values())
@@ -89,7 +90,8 @@ def open_source(settings: DataSettings) -> ImageSource:
         targets=all_targets,
         read=read,
         given=given,
-        notes=tuple(notes),
+        name_of=lambda index: name_in_split(index, list(pairs), starts),
+        problems=tuple(problems),
     )
 
 
@@ -195,7 +197,7 @@ def _pixels(image: torch.Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def _targets(path: Path, split: str, targets: torch.Tensor, images: int, notes: list[str]) -> Indices:
+def _targets(path: Path, split: str, targets: torch.Tensor, images: int, problems: list[Problem]) -> Indices:
     where = f"{path}: {_key(split, 'targets')}"
     raw = targets.float().numpy() if targets.is_floating_point() else targets.numpy()
     if raw.ndim not in (1, 2) or len(raw) != images:
@@ -214,5 +216,6 @@ def _targets(path: Path, split: str, targets: torch.Tensor, images: int, notes: 
         raise DataError(f"{where} look one-hot, expected class numbers. Convert them: targets.argmax(dim=1).")
     chosen, ties = majority(votes)
     prefix = "" if split == "all" else f"{split}: "
-    notes.append(f"{prefix}majority of {votes.shape[1]} raters; {ties} ties went to the lower class")
+    remedy = f"{prefix}majority of {votes.shape[1]} raters; {ties} ties went to the lower class"
+    problems.append(Problem(kind="raters_joined", severity="note", count=ties, remedy=remedy))
     return chosen

@@ -34,6 +34,7 @@ from pepr_edge.records.data import (
     SplitInfo,
     StageName,
 )
+from pepr_edge.records.data_check import Columns, DataCheck, Problem, Severity
 from pepr_edge.records.export import (
     Agreement,
     Artifact,
@@ -99,9 +100,11 @@ __all__ = [
     "BenchResult",
     "Bound",
     "Candidate",
+    "Columns",
     "CostEstimate",
     "CostProbe",
     "Count",
+    "DataCheck",
     "DataInfo",
     "DeviceFacts",
     "DeviceProfile",
@@ -131,6 +134,7 @@ __all__ = [
     "Preprocess",
     "Preprocessing",
     "ProbeResult",
+    "Problem",
     "ProfileRequest",
     "Provider",
     "Quality",
@@ -150,6 +154,7 @@ __all__ = [
     "Sensitivity",
     "SessionSettings",
     "SettingsTrial",
+    "Severity",
     "Sha256",
     "Split",
     "SplitInfo",

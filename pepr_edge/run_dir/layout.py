@@ -1,6 +1,6 @@
 """The names of all files of a run directory, and where they are.
 
-run.json recipe.toml events.jsonl search.json skipped_images.csv
+run.json recipe.toml events.jsonl search.json skipped_images.csv data_check.json
 ranking.json ranking.csv report.html report/<figure>.{svg,png,csv}
 candidates/<architecture>@<px>/
     train.json cost.json checkpoint.safetensors logits.npz log.txt failure.json
@@ -25,6 +25,7 @@ RECIPE = "recipe.toml"
 EVENTS = "events.jsonl"
 SEARCH = "search.json"
 SKIPPED = "skipped_images.csv"
+DATA_CHECK = "data_check.json"
 RANKING = "ranking.json"
 TABLE = "ranking.csv"
 REPORT = "report.html"
@@ -76,6 +77,7 @@ OUTPUTS = frozenset(
         EVENTS,
         SEARCH,
         SKIPPED,
+        DATA_CHECK,
         RANKING,
         TABLE,
         REPORT,
@@ -99,8 +101,8 @@ _UNFINISHED = r"\.\d+(-[0-9a-f]{8})?\.tmp"
 UNFINISHED_CANDIDATE_FILE = re.compile(rf"\.{_CANDIDATE_FILE}{_UNFINISHED}")
 # Paths within the folder of prepared pixels.
 PIXEL_FILES = re.compile(
-    r"(\.partial-\d+/)?((train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|source\.txt"
-    r"|info\.json|pixels\.json|" + TEMPORARY.pattern + r")"
+    r"(\.partial-\d+/)?((train|val|test)_(pixels|labels)\.npy(\.shorter)?|skipped_images\.csv|data_check\.json"
+    r"|source\.txt|info\.json|pixels\.json|" + TEMPORARY.pattern + r")"
 )
 
 

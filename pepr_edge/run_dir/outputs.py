@@ -19,6 +19,7 @@ from pepr_edge.records import Ranking, Record, RunInfo, SearchLog
 from pepr_edge.run_dir.layout import (
     BUNDLES,
     CANDIDATES,
+    DATA_CHECK,
     EVENTS,
     FIGURES,
     OUTPUTS,
@@ -159,7 +160,7 @@ def check_documents(run_dir: Path, on_message: Callable[[str], None]) -> None:
     Raises:
         OutputError: a document was not written by pepr_edge, or was changed since.
     """
-    check_documents_free(run_dir, [TABLE, REPORT, SKIPPED])
+    check_documents_free(run_dir, [TABLE, REPORT, SKIPPED, DATA_CHECK])
     for name, kind in RECORDS.items():
         path = run_dir / name
         if (path.exists() or path.is_symlink()) and not _is_record(path, kind):

@@ -25,7 +25,8 @@ def test_progress_counts_every_image_once(tmp_path):
 
 def test_files_are_as_promised(tmp_path):
     info = prepare(SETTINGS, tmp_path)
-    assert set(contents(tmp_path)) == {*cache.DATA_FILES, cache.SKIPPED, "source.txt", "info.json"}
+    others = {cache.SKIPPED, cache.DATA_CHECK, "source.txt", "info.json"}
+    assert set(contents(tmp_path)) == {*cache.DATA_FILES, *others}
     assert read_record(tmp_path / "info.json", DataInfo) == info
     for split, facts in info.splits.items():
         pixels, labels = np.load(tmp_path / f"{split}_pixels.npy"), np.load(tmp_path / f"{split}_labels.npy")

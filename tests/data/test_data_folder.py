@@ -84,7 +84,7 @@ def test_colour_gives_three_channels_unless_told_otherwise(image_folder, tmp_pat
 
 
 def test_colour_missed_by_the_sample_is_noted(tmp_path, draw, monkeypatch):
-    monkeypatch.setattr("pepr_edge.data.cache.GREY_SAMPLE", 2)
+    monkeypatch.setattr("pepr_edge.data.pixels.GREY_SAMPLE", 2)
     for number in range(12):
         draw(tmp_path / "d" / "ab"[number % 2] / f"{number:02}.png", number, colour=number == 6)
     info = prepare(settings(tmp_path / "d"), tmp_path / "out")
@@ -168,7 +168,7 @@ def bell(root, draw):
         (no_train, "split folders test, val without train"),
         (twice_val, "both 'val' and 'valid' are the val split"),
         (link_back, "cat/again: a link"),
-        (bell, r"class 'f\\x07sh', expected a name in UTF-8"),
+        (bell, r"class f\\x07sh, expected a name in UTF-8"),
     ],
 )
 def test_faults_are_reported_in_one_line_and_leave_no_files(image_folder, tmp_path, draw, spoil, message):

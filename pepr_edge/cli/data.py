@@ -1,0 +1,72 @@
+"""`pepr-edge data`: look at a dataset before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.progress import TerminalView
+from pepr_edge.cli.run import with_source
+from pepr_edge.data import DataSettings
+from pepr_edge.data.check import problem_lines, summary_lines
+from pepr_edge.data.check.look import look
+from pepr_edge.data.formats import SOURCES
+from pepr_edge.errors import DataError
+from pepr_edge.recipe import Data, Recipe
+from pepr_edge.recipe.resolve import data_settings
+from pepr_edge.recipe.settings import SIZES_PX
+from pepr_edge.recipe.toml import read
+from pepr_edge.records import DataCheck
+
+# The images are compared as the model sees them. This size shows more than the smallest models see.
+IMAGE_SIZE_PX = SIZES_PX[1]
+
+CHECK_HELP = f"""Decode every image, and say what was understood and what looks wrong.
+
+PATH: {SOURCES}; or a recipe, .toml, for the images and the settings of its [data].
+
+Nothing is changed, and nothing leaves this machine. Exit status 1 if a problem would stop a run.
+"""
+
+
+@click.group("data")
+def command() -> None:
+    """Look at a dataset before anything is trained."""
+
+
+@command.command("check", help=CHECK_HELP)
+@click.argument("path")
+@common
+def check(path: str, as_json: bool) -> None:
+    """Look at the images, print what was understood, and the problems."""
+    settings = _settings(path)
+    with TerminalView().bar("images") as bar:
+        checked = look(settings, bar.update)
+    if as_json:
+        print_json(checked.model_dump(mode="json"))
+    else:
+        _show(checked)
+    if checked.errors:
+        raise DataError(
+            f"{checked.name}: {len(checked.errors)} problems would stop a run, see above."
+            if len(checked.errors) > 1
+            else f"{checked.name}: {checked.errors[0].remedy}"
+        )
+
+
+def _settings(path: str) -> DataSettings:
+    if path.lower().endswith(".toml"):
+        recipe = with_source(read(Path(path), Recipe), Path(path), None)
+        return data_settings(recipe, IMAGE_SIZE_PX)
+    values = Data(source=path).model_dump(exclude={"interpolation"})
+    return DataSettings(**values, image_size_px=IMAGE_SIZE_PX)
+
+
+def _show(checked: DataCheck) -> None:
+    lines = [checked.name]
+    if checked.labels:
+        lines += summary_lines(checked)
+    lines += problem_lines(checked.problems) or ["no problems found"]
+    click.echo("\n".join(lines))

@@ -1,0 +1,121 @@
+"""A look at a dataset: what was understood of it, and what looks wrong.
+
+`init`, `run` and `data check` share it. Each module that finds problems has a function `problems`, listed in
+`CHECKS`. What is wrong with folders, names and tables is found by the format that reads them
+(`ImageSource.problems`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pepr_edge.data.check import classes, copies, near_copies, pictures, unreadable
+from pepr_edge.data.check.evidence import Evidence, Scan
+from pepr_edge.errors import DataError
+from pepr_edge.records import DataCheck, Problem
+
+__all__ = [
+    "CHECKS",
+    "Evidence",
+    "Scan",
+    "found",
+    "look",
+    "problem_lines",
+    "refuse_errors",
+    "summary_lines",
+    "understood",
+]
+
+CHECKS: tuple[Callable[[Evidence], Iterator[Problem]], ...] = (
+    unreadable.problems,
+    copies.problems,
+    near_copies.problems,
+    pictures.problems,
+    classes.problems,
+)
+SEVERITIES = ("error", "warning", "note")
+
+
+def found(evidence: Evidence) -> tuple[Problem, ...]:
+    """Return all problems of a dataset: errors first, then warnings, then notes."""
+    problems = list(evidence.source.problems)
+    for check in CHECKS:
+        problems += check(evidence)
+    return tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity)))
+
+
+def understood(evidence: Evidence) -> DataCheck:
+    """Return what was understood of a dataset, with its problems."""
+    source = evidence.source
+    counts = classes.split_counts(evidence)
+    sizes = sorted(evidence.scan.sizes_px.values(), key=lambda size: size[0] * size[1])
+    return DataCheck(
+        name=source.name,
+        format=source.format,
+        images=evidence.total - len(evidence.scan.bad),
+        labels=source.labels,
+        class_counts=tuple(np.sum(list(counts.values()), axis=0).tolist()),
+        splits={split: tuple(class_counts.tolist()) for split, class_counts in counts.items()},
+        given_splits=tuple(source.given or ()),
+        groups=None if source.groups is None else len(set(source.groups.tolist())),
+        channels=evidence.channels,
+        sizes_px=(sizes[0], sizes[-1]) if sizes else None,
+        columns=source.columns,
+        problems=found(evidence),
+    )
+
+
+def refuse_errors(check: DataCheck) -> None:
+    """Raise DataError if a problem stops a run."""
+    if check.errors:
+        raise DataError("\n".join(f"{check.name}: {_described(problem)}" for problem in check.errors))
+
+
+def summary_lines(check: DataCheck) -> list[str]:
+    """Return what was understood, a line for each subject."""
+    counts = zip(check.labels, check.class_counts, strict=True)
+    lines = [
+        f"images   {check.images:,}{_format(check)}{_colour(check)}{_sizes(check)}",
+        f"classes  {len(check.labels)}: {', '.join(f'{label} {count:,}' for label, count in counts)}",
+        f"splits   {', '.join(f'{split} {sum(of_class):,}' for split, of_class in check.splits.items())}"
+        f"{_origin(check)}",
+        f"groups   {'none named' if check.groups is None else f'{check.groups:,}, each in one split only'}",
+    ]
+    for name, columns in (("used", check.columns.used), ("ignored", check.columns.ignored)):
+        if columns:
+            lines.append(f"{name:<8} {', '.join(columns)}")
+    return lines
+
+
+def problem_lines(problems: tuple[Problem, ...]) -> list[str]:
+    """Return a line for each problem, with its examples."""
+    return [f"{problem.severity}: {_described(problem)}" for problem in problems]
+
+
+def _described(problem: Problem) -> str:
+    examples = f" ({', '.join(problem.examples)})" if problem.examples else ""
+    return f"{problem.kind.replace('_', ' ')}{examples}: {problem.remedy}"
+
+
+def _format(check: DataCheck) -> str:
+    return f" ({check.format})" if check.format else ""
+
+
+def _colour(check: DataCheck) -> str:
+    return {1: ", grey", 3: ", colour", None: ""}[check.channels]
+
+
+def _sizes(check: DataCheck) -> str:
+    if check.sizes_px is None:
+        return ""
+    smallest, largest = (f"{width} x {height}" for width, height in check.sizes_px)
+    return f", {smallest} px" if smallest == largest else f", from {smallest} to {largest} px"
+
+
+def _origin(check: DataCheck) -> str:
+    if not check.given_splits:
+        return " (made at random, by class)"
+    made = [split for split in check.splits if split not in check.given_splits]
+    return f" ({' and '.join(made)} taken from train at random)" if made else " (given by the data)"

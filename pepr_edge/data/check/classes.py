@@ -1,0 +1,54 @@
+"""Classes that a split lacks, or that have too few images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.data.check.evidence import MAX_EXAMPLES, Evidence
+from pepr_edge.data.source import SPLITS
+from pepr_edge.records import Problem, Split
+from pepr_edge.tasks import task_of
+
+# Fewer images of a class, all splits together, leave one for its test.
+MIN_IMAGES = 5
+
+
+def problems(evidence: Evidence) -> Iterator[Problem]:
+    """Yield the classes that a split has no image of, and rare classes."""
+    labels = evidence.source.labels
+    counts = split_counts(evidence)
+    for split, class_counts in counts.items():
+        absent = [label for label, count in zip(labels, class_counts, strict=True) if not count]
+        if absent and class_counts.sum():
+            yield Problem(
+                kind="class_not_in_split",
+                severity="warning",
+                count=len(absent),
+                examples=tuple(absent[:MAX_EXAMPLES]),
+                remedy=f"{split} has no image of {', '.join(absent)}",
+            )
+    totals = np.sum(list(counts.values()), axis=0)
+    rare = [label for label, count in zip(labels, totals, strict=True) if 0 < count < MIN_IMAGES]
+    if rare:
+        yield Problem(
+            kind="rare_classes",
+            severity="note",
+            count=len(rare),
+            examples=tuple(rare[:MAX_EXAMPLES]),
+            remedy=f"fewer than {MIN_IMAGES} images of {', '.join(rare)}: how well a model recognises that "
+            "cannot be measured. Add images.",
+        )
+
+
+def split_counts(evidence: Evidence) -> dict[Split, NDArray[np.int64]]:
+    """Return the usable images of each split by class."""
+    scan = evidence.scan
+    counts = {}
+    for split in SPLITS:
+        indices = [index for index, home in scan.splits.items() if home == split and index not in scan.bad]
+        targets = evidence.source.targets[np.array(indices, np.int64)]
+        counts[split] = task_of().class_counts(targets, len(evidence.source.labels))
+    return counts

@@ -1,0 +1,48 @@
+"""Look at a dataset without keeping its pixels, as `data check` and `init` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pepr_edge.data import check
+from pepr_edge.data.check.evidence import Evidence, Scan
+from pepr_edge.data.formats import open_source, recognise
+from pepr_edge.data.pixels import decode_all, model_channels
+from pepr_edge.data.source import DataSettings
+from pepr_edge.data.splits import assign_splits
+from pepr_edge.errors import DataError
+from pepr_edge.records import DataCheck, Problem
+from pepr_edge.untrusted.shown import shown
+
+Progress = Callable[[int, int], None]
+
+
+def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
+    """Decode every image, and return what was understood of a dataset and what looks wrong.
+
+    Args:
+        settings: which data, and how a run would prepare it.
+        progress: called with the number of images done and the total.
+    Returns:
+        What a run would find. A fault for which it would refuse the data is a problem of severity "error".
+    Raises:
+        DataError: the source is not found, or a package that its images need is not installed.
+    """
+    recognise(settings.source)
+    try:
+        source = open_source(settings)
+        splits = assign_splits(source, settings)
+    except DataError as error:
+        return DataCheck(name=shown(settings.source), problems=(_as_problem(error),))
+    channels = model_channels(source, settings)
+    scan = Scan()
+    total = sum(len(indices) for indices in splits.values())
+    for done, decoded in enumerate(decode_all(source, splits, settings, channels), 1):
+        scan.add(decoded)
+        if progress is not None:
+            progress(done, total)
+    return check.understood(Evidence(settings, source, channels, scan))
+
+
+def _as_problem(error: DataError) -> Problem:
+    return Problem(kind="not_usable", severity="error", count=1, remedy=str(error))

@@ -1,0 +1,120 @@
+"""Pictures that are nearly the same: in several splits, or with several labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pepr_edge.data.check.copies import different, pairs_of
+from pepr_edge.data.check.evidence import Evidence, can_compare_perceptually
+from pepr_edge.data.check.similar import similar_pairs
+from pepr_edge.records import Problem
+from pepr_edge.text.units import plural
+
+# Each picture is compared with all others.
+MAX_IMAGES = 30_000
+
+
+def problems(evidence: Evidence) -> Iterator[Problem]:
+    """Yield near copies in several splits, with several labels, and all others, as proposed groups."""
+    if not can_compare_perceptually():
+        yield _not_compared()
+        return
+    representatives = _one_of_each(evidence)
+    if len(representatives) > MAX_IMAGES:
+        yield _compared_in_part(len(representatives))
+        spread = np.linspace(0, len(representatives) - 1, MAX_IMAGES).astype(int)
+        representatives = [representatives[position] for position in spread]
+    sets = near_copies(evidence, representatives)
+    across = [members for members in sets if different(members, evidence.scan.splits.__getitem__)]
+    contradictory = [members for members in sets if different(members, evidence.label)]
+    yield from _across(evidence, across)
+    yield from _contradictory(evidence, contradictory)
+    reported = {members[0] for members in across + contradictory}
+    yield from _within(evidence, [members for members in sets if members[0] not in reported])
+
+
+def near_copies(evidence: Evidence, indices: Sequence[int]) -> list[list[int]]:
+    """Return the sets of images that are nearly the same, each ascending."""
+    scan = evidence.scan
+    if len(indices) < 2:
+        return []
+    bits = np.stack([scan.perceptual[index] for index in indices])
+    home = {index: {index} for index in indices}
+    for one, other in similar_pairs(bits, [scan.thumbnails[index] for index in indices]):
+        joined = home[indices[one]] | home[indices[other]]
+        for index in joined:
+            home[index] = joined
+    sets = {min(members): sorted(members) for members in home.values() if len(members) > 1}
+    return [sets[first] for first in sorted(sets)]
+
+
+def _one_of_each(evidence: Evidence) -> list[int]:
+    """Return the first image of each picture: exact copies are another check's."""
+    first: dict[bytes, int] = {}
+    for index, pixels in sorted(evidence.scan.distinct.items()):
+        first.setdefault(pixels, index)
+    return sorted(first.values())
+
+
+def _across(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+    if sets:
+        remedy = (
+            f"leakage: {plural(len(sets), 'set')} of images that are nearly the same are in more than one "
+            "split, so test scores may be too good. "
+        )
+        if evidence.source.given is None:
+            remedy += "Give each set one group in a .csv file; a group is never divided."
+        else:
+            remedy += "Keep each set in one split, or let its images have one group and no split."
+        yield Problem(
+            kind="near_copies_across_splits",
+            severity="warning",
+            count=len(sets),
+            examples=pairs_of(evidence, sets, evidence.scan.splits.__getitem__, "~"),
+            remedy=remedy,
+        )
+
+
+def _contradictory(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+    if sets:
+        yield Problem(
+            kind="near_copies_with_two_labels",
+            severity="warning",
+            count=len(sets),
+            examples=pairs_of(evidence, sets, evidence.label, "~"),
+            remedy=f"{plural(len(sets), 'set')} of images that are nearly the same have more than one label. "
+            "Look at them: correct the labels, or remove images.",
+        )
+
+
+def _within(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+    if sets:
+        yield Problem(
+            kind="near_copies_in_split",
+            severity="note",
+            count=len(sets),
+            examples=pairs_of(evidence, sets, evidence.scan.splits.__getitem__, "~"),
+            remedy=f"{plural(len(sets), 'set')} of images that are nearly the same, each within one split: "
+            "with another seed they may be divided. Give each set one group in a .csv file.",
+        )
+
+
+def _not_compared() -> Problem:
+    return Problem(
+        kind="near_copies_not_compared",
+        severity="note",
+        count=0,
+        remedy="images that are nearly the same were not looked for: the package imagehash is not installed. "
+        "Run pip install 'pepr_edge[train]'.",
+    )
+
+
+def _compared_in_part(images: int) -> Problem:
+    return Problem(
+        kind="near_copies_not_compared",
+        severity="note",
+        count=images - MAX_IMAGES,
+        remedy=f"images that are nearly the same were looked for among {MAX_IMAGES:,} of {images:,} images.",
+    )

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import command_line
+import data_checks
+import made_images
+import pytest
+
+from pepr_edge.records import DataCheck
+
+SPLITS = {f"{split}/{label}": 6 for split in ("train", "val", "test") for label in ("no", "yes")}
+
+
+@pytest.fixture
+def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clean folder with splits, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return made_images.folder(tmp_path / "scans", SPLITS)
+
+
+def test_what_was_understood_is_said(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "data", "check", "scans")
+    assert (done.status, done.err) == (0, "")
+    assert "no 18, yes 18" in done.out
+    assert "train 12, val 12, test 12" in done.out
+    assert "36 (folder), grey, 48 x 48 px" in done.out
+    assert "no problems found" in done.out
+
+
+def test_json_is_a_record_with_the_agreed_keys(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(scans / "train/no/00.png", scans / "test/no/copy.png")
+    done = data_checks.check(capsys, monkeypatch, "scans")
+    assert done.status == 0
+    assert {"labels", "class_counts", "splits", "columns", "problems"} <= set(done.document)
+    assert set(done.document["problems"][0]) == {"kind", "severity", "count", "examples", "remedy"}
+    assert DataCheck.model_validate(done.document, strict=False).labels == ("no", "yes")
+
+
+def test_an_error_ends_with_status_1_and_is_in_the_document(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / "train/no/00.png").write_bytes(b"no image")
+    done = data_checks.check(capsys, monkeypatch, "scans")
+    assert done.status == 1
+    assert done.problem("unreadable_images")["severity"] == "error"
+    assert done.err.count("\n") == 1
+    assert "on_bad_image" in done.err
+
+
+def test_data_that_a_run_would_refuse_are_a_problem(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(scans / "train")
+    done = data_checks.check(capsys, monkeypatch, "scans")
+    assert (done.status, done.document["labels"]) == (1, [])
+    [problem] = done.document["problems"]
+    assert problem["severity"] == "error"
+    assert "without train" in problem["remedy"]
+
+
+def test_a_recipe_gives_the_images_and_the_settings(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command_line.run(capsys, monkeypatch, "init", "scans", "--no-time").status == 0
+    (scans / "train/no/00.png").write_bytes(b"no image")
+    recipe = Path("recipe.toml")
+    recipe.write_text(recipe.read_text().replace("[data]\n", '[data]\non_bad_image = "skip"\n'))
+    done = data_checks.check(capsys, monkeypatch, recipe)
+    assert (done.status, done.kinds) == (0, {"unreadable_images": "warning"})
+
+
+@pytest.mark.parametrize(("path", "word"), [("nowhere", "no such file"), ("none.toml", "no such file")])
+def test_a_path_that_is_not_there_is_an_error(
+    path: str,
+    word: str,
+    scans: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "data", "check", path)
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert word in done.err
+
+
+def test_init_shows_the_same_problems(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(scans / "train/no/00.png", scans / "test/yes/copy.png")
+    checked = data_checks.check(capsys, monkeypatch, "scans")
+    drafted = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time", "--json")
+    assert json.loads(drafted.out)["problems"] == checked.document["problems"]
+    assert "warning: copies with two labels" in drafted.err
