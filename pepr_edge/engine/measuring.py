@@ -1,4 +1,4 @@
-"""Artifact -> DeviceProfile: measure the artifacts of a run on its host, where nothing else runs meanwhile.
+"""Artifact -> DeviceProfile: measure the artifacts of a run on its host, while nothing else runs there.
 
 By the adaptive rules they are measured in turns. The other rules, and a host that cannot hold several models
 open, measure one after the other. What is measured is written at once, so a run goes on where it was stopped.

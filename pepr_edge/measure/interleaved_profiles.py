@@ -1,9 +1,9 @@
 """Artifacts -> DeviceProfiles by the adaptive rules: measured in turns, each only as long as it matters.
 
 All models are open at once, each in a process of its own. In each round every model runs for one block, in
-random order, so what disturbs the machine disturbs all alike, and no figure is one of another minute. Models
-that do not fit into memory together are measured in groups. The first model runs in each group again: if its
-latency changed, the machine did, and the group is INVALID.
+random order, so that disturbances affect all alike, and latencies are comparable. Models that do not fit into
+memory together are measured in groups. The first model runs in each group again: if its latency changed, the
+machine did, and the group is INVALID.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _near_the_best(participants: list[_Participant], prune_ratio: float) -> list
 def _warm_up(participant: _Participant, rules: TimingRules, deadline: float) -> None:
     """Run inferences that do not count, until there are enough of them and enough seconds.
 
-    The first inference alone is no measure: it is slow for other reasons.
+    The first inference alone does not show how slow a model is: it does work that is done once.
     """
     begin = time.perf_counter()
     done = 0

@@ -1,4 +1,4 @@
-"""What is left to chance in a ranking, drawn again: validation images, seeds of the training, and costs.
+"""Draw again what a ranking leaves to chance: validation images, seeds of the training, and costs.
 
 A row's score depends on all three. Each source is drawn with its own measured spread; a source whose spread
 is not known, such as the seed if every candidate was trained once, is left out and `Spread.sources` says so.
@@ -168,7 +168,7 @@ def spread(
 def _is_settled(rows: Sequence[RankingRow], ranks: RankSpread, drawn: _Drawn) -> bool:
     """True if another run, with its own seeds and costs, would have the same first place at 95 %.
 
-    This run and the other one both differ from the mean over seeds: hence twice the variance.
+    The variance is twice that of one run, since both runs differ from the mean over seeds.
     """
     rivals = [row for row, low in zip(rows, ranks.low.tolist(), strict=True) if low == 1]
     if len(rows) == 1:

@@ -326,8 +326,8 @@ def stage_times_table(seconds: Mapping[StageName, float]) -> ReportTable | None:
     rows = [(Cell(name), *_time_cells(value, total_s)) for name, value in seconds.items() if value]
     rows.append((Cell("all"), *_time_cells(total_s, total_s)))
     caption = (
-        "Of the process that finished the run: a run that was stopped used results of earlier ones. Jobs at "
-        "work at the same time share the time equally. Other: starting workers, reading and checking files."
+        "The process that finished the run, without earlier ones if it was stopped in between. Jobs that run "
+        "at once share the time equally. Other: starting workers, reading and checking files."
     )
     header = ("stage", "wall time", "share")
     return ReportTable("times", "Time by stage", caption, header, tuple(rows), sortable=False)

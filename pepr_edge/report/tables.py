@@ -191,7 +191,7 @@ def _notes(row: RankingRow) -> str:
         status = STATUS_NAMES[row.status]
         notes.insert(0, f"{status}: {printable(row.reason)}" if row.reason else status)
     elif row.tied_with_best:
-        notes.insert(0, "tied with the best in performance")
+        notes.insert(0, "tied with the first in performance")
     return "; ".join(notes)
 
 

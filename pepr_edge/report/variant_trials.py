@@ -28,8 +28,8 @@ def variant_trials_table(artifacts: Sequence[Artifact]) -> ReportTable | None:
             if trial.quality is not None:
                 thresholds.append(trial.quality.threshold)
     caption = (
-        "Latency: median on this device, in turn with the best variant so far, or in the final race. "
-        "The latencies of different races are no comparison; the ratios to float32 are."
+        "Latency: median on this device, measured in turn with the best variant so far, or with the "
+        "finalists at the end. Compare the ratios to float32: latencies were measured at different times."
     )
     if thresholds:
         caption += (

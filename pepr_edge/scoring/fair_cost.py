@@ -17,7 +17,7 @@ from pepr_edge.records import Epoch, Quantity, StepCost, TrainCost, TrainResult
 UNEVEN = 1.5
 MIN_EPOCHS = 4
 # A training was also disturbed if an image cost this many times as much as when measured in turn.
-DEAR = 1.25
+COST_RATIO = 1.25
 # Epochs up to this many times as long as the fastest quarter count as calm.
 CALM = 1.25
 # Names of the figures that can be replaced, as in a warning, and their fields.
@@ -49,7 +49,7 @@ def fair_cost(trained: TrainResult, step_cost: StepCost | None) -> FairCost:
     """
     in_turn = _in_turn(trained, step_cost)
     span = _uneven_span(trained.epochs)
-    if in_turn is not None and (span or _is_dearer(trained.cost, in_turn)):
+    if in_turn is not None and (span or _costs_more(trained.cost, in_turn)):
         return _replaced(trained.cost, in_turn, span)
     if span:
         return _replaced(trained.cost, _of_calm_epochs(trained), span)
@@ -72,11 +72,11 @@ def _in_turn(trained: TrainResult, step_cost: StepCost | None) -> _Amounts | Non
     return _Amounts(energy_j, duration_s, f"{images:.0f} images at the cost of steps measured in turn")
 
 
-def _is_dearer(cost: TrainCost, in_turn: _Amounts) -> bool:
+def _costs_more(cost: TrainCost, in_turn: _Amounts) -> bool:
     """True if a training cost far more than the same steps measured in turn."""
-    own_j = cost.energy_j.value
-    dear_energy = own_j is not None and in_turn.energy_j is not None and own_j > DEAR * in_turn.energy_j
-    return dear_energy or (cost.duration_s.value or 0.0) > DEAR * in_turn.duration_s
+    if (cost.duration_s.value or 0.0) > COST_RATIO * in_turn.duration_s:
+        return True
+    return in_turn.energy_j is not None and (cost.energy_j.value or 0.0) > COST_RATIO * in_turn.energy_j
 
 
 def _uneven_span(epochs: Sequence[Epoch]) -> str:
@@ -121,7 +121,7 @@ def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
     if not changes:
         warning = f"trained while other programs used the CPU ({span}): time and energy are probably too high"
         return FairCost(cost, warning)
-    reason = span or f"an image cost more than {DEAR:g} times as much"
+    reason = span or f"an image cost more than {COST_RATIO:g} times as much"
     names = " and ".join(name for name, field in NAMES if field in changes)
     warning = f"trained while other programs used the CPU ({reason}): {names} taken from {fair.source}"
     return FairCost(cost.replace(**changes), warning)

@@ -6,7 +6,7 @@ import made_records
 import pytest
 
 from pepr_edge.records import Environment, Epoch, Quantity, StepCost, TrainResult
-from pepr_edge.scoring.fair_cost import DEAR, fair_cost
+from pepr_edge.scoring.fair_cost import COST_RATIO, fair_cost
 
 IMAGES_AN_EPOCH = 100
 CALM_S = [2.0] + [1.0] * 9
@@ -80,7 +80,7 @@ def test_an_evenly_slow_training_is_found_by_the_steps_measured_in_turn() -> Non
     one = trained([3.0] * 10)
     cost, warning = fair_cost(one, step_cost(0.01))
     assert cost.duration_s.value == pytest.approx(10.0)
-    assert f"{DEAR:g} times" in warning
+    assert f"{COST_RATIO:g} times" in warning
     assert fair_cost(one, None) == (one.cost, "")
 
 
