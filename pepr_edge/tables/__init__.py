@@ -6,7 +6,7 @@ on) -> result (the table with its scores).
 
 from pepr_edge.tables.columns import ScoreTask
 from pepr_edge.tables.csv_rows import check_out, open_table
-from pepr_edge.tables.groups import Group, Place
+from pepr_edge.tables.group_result import Group, Place
 from pepr_edge.tables.result import BASELINE, added_columns, score_table
 
 __all__ = [

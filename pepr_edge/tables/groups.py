@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.records import Bound, Outlier, Sensitivity
+from pepr_edge.records import Bound, Outlier
 from pepr_edge.scoring import robustness
 from pepr_edge.scoring.intervals import wilson_intervals
 from pepr_edge.scoring.pepr import (
@@ -26,6 +26,7 @@ from pepr_edge.scoring.pepr import (
 )
 from pepr_edge.tables.columns import EXPECTED_IMAGES, Columns, Index, ScoreTask
 from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, on_one_line
+from pepr_edge.tables.group_result import Dependence, Group, MajorityBaseline, Place
 
 # Rank intervals take 1000 draws of all models of a group: in larger groups, longer than everything else.
 INTERVAL_MODELS = 2000
@@ -34,68 +35,6 @@ SENSITIVITY_ROWS = 20_000
 SENSITIVITY_GROUPS = 200
 SENSITIVITY_MODELS = 2000
 NO_SKILL = "performance below the floor, or not shown to beat the baseline"
-
-
-@dataclass(frozen=True)
-class Place:
-    """One of the best models of a group, ranked by `score` with `combined_r`; no interval without images."""
-
-    rank: int
-    name: str
-    performance: float
-    r: Mapping[str, float | None]
-    pepr: Mapping[str, float | None]
-    combined_r: float
-    score: float
-    rank_low: int | None = None
-    rank_high: int | None = None
-    p_best: float | None = None
-
-
-@dataclass(frozen=True)
-class MajorityBaseline:
-    """A free model that always predicts the most frequent class; it outranks `outranks` of `of` models.
-
-    `score` is its PePR: its performance, or 0 by skill. `not_beaten_by`: how many scored models are not shown
-    to beat it; None without the numbers of images.
-    """
-
-    performance: float
-    score: float
-    outranks: int
-    of: int
-    not_beaten_by: int | None
-
-
-@dataclass(frozen=True)
-class Dependence:
-    """The weights between which a winner stays the winner, and the winner under each normalisation."""
-
-    sensitivity: tuple[Sensitivity, ...]
-    winners: Mapping[str, str | None]
-
-
-@dataclass(frozen=True)
-class Group:
-    """The scores of one set of models.
-
-    name: None if the table is one set.
-    set_id: hash of the name, the number of models, and the bounds and methods: all that a score depends on
-        beside the model itself.
-    bounds: None for a resource that was not measured.
-    dependence: None if it was not computed (one resource, or too many models).
-    """
-
-    name: str | None
-    models: int
-    scored: int
-    set_id: str
-    bounds: Mapping[str, Bound | None]
-    best: tuple[Place, ...]
-    outliers: tuple[Outlier, ...]
-    baseline: MajorityBaseline | None
-    warnings: tuple[str, ...]
-    dependence: Dependence | None
 
 
 @dataclass(frozen=True)
@@ -279,16 +218,6 @@ def _result(
     outliers: tuple[Outlier, ...] = ()
     if len(group.rows) > task.top:
         outliers = robustness.outliers(group.models, group.scoring, task.top)
-    majority = None
-    if baseline is not None:
-        score = 0.0 if task.by_skill else baseline
-        majority = MajorityBaseline(
-            performance=baseline,
-            score=score,
-            outranks=int(np.count_nonzero(score > combined)),
-            of=scored,
-            not_beaten_by=_not_beaten_by(task, columns, group, baseline),
-        )
     has_dependence = is_small and len(task.resources) > 1 and len(group.rows) <= SENSITIVITY_MODELS
     return Group(
         name=group.name,
@@ -298,9 +227,23 @@ def _result(
         bounds=group.bounds,
         best=tuple(places),
         outliers=tuple(_named(columns, outlier) for outlier in outliers),
-        baseline=majority,
+        baseline=None if baseline is None else _majority(task, columns, group, combined, baseline),
         warnings=_warnings(task, columns, group, scores, scored),
         dependence=_dependence(columns, group) if has_dependence else None,
+    )
+
+
+def _majority(
+    task: ScoreTask, columns: Columns, group: _Group, combined: Array, baseline: float
+) -> MajorityBaseline:
+    """Return the majority-class baseline beside the scores of a group, shape (k,)."""
+    score = 0.0 if task.by_skill else baseline
+    return MajorityBaseline(
+        performance=baseline,
+        score=score,
+        outranks=int(np.count_nonzero(score > combined)),
+        of=int(np.count_nonzero(~np.isnan(combined))),
+        not_beaten_by=_not_beaten_by(task, columns, group, baseline),
     )
 
 

@@ -14,7 +14,8 @@ from pepr_edge.run_dir.store import atomic_writer
 from pepr_edge.scoring.pepr import pepr
 from pepr_edge.tables.columns import Columns, ScoreTask, read_columns
 from pepr_edge.tables.csv_rows import CHUNK_ROWS, Progress, chunks, lines, no_progress, texts
-from pepr_edge.tables.groups import NO_SKILL, Group, RowScores, score_groups
+from pepr_edge.tables.group_result import Group
+from pepr_edge.tables.groups import NO_SKILL, RowScores, score_groups
 
 BASELINE = "majority baseline"
 
