@@ -11,6 +11,7 @@ PeprError                 exit status 1: an error in the user's input
 ├── BundleError           a bundle that is incomplete, altered or of another version
 ├── KitError              a kit for a clinic's device that cannot be made
 ├── MeasurementError      a measurement that could not be taken
+│   └── NoAnswerError     a model that gives no usable answer for an image; it may for others
 ├── OutputError           an output path that holds something else
 └── ScoreError            tables and weights that cannot be scored
 InvalidMeasurement        exit status 3: a measurement that cannot be relied on
@@ -70,6 +71,10 @@ class KitError(PeprError):
 
 class MeasurementError(PeprError):
     """A measurement that could not be taken."""
+
+
+class NoAnswerError(MeasurementError):
+    """A model that gives no usable answer for an image: not finite, of another shape, too late, or none."""
 
 
 class OutputError(PeprError):

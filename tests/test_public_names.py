@@ -82,6 +82,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.images": ("dicom", "preprocess"),
     "pepr_edge.kit": ("make", "platforms"),
     "pepr_edge.measure": (
+        "bundle_model",
+        "inference_process",
         "interleaved_profiles",
         "interleaved_timing",
         "memory",

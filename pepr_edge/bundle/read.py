@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError
-from pepr_edge.measure.selftest import FILE_BYTES, PIXEL_BYTES
+from pepr_edge.measure.bundle_model import FILE_BYTES, PIXEL_BYTES
 from pepr_edge.records import Manifest, first_fault, other_version
 from pepr_edge.untrusted.documents import json_document, name_fault
 from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content

@@ -70,7 +70,7 @@ def _after_preflight(command: click.Command) -> click.Command:
         try:
             from pepr_edge.device.preflight import check
 
-            check(arguments.get("bundles") or (arguments["bundle"],), arguments.get("out"))
+            check(len(arguments.get("bundles", ("one",))), arguments.get("out"))
             return original(**arguments)
         except ImportError as error:
             reason = [line for line in str(error).splitlines() if line.strip()][-1]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
-from pepr_edge.errors import InvalidMeasurement, MeasurementError
+from pepr_edge.errors import BundleError, InvalidMeasurement, MeasurementError
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES
 from pepr_edge.records import BenchResult, FieldReport, Provider
 from pepr_edge.text.tables import aligned_table
 from pepr_edge.text.units import plural
+from pepr_edge.untrusted.shown import shown
 
 if TYPE_CHECKING:
     from pepr_edge.field.bench import Plan, Subject
@@ -27,7 +28,7 @@ MISSING = "-"
 
 
 @click.command("bench")
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
+@click.argument("bundles", nargs=-1, required=True, type=PathType(), metavar="BUNDLE...")
 @click.option("--quick", is_flag=True, help="Use 128 queries and 10 s per bundle, instead of 1024 and 60 s.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as on the workstation]"
@@ -65,7 +66,7 @@ MISSING = "-"
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(dir_okay=False),
     help="Write the report here, to take it to the workstation.",
 )
 @click.option("--force", is_flag=True, help="Also replace an --out that is not a report.")
@@ -96,7 +97,18 @@ def command(
 
     _check_usage(paced, runtime, provider, fallback, sweep)
     check_out(out, bundles, force)
-    subjects = [_subject(bundle, runtime, provider, threads, fallback) for bundle in bundles]
+    subjects: list[Subject] = []
+    failed: list[str] = []
+    for bundle in bundles:
+        try:
+            subjects.append(_subject(bundle, runtime, provider, threads, fallback))
+        except (BundleError, MeasurementError) as error:
+            failed.append(str(error))
+    if not subjects:
+        raise MeasurementError("\n".join(failed))
+    if failed:
+        count = plural(len(failed), "bundle")
+        say(f"{count} cannot be measured, the others are; the reasons follow at the end")
     if quick:
         say("quick rules, 128 queries and 10 s: for results to decide by, measure without --quick")
     plan = Plan(
@@ -107,7 +119,6 @@ def command(
         sweep=sweep,
         counter=_counter(),
     )
-    failed: list[str] = []
     report = _bench(subjects, plan, out, force, failed)
     if not report.results:
         raise MeasurementError("\n".join(failed))
@@ -146,7 +157,7 @@ def _bench(
         with view.bar("bundles") as bar:
 
             def progress(number: int, share: float, median_s: float) -> None:
-                note = f"{subjects[number].folder.name} p50 {median_s * 1e3:.2f} ms"
+                note = f"{shown(subjects[number].folder.name)} p50 {median_s * 1e3:.2f} ms"
                 bar.update(round(100 * (number + share)), 100 * len(subjects), note)
 
             with signals_as_interrupt():
@@ -207,21 +218,23 @@ def _subject(
     bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool
 ) -> Subject:
     """Return the bundle with its settings on the workstation, so that results compare, and the options."""
+    from pepr_edge.device.preflight import check_memory
     from pepr_edge.field.bench import Subject
     from pepr_edge.field.verify import read_whole
-    from pepr_edge.measure.selftest import model_file
+    from pepr_edge.measure.bundle_model import model_file
     from pepr_edge.measure.settings import device_settings, fallback_settings
 
+    check_memory(bundle)
     manifest = read_whole(bundle)
     # Reports a missing fallback now, not after an hour of measuring.
     file = model_file(bundle, manifest, fallback)
     home = manifest.profile.settings
     if fallback:
-        say(f"{bundle.resolve().name}: measures its fallback, {file}")
+        say(f"{shown(bundle.resolve().name)}: measures its fallback, {file}")
         return Subject(bundle, manifest, fallback_settings(home, threads), fallback)
     settings, note = device_settings(home, runtime=runtime, provider=provider, threads=threads)
     if note:
-        say(f"{bundle.resolve().name} {note}")
+        say(f"{shown(bundle.resolve().name)} {note}")
     return Subject(bundle, manifest, settings)
 
 

@@ -5,17 +5,48 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from pepr_edge.errors import PeprError
-from pepr_edge.untrusted.shown import escaped
+from pepr_edge.untrusted.shown import escaped, shown
 
 INSTALL = "pip install 'pepr_edge[train]', from a checkout: pip install '.[train]'"
+# Of a path: what would forge a line of a message, or move a terminal's cursor.
+LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PathType(click.Path):
+    """A path as an argument or option. Whether it can be read is told where it is read, in one line."""
+
+    def __init__(self, **options: bool) -> None:
+        """Create the type; `options` are those of click.Path."""
+        super().__init__(path_type=Path, readable=False, **options)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            PeprError: it is empty, or its name would change a terminal.
+        """
+        text = os.fspath(value)
+        if not text:
+            name = "a path" if param is None else param.human_readable_name
+            raise PeprError(f"{name}: empty, expected a path. Use . for the current folder.")
+        if LINE_BREAKING.search(text):
+            raise PeprError(f"{shown(text)}: a path with line ends or control characters. Rename it.")
+        path = super().convert(value, param, ctx)
+        assert isinstance(path, Path)
+        return path
 
 
 def common(command: F) -> F:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, print_json
+from pepr_edge.cli.common import common, echo, print_json
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.cli.run import with_source
 from pepr_edge.data import DataSettings
@@ -69,4 +69,4 @@ def _show(checked: DataCheck) -> None:
     if checked.labels:
         lines += summary_lines(checked)
     lines += problem_lines(checked.problems) or ["no problems found"]
-    click.echo("\n".join(lines))
+    echo("\n".join(lines))

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 
 
 @click.command("export")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PathType())
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of models.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     help="Folder for the bundles; existing bundles in it are replaced. [default: bundles/<name of RUN_DIR>]",
 )
 @common

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
 from pepr_edge.data.check import problem_lines, refuse_errors
@@ -42,7 +42,7 @@ SOURCE: {SOURCES}.
 @click.argument("source")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(dir_okay=False),
     default="recipe.toml",
     show_default=True,
     help="The file to write.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, echo, need_training, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
@@ -15,7 +15,7 @@ from pepr_edge.kit.platforms import PLATFORMS
 
 
 @click.command("kit")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PathType())
 @click.option("--platform", required=True, type=click.Choice(tuple(PLATFORMS)), help="The kind of device.")
 @click.option(
     "--python",
@@ -31,7 +31,7 @@ from pepr_edge.kit.platforms import PLATFORMS
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     help="The folder to write; an existing kit in it is replaced.",
 )
 @common

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
-from pepr_edge.errors import DataError
+from pepr_edge.errors import DataError, InvalidMeasurement, NoAnswerError
 from pepr_edge.text.tables import aligned_table
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import first_items, shown
 
 if TYPE_CHECKING:
-    from pepr_edge.field.predict import Prediction
+    from pepr_edge.field.predict import Classifier, Prediction
+    from pepr_edge.measure.inference_process import InferenceProcess
+
+NO_ANSWER = "no answer"
+
+
+class _Outcome(NamedTuple):
+    """An image with its prediction, or the reason why the model gives no answer."""
+
+    image: str
+    prediction: Prediction | None
+    reason: str = ""
 
 
 @click.command("predict")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("bundle", type=PathType())
+@click.argument("images", nargs=-1, required=True, type=PathType(), metavar="IMAGE...")
 @click.option(
     "--fallback",
     is_flag=True,
@@ -30,48 +40,87 @@ if TYPE_CHECKING:
 def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: bool) -> None:
     """Classify each IMAGE, also DICOM, with BUNDLE.
 
-    An unreadable image is reported; the others are classified. A research tool: not for diagnosis.
+    An unreadable image is reported; the others are classified. Exit status 3: the model gives no finite
+    answer for an image. A research tool: not for diagnosis.
     """
-    from pepr_edge.field.predict import Classifier
-    from pepr_edge.field.verify import read_whole
-    from pepr_edge.measure.settings import device_settings, fallback_settings
+    from pepr_edge.measure.inference_process import InferenceProcess
 
     for image in images:
         if (image / "manifest.json").is_file():
             raise DataError(f"{image}: another bundle, expected one bundle and then images. Remove it.")
-    manifest = read_whole(bundle)
+    outcomes: list[_Outcome] = []
+    errors: list[DataError] = []
+    with InferenceProcess() as process:
+        classify = _classifier(bundle, fallback, process)
+        with TerminalView().bar("images") as bar:
+            for number, image in enumerate(images, 1):
+                try:
+                    outcomes.append(_Outcome(str(image), classify(image)))
+                except NoAnswerError as error:
+                    outcomes.append(_Outcome(str(image), None, str(error)))
+                except DataError as error:
+                    errors.append(error)
+                bar.update(number, len(images))
+    if as_json:
+        print_json({"predictions": [_row(outcome) for outcome in outcomes]})
+    elif outcomes:
+        _show(outcomes)
+    _raise_for(outcomes, errors)
+
+
+def _classifier(bundle: Path, fallback: bool, process: InferenceProcess) -> Classifier:
+    """Check the bundle and load its model. The process starts meanwhile."""
+    from pepr_edge.bundle.read import read_manifest
+    from pepr_edge.device.preflight import check_memory
+    from pepr_edge.measure.settings import device_settings, fallback_settings
+
+    check_memory(bundle)
+    manifest = read_manifest(bundle)
     settings = manifest.profile.settings
     if fallback:
         settings = fallback_settings(settings)
     else:
         settings, note = device_settings(settings)
         if note:
-            say(f"{bundle.resolve().name} {note}")
-    classifier = Classifier(bundle, manifest, settings, fallback)
-    predictions: list[tuple[str, Prediction]] = []
-    errors: list[DataError] = []
-    with TerminalView().bar("images") as bar:
-        for number, image in enumerate(images, 1):
-            try:
-                predictions.append((str(image), classifier(image)))
-            except DataError as error:
-                errors.append(error)
-            bar.update(number, len(images))
-    if as_json:
-        rows = [
-            {"image": name, "label": prediction.label, "probabilities": prediction.probabilities}
-            for name, prediction in predictions
-        ]
-        print_json({"predictions": rows})
-    elif predictions:
-        _show(predictions)
-    if errors:
-        raise DataError("\n".join(map(str, errors)))
+            say(f"{shown(bundle.resolve().name)} {note}")
+    process.start(settings.runtime)
+
+    from pepr_edge.field.predict import Classifier
+    from pepr_edge.field.verify import raise_for_files
+
+    raise_for_files(bundle, manifest)
+    return Classifier(bundle, manifest, settings, process, fallback)
 
 
-def _show(predictions: Sequence[tuple[str, Prediction]]) -> None:
+def _row(outcome: _Outcome) -> dict[str, Any]:
+    if outcome.prediction is None:
+        reason = f"{NO_ANSWER}: {outcome.reason}"
+        return {"image": outcome.image, "label": None, "probabilities": None, "reason": reason}
+    prediction = outcome.prediction
+    return {"image": outcome.image, "label": prediction.label, "probabilities": prediction.probabilities}
+
+
+def _show(outcomes: list[_Outcome]) -> None:
     rows = [("image", "label", "probability")]
-    for name, prediction in predictions:
-        probability = prediction.probabilities[prediction.label]
-        rows.append((shown(name), prediction.label, f"{probability:.3f}"))
+    for outcome in outcomes:
+        prediction = outcome.prediction
+        if prediction is None:
+            rows.append((outcome.image, NO_ANSWER, "-"))
+        else:
+            probability = prediction.probabilities[prediction.label]
+            rows.append((outcome.image, prediction.label, f"{probability:.3f}"))
     echo("\n".join(aligned_table(rows, "llr")))
+
+
+def _raise_for(outcomes: list[_Outcome], errors: list[DataError]) -> None:
+    """Raise for images that could not be read, and for those without an answer."""
+    unanswered = [
+        f"{shown(outcome.image)}: {NO_ANSWER}: {outcome.reason}"
+        for outcome in outcomes
+        if outcome.prediction is None
+    ]
+    lines = [*first_items([str(error) for error in errors]), *first_items(unanswered)]
+    if errors:
+        raise DataError("\n".join(lines))
+    if unanswered:
+        raise InvalidMeasurement("\n".join(lines))

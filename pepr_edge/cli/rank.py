@@ -6,20 +6,20 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json
+from pepr_edge.cli.common import PathType, common, echo, print_json
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.metrics import PERFORMANCES
 
 
 @click.command("rank")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PathType())
 # Takes the rest of --field A.json B.json, as a shell's * gives them.
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")
+@click.argument("more", nargs=-1, type=PathType(), metavar="")
 @click.option(
     "--field",
     "reports",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="Reports of `pepr-edge bench --out`, one or more.",
 )
 @click.option(
@@ -38,7 +38,7 @@ from pepr_edge.scoring.metrics import PERFORMANCES
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="A JSON file with bounds, such as the ranking.json of another run.",
 )
 @click.option(

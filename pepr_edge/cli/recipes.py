@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 from pepr_edge.cli.run import with_source
 from pepr_edge.errors import DataError, RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
@@ -82,7 +82,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="The file to write, or its folder. [default: NAME.toml in the current folder]",
 )
 @common
@@ -130,7 +130,11 @@ def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
 
 
 @command.command("schema")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the schema to this file.")
+@click.option(
+    "--out",
+    type=PathType(dir_okay=False),
+    help="Write the schema to this file.",
+)
 @click.option("--force", is_flag=True, help="Also replace a file that is not such a schema.")
 @common
 def schema(out: Path | None, force: bool, as_json: bool) -> None:

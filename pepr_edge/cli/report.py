@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import common, echo, need_training, print_json
+from pepr_edge.cli.common import PathType, common, echo, need_training, print_json
 
 
 @click.command("report")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PathType())
 # Takes the rest of --field A.json B.json, as a shell's * gives them.
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="")
+@click.argument("more", nargs=-1, type=PathType(), metavar="")
 @click.option(
     "--field",
     "reports",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="Reports of `pepr-edge bench --out`, one or more.",
 )
 @click.option(

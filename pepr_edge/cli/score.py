@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, echo, print_json, say
+from pepr_edge.cli.common import PathType, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
@@ -21,7 +21,7 @@ NAMES = ("name", "model", "candidate", "architecture")
 
 
 @click.command("score")
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PathType())
 @click.argument("more", nargs=-1, metavar="")  # takes the rest of --resource A=a B=b
 @click.option("--performance", required=True, metavar="COL", help="Column with the performance, in [0, 1].")
 @click.option(
@@ -54,7 +54,7 @@ NAMES = ("name", "model", "candidate", "architecture")
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="JSON file with bounds, such as the ranking.json of another run.",
 )
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
@@ -89,7 +89,11 @@ NAMES = ("name", "model", "candidate", "architecture")
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of best models to show."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table with the scores here, as CSV.")
+@click.option(
+    "--out",
+    type=PathType(),
+    help="Write the table with the scores here, as CSV.",
+)
 @click.option("--force", is_flag=True, help="Also replace an --out that is not a table with scores.")
 @common
 def command(

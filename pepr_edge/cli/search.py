@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pepr_edge.cli.common import INSTALL, common, echo, print_json, say
+from pepr_edge.cli.common import INSTALL, PathType, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.search.published import Runs
@@ -26,7 +26,7 @@ def command() -> None:
 
 
 @command.command("replay")
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PathType())
 @click.option(
     "--policy", type=click.Choice(NAMES), default="bounded", show_default=True, help="The search policy."
 )
@@ -57,7 +57,7 @@ def command() -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     help="Write the curves of regret by energy here: CSV, SVG and PNG.",
 )
 @click.option(

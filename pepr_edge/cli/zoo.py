@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, echo, need_training, print_json, say, show_bars
+from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say, show_bars
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
@@ -105,12 +105,12 @@ def _say_quirks(listed: list[Architecture]) -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     help="Keep results here. [default: pepr_edge/zoo_check in the cache]",
 )
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(dir_okay=False),
     metavar="FILE",
     help="Also write the table as a Markdown page.",
 )

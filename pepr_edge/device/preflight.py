@@ -6,20 +6,21 @@ message. Standard library only.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pepr_edge.device.cgroup import memory_limit_bytes
 from pepr_edge.device.cpu import cpu_name, isa
 from pepr_edge.device.system_files import system_text
 from pepr_edge.errors import MeasurementError
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content
 
 # The same as in setup.cfg.
 PYTHON = (3, 10)
@@ -31,32 +32,35 @@ REQUIRED = ("ssse3", "sse4_2", "avx")
 # A report holds each latency: 60 s of a model that takes 0.1 ms are about 6 MB, those of a typical model 1
 # MB. It is written beside the old report.
 REPORT_BYTES = 16 << 20
-MIB = 1 << 20
 # From ntstatus.h of Windows.
 STATUS_ILLEGAL_INSTRUCTION = 0xC000001D
 
 
-def check(bundles: Sequence[Path], out: Path | None = None) -> None:
-    """Raise an error if this machine cannot run models, or has no room for these.
+def check(bundles: int, out: Path | None = None) -> None:
+    """Raise an error if this machine cannot run models, or has no room for their report.
 
     Args:
-        bundles: folders. A folder that is no bundle is ignored here.
+        bundles: number of bundles that are measured.
         out: file of a report that will be written, if any.
     Raises:
         MeasurementError: the reason and the remedy, on one line.
     """
-    for fault in _faults(bundles, out):
-        if fault is not None:
-            raise MeasurementError(fault)
+    fault = machine_fault()
+    if fault is None and out is not None:
+        fault = disk_fault(out, bundles)
+    if fault is not None:
+        raise MeasurementError(fault)
 
 
-def _faults(bundles: Sequence[Path], out: Path | None) -> Iterator[str | None]:
-    yield machine_fault()
-    free_bytes = available_memory_bytes()
-    for bundle in bundles:
-        yield memory_fault(bundle, free_bytes)
-    if out is not None:
-        yield disk_fault(out, len(bundles))
+def check_memory(bundle: Path) -> None:
+    """Raise an error if a bundle's model does not fit into memory. A folder that is no bundle is ignored.
+
+    Raises:
+        MeasurementError: the reason and the remedy, on one line.
+    """
+    fault = memory_fault(bundle, available_memory_bytes())
+    if fault is not None:
+        raise MeasurementError(fault)
 
 
 def machine_fault() -> str | None:
@@ -143,14 +147,24 @@ def needed_memory_bytes(bundle: Path) -> int | None:
     """
     sizes = []
     # A folder that is no bundle, or a damaged one, is reported when it is read.
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        profile = json.loads((bundle / "manifest.json").read_bytes())["profile"]
-        settings = profile.get("settings", {})
-        if settings.get("provider", "cpu") == "cpu" and settings.get("runtime") != "pytorch":
-            sizes.append(profile["peak_memory_bytes"])
+    with suppress(OSError, ValueError):
+        sizes.append(_peak_memory_bytes(json_document(content(bundle / "manifest.json", MANIFEST_BYTES))))
     with suppress(OSError):
         sizes.append((bundle / "model.onnx").stat().st_size)
-    return max((size for size in sizes if isinstance(size, int)), default=None)
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _peak_memory_bytes(manifest: Any) -> int | None:
+    """Return the peak memory in a manifest that was not validated yet."""
+    profile = manifest.get("profile") if isinstance(manifest, dict) else None
+    if not isinstance(profile, dict):
+        return None
+    settings = profile.get("settings")
+    is_of_another_runtime = isinstance(settings, dict) and (
+        settings.get("provider", "cpu") != "cpu" or settings.get("runtime") == "pytorch"
+    )
+    peak = profile.get("peak_memory_bytes")
+    return peak if isinstance(peak, int) and not is_of_another_runtime else None
 
 
 def disk_fault(out: Path, bundles: int) -> str | None:

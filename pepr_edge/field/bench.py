@@ -17,6 +17,8 @@ from pepr_edge.device.interference import InterferenceMonitor
 from pepr_edge.errors import BundleError, MeasurementError, OutputError
 from pepr_edge.field.report_checksum import is_intact, with_checksum
 from pepr_edge.measure import selftest
+from pepr_edge.measure.bundle_model import model_file
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.profile import EnergyCounter, profile
 from pepr_edge.measure.rules import sustained
 from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, throughput
@@ -33,6 +35,7 @@ from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_record
 from pepr_edge.scoring.percentiles import percentiles
 from pepr_edge.untrusted.files import RECORD_BYTES, content
+from pepr_edge.untrusted.shown import shown
 
 # Called with the number of the bundle, the share of it done in [0, 1], and the median of its latest latencies
 # in seconds.
@@ -116,7 +119,7 @@ def bench(
             except (BundleError, MeasurementError) as error:
                 if fail is None or isinstance(error, UnwritableError):
                     raise
-                fail(f"{subject.folder.resolve().name}: {error}")
+                fail(f"{shown(subject.folder.resolve().name)}: {error}")
         writer.finish()
     except KeyboardInterrupt:
         raise Interrupted(writer.cut_short()) from None
@@ -132,11 +135,13 @@ def _measure(
 ) -> Iterator[BenchResult]:
     """Yield the result of one bundle when it is complete, then again with each secondary metric."""
     folder, manifest, settings, fallback = subject
-    tested = selftest.run(folder, manifest, settings, fallback)
-    file = selftest.model_file(folder, manifest, fallback)
+    with InferenceProcess() as process:
+        # Ended before anything is measured: its memory is needed.
+        tested = selftest.run(folder, manifest, settings, fallback, process)
+    file = model_file(folder, manifest, fallback)
 
     def to_result(measured: DeviceProfile) -> BenchResult:
-        return bench_result(folder.resolve().name, measured, tested, fallback, monitor.warnings)
+        return bench_result(shown(folder.resolve().name), measured, tested, fallback, monitor.warnings)
 
     def on_partial(make_profile: Callable[[], DeviceProfile]) -> None:
         monitor.check()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pepr_edge.images.preprocess import load_tensor
-from pepr_edge.measure.runtimes import RUNTIMES, Runtime
-from pepr_edge.measure.selftest import model_file
+from pepr_edge.measure.bundle_model import bundle_model
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
 from pepr_edge.tasks import task_of
 
@@ -22,20 +21,31 @@ class Prediction:
 
 
 class Classifier:
-    """A bundle's model, held open."""
+    """A bundle's model, held open in a process that runs models."""
 
     def __init__(
-        self, bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        settings: SessionSettings,
+        process: InferenceProcess,
+        fallback: bool = False,
     ) -> None:
         """Load the model, or the fallback beside it.
 
+        Args:
+            bundle: the folder.
+            manifest: its manifest.
+            settings: how to run the runtime.
+            process: runs the model.
+            fallback: use the fallback.
         Raises:
             BundleError: the bundle has no fallback.
-            MeasurementError: the model cannot be loaded here.
+            MeasurementError: the model cannot be loaded here, or does not fit the manifest.
         """
         self._manifest = manifest
-        self._runtime: Runtime = RUNTIMES[settings.runtime]
-        self._session: Any = self._runtime.open(bundle / model_file(bundle, manifest, fallback), settings)
+        self._process = process
+        process.open(bundle_model(bundle, manifest, settings, fallback))
 
     def __call__(self, image: Path) -> Prediction:
         """Classify an image file.
@@ -43,8 +53,9 @@ class Classifier:
         Raises:
             ImageError: the file is missing, a folder, or not a readable image.
             DataError: a DICOM file, and the packages to read it are not installed.
+            NoAnswerError: the model gives no finite logits for this image.
         """
-        logits = self._runtime.run(self._session, load_tensor([image], self._manifest.preprocess))
+        logits = self._process.logits(load_tensor([image], self._manifest.preprocess))
         task = task_of()
         probabilities = dict(zip(self._manifest.labels, task.probabilities(logits)[0].tolist(), strict=True))
         return Prediction(self._manifest.labels[int(task.decide(logits)[0])], probabilities)

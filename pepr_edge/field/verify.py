@@ -14,9 +14,10 @@ from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
 from pepr_edge.errors import BundleError, MeasurementError
 from pepr_edge.measure import selftest
+from pepr_edge.measure.bundle_model import model_file
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.interleaved_timing import TimingRules, time_interleaved
 from pepr_edge.measure.model_process import ModelProcess
-from pepr_edge.measure.selftest import model_file
 from pepr_edge.measure.settings import device_settings, fallback_settings
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.run_dir.owned import is_os_metadata
@@ -38,11 +39,16 @@ def read_whole(bundle: Path) -> Manifest:
         BundleError: not a bundle, or a file of it is missing, altered or not part of it.
     """
     manifest = read_manifest(bundle)
+    raise_for_files(bundle, manifest)
+    return manifest
+
+
+def raise_for_files(bundle: Path, manifest: Manifest) -> None:
+    """Raise a BundleError if a file of a bundle is missing, altered or not part of it."""
     faults = check_files(bundle, manifest)
     if faults:
         others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
         raise BundleError(f"{bundle}: {faults[0]}{others} Run `pepr-edge verify` for all of it.")
-    return manifest
 
 
 def check_files(bundle: Path, manifest: Manifest) -> list[str]:
@@ -130,7 +136,10 @@ class Verdict(NamedTuple):
 
 
 def check(
-    bundle: Path, settings: SessionSettings | None = None, say: Callable[[str], None] | None = None
+    bundle: Path,
+    settings: SessionSettings | None = None,
+    say: Callable[[str], None] | None = None,
+    process: InferenceProcess | None = None,
 ) -> Verdict:
     """Check a bundle's files, then run its self-test here, and that of its fallback.
 
@@ -138,11 +147,15 @@ def check(
         bundle: the folder.
         settings: how to run the runtime; None: as at home, as far as this device supports it.
         say: called with one line if the model does not run as at home.
+        process: runs the models; None: a process for this bundle alone.
     Returns:
         The verdict. The model is not run if a file is not as it was shipped.
     Raises:
         BundleError: not a bundle at all.
     """
+    if process is None:
+        with InferenceProcess() as own_process:
+            return check(bundle, settings, say, own_process)
     manifest = read_manifest(bundle)
     faults = check_files(bundle, manifest)
     if faults:
@@ -151,19 +164,24 @@ def check(
         settings, note = device_settings(manifest.profile.settings)
         if note and say is not None:
             say(note)
-    tested, fault = _test(bundle, manifest, settings)
+    tested, fault = _test(bundle, manifest, settings, process)
     if manifest.fallback is not None:
-        return _check_with_fallback(bundle, manifest, settings, tested, fault)
+        return _check_with_fallback(bundle, manifest, settings, process, tested, fault)
     advice = "Do not use it on this device; try the bundle of another variant."
     return Verdict([f"self-test: {fault} {advice}"] if fault else [], tested)
 
 
 def _check_with_fallback(
-    bundle: Path, manifest: Manifest, settings: SessionSettings, tested: SelfTestResult | None, fault: str
+    bundle: Path,
+    manifest: Manifest,
+    settings: SessionSettings,
+    process: InferenceProcess,
+    tested: SelfTestResult | None,
+    fault: str,
 ) -> Verdict:
     """Return the verdict on a bundle with a fallback. `tested` and `fault` are those of its model."""
     of_fallback = fallback_settings(manifest.profile.settings)
-    fallback, fallback_fault = _test(bundle, manifest, of_fallback, fallback=True)
+    fallback, fallback_fault = _test(bundle, manifest, of_fallback, process, fallback=True)
     if not fault:
         reason = f"self-test of the fallback: {fallback_fault} The model itself passes and can be used."
         return Verdict([reason] if fallback_fault else [], tested, fallback)
@@ -183,11 +201,15 @@ def _check_with_fallback(
 
 
 def _test(
-    bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+    bundle: Path,
+    manifest: Manifest,
+    settings: SessionSettings,
+    process: InferenceProcess,
+    fallback: bool = False,
 ) -> tuple[SelfTestResult | None, str]:
     """Return the result of a self-test, and in one sentence why it did not pass; empty if it passed."""
     try:
-        result = selftest.run(bundle, manifest, settings, fallback)
+        result = selftest.run(bundle, manifest, settings, fallback, process)
     except (BundleError, MeasurementError) as error:
         return None, str(error)
     if result.passed:

@@ -19,32 +19,23 @@ In place of any answer: {"error": message}. The easiest way to write a program o
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import MeasurementJob, TimedBlock
-from pepr_edge.measure.process import describe_exit, last_line, start_worker
+from pepr_edge.measure.line_process import LineProcess
 from pepr_edge.records import Preprocess, SessionSettings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# No answer is longer: a million latencies are 20 MB.
-MAX_LINE_BYTES = 1 << 26
 # Logits of an image may take this many times as long as the first inference, beyond the limit of one answer.
 LOGITS_LIMIT_FACTOR = 10.0
-# A process that has closed its stdout may take this long to end.
-EXIT_LIMIT_S = 2.0
 
 
 class ModelProcess:
@@ -79,15 +70,8 @@ class ModelProcess:
                 long.
         """
         self.settings = settings
-        self.reason = ""
-        self._name = f"{model.name} ({settings.runtime})"
         self._limit_s = limit_s
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
-        try:
-            self._child = start_worker(self._stderr, program)
-        except MeasurementError:
-            self._stderr.close()
-            raise
+        self._process = LineProcess(f"{model.name} ({settings.runtime})", program)
         job = MeasurementJob("serve", str(model.absolute()), settings.model_dump(), input_shape)
         ready = self._ask("ready", job._asdict(), _is_ready)
         self.import_s = None if ready.get("import_s") is None else float(ready["import_s"])
@@ -103,16 +87,14 @@ class ModelProcess:
     ) -> None:
         self.close()
 
+    @property
+    def reason(self) -> str:
+        """Why the process has ended, in one sentence; empty while it runs."""
+        return self._process.reason
+
     def close(self) -> None:
         """End the process at once."""
-        self.reason = self.reason or f"{self._name}: the process was ended."
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout, self._stderr):
-            # Input that the process never read is of no use any more.
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        self._process.close()
 
     def time(self, count: int) -> list[float]:
         """Return the latencies, in seconds, of `count` inferences that follow each other."""
@@ -160,70 +142,10 @@ class ModelProcess:
     def _ask(
         self, key: str, message: dict[str, Any], is_valid: Callable[[Any], bool], limit_s: float | None = None
     ) -> Any:
-        """Write a line, wait for the answer and return its value of `key`.
-
-        Waiting does not poll: a timer kills the process at the limit.
-        """
+        """Write a line, wait for the answer and return its value of `key`."""
         limit_s = self._limit_s if limit_s is None else limit_s
-        if self.reason:
-            raise MeasurementError(self.reason)
-        is_late = threading.Event()
-
-        def end() -> None:
-            is_late.set()
-            self._child.kill()
-
-        timer = threading.Timer(limit_s, end)
-        try:
-            timer.start()
-            line = self._exchange(message)
-            timer.cancel()
-            answer = _parse(line)
-            if key in answer and not is_late.is_set() and is_valid(answer[key]):
-                return answer[key]
-            self.reason = self._reason(line, answer, limit_s if is_late.is_set() else None)
-            raise MeasurementError(self.reason)
-        except BaseException:
-            timer.cancel()
-            self.close()
-            raise
-
-    def _exchange(self, message: dict[str, Any]) -> bytes:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(json.dumps(message).encode() + b"\n")
-            self._child.stdin.flush()
-        except OSError:
-            pass  # The process died. Its last output can still be read.
-        return self._child.stdout.readline(MAX_LINE_BYTES)
-
-    def _reason(self, line: bytes, answer: dict[str, Any], exceeded_s: float | None) -> str:
-        """Return in one sentence why an answer is invalid.
-
-        `exceeded_s` is the time limit if it was exceeded.
-        """
-        if exceeded_s is not None:
-            return f"{self._name}: the process gave no answer within {exceeded_s:g} s."
-        if "error" in answer:
-            reason = " ".join(str(answer["error"]).split())
-            return reason or f"{self._name}: the process reported an error without a reason."
-        if line.endswith(b"\n"):
-            return f"{self._name}: the process returned an invalid answer ({line[:60]!r})."
-        try:
-            status = self._child.wait(EXIT_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            return f"{self._name}: the process stopped answering."
-        return f"{self._name}: the process {describe_exit(status)}{last_line(self._stderr)}."
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """Return the JSON object in a line; an empty one if the line holds none."""
-    try:
-        answer = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+        answer = self._process.ask(message, lambda answer: key in answer and is_valid(answer[key]), limit_s)
+        return answer[key]
 
 
 def _is_ready(answer: Any) -> bool:

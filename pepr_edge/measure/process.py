@@ -18,10 +18,16 @@ import pepr_edge
 from pepr_edge.device.threads import with_passive_waiting
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.job import Block, LatencyRun, MeasurementJob, MemoryRun, Started
+from pepr_edge.measure.memory_limit import EXCEEDED_STATUS
+from pepr_edge.untrusted.shown import shown
 
+# The module of the measurement process.
+WORKER = "pepr_edge.measure.worker"
 # Kill the process after this long without a message. With a paced load the time between two queries is added,
 # since messages are as rare as queries.
 SILENCE_S = 1800.0
+# The last line is looked for in so much of the error output.
+LAST_BYTES = 1 << 16
 # Called with the run so far, and the median of the latest latencies in seconds.
 OnBlock = Callable[[LatencyRun, float], None]
 # Called with a message that is neither the result nor an error.
@@ -76,16 +82,19 @@ def measure_memory(job: MeasurementJob) -> MemoryRun:
     return MemoryRun(**_run(job, None))
 
 
-def start_worker(stderr: IO[bytes], program: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
+def start_worker(
+    stderr: IO[bytes], program: Sequence[str] | None = None, module: str = WORKER
+) -> subprocess.Popen[bytes]:
     """Start a measurement process with pipes to its stdin and stdout.
 
     Args:
         stderr: file for its error output.
-        program: another command that speaks the protocol; None: our own worker.
+        program: another command that speaks the protocol; None: `module`.
+        module: of pepr_edge.
     Raises:
         MeasurementError: it cannot be started.
     """
-    command = [sys.executable, "-m", "pepr_edge.measure.worker"] if program is None else list(program)
+    command = [sys.executable, "-m", module] if program is None else list(program)
     try:
         return subprocess.Popen(
             command,
@@ -190,6 +199,8 @@ def _listen(
 
 def describe_exit(status: int) -> str:
     """Describe how a process ended, from its exit status as `subprocess` gives it."""
+    if status == EXCEEDED_STATUS:
+        return "needed more memory than it may have"
     if status >= 0:
         return f"ended with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -202,6 +213,7 @@ def describe_exit(status: int) -> str:
 
 def last_line(stderr: IO[bytes]) -> str:
     """Return the last line of the error output in brackets, or "" if there is none."""
-    stderr.seek(0)
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - LAST_BYTES))
     lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
-    return f" ({lines[-1].strip()})" if lines else ""
+    return f" ({shown(lines[-1].strip())})" if lines else ""

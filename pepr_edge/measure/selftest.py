@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.errors import BundleError, MeasurementError
+from pepr_edge.errors import BundleError
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.measure.bundle_model import BundleModel, bundle_model
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.records import Manifest, Preprocess, SelfTestResult, SessionSettings
 from pepr_edge.tasks import task_of
@@ -19,9 +21,6 @@ FILE = "selftest.npz"
 PIXELS = "pixels"
 LOGITS = "logits"
 FALLBACK_LOGITS = "fallback_logits"
-# Eighty colour images of 1024 px, the maximum of a recipe, are 240 MiB; the rest is for the logits.
-PIXEL_BYTES = 256 << 20
-FILE_BYTES = PIXEL_BYTES + (16 << 20)
 
 
 def session_logits(
@@ -72,7 +71,11 @@ def file_logits(
 
 
 def run(
-    bundle: Path, manifest: Manifest, settings: SessionSettings, fallback: bool = False
+    bundle: Path,
+    manifest: Manifest,
+    settings: SessionSettings,
+    fallback: bool = False,
+    process: InferenceProcess | None = None,
 ) -> SelfTestResult:
     """Run a bundle's self-test. It passes if every decision agrees and the logits are within the tolerance.
 
@@ -81,23 +84,21 @@ def run(
         manifest: its manifest.
         settings: how to run the runtime.
         fallback: test the float32 file beside the model instead of the model.
+        process: runs the model; None: a process for this test alone.
     Raises:
         BundleError: selftest.npz does not match the manifest, or there is no fallback.
-        MeasurementError: the model cannot be run here, or its logits are not finite.
+        MeasurementError: the model cannot be run here, or gives no finite logits for one of the images.
     """
-    model = bundle / model_file(bundle, manifest, fallback)
+    model = bundle_model(bundle, manifest, settings, fallback)
     spec = manifest.selftest
     if fallback and manifest.fallback is not None:
         spec = manifest.fallback.selftest
     pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
-    logits = file_logits(model, settings, pixels, manifest.preprocess)
-    is_finite = bool(np.isfinite(logits).all())
-    if logits.shape != expected.shape or not is_finite:
-        remark = "" if is_finite else ", some not finite,"
-        raise MeasurementError(
-            f"{model}: gives logits of shape {logits.shape}{remark} on this device, "
-            f"expected finite ones of shape {expected.shape}. Do not use it here."
-        )
+    if process is None:
+        with InferenceProcess() as own_process:
+            logits = _logits(own_process, model, pixels, manifest.preprocess)
+    else:
+        logits = _logits(process, model, pixels, manifest.preprocess)
     agreeing = int(task_of().agree(logits, expected).sum())
     max_abs_diff = float(np.abs(logits - expected).max())
     return SelfTestResult(
@@ -110,19 +111,13 @@ def run(
     )
 
 
-def model_file(bundle: Path, manifest: Manifest, fallback: bool) -> str:
-    """Return the file name of the model, or of its fallback.
-
-    Raises:
-        BundleError: there is no fallback.
-    """
-    if not fallback:
-        return "model.onnx"
-    if manifest.fallback is None:
-        raise BundleError(
-            f"{bundle}: has no float32 fallback, its model is the only one. Leave out --fallback."
-        )
-    return manifest.fallback.file
+def _logits(
+    process: InferenceProcess, model: BundleModel, pixels: NDArray[np.uint8], preprocess: Preprocess
+) -> NDArray[np.float32]:
+    """Return the logits of images, run one at a time as on the device."""
+    process.open(model)
+    images = range(len(pixels))
+    return np.concatenate([process.logits(to_tensor(pixels[n : n + 1], preprocess)) for n in images])
 
 
 def _read(

@@ -9,6 +9,8 @@ from pepr_edge.device.cpu import isa, usable_cores
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES, RUNTIMES
 from pepr_edge.records import Provider, SessionSettings
 
+# Used where the runtime of home is not there.
+REPLACEMENT = "onnxruntime"
 # Without one of these a CPU computes bfloat16 more slowly than float32, or not at all.
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
@@ -37,7 +39,7 @@ def device_settings(
 
     reason = _no_runtime(home.runtime) if runtime is None else None
     if reason is not None:
-        chosen_runtime = "onnxruntime"
+        chosen_runtime = REPLACEMENT
         precision = "float32"
         replaced = f"{home.runtime} in {home.precision}"
         notes.append(f"runs with onnxruntime in float32, not with {replaced} as at home: {reason}")
@@ -75,6 +77,8 @@ def _no_runtime(name: str) -> str | None:
         return f"this pepr_edge does not know {name!r:.40}."
     if name not in BUNDLE_RUNTIMES:
         return f"a bundle holds no program for {name}."
+    if name == REPLACEMENT:
+        return None  # there is no other; the process that runs the model reports what it lacks
     return RUNTIMES[name].unavailable()
 
 

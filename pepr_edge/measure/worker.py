@@ -54,7 +54,7 @@ def main(runtime: Runtime | None = None) -> int:
     Returns:
         The exit status: 1 if the job failed, after an "error" line, or if the parent process was killed.
     """
-    out = _own_stdout()
+    out = own_stdout()
 
     def emit(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")
@@ -78,7 +78,7 @@ def parse_job(line: str) -> MeasurementJob:
     return job if job.rules is None else job._replace(rules=MeasurementRules(*job.rules))
 
 
-def _own_stdout() -> TextIO:
+def own_stdout() -> TextIO:
     """Return a stream to stdout for our lines only: output of the libraries goes to stderr from now on."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

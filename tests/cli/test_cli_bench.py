@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import command_line
+import hostile_models
 import psutil
 import pytest
 import tiny_bundle
@@ -312,9 +313,23 @@ def test_the_fallback_is_measured(
     assert result["artifact_sha256"] == sha256_file(made / "fallback.onnx")
     assert SessionSettings.model_validate(result["settings"]) == SessionSettings(threads=2)
     assert "02-tiny@16-int8_static: measures its fallback, fallback.onnx" in done.err
-    done = command_line.run(capsys, monkeypatch, "bench", "--fallback", made, bundle)
-    assert (done.status, done.out) == (1, "")
-    assert "01-tiny@16-fp32: has no float32 fallback" in done.err
+
+
+def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_bundle.fake_profile(monkeypatch)
+    made = tiny_bundle.write(bundle.parent / "02-tiny@16-int8_static", fallback=True)
+    altered = tiny_bundle.write(bundle.parent / "03-tiny@16-fp32", fallback=True)
+    (altered / "model.onnx").write_bytes(b"altered")
+    endless = tiny_bundle.write(bundle.parent / "04-tiny@16-fp32", fallback=True)
+    hostile_models.spoil(endless, hostile_models.two_inputs(), "fallback.onnx")
+    words = ("bench", "--fallback", "--no-extras", bundle, altered, endless, made, bundle.parent / "none")
+    done = command_line.run(capsys, monkeypatch, *words, "--json")
+    assert done.status == 1
+    assert [row["bundle"] for row in json.loads(done.out)["results"]] == [made.name]
+    for keyword in ("has no float32 fallback", "model.onnx: sha256", "2 inputs", "no such folder"):
+        assert keyword in done.err
 
 
 def test_field_commands_need_no_workstation_packages(tmp_path: Path) -> None:

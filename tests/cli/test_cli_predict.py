@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import command_line
+import hostile_models
 import numpy as np
 import pytest
 import tiny_bundle
@@ -12,6 +13,8 @@ from PIL import Image
 
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.field.predict import Classifier
+from pepr_edge.measure import bundle_model, inference_process
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import SessionSettings
 
 
@@ -81,6 +84,60 @@ def test_a_bad_image_does_not_stop_the_others(
     assert done.err.count("\n") == 2
 
 
+def black(path: Path) -> Path:
+    Image.new("L", (16, 16)).save(path)
+    return path
+
+
+def test_an_image_without_a_finite_answer_has_no_label(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_models.spoil(bundle, hostile_models.nan_on_black())
+    images = [tiny_bundle.image(bundle.parent / "good.png"), black(bundle.parent / "black.png")]
+
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, *images)
+    assert done.status == 3
+    good, none = done.out.splitlines()[1:]
+    assert good.split()[1] in tiny_bundle.LABELS
+    assert none.split() == [str(images[1]), "no", "answer", "-"]
+    assert done.err.startswith(f"{images[1]}: no answer: ")
+    assert done.err.count("\n") == 1
+
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, *images, "--json")
+    assert done.status == 3
+    first, second = json.loads(done.out)["predictions"]
+    assert first["label"] in tiny_bundle.LABELS
+    assert (second["label"], second["probabilities"]) == (None, None)
+    assert second["reason"].startswith("no answer: ")
+    assert "not finite" in second["reason"]
+
+
+def test_a_model_that_never_answers_is_not_asked_for_every_image(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_model, "BASE_S", 0.2)
+    monkeypatch.setattr(bundle_model, "SLOWER", 0.0)
+    monkeypatch.setattr(inference_process, "MAX_ENDS", 1)
+    hostile_models.spoil(bundle, hostile_models.endless())
+    images = [tiny_bundle.image(bundle.parent / f"{seed}.png") for seed in range(15)]
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, *images)
+    assert done.status == 3
+    assert done.out.count("no answer") == 15
+    assert "no answer within 0.2 s" in done.err
+    assert done.err.splitlines()[-1] == "and 5 more"
+
+
+def test_an_unreadable_and_an_unanswered_image_are_both_reported(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_models.spoil(bundle, hostile_models.nan_on_black())
+    images = [black(bundle.parent / "black.png"), bundle.parent / "none.png"]
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, *images)
+    assert done.status == 1
+    assert "none.png: no such file" in done.err
+    assert "black.png: no answer" in done.err
+
+
 def test_dicom_is_classified_and_no_tag_is_printed(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,8 +190,10 @@ def test_the_fallback_replaces_the_model(
         assert (done.status, done.err) == (0, "")
         return json.loads(done.out)["predictions"][0]["probabilities"]
 
-    for words, fallback in (((), False), (("--fallback",), True)):
-        assert first(*words) == Classifier(made, manifest, SessionSettings(), fallback)(image).probabilities
+    with InferenceProcess() as process:
+        for words, fallback in (((), False), (("--fallback",), True)):
+            classify = Classifier(made, manifest, SessionSettings(), process, fallback)
+            assert first(*words) == classify(image).probabilities
     assert first() != first("--fallback")
 
 

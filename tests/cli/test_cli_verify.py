@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import command_line
+import hostile_models
 import pytest
 import tiny_bundle
 
@@ -47,6 +48,18 @@ def test_a_folder_that_is_no_bundle_is_an_error(
     assert (done.status, done.out) == (1, "")
     assert "holds no manifest.json" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_folder_that_is_no_bundle_and_a_model_that_cannot_run_leave_the_others_their_turn(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = tiny_bundle.write(bundle.parent / "02-tiny@16-other")
+    hostile_models.spoil(hostile, hostile_models.gather_outside())
+    done = command_line.run(capsys, monkeypatch, "verify", bundle.parent, hostile, bundle)
+    assert done.status == 1
+    assert done.out.splitlines() == ["02-tiny@16-other  FAILED", "01-tiny@16-fp32   passed"]
+    assert "holds no manifest.json" in done.err
+    assert "02-tiny@16-other: self-test: model.onnx (onnxruntime): onnxruntime cannot run" in done.err
 
 
 def test_a_damaged_manifest_does_not_hide_the_others(

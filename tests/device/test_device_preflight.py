@@ -118,8 +118,8 @@ def test_a_full_disk_is_reported_before_measuring(tmp_path: Path, monkeypatch: p
     assert str(preflight.disk_fault(out, 1)).startswith(f"{tmp_path}: ")
     monkeypatch.setattr(preflight, "machine_fault", lambda: None)
     with pytest.raises(MeasurementError, match="free on this disk"):
-        preflight.check([tmp_path], out)
-    preflight.check([tmp_path])
+        preflight.check(1, out)
+    preflight.check(1)
 
 
 @pytest.mark.parametrize("command", ["bench", "predict", "verify"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,21 @@ from PIL import Image
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.errors import DataError
 from pepr_edge.field.predict import Classifier
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
 
 
-def test_anyone_can_redo_it_from_the_manifest(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+@pytest.fixture
+def process() -> Iterator[InferenceProcess]:
+    with InferenceProcess() as started:
+        yield started
+
+
+def test_anyone_can_redo_it_from_the_manifest(
+    bundle: Path, manifest: Manifest, process: InferenceProcess, tmp_path: Path
+) -> None:
     path = tiny_bundle.image(tmp_path / "a.png")
-    prediction = Classifier(bundle, manifest, SessionSettings())(path)
+    prediction = Classifier(bundle, manifest, SessionSettings(), process)(path)
 
     spec = manifest.preprocess
     pixels = np.asarray(Image.open(path).convert("L").resize((16, 16), Image.Resampling.BILINEAR), np.float32)
@@ -31,17 +41,19 @@ def test_anyone_can_redo_it_from_the_manifest(bundle: Path, manifest: Manifest, 
     assert sum(prediction.probabilities.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
-def test_any_mode_of_image_fits_grey_and_rgb_models(mode: str, tmp_path: Path) -> None:
+def test_any_mode_of_image_fits_grey_and_rgb_models(process: InferenceProcess, tmp_path: Path) -> None:
     for channels in (1, 3):
         made = tiny_bundle.write(tmp_path / f"bundle{channels}", channels=channels)
-        Image.new(mode, (16, 16)).save(tmp_path / "a.png")
-        classify = Classifier(made, read_manifest(made), SessionSettings())
-        assert classify(tmp_path / "a.png").label in tiny_bundle.LABELS
+        classify = Classifier(made, read_manifest(made), SessionSettings(), process)
+        for mode in ("L", "RGB", "RGBA", "P", "1", "I;16"):
+            Image.new(mode, (16, 16)).save(tmp_path / "a.png")
+            assert classify(tmp_path / "a.png").label in tiny_bundle.LABELS
 
 
-def test_an_unreadable_image_is_one_clear_line(bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
-    classify = Classifier(bundle, manifest, SessionSettings())
+def test_an_unreadable_image_is_one_clear_line(
+    bundle: Path, manifest: Manifest, process: InferenceProcess, tmp_path: Path
+) -> None:
+    classify = Classifier(bundle, manifest, SessionSettings(), process)
     whole = tiny_bundle.image(tmp_path / "a.png").read_bytes()
     (tmp_path / "torn.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no image")

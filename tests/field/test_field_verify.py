@@ -143,7 +143,7 @@ def test_a_pipe_is_not_waited_for(bundle: Path) -> None:
 def test_control_characters_of_a_name_are_escaped(bundle: Path) -> None:
     (bundle / "\x1b[2Jevil\n.so").write_text("")
     (reason,) = reasons(bundle)
-    assert reason.startswith("'\\x1b[2Jevil\\n.so': not part of the bundle")
+    assert reason.startswith("\\x1b[2Jevil\\n.so: not part of the bundle")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pepr_edge.measure.interleaved_timing import (
     latency_ratio,
     time_interleaved,
 )
+from pepr_edge.measure.line_process import LineProcess
 from pepr_edge.measure.model_process import ModelProcess
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Manifest, SessionSettings
@@ -188,7 +189,7 @@ DEATHS = [
 def test_a_process_that_cannot_open_the_model_is_one_clear_line(
     start: Start, death: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pepr_edge.measure.model_process.EXIT_LIMIT_S", 0.2)
+    monkeypatch.setattr("pepr_edge.measure.line_process.EXIT_LIMIT_S", 0.2)
     with pytest.raises(MeasurementError) as caught:
         start(death, limit_s=1.0)
     assert keyword in str(caught.value)
@@ -200,7 +201,7 @@ def test_a_process_that_cannot_open_the_model_is_one_clear_line(
 def test_a_process_that_dies_has_no_latencies_and_the_others_go_on(
     start: Start, death: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pepr_edge.measure.model_process.EXIT_LIMIT_S", 0.2)
+    monkeypatch.setattr("pepr_edge.measure.line_process.EXIT_LIMIT_S", 0.2)
     dying = start(f"ready()\nsys.stdin.readline()\n{death}\ntime.sleep(60)", limit_s=1.0)
     results = time_interleaved({"dying": dying, "well": start(STEADY % 0.01)}, BRIEF)
     assert results["dying"].latencies_s == []
@@ -231,7 +232,7 @@ def test_an_interrupt_ends_the_process(start: Start, monkeypatch: pytest.MonkeyP
     def interrupt(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ModelProcess, "_exchange", interrupt)
+    monkeypatch.setattr(LineProcess, "post", interrupt)
     with pytest.raises(KeyboardInterrupt):
         time_interleaved({"a": process}, BRIEF)
     assert psutil.Process().children() == []

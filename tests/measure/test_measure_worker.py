@@ -60,7 +60,7 @@ def test_an_error_without_text_is_reported_by_its_type(
     job = MeasurementJob("memory", str(bundle / "model.onnx"), {"runtime": "onnxruntime"}, (1, 1, 8, 8))
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job._asdict())))
     monkeypatch.setattr(RUNTIMES["onnxruntime"], "open", fail)
-    monkeypatch.setattr(worker, "_own_stdout", lambda: sys.stdout)
+    monkeypatch.setattr(worker, "own_stdout", lambda: sys.stdout)
     assert worker.main() == 1
     assert "MeasurementError" in json.loads(capfd.readouterr().out)["error"]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pepr_edge.measure.model_check import Signature
 from pepr_edge.measure.runtimes import onnxruntime, openvino, pytorch
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ class Runtime(Protocol):
             MeasurementError: the library, the provider, a setting or the file cannot be used.
         """
 
+    def signature(self, session: Any) -> Signature:
+        """Return the inputs and outputs of the model. Only asked of runtimes that run bundles."""
+
     def run(self, session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits, shape (n, classes), of a tensor of shape (n, channels, px, px)."""
+        """Return the logits, shape (n, classes), of a tensor of shape (n, channels, px, px).
+
+        Raises:
+            MeasurementError: the model cannot be run on it.
+        """
 
     def bind(self, session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
         """Return a function that runs one inference on a fixed tensor and nothing else, for timing.

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pepr_edge.errors import MeasurementError
+from pepr_edge.measure.model_check import FLOAT32, Port, Signature
+from pepr_edge.untrusted.shown import one_line
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession, NodeArg, SessionOptions
 
     from pepr_edge.records import Provider, SessionSettings
 
@@ -41,6 +43,8 @@ REQUIREMENTS = {
 }
 # Name that our exporters give to the first dimension of the input and output.
 BATCH = "batch"
+# onnxruntime's name of a type -> numpy's.
+TYPES = {"tensor(float)": FLOAT32}
 OPTIMISATION = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -87,7 +91,7 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
         )
     except Exception as error:
         # Its message holds line breaks and the absolute path.
-        message = " ".join(str(error).replace(str(model), model.name).split())
+        message = one_line(str(error).replace(str(model), model.name))
         raise MeasurementError(f"{model}: onnxruntime cannot load this model ({message}).") from None
     session.disable_fallback()
     used = provider_used(session)
@@ -141,9 +145,25 @@ def _options(settings: SessionSettings) -> SessionOptions:
     return options
 
 
+def signature(session: InferenceSession) -> Signature:
+    """Return the inputs and outputs of the model."""
+    ports = [tuple(map(_port, values)) for values in (session.get_inputs(), session.get_outputs())]
+    return Signature(*ports)
+
+
+def _port(value: NodeArg) -> Port:
+    """Return an input or output. For a shape that is not known, onnxruntime gives that of a scalar."""
+    dtype = TYPES.get(value.type, str(value.type))
+    sizes = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return Port(dtype, sizes or None)
+
+
 def run(session: InferenceSession, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of a tensor."""
-    logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: tensor})[0]
+    try:
+        logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: tensor})[0]
+    except Exception as error:  # its errors have no common class of their own
+        raise MeasurementError(f"onnxruntime cannot run this model ({one_line(error)})") from None
     return logits
 
 

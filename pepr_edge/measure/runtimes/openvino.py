@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
+from pepr_edge.measure.model_check import FLOAT32, Port, Signature
+from pepr_edge.untrusted.shown import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # Our name of a precision -> OpenVINO's.
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+# OpenVINO's name of a type -> numpy's.
+TYPES = {"f32": FLOAT32}
 TELEMETRY = "openvino_telemetry"
 
 
@@ -82,8 +86,8 @@ def open(model: Path, settings: SessionSettings) -> Any:
         if _threads(session) != settings.threads:
             # For a low latency OpenVINO uses one thread for each physical core, unless told otherwise.
             session = core.compile_model(network, "CPU", {**hints, "ENABLE_HYPER_THREADING": True})
-    except RuntimeError as error:
-        message = " ".join(str(error).replace(str(model), model.name).split())
+    except Exception as error:  # a broken model can make it raise anything
+        message = one_line(str(error).replace(str(model), model.name))
         raise MeasurementError(f"{model}: openvino cannot load this model ({message}).") from None
     _check_used(session, model, settings)
     return session
@@ -111,9 +115,27 @@ def _check_used(session: Any, model: Path, settings: SessionSettings) -> None:
         )
 
 
+def signature(session: Any) -> Signature:
+    """Return the inputs and outputs of the model."""
+    ports = [tuple(map(_port, values)) for values in (session.inputs, session.outputs)]
+    return Signature(*ports)
+
+
+def _port(value: Any) -> Port:
+    name = value.element_type.get_type_name()
+    shape = value.partial_shape
+    if shape.rank.is_dynamic:
+        return Port(TYPES.get(name, name), None)
+    sizes = tuple(size.get_length() if size.is_static else None for size in shape)
+    return Port(TYPES.get(name, name), sizes)
+
+
 def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of a tensor."""
-    logits: NDArray[np.float32] = session([tensor])[0]
+    try:
+        logits: NDArray[np.float32] = session([tensor])[0]
+    except Exception as error:
+        raise MeasurementError(f"openvino cannot run this model ({one_line(error)})") from None
     return logits
 
 

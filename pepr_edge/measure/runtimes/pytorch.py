@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pepr_edge.errors import MeasurementError
+from pepr_edge.measure.model_check import Signature
+from pepr_edge.untrusted.shown import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,10 +87,15 @@ def open(model: Path, settings: SessionSettings) -> Session:
             exported = move_to_device_pass(exported, "cuda")
         return Session(exported.module(), settings.provider)
     except Exception as error:
-        message = " ".join(str(error).replace(str(program), PROGRAM).split())
+        message = one_line(str(error).replace(str(program), PROGRAM))
         raise MeasurementError(
             f"{program}: PyTorch cannot load this program ({type(error).__name__}: {message})."
         ) from None
+
+
+def signature(session: Session) -> Signature:
+    """Raise an error: bundles hold no program for PyTorch, so nothing is held against a manifest."""
+    raise MeasurementError("the runtime pytorch runs no bundles. Use 'onnxruntime'.")
 
 
 def run(session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,82 @@
+"""What every model of a bundle must take and give: one input, one output, finite logits for each image.
+
+A model is not believed: what it has is held against the manifest after loading, and each answer is checked.
+At import it needs only the standard library: a process that runs models loads little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pepr_edge.untrusted.shown import excerpt
+
+FLOAT32 = "float32"
+
+
+class Port(NamedTuple):
+    """An input or output of a model. A size of None is not fixed; a shape of None is not known."""
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+class Signature(NamedTuple):
+    """All inputs and outputs of a model, as the runtime that loaded it names them."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def model_fault(signature: Signature, input_shape: Sequence[int], classes: int) -> str | None:
+    """Return what a model has that its manifest does not say, or None. The text follows the file's name.
+
+    Args:
+        signature: of the loaded model.
+        input_shape: (1, channels, px, px).
+        classes: number of labels.
+    """
+    wanted = {"input": tuple(input_shape), "output": (input_shape[0], classes)}
+    for kind, ports in (("input", signature.inputs), ("output", signature.outputs)):
+        if len(ports) != 1:
+            return f"has {len(ports)} {kind}s, expected one"
+        port = ports[0]
+        if port.dtype != FLOAT32 or not _fits(port.shape, wanted[kind]):
+            return f"its {kind} is {_text(port)}, expected {_text(Port(FLOAT32, wanted[kind]))}"
+    return None
+
+
+def answer_fault(answer: Any, images: int, classes: int) -> str | None:
+    """Return why an answer is none, or None if it is an array of finite logits.
+
+    Args:
+        answer: what the model returned.
+        images: that it was given.
+        classes: number of labels.
+    """
+    import numpy as np
+
+    if not isinstance(answer, np.ndarray):
+        return f"it returned {excerpt(type(answer).__name__)}, expected logits"
+    if answer.dtype != np.float32 or answer.shape != (images, classes):
+        actual = _text(Port(str(answer.dtype), answer.shape))
+        return f"it returned {actual}, expected {_text(Port(FLOAT32, (images, classes)))}"
+    if not np.isfinite(answer).all():
+        return "its logits are not finite"
+    return None
+
+
+def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int, ...]) -> bool:
+    if shape is None:
+        return True
+    if len(shape) != len(wanted):
+        return False
+    return all(size in (None, size_wanted) for size, size_wanted in zip(shape, wanted, strict=True))
+
+
+def _text(port: Port) -> str:
+    shape = port.shape
+    if shape is None:
+        return excerpt(port.dtype)
+    sizes = ", ".join("any" if size is None else str(size) for size in shape[:8])
+    return f"{excerpt(port.dtype)} of shape ({sizes}{', ...' if len(shape) > 8 else ''})"
