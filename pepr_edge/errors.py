@@ -3,6 +3,7 @@
 PeprError                 exit status 1: an error in the user's input
 ├── RecipeError           a recipe or an export variant: all its errors at once
 ├── DataError             images, labels, splits
+│   ├── DatasetError      folders or a table that do not say what was meant
 │   └── ImageError        one image file; the others may be fine
 ├── ModelError            an architecture or a weights file
 ├── ExportError           a model that cannot be exported as a faithful ONNX file
@@ -30,6 +31,19 @@ class RecipeError(PeprError):
 
 class DataError(PeprError):
     """Images, labels or splits that cannot be used."""
+
+
+class DatasetError(DataError):
+    """Folders or a table that do not say what was meant.
+
+    `kind`, `count` and `examples` are those of the problem in `pepr-edge data check`.
+    """
+
+    def __init__(self, kind: str, message: str, count: int = 1, examples: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.count = count
+        self.examples = examples
 
 
 class ImageError(DataError):

@@ -12,6 +12,7 @@ from PIL import Image
 from pepr_edge.data.source import Indices, Stamp
 from pepr_edge.errors import ImageError
 from pepr_edge.images import dicom
+from pepr_edge.images.formats import file_format
 from pepr_edge.images.preprocess import decode
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted.paths import is_file
@@ -22,28 +23,21 @@ IMAGE_SUFFIXES = (
     )
     | dicom.SUFFIXES
 )
+# The table of contents of a disc with DICOM files.
+DICOMDIR = "DICOMDIR"
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 
 
 def is_image(path: Path) -> bool:
-    """True if the suffix is an image's, or if there is no suffix and the file starts like DICOM.
+    """True if a file is an image by its content, or claims to be one by its suffix.
 
-    Scanners name files without a suffix or with digits only.
+    A file that only claims it is reported when it is read. So is an image of a format that is not read.
     """
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
-    if suffix.strip(".0123456789") or path.name.upper() == "DICOMDIR":  # the table of contents of a disc
+    if path.name.upper() == DICOMDIR or not is_file(path):
         return False
-    return path.is_file() and _starts_like_dicom(path)
-
-
-def _starts_like_dicom(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(dicom.PREAMBLE_BYTES + len(dicom.MAGIC)).endswith(dicom.MAGIC)
-    except OSError:
-        return False
+    return file_format(path) is not None
 
 
 def read_images(root: Path, names: Sequence[str], indices: Indices) -> Iterator[Image.Image | ImageError]:

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
+from pepr_edge.data import names
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
 from pepr_edge.data.source import (
-    SPLIT_NAMES,
     DataSettings,
     ImageSource,
     Indices,
@@ -105,11 +105,12 @@ def filled(where: str, key: str, value: str) -> str:
 
 def split_named(where: str, value: str) -> Split:
     """Return the split of a name such as "Valid". Raises DataError if it is the name of none."""
-    if value.lower() not in SPLIT_NAMES:
+    split = names.split_named(value)
+    if split is None:
         raise DataError(
             f"{where}: split {value!r}, expected train, val or test. Correct it, or leave all splits out."
         )
-    return SPLIT_NAMES[value.lower()]
+    return split
 
 
 def path_inside(where: str, value: str) -> str:

@@ -18,13 +18,6 @@ Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 MAX_CLASS_NUMBER = 9999
 NO_COLUMNS = Columns()
 

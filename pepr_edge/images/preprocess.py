@@ -21,11 +21,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pepr_edge.errors import ImageError
 from pepr_edge.images import dicom
+from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read
 from pepr_edge.records import Interpolation, Preprocess
 from pepr_edge.untrusted.shown import shown
 
-# Pillow knows more formats. A decoder that is not used cannot be attacked; one of them runs Ghostscript.
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # 256 MiB of RGB, where Pillow begins to warn: a small file can claim to hold much more.
@@ -55,11 +54,12 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
     """
     name = shown(shown_as or str(file))
     with _opened(file, name) as opened:
-        start = opened.read(dicom.PREAMBLE_BYTES + len(dicom.MAGIC))
+        start = opened.read(HEAD_BYTES)
         opened.seek(0)
         if not start:
             raise ImageError(name, "empty, 0 bytes, expected an image")
-        if start.endswith(dicom.MAGIC):
+        known = format_of(start)
+        if known == DICOM:
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
         image = _decode_with_pillow(opened, name)
         if image is not None:
@@ -67,9 +67,9 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
         if Path(name).suffix.lower() in dicom.SUFFIXES:  # old DICOM files have no preamble
             opened.seek(0)
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
-    raise ImageError(
-        name, "not an image, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it."
-    )
+    is_other = known is not None and not is_read(known)
+    reason = f"a {known} image, which is not read" if is_other else "not an image"
+    raise ImageError(name, f"{reason}, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it.")
 
 
 @contextmanager
@@ -94,11 +94,11 @@ def _opened(file: str | Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 def _decode_with_pillow(file: BinaryIO, name: str) -> Image.Image | None:
-    """Return the image in a file of one of FORMATS, upright; None if it has another format."""
+    """Return the image in a file of one of PILLOW_FORMATS, upright; None if it has another format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about some files that it reads correctly
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=PILLOW_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 if image.mode not in (*GREY_MODES, *COLOUR_MODES):

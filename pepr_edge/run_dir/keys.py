@@ -31,7 +31,7 @@ from pepr_edge.run_dir.store import sha256_file, stage_key
 FIRST = "0.1.0"
 # The version of pepr_edge that last changed the results of each stage.
 STAGE_REVISIONS: Mapping[str, str] = {
-    "data": FIRST,
+    "data": "0.2.0",  # folders, names and deep pixels are understood otherwise
     "screening": "0.2.0",  # in the deployed form
     "train": "0.2.0",  # the setup is counted apart, and threads that wait are not counted
     "export": "0.2.0",  # the quality gate rejects only a loss that is shown

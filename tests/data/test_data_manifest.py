@@ -87,7 +87,7 @@ def test_parse_meets_any_file_with_rows_or_one_line(scratch, content):
         ("path,label\nimg/../../x.png,x\n", "expected .* inside"),
         ("path,label\n/etc/hosts,x\n", "expected .* inside"),
         ("path,label\nC:\\x.png,x\n", "expected .* inside"),
-        ("path,label,split\nimg/a.png,x,dev\n", "line 2: split 'dev', expected train, val or test"),
+        ("path,label,split\nimg/a.png,x,fold1\n", "line 2: split 'fold1', expected train, val or test"),
         ("path,label,group\nimg/a.png,x,\n", "line 2: empty group"),
         ('path,label\n"img/a.png,x\n', "not a CSV file in UTF-8"),
         (

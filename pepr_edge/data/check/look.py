@@ -10,7 +10,7 @@ from pepr_edge.data.formats import open_source, recognise
 from pepr_edge.data.pixels import decode_all, model_channels
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.splits import assign_splits
-from pepr_edge.errors import DataError
+from pepr_edge.errors import DataError, DatasetError
 from pepr_edge.records import DataCheck, Problem
 from pepr_edge.untrusted.shown import shown
 
@@ -45,4 +45,12 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
 
 
 def _as_problem(error: DataError) -> Problem:
+    if isinstance(error, DatasetError):
+        return Problem(
+            kind=error.kind,
+            severity="error",
+            count=error.count,
+            examples=error.examples,
+            remedy=str(error),
+        )
     return Problem(kind="not_usable", severity="error", count=1, remedy=str(error))

@@ -1,0 +1,142 @@
+"""Problems that are found before an image is decoded: in folders, in names and in tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pepr_edge.data.names import look_alike, respelled
+from pepr_edge.records import Problem
+from pepr_edge.text.units import plural
+from pepr_edge.untrusted.shown import shown
+
+MAX_EXAMPLES = 3
+# Common companions of images; a note about skipped files names these suffixes only, as others may be names.
+OTHER_SUFFIXES = frozenset(
+    {".csv", ".db", ".ini", ".json", ".md", ".pdf", ".py", ".txt", ".xls", ".xlsx", ".xml", ".zip"}
+)
+# Files that may hold images, and are not read: volumes, arrays, slides, films, archives, vector graphics.
+UNREAD_SUFFIXES = frozenset(
+    {
+        ".7z", ".avi", ".bz2", ".czi", ".gz", ".h5", ".hdf5", ".mat", ".mha", ".mhd", ".mkv", ".mov", ".mp4",
+        ".mrxs", ".ndpi", ".nii", ".npy", ".npz", ".nrrd", ".pdf", ".pt", ".pth", ".rar", ".svg", ".svs",
+        ".tar", ".tgz", ".vsi", ".wmv", ".zip",
+    }
+)  # fmt: skip
+
+
+def outside_classes(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield the images that are in no folder of a class."""
+    if paths:
+        yield Problem(
+            kind="images_outside_classes",
+            severity="warning",
+            count=len(paths),
+            examples=examples(paths, root),
+            remedy=f"{plural(len(paths), 'image')} outside of class folders left out, as no class is known. "
+            "Move them into class folders, or away.",
+        )
+
+
+def companions_left_out(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield the masks and other companions of images."""
+    if paths:
+        yield Problem(
+            kind="companions_left_out",
+            severity="note",
+            count=len(paths),
+            examples=examples(paths, root),
+            remedy=f"{plural(len(paths), 'mask')} or other companions of images left out (x_mask beside x, "
+            "or a folder of masks). If they are images of their own, give them other names.",
+        )
+
+
+def own_results(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield the results of pepr_edge among the images."""
+    if paths:
+        yield Problem(
+            kind="own_results_left_out",
+            severity="note",
+            count=len(paths),
+            examples=examples(paths, root),
+            remedy=f"{plural(len(paths), 'result')} of pepr_edge among the images left out: run directories, "
+            "bundles or reports.",
+        )
+
+
+def other_files(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield the files in class folders that are not images, or that are not read as such."""
+    unread = [path for path in paths if path.suffix.lower() in UNREAD_SUFFIXES]
+    if unread:
+        yield Problem(
+            kind="files_not_read",
+            severity="warning",
+            count=len(unread),
+            examples=examples(unread, root),
+            remedy=f"{plural(len(unread), 'file')} of kinds that are not read left out "
+            f"({_kinds(unread, UNREAD_SUFFIXES)}). If they hold images, convert them to PNG, TIFF or DICOM.",
+        )
+    others = [path for path in paths if path.suffix.lower() not in UNREAD_SUFFIXES]
+    if others:
+        yield Problem(
+            kind="other_files",
+            severity="note",
+            count=len(others),
+            examples=examples(others, root),
+            remedy=f"skipped files that are not images: {_kinds(others, OTHER_SUFFIXES)}",
+        )
+
+
+def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the classes with several spellings that count as one, and those that may be one.
+
+    Args:
+        chosen: for each name, the label that stands for it.
+    """
+    joined = respelled(chosen)
+    if joined:
+        listed = [" = ".join(map(repr, map(shown, names))) for names in joined]
+        yield Problem(
+            kind="labels_respelled",
+            severity="warning",
+            count=len(joined),
+            examples=tuple(listed[:MAX_EXAMPLES]),
+            remedy="labels that differ by case, spaces or Unicode form only count as one class: "
+            f"{'; '.join(listed)}. Spell them alike.",
+        )
+    similar = look_alike(sorted(set(chosen.values())))
+    if similar:
+        listed = [" / ".join(map(repr, map(shown, names))) for names in similar]
+        yield Problem(
+            kind="labels_look_alike",
+            severity="warning",
+            count=len(similar),
+            examples=tuple(listed[:MAX_EXAMPLES]),
+            remedy=f"labels that may be one class, and count as several: {'; '.join(listed)}. "
+            "If they are one, spell them alike.",
+        )
+
+
+def pooled_sites(names: Sequence[str]) -> Iterator[Problem]:
+    """Yield that the upper folders are sites."""
+    if names:
+        yield Problem(
+            kind="sites_pooled",
+            severity="note",
+            count=len(names),
+            examples=tuple(map(shown, names[:MAX_EXAMPLES])),
+            remedy=f"the images of {len(names)} sites are pooled: the folders in each are the classes. To "
+            "test on a site that was not trained on, name its folder test, and put the others into train.",
+        )
+
+
+def examples(paths: Iterable[Path], root: Path) -> tuple[str, ...]:
+    """Return the names of the first few files, relative to the folder of the dataset."""
+    return tuple(shown(path.relative_to(root).as_posix()) for path in sorted(paths)[:MAX_EXAMPLES])
+
+
+def _kinds(paths: Iterable[Path], known: frozenset[str]) -> str:
+    suffixes = [path.suffix.lower() for path in paths]
+    counts = Counter(suffix if suffix in known else "of other kinds" for suffix in suffixes)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
