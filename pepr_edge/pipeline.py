@@ -10,7 +10,6 @@ JSON file at once, so a run goes on wherever it was stopped. What comes before t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from pepr_edge.device.load import busy_message
 from pepr_edge.engine import measuring
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.engines import ENGINES, OpenEngine
-from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind
+from pepr_edge.engine.job import AFTER_TRAINING, CandidateFiles, CandidateJob, JobKind
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
@@ -32,20 +31,23 @@ from pepr_edge.measure.interleaved_profiles import MayStop
 from pepr_edge.preparation import (
     check_folders,
     finished_ranking,
+    image_settings,
+    initial_weights,
     prepare_images,
     prepare_run_dir,
+    run_files,
     start_run,
 )
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
-from pepr_edge.recipe.resolve import data_settings, settings_from_images
+from pepr_edge.recipe.resolve import settings_from_images
 from pepr_edge.recipe.settings import resolve
 from pepr_edge.records import Candidate, Ranking, RunInfo
-from pepr_edge.run_dir.keys import run_key, weights_sha256
+from pepr_edge.run_dir.keys import run_key
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
-from pepr_edge.run_dir.outputs import create_pixels_folder, remove_pixels, write_document
+from pepr_edge.run_dir.outputs import remove_pixels, write_document
 from pepr_edge.run_dir.reader import Results, load, reread
 from pepr_edge.run_dir.store import locked, log_event, write_record
 from pepr_edge.search.candidate_search import complete_search_log, search
@@ -89,9 +91,11 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
     check_folders(written, run_dir)
     settings = settings_from_images(written)
     recipe = resolve(written, settings)
-    data_of_size = {px: data_settings(recipe, px) for px in recipe.candidates.image_size_px}
-    fingerprints = {px: datasets.fingerprint(of_size) for px, of_size in data_of_size.items()}
-    key = run_key(recipe, fingerprints, weights_sha256(recipe))
+    weights = initial_weights(recipe, run_dir, options.fresh, view)
+    records = {name: choice.record for name, choice in weights.items()}
+    image_sets = image_settings(recipe, records)
+    fingerprints = [datasets.fingerprint(settings_of) for settings_of in image_sets.values()]
+    key = run_key(recipe, fingerprints, records)
     finished = None if options.fresh else finished_ranking(run_dir, key)
     if finished is not None:
         return finished
@@ -100,24 +104,24 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
     with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
         prepare_run_dir(run_dir, key, options.fresh, view)
-        image_folders = {px: create_pixels_folder(run_dir, px) for px in data_of_size}
+        files = run_files(run_dir, image_sets, weights)
         with clock.stage("images"):
-            info = prepare_images(run_dir, data_of_size, image_folders, view)
+            info = prepare_images(run_dir, image_sets, files.images, view)
         check_metric(recipe, info)
         _show_notes(recipe, options, view)
-        state = start_run(run_dir, key, recipe, settings, recipe_text, info, view)
+        state = start_run(run_dir, key, recipe, settings, records, recipe_text, info, view)
 
         results = load(run_dir, verify=True)
         with clock.stage("search"):
-            results = search(results, image_folders, engine, host, view)
-        results = train_and_export(results, image_folders, engine, view)
+            results = search(results, files, engine, host, view)
+        results = train_and_export(results, files, engine, view)
         results = complete_search_log(results)
         with clock.stage("measuring"):
-            results = _step_costs(results, image_folders, engine, options, view)
-        results = _on_device(results, image_folders, host, view)
-        results = repeat(results, image_folders, engine, host, view)
+            results = _step_costs(results, files, engine, options, view)
+        results = _on_device(results, files, host, view)
+        results = repeat(results, files, engine, host, view)
         with clock.stage("measuring"):
-            results = _step_costs(results, image_folders, engine, options, view)
+            results = _step_costs(results, files, engine, options, view)
             results = measure_bundled(results, host, view)
         with view.bar("ranking, bundles and report"), clock.stage("ranking and report"):
             ranking = rank_and_report(results, clock)
@@ -145,12 +149,12 @@ def _check_machine(recipe: Recipe, options: Options, view: ProgressView) -> None
 
 
 def _step_costs(
-    results: Results, image_folders: Mapping[int, Path], engine: Engine, options: Options, view: ProgressView
+    results: Results, files: CandidateFiles, engine: Engine, options: Options, view: ProgressView
 ) -> Results:
     """TrainResult -> StepCost, unless the candidates were trained on other machines."""
     if options.engine != "local":
         return results
-    return measure_step_costs(results, image_folders, engine, view)
+    return measure_step_costs(results, files, engine, view)
 
 
 def _measures_here(recipe: Recipe, options: Options) -> bool:
@@ -188,15 +192,13 @@ def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
         )
 
 
-def train_and_export(
-    results: Results, image_folders: Mapping[int, Path], engine: Engine, view: ProgressView
-) -> Results:
+def train_and_export(results: Results, files: CandidateFiles, engine: Engine, view: ProgressView) -> Results:
     """Candidate -> TrainResult -> [Artifact]: train and export the candidates that are not done or pruned.
 
     Where the recipe repeats trainings, all of them come first, and the best is exported. Candidates that
     failed before are tried again.
     """
-    trained = train_repeats(results, image_folders, engine, view)
+    trained = train_repeats(results, files, engine, view)
     if trained is not results:
         results = reread(results, results.info.candidates)
 
@@ -205,9 +207,7 @@ def train_and_export(
         log_event(results.folder, "made", candidate=job.candidate.id, result=line)
         view.say(f"{job.candidate.id}: {line}")
 
-    planned = [
-        _training_job(results, candidate, image_folders, engine) for candidate in results.info.candidates
-    ]
+    planned = [_training_job(results, candidate, files, engine) for candidate in results.info.candidates]
     jobs = [job for job in planned if job is not None]
     again = [job.candidate.id for job in jobs if _has_failed(results, job.candidate)]
     if again:
@@ -217,7 +217,7 @@ def train_and_export(
 
 
 def _training_job(
-    results: Results, candidate: Candidate, image_folders: Mapping[int, Path], engine: Engine
+    results: Results, candidate: Candidate, files: CandidateFiles, engine: Engine
 ) -> CandidateJob | None:
     """Return the job that trains a candidate once and exports it; None if there is nothing to do."""
     if is_left_out(results, candidate):
@@ -228,12 +228,12 @@ def _training_job(
     if results.recipe.train.first_repeats > 1:
         if trained is None or are_made:
             return None
-        return make_job(results, candidate, image_folders, engine, "export")
+        return make_job(results, candidate, files, engine, "export")
     if is_trained(results, candidate, results.trainings(candidate).get(0)):
-        return None if are_made else make_job(results, candidate, image_folders, engine, "export")
+        return None if are_made else make_job(results, candidate, files, engine, "export")
     epochs = concluded_epochs(results, candidate)
     kind: JobKind = "complete" if epochs is None else "conclude"
-    return make_job(results, candidate, image_folders, engine, kind, epochs)
+    return make_job(results, candidate, files, engine, kind, epochs)
 
 
 def _has_failed(results: Results, candidate: Candidate) -> bool:
@@ -254,18 +254,16 @@ def _outcome(results: Results, candidate: Candidate) -> str:
     return "; ".join([training_outcome(trained), *failures])
 
 
-def _on_device(
-    results: Results, image_folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
-) -> Results:
+def _on_device(results: Results, files: CandidateFiles, host: MeasurementHost, view: ProgressView) -> Results:
     """Choose variants and measure, while nothing else runs on the host."""
     with host.reserve():
-        results = select_variants(results, image_folders, host, view)
+        results = select_variants(results, files, host, view)
         return measure(results, host, view)
 
 
 def repeat(
     results: Results,
-    image_folders: Mapping[int, Path],
+    files: CandidateFiles,
     engine: Engine,
     host: MeasurementHost,
     view: ProgressView,
@@ -278,17 +276,17 @@ def repeat(
     if results.recipe.train.repeats != "auto":
         return results
     while True:
-        results = repeat_until_settled(results, image_folders, engine, view)
+        results = repeat_until_settled(results, files, engine, view)
         better = to_deploy(results)
         if not better:
             return results
         view.say(f"another seed is better on validation: {', '.join(one.id for one in better)}")
-        results = train_and_export(reread(results, better), image_folders, engine, view)
-        results = _on_device(results, image_folders, host, view)
+        results = train_and_export(reread(results, better), files, engine, view)
+        results = _on_device(results, files, host, view)
 
 
 def select_variants(
-    results: Results, image_folders: Mapping[int, Path], host: MeasurementHost, view: ProgressView
+    results: Results, files: CandidateFiles, host: MeasurementHost, view: ProgressView
 ) -> Results:
     """Artifact -> Artifact: choose the fastest variant that keeps its quality, where the recipe says "auto".
 
@@ -310,9 +308,7 @@ def select_variants(
     waiting = [
         candidate for candidate in results.info.candidates if _needs_selection(results, candidate, host)
     ]
-    jobs = [
-        make_job(results, candidate, image_folders, host.engine, "select_variant") for candidate in waiting
-    ]
+    jobs = [make_job(results, candidate, files, host.engine, "select_variant") for candidate in waiting]
     run_jobs(jobs, host.engine, "variants chosen", view, on_done)
     return reread(results, waiting)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +11,15 @@ from pepr_edge import data as datasets
 from pepr_edge.bundle.write import check_bundles
 from pepr_edge.data.check import problem_lines
 from pepr_edge.device.facts import git_commit
+from pepr_edge.engine.job import CandidateFiles, ImageKind
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import AUTO, BILINEAR, SCRATCH, Recipe
+from pepr_edge.recipe.checks import check_architectures
 from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, settings_line
-from pepr_edge.records import Candidate, DataInfo, Ranking, RunInfo, RunSettings
-from pepr_edge.run_dir.keys import STAGE_REVISIONS, weights_sha256
+from pepr_edge.records import Candidate, DataInfo, InitialWeights, Ranking, RunInfo, RunSettings
+from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.layout import BUNDLES, DATA_CHECK, RANKING, RUN
 from pepr_edge.run_dir.outputs import (
     check_documents,
@@ -25,12 +27,19 @@ from pepr_edge.run_dir.outputs import (
     check_run_dir,
     check_source_separate,
     clear,
+    create_pixels_folder,
     remove_document,
     remove_pixels,
     write_document,
     write_recipe,
 )
 from pepr_edge.run_dir.store import log_event, read_record, write_record
+from pepr_edge.train.weights.resolving import (
+    WeightsChoice,
+    earlier_weights,
+    resolve_weights,
+    weights_line,
+)
 from pepr_edge.untrusted.paths import is_dir
 
 
@@ -40,6 +49,44 @@ def check_folders(recipe: Recipe, run_dir: Path) -> None:
     check_run_dir(run_dir)
     files = datasets.source_files(data_settings(recipe, SIZES_PX[0]))
     check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
+
+
+def initial_weights(
+    recipe: ResolvedRecipe, run_dir: Path, fresh: bool, view: ProgressView
+) -> dict[str, WeightsChoice]:
+    """Decide which weights each candidate begins with; a run that goes on keeps those of its beginning."""
+    candidates = recipe.candidates
+    if candidates.weights == SCRATCH:
+        return resolve_weights(candidates, {})
+    earlier = {} if fresh else earlier_weights(run_dir, candidates)
+    if not earlier:
+        check_architectures(recipe)
+    with view.bar("initial weights") as bar:
+        return resolve_weights(candidates, earlier, bar.update)
+
+
+def image_settings(
+    recipe: ResolvedRecipe, weights: Mapping[str, InitialWeights]
+) -> dict[ImageKind, datasets.DataSettings]:
+    """Return the settings of the images at each size and filter that a candidate needs."""
+    sets = {}
+    for architecture in recipe.candidates.architectures:
+        for px in recipe.candidates.sizes_px(architecture):
+            interpolation = recipe.data.filter_of(weights[f"{architecture}@{px}"].interpolation)
+            sets[px, interpolation] = data_settings(recipe, px, interpolation)
+    return sets
+
+
+def run_files(
+    run_dir: Path, image_sets: Iterable[ImageKind], weights: Mapping[str, WeightsChoice]
+) -> CandidateFiles:
+    """Return the files that jobs need, with new folders for the images that are to be prepared."""
+    images = {
+        (px, interpolation): create_pixels_folder(run_dir, px, interpolation)
+        for px, interpolation in image_sets
+    }
+    paths = {name: choice.path for name, choice in weights.items() if choice.path is not None}
+    return CandidateFiles(images, paths)
 
 
 def finished_ranking(run_dir: Path, key: str) -> Ranking | None:
@@ -70,24 +117,25 @@ def prepare_run_dir(run_dir: Path, key: str, fresh: bool, view: ProgressView) ->
 
 def prepare_images(
     run_dir: Path,
-    data_of_size: Mapping[int, datasets.DataSettings],
-    image_folders: Mapping[int, Path],
+    image_sets: Mapping[ImageKind, datasets.DataSettings],
+    image_folders: Mapping[ImageKind, Path],
     view: ProgressView,
 ) -> DataInfo:
-    """Prepare the images at each size, and return the record of the data, the same for all sizes."""
-    infos = {px: prepare(settings, image_folders[px], view) for px, settings in data_of_size.items()}
-    px = next(iter(infos))
-    info = infos[px]
+    """Prepare the images at each size and filter, and return the record of the data, the same for all."""
+    infos = {kind: prepare(settings, image_folders[kind], view) for kind, settings in image_sets.items()}
+    first = next(iter(infos))
+    info = infos[first]
     _check_same_data(run_dir, info)
     for line in datasets.describe(info):
         view.say(line)
-    _list_skipped(run_dir, image_folders[px], info, view)
+    _list_skipped(run_dir, image_folders[first], info, view)
     return info
 
 
 def prepare(settings: datasets.DataSettings, folder: Path, view: ProgressView) -> DataInfo:
-    """Decode and resize every image once, for all candidates of a size."""
-    with view.bar(f"images at {settings.image_size_px} px") as bar:
+    """Decode and resize every image once, for all candidates of a size and filter."""
+    by_filter = "" if settings.interpolation == BILINEAR else f", {settings.interpolation}"
+    with view.bar(f"images at {settings.image_size_px} px{by_filter}") as bar:
         return datasets.prepare(settings, folder, lambda done, total: bar.update(done, total))
 
 
@@ -123,12 +171,13 @@ def start_run(
     key: str,
     recipe: ResolvedRecipe,
     settings: RunSettings | None,
+    weights: Mapping[str, InitialWeights],
     recipe_text: str,
     info: DataInfo,
     view: ProgressView,
 ) -> RunInfo:
-    """Start the run: write its recipe and run.json, and say what settings the images gave."""
-    candidates = expand(recipe, info)
+    """Start the run: write its recipe and run.json, and say what settings and weights were chosen."""
+    candidates = expand(recipe, info, weights)
     state = RunInfo(
         key=key,
         recipe=recipe.name,
@@ -139,6 +188,7 @@ def start_run(
         revisions=dict(STAGE_REVISIONS),
         commit=git_commit(),
         settings=settings,
+        weights=dict(weights),
     )
     # An old ranking may list other models.
     (run_dir / RANKING).unlink(missing_ok=True)
@@ -147,21 +197,27 @@ def start_run(
     log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
     if settings is not None:
         view.say(f"settings: {settings_line(settings)}")
+    line = weights_line(weights, recipe.candidates)
+    if line is not None:
+        view.say(line)
+        log_event(run_dir, "weights", result=line)
     return state
 
 
-def expand(recipe: ResolvedRecipe, info: DataInfo) -> tuple[Candidate, ...]:
+def expand(
+    recipe: ResolvedRecipe, info: DataInfo, weights: Mapping[str, InitialWeights]
+) -> tuple[Candidate, ...]:
     """Return the candidates of a recipe on its data: each architecture at each size."""
-    weights = recipe.candidates.weights
-    own_weights = weights_sha256(recipe)
     candidates = []
     for architecture in recipe.candidates.architectures:
         for px in recipe.candidates.sizes_px(architecture):
+            found = weights[f"{architecture}@{px}"]
             candidate = Candidate(
                 architecture=architecture,
                 image_size_px=px,
-                weights=weights if own_weights is None else Path(weights).name,
-                weights_sha256=own_weights,
+                weights=found.name if found.kind == "file" else found.kind,
+                weights_sha256=found.sha256,
+                interpolation=found.interpolation if recipe.data.interpolation == AUTO else None,
                 in_channels=info.channels,
                 num_classes=len(info.labels),
             )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import no_network  # noqa: F401
 import pytest
 import small_run
 import tiny_bundle

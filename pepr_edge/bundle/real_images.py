@@ -3,6 +3,7 @@
 A run deletes its prepared images at its end. The images that the recipe allows are copied to the run
 directory, so that bundles can be exported later:
     selftest_images/<px>.npy    uint8, shape (n, px, px, channels), drawn from validation
+                                <px>-<filter>.npy if they are not resized by the bilinear filter
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from pepr_edge import data
 from pepr_edge.errors import RunError
+from pepr_edge.records import Preprocess
+from pepr_edge.run_dir.layout import PIXELS, pixels_folder
 from pepr_edge.run_dir.layout import SELFTEST_IMAGES as FOLDER
-from pepr_edge.run_dir.layout import pixels_folder
 from pepr_edge.run_dir.owned import owned_names, remove_owned, write_owned
 from pepr_edge.run_dir.reader import Results
 
@@ -24,8 +26,8 @@ from pepr_edge.run_dir.reader import Results
 POOL_FACTOR = 4
 
 
-def image_pool(results: Results, px: int) -> NDArray[np.uint8] | None:
-    """Return real images of a size for a self-test to choose from; None if the recipe allows none.
+def image_pool(results: Results, spec: Preprocess) -> NDArray[np.uint8] | None:
+    """Return real images, as a model takes them, for its self-test; None if the recipe allows none.
 
     Images that an earlier recipe allowed are deleted from the run directory.
 
@@ -37,15 +39,16 @@ def image_pool(results: Results, px: int) -> NDArray[np.uint8] | None:
     if wanted == 0:
         remove_owned(results.folder, owned_names(results.folder, f"{FOLDER}/"))
         return None
-    prepared = pixels_folder(results.folder, px)
+    prepared = pixels_folder(results.folder, spec.image_size_px, spec.interpolation)
+    name = f"{prepared.name.removeprefix(PIXELS)}.npy"
     if prepared.is_dir():
         pixels, _ = data.load(prepared).splits["val"]
         order = np.random.default_rng(results.recipe.seed).permutation(len(pixels))
         drawn = np.sort(order[: POOL_FACTOR * wanted])
         content = io.BytesIO()
         np.save(content, pixels[drawn])
-        write_owned(results.folder, f"{FOLDER}/{px}.npy", content.getvalue(), _recognise)
-    stored = folder / f"{px}.npy"
+        write_owned(results.folder, f"{FOLDER}/{name}", content.getvalue(), _recognise)
+    stored = folder / name
     if not stored.is_file():
         raise RunError(
             f"{stored}: missing, and export.selftest_real_images = {wanted}. "
@@ -58,4 +61,4 @@ def image_pool(results: Results, px: int) -> NDArray[np.uint8] | None:
 def _recognise(path: Path) -> bool:
     """True if a file is an array of pixels named by its size: version 0.1 kept no record of files."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return path.stem.isdecimal() and array.dtype == np.uint8 and array.ndim == 4
+    return path.stem.partition("-")[0].isdecimal() and array.dtype == np.uint8 and array.ndim == 4

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "Check bundles: all files, and the same decisions as on the workstation.",
     "recipes": "List, show, copy or check the recipes for target devices.",
     "zoo": "List the tested architectures.",
+    "weights": "Fetch pretrained weights for use without a network; convert weights files.",
     "doctor": "Show what this machine is, and what it can do.",
 }
 # Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked

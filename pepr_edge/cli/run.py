@@ -100,14 +100,29 @@ def _override(recipe: Recipe, path: Path, data: str | None, only: str | None) ->
 
 
 def with_source(recipe: Recipe, path: Path, data: str | None) -> Recipe:
-    """Return the recipe with the data of the command line, else with its own.
+    """Return the recipe with the data of the command line, else with its own, and with the paths of weights.
 
-    A data path in the recipe is relative to the current folder, or to the recipe.
+    A path in the recipe is relative to the current folder, or to the recipe.
     """
-    source = data or recipe.data.source
-    if data is None and not exists(source) and exists(path.parent / source):
-        source = str(path.parent / source)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+    source = data or _found(recipe.data.source, path)
+    candidates = recipe.candidates
+    paths = {}
+    if candidates.weights_file is not None:
+        paths["weights"] = _found(candidates.weights_file, path)
+    if candidates.weights_dir is not None:
+        paths["weights_dir"] = _found(candidates.weights_dir, path)
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"source": source}),
+            "candidates": candidates.model_copy(update=paths),
+        }
+    )
+
+
+def _found(name: str, recipe: Path) -> str:
+    """Return a path of a recipe: beside the recipe if it is there and not in the current folder."""
+    beside = recipe.parent / name
+    return str(beside) if not exists(name) and exists(beside) else name
 
 
 def _selected(recipe: Recipe, only: str) -> tuple[str, ...]:

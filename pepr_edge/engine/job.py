@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.settings import ResolvedRecipe
-from pepr_edge.records import Candidate, Record
+from pepr_edge.records import Candidate, Interpolation, Record
 from pepr_edge.run_dir.layout import repeat_folder
 
 DISK_FULL = 28  # exit status of a worker that found no room on the disk, as errno's ENOSPC
@@ -25,14 +28,41 @@ JobKind = Literal["screen", "probe", "train", "conclude", "complete", "repeat", 
 FIRST_STAGES = {"screen": "first look", "export": "export", "select_variant": "choose"}
 # The kinds that work on a training that is done, in the folder of its candidate.
 AFTER_TRAINING: tuple[JobKind, ...] = ("export", "select_variant")
+# The kinds for which the initial weights make no difference.
+WITHOUT_WEIGHTS: tuple[JobKind, ...] = ("screen", *AFTER_TRAINING)
+
+
+# Size in pixels, and filter.
+ImageKind = tuple[int, Interpolation]
+
+
+@dataclass(frozen=True)
+class CandidateFiles:
+    """Files of this machine for the jobs of a run.
+
+    `images` are the folders of prepared images, by size in pixels and filter. `weights` are the files of the
+    initial weights, by the candidate's id; one that is trained from scratch has none.
+    """
+
+    images: Mapping[ImageKind, Path]
+    weights: Mapping[str, Path]
+
+    def images_of(self, candidate: Candidate, recipe: Recipe) -> Path:
+        """Return the folder of a candidate's images."""
+        return self.images[candidate.image_size_px, recipe.data.filter_for(candidate)]
+
+    def weights_of(self, candidate: Candidate) -> str:
+        """Return the path of a candidate's initial weights; empty from scratch."""
+        return str(self.weights.get(candidate.id, ""))
 
 
 class CandidateJob(BaseModel):
     """Work on one candidate. Paths are those of this machine, so a job is never written to a file.
 
-    `folder` is that of the candidate; of the kind "repeat", that of the repeat. `repeat` is the number of the
-    training that the job makes or exports, and `recipe.seed` the seed to train with. `until_epoch` is the
-    last epoch of the kinds "train" and "conclude"; None for all others, unless a "repeat" has one.
+    `weights_file` holds the initial weights; empty if the job needs none. `folder` is that of the candidate;
+    of the kind "repeat", that of the repeat. `repeat` is the number of the training that the job makes or
+    exports, and `recipe.seed` the seed to train with. `until_epoch` is the last epoch of the kinds "train"
+    and "conclude"; None for all others, unless a "repeat" has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +71,7 @@ class CandidateJob(BaseModel):
     candidate: Candidate
     recipe: ResolvedRecipe
     data: str
+    weights_file: str = ""
     folder: str
     train_key: str
     threads: int

@@ -176,8 +176,7 @@ class RayCluster:
         """Submit a job as a task, which yields TaskUpdates."""
         packed = pack(Path(job.folder), {}, repeat=job.repeat if job.kind in AFTER_TRAINING else 0)
         assert packed is not None, "nobody else writes there"
-        weights = job.recipe.candidates.weights
-        weights_files = [] if weights in ("pretrained", "scratch") else [Path(weights)]
+        weights_files = [Path(job.weights_file)] if job.weights_file else []
         images = sorted(path for path in Path(job.data).iterdir() if path.is_file())
         options = _task_options(job.recipe.cluster) if self._node is None else self._node.options()
         task = self._ray.remote(work).options(**options, num_returns="streaming")

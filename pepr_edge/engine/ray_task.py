@@ -61,7 +61,7 @@ def work(
         job: a CandidateJob as JSON, with paths of the driver.
         changes: the candidate's folder.
         images: the files of its prepared images.
-        weights: the local weights file that the recipe names, or none.
+        weights: the file of the initial weights, or none.
     Raises:
         EngineError: this node has another version of pepr_edge.
     """
@@ -88,14 +88,12 @@ def check_version(version: str) -> None:
 
 def _moved(job: CandidateJob, folder: Path, weights: Contents) -> CandidateJob:
     """Return the job with paths of this node."""
-    candidates = job.recipe.candidates
+    paths = {"data": str(folder / "data"), "folder": str(folder / "candidate")}
     for name in weights:
         write(weights, folder / "weights")
-        candidates = candidates.model_copy(update={"weights": str(folder / "weights" / name)})
-    recipe = job.recipe.model_copy(update={"candidates": candidates})
-    paths = {"data": str(folder / "data"), "folder": str(folder / "candidate")}
+        paths["weights_file"] = str(folder / "weights" / name)
     (folder / "candidate").mkdir()
-    return job.model_copy(update={**paths, "recipe": recipe})
+    return job.model_copy(update=paths)
 
 
 def write(contents: Contents, folder: Path) -> None:

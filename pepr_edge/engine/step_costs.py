@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from pepr_edge.data import load
 from pepr_edge.device.cpu import cpu_name
 from pepr_edge.engine.engine import Engine
+from pepr_edge.engine.job import CandidateFiles
 from pepr_edge.engine.parent_death import die_with_parent
 from pepr_edge.engine.worker_process import start_program
 from pepr_edge.measure.process import describe_exit
@@ -63,7 +64,7 @@ class StepCostRequest(BaseModel):
 
 
 def measure_step_costs(
-    results: Results, image_folders: Mapping[int, Path], engine: Engine, view: ProgressView
+    results: Results, files: CandidateFiles, engine: Engine, view: ProgressView
 ) -> Results:
     """Measure the steps of all trained candidates, unless all of them have a current cost.
 
@@ -76,7 +77,7 @@ def measure_step_costs(
     for candidate in results.info.candidates:
         state = results.exports(candidate)[0]
         if state.trained is not None and _is_comparable(results.recipe, state.trained):
-            subjects.append(_subject(results, state, state.trained, image_folders))
+            subjects.append(_subject(results, state, state.trained, files))
             is_complete = is_complete and state.step_cost is not None
     if is_complete:
         return results
@@ -101,13 +102,13 @@ def _is_comparable(recipe: ResolvedRecipe, trained: TrainResult) -> bool:
 
 
 def _subject(
-    results: Results, state: VariantState, trained: TrainResult, image_folders: Mapping[int, Path]
+    results: Results, state: VariantState, trained: TrainResult, files: CandidateFiles
 ) -> StepCostSubject:
     candidate = state.candidate
     of_training = train_key(candidate, results.recipe, results.info.data)
     return StepCostSubject(
         candidate=candidate,
-        data=str(image_folders[candidate.image_size_px]),
+        data=str(files.images_of(candidate, results.recipe)),
         folder=str(candidate_folder(results.folder, candidate)),
         key=step_cost_key(of_training, trained),
         layout=trained.layout,

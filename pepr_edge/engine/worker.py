@@ -114,6 +114,7 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
         job.threads,
         job.exclusive,
         _progress(job, steps),
+        job.weights_file,
     )
     if job.kind == "probe":
         probe_cost(training)

@@ -2,8 +2,11 @@
 
 from pepr_edge.recipe.auto import AUTO
 from pepr_edge.recipe.recipe import (
+    BILINEAR,
     FLOAT32,
     PAPER,
+    PRETRAINED,
+    SCRATCH,
     Budgets,
     Bundles,
     Candidates,
@@ -25,8 +28,11 @@ from pepr_edge.recipe.recipe import (
 
 __all__ = [
     "AUTO",
+    "BILINEAR",
     "FLOAT32",
     "PAPER",
+    "PRETRAINED",
+    "SCRATCH",
     "Budgets",
     "Bundles",
     "Candidates",

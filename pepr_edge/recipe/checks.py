@@ -17,10 +17,12 @@ from pepr_edge.energy.meter import MeterSettings
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError
 from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
-from pepr_edge.recipe import AUTO, Device, Recipe, variants
+from pepr_edge.recipe import AUTO, Candidates, Device, Recipe, variants
 from pepr_edge.records import DataInfo
 from pepr_edge.scoring.metrics import metric
 from pepr_edge.scoring.stand_in import OF_ENERGY
+from pepr_edge.train.weights.resolving import missing_file
+from pepr_edge.untrusted.paths import is_dir, is_file
 
 # Less than any runtime takes: Python with numpy alone has a peak of 26 MiB, with onnxruntime 44 MiB.
 MIN_PROCESS_BYTES = 24 * 2**20
@@ -54,16 +56,22 @@ def file_errors(recipe: Recipe) -> Iterator[PeprError]:
             intensity(recipe.workstation.country)
         except PeprError as error:
             yield error
-    weights = recipe.candidates.weights
-    if weights not in ("pretrained", "scratch") and not Path(weights).is_file():
-        yield ModelError(
-            f'candidates.weights = "{weights}": no such file, '
-            'expected "pretrained", "scratch" or the path of a weights file. Check the path.'
-        )
+    yield from _weights_errors(recipe.candidates)
     fault = autotuning_fault(recipe.device) if recipe.export.auto else None
     for line in (fault, _co2eq_fault(recipe), _memory_fault(recipe)):
         if line is not None:
             yield RecipeError(line)
+
+
+def _weights_errors(candidates: Candidates) -> Iterator[ModelError]:
+    """Yield an error if the weights file or folder that a recipe names is not there."""
+    if candidates.weights_file is not None and not is_file(candidates.weights_file):
+        yield missing_file(Path(candidates.weights_file))
+    if candidates.weights_dir is not None and not is_dir(candidates.weights_dir):
+        yield ModelError(
+            f'candidates.weights_dir = "{candidates.weights_dir}": no such folder, expected one with '
+            "ARCHITECTURE.safetensors, .pth or .pt. Check the path, or make it: pepr-edge weights fetch."
+        )
 
 
 def _co2eq_fault(recipe: Recipe) -> str | None:
@@ -126,15 +134,24 @@ def unsupported_sizes(recipe: Recipe) -> list[str]:
     return lines
 
 
+def check_architectures(recipe: Recipe) -> None:
+    """Check that timm knows the architectures.
+
+    Raises:
+        ModelError: unknown ones, all at once.
+    """
+    unknown = unknown_architectures(recipe)
+    if unknown:
+        raise ModelError("\n".join(unknown))
+
+
 def check_machine(recipe: Recipe, trains_here: bool = True, measures_here: bool = True) -> None:
     """Check that this machine can do its part of the run.
 
     Raises:
         PeprError: unknown architectures, all at once; a missing runtime or GPU.
     """
-    unknown = unknown_architectures(recipe)
-    if unknown:
-        raise ModelError("\n".join(unknown))
+    check_architectures(recipe)
     fault = device_fault(recipe.device) if measures_here else None
     if fault is not None:
         raise MeasurementError(fault)

@@ -17,16 +17,20 @@ from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.auto import AUTO, Auto, OrAuto
 from pepr_edge.recipe.toml import Section
-from pepr_edge.records import Interpolation, Provider, SessionSettings
+from pepr_edge.records import Candidate, Interpolation, Provider, SessionSettings
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.untrusted.documents import name_fault
 
+PRETRAINED = "pretrained"
+SCRATCH = "scratch"
+BILINEAR: Interpolation = "bilinear"
 Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SizePx = Annotated[int, Field(ge=16, le=1024)]
 BatchSize = Annotated[int, Field(ge=2)]
+ColumnRole = Literal["path", "label", "split", "group"]
 AtLeastOneOrAuto = Annotated[int | Auto, OrAuto(AtLeastOne, "an integer")]
 
 
@@ -114,18 +118,28 @@ class Budgets(Section):
 class Data(Section):
     """The images. `source`: what a format of `pepr_edge.data.formats` recognises.
 
+    `interpolation` "auto": the filter that a candidate's weights expect, and bilinear from scratch.
     `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
-    recorded ("skip"), see docs/images.md.
+    recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
     """
 
     source: str = "phantom"
     channels: Literal["auto", 1, 3] = "auto"
-    interpolation: Interpolation = "bilinear"
+    interpolation: Literal[Auto, Interpolation] = AUTO
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     val_fraction: Share = 0.15
     test_fraction: Share = 0.2
     phantom_images: Annotated[int, Field(ge=60, le=1_000_000)] = 600
     on_bad_image: Literal["fail", "skip"] = "fail"
+    columns: dict[ColumnRole, str] = Field(default={})
+
+    def filter_for(self, candidate: Candidate) -> Interpolation:
+        """Return the filter by which the images of a candidate are resized."""
+        return self.filter_of(candidate.interpolation)
+
+    def filter_of(self, expected: Interpolation | None) -> Interpolation:
+        """Return the filter for weights that expect one, or none."""
+        return (expected or BILINEAR) if self.interpolation == AUTO else self.interpolation
 
 
 Sizes = Annotated[
@@ -140,13 +154,28 @@ class Candidates(Section):
     """The models to try: each architecture at each image size.
 
     `architectures`: names, or "zoo" for all 131 of zoo/catalogue.py. `image_size_px`: "auto" is the size that
-    suits the images and the architecture (recipe/settings.py). `weights`: "pretrained", "scratch", or the
-    path of a weights file.
+    suits the images and the architecture (recipe/settings.py). `weights`: "pretrained", "scratch", "auto"
+    (pretrained where they can be had, see train/weights/resolving.py), or the path of a weights file.
+    `weights_dir`: a folder with files of pretrained weights, named by architecture.
     """
 
     architectures: Annotated[Names, BeforeValidator(_architectures)]
     image_size_px: Annotated[tuple[int, ...] | Auto, OrAuto(Sizes, "a list")] = (64,)
-    weights: str = "scratch"
+    weights: str = AUTO
+    weights_dir: str | None = None
+
+    @model_validator(mode="after")
+    def _weights_dir_is_used(self) -> Candidates:
+        if self.weights_dir is not None and self.weights not in (AUTO, PRETRAINED):
+            raise PydanticCustomError(
+                "expected", 'weights = "auto" or "pretrained" with weights_dir, which nothing else reads'
+            )
+        return self
+
+    @property
+    def weights_file(self) -> str | None:
+        """The path of the weights file that the recipe names; None if it names none."""
+        return None if self.weights in (AUTO, PRETRAINED, SCRATCH) else self.weights
 
     @property
     def count(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pepr_edge.data import DataSettings, summarise
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import BILINEAR, Recipe
 from pepr_edge.recipe.settings import SIZES_PX, auto_keys, choose
-from pepr_edge.records import RunSettings
+from pepr_edge.records import Interpolation, RunSettings
 
 
 def settings_from_images(recipe: Recipe) -> RunSettings | None:
@@ -19,6 +19,13 @@ def settings_from_images(recipe: Recipe) -> RunSettings | None:
     return choose(recipe, summarise(data_settings(recipe, SIZES_PX[0])).facts)
 
 
-def data_settings(recipe: Recipe, image_size_px: int) -> DataSettings:
-    """Return the settings of the recipe's data, with its images at this size."""
-    return DataSettings(**recipe.data.model_dump(), image_size_px=image_size_px, seed=recipe.seed)
+def data_settings(
+    recipe: Recipe, image_size_px: int, interpolation: Interpolation = BILINEAR
+) -> DataSettings:
+    """Return the settings of the recipe's data, with its images at this size, resized by this filter."""
+    return DataSettings(
+        **recipe.data.model_dump(exclude={"interpolation"}),
+        image_size_px=image_size_px,
+        interpolation=interpolation,
+        seed=recipe.seed,
+    )

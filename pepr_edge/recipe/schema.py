@@ -37,7 +37,10 @@ KEYS: dict[str, str] = {
     "data.channels": (
         'Channels of the model input: 1 grey, 3 RGB. "auto" is 1 if all images of a sample are grey, else 3.'
     ),
-    "data.interpolation": "Pillow's filter for resizing images, the same in training and on the device.",
+    "data.interpolation": (
+        'Pillow\'s filter for resizing images, the same in training and on the device. "auto" is the filter '
+        "that the weights of a model expect, and bilinear from scratch."
+    ),
     "data.fraction": "The share of the training images to use.",
     "data.val_fraction": "The share of the images for validation, if the data has no such split.",
     "data.test_fraction": "The share of the images for the test, if the data has no such split.",
@@ -52,7 +55,13 @@ KEYS: dict[str, str] = {
         "suits the images and the architecture."
     ),
     "candidates.weights": (
-        'Initial weights: "scratch", "pretrained" (timm\'s, downloaded once), or the path of a weights file.'
+        'Initial weights: "scratch", "pretrained" (timm\'s), "auto" (pretrained where weights_dir, timm\'s '
+        "cache or the hub has them when the run begins, else scratch), or the path of a weights file: "
+        "docs/weights.md."
+    ),
+    "candidates.weights_dir": (
+        "A folder with pretrained weights, ARCHITECTURE.safetensors, .pth or .pt. `pepr-edge weights fetch` "
+        "makes one."
     ),
     "train": "How a candidate is trained.",
     "train.protocol": (

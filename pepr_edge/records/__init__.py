@@ -11,6 +11,7 @@ from pepr_edge.records.base import (
     Estimate,
     Failure,
     FileName,
+    Interpolation,
     Message,
     Method,
     NonNegative,
@@ -27,7 +28,6 @@ from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, Te
 from pepr_edge.records.data import (
     DataInfo,
     ImageFacts,
-    Interpolation,
     Preprocess,
     RunInfo,
     RunSettings,
@@ -91,6 +91,7 @@ from pepr_edge.records.training import (
     TrainingState,
     TrainResult,
 )
+from pepr_edge.records.weights import InitialWeights, WeightsKind, WeightsMatch, WeightsSource
 
 __all__ = [
     "NOT_DONE",
@@ -117,9 +118,10 @@ __all__ = [
     "FieldReport",
     "FileName",
     "Flips",
-    "Interpolation",
     "Form",
     "ImageFacts",
+    "InitialWeights",
+    "Interpolation",
     "InterruptionLoss",
     "Lifetime",
     "Machine",
@@ -144,8 +146,8 @@ __all__ = [
     "Record",
     "RulesName",
     "RunInfo",
-    "ScreeningResult",
     "RunSettings",
+    "ScreeningResult",
     "SearchLog",
     "SearchedCandidate",
     "Seeds",
@@ -173,6 +175,9 @@ __all__ = [
     "VariantTrial",
     "Verdict",
     "Versioned",
+    "WeightsKind",
+    "WeightsMatch",
+    "WeightsSource",
     "first_fault",
     "other_version",
     "plain_name",

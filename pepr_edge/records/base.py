@@ -11,6 +11,8 @@ from pepr_edge.untrusted.redact import plain_message
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
+# Pillow's filters for resizing images.
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -83,13 +85,15 @@ class Estimate(Record):
 class Candidate(Record):
     """One model to be tried: an architecture at an image size, with its initial weights.
 
-    `weights` is "pretrained", "scratch" or the name of a file.
+    `weights` is "pretrained", "scratch" or the name of a file. `interpolation` is the filter that the weights
+    expect; None: the recipe names the filter, or the weights expect none.
     """
 
     architecture: FileName
     image_size_px: int
     weights: str = "scratch"
     weights_sha256: Sha256 | None = None
+    interpolation: Interpolation | None = None
     in_channels: Literal[1, 3]
     num_classes: Annotated[int, Field(ge=2)]
 

@@ -6,9 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pepr_edge.records.base import Candidate, Count, NonNegative, Record, Sha256, Split, Versioned
+from pepr_edge.records.base import (
+    Candidate,
+    Count,
+    Interpolation,
+    NonNegative,
+    Record,
+    Sha256,
+    Split,
+    Versioned,
+)
+from pepr_edge.records.weights import InitialWeights
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 # What a run spends its time on, in the order of the report.
 StageName = Literal[
     "images",
@@ -90,6 +99,7 @@ class RunInfo(Versioned):
     is the commit of the checkout that pepr_edge ran from; None if it was installed from a wheel.
     `stage_times_s` is the wall time, by stage, of the process that finished the run; empty before, and in a
     run directory of version 0.1. `settings` are those that the recipe leaves to the images; None without any.
+    `weights` has the initial weights by candidate; empty in a run directory of version 0.1.
     """
 
     key: str
@@ -102,3 +112,4 @@ class RunInfo(Versioned):
     commit: str | None = None
     stage_times_s: dict[StageName, NonNegative] = Field(default={})
     settings: RunSettings | None = None
+    weights: dict[str, InitialWeights] = Field(default={})

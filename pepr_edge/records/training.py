@@ -18,6 +18,7 @@ from pepr_edge.records.base import (
     Versioned,
 )
 from pepr_edge.records.data import Preprocess
+from pepr_edge.records.weights import WeightsMatch
 
 
 class Epoch(Record):
@@ -85,7 +86,8 @@ class Environment(Record):
 class TrainResult(Versioned):
     """train.json: a trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name.
 
-    `num_params` are the parameters of the trained form, that of the checkpoint; see `Form`.
+    `num_params` are the parameters of the trained form, that of the checkpoint; see `Form`. `weights_match`
+    is how the initial weights were assigned to the layers; empty from scratch, and in records of 0.1.0.
     """
 
     key: str
@@ -108,6 +110,7 @@ class TrainResult(Versioned):
     cost: TrainCost
     environment: Environment
     seed: int
+    weights_match: WeightsMatch = ""
 
 
 class InterruptionLoss(Record):

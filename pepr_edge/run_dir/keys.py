@@ -17,15 +17,14 @@ it out of the key at its default, so that stored results stay valid: a test comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pepr_edge.recipe import Recipe, variants_dir
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, Candidate, DataInfo, RulesName, TrainResult
+from pepr_edge.records import Artifact, Candidate, DataInfo, InitialWeights, RulesName, TrainResult
 from pepr_edge.run_dir.store import sha256_file, stage_key
 
 FIRST = "0.1.0"
@@ -44,13 +43,15 @@ STAGE_REVISIONS: Mapping[str, str] = {
 REPEATS = {"repeats", "max_repeats"}
 
 
-def run_key(recipe: ResolvedRecipe, fingerprints: Mapping[int, str], weights_sha256: str | None) -> str:
+def run_key(
+    recipe: ResolvedRecipe, fingerprints: Iterable[str], weights: Mapping[str, InitialWeights]
+) -> str:
     """Return the key of a whole run: of its ranking, bundles and report.
 
     Args:
         recipe: of the run.
-        fingerprints: of the data, by image size in pixels.
-        weights_sha256: of the recipe's own weights file; None if it names none.
+        fingerprints: of the data, for each size and filter of its images.
+        weights: the initial weights of each candidate.
     """
     if recipe.export.auto:
         files = sorted(variants_dir().glob("*.toml"))
@@ -60,9 +61,9 @@ def run_key(recipe: ResolvedRecipe, fingerprints: Mapping[int, str], weights_sha
         "run",
         dict(STAGE_REVISIONS),
         _without_defaults(recipe.model_dump(mode="json")),
-        list(fingerprints.values()),
+        list(fingerprints),
         [sha256_file(file) for file in files],
-        weights_sha256,
+        {name: [found.kind, found.sha256, found.interpolation] for name, found in weights.items()},
     )
 
 
@@ -73,6 +74,7 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
         for name in REPEATS:
             del train[name]
     candidates = dict(recipe["candidates"])
+    del candidates["weights_dir"]  # what was found there counts, not the place
     if not candidates.get("own_sizes_px"):
         candidates.pop("own_sizes_px", None)
     return recipe | {"train": train, "candidates": candidates}
@@ -96,14 +98,25 @@ def train_key(
     How often a training is repeated is no part of it either: each repeat is a training of its own seed.
     """
     settings = [
-        recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}),
+        _data_settings(candidate, recipe),
         recipe.train.model_dump(mode="json", exclude=REPEATS),
         recipe.workstation.model_dump(mode="json"),
         recipe.score.performance,
         seed_of(recipe, repeat),
     ]
     revision = revisions.get("train", FIRST)
-    return stage_key("train", revision, candidate, data, settings, *_raised("data", revisions))
+    return stage_key("train", revision, _plain(candidate), data, settings, *_raised("data", revisions))
+
+
+def _data_settings(candidate: Candidate, recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a candidate's images, with the filter that they are resized by."""
+    settings = recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"})
+    return settings | {"interpolation": recipe.data.filter_for(candidate)}
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate without its filter, which the settings of its images have."""
+    return candidate.model_dump(mode="json", exclude={"interpolation"})
 
 
 def step_cost_key(of_training: str, trained: TrainResult) -> str:
@@ -156,13 +169,7 @@ def profile_key(
 def screening_key(candidate: Candidate, variant: str, recipe: Recipe) -> str:
     """Return the key of a screening. Neither the machine nor anything of the training is part of it."""
     settings = [recipe.device.model_dump(mode="json"), load_variant(variant).model_dump(mode="json")]
-    return stage_key("look", STAGE_REVISIONS["screening"], candidate, settings)
-
-
-def weights_sha256(recipe: Recipe) -> str | None:
-    """Return the hash of the recipe's own weights file; None if it names none."""
-    weights = recipe.candidates.weights
-    return None if weights in ("pretrained", "scratch") else sha256_file(Path(weights))
+    return stage_key("look", STAGE_REVISIONS["screening"], _plain(candidate), settings)
 
 
 def _raised(stage: str, revisions: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ candidates/<architecture>@<px>/
     <variant>/{model.onnx,predictions.npz,export.json,profile.json,profile-full.json,failure.json}
     looks/<variant>/{model.onnx,look.json}
 bundles/01-<architecture>@<px>-<variant>/...
-.pepr_edge/{lock,files.json,pixels-<px>/...}
+.pepr_edge/{lock,files.json,pixels-<px>/...,pixels-<px>-<filter>/...}
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pepr_edge.records import Candidate
+from pepr_edge.records import Candidate, Interpolation
 
 RUN = "run.json"
 RECIPE = "recipe.toml"
@@ -135,6 +135,7 @@ def state_name(epoch: int) -> str:
     return f"training-{epoch}.pt"
 
 
-def pixels_folder(run_dir: Path, px: int) -> Path:
+def pixels_folder(run_dir: Path, px: int, interpolation: Interpolation = "bilinear") -> Path:
     """Return the folder in which a run keeps its images, decoded and resized, until it ends."""
-    return run_dir / PRIVATE / f"{PIXELS}{px}"
+    filter_name = "" if interpolation == "bilinear" else f"-{interpolation}"
+    return run_dir / PRIVATE / f"{PIXELS}{px}{filter_name}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from pepr_edge.errors import RunError
 from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import names
-from pepr_edge.records import Ranking, Record, RunInfo, SearchLog
+from pepr_edge.records import Interpolation, Ranking, Record, RunInfo, SearchLog
 from pepr_edge.run_dir.layout import (
     BUNDLES,
     CANDIDATES,
@@ -211,13 +211,13 @@ def clear(run_dir: Path) -> None:
         (run_dir / name).unlink(missing_ok=True)
 
 
-def create_pixels_folder(run_dir: Path, px: int) -> Path:
+def create_pixels_folder(run_dir: Path, px: int, interpolation: Interpolation = "bilinear") -> Path:
     """Make the folder of a run's pixels, with the marker that says that it is ours.
 
     Raises:
         RunError: there is a folder of that name without the marker.
     """
-    folder = pixels_folder(run_dir, px)
+    folder = pixels_folder(run_dir, px, interpolation)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PIXELS_MARKER).is_file():
         raise RunError(f"{folder}: was not made by pepr_edge, as it holds no {PIXELS_MARKER}. Move it away.")
     start_record(run_dir)

@@ -6,11 +6,12 @@ The state of a search is read from the run directory, so a search that was kille
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pepr_edge.engine.engine import Engine
+from pepr_edge.engine.job import CandidateFiles
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
@@ -47,7 +48,7 @@ class TrainingProgress:
 
 def search(
     results: Results,
-    image_folders: Mapping[int, Path],
+    files: CandidateFiles,
     engine: Engine,
     host: MeasurementHost,
     view: ProgressView,
@@ -58,7 +59,7 @@ def search(
 
     Args:
         results: of the run.
-        image_folders: images ready for training, by size in pixels.
+        files: the prepared images, and weights files.
         engine: runs the jobs, one epoch after another, since each decides the next.
         host: where candidates are screened.
         view: shows the progress.
@@ -69,8 +70,8 @@ def search(
     """
     if not is_screening_wanted(results.recipe):
         return results
-    screenings = screen(results, image_folders, engine, host, view)
-    run = CandidateSearch(results, screenings, image_folders, engine, host, view)
+    screenings = screen(results, files, engine, host, view)
+    run = CandidateSearch(results, screenings, files, engine, host, view)
     if results.recipe.search.adaptive:
         log = run.run()
         return reread(results, results.info.candidates).with_search(log)
@@ -101,7 +102,7 @@ class CandidateSearch:
         self,
         results: Results,
         screenings: Screenings,
-        image_folders: Mapping[int, Path],
+        files: CandidateFiles,
         engine: Engine,
         host: MeasurementHost,
         view: ProgressView,
@@ -110,7 +111,7 @@ class CandidateSearch:
         self.results = results
         self.screenings = screenings
         self.view = view
-        self._folders = image_folders
+        self._files = files
         self._engine = engine
         self._machine = host.machine
         self.candidates = {candidate.id: candidate for candidate in results.info.candidates}
@@ -171,7 +172,7 @@ class CandidateSearch:
                 break
             batch = waiting[:batch_size]
             waiting = waiting[batch_size:]
-            jobs = [make_job(self.results, one, self._folders, self._engine, kind="probe") for one in batch]
+            jobs = [make_job(self.results, one, self._files, self._engine, kind="probe") for one in batch]
             run_jobs(jobs, self._engine, "cost probes", self.view)
             for candidate in batch:
                 self.progress[candidate.id] = self._progress(candidate)
@@ -310,7 +311,7 @@ class CandidateSearch:
         self._log("train", reason, name, until_epoch)
         # Runs with as many threads as its cost probe: the training mode was chosen for them.
         job = make_job(
-            self.results, candidate, self._folders, self._engine, kind="train", until_epoch=until_epoch
+            self.results, candidate, self._files, self._engine, kind="train", until_epoch=until_epoch
         )
         run_jobs([job], self._engine, f"{name}, to epoch {until_epoch}", self.view)
         before = self.progress[name]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import AFTER_TRAINING, CandidateJob, JobKind, Step
+from pepr_edge.engine.job import (
+    AFTER_TRAINING,
+    WITHOUT_WEIGHTS,
+    CandidateFiles,
+    CandidateJob,
+    JobKind,
+    Step,
+)
 from pepr_edge.progress import ProgressView
 from pepr_edge.records import Candidate
 from pepr_edge.run_dir.keys import seed_of, train_key
@@ -17,7 +23,7 @@ from pepr_edge.run_dir.reader import Results
 def make_job(
     results: Results,
     candidate: Candidate,
-    image_folders: Mapping[int, Path],
+    files: CandidateFiles,
     engine: Engine,
     kind: JobKind = "complete",
     until_epoch: int | None = None,
@@ -28,7 +34,7 @@ def make_job(
     Args:
         results: of the run.
         candidate: to work on.
-        image_folders: the prepared images, by size in pixels.
+        files: the prepared images, and weights files.
         engine: that will run the job.
         kind, until_epoch: see `CandidateJob`.
         repeat: the number of the training to make, for the kind "repeat".
@@ -45,7 +51,8 @@ def make_job(
         kind=kind,
         candidate=candidate,
         recipe=recipe,
-        data=str(image_folders[candidate.image_size_px]),
+        data=str(files.images_of(candidate, results.recipe)),
+        weights_file="" if kind in WITHOUT_WEIGHTS else files.weights_of(candidate),
         folder=str(folder),
         train_key=key,
         threads=engine.threads,

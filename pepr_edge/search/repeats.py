@@ -6,13 +6,13 @@ first are trained again, each at most `max_repeats` times, while the stop rules 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pepr_edge.engine.engine import Engine
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import rank
 from pepr_edge.records import Candidate, Ranking, TrainResult
@@ -69,9 +69,7 @@ def is_left_out(results: Results, candidate: Candidate) -> bool:
     return any(is_pruned(one, search) for one in search.candidates if one.candidate == candidate.id)
 
 
-def train_repeats(
-    results: Results, image_folders: Mapping[int, Path], engine: Engine, view: ProgressView
-) -> Results:
+def train_repeats(results: Results, files: CandidateFiles, engine: Engine, view: ProgressView) -> Results:
     """Train the seeds that the recipe wants of every candidate, without exports; nothing if it wants one.
 
     A training that failed before is tried again. The stop rules of a search hold for repeats as well.
@@ -87,13 +85,13 @@ def train_repeats(
         and not is_trained(results, candidate, results.trainings(candidate).get(repeat))
     ]
     if not results.recipe.search.has_stop_rules:
-        return _train(results, wanted, image_folders, engine, view)
+        return _train(results, wanted, files, engine, view)
     first = [repeat for repeat in wanted if repeat.number == 0]
-    results = _train(results, first, image_folders, engine, view)
+    results = _train(results, first, files, engine, view)
     later = [repeat for repeat in wanted if repeat.number > 0]
     while later:
         affordable, broken_rule = _affordable(results, later[: engine.parallel])
-        results = _train(results, affordable, image_folders, engine, view)
+        results = _train(results, affordable, files, engine, view)
         if broken_rule:
             _say_stop(results, f"another training would break {broken_rule}", False, view)
             break
@@ -102,7 +100,7 @@ def train_repeats(
 
 
 def repeat_until_settled(
-    results: Results, image_folders: Mapping[int, Path], engine: Engine, view: ProgressView
+    results: Results, files: CandidateFiles, engine: Engine, view: ProgressView
 ) -> Results:
     """Train further seeds of the candidates that may be first, until first place is settled.
 
@@ -118,7 +116,7 @@ def repeat_until_settled(
             _say_stop(results, plan.stop, plan.settled, view)
             return results
         before = _counts(results, {repeat.candidate.id for repeat in plan.repeats})
-        results = _train(results, plan.repeats, image_folders, engine, view)
+        results = _train(results, plan.repeats, files, engine, view)
         after = _counts(results, before)
         failed |= {name for name in before if after[name] == before[name]}
 
@@ -235,7 +233,7 @@ def _expected(results: Results, candidate: Candidate) -> Cost:
 def _train(
     results: Results,
     repeats: Sequence[Repeat],
-    image_folders: Mapping[int, Path],
+    files: CandidateFiles,
     engine: Engine,
     view: ProgressView,
 ) -> Results:
@@ -249,7 +247,7 @@ def _train(
     jobs = []
     for candidate, number in repeats:
         epochs = concluded_epochs(results, candidate)
-        jobs.append(make_job(results, candidate, image_folders, engine, "repeat", epochs, number))
+        jobs.append(make_job(results, candidate, files, engine, "repeat", epochs, number))
     if jobs:
         run_jobs(jobs, engine, "trainings", view, on_done)
     return _with_trainings(results, {repeat.candidate.id for repeat in repeats})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pepr_edge.engine.engine import Engine
+from pepr_edge.engine.job import CandidateFiles
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import screened_variants
@@ -40,7 +41,7 @@ def is_screening_wanted(recipe: Recipe) -> bool:
 
 def screen(
     results: Results,
-    image_folders: Mapping[int, Path],
+    files: CandidateFiles,
     engine: Engine,
     host: MeasurementHost,
     view: ProgressView,
@@ -54,7 +55,7 @@ def screen(
     waiting = [
         candidate for candidate in results.info.candidates if not _is_settled(results, candidate, host)
     ]
-    jobs = [make_job(results, candidate, image_folders, engine, kind="screen") for candidate in waiting]
+    jobs = [make_job(results, candidate, files, engine, kind="screen") for candidate in waiting]
     run_jobs(jobs, engine, "files for screening", view)
     variants = screened_variants(results.recipe.export)
     with host.reserve(), view.bar("screening") as bar:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
 from torch import nn
 
 from pepr_edge import zoo
 from pepr_edge.errors import ModelError
-from pepr_edge.records import Candidate
+from pepr_edge.records import Candidate, WeightsMatch
+from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.train.weights.faults import first_line
+from pepr_edge.train.weights.finding import timm_name
+from pepr_edge.train.weights.load import Template, load_weights
 
-StateDict = dict[str, torch.Tensor]
 
+def create(candidate: Candidate) -> nn.Module:
+    """Build the module of a candidate with random weights.
 
-def create(candidate: Candidate, weights: str = "scratch") -> nn.Module:
-    """Build the module of a candidate with its initial weights.
-
-    Args:
-        candidate: its architecture, size, channels and classes.
-        weights: "pretrained", "scratch", or the path of a weights file.
     Raises:
-        ModelError: the architecture is unknown or cannot take the size, or the weights are not available or
-            do not fit.
+        ModelError: the architecture is unknown or cannot take the size.
     """
-    architecture = zoo.architectures().get(candidate.architecture)
-    if architecture is not None and architecture.fixed_size:
-        try:
-            return _build(candidate, weights, {"img_size": candidate.image_size_px})
-        except ModelError:
-            pass  # some architectures lack this option, and crossvit takes any size better without it
-    return _build(candidate, weights, {})
+    return _build(candidate)[0]
+
+
+def create_with_weights(candidate: Candidate, path: Path) -> tuple[nn.Module, WeightsMatch]:
+    """Build the module of a candidate with the weights of a file, and say how these were assigned.
+
+    Raises:
+        ModelError: the architecture is unknown or cannot take the size, or the weights do not fit or were
+            changed.
+    """
+    if candidate.weights_sha256 is not None and path.is_file():
+        found = sha256_file(path)
+        if found != candidate.weights_sha256:
+            raise ModelError(
+                f"{path.name}: not the weights that the run began with (sha256 {found[:12]}, expected "
+                f"{candidate.weights_sha256[:12]}). Put those back, or begin again with --fresh."
+            )
+    model, template = _build(candidate)
+    return model, load_weights(model, template, candidate.in_channels, path)
 
 
 def unknown_architecture(name: str) -> str | None:
@@ -52,100 +59,44 @@ def unknown_architecture(name: str) -> str | None:
     )
 
 
-def _build(candidate: Candidate, weights: str, size: dict[str, int]) -> nn.Module:
+def _build(candidate: Candidate) -> tuple[nn.Module, Template]:
+    """Build a module, and return how timm builds it."""
+    name = candidate.architecture
+    if candidate.weights != "scratch":
+        # The configuration of the weights: mean, standard deviation, names of the first layer and the last.
+        name = timm_name(name)
+    architecture = zoo.architectures().get(candidate.architecture)
+    if architecture is not None and architecture.fixed_size:
+        sized = Template(name, {"img_size": candidate.image_size_px})
+        try:
+            return _create(candidate, sized), sized
+        except ModelError:
+            pass  # some architectures lack this option, and crossvit takes any size better without it
+    template = Template(name, {})
+    return _create(candidate, template), template
+
+
+def _create(candidate: Candidate, template: Template) -> nn.Module:
+    unknown = unknown_architecture(candidate.architecture)
+    if unknown is not None:
+        raise ModelError(unknown)
     options: dict[str, Any] = {
         "in_chans": candidate.in_channels,
         "num_classes": candidate.num_classes,
-        **size,
+        **template.size,
     }
-    model = _create(candidate.architecture, weights == "pretrained", options)
-    if weights not in ("pretrained", "scratch"):
-        _load_weights(model, Path(weights))
-    _check_size(model, candidate)
-    return model
-
-
-def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    unknown = unknown_architecture(name)
-    if unknown is not None:
-        raise ModelError(unknown)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's notes on renamed models
-            model = timm.create_model(name, pretrained=pretrained, **options)
-    # The hub's client has no common error class: no network, no such file, no weights for this model.
-    except Exception as fault:
-        if not pretrained:
-            raise ModelError(
-                f"{name}: cannot be built ({_first_line(fault)}). Try another size or architecture."
-            ) from fault
+            model = timm.create_model(template.name, **options)
+    except Exception as fault:  # each architecture fails in its own way
         raise ModelError(
-            f"{name}: its pretrained weights are not available ({_first_line(fault)}). "
-            "Connect to the internet once, or download the file elsewhere and give its path: "
-            'candidates.weights = "file.safetensors".'
+            f"{candidate.architecture}: cannot be built ({first_line(fault)}). "
+            "Try another size or architecture."
         ) from fault
     assert isinstance(model, nn.Module)
+    _check_size(model, candidate)
     return model
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    """Load a local weights file.
-
-    A first layer with other channels is adapted. A classifier with other classes keeps its initial weights.
-    """
-    state = _read_state(path)
-    own = model.state_dict()
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    for layer in _names(config.get("first_conv")):
-        key = f"{layer}.weight"
-        if key in state and key in own and state[key].shape[1] != own[key].shape[1]:
-            state[key] = adapt_input_conv(own[key].shape[1], state[key])
-    heads = tuple(f"{layer}." for layer in _names(config.get("classifier")))
-    for key in list(state):
-        if key.startswith(heads) and key in own and state[key].shape != own[key].shape:
-            del state[key]
-    misfits = [key for key in state if key not in own or state[key].shape != own[key].shape]
-    missing = [key for key in own if key not in state and not key.startswith(heads)]
-    if misfits or missing:
-        raise ModelError(
-            f"{path}: these weights belong to another architecture: {len(misfits)} tensors do not fit and "
-            f"{len(missing)} are missing (such as {(misfits + missing)[0]!r}). "
-            "Give a file of this architecture."
-        )
-    model.load_state_dict(state, strict=False)
-
-
-def _read_state(path: Path) -> StateDict:
-    if not path.is_file():
-        raise ModelError(
-            f"{path}: no such weights file. "
-            'candidates.weights is "pretrained", "scratch" or the path of a file.'
-        )
-    faults = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except faults as fault:
-        raise ModelError(
-            f"{path}: not a weights file ({_first_line(fault)}), "
-            "expected safetensors or a PyTorch state dict."
-        ) from None
-    if isinstance(state, dict):
-        state = state.get("state_dict", state)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(
-            f"{path}: holds no state dict of tensors. Save one with torch.save(model.state_dict(), path)."
-        )
-    return dict(state)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    """Return layer names as a tuple: timm gives one name, several, or none."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _check_size(model: nn.Module, candidate: Candidate) -> None:
@@ -158,7 +109,7 @@ def _check_size(model: nn.Module, candidate: Candidate) -> None:
             logits = model(torch.zeros((2, candidate.in_channels, px, px)))
     except Exception as fault:  # each architecture fails in its own way
         raise ModelError(
-            f"{name}: cannot take images of {px} px ({_first_line(fault)}). Give another image_size_px."
+            f"{name}: cannot take images of {px} px ({first_line(fault)}). Give another image_size_px."
         ) from fault
     shape = tuple(logits.shape)
     if shape != (2, candidate.num_classes):
@@ -196,11 +147,6 @@ def head_parameters(model: nn.Module) -> list[nn.Parameter]:
     if not parameters:
         raise ModelError('this architecture has no classifier layer of its own. Use train.mode = "full".')
     return parameters
-
-
-def _first_line(fault: BaseException) -> str:
-    lines = str(fault).strip().splitlines()
-    return f"{type(fault).__name__}: {lines[0][:160]}" if lines else type(fault).__name__
 
 
 def restore(candidate: Candidate, checkpoint: Path) -> nn.Module:

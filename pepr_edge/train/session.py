@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,16 @@ from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, InterruptionLoss, Preprocess, ProbeResult, TrainCost, TrainingState
 from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.records import (
+    Candidate,
+    InterruptionLoss,
+    Preprocess,
+    ProbeResult,
+    TrainCost,
+    TrainingState,
+    WeightsMatch,
+)
 from pepr_edge.run_dir.layout import TRAINING
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.train import checkpoint_io
@@ -25,8 +34,8 @@ from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.setup import choose_device, untrained
-from pepr_edge.train.step import ComputeMode, TrainStep, probe, synchronise
+from pepr_edge.train.setup import choose_device, initial_model
+from pepr_edge.train.step import BRIEF_BELOW_STEPS, ComputeMode, TrainStep, probe, synchronise
 from pepr_edge.train.thread_probe import probe_threads
 from pepr_edge.train.trainer import Progress, Trainer
 
@@ -37,6 +46,7 @@ class TrainingJob:
 
     `key` is the hash of everything that the result depends on. `exclusive` is True if no other job runs on
     this machine, so that its energy counters measure this job alone. `progress` is called after each step.
+    `weights_file` holds the initial weights; empty from scratch.
     """
 
     candidate: Candidate
@@ -47,13 +57,15 @@ class TrainingJob:
     threads: int
     exclusive: bool
     progress: Progress
+    weights_file: str = ""
 
 
 @dataclass(frozen=True)
 class TrainingSession:
     """A training that is open in this process. `lost` is what interruptions have taken from it so far.
 
-    `threads` is their number, chosen by the probe or as the engine gives them.
+    `threads` is their number, chosen by the probe or as the engine gives them. `weights_match` is how the
+    initial weights were assigned.
     """
 
     job: TrainingJob
@@ -63,6 +75,7 @@ class TrainingSession:
     probes: tuple[ProbeResult, ...]
     cost_tracker: CostTracker
     lost: InterruptionLoss
+    weights_match: WeightsMatch
 
     @property
     def device(self) -> torch.device:
@@ -138,7 +151,8 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         if loss.interruptions:
             cost_tracker.write()  # so that a further interruption is counted
         cost_tracker.begin("setup")
-        model, spec = untrained(job.candidate, job.data, recipe, job.threads)
+        initial = initial_model(job.candidate, job.data, recipe, job.threads, job.weights_file)
+        model, spec, weights_match = initial
         if settings.mode == "head":
             _freeze_backbone(model)
         model = model.to(device)
@@ -153,7 +167,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         model = mode.place(model, device)
         trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
         cost_tracker.end()
-        session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss)
+        session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss, weights_match)
         if training is None:
             session.save()
         elif state is not None:
@@ -220,7 +234,8 @@ def _probe(
     images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
     loss = loss_function(settings, labels, len(job.data.info.labels), device)
-    mode, results = probe(model, images, targets, make_optimiser, loss)
+    steps = settings.epochs * math.ceil(len(labels) / settings.batch_size)
+    mode, results = probe(model, images, targets, make_optimiser, loss, brief=steps < BRIEF_BELOW_STEPS)
     threads = job.threads
     if device.type == "cpu" and threads > 1:
         threads, of_threads = probe_threads(model, mode, images, targets, make_optimiser, loss, threads)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +12,9 @@ from torch import nn
 
 from pepr_edge.data import Dataset
 from pepr_edge.errors import ModelError
-from pepr_edge.recipe import Recipe
-from pepr_edge.records import Candidate, Preprocess
-from pepr_edge.train.models import create, normalisation
+from pepr_edge.recipe import SCRATCH, Recipe
+from pepr_edge.records import Candidate, Preprocess, WeightsMatch
+from pepr_edge.train.models import create, create_with_weights, normalisation
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation per channel
 
@@ -37,10 +38,45 @@ def accelerator(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
+class InitialModel(NamedTuple):
+    """A candidate before its first step, on the CPU, its preprocessing, and how its weights were assigned."""
+
+    model: nn.Module
+    spec: Preprocess
+    weights_match: WeightsMatch
+
+
+def initial_model(
+    candidate: Candidate, data: Dataset, recipe: Recipe, threads: int, weights_file: str
+) -> InitialModel:
+    """Return a candidate with its initial weights.
+
+    Sets PyTorch's seed and number of threads.
+
+    Args:
+        candidate, data, recipe: to train.
+        threads: of PyTorch.
+        weights_file: its initial weights; empty from scratch.
+    Raises:
+        ModelError: the model cannot be built, or its weights are not there or do not fit.
+    """
+    if candidate.weights == SCRATCH:
+        return InitialModel(*untrained(candidate, data, recipe, threads), "")
+    if not weights_file:
+        raise ModelError(
+            f"{candidate.architecture}: the weights that the run began with ({candidate.weights}) are no "
+            "longer on this machine. Put their file back, or begin again with --fresh."
+        )
+    torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    model, match = create_with_weights(candidate, Path(weights_file))
+    return InitialModel(model, preprocess_of(candidate, model, data, recipe), match)
+
+
 def untrained(
     candidate: Candidate, data: Dataset, recipe: Recipe, threads: int
 ) -> tuple[nn.Module, Preprocess]:
-    """Return a candidate with its initial weights, on the CPU, and its preprocessing.
+    """Return a candidate with random weights, on the CPU, and its preprocessing: enough to measure its cost.
 
     Sets PyTorch's seed and number of threads.
 
@@ -49,21 +85,21 @@ def untrained(
     """
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    model = create(candidate, recipe.candidates.weights)
+    model = create(candidate)
     return model, preprocess_of(candidate, model, data, recipe)
 
 
 def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe: Recipe) -> Preprocess:
     """Return the preprocessing, normalised as the weights expect, or by the training images from scratch."""
     channels = candidate.in_channels
-    if candidate.weights == "scratch":
+    if candidate.weights == SCRATCH:
         mean, std = pixel_statistics(data.splits["train"][0])
     else:
         mean, std = normalisation(model, channels)
     return Preprocess(
         channels=channels,
         image_size_px=candidate.image_size_px,
-        interpolation=recipe.data.interpolation,
+        interpolation=recipe.data.filter_for(candidate),
         mean=mean,
         std=std,
         scale=255.0,

@@ -194,6 +194,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
             session.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")
         ),
         seed=recipe.seed,
+        weights_match=session.weights_match,
     )
 
 

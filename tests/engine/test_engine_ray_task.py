@@ -120,8 +120,8 @@ def test_progress_comes_home_while_a_job_runs(make_job: MakeJob, node: StartTask
 
 
 def test_local_weights_are_at_the_path_in_the_job(make_job: MakeJob, node: StartTask, tmp_path: Path) -> None:
-    job = make_job(candidates={"architectures": ["test_vit"], "weights": "/of/the/driver/w.pth"})
-    script = "write('seen.json', open(job['recipe']['candidates']['weights']).read())"
+    job = make_job().model_copy(update={"weights_file": "/of/the/driver/w.pth"})
+    script = "write('seen.json', open(job['weights_file']).read())"
     assert (home(list(node(job, script, w_pth=b"weights")), tmp_path) / "seen.json").read_text() == "weights"
 
 

@@ -7,7 +7,7 @@ import pytest
 import small_run
 
 from pepr_edge.engine import step_costs
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.engine.step_costs import StepCostRequest, StepCostSubject, measure_step_costs
 from pepr_edge.engine.this_machine import engine
 from pepr_edge.records import StepCost
@@ -57,8 +57,8 @@ def test_a_run_measures_its_steps_once(finished: Path, monkeypatch: pytest.Monke
         raise AssertionError("steps are measured again")
 
     monkeypatch.setattr(step_costs, "_measure_in_process", fail)
-    folders = dict.fromkeys(results.recipe.candidates.image_size_px, finished)
-    assert measure_step_costs(results, folders, engine(1), small_run.Listener()) is results
+    files = CandidateFiles({(48, "bilinear"): finished}, {})
+    assert measure_step_costs(results, files, engine(1), small_run.Listener()) is results
 
 
 def test_a_failure_is_said_and_leaves_the_results_as_they_are(
@@ -68,8 +68,8 @@ def test_a_failure_is_said_and_leaves_the_results_as_they_are(
         file.unlink()
     results = load(own_run)
     monkeypatch.setattr(step_costs, "_measure_in_process", lambda *arguments: "it died")
-    folders = dict.fromkeys(results.recipe.candidates.image_size_px, own_run)
+    files = CandidateFiles({(48, "bilinear"): own_run}, {})
     view = small_run.Listener()
-    after = measure_step_costs(results, folders, engine(1), view)
+    after = measure_step_costs(results, files, engine(1), view)
     assert after.entries == results.entries
     assert "it died" in view.said[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import made_records
 import pytest
 
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, Machine, RunInfo, TrainResult
+from pepr_edge.records import Artifact, InitialWeights, Machine, RunInfo, TrainResult
 from pepr_edge.run_dir import keys
 from pepr_edge.run_dir.keys import (
     FIRST,
@@ -68,13 +69,61 @@ def test_a_new_revision_of_any_stage_makes_a_ranking_stale(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = made_records.recipe()
-    before = run_key(recipe, {64: "data"}, None)
+    before = run_key(recipe, ["data"], {})
     screening = screening_key(made_records.candidate("small"), "fp32", recipe)
-    assert before == run_key(recipe, {64: "data"}, None)
+    assert before == run_key(recipe, ["data"], {})
     monkeypatch.setattr(keys, "STAGE_REVISIONS", {**STAGE_REVISIONS, stage: "9.0.0"})
-    assert run_key(recipe, {64: "data"}, None) != before
+    assert run_key(recipe, ["data"], {}) != before
     again = screening_key(made_records.candidate("small"), "fp32", recipe)
     assert (again != screening) == (stage == "screening")
+
+
+SCRATCH = InitialWeights(kind="scratch")
+PRETRAINED = InitialWeights(kind="pretrained", source="hub", sha256="0" * 64, interpolation="bicubic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({"kind": "scratch"}, True),
+        ({"sha256": "1" * 64}, True),
+        ({"interpolation": "bilinear"}, True),
+        # Where the same weights were found makes no difference.
+        ({"source": "cache", "name": "x", "licence": "mit"}, False),
+    ],
+)
+def test_other_weights_make_a_ranking_stale(changes: dict[str, Any], stale: bool) -> None:
+    recipe = made_records.recipe()
+    before = run_key(recipe, ["data"], {"a@64": PRETRAINED, "b@64": SCRATCH})
+    after = run_key(recipe, ["data"], {"a@64": PRETRAINED.replace(**changes), "b@64": SCRATCH})
+    assert (before != after) == stale
+
+
+def test_the_place_of_the_weights_is_in_no_key() -> None:
+    recipe = made_records.recipe()
+    moved = recipe.model_copy(
+        update={"candidates": recipe.candidates.model_copy(update={"weights_dir": "/elsewhere"})}
+    )
+    assert run_key(recipe, ["data"], {}) == run_key(moved, ["data"], {})
+
+
+def test_the_filter_of_the_images_is_in_the_key_of_a_training() -> None:
+    """A recipe that names the filter, and one that leaves it to the weights, train on the same images."""
+    recipe = made_records.recipe()
+    info = made_records.info("small")
+    candidate = info.candidates[0]
+    bicubic = candidate.replace(interpolation="bicubic")
+
+    def named(name: str) -> Any:
+        return recipe.model_copy(update={"data": recipe.data.model_copy(update={"interpolation": name})})
+
+    by_weights = {one.interpolation: train_key(one, recipe, info.data) for one in (candidate, bicubic)}
+    assert by_weights[None] != by_weights["bicubic"]
+    assert train_key(candidate, named("bilinear"), info.data) == by_weights[None]
+    assert train_key(candidate, named("bicubic"), info.data) == by_weights["bicubic"]
+    assert train_key(bicubic, named("bilinear"), info.data) == by_weights[None]
+    screenings = {screening_key(one, "fp32", recipe) for one in (candidate, bicubic)}
+    assert len(screenings) == 1
 
 
 def test_the_version_of_pepr_edge_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

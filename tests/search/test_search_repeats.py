@@ -12,7 +12,7 @@ import made_records
 import pytest
 
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.records import Epoch, Estimate, Failure, Quantity, Ranking, RankingRow
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results, load
@@ -55,7 +55,7 @@ class Run:
     def with_first_trainings(self) -> Run:
         results = self.results
         jobs = [
-            repeats.make_job(results, one, self.folders, this_machine.engine(1), "repeat")
+            repeats.make_job(results, one, self.files, this_machine.engine(1), "repeat")
             for one in results.info.candidates
         ]
         self.work(jobs, None, "", None)
@@ -64,8 +64,8 @@ class Run:
         return self
 
     @property
-    def folders(self) -> dict[int, Path]:
-        return {64: self.folder}
+    def files(self) -> CandidateFiles:
+        return CandidateFiles({(64, "bilinear"): self.folder}, {})
 
     def work(self, jobs: Sequence[CandidateJob], *given: Any) -> None:
         self.batches.append(len(jobs))
@@ -142,7 +142,7 @@ class Run:
 
     def until_settled(self, parallel: int = 1) -> Results:
         engine = this_machine.engine(parallel)
-        return repeats.repeat_until_settled(self.results, self.folders, engine, self)
+        return repeats.repeat_until_settled(self.results, self.files, engine, self)
 
 
 def one_epoch(performance: float) -> tuple[Epoch, ...]:
@@ -185,11 +185,11 @@ MakeRun = Callable[..., Run]
 
 def test_a_fixed_number_trains_every_seed_of_every_candidate(make: MakeRun) -> None:
     run = make("repeats = 2")
-    results = repeats.train_repeats(run.results, run.folders, this_machine.engine(1), run)
+    results = repeats.train_repeats(run.results, run.files, this_machine.engine(1), run)
     assert run.jobs == [(name, repeat) for repeat in (0, 1) for name in NAMES]
     assert [sorted(results.trainings(one)) for one in results.info.candidates] == [[0, 1]] * 3
     run.jobs.clear()
-    repeats.train_repeats(run.results, run.folders, this_machine.engine(1), run)
+    repeats.train_repeats(run.results, run.files, this_machine.engine(1), run)
     assert run.jobs == []
 
 
@@ -197,24 +197,24 @@ def test_one_training_is_left_to_the_job_that_exports_as_well(make: MakeRun) -> 
     for train in ("", 'repeats = "auto"'):
         run = make(train)
         results = run.results
-        assert repeats.train_repeats(results, run.folders, this_machine.engine(1), run) is results
+        assert repeats.train_repeats(results, run.files, this_machine.engine(1), run) is results
     assert run.jobs == []
 
 
 def test_a_seed_that_failed_is_tried_again_and_does_not_stop_the_others(make: MakeRun) -> None:
     run = make("repeats = 3", performances={("small", 1): None})
-    results = repeats.train_repeats(run.results, run.folders, this_machine.engine(1), run)
+    results = repeats.train_repeats(run.results, run.files, this_machine.engine(1), run)
     assert sorted(results.trainings(results.info.candidates[0])) == [0, 2]
     assert any("loss nan" in line for line in run.said)
     run.jobs.clear()
-    repeats.train_repeats(run.results, run.folders, this_machine.engine(1), run)
+    repeats.train_repeats(run.results, run.files, this_machine.engine(1), run)
     assert run.jobs == [("small", 1)]
 
 
 def test_a_fixed_number_keeps_the_stop_rules_of_the_search(make: MakeRun) -> None:
     # Six trainings would be 0.6 Wh.
     run = make("repeats = 2", "[search]\nmax_energy_wh = 0.45")
-    repeats.train_repeats(run.results, run.folders, this_machine.engine(1), run)
+    repeats.train_repeats(run.results, run.files, this_machine.engine(1), run)
     assert run.jobs == [("small", 0), ("middle", 0), ("large", 0), ("small", 1)]
     assert "max_energy_wh = 0.45" in run.event()["reason"]
 
@@ -317,7 +317,7 @@ def test_variants_of_one_candidate_are_not_told_apart_by_seeds(
 
 def test_what_a_stop_rule_leaves_is_used(make: MakeRun) -> None:
     run = make("repeats = 2", "[search]\nmax_energy_wh = 0.45")
-    repeats.train_repeats(run.results, run.folders, this_machine.engine(2), run)
+    repeats.train_repeats(run.results, run.files, this_machine.engine(2), run)
     assert run.jobs == [("small", 0), ("middle", 0), ("large", 0), ("small", 1)]
 
 
@@ -349,7 +349,7 @@ def test_a_repeat_has_its_own_folder_key_and_seed(make: MakeRun) -> None:
     results = run.results
     small = results.info.candidates[0]
     jobs = [
-        repeats.make_job(results, small, run.folders, this_machine.engine(1), "repeat", repeat=repeat)
+        repeats.make_job(results, small, run.files, this_machine.engine(1), "repeat", repeat=repeat)
         for repeat in (0, 2)
     ]
     folder = candidate_folder(run.folder, small)

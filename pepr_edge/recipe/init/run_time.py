@@ -109,10 +109,7 @@ def _step_s(architecture: str, recipe: ResolvedRecipe, data: Dataset, device: to
         in_channels=data.info.channels,
         num_classes=len(data.info.labels),
     )
-    candidates = recipe.candidates.model_copy(update={"weights": "scratch"})
-    model, preprocess = untrained(
-        candidate, data, recipe.model_copy(update={"candidates": candidates}), threads=1
-    )
+    model, preprocess = untrained(candidate, data, recipe, threads=1)
     mode = ComputeMode("channels_last", "float32")
     loss = loss_function(recipe.train, labels, candidate.num_classes, device)
     step = train_step(mode.place(model, device), mode, recipe.train, loss, 1 + STEPS)

@@ -1,0 +1,257 @@
+"""Assign the tensors of a weights file to the layers of an architecture: by their names, else by their order.
+
+A tensor fits a layer if it has the layer's shape. Two layers may differ: the first, in its channels, and the
+classifier, in its classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from pepr_edge.records.weights import WeightsMatch
+from pepr_edge.train.weights.order import order_fault
+from pepr_edge.train.weights.reading import StateDict, is_averaged
+from pepr_edge.untrusted.shown import shown
+
+COUNTER = "num_batches_tracked"
+# Parts of a name that wrappers of a model add: DataParallel, torch.compile, FSDP, activation checkpoints.
+WRAPPING = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# Buffers that counters of operations and of averages leave behind in a model.
+LEFTOVERS = ("total_ops", "total_params", "n_averaged")
+# At least this share of all tensors of file and architecture fits if the file is of this architecture.
+SAME_ARCHITECTURE = 0.9
+
+
+@dataclass(frozen=True)
+class Layers:
+    """An architecture as a file must fit it.
+
+    `tensors` are its own, by name, in the order of its layers. `first` and `head` are the names of the layers
+    that take the channels of the images and that give the classes.
+    """
+
+    tensors: StateDict
+    first: tuple[str, ...]
+    head: tuple[str, ...]
+
+    def in_head(self, name: str) -> bool:
+        """True for a tensor of the classifier."""
+        return name.startswith(tuple(f"{layer}." for layer in self.head))
+
+    def is_first(self, name: str) -> bool:
+        """True for the weights of the first layer."""
+        return name in {f"{layer}.weight" for layer in self.first}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The tensors of a file by the architecture's names, in its precision. `notes` say what was done."""
+
+    tensors: StateDict
+    match: WeightsMatch
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why a file does not fit an architecture, by names.
+
+    `missing` are tensors of the architecture that the file lacks, `unknown` those of the file that the
+    architecture lacks, `other_shape` those of both whose shapes differ; `fitting` counts the others.
+    """
+
+    fitting: int
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    other_shape: tuple[str, ...]
+
+    @property
+    def is_another_architecture(self) -> bool:
+        """True if too few tensors fit for an incomplete or changed file of this architecture."""
+        misfits = len(self.missing) + len(self.unknown) + len(self.other_shape)
+        return self.fitting < SAME_ARCHITECTURE * (self.fitting + misfits)
+
+    def text(self) -> str:
+        """Return the faults in a clause."""
+        parts = [f"{self.fitting} tensors fit"]
+        counted = (
+            (self.other_shape, "of another shape"),
+            (self.missing, "missing"),
+            (self.unknown, "unknown"),
+        )
+        for names, what in counted:
+            if names:
+                parts.append(f"{len(names)} {what} (such as {shown(names[0])!r})")
+        return ", ".join(parts)
+
+
+def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted | Misfit:
+    """Assign tensors by their names, without the prefixes that wrappers and training scripts add.
+
+    Args:
+        file: the tensors of a file.
+        layers: of the architecture.
+        averaged: of two copies in the file, take the averaged one.
+    """
+    named = _without_wrapping(file, layers)
+    prefix = _prefix(named, layers, averaged)
+    inside = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    outside = len(named) - len(inside)
+    inside = {name: value for name, value in inside.items() if name.rpartition(".")[2] not in LEFTOVERS}
+    own = layers.tensors
+    shared = [name for name in own if name in inside]
+    fitting = [name for name in shared if fits(inside[name], name, layers)]
+    missing = [name for name in own if name not in inside and _is_needed(name, layers)]
+    misfit = Misfit(
+        fitting=len(fitting),
+        missing=tuple(missing),
+        unknown=tuple(name for name in inside if name not in own),
+        other_shape=tuple(name for name in shared if not fits(inside[name], name, layers)),
+    )
+    if misfit.missing or misfit.unknown or misfit.other_shape:
+        return misfit
+    notes = [_ignored(outside, prefix)] if outside else []
+    return _fitted({name: inside[name] for name in shared}, layers, "names", notes)
+
+
+def by_order(file: StateDict, layers: Layers) -> Fitted | str:
+    """Assign tensors by order and shape, where names differ.
+
+    Args:
+        file: the tensors of a file, in the order of its layers.
+        layers: of the architecture.
+    Returns:
+        The fitted tensors, or why the assignment would not be certain.
+    """
+    values = {name: value for name, value in file.items() if _leaf(name) not in (COUNTER, *LEFTOVERS)}
+    own_names = [name for name in layers.tensors if _leaf(name) != COUNTER]
+    if len(values) != len(own_names):
+        return f"{len(values)} tensors, expected {len(own_names)}"
+    pairs = list(zip(own_names, values, strict=True))
+    for own_name, name in pairs:
+        if not fits(values[name], own_name, layers):
+            expected = list(layers.tensors[own_name].shape)
+            return (
+                f"{shown(name)} is {list(values[name].shape)}, expected {expected} of {own_name} in its place"
+            )
+    shapes = {own_name: tuple(layers.tensors[own_name].shape) for own_name in own_names}
+    fault = order_fault(pairs, shapes)
+    if fault:
+        return fault
+    assigned = {own_name: values[name] for own_name, name in pairs} | _counters(file, layers)
+    return _fitted(assigned, layers, "order", [])
+
+
+def _counters(file: StateDict, layers: Layers) -> StateDict:
+    """Return the counters of a file by the architecture's names; nothing if they are not as many."""
+    own_names = [name for name in layers.tensors if _leaf(name) == COUNTER]
+    values = [value for name, value in file.items() if _leaf(name) == COUNTER]
+    return dict(zip(own_names, values, strict=True)) if len(values) == len(own_names) else {}
+
+
+def fits(value: torch.Tensor, name: str, layers: Layers) -> bool:
+    """True if a tensor has the shape of the layer, but for channels, classes and axes of length 1."""
+    expected = layers.tensors[name].shape
+    if value.shape == expected or _without_ones(value.shape) == _without_ones(expected):
+        return True
+    if len(value.shape) != len(expected):
+        return False
+    if layers.is_first(name):
+        others = [position for position in range(len(expected)) if position != 1]
+        return all(value.shape[position] == expected[position] for position in others)
+    return layers.in_head(name) and value.shape[1:] == expected[1:]
+
+
+def _fitted(
+    assigned: Mapping[str, torch.Tensor], layers: Layers, match: WeightsMatch, notes: Iterable[str]
+) -> Fitted:
+    """Return the tensors in the architecture's precision, with counters that the file lacks."""
+    said = list(notes)
+    tensors: StateDict = {}
+    widened = 0
+    for name, own in layers.tensors.items():
+        if name in assigned:
+            value = assigned[name]
+            widened += value.is_floating_point() and value.dtype != own.dtype
+            tensors[name] = _in_shape(value, own).to(own.dtype)
+        elif _leaf(name) == COUNTER:
+            tensors[name] = torch.zeros_like(own)
+    if widened:
+        said.append(f"{widened} tensors converted to float32")
+    if layers.head and not any(layers.in_head(name) for name in tensors):
+        said.append("the file has no classifier")
+    return Fitted(tensors, match, tuple(said))
+
+
+def _in_shape(value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return a tensor with the axes of length 1 as the layer has them."""
+    is_alike = _without_ones(value.shape) == _without_ones(own.shape)
+    return value.reshape(own.shape) if is_alike else value
+
+
+def _is_needed(name: str, layers: Layers) -> bool:
+    """True if a file must hold the tensor: counters are not used, and a classifier is begun anew."""
+    return _leaf(name) != COUNTER and not layers.in_head(name)
+
+
+def _without_wrapping(file: StateDict, layers: Layers) -> StateDict:
+    """Return the tensors by their names without the parts that wrappers of a model add."""
+    own_parts = {part for name in layers.tensors for part in name.split(".")}
+    added = [part for part in WRAPPING if part not in own_parts]
+    named = {}
+    for name, value in file.items():
+        named[".".join(part for part in name.split(".") if part not in added)] = value
+    return named if len(named) == len(file) else dict(file)
+
+
+def _prefix(named: StateDict, layers: Layers, averaged: bool) -> str:
+    """Return the prefix under which most of the architecture's tensors are.
+
+    Of several with as many it is the averaged one if that is wanted, else one that is not; then the shortest.
+    """
+    counts = Counter(_prefixes(named, layers))
+    if not counts:
+        return ""
+
+    def precedence(prefix: str) -> tuple[int, bool, int]:
+        return counts[prefix], is_averaged(prefix) == averaged, -len(prefix)
+
+    return max(counts, key=precedence)
+
+
+def _prefixes(named: StateDict, layers: Layers) -> Iterator[str]:
+    """Yield what stands before a name of the architecture, for each tensor and each such name."""
+    for name in named:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in layers.tensors:
+                yield "".join(f"{part}." for part in parts[:start])
+
+
+def without_prefixes(file: StateDict, layers: Layers) -> StateDict:
+    """Return the tensors without wrapping parts, and without a first part that all names share."""
+    named = _without_wrapping(file, layers)
+    own_first = {name.split(".")[0] for name in layers.tensors}
+    while named:
+        firsts = {name.split(".")[0] for name in named}
+        first = next(iter(firsts))
+        if len(firsts) > 1 or first in own_first or any("." not in name for name in named):
+            break
+        named = {name.removeprefix(f"{first}."): value for name, value in named.items()}
+    return named
+
+
+def _ignored(outside: int, prefix: str) -> str:
+    return f"{outside} tensors outside {prefix.rstrip('.')!r} left out"
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _without_ones(shape: torch.Size) -> list[int]:
+    return [length for length in shape if length != 1]

@@ -1,0 +1,142 @@
+"""The Hugging Face hub, from which timm's weights come: a quick look, and the download of a file.
+
+Without a network the hub's own client tries again and again, for minutes. So a run looks once, for a second,
+and asks the client only if there was an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+from pepr_edge.errors import ModelError
+from pepr_edge.run_dir.store import disk_is_full
+from pepr_edge.train.weights.finding import hub_files, url_path
+from pepr_edge.zoo.pretrained import Pretrained
+
+# The longest time for a connection, and for the answer.
+ANSWER_S = 1.0
+# The whole look: the resolution of the name has no limit of its own.
+LOOK_S = 1.5
+# The longest time until a download begins.
+START_S = 5.0
+BAD_REQUEST = 400  # statuses from here on are refusals
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+class HubUnreachableError(ModelError):
+    """The hub cannot be reached any more."""
+
+
+def hub_fault(look_s: float = LOOK_S) -> str | None:
+    """Return why the hub cannot be reached, after at most `look_s` seconds; None if it answers."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        variable = next((name for name in OFFLINE if os.environ.get(name)), OFFLINE[0])
+        return f"{variable} is set"
+    host = urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
+    faults: list[str | None] = []
+    # A daemon: a name server that does not answer holds it for a minute.
+    look = Thread(target=lambda: faults.append(_look(constants.ENDPOINT)), name="look", daemon=True)
+    look.start()
+    look.join(look_s)
+    if not faults:
+        return f"{host} does not answer within {look_s:g} s"
+    return None if faults[0] is None else f"{host} cannot be reached: {faults[0]}"
+
+
+def _look(url: str) -> str | None:
+    """Ask for a page's head; return why there is no answer, else None."""
+    try:
+        status = _status(url, ANSWER_S)
+    except Exception as fault:  # the clients of different versions have no common error class
+        return _cause(fault)
+    return None if status < BAD_REQUEST else f"status {status}"
+
+
+def _status(url: str, timeout_s: float) -> int:
+    """Ask for a page's head, once, and return the status of the answer."""
+    from huggingface_hub.utils import get_session
+
+    return int(get_session().head(url, timeout=timeout_s).status_code)
+
+
+def _cause(fault: BaseException) -> str:
+    """Return in a few words why a connection failed."""
+    text = f"{type(fault).__name__} {fault}".lower()
+    causes = {
+        "proxy": "the proxy refuses",
+        "resol": "its name is not found",
+        "name or service": "its name is not found",
+        "getaddrinfo": "its name is not found",
+        "timed out": "no answer in time",
+        "timeout": "no answer in time",
+        "certificate": "its certificate is not accepted",
+        "refused": "the connection is refused",
+        "unreachable": "the network is unreachable",
+    }
+    return next((cause for part, cause in causes.items() if part in text), type(fault).__name__)
+
+
+def download(pretrained: Pretrained) -> Path:
+    """Download a file into the cache, and return its path there.
+
+    Raises:
+        HubUnreachableError: the connection failed.
+        ModelError: there is no such file.
+    """
+    if not pretrained.repository:
+        return _download_url(pretrained)
+    from huggingface_hub import hf_hub_download, hf_hub_url
+
+    for name in hub_files(pretrained):
+        try:
+            # Without this look the client would ask six times, for 23 seconds, if the connection breaks now.
+            if _status(hf_hub_url(pretrained.repository, name), START_S) >= BAD_REQUEST:
+                continue
+            with _without_progress_bars():
+                return Path(hf_hub_download(pretrained.repository, name, etag_timeout=START_S))
+        except Exception as fault:  # see _look
+            if disk_is_full(fault):
+                raise
+            raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
+    raise ModelError(f"{pretrained.name}: the hub has no such weights")
+
+
+def _download_url(pretrained: Pretrained) -> Path:
+    import pooch  # type: ignore[import-untyped,unused-ignore]
+
+    path = url_path(pretrained)
+    known = path.stem.rpartition("-")[2]  # timm ends the name with the first digits of the hash
+    pooch.get_logger().setLevel("WARNING")  # else it prints paths over our progress bar
+    downloader = pooch.HTTPDownloader(progressbar=False, timeout=START_S)
+    try:
+        pooch.retrieve(pretrained.url, None, path.name, path.parent, downloader=downloader)
+    except Exception as fault:  # see _look
+        if disk_is_full(fault):
+            raise
+        raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(known):
+        path.unlink()
+        raise ModelError(f"{pretrained.name}: the download is not the file that timm names ({known})")
+    return path
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keep the client from drawing bars over ours."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    enable: Callable[[], None] = (lambda: None) if are_progress_bars_disabled() else enable_progress_bars
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable()

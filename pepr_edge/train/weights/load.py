@@ -1,0 +1,144 @@
+"""Begin a model with the weights of a file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from timm.models import adapt_input_conv
+from torch import nn
+
+from pepr_edge.errors import ModelError
+from pepr_edge.records.weights import WeightsMatch
+from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
+from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
+
+RGB = 3
+
+
+class Template(NamedTuple):
+    """An architecture that weights are for: timm's name, and its options that fix the size of the images."""
+
+    name: str
+    size: dict[str, Any]
+
+
+def load_weights(model: nn.Module, template: Template, channels: int, path: Path) -> WeightsMatch:
+    """Load a file into a model.
+
+    A first layer with other channels is adapted by timm's rule. A classifier with other classes keeps its
+    initial weights.
+
+    Args:
+        model: of the architecture, with its own channels and classes.
+        template: its architecture.
+        channels: of its images, 1 or 3.
+        path: of the file.
+    Returns:
+        How the tensors of the file were assigned.
+    Raises:
+        ModelError: the file cannot be read, or does not fit.
+    """
+    layers = layers_of(model)
+    fitted = fit(read_weights(path), layers, template, path)
+    tensors = {}
+    for name, value in fitted.tensors.items():
+        own = layers.tensors[name]
+        if value.shape == own.shape:
+            tensors[name] = value
+        elif layers.is_first(name):
+            tensors[name] = _in_channels(value, own, channels, path)
+    left = model.load_state_dict(tensors, strict=False)
+    assert not left.unexpected_keys
+    assert all(layers.in_head(name) for name in left.missing_keys), left.missing_keys
+    return fitted.match
+
+
+def layers_of(model: nn.Module) -> Layers:
+    """Return the tensors of a model of timm, and the names of its first layer and its classifier."""
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return Layers(model.state_dict(), _names(config.get("first_conv")), _names(config.get("classifier")))
+
+
+def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, averaged: bool = False) -> Fitted:
+    """Assign the tensors of a file: by name, by timm's conversion of older names, or by order and shape.
+
+    Raises:
+        ModelError: none of them fits.
+    """
+    named = by_names(file.tensors, layers, averaged)
+    if isinstance(named, Fitted):
+        return named
+    plain = without_prefixes(file.tensors, layers)
+    converted = _converted_by_timm(plain, template)
+    if converted is not None:
+        fitted = by_names(converted, layers)
+        if isinstance(fitted, Fitted):
+            return Fitted(fitted.tensors, "timm", fitted.notes)
+    if not file.ordered:
+        order = "safetensors keeps no order, so its names must be the architecture's"
+        raise _misfit_error(named, template, path, order)
+    ordered = by_order(plain, layers)
+    if isinstance(ordered, str):
+        raise _misfit_error(named, template, path, f"by order: {ordered}")
+    return ordered
+
+
+def _converted_by_timm(file: StateDict, template: Template) -> StateDict | None:
+    """Return a state dict in today's names, by timm's own conversion for the architecture; None if it fails.
+
+    It is strict: at the channels and classes of timm's own weights every tensor must fit.
+    """
+    overlay = {"state_dict": file, "custom_load": False, "label_offset": 0}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = timm.create_model(
+                template.name, pretrained=True, pretrained_cfg_overlay=overlay, **template.size
+            )
+    except Exception:  # each conversion fails in its own way
+        return None
+    return dict(model.state_dict())
+
+
+def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Path) -> torch.Tensor:
+    """Return the weights of a first layer for images of other channels.
+
+    Grey images are as three equal channels, so the weights of the three are added (timm's rule). The weights
+    for grey images become a third for each of three channels.
+    """
+    if channels == RGB and value.shape[1] * RGB == own.shape[1]:
+        return value.repeat(1, RGB, 1, 1) / RGB
+    try:
+        adapted: torch.Tensor = adapt_input_conv(channels, value)
+    except (NotImplementedError, RuntimeError, AssertionError, ValueError):
+        adapted = value
+    if adapted.shape != own.shape:
+        raise ModelError(
+            f"{path}: the first layer is for {value.shape[1]} channels, expected 1 or 3. "
+            "Give weights that were trained on grey or colour images."
+        )
+    return adapted
+
+
+def _misfit_error(misfit: Misfit, template: Template, path: Path, reason: str) -> ModelError:
+    found = f"{misfit.text()}; {reason}"
+    if misfit.is_another_architecture:
+        return ModelError(
+            f"{path}: these weights belong to another architecture than {template.name} ({found}). "
+            "Give a file of this architecture."
+        )
+    return ModelError(
+        f"{path}: these weights of {template.name} are incomplete or were changed ({found}). "
+        "Give the file as its training saved it."
+    )
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Return layer names as a tuple: timm gives one name, several, or none."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -1,0 +1,204 @@
+"""Read the tensors of a weights file, whatever it is wrapped in, without running code that it may hold."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pepr_edge.errors import ModelError
+from pepr_edge.train.weights.faults import first_line
+from pepr_edge.untrusted.paths import exists, is_file
+from pepr_edge.untrusted.shown import shown
+
+StateDict = dict[str, torch.Tensor]
+
+# Keys under which training scripts keep the tensors, the usual ones first.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights")
+# Keys of their average over the training (exponential moving average).
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema")
+MAX_NESTED = 4
+NAMESPACE = "argparse.Namespace"
+MAX_NAMED = 3
+PICKLE_FAULTS = (pickle.UnpicklingError, AttributeError, ImportError, IndexError, TypeError, UnicodeError)
+FAULTS = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, *PICKLE_FAULTS)
+# Marks of files that people take for weights.
+MAGIC = {
+    b"\x89HDF": "an HDF5 file, as Keras writes it",
+    b"\x93NUM": "a NumPy array",
+    b"<!DO": "a web page",
+    b"<htm": "a web page",
+    b"vers": "a pointer of Git LFS (run `git lfs pull`)",
+}
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The tensors of a file by their names there.
+
+    `ordered`: the order of the tensors is that of the layers; safetensors keeps none. `averaged`: the file
+    holds averaged weights too.
+    """
+
+    tensors: StateDict
+    ordered: bool
+    averaged: bool
+
+
+def read_weights(path: Path, averaged: bool = False) -> WeightsFile:
+    """Read a weights file: safetensors, or what torch.save wrote.
+
+    Args:
+        path: of the file; its content decides the format.
+        averaged: read the averaged weights (EMA) of a training checkpoint.
+    Raises:
+        ModelError: there is no such file, it cannot be read without running code, or it holds no tensors.
+    """
+    if not is_file(path):
+        kind = "not a file" if exists(path) else "no such weights file"
+        raise ModelError(
+            f'{shown(str(path))}: {kind}. candidates.weights is "auto", "pretrained", "scratch" or the path '
+            "of a weights file."
+        )
+    document, ordered = _document(path)
+    average = _average(document)
+    state = _unwrapped(average if averaged and average is not None else document)
+    if not isinstance(state, dict) or not _holds_tensors(state):
+        if average is not None:
+            raise ModelError(
+                f"{path}: holds only averaged weights. Take them: pepr-edge weights import --ema."
+            )
+        raise ModelError(
+            f"{path}: holds no state dict of tensors. Save one with torch.save(model.state_dict(), path)."
+        )
+    has_average = average is not None or any(is_averaged(name) for name in state)
+    if averaged and not has_average:
+        raise ModelError(
+            f"{path}: holds no averaged weights, as {AVERAGED[0]} or {AVERAGED[1]}. Leave out --ema."
+        )
+    tensors = {name: value.detach() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    _refuse_unusual(tensors, path)
+    return WeightsFile(tensors, ordered, has_average)
+
+
+def _document(path: Path) -> tuple[Any, bool]:
+    """Return the content of a file, and whether the order of its tensors is that of the layers."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+        if _is_safetensors(start):
+            return load_file(path), False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on old formats
+            return torch.load(path, map_location="cpu", weights_only=True), True
+    except FAULTS as fault:
+        raise ModelError(f"{path}: {_reason(path, fault)}") from None
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """True for the length of a JSON header and its first brace."""
+    return len(start) == 9 and start[8:] == b"{" and start[6:8] == b"\0\0"
+
+
+def _reason(path: Path, fault: BaseException) -> str:
+    """Return why a file cannot be read, and how to make one that can."""
+    save = "torch.save(model.state_dict(), 'weights.pth')"
+    if "TorchScript" in str(fault):
+        return (
+            "a TorchScript program, which is not read, since reading it could run code. Where it was made: "
+            "torch.save(torch.jit.load('FILE').state_dict(), 'weights.pth')"
+        )
+    classes = _classes(path, fault)
+    if classes == [NAMESPACE]:
+        return (
+            f"holds an {NAMESPACE} beside the tensors, which is not read. Convert the file safely, without "
+            'running code of it: python -c "import argparse, torch; '
+            "torch.serialization.add_safe_globals([argparse.Namespace]); "
+            f"d = torch.load('{shown(path.name)}', map_location='cpu', weights_only=True); "
+            "torch.save(d.get('state_dict', d.get('model')), 'weights.pth')\""
+        )
+    if classes:
+        named = ", ".join(shown(name) for name in classes[:MAX_NAMED])
+        more = f" and {len(classes) - MAX_NAMED} more" if len(classes) > MAX_NAMED else ""
+        return (
+            f"not a weights file of tensors alone: reading it would run code ({named}{more}). Only where it "
+            f"was made, and if you trust it: {save}"
+        )
+    return (
+        f"not a weights file ({_known(path) or first_line(fault)}), expected safetensors, or a file of {save}"
+    )
+
+
+def _classes(path: Path, fault: BaseException) -> list[str]:
+    """Return the names of the classes and functions that a pickle needs and that are not read."""
+    if not isinstance(fault, pickle.UnpicklingError):
+        return []
+    try:
+        # Reads the names alone.
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception:  # a torn file, or the format before PyTorch 1.6
+        names = re.findall(r"GLOBAL ([\w.]+)", str(fault))
+    return sorted(set(names))
+
+
+def _known(path: Path) -> str:
+    """Return what a file is by its first bytes; empty if they are of no kind that is known."""
+    try:
+        start = path.read_bytes()[:4]
+    except OSError:
+        return ""
+    if not start:
+        return "empty, 0 bytes"
+    return MAGIC.get(start, "")
+
+
+def is_averaged(name: str) -> bool:
+    """True if a part of a tensor's name says that it is of an averaged copy of the model."""
+    return any("ema" in part.split("_") for part in name.split("."))
+
+
+def _average(document: Any) -> Any:
+    """Return the averaged weights of a training checkpoint; None if it has none under a key of their own."""
+    if not isinstance(document, dict):
+        return None
+    return next((document[key] for key in AVERAGED if isinstance(document.get(key), dict)), None)
+
+
+def _unwrapped(document: Any) -> Any:
+    """Return the dict of tensors in a training checkpoint."""
+    for _ in range(MAX_NESTED):
+        if not isinstance(document, dict):
+            break
+        inner = [document[key] for key in WRAPPERS if isinstance(document.get(key), dict)]
+        if not inner:
+            break
+        document = inner[0]
+    return document
+
+
+def _holds_tensors(document: dict[Any, Any]) -> bool:
+    """True if most values are tensors: some scripts keep numbers beside them."""
+    tensors = [value for value in document.values() if isinstance(value, torch.Tensor)]
+    return len(tensors) * 2 > len(document) and all(isinstance(name, str) for name in document)
+
+
+def _refuse_unusual(tensors: StateDict, path: Path) -> None:
+    """Refuse tensors that no layer of timm takes: quantised, sparse or complex."""
+    for name, value in tensors.items():
+        if value.is_quantized or value.layout != torch.strided or value.is_complex():
+            kind = (
+                "quantised"
+                if value.is_quantized
+                else str(value.dtype if value.is_complex() else value.layout)
+            )
+            raise ModelError(
+                f"{path}: {shown(name)} is {kind}, expected plain tensors. Save the weights before they are "
+                "converted."
+            )

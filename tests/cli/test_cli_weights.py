@@ -1,0 +1,103 @@
+"""`pepr-edge weights`: its output, its exit status, and its one line offline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import command_line
+import pytest
+import timm
+import torch
+
+from pepr_edge.train.weights import converting
+from pepr_edge.train.weights.converting import FetchedWeights
+
+RECIPE = """
+schema_version = 1
+name = "r"
+device.name = "d"
+candidates.architectures = ["dla46_c", "mobilenetv2_050"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_import_writes_the_file_and_says_how_it_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = timm.create_model("test_efficientnet").state_dict()
+    torch.save({f"body.x_{name}": value for name, value in state.items()}, tmp_path / "w.pth")
+    words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet")
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors", "--json")
+    assert done.status == 0
+    document = json.loads(done.out)
+    assert document["matched"] == "order"
+    assert (document["classes"], document["channels"], document["tensors"]) == (1000, 3, len(state))
+    assert "order" in done.err
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors")
+    assert done.out.strip() == str(tmp_path / "o.safetensors")
+
+
+def test_import_of_a_foreign_pickle_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
+    words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet")
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors", "--json")
+    assert done.status == 1
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1
+    assert "\x1b" not in done.err
+    assert "x1b" not in done.err
+
+
+def test_offline_fetch_is_one_line(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command_line.run(capsys, monkeypatch, "weights", "fetch", recipe, "--out", tmp_path / "stick")
+    assert done.status == 1
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1
+    assert "2 of 2 architectures" in done.err
+    assert "HF_HUB_OFFLINE" in done.err
+    done = command_line.run(
+        capsys, monkeypatch, "weights", "fetch", recipe, "--out", tmp_path / "s", "--json"
+    )
+    assert done.status == 1
+    assert [row["status"] for row in json.loads(done.out)["weights"]] == ["failed", "failed"]
+
+
+def test_fetch_lists_names_and_licences(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        FetchedWeights("dla46_c", "fetched", "dla46_c.in1k", "bsd-3-clause", "s/a", "0" * 64, 5 << 20),
+        FetchedWeights("mobilenetv2_050", "present", "m.in1k", "apache-2.0", "s/b", "1" * 64, 7 << 20),
+    ]
+    monkeypatch.setattr(converting, "fetch", lambda *args: rows)
+    done = command_line.run(capsys, monkeypatch, "weights", "fetch", recipe, "--out", tmp_path / "stick")
+    assert done.status == 0
+    assert "bsd-3-clause" in done.out
+    assert "5.00 MiB" in done.out
+    assert "weights_dir" in done.err
+    rows[1] = FetchedWeights("mobilenetv2_050", "failed", "m.in1k", "apache-2.0", reason="gone")
+    done = command_line.run(capsys, monkeypatch, "weights", "fetch", recipe, "--out", tmp_path / "stick")
+    assert done.status == 1
+    assert "1 of 2 architectures" in done.err
+    assert "dla46_c" in done.out
+
+
+def test_fetch_of_an_unknown_architecture_suggests_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE.replace("dla46_c", "dla46_"))
+    done = command_line.run(capsys, monkeypatch, "weights", "fetch", path, "--out", tmp_path / "stick")
+    assert done.status == 1
+    assert "Did you mean 'dla46_c'" in done.err

@@ -1,0 +1,259 @@
+"""The tensors of a file and the layers of an architecture: names, prefixes, order, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
+from pepr_edge.train.weights.order import order_fault
+
+StateDict = dict[str, torch.Tensor]
+
+
+class Block(nn.Module):
+    """Two convolutions with their norms, of equal shapes."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+
+
+def network(classes: int = 5, channels: int = 3, blocks: int = 2) -> nn.Module:
+    model = nn.Module()
+    model.stem = nn.Conv2d(channels, 4, 3)
+    model.blocks = nn.Sequential(*(Block(4) for _ in range(blocks)))
+    model.head = nn.Linear(4, classes)
+    return model
+
+
+def layers(**options: int) -> Layers:
+    return Layers(network(**options).state_dict(), first=("stem",), head=("head",))
+
+
+def trained(**options: int) -> StateDict:
+    torch.manual_seed(3)
+    state = network(**options).state_dict()
+    return {name: torch.rand_like(v) if v.is_floating_point() else v + 9 for name, v in state.items()}
+
+
+def named(fitted: Fitted | Misfit | str) -> Fitted:
+    assert isinstance(fitted, Fitted), fitted
+    return fitted
+
+
+def equal(found: StateDict, expected: StateDict) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "module._orig_mod.",
+        "_orig_mod.module.model.",
+        "model._orig_mod.",
+        "net.backbone.",
+        "student.encoder.module.",
+    ],
+)
+def test_prefixes_of_wrappers_and_scripts_are_removed(prefix: str) -> None:
+    state = trained()
+    found = named(by_names({f"{prefix}{name}": value for name, value in state.items()}, layers()))
+    assert equal(found.tensors, state)
+    assert found.match == "names"
+    assert found.notes == ()
+
+
+def test_wrapping_inside_a_name_is_removed() -> None:
+    state = trained()
+    wrapped = {name.replace("blocks.", "blocks._orig_mod."): value for name, value in state.items()}
+    assert equal(named(by_names(wrapped, layers())).tensors, state)
+
+
+def test_what_is_beside_the_model_in_a_file_is_left_out_and_said() -> None:
+    state = trained()
+    file = {f"model.{name}": value for name, value in state.items()}
+    found = named(by_names({**file, "criterion.weight": torch.ones(5)}, layers()))
+    assert equal(found.tensors, state)
+    assert found.notes == ("1 tensors outside 'model' left out",)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_of_two_copies_the_wanted_one_is_taken(averaged: bool) -> None:
+    state = trained()
+    file = {f"model.{name}": value for name, value in state.items()}
+    file |= {f"model_ema.module.{name}": value + 1 for name, value in state.items()}
+    found = named(by_names(file, layers(), averaged)).tensors
+    assert torch.equal(found["head.bias"], state["head.bias"] + averaged)
+
+
+def test_missing_counters_begin_at_zero() -> None:
+    state = trained()
+    file = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    found = named(by_names(file, layers())).tensors
+    assert found.keys() == state.keys()
+    assert found["blocks.0.bn1.num_batches_tracked"] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(dtype: torch.dtype) -> None:
+    state = trained()
+    file = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    found = named(by_names(file, layers()))
+    assert found.tensors["stem.weight"].dtype == torch.float32
+    assert torch.allclose(found.tensors["stem.weight"], state["stem.weight"], atol=1e-2)
+    assert found.tensors["blocks.0.bn1.num_batches_tracked"].dtype == torch.int64
+    assert "float32" in found.notes[0]
+
+
+@pytest.mark.parametrize("options", [{"classes": 7}, {"channels": 1}, {"classes": 2, "channels": 1}])
+def test_other_classes_and_channels_fit(options: dict[str, int]) -> None:
+    state = trained(**options)
+    assert equal(named(by_names(state, layers())).tensors, state)
+    renamed = {name.replace("blocks", "body"): value for name, value in state.items()}
+    assert equal(named(by_order(renamed, layers())).tensors, state)
+
+
+def test_a_file_without_a_classifier_fits_and_says_so() -> None:
+    state = {name: value for name, value in trained().items() if not name.startswith("head.")}
+    found = named(by_names(state, layers()))
+    assert found.tensors.keys() == state.keys()
+    assert found.notes == ("the file has no classifier",)
+
+
+def test_a_classifier_as_a_convolution_fits() -> None:
+    state = trained()
+    state["head.weight"] = state["head.weight"][:, :, None, None]
+    assert named(by_names(state, layers())).tensors["head.weight"].shape == (5, 4)
+
+
+def test_counters_of_operations_are_left_out() -> None:
+    state = trained()
+    file = {**state, "total_ops": torch.zeros(1), "blocks.0.total_params": torch.zeros(1)}
+    assert equal(named(by_names(file, layers())).tensors, state)
+    assert equal(named(by_order({f"x.{name}": v for name, v in file.items()}, layers())).tensors, state)
+
+
+def test_another_architecture_is_told_from_an_incomplete_file() -> None:
+    state = trained(blocks=6)
+    own = layers(blocks=6)
+    one_less = by_names({name: v for name, v in state.items() if name != "blocks.5.bn1.bias"}, own)
+    assert isinstance(one_less, Misfit)
+    assert not one_less.is_another_architecture
+    assert one_less.missing == ("blocks.5.bn1.bias",)
+    # All tensors of the smaller one are in the larger one, with the same shapes.
+    smaller = by_names(state, layers(blocks=3))
+    assert isinstance(smaller, Misfit)
+    assert smaller.is_another_architecture
+    assert not smaller.missing
+    larger = by_names(trained(blocks=3), own)
+    assert isinstance(larger, Misfit)
+    assert larger.is_another_architecture
+
+
+def test_other_shapes_do_not_fit() -> None:
+    state = trained()
+    state["blocks.0.conv1.weight"] = torch.ones(4, 4, 5, 5)
+    found = by_names(state, layers())
+    assert isinstance(found, Misfit)
+    assert found.other_shape == ("blocks.0.conv1.weight",)
+    assert "conv1" in str(by_order({f"x.{name}": value for name, value in state.items()}, layers()))
+
+
+def test_other_names_in_the_same_order_are_assigned_by_order() -> None:
+    state = trained()
+    file = {
+        name.replace("blocks.", "_blocks.").replace("bn", "_bn").replace("stem", "_stem"): value
+        for name, value in state.items()
+    }
+    found = named(by_order(file, layers()))
+    assert equal(found.tensors, state)
+    assert found.match == "order"
+
+
+def test_numbered_layers_of_a_sequence_are_assigned_by_order() -> None:
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3))
+    for _ in range(4):
+        flat.extend([nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)])
+    flat.append(nn.Linear(4, 5))
+    torch.manual_seed(5)
+    state = {
+        name: torch.rand_like(v) if v.is_floating_point() else v for name, v in flat.state_dict().items()
+    }
+    found = named(by_order(state, layers())).tensors
+    assert torch.equal(found["blocks.0.conv2.weight"], state["3.weight"])
+    assert torch.equal(found["blocks.1.bn2.running_var"], state["8.running_var"])
+
+
+def test_tensors_of_one_layer_in_another_order_are_refused() -> None:
+    """TensorFlow's order: beta, gamma, mean, variance, all of the same shape."""
+    state = {}
+    for name, value in trained().items():
+        state[f"x.{name}"] = value
+    norm = [name for name in state if ".bn1." in name]
+    names = list(state)
+    first = names.index(norm[0])
+    names[first], names[first + 1] = names[first + 1], names[first]
+    fault = by_order({name: state[name] for name in names}, layers())
+    assert isinstance(fault, str)
+    assert "bn1" in fault
+
+
+@pytest.mark.parametrize(
+    ("names", "certain"),
+    [
+        (("q", "k", "v"), True),
+        (("_Q", "k_", "V"), True),
+        (("proj1", "proj2", "proj3"), True),
+        (("0", "1", "2"), True),
+        (("query", "key", "value"), False),
+        (("k", "q", "v"), False),
+        (("proj2", "proj1", "proj3"), False),
+        (("a1", "b2", "c3"), False),
+    ],
+)
+def test_parts_of_the_same_shapes_need_names_that_tell_them_apart(
+    names: tuple[str, ...], certain: bool
+) -> None:
+    own = ["attn.q", "attn.k", "attn.v"]
+    pairs = [
+        (f"{mine}.{leaf}", f"layer.self.{name}.{leaf}")
+        for mine, name in zip(own, names, strict=True)
+        for leaf in ("weight", "bias")
+    ]
+    shapes: dict[str, tuple[int, ...]] = {
+        mine: (4, 4) if mine.endswith("weight") else (4,) for mine, _ in pairs
+    }
+    fault = order_fault(pairs, shapes)
+    assert (fault is None) == certain
+
+
+@given(st.permutations(range(6)))
+def test_numbered_parts_are_certain_in_their_order_only(order: list[int]) -> None:
+    pairs = [(f"blocks.{number}.weight", f"stage.{other}.weight") for number, other in enumerate(order)]
+    shapes: dict[str, Any] = {own: (3,) for own, _ in pairs}
+    assert (order_fault(pairs, shapes) is None) == (order == sorted(order))
+
+
+@given(st.sampled_from(["module.", "model.", "_orig_mod.", "net."]), st.integers(0, 3))
+def test_a_shared_prefix_is_removed_however_often(prefix: str, times: int) -> None:
+    state = trained()
+    found = without_prefixes({f"{prefix * times}{name}": value for name, value in state.items()}, layers())
+    assert list(found) == list(state)
+
+
+def test_a_first_part_that_the_architecture_has_is_no_prefix() -> None:
+    state = {"stem.weight": torch.ones(1), "stem.bias": torch.ones(1)}
+    assert list(without_prefixes(state, layers())) == list(state)

@@ -1,0 +1,176 @@
+"""Models that begin with a weights file: what timm's own loading gives, and what it does not read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from pepr_edge.errors import ModelError
+from pepr_edge.records import Candidate
+from pepr_edge.train.models import create, create_with_weights
+from pepr_edge.train.weights.finding import pretrained_of, timm_name
+from pepr_edge.train.weights.load import Template, layers_of, load_weights
+from pepr_edge.zoo import architectures
+
+Write = Callable[[Any, str], Path]
+NAME = "test_efficientnet"
+FIRST, HEAD = "conv_stem.weight", ("classifier.weight", "classifier.bias")
+SMALL = 11_000_000  # parameters of the architectures that are compared with timm's own loading
+
+
+def candidate(**changes: Any) -> Candidate:
+    values = {
+        "architecture": NAME,
+        "image_size_px": 32,
+        "weights": "file",
+        "in_channels": 1,
+        "num_classes": 2,
+    }
+    return Candidate.model_validate({**values, **changes})
+
+
+def built(name: str, **options: Any) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = timm.create_model(name, **options)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def other(name: str = NAME, **options: Any) -> dict[str, torch.Tensor]:
+    """Weights of another training, including batch statistics."""
+    torch.manual_seed(7)
+    return {
+        key: torch.rand_like(value) if value.is_floating_point() else value + 5
+        for key, value in built(name, **options).state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(("channels", "classes"), [(3, 10), (1, 2), (1, 10), (3, 2)])
+def test_the_weights_of_a_file_are_loaded(
+    weights_file: Write, suffix: str, channels: int, classes: int
+) -> None:
+    state = other(num_classes=10)
+    torch.manual_seed(0)
+    path = weights_file(state, suffix)
+    model, match = create_with_weights(candidate(in_channels=channels, num_classes=classes), path)
+    actual = model.state_dict()
+    assert match == "names"
+    assert actual.keys() == state.keys()
+    for name in actual.keys() - {FIRST, *HEAD}:
+        assert torch.equal(actual[name], state[name]), name
+    torch.testing.assert_close(
+        actual[FIRST], state[FIRST] if channels == 3 else state[FIRST].sum(1, keepdim=True)
+    )
+    if classes == 10:
+        assert all(torch.equal(actual[name], state[name]) for name in HEAD)
+    else:
+        torch.manual_seed(0)
+        fresh = create(candidate(in_channels=channels, num_classes=classes)).state_dict()
+        assert all(torch.equal(actual[name], fresh[name]) for name in HEAD)
+
+
+def test_grey_weights_give_the_same_answers_for_grey_images_in_three_channels(weights_file: Write) -> None:
+    path = weights_file(other(in_chans=1, num_classes=2), ".pth")
+    images = torch.rand(2, 1, 32, 32)
+    grey, _ = create_with_weights(candidate(), path)
+    colour, _ = create_with_weights(candidate(in_channels=3), path)
+    with torch.no_grad():
+        expected = grey.eval()(images)
+        actual = colour.eval()(images.repeat(1, 3, 1, 1))
+    torch.testing.assert_close(actual, expected)
+
+
+def test_weights_for_four_channels_are_refused(weights_file: Write) -> None:
+    with pytest.raises(ModelError, match="first layer is for 4 channels, expected 1 or 3"):
+        create_with_weights(candidate(in_channels=3), weights_file(other(in_chans=4), ".pth"))
+
+
+def test_a_checkpoint_of_a_training_script_is_loaded(weights_file: Write) -> None:
+    state = other(in_chans=1, num_classes=2)
+    content = {"epoch": 3, "state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}}
+    model, match = create_with_weights(candidate(), weights_file(content, ".pth"))
+    assert match == "names"
+    assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
+
+
+def test_other_names_are_assigned_by_order(weights_file: Write) -> None:
+    state = other(in_chans=1, num_classes=2)
+    renamed = {f"encoder.body_{name}": value for name, value in state.items()}
+    model, match = create_with_weights(candidate(), weights_file(renamed, ".pth"))
+    assert match == "order"
+    assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
+
+
+def test_safetensors_with_other_names_are_refused_as_they_keep_no_order(weights_file: Write) -> None:
+    renamed = {f"encoder.body_{name}": value for name, value in other().items()}
+    with pytest.raises(ModelError, match="safetensors keeps no order"):
+        create_with_weights(candidate(), weights_file(renamed, ".safetensors"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_of_another_architecture_are_refused(weights_file: Write, suffix: str) -> None:
+    path = weights_file(other("test_resnet"), suffix)
+    with pytest.raises(ModelError, match=rf"another architecture than {NAME}.+\d+ missing") as caught:
+        create_with_weights(candidate(), path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_incomplete_file_is_not_said_to_be_of_another_architecture(weights_file: Write) -> None:
+    state = other(in_chans=1, num_classes=2)
+    del state["bn1.weight"]
+    with pytest.raises(ModelError, match=r"incomplete.+1 missing \(such as 'bn1\.weight'\)") as caught:
+        create_with_weights(candidate(), weights_file(state, ".pth"))
+    assert "another architecture" not in str(caught.value)
+
+
+def test_a_larger_network_of_the_same_family_is_another_architecture(weights_file: Write) -> None:
+    """Every tensor of a ResNet-18 is in a ResNet-34, with its name and shape."""
+    path = weights_file(other("resnet34", num_classes=2), ".pth")
+    with pytest.raises(ModelError, match="another architecture than resnet18"):
+        create_with_weights(candidate(architecture="resnet18"), path)
+
+
+def test_weights_for_another_image_size_are_converted_by_timm(weights_file: Write) -> None:
+    model = built("test_vit", img_size=96, num_classes=2)
+    path = weights_file(other("test_vit"), ".safetensors")
+    assert load_weights(model, Template("test_vit", {"img_size": 96}), 3, path) == "timm"
+    expected = built(
+        "test_vit",
+        pretrained=True,
+        pretrained_cfg_overlay={"state_dict": other("test_vit")},
+        img_size=96,
+        num_classes=2,
+    ).state_dict()
+    actual = model.state_dict()
+    assert all(torch.equal(actual[name], expected[name]) for name in actual if not name.startswith("head."))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, one in architectures().items() if one.num_params < SMALL])
+def test_the_weights_are_as_timm_loads_them(name: str, tmp_path: Path) -> None:
+    """For grey images and two classes, from weights for colour images and 1000 classes."""
+    px = architectures()[name].check_px
+    offered = pretrained_of(name)
+    if offered is not None and offered.only_px is not None:
+        px = offered.only_px
+    state = other(timm_name(name))
+    save_file(state, tmp_path / "w.safetensors")
+    wanted = candidate(architecture=name, weights="pretrained", image_size_px=px)
+    model, _ = create_with_weights(wanted, tmp_path / "w.safetensors")
+    options = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}, "in_chans": 1}
+    expected = built(timm_name(name), **options, num_classes=2)
+    layers = layers_of(expected)
+    for key, value in model.state_dict().items():
+        if not layers.in_head(key):
+            torch.testing.assert_close(value, layers.tensors[key], msg=key)
