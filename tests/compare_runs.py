@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import made_records
@@ -61,7 +62,10 @@ performance = "{metric}"
 
 @dataclass(frozen=True)
 class Made:
-    """The properties of a run. `failed` names candidates that failed in training, `todo` those not begun."""
+    """The properties of a run. `failed` names candidates that failed in training, `todo` those not begun.
+
+    `begun` are the weights that "auto" found for the candidates, in turn.
+    """
 
     weights: str = "scratch"
     fraction: float = 1.0
@@ -73,6 +77,7 @@ class Made:
     device: str = "a made device"
     failed: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()
     more: str = ""
     profiled: bool = True
 
@@ -99,12 +104,14 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
     )
     text += made.more
     recipe = parse(text, Recipe, "made.toml")
-    weights = {"weights": made.weights}
+    begun = cycle(made.begun or (made.weights,))
     info = RunInfo(
         key="k",
         recipe="made",
         status="running" if made.todo else "finished",
-        candidates=tuple(made_records.candidate(name).model_copy(update=weights) for name in names),
+        candidates=tuple(
+            made_records.candidate(name).model_copy(update={"weights": next(begun)}) for name in names
+        ),
         data=_data(made.data, made.fraction),
         pepr_edge=__version__,
         revisions=dict(STAGE_REVISIONS),

@@ -309,7 +309,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "single_label",
         "task_of",
     ),
-    "pepr_edge.text": ("robustness", "rows", "sentences", "tables", "units"),
+    "pepr_edge.text": ("robustness", "rows", "sentences", "tables", "units", "weights"),
     "pepr_edge.train": (
         "cost",
         "loop",

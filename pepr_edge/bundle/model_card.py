@@ -264,9 +264,24 @@ def _training_cost(manifest: Manifest) -> str:
     rows = [(name, text, quantity.method, plain(quantity.source)) for name, text, quantity in figures]
     table = _table(("resource", "value", "method", "source"), rows)
     return (
-        "## Cost of training\n\nThe sum over all epochs. Setup (building the model, probes, warm-up) and "
-        f"evaluation are counted separately; the total is the sum of the three.\n\n{table}"
+        f"## Cost of training\n\n{_start(manifest)}The sum over all epochs. "
+        "Setup (building the model, probes, warm-up) and evaluation are counted separately; the total is the "
+        f"sum of the three.\n\n{table}"
     )
+
+
+def _start(manifest: Manifest) -> str:
+    """Return what the training began with, as a sentence; empty for a bundle of version 0.1."""
+    begun = manifest.provenance.get("initial_weights")
+    if not isinstance(begun, dict):
+        return ""
+    name = plain(str(begun.get("name", "")))
+    if begun.get("kind") == "scratch":
+        return "The training began from scratch. "
+    licence = begun.get("licence")
+    terms = f"licence {plain(str(licence))}" if licence else "licence not known"
+    kind = "pretrained weights" if begun.get("kind") == "pretrained" else "the weights of a file"
+    return f"The training began with {kind}, {name} ({terms}). "
 
 
 def _setup_cost(cost: TrainCost) -> list[tuple[str, str, Quantity]]:

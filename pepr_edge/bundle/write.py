@@ -34,6 +34,7 @@ from pepr_edge.records import (
     SelfTestSpec,
     SessionSettings,
     TensorSpec,
+    TrainResult,
 )
 from pepr_edge.run_dir.layout import MODEL
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
@@ -246,6 +247,22 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, json.dumps(document, indent=1) + "\n")
 
 
+def initial_weights(results: Results, trained: TrainResult) -> dict[str, str] | None:
+    """Return what a training began with; None if the run directory does not say it (version 0.1)."""
+    found = results.info.weights.get(trained.candidate.id)
+    if found is None:
+        return None
+    facts = {
+        "kind": found.kind,
+        "name": found.name,
+        "licence": found.licence,
+        "sha256": found.sha256 or "",
+        "reason": found.reason,
+        "assigned_by": trained.weights_match,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
 def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
     """Return the origin of a model: versions, seed, the hashes of data and checkpoint."""
     trained = measured.trained
@@ -260,6 +277,7 @@ def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
         "seed": trained.seed,
         "protocol": trained.protocol,
         "weights": trained.candidate.weights,
+        "initial_weights": initial_weights(results, trained),
         "exporter": artifact.exporter,
         "producer": artifact.producer,
         "opset": artifact.opset,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from pepr_edge.compare.model import Question
 from pepr_edge.compare.runs import machines
-from pepr_edge.records import DataInfo
+from pepr_edge.recipe import PRETRAINED, SCRATCH
+from pepr_edge.records import Candidate, DataInfo
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.text.units import printable
 
@@ -43,10 +43,15 @@ def question(a: Results, b: Results) -> Question:
         return Question("Do A and B differ?", "B", 1, contrast, ("A", "B"), texts, is_choice=False)
     if keys == [FRACTION]:
         return _more_data(found[0], texts)
-    if keys == [WEIGHTS] and "scratch" in (found[0].a, found[0].b):
+    if keys == [WEIGHTS] and SCRATCH in (found[0].a, found[0].b) and not are_mixed(a, b):
         return _pretraining(found[0], texts)
     contrast = f"with B's way ({', '.join(keys)}) instead of A's"
     return Question("Does B's way pay off?", "B's way", 1, contrast, ("A", "B"), texts)
+
+
+def are_mixed(*runs: Results) -> bool:
+    """True if the candidates of one of the runs began with different kinds of weights."""
+    return any(len({candidate.weights for candidate in run.info.candidates}) > 1 for run in runs)
 
 
 def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:
@@ -60,7 +65,7 @@ def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:
 
 
 def _pretraining(difference: Difference, texts: tuple[str, ...]) -> Question:
-    treatment = 1 if difference.a == "scratch" else 0
+    treatment = 1 if difference.a == SCRATCH else 0
     weights = printable(str(difference.b if treatment else difference.a))
     labels = ("scratch", weights) if treatment else (weights, "scratch")
     name = "pretrained weights" if weights == "pretrained" else f"weights of {weights}"
@@ -85,15 +90,23 @@ def _compared_values(results: Results) -> Mapping[str, Any]:
     info = results.info
     values: dict[str, Any] = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
     values["data.source"] = f"{info.data.name} ({info.data.sha256[:8]})"
-    values[WEIGHTS] = recipe.candidates.weights
-    hashes = [candidate.weights_sha256 for candidate in info.candidates if candidate.weights_sha256]
-    if hashes:
-        # The file at this path may have been another one for the other run.
-        values[WEIGHTS] = f"{PurePath(recipe.candidates.weights).name} ({hashes[0][:8]})"
+    values[WEIGHTS] = _weights(info.candidates)
     values |= {f"train.{key}": value for key, value in recipe.train.model_dump().items()}
     values["seed"] = recipe.seed
     values |= {f"device.{key}": value for key, value in recipe.device.model_dump().items()}
     return values
+
+
+def _weights(candidates: Sequence[Candidate]) -> str:
+    """Return what the candidates of a run began with, whether the recipe said so or "auto" found it."""
+    kinds = {candidate.weights for candidate in candidates}
+    if len(kinds) > 1:
+        scratch = sum(candidate.weights == SCRATCH for candidate in candidates)
+        return f"{scratch} of {len(candidates)} from scratch, the others pretrained"
+    kind = kinds.pop() if kinds else SCRATCH
+    hashes = [candidate.weights_sha256 for candidate in candidates if candidate.weights_sha256]
+    # A file of this name may be another one for the other run.
+    return f"{kind} ({hashes[0][:8]})" if hashes and kind != PRETRAINED else kind
 
 
 def caveats(a: Results, b: Results) -> tuple[str, ...]:

@@ -62,4 +62,5 @@ def _columns(row: RankingRow) -> dict[str, Any]:
     cells["lifetime_j_per_image"] = row.lifetime_j_per_image
     cells["tied_with_best"] = row.tied_with_best
     cells["bundle"] = row.bundle
+    cells["weights"] = row.weights
     return cells

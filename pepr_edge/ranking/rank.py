@@ -43,6 +43,7 @@ from pepr_edge.scoring.pepr import (
 from pepr_edge.scoring.resources import of_training
 from pepr_edge.scoring.stand_in import STAND_IN, lacks_energy, weights_without_energy
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, one_training
+from pepr_edge.text.weights import mixed_weights
 
 STATUS_ORDER = ("ok", "over_budget", "no_skill", "dropped", "failed")
 
@@ -116,7 +117,8 @@ def rank(
             measured_on=(),
             devices=tuple(_devices(inputs, classes, ranked.rows)),
         )
-    notes = (one_training(ranking), TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else "")
+    by_time = TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else ""
+    notes = (mixed_weights(ranking), one_training(ranking), by_time)
     return ranking.replace(notes=tuple(note for note in notes if note))
 
 

@@ -55,6 +55,7 @@ def row_of(
         rank=None,
         candidate=entry.candidate.id,
         architecture=entry.candidate.architecture,
+        weights=entry.candidate.weights,
         variant=entry.variant,
         status="failed",
         num_params=deployed_params(entry),

@@ -25,20 +25,22 @@ class Bound(Record):
 class RankingRow(Record):
     """One artifact in the ranking. If it failed, broke a budget or has no skill, it has a reason, no rank.
 
-    `performance` is measured on `Ranking.performance_split` and decides the ranking: the mean over `repeats`
-    trainings with different seeds, `performance_sd` their standard deviation (None for one training).
-    `test_performance` is read once, afterwards, and is that of the deployed file; its mean and deviation over
-    several seeds are beside it. `skill` is the performance on a scale from 0, the majority-class baseline, to
-    1. `num_params` are the parameters of the deployed form, `trained_params` those of the trained one. A
-    value of `pepr` is None if its resource was not measured. `resources_sd` holds the standard errors of
-    the resources, as far as they were measured. `rank_ci` is the interval of the rank and `p_best` the share
-    of first places when validation images, seeds and costs are drawn again; `Ranking.sources` says which of
-    them could be.
+    `weights` are those that the training began with: "pretrained", "scratch" or the name of a file; empty in
+    rankings of earlier versions. `performance` is measured on `Ranking.performance_split` and decides the
+    ranking: the mean over `repeats` trainings with different seeds, `performance_sd` their standard deviation
+    (None for one training). `test_performance` is read once, afterwards, and is that of the deployed file;
+    its mean and deviation over several seeds are beside it. `skill` is the performance on a scale from 0, the
+    majority-class baseline, to 1. `num_params` are the parameters of the deployed form, `trained_params`
+    those of the trained one. A value of `pepr` is None if its resource was not measured. `resources_sd` holds
+    the standard errors of the resources, as far as they were measured. `rank_ci` is the interval of the rank
+    and `p_best` the share of first places when validation images, seeds and costs are drawn again;
+    `Ranking.sources` says which of them could be.
     """
 
     rank: int | None
     candidate: str
     architecture: str
+    weights: str = ""
     variant: str | None
     status: Status
     reason: str = ""

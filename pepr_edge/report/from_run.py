@@ -53,6 +53,7 @@ def write_report(
         repeats=tuple(chain.from_iterable(repeats.values())),
         stage_times_s=stage_times_s or (lambda: results.info.stage_times_s),
         settings=results.info.settings,
+        weights=results.info.weights,
     )
     write(content, path, force)
 

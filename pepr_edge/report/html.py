@@ -14,6 +14,7 @@ from pepr_edge.records import (
     DeviceProfile,
     Failure,
     FieldReport,
+    InitialWeights,
     Ranking,
     RankingRow,
     RunSettings,
@@ -65,7 +66,7 @@ class ReportInput:
     candidates on the test split. `field`: field reports by file, which the ranking uses. `trained`: the
     training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
     `stage_times_s`: called once the figures are drawn, as they take a part of the time. `settings`: those
-    that the recipe leaves to the images.
+    that the recipe leaves to the images. `weights`: the initial weights by candidate.
     """
 
     title: str
@@ -79,6 +80,7 @@ class ReportInput:
     failures: tuple[Failure, ...]
     search: SearchLog | None = None
     predictions: tuple[quantised.ModelPredictions, ...] = ()
+    weights: Mapping[str, InitialWeights] = field(default_factory=dict)
     field: Mapping[str, FieldReport] = field(default_factory=dict)
     repeats: tuple[TrainResult, ...] = ()
     stage_times_s: Callable[[], Mapping[StageName, float]] = dict
@@ -221,7 +223,7 @@ def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
         provenance.profiles_table(report.artifacts, report.profiles),
         provenance.device_table(report.profiles),
         provenance.data_table(report.data),
-        provenance.training_table(report.trainings, report.settings),
+        provenance.training_table(report.trainings, report.settings, report.weights),
         *((times,) if times else ()),
         provenance.checksums_table(report.artifacts, report.trainings),
     )

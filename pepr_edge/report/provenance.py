@@ -14,6 +14,7 @@ from pepr_edge.records import (
     DeviceFacts,
     DeviceProfile,
     FieldReport,
+    InitialWeights,
     Quantity,
     Ranking,
     RulesName,
@@ -40,6 +41,7 @@ from pepr_edge.text.units import (
     score,
     significant,
 )
+from pepr_edge.text.weights import origin
 
 SPLIT_ORDER: tuple[Split, ...] = ("train", "val", "test")
 REPORTED_RULES: tuple[RulesName, ...] = ("adaptive", "full", "quick")
@@ -133,8 +135,12 @@ def _sources(name: str, trained: Sequence[TrainResult], has_repeats: bool) -> st
     return _joined(sources)
 
 
-def training_table(trained: Sequence[TrainResult], settings: RunSettings | None = None) -> ReportTable:
-    """Return how each candidate was trained, and the settings that the images gave."""
+def training_table(
+    trained: Sequence[TrainResult],
+    settings: RunSettings | None = None,
+    weights: Mapping[str, InitialWeights] | None = None,
+) -> ReportTable:
+    """Return how each candidate was trained, with its initial weights and the settings from the images."""
     rows = []
     for result in trained:
         machine = result.environment
@@ -142,7 +148,7 @@ def training_table(trained: Sequence[TrainResult], settings: RunSettings | None 
         epochs = len(result.epochs)
         cells = (
             Cell(printable(result.candidate.id)),
-            Cell(printable(result.candidate.weights)),
+            _weights_cell(result, (weights or {}).get(result.candidate.id)),
             Cell(printable(result.protocol)),
             Cell(printable(result.mode)),
             Cell(printable(f"{result.layout}, {result.precision}")),
@@ -174,6 +180,18 @@ def training_table(trained: Sequence[TrainResult], settings: RunSettings | None 
     if settings is not None:
         caption = f"{caption} Settings from the images: {printable(settings_line(settings))}."
     return ReportTable("training", "Training", caption, header, tuple(rows))
+
+
+def _weights_cell(result: TrainResult, weights: InitialWeights | None) -> Cell:
+    """Return what a training began with; in small type its name, its licence and how it was assigned."""
+    details = []
+    if weights is not None and weights.name:
+        details.append(origin(weights))
+    if weights is not None and weights.reason:
+        details.append(weights.reason)
+    if result.weights_match == "order":
+        details.append("assigned by order and shape")
+    return Cell(printable(result.candidate.weights), detail=printable("; ".join(details)))
 
 
 def profiles_table(artifacts: Sequence[Artifact], profiles: Sequence[DeviceProfile]) -> ReportTable:

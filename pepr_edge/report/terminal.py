@@ -23,6 +23,7 @@ from pepr_edge.text.units import (
     score,
     significant,
 )
+from pepr_edge.text.weights import SCRATCH, are_mixed, start_text
 
 ABSENT = "-"
 UNRANKED_HEADING = "Without a rank:"
@@ -90,6 +91,9 @@ def ranking_table(ranking: Ranking) -> str:
 def _title(ranking: Ranking, ranked: list[RankingRow]) -> str:
     _, image_size_px = short_names([row.candidate for row in ranked])
     size = f"; {image_size_px} px images" if image_size_px else ""
+    start = start_text(ranking)
+    if start:
+        size += f"; {start}"
     name = metric(ranking.performance_metric)
     if ranking.positive:
         name += f" of {printable(ranking.positive)!r}"
@@ -149,7 +153,8 @@ def _merged(notes: Sequence[str]) -> str:
 def _ranked_lines(ranking: Ranking, ranked: list[RankingRow], footnotes: _Footnotes) -> list[str]:
     split = SPLIT_NAMES[ranking.performance_split]
     names, _ = short_names([row.candidate for row in ranked])
-    rows = [_cells(row, names[row.candidate], footnotes) for row in ranked]
+    mixed = are_mixed(ranking)
+    rows = [_cells(row, names[row.candidate], footnotes, mixed) for row in ranked]
     baseline = ranking.baseline
     if baseline is not None:
         performance = score(baseline.performance)
@@ -175,7 +180,8 @@ def _width_without_candidate(table: list[list[str]]) -> int:
     return sum(widths) - widths[CANDIDATE] + gaps
 
 
-def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
+def _cells(row: RankingRow, name: str, footnotes: _Footnotes, mixed: bool) -> list[str]:
+    """Return the cells of a row; `mixed`: not all models began with the same kind of weights."""
     performance = _number(row.performance)
     if row.performance_ci:
         performance += f" ({score(row.performance_ci[0], 2)}-{score(row.performance_ci[1], 2)})"
@@ -183,7 +189,10 @@ def _cells(row: RankingRow, name: str, footnotes: _Footnotes) -> list[str]:
     if row.rank_ci is not None:
         low, high = row.rank_ci
         rank_interval = str(low) if low == high else f"{low}-{high}"
-    numbers = ",".join(str(footnotes.number(printable(warning))) for warning in row.warnings)
+    notes = list(row.warnings)
+    if mixed and row.weights == SCRATCH:
+        notes.append("trained from scratch")
+    numbers = ",".join(str(footnotes.number(printable(note))) for note in notes)
     return [
         str(row.rank),
         name,

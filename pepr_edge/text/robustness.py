@@ -6,6 +6,7 @@ from pepr_edge.records import Lifetime, Outlier, Ranking, RankingRow, Sensitivit
 from pepr_edge.scoring.pepr import normalised_weights
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import capitalised, image_count, listed, metric, printable, probability, score
+from pepr_edge.text.weights import mixed_weights
 
 NAMED = 4
 # Sources of chance in a ranking -> their name in "with ... drawn again".
@@ -24,7 +25,7 @@ DEPENDENCE_HEADER = ("setting", "now", "winner unchanged", "other winners")
 
 def ranking_caveats(ranking: Ranking) -> tuple[str, ...]:
     """Return what a reader must know about the order itself; empty if there is nothing to say."""
-    sentences = [first_place(ranking), one_training(ranking)]
+    sentences = [mixed_weights(ranking), first_place(ranking), one_training(ranking)]
     if TIME_FOR_ENERGY in ranking.notes:
         sentences.append(TIME_FOR_ENERGY)
     for outlier in ranking.outliers:

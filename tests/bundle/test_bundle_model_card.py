@@ -62,6 +62,27 @@ def test_the_card_says_how_many_seeds_there_were_and_what_they_reach() -> None:
     assert "The best of 3 seeds, with seed 0" in card
 
 
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        (None, None),
+        ({"kind": "scratch", "reason": "no network"}, "began from scratch."),
+        (
+            {"kind": "pretrained", "name": "resnet18.a1_in1k", "licence": "apache-2.0"},
+            r"began with pretrained weights, resnet18.a1\_in1k (licence apache-2.0).",
+        ),
+        ({"kind": "file", "name": "mine.pth"}, "the weights of a file, mine.pth (licence not known)."),
+    ],
+)
+def test_the_card_says_what_the_training_began_with(begun: object, expected: str | None) -> None:
+    made = records.manifest()
+    card = model_card(
+        made.replace(provenance={**made.provenance, "initial_weights": begun}), records.data_info()
+    )
+    assert ("The training began" in card) == (expected is not None)
+    assert expected is None or expected in card
+
+
 def test_the_card_has_both_numbers_of_parameters_where_they_differ() -> None:
     made = records.manifest()
     deployed = made.num_params

@@ -73,6 +73,25 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
             "Does B's way pay off?",
             "with B's way (candidates.weights) instead of A's",
         ),
+        # What "auto" found counts, not the recipe's word.
+        (
+            Made(weights="auto", begun=("scratch",)),
+            Made(weights="auto", begun=("pretrained",)),
+            "Does pretraining pay off?",
+            "with pretrained weights instead of training from scratch",
+        ),
+        (
+            Made(),
+            Made(weights="auto", begun=("scratch", "pretrained")),
+            "Does B's way pay off?",
+            "with B's way (candidates.weights) instead of A's",
+        ),
+        (
+            Made(),
+            Made(weights="auto", begun=("scratch",)),
+            "Do A and B differ?",
+            "with B instead of A",
+        ),
         (
             Made(),
             Made(weights="pretrained", fraction=0.5),

@@ -499,6 +499,7 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
         "lifetime_j_per_image",
         "tied_with_best",
         "bundle",
+        "weights",
     ]
     assert list(lines[0]) == expected
     assert [(line["rank"], line["architecture"], line["status"]) for line in lines] == [
@@ -517,7 +518,7 @@ def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
     assert lines[1]["tied_with_best"] == "False"
     assert lines[3]["reason"] == 'train: a "comma", and\na line'
     # Not measured is empty, not 0 and not None.
-    named = {"candidate", "architecture", "variant", "status", "reason", "repeats"}
+    named = {"candidate", "architecture", "variant", "status", "reason", "repeats", "weights"}
     assert {lines[3][name] for name in lines[3] if name not in named} == {""}
 
 

@@ -13,7 +13,7 @@ import pytest
 import report_records as records
 from made_records import bench, field_report
 
-from pepr_edge.records import DeviceWinner, ImageFacts, RunSettings, Validity
+from pepr_edge.records import DeviceWinner, ImageFacts, InitialWeights, RunSettings, Validity
 from pepr_edge.report.html import PageFigures, ReportInput, _content, render, write
 from pepr_edge.report.quantised import ModelPredictions
 from pepr_edge.report.tables import scores
@@ -331,3 +331,20 @@ def test_settings_from_the_images_stand_with_the_trainings() -> None:
     tables = _content(report, PageFigures())["provenance"]
     (caption,) = (table.caption for table in tables if "61 epochs" in table.caption)
     assert "546 training images" in caption
+
+
+def test_the_initial_weights_of_a_training_have_their_name_and_licence() -> None:
+    report = records.report_input(RUNS["one"])
+    first = report.trained[0]
+    begun = first.replace(candidate=first.candidate.replace(weights="pretrained"), weights_match="order")
+    weights = {
+        first.candidate.id: InitialWeights(
+            kind="pretrained", source="weights_dir", name="resnet18.a1_in1k", licence="apache-2.0"
+        )
+    }
+    changed = replace(report, trained=(begun, *report.trained[1:]), weights=weights)
+    tables = {table.name: table for table in _content(changed, PageFigures())["provenance"]}
+    cell = tables["training"].rows[0][1]
+    assert cell.text == "pretrained"
+    assert "resnet18.a1_in1k, licence apache-2.0" in cell.detail
+    assert "order" in cell.detail

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pepr_edge.records.weights import WeightsMatch
+from pepr_edge.records import WeightsMatch
 from pepr_edge.train.weights.order import order_fault
 from pepr_edge.train.weights.reading import StateDict, is_averaged
 from pepr_edge.untrusted.shown import shown

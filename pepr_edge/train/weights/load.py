@@ -12,7 +12,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from pepr_edge.errors import ModelError
-from pepr_edge.records.weights import WeightsMatch
+from pepr_edge.records import WeightsMatch
 from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
 from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
 
