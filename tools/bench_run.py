@@ -3,15 +3,17 @@
     python tools/bench_run.py --data pneumoniamnist.npz --out runs/bench_run --json docs/benchmarks/run.json
 
 The recipe clinic_laptop_2core runs with the rules "full" and one training of each candidate, as version
-0.1.0 did; with "adaptive" rules; with these and the search "bounded"; and as shipped. A finished run is
-not made again. Regret: PePR of the full run's winner less that of the other run's winner, by the full run's
-scores.
+0.1.0 did; with "adaptive" rules; with these and the search "bounded"; and as shipped. The way "adaptive"
+differs from "full" in measuring alone, so it goes on from a copy of the trained and exported models of
+"full", whose time counts for both. A finished run is not made again. Regret: PePR of the full run's winner
+less that of the other run's winner, by the full run's scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +25,8 @@ from pepr_edge.device.facts import here
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.toml import parse
-from pepr_edge.records import Ranking, RankingRow
+from pepr_edge.records import Ranking, RankingRow, StageName
+from pepr_edge.run_dir.layout import PROFILE
 from pepr_edge.run_dir.reader import load, read_ranking
 
 NAME = "clinic_laptop_2core"
@@ -58,7 +61,11 @@ def main() -> None:
     rows = {}
     for way in arguments.ways:
         folder = arguments.out / way.replace(", ", "_").replace(" ", "_")
+        if way == "adaptive":
+            copy_models(arguments.out / "full", folder)
         rows[way] = timed(arguments.recipe, arguments.data, way, folder)
+        if way == "adaptive":
+            share_stages(rows[way], load(arguments.out / "full").info.stage_times_s)
     if "full" in rows:
         full = read_ranking(arguments.out / "full")
         for row in rows.values():
@@ -101,6 +108,21 @@ def timed(name: str, data: str, way: str, folder: Path) -> dict[str, Any]:
         "settled": ranking.settled,
         "spent_energy_j": ranking.spent_energy_j.value if ranking.spent_energy_j else None,
     }
+
+
+def copy_models(full: Path, folder: Path) -> None:
+    """Copy a finished run without its measurements, unless this was done before."""
+    if not folder.exists():
+        shutil.copytree(full, folder, ignore=shutil.ignore_patterns(PROFILE))
+
+
+def share_stages(row: dict[str, Any], of_full: Mapping[StageName, float]) -> None:
+    """Put the times of the run that made the models into the row, except for what was done again."""
+    row["stages_s"] = {
+        **of_full,
+        **{stage: row["stages_s"][stage] for stage in ("measuring", "ranking and report")},
+    }
+    row["total_s"] = sum(row["stages_s"].values())
 
 
 def with_value(text: str, section: str, key: str, value: Any) -> str:
