@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -12,14 +15,17 @@ from pepr_edge.cli.run import with_source
 from pepr_edge.data import DataSettings
 from pepr_edge.data.check import problem_lines, summary_lines
 from pepr_edge.data.check.look import look
-from pepr_edge.data.formats import SOURCES
+from pepr_edge.data.columns import ROLES
+from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import DataError
 from pepr_edge.recipe import Data, Recipe
 from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.recipe.settings import SIZES_PX
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
+from pepr_edge.untrusted.shown import shown
 
+F = TypeVar("F", bound=Callable[..., Any])
 # The images are compared as the model sees them. This size shows more than the smallest models see.
 IMAGE_SIZE_PX = SIZES_PX[1]
 
@@ -31,6 +37,32 @@ Nothing is changed, and nothing leaves this machine. Exit status 1 if a problem 
 """
 
 
+def column_option(command: F) -> F:
+    """Add --column, which names columns of a table."""
+    return click.option(
+        "--column",
+        multiple=True,
+        metavar="ROLE=NAME",
+        help="The name of a table's column: path, label, split or group. Can be repeated.",
+    )(command)
+
+
+def named_columns(values: Sequence[str]) -> dict[str, str]:
+    """Return the names of columns by role.
+
+    Raises:
+        UsageError: one is not ROLE=NAME.
+    """
+    named = {}
+    for value in values:
+        role, _, name = value.partition("=")
+        if role not in ROLES or not name:
+            roles = ", ".join(ROLES)
+            raise click.UsageError(f"--column {shown(value)}: expected ROLE=NAME, ROLE one of {roles}.")
+        named[role] = name
+    return named
+
+
 @click.group("data")
 def command() -> None:
     """Look at a dataset before anything is trained."""
@@ -38,10 +70,11 @@ def command() -> None:
 
 @command.command("check", help=CHECK_HELP)
 @click.argument("path")
+@column_option
 @common
-def check(path: str, as_json: bool) -> None:
+def check(path: str, column: tuple[str, ...], as_json: bool) -> None:
     """Look at the images, print what was understood, and the problems."""
-    settings = _settings(path)
+    settings = _settings(expanded(path), named_columns(column))
     with TerminalView().bar("images") as bar:
         checked = look(settings, bar.update)
     if as_json:
@@ -56,12 +89,13 @@ def check(path: str, as_json: bool) -> None:
         )
 
 
-def _settings(path: str) -> DataSettings:
+def _settings(path: str, columns: dict[str, str]) -> DataSettings:
     if path.lower().endswith(".toml"):
         recipe = with_source(read(Path(path), Recipe), Path(path), None)
-        return data_settings(recipe, IMAGE_SIZE_PX)
+        settings = data_settings(recipe, IMAGE_SIZE_PX)
+        return replace(settings, columns=settings.columns | columns)
     values = Data(source=path).model_dump(exclude={"interpolation"})
-    return DataSettings(**values, image_size_px=IMAGE_SIZE_PX)
+    return DataSettings(**values | {"columns": columns}, image_size_px=IMAGE_SIZE_PX)
 
 
 def _show(checked: DataCheck) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.data import column_option, named_columns
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
 from pepr_edge.data.check import problem_lines, refuse_errors
 from pepr_edge.data.check.look import look
-from pepr_edge.data.formats import SOURCES
+from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import PeprError, RecipeError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.init import (
@@ -60,12 +61,17 @@ SOURCE: {SOURCES}.
     help="Estimate the duration of the run from a few training steps, about 20 s.  [default: time]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing --out.")
+@column_option
 @common
-def command(source: str, out: Path, device: str, timed: bool, force: bool, as_json: bool) -> None:
+def command(
+    source: str, out: Path, device: str, timed: bool, force: bool, column: tuple[str, ...], as_json: bool
+) -> None:
     """Check the paths, read the images, and write the recipe."""
     _check_paths(source, out, force)
     base = read(find(device), Recipe)
-    settings = DATA.model_dump(exclude={"interpolation"}) | {"source": source}
+    source = expanded(source)
+    columns = named_columns(column)
+    settings = DATA.model_dump(exclude={"interpolation"}) | {"source": source, "columns": columns}
     data = DataSettings(**settings, image_size_px=SIZES_PX[0], seed=base.seed)
     summary = summarise(data)
     for heading, line in summary_lines(summary):
@@ -73,7 +79,7 @@ def command(source: str, out: Path, device: str, timed: bool, force: bool, as_js
     checked = _look(replace(data, on_bad_image="skip"))
     if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
         say(f"first    {summary.bad[0]}")
-    drafted = draft(summary, source, out, base)
+    drafted = draft(summary, source, out, base, columns)
     run_time = _run_time(drafted.resolved, summary) if timed else "not estimated (--no-time)"
     _check_out(source, out, force)  # again: the estimate takes its time
     content = text(drafted, summary, run_time, source, base.name, out)
@@ -103,7 +109,7 @@ def _look(settings: DataSettings) -> DataCheck:
 
 def _check_paths(source: str, out: Path, force: bool) -> None:
     for name in (source, str(out)):
-        if shown(name) != name:
+        if shown(name, len(name)) != name:
             raise RecipeError(
                 f"{shown(name)}: cannot be written into a recipe, expected a name in UTF-8 without control "
                 "characters. Rename it."

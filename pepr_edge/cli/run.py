@@ -10,7 +10,7 @@ import click
 
 from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
-from pepr_edge.data.formats import SOURCES
+from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe import Recipe, find
 from pepr_edge.recipe.toml import parse, read_text
@@ -104,7 +104,7 @@ def with_source(recipe: Recipe, path: Path, data: str | None) -> Recipe:
 
     A path in the recipe is relative to the current folder, or to the recipe.
     """
-    source = data or _found(recipe.data.source, path)
+    source = expanded(data) if data else _found(expanded(recipe.data.source), path)
     candidates = recipe.candidates
     paths = {}
     if candidates.weights_file is not None:

@@ -14,7 +14,7 @@ from pepr_edge.untrusted.shown import shown
 MAX_EXAMPLES = 3
 # Common companions of images; a note about skipped files names these suffixes only, as others may be names.
 OTHER_SUFFIXES = frozenset(
-    {".csv", ".db", ".ini", ".json", ".md", ".pdf", ".py", ".txt", ".xls", ".xlsx", ".xml", ".zip"}
+    {".csv", ".db", ".ini", ".json", ".md", ".pdf", ".py", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".zip"}
 )
 # Files that may hold images, and are not read: volumes, arrays, slides, films, archives, vector graphics.
 UNREAD_SUFFIXES = frozenset(

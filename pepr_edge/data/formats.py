@@ -26,6 +26,16 @@ _PHRASES = tuple(format_.ACCEPTS for format_ in FORMATS.values())
 SOURCES = f"{', '.join(_PHRASES[:-1])}, or {_PHRASES[-1]}"
 
 
+def expanded(source: str) -> str:
+    """Return a source with its home (~) replaced by the folder, as a shell does."""
+    if not source.startswith("~") or exists(source):
+        return source
+    try:
+        return str(Path(source).expanduser())
+    except RuntimeError:  # nobody of that name
+        return source
+
+
 def recognise(source: str) -> str:
     """Return the key in FORMATS of the format of a recipe's `source`.
 
@@ -43,6 +53,8 @@ def recognise(source: str) -> str:
         )
     similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
     hint = f"Did you mean {similar[0]}?" if similar else "Check the path."
+    if set(source) & set("\b\t\n\f\r"):  # of a Windows path in double quotes
+        hint = "In TOML a backslash in quotes has a meaning of its own: write 'C:\\scans' or \"C:/scans\"."
     raise DataError(f"{name}: no such file or folder, expected {SOURCES}. {hint}")
 
 

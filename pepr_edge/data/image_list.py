@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data import names
+from pepr_edge.data import findings, names
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
+from pepr_edge.data.listed_files import Located, listed_companions, locate, unlisted
 from pepr_edge.data.source import (
+    NO_COLUMNS,
     DataSettings,
     ImageSource,
     Indices,
@@ -24,16 +26,13 @@ from pepr_edge.data.source import (
     check_labels,
     splits_by_name,
 )
-from pepr_edge.errors import DataError, ImageError
-from pepr_edge.records import Split
-from pepr_edge.untrusted.files import MIB
-from pepr_edge.untrusted.paths import is_file, leads_out
+from pepr_edge.errors import DataError, DatasetError, ImageError
+from pepr_edge.records import Columns, Problem, Split
+from pepr_edge.text.units import plural
+from pepr_edge.untrusted.paths import leads_out
 from pepr_edge.untrusted.shown import shown
 
-REQUIRED = ("path", "label")
-OPTIONAL = ("split", "group")
-# Two million lines of 128 bytes.
-MAX_LIST_BYTES = 256 * MIB
+MAX_EXAMPLES = 3
 # No system has a file name with these: NUL, and half of a surrogate pair.
 NO_NAME = re.compile("[\0\ud800-\udfff]")
 
@@ -57,7 +56,7 @@ def listed(path: Path, lines: Iterable[tuple[int, Mapping[str, str]]]) -> list[L
 
     Args:
         path: the list, for messages.
-        lines: the number of each line, from 1, and its texts by key, those of REQUIRED and OPTIONAL.
+        lines: the number of each line, from 1, and its texts by key: path, label, optionally split and group.
     Returns:
         At least one image, in the order of the lines. All of them have a split or none has; likewise a group.
     Raises:
@@ -69,7 +68,7 @@ def listed(path: Path, lines: Iterable[tuple[int, Mapping[str, str]]]) -> list[L
         where = f"{path}: line {line}"
         image = ListedImage(
             line=line,
-            path=path_inside(where, texts.get("path", "")),
+            path=path_inside(where, texts.get("path", ""), path.parent),
             label=filled(where, "label", texts.get("label", "")),
             split=split_named(where, texts["split"]) if "split" in texts else None,
             group=filled(where, "group", texts["group"]) if "group" in texts else None,
@@ -113,45 +112,112 @@ def split_named(where: str, value: str) -> Split:
     return split
 
 
-def path_inside(where: str, value: str) -> str:
-    """Return a path inside the list's folder, normalised. Raises DataError if it may lead elsewhere."""
-    name = PurePosixPath(filled(where, "path", value).replace("\\", "/"))
-    absolute = name.is_absolute() or bool(PureWindowsPath(value).drive)
+def path_inside(where: str, value: str, root: Path | None = None) -> str:
+    """Return a path inside the list's folder, normalised. Raises DataError if it may lead elsewhere.
+
+    Args:
+        where: the file and the line, for the message.
+        value: relative to the list's folder; or absolute, also from a home (~), if `root` is that folder.
+        root: the list's folder.
+    """
+    text = filled(where, "path", value)
+    if root is not None:
+        text = _relative(text, root)
+    name = PurePosixPath(text.replace("\\", "/"))
+    absolute = name.is_absolute() or bool(PureWindowsPath(text).drive)
     if absolute or ".." in name.parts or NO_NAME.search(value) or name == PurePosixPath("."):
         raise DataError(
-            f"{where}: path {value!r}, expected a path inside the folder of the list. Move the images there."
+            f"{where}: path {shown(value)!r}, expected a path inside the folder of the list. Move the images "
+            "there, and write the paths relative to it."
         )
     return name.as_posix()
 
 
-def check_files(path: Path, images: Sequence[ListedImage], settings: DataSettings) -> None:
-    """Check that each image exists inside the list's folder and that no group is in two splits.
+def _relative(text: str, root: Path) -> str:
+    """Return an absolute path relative to a folder that contains it; other texts as they are."""
+    try:
+        path = Path(text).expanduser()
+        if not path.is_absolute():
+            return text
+        for folder in (root.absolute(), root.resolve()):
+            if path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+    except (OSError, RuntimeError, ValueError):  # no home, or no path at all
+        pass
+    return text
+
+
+def check_files(path: Path, images: Sequence[ListedImage], settings: DataSettings) -> Located:
+    """Find the files of a list inside its folder, and check that no group is in two splits.
 
     With on_bad_image = "skip", a missing image is not an error here: `read` yields an ImageError for it.
 
+    Returns:
+        The images, by the paths of their files, without masks, each group by one spelling; and problems.
     Raises:
-        DataError: one of them does not hold.
+        DataError: a file is missing or outside, a file twice, or a group in two splits.
     """
+    located = locate(path, images)
+    if located.missing and settings.on_bad_image == "fail":
+        raise _missing(path, located.missing)
     root = path.parent.resolve()
-    first_of_group: dict[str, ListedImage] = {}
-    for image in images:
-        where = f"{path}: line {image.line}"
+    for image in located.images:
         if leads_out(path.parent / image.path, root):
             raise DataError(
-                f"{where}: {shown(image.path)}: a link out of the folder of the list. "
+                f"{path}: line {image.line}: {shown(image.path)}: a link out of the folder of the list. "
                 "Put the images themselves there."
             )
-        if settings.on_bad_image == "fail" and not is_file(path.parent / image.path):
-            raise DataError(
-                f"{where}: {shown(image.path)}: no such file. Paths are relative to the folder of the list."
+    masks = listed_companions(located.images)
+    problems = [*located.problems]
+    problems += findings.companions_left_out([path.parent / name for name in sorted(masks)], path.parent)
+    problems += unlisted(path.parent, located.images)
+    kept = [image for image in located.images if image.path not in masks]
+    kept = _with_one_spelling_of_groups(kept, problems)
+    _check_groups(path, kept)
+    return Located(kept, located.missing, problems)
+
+
+def _missing(path: Path, missing: Sequence[ListedImage]) -> DatasetError:
+    first = missing[0]
+    more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
+    return DatasetError(
+        "listed_files_missing",
+        f"{path}: line {first.line}: {shown(first.path)}: no such file{more}. "
+        "Paths are relative to the folder of the list.",
+        len(missing),
+        tuple(shown(image.path) for image in missing[:MAX_EXAMPLES]),
+    )
+
+
+def _with_one_spelling_of_groups(images: Sequence[ListedImage], problems: list[Problem]) -> list[ListedImage]:
+    chosen = names.one_spelling(image.group for image in images if image.group is not None)
+    joined = names.respelled(chosen)
+    if joined:
+        remedy = f"{plural(len(joined), 'group')} with several spellings, which differ by case, spaces or "
+        remedy += "Unicode form only, count as one each."
+        problems.append(
+            Problem(
+                kind="groups_respelled",
+                severity="note",
+                count=len(joined),
+                examples=tuple(" = ".join(map(shown, spelled)) for spelled in joined[:MAX_EXAMPLES]),
+                remedy=remedy,
             )
+        )
+    return [replace(image, group=chosen[image.group]) if image.group else image for image in images]
+
+
+def _check_groups(path: Path, images: Sequence[ListedImage]) -> None:
+    first_of_group: dict[str, ListedImage] = {}
+    for image in images:
         if image.group is None or image.split is None:
             continue
         first = first_of_group.setdefault(image.group, image)
         if first.split != image.split:
             raise DataError(
-                f"{where}: group {image.group!r} is in {image.split}, but in line {first.line} "
-                f"in {first.split}, expected each group in one split. Move its images to one split."
+                f"{path}: line {image.line}: group {shown(image.group)!r} is in {image.split}, but in line "
+                f"{first.line} in {first.split}, expected each group in one split. "
+                "Move its images to one split."
             )
 
 
@@ -160,18 +226,28 @@ def stamp_list(path: Path, images: Sequence[ListedImage]) -> Stamp:
     return stamp_files(path.parent, [path.name, *(image.path for image in images)])
 
 
-def open_list(path: Path, images: Sequence[ListedImage], format_: str) -> ImageSource:
+def open_list(
+    path: Path,
+    located: Located,
+    format_: str,
+    columns: Columns = NO_COLUMNS,
+    problems: Sequence[Problem] = (),
+) -> ImageSource:
     """Return the source of checked images; class names are sorted, by value if all are numbers.
 
     Args:
         path: the list.
-        images: its lines, from `listed`, after `check_files`.
+        located: its images, from `check_files`.
         format_: the format's key in FORMATS.
+        columns: of the list.
+        problems: with the columns.
     Raises:
         DataError: a class name holds control characters.
     """
-    names = sorted({image.label for image in images})
-    labels = tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
+    images = located.images
+    chosen = names.one_spelling(image.label for image in images)
+    spelled = sorted(set(chosen.values()))
+    labels = tuple(sorted(spelled, key=int) if all(name.isdecimal() for name in spelled) else spelled)
     check_labels(labels, str(path))
     paths = [image.path for image in images]
 
@@ -183,11 +259,13 @@ def open_list(path: Path, images: Sequence[ListedImage], format_: str) -> ImageS
         format=format_,
         sha256=tree_sha256(path.parent, [path.name, *paths]),
         labels=labels,
-        targets=np.array([labels.index(image.label) for image in images], np.int64),
+        targets=np.array([labels.index(chosen[image.label]) for image in images], np.int64),
         read=read,
         given=splits_by_name([image.split for image in images]) if images[0].split else None,
         groups=_group_numbers(images),
         name_of=paths.__getitem__,
+        columns=columns,
+        problems=(*problems, *findings.spellings(chosen), *located.problems),
     )
 
 
@@ -203,5 +281,5 @@ def _check_all_or_none(
 
 def _group_numbers(images: Sequence[ListedImage]) -> Indices | None:
     """Return the group number of each image; None without groups."""
-    names = [image.group for image in images if image.group is not None]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64) if names else None
+    groups = [image.group for image in images if image.group is not None]
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64) if groups else None

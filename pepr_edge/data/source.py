@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -28,7 +28,8 @@ class DataSettings:
 
     `source` is a name or a path that one of `pepr_edge.data.formats.FORMATS` recognises. `fraction` reduces
     the training split only. `val_fraction` and `test_fraction` apply if the source lacks that split.
-    `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip").
+    `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip"). `columns` names columns
+    of a table by role (path, label, split, group), where they have other names.
     """
 
     source: str
@@ -40,6 +41,7 @@ class DataSettings:
     test_fraction: float = 0.2
     phantom_images: int = 600
     on_bad_image: Literal["fail", "skip"] = "fail"
+    columns: dict[str, str] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -123,7 +125,7 @@ def check_labels(labels: Iterable[str], where: str) -> None:
         DataError: there is such a name.
     """
     for label in labels:
-        if shown(label) != label:
+        if shown(label, len(label)) != label:
             raise DataError(
                 f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
                 "Rename it."

@@ -45,6 +45,10 @@ KEYS: dict[str, str] = {
     "data.val_fraction": "The share of the images for validation, if the data has no such split.",
     "data.test_fraction": "The share of the images for the test, if the data has no such split.",
     "data.phantom_images": 'The number of images that source = "phantom" generates.',
+    "data.columns": (
+        "The names of the columns of a table that is not path,label,split,group: "
+        '{path = "image", label = "dx", group = "patient_id"}. `pepr-edge data check` says what it found.'
+    ),
     "data.on_bad_image": 'An unreadable image stops the run ("fail"), or is left out and listed ("skip").',
     "candidates": "The models to try: each architecture at each image size.",
     "candidates.architectures": (

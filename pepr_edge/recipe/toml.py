@@ -36,6 +36,9 @@ class Section(BaseModel):
 
 S = TypeVar("S", bound=Section)
 
+# A text in double quotes that begins as a Windows path, with a backslash.
+WINDOWS_PATH = re.compile(r'"(?:[A-Za-z]:|\\|\.{1,2}\\|[\w .-]+\\)[^"\n]*"')
+
 
 def parse(text: str, kind: type[S], shown_as: str) -> S:
     """Read TOML text into a model.
@@ -60,12 +63,21 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
         lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(error, kind))]
         raise RecipeError("\n".join(lines)) from None
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{shown_as}: not a TOML file: {error}. Fix that line.") from None
+        hint = _windows_hint(text) or "Fix that line."
+        raise RecipeError(f"{shown_as}: not a TOML file: {error}. {hint}") from None
     except RecursionError:
         raise RecipeError(f"{shown_as}: brackets nested too deeply. Fix the file.") from None
     except ValueError as error:
         # Control characters, or an integer of thousands of digits, which Python refuses itself.
-        raise RecipeError(f"{shown_as}: {str(error).split(';')[0]}. Fix the file.") from None
+        hint = _windows_hint(text) or "Fix the file."
+        raise RecipeError(f"{shown_as}: {str(error).split(';')[0]}. {hint}") from None
+
+
+def _windows_hint(text: str) -> str:
+    """Return how to write a Windows path, if a text in quotes holds a backslash: TOML takes it otherwise."""
+    if not WINDOWS_PATH.search(text):
+        return ""
+    return "A backslash in quotes has a meaning of its own: write 'C:\\scans' or \"C:/scans\"."
 
 
 def read(path: Path, kind: type[S]) -> S:

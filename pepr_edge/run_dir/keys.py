@@ -39,6 +39,9 @@ STAGE_REVISIONS: Mapping[str, str] = {
     "ranking": "0.2.0",  # models without skill have no rank
 }
 
+# Settings of the data that came after 0.1.0. Each default is false or empty.
+NEW_DATA_KEYS = {"columns"}
+
 # How often a training is repeated; no training's result depends on it.
 REPEATS = {"repeats", "max_repeats"}
 
@@ -77,7 +80,13 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
     del candidates["weights_dir"]  # what was found there counts, not the place
     if not candidates.get("own_sizes_px"):
         candidates.pop("own_sizes_px", None)
-    return recipe | {"train": train, "candidates": candidates}
+    data = _without_new_keys(recipe["data"])
+    return recipe | {"train": train, "candidates": candidates, "data": data}
+
+
+def _without_new_keys(data: dict[str, Any]) -> dict[str, Any]:
+    """Return dumped settings of the data without the keys that came after 0.1.0, at their defaults."""
+    return {key: value for key, value in data.items() if key not in NEW_DATA_KEYS or value}
 
 
 def seed_of(recipe: Recipe, repeat: int) -> int:
@@ -110,7 +119,7 @@ def train_key(
 
 def _data_settings(candidate: Candidate, recipe: Recipe) -> dict[str, Any]:
     """Return the settings of a candidate's images, with the filter that they are resized by."""
-    settings = recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"})
+    settings = _without_new_keys(recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}))
     return settings | {"interpolation": recipe.data.filter_for(candidate)}
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pepr_edge.data import DataSettings, image_list
+from pepr_edge.data.listed_files import Located
 from pepr_edge.errors import DataError, ImageError
 
 LIST = Path("folder", "list.x")
@@ -74,7 +75,7 @@ def test_a_split_has_a_known_name(value):
 def test_labels_sort_by_value_if_all_are_numbers(tmp_path):
     for labels, expected in ((("10", "9"), ("9", "10")), (("10", "9", "x"), ("10", "9", "x"))):
         images = image_list.listed(LIST, lines(*((f"{label}.png", label) for label in labels)))
-        source = image_list.open_list(tmp_path / "list.x", images, "lists")
+        source = image_list.open_list(tmp_path / "list.x", Located(images, []), "lists")
         assert (source.format, source.labels) == ("lists", expected)
         assert (source.given, source.groups) == (None, None)
 
@@ -88,8 +89,8 @@ def test_an_image_that_leads_nowhere_is_missing(tmp_path, name):
     images = image_list.listed(path, lines((name, "x")))
     with pytest.raises(DataError, match=r"line 1: .*: no such file"):
         image_list.check_files(path, images, DataSettings(str(path), 16))
-    image_list.check_files(path, images, DataSettings(str(path), 16, on_bad_image="skip"))
-    source = image_list.open_list(path, images, "lists")
+    located = image_list.check_files(path, images, DataSettings(str(path), 16, on_bad_image="skip"))
+    source = image_list.open_list(path, located, "lists")
     [read] = source.read(source.targets)
     assert isinstance(read, ImageError)
     assert len(image_list.stamp_list(path, images)) == 2

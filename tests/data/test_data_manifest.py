@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pepr_edge.data import DataSettings, load, manifest, prepare
+from pepr_edge.data import DataSettings, load, manifest, prepare, table
 from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import to_pixels
@@ -120,9 +120,9 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path, draw, policy):
 
 def test_a_list_too_large_is_refused(tmp_path, draw, monkeypatch):
     path = write(tmp_path, draw, "path,label\nimg/a.png,x\nimg/b.png,y\n")
-    monkeypatch.setattr(manifest, "MAX_LIST_BYTES", path.stat().st_size)
+    monkeypatch.setattr(table, "MAX_TABLE_BYTES", path.stat().st_size)
     assert len(manifest.parse(path)) == 2
-    monkeypatch.setattr(manifest, "MAX_LIST_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(table, "MAX_TABLE_BYTES", path.stat().st_size - 1)
     with pytest.raises(DataError, match=r"m\.csv: .*larger than"):
         manifest.parse(path)
 

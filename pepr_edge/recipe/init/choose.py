@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +41,9 @@ class _Choice(NamedTuple):
     reason: str
 
 
-def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> RecipeDraft:
+def draft(
+    summary: DatasetSummary, source: str, out: Path, base: Recipe, columns: Mapping[str, str] | None = None
+) -> RecipeDraft:
     """Choose settings for the data; device, budgets, candidates and the rest are those of the base.
 
     Args:
@@ -49,9 +51,11 @@ def draft(summary: DatasetSummary, source: str, out: Path, base: Recipe) -> Reci
         source: the data, as the user gave it.
         out: path of the new recipe; the data's path is written relative to it.
         base: the recipe of a device.
+        columns: the columns of a table that have other names, by role.
     """
     values = base.model_dump(mode="json")
-    values["data"] = DATA.model_dump(mode="json") | {"source": _relative(source, out)}
+    given = {"source": _relative(source, out), "columns": dict(columns or {})}
+    values["data"] = DATA.model_dump(mode="json") | given
     values["name"] = _run_name(summary.name)
     values["description"] = f"{', '.join(summary.labels)}: {base.device.name}"
     values["candidates"]["image_size_px"] = AUTO
