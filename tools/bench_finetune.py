@@ -134,11 +134,12 @@ def trained(name: str, weights: str, data: Dataset, folder: Path, seed: int, mod
         image_size_px=PX,
         in_channels=data.info.channels,
         num_classes=classes,
-        weights=weights,
+        weights="scratch" if weights == "scratch" else "file",
     )
     folder.mkdir(parents=True, exist_ok=True)
     key = f"{name} {weights} {mode} {seed}"
-    return train(TrainingJob(candidate, data, recipe, folder, key, 1, False, lambda *_: None))
+    weights_file = "" if weights == "scratch" else weights
+    return train(TrainingJob(candidate, data, recipe, folder, key, 1, False, lambda *_: None, weights_file))
 
 
 def _training(result: TrainResult, name: str, method: str, seed: int) -> Training:

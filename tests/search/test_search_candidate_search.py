@@ -14,7 +14,7 @@ import pytest
 
 from pepr_edge import pipeline
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
 from pepr_edge.records import (
@@ -75,7 +75,13 @@ class Run:
         return load(self.folder)
 
     def search(self) -> SearchLog:
-        candidate_search.search(self.results, {64: self.folder}, this_machine.engine(1), self.host, self)
+        candidate_search.search(
+            self.results,
+            CandidateFiles({(64, "bilinear"): self.folder}, {}),
+            this_machine.engine(1),
+            self.host,
+            self,
+        )
         return read_record(self.folder / "search.json", SearchLog)
 
     def screen(self, results: Results, *_: Any) -> dict[str, tuple[ScreeningResult, ...]]:
@@ -198,7 +204,9 @@ def next_jobs(run: Run) -> dict[str, tuple[str, int | None]]:
     """The jobs of the next stage by candidate: their kind, and their last epoch (None: all)."""
     results = run.results
     jobs = [
-        pipeline._training_job(results, candidate, {64: run.folder}, this_machine.engine(1))
+        pipeline._training_job(
+            results, candidate, CandidateFiles({(64, "bilinear"): run.folder}, {}), this_machine.engine(1)
+        )
         for candidate in results.info.candidates
     ]
     return {job.candidate.architecture: (job.kind, job.until_epoch) for job in jobs if job is not None}
@@ -359,7 +367,9 @@ def test_rejections_of_a_slower_device_are_decided_again(made: MakeRun, search: 
     assert before["weak"] == before["huge"] == ("rejected", 0)
     run.nets = {name: replace(net, latency_s=0.0001) for name, net in NETS.items()}
     run.host = replace(run.host, machine=run.host.machine.model_copy(update={"cpu": "quicker"}))
-    candidate_search.search(run.results, {64: run.folder}, this_machine.engine(1), run.host, run)
+    candidate_search.search(
+        run.results, CandidateFiles({(64, "bilinear"): run.folder}, {}), this_machine.engine(1), run.host, run
+    )
     if search:
         after = read_record(run.folder / "search.json", SearchLog)
         assert after.machine == run.host.machine
@@ -407,7 +417,11 @@ def test_an_autotune_that_never_ran_has_a_row(made: MakeRun) -> None:
 def test_without_budgets_and_policy_there_is_nothing_to_do(made: MakeRun) -> None:
     run = made("")
     candidate_search.search(
-        run.results, {64: run.folder}, this_machine.engine(1), this_machine.measurement_host(), run
+        run.results,
+        CandidateFiles({(64, "bilinear"): run.folder}, {}),
+        this_machine.engine(1),
+        this_machine.measurement_host(),
+        run,
     )
     assert sorted(path.name for path in run.folder.iterdir()) == ["recipe.toml", "run.json"]
 

@@ -12,13 +12,14 @@ import small_run
 from small_run import Listener
 
 from pepr_edge.engine import this_machine
-from pepr_edge.engine.job import CandidateJob
+from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
 from pepr_edge.export.untrained import screened_variants
 from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
 from pepr_edge.recipe import Recipe, SearchSettings
+from pepr_edge.recipe.settings import resolve
 from pepr_edge.records import DeviceProfile, ScreeningResult, SearchLog, SessionSettings, TrainResult
 from pepr_edge.run_dir.store import read_record, write_text
 from pepr_edge.search import screening
@@ -144,8 +145,14 @@ def screen(folder: Path, device: FakeDevice, policy: str) -> dict[str, tuple[Scr
     wanted = recipe("latency_p90_ms = 5", TWO)
     if policy:
         wanted = wanted.model_copy(update={"search": SearchSettings(policy="bounded")})
-    results = replace(results, recipe=wanted, info=made_records.info("net"))
-    return screening.screen(results, {64: folder}, this_machine.engine(1), device.host, Listener())
+    results = replace(results, recipe=resolve(wanted, None), info=made_records.info("net"))
+    return screening.screen(
+        results,
+        CandidateFiles({(64, "bilinear"): folder}, {}),
+        this_machine.engine(1),
+        device.host,
+        Listener(),
+    )
 
 
 def test_one_screening_within_the_budgets_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def job(
     """Three epochs of three steps in a fixed mode; the cost is saved at every step."""
     monkeypatch.setattr(cost_tracker, "PERIOD_S", 0.0)
     result = ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=1.0)
-    monkeypatch.setattr(session, "probe", lambda *_: (MODE, [result]))
+    monkeypatch.setattr(session, "probe", lambda *_, brief: (MODE, [result]))
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu", "learning_rate": 0.01}
     chosen = recipe(train=settings, workstation={"watts_per_core": 5.0}, seed=3)
     return TrainingJob(

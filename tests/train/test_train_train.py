@@ -39,11 +39,13 @@ class Made(NamedTuple):
     cpu_s: float
 
 
-def carry_out(recipe: ResolvedRecipe, data: Dataset, folder: Path, **changes: Any) -> Made:
+def carry_out(
+    recipe: ResolvedRecipe, data: Dataset, folder: Path, candidate: Candidate | None = None, **changes: Any
+) -> Made:
     # Not exclusive, so that energy counters are not used even if the machine has them.
     options = {"threads": 1, "exclusive": False, "progress": lambda *_: None, **changes}
     before_s = time.process_time()
-    result = train(TrainingJob(CANDIDATE, data, recipe, folder, "a key", **options))
+    result = train(TrainingJob(candidate or CANDIDATE, data, recipe, folder, "a key", **options))
     return Made(result, folder, time.process_time() - before_s)
 
 
@@ -206,18 +208,26 @@ def test_mode_head_does_not_change_the_backbone(recipe: MakeRecipe, data: Datase
     torch.manual_seed(5)
     given = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).state_dict()
     save_file(given, tmp_path / "weights.safetensors")
-    candidates = {
-        "architectures": ["test_efficientnet"],
-        "image_size_px": 32,
-        "weights": str(tmp_path / "weights.safetensors"),
-    }
-    chosen = recipe(candidates=candidates, train={"mode": "head", "epochs": 1})
-    made = carry_out(chosen, data, tmp_path / "folder")
+    chosen = recipe(train={"mode": "head", "epochs": 1})
+    candidate = CANDIDATE.replace(weights="file")
+    weights = str(tmp_path / "weights.safetensors")
+    made = carry_out(chosen, data, tmp_path / "folder", candidate=candidate, weights_file=weights)
     actual = load_file(made.folder / made.result.checkpoint)
     changed = {name for name in given if not torch.equal(actual[name], given[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
     assert made.result.mode == "head"
+    assert made.result.weights_match == "names"
+    assert made.result.preprocess.mean == pytest.approx(
+        (0.449,)
+    )  # as the weights of this architecture expect
     assert made.result.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
+
+
+def test_weights_that_are_gone_are_not_replaced_by_random_ones(
+    recipe: MakeRecipe, data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"no longer on this machine.+--fresh"):
+        carry_out(recipe(), data, tmp_path, candidate=CANDIDATE.replace(weights="pretrained"))
 
 
 def test_an_early_stop_is_recorded(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
