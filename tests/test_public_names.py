@@ -242,6 +242,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "WeightsSource",
         "first_fault",
         "other_version",
+        "parse_record",
         "plain_name",
     ),
     "pepr_edge.report": ("compare_plots", "figure", "from_run", "html", "plots", "svg", "terminal"),

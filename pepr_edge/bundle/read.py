@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError
 from pepr_edge.measure.bundle_model import FILE_BYTES, PIXEL_BYTES
-from pepr_edge.records import Manifest, first_fault, other_version
-from pepr_edge.untrusted.documents import json_document, name_fault
+from pepr_edge.records import Manifest, first_fault, other_version, parse_record
+from pepr_edge.untrusted.documents import name_fault
 from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 
@@ -63,9 +63,7 @@ def _content(bundle: Path) -> bytes:
 def _parse(text: bytes, path: Path) -> Manifest:
     version = None
     try:
-        manifest = Manifest.model_validate_json(text)
-        json_document(text)
-        return manifest
+        return parse_record(text, Manifest)
     except ValidationError as fault:
         version = other_version(fault)
         reason = first_fault(fault)

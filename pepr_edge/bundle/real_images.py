@@ -21,6 +21,9 @@ from pepr_edge.run_dir.layout import PIXELS, pixels_folder
 from pepr_edge.run_dir.layout import SELFTEST_IMAGES as FOLDER
 from pepr_edge.run_dir.owned import owned_names, remove_owned, write_owned
 from pepr_edge.run_dir.reader import Results
+from pepr_edge.untrusted import npz
+from pepr_edge.untrusted.files import RECORD_BYTES
+from pepr_edge.untrusted.shown import one_line
 
 # A model takes its self-test images from this many times the number wanted: those with the largest margin.
 POOL_FACTOR = 4
@@ -54,11 +57,16 @@ def image_pool(results: Results, spec: Preprocess) -> NDArray[np.uint8] | None:
             f"{stored}: missing, and export.selftest_real_images = {wanted}. "
             "Run `pepr-edge run` with --fresh."
         )
-    images: NDArray[np.uint8] = np.load(stored, allow_pickle=False)
+    try:
+        images: NDArray[np.uint8] = npz.array(stored, RECORD_BYTES)
+    except (OSError, ValueError) as fault:
+        raise RunError(
+            f"{stored}: cannot be read ({one_line(fault)}). Delete it and run the recipe again."
+        ) from None
     return images
 
 
 def _recognise(path: Path) -> bool:
     """True if a file is an array of pixels named by its size: version 0.1 kept no record of files."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = npz.array(path, RECORD_BYTES)
     return path.stem.partition("-")[0].isdecimal() and array.dtype == np.uint8 and array.ndim == 4

@@ -130,9 +130,10 @@ def entry() -> None:
 def _os_error_text(error: OSError) -> str:
     """Return a message for a full disk or a folder without permission: the user can fix it."""
     from pepr_edge.run_dir.store import disk_is_full
+    from pepr_edge.untrusted.shown import shown
 
     if disk_is_full(error):
         # Without a file name: it may be the name of the file that was copied.
         return "the disk is full. Free disk space, then run the same command again; it continues."
-    where = f"{error.filename}: " if error.filename else ""
+    where = f"{shown(str(error.filename))}: " if error.filename else ""
     return f"{where}{error.strerror or error}. Check the path, its permissions and the free disk space."

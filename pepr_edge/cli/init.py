@@ -31,7 +31,7 @@ from pepr_edge.records import DataCheck
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.untrusted.paths import exists
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import is_plain, shown
 
 HELP = f"""Draft a first recipe for images, with a comment on each choice.
 
@@ -109,7 +109,7 @@ def _look(settings: DataSettings) -> DataCheck:
 
 def _check_paths(source: str, out: Path, force: bool) -> None:
     for name in (source, str(out)):
-        if shown(name, len(name)) != name:
+        if not is_plain(name):
             raise RecipeError(
                 f"{shown(name)}: cannot be written into a recipe, expected a name in UTF-8 without control "
                 "characters. Rename it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,7 +19,7 @@ from pepr_edge.recipe.resolve import settings_from_images
 from pepr_edge.recipe.schema import SCHEMA
 from pepr_edge.recipe.schema import schema as json_schema
 from pepr_edge.recipe.settings import auto_keys, settings_line
-from pepr_edge.recipe.toml import read
+from pepr_edge.recipe.toml import parse, read, read_text
 from pepr_edge.records import RunSettings
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
@@ -72,10 +71,12 @@ def list_(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Print a recipe as it is written."""
     path = find(name)
+    text = read_text(path)
+    recipe = parse(text, Recipe, str(path))  # only recipes are shown, not any file
     if as_json:
-        print_json(read(path, Recipe).model_dump(mode="json"))
+        print_json(recipe.model_dump(mode="json"))
     else:
-        echo(path.read_text(encoding="utf-8"), nl=False)
+        echo(text, nl=False)
 
 
 @command.command("copy")
@@ -92,11 +93,14 @@ def copy(name: str, out: Path | None, as_json: bool) -> None:
     target = out or Path(path.name)
     if target.is_dir():
         target = target / path.name
-    if target.exists():
-        raise RecipeError(f"{target}: already exists. Give another --out.")
     if not target.parent.is_dir():
         raise RecipeError(f"{target}: there is no folder {target.parent}. Create it first.")
-    shutil.copyfile(path, target)
+    text = read_text(path)
+    parse(text, Recipe, str(path))
+    try:
+        write_text(target, text, exclusive=True)
+    except FileExistsError:
+        raise RecipeError(f"{target}: already exists. Give another --out.") from None
     if as_json:
         print_json({"recipe": str(target)})
     else:

@@ -8,14 +8,18 @@ row for each model. Performance is the last test column: the accuracy on the tes
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
+from pepr_edge.untrusted.files import RECORD_BYTES
+from pepr_edge.untrusted.read import read_file
 
 METRIC = "accuracy"
+EXPECTED = "a run directory or a table of results, TABLE.csv:SET."
 REQUIRED_COLUMNS = (
     "dataset",
     "model",
@@ -71,13 +75,9 @@ def read(source: str, path: Path, name: str | None) -> Side:
 
 def _rows(path: Path) -> list[PublishedRow]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise ScoreError(
-            f"{path}: no such file, expected a run directory or a table of results, TABLE.csv:SET."
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (UnicodeDecodeError, csv.Error) as fault:
         raise ScoreError(
             f"{path}: cannot be read ({type(fault).__name__}), expected a CSV text file."
         ) from None

@@ -36,6 +36,7 @@ from pepr_edge.run_dir.layout import DATA_CHECK
 from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.tasks import task_of
+from pepr_edge.untrusted.files import MIB, content
 
 Progress = Callable[[int, int], None]
 
@@ -175,7 +176,10 @@ def _current_info(folder: Path, source_fingerprint: str) -> DataInfo | None:
         info = read_record(folder / "info.json", DataInfo)
     except RunError:
         return None
-    prepared_from = (folder / "source.txt").read_text(encoding="utf-8").strip()
+    try:
+        prepared_from = content(folder / "source.txt", MIB).decode(errors="replace").strip()
+    except OSError:
+        return None
     return info if prepared_from == source_fingerprint else None
 
 

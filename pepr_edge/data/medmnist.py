@@ -33,6 +33,7 @@ from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted import npz
+from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.npz import Shape
 from pepr_edge.untrusted.paths import is_file
 
@@ -292,7 +293,7 @@ def _label_names(path: Path, targets: Indices) -> tuple[str, ...]:
 
 def _md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Columns, Interpolation, Problem, Split
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import is_plain, shown
 
 Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]
@@ -125,7 +125,7 @@ def check_labels(labels: Iterable[str], where: str) -> None:
         DataError: there is such a name.
     """
     for label in labels:
-        if shown(label, len(label)) != label:
+        if not is_plain(label):
             raise DataError(
                 f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
                 "Rename it."

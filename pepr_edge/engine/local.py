@@ -17,7 +17,7 @@ from pepr_edge.errors import RunError
 from pepr_edge.measure.process import describe_exit
 from pepr_edge.records import Failure
 from pepr_edge.run_dir.layout import FAILURE, LOG
-from pepr_edge.run_dir.store import write_record
+from pepr_edge.run_dir.store import tail, write_record
 
 LOG_LINES = 12
 CHECK_EVERY_S = 1.0  # whether a worker exceeds a limit
@@ -158,8 +158,7 @@ def _conclude(worker: WorkerProcess, status: int) -> None:
             "Make room; the same command goes on."
         )
     folder = Path(job.folder)
-    log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    log_tail = tuple(log.strip().splitlines()[-LOG_LINES:])
+    log_tail = tail(folder / LOG, LOG_LINES)
     reason = worker.killed_for or _reason(worker, status, log_tail)
     failure = Failure(
         key=job.train_key, candidate=job.candidate, stage=worker.stage, reason=reason, log_tail=log_tail

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -29,6 +28,7 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.scoring.intervals import estimates
+from pepr_edge.untrusted import npz
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
 # In predictions.npz: logits of the drawn training images, of the file and of PyTorch.
@@ -200,11 +200,8 @@ def _write_predictions(
 
 def read_drawn(folder: Path) -> Logits | None:
     """Return PyTorch's logits of the drawn training images from an artifact's folder, None if not there."""
-    with (
-        suppress(OSError, ValueError, EOFError, BadZipFile, KeyError),
-        np.load(folder / PREDICTIONS) as predictions,
-    ):
-        return np.asarray(predictions[DRAWN_BEFORE], dtype=np.float32)
+    with suppress(OSError, ValueError, KeyError):
+        return np.asarray(npz.arrays(folder / PREDICTIONS, [DRAWN_BEFORE])[DRAWN_BEFORE], dtype=np.float32)
     return None
 
 

@@ -30,6 +30,7 @@ from pepr_edge.records import (
     ProfileRequest,
     SelfTestResult,
     SessionSettings,
+    parse_record,
 )
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_record
@@ -299,7 +300,7 @@ class _ReportWriter:
         self._is_first_write = False
         check_replaceable(out, _is_report, self._force)  # again: measuring takes its time
         with suppress(OSError, ValueError):
-            if not FieldReport.model_validate_json(content(out, RECORD_BYTES)).partial:
+            if not parse_record(content(out, RECORD_BYTES), FieldReport).partial:
                 backup = _free_backup(out)
                 out.rename(backup)
                 self._backup = backup
@@ -326,7 +327,7 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) ->
 
 
 def _is_report(path: Path) -> bool:
-    return is_intact(FieldReport.model_validate_json(content(path, RECORD_BYTES)))
+    return is_intact(parse_record(content(path, RECORD_BYTES), FieldReport))
 
 
 def _free_backup(out: Path) -> Path:

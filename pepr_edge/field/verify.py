@@ -26,7 +26,7 @@ from pepr_edge.text.units import ms
 from pepr_edge.untrusted import onnx_check
 from pepr_edge.untrusted.documents import json_document
 from pepr_edge.untrusted.files import content
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import SHOWN_ITEMS, one_line, shown
 
 # About one second for both models together. Neither is pruned.
 TIMING_RULES = TimingRules(prune_ratio=math.inf, final_s=0.5, limit_s=5.0)
@@ -59,8 +59,10 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
         if fault is not None:
             faults.append(f"{name}: {fault}")
     names = {path.name for path in bundle.iterdir() if not is_os_metadata(path)}
-    for name in sorted(names - {MANIFEST, *manifest.files}):
-        faults.append(f"{shown(name)}: not part of the bundle. Remove it.")
+    extra = [shown(name) for name in sorted(names - {MANIFEST, *manifest.files})]
+    faults += [f"{name}: not part of the bundle. Remove it." for name in extra[:SHOWN_ITEMS]]
+    if len(extra) > SHOWN_ITEMS:
+        faults.append(f"and {len(extra) - SHOWN_ITEMS} more files that are not part of the bundle.")
     if faults:
         return faults
     return [
@@ -84,7 +86,7 @@ def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
         try:
             document = json_document(content(bundle / name, limit_bytes(name)))
         except (OSError, ValueError) as error:
-            yield f"{name}, which it names, cannot be read ({error})"
+            yield f"{name}, which it names, cannot be read ({one_line(error)})"
             continue
         if not isinstance(document, dict):
             yield f"{name}, which it names, is no object"

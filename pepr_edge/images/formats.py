@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pepr_edge.untrusted.files import open_regular
+
 HEAD_BYTES = 132
 PREAMBLE_BYTES = 128
 DICOM = "DICOM"
@@ -68,7 +70,7 @@ def is_read(name: str | None) -> bool:
 def file_format(path: Path) -> str | None:
     """Return the format of an image file, or None if it has none or cannot be opened."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return format_of(file.read(HEAD_BYTES))
     except OSError:
         return None

@@ -8,7 +8,6 @@ scale; - mean; / std (per channel); NCHW. Anyone can repeat them from the manife
 
 from __future__ import annotations
 
-import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from pepr_edge.errors import ImageError
 from pepr_edge.images import dicom
 from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read
 from pepr_edge.records import Interpolation, Preprocess
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.shown import one_line, shown
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -78,17 +78,16 @@ def _opened(file: str | Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield file
         return
     try:
-        mode = Path(file).stat().st_mode
-        if stat.S_ISDIR(mode):
+        if Path(file).is_dir():
             raise ImageError(name, "a folder, expected an image file", "Give the files in it.")
-        if not stat.S_ISREG(mode):
-            raise ImageError(name, "neither a file nor a folder, expected an image file", "Remove it.")
-        opened = open(file, "rb")  # noqa: SIM115 - closed below; errors of its content are not caught here
+        opened = open_regular(file)  # closed below; errors of its content are not caught here
     except FileNotFoundError:
         raise ImageError(name, "no such file", "Check the path.") from None
     except OSError as fault:
         reason = f"cannot be opened ({fault.strerror or type(fault).__name__})"
         raise ImageError(name, reason, "Check the path and its permissions.") from None
+    except ValueError:  # a NUL byte
+        raise ImageError(name, "no such file", "Check the path.") from None
     with opened:
         yield opened
 
@@ -114,8 +113,7 @@ def _decode_with_pillow(file: BinaryIO, name: str) -> Image.Image | None:
         reason = f"more than {MAX_PIXELS:,} pixels, too many to be safe"
         raise ImageError(name, reason, "Make it smaller, or remove it.") from None
     except Exception as fault:  # a broken file can make a decoder raise anything
-        lines = str(fault).splitlines() or [type(fault).__name__]
-        raise ImageError(name, f"the image is corrupt ({shown(lines[0])})") from None
+        raise ImageError(name, f"the image is corrupt ({one_line(fault)})") from None
 
 
 def to_eight_bit(image: Image.Image, *, shown_as: str) -> Image.Image:

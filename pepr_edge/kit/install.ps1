@@ -3,9 +3,9 @@ foreach ($version in "{{versions}}".Split(" ")) {
     foreach ($command in @(@("py", "-$version"), @("python"))) {
         if (-not (Get-Command $command[0] -ErrorAction SilentlyContinue)) { continue }
         $options = @($command | Select-Object -Skip 1)
-        $found = & $command[0] @options -c "import sys; print('%d.%d' % sys.version_info[:2])"
+        $found = & $command[0] @options -I -c "import sys; print('%d.%d' % sys.version_info[:2])"
         if ($found -eq $version) {
-            & $command[0] @options (Join-Path $PSScriptRoot "install.py")
+            & $command[0] @options -I (Join-Path $PSScriptRoot "install.py")
             exit $LASTEXITCODE
         }
     }

@@ -8,16 +8,23 @@ out. pip runs from its own wheel. Standard library only.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.isolated:
+    # The folder of this file. A json.py that somebody put beside it would be run in place of Python's.
+    del sys.path[0]
+
 import hashlib
 import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +37,8 @@ INSTALLED = "installed.json"
 # Installed packages need this many times the size of their wheels; pip unpacks each one before it copies it.
 SIZE_FACTOR = 8
 MAX_KIT_BYTES = 1 << 16
+MAX_LIST_BYTES = 16 << 20
+SHOWN_CHARACTERS = 200
 FORBIDDEN_CHARACTERS = set('\\:*?"<>|')
 MAIN = """import sys
 from pepr_edge.cli import entry
@@ -37,15 +46,14 @@ sys.exit(entry())
 """
 POSIX = """#!/bin/sh
 # Start pepr-edge with the packages of this folder. Written by install.py for this computer.
+# -I: neither Python's environment variables nor the packages of a user or of the current folder are used.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
-PYTHONNOUSERSITE=1 exec {python} "$here/pepr" "$@"
+exec {python} -I "$here/pepr" "$@"
 """
 WINDOWS = """@echo off
 chcp 65001 >nul
 rem Start pepr-edge with the packages of this folder. Written by install.py for this computer.
-setlocal
-set PYTHONNOUSERSITE=1
-"{python}" "%~dp0pepr" %*
+"{python}" -I "%~dp0pepr" %*
 """
 
 
@@ -60,6 +68,7 @@ def main(folder: Path) -> int:
         The exit status: 0 done, 1 not installed, 3 installed but a bundle does not pass, 130 interrupted.
     """
     try:
+        check_place(folder)
         kit = read_kit(folder)
         check_machine(kit)
         check_files(folder)
@@ -78,6 +87,26 @@ def main(folder: Path) -> int:
     return verify_bundles(folder, launcher)
 
 
+def check_place(folder: Path) -> None:
+    """Check that the folder has a name that pip can work with.
+
+    Raises:
+        NotInstalled: it has not.
+    """
+    text = str(folder)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotInstalled(f"{shown(text)}: not a name in UTF-8. Rename the folder.") from None
+    if not text.isprintable():
+        raise NotInstalled(f"{shown(text)}: control characters in the name. Rename the folder.")
+
+
+def shown(text: str) -> str:
+    """Return a text of the kit for one line of a terminal."""
+    return (text if text.isprintable() else ascii(text))[:SHOWN_CHARACTERS]
+
+
 def check_machine(kit: dict[str, Any]) -> None:
     """Check that the kit was made for this system, processor and Python.
 
@@ -86,7 +115,7 @@ def check_machine(kit: dict[str, Any]) -> None:
     """
     python = "%d.%d" % sys.version_info[:2]  # noqa: UP031 - must run on a Python that is too old
     if python not in kit["pythons"] or sys.implementation.name != "cpython":
-        expected = " or ".join(kit["pythons"])
+        expected = shown(" or ".join(kit["pythons"]))
         raise NotInstalled(
             f"this is {platform.python_implementation()} {python}, "
             f"but the kit is for CPython {expected}. Install that and run it again."
@@ -96,14 +125,14 @@ def check_machine(kit: dict[str, Any]) -> None:
         bits = "" if is_64_bit else ", Python of 32 bit"
         raise NotInstalled(
             f"this computer is {platform.system()} {platform.machine()}{bits}, but the kit is for "
-            f"{kit['platform']}. Ask for a kit for this computer (option --platform)."
+            f"{shown(kit['platform'])}. Ask for a kit for this computer (option --platform)."
         )
     version = system_version()
     minimum = kit["floor"]
     if minimum is not None and (version is None or numbers(version) < numbers(minimum)):
         name = "macOS" if kit["system"] == "Darwin" else "glibc"
         raise NotInstalled(
-            f"the kit needs {name} {minimum} or later, but this system has {version or 'none'}. "
+            f"the kit needs {name} {shown(minimum)} or later, but this system has {version or 'none'}. "
             "Use a newer system."
         )
 
@@ -133,7 +162,7 @@ def check_files(folder: Path) -> None:
     """
     faults = []
     names = set()
-    for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines():
+    for line in content(folder / CHECKSUMS, MAX_LIST_BYTES).decode().splitlines():
         expected, _, name = line.partition("  ")
         names.add(name)
         fault = file_fault(folder, name, expected)
@@ -168,10 +197,36 @@ def file_fault(folder: Path, name: str, expected: str) -> str | None:
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex, read in blocks: a file can have any size."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read. A pipe in its place would block for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path.name} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def content(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: it cannot be read, or is larger than the limit.
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"{path.name} is larger than {limit} bytes")
+    return data
 
 
 def read_kit(folder: Path) -> dict[str, Any]:
@@ -180,15 +235,13 @@ def read_kit(folder: Path) -> dict[str, Any]:
     Raises:
         NotInstalled: the file was changed.
     """
-    with open(folder / KIT, "rb") as file:
-        content = file.read(MAX_KIT_BYTES + 1)
     try:
-        kit = json.loads(content.decode())
+        kit = json.loads(content(folder / KIT, MAX_KIT_BYTES).decode())
         texts = [kit["platform"], kit["system"], kit["floor"] or ""]
         texts += [*kit["pythons"], *kit["machines"], *kit.get("extras", [])]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         texts = [None]
-    if len(content) > MAX_KIT_BYTES or not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in texts):
         raise NotInstalled(f"{KIT} was changed. Copy the kit again.")
     return dict(kit)
 
@@ -218,17 +271,18 @@ def run_pip(wheels: Path, work: Path, packages: Path, extras: Sequence[str]) -> 
         NotInstalled: pip failed.
     """
     pip = min(wheels.glob("pip-*.whl"), key=lambda wheel: numbers(wheel.name.split("-")[1])) / "pip"
-    command = [sys.executable, str(pip)]
+    # -I: see the launcher.
+    command = [sys.executable, "-I", str(pip)]
     # --isolated: ignore this computer's settings of pip and use the kit's wheels alone.
     command += ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
     command += ["install", "--no-index", "--no-cache-dir", "--find-links", str(wheels)]
-    command += ["--target", str(packages), f"pepr_edge[{','.join(extras)}]"]
-    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
-    environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work)))
-    environment.pop("PYTHONPATH", None)
+    command += ["--target", str(packages), f"pepr_edge[{','.join(extras)}]" if extras else "pepr_edge"]
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))}
     done = subprocess.run(
         command,
         env=environment,
+        # pip joins a requirement to the current folder, and cannot parse the result if that has a bracket.
+        cwd=work.anchor,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -236,7 +290,7 @@ def run_pip(wheels: Path, work: Path, packages: Path, extras: Sequence[str]) -> 
     )
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        reason = lines[-1] if lines else "pip printed no reason"
+        reason = shown(lines[-1]) if lines else "pip printed no reason"
         raise NotInstalled(f"the wheels cannot be installed ({reason}). Copy the kit again.")
 
 
@@ -269,7 +323,7 @@ def put_in_place(packages: Path, target: Path) -> None:
 def delete_installed(packages: Path) -> None:
     """Delete the files of an earlier installation, by its list; then the folders that are empty."""
     try:
-        installed = set(json.loads((packages / INSTALLED).read_text(encoding="utf-8")))
+        installed = set(json.loads(content(packages / INSTALLED, MAX_LIST_BYTES).decode()))
     except (OSError, ValueError, TypeError):
         return
     for root, folders, files in os.walk(packages, topdown=False):

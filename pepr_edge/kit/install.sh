@@ -3,8 +3,8 @@
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 for version in {{versions}}; do
     for python in "python$version" python3 python; do
-        if [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
-            exec "$python" "$here/install.py"
+        if [ "$("$python" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]; then
+            exec "$python" -I "$here/install.py"
         fi
     done
 done

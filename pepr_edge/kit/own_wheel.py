@@ -53,7 +53,8 @@ def build(root: Path, folder: Path) -> Path:
         for name in FILES:
             shutil.copy(root / name, copy / name)
         command += ["--wheel-dir", str(folder), str(copy)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        # `-m` puts the working directory first on the path. The user's may hold a file called pip.py.
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=temporary)
     if done.returncode:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         reason = lines[-1] if lines else "pip printed no reason"

@@ -11,6 +11,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from email.parser import BytesHeaderParser
@@ -125,14 +126,19 @@ def _pip(arguments: Sequence[str], on_package: OnPackage) -> tuple[int, str]:
     command = [sys.executable, "-m", "pip", *arguments]
     command += ["--disable-pip-version-check", "--no-input", "--retries", "2", "--no-color"]
     lines = []
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
+    # `-m` puts the working directory first on the path. The user's may hold a file called pip.py.
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        subprocess.Popen(
+            command,
+            cwd=empty,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)

@@ -94,7 +94,7 @@ def start_worker(
     Raises:
         MeasurementError: it cannot be started.
     """
-    command = [sys.executable, "-m", module] if program is None else list(program)
+    command = module_command(module) if program is None else list(program)
     try:
         return subprocess.Popen(
             command,
@@ -108,6 +108,20 @@ def start_worker(
         )
     except OSError as error:
         raise MeasurementError(f"{command[0]}: cannot be started ({error.strerror}).") from None
+
+
+def module_command(module: str) -> list[str]:
+    """Return the command that runs a module of pepr_edge with this Python, isolated if this process is.
+
+    A kit's launcher isolates Python (-I) from environment variables and from a user's packages.
+    """
+    if not sys.flags.isolated:
+        return [sys.executable, "-m", module]
+    # -I also keeps the working directory off the path, where `-m` would find pepr_edge.
+    folder = str(Path(pepr_edge.__file__).parents[1])
+    run = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    program = f"import sys; sys.path.insert(0, {folder!r}); {run}"
+    return [sys.executable, "-I", "-c", program]
 
 
 def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:

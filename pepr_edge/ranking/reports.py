@@ -9,10 +9,9 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.field import report_checksum
-from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version
+from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version, parse_record
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.untrusted.documents import json_document
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 
@@ -79,9 +78,7 @@ def _raise(faults: Sequence[str]) -> None:
 def _read(path: Path) -> FieldReport:
     try:
         text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED_REPORT)
-        report = FieldReport.model_validate_json(text)
-        json_document(text)
-        return report
+        return parse_record(text, FieldReport)
     except ValidationError as fault:
         version = other_version(fault)
         if version is not None:

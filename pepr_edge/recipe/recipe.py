@@ -21,6 +21,8 @@ from pepr_edge.records import Candidate, Interpolation, Provider, SessionSetting
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.untrusted.documents import name_fault
+from pepr_edge.untrusted.paths import is_file
+from pepr_edge.untrusted.shown import shown
 
 PRETRAINED = "pretrained"
 SCRATCH = "scratch"
@@ -488,13 +490,13 @@ def find(name: str | Path) -> Path:
     """Return the file of a recipe, given by path or by the name of a recipe that comes with pepr_edge."""
     path = Path(name)
     bare = path.parent == Path() and path.suffix in ("", ".toml")
-    if path.is_file() or (path.suffix == ".toml" and not bare):
+    if is_file(path) or (path.suffix == ".toml" and not bare):
         return path
     shipped = recipes_dir() / f"{path.stem}.toml"
-    if bare and shipped.is_file():
+    if bare and is_file(shipped):
         return shipped
     names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
     similar = difflib.get_close_matches(path.stem, names, n=1)
     known = "`pepr-edge recipes list` shows the recipes that come with pepr_edge."
     hint = f"Did you mean {similar[0]!r}?" if similar else known
-    raise RecipeError(f"{name}: no such recipe. {hint}")
+    raise RecipeError(f"{shown(str(name))}: no such recipe. {hint}")

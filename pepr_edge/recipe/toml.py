@@ -17,6 +17,7 @@ from pepr_edge.errors import RecipeError
 from pepr_edge.untrusted.documents import check_values
 from pepr_edge.untrusted.files import TOML_BYTES
 from pepr_edge.untrusted.read import read_file
+from pepr_edge.untrusted.shown import one_line, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +27,8 @@ else:
 
 # Python's parser took over five seconds for a key of 20,000 parts: its time grows with their square.
 MAX_DOTS = 200
+# Faults that are shown at once: a person fixes one after the other.
+SHOWN_FAULTS = 10
 
 
 class Section(BaseModel):
@@ -61,10 +64,13 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
         return kind.model_validate(document)
     except ValidationError as error:
         lines = [f"{shown_as}: {line}" for line in dict.fromkeys(_faults(error, kind))]
+        hidden = error.error_count() - SHOWN_FAULTS
+        if hidden > 0:
+            lines.append(f"{shown_as}: and {hidden} more. Fix these first.")
         raise RecipeError("\n".join(lines)) from None
     except tomllib.TOMLDecodeError as error:
         hint = _windows_hint(text) or "Fix that line."
-        raise RecipeError(f"{shown_as}: not a TOML file: {error}. {hint}") from None
+        raise RecipeError(f"{shown_as}: not a TOML file: {one_line(error)}. {hint}") from None
     except RecursionError:
         raise RecipeError(f"{shown_as}: brackets nested too deeply. Fix the file.") from None
     except ValueError as error:
@@ -82,7 +88,7 @@ def _windows_hint(text: str) -> str:
 
 def read(path: Path, kind: type[S]) -> S:
     """Read a TOML file into a model. Raises RecipeError."""
-    return parse(read_text(path), kind, str(path))
+    return parse(read_text(path), kind, shown(str(path)))
 
 
 def read_text(path: Path) -> str:
@@ -95,12 +101,12 @@ def read_text(path: Path) -> str:
     try:
         return read_file(path, TOML_BYTES, RecipeError, expected).decode().replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8, expected {expected}") from None
+        raise RecipeError(f"{shown(str(path))}: not UTF-8, expected {expected}") from None
 
 
 def _faults(validation_error: ValidationError, kind: type[Section]) -> Iterator[str]:
-    """Yield one line per fault: key, value, expected value, how to fix it."""
-    for error in validation_error.errors():
+    """Yield one line for each of the first faults: key, value, expected value, how to fix it."""
+    for error in validation_error.errors(include_url=False)[:SHOWN_FAULTS]:
         if error["type"] == "too_short" and error["input"]:
             continue  # pydantic counts only the good entries; each bad entry has its own error
         keys = list(error["loc"])
@@ -169,7 +175,7 @@ def _expected(error: Any) -> str:
 
 def _key(part: int | str) -> str:
     """Return a part of a key as TOML on one line, in quotes if needed."""
-    return str(part) if re.fullmatch(r"[\w-]+", str(part)) else json.dumps(part, ensure_ascii=False)
+    return shown(str(part) if re.fullmatch(r"[\w-]+", str(part)) else json.dumps(part, ensure_ascii=False))
 
 
 def _shown(value: Any) -> str:

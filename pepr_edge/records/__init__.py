@@ -22,6 +22,7 @@ from pepr_edge.records.base import (
     Versioned,
     first_fault,
     other_version,
+    parse_record,
     plain_name,
 )
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
@@ -180,5 +181,6 @@ __all__ = [
     "WeightsSource",
     "first_fault",
     "other_version",
+    "parse_record",
     "plain_name",
 ]

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from pepr_edge.untrusted.documents import name_fault
+from pepr_edge.untrusted.documents import json_document, name_fault
 from pepr_edge.untrusted.redact import plain_message
+from pepr_edge.untrusted.shown import one_line
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
@@ -47,11 +48,23 @@ class Record(BaseModel):
         return type(self).model_validate({**dict(self), **fields})
 
 
+def parse_record(text: bytes, kind: type[R]) -> R:
+    """Return the record in a JSON text.
+
+    Raises:
+        ValidationError: its values are none of such a record; see `first_fault` and `other_version`.
+        ValueError: it is no JSON that every parser reads alike. The message is one line.
+    """
+    json_document(text)
+    return kind.model_validate_json(text)
+
+
 def first_fault(fault: ValidationError) -> str:
     """Return place and message of the first error of a document, on one line whatever its keys are."""
-    first = fault.errors()[0]
-    where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the file"
-    return f"{where}: {first['msg']}"
+    first = fault.errors(include_url=False)[0]
+    where = one_line(".".join(str(part) for part in first["loc"])) if first["loc"] else "the file"
+    more = f", and {fault.error_count() - 1} more" if fault.error_count() > 1 else ""
+    return f"{where}: {one_line(first['msg'])}{more}"
 
 
 def other_version(fault: ValidationError) -> object | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pepr_edge.report.svg import Picture
 from pepr_edge.run_dir.owned import owned_names, remove_owned, write_all_owned
+from pepr_edge.untrusted.files import open_regular
 
 Value = str | int | float | bool | None
 
@@ -83,7 +84,7 @@ def recognise(content: bytes, path: Path) -> bool:
         content: the bytes to be written; a CSV file is ours if it has the same header.
         path: the existing file.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         head = file.read(4096)
     if path.suffix == ".svg":
         return head.startswith(b'<svg role="img" aria-label=')

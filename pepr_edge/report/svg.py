@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
@@ -77,6 +81,7 @@ def open_figure(rows: int | None = None) -> Iterator[tuple[Figure, Axes]]:
 @contextmanager
 def open_panels(columns: int = 1, height_in: float = HEIGHT_IN) -> Iterator[tuple[Figure, tuple[Axes, ...]]]:
     """Open a figure with several pairs of axes side by side."""
+    load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,6 +89,27 @@ def open_panels(columns: int = 1, height_in: float = HEIGHT_IN) -> Iterator[tupl
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, tuple(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib with its own settings, not those of a matplotlibrc in the working directory.
+
+    It looks for that file there first. So it is imported in the folder of its own.
+    """
+    package = importlib.util.find_spec("matplotlib")
+    if "matplotlib" in sys.modules or package is None or package.origin is None:
+        return
+    shipped = Path(package.origin).parent / "mpl-data"
+    here = None
+    with suppress(OSError):  # it was deleted
+        here = Path.cwd()
+    try:
+        with suppress(OSError):
+            os.chdir(shipped)
+        import matplotlib  # noqa: F401
+    finally:
+        if here is not None:
+            os.chdir(here)
 
 
 @contextmanager
@@ -111,7 +137,9 @@ def _settings() -> Iterator[None]:
         "axes.spines.right": False,
         "legend.fontsize": 8,
     }
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
         # Text stays text in the SVG: the browser draws characters that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield

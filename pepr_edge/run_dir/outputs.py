@@ -188,7 +188,7 @@ def write_document(run_dir: Path, name: str, text: str, force: bool = False) -> 
 def write_recipe(run_dir: Path, text: str, on_message: Callable[[str], None]) -> None:
     """Keep a run's recipe in its directory. One that was edited there is kept beside it."""
     path = run_dir / RECIPE
-    if path.is_file() and path.read_bytes() == text.encode():
+    if path.is_file() and files.content(path, files.RECORD_BYTES) == text.encode():
         return
     if path.exists() and not is_owned(run_dir, RECIPE, recognise):
         on_message(f"{path}: was edited since the last run, kept as {set_aside(path).name}")

@@ -45,7 +45,7 @@ def is_os_metadata(path: Path) -> bool:
             return False
         if path.name in OS_METADATA:
             return True
-        with open(path, "rb") as file:
+        with untrusted_files.open_regular(path) as file:
             return path.name.startswith("._") and file.read(len(APPLE_DOUBLE)) == APPLE_DOUBLE
     except OSError:
         return False
@@ -312,7 +312,7 @@ def _move_file(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError:  # on another disk
-        with atomic_writer(target) as copy, open(path, "rb") as file:
+        with atomic_writer(target) as copy, untrusted_files.open_regular(path) as file:
             shutil.copyfileobj(file, copy)
         target.chmod(stat.S_IMODE(path.stat().st_mode))
         path.unlink()

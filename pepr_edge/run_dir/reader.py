@@ -8,7 +8,6 @@ the model that it copies.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +62,8 @@ from pepr_edge.run_dir.layout import (
 )
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.scoring.fair_cost import FairCost, fair_cost
+from pepr_edge.untrusted import npz
+from pepr_edge.untrusted.shown import one_line, shown
 
 
 class MeasuredVariant(NamedTuple):
@@ -354,9 +355,8 @@ def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:
 def _arrays(path: Path, names: Sequence[str] = ()) -> dict[str, NDArray[np.float32]]:
     """Read some arrays of a file; without names, all."""
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in names or file.files}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        return npz.arrays(path, names)
+    except (OSError, KeyError, ValueError) as fault:
         raise RunError(
-            f"{path}: cannot be read ({type(fault).__name__}). Delete it and run the recipe again."
+            f"{shown(str(path))}: cannot be read ({one_line(fault)}). Delete it and run the recipe again."
         ) from None

@@ -17,15 +17,18 @@ from typing import Any, BinaryIO, TextIO, TypeVar
 from pydantic import ValidationError
 
 from pepr_edge.errors import RunError
-from pepr_edge.records import Record, first_fault
+from pepr_edge.records import Record, first_fault, parse_record
 from pepr_edge.run_dir.layout import EVENTS, LOCK, PRIVATE
 from pepr_edge.untrusted import files
 from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.redact import plain_message
+from pepr_edge.untrusted.shown import shown
 
 R = TypeVar("R", bound=Record)
 
 BLOCK_BYTES = 1 << 20
+# The last lines of a log are looked for in so much of it.
+TAIL_BYTES = 1 << 16
 # Digits of the number of a process.
 MAX_LOCK_CHARACTERS = 20
 # Clocks of file systems are coarse (4 ms on Linux, 2 s on FAT). The hash of a file that was written more
@@ -105,13 +108,16 @@ def read_record(path: Path, kind: type[R]) -> R:
     Raises:
         RunError: the file is missing, torn, or not a record of this kind.
     """
+    content = read_file(path, files.RECORD_BYTES, RunError, f"a {kind.__name__} record.")
     try:
-        content = read_file(path, files.RECORD_BYTES, RunError, f"a {kind.__name__} record.")
-        return kind.model_validate_json(content)
+        return parse_record(content, kind)
     except ValidationError as fault:
-        raise RunError(
-            f"{path}: not a {kind.__name__} record ({first_fault(fault)}). Delete it to have it made again."
-        ) from None
+        reason = first_fault(fault)
+    except ValueError as fault:
+        reason = str(fault)
+    raise RunError(
+        f"{shown(str(path))}: not a {kind.__name__} record ({reason}). Delete it to have it made again."
+    )
 
 
 def read_current(path: Path, kind: type[R], key: str) -> R | None:
@@ -142,7 +148,7 @@ def sha256_file(path: Path) -> str:
 
 def _read_sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with files.open_regular(path) as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -185,14 +191,31 @@ def _open_events(path: Path) -> TextIO:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with suppress(FileNotFoundError):
         if path.lstat().st_nlink > 1:
-            write_bytes(path, path.read_bytes())
-    return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
+            write_bytes(path, files.content(path, files.RECORD_BYTES))
+    # Without O_NONBLOCK a pipe in its place would block for ever.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RunError(f"{path}: not a regular file, expected the log of this run. Move it away.")
+    return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
 def open_new(path: Path) -> TextIO:
     """Open a text file to write. An earlier file is deleted, not emptied: it may be a link, or have one."""
     path.unlink(missing_ok=True)
     return open(path, "x", encoding="utf-8")
+
+
+def tail(path: Path, lines: int) -> tuple[str, ...]:
+    """Return the last lines of a log; none if it cannot be read."""
+    try:
+        with files.open_regular(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            text = file.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.strip().splitlines()[-lines:])
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.run_dir.owned import check_replaceable
+from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.shown import shown
 
 # Fits the processor's cache: chunks of 50,000 rows took a third longer.
 CHUNK_ROWS = 5000
@@ -27,6 +31,8 @@ SHOWN_COLUMNS = 12
 DELIMITERS = ",;\t"
 # Longer than any header: the search for the end of an unclosed quotation mark stops here.
 HEADER_CHARACTERS = 100_000
+# A row of a hundred cells as long as csv allows.
+LINE_CHARACTERS = 100 * csv.field_size_limit()
 
 EXPECTED_RESOURCE = "a number >= 0. Leave the cell empty where it was not measured."
 EXPECTED_PERFORMANCE = "a number in [0, 1]. Leave the cell empty where it was not measured."
@@ -63,16 +69,16 @@ class CsvTable:
 
     def fault(self, row: int, column: int, cell: str, expected: str) -> ScoreError:
         """Return the error for a cell; `row` counts from 0, without the header."""
-        shown = cell if len(cell) <= 40 else f"{cell[:40]}..."
+        text = cell if len(cell) <= 40 else f"{cell[:40]}..."
         name = on_one_line(self.columns[column])
-        return ScoreError(f"{self.path} line {self.line(row)}: {name} = {shown!r}, expected {expected}")
+        return ScoreError(f"{self.path} line {self.line(row)}: {name} = {text!r}, expected {expected}")
 
     def line(self, row: int) -> int:
         """Return the line of the file on which a row ends, counted from 1."""
         # Cells can hold line ends. Counting lines again for an error is cheaper than a line number for every
         # row.
         with _opened(self.path) as (file, _):
-            reader = csv.reader(file, delimiter=self.delimiter, strict=True)
+            reader = csv.reader(_lines(file), delimiter=self.delimiter, strict=True)
             rows = (cells for cells in reader if cells)
             next(islice(rows, row + 1, None), None)
             return reader.line_num
@@ -106,10 +112,34 @@ class Chunk:
 def _opened(path: Path) -> Iterator[tuple[TextIO, io.BufferedReader]]:
     """Open a file as text, and as bytes, whose position tells how much was read."""
     try:
-        with open(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+        with open_regular(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
             yield text, raw
+    except OSError as fault:
+        where = shown(str(path))
+        raise ScoreError(f"{where}: cannot be read ({_reason(fault)}), expected a table as CSV.") from None
     except UnicodeDecodeError:
         raise ScoreError(f"{path}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
+
+
+def _reason(fault: OSError) -> str:
+    """Return why a table cannot be read. It is read twice, so a pipe cannot be."""
+    if isinstance(fault, FileNotFoundError):
+        return "no such file"
+    if fault.errno == errno.EINVAL:
+        return f"{fault.strerror}, and a table is read twice: write it to a file first"
+    return fault.strerror or type(fault).__name__
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file.
+
+    Raises:
+        csv.Error: a line is longer than any row.
+    """
+    for line in iter(lambda: file.readline(LINE_CHARACTERS), ""):
+        if len(line) == LINE_CHARACTERS:
+            raise csv.Error(f"a line of more than {LINE_CHARACTERS} characters")
+        yield line
 
 
 def open_table(path: Path) -> CsvTable:
@@ -118,15 +148,11 @@ def open_table(path: Path) -> CsvTable:
     Raises:
         ScoreError: no such file, not a regular file, not UTF-8, empty, or two columns of one name.
     """
-    if not path.exists():
-        raise ScoreError(f"{path}: no such file, expected a table as CSV.")
-    if not path.is_file():
-        raise ScoreError(f"{path}: not a regular file, and a table is read twice. Write it to a file first.")
-    status = path.stat()
-    with _opened(path) as (file, _):
+    with _opened(path) as (file, raw):
+        status = os.fstat(raw.fileno())
         delimiter = _delimiter(file)
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
         try:
             header = next((cells for cells in reader if cells), [])
         except csv.Error as fault:
@@ -136,16 +162,17 @@ def open_table(path: Path) -> CsvTable:
     column, count = Counter(header).most_common(1)[0]
     if count > 1:
         places = [str(place) for place, name in enumerate(header, start=1) if name == column]
-        shown = ", ".join(places[:SHOWN_COLUMNS])
-        raise ScoreError(f"{path}: several columns named {column!r:.60} ({shown}). Rename all but one.")
+        columns = ", ".join(places[:SHOWN_COLUMNS])
+        raise ScoreError(f"{path}: several columns named {column!r:.60} ({columns}). Rename all but one.")
     return CsvTable(path, delimiter, tuple(header), status.st_size, status.st_mtime_ns)
 
 
 def _delimiter(file: TextIO) -> str:
     """Return the delimiter that occurs most often outside quotation marks in the header."""
-    header = next((line for line in iter(file.readline, "") if line.strip("\r\n")), "")
+    lines = iter(lambda: file.readline(HEADER_CHARACTERS), "")
+    header = next((line for line in lines if line.strip("\r\n")), "")
     while header.count('"') % 2 and len(header) < HEADER_CHARACTERS:
-        line = file.readline()
+        line = file.readline(HEADER_CHARACTERS)
         if not line:
             break
         header += line  # the last cell holds a line end
@@ -155,7 +182,7 @@ def _delimiter(file: TextIO) -> str:
 
 def on_one_line(text: str) -> str:
     """Return a name for a one-line error: its repr if it holds line ends or control characters."""
-    return text if text.isprintable() else repr(text)
+    return shown(text if text.isprintable() else repr(text))
 
 
 def _raise_malformed(path: Path, line: int, fault: csv.Error) -> NoReturn:
@@ -179,7 +206,7 @@ def chunks(table: CsvTable, progress: Progress = no_progress, rows: int = CHUNK_
             file that grew.
     """
     with _opened(table.path) as (file, raw):
-        reader = csv.reader(file, delimiter=table.delimiter, strict=True)
+        reader = csv.reader(_lines(file), delimiter=table.delimiter, strict=True)
         next((cells for cells in reader if cells), None)
         start = 0
         while True:

@@ -18,6 +18,8 @@ MAX_DEPTH = 64
 # Whole numbers of 64 bits, which other programs read alike. Larger ones fail in arithmetic with floats.
 MIN_INTEGER = -(2**63)
 MAX_INTEGER = 2**63 - 1
+INTEGER_DIGITS = 20
+BEYOND = "a whole number beyond 64 bits"
 CHECKED = (str, int, list, dict)
 
 # Device names on Windows, with any extension.
@@ -34,7 +36,11 @@ def json_document(text: bytes) -> Any:
     """
     try:
         document = json.loads(
-            text.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_float=_number
+            text.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_number,
+            parse_int=_integer,
         )
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
@@ -114,6 +120,12 @@ def _number(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int:
+    if len(text) > INTEGER_DIGITS:
+        raise ValueError(BEYOND)
+    return int(text)
+
+
 def _check_text(text: str) -> None:
     if CONTROL.search(text):
         raise ValueError(f"control characters in {excerpt(text)}")
@@ -121,4 +133,4 @@ def _check_text(text: str) -> None:
 
 def _check_integer(value: int) -> None:
     if not MIN_INTEGER <= value <= MAX_INTEGER:
-        raise ValueError("a whole number beyond 64 bits")
+        raise ValueError(BEYOND)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MIB = 1 << 20
 # A recipe or an export variant. All that come with pepr_edge are below 8 KiB.
@@ -30,7 +30,7 @@ _FLAGS = (
 )
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file, or a link to one, to read.
 
     Raises:
@@ -67,6 +67,7 @@ def content(path: Path, limit_bytes: int) -> bytes:
 
 
 def _check_regular(mode: int, path: str | Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, "a folder, not a file", str(path))
     if not stat.S_ISREG(mode):
-        kind = "a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file"
-        raise OSError(errno.EINVAL, kind, str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))

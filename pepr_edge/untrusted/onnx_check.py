@@ -9,10 +9,12 @@ into memory. Source: onnx.proto3 of ONNX 1.16 for the numbers; protobuf.dev/prog
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.shown import excerpt
 
 # Maximum size of a protobuf message.
@@ -78,16 +80,17 @@ def fault(model: Path) -> str | None:
     Raises:
         OSError: it cannot be read.
     """
-    size = model.stat().st_size
-    if size > MODEL_BYTES:
-        return f"{size} bytes, expected at most {MODEL_BYTES}, as an ONNX file is one protobuf message"
-    if size == 0:
-        return "empty, expected an ONNX model"
-    with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        try:
-            return _fault(content)
-        except ValueError as error:
-            return f"no ONNX file ({error}), or an incomplete one"
+    with open_regular(model) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MODEL_BYTES:
+            return f"{size} bytes, expected at most {MODEL_BYTES}, as an ONNX file is one protobuf message"
+        if size == 0:
+            return "empty, expected an ONNX model"
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            try:
+                return _fault(content)
+            except ValueError as error:
+                return f"no ONNX file ({error}), or an incomplete one"
 
 
 def _fault(content: mmap.mmap) -> str | None:

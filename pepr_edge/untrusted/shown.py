@@ -32,6 +32,11 @@ def escaped(text: str) -> str:
     return CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def is_plain(text: str) -> bool:
+    """True if a text is one line without control characters and invalid bytes."""
+    return not (CONTROL.search(text) or "\n" in text or "\t" in text)
+
+
 def shown(text: str, limit: int = SHOWN_CHARACTERS) -> str:
     """Return an untrusted text for one line of a terminal: escaped, with at most `limit` characters."""
     clipped = clip(text, limit)  # first, as a text may be a megabyte long

@@ -551,7 +551,7 @@ def test_wrong_usage(score: Score, words: tuple[object, ...], said: str) -> None
 
 def test_a_table_must_be_a_file(score: Score, tmp_path: Path) -> None:
     assert "no such file" in score(Path("none.csv"), *E).err
-    assert "not a regular file" in score(tmp_path, *E).err
+    assert "a folder, not a file" in score(tmp_path, *E).err
     if hasattr(os, "mkfifo"):
         os.mkfifo("pipe")
         assert "not a regular file" in score(Path("pipe"), *E).err

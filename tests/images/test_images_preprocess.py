@@ -301,7 +301,7 @@ def test_a_folder_and_an_empty_file_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
-    with pytest.raises(ImageError, match="neither a file nor a folder"):
+    with pytest.raises(ImageError, match="not a regular file"):
         decode(tmp_path / "x.png")
 
 
@@ -311,7 +311,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(preprocess, "open", refuse, raising=False)
+    monkeypatch.setattr(preprocess, "open_regular", refuse)
     with pytest.raises(ImageError, match=r"x\.png: cannot be opened \(Permission denied\)"):
         decode(tmp_path / "x.png")
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import ast
+import ensurepip
 import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +160,101 @@ def test_an_interrupt_leaves_nothing(kit: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell's")
 def test_the_launcher_starts_the_installed_program_from_any_folder(kit: Path, tmp_path: Path) -> None:
     (kit / install.PEPR).mkdir()
-    program = "import sys, os; print(sys.argv[1:], os.environ['PYTHONNOUSERSITE'])"
+    program = "import sys, json, own; print(sys.argv[1:], sys.flags.isolated, own.__name__)"
     (kit / install.PEPR / "__main__.py").write_text(program)
+    (kit / install.PEPR / "own.py").write_text("")
+    plant(tmp_path)
     launcher = install.write_launcher(kit)
     done = subprocess.run(
-        ["sh", str(launcher), "bench", "a b"], capture_output=True, text=True, check=True, cwd=tmp_path
+        ["sh", str(launcher), "bench", "a b"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "json.py")},
     )
-    assert done.stdout == "['bench', 'a b'] 1\n"
+    assert done.stdout == "['bench', 'a b'] 1 own\n"
+
+
+def plant(folder: Path) -> None:
+    """Write modules under the names of Python's own that end a program that imports them."""
+    for name in ("json", "hashlib", "subprocess", "stat", "platform", "sitecustomize"):
+        (folder / f"{name}.py").write_text("import os; print('planted', flush=True); os._exit(66)\n")
+
+
+@pytest.mark.parametrize("options", [(), ("-I",)])
+def test_modules_beside_the_installer_are_not_run(options: tuple[str, ...], kit: Path) -> None:
+    shutil.copy(install.__file__, kit / "install.py")
+    plant(kit)
+    command = [sys.executable, *options, str(kit / "install.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=kit)
+    assert done.returncode == 1
+    assert "planted" not in done.stdout
+    assert "cannot be installed" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's")
+def test_the_shell_starts_the_installer_isolated(kit: Path) -> None:
+    version = "%d.%d" % sys.version_info[:2]  # noqa: UP031
+    script = (Path(install.__file__).parent / "install.sh").read_text()
+    (kit / "install.sh").write_text(script.replace("{{versions}}", version).replace("{{pythons}}", version))
+    (kit / "install.py").write_text("import sys; print(sys.flags.isolated)")
+    plant(kit)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(kit), "PATH": path}
+    done = subprocess.run(
+        ["sh", str(kit / "install.sh")], capture_output=True, text=True, env=environment, cwd=kit
+    )
+    assert (done.stdout, done.returncode) == ("1\n", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("name", [install.KIT, install.CHECKSUMS, "wheels/pip-1-py3-none-any.whl"])
+def test_a_pipe_in_place_of_a_file_does_not_block(
+    name: str, kit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (kit / name).unlink()
+    os.mkfifo(kit / name)
+    assert install.main(kit) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_texts_of_the_kit_cannot_move_the_cursor(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    platform_name = "\x1b[2J\u202e" + "x" * 5000
+    (kit / install.KIT).write_text(json.dumps(facts(system="other", platform=platform_name)))
+    assert install.main(kit) == 1
+    err = capsys.readouterr().err
+    assert err.strip().isprintable()
+    assert len(err) < 1000
+
+
+def test_a_folder_whose_name_is_not_text_is_refused(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a\udcff", "a\x1b[2J"):
+        assert install.main(kit.with_name(name)) == 1
+        err = capsys.readouterr().err
+        assert "Rename the folder" in err
+        assert err.strip().isprintable()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a[b", "k*?['#%41 x]", "-a", "a;b&c"])
+def test_pip_installs_into_a_folder_of_any_name(name: str, kit: Path) -> None:
+    folder = kit.rename(kit.with_name(name))
+    bundled = Path(ensurepip.__file__).parent / "_bundled"
+    (folder / "wheels" / "pip-1-py3-none-any.whl").unlink()
+    (pip,) = bundled.glob("pip-*.whl")
+    shutil.copy(pip, folder / "wheels")
+    with zipfile.ZipFile(folder / "wheels" / "pepr_edge-0.1-py3-none-any.whl", "w") as wheel:
+        info = "pepr_edge-0.1.dist-info"
+        wheel.writestr("pepr_edge/__init__.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pepr_edge\nVersion: 0.1\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        names = ("pepr_edge/__init__.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD")
+        wheel.writestr(f"{info}/RECORD", "".join(f"{member},,\n" for member in names))
+    install.install(folder)
+    assert (folder / install.PEPR / "pepr_edge" / "__init__.py").is_file()
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_all_files_that_are_no_reports_are_named(run: Results, tmp_path: Path) -
         tmp_path.name,
     ]
     keywords = (
-        "the file: Invalid JSON",
+        "not a report",
         "schema_version = 2",
         "new: Extra inputs",
         "no such file",

@@ -99,7 +99,7 @@ def test_a_message_is_one_line_whatever_the_keys(tmp_path: Path) -> None:
 
 def test_another_record_is_refused_and_the_key_named(tmp_path: Path) -> None:
     write_record(tmp_path / "bound.json", Bound(lo=0, hi=1, unit="s"))
-    with pytest.raises(RunError, match=r"not a Failure record \(key: Field required\)"):
+    with pytest.raises(RunError, match=r"not a Failure record \(key: Field required, and 7 more\)"):
         read_record(tmp_path / "bound.json", Failure)
 
 

@@ -13,6 +13,7 @@ from pepr_edge.untrusted.shown import (
     escaped,
     excerpt,
     first_items,
+    is_plain,
     one_line,
     shown,
 )
@@ -21,6 +22,9 @@ from pepr_edge.untrusted.shown import (
 def test_ordinary_texts_are_shown_as_they_are() -> None:
     for text in ("Röntgen", "コード", "می\u200cشود", "क्\u200dष", "a/b c_d@1.png", ""):
         assert shown(text) == text
+        assert is_plain(text)
+    assert is_plain("x" * 1000)
+    assert not is_plain("a\nb")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pepr_edge.untrusted.documents import json_document
-from pepr_edge.untrusted.files import MIB
+from pepr_edge.untrusted.files import MIB, open_regular
 from pepr_edge.untrusted.paths import is_file
 from pepr_edge.zoo.pretrained import Pretrained, pretrained_weights
 
@@ -105,7 +105,7 @@ def url_path(pretrained: Pretrained) -> Path:
 def file_notes(path: Path) -> FileNotes:
     """Return what `pepr-edge weights` wrote into a weights file; empty for a file of others."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= MAX_HEADER_BYTES:
                 return FileNotes()

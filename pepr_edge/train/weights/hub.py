@@ -6,7 +6,6 @@ and asks the client only if there was an answer.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 from pepr_edge.errors import ModelError
-from pepr_edge.run_dir.store import disk_is_full
+from pepr_edge.run_dir.store import disk_is_full, sha256_file
 from pepr_edge.train.weights.finding import hub_files, url_path
 from pepr_edge.zoo.pretrained import Pretrained
 
@@ -122,8 +121,7 @@ def _download_url(pretrained: Pretrained) -> Path:
         if disk_is_full(fault):
             raise
         raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not found.startswith(known):
+    if not sha256_file(path).startswith(known):
         path.unlink()
         raise ModelError(f"{pretrained.name}: the download is not the file that timm names ({known})")
     return path

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pepr_edge.errors import ModelError
 from pepr_edge.train.weights.faults import first_line
+from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.paths import exists, is_file
 from pepr_edge.untrusted.shown import shown
 
@@ -91,7 +92,7 @@ def read_weights(path: Path, averaged: bool = False) -> WeightsFile:
 def _document(path: Path) -> tuple[Any, bool]:
     """Return the content of a file, and whether the order of its tensors is that of the layers."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
         if _is_safetensors(start):
             return load_file(path), False
@@ -151,7 +152,8 @@ def _classes(path: Path, fault: BaseException) -> list[str]:
 def _known(path: Path) -> str:
     """Return what a file is by its first bytes; empty if they are of no kind that is known."""
     try:
-        start = path.read_bytes()[:4]
+        with open_regular(path) as file:
+            start = file.read(4)
     except OSError:
         return ""
     if not start:
