@@ -79,7 +79,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "untrained",
     ),
     "pepr_edge.field": ("bench", "predict", "report_checksum", "verify"),
-    "pepr_edge.images": ("dicom", "formats", "preprocess"),
+    "pepr_edge.images": ("depth", "dicom", "formats", "preprocess"),
     "pepr_edge.kit": ("make", "platforms"),
     "pepr_edge.measure": (
         "bundle_model",

@@ -14,10 +14,10 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pepr_edge.data import check
 from pepr_edge.data.check import Evidence, Scan
 from pepr_edge.data.formats import fingerprint, open_source
-from pepr_edge.data.pixels import decode_all, model_channels
+from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.data.splits import assign_splits, check_splits
 from pepr_edge.errors import DataError, RunError
@@ -80,13 +80,13 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
         return current
     source = open_source(settings)
     splits = assign_splits(source, settings)
-    channels = model_channels(source, settings)
+    image_pass = ImagePass(source, splits, settings)
     images = _image_count(splits)
     with _partial_folder(folder) as partial:
-        _check_disk_space(partial, images * settings.image_size_px**2 * channels)
-        scan, kept = _write_arrays(source, splits, settings, channels, partial, progress)
+        _check_disk_space(partial, images * settings.image_size_px**2 * image_pass.channels)
+        scan, kept = _write_arrays(image_pass, partial, progress)
         _check_bad_images(source, images, kept, settings, scan)
-        evidence = Evidence(settings, source, channels, scan)
+        evidence = Evidence(settings, source, image_pass.channels, scan)
         checked = check.understood(evidence)
         check.refuse_errors(checked)
         write_text(partial / SKIPPED, _skipped_csv(scan))
@@ -137,7 +137,7 @@ def load(folder: Path) -> Dataset:
     return Dataset(info, splits)
 
 
-def _image_count(splits: dict[Split, Indices]) -> int:
+def _image_count(splits: Mapping[Split, Indices]) -> int:
     return sum(len(indices) for indices in splits.values())
 
 
@@ -218,24 +218,21 @@ def _check_disk_space(folder: Path, needed_bytes: int) -> None:
 
 
 def _write_arrays(
-    source: ImageSource,
-    splits: dict[Split, Indices],
-    settings: DataSettings,
-    channels: Literal[1, 3],
-    folder: Path,
-    progress: Progress | None,
+    image_pass: ImagePass, folder: Path, progress: Progress | None
 ) -> tuple[Scan, dict[Split, Indices]]:
     """Write pixels and labels; return the observations, and the indices of the written images."""
     scan = Scan()
     kept: dict[Split, Indices] = {}
     done = 0
-    total = _image_count(splits)
-    for split, indices in splits.items():
+    total = _image_count(image_pass.splits)
+    px = image_pass.settings.image_size_px
+    images = image_pass.decoded()
+    for split, indices in image_pass.splits.items():
         path = folder / f"{split}_pixels.npy"
-        shape = (len(indices), settings.image_size_px, settings.image_size_px, channels)
+        shape = (len(indices), px, px, image_pass.channels)
         out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         written: list[int] = []
-        for decoded in decode_all(source, {split: indices}, settings, channels):
+        for decoded in islice(images, len(indices)):
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -247,7 +244,8 @@ def _write_arrays(
         del out
         _truncate(path, len(written))
         kept[split] = np.array(written, np.int64)
-        np.save(folder / f"{split}_labels.npy", source.targets[kept[split]])
+        np.save(folder / f"{split}_labels.npy", image_pass.source.targets[kept[split]])
+    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
     return scan, kept
 
 
@@ -316,6 +314,7 @@ def _data_info(evidence: Evidence, splits: dict[Split, Indices], checked: DataCh
         labels=source.labels,
         channels=evidence.channels,
         fraction=evidence.settings.fraction,
+        grey_bits=evidence.scan.set_bits,
         splits={
             split: SplitInfo(images=int(split_counts.sum()), class_counts=tuple(split_counts.tolist()))
             for split, split_counts in counts.items()

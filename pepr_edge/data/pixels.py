@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,17 +14,22 @@ from PIL import Image
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.source import DataSettings, ImageSource, Indices
 from pepr_edge.errors import ImageError
+from pepr_edge.images.depth import DEPTHS, is_deep, needed_bits
 from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.records import Split
+from pepr_edge.untrusted.shown import shown
 
 GREY_SAMPLE = 64
+# Share of the images of more than 8 bits that may need more bits than their set: they are not used.
+MAX_OUTLIERS = 0.02
 
 
 @dataclass(frozen=True)
 class Decoded:
     """An image: its index in the source, its split, the picture, and its pixels of shape (px, px, channels).
 
-    An image that cannot be used has `error` instead of picture and pixels.
+    An image that cannot be used has `error` instead of picture and pixels. `needed_bits` is the depth that a
+    grey image of more than 8 bits needs by itself; None for others.
     """
 
     index: int
@@ -31,34 +37,74 @@ class Decoded:
     image: Image.Image | None
     pixels: NDArray[np.uint8] | None
     error: ImageError | None = None
+    needed_bits: int | None = None
 
 
-def model_channels(source: ImageSource, settings: DataSettings) -> Literal[1, 3]:
-    """Return the channels of the settings; for "auto" 1 if all images of a sample are grey, else 3.
+@dataclass(frozen=True)
+class ImagePass:
+    """A pass over the images of the splits of a source."""
 
-    The sample is spread evenly. Bad images are reported later.
-    """
-    if settings.channels != "auto":
-        return settings.channels
-    count = len(source.targets)
-    sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
-    greys = [is_grey(image) for image in source.read(sample) if not isinstance(image, ImageError)]
-    return 1 if greys and all(greys) else 3
+    source: ImageSource
+    splits: Mapping[Split, Indices]
+    settings: DataSettings
 
+    @cached_property
+    def channels(self) -> Literal[1, 3]:
+        """The channels of the settings; for "auto" 1 if all images of a sample are grey, else 3.
 
-def decode_all(
-    source: ImageSource, splits: Mapping[Split, Indices], settings: DataSettings, channels: Literal[1, 3]
-) -> Iterator[Decoded]:
-    """Decode the images of the splits, in order."""
-    for split, indices in splits.items():
-        for index, image in zip(indices.tolist(), source.read(indices), strict=True):
-            if isinstance(image, ImageError):
-                yield Decoded(index, split, None, None, image)
-                continue
+        The sample is spread evenly. Bad images are reported later.
+        """
+        if self.settings.channels != "auto":
+            return self.settings.channels
+        count = len(self.source.targets)
+        sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
+        greys = [is_grey(image) for image in self.source.read(sample) if not isinstance(image, ImageError)]
+        return 1 if greys and all(greys) else 3
+
+    @cached_property
+    def set_bits(self) -> int:
+        """The depth of the grey images of more than 8 bits: that of the settings, else what the set needs.
+
+        All images are decoded for it, so it is asked for only if there is such an image.
+        """
+        if self.settings.grey_bits != "auto":
+            return self.settings.grey_bits
+        indices = np.sort(np.concatenate(list(self.splits.values())))
+        images = (image for image in self.source.read(indices) if not isinstance(image, ImageError))
+        return depth_of_set([bits for bits in map(needed_bits, images) if bits is not None])
+
+    def decoded(self) -> Iterator[Decoded]:
+        """Decode the images, split by split, in order."""
+        for split, indices in self.splits.items():
+            for index, image in zip(indices.tolist(), self.source.read(indices), strict=True):
+                if isinstance(image, ImageError):
+                    yield Decoded(index, split, None, None, image)
+                else:
+                    yield self._with_pixels(index, split, image)
+
+    def _with_pixels(self, index: int, split: Split, image: Image.Image) -> Decoded:
+        needed = needed_bits(image)
+        try:
             pixels = to_pixels(
                 image,
-                channels=channels,
-                image_size_px=settings.image_size_px,
-                interpolation=settings.interpolation,
+                channels=self.channels,
+                image_size_px=self.settings.image_size_px,
+                interpolation=self.settings.interpolation,
+                grey_bits=self.set_bits if is_deep(image) else None,
+                shown_as=shown(self.source.name_of(index)),
             )
-            yield Decoded(index, split, image, pixels)
+        except ImageError as error:
+            return Decoded(index, split, None, None, error, needed)
+        return Decoded(index, split, image, pixels, needed_bits=needed)
+
+
+def depth_of_set(needs: list[int]) -> int:
+    """Return the smallest depth that all but a few outliers of the images need.
+
+    Args:
+        needs: the depth that each image needs, one of DEPTHS; at least one.
+    """
+    for bits in DEPTHS:
+        if sum(need > bits for need in needs) <= MAX_OUTLIERS * len(needs):
+            return bits
+    return DEPTHS[-1]

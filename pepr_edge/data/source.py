@@ -29,7 +29,8 @@ class DataSettings:
     `source` is a name or a path that one of `pepr_edge.data.formats.FORMATS` recognises. `fraction` reduces
     the training split only. `val_fraction` and `test_fraction` apply if the source lacks that split.
     `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip"). `columns` names columns
-    of a table by role (path, label, split, group), where they have other names.
+    of a table by role (path, label, split, group), where they have other names. `grey_bits` is the depth of
+    grey images of more than 8 bits; "auto": what the set needs.
     """
 
     source: str
@@ -42,6 +43,7 @@ class DataSettings:
     phantom_images: int = 600
     on_bad_image: Literal["fail", "skip"] = "fail"
     columns: dict[str, str] = field(default_factory=dict)
+    grey_bits: Literal["auto"] | int = "auto"
     seed: int = 0
 
 

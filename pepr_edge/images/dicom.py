@@ -2,9 +2,9 @@
 
 A file is one picture; of a multi-frame file the middle frame. Grey values go through these steps in this
 order: modality LUT or rescale; the file's VOI LUT, else its first window, else the range of the frame's
-values without padding; MONOCHROME1 is inverted. Values that an enhanced file holds for that frame replace
-those of the file. Palettes are looked up, YBR becomes RGB. Source: DICOM PS3.3, C.7.6.3 (image pixels),
-C.11.1 (modality LUT), C.11.2 (VOI LUT, windows).
+values without padding and a few outliers; MONOCHROME1 is inverted. Values that an enhanced file holds for
+that frame replace those of the file. Palettes are looked up, YBR becomes RGB, a high bit above the stored
+bits is moved. Source: DICOM PS3.3, C.7.6.3 (image pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT, windows).
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.images.dicom_stream import BASELINE, DECODERS, check_decoder, decoding_error, encoded_size
+from pepr_edge.images.dicom_stream import (
+    BASELINE,
+    DECODERS,
+    adobe_transform,
+    check_decoder,
+    decoding_error,
+    encoded_size,
+    has_subsampled_chroma,
+    looks_like_ycbcr,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -75,6 +84,14 @@ MAX_INFLATED_BYTES = 1 << 30
 # Integers in a narrower range go through a table with one entry per value instead of one computation per
 # pixel.
 TABLE_SIZE = 1 << 16
+# Share of pixels at each end that may be outliers, and how many times as wide as the others' range they must
+# make the range.
+MAX_OUTLIERS = 0.001
+FAR = 2
+
+
+class _ZeroSlopeError(Exception):
+    """A rescale slope of 0."""
 
 
 class Window(NamedTuple):
@@ -109,6 +126,10 @@ def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
             return _picture(dataset, shown_as)
         except DataError:
             raise
+        except _ZeroSlopeError:
+            raise ImageError(
+                shown_as, "rescale slope 0, which makes all pixels alike, expected another number"
+            ) from None
         except (
             Exception
         ) as fault:  # pydicom raises anything on a broken file; its message may hold patient data
@@ -214,12 +235,17 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
         known = ", ".join((*GREY, *COLOUR))
         raise ImageError(name, f"unknown photometric interpretation, expected {known} or {PALETTE}")
     syntax = dataset.file_meta.TransferSyntaxUID
+    unused_bits = _move_high_bit(dataset, name)
+    if kind in COLOUR and syntax == BASELINE:
+        dataset.PhotometricInterpretation = _decoded_colours(dataset, kind, name)
     try:
         # Decoders of baseline JPEG differ by a level. Pillow is always installed: training and field agree.
         plugin = "pillow" if syntax == BASELINE else ""
         pixels = pixel_array(dataset, index=index, decoding_plugin=plugin)
     except RuntimeError:
         raise decoding_error(syntax, name) from None
+    if unused_bits:
+        pixels = pixels >> unused_bits
     if pixels.ndim != (3 if kind in COLOUR else 2):
         raise ImageError(
             name, f"{kind} of {pixels.ndim} dimensions, expected one plane for grey and three for colour"
@@ -228,9 +254,64 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
         levels = _grey_levels(pixels, _with_frame_values(dataset, index), inverted=kind == "MONOCHROME1")
         return Image.fromarray(levels)
     if kind in COLOUR:
-        return Image.fromarray(_eight_bit(pixels[..., :3], int(dataset.BitsStored)))
+        return Image.fromarray(_eight_bit(pixels[..., :3], int(dataset.BitsStored) - unused_bits))
     colours = apply_color_lut(pixels, dataset)
-    return Image.fromarray(_eight_bit(colours[..., :3], 8 * colours.itemsize))
+    return Image.fromarray(_eight_bit(colours[..., :3], _palette_bits(dataset)))
+
+
+def _move_high_bit(dataset: Dataset, name: str) -> int:
+    """Return by how many bits the stored values are too high, and let pydicom read these bits, too.
+
+    pydicom takes the values from the lowest bits. Compressed pixels have no unused bits.
+
+    Raises:
+        ImageError: the high bit is outside of the values.
+    """
+    if "HighBit" not in dataset or "PixelData" not in dataset:
+        return 0
+    if dataset.file_meta.TransferSyntaxUID in DECODERS:
+        return 0
+    high = int(dataset.HighBit)
+    stored = int(dataset.BitsStored)
+    if not stored - 1 <= high < int(dataset.BitsAllocated):
+        raise ImageError(
+            name, f"high bit {high} of {stored} stored bits, expected {stored - 1}", "Export it again."
+        )
+    dataset.BitsStored = high + 1
+    return high + 1 - stored
+
+
+def _decoded_colours(dataset: Dataset, declared: str, name: str) -> str:
+    """Return the colours in which Pillow decodes a baseline JPEG stream for pydicom.
+
+    With Adobe's marker Pillow itself converts them to RGB. Without it the planes come as they are, and some
+    files declare RGB over YCbCr.
+
+    Raises:
+        ImageError: declared as RGB, and neither the stream nor its pixels tell.
+    """
+    stream = _compressed_frame(dataset)
+    transform = adobe_transform(stream)
+    if transform is not None:
+        return declared if transform == 0 else "RGB"
+    if declared != "RGB":
+        return declared
+    is_ycbcr = has_subsampled_chroma(stream) or looks_like_ycbcr(stream)
+    if is_ycbcr is None:
+        raise ImageError(
+            name, "declared as RGB, and its JPEG stream may hold YCbCr, expected a marker", "Export it again."
+        )
+    return "YBR_FULL" if is_ycbcr else "RGB"
+
+
+def _palette_bits(dataset: Dataset) -> int:
+    """Return the bits of the colours of a palette: 8 if entries of 16 bits hold values of 8."""
+    from pydicom.pixels import apply_color_lut
+
+    entries, first, _ = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
+    indices = np.arange(entries or 1 << 16) + first
+    colours = apply_color_lut(indices.astype(np.int32), dataset)
+    return 8 if colours.max() < 1 << 8 else 8 * colours.itemsize
 
 
 def _with_frame_values(dataset: Dataset, index: int) -> Dataset:
@@ -251,21 +332,23 @@ def _grey_levels(pixels: NDArray[Any], dataset: Dataset, *, inverted: bool) -> N
     low = pixels.min()
     high = pixels.max()
     if pixels.dtype.kind not in "iu" or int(high) - int(low) >= TABLE_SIZE:
-        return _levels(pixels, np.ones(pixels.shape, np.bool_), dataset, inverted=inverted)
+        return _levels(pixels, np.ones(pixels.shape, np.int64), dataset, inverted=inverted)
     indices = (pixels - low).view(f"u{pixels.itemsize}")
     values = np.arange(int(low), int(high) + 1)
-    present = np.zeros(len(values), np.bool_)
-    present[indices] = True
-    return np.asarray(_levels(values, present, dataset, inverted=inverted)[indices])
+    counts = np.bincount(indices.ravel(), minlength=len(values))
+    return np.asarray(_levels(values, counts, dataset, inverted=inverted)[indices])
 
 
 def _levels(
-    stored: NDArray[Any], present: NDArray[np.bool_], dataset: Dataset, *, inverted: bool
+    stored: NDArray[Any], counts: NDArray[np.int64], dataset: Dataset, *, inverted: bool
 ) -> NDArray[np.uint8]:
-    """Return the grey level of each stored value; `present` marks the values that the picture has."""
+    """Return the grey level of each stored value; `counts` has the pixels of each value in the picture."""
     from pydicom.pixels import apply_modality_lut, apply_voi
 
+    if "ModalityLUTSequence" not in dataset and dataset.get("RescaleSlope") == 0:
+        raise _ZeroSlopeError
     values = apply_modality_lut(stored, dataset)
+    present = counts > 0
     window = _window(dataset)
     if "VOILUTSequence" in dataset:
         share = apply_voi(values, dataset) / (2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
@@ -273,12 +356,29 @@ def _levels(
         share = _windowed(values, window)
     else:
         inside = present & ~_is_padding(stored, dataset)
-        shown = values[inside if inside.any() else present]
-        share = (values - shown.min()) / max(shown.max() - shown.min(), np.finfo(np.float64).tiny)
+        shown = inside if inside.any() else present
+        low, high = _range(values[shown], counts[shown])
+        share = (values - low) / max(high - low, np.finfo(np.float64).tiny)
     if not np.isfinite(share[present]).all():
         raise ValueError("not finite")
     share = np.clip(share, 0, 1)
     return _rounded(1 - share if inverted else share)
+
+
+def _range(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the lowest and the highest value of a picture, without a few pixels far from all others.
+
+    A burnt-in letter or a defect of the detector would take the contrast from the rest.
+    """
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(counts[order]) / counts.sum()
+    low = float(values.min())
+    high = float(values.max())
+    first, last = np.searchsorted(cumulative, (MAX_OUTLIERS, 1 - MAX_OUTLIERS))
+    most_low = float(values[order[first]])
+    most_high = float(values[order[min(int(last), len(order) - 1)]])
+    is_far = high - low > FAR * (most_high - most_low) > 0
+    return (most_low, most_high) if is_far else (low, high)
 
 
 def _is_padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:

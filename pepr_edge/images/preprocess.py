@@ -1,9 +1,9 @@
 """Image to tensor: the same code in training and in the field.
 
-The steps: decode (EXIF orientation applied; grey of more than 8 bits scaled to 8; DICOM see
-`pepr_edge.images.dicom`; transparency dropped); to grey ("L") for channels 1, RGB for 3; resize to
-image_size_px x image_size_px with Pillow's filter of that name (unless the size is right already); float32; /
-scale; - mean; / std (per channel); NCHW. Anyone can repeat them from the manifest alone.
+The steps: decode (EXIF orientation applied; DICOM see `pepr_edge.images.dicom`; transparency dropped); grey
+of more than 8 bits scaled to 8 by `grey_bits` (`pepr_edge.images.depth`); to grey ("L") for channels 1, RGB
+for 3; resize to image_size_px x image_size_px with Pillow's filter of that name (unless the size is right
+already); float32; / scale; - mean; / std (per channel); NCHW. Anyone can repeat them from the manifest alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pepr_edge.errors import ImageError
-from pepr_edge.images import dicom
+from pepr_edge.images import depth, dicom, png
 from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read
 from pepr_edge.records import Interpolation, Preprocess
 from pepr_edge.untrusted.files import open_regular
@@ -29,8 +29,9 @@ GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # 256 MiB of RGB, where Pillow begins to warn: a small file can claim to hold much more.
 MAX_PIXELS = 1024**3 // 4 // 3
-# Largest values of 8, 12 and 16 bits.
-FULL_SCALES = (255, 4095, 65535)
+# TIFF's PhotometricInterpretation, and its value for grey where 0 is white.
+PHOTOMETRIC = 262
+WHITE_IS_ZERO_TAG = 0
 FILTERS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -43,7 +44,7 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
     """Decode an image file completely and turn it upright by its EXIF orientation.
 
     The content decides the format, not the name. Of a file with several images the first is decoded; of a
-    multi-frame DICOM file the middle frame.
+    multi-frame DICOM file the middle frame. A grey image of more than 8 bits stays deep, in mode I;16.
 
     Args:
         file: its path, or the open file.
@@ -63,12 +64,13 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
         image = _decode_with_pillow(opened, name)
         if image is not None:
-            return to_eight_bit(image, shown_as=name)
+            return depth.checked(image, shown_as=name)
         if Path(name).suffix.lower() in dicom.SUFFIXES:  # old DICOM files have no preamble
             opened.seek(0)
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
-    is_other = known is not None and not is_read(known)
-    reason = f"a {known} image, which is not read" if is_other else "not an image"
+    reason = "not an image"
+    if known is not None:
+        reason = f"a {known} image{' of a kind' if is_read(known) else ','} that is not read"
     raise ImageError(name, f"{reason}, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it.")
 
 
@@ -97,14 +99,7 @@ def _decode_with_pillow(file: BinaryIO, name: str) -> Image.Image | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about some files that it reads correctly
-            with Image.open(file, formats=PILLOW_FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                if image.mode not in (*GREY_MODES, *COLOUR_MODES):
-                    reason = f"mode {image.mode}, expected grey, RGB, CMYK or a palette"
-                    raise ImageError(name, reason, "Convert or remove it.")
-                image.load()
-                return ImageOps.exif_transpose(image)
+            return _loaded(file, name)
     except UnidentifiedImageError:
         return None
     except ImageError:
@@ -116,38 +111,58 @@ def _decode_with_pillow(file: BinaryIO, name: str) -> Image.Image | None:
         raise ImageError(name, f"the image is corrupt ({one_line(fault)})") from None
 
 
-def to_eight_bit(image: Image.Image, *, shown_as: str) -> Image.Image:
-    """Scale a grey image of up to 16 bits to 8; other images are returned unchanged.
+def _loaded(file: BinaryIO, name: str) -> Image.Image:
+    """Return the decoded image; of a PNG file with texts or a profile too large for Pillow without them."""
+    try:
+        return _load(file, name)
+    except ValueError:
+        file.seek(0)
+        picture = png.picture_only(file)
+        if picture is None:
+            raise
+        return _load(picture, name)
 
-    Pillow's own conversion clips at 255. Here the range of 8, 12 or 16 bits, the smallest that holds the
-    image's maximum, is scaled to 0 to 255 and rounded. So images of 12-bit detectors in 16-bit files keep
-    their contrast, and the result depends on this image alone.
 
-    Raises:
-        ImageError: the values are not integers from 0 to 65535.
-    """
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > FULL_SCALES[-1]:
-        found = f"mode {image.mode}, values {values.min()} to {values.max()}"
-        raise ImageError(shown_as, f"{found}, expected 8 or 16 bits", "Convert or remove it.")
-    full_scale = next(full_scale for full_scale in FULL_SCALES if values.max() <= full_scale)
-    levels = (np.arange(full_scale + 1) * 255 + full_scale // 2) // full_scale
-    return Image.fromarray(levels.astype(np.uint8)[values])
+def _load(file: BinaryIO, name: str) -> Image.Image:
+    with Image.open(file, formats=PILLOW_FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        if image.mode not in (*GREY_MODES, *COLOUR_MODES):
+            reason = f"mode {image.mode}, expected grey, RGB, CMYK or a palette"
+            raise ImageError(name, reason, "Convert or remove it.")
+        image.load()
+        # Pillow inverts 8 bits where white is zero, and no more than 8.
+        is_inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO_TAG
+        upright = ImageOps.exif_transpose(image)
+        upright.info[depth.WHITE_IS_ZERO] = is_inverted and depth.is_deep(upright)
+        return upright
 
 
 def to_pixels(
-    image: Image.Image, *, channels: Literal[1, 3], image_size_px: int, interpolation: Interpolation
+    image: Image.Image,
+    *,
+    channels: Literal[1, 3],
+    image_size_px: int,
+    interpolation: Interpolation,
+    grey_bits: int | None = None,
+    shown_as: str = "image",
 ) -> NDArray[np.uint8]:
     """Convert a decoded image to the model's channels and size.
 
+    Args:
+        image: as `decode` returns it.
+        channels, image_size_px, interpolation: of the model's input.
+        grey_bits: the depth of the set of a grey image of more than 8 bits; None: of this image alone.
+        shown_as: its name in an error.
+    Raises:
+        ImageError: it has more than `grey_bits`.
     Returns:
         uint8, shape (image_size_px, image_size_px, channels).
     """
     if image.mode == "P":
         # The pixels are the same; Pillow warns if a palette with transparency is converted directly.
         image = image.convert("RGBA")
+    image = depth.to_eight_bit(image, shown_as=shown_as, grey_bits=grey_bits)
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (image_size_px, image_size_px):
         image = image.resize((image_size_px, image_size_px), FILTERS[interpolation])
@@ -177,6 +192,8 @@ def load_tensor(files: Iterable[str | Path], spec: Preprocess) -> NDArray[np.flo
             channels=spec.channels,
             image_size_px=spec.image_size_px,
             interpolation=spec.interpolation,
+            grey_bits=spec.grey_bits,
+            shown_as=shown(str(file)),
         )
         for file in files
     ]

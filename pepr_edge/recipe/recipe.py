@@ -33,6 +33,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SizePx = Annotated[int, Field(ge=16, le=1024)]
 BatchSize = Annotated[int, Field(ge=2)]
 ColumnRole = Literal["path", "label", "split", "group"]
+GreyBits = Annotated[int, Field(ge=8, le=16)]
 AtLeastOneOrAuto = Annotated[int | Auto, OrAuto(AtLeastOne, "an integer")]
 
 
@@ -123,6 +124,7 @@ class Data(Section):
     `interpolation` "auto": the filter that a candidate's weights expect, and bilinear from scratch.
     `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
     recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
+    `grey_bits`: the depth of grey images of more than 8 bits; "auto": what nearly all of their pixels need.
     """
 
     source: str = "phantom"
@@ -134,6 +136,7 @@ class Data(Section):
     phantom_images: Annotated[int, Field(ge=60, le=1_000_000)] = 600
     on_bad_image: Literal["fail", "skip"] = "fail"
     columns: dict[ColumnRole, str] = Field(default={})
+    grey_bits: Annotated[int | Auto, OrAuto(GreyBits, "an integer")] = AUTO
 
     def filter_for(self, candidate: Candidate) -> Interpolation:
         """Return the filter by which the images of a candidate are resized."""

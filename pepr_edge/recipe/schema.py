@@ -45,6 +45,10 @@ KEYS: dict[str, str] = {
     "data.val_fraction": "The share of the images for validation, if the data has no such split.",
     "data.test_fraction": "The share of the images for the test, if the data has no such split.",
     "data.phantom_images": 'The number of images that source = "phantom" generates.',
+    "data.grey_bits": (
+        "The depth of grey images of more than 8 bits, 8 to 16: 0 to its highest value is scaled to 8 bits. "
+        '"auto": the smallest that holds nearly all pixels of nearly all images. Recorded in the manifest.'
+    ),
     "data.columns": (
         "The names of the columns of a table that is not path,label,split,group: "
         '{path = "image", label = "dx", group = "patient_id"}. `pepr-edge data check` says what it found.'

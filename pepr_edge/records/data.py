@@ -33,7 +33,10 @@ StageName = Literal[
 
 
 class Preprocess(Record):
-    """How an image becomes the model's input; see `pepr_edge.images.preprocess`."""
+    """How an image becomes the model's input; see `pepr_edge.images.preprocess`.
+
+    `grey_bits`: the depth by which grey images of more than 8 bits are scaled to 8; None: each by its own.
+    """
 
     channels: Literal[1, 3]
     image_size_px: Annotated[int, Field(ge=8, le=4096)]
@@ -41,6 +44,7 @@ class Preprocess(Record):
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
     scale: Annotated[float, Field(gt=0)] = 255.0
+    grey_bits: Annotated[int, Field(ge=8, le=16)] | None = None
 
 
 class SplitInfo(Record):
@@ -54,7 +58,8 @@ class DataInfo(Versioned):
     """A dataset as recorded with everything that was trained on it.
 
     `majority_baseline` is the accuracy on the test split of a model that always predicts the most frequent
-    class of the training split. `skipped_images` could not be read and are in no split.
+    class of the training split. `grey_bits` is the depth of grey images of more than 8 bits; None without
+    any. `skipped_images` could not be read and are in no split.
     """
 
     name: str
@@ -63,6 +68,7 @@ class DataInfo(Versioned):
     labels: tuple[str, ...]
     channels: Literal[1, 3]
     fraction: float = 1.0
+    grey_bits: Annotated[int, Field(ge=8, le=16)] | None = None
     splits: dict[Split, SplitInfo]
     majority_baseline: float
     skipped_images: Count = 0

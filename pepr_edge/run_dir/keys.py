@@ -39,8 +39,9 @@ STAGE_REVISIONS: Mapping[str, str] = {
     "ranking": "0.2.0",  # models without skill have no rank
 }
 
-# Settings of the data that came after 0.1.0. Each default is false or empty.
-NEW_DATA_KEYS = {"columns"}
+# Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
+NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto"}
+NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 
 # How often a training is repeated; no training's result depends on it.
 REPEATS = {"repeats", "max_repeats"}
@@ -86,7 +87,16 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _without_new_keys(data: dict[str, Any]) -> dict[str, Any]:
     """Return dumped settings of the data without the keys that came after 0.1.0, at their defaults."""
-    return {key: value for key, value in data.items() if key not in NEW_DATA_KEYS or value}
+    return _without_defaults_of(NEW_DATA_KEYS, data)
+
+
+def _plain_data(data: DataInfo) -> dict[str, Any]:
+    """Return the record of the data without the fields that came after 0.1.0, at their defaults."""
+    return _without_defaults_of(NEW_DATA_FIELDS, data.model_dump(mode="json"))
+
+
+def _without_defaults_of(defaults: Mapping[str, Any], dumped: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in dumped.items() if name not in defaults or value != defaults[name]}
 
 
 def seed_of(recipe: Recipe, repeat: int) -> int:
@@ -114,7 +124,8 @@ def train_key(
         seed_of(recipe, repeat),
     ]
     revision = revisions.get("train", FIRST)
-    return stage_key("train", revision, _plain(candidate), data, settings, *_raised("data", revisions))
+    inputs = (_plain(candidate), _plain_data(data), settings)
+    return stage_key("train", revision, *inputs, *_raised("data", revisions))
 
 
 def _data_settings(candidate: Candidate, recipe: Recipe) -> dict[str, Any]:

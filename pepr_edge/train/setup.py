@@ -103,6 +103,7 @@ def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe:
         mean=mean,
         std=std,
         scale=255.0,
+        grey_bits=data.info.grey_bits,
     )
 
 

@@ -4,7 +4,8 @@ from PIL import Image
 
 from pepr_edge.data.files import is_grey, tree_sha256
 from pepr_edge.errors import DataError
-from pepr_edge.images.preprocess import decode, to_eight_bit, to_pixels
+from pepr_edge.images.depth import to_eight_bit
+from pepr_edge.images.preprocess import decode, to_pixels
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,10 @@ def test_tiff_of_either_byte_order_and_32_bit_grey(tmp_path):
         ("b.tif", Image.frombytes("I;16B", (8, 8), values.astype(">u2").tobytes())),
     ):
         image.save(tmp_path / name)
-        np.testing.assert_allclose(np.asarray(decode(tmp_path / name)), values / 257, atol=0.5 + 1e-9)
+        deep = decode(tmp_path / name)
+        np.testing.assert_array_equal(np.asarray(deep), values)
+        scaled = to_eight_bit(deep, shown_as=name)
+        np.testing.assert_allclose(np.asarray(scaled), values / 257, atol=0.5 + 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.images import preprocess
-from pepr_edge.images.preprocess import FILTERS, decode, load_tensor, to_eight_bit, to_pixels, to_tensor
+from pepr_edge.images.depth import to_eight_bit
+from pepr_edge.images.preprocess import FILTERS, decode, load_tensor, to_pixels, to_tensor
 from pepr_edge.records import Interpolation, Preprocess
 
 Channels = Literal[1, 3]

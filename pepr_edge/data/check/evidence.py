@@ -37,7 +37,8 @@ class Scan:
 
     `hashes`: of the pixels that the model sees; `perceptual`: the bits of the perceptual hash, empty without
     the package imagehash; `thumbnails`: grey, THUMBNAIL_PX on a side; `blank`: pictures of one grey level;
-    `coloured`: images with colour.
+    `coloured`: colour images that the model sees in grey; `needed_bits`: the depth that each grey image of
+    more than 8 bits needs by itself, and `set_bits` that of the set.
     """
 
     splits: dict[int, Split] = field(default_factory=dict)
@@ -48,11 +49,15 @@ class Scan:
     blank: set[int] = field(default_factory=set)
     coloured: set[int] = field(default_factory=set)
     bad: dict[int, ImageError] = field(default_factory=dict)
+    needed_bits: dict[int, int] = field(default_factory=dict)
+    set_bits: int | None = None
 
     def add(self, decoded: Decoded) -> None:
         """Note an image, or why it cannot be used."""
         index = decoded.index
         self.splits[index] = decoded.split
+        if decoded.needed_bits is not None:
+            self.needed_bits[index] = decoded.needed_bits
         if decoded.error is not None:
             self.bad[index] = decoded.error
         if decoded.image is None or decoded.pixels is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pepr_edge.data import check
 from pepr_edge.data.check.evidence import Evidence, Scan
 from pepr_edge.data.formats import open_source, recognise
-from pepr_edge.data.pixels import decode_all, model_channels
+from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError, DatasetError
@@ -34,14 +34,15 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
         splits = assign_splits(source, settings)
     except DataError as error:
         return DataCheck(name=shown(settings.source), problems=(_as_problem(error),))
-    channels = model_channels(source, settings)
+    image_pass = ImagePass(source, splits, settings)
     scan = Scan()
     total = sum(len(indices) for indices in splits.values())
-    for done, decoded in enumerate(decode_all(source, splits, settings, channels), 1):
+    for done, decoded in enumerate(image_pass.decoded(), 1):
         scan.add(decoded)
         if progress is not None:
             progress(done, total)
-    return check.understood(Evidence(settings, source, channels, scan))
+    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
+    return check.understood(Evidence(settings, source, image_pass.channels, scan))
 
 
 def _as_problem(error: DataError) -> Problem:
