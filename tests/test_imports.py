@@ -168,6 +168,13 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert not loaded_by() & ({"numpy", "pydantic", "onnxruntime", "PIL", "click", "psutil", "tqdm"} | HEAVY)
 
 
+def test_a_run_starts_without_pytorch() -> None:
+    """Its workers import it: in the run's own process it would take seconds before the first message."""
+    program = "import sys, pepr_edge.pipeline; print(sorted({'torch', 'timm'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_help_imports_only_click() -> None:
     loaded = loaded_by("--help")
     assert "click" in loaded

@@ -75,6 +75,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "onnx_file",
         "options",
         "quantise",
+        "screened",
         "select_variant",
         "untrained",
     ),

@@ -9,6 +9,7 @@ __all__ = [
     "onnx_file",
     "options",
     "quantise",
+    "screened",
     "select_variant",
     "untrained",
 ]

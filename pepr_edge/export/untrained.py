@@ -17,21 +17,12 @@ from pepr_edge.export.convert import convert
 from pepr_edge.export.deployed_form import export_deployed
 from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.export.program import write_program
+from pepr_edge.export.screened import screened_variants
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
-from pepr_edge.recipe import FLOAT32, Export, Recipe
+from pepr_edge.recipe import FLOAT32, Recipe
 from pepr_edge.recipe.variants import load
 from pepr_edge.records import Candidate, SessionSettings
-
-TYPICAL_VARIANT = "int8_static"  # stands for the choice of autotuning
-
-
-def screened_variants(settings: Export) -> tuple[str, ...]:
-    """Return the variants to screen: the recipe's, or float32 and the usual choice for autotuning."""
-    variants = list(settings.required)
-    if settings.auto:
-        variants += [FLOAT32, TYPICAL_VARIANT]
-    return tuple(dict.fromkeys(variants))
 
 
 def write_untrained(

@@ -10,7 +10,7 @@ from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.job import CandidateFiles
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
-from pepr_edge.export.untrained import screened_variants
+from pepr_edge.export.screened import screened_variants
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import over_budget

@@ -15,7 +15,7 @@ from pepr_edge.engine import this_machine
 from pepr_edge.engine.job import CandidateFiles, CandidateJob
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.errors import MeasurementError
-from pepr_edge.export.untrained import screened_variants
+from pepr_edge.export.screened import screened_variants
 from pepr_edge.field.verify import check
 from pepr_edge.pipeline import Options
 from pepr_edge.recipe import Recipe, SearchSettings
