@@ -1,4 +1,4 @@
-"""The variants of an untrained candidate that are screened; a run asks for them, so no PyTorch is imported."""
+"""The variants of an untrained candidate that are screened. Light: a run asks before it imports PyTorch."""
 
 from __future__ import annotations
 
