@@ -7,6 +7,9 @@ from typing import Any
 from pepr_edge.images.preprocess import FILTERS
 from pepr_edge.records import Preprocess
 
+# The key of the class, which says nothing of the preprocessing.
+PROCESSOR = "image_processor_type"
+
 
 def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
     """Return config.json: optimum's ORTModelForImageClassification and transformers' AutoConfig load it."""
@@ -22,9 +25,13 @@ def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:
-    """Return preprocessor_config.json, the preprocessing for transformers, which supports RGB images only."""
+    """Return preprocessor_config.json, the preprocessing for transformers.
+
+    It is right for upright images of 8 bits. The fast processor, which needs torchvision, also takes grey
+    images (mode L); the other one takes RGB only.
+    """
     return {
-        "image_processor_type": "ViTImageProcessor",
+        PROCESSOR: "ViTImageProcessor" if spec.channels == 3 else "ViTImageProcessorFast",
         "do_resize": True,
         "size": {"height": spec.image_size_px, "width": spec.image_size_px},
         "resample": int(FILTERS[spec.interpolation]),

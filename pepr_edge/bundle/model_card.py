@@ -323,10 +323,24 @@ def preprocess_words(spec: Preprocess) -> str:
     size = f"{spec.image_size_px} x {spec.image_size_px} px"
     mean = ", ".join(str(number) for number in spec.mean)
     std = ", ".join(str(number) for number in spec.std)
+    depth = f"grey of more than 8 bits scaled to 8 from {spec.grey_bits}; " if spec.grey_bits else ""
     return (
-        f"decode, EXIF orientation applied; {channels}; "
+        f"decode, EXIF orientation applied; {depth}{channels}; "
         f"resize to {size} ({spec.interpolation}, Pillow) unless it has that size; float32; "
         f"{NORMALISATION.format(scale=spec.scale, mean=mean, std=std)}; NCHW"
+    )
+
+
+def _with_transformers(manifest: Manifest) -> str:
+    """Return what transformers' preprocessing does, and what it does otherwise than `predict`."""
+    if manifest.preprocess.channels == 1:
+        images = "grey images (mode L, with torchvision installed)"
+    else:
+        images = "RGB images"
+    return (
+        f'`AutoImageProcessor.from_pretrained(".")` of transformers prepares {images} of 8 bits, within a level. It '
+        "applies no EXIF orientation, and images of more than 8 bits and DICOM come out wrong: use "
+        "`pepr-edge predict`."
     )
 
 
@@ -339,7 +353,8 @@ def _how_to_use(manifest: Manifest) -> str:
 
 {_as_measured(manifest)}{_selftest_images(manifest)}
 
-With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`.
+With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`. \
+{_with_transformers(manifest)}
 
 By hand: {preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {_shape(manifest.input.shape)}), \

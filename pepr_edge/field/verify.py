@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from pepr_edge.bundle.hub import hub_config, hub_preprocessor
+from pepr_edge.bundle.hub import PROCESSOR, hub_config, hub_preprocessor
 from pepr_edge.bundle.read import MANIFEST, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
@@ -91,7 +91,10 @@ def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
         if not isinstance(document, dict):
             yield f"{name}, which it names, is no object"
             continue
-        differing = [key for key, value in values.items() if document.get(key, value) != value]
+        # Version 0.1 named another class for grey images.
+        differing = [
+            key for key, value in values.items() if key != PROCESSOR and document.get(key, value) != value
+        ]
         if differing:
             yield f"not as {name} says ({', '.join(differing)})"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pepr_edge.records.base import (
     Candidate,
@@ -45,6 +45,14 @@ class Preprocess(Record):
     std: tuple[Annotated[float, Field(gt=0)], ...]
     scale: Annotated[float, Field(gt=0)] = 255.0
     grey_bits: Annotated[int, Field(ge=8, le=16)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_with_a_depth(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `grey_bits` out if there is no such depth, as in manifests of version 0.1."""
+        values: dict[str, Any] = dump(self)
+        if self.grey_bits is None:
+            del values["grey_bits"]
+        return values
 
 
 class SplitInfo(Record):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -118,6 +119,31 @@ def test_the_hubs_preprocessor_does_what_the_manifest_says() -> None:
     ours = to_tensor(to_pixels(image, channels=3, image_size_px=48, interpolation="bicubic")[None], spec)
     theirs = ViTImageProcessor(**hub_preprocessor(spec))(image, return_tensors="np")["pixel_values"]
     assert np.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (3, "L")])
+def test_transformers_own_choice_of_a_preprocessor_does_it_too(
+    tmp_path: Path, channels: Literal[1, 3], mode: str
+) -> None:
+    pytest.importorskip("torchvision")
+    from transformers import AutoImageProcessor
+    from transformers.utils import logging
+
+    from pepr_edge.images.preprocess import to_pixels
+    from pepr_edge.records import Preprocess
+
+    logging.set_verbosity_error()
+    spec = Preprocess(channels=channels, image_size_px=48, mean=(0.5,) * channels, std=(0.25,) * channels)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(hub_preprocessor(spec)))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    ours = to_tensor(
+        to_pixels(image, channels=channels, image_size_px=48, interpolation="bilinear")[None], spec
+    )
+    theirs = AutoImageProcessor.from_pretrained(tmp_path)(image, return_tensors="pt")["pixel_values"]
+    assert theirs.shape == ours.shape
+    one_level = 1 / 255 / 0.25  # torchvision's resize differs from Pillow's by rounding
+    assert np.allclose(ours, theirs.numpy(), atol=1.01 * one_level)
 
 
 def test_bundles_replace_bundles_and_nothing_else(own_run: Path) -> None:

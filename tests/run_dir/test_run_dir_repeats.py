@@ -74,7 +74,7 @@ def test_the_key_of_a_repeat_is_that_of_its_seed() -> None:
 
 def test_repeats_change_the_key_of_a_run_and_their_defaults_do_not() -> None:
     def key(more: str) -> str:
-        return run_key(made_records.recipe(more), {64: "data"}, None)
+        return run_key(made_records.recipe(more), ["data"], {})
 
     assert key("[train]\nrepeats = 1\nmax_repeats = 3") == key("")
     assert len({key(""), key("[train]\nrepeats = 2"), key('[train]\nrepeats = "auto"')}) == 3
