@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepr_edge.data import DatasetSummary
-from pepr_edge.recipe import AUTO, Data, Recipe
+from pepr_edge.recipe import AUTO, SCRATCH, Data, Recipe
 from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
 from pepr_edge.records import RunSettings
@@ -116,10 +116,13 @@ def _split_reason(summary: DatasetSummary) -> str:
 
 
 def _weights_reason(summary: DatasetSummary, base: Recipe) -> str:
-    if base.candidates.weights != "scratch":
-        return '"scratch" needs no network.'
     images = summary.images["train"]
-    return f'"pretrained" learns more from few images ({images:,} here); it downloads timm\'s weights once.'
+    found = f"pretrained weights, which learn more from few images ({images:,} here)"
+    if base.candidates.weights == AUTO:
+        return f'"auto": {found}, where they can be had (docs/weights.md); else "scratch".'
+    if base.candidates.weights == SCRATCH:
+        return f'"auto" takes {found}, where they can be had.'
+    return '"auto" trains from scratch what has no such weights.'
 
 
 def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
