@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import command_line
@@ -101,3 +104,76 @@ def test_fetch_of_an_unknown_architecture_suggests_another(
     done = command_line.run(capsys, monkeypatch, "weights", "fetch", path, "--out", tmp_path / "stick")
     assert done.status == 1
     assert "Did you mean 'dla46_c'" in done.err
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda state: prefixed(state, "module.model."), ()),
+        (lambda state: prefixed(state, "_orig_mod.module."), ()),
+        (lambda state: {"model": prefixed(state, "backbone."), "epoch": 3}, ()),
+        (lambda state: {"state_dict": {"loss.weight": torch.ones(2), **prefixed(state, "model.")}}, ()),
+        (lambda state: {"model": {}, "model_ema": prefixed(state, "module.")}, ("--ema",)),
+        (lambda state: {name: value for name, value in state.items() if "tracked" not in name}, ()),
+        (lambda state: {name: value.bfloat16() for name, value in state.items() if "num" not in name}, ()),
+    ],
+)
+def test_import_reads_what_training_scripts_save(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[dict[str, torch.Tensor]], object],
+    options: tuple[str, ...],
+) -> None:
+    state = timm.create_model("test_efficientnet", num_classes=4).state_dict()
+    torch.save(change(state), tmp_path / "w.pth")
+    words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet", *options)
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors", "--json")
+    assert done.status == 0, done.err
+    document = json.loads(done.out)
+    assert (document["matched"], document["classes"], document["tensors"]) == ("names", 4, len(state))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"model": {}, "args": argparse.Namespace(lr=1)}, "argparse.Namespace"),
+        ({"model": {}, "when": datetime(2026, 1, 1, tzinfo=timezone.utc)}, "datetime"),
+        ({"state_dict": {"a": torch.ones(2), "b": torch.ones(3)}}, "another architecture"),
+        (timm.create_model("test_resnet").state_dict(), "another architecture"),
+        ({"epoch": 3}, "no state dict"),
+    ],
+)
+def test_import_says_in_one_line_what_it_does_not_read(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: object,
+    expected: str,
+) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet")
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors")
+    assert done.status == 1
+    assert expected in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not any(mark in done.err for mark in ("\x1b", "x1b", "[1m"))
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_an_incomplete_file_is_not_said_to_be_of_another_architecture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = timm.create_model("test_efficientnet").state_dict()
+    del state["conv_head.weight"]
+    torch.save(state, tmp_path / "w.pth")
+    words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet")
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors")
+    assert done.status == 1
+    assert "incomplete" in done.err
+    assert "conv_head.weight" in done.err
+    assert "another architecture" not in done.err
