@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pepr_edge.data.findings import unused_columns
 from pepr_edge.data.names import split_named
 from pepr_edge.data.table import Table, column_key
 from pepr_edge.errors import DataError, DatasetError
@@ -77,8 +78,7 @@ def choose(table: Table, named: Mapping[str, str]) -> Chosen:
             problems.append(_several_splits([table.header[position] for position in candidates]))
     problems += _unused(table, positions)
     ignored = [_shown(table.header[position]) for position in _others(table, positions)]
-    if ignored:
-        problems.append(_ignored(ignored))
+    problems += unused_columns(ignored)
     used = tuple(_shown(table.header[position]) for position in positions.values())
     return Chosen(positions, Columns(used=used, ignored=tuple(ignored)), tuple(problems))
 
@@ -220,16 +220,6 @@ def _several_splits(names: Sequence[str]) -> Problem:
         examples=tuple(_shown(name) for name in names[:MAX_EXAMPLES]),
         remedy=f"columns {listed} all hold names of splits, so none is used. Choose: "
         f"{_how_to_use('split', names[0])}",
-    )
-
-
-def _ignored(names: Sequence[str]) -> Problem:
-    return Problem(
-        kind="columns_ignored",
-        severity="note",
-        count=len(names),
-        examples=tuple(names[:MAX_EXAMPLES]),
-        remedy=f"columns that are not used: {', '.join(names)}",
     )
 
 

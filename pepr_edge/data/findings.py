@@ -118,6 +118,18 @@ def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
         )
 
 
+def unused_columns(names: Sequence[str]) -> Iterator[Problem]:
+    """Yield the columns of a table, or the arrays of a file, that are not used."""
+    if names:
+        yield Problem(
+            kind="columns_ignored",
+            severity="note",
+            count=len(names),
+            examples=tuple(names[:MAX_EXAMPLES]),
+            remedy=f"columns that are not used: {', '.join(names)}",
+        )
+
+
 def pooled_sites(names: Sequence[str]) -> Iterator[Problem]:
     """Yield that the upper folders are sites."""
     if names:

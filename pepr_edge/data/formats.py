@@ -6,7 +6,7 @@ import difflib
 from dataclasses import asdict
 from pathlib import Path
 
-from pepr_edge.data import folder, manifest, medmnist, phantom, tensor
+from pepr_edge.data import folder, manifest, medmnist, medmnist_sets, phantom, tensor
 from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.keys import STAGE_REVISIONS
@@ -51,7 +51,7 @@ def recognise(source: str) -> str:
             f"{name}: not a folder or a file of a known format, expected {SOURCES}. "
             "Convert it to one of these."
         )
-    similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist.INFO], n=1)
+    similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist_sets.INFO], n=1)
     hint = f"Did you mean {similar[0]}?" if similar else "Check the path."
     if set(source) & set("\b\t\n\f\r"):  # of a Windows path in double quotes
         hint = "In TOML a backslash in quotes has a meaning of its own: write 'C:\\scans' or \"C:/scans\"."

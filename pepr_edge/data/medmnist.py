@@ -1,8 +1,4 @@
-"""MedMNIST: .npz files by path, or by name from Zenodo.
-
-Source: Yang et al. 2023, MedMNIST v2, Scientific Data 10:41. Checksums and label names are from record
-10519652 (MedMNIST+ and v2 at 28 px).
-"""
+"""MedMNIST: .npz files by path, or by name from Zenodo (`medmnist_sets`)."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import hashlib
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
+from pepr_edge.data.findings import MAX_EXAMPLES, unused_columns
+from pepr_edge.data.medmnist_sets import INFO, url
 from pepr_edge.data.source import (
     SPLITS,
     DataSettings,
@@ -30,91 +27,19 @@ from pepr_edge.data.source import (
     numeric_labels,
 )
 from pepr_edge.errors import DataError
-from pepr_edge.records import Split
+from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted import npz
 from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.npz import Shape
 from pepr_edge.untrusted.paths import is_file
+from pepr_edge.untrusted.shown import shown
 
 ACCEPTS: str = "a MedMNIST name or .npz file"
 SUFFIXES: tuple[str, ...] = (".npz",)
 
 # The labels of a split: 16 million images of 8 bytes.
 MAX_LABEL_BYTES = 128 << 20
-
-
-@dataclass(frozen=True)
-class MedmnistSet:
-    """A set of MedMNIST at 28 px. `labels` is empty if we cannot train for its task."""
-
-    md5: str
-    task: str
-    labels: tuple[str, ...] = ()
-
-
-_ORGANS = (
-    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
-    "lung-right", "pancreas", "spleen",
-)  # fmt: skip
-
-INFO: dict[str, MedmnistSet] = {
-    "pathmnist": MedmnistSet(
-        "a8b06965200029087d5bd730944a56c1",
-        "multi-class",
-        (
-            "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa",
-            "cancer-associated stroma", "colorectal adenocarcinoma epithelium",
-        ),
-    ),
-    "chestmnist": MedmnistSet("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
-    "dermamnist": MedmnistSet(
-        "0744692d530f8e62ec473284d019b0c7",
-        "multi-class",
-        (
-            "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma",
-            "benign keratosis-like lesions", "dermatofibroma", "melanoma", "melanocytic nevi",
-            "vascular lesions",
-        ),
-    ),
-    "octmnist": MedmnistSet(
-        "c68d92d5b585d8d81f7112f81e2d0842",
-        "multi-class",
-        ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
-    ),
-    "pneumoniamnist": MedmnistSet(
-        "28209eda62fecd6e6a2d98b1501bb15f", "binary-class", ("normal", "pneumonia")
-    ),
-    "retinamnist": MedmnistSet(
-        "bd4c0672f1bba3e3a89f0e4e876791e4", "ordinal-regression", ("0", "1", "2", "3", "4")
-    ),
-    "breastmnist": MedmnistSet("750601b1f35ba3300ea97c75c52ff8f6", "binary-class", ("malignant", "benign")),
-    "bloodmnist": MedmnistSet(
-        "7053d0359d879ad8a5505303e11de1dc",
-        "multi-class",
-        (
-            "basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte",
-            "neutrophil", "platelet",
-        ),
-    ),
-    "tissuemnist": MedmnistSet(
-        "ebe78ee8b05294063de985d821c1c34b",
-        "multi-class",
-        (
-            "Collecting Duct, Connecting Tubule", "Distal Convoluted Tubule", "Glomerular endothelial cells",
-            "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments",
-            "Thick Ascending Limb",
-        ),
-    ),
-    "organamnist": MedmnistSet("68e3f8846a6bd62f0c9bf841c0d9eacc", "multi-class", _ORGANS),
-    "organcmnist": MedmnistSet("b9ceb9546e10131b32923c5bbeaea2b1", "multi-class", _ORGANS),
-    "organsmnist": MedmnistSet("9ab87b696fb54e2a387ebe992d6ed5f1", "multi-class", _ORGANS),
-}  # fmt: skip
-
-
-def url(name: str) -> str:
-    """Return the address of a set of INFO."""
-    return f"https://zenodo.org/records/10519652/files/{name}.npz?download=1"
 
 
 def recognises(source: str) -> bool:
@@ -148,6 +73,8 @@ def open_source(settings: DataSettings) -> ImageSource:
             )
         shapes = {split: _image_shape(path, archive, split) for split in splits}
         targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
+    columns = _columns(members, splits)
+    labels, problems = _label_names(path, np.concatenate(list(targets.values())))
     all_targets = np.concatenate([targets[split] for split in splits])
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
 
@@ -163,12 +90,21 @@ def open_source(settings: DataSettings) -> ImageSource:
         name=path.stem,
         format="medmnist",
         sha256=sha256_file(path),
-        labels=_label_names(path, all_targets),
+        labels=labels,
         targets=all_targets,
         read=read,
         given=given,
         name_of=lambda index: name_in_split(index, splits, starts),
+        columns=columns,
+        problems=(*problems, *unused_columns(columns.ignored)),
     )
+
+
+def _columns(members: set[str], splits: list[Split]) -> Columns:
+    """Return the names of the arrays that are used, and of the others."""
+    used = [f"{split}_{kind}" for split in splits for kind in ("images", "labels")]
+    arrays = sorted(shown(name.removesuffix(".npy")) for name in members)
+    return Columns(used=tuple(used), ignored=tuple(name for name in arrays if name not in used))
 
 
 def fetch(name: str) -> Path:
@@ -281,14 +217,28 @@ def _without_single_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
-def _label_names(path: Path, targets: Indices) -> tuple[str, ...]:
-    """Return names from INFO if file name (also with _64, _128, _224) or checksum is known, else numbers."""
-    stem = path.stem.lower()
-    for size in ("_64", "_128", "_224"):
-        stem = stem.removesuffix(size)
-    known = INFO.get(stem) or next((entry for entry in INFO.values() if entry.md5 == _md5(path)), None)
+def _label_names(path: Path, targets: Indices) -> tuple[tuple[str, ...], list[Problem]]:
+    """Return names from INFO if the file's checksum or its name is known, else numbers; and a problem.
+
+    A file with the name of a set and another content may number its classes otherwise.
+    """
     numbers = numeric_labels(targets)
-    return known.labels if known is not None and len(known.labels) >= len(numbers) else numbers
+    md5 = _md5(path)
+    for known in INFO.values():
+        if known.md5 == md5 and len(known.labels) >= len(numbers):
+            return known.labels, []
+    by_name = INFO.get(path.stem.lower())
+    if by_name is None or len(by_name.labels) < len(numbers):
+        return numbers, []
+    problem = Problem(
+        kind="labels_by_file_name",
+        severity="warning",
+        count=len(by_name.labels),
+        examples=by_name.labels[:MAX_EXAMPLES],
+        remedy=f"the classes are named as in {path.stem.lower()}, after the file's name, but its content is "
+        f"another (md5): check that 0 is {by_name.labels[0]}, or give the file another name.",
+    )
+    return by_name.labels, [problem]
 
 
 def _md5(path: Path) -> str:

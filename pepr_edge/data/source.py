@@ -30,7 +30,8 @@ class DataSettings:
     the training split only. `val_fraction` and `test_fraction` apply if the source lacks that split.
     `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip"). `columns` names columns
     of a table by role (path, label, split, group), where they have other names. `grey_bits` is the depth of
-    grey images of more than 8 bits; "auto": what the set needs.
+    grey images of more than 8 bits; "auto": what the set needs. `raters`: several targets of an image are the
+    votes of raters, and their majority counts.
     """
 
     source: str
@@ -44,6 +45,7 @@ class DataSettings:
     on_bad_image: Literal["fail", "skip"] = "fail"
     columns: dict[str, str] = field(default_factory=dict)
     grey_bits: Literal["auto"] | int = "auto"
+    raters: bool = False
     seed: int = 0
 
 

@@ -1,8 +1,9 @@
 """A tensor file (.pt): a dict with images and targets, a pair, or a dict with train_images, train_targets ...
 
-The votes of several raters (targets of shape (n, raters)) are reduced to their majority; a tie goes to the
-lower class number. So in the paper's LIDC data, four raters and two classes, an image is positive only if
-more than half of the raters say so.
+With `data.raters` the votes of several raters (targets of shape (n, raters)) are reduced to their majority; a
+tie goes to the lower class number. So in the paper's LIDC data, four raters and two classes, an image is
+positive only if more than half of the raters say so. Without it several targets of an image are several
+labels, and are refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import stamp_files
+from pepr_edge.data.findings import unused_columns
 from pepr_edge.data.source import (
     SPLITS,
     DataSettings,
@@ -30,10 +32,11 @@ from pepr_edge.data.source import (
     name_in_split,
     numeric_labels,
 )
-from pepr_edge.errors import DataError
-from pepr_edge.records import Problem, Split
+from pepr_edge.errors import DataError, DatasetError
+from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.untrusted.paths import is_file
+from pepr_edge.untrusted.shown import shown
 
 if TYPE_CHECKING:
     import torch
@@ -64,10 +67,14 @@ def open_source(settings: DataSettings) -> ImageSource:
             fit.
     """
     path = Path(settings.source)
-    pairs = _pairs(path, _load(path))
+    content = _load(path)
+    pairs = _pairs(path, content)
     images = {split: _oriented(path, split, pair[0]) for split, pair in pairs.items()}
     problems: list[Problem] = []
-    targets = [_targets(path, split, pair[1], len(images[split]), problems) for split, pair in pairs.items()]
+    targets = [
+        _targets(path, split, pair[1], len(images[split]), settings, problems)
+        for split, pair in pairs.items()
+    ]
     sizes = [len(split_targets) for split_targets in targets]
     starts = np.cumsum([0, *sizes])
     images_by_split = list(images.values())
@@ -82,6 +89,8 @@ def open_source(settings: DataSettings) -> ImageSource:
     if "all" not in pairs:
         present = [split for split in SPLITS if split in pairs]
         given = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(present)}
+    columns = _columns(pairs, content)
+    problems += unused_columns(columns.ignored)
     return ImageSource(
         name=path.stem,
         format="tensor",
@@ -91,8 +100,18 @@ def open_source(settings: DataSettings) -> ImageSource:
         read=read,
         given=given,
         name_of=lambda index: name_in_split(index, list(pairs), starts),
+        columns=columns,
         problems=tuple(problems),
     )
+
+
+def _columns(pairs: Mapping[str, Any], content: Any) -> Columns:
+    """Return the keys of a file that are used, and the others."""
+    if not isinstance(content, Mapping):
+        return Columns()
+    used = [_key(split, kind) for split in pairs for kind in ("images", "targets")]
+    ignored = [shown(str(key)) for key in content if key not in used]
+    return Columns(used=tuple(used), ignored=tuple(ignored))
 
 
 def majority(votes: Indices) -> tuple[Indices, int]:
@@ -197,7 +216,14 @@ def _pixels(image: torch.Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def _targets(path: Path, split: str, targets: torch.Tensor, images: int, problems: list[Problem]) -> Indices:
+def _targets(
+    path: Path,
+    split: str,
+    targets: torch.Tensor,
+    images: int,
+    settings: DataSettings,
+    problems: list[Problem],
+) -> Indices:
     where = f"{path}: {_key(split, 'targets')}"
     raw = targets.float().numpy() if targets.is_floating_point() else targets.numpy()
     if raw.ndim not in (1, 2) or len(raw) != images:
@@ -214,8 +240,23 @@ def _targets(path: Path, split: str, targets: torch.Tensor, images: int, problem
         return votes[:, 0]
     if images > 1 and votes.max() == 1 and bool((votes.sum(axis=1) == 1).all()):
         raise DataError(f"{where} look one-hot, expected class numbers. Convert them: targets.argmax(dim=1).")
+    if not settings.raters:
+        raise _several_labels(where, votes)
     chosen, ties = majority(votes)
     prefix = "" if split == "all" else f"{split}: "
     remedy = f"{prefix}majority of {votes.shape[1]} raters; {ties} ties went to the lower class"
     problems.append(Problem(kind="raters_joined", severity="note", count=ties, remedy=remedy))
     return chosen
+
+
+def _several_labels(where: str, votes: Indices) -> DatasetError:
+    """Return the error for several targets of an image, where the recipe does not call them votes."""
+    reason = "several whole numbers per image"
+    if votes.max() <= 1:
+        reason = "several 0/1 labels per image (multi-label)"
+    return DatasetError(
+        "several_labels",
+        f"{where}: {reason}, of shape {votes.shape}, expected one class number. Choose one column; or, if "
+        "they are the votes of several raters, say so in the recipe: data.raters = true.",
+        len(votes),
+    )

@@ -125,6 +125,7 @@ class Data(Section):
     `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
     recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
     `grey_bits`: the depth of grey images of more than 8 bits; "auto": what nearly all of their pixels need.
+    `raters`: several targets of an image (.pt) are votes, and the majority counts.
     """
 
     source: str = "phantom"
@@ -137,6 +138,7 @@ class Data(Section):
     on_bad_image: Literal["fail", "skip"] = "fail"
     columns: dict[ColumnRole, str] = Field(default={})
     grey_bits: Annotated[int | Auto, OrAuto(GreyBits, "an integer")] = AUTO
+    raters: bool = False
 
     def filter_for(self, candidate: Candidate) -> Interpolation:
         """Return the filter by which the images of a candidate are resized."""

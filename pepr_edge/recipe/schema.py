@@ -45,6 +45,10 @@ KEYS: dict[str, str] = {
     "data.val_fraction": "The share of the images for validation, if the data has no such split.",
     "data.test_fraction": "The share of the images for the test, if the data has no such split.",
     "data.phantom_images": 'The number of images that source = "phantom" generates.',
+    "data.raters": (
+        "Several targets of an image in a .pt file are the votes of raters: the majority counts, and a tie "
+        "goes to the lower class number. Otherwise they are several labels of the image."
+    ),
     "data.grey_bits": (
         "The depth of grey images of more than 8 bits, 8 to 16: 0 to its highest value is scaled to 8 bits. "
         '"auto": the smallest that holds nearly all pixels of nearly all images. Recorded in the manifest.'

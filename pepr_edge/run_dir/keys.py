@@ -40,7 +40,7 @@ STAGE_REVISIONS: Mapping[str, str] = {
 }
 
 # Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
-NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto"}
+NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 
 # How often a training is repeated; no training's result depends on it.

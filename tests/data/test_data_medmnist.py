@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pepr_edge.data import DataSettings, load, medmnist, prepare
+from pepr_edge.data.medmnist_sets import INFO, url
 from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import to_pixels
 
@@ -150,26 +151,49 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path, cache, monkeyp
     assert "\n" not in str(fault.value)
     assert closed in str(fault.value)
     assert str(cache / "breastmnist.npz") in str(fault.value)
-    assert medmnist.INFO["breastmnist"].md5 in str(fault.value)
+    assert INFO["breastmnist"].md5 in str(fault.value)
+
+
+BASE = [name for name in INFO if "_" not in name]
+
+
+@pytest.mark.parametrize("px", [64, 128, 224])
+def test_every_set_is_known_at_the_sizes_of_medmnist_plus(px):
+    assert len(BASE) == 12
+    for name in BASE:
+        larger = INFO[f"{name}_{px}"]
+        assert (larger.labels, larger.task) == (INFO[name].labels, INFO[name].task)
+        assert url(f"{name}_{px}").endswith(f"/10519652/files/{name}_{px}.npz?download=1")
+
+
+def test_checksums_are_all_different_and_whole():
+    checksums = [known.md5 for known in INFO.values()]
+    assert len(set(checksums)) == len(checksums) == 12 * 4 + 4
+    assert all(len(md5) == 32 and int(md5, 16) >= 0 for md5 in checksums)
+
+
+@pytest.mark.parametrize("name", ["dermamnist_corrected_28", "dermamnist_extended_224"])
+def test_the_corrected_sets_of_dermamnist_are_known(name):
+    assert medmnist.recognises(name)
+    assert INFO[name].labels == INFO["dermamnist"].labels
+    assert url(name) == f"https://zenodo.org/records/12739457/files/{name}.npz?download=1"
 
 
 def test_the_address_is_zenodo_s():
-    assert (
-        medmnist.url("breastmnist") == "https://zenodo.org/records/10519652/files/breastmnist.npz?download=1"
-    )
+    assert url("breastmnist") == "https://zenodo.org/records/10519652/files/breastmnist.npz?download=1"
 
 
 def test_downloads_by_name_with_its_checksum(tmp_path, cache, real_data, monkeypatch):
     downloads = []
 
-    def retrieve(url, known_hash, fname, path):
-        downloads.append((url, known_hash))
+    def retrieve(address, known_hash, fname, path):
+        downloads.append((address, known_hash))
         path.mkdir(parents=True)
         return shutil.copy(real_data / fname, path / fname)
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
     info = prepare(DataSettings("BreastMNIST", 16), tmp_path / "out")
-    assert downloads == [(medmnist.url("breastmnist"), "md5:750601b1f35ba3300ea97c75c52ff8f6")]
+    assert downloads == [(url("breastmnist"), "md5:750601b1f35ba3300ea97c75c52ff8f6")]
     assert info.labels == ("malignant", "benign")
     prepare(DataSettings("breastmnist", 24), tmp_path / "other")
     assert len(downloads) == 1

@@ -1,5 +1,6 @@
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,7 +94,8 @@ def test_the_majority_of_raters_counts_and_ties_are_noted(tmp_path):
     votes = torch.zeros(N, 4)
     votes[10:, :3] = 1
     votes[:2, :2] = 1
-    info = prepare(save(tmp_path / "lidc.pt", {"images": uint8(N, 9, 7), "targets": votes}), tmp_path / "out")
+    settings = save(tmp_path / "lidc.pt", {"images": uint8(N, 9, 7), "targets": votes})
+    info = prepare(replace(settings, raters=True), tmp_path / "out")
     assert sum(np.array(facts.class_counts) for facts in info.splits.values()).tolist() == [10, 10]
     assert info.notes == ("majority of 4 raters; 2 ties went to the lower class",)
 
