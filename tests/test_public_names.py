@@ -157,6 +157,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "text",
     ),
     "pepr_edge.records": (
+        "MAX_THREADS",
         "NOT_DONE",
         "Agreement",
         "Artifact",

@@ -12,12 +12,14 @@ from pepr_edge.records import Manifest, first_fault, other_version, parse_record
 from pepr_edge.untrusted.documents import name_fault
 from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
+from pepr_edge.untrusted.shown import excerpt, is_plain
 
 MANIFEST = "manifest.json"
 REQUIRED = ("model.onnx", "selftest.npz")
 # Ours have six or seven files: two models, a self-test, a card and two small ones for the hub.
 MAX_FILES = 32
 TEXT_BYTES = 16 * MIB
+LABEL_CHARACTERS = 200
 LIMITS_BYTES = {".onnx": MODEL_BYTES, ".npz": FILE_BYTES}
 
 
@@ -107,6 +109,9 @@ def _tensor_fault(manifest: Manifest) -> str | None:
             f"preprocess has {len(spec.mean)} means and {len(spec.std)} standard deviations "
             f"for {spec.channels} channels"
         )
+    for label in manifest.labels:
+        if not is_plain(label) or len(label) > LABEL_CHARACTERS:
+            return f"label {excerpt(label)}, expected one line of at most {LABEL_CHARACTERS} characters"
     classes = len(manifest.labels)
     unique = len(set(manifest.labels))
     if classes < 2 or unique != classes or manifest.output.shape[1:] != (classes,):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
+import os
 import sys
 from typing import Any
 
@@ -68,20 +70,10 @@ def _after_preflight(command: click.Command) -> click.Command:
     assert original is not None
 
     def callback(**arguments: Any) -> Any:
-        try:
-            from pepr_edge.device.preflight import check
+        from pepr_edge.device.preflight import check
 
-            check(len(arguments.get("bundles", ("one",))), arguments.get("out"))
-            return original(**arguments)
-        except ImportError as error:
-            reason = [line for line in str(error).splitlines() if line.strip()][-1]
-            raise PeprError(
-                f"a package cannot be loaded on this machine: {reason.strip()}. Install pepr_edge again."
-            ) from error
-        except MemoryError:
-            raise PeprError(
-                "out of memory. Close other programs and try again, or use the bundle of a smaller model."
-            ) from None
+        check(len(arguments.get("bundles", ("one",))), arguments.get("out"))
+        return original(**arguments)
 
     checked.callback = callback
     return checked
@@ -108,6 +100,7 @@ def entry() -> None:
 
     Exit status: 0 success, 1 error in the input, 2 wrong usage, 3 INVALID or failed check, 130 interrupted.
     """
+    _open_streams()
     try:
         main(prog_name="pepr-edge", standalone_mode=False)
     except click.exceptions.Abort:
@@ -117,14 +110,44 @@ def entry() -> None:
         error.show()
         sys.exit(error.exit_code)
     except PeprError as error:
-        click.echo(f"error: {_printable(error)}", err=True)
-        sys.exit(1)
+        _fail(_printable(error))
     except InvalidMeasurement as error:
         click.echo(_printable(error), err=True)
         sys.exit(3)
+    except BrokenPipeError:
+        # Whoever read the output has ended. Python would report it again when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail("the output could not be written, as nothing reads it any more.")
     except OSError as error:
-        click.echo(f"error: {_os_error_text(error)}", err=True)
-        sys.exit(1)
+        _fail(_os_error_text(error))
+    except (MemoryError, SystemError):  # the latter: an extension module ran out of memory
+        _fail("out of memory. Close other programs and try again, or use a smaller model.")
+    except ImportError as error:
+        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        _fail(f"a package cannot be loaded on this machine: {reason[-1].strip()}. Install pepr_edge again.")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(1)
+
+
+def _open_streams() -> None:
+    """Open what the caller has closed, and let no character that a terminal lacks end the program.
+
+    Otherwise the next file that is opened would get the number of a standard stream, and its output.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _os_error_text(error: OSError) -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import BundleError, InvalidMeasurement, MeasurementError
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES
-from pepr_edge.records import BenchResult, FieldReport, Provider
+from pepr_edge.records import MAX_THREADS, BenchResult, FieldReport, Provider
 from pepr_edge.text.tables import aligned_table
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
@@ -31,11 +31,13 @@ MISSING = "-"
 @click.argument("bundles", nargs=-1, required=True, type=PathType(), metavar="BUNDLE...")
 @click.option("--quick", is_flag=True, help="Use 128 queries and 10 s per bundle, instead of 1024 and 60 s.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: as on the workstation]"
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    help="Threads of the runtime. [default: as on the workstation]",
 )
 @click.option(
     "--paced",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteType(min=0, min_open=True, max=1e9),
     metavar="MS",
     help="Measure a clinic's load: one image every MS milliseconds.",
 )
@@ -54,7 +56,7 @@ MISSING = "-"
 )
 @click.option(
     "--watts-per-core",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteType(min=0, min_open=True, max=1e6),
     metavar="W",
     help="Declare the power of a busy core, for the energy if no counter can be read.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -47,6 +48,17 @@ class PathType(click.Path):
         path = super().convert(value, param, ctx)
         assert isinstance(path, Path)
         return path
+
+
+class FiniteType(click.FloatRange):
+    """A finite number as an option, within limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. NaN and infinity are wrong usage."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def common(command: F) -> F:

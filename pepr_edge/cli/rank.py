@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json
+from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.metrics import PERFORMANCES
 
@@ -43,7 +43,7 @@ from pepr_edge.scoring.metrics import PERFORMANCES
 )
 @click.option(
     "--lifetime",
-    type=float,
+    type=FiniteType(),
     metavar="N",
     help="Show the energy per image over a lifetime of N images, training included.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
@@ -57,7 +57,9 @@ NAMES = ("name", "model", "candidate", "architecture")
     type=PathType(),
     help="JSON file with bounds, such as the ranking.json of another run.",
 )
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Emphasis on performance, >= 1.")
+@click.option(
+    "--alpha", type=FiniteType(), default=1.0, show_default=True, help="Emphasis on performance, >= 1."
+)
 @click.option(
     "--weights",
     metavar="NAME=W,...",
@@ -75,7 +77,7 @@ NAMES = ("name", "model", "candidate", "architecture")
     metavar="N|COL",
     help="Number of images behind each performance: adds rank intervals, from 1000 draws per model.",
 )
-@click.option("--floor", type=float, help="Models with a lower performance have no score.")
+@click.option("--floor", type=FiniteType(), help="Models with a lower performance have no score.")
 @click.option(
     "--only-skilled",
     is_flag=True,

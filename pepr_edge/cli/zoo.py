@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say, show_bars
+from pepr_edge.cli.common import FiniteType, PathType, common, echo, need_training, print_json, say, show_bars
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
@@ -31,7 +31,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--max-params", type=float, help="Max number of parameters, in millions.")
+@click.option("--max-params", type=FiniteType(), help="Max number of parameters, in millions.")
 @click.option(
     "--family",
     type=click.Choice(["CNN", "Other"], case_sensitive=False),

@@ -20,6 +20,7 @@ from pepr_edge.report.figure import recognise
 from pepr_edge.run_dir.owned import remove_owned, write_all_owned
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.scoring.pepr import RESOURCES
+from pepr_edge.untrusted.shown import cell
 
 JSON = "comparison.json"
 CSV = "comparison.csv"
@@ -85,7 +86,7 @@ def to_csv(inputs: ComparisonInput, pairs: Pairs) -> str:
             cells = [side, *_model_cells(model)]
             for scores in (pairs.joint, pairs.separate):
                 cells += [_finite(scores[letter][row, column]) for letter in letters]
-            writer.writerow(["" if cell is None else cell for cell in cells])
+            writer.writerow(["" if value is None else cell(value) for value in cells])
     return out.getvalue()
 
 

@@ -37,6 +37,7 @@ from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.tasks import task_of
 from pepr_edge.untrusted.files import MIB, content
+from pepr_edge.untrusted.shown import cell
 
 Progress = Callable[[int, int], None]
 
@@ -296,7 +297,7 @@ def _skipped_csv(scan: Scan) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "reason"))
-    writer.writerows((error.name, error.reason) for error in scan.bad.values())
+    writer.writerows((cell(error.name), cell(error.reason)) for error in scan.bad.values())
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ labels, and are refused.
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 import zipfile
@@ -35,8 +36,10 @@ from pepr_edge.data.source import (
 from pepr_edge.errors import DataError, DatasetError
 from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.npz import check_unpacked
 from pepr_edge.untrusted.paths import is_file
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import one_line, shown
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +136,7 @@ def _load(path: Path) -> Any:
         import torch
     except ImportError:
         raise DataError(f"{path}: reading it needs PyTorch. Run pip install 'pepr_edge[train]'.") from None
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             # PyTorch warns of files pickled by another program; bad files are refused below.
@@ -144,11 +148,48 @@ def _load(path: Path) -> Any:
                 f"{path}: contains more than tensors, and loading it could run code. "
                 f"Save {LAYOUT} with torch.save."
             ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: not a readable tensor file ({reason}), expected {LAYOUT}. "
-            "Save it again with torch.save."
-        ) from None
+        raise _unreadable(path, one_line(error)) from None
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{shown(str(path))}: not a readable tensor file ({reason}), expected {LAYOUT}. "
+        "Save it again with torch.save."
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a file that is no regular one, or unpacks to far more than its size."""
+    try:
+        with open_regular(path) as file:
+            if zipfile.is_zipfile(file):
+                file.seek(0)
+                with zipfile.ZipFile(file) as archive:
+                    check_unpacked(archive.infolist(), os.fstat(file.fileno()).st_size)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, one_line(error)) from None
+
+
+def _plain(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor without its gradient, if the file holds each of its values.
+
+    Raises:
+        DataError: it is sparse, quantised, on no device, or a few values that stand for many.
+    """
+    import torch
+
+    size_bytes = tensor.numel() * tensor.element_size()
+    if tensor.layout != torch.strided:
+        fault = f"{tensor.layout}"
+    elif tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+        fault = f"{tensor.dtype} on {tensor.device}"
+    elif size_bytes > tensor.untyped_storage().nbytes():
+        fault = f"{size_bytes / 1e6:.3g} MB expanded from {tensor.untyped_storage().nbytes() / 1e6:.3g} MB"
+    else:
+        return tensor.detach()
+    raise DataError(
+        f"{shown(str(path))}: {name} is {fault}, expected a plain tensor. Save tensor.contiguous()."
+    )
 
 
 def _pairs(path: Path, content: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -167,9 +208,14 @@ def _pairs(path: Path, content: Any) -> dict[str, tuple[torch.Tensor, torch.Tens
     complete = set(pairs) == {"all"} or ("train" in pairs and "all" not in pairs)
     if not all_tensors or not complete:
         is_dict = isinstance(content, Mapping)
-        description = f"keys {', '.join(map(str, list(content)[:6]))}" if is_dict else type(content).__name__
+        description = type(content).__name__
+        if is_dict:
+            description = f"keys {', '.join(shown(str(key)) for key in list(content)[:6])}"
         raise DataError(f"{path}: contains {description}, expected {LAYOUT}. Save it again with torch.save.")
-    return pairs
+    return {
+        name: (_plain(path, _key(name, "images"), images), _plain(path, _key(name, "targets"), targets))
+        for name, (images, targets) in pairs.items()
+    }
 
 
 def _key(split: str, kind: str) -> str:
@@ -231,7 +277,7 @@ def _targets(
             f"{where} of shape {raw.shape} for {images} images, "
             f"expected ({images},) or ({images}, raters). Reshape them."
         )
-    if raw.dtype.kind == "f" and not np.array_equal(raw, np.round(raw)):
+    if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and np.array_equal(raw, np.round(raw))):
         raise DataError(
             f"{where} are not whole numbers, expected class numbers 0, 1, ... Round or threshold them."
         )

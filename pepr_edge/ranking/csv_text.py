@@ -8,6 +8,7 @@ from typing import Any
 
 from pepr_edge.records import Ranking, RankingRow
 from pepr_edge.scoring.pepr import RESOURCES
+from pepr_edge.untrusted.shown import cell
 
 LETTERS = [letter for letter, _ in RESOURCES.values()] + ["edge"]
 
@@ -19,7 +20,7 @@ def to_csv(ranking: Ranking) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0] if rows else [])
     for row in rows:
-        writer.writerow(["" if value is None else value for value in row.values()])
+        writer.writerow(["" if value is None else cell(value) for value in row.values()])
     return out.getvalue()
 
 

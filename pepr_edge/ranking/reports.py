@@ -14,12 +14,17 @@ from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
+from pepr_edge.untrusted.shown import shown
 
+# Latencies are kept in nanoseconds.
+CLOCK_S = 1e-9
 EXPECTED_REPORT = "the file that `pepr-edge bench --out` wrote on the device."
 
 
 def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldReport]:
-    """Read field reports, and return them by path in the order given.
+    """Read field reports, and return them by the names of their files, in the order given.
+
+    The names stand in rankings, which may be passed on; the folders of the files do not.
 
     Raises:
         ScoreError: one line for each file that is not a report, is of another version, is given twice or is
@@ -27,16 +32,28 @@ def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldRepo
     """
     reports: dict[str, FieldReport] = {}
     faults = []
+    known: set[Path] = set()
     for path in paths:
-        if str(path) in reports:
-            faults.append(f"{path}: given twice. Give each report once.")
+        if path in known:
+            faults.append(f"{shown(str(path))}: given twice. Give each report once.")
             continue
+        known.add(path)
         try:
-            reports[str(path)] = _read(path)
+            reports[_free_name(path, reports)] = _read(path)
         except ScoreError as fault:
             faults.append(str(fault))
     _raise([*faults, *_faults(reports, results)])
     return reports
+
+
+def _free_name(path: Path, taken: Container[str]) -> str:
+    """Return the name of a file, numbered if another report has the same."""
+    name = shown(path.name)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{shown(path.stem)}-{number}{shown(path.suffix)}"
+    return name
 
 
 def check(reports: Mapping[str, FieldReport], results: Results) -> None:
@@ -83,7 +100,7 @@ def _read(path: Path) -> FieldReport:
         version = other_version(fault)
         if version is not None:
             raise ScoreError(
-                f"{path}: schema_version = {version!r:.40}, this pepr_edge reads 1. "
+                f"{shown(str(path))}: schema_version = {version!r:.40}, this pepr_edge reads 1. "
                 "Rank with the pepr_edge that measured, or measure with this one."
             ) from None
         raise _no_report(path, first_fault(fault)) from None
@@ -93,7 +110,7 @@ def _read(path: Path) -> FieldReport:
 
 def _no_report(path: Path, reason: str) -> ScoreError:
     advice = "Give the file that bench wrote on the device."
-    return ScoreError(f"{path}: not a report of `pepr-edge bench --out` ({reason}). {advice}")
+    return ScoreError(f"{shown(str(path))}: not a report of `pepr-edge bench --out` ({reason}). {advice}")
 
 
 def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
@@ -112,11 +129,22 @@ def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
             advice = " Its fallbacks are not ranked there: bench without --fallback."
         return f"holds no artifact of {folder}. It belongs to another run.{advice}"
     for result in results:
-        if percentiles(result.latencies_s) != result.percentiles_s:
-            return f"percentiles_s of {result.bundle} do not follow from its latencies_s. Measure again."
+        fault = _latencies_fault(result)
+        if fault:
+            return fault
     if not report.emulated and not any(result.validity.valid for result in results):
         others = f" So are the other {len(results) - 1} of this run." if len(results) > 1 else ""
-        return f"INVALID: {results[0].bundle}: {' '.join(results[0].validity.reasons)}{others}"
+        return f"INVALID: {shown(results[0].bundle)}: {' '.join(results[0].validity.reasons)}{others}"
+    return ""
+
+
+def _latencies_fault(result: BenchResult) -> str:
+    """Return why the latencies of a result cannot be those that were measured; empty if they can."""
+    name = shown(result.bundle)
+    if any(0 < latency_s < CLOCK_S for latency_s in result.latencies_s):
+        return f"latencies_s of {name} are below {CLOCK_S:g} s. Measure again."
+    if percentiles(result.latencies_s) != result.percentiles_s:
+        return f"percentiles_s of {name} do not follow from its latencies_s. Measure again."
     return ""
 
 

@@ -56,6 +56,7 @@ from pepr_edge.records.field_report import (
     Throughput,
 )
 from pepr_edge.records.measurement import (
+    MAX_THREADS,
     DeviceFacts,
     DeviceProfile,
     Machine,
@@ -95,6 +96,7 @@ from pepr_edge.records.training import (
 from pepr_edge.records.weights import InitialWeights, WeightsKind, WeightsMatch, WeightsSource
 
 __all__ = [
+    "MAX_THREADS",
     "NOT_DONE",
     "Agreement",
     "Artifact",

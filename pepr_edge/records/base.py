@@ -16,7 +16,9 @@ Split = Literal["train", "val", "test"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# No time, energy or memory is larger, in SI units; sums of a million stay finite.
+MAX_VALUE = 1e18
+NonNegative = Annotated[float, Field(ge=0, le=MAX_VALUE)]
 R = TypeVar("R", bound="Record")
 
 

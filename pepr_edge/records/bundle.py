@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pepr_edge.records.base import Estimate, Record, Sha256, Versioned
+from pepr_edge.records.base import Count, Estimate, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
@@ -17,9 +17,9 @@ class SelfTestSpec(Record):
     are generated.
     """
 
-    n: int
+    n: Count
     tolerance: float
-    real_images: int = 0
+    real_images: Count = 0
 
 
 class TensorSpec(Record):

@@ -41,9 +41,9 @@ class Preprocess(Record):
     channels: Literal[1, 3]
     image_size_px: Annotated[int, Field(ge=8, le=4096)]
     interpolation: Interpolation = "bilinear"
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, Field(gt=0)], ...]
-    scale: Annotated[float, Field(gt=0)] = 255.0
+    mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...]
+    std: tuple[Annotated[float, Field(ge=1e-9, le=1e6)], ...]
+    scale: Annotated[float, Field(ge=1e-3, le=1e6)] = 255.0
     grey_bits: Annotated[int, Field(ge=8, le=16)] | None = None
 
     @model_serializer(mode="wrap")

@@ -55,27 +55,27 @@ class BenchResult(Record):
     artifact_sha256: Sha256
     runtime: str
     provider_used: str
-    threads: int
+    threads: Annotated[int, Field(ge=1)]
     scenario: str
     rules: Literal["full", "quick"]
     validity: Validity
     latencies_s: tuple[NonNegative, ...]
     percentiles_s: Percentiles
-    import_s: float
-    load_s: float
-    first_s: float
-    peak_memory_bytes: int | None
-    memory_stages_bytes: dict[str, int | None]
-    cpu_s_per_inference: float | None
-    energy_j_per_inference: float | None
+    import_s: NonNegative
+    load_s: NonNegative
+    first_s: NonNegative
+    peak_memory_bytes: Count | None
+    memory_stages_bytes: dict[str, Count | None]
+    cpu_s_per_inference: NonNegative | None
+    energy_j_per_inference: NonNegative | None
     energy_method: Method = "unavailable"
     selftest: SelfTestResult | None
     settings: SessionSettings | None = None
-    paced_s: float | None = None
-    warmup_runs: int | None = None
-    load_before: float | None = None
-    load_after: float | None = None
-    steal_s: float | None = None
+    paced_s: NonNegative | None = None
+    warmup_runs: Count | None = None
+    load_before: NonNegative | None = None
+    load_after: NonNegative | None = None
+    steal_s: NonNegative | None = None
     partial: bool = False
     fallback: bool = False
     preprocessing: Preprocessing | None = None

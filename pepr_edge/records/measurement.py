@@ -10,6 +10,8 @@ from pepr_edge.records.base import Count, NonNegative, Quantity, Record, Sha256,
 
 # How long to measure: see measure/rules.py.
 RulesName = Literal["adaptive", "full", "quick", "look"]
+# More than any machine has that we run on; each thread needs memory.
+MAX_THREADS = 1024
 Provider = Literal["cpu", "cuda", "tensorrt", "directml"]
 
 
@@ -22,7 +24,7 @@ class SessionSettings(Record):
 
     runtime: str = "onnxruntime"
     provider: Provider = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] = 1
     spinning: bool = False
     arena: bool = True
     graph_optimisation: str = "all"
@@ -42,8 +44,8 @@ class ProfileRequest(Record):
     settings: SessionSettings
     rules: RulesName
     input_shape: tuple[int, ...]
-    watts_per_core: float | None = None
-    paced_s: float | None = None
+    watts_per_core: NonNegative | None = None
+    paced_s: NonNegative | None = None
 
 
 class Machine(Record):
@@ -69,10 +71,10 @@ class Validity(Record):
 class Percentiles(Record):
     """Early-stopping estimates of latency, seconds; None if there are too few samples."""
 
-    p50: float | None
-    p90: float | None
-    p95: float | None
-    p99: float | None
+    p50: NonNegative | None
+    p90: NonNegative | None
+    p95: NonNegative | None
+    p99: NonNegative | None
 
 
 class DeviceFacts(Record):
@@ -81,16 +83,16 @@ class DeviceFacts(Record):
     cpu: str
     architecture: str
     isa: tuple[str, ...]
-    cores: int
-    memory_bytes: int | None
+    cores: Annotated[int, Field(ge=1)]
+    memory_bytes: Count | None
     os: str
     python: str
     versions: dict[str, str]
-    affinity: int | None = None
-    cgroup_cpu_limit: float | None = None
-    cgroup_memory_bytes: int | None = None
+    affinity: Count | None = None
+    cgroup_cpu_limit: NonNegative | None = None
+    cgroup_memory_bytes: Count | None = None
     governor: str | None = None
-    frequency_mhz: float | None = None
+    frequency_mhz: NonNegative | None = None
     temperature_c: float | None = None
     on_battery: bool | None = None
     gpu: str | None = None
@@ -110,10 +112,10 @@ class SelfTestResult(Record):
 
     passed: bool
     decisions_agree: bool
-    max_abs_diff: float
-    tolerance: float
-    n: int
-    agreeing: int | None = None
+    max_abs_diff: NonNegative
+    tolerance: NonNegative
+    n: Count
+    agreeing: Count | None = None
 
 
 class DeviceProfile(Versioned):
@@ -135,23 +137,23 @@ class DeviceProfile(Versioned):
     settings: SessionSettings
     provider_used: str
     scenario: str = "single_stream"
-    paced_s: float | None = None
+    paced_s: NonNegative | None = None
     rules: RulesName
     input_shape: tuple[int, ...]
     validity: Validity
     latencies_s: tuple[NonNegative, ...]
     blocks: tuple[Count, ...] = ()
     ended_by: Literal["interval", "place", "time"] | None = None
-    warmup_runs: int
-    import_s: float
-    load_s: float
-    first_s: float
-    peak_memory_bytes: int | None
+    warmup_runs: Count
+    import_s: NonNegative
+    load_s: NonNegative
+    first_s: NonNegative
+    peak_memory_bytes: Count | None
     peak_memory_samples_bytes: tuple[Count, ...] = ()
-    memory_stages_bytes: dict[str, int | None]
-    cpu_s_per_inference: float | None
+    memory_stages_bytes: dict[str, Count | None]
+    cpu_s_per_inference: NonNegative | None
     energy_j_per_inference: Quantity
-    load_before: float | None
-    load_after: float | None
-    steal_s: float | None
+    load_before: NonNegative | None
+    load_after: NonNegative | None
+    steal_s: NonNegative | None
     device: DeviceFacts

@@ -11,6 +11,7 @@ from pathlib import Path
 from pepr_edge.report.svg import Picture
 from pepr_edge.run_dir.owned import owned_names, remove_owned, write_all_owned
 from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.shown import cell
 
 Value = str | int | float | bool | None
 
@@ -27,7 +28,7 @@ class FigureData:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.header)
-        writer.writerows(self.rows)
+        writer.writerows([cell(value) for value in row] for row in self.rows)
         return text.getvalue()
 
 

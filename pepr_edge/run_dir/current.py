@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from pepr_edge.run_dir.keys import (
 from pepr_edge.run_dir.layout import (
     ARTIFACT,
     FAILURE,
+    LOGITS,
     MODEL,
     PREDICTIONS,
     PROBE,
@@ -41,6 +43,7 @@ from pepr_edge.run_dir.layout import (
 )
 from pepr_edge.run_dir.store import is_intact, read_current, read_record
 from pepr_edge.run_dir.training_files import resumable
+from pepr_edge.untrusted import npz
 
 
 def current_screening(
@@ -64,10 +67,11 @@ def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult
     Args:
         folder: of the candidate.
         key: see `train_key`.
-        verify: compare the checkpoint's hash with the record.
+        verify: compare the checkpoint's hash with the record, and read the logits if they are there.
     """
     trained = read_current(folder / TRAIN_RESULT, TrainResult, key)
-    if trained is None:
+    logits = folder / LOGITS
+    if trained is None or (verify and os.path.lexists(logits) and not _has_arrays(logits, verify)):
         return None
     checkpoint = folder / trained.checkpoint
     is_there = is_intact(checkpoint, trained.checkpoint_sha256) if verify else _size_bytes(checkpoint) > 0
@@ -136,14 +140,25 @@ def current_artifact(folder: Path, key: str, verify: bool = True) -> Artifact | 
     Args:
         folder: of the variant.
         key: see `export_key`.
-        verify: compare the model's hash with the record, not only its size.
+        verify: compare the model's hash with the record, not only its size, and read the predictions.
     """
     artifact = read_current(folder / ARTIFACT, Artifact, key)
-    if artifact is None or not (folder / PREDICTIONS).is_file():
+    if artifact is None or not _has_arrays(folder / PREDICTIONS, verify):
         return None
     model = folder / MODEL
     is_there = is_intact(model, artifact.sha256) if verify else _size_bytes(model) == artifact.size_bytes
     return artifact if is_there else None
+
+
+def _has_arrays(path: Path, verify: bool) -> bool:
+    """True if there is a file of arrays, with `verify` one that can be read."""
+    if not verify:
+        return path.is_file()
+    try:
+        npz.arrays(path)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
 
 
 def _size_bytes(path: Path) -> int:

@@ -47,11 +47,10 @@ from pepr_edge.run_dir.owned import (
     is_owned_folder,
     remove_matching,
     remove_owned,
-    set_aside,
     start_record,
     write_owned,
 )
-from pepr_edge.run_dir.store import read_record, write_text
+from pepr_edge.run_dir.store import read_record, set_aside, write_text
 from pepr_edge.untrusted import files
 from pepr_edge.untrusted.paths import exists
 

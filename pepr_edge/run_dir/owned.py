@@ -286,18 +286,6 @@ def remove_matching(folder: Path, pattern: re.Pattern[str]) -> None:
         folder.rmdir()
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a file that is damaged or not ours so that its name is free.
-
-    Returns:
-        Its new path: the name with ".kept-1" appended, or the next free number.
-    """
-    number = 1
-    while _exists(path.with_name(f"{path.name}.kept-{number}")):
-        number += 1
-    return path.rename(path.with_name(f"{path.name}.kept-{number}"))
-
-
 def _move_to_kept(folder: Path, name: str) -> None:
     """Move a file into `.pepr_edge/kept-<n>/`."""
     number = 1

@@ -97,8 +97,22 @@ def write_text(path: Path, text: str, exclusive: bool = False) -> None:
     write_bytes(path, text.encode(), exclusive)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a file that is damaged or not ours so that its name is free.
+
+    Returns:
+        Its new path: the name with ".kept-1" appended, or the next free number.
+    """
+    number = 1
+    while os.path.lexists(path.with_name(f"{path.name}.kept-{number}")):
+        number += 1
+    return path.rename(path.with_name(f"{path.name}.kept-{number}"))
+
+
 def write_record(path: Path, record: Record) -> None:
-    """Write a record as one JSON file, atomically."""
+    """Write a record as one JSON file, atomically. A folder in its place is not ours, and is set aside."""
+    if path.is_dir():
+        set_aside(path)
     write_text(path, record.model_dump_json(indent=1) + "\n")
 
 

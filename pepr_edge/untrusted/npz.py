@@ -65,6 +65,18 @@ def _check_members(infos: list[zipfile.ZipInfo], size_bytes: int) -> None:
         is_encrypted = info.flag_bits & 1
         if is_encrypted or info.compress_type not in METHODS:
             raise ValueError("encrypted, or not compressed by numpy")
+    check_unpacked(infos, size_bytes)
+
+
+def check_unpacked(infos: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
+    """Refuse an archive that unpacks to far more than its size.
+
+    Args:
+        infos: its members.
+        size_bytes: of the file.
+    Raises:
+        ValueError: it does.
+    """
     unpacked_bytes = sum(info.file_size for info in infos)
     if unpacked_bytes > max(MIN_UNPACKED_BYTES, MAX_RATIO * size_bytes):
         raise ValueError(

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # One text in a message or a cell of a table. A longer one loses its middle: the name of a file is at its end.
 SHOWN_CHARACTERS = 200
@@ -14,6 +17,8 @@ SHOWN_CHARACTERS = 200
 EXCERPT_CHARACTERS = 60
 # Items of a list in a message.
 SHOWN_ITEMS = 10
+# The first characters of what spreadsheets take for a formula, or strip to get one.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 # Characters that move a terminal's cursor, change the direction of a line or cannot be seen. Tabs and line
 # ends are not among them. Half of a surrogate pair stands for a byte that is not UTF-8.
@@ -60,6 +65,11 @@ def one_line(fault: BaseException | str) -> str:
     """Return the message of a library's error on one line, as in `shown`; its class if it has none."""
     text = " ".join(clip(str(fault), 10 * SHOWN_CHARACTERS).split())
     return shown(text or type(fault).__name__)
+
+
+def cell(value: T) -> T | str:
+    """Return a value for a cell of a CSV file: a spreadsheet would run a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def first_items(items: Sequence[str], limit: int = SHOWN_ITEMS) -> list[str]:

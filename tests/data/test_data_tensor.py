@@ -1,5 +1,6 @@
 import os
 import pickle
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from pepr_edge.data import DataSettings, load, prepare, tensor
 from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import to_pixels
+from pepr_edge.untrusted import npz
 
 torch = pytest.importorskip("torch")
 
@@ -121,6 +123,38 @@ def test_faults_are_reported_in_one_line(tmp_path, images, targets, message):
         prepare(save(tmp_path / "d.pt", {"images": images, "targets": targets}), tmp_path / "out")
     assert "\n" not in str(fault.value)
     assert "d.pt" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        (torch.zeros(N, 4, 4).to_sparse(), TARGETS, "sparse_coo"),
+        (torch.zeros(N, 4, 4, device="meta"), TARGETS, "meta"),
+        (torch.zeros(1, dtype=torch.uint8).expand(2**24, 64, 64), TARGETS, "expanded from"),
+        (uint8(N, 4, 4), torch.zeros(1, dtype=torch.int64).expand(2**24), "targets is .* expanded from"),
+        (torch.zeros(N, 4, 4, dtype=torch.complex64), TARGETS, "complex64"),
+        (uint8(N, 4, 4), TARGETS.to(torch.complex64), "targets is .*complex64"),
+        (uint8(N, 4, 4), TARGETS * torch.inf, "not whole numbers"),
+    ],
+)
+def test_tensors_without_their_values_are_refused(tmp_path, images, targets, message):
+    path = save(tmp_path / "d.pt", {"images": images, "targets": targets})
+    with pytest.raises(DataError, match=message) as fault:
+        prepare(path, tmp_path / "out")
+    assert "\n" not in str(fault.value)
+
+
+def test_tensors_with_a_gradient_are_read(tmp_path):
+    images = torch.rand(N, 4, 4, requires_grad=True)
+    prepare(save(tmp_path / "d.pt", {"images": images, "targets": TARGETS}), tmp_path / "out")
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "MIN_UNPACKED_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "d.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d/data/0", bytes(4 << 20))
+    with pytest.raises(DataError, match=r"unpack to 4\.19 MB"):
+        prepare(DataSettings(str(tmp_path / "d.pt"), 16), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import bench, entry, field_report, results
@@ -132,5 +134,53 @@ def test_all_files_that_are_no_reports_are_named(run: Results, tmp_path: Path) -
 def test_reports_are_read_as_they_were_written(run: Results, tmp_path: Path) -> None:
     report = with_checksum(field_report(bench("small", 1 / 3)))
     write_record(tmp_path / "a.json", report)
-    assert read_reports([tmp_path / "a.json"], run) == {str(tmp_path / "a.json"): report}
+    assert read_reports([tmp_path / "a.json"], run) == {"a.json": report}
     assert read_reports([], run) == {}
+
+
+def test_reports_are_named_without_their_folders(run: Results, tmp_path: Path) -> None:
+    paths = [tmp_path / "clinic a" / "r.json", tmp_path / "clinic b" / "r.json"]
+    for number, path in enumerate(paths, start=1):
+        path.parent.mkdir()
+        write_record(path, field_report(bench("small", number / 100)))
+    reports = read_reports(paths, run)
+    assert list(reports) == ["r.json", "r-2.json"]
+    assert str(tmp_path) not in rank(run, field=reports).model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "keyword"),
+    [
+        ({"peak_memory_bytes": -1}, "peak_memory_bytes"),
+        ({"peak_memory_bytes": 10**400}, "64 bits"),
+        ({"energy_j_per_inference": -0.1}, "energy_j_per_inference"),
+        ({"threads": 0}, "threads"),
+        ({"latencies_s": [1e308] * 70}, "latencies_s"),
+        ({"latencies_s": [5e-324] * 70}, "below 1e-09 s"),
+        ({"latencies_s": [-1.0] * 70}, "latencies_s"),
+        ({"first_s": -1.0}, "first_s"),
+        ({"steal_s": -1.0}, "steal_s"),
+        ({"cpu_s_per_inference": -1.0}, "cpu_s_per_inference"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_though_resealed(
+    run: Results, tmp_path: Path, changes: dict[str, Any], keyword: str
+) -> None:
+    document = json.loads(field_report(bench("small")).model_dump_json())
+    document["results"][0] |= changes
+    del document["checksum"]
+    content = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    sealed = document | {"checksum": hashlib.sha256(content.encode()).hexdigest()}
+    (tmp_path / "r.json").write_text(json.dumps(sealed))
+    with pytest.raises(ScoreError, match=keyword) as fault:
+        read_reports([tmp_path / "r.json"], run)
+    assert "\n" not in str(fault.value)
+    assert len(str(fault.value)) < 1000
+
+
+def test_cores_that_cannot_be_are_refused(run: Results, tmp_path: Path) -> None:
+    document = json.loads(field_report(bench("small")).model_dump_json())
+    document["device"]["cores"] = -2
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(ScoreError, match="cores"):
+        read_reports([tmp_path / "r.json"], run)

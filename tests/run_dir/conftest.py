@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import made_records
+import numpy as np
 import pytest
 from made_records import RECIPE
 
@@ -30,5 +31,5 @@ def made_run(tmp_path: Path) -> Path:
     # The files whose checksums the records hold.
     write_text(folder / trained.checkpoint, "checkpoint small")
     write_text(folder / "fp32" / "model.onnx", model)
-    write_text(folder / "fp32" / "predictions.npz", "")
+    np.savez(folder / "fp32" / "predictions.npz", val=np.zeros((1, 2), np.float32))
     return tmp_path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import made_records
@@ -9,12 +10,12 @@ from made_records import RECIPE
 
 from pepr_edge.errors import RecipeError, RunError
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Failure, SessionSettings, TrainResult
+from pepr_edge.records import DeviceProfile, Failure, SessionSettings, TrainResult
 from pepr_edge.run_dir import store
 from pepr_edge.run_dir.keys import autotune_key, export_key, profile_key, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results, VariantState, load, reread
-from pepr_edge.run_dir.store import sha256_file, write_record, write_text
+from pepr_edge.run_dir.store import read_record, sha256_file, write_record, write_text
 
 FP32 = load_variant("fp32")
 
@@ -206,6 +207,43 @@ def test_a_record_counts_only_with_its_file(made_run: Path, name: str, done: tup
     path.unlink()
     assert stages_done(load(made_run).entries[0]) == done
     assert stages_done(load(made_run, verify=True).entries[0]) == done
+
+
+@pytest.mark.parametrize(
+    ("name", "done"),
+    [
+        ("train.json", (False, False, False)),
+        ("logits.npz", (False, False, False)),
+        ("fp32/export.json", (True, False, False)),
+        ("fp32/predictions.npz", (True, False, False)),
+        ("fp32/profile.json", (True, True, False)),
+    ],
+)
+@pytest.mark.parametrize("damage", ["torn", "empty", "folder", "pipe"])
+def test_what_cannot_be_read_is_made_again(
+    made_run: Path, name: str, done: tuple[bool, bool, bool], damage: str
+) -> None:
+    path = made_run / "candidates" / "small@64" / name
+    content = path.read_bytes() if path.exists() else b"PK\x03\x04"
+    path.unlink(missing_ok=True)
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "torn" else b"")
+    assert stages_done(load(made_run, verify=True).entries[0]) == done
+
+
+def test_a_folder_in_place_of_a_record_is_kept_aside(made_run: Path) -> None:
+    path = made_run / "candidates" / "small@64" / "fp32" / "profile.json"
+    record = read_record(path, DeviceProfile)
+    path.unlink()
+    path.mkdir()
+    (path / "mine.txt").write_text("kept")
+    write_record(path, record)
+    assert read_record(path, DeviceProfile) == record
+    assert (path.with_name("profile.json.kept-1") / "mine.txt").read_text() == "kept"
 
 
 def test_a_run_verifies_hashes_and_a_ranking_sizes(made_run: Path) -> None:

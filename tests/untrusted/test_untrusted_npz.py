@@ -76,6 +76,40 @@ def test_an_invalid_array_is_refused_before_memory_is_allocated(
     assert "\n" not in str(caught.value)
 
 
+def test_an_archive_that_unpacks_to_far_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path / "a.npz", ("values.npy", array("(4194304,)", bytes(4 << 20))))
+    monkeypatch.setattr(npz, "MIN_UNPACKED_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match=r"unpack to 4\.19 MB, expected at most 100 times"):
+        read(path, (4 << 20,))
+    monkeypatch.setattr(npz, "MAX_RATIO", 2000)
+    assert read(path, (4 << 20,)) is not None
+
+
+def test_all_arrays_of_numbers_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", values=VALUES, more=np.array([1.5, 2.5]))
+    loaded = npz.arrays(tmp_path / "a.npz")
+    np.testing.assert_array_equal(loaded["values"], VALUES)
+    assert loaded["more"].tolist() == [1.5, 2.5]
+    assert list(npz.arrays(tmp_path / "a.npz", ["more"])) == ["more"]
+    np.savez(tmp_path / "b.npz", values=np.array(["text"]))
+    with pytest.raises(ValueError, match="expected numbers"):
+        npz.arrays(tmp_path / "b.npz")
+
+
+def test_an_array_in_a_file_of_its_own(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VALUES)
+    np.testing.assert_array_equal(npz.array(tmp_path / "a.npy", 1 << 20), VALUES)
+    whole = (tmp_path / "a.npy").read_bytes()
+    for content in (b"", b"no array", whole[:-1], whole + b"1", array("(2, 3)", bytes(48), "|O")):
+        (tmp_path / "b.npy").write_bytes(content)
+        with pytest.raises(ValueError):
+            npz.array(tmp_path / "b.npy", 1 << 20)
+    with pytest.raises(OSError, match="larger than"):
+        npz.array(tmp_path / "a.npy", 10)
+
+
 def test_an_array_twice_is_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate"):
         packed(

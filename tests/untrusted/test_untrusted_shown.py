@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pepr_edge.untrusted.shown import (
     CONTROL,
     SHOWN_CHARACTERS,
+    cell,
     clip,
     escaped,
     excerpt,
@@ -71,6 +72,13 @@ def test_a_library_s_error_becomes_one_line() -> None:
     assert one_line(ValueError("a\n  b\n")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert len(one_line(ValueError("x" * 5000))) == SHOWN_CHARACTERS
+
+
+def test_a_cell_is_no_formula() -> None:
+    for text in ("=HYPERLINK(1)", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"):
+        assert cell(text) == f"'{text}"
+    for value in ("normal", "", "a=b", -1.5, None, True):
+        assert cell(value) == value
 
 
 def test_a_long_list_is_cut() -> None:
