@@ -156,6 +156,24 @@ def test_weights_for_another_image_size_are_converted_by_timm(weights_file: Writ
     assert all(torch.equal(actual[name], expected[name]) for name in actual if not name.startswith("head."))
 
 
+def test_what_timm_would_leave_random_is_refused(
+    monkeypatch: pytest.MonkeyPatch, weights_file: Write
+) -> None:
+    """For some architectures timm loads what is there, and leaves the rest as it is."""
+    state = other("test_vit")
+    del state["blocks.0.norm1.weight"]
+    original = nn.Module.load_state_dict
+
+    def lenient(module: nn.Module, tensors: Any, strict: bool = True, assign: bool = False) -> Any:
+        return original(module, tensors, strict=False, assign=assign)
+
+    monkeypatch.setattr(nn.Module, "load_state_dict", lenient)
+    model = built("test_vit", img_size=96, num_classes=2)
+    with pytest.raises(ModelError, match="incomplete"):
+        load_weights(model, Template("test_vit", {"img_size": 96}), 3, weights_file(state, ".pth"))
+    assert nn.Module.load_state_dict is lenient
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, one in architectures().items() if one.num_params < SMALL])
 def test_the_weights_are_as_timm_loads_them(name: str, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +16,15 @@ from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.records import WeightsMatch
-from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
+from pepr_edge.train.weights.fitting import (
+    COUNTER,
+    Fitted,
+    Layers,
+    Misfit,
+    by_names,
+    by_order,
+    without_prefixes,
+)
 from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
 
 RGB = 3
@@ -90,18 +101,49 @@ def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, avera
 def _converted_by_timm(file: StateDict, template: Template) -> StateDict | None:
     """Return a state dict in today's names, by timm's own conversion for the architecture; None if it fails.
 
-    It is strict: at the channels and classes of timm's own weights every tensor must fit.
+    At the channels and classes of timm's own weights no tensor may be missing.
     """
     overlay = {"state_dict": file, "custom_load": False, "label_offset": 0}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet(), _recorded_loads() as missing:
             model = timm.create_model(
                 template.name, pretrained=True, pretrained_cfg_overlay=overlay, **template.size
             )
     except Exception:  # each conversion fails in its own way
         return None
-    return dict(model.state_dict())
+    return None if missing else dict(model.state_dict())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep timm from writing notes on its conversion."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _recorded_loads() -> Iterator[list[str]]:
+    """Collect the tensors that are missing when timm loads: for some architectures it leaves them random."""
+    missing: list[str] = []
+    original = nn.Module.load_state_dict
+
+    def load(module: nn.Module, *arguments: Any, **options: Any) -> Any:
+        result = original(module, *arguments, **options)
+        missing.extend(name for name in result.missing_keys if not name.endswith(COUNTER))
+        return result
+
+    nn.Module.load_state_dict = load  # type: ignore[method-assign,assignment]
+    try:
+        yield missing
+    finally:
+        nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
 def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Path) -> torch.Tensor:
