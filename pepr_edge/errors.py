@@ -12,6 +12,7 @@ PeprError                 exit status 1: an error in the user's input
 ├── BundleError           a bundle that is incomplete, altered or of another version
 ├── KitError              a kit for a clinic's device that cannot be made
 ├── MeasurementError      a measurement that could not be taken
+│   └── LibraryError      a library that cannot be loaded on this machine
 │   └── NoAnswerError     a model that gives no usable answer for an image; it may for others
 ├── OutputError           an output path that holds something else
 └── ScoreError            tables and weights that cannot be scored
@@ -89,6 +90,10 @@ class MeasurementError(PeprError):
 
 class NoAnswerError(MeasurementError):
     """A model that gives no usable answer for an image: not finite, of another shape, too late, or none."""
+
+
+class LibraryError(MeasurementError):
+    """A library that runs models cannot be loaded on this machine. No bundle is to blame for it."""
 
 
 class OutputError(PeprError):

@@ -101,7 +101,7 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
         return finished
     _check_machine(recipe, options, view)
 
-    with locked(run_dir), _open_engine(recipe, run_dir, options, view) as opened:
+    with locked(run_dir, view.say), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
         prepare_run_dir(run_dir, key, options.fresh, view)
         files = run_files(run_dir, image_sets, weights)

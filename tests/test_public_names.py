@@ -22,6 +22,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Dataset",
         "DatasetSummary",
         "check",
+        "columns",
         "describe",
         "files",
         "fingerprint",

@@ -16,6 +16,7 @@ __all__ = [
     "Dataset",
     "DatasetSummary",
     "check",
+    "columns",
     "describe",
     "files",
     "fingerprint",

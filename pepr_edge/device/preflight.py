@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ REQUIRED = ("ssse3", "sse4_2", "avx")
 # A report holds each latency: 60 s of a model that takes 0.1 ms are about 6 MB, those of a typical model 1
 # MB. It is written beside the old report.
 REPORT_BYTES = 16 << 20
+# The packages that are imported as onnxruntime, and the first release for numpy 2.
+ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
+FIRST_WITH_NUMPY_2 = (1, 19)
 # From ntstatus.h of Windows.
 STATUS_ILLEGAL_INSTRUCTION = 0xC000001D
 
@@ -65,7 +69,7 @@ def check_memory(bundle: Path) -> None:
 
 def machine_fault() -> str | None:
     """Return why numpy and onnxruntime cannot be used here, or None."""
-    return python_fault(sys.version_info[:2], sys.maxsize > 1 << 32) or cpu_fault()
+    return python_fault(sys.version_info[:2], sys.maxsize > 1 << 32) or cpu_fault() or packages_fault()
 
 
 def python_fault(version: tuple[int, int], is_64_bit: bool) -> str | None:
@@ -78,6 +82,41 @@ def python_fault(version: tuple[int, int], is_64_bit: bool) -> str | None:
         actual += " of 32 bit"
     advice = "Install one and run pepr-edge with it."
     return f"this Python is {actual}, expected {required} or later of 64 bit. {advice}"
+
+
+def packages_fault() -> str | None:
+    """Return why the installed numpy and onnxruntime do not fit each other, or None.
+
+    onnxruntime before 1.19 was built for numpy 1: with numpy 2 its import fails in ways that look like
+    another fault. Only the versions are looked at, since the import takes long.
+    """
+    numpy = _installed("numpy")
+    runtime = next(filter(None, map(_installed, ONNXRUNTIMES)), None)
+    if numpy is None or runtime is None:
+        return None
+    if _release(numpy) < (2,) or _release(runtime) >= FIRST_WITH_NUMPY_2:
+        return None
+    return (
+        f"onnxruntime {runtime} does not work with numpy {numpy}, expected onnxruntime 1.19 or later. "
+        "Run: pip install --upgrade onnxruntime, or pip install 'numpy<2'"
+    )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
 
 
 def cpu_fault() -> str | None:

@@ -12,7 +12,7 @@ from pepr_edge.bundle.hub import PROCESSOR, hub_config, hub_preprocessor
 from pepr_edge.bundle.read import MANIFEST, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
-from pepr_edge.errors import BundleError, MeasurementError
+from pepr_edge.errors import BundleError, LibraryError, MeasurementError
 from pepr_edge.measure import selftest
 from pepr_edge.measure.bundle_model import model_file
 from pepr_edge.measure.inference_process import InferenceProcess
@@ -215,6 +215,8 @@ def _test(
     """Return the result of a self-test, and in one sentence why it did not pass; empty if it passed."""
     try:
         result = selftest.run(bundle, manifest, settings, fallback, process)
+    except LibraryError:
+        raise  # the bundle is not to blame
     except (BundleError, MeasurementError) as error:
         return None, str(error)
     if result.passed:

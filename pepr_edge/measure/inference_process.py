@@ -10,7 +10,7 @@ import math
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pepr_edge.errors import MeasurementError, NoAnswerError
+from pepr_edge.errors import LibraryError, MeasurementError, NoAnswerError
 from pepr_edge.measure.bundle_model import BundleModel
 from pepr_edge.measure.line_process import LineProcess
 from pepr_edge.measure.model_check import answer_fault
@@ -139,7 +139,8 @@ class InferenceProcess:
         }
         answer = process.ask({"open": argument}, _is_opened, model.limits.load_s)
         if "error" in answer:
-            raise MeasurementError(str(answer["error"]))
+            kind = LibraryError if answer.get("library") else MeasurementError
+            raise kind(str(answer["error"]))
 
 
 def _is_opened(answer: dict[str, Any]) -> bool:

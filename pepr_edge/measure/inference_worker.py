@@ -4,7 +4,8 @@ It answers each line of JSON on its stdin, an object with one key:
     {"import": "onnxruntime"}           {"import": "onnxruntime"}
     {"open": {"model": path, "settings": {...}, "input_shape": [1, 3, 224, 224], "classes": 2,
               "memory_bytes": 600000000 or null}}
-                                        {"open": "CPUExecutionProvider"}, or {"error": message}
+                                        {"open": "CPUExecutionProvider"}, or {"error": message}, with
+                                        "library": true if no bundle is to blame
     {"run": [1, 3, 224, 224]}           {"run": [[0.1, 0.9]]}, or {"no_answer": message}
 After the line "run" follow the bytes of the float32 tensor. It may open one model after the other.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from pepr_edge.errors import MeasurementError
+from pepr_edge.errors import LibraryError, MeasurementError
 from pepr_edge.measure.memory_limit import limit_memory
 from pepr_edge.measure.model_check import answer_fault, model_fault
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
@@ -51,7 +52,7 @@ class _Server:
 
     def import_(self, runtime: str) -> dict[str, Any]:
         """Import the library of a runtime. What is missing is reported when a model is opened."""
-        with suppress(ImportError):
+        with suppress(Exception):  # libraries that do not fit each other can raise anything
             RUNTIMES[runtime].import_library()
         return {"import": runtime}
 
@@ -65,6 +66,8 @@ class _Server:
         try:
             session = runtime.open(model, settings)
             fault = model_fault(runtime.signature(session), argument["input_shape"], argument["classes"])
+        except LibraryError as error:
+            return {"error": str(error), "library": True}
         except MeasurementError as error:
             return {"error": str(error)}
         except Exception as error:  # a broken model can make a runtime raise anything

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
@@ -27,6 +27,10 @@ from pepr_edge.untrusted.shown import shown
 R = TypeVar("R", bound=Record)
 
 BLOCK_BYTES = 1 << 20
+# Errors of file systems without locks (some network shares and FUSE), and of those whose folders cannot be
+# synced.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 # The last lines of a log are looked for in so much of it.
 TAIL_BYTES = 1 << 16
 # Digits of the number of a process.
@@ -82,6 +86,9 @@ def _sync_folder(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in NO_FOLDER_SYNC:
+                raise
         finally:
             os.close(descriptor)
 
@@ -232,10 +239,17 @@ def tail(path: Path, lines: int) -> tuple[str, ...]:
     return tuple(text.strip().splitlines()[-lines:])
 
 
+def say_nothing(message: str) -> None:
+    """Take a message for nobody."""
+
+
 @contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
+def locked(run_dir: Path, on_message: Callable[[str], None] = say_nothing) -> Iterator[None]:
     """Lock a run directory for this process. The lock ends with the process, however it ends.
 
+    Args:
+        run_dir: it.
+        on_message: called with a line if the file system has no locks.
     Raises:
         RunError: another process has it.
     """
@@ -249,7 +263,7 @@ def locked(run_dir: Path) -> Iterator[None]:
             raise RunError(
                 f"{lock}: was not written by pepr_edge, expected the number of a process. Move it away."
             )
-        if not _try_lock(file.fileno()):
+        if not _try_lock(file.fileno(), on_message):
             raise RunError(
                 f"{run_dir}: in use by process {holder or '?'}. Wait for it, or give another --out."
             )
@@ -275,7 +289,8 @@ def _open_lock(lock: Path) -> TextIO:
     return file
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, on_message: Callable[[str], None]) -> bool:
+    """Return False if another process has the lock. Where the file system has no locks, say so and go on."""
     try:
         if os.name == "nt":
             import msvcrt
@@ -287,6 +302,8 @@ def _try_lock(descriptor: int) -> bool:
             import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            return False
+        on_message("note: this file system has no locks: do not start two runs in this directory at once")
     return True

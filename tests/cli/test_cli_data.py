@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import command_line
@@ -97,3 +100,20 @@ def test_init_shows_the_same_problems(
     drafted = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time", "--json")
     assert json.loads(drafted.out)["problems"] == checked.document["problems"]
     assert "warning: copies with two labels" in drafted.err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_console_that_lacks_characters_shows_the_others(
+    tmp_path: Path, encoding: str, form: list[str]
+) -> None:
+    folder = made_images.folder(tmp_path / "d", {"né": 6, "正常": 6})
+    done = subprocess.run(
+        [sys.executable, "-m", "pepr_edge", "data", "check", folder, *form],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "0"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"6" in done.stdout
+    if form:
+        assert json.loads(done.stdout)["labels"] == ["né", "正常"]

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -191,3 +193,64 @@ def test_a_limit_of_the_address_space_counts(monkeypatch: pytest.MonkeyPatch) ->
     assert preflight.available_memory_bytes() == 40 << 20
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert preflight.available_memory_bytes() != 40 << 20
+
+
+@pytest.mark.parametrize(
+    ("numpy", "runtime", "fits"),
+    [
+        ("2.1.0", "1.18.1", False),
+        ("2.0.0rc1", "1.16.3", False),
+        ("2.1.0", "1.19.0", True),
+        ("2.4.6", "1.23.0", True),
+        ("1.26.4", "1.18.1", True),
+        ("1.26.4", "1.23.0", True),
+        (None, "1.18.1", True),
+        ("2.1.0", None, True),
+    ],
+)
+def test_numpy_and_onnxruntime_must_fit_each_other(
+    numpy: str | None, runtime: str | None, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {"numpy": numpy, "onnxruntime": runtime}
+    monkeypatch.setattr(preflight, "_installed", versions.get)
+    fault = preflight.packages_fault()
+    assert (fault is None) == fits
+    assert fits or "pip install" in str(fault)
+
+
+def test_verify_does_not_blame_the_bundle_for_packages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+    versions = {"numpy": "2.1.0", "onnxruntime": "1.18.0"}
+    monkeypatch.setattr(preflight, "_installed", versions.get)
+    done = command_line.run(capsys, monkeypatch, "verify", bundle)
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "numpy 2.1.0" in done.err
+    assert bundle.name not in done.err
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "raise ImportError('numpy.core.multiarray failed to import')",
+        "raise AttributeError('_ARRAY_API not found')",
+    ],
+)
+@pytest.mark.parametrize("command", ["verify", "predict"])
+def test_an_import_that_fails_in_any_way_is_one_line(fault: str, command: str, tmp_path: Path) -> None:
+    bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+    (tmp_path / "broken" / "onnxruntime").mkdir(parents=True)
+    (tmp_path / "broken" / "onnxruntime" / "__init__.py").write_text(fault)
+    image = [tiny_bundle.image(tmp_path / "x.png")] if command == "predict" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pepr_edge", command, bundle, *image],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "broken")},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "numpy and onnxruntime" in done.stderr
+    assert "altered" not in done.stderr
+    assert "Do not use" not in done.stderr

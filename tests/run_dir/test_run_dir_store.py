@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -285,3 +287,52 @@ def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
 def test_the_lock_of_one_folder_leaves_others_free(tmp_path: Path) -> None:
     with locked(tmp_path / "a"), locked(tmp_path / "b"):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock and fsync of folders are POSIX")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_used(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    said: list[str] = []
+    with locked(tmp_path / "run", said.append):
+        pass
+    assert len(said) == 1
+    assert "no locks" in said[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock and fsync of folders are POSIX")
+def test_a_lock_that_is_held_is_no_missing_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise BlockingIOError(errno.EWOULDBLOCK, "busy")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(RunError, match="in use"), locked(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock and fsync of folders are POSIX")
+@pytest.mark.parametrize(
+    ("code", "is_used"), [(errno.EINVAL, True), (errno.ENOSYS, True), (errno.EIO, False)]
+)
+def test_folders_that_cannot_be_synced_are_used(
+    code: int, is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if is_used:
+        write_text(tmp_path / "a.txt", "content")
+    else:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            write_text(tmp_path / "a.txt", "content")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "content"

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pepr_edge.errors import MeasurementError
+from pepr_edge.errors import LibraryError, MeasurementError
 from pepr_edge.measure.model_check import FLOAT32, Port, Signature
 from pepr_edge.untrusted.shown import one_line
 
@@ -63,17 +63,35 @@ def import_library() -> None:
 
 def unavailable(provider: str = "cpu") -> str | None:
     """Return why a provider cannot be used here, or None if it can."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return f"onnxruntime cannot be imported ({error})."
+    fault = import_fault()
+    if fault is not None:
+        return fault
+    import onnxruntime
+
     available = onnxruntime.get_available_providers()
     name = PROVIDERS[provider][0]
     return None if name in available else f"onnxruntime has no {name} here, only {', '.join(available)}."
 
 
+def import_fault() -> str | None:
+    """Return why numpy and onnxruntime cannot be imported, or None if they can.
+
+    If they were built for each other's earlier versions, their import can raise anything.
+    """
+    try:
+        import_library()
+    except ModuleNotFoundError as error:
+        return f"onnxruntime cannot be imported ({one_line(error)})."
+    except Exception as error:
+        return f"numpy and onnxruntime cannot be imported together ({one_line(error)})."
+    return None
+
+
 def open(model: Path, settings: SessionSettings) -> InferenceSession:
     """Load a model and return its session. No setting is ignored."""
+    fault = import_fault()
+    if fault is not None:
+        raise LibraryError(f"{fault} Run: pip install --upgrade numpy onnxruntime")
     reason = unavailable(settings.provider)
     if reason is not None:
         raise MeasurementError(
