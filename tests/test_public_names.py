@@ -80,6 +80,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "select_variant",
         "untrained",
     ),
+    "pepr_edge.export.int8": ("form", "search"),
     "pepr_edge.field": ("bench", "predict", "report_checksum", "verify"),
     "pepr_edge.images": ("depth", "dicom", "formats", "preprocess"),
     "pepr_edge.kit": ("make", "platforms"),

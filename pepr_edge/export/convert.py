@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.float16 import float16
-from pepr_edge.export.mixed import mixed
+from pepr_edge.export.int8.form import integer_kernels
+from pepr_edge.export.int8.search import mixed
 from pepr_edge.export.optimise import optimise
 from pepr_edge.export.prepare import CALIBRATION_BATCH, Images, PreparedModel
 from pepr_edge.export.quantise import dynamic, static
@@ -99,6 +100,12 @@ def _int8(
     return static(prepared, path, images, settings)
 
 
+def _int8_kernels(
+    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
+) -> str:
+    return integer_kernels(prepared, path, images, settings)
+
+
 def _int8_dynamic(
     prepared: PreparedModel, path: Path, images: Images, settings: Quantise, accept: Accept | None
 ) -> str:
@@ -111,5 +118,6 @@ CONVERTERS: dict[str, Callable[[PreparedModel, Path, Images, Quantise, Accept | 
     "float16": _float16,
     "int8": _int8,
     "int8_dynamic": _int8_dynamic,
+    "int8_kernels": _int8_kernels,
     "int8_mixed": mixed,
 }

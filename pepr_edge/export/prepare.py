@@ -36,6 +36,8 @@ class PreparedModel:
         self.float32_path = float32_path
         self._folder = tempfile.TemporaryDirectory()
         self._ranges: dict[tuple[str, int], Any] = {}
+        # What `int8.form` made of the file, by its settings.
+        self.forms: dict[Any, Any] = {}
 
     def __enter__(self) -> PreparedModel:
         return self

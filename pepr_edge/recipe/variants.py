@@ -15,7 +15,9 @@ from pepr_edge.recipe import variants_dir
 from pepr_edge.recipe.toml import Section, read
 from pepr_edge.records import Provider
 
-Precision = Literal["float32", "float32_optimised", "float16", "int8", "int8_dynamic", "int8_mixed"]
+Precision = Literal[
+    "float32", "float32_optimised", "float16", "int8", "int8_dynamic", "int8_kernels", "int8_mixed"
+]
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 # The keys of Quantise that each precision takes; other precisions take no [quantise] table.
 SETTINGS = {
@@ -31,14 +33,27 @@ SETTINGS = {
         "calibration_images",
     },
     "int8_dynamic": {"weight", "per_channel", "reduce_range", "operators"},
-    "int8_mixed": {
-        "activation",
-        "weight",
+    "int8_kernels": {
         "per_channel",
         "reduce_range",
+        "equalise",
+        "correct",
         "calibration",
         "calibration_images",
     },
+    "int8_mixed": {
+        "per_channel",
+        "reduce_range",
+        "equalise",
+        "correct",
+        "calibration",
+        "calibration_images",
+    },
+}
+CALIBRATIONS = {
+    "int8": ("minmax", "entropy", "percentile"),
+    "int8_kernels": ("minmax", "mse"),
+    "int8_mixed": ("minmax", "mse"),
 }
 WITH_PRESET = {"preset", "calibration", "calibration_images"}
 
@@ -49,7 +64,9 @@ class Quantise(Section):
     `reduce_range`: weights of 7 bits. `operators`: the operators to quantise; empty: all that can be.
     `outputs`: also quantise the outputs of these operators, not only their inputs. `grouped`: also quantise
     grouped convolutions, such as depthwise ones. `preset`: a preset of optimum's AutoQuantizationConfig,
-    which sets all of these.
+    which sets all of these. `equalise`: scale the channels between layers so that each uses its range;
+    `correct`: correct the mean of each layer's result for what rounding shifts; calibration "mse": the range
+    with the least error. These three come with the precisions "int8_kernels" and "int8_mixed".
     """
 
     activation: Literal["uint8", "int8"] = "uint8"
@@ -60,7 +77,9 @@ class Quantise(Section):
     outputs: bool = True
     grouped: bool = True
     preset: Literal["avx2", "avx512_vnni", "arm64"] | None = None
-    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    equalise: bool = False
+    correct: bool = False
+    calibration: Literal["minmax", "entropy", "percentile", "mse"] = "minmax"
     calibration_images: Annotated[int, Field(ge=1)] = 128
 
     @model_validator(mode="after")
@@ -137,6 +156,14 @@ class Variant(Section):
             raise PydanticCustomError("expected", 'a [quantise] table with precision "{precision}"', context)
         if self.precision == "int8":
             known = known | WITH_PRESET
+        calibrations = CALIBRATIONS.get(self.precision, ())
+        if calibrations and self.quantise.calibration not in calibrations:
+            context |= {"chosen": self.quantise.calibration, "known": ", ".join(calibrations)}
+            raise PydanticCustomError(
+                "expected",
+                'quantise.calibration one of {known} with precision "{precision}", not {chosen}',
+                context,
+            )
         extra = sorted(self.quantise.model_fields_set - known)
         if extra:
             context |= {"extra": ", ".join(extra), "known": ", ".join(sorted(known))}

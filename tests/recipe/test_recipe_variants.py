@@ -129,6 +129,7 @@ VNNI = (*X86, "avx512f", "avx512bw", "avx512vl", "avx512_vnni")
 ARM = ("asimd", "asimddp", "asimdhp", "fphp")
 FIRST = [
     "fp32",
+    "int8_kernels",
     "int8_static",
     "int8_inputs",
     "int8_pointwise",
