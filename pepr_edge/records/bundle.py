@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pepr_edge.records.base import Count, Estimate, Record, Sha256, Versioned
+from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
@@ -18,7 +18,7 @@ class SelfTestSpec(Record):
     """
 
     n: Count
-    tolerance: float
+    tolerance: NonNegative
     real_images: Count = 0
 
 

@@ -101,7 +101,7 @@ def test_rank_by_a_field_report(
     write_record(report, changed)
     done = command_line.run(capsys, monkeypatch, "rank", own_run, "--field", report)
     assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
-    assert f"--field {report}: altered since bench wrote it" in done.err
+    assert f"--field {report.name}: altered since bench wrote it" in done.err
     write_record(report, with_checksum(changed))
     before = (own_run / "ranking.json").read_bytes()
     ranking = json.loads(
@@ -110,7 +110,7 @@ def test_rank_by_a_field_report(
     assert [row["resources"]["latency"] for row in ranking["rows"][:2]] == [0.5, 0.5]
     (device,) = ranking["devices"]
     assert (device["reports"], device["latency_s"], device["device"]) == (
-        [str(report)],
+        [report.name],
         0.5,
         ranking["device"],
     )
