@@ -8,6 +8,7 @@ from __future__ import annotations
 from pepr_edge.device.cpu import isa, usable_cores
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES, RUNTIMES
 from pepr_edge.records import Provider, SessionSettings
+from pepr_edge.untrusted.shown import excerpt
 
 # Used where the runtime of home is not there.
 REPLACEMENT = "onnxruntime"
@@ -41,7 +42,7 @@ def device_settings(
     if reason is not None:
         chosen_runtime = REPLACEMENT
         precision = "float32"
-        replaced = f"{home.runtime} in {home.precision}"
+        replaced = f"{excerpt(home.runtime)} in {home.precision}"
         notes.append(f"runs with onnxruntime in float32, not with {replaced} as at home: {reason}")
     elif precision == "bfloat16":
         reason = _no_bfloat16(chosen_runtime)
@@ -74,7 +75,7 @@ def fallback_settings(home: SessionSettings, threads: int | None = None) -> Sess
 def _no_runtime(name: str) -> str | None:
     """Return why a runtime cannot be used here, or None if it can."""
     if name not in RUNTIMES:
-        return f"this pepr_edge does not know {name!r:.40}."
+        return f"this pepr_edge does not know {excerpt(name)!r}."
     if name not in BUNDLE_RUNTIMES:
         return f"a bundle holds no program for {name}."
     if name == REPLACEMENT:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
+=======
+from typing import Annotated
+
+from pydantic import Field
+
+from pepr_edge.records.base import Count, Estimate, Record, Sha256, Versioned
+>>>>>>> 06f9451 (wip)
 from pepr_edge.records.data import Preprocess
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
@@ -27,7 +35,7 @@ class TensorSpec(Record):
 
     name: str
     dtype: str = "float32"
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], Field(max_length=8)]
 
 
 class Fallback(Record):

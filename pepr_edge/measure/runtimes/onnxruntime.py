@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pepr_edge.errors import LibraryError, MeasurementError
 from pepr_edge.measure.model_check import FLOAT32, Port, Signature
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import is_plain, one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,6 +100,8 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
     _check(settings)
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
+    if not is_plain(str(model)):
+        raise MeasurementError(f"{shown(str(model))}: onnxruntime opens paths in UTF-8 only. Rename the folder.")
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(ONLY_FATAL)
