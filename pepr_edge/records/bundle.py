@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
-=======
 from typing import Annotated
 
 from pydantic import Field
 
-from pepr_edge.records.base import Count, Estimate, Record, Sha256, Versioned
->>>>>>> 06f9451 (wip)
+from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile

@@ -101,7 +101,8 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
     if not model.is_file():
         raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
     if not is_plain(str(model)):
-        raise MeasurementError(f"{shown(str(model))}: onnxruntime opens paths in UTF-8 only. Rename the folder.")
+        where = shown(str(model))
+        raise MeasurementError(f"{where}: onnxruntime opens paths in UTF-8 only. Rename the folder.")
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(ONLY_FATAL)
