@@ -17,6 +17,11 @@ SHARES = tuple(
     float(share) for share in np.concatenate([np.linspace(1, 0.5, 21), np.geomspace(0.45, 0.02, 16)])
 )
 ROUNDS = 2  # over both ends in turn
+MIN_PIXELS = 16  # different values of a tensor that is taken for pixels
+MAX_COPIES = 4  # of a pixel's value, as float32 rounds it
+SAME_VALUE = 1e-5  # of the whole range: nearer values are the same pixel
+MAX_UNEVEN = 0.02  # of a step
+MAX_SHIFT = 0.4  # of a step, between zero and the nearest pixel
 MAX_VALUES = 1 << 15  # of a sample, that are looked at
 Range = tuple[float, float]
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -28,7 +33,46 @@ def choose(graph: Graph, statistics: Mapping[str, TensorStatistics]) -> dict[str
     An error counts by what it does to the next layer: by the power of the weights that multiply a channel,
     and after the activation if only an activation reads the tensor.
     """
-    return {name: _best(graph, name, found) for name, found in statistics.items()}
+    limits = {}
+    for name, found in statistics.items():
+        limits[name] = _pixel_range(found) or _best(graph, name, found)
+    return limits
+
+
+def _pixel_range(found: TensorStatistics) -> Range | None:
+    """Return the range whose 256 steps are the values of pixels; None for other tensors.
+
+    Pixels are whole numbers from 0 to 255. With their distance in the tensor as the step, rounding only
+    shifts all of them alike, which `bias.correct` takes away.
+    """
+    values = np.unique(found.sample.astype(np.float64))
+    if len(values) < MIN_PIXELS or len(values) > (LEVELS + 1) * MAX_COPIES:
+        return None
+    step = _step(values)
+    if step is None:
+        return None
+    # Zero is a step. Pixels in the middle between two steps would be rounded up and down by chance.
+    if abs(values[0] / step - np.round(values[0] / step)) > MAX_SHIFT:
+        return None
+    # The steps that no pixel of these images has lie half below and half above them.
+    spare = LEVELS - round((values[-1] - values[0]) / step)
+    low = min(float(values[0]) - (spare // 2) * step, 0.0)
+    return low, low + LEVELS * step
+
+
+def _step(values: NDArray[np.float64]) -> float | None:
+    """Return the distance of evenly spaced, sorted values with at most 256 places; else None."""
+    gaps = np.diff(values)
+    span = float(values[-1] - values[0])
+    distinct = gaps[gaps > span * SAME_VALUE]
+    if not len(distinct):
+        return None
+    levels = span / float(distinct.min())
+    if levels > LEVELS + 0.1:
+        return None
+    step = span / round(levels)
+    uneven = np.abs(gaps / step - np.round(gaps / step)).max()
+    return step if uneven < MAX_UNEVEN else None
 
 
 def extremes(statistics: Mapping[str, TensorStatistics]) -> dict[str, Range]:

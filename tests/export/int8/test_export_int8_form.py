@@ -140,6 +140,37 @@ def test_rounding_changes_values_in_the_range_by_half_a_step_at_most(
     assert np.abs(changed - array).max() <= (above + below) / 255 * 1.01 + 1e-9
 
 
+@pytest.mark.parametrize(("lowest", "highest"), [(0, 255), (20, 230)])
+@pytest.mark.parametrize(("mean", "std"), [(0.4, 0.5), (0.5719, 0.1684)])
+def test_the_steps_of_the_image_are_its_pixels(lowest: int, highest: int, mean: float, std: float) -> None:
+    """Rounding then shifts all pixels alike, by half a step at most."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(lowest, highest + 1, (6, 1, 16, 16))
+    pixels[0, 0, 0, :2] = lowest, highest
+    images = ((pixels.astype(np.float32) / np.float32(255)) - np.float32(mean)) / np.float32(std)
+    net = Net(channels=1)
+    graph = graph_of(net.model(net.conv(IMAGE, 1, 4, 3)))
+    limits = ranges.choose(graph, statistics.measure(graph, [IMAGE], images))[IMAGE]
+    step = (limits[1] - limits[0]) / 255
+    assert step == pytest.approx(1 / 255 / std, rel=1e-4)
+    shift = ranges.rounded(images.astype(np.float64), limits) - images
+    assert np.ptp(shift) < 1e-3 * step
+    assert np.abs(shift).max() <= 0.501 * step
+
+
+@pytest.mark.parametrize("are_pixels", [True, False])
+def test_other_values_are_not_taken_for_pixels(are_pixels: bool) -> None:
+    """Nor are pixels of which none is near zero: with mean 1/2 they are half a step away."""
+    net = Net(channels=1)
+    graph = graph_of(net.model(net.conv(IMAGE, 1, 4, 3)))
+    images = net.images()
+    if are_pixels:
+        images = np.round(np.clip(images, -2, 2) * 60 - 0.5) / 60 + np.float32(0.5 / 60)
+    found = statistics.measure(graph, [IMAGE], images.astype(np.float32))
+    low, high = ranges.choose(graph, found)[IMAGE]
+    assert found[IMAGE].low.min() <= low < 0 < high <= found[IMAGE].high.max()
+
+
 def test_a_rare_large_value_is_cut_off() -> None:
     sample = np.random.default_rng(0).normal(size=(1, 4096)).astype(np.float32)
     sample[0, 0] = 1000.0
