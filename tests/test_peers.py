@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -16,8 +17,11 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.quality_gate import assess_quality
-from pepr_edge.records import Quality, SessionSettings
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.toml import read
+from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
 from pepr_edge.run_dir.store import read_record
+from pepr_edge.zoo import architectures
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"
@@ -325,3 +329,65 @@ def test_a_folder_that_is_no_run_is_an_error(
         monkeypatch.setenv(name, "to be restored")
     assert peers.main([str(tmp_path / "none"), "--out", str(tmp_path / "peers.json")]) == 1
     assert "not a run directory" in capsys.readouterr().err
+
+
+def int8_trial(variant: str, outcome: str, ratio: float | None, reason: str = "", remedy: str = "") -> Any:
+    return records.Int8Trial(
+        variant=variant, outcome=outcome, reason=reason, remedy=remedy, ratio_to_float32=ratio
+    )
+
+
+def test_the_page_says_what_stopped_int8(two: Any) -> None:
+    trials = (
+        int8_trial("int8_static", "quality", 0.5, "accuracy is 31.0% of float32's"),
+        int8_trial("int8_mixed", "chosen", 0.6, "the fastest", "3 of 61 nodes left float32: stem"),
+        int8_trial("int8_static_entropy", "not tried", None, "no time"),
+    )
+    small = two.rows[0].model_copy(update={"int8": trials})
+    page = table.page(two.model_copy(update={"rows": (small, two.rows[1])}))
+    section = page.split("## int8")[1].split("##")[0]
+    assert "1.64 times as fast" in section  # the geometric mean of 0.9 and 3
+    assert "0.90 times" in section
+    assert "| small | int8_static | 0.50 | quality | accuracy is 31.0% of float32's |" in section
+    assert "3 of 61 nodes left float32: stem" in section
+    assert "int8_static_entropy" not in section
+
+
+def test_without_autotuning_the_page_has_no_section_on_int8(two: Any) -> None:
+    assert "## int8" not in table.page(two)
+
+
+def test_a_trial_counts_by_its_final_race() -> None:
+    def timing(ratio: float | None) -> SettingsTrial:
+        return SettingsTrial(settings=SETTINGS, latency_s=0.01, n=30, ratio_to_float32=ratio)
+
+    trial = VariantTrial(
+        variant="int8_mixed", outcome="slower", reason="r", trials=(timing(0.7), timing(0.5))
+    )
+    assert measure.int8_trial(trial).ratio_to_float32 == 0.5
+    assert measure.int8_trial(trial.replace(final=timing(0.6))).ratio_to_float32 == 0.6
+    assert measure.int8_trial(trial.replace(trials=())).ratio_to_float32 is None
+
+
+def test_a_choice_under_another_runtime_is_refused() -> None:
+    def subject(runtime: str) -> Any:
+        return dataclasses.replace(
+            make.Subject(None, Path(), Path(), Path(), SETTINGS, ""),
+            settings=SessionSettings(runtime=runtime),
+        )
+
+    make.check_runtime({"small": subject("openvino")}, None)
+    make.check_runtime({"small": subject("onnxruntime")}, "onnxruntime")
+    with pytest.raises(RunError, match=r"openvino for large.*device\.runtime"):
+        make.check_runtime({"small": subject("onnxruntime"), "large": subject("openvino")}, "onnxruntime")
+
+
+def test_the_six_further_architectures_are_drawn_by_lot() -> None:
+    twelve = read(TOOLS / "peers.toml", Recipe).candidates.architectures
+    commodity = read(TOOLS / "peers_commodity.toml", Recipe)
+    others = sorted(
+        name for name, known in architectures().items() if known.accepts(224) and name not in twelve
+    )
+    assert commodity.candidates.architectures[:12] == twelve
+    assert set(commodity.candidates.architectures[12:]) == set(random.Random(18).sample(others, 6))
+    assert (commodity.device.runtime, commodity.device.allow_bf16) == ("onnxruntime", False)

@@ -1,7 +1,10 @@
 """Compare our choice with other tools' files of the same weights: speed, quality, size, memory.
 
-    pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers python tools/peers.py runs/peers
-    --out docs/benchmarks/peers.json --olive-python PYTHON --nncf-python PYTHON
+    pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers
+    python tools/peers.py runs/peers --olive-python PYTHON --nncf-python PYTHON
+
+    pepr-edge run tools/peers_commodity.toml --data pneumoniamnist --out runs/commodity
+    python tools/peers.py runs/commodity --runtime onnxruntime --out docs/benchmarks/peers_commodity.json
 
 PYTHON: of an environment with olive-ai, onnx, onnxruntime and `requests`, or with nncf, onnx and openvino;
 without it, that peer is left out. Writes the JSON file, and the page peers.md beside it, after each
@@ -20,7 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from peers_make import PLAIN_INT8, Subject, Tools, make_all, preset, subjects, versions_there
+from peers_make import (
+    PLAIN_INT8,
+    Subject,
+    Tools,
+    check_runtime,
+    make_all,
+    preset,
+    subjects,
+    versions_there,
+)
 from peers_measure import measure
 from peers_records import Architecture, Comparison, Rules
 from peers_table import page
@@ -89,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--olive-python", type=Path, help="Python of an environment with olive-ai")
     parser.add_argument("--nncf-python", type=Path, help="Python of an environment with nncf")
+    parser.add_argument(
+        "--runtime",
+        choices=["onnxruntime"],
+        help="compare only what runs under this runtime, beside PyTorch; the run must have used it",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of every peer")
     parser.add_argument(
         "--runs",
@@ -109,6 +126,7 @@ def compare(options: argparse.Namespace, work: Path) -> int:
     trained = subjects(results, options.threads)
     if not trained:
         raise RunError(f"{options.run}: nothing in it is trained and exported as fp32. Run the recipe first.")
+    check_runtime(trained, options.runtime)
     architectures = {name: subject.trained.candidate.architecture for name, subject in trained.items()}
     wanted = [name for name in trained if not options.only or architectures[name] in options.only]
     absent = set(options.only) - set(architectures.values())
@@ -197,6 +215,7 @@ def _plan(options: argparse.Namespace, images: Dataset, work: Path) -> Plan:
         versions=versions(PACKAGES),
         olive_versions=dict(versions_there(tools.olive, OLIVE_PACKAGES)),
         nncf_versions=dict(versions_there(tools.nncf, NNCF_PACKAGES)),
+        runtime=options.runtime,
     )
     return Plan(empty, tools, work)
 
@@ -211,6 +230,7 @@ def _key(plan: Comparison, subject: Subject) -> str:
     files = [sha256_file(path) for path in (subject.checkpoint, subject.base, subject.chosen)]
     versions_ = [dict(plan.versions), dict(plan.olive_versions), dict(plan.nncf_versions)]
     machine = [plan.device.cpu, plan.threads, plan.preset]
+    runtimes = [] if plan.runtime is None else [plan.runtime]  # keys without the option stay as they were
     return stage_key(
         "peers",
         plan.schema_version,
@@ -220,6 +240,7 @@ def _key(plan: Comparison, subject: Subject) -> str:
         plan.rules,
         machine,
         versions_,
+        *runtimes,
     )
 
 
@@ -244,7 +265,7 @@ def _compare_architecture(
         name = subject.trained.candidate.architecture
         on_message(f"{name}: making the files")
         tensors = to_tensor(np.asarray(pixels[chosen]), subject.trained.preprocess)
-        made = make_all(subject, tensors, plan.tools, plan.empty.threads, Path(folder))
+        made = make_all(subject, tensors, plan.tools, plan.empty.threads, Path(folder), plan.empty.runtime)
         validation = images.splits["val"]
         return measure(
             key,

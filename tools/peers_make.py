@@ -20,7 +20,7 @@ from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import ExportError, RunError
 from pepr_edge.export.convert import convert
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, SessionSettings, TrainResult
+from pepr_edge.records import Artifact, SessionSettings, TrainResult, VariantTrial
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results
 
@@ -36,7 +36,10 @@ print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained architecture of the run: its float32 file, and the chosen file, which `made` describes."""
+    """A trained architecture of the run: its float32 file, and the chosen file, which `made` describes.
+
+    `trials` are those of autotuning, if it chose the file.
+    """
 
     trained: TrainResult
     checkpoint: Path
@@ -44,6 +47,7 @@ class Subject:
     chosen: Path
     settings: SessionSettings
     made: str
+    trials: tuple[VariantTrial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def subjects(results: Results, threads: int) -> dict[str, Subject]:
             settings = artifact.settings
             made = describe(artifact.variant, settings)
         checkpoint = folder / trained.checkpoint
-        by_candidate[name] = Subject(trained, checkpoint, base, path, settings, made)
+        trials = artifact.rungs if artifact is not None else ()
+        by_candidate[name] = Subject(trained, checkpoint, base, path, settings, made, trials)
     return by_candidate
 
 
@@ -117,8 +122,28 @@ def describe(variant: str, settings: SessionSettings) -> str:
     return ", ".join(parts)
 
 
+def check_runtime(subjects: Mapping[str, Subject], runtime: str | None) -> None:
+    """Check that our choices use the only runtime that is compared.
+
+    Raises:
+        RunError: one of them uses another.
+    """
+    for name, subject in subjects.items():
+        chosen = subject.settings.runtime
+        if runtime is not None and chosen != runtime:
+            raise RunError(
+                f"--runtime {runtime}: the run chose {chosen} for {name}. "
+                f'Run the recipe with device.runtime = "{runtime}", or leave the option out.'
+            )
+
+
 def make_all(
-    subject: Subject, images: NDArray[np.float32], tools: Tools, threads: int, folder: Path
+    subject: Subject,
+    images: NDArray[np.float32],
+    tools: Tools,
+    threads: int,
+    folder: Path,
+    runtime: str | None = None,
 ) -> list[Made]:
     """Make all files to compare, in the order in which they are shown.
 
@@ -128,6 +153,7 @@ def make_all(
         tools: the environments that quantise.
         threads: of each.
         folder: for the files.
+        runtime: the only ONNX runtime to compare, None for all.
     """
     given = folder / "images.npy"
     np.save(given, images)
@@ -167,26 +193,34 @@ def make_all(
         python = Path(sys.executable)
         return quantised(name, f"{name}.onnx", default, python, "peers_optimum.py", tools.preset, mode)
 
+    with_openvino = runtime != "onnxruntime"
     # Nothing is timed yet, so the files may be made in parallel.
     with ThreadPoolExecutor(usable_cores()) as pool:
         jobs = [
-            pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
             pool.submit(optimum, "static"),
             pool.submit(optimum, "dynamic"),
-            pool.submit(quantised, "openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py"),
-            pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
+            pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
         ]
-        olive, static, dynamic, nncf, int8 = (job.result() for job in jobs)
+        openvino_jobs = []
+        if with_openvino:
+            nncf = ("openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py")
+            openvino_jobs = [
+                pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
+                pool.submit(quantised, *nncf),
+            ]
+        of_onnxruntime = [job.result() for job in jobs]
+        of_openvino = [job.result() for job in openvino_jobs]
+    if with_openvino:
+        of_openvino = [
+            Made("openvino", subject.base, plain),
+            Made("openvino_default", subject.base, plain, _python("peers_openvino.py")),
+            *of_openvino,
+        ]
     return [
         *torch.values(),
         Made("onnxruntime", subject.base, default),
-        static,
-        dynamic,
-        olive,
-        Made("openvino", subject.base, plain),
-        Made("openvino_default", subject.base, plain, _python("peers_openvino.py")),
-        int8,
-        nncf,
+        *of_onnxruntime,
+        *of_openvino,
         Made(OURS, subject.chosen, subject.settings, made=subject.made),
     ]
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from peers_make import Made, Subject, size_bytes, without_paths
-from peers_records import Architecture, Peer, Rules
+from peers_records import Architecture, Int8Trial, Peer, Rules
 
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.load import load_average
@@ -21,10 +21,11 @@ from pepr_edge.errors import MeasurementError
 from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.measure.interleaved_timing import REST_S, SPINNING_REST_S
 from pepr_edge.measure.model_process import ModelProcess
-from pepr_edge.records import Quality
+from pepr_edge.records import Quality, VariantTrial
 
 T = TypeVar("T")
 REFERENCE = "eager"
+INT8 = ("int8_", "optimum_")  # how the names of int8 variants begin
 THRESHOLD = 0.99
 GATED = "accuracy"  # in addition to balanced accuracy, which the gate always includes
 BLOCK = 5
@@ -122,6 +123,20 @@ def measure(
         load_before=before,
         load_after=after,
         peers=tuple(_record(peer, expected, labels) for peer in peers),
+        int8=tuple(int8_trial(trial) for trial in subject.trials if trial.variant.startswith(INT8)),
+    )
+
+
+def int8_trial(trial: VariantTrial) -> Int8Trial:
+    """Return what autotuning found out about an int8 variant."""
+    timings = [trial.final] if trial.final is not None else list(trial.trials)
+    ratios = [timing.ratio_to_float32 for timing in timings if timing.ratio_to_float32 is not None]
+    return Int8Trial(
+        variant=trial.variant,
+        outcome=trial.outcome,
+        reason=without_paths(trial.reason),
+        remedy=trial.remedy or "",
+        ratio_to_float32=min(ratios, default=None),
     )
 
 

@@ -91,8 +91,24 @@ class Peer(Record):
         return bool(self.latencies_s) and self.quality is not None and self.quality.passed
 
 
+class Int8Trial(Record):
+    """What autotuning found out about one int8 variant: its outcome, the reason, and how it was made.
+
+    `ratio_to_float32`: how many times as long it takes as float32 did; None if it was not timed.
+    """
+
+    variant: str
+    outcome: str
+    reason: str
+    remedy: str = ""
+    ratio_to_float32: NonNegative | None = None
+
+
 class Architecture(Record):
-    """All peers on one architecture, interleaved in one run. `key` is the hash of the inputs."""
+    """All peers on one architecture, interleaved in one run. `key` is the hash of the inputs.
+
+    `int8` are the int8 variants that autotuning tried or left out, if the run chose by autotuning.
+    """
 
     key: str
     architecture: str
@@ -102,6 +118,7 @@ class Architecture(Record):
     load_before: float | None = None
     load_after: float | None = None
     peers: tuple[Peer, ...]
+    int8: tuple[Int8Trial, ...] = ()
 
 
 class Rules(Record):
@@ -115,7 +132,10 @@ class Rules(Record):
 
 
 class Comparison(Versioned):
-    """docs/benchmarks/peers.json. `versions` are those of our environment."""
+    """docs/benchmarks/peers.json. `versions` are those of our environment.
+
+    `runtime` is set if only peers of one ONNX runtime were compared, beside PyTorch.
+    """
 
     what: str
     threads: int
@@ -127,6 +147,7 @@ class Comparison(Versioned):
     versions: dict[str, str]
     olive_versions: dict[str, str]
     nncf_versions: dict[str, str]
+    runtime: str | None = None
     rows: tuple[Architecture, ...] = ()
 
 

@@ -34,6 +34,7 @@ def page(comparison: Comparison) -> str:
         _latencies(rows),
         _ratios(rows),
         _choices(rows),
+        _int8(rows),
         _quality(rows),
         _resources(rows),
         _failures(rows),
@@ -138,6 +139,30 @@ def _choices(rows: Sequence[Architecture]) -> str:
                 body.append((row.architecture, parameters, peer.made, peer.reason or latency))
     titles = ("architecture", "parameters (M)", "choice", "time / fastest peer above the gate")
     return f"## Our choices\n\n{_table(titles, body)}"
+
+
+def _int8(rows: Sequence[Architecture]) -> str:
+    """Return how much faster our choice is than float32, and what became of each int8 variant."""
+    if not any(row.int8 for row in rows):
+        return ""
+    speeds = ratios(rows, "onnxruntime")
+    mean = geometric_mean(speeds)
+    summary = ""
+    if mean is not None:
+        summary = (
+            f"Our choice is {mean:.2f} times as fast as onnxruntime's float32 in geometric mean over "
+            f"{plural(len(speeds), 'architecture')}, {min(speeds):.2f} times in the worst case.\n\n"
+        )
+    body = []
+    for row in rows:
+        for trial in row.int8:
+            if trial.outcome != "not tried":
+                share = "-" if trial.ratio_to_float32 is None else f"{trial.ratio_to_float32:.2f}"
+                body.append(
+                    (row.architecture, trial.variant, share, trial.outcome, trial.reason, trial.remedy)
+                )
+    titles = ("architecture", "variant", "time / float32", "outcome", "reason", "made")
+    return f"## int8, and what stopped it\n\n{summary}{_table(titles, body)}"
 
 
 def _quality(rows: Sequence[Architecture]) -> str:
