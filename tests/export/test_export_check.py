@@ -155,7 +155,7 @@ def test_non_finite_logits_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="cannot run this model.*INVALID_ARGUMENT"):
+    with pytest.raises(ExportError, match=r"cannot run this model.*INVALID_ARGUMENT"):
         onnx_logits(saved(tmp_path), PIXELS[:, :8], SPEC, threads=1)
 
 

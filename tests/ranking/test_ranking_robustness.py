@@ -218,12 +218,12 @@ def test_predictions_of_other_validation_images_are_refused(tmp_path: Path) -> N
         rank(made)
 
 
-@pytest.mark.parametrize(("size", "fault"), [(100, "BadZipFile"), (0, "EOFError"), (3, "ValueError")])
-def test_torn_predictions_are_one_line(tmp_path: Path, size: int, fault: str) -> None:
+@pytest.mark.parametrize("size", [100, 0, 3])
+def test_torn_predictions_are_one_line(tmp_path: Path, size: int) -> None:
     made = results(tmp_path, entry(tmp_path, "a"))
     path = made.entries[0].folder / "predictions.npz"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(RunError, match=rf"predictions\.npz: cannot be read \({fault}\)"):
+    with pytest.raises(RunError, match=r"predictions\.npz: cannot be read \(.*zip"):
         rank(made)
 
 
