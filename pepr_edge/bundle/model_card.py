@@ -338,8 +338,8 @@ def _with_transformers(manifest: Manifest) -> str:
     else:
         images = "RGB images"
     return (
-        f'`AutoImageProcessor.from_pretrained(".")` of transformers prepares {images} of 8 bits, within a level. '
-        "It applies no EXIF orientation, and images of more than 8 bits and DICOM come out wrong: use "
+        f'`AutoImageProcessor.from_pretrained(".")` of transformers prepares {images} of 8 bits, within a '
+        "level. It applies no EXIF orientation, and images of more than 8 bits and DICOM come out wrong: use "
         "`pepr-edge predict`."
     )
 
