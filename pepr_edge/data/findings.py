@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pepr_edge.data.names import look_alike, respelled
+from pepr_edge.data.names import look_alike, looks_missing, respelled
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
@@ -105,6 +105,16 @@ def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
             remedy="labels that differ by case, spaces or Unicode form only count as one class: "
             f"{'; '.join(listed)}. Spell them alike.",
         )
+    missing = [label for label in sorted(set(chosen.values())) if looks_missing(label)]
+    if missing:
+        yield Problem(
+            kind="label_looks_missing",
+            severity="warning",
+            count=len(missing),
+            examples=tuple(missing[:MAX_EXAMPLES]),
+            remedy=f"class {', '.join(map(repr, missing))} looks like a value that is not there, and counts "
+            "as a class. Label these images, or leave them out.",
+        )
     similar = look_alike(sorted(set(chosen.values())))
     if similar:
         listed = [" / ".join(map(repr, map(shown, names))) for names in similar]
@@ -127,6 +137,20 @@ def unused_columns(names: Sequence[str]) -> Iterator[Problem]:
             count=len(names),
             examples=tuple(names[:MAX_EXAMPLES]),
             remedy=f"columns that are not used: {', '.join(names)}",
+        )
+
+
+def grouped_by_folder(folders: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield that images lie in folders that look like those of patients."""
+    if folders:
+        yield Problem(
+            kind="folders_look_like_groups",
+            severity="warning",
+            count=len(folders),
+            examples=examples(folders, root),
+            remedy=f"{len(folders):,} folders within the classes look like patients or studies, and are not "
+            "used: images of one may come into training and into test. List the images in a .csv file with a "
+            "column group.",
         )
 
 

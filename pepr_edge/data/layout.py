@@ -17,6 +17,7 @@ from pathlib import Path
 from pepr_edge.data.files import IMAGE_SUFFIXES
 from pepr_edge.data.names import (
     base_stem,
+    begins_with_split,
     companions,
     is_companion_folder,
     is_picture_folder,
@@ -42,8 +43,11 @@ _VIEW = re.compile(
     r"|od|os|\d+ ?x|x ?\d+|t1|t1c|t2|flair|dwi|adc|pre|post|before|after)$",
     re.IGNORECASE,
 )
-# Numbers of patients, studies or years: at least three digits, or letters before digits.
-_ID = re.compile(r"^(?:[a-z]{0,12}[\W_]*\d{3,}|[a-z]{1,12}[\W_]*\d+)(?:[\W_]*\d+)*$", re.IGNORECASE)
+# Numbers of patients, studies or years: at least three digits, letters before digits, or DICOM's UIDs.
+_ID = re.compile(
+    r"^(?:(?:[a-z]{0,12}[\W_]*\d{3,}|[a-z]{1,12}[\W_]*\d+)(?:[\W_]*\d+)*|\d+(?:\.\d+){2,})$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Findings:
     companions: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     sites: list[str] = field(default_factory=list)
+    groups: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ def understand(root: Folder) -> Layout:
         images = [image for site in sites for image in _of_classes(site.folders, None, findings)]
         return Layout(tuple(images), findings)
     _check_two_levels(root)
+    _check_split_prefixes(root)
+    findings.groups += _groups(root)
     images = list(_of_classes(root.folders, None, findings))
     if not images:
         raise _no_classes(root, tables)
@@ -248,6 +255,33 @@ def _is_no_class(name: str) -> bool:
     """True for the name of a view, a patient, a split, or a folder of pictures or masks."""
     is_known = _VIEW.match(name) or _ID.match(name) or is_picture_folder(name) or is_companion_folder(name)
     return bool(is_known) or split_named(name) is not None
+
+
+def _check_split_prefixes(root: Folder) -> None:
+    """Refuse folders whose names hold split and class: train_benign, test_benign, or trainA, testA."""
+    folders = [folder for folder in root.folders if folder.has_images]
+    splits = [begins_with_split(folder.name) for folder in folders]
+    if None in splits or "train" not in splits or len(set(splits)) < 2:
+        return
+    raise DatasetError(
+        "split_in_class_names",
+        f"{root.path}: each folder's name holds a split and a class "
+        f"({', '.join(_names(folder.name for folder in folders))}), expected split/class/*. Make a folder "
+        "for each split, and in it one for each class.",
+        len(folders),
+        _names(folder.name for folder in folders),
+    )
+
+
+def _groups(root: Folder) -> list[Path]:
+    """Return the folders within the classes that look like patients: numbers, with several images each."""
+    inner = [
+        child
+        for folder in root.folders
+        for child in folder.folders
+        if len(child.images) > 1 and _ID.match(child.name)
+    ]
+    return [child.path for child in inner] if len(inner) > len(root.folders) else []
 
 
 def _check_two_levels(root: Folder) -> None:

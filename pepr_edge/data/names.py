@@ -51,6 +51,7 @@ _PICTURE_FOLDER = re.compile(
     re.IGNORECASE,
 )
 
+_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "?", "-", "undefined"})
 _NUMBER = re.compile(r"0*(\d+)(?:[.,]0+)?")
 # Not the signs of "HER2-", "grade 1-2" and "1.5".
 _SEPARATORS = re.compile(r"[\s_]+|(?<=[^\W\d_])-(?=\w)")
@@ -62,6 +63,13 @@ def split_named(name: str) -> Split | None:
     words = [_without_filler(word) for word in _LETTERS.findall(spaced.lower())]
     word = "".join(word for word in words if word not in _FILLERS)
     return SPLIT_OF_WORD.get(word)
+
+
+def begins_with_split(name: str) -> Split | None:
+    """Return the split that a name begins with, if more follows, as in "trainA" or "test_no"; else None."""
+    words = _LETTERS.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", name)).lower())
+    rest = [word for word in words[1:] if word not in _FILLERS]
+    return SPLIT_OF_WORD.get(_without_filler(words[0])) if rest else None
 
 
 def _without_filler(word: str) -> str:
@@ -81,6 +89,11 @@ def loose_key(name: str) -> str:
     """Return what is the same for names that also differ by signs, or by the form of a number (1, 01)."""
     number = _NUMBER.fullmatch(name.strip())
     return number[1] if number else _SEPARATORS.sub("", spelling_key(name))
+
+
+def looks_missing(label: str) -> bool:
+    """True if a label is how programs write a value that is not there."""
+    return spelling_key(label) in _MISSING
 
 
 def one_spelling(names: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pepr_edge.data.check import classes, copies, depth, near_copies, pictures, unreadable
+from pepr_edge.data.check import classes, copies, depth, near_copies, pictures, shortcuts, unreadable
 from pepr_edge.data.check.evidence import Evidence, Scan
 from pepr_edge.errors import DataError
 from pepr_edge.records import DataCheck, Problem
@@ -35,6 +35,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Problem]], ...] = (
     depth.problems,
     pictures.problems,
     classes.problems,
+    shortcuts.problems,
 )
 SEVERITIES = ("error", "warning", "note")
 

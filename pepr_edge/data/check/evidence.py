@@ -37,8 +37,8 @@ class Scan:
 
     `hashes`: of the pixels that the model sees; `perceptual`: the bits of the perceptual hash, empty without
     the package imagehash; `thumbnails`: grey, THUMBNAIL_PX on a side; `blank`: pictures of one grey level;
-    `coloured`: colour images that the model sees in grey; `needed_bits`: the depth that each grey image of
-    more than 8 bits needs by itself, and `set_bits` that of the set.
+    `coloured`: colour images that the model sees in grey; `greys`: images without colour; `needed_bits`: the
+    depth that each grey image of more than 8 bits needs by itself, and `set_bits` that of the set.
     """
 
     splits: dict[int, Split] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Scan:
     sizes_px: dict[int, tuple[int, int]] = field(default_factory=dict)
     blank: set[int] = field(default_factory=set)
     coloured: set[int] = field(default_factory=set)
+    greys: set[int] = field(default_factory=set)
     bad: dict[int, ImageError] = field(default_factory=dict)
     needed_bits: dict[int, int] = field(default_factory=dict)
     set_bits: int | None = None
@@ -65,7 +66,9 @@ class Scan:
         self.sizes_px[index] = decoded.image.size
         pixels = decoded.pixels
         self.hashes[index] = hashlib.blake2b(pixels.tobytes(), digest_size=HASH_BYTES).digest()
-        if pixels.shape[2] == 1 and not is_grey(decoded.image):
+        if is_grey(decoded.image):
+            self.greys.add(index)
+        elif pixels.shape[2] == 1:
             self.coloured.add(index)
         if int(pixels.max()) - int(pixels.min()) < BLANK_LEVELS:
             self.blank.add(index)

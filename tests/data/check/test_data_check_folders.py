@@ -6,9 +6,12 @@ import unicodedata
 from pathlib import Path
 
 import made_images
+import made_records
 import pytest
 import tiny_bundle
 from PIL import Image
+
+from pepr_edge.run_dir.store import write_record
 
 SIX = {"no": 6, "yes": 6}
 
@@ -252,11 +255,9 @@ def test_a_bundle_and_a_report_among_the_images_are_left_out(tmp_path, check):
     assert done.kinds == {"own_results_left_out": "note"}
 
 
-def test_a_run_directory_among_the_images_is_left_out(tmp_path, check, finished):
-    import small_run
-
+def test_a_run_directory_among_the_images_is_left_out(tmp_path, check):
     root = made_images.folder(tmp_path / "d", SIX)
-    small_run.copy(finished, root / "runs" / "small")
+    write_record(root / "runs" / "small" / "run.json", made_records.info("small"))
     made_images.save(root / "runs" / "small" / "report" / "figure.png", 77)
     done = check(root)
     assert (done.status, done.counts, done.kinds) == (0, SIX, {"own_results_left_out": "note"})
@@ -350,3 +351,59 @@ def test_folders_nested_too_deeply_are_refused(tmp_path, check):
     root = made_images.folder(tmp_path / "d", SIX)
     made_images.save(root / "no" / "/".join(["x"] * 40) / "a.png", 99)
     assert "folders deep" in check(root).document["problems"][0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    "names", [("trainA", "trainB", "testA", "testB"), ("train_no", "train_yes", "test_no", "test_yes")]
+)
+def test_a_split_in_the_name_of_a_class_stops(tmp_path, check, names):
+    done = check(made_images.folder(tmp_path / "d", dict.fromkeys(names, 6)))
+    assert (done.status, done.kinds) == (1, {"split_in_class_names": "error"})
+
+
+@pytest.mark.parametrize("pattern", ["P{:03}", "patient_{}", "1.2.840.{}"])
+def test_folders_of_patients_within_classes_are_said(tmp_path, check, pattern):
+    counts = {f"{label}/{pattern.format(n + 10 * (label == 'no'))}": 3 for label in SIX for n in range(4)}
+    done = check(made_images.folder(tmp_path / "d", counts))
+    problem = done.problem("folders_look_like_groups")
+    assert (done.status, problem["severity"], problem["count"]) == (0, "warning", 8)
+    assert "group" in problem["remedy"]
+
+
+@pytest.mark.parametrize("label", ["nan", "N/A"])
+def test_a_label_that_is_not_there_is_said(tmp_path, check, label):
+    made_images.folder(tmp_path / "img", {"": 18})
+    names = ("no", "yes", label)
+    lines = "\n".join(f"img/{number:02}.png,{names[number % 3]}" for number in range(18))
+    (tmp_path / "m.csv").write_text(f"path,label\n{lines}\n")
+    assert check(tmp_path / "m.csv").kinds == {"label_looks_missing": "warning"}
+
+
+def in_another_form(path: Path, form: str) -> None:
+    image = Image.open(path)
+    if form == "size":
+        image.resize((60, 60)).save(path)
+    elif form == "colour":
+        tinted = Image.merge("RGB", (image, image.point(lambda level: level // 2), image))
+        tinted.save(path)
+    else:
+        image.save(path.with_suffix(".bmp"))
+        path.unlink()
+
+
+@pytest.mark.parametrize("form", ["size", "colour", "format"])
+def test_a_form_that_tells_the_class_is_said(tmp_path, check, form):
+    root = made_images.folder(tmp_path / "d", {"no": 10, "yes": 10})
+    for path in sorted((root / "yes").iterdir()):
+        in_another_form(path, form)
+    done = check(root)
+    assert done.kinds == {"class_follows_file": "warning"}
+    assert form in done.problem("class_follows_file")["remedy"]
+
+
+@pytest.mark.parametrize("form", ["size", "colour", "format"])
+def test_a_form_in_all_classes_is_not_bothered(tmp_path, check, form):
+    root = made_images.folder(tmp_path / "d", {"no": 10, "yes": 10})
+    for path in sorted(root.rglob("*.png"))[::2]:
+        in_another_form(path, form)
+    assert check(root).kinds == {}
