@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,14 +200,17 @@ def compare(bundle: Path, out: Path, bench_first: bool) -> Round:
     else:
         loop = bare(bundle)
         parent = bench(bundle, out, "--quick")
-    child = measuring_child(parent)
-    core = max(os.sched_getaffinity(0))
-    for pid in (child.pid, loop.pid):
-        os.sched_setaffinity(pid, {core})
-    by_turns(child, psutil.Process(loop.pid))
-    ended_s = time.perf_counter()
-    loop.send_signal(signal.SIGTERM)
-    taken = json.loads(loop.communicate()[0])
+    try:
+        child = measuring_child(parent)
+        core = max(os.sched_getaffinity(0))
+        for pid in (child.pid, loop.pid):
+            os.sched_setaffinity(pid, {core})
+        by_turns(child, psutil.Process(loop.pid))
+        ended_s = time.perf_counter()
+        loop.send_signal(signal.SIGTERM)
+        taken = json.loads(loop.communicate()[0])
+    finally:  # the loop would run for ever
+        loop.kill()
     if parent.wait() not in (0, 3):
         sys.exit(f"{bundle}: bench ended with status {parent.returncode}. Run it by hand to see why.")
     bench_p50_s = read_record(out, FieldReport).results[0].percentiles_s.p50
@@ -221,8 +225,9 @@ def measuring_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
     """Wait for the process in which bench measures, and return it."""
     while True:
         for child in psutil.Process(parent.pid).children():
-            if "pepr_edge.measure.worker" in child.cmdline():
-                return child
+            with suppress(psutil.NoSuchProcess):  # bench has other children too, which may have ended
+                if "pepr_edge.measure.worker" in child.cmdline():
+                    return child
         if parent.poll() is not None:
             sys.exit(f"bench ended with status {parent.returncode} before it measured anything.")
         time.sleep(0.01)
