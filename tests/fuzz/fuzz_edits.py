@@ -1,7 +1,9 @@
-"""Small edits that make an input hostile: of its bytes, its JSON document or a member of its zip archive."""
+"""Small edits that make an input hostile: of its bytes, its JSON document, a member of its zip archive or its
+graph."""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import struct
@@ -9,6 +11,7 @@ import zipfile
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import onnx
 from hypothesis import strategies as st
 
 # Bytes that break parsers of many formats.
@@ -53,8 +56,23 @@ TOKENS = (
 NUMBERS = (-1, 0, 1, 2**31, 2**63, 2**70, 1e308, -0.0, 1e-320, float("nan"), float("inf"))
 TEXTS = ("", "x", "\0", "\x1b[2J", "\u202e", "../x", "/x", "a\nb", "x" * 5000, "0" * 64, "1")
 LISTS: tuple[Any, ...] = ([], [[]], [1, 2], ["a"], [0] * 3000, [None], [[1, 2, 3]])
+DIMENSIONS = (0, -1, 1, 2, 3, 2**31, 2**62)
+# Of operators that need other inputs, return other types, or many values.
+OPERATORS = (
+    "Identity",
+    "Shape",
+    "Loop",
+    "If",
+    "ConstantOfShape",
+    "Expand",
+    "Gather",
+    "NonZero",
+    "Sqrt",
+    "Log",
+    "Nope",
+)
 VALUES: tuple[Any, ...] = (None, True, *NUMBERS, *TEXTS, *LISTS, {}, {"a": 1}, {"": {}})
-KINDS = ("flip", "cut", "remove", "double", "token", "swap", "overwrite", "tree", "member")
+KINDS = ("flip", "cut", "remove", "double", "token", "swap", "overwrite", "tree", "member", "graph")
 
 
 class Edit(NamedTuple):
@@ -92,6 +110,8 @@ def apply(content: bytes, edits: list[Edit]) -> bytes:
             changed = _in_tree(content, edit)
         elif edit.kind == "member":
             changed = _in_member(content, edit)
+        elif edit.kind == "graph":
+            changed = _in_graph(content, edit)
         content = _in_bytes(content, edit) if changed is None else changed
     return content[: 1 << 20]
 
@@ -115,7 +135,7 @@ def _in_bytes(content: bytes, edit: Edit) -> bytes:
 
 
 def _in_tree(content: bytes, edit: Edit) -> bytes | None:
-    """Change or delete a value of a JSON document; None if the input is none."""
+    """Change, delete, wrap or move a value of a JSON document, or add one; None if the input is none."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -127,8 +147,18 @@ def _in_tree(content: bytes, edit: Edit) -> bytes | None:
     if not places:
         return None
     parent, key = places[edit.at * len(places) >> 16]
-    if edit.length == 0 and isinstance(parent, dict):
+    other, other_key = places[edit.length * 7919 % len(places)]
+    way = edit.length % 6
+    if way == 0 and isinstance(parent, dict):
         del parent[key]
+    elif way == 1:
+        parent[key] = [parent[key]]
+    elif way == 2:
+        parent[key] = {str(key): parent[key]}
+    elif way == 3 and isinstance(parent, dict):
+        parent[f"{key}_"] = edit.value
+    elif way == 4:
+        parent[key] = copy.deepcopy(other[other_key])
     else:
         parent[key] = edit.value
     return json.dumps(document).encode("utf-8", "surrogatepass")
@@ -144,6 +174,56 @@ def _parents(document: Any) -> list[Any]:
             parents.append(value)
             stack += value.values() if isinstance(value, dict) else value[:3]
     return parents
+
+
+def _in_graph(content: bytes, edit: Edit) -> bytes | None:
+    """Change the graph of an ONNX model, which stays a valid message; None if the input is none."""
+    try:
+        model = onnx.load_from_string(content)
+    except Exception:
+        return None
+    graph = model.graph
+    if not graph.node or not (graph.input or graph.output):
+        return None
+    if edit.length % 2:
+        _change_ports(graph, edit)
+    else:
+        _change_nodes(graph, edit)
+    return bytes(model.SerializeToString())
+
+
+def _change_ports(graph: onnx.GraphProto, edit: Edit) -> None:
+    """Change the type or the shape of an input or output, or add or remove one."""
+    ports = [*graph.input, *graph.output]
+    port = ports[edit.at % len(ports)]
+    tensor = port.type.tensor_type
+    side = graph.input if edit.at % 2 else graph.output
+    way = edit.length // 2 % 5
+    if way == 0:
+        tensor.elem_type = edit.at % 24
+    elif way == 1 and tensor.shape.dim:
+        tensor.shape.dim[edit.at % len(tensor.shape.dim)].dim_value = DIMENSIONS[edit.at % len(DIMENSIONS)]
+    elif way == 2:
+        tensor.shape.dim.add().dim_value = 1
+    elif way == 3:
+        side.add().CopyFrom(port)
+    else:
+        del side[:]
+
+
+def _change_nodes(graph: onnx.GraphProto, edit: Edit) -> None:
+    """Change the operator or the input of a node, remove it, or change the shape of a constant."""
+    node = graph.node[edit.at % len(graph.node)]
+    way = edit.length // 2 % 4
+    if way == 0:
+        node.op_type = OPERATORS[edit.at % len(OPERATORS)]
+    elif way == 1 and node.input:
+        node.input[0] = graph.node[-1].output[0] if graph.node[-1].output else ""
+    elif way == 2 and graph.initializer:
+        sizes = graph.initializer[edit.at % len(graph.initializer)].dims
+        sizes[:] = [*sizes, DIMENSIONS[edit.at % len(DIMENSIONS)]]
+    else:
+        graph.node.remove(node)
 
 
 def _in_member(content: bytes, edit: Edit) -> bytes | None:

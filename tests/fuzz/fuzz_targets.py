@@ -24,6 +24,8 @@ from pepr_edge.field import report_checksum, verify
 from pepr_edge.images.preprocess import decode, to_pixels
 from pepr_edge.kit import install
 from pepr_edge.measure import selftest
+from pepr_edge.measure.bundle_model import BundleModel, Limits
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.ranking import reports
 from pepr_edge.recipe import Recipe, recipes_dir, variants_dir
 from pepr_edge.recipe.toml import read as read_toml
@@ -138,6 +140,28 @@ def feed_bundle(path: Path) -> None:
     made["files"] = {name: sha256_file(bundle / name) for name in made["files"]}
     (bundle / bundle_read.MANIFEST).write_text(json.dumps(made))
     verify.read_whole(bundle)
+
+
+@cache
+def runner() -> InferenceProcess:
+    """Return the process that runs the models of this session."""
+    import atexit
+
+    process = InferenceProcess()
+    atexit.register(process.close)
+    return process
+
+
+def feed_model(path: Path) -> None:
+    """Run an untrusted model on an image, with a limit of a second."""
+    feed_bundle(path)
+    manifest = document()
+    shape = (1, 1, tiny_bundle.PX, tiny_bundle.PX)
+    model = BundleModel(path, manifest.profile.settings, shape, 2, Limits(1.0, 1.0, 256 << 20))
+    runner().open(model)
+    logits = runner().logits(np.zeros(shape, np.float32))
+    assert np.isfinite(logits).all()
+    assert logits.shape == (1, 2)
 
 
 def feed_selftest(path: Path) -> None:
@@ -342,6 +366,7 @@ TARGETS: dict[str, Target] = {
     "manifest": Target(".json", lambda: [(home("seed") / bundle_read.MANIFEST).read_bytes()], feed_manifest),
     "onnx": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], onnx_check.fault),
     "bundle": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_bundle),
+    "model_run": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_model),
     "selftest": Target(".npz", lambda: [(home("seed") / selftest.FILE).read_bytes()], feed_selftest),
     "medmnist": Target(".npz", medmnist_files, feed_medmnist),
     "score_csv": Target(".csv", lambda: TABLES, feed_table),
