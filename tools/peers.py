@@ -43,7 +43,9 @@ from pepr_edge.data import Dataset
 from pepr_edge.device.facts import FIELD_PACKAGES, facts, versions
 from pepr_edge.errors import PeprError, RunError
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.recipe.variants import load as load_variant
+from pepr_edge.records import Interpolation, Preprocess
 from pepr_edge.run_dir.reader import Results, load
 from pepr_edge.run_dir.store import read_record, sha256_file, stage_key, write_record, write_text
 
@@ -55,6 +57,7 @@ NNCF_PACKAGES = ("nncf", "onnx", "openvino")
 RUNS = 200
 SECONDS = 20.0
 MIN_RUNS = 30
+ImageSet = tuple[int, Interpolation]
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ def compare(options: argparse.Namespace, work: Path) -> int:
             f"--only {','.join(sorted(absent))}: not trained and exported in {options.run}, "
             f"which has {', '.join(trained)}. Correct --only."
         )
-    sizes_px = {subject.trained.candidate.image_size_px for subject in trained.values()}
-    images = _images(results, options.data, sizes_px, work)
+    specs = [subject.trained.preprocess for subject in trained.values()]
+    images = images_of(results, options.data, specs, work)
     plan = _plan(options, next(iter(images.values())), work)
     keys = {name: _key(plan.empty, subject) for name, subject in trained.items()}
     rows = _current_rows(options.out, keys)
@@ -147,7 +150,7 @@ def compare(options: argparse.Namespace, work: Path) -> int:
     with tqdm(missing, desc="architectures", disable=not sys.stderr.isatty()) as bar:
         for name in bar:
             subject = trained[name]
-            dataset = images[subject.trained.candidate.image_size_px]
+            dataset = images[image_set(subject.trained.preprocess)]
             try:
                 rows[name] = _compare_architecture(plan, keys[name], subject, dataset, bar.set_postfix_str)
             except PeprError as fault:
@@ -159,33 +162,38 @@ def compare(options: argparse.Namespace, work: Path) -> int:
     return 1 if failures else 0
 
 
-def _images(
-    results: Results, source: str | None, sizes_px: Collection[int], work: Path
-) -> dict[int, Dataset]:
-    """Return the images of the run's training, by size.
+def images_of(
+    results: Results, source: str | None, specs: Collection[Preprocess], work: Path
+) -> dict[ImageSet, Dataset]:
+    """Return the images of the run's trainings, by size and filter.
 
     Raises:
         DataError: they cannot be read.
         RunError: they differ from those of the run.
     """
     recipe = results.recipe
-    by_size = dict[int, Dataset]()
-    update = {"source": source} if source is not None else {}
-    for px in sorted(sizes_px):
-        settings = datasets.DataSettings(
-            **recipe.data.model_copy(update=update).model_dump(), image_size_px=px, seed=recipe.seed
-        )
-        folder = work / "data" / str(px)
+    if source is not None:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+    found: dict[ImageSet, Dataset] = {}
+    for px, interpolation in sorted({image_set(spec) for spec in specs}):
+        settings = data_settings(recipe, px, interpolation)
+        folder = work / "data" / f"{px}-{interpolation}"
         datasets.prepare(settings, folder)
-        by_size[px] = datasets.load(folder)
-        sha256 = by_size[px].info.sha256
+        dataset = datasets.load(folder)
+        sha256 = dataset.info.sha256
         expected = results.info.data.sha256
         if sha256 != expected:
             raise RunError(
                 f"{settings.source}: sha256 {sha256[:12]}..., expected that of the run, {expected[:12]}... "
                 "Give its images with --data."
             )
-    return by_size
+        found[px, interpolation] = dataset
+    return found
+
+
+def image_set(spec: Preprocess) -> ImageSet:
+    """Return the size and filter of a candidate's images."""
+    return spec.image_size_px, spec.interpolation
 
 
 def _plan(options: argparse.Namespace, images: Dataset, work: Path) -> Plan:
