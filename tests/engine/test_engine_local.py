@@ -145,10 +145,11 @@ def test_a_worker_over_a_limit_is_killed_and_the_next_starts(
     monkeypatch.setattr(local, "CHECK_EVERY_S", 0.05)
     worker_is(f"job = given(); given = lambda: 0\nif job['folder'].endswith('b'): sys.exit()\n{script}")
     jobs = [make_job("a", worker=limits), make_job("b", worker=limits)]
+    others = children()
     assert run(jobs) == ["a", "b"]
     assert failed(jobs[0]).reason == reason
     assert not (Path(jobs[1].folder) / "failure.json").exists()
-    assert children() == []
+    assert not set(children()) - set(others)
 
 
 @posix
@@ -170,11 +171,12 @@ def test_a_worker_over_its_memory_is_killed_if_the_system_sets_no_limit(
 def test_a_full_disk_stops_the_run(make_job: MakeJob, worker_is: WorkerIs, parallel: int) -> None:
     worker_is(f"job = given(); sys.exit({DISK_FULL} if job['folder'].endswith('b') else 0)")
     jobs = [make_job(name) for name in "abcd"]
+    others = children()
     with pytest.raises(RunError, match="disk"):
         run(jobs, parallel)
     assert not any((Path(job.folder) / "failure.json").exists() for job in jobs)
     assert not Path(jobs[3].folder).exists()
-    assert children() == []
+    assert not set(children()) - set(others)
 
 
 @posix
