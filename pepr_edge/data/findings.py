@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pepr_edge.data.names import look_alike, looks_missing, respelled
-from pepr_edge.records import Problem
+from pepr_edge.records import Problem, Severity
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
 
@@ -26,66 +26,77 @@ UNREAD_SUFFIXES = frozenset(
 )  # fmt: skip
 
 
+def about(kind: str, severity: Severity, names: Sequence[str], remedy: str) -> Iterator[Problem]:
+    """Yield a problem of some names, with the first few as examples; nothing if there are no names."""
+    if names:
+        found = tuple(names[:MAX_EXAMPLES])
+        yield Problem(kind=kind, severity=severity, count=len(names), examples=found, remedy=remedy)
+
+
+def about_files(
+    kind: str, severity: Severity, paths: Collection[Path], root: Path, remedy: str
+) -> Iterator[Problem]:
+    """Yield a problem of some files, with the first few as examples; nothing if there are no files."""
+    if paths:
+        found = examples(paths, root)
+        yield Problem(kind=kind, severity=severity, count=len(paths), examples=found, remedy=remedy)
+
+
 def outside_classes(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield the images that are in no folder of a class."""
-    if paths:
-        yield Problem(
-            kind="images_outside_classes",
-            severity="warning",
-            count=len(paths),
-            examples=examples(paths, root),
-            remedy=f"{plural(len(paths), 'image')} outside of class folders left out, as no class is known. "
-            "Move them into class folders, or away.",
-        )
+    yield from about_files(
+        "images_outside_classes",
+        "warning",
+        paths,
+        root,
+        f"{plural(len(paths), 'image')} outside of class folders left out, as no class is known. "
+        "Move them into class folders, or away.",
+    )
 
 
 def companions_left_out(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield the masks and other companions of images."""
-    if paths:
-        yield Problem(
-            kind="companions_left_out",
-            severity="note",
-            count=len(paths),
-            examples=examples(paths, root),
-            remedy=f"{plural(len(paths), 'mask')} or other companions of images left out (x_mask beside x, "
-            "or a folder of masks). If they are images of their own, give them other names.",
-        )
+    yield from about_files(
+        "companions_left_out",
+        "note",
+        paths,
+        root,
+        f"{plural(len(paths), 'mask')} or other companions of images left out (x_mask beside x, "
+        "or a folder of masks). If they are images of their own, give them other names.",
+    )
 
 
 def own_results(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield the results of pepr_edge among the images."""
-    if paths:
-        yield Problem(
-            kind="own_results_left_out",
-            severity="note",
-            count=len(paths),
-            examples=examples(paths, root),
-            remedy=f"{plural(len(paths), 'result')} of pepr_edge among the images left out: run directories, "
-            "bundles or reports.",
-        )
+    yield from about_files(
+        "own_results_left_out",
+        "note",
+        paths,
+        root,
+        f"{plural(len(paths), 'result')} of pepr_edge among the images left out: run directories, "
+        "bundles or reports.",
+    )
 
 
 def other_files(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield the files in class folders that are not images, or that are not read as such."""
     unread = [path for path in paths if path.suffix.lower() in UNREAD_SUFFIXES]
-    if unread:
-        yield Problem(
-            kind="files_not_read",
-            severity="warning",
-            count=len(unread),
-            examples=examples(unread, root),
-            remedy=f"{plural(len(unread), 'file')} of kinds that are not read left out "
-            f"({_kinds(unread, UNREAD_SUFFIXES)}). If they hold images, convert them to PNG, TIFF or DICOM.",
-        )
+    yield from about_files(
+        "files_not_read",
+        "warning",
+        unread,
+        root,
+        f"{plural(len(unread), 'file')} of kinds that are not read left out "
+        f"({_kinds(unread, UNREAD_SUFFIXES)}). If they hold images, convert them to PNG, TIFF or DICOM.",
+    )
     others = [path for path in paths if path.suffix.lower() not in UNREAD_SUFFIXES]
-    if others:
-        yield Problem(
-            kind="other_files",
-            severity="note",
-            count=len(others),
-            examples=examples(others, root),
-            remedy=f"skipped files that are not images: {_kinds(others, OTHER_SUFFIXES)}",
-        )
+    yield from about_files(
+        "other_files",
+        "note",
+        others,
+        root,
+        f"skipped files that are not images: {_kinds(others, OTHER_SUFFIXES)}",
+    )
 
 
 def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
@@ -95,76 +106,65 @@ def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
         chosen: for each name, the label that stands for it.
     """
     joined = respelled(chosen)
-    if joined:
-        listed = [" = ".join(map(repr, map(shown, names))) for names in joined]
-        yield Problem(
-            kind="labels_respelled",
-            severity="warning",
-            count=len(joined),
-            examples=tuple(listed[:MAX_EXAMPLES]),
-            remedy="labels that differ by case, spaces or Unicode form only count as one class: "
-            f"{'; '.join(listed)}. Spell them alike.",
-        )
+    listed = [" = ".join(map(repr, map(shown, names))) for names in joined]
+    yield from about(
+        "labels_respelled",
+        "warning",
+        listed,
+        "labels that differ by case, spaces or Unicode form only count as one class: "
+        f"{'; '.join(listed)}. Spell them alike.",
+    )
     missing = [label for label in sorted(set(chosen.values())) if looks_missing(label)]
-    if missing:
-        yield Problem(
-            kind="label_looks_missing",
-            severity="warning",
-            count=len(missing),
-            examples=tuple(missing[:MAX_EXAMPLES]),
-            remedy=f"class {', '.join(map(repr, missing))} looks like a value that is not there, and counts "
-            "as a class. Label these images, or leave them out.",
-        )
+    yield from about(
+        "label_looks_missing",
+        "warning",
+        missing,
+        f"class {', '.join(map(repr, missing))} looks like a value that is not there, and counts "
+        "as a class. Label these images, or leave them out.",
+    )
     similar = look_alike(sorted(set(chosen.values())))
-    if similar:
-        listed = [" / ".join(map(repr, map(shown, names))) for names in similar]
-        yield Problem(
-            kind="labels_look_alike",
-            severity="warning",
-            count=len(similar),
-            examples=tuple(listed[:MAX_EXAMPLES]),
-            remedy=f"labels that may be one class, and count as several: {'; '.join(listed)}. "
-            "If they are one, spell them alike.",
-        )
+    listed = [" / ".join(map(repr, map(shown, names))) for names in similar]
+    yield from about(
+        "labels_look_alike",
+        "warning",
+        listed,
+        f"labels that may be one class, and count as several: {'; '.join(listed)}. "
+        "If they are one, spell them alike.",
+    )
 
 
 def unused_columns(names: Sequence[str]) -> Iterator[Problem]:
     """Yield the columns of a table, or the arrays of a file, that are not used."""
-    if names:
-        yield Problem(
-            kind="columns_ignored",
-            severity="note",
-            count=len(names),
-            examples=tuple(names[:MAX_EXAMPLES]),
-            remedy=f"columns that are not used: {', '.join(names)}",
-        )
+    yield from about(
+        "columns_ignored",
+        "note",
+        names,
+        f"columns that are not used: {', '.join(names)}",
+    )
 
 
 def grouped_by_folder(folders: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield that images lie in folders that look like those of patients."""
-    if folders:
-        yield Problem(
-            kind="folders_look_like_groups",
-            severity="warning",
-            count=len(folders),
-            examples=examples(folders, root),
-            remedy=f"{len(folders):,} folders within the classes look like patients or studies, and are not "
-            "used: images of one may come into training and into test. List the images in a .csv file with a "
-            "column group.",
-        )
+    yield from about_files(
+        "folders_look_like_groups",
+        "warning",
+        folders,
+        root,
+        f"{len(folders):,} folders within the classes look like patients or studies, and are not "
+        "used: images of one may come into training and into test. List the images in a .csv file with a "
+        "column group.",
+    )
 
 
 def pooled_sites(names: Sequence[str]) -> Iterator[Problem]:
     """Yield that the upper folders are sites."""
-    if names:
-        yield Problem(
-            kind="sites_pooled",
-            severity="note",
-            count=len(names),
-            examples=tuple(map(shown, names[:MAX_EXAMPLES])),
-            remedy=f"the images of {len(names)} sites are pooled: the folders in each are the classes. To "
-            "test on a site that was not trained on, name its folder test, and put the others into train.",
-        )
+    yield from about(
+        "sites_pooled",
+        "note",
+        [shown(name) for name in names],
+        f"the images of {len(names)} sites are pooled: the folders in each are the classes. To "
+        "test on a site that was not trained on, name its folder test, and put the others into train.",
+    )
 
 
 def examples(paths: Iterable[Path], root: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pepr_edge.data.files import IMAGE_SUFFIXES
-from pepr_edge.data.findings import examples
+from pepr_edge.data.findings import about_files
 from pepr_edge.data.names import base_stem, companions, is_companion_folder, spelling_key
 from pepr_edge.errors import DataError
 from pepr_edge.records import Problem
@@ -111,27 +111,25 @@ def _check_distinct(path: Path, images: Sequence[ListedImage]) -> None:
 
 
 def _respelled(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
-    if paths:
-        yield Problem(
-            kind="paths_respelled",
-            severity="note",
-            count=len(paths),
-            examples=examples([root / path for path in paths], root),
-            remedy=f"{plural(len(paths), 'path')} of the list taken for files whose names differ by case, "
-            "spaces or Unicode form only.",
-        )
+    yield from about_files(
+        "paths_respelled",
+        "note",
+        [root / path for path in paths],
+        root,
+        f"{plural(len(paths), 'path')} of the list taken for files whose names differ by case, "
+        "spaces or Unicode form only.",
+    )
 
 
 def _moved(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
-    if paths:
-        yield Problem(
-            kind="files_found_by_name",
-            severity="warning",
-            count=len(paths),
-            examples=examples([root / path for path in paths], root),
-            remedy=f"{plural(len(paths), 'file')} found by name only: the list gives no suffix, or another "
-            "folder. Check that they are meant.",
-        )
+    yield from about_files(
+        "files_found_by_name",
+        "warning",
+        [root / path for path in paths],
+        root,
+        f"{plural(len(paths), 'file')} found by name only: the list gives no suffix, or another "
+        "folder. Check that they are meant.",
+    )
 
 
 def unlisted(root: Path, images: Sequence[ListedImage]) -> Iterator[Problem]:
@@ -146,15 +144,13 @@ def unlisted(root: Path, images: Sequence[ListedImage]) -> Iterator[Problem]:
         accompany = companions(path.stem for path in present)
         others += [path for path in present if path not in listed and path.stem not in accompany]
     others = [path for path in others if not path.name.startswith(".")]
-    if others:
-        yield Problem(
-            kind="images_not_listed",
-            severity="note",
-            count=len(others),
-            examples=examples(others, root),
-            remedy=f"{plural(len(others), 'image')} beside the listed ones not used, as the list does not "
-            "name them.",
-        )
+    yield from about_files(
+        "images_not_listed",
+        "note",
+        others,
+        root,
+        f"{plural(len(others), 'image')} beside the listed ones not used, as the list does not name them.",
+    )
 
 
 def listed_companions(images: Sequence[ListedImage]) -> set[str]:

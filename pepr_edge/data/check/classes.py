@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.data.check.evidence import MAX_EXAMPLES, Evidence
+from pepr_edge.data.check.evidence import Evidence
+from pepr_edge.data.findings import about
 from pepr_edge.data.source import SPLITS
 from pepr_edge.records import Problem, Split
 from pepr_edge.tasks import task_of
@@ -22,25 +23,22 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     counts = split_counts(evidence)
     for split, class_counts in counts.items():
         absent = [label for label, count in zip(labels, class_counts, strict=True) if not count]
-        if absent and class_counts.sum():
-            yield Problem(
-                kind="class_not_in_split",
-                severity="warning",
-                count=len(absent),
-                examples=tuple(absent[:MAX_EXAMPLES]),
-                remedy=f"{split} has no image of {', '.join(absent)}",
+        if class_counts.sum():
+            yield from about(
+                "class_not_in_split",
+                "warning",
+                absent,
+                f"{split} has no image of {', '.join(absent)}",
             )
     totals = np.sum(list(counts.values()), axis=0)
     rare = [label for label, count in zip(labels, totals, strict=True) if 0 < count < MIN_IMAGES]
-    if rare:
-        yield Problem(
-            kind="rare_classes",
-            severity="note",
-            count=len(rare),
-            examples=tuple(rare[:MAX_EXAMPLES]),
-            remedy=f"fewer than {MIN_IMAGES} images of {', '.join(rare)}: how well a model recognises that "
-            "cannot be measured. Add images.",
-        )
+    yield from about(
+        "rare_classes",
+        "note",
+        rare,
+        f"fewer than {MIN_IMAGES} images of {', '.join(rare)}: how well a model recognises that "
+        "cannot be measured. Add images.",
+    )
 
 
 def split_counts(evidence: Evidence) -> dict[Split, NDArray[np.int64]]:
