@@ -40,8 +40,7 @@ COMMANDS = {
 # Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked
 # before they are imported.
 FIELD = ("bench", "predict", "verify")
-# Of an error, at most. Our own messages are shorter, apart from the names in them.
-LINE_CHARACTERS = 1000
+# Lines of an error, at most.
 MAX_LINES = 100
 
 
@@ -89,10 +88,10 @@ def main() -> None:
 
 def _printable(error: Exception) -> str:
     """Return the lines of an error, as many and as long as a person reads: names and files are untrusted."""
-    from pepr_edge.untrusted.shown import clip, escaped, first_items
+    from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, clip, escaped, first_items
 
     lines = str(error).split("\n")
-    return "\n".join(first_items([escaped(clip(line, LINE_CHARACTERS)) for line in lines], MAX_LINES))
+    return "\n".join(first_items([escaped(clip(line, MESSAGE_CHARACTERS)) for line in lines], MAX_LINES))
 
 
 def entry() -> None:

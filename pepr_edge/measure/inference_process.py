@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import LibraryError, MeasurementError, NoAnswerError
 from pepr_edge.measure.bundle_model import BundleModel
-from pepr_edge.measure.line_process import LineProcess
+from pepr_edge.measure.line_process import LineProcess, one_message
 from pepr_edge.measure.model_check import answer_fault
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class InferenceProcess:
             self._ends += 1
             raise NoAnswerError(str(error)) from None
         if "no_answer" in answer:
-            raise NoAnswerError(f"{process.name}: {answer['no_answer']}.")
+            raise NoAnswerError(f"{process.name}: {one_message(answer['no_answer'])}.")
         logits = _array(answer["run"])
         fault = answer_fault(logits, shape[0], model.classes)
         if logits is None or fault is not None:
@@ -140,7 +140,7 @@ class InferenceProcess:
         answer = process.ask({"open": argument}, _is_opened, model.limits.load_s)
         if "error" in answer:
             kind = LibraryError if answer.get("library") else MeasurementError
-            raise kind(str(answer["error"]))
+            raise kind(one_message(answer["error"]))
 
 
 def _is_opened(answer: dict[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from pepr_edge.measure.memory_limit import limit_memory
 from pepr_edge.measure.model_check import answer_fault, model_fault
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.measure.worker import own_stdout
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +62,7 @@ class _Server:
         settings: Any = SimpleNamespace(**argument["settings"])
         runtime = RUNTIMES[settings.runtime]
         model = Path(argument["model"])
+        name = shown(str(model))
         limit_memory(argument["memory_bytes"])
         try:
             session = runtime.open(model, settings)
@@ -71,9 +72,9 @@ class _Server:
         except MeasurementError as error:
             return {"error": str(error)}
         except Exception as error:  # a broken model can make a runtime raise anything
-            return {"error": f"{model}: {settings.runtime} cannot load this model ({one_line(error)})."}
+            return {"error": f"{name}: {settings.runtime} cannot load this model ({one_line(error)})."}
         if fault is not None:
-            return {"error": f"{model}: {fault}. Do not use this bundle."}
+            return {"error": f"{name}: {fault}. Do not use this bundle."}
         self._opened = _Opened(runtime, session, argument["classes"])
         return {"open": runtime.provider_used(session)}
 
@@ -84,7 +85,7 @@ class _Server:
         try:
             logits = self._opened.runtime.run(self._opened.session, tensor)
         except Exception as error:
-            return {"no_answer": one_line(error)}
+            return {"no_answer": one_line(error, MESSAGE_CHARACTERS)}
         fault = answer_fault(logits, shape[0], self._opened.classes)
         return {"run": logits.tolist()} if fault is None else {"no_answer": fault}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.process import WORKER, describe_exit, last_line, start_worker
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line
 
 # No answer is longer: a million latencies are 20 MB.
 MAX_LINE_BYTES = 1 << 26
@@ -115,12 +115,8 @@ class LineProcess:
         if exceeded_s is not None:
             return f"{self.name}: the process gave no answer within {exceeded_s:g} s."
         if "error" in answer:
-            reason = str(answer["error"]).strip()
-            return (
-                one_line(reason)
-                if reason
-                else f"{self.name}: the process reported an error without a reason."
-            )
+            reason = one_message(answer["error"])
+            return reason or f"{self.name}: the process reported an error without a reason."
         if line.endswith(b"\n"):
             return f"{self.name}: the process returned an invalid answer ({line[:60]!r})."
         try:
@@ -128,6 +124,11 @@ class LineProcess:
         except subprocess.TimeoutExpired:
             return f"{self.name}: the process stopped answering."
         return f"{self.name}: the process {describe_exit(status)}{last_line(self._stderr)}."
+
+
+def one_message(text: object) -> str:
+    """Return a message from a process on one line: our worker has shortened the texts of others in it."""
+    return one_line(str(text), MESSAGE_CHARACTERS) if str(text).strip() else ""
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pepr_edge.untrusted.documents import json_document, name_fault
 from pepr_edge.untrusted.redact import plain_message
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
@@ -66,7 +66,7 @@ def first_fault(fault: ValidationError) -> str:
     first = fault.errors(include_url=False)[0]
     where = one_line(".".join(str(part) for part in first["loc"])) if first["loc"] else "the file"
     more = f", and {fault.error_count() - 1} more" if fault.error_count() > 1 else ""
-    return f"{where}: {one_line(first['msg'])}{more}"
+    return f"{where}: {one_line(first['msg'], MESSAGE_CHARACTERS)}{more}"
 
 
 def other_version(fault: ValidationError) -> object | None:

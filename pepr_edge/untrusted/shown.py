@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 # One text in a message or a cell of a table. A longer one loses its middle: the name of a file is at its end.
 SHOWN_CHARACTERS = 200
+# A message of our own: our words, and texts of others, each of them shortened on its own.
+MESSAGE_CHARACTERS = 1000
 # A short excerpt of a text within a message.
 EXCERPT_CHARACTERS = 60
 # Items of a list in a message.
@@ -61,10 +63,18 @@ def clip(text: str, limit: int) -> str:
     return f"{text[: limit - 3 - tail]}...{text[len(text) - tail :]}"
 
 
-def one_line(fault: BaseException | str) -> str:
-    """Return the message of a library's error on one line, as in `shown`; its class if it has none."""
-    text = " ".join(clip(str(fault), 10 * SHOWN_CHARACTERS).split())
-    return shown(text or type(fault).__name__)
+def one_line(fault: BaseException | str, limit: int = SHOWN_CHARACTERS) -> str:
+    """Return the message of an error on one line, as in `shown`; its class if it has none.
+
+    Args:
+        fault: a library's error, or its text. Of an error of the system the path is left out.
+        limit: of characters; MESSAGE_CHARACTERS for a message of our own, whose words must stay whole.
+    """
+    text = str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        text = fault.strerror
+    text = " ".join(clip(text, 10 * limit).split())
+    return shown(text or type(fault).__name__, limit)
 
 
 def cell(value: T) -> T | str:

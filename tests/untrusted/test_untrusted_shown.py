@@ -72,6 +72,8 @@ def test_a_library_s_error_becomes_one_line() -> None:
     assert one_line(ValueError("a\n  b\n")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert len(one_line(ValueError("x" * 5000))) == SHOWN_CHARACTERS
+    assert one_line("x" * 500 + "\n", 1000) == "x" * 500
+    assert one_line(OSError(2, "no such file", "/a/b")) == "no such file"
 
 
 def test_a_cell_is_no_formula() -> None:

@@ -98,10 +98,10 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
             f"provider {settings.provider!r} asked for, but {reason} {ADVICE[settings.provider]}"
         )
     _check(settings)
+    where = shown(str(model))
     if not model.is_file():
-        raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
+        raise MeasurementError(f"{where}: no such file, expected an ONNX model.")
     if not is_plain(str(model)):
-        where = shown(str(model))
         raise MeasurementError(f"{where}: onnxruntime opens paths in UTF-8 only. Rename the folder.")
     import onnxruntime
 
@@ -113,7 +113,7 @@ def open(model: Path, settings: SessionSettings) -> InferenceSession:
     except Exception as error:
         # Its message holds line breaks and the absolute path.
         message = one_line(str(error).replace(str(model), model.name))
-        raise MeasurementError(f"{model}: onnxruntime cannot load this model ({message}).") from None
+        raise MeasurementError(f"{where}: onnxruntime cannot load this model ({message}).") from None
     session.disable_fallback()
     used = provider_used(session)
     if used != PROVIDERS[settings.provider][0]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.model_check import FLOAT32, Port, Signature
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +66,9 @@ def open(model: Path, settings: SessionSettings) -> Any:
     reason = unavailable(settings.provider)
     if reason is not None:
         raise MeasurementError(f"runtime 'openvino' asked for, but {reason}")
+    where = shown(str(model))
     if not model.is_file():
-        raise MeasurementError(f"{model}: no such file, expected an ONNX model.")
+        raise MeasurementError(f"{where}: no such file, expected an ONNX model.")
     # By default OpenVINO uses bfloat16 if the CPU supports it, which changes the logits.
     hints = {
         "INFERENCE_NUM_THREADS": settings.threads,
@@ -88,8 +89,8 @@ def open(model: Path, settings: SessionSettings) -> Any:
             session = core.compile_model(network, "CPU", {**hints, "ENABLE_HYPER_THREADING": True})
     except Exception as error:  # a broken model can make it raise anything
         message = one_line(str(error).replace(str(model), model.name))
-        raise MeasurementError(f"{model}: openvino cannot load this model ({message}).") from None
-    _check_used(session, model, settings)
+        raise MeasurementError(f"{where}: openvino cannot load this model ({message}).") from None
+    _check_used(session, where, settings)
     return session
 
 
@@ -98,19 +99,19 @@ def _threads(session: Any) -> int:
     return int(session.get_property("INFERENCE_NUM_THREADS"))
 
 
-def _check_used(session: Any, model: Path, settings: SessionSettings) -> None:
+def _check_used(session: Any, where: str, settings: SessionSettings) -> None:
     """Raise a MeasurementError if OpenVINO uses another precision or number of threads than asked for."""
     used = session.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if used != PRECISIONS[settings.precision]:
         advice = "runtime 'onnxruntime'" if settings.precision == "float32" else "precision 'float32'"
         raise MeasurementError(
-            f"{model}: precision {settings.precision!r} asked for, but openvino computes in {used} on this "
+            f"{where}: precision {settings.precision!r} asked for, but openvino computes in {used} on this "
             f"CPU. Use the {advice}."
         )
     threads = _threads(session)
     if threads != settings.threads:
         raise MeasurementError(
-            f"{model}: threads = {settings.threads} asked for, but openvino uses {threads} here. "
+            f"{where}: threads = {settings.threads} asked for, but openvino uses {threads} here. "
             f"Ask for {threads}, or use the runtime 'onnxruntime'."
         )
 

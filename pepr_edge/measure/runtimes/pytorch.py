@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.model_check import Signature
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,9 +64,10 @@ def open(model: Path, settings: SessionSettings) -> Session:
             "Use 'float32'."
         )
     program = model.with_name(PROGRAM)
+    where = shown(str(program))
     if not program.is_file():
         raise MeasurementError(
-            f"{program}: no such file. Bundles hold none, only run directories of recipes with "
+            f"{where}: no such file. Bundles hold none, only run directories of recipes with "
             "device.runtime = \"pytorch\" do: use the runtime 'onnxruntime'."
         )
     import torch
@@ -89,7 +90,7 @@ def open(model: Path, settings: SessionSettings) -> Session:
     except Exception as error:
         message = one_line(str(error).replace(str(program), PROGRAM))
         raise MeasurementError(
-            f"{program}: PyTorch cannot load this program ({type(error).__name__}: {message})."
+            f"{where}: PyTorch cannot load this program ({type(error).__name__}: {message})."
         ) from None
 
 
