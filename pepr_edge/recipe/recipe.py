@@ -5,68 +5,36 @@ The unit in a key is the unit that people write (ms, MiB); properties return SI 
 
 from __future__ import annotations
 
-import difflib
 import math
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pepr_edge import zoo
-from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.auto import AUTO, Auto, OrAuto
+from pepr_edge.recipe.key_types import (
+    AtLeastOne,
+    AtLeastOneOrAuto,
+    BatchSize,
+    Name,
+    Names,
+    Positive,
+    Share,
+    Sizes,
+)
+from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Workstation
 from pepr_edge.recipe.toml import Section
-from pepr_edge.records import Candidate, Interpolation, Provider, SessionSettings
+from pepr_edge.records import Candidate, Interpolation
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
-from pepr_edge.untrusted.documents import name_fault
-from pepr_edge.untrusted.paths import is_file
-from pepr_edge.untrusted.shown import shown
 
 PRETRAINED = "pretrained"
 SCRATCH = "scratch"
 BILINEAR: Interpolation = "bilinear"
-Positive = Annotated[float, Field(gt=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-SizePx = Annotated[int, Field(ge=16, le=1024)]
-BatchSize = Annotated[int, Field(ge=2)]
+FLOAT32 = "fp32"
 ColumnRole = Literal["path", "label", "split", "group"]
 GreyBits = Annotated[int, Field(ge=8, le=16)]
-AtLeastOneOrAuto = Annotated[int | Auto, OrAuto(AtLeastOne, "an integer")]
-
-
-def _without_duplicates(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(value))
-
-
-def _file_name(value: str) -> str:
-    fault = name_fault(value)
-    if fault:
-        raise PydanticCustomError("expected", "{fault}", {"fault": fault})
-    return value
-
-
-# Becomes the name of a file or a folder.
-Name = Annotated[str, AfterValidator(_file_name)]
-Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_without_duplicates)]
-
-
-def _own_resource(value: str) -> str:
-    """Refuse the resources that Ray gives to every node."""
-    if value in ("CPU", "GPU", "memory", "object_store_memory"):
-        raise PydanticCustomError("expected", "a name of your own: Ray uses this name itself")
-    return value
-
-
-def _bytes(mib: float | None) -> float | None:
-    return None if mib is None else mib * 2.0**20
-
-
-def _sizes(value: Any) -> Any:
-    """Accept a single size without brackets."""
-    return (value,) if isinstance(value, int) else value
 
 
 def _architectures(value: Any) -> Any:
@@ -78,44 +46,6 @@ def _architectures(value: Any) -> Any:
             "expected", 'a list of names, or "zoo" for all names in `pepr-edge zoo list`'
         )
     return value
-
-
-class Device(Section):
-    """The target device. `memory_mib` is all its memory: no model may need more.
-
-    `runtime` "auto" is onnxruntime; with variants "auto" it is the fastest installed runtime. `allow_bf16`: a
-    runtime may compute float32 operators in bfloat16, if the quality that is measured with it passes.
-    """
-
-    name: str
-    runtime: Literal["auto", "onnxruntime", "openvino", "pytorch"] = "auto"
-    provider: Provider = "cpu"
-    allow_bf16: bool = False
-    threads: AtLeastOne = 2
-    memory_mib: Positive | None = None
-    watts_per_core: Positive | None = None
-
-    def settings(self) -> SessionSettings:
-        """Return how named variants run on the device: the same for all, so that results are comparable."""
-        runtime = "onnxruntime" if self.runtime == "auto" else self.runtime
-        return SessionSettings(runtime=runtime, provider=self.provider, threads=self.threads)
-
-
-class Budgets(Section):
-    """Limits for a model on the device. Absent: no limit."""
-
-    latency_p90_ms: Positive | None = None
-    peak_memory_mib: Positive | None = None
-    size_mib: Positive | None = None
-
-    def si(self) -> dict[str, float]:
-        """Return the budgets that are set: latency_p90_s, peak_memory_bytes, size_bytes."""
-        budgets = {
-            "latency_p90_s": (self.latency_p90_ms, 1e-3),
-            "peak_memory_bytes": (self.peak_memory_mib, 2.0**20),
-            "size_bytes": (self.size_mib, 2.0**20),
-        }
-        return {name: value * unit for name, (value, unit) in budgets.items() if value is not None}
 
 
 class Data(Section):
@@ -147,14 +77,6 @@ class Data(Section):
     def filter_of(self, expected: Interpolation | None) -> Interpolation:
         """Return the filter for weights that expect one, or none."""
         return (expected or BILINEAR) if self.interpolation == AUTO else self.interpolation
-
-
-Sizes = Annotated[
-    tuple[SizePx, ...],
-    Field(strict=False, min_length=1),
-    BeforeValidator(_sizes),
-    AfterValidator(_without_duplicates),
-]
 
 
 class Candidates(Section):
@@ -224,67 +146,6 @@ class Train(Section):
     def most_repeats(self) -> int:
         """The highest number of trainings of a candidate."""
         return self.max_repeats if self.repeats == "auto" else self.repeats
-
-
-class Cluster(Section):
-    """Resources that each candidate needs on a node, with `pepr-edge run --engine ray`.
-
-    `cpus` is also the number of training threads. `device_resource` is the Ray resource of the nodes that
-    are the target device, or represent it: measurements run on one of them. None: they run on the node
-    where the run was started.
-    """
-
-    cpus: AtLeastOne = 2
-    gpus: Annotated[float, Field(ge=0)] = 0.0
-    memory_mib: Positive | None = None
-    device_resource: (
-        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_own_resource)] | None
-    ) = None
-
-    @property
-    def memory_bytes(self) -> float | None:
-        """The memory in bytes; None if none is requested."""
-        return _bytes(self.memory_mib)
-
-
-class Workstation(Section):
-    """Facts about the training machine that its counters do not give. `country` is ISO 3166 alpha-3."""
-
-    watts_per_core: Positive | None = None
-    gpu_watts: Positive | None = None
-    country: str | None = None
-
-
-class WorkerLimits(Section):
-    """Limits of a candidate's process (screening, training with export, or variant choice).
-
-    At a limit the process is killed and the next candidate starts. `silence_min`: kill the process after
-    this long without progress. `memory_mib`: on Linux an allocation beyond it fails; on other systems the
-    process is killed when it is seen to use more. No limit changes a result, so results stay valid when a
-    limit changes.
-    """
-
-    time_h: Positive | None = None
-    silence_min: Positive = 60.0
-    memory_mib: Positive | None = None
-
-    @property
-    def time_s(self) -> float:
-        """The time limit in seconds; infinite without a limit."""
-        return math.inf if self.time_h is None else self.time_h * 3600.0
-
-    @property
-    def silence_s(self) -> float:
-        """The longest time without progress, in seconds."""
-        return self.silence_min * 60.0
-
-    @property
-    def memory_bytes(self) -> float | None:
-        """The memory limit in bytes; None without a limit."""
-        return _bytes(self.memory_mib)
-
-
-FLOAT32 = "fp32"
 
 
 def _variants(value: Any) -> Any:
@@ -434,7 +295,7 @@ class Recipe(Section):
         Keys: latency_p90_s, peak_memory_bytes, size_bytes; a limit that is not set is absent.
         """
         limits = self.budgets.si()
-        device_memory_bytes = _bytes(self.device.memory_mib)
+        device_memory_bytes = self.device.memory_bytes
         if device_memory_bytes is not None:
             limits["peak_memory_bytes"] = min(device_memory_bytes, limits.get("peak_memory_bytes", math.inf))
         return limits
@@ -473,35 +334,3 @@ def _one_of(value: str, known: Any) -> str:
     if value not in known:
         raise PydanticCustomError("expected", "one of {names}", {"names": ", ".join(known)})
     return value
-
-
-def _shipped(folder: str, beside: str) -> Path:
-    """Return a folder of TOML files: inside the package (wheel), else beside it (checkout)."""
-    package = Path(__file__).parents[1]
-    return package / folder if (package / folder).is_dir() else package.parent / beside
-
-
-def recipes_dir() -> Path:
-    """Return the folder of the recipes that come with pepr_edge."""
-    return _shipped("recipes", "recipes")
-
-
-def variants_dir() -> Path:
-    """Return the folder of the export variants that come with pepr_edge."""
-    return _shipped("variants", "export")
-
-
-def find(name: str | Path) -> Path:
-    """Return the file of a recipe, given by path or by the name of a recipe that comes with pepr_edge."""
-    path = Path(name)
-    bare = path.parent == Path() and path.suffix in ("", ".toml")
-    if is_file(path) or (path.suffix == ".toml" and not bare):
-        return path
-    shipped = recipes_dir() / f"{path.stem}.toml"
-    if bare and is_file(shipped):
-        return shipped
-    names = sorted(file.stem for file in recipes_dir().glob("*.toml"))
-    similar = difflib.get_close_matches(path.stem, names, n=1)
-    known = "`pepr-edge recipes list` shows the recipes that come with pepr_edge."
-    hint = f"Did you mean {similar[0]!r}?" if similar else known
-    raise RecipeError(f"{shown(str(name))}: no such recipe. {hint}")

@@ -13,7 +13,8 @@ from pydantic import Field
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.auto import AUTO
-from pepr_edge.recipe.recipe import AtLeastOne, BatchSize, Candidates, Positive, Recipe, Sizes, Train
+from pepr_edge.recipe.key_types import AtLeastOne, BatchSize, Positive, Sizes
+from pepr_edge.recipe.recipe import Candidates, Recipe, Train
 from pepr_edge.records import ImageFacts, RunSettings
 
 SIZES_PX = (32, 64, 128, 224)
