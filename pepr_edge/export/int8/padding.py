@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pepr_edge.export.int8.graph import Graph, attribute, is_depthwise, set_attribute
+from pepr_edge.export.int8.groups import Groups
 
 DEPTHWISE = 16  # channels of a depthwise convolution: a multiple of this
 INPUTS = 4  # of an ordinary one: both input and output channels
@@ -33,7 +34,8 @@ SAME_CHANNELS = (
     "Relu",
     "Sigmoid",
 )
-PAIRED = ("Add", "Div", "Mul", "Sub")
+# Not Div, except by a number: zero divided by zero is none.
+PAIRED = ("Add", "Mul", "Sub")
 PAD = -1  # in a layout: a channel of zeros
 
 # The old channel at each new place, or PAD.
@@ -65,42 +67,30 @@ def pad_channels(graph: Graph) -> int:
 
 
 class _Groups:
-    """The channel groups of a graph, by tensor (union-find)."""
+    """The channel groups of a graph, by tensor."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._parents: dict[str, str] = {}
-        self._channels: dict[str, _Channels] = {}
+        self._groups = Groups(self._channels_of, _merge)
         for node in graph.nodes:
             self._connect(node)
-        for name in (*graph.inputs, *graph.outputs):
-            self._freeze([name])
+        self._freeze([*graph.inputs, *graph.outputs])
 
     def of(self, name: str) -> _Channels:
         """Return the group of a tensor."""
-        return self._channels[self._root(name)]
+        return self._groups.of(name)
 
-    def _root(self, name: str) -> str:
-        if name not in self._parents:
-            shape = self.graph.shape(name)
-            self._parents[name] = name
-            known = len(shape) == 4 and shape[1] > 0
-            self._channels[name] = _Channels(shape[1] if known else 0, frozen=not known)
-        while self._parents[name] != name:
-            name = self._parents[name]
-        return name
+    def _channels_of(self, name: str) -> _Channels:
+        shape = self.graph.shape(name)
+        known = len(shape) == 4 and shape[1] > 0
+        return _Channels(shape[1] if known else 0, frozen=not known)
 
     def _join(self, first: str, second: str) -> None:
-        one = self._root(first)
-        other = self._root(second)
-        if one == other:
-            return
-        kept = self._channels[one]
-        gone = self._channels.pop(other)
-        self._parents[other] = one
-        kept.frozen = kept.frozen or gone.frozen or kept.count != gone.count
-        kept.multiple = max(kept.multiple, gone.multiple)
-        kept.concats += gone.concats
+        """Join the groups of two tensors; if one has other channels, as a mask has, both stay as they are."""
+        if self.of(first).count == self.of(second).count:
+            self._groups.join(first, second)
+        else:
+            self._freeze([first, second])
 
     def _freeze(self, names: Iterable[str]) -> None:
         for name in names:
@@ -117,12 +107,17 @@ class _Groups:
             self._connect_convolution(node)
         elif node.op_type in SAME_CHANNELS:
             self._join(node.input[0], node.output[0])
-        elif node.op_type in PAIRED:
+        elif node.op_type in PAIRED or (node.op_type == "Div" and graph.scalar(node.input[1]) is not None):
             self._connect_pair(node)
-        elif node.op_type == "Concat" and attribute(node, "axis") == 1:
+        elif node.op_type == "Concat" and self._joins_channels(node):
             self.of(node.output[0]).concats.append(node)
         else:
             self._freeze([*node.input, *node.output])
+
+    def _joins_channels(self, concat: onnx.NodeProto) -> bool:
+        """True for a concatenation of channels whose numbers are known."""
+        counts = [self.of(name).count for name in (*concat.input, *concat.output)]
+        return attribute(concat, "axis") == 1 and all(counts)
 
     def _connect_convolution(self, node: onnx.NodeProto) -> None:
         weight = self.graph.constant(node.input[1])
@@ -154,34 +149,42 @@ class _Groups:
             found: dict[str, Layout] = {}
             misfit = self._lay_out(found)
             if misfit is None:
-                return {name: found[self._root(name)] for name in self._parents}
+                return {name: found[self._groups.root(name)] for name in self._groups.names()}
             self._freeze(misfit.input)
             self._freeze(misfit.output)
 
     def _lay_out(self, found: dict[str, Layout]) -> onnx.NodeProto | None:
         """Fill in the layouts by group; return a concatenation that does not fit, if there is one."""
-        pending = list(self._channels)
+        groups = self._groups.by_root()
+        pending = list(groups)
         while pending:
             waiting = []
             for root in pending:
-                group = self._channels[root]
-                parts = [[self._root(name) for name in concat.input] for concat in group.concats]
+                group = groups[root]
+                concats = [concat for concat in group.concats if not self._is_frozen(concat)]
+                parts = [[self._groups.root(name) for name in concat.input] for concat in concats]
                 if any(part not in found for names in parts for part in names):
                     waiting.append(root)
                     continue
                 choices = [_joined([found[name] for name in names]) for names in parts]
-                layout = choices[0] if choices else _padded(group)
-                for concat, choice in zip(group.concats, choices, strict=True):
-                    changed = len(choice) != group.count
-                    if not np.array_equal(choice, layout) or (changed and group.frozen):
+                layout = choices[0] if choices and not group.frozen else _padded(group)
+                for concat, choice in zip(concats, choices, strict=True):
+                    if not np.array_equal(choice, layout):
                         return concat
                 found[root] = layout
-            if len(waiting) == len(
-                pending
-            ):  # a concatenation that contains itself: not in a graph without loops
-                return self._channels[waiting[0]].concats[0]
+            if len(waiting) == len(pending):  # a sum of a tensor and the concatenation of it alone
+                return next(concat for concat in groups[waiting[0]].concats if not self._is_frozen(concat))
             pending = waiting
         return None
+
+    def _is_frozen(self, concat: onnx.NodeProto) -> bool:
+        return all(self.of(name).frozen for name in (*concat.input, *concat.output))
+
+
+def _merge(kept: _Channels, gone: _Channels) -> None:
+    kept.frozen = kept.frozen or gone.frozen
+    kept.multiple = max(kept.multiple, gone.multiple)
+    kept.concats += gone.concats
 
 
 def _padded(group: _Channels) -> Layout:

@@ -84,6 +84,58 @@ def test_parts_whose_sum_does_not_fit_stay_as_they_are() -> None:
     assert count == 0
 
 
+@pytest.mark.parametrize("is_read_twice", [False, True])
+def test_a_mask_is_not_padded_nor_what_it_multiplies(is_read_twice: bool) -> None:
+    """A mask has one channel, which counts for all channels of the other tensor."""
+    net = Net()
+    stem = net.relu(net.conv(IMAGE, 3, 24))
+    mask = net.node("Sigmoid", [net.conv(stem, 24, 1)])
+    parts = [net.node("Mul", [mask, net.depthwise(stem, 24)]), mask]
+    if is_read_twice:
+        parts[1] = net.node("Mul", [mask, net.depthwise(net.conv(IMAGE, 3, 12), 12)])
+    joined = net.node("Concat", parts, axis=1)
+    channels = 36 if is_read_twice else 25
+    count, _ = padded(net, net.head(net.conv(joined, channels, 16), 16))
+    assert count == 0
+
+
+def test_a_concatenation_of_channels_of_another_number_is_not_padded() -> None:
+    """As where the mask multiplies two tensors of other sizes, and one of them is a concatenation."""
+    net = Net()
+    first = net.relu(net.conv(IMAGE, 3, 24))
+    second = net.relu(net.conv(IMAGE, 3, 12))
+    mask = net.node("Sigmoid", [net.conv(first, 24, 1)])
+    wide = net.node("Mul", [mask, net.node("Concat", [net.depthwise(first, 24), second], axis=1)])
+    narrow = net.node("Mul", [mask, second])
+    both = net.node("Concat", [net.conv(wide, 36, 16), net.conv(narrow, 12, 16)], axis=1)
+    padded(net, net.head(both, 32))
+
+
+def test_a_tensor_added_to_a_concatenation_of_it_alone_stays_as_it_is() -> None:
+    net = Net()
+    deep = net.depthwise(net.conv(IMAGE, 3, 24), 24)
+    total = net.node("Add", [deep, net.node("Concat", [deep], axis=1)])
+    count, _ = padded(net, net.head(net.conv(total, 24, 16), 16))
+    assert count == 0
+
+
+def test_channels_that_are_divided_are_not_padded() -> None:
+    """Zero divided by zero would spread as NaN over all channels after it."""
+    net = Net()
+    deep = net.depthwise(net.conv(IMAGE, 3, 24), 24)
+    divisors = net.constant(net.rng.uniform(1, 2, size=(1, 24, 1, 1)).astype(np.float32))
+    count, _ = padded(net, net.head(net.conv(net.node("Div", [deep, divisors]), 24, 16), 16))
+    assert count == 0
+
+
+def test_a_division_by_a_number_keeps_the_padding() -> None:
+    net = Net()
+    deep = net.depthwise(net.conv(IMAGE, 3, 24), 24)
+    halved = net.node("Div", [deep, net.constant(np.float32(2))])
+    count, _ = padded(net, net.head(net.conv(halved, 24, 16), 16))
+    assert count == 3
+
+
 def test_a_tensor_that_is_reshaped_is_not_padded() -> None:
     net = Net()
     deep = net.depthwise(net.conv(IMAGE, 3, 24), 24)
