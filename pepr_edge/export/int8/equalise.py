@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from pepr_edge.export.int8.graph import Graph, attribute, is_depthwise
+from pepr_edge.export.int8.groups import Groups
 from pepr_edge.export.int8.statistics import Floats, TensorStatistics
 
 # f(s * x) = s * f(x) for every s > 0. Clip is not among them: it would need another bound for each channel.
@@ -36,7 +37,6 @@ class Link:
     tensors: set[str] = field(default_factory=set)
     makers: list[onnx.NodeProto] = field(default_factory=list)
     readers: list[onnx.NodeProto] = field(default_factory=list)
-    offsets: list[onnx.NodeProto] = field(default_factory=list)  # additions of a constant per channel
     fixed: bool = False
 
 
@@ -65,60 +65,34 @@ def links(graph: Graph) -> list[Link]:
 
 
 class _Links:
-    """Finds the links (union-find over tensors)."""
+    """Finds the links."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._parents: dict[str, str] = {}
-        self._links: dict[str, Link] = {}
-        self._order: list[str] = []
+        self._links = Groups(self._new_link, _merge)
         for node in graph.nodes:
             self._connect(node)
         self._fix([*graph.inputs, *graph.outputs])
 
     def found(self) -> list[Link]:
-        roots = dict.fromkeys(self._root(name) for name in self._order)
-        return [self._links[root] for root in roots]
+        return list(self._links.by_root().values())
 
-    def _root(self, name: str) -> str:
-        if name not in self._parents:
-            shape = self.graph.shape(name)
-            self._parents[name] = name
-            known = len(shape) in (2, 4) and shape[1] > 0
-            self._links[name] = Link(shape[1] if known else 0, {name}, fixed=not known)
-            self._order.append(name)
-        while self._parents[name] != name:
-            name = self._parents[name]
-        return name
-
-    def _link(self, name: str) -> Link:
-        return self._links[self._root(name)]
-
-    def _join(self, first: str, second: str) -> None:
-        one = self._root(first)
-        other = self._root(second)
-        if one == other:
-            return
-        kept = self._links[one]
-        gone = self._links.pop(other)
-        self._parents[other] = one
-        kept.fixed = kept.fixed or gone.fixed or kept.count != gone.count
-        kept.tensors |= gone.tensors
-        kept.makers += gone.makers
-        kept.readers += gone.readers
-        kept.offsets += gone.offsets
+    def _new_link(self, name: str) -> Link:
+        shape = self.graph.shape(name)
+        known = len(shape) in (2, 4) and shape[1] > 0
+        return Link(shape[1] if known else 0, {name}, fixed=not known)
 
     def _fix(self, names: Iterable[str]) -> None:
         for name in names:
             if name and self.graph.constant(name) is None:
-                self._link(name).fixed = True
+                self._links.of(name).fixed = True
 
     def _connect(self, node: onnx.NodeProto) -> None:
         if node.op_type in ("Conv", "Gemm") and self._is_layer(node):
-            self._link(node.input[0]).readers.append(node)
-            self._link(node.output[0]).makers.append(node)
+            self._links.of(node.input[0]).readers.append(node)
+            self._links.of(node.output[0]).makers.append(node)
         elif node.op_type in HOMOGENEOUS or (node.op_type == "Flatten" and self._is_pooled(node)):
-            self._join(node.input[0], node.output[0])
+            self._links.join(node.input[0], node.output[0])
         elif node.op_type == "Add":
             self._connect_addition(node)
         else:
@@ -129,7 +103,7 @@ class _Links:
         if all(value is None for value in constants):
             same = self.graph.shape(node.input[0]) == self.graph.shape(node.input[1])
             for name in node.input:
-                self._join(node.output[0], name)
+                self._links.join(node.output[0], name)
             if not same:
                 self._fix(node.output)
         else:
@@ -149,6 +123,13 @@ class _Links:
     def _is_pooled(self, node: onnx.NodeProto) -> bool:
         shape = self.graph.shape(node.input[0])
         return len(shape) == 4 and shape[2:] == (1, 1)
+
+
+def _merge(kept: Link, gone: Link) -> None:
+    kept.fixed = kept.fixed or gone.fixed or kept.count != gone.count
+    kept.tensors |= gone.tensors
+    kept.makers += gone.makers
+    kept.readers += gone.readers
 
 
 def _factors(graph: Graph, link: Link, known: list[TensorStatistics]) -> Floats:

@@ -40,8 +40,9 @@ class Groups(Generic[Facts]):
             self._merge(self._facts[kept], self._facts.pop(gone))
 
     def by_root(self) -> dict[str, Facts]:
-        """Return the facts of each group, by the tensor that stands for it."""
-        return dict(self._facts)
+        """Return the facts of each group, by the tensor that stands for it, in the order of their tensors."""
+        roots = dict.fromkeys(self.root(name) for name in self._parents)
+        return {root: self._facts[root] for root in roots}
 
     def names(self) -> list[str]:
         """Return all tensors."""
