@@ -79,7 +79,8 @@ def command(
     checked = _look(replace(data, on_bad_image="skip"))
     if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
         say(f"first    {summary.bad[0]}")
-    drafted = draft(summary, source, out, base, columns)
+    unreadable = sum(problem.count for problem in checked.problems if problem.kind == "unreadable_images")
+    drafted = draft(summary, source, out, base, columns, unreadable)
     run_time = _run_time(drafted.resolved, summary) if timed else "not estimated (--no-time)"
     _check_out(source, out, force)  # again: the estimate takes its time
     content = text(drafted, summary, run_time, source, base.name, out)

@@ -60,6 +60,16 @@ def test_a_bad_image_is_named_here_and_not_in_the_recipe(
     assert read(Path("recipe.toml"), Recipe).data.on_bad_image == "skip"
 
 
+def test_a_bad_image_that_the_sample_misses_is_left_out(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / "benign" / "12.jpg").write_bytes(b"")
+    done = command_line.run(capsys, monkeypatch, "init", "scans", "--no-time")
+    assert done.status == 0
+    assert "sampled images cannot be read" not in done.err
+    assert read(Path("recipe.toml"), Recipe).data.on_bad_image == "skip"
+
+
 def test_the_recipe_and_its_data_may_move_together(
     scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,9 +83,10 @@ def test_a_size_of_its_own_is_named() -> None:
 
 
 def test_bad_images_are_left_out_and_noted() -> None:
-    made = drafted(replace(SUMMARY, bad=("x.png: empty, 0 bytes",)))
+    base = read(find("clinic_laptop_2core"), Recipe)
+    made = draft(SUMMARY, "x", Path("recipe.toml"), base, unreadable=1)
     assert made.recipe.data.on_bad_image == "skip"
-    assert made.reasons["data.on_bad_image"].startswith("1 of 4 sampled images")
+    assert made.reasons["data.on_bad_image"].startswith("1 of 1,000 images")
     assert drafted().recipe.data.on_bad_image == "fail"
     lines = summary_lines(replace(SUMMARY, bad=("x.png: empty, 0 bytes",)))
     assert lines[-1][0] == "Note"

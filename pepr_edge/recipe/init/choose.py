@@ -42,7 +42,12 @@ class _Choice(NamedTuple):
 
 
 def draft(
-    summary: DatasetSummary, source: str, out: Path, base: Recipe, columns: Mapping[str, str] | None = None
+    summary: DatasetSummary,
+    source: str,
+    out: Path,
+    base: Recipe,
+    columns: Mapping[str, str] | None = None,
+    unreadable: int = 0,
 ) -> RecipeDraft:
     """Choose settings for the data; device, budgets, candidates and the rest are those of the base.
 
@@ -52,6 +57,7 @@ def draft(
         out: path of the new recipe; the data's path is written relative to it.
         base: the recipe of a device.
         columns: the columns of a table that have other names, by role.
+        unreadable: the number of images that cannot be used.
     """
     values = base.model_dump(mode="json")
     given = {"source": _relative(source, out), "columns": dict(columns or {})}
@@ -66,6 +72,12 @@ def draft(
         section, _, name = choice.key.partition(".")
         values[section][name] = choice.value
         reasons[choice.key] = choice.reason
+    if unreadable:
+        values["data"]["on_bad_image"] = "skip"
+        reasons["data.on_bad_image"] = (
+            f"{unreadable:,} of {summary.total:,} images cannot be read: they are left out and listed. "
+            '"fail" stops the run at such an image.'
+        )
     return RecipeDraft(Recipe.model_validate(values, strict=False), settings, reasons)
 
 
@@ -81,12 +93,6 @@ def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> It
     yield from _training(summary, base, settings)
     yield from _imbalance(summary)
     yield _Choice("export.keep_performance", base.export.keep_performance, _gate_reason(summary, base))
-    if summary.bad:
-        reason = (
-            f"{len(summary.bad)} of {summary.sampled} sampled images cannot be read: they are left out and "
-            'listed. "fail" stops the run at such an image.'
-        )
-        yield _Choice("data.on_bad_image", "skip", reason)
 
 
 def _size_reason(summary: DatasetSummary, settings: RunSettings) -> str:
