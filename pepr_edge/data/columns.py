@@ -85,10 +85,13 @@ def choose(table: Table, named: Mapping[str, str]) -> Chosen:
 
 def _by_name(table: Table, named: Mapping[str, str]) -> dict[str, int]:
     keys = [column_key(name) for name in table.header]
+    taken = {column_key(name) for name in named.values()}
     positions = {}
     missing = []
     for role in ROLES:
         name = named.get(role, role)
+        if role in OPTIONAL and role not in named and role in taken:
+            continue  # the recipe says what the column of this name is
         if keys.count(column_key(name)) > 1:
             raise DataError(
                 f"{table.path}: line 1: duplicate column {shown(name)!r}, expected it once. Remove one."

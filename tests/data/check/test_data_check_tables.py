@@ -122,6 +122,15 @@ def test_a_column_that_looks_like_a_group_is_said_with_the_key(tmp_path, check, 
     assert done.document["columns"]["ignored"] == [name]
 
 
+@pytest.mark.parametrize("name", ["group", "split"])
+def test_a_column_that_is_named_as_the_label_is_nothing_else(tmp_path, check, name):
+    write(tmp_path, f"path,{name}", rows())
+    (tmp_path / "r.toml").write_text(RECIPE.format(columns=f'{{label = "{name}"}}'))
+    done = check(tmp_path / "r.toml")
+    assert (done.status, done.document["labels"], done.document["groups"]) == (0, ["no", "yes"], None)
+    assert done.document["columns"]["used"] == ["path", name]
+
+
 def test_a_group_column_is_no_problem_if_no_split_divides_it(tmp_path, check):
     done = check(write(tmp_path, "path,label,patient,split", rows(PATIENTS, SPLITS)))
     assert done.kinds == {"columns_ignored": "note"}
