@@ -114,7 +114,7 @@ def entry() -> None:
         click.echo(_printable(error), err=True)
         sys.exit(3)
     except BrokenPipeError:
-        # Whoever read the output has ended. Python would report it again when it flushes stdout at its end.
+        # What read the output has ended. Python would report it again when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail("the output could not be written, as nothing reads it any more.")
     except OSError as error:

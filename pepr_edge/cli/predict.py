@@ -69,7 +69,7 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
 
 
 def _classifier(bundle: Path, fallback: bool, process: InferenceProcess) -> Classifier:
-    """Check the bundle and load its model. The process starts meanwhile."""
+    """Check the bundle and load its model. The process starts at the same time."""
     from pepr_edge.bundle.read import read_manifest
     from pepr_edge.device.preflight import check_memory
     from pepr_edge.measure.settings import device_settings, fallback_settings

@@ -1,6 +1,6 @@
 """What every model of a bundle must take and give: one input, one output, finite logits for each image.
 
-A model is not believed: what it has is held against the manifest after loading, and each answer is checked.
+A model is not trusted: after loading it is compared with the manifest, and each of its answers is checked.
 At import it needs only the standard library: a process that runs models loads little else.
 """
 

@@ -73,7 +73,7 @@ def percentiles(latencies_s: Sequence[float]) -> Percentiles:
 
 
 # Latencies near each other share what disturbs them (other programs, clock rates), so the spread between
-# blocks counts. Blocks are also joined two by two, four by four, ... as long as so many are left: a
+# blocks counts. Blocks are also joined two by two, four by four, ... while MIN_GROUPS are left: a
 # disturbance that lasts for several blocks then shows.
 MIN_GROUPS = 4
 # A profile without block lengths is cut into this many blocks.

@@ -10,7 +10,7 @@ from pepr_edge.images.depth import DEPTHS
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 
-# An image that needs so many bits less than the set uses less than a sixteenth of the grey levels.
+# An image that needs this number of bits less than the set uses at most a sixteenth of the grey levels.
 DARK_BITS = 4
 # Share of such images from which the set counts as mixed: a few dark pictures are normal.
 MAX_DARK = 0.05
