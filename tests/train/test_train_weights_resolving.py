@@ -16,6 +16,7 @@ from pepr_edge.recipe.settings import ResolvedCandidates
 from pepr_edge.records import InitialWeights, RunInfo
 from pepr_edge.run_dir.store import read_record, sha256_file, write_record, write_text
 from pepr_edge.train.weights import hub, resolving
+from pepr_edge.train.weights.finding import NOT_OFFERED
 from pepr_edge.train.weights.hub import HubUnreachableError
 from pepr_edge.train.weights.resolving import WeightsChoice, earlier_weights, resolve_weights, weights_line
 from pepr_edge.zoo.pretrained import Pretrained, pretrained_weights
@@ -180,7 +181,7 @@ def test_weights_for_one_size_are_taken_at_this_size_only(world: World) -> None:
 
 def test_an_architecture_without_weights_is_trained_from_scratch(world: World) -> None:
     found = resolve_weights(candidates("resnet33ts_none"), {})
-    assert next(iter(found.values())).record.reason == resolving.NOT_OFFERED
+    assert next(iter(found.values())).record.reason == NOT_OFFERED
     assert world.looks == 0
 
 

@@ -23,6 +23,7 @@ from pepr_edge.train.weights.finding import (
     LICENCE_KEY,
     MADE_BY,
     NAME_KEY,
+    NOT_OFFERED,
     SUFFIXES,
     file_notes,
     in_cache,
@@ -166,50 +167,22 @@ def fetch(
     for architecture in architectures:
         check_replaceable(folder / f"{architecture}{SUFFIXES[0]}", _is_ours, force)
     rows = []
-    connection = _Connection()
+    connection = hub.Connection()
     for done, architecture in enumerate(architectures):
         on_progress(done, len(architectures), architecture)
         rows.append(_fetched(architecture, folder, force, connection))
     return rows
 
 
-class _Connection:
-    """The hub, which is looked at once, when the first file is wanted that is not in the cache."""
-
-    def __init__(self) -> None:
-        self._fault: str | None = None
-        self._is_known = False
-
-    def file_of(self, pretrained: Pretrained) -> Path:
-        """Return the file of the weights in the cache, downloaded if need be.
-
-        Raises:
-            ModelError: it cannot be had.
-        """
-        cached = in_cache(pretrained)
-        if cached is not None:
-            return cached
-        if not self._is_known:
-            self._fault = hub.hub_fault()
-            self._is_known = True
-        if self._fault is not None:
-            raise ModelError(self._fault)
-        try:
-            return hub.download(pretrained)
-        except hub.HubUnreachableError as error:
-            self._fault = str(error)
-            raise
-
-
-def _fetched(architecture: str, folder: Path, force: bool, connection: _Connection) -> FetchedWeights:
+def _fetched(architecture: str, folder: Path, force: bool, connection: hub.Connection) -> FetchedWeights:
     pretrained = pretrained_of(architecture)
     if pretrained is None:
-        return FetchedWeights(architecture, "failed", reason="timm has no pretrained weights for it")
+        return FetchedWeights(architecture, "failed", reason=NOT_OFFERED)
     path = folder / f"{architecture}{SUFFIXES[0]}"
     is_there = file_notes(path).name == pretrained.name
     try:
         if not is_there:
-            source = connection.file_of(pretrained)
+            source = in_cache(pretrained) or connection.download(pretrained)
             folder.mkdir(parents=True, exist_ok=True)
             import_weights(source, architecture, path, force=force, origin=pretrained)
     except ModelError as error:

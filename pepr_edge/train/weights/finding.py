@@ -1,6 +1,6 @@
 """Where pretrained weights of an architecture are on this machine: in a folder of the user's, or in a cache.
 
-Nothing here imports PyTorch. timm is imported only for architectures that are not in the zoo.
+Nothing here imports timm and PyTorch, except to look up an architecture that is not in the zoo.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_HEADER_BYTES = 32 * MIB
 MADE_BY = "made_by"
 NAME_KEY = "pretrained_name"
 LICENCE_KEY = "licence"
+NOT_OFFERED = "timm has no pretrained weights for it"
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,32 @@ def hub_fault(look_s: float = LOOK_S) -> str | None:
     return None if faults[0] is None else f"{host} cannot be reached: {faults[0]}"
 
 
+class Connection:
+    """The hub, as one command uses it: it looks once, before the first download, and stops when one fails."""
+
+    def __init__(self) -> None:
+        self._fault: str | None = None
+        self._is_known = False
+
+    def download(self, pretrained: Pretrained) -> Path:
+        """Download a file into the cache, and return its path there.
+
+        Raises:
+            HubUnreachableError: the hub does not answer, or did not before.
+            ModelError: there is no such file.
+        """
+        if not self._is_known:
+            self._fault = hub_fault()
+            self._is_known = True
+        if self._fault is not None:
+            raise HubUnreachableError(self._fault)
+        try:
+            return download(pretrained)
+        except HubUnreachableError as error:
+            self._fault = str(error)
+            raise
+
+
 def _look(url: str) -> str | None:
     """Ask for a page's head; return why there is no answer, else None."""
     try:

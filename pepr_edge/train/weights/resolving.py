@@ -21,11 +21,10 @@ from pepr_edge.run_dir.layout import RECIPE, RUN
 from pepr_edge.run_dir.store import read_record, sha256_file
 from pepr_edge.text.units import listed, plural
 from pepr_edge.train.weights import hub
-from pepr_edge.train.weights.finding import file_notes, in_cache, in_folder, pretrained_of
+from pepr_edge.train.weights.finding import NOT_OFFERED, file_notes, in_cache, in_folder, pretrained_of
 from pepr_edge.untrusted.paths import is_file
 from pepr_edge.zoo.pretrained import Pretrained
 
-NOT_OFFERED = "timm has no pretrained weights for it"
 SOURCE_NAMES = {"weights_dir": "weights_dir", "cache": "the cache", "hub": "the hub"}
 MAX_NAMED = 4
 
@@ -88,8 +87,7 @@ def _at_size(choice: WeightsChoice, architecture: str, px: int) -> WeightsChoice
     only_px = None if pretrained is None else pretrained.only_px
     if only_px in (None, px):
         return choice
-    reason = f"its pretrained weights fit images of {only_px} px only"
-    return WeightsChoice(InitialWeights(kind="scratch", reason=reason))
+    return _scratch(f"its pretrained weights fit images of {only_px} px only")
 
 
 def _on_this_machine(
@@ -97,7 +95,7 @@ def _on_this_machine(
 ) -> WeightsChoice | None:
     """Return the weights of an architecture if they are known without a network, else None."""
     if candidates.weights == SCRATCH:
-        return WeightsChoice(InitialWeights(kind="scratch"))
+        return _scratch()
     if candidates.weights_file is not None:
         return _of_file(Path(candidates.weights_file), architecture, "file")
     if candidates.weights_dir is not None:
@@ -148,23 +146,27 @@ def _of_timm(
 
 
 def _from_hub(architectures: Sequence[str], on_progress: OnProgress) -> dict[str, WeightsChoice]:
-    """Download what the hub has, after one look at it; after a failed connection nothing more is tried."""
+    """Download what the hub has; the others are trained from scratch."""
+    connection = hub.Connection()
     choices = {}
-    offers = {architecture: pretrained_of(architecture) for architecture in architectures}
-    fault = hub.hub_fault() if any(offers.values()) else None
-    for done, (architecture, pretrained) in enumerate(offers.items()):
-        on_progress(done, len(offers), architecture)
-        reason = NOT_OFFERED if pretrained is None else fault
-        if pretrained is not None and fault is None:
-            try:
-                choices[architecture] = _of_timm(pretrained, hub.download(pretrained), "hub", None)
-                continue
-            except hub.HubUnreachableError as gone:
-                fault = reason = str(gone)
-            except ModelError as error:
-                reason = str(error)
-        choices[architecture] = WeightsChoice(InitialWeights(kind="scratch", reason=reason or ""))
+    for done, architecture in enumerate(architectures):
+        on_progress(done, len(architectures), architecture)
+        choices[architecture] = _downloaded(architecture, connection)
     return choices
+
+
+def _downloaded(architecture: str, connection: hub.Connection) -> WeightsChoice:
+    pretrained = pretrained_of(architecture)
+    if pretrained is None:
+        return _scratch(NOT_OFFERED)
+    try:
+        return _of_timm(pretrained, connection.download(pretrained), "hub", None)
+    except ModelError as error:
+        return _scratch(str(error))
+
+
+def _scratch(reason: str = "") -> WeightsChoice:
+    return WeightsChoice(InitialWeights(kind="scratch", reason=reason))
 
 
 def _check_all_pretrained(choices: Mapping[str, WeightsChoice]) -> None:
