@@ -104,6 +104,15 @@ def test_weights_that_the_hub_lacks_are_an_error_of_these_weights(own_hub: Hub) 
     assert not isinstance(caught.value, HubUnreachableError)
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_hub_does_not_count_as_one_without_the_weights(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(hub, "_status", lambda url, timeout_s: status)
+    with pytest.raises(HubUnreachableError, match=rf"^x\.in1k: .+{status}"):
+        download(OFFERED)
+
+
 def test_a_connection_that_breaks_is_an_error_of_the_hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -130,3 +139,13 @@ def test_weights_with_a_url_are_checked_against_their_name(
     with pytest.raises(ModelError, match="not the file that timm names"):
         download(other)
     assert not (tmp_path / "hub" / "checkpoints" / "y-00000000.pth").exists()
+
+
+@pytest.mark.parametrize("name", ["IN1K-vit.h.14-300e.pth.tar", "plain.pth"])
+def test_weights_whose_name_holds_no_hash_are_taken(
+    own_hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    own_hub.files[name] = b"weights"
+    of_url = Pretrained("y.in1k", "bicubic", "mit", "", url=f"{own_hub.url}/{name}")
+    assert download(of_url).read_bytes() == b"weights"

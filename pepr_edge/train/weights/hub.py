@@ -7,6 +7,7 @@ and asks the client only if there was an answer.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ LOOK_S = 1.5
 # The longest time until a download begins.
 START_S = 5.0
 BAD_REQUEST = 400  # statuses from here on are refusals
+TOO_MANY_REQUESTS = 429
+SERVER_FAULT = 500  # statuses from here on say nothing about the file
+# Most names of weights with a URL end with the first digits of the file's hash.
+HASHED_NAME = re.compile(r"-([0-9a-f]{8,})\.[^.]+$")
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -113,7 +118,7 @@ def download(pretrained: Pretrained) -> Path:
     """Download a file into the cache, and return its path there.
 
     Raises:
-        HubUnreachableError: the connection failed.
+        HubUnreachableError: the connection failed, or the hub does not serve files now.
         ModelError: there is no such file.
     """
     if not pretrained.repository:
@@ -123,14 +128,16 @@ def download(pretrained: Pretrained) -> Path:
     for name in hub_files(pretrained):
         try:
             # Without this look the client would ask six times, for 23 seconds, if the connection breaks now.
-            if _status(hf_hub_url(pretrained.repository, name), START_S) >= BAD_REQUEST:
-                continue
-            with _without_progress_bars():
-                return Path(hf_hub_download(pretrained.repository, name, etag_timeout=START_S))
+            status = _status(hf_hub_url(pretrained.repository, name), START_S)
+            if status < BAD_REQUEST:
+                with _without_progress_bars():
+                    return Path(hf_hub_download(pretrained.repository, name, etag_timeout=START_S))
         except Exception as fault:  # see _look
             if disk_is_full(fault):
                 raise
             raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
+        if status == TOO_MANY_REQUESTS or status >= SERVER_FAULT:
+            raise HubUnreachableError(f"{pretrained.name}: the hub is busy or out of order, status {status}")
     raise ModelError(f"{pretrained.name}: the hub has no such weights")
 
 
@@ -138,7 +145,6 @@ def _download_url(pretrained: Pretrained) -> Path:
     import pooch  # type: ignore[import-untyped,unused-ignore]
 
     path = url_path(pretrained)
-    known = path.stem.rpartition("-")[2]  # timm ends the name with the first digits of the hash
     pooch.get_logger().setLevel("WARNING")  # else it prints paths over our progress bar
     downloader = pooch.HTTPDownloader(progressbar=False, timeout=START_S)
     try:
@@ -147,9 +153,10 @@ def _download_url(pretrained: Pretrained) -> Path:
         if disk_is_full(fault):
             raise
         raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
-    if not sha256_file(path).startswith(known):
+    hashed = HASHED_NAME.search(path.name)
+    if hashed is not None and not sha256_file(path).startswith(hashed[1]):
         path.unlink()
-        raise ModelError(f"{pretrained.name}: the download is not the file that timm names ({known})")
+        raise ModelError(f"{pretrained.name}: the download is not the file that timm names ({hashed[1]})")
     return path
 
 
