@@ -25,11 +25,12 @@ def fold_gates(graph: Graph) -> int:
         if source is None or source.op_type != "Conv" or graph.only_consumer(node.input[0]) is not node:
             continue
         weight = graph.constant(source.input[1])
-        if weight is None:
+        bias = None if weight is None else np.zeros(len(weight), np.float32)
+        if len(source.input) > 2 and source.input[2]:
+            bias = graph.constant(source.input[2])
+        if weight is None or bias is None:
             continue
         slope, shift = _slope_and_shift(node)
-        bias = graph.constant(source.input[2]) if len(source.input) > 2 else None
-        bias = np.zeros(len(weight), np.float32) if bias is None else bias
         names = [
             source.input[0],
             graph.add_constant(f"{source.name}.gate_weight", (weight * slope).astype(np.float32)),
@@ -116,7 +117,7 @@ def fuse_gelu(graph: Graph) -> int:
 def _gelu(graph: Graph, erf: onnx.NodeProto) -> tuple[list[onnx.NodeProto], str] | None:
     """Return the nodes of a Gelu, in their order, and its input."""
     scaled = graph.producer(erf.input[0])
-    if scaled is None or scaled.op_type not in ("Div", "Mul"):
+    if scaled is None or scaled.op_type not in ("Div", "Mul") or graph.only_consumer(erf.input[0]) is not erf:
         return None
     factor = graph.scalar(scaled.input[1])
     expected = np.sqrt(2) if scaled.op_type == "Div" else np.sqrt(0.5)

@@ -55,7 +55,9 @@ def _with_bias(
         return [product], zero
     other = [name for name in addition.input if name != product.output[0]]
     bias = graph.constant(other[0]) if len(other) == 1 else None
-    if bias is None or bias.size not in (1, outputs) or bias.shape[-1:] not in ((), (1,), (outputs,)):
+    if bias is None or bias.size not in (1, outputs) or bias.ndim > len(graph.shape(product.input[0])):
+        return [product], zero
+    if bias.size > 1 and bias.shape[-1] != outputs:  # a column adds one value per row
         return [product], zero
     return [product, addition], (zero + bias.reshape(-1)).astype(np.float32)
 

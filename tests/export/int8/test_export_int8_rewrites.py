@@ -136,6 +136,15 @@ def test_a_hard_sigmoid_after_a_convolution_becomes_a_clip() -> None:
     assert kinds(after) == ["Clip", "Conv", "Conv"]
 
 
+def test_a_convolution_whose_bias_is_computed_keeps_its_hard_sigmoid() -> None:
+    net = Net()
+    bias = net.node("Sqrt", [net.constant(np.arange(8, dtype=np.float32))])
+    weight = net.constant(net.rng.normal(size=(8, 3, 1, 1)).astype(np.float32))
+    gate = net.node("HardSigmoid", [net.node("Conv", [IMAGE, weight, bias])], alpha=1 / 6, beta=0.5)
+    count, _ = applied(activations.fold_gates, net, net.conv(gate, 8, 4))
+    assert count == 0
+
+
 @pytest.mark.parametrize("is_one_operator", [True, False])
 def test_a_hard_swish_becomes_an_addition_and_a_product(is_one_operator: bool) -> None:
     net = Net()
@@ -169,6 +178,16 @@ def test_a_gelu_is_fused(half_first: bool) -> None:
     assert same(before, after, net.images())
 
 
+def test_a_gelu_whose_scaled_input_is_read_elsewhere_stays() -> None:
+    net = Net()
+    source = net.conv(IMAGE, 3, 8)
+    scaled = net.node("Div", [source, net.constant(np.float32(np.sqrt(2)))])
+    plus = net.node("Add", [net.node("Erf", [scaled]), net.constant(np.float32(1))])
+    gelu = net.node("Mul", [net.node("Mul", [source, plus]), net.constant(np.float32(0.5))])
+    count, _ = applied(activations.fuse_gelu, net, net.conv(net.node("Add", [gelu, scaled]), 8, 4))
+    assert count == 0
+
+
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_a_linear_layer_becomes_gemm_with_its_bias(with_bias: bool) -> None:
     net = Net()
@@ -184,6 +203,20 @@ def test_a_linear_layer_becomes_gemm_with_its_bias(with_bias: bool) -> None:
     assert "MatMul" not in kinds(after)
     assert "Add" not in kinds(after)
     assert kinds(after).count("Gemm") == 1
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (1, 8, 1)])
+def test_a_column_that_is_added_is_no_bias(shape: tuple[int, ...]) -> None:
+    """It has as many values as a bias, one for each row of the result."""
+    net = Net()
+    rows = net.node("Reshape", [net.conv(IMAGE, 3, 8), net.constant(np.array([-1, 8, 256]))])
+    product = net.node("MatMul", [rows, net.constant(net.rng.normal(size=(256, 8)).astype(np.float32))])
+    column = net.constant(np.arange(8, dtype=np.float32).reshape(shape))
+    total = net.node("Add", [product, column])
+    result = net.node("Reshape", [total, net.constant(np.array([-1, 1, 8, 8]))])
+    count, after = applied(linear.join_linear, net, result)
+    assert count == 1
+    assert "Add" in kinds(after)
 
 
 def test_a_product_of_two_tensors_stays() -> None:
