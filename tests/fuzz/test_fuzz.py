@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fuzz_edits import EDITS, apply
-from fuzz_targets import CORPUS, TARGETS, parse
+from fuzz_targets import CORPUS, TARGETS, parse, runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EVERY = pytest.mark.parametrize("name", sorted(TARGETS))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ended_runner() -> Iterator[None]:
+    """End the process that ran the models, so that later tests count only children of their own."""
+    yield
+    runner().close()
 
 
 @EVERY

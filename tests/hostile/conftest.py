@@ -18,7 +18,7 @@ class SharedProcess(InferenceProcess):
         pass
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_process() -> Iterator[SharedProcess]:
     process = SharedProcess()
     yield process
