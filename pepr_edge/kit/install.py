@@ -94,12 +94,8 @@ def check_place(folder: Path) -> None:
         NotInstalled: it has not.
     """
     text = str(folder)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise NotInstalled(f"{shown(text)}: not a name in UTF-8. Rename the folder.") from None
-    if not text.isprintable():
-        raise NotInstalled(f"{shown(text)}: control characters in the name. Rename the folder.")
+    if not text.isprintable():  # the bytes of a name that is not UTF-8 are not printable either
+        raise NotInstalled(f"{shown(text)}: characters that cannot be printed. Rename the folder.")
 
 
 def shown(text: str) -> str:
@@ -323,14 +319,14 @@ def put_in_place(packages: Path, target: Path) -> None:
 def delete_installed(packages: Path) -> None:
     """Delete the files of an earlier installation, by its list; then the folders that are empty."""
     try:
-        installed = set(json.loads(content(packages / INSTALLED, MAX_LIST_BYTES).decode()))
-    except (OSError, ValueError, TypeError):
+        installed = {INSTALLED, *json.loads(content(packages / INSTALLED, MAX_LIST_BYTES).decode())}
+    except (OSError, ValueError, TypeError, RecursionError):
         return
     for root, folders, files in os.walk(packages, topdown=False):
         for name in files:
             path = Path(root, name)
             compiled = path.suffix == ".pyc" and path.parent.name == "__pycache__"
-            if compiled or path.relative_to(packages).as_posix() in {*installed, INSTALLED}:
+            if compiled or path.relative_to(packages).as_posix() in installed:
                 path.unlink()
         for name in folders:
             with suppress(OSError):  # not empty
