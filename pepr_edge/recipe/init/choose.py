@@ -153,7 +153,7 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
         "train.repeats",
         "auto",
         "Models that may be the best are trained again with other seeds, until first place is settled: "
-        "another seed may rank otherwise. A number trains every model so many times.",
+        "another seed may rank otherwise. A number trains every model that many times.",
     )
     yield _Choice("train.max_repeats", base.train.max_repeats, "At most this number of seeds for one model.")
     if epochs >= AUGMENT_FROM_EPOCHS:
