@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pepr_edge import data as datasets
 from pepr_edge.bundle.write import write_bundles
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.load import busy_message
@@ -31,8 +30,7 @@ from pepr_edge.measure.interleaved_profiles import MayStop
 from pepr_edge.preparation import (
     check_folders,
     finished_ranking,
-    image_settings,
-    initial_weights,
+    plan_run,
     prepare_images,
     prepare_run_dir,
     run_files,
@@ -42,10 +40,7 @@ from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
-from pepr_edge.recipe.resolve import settings_from_images
-from pepr_edge.recipe.settings import resolve
 from pepr_edge.records import Candidate, Ranking, RunInfo
-from pepr_edge.run_dir.keys import run_key
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
 from pepr_edge.run_dir.outputs import remove_pixels, write_document
 from pepr_edge.run_dir.reader import Results, load, reread
@@ -89,27 +84,22 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
     clock = StageClock()
     check_files(written)
     check_folders(written, run_dir)
-    settings = settings_from_images(written)
-    recipe = resolve(written, settings)
-    weights = initial_weights(recipe, run_dir, options.fresh, view)
-    records = {name: choice.record for name, choice in weights.items()}
-    image_sets = image_settings(recipe, records)
-    fingerprints = [datasets.fingerprint(settings_of) for settings_of in image_sets.values()]
-    key = run_key(recipe, fingerprints, records)
-    finished = None if options.fresh else finished_ranking(run_dir, key)
+    plan = plan_run(written, recipe_text, run_dir, options.fresh, view)
+    recipe = plan.recipe
+    finished = None if options.fresh else finished_ranking(run_dir, plan.key)
     if finished is not None:
         return finished
     _check_machine(recipe, options, view)
 
     with locked(run_dir, view.say), _open_engine(recipe, run_dir, options, view) as opened:
         engine, host = clock.timed(*opened)
-        prepare_run_dir(run_dir, key, options.fresh, view)
-        files = run_files(run_dir, image_sets, weights)
+        prepare_run_dir(run_dir, plan.key, options.fresh, view)
+        files = run_files(run_dir, plan)
         with clock.stage("images"):
-            info = prepare_images(run_dir, image_sets, files.images, view)
+            info = prepare_images(run_dir, plan, files, view)
         check_metric(recipe, info)
         _show_notes(recipe, options, view)
-        state = start_run(run_dir, key, recipe, settings, records, recipe_text, info, view)
+        state = start_run(run_dir, plan, info, view)
 
         results = load(run_dir, verify=True)
         with clock.stage("search"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pepr_edge import __version__
@@ -16,10 +17,10 @@ from pepr_edge.errors import RunError
 from pepr_edge.progress import ProgressView
 from pepr_edge.recipe import AUTO, BILINEAR, SCRATCH, Recipe
 from pepr_edge.recipe.checks import check_architectures
-from pepr_edge.recipe.resolve import data_settings
-from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, settings_line
+from pepr_edge.recipe.resolve import data_settings, settings_from_images
+from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, resolve, settings_line
 from pepr_edge.records import Candidate, DataInfo, InitialWeights, Ranking, RunInfo, RunSettings
-from pepr_edge.run_dir.keys import STAGE_REVISIONS
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, run_key
 from pepr_edge.run_dir.layout import BUNDLES, DATA_CHECK, RANKING, RUN
 from pepr_edge.run_dir.outputs import (
     check_documents,
@@ -43,6 +44,46 @@ from pepr_edge.train.weights.resolving import (
 from pepr_edge.untrusted.paths import is_dir
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with what it leaves to the images and to this machine.
+
+    `settings`: those from the images; None without any. `weights`: the initial weights by the candidate's id.
+    `image_sets`: settings of the prepared images. `key`: hash of everything that the results depend on.
+    """
+
+    recipe: ResolvedRecipe
+    recipe_text: str
+    settings: RunSettings | None
+    weights: Mapping[str, WeightsChoice]
+    image_sets: Mapping[ImageKind, datasets.DataSettings]
+    key: str
+
+    @property
+    def weights_records(self) -> dict[str, InitialWeights]:
+        """What is recorded of the initial weights."""
+        return _records(self.weights)
+
+
+def plan_run(written: Recipe, recipe_text: str, run_dir: Path, fresh: bool, view: ProgressView) -> Plan:
+    """Choose the settings that the recipe leaves to the images, and the initial weights.
+
+    Raises:
+        PeprError: the images are not found or faulty, or weights that the recipe wants are not there.
+    """
+    settings = settings_from_images(written)
+    recipe = resolve(written, settings)
+    weights = _initial_weights(recipe, run_dir, fresh, view)
+    records = _records(weights)
+    image_sets = _image_settings(recipe, records)
+    fingerprints = [datasets.fingerprint(settings_of) for settings_of in image_sets.values()]
+    return Plan(recipe, recipe_text, settings, weights, image_sets, run_key(recipe, fingerprints, records))
+
+
+def _records(weights: Mapping[str, WeightsChoice]) -> dict[str, InitialWeights]:
+    return {name: choice.record for name, choice in weights.items()}
+
+
 def check_folders(recipe: Recipe, run_dir: Path) -> None:
     """Refuse a run directory that is none, and images inside it or around it."""
     check_source_separate(recipe.data.source, run_dir)
@@ -51,7 +92,7 @@ def check_folders(recipe: Recipe, run_dir: Path) -> None:
     check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))
 
 
-def initial_weights(
+def _initial_weights(
     recipe: ResolvedRecipe, run_dir: Path, fresh: bool, view: ProgressView
 ) -> dict[str, WeightsChoice]:
     """Decide which weights each candidate begins with; a run that goes on keeps those of its beginning."""
@@ -65,7 +106,7 @@ def initial_weights(
         return resolve_weights(candidates, earlier, bar.update)
 
 
-def image_settings(
+def _image_settings(
     recipe: ResolvedRecipe, weights: Mapping[str, InitialWeights]
 ) -> dict[ImageKind, datasets.DataSettings]:
     """Return the settings of the images at each size and filter that a candidate needs."""
@@ -77,15 +118,13 @@ def image_settings(
     return sets
 
 
-def run_files(
-    run_dir: Path, image_sets: Iterable[ImageKind], weights: Mapping[str, WeightsChoice]
-) -> CandidateFiles:
+def run_files(run_dir: Path, plan: Plan) -> CandidateFiles:
     """Return the files that jobs need, with new folders for the images that are to be prepared."""
     images = {
         (px, interpolation): create_pixels_folder(run_dir, px, interpolation)
-        for px, interpolation in image_sets
+        for px, interpolation in plan.image_sets
     }
-    paths = {name: choice.path for name, choice in weights.items() if choice.path is not None}
+    paths = {name: choice.path for name, choice in plan.weights.items() if choice.path is not None}
     return CandidateFiles(images, paths)
 
 
@@ -115,20 +154,15 @@ def prepare_run_dir(run_dir: Path, key: str, fresh: bool, view: ProgressView) ->
         clear(run_dir)
 
 
-def prepare_images(
-    run_dir: Path,
-    image_sets: Mapping[ImageKind, datasets.DataSettings],
-    image_folders: Mapping[ImageKind, Path],
-    view: ProgressView,
-) -> DataInfo:
+def prepare_images(run_dir: Path, plan: Plan, files: CandidateFiles, view: ProgressView) -> DataInfo:
     """Prepare the images at each size and filter, and return the record of the data, the same for all."""
-    infos = {kind: prepare(settings, image_folders[kind], view) for kind, settings in image_sets.items()}
+    infos = {kind: prepare(settings, files.images[kind], view) for kind, settings in plan.image_sets.items()}
     first = next(iter(infos))
     info = infos[first]
     _check_same_data(run_dir, info)
     for line in datasets.describe(info):
         view.say(line)
-    _list_skipped(run_dir, image_folders[first], info, view)
+    _show_data_check(run_dir, files.images[first], info, view)
     return info
 
 
@@ -153,7 +187,7 @@ def _check_same_data(run_dir: Path, info: DataInfo) -> None:
         )
 
 
-def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
+def _show_data_check(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressView) -> None:
     """Show what looks wrong, and write the names of images to the run directory only: of patients, maybe."""
     checked = datasets.read_check(prepared)
     for line in problem_lines(checked.problems):
@@ -166,20 +200,13 @@ def _list_skipped(run_dir: Path, prepared: Path, info: DataInfo, view: ProgressV
         remove_document(run_dir, datasets.SKIPPED)
 
 
-def start_run(
-    run_dir: Path,
-    key: str,
-    recipe: ResolvedRecipe,
-    settings: RunSettings | None,
-    weights: Mapping[str, InitialWeights],
-    recipe_text: str,
-    info: DataInfo,
-    view: ProgressView,
-) -> RunInfo:
+def start_run(run_dir: Path, plan: Plan, info: DataInfo, view: ProgressView) -> RunInfo:
     """Start the run: write its recipe and run.json, and say what settings and weights were chosen."""
-    candidates = expand(recipe, info, weights)
+    recipe = plan.recipe
+    weights = plan.weights_records
+    candidates = _expand(recipe, info, weights)
     state = RunInfo(
-        key=key,
+        key=plan.key,
         recipe=recipe.name,
         status="running",
         candidates=candidates,
@@ -187,16 +214,16 @@ def start_run(
         pepr_edge=__version__,
         revisions=dict(STAGE_REVISIONS),
         commit=git_commit(),
-        settings=settings,
-        weights=dict(weights),
+        settings=plan.settings,
+        weights=weights,
     )
     # An old ranking may list other models.
     (run_dir / RANKING).unlink(missing_ok=True)
-    write_recipe(run_dir, recipe_text, view.say)
+    write_recipe(run_dir, plan.recipe_text, view.say)
     write_record(run_dir / RUN, state)
     log_event(run_dir, "started", candidates=[candidate.id for candidate in candidates])
-    if settings is not None:
-        view.say(f"settings: {settings_line(settings)}")
+    if plan.settings is not None:
+        view.say(f"settings: {settings_line(plan.settings)}")
     line = weights_line(weights, recipe.candidates)
     if line is not None:
         view.say(line)
@@ -204,7 +231,7 @@ def start_run(
     return state
 
 
-def expand(
+def _expand(
     recipe: ResolvedRecipe, info: DataInfo, weights: Mapping[str, InitialWeights]
 ) -> tuple[Candidate, ...]:
     """Return the candidates of a recipe on its data: each architecture at each size."""
