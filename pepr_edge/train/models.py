@@ -26,7 +26,7 @@ def create(candidate: Candidate) -> nn.Module:
     Raises:
         ModelError: the architecture is unknown or cannot take the size.
     """
-    return _build(candidate)[0]
+    return _for_candidate(candidate)[0]
 
 
 def create_with_weights(candidate: Candidate, path: Path) -> tuple[nn.Module, WeightsMatch]:
@@ -43,7 +43,7 @@ def create_with_weights(candidate: Candidate, path: Path) -> tuple[nn.Module, We
                 f"{path.name}: not the weights that the run began with (sha256 {found[:12]}, expected "
                 f"{candidate.weights_sha256[:12]}). Put those back, or begin again with --fresh."
             )
-    model, template = _build(candidate)
+    model, template = _for_candidate(candidate)
     return model, load_weights(model, template, candidate.in_channels, path)
 
 
@@ -59,7 +59,7 @@ def unknown_architecture(name: str) -> str | None:
     )
 
 
-def _build(candidate: Candidate) -> tuple[nn.Module, Template]:
+def _for_candidate(candidate: Candidate) -> tuple[nn.Module, Template]:
     """Build a module, and return how timm builds it."""
     name = candidate.architecture
     if candidate.weights != "scratch":
@@ -69,33 +69,40 @@ def _build(candidate: Candidate) -> tuple[nn.Module, Template]:
     if architecture is not None and architecture.fixed_size:
         sized = Template(name, {"img_size": candidate.image_size_px})
         try:
-            return _create(candidate, sized), sized
+            return _checked(candidate, sized), sized
         except ModelError:
             pass  # some architectures lack this option, and crossvit takes any size better without it
     template = Template(name, {})
-    return _create(candidate, template), template
+    return _checked(candidate, template), template
 
 
-def _create(candidate: Candidate, template: Template) -> nn.Module:
-    unknown = unknown_architecture(candidate.architecture)
+def _checked(candidate: Candidate, template: Template) -> nn.Module:
+    """Build a candidate that takes images of its size."""
+    model = build(
+        candidate.architecture, template, in_chans=candidate.in_channels, num_classes=candidate.num_classes
+    )
+    _check_size(model, candidate)
+    return model
+
+
+def build(architecture: str, template: Template, **options: Any) -> nn.Module:
+    """Let timm build an architecture with random weights, with options such as its channels.
+
+    Raises:
+        ModelError: timm does not know it, or cannot build it.
+    """
+    unknown = unknown_architecture(architecture)
     if unknown is not None:
         raise ModelError(unknown)
-    options: dict[str, Any] = {
-        "in_chans": candidate.in_channels,
-        "num_classes": candidate.num_classes,
-        **template.size,
-    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's notes on renamed models
-            model = timm.create_model(template.name, **options)
+            model = timm.create_model(template.name, **template.size, **options)
     except Exception as fault:  # each architecture fails in its own way
         raise ModelError(
-            f"{candidate.architecture}: cannot be built ({first_line(fault)}). "
-            "Try another size or architecture."
+            f"{architecture}: cannot be built ({first_line(fault)}). Try another size or architecture."
         ) from fault
     assert isinstance(model, nn.Module)
-    _check_size(model, candidate)
     return model
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import safetensors.torch
-import timm
-from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.records import WeightsMatch
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import sha256_file, write_bytes
-from pepr_edge.train.models import unknown_architecture
+from pepr_edge.train.models import build
 from pepr_edge.train.weights import hub
-from pepr_edge.train.weights.faults import first_line
 from pepr_edge.train.weights.finding import (
     LICENCE_KEY,
     MADE_BY,
@@ -99,7 +95,7 @@ def import_weights(
     check_replaceable(out, _is_ours, force)
     template = Template(timm_name(architecture), {})
     file = read_weights(source, averaged)
-    layers = layers_of(_native_model(architecture, template))
+    layers = layers_of(build(architecture, template))  # at its own size, channels and classes
     fitted = fit(file, layers, template, source, averaged)
     notes = list(fitted.notes)
     if file.averaged and not averaged:
@@ -120,21 +116,6 @@ def import_weights(
         matched=fitted.match,
         notes=tuple(notes),
     )
-
-
-def _native_model(architecture: str, template: Template) -> nn.Module:
-    """Build an architecture with the size, channels and classes of its own."""
-    unknown = unknown_architecture(architecture)
-    if unknown is not None:
-        raise ModelError(unknown)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # timm's notes on renamed models
-            model = timm.create_model(template.name)
-    except Exception as fault:  # each architecture fails in its own way
-        raise ModelError(f"{architecture}: cannot be built ({first_line(fault)}).") from fault
-    assert isinstance(model, nn.Module)
-    return model
 
 
 def _length(fitted: Fitted, names: Sequence[str], axis: int) -> int | None:
