@@ -162,12 +162,8 @@ def _shipped() -> list[Path]:
     return sorted(recipes_dir().glob("*.toml"))
 
 
-def _faults(path: Path) -> list[str]:
-    """Return one line per fault of a recipe, found from its file and the names in it."""
-    try:
-        recipe = read(path, Recipe)
-    except RecipeError as error:
-        return str(error).splitlines()
+def _faults(path: Path, recipe: Recipe) -> list[str]:
+    """Return one line per fault of the names in a recipe."""
     lines = [*_unknown(recipe), *unsupported_sizes(recipe)]
     for file_error in file_errors(recipe):
         lines += str(file_error).splitlines()
@@ -175,11 +171,14 @@ def _faults(path: Path) -> list[str]:
 
 
 def _checked(path: Path, data: str | None) -> Checked:
-    faults = _faults(path)
-    if faults:
-        return Checked(faults)
     try:
-        return Checked([], _settings(path, data))
+        recipe = read(path, Recipe)
+    except RecipeError as error:
+        return Checked(str(error).splitlines())
+    try:
+        located = with_source(recipe, path, data)
+        faults = _faults(path, located)
+        return Checked(faults) if faults else Checked([], _settings(path, located, data))
     except DataError as error:
         return Checked([f"{path}: {error}"])
 
@@ -194,9 +193,8 @@ def _row(path: Path, result: Checked) -> dict[str, Any]:
     }
 
 
-def _settings(path: Path, data: str | None) -> RunSettings | None:
+def _settings(path: Path, recipe: Recipe, data: str | None) -> RunSettings | None:
     """Return the settings that the images give; None if none are "auto", or the images are not here."""
-    recipe = with_source(read(path, Recipe), path, data)
     if data is None and recipe.data.source != "phantom" and not exists(recipe.data.source):
         keys = auto_keys(recipe)
         if keys:

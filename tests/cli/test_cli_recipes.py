@@ -162,3 +162,17 @@ def test_check_looks_up_other_names_in_timm(
     assert done.status == 1
     assert "resnet18q: unknown architecture" in done.err
     assert "resnet10t" not in done.err
+
+
+def test_check_finds_weights_beside_the_recipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    text = 'name = "mine"\n[device]\nname = "x"\n[candidates]\narchitectures = ["dla46_c"]\n'
+    recipe.write_text(f'{text}weights = "mine.pth"\n')
+    missing = command_line.run(capsys, monkeypatch, "recipes", "check", str(recipe))
+    assert missing.status == 1
+    assert "no such file" in missing.err
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    done = command_line.run(capsys, monkeypatch, "recipes", "check", str(recipe))
+    assert (done.status, done.out) == (0, "mine: ok\n")
