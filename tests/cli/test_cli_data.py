@@ -66,6 +66,7 @@ def test_data_that_a_run_would_refuse_are_a_problem(
     [problem] = done.document["problems"]
     assert problem["severity"] == "error"
     assert "without train" in problem["remedy"]
+    assert not problem["remedy"].startswith("scans:")  # each line of the command says it already
 
 
 def test_a_recipe_gives_the_images_and_the_settings(

@@ -33,7 +33,7 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
         source = open_source(settings)
         splits = assign_splits(source, settings)
     except DataError as error:
-        return DataCheck(name=shown(settings.source), problems=(_as_problem(error),))
+        return DataCheck(name=shown(settings.source), problems=(_as_problem(settings.source, error),))
     image_pass = ImagePass(source, splits, settings)
     scan = Scan()
     total = sum(len(indices) for indices in splits.values())
@@ -45,13 +45,14 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
     return check.understood(Evidence(settings, source, image_pass.channels, scan))
 
 
-def _as_problem(error: DataError) -> Problem:
+def _as_problem(source: str, error: DataError) -> Problem:
+    remedy = str(error).removeprefix(f"{source}: ")  # said before each problem
     if isinstance(error, DatasetError):
         return Problem(
             kind=error.kind,
             severity="error",
             count=error.count,
             examples=error.examples,
-            remedy=str(error),
+            remedy=remedy,
         )
-    return Problem(kind="not_usable", severity="error", count=1, remedy=str(error))
+    return Problem(kind="not_usable", severity="error", count=1, remedy=remedy)
