@@ -8,7 +8,7 @@ import numpy as np
 
 from pepr_edge.data.check.copies import different, pairs_of
 from pepr_edge.data.check.evidence import Evidence, can_compare_perceptually
-from pepr_edge.data.check.similar import similar_pairs
+from pepr_edge.data.check.similar import connect, similar_pairs
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 
@@ -36,18 +36,18 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
 
 
 def near_copies(evidence: Evidence, indices: Sequence[int]) -> list[list[int]]:
-    """Return the sets of images that are nearly the same, each ascending."""
+    """Return the sets of images that are nearly the same, in the order of the (ascending) indices."""
     scan = evidence.scan
     if len(indices) < 2:
         return []
     bits = np.stack([scan.perceptual[index] for index in indices])
-    home = {index: {index} for index in indices}
+    sets = np.arange(len(indices))
     for one, other in similar_pairs(bits, [scan.thumbnails[index] for index in indices]):
-        joined = home[indices[one]] | home[indices[other]]
-        for index in joined:
-            home[index] = joined
-    sets = {min(members): sorted(members) for members in home.values() if len(members) > 1}
-    return [sets[first] for first in sorted(sets)]
+        connect(sets, one, other)
+    members: dict[int, list[int]] = {}
+    for number, index in zip(sets.tolist(), indices, strict=True):
+        members.setdefault(number, []).append(index)
+    return [of_set for of_set in members.values() if len(of_set) > 1]
 
 
 def _one_of_each(evidence: Evidence) -> list[int]:

@@ -47,52 +47,38 @@ def similar_pairs(bits: NDArray[np.bool_], thumbnails: Sequence[Thumbnail]) -> I
     stack = np.stack(thumbnails).astype(np.float32)
     whole = _details(stack, [(0.0, 0.0, 0.0, 0.0)])[:, 0]
     crops = [(left, top, right, bottom) for left, top, right, bottom in product(GRID_CROPS, repeat=4)]
-    connected = _Connected(len(thumbnails))
+    sets = np.arange(len(thumbnails))
     for start in range(0, len(thumbnails), BLOCK):
         block = np.arange(start, min(start + BLOCK, len(thumbnails)))
         details = _details(stack[block], crops)
-        for first, second in _candidates(bits, block):
+        for first, second in _candidates(bits, block, sets):
             fits = _best_correlation(details, whole, first - start, second) >= GRID_CORRELATION
             for one, other in zip(first[fits].tolist(), second[fits].tolist(), strict=True):
-                if connected.together(one, other):
-                    continue
-                if _same_picture(thumbnails[one], thumbnails[other]):
-                    connected.connect(one, other)
+                if sets[one] != sets[other] and _same_picture(thumbnails[one], thumbnails[other]):
+                    connect(sets, one, other)
                     yield one, other
 
 
-class _Connected:
-    """Which pictures are known to belong together."""
+def connect(sets: NDArray[np.int64], one: int, other: int) -> None:
+    """Put two pictures, and all that belong with them, into one set.
 
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def together(self, one: int, other: int) -> bool:
-        """True if the two are connected already."""
-        return self._root(one) == self._root(other)
-
-    def connect(self, one: int, other: int) -> None:
-        """Connect two pictures."""
-        self._parent[self._root(one)] = self._root(other)
-
-    def _root(self, member: int) -> int:
-        while self._parent[member] != member:
-            self._parent[member] = self._parent[self._parent[member]]
-            member = self._parent[member]
-        return member
+    Args:
+        sets: the number of each picture's set; changed in place.
+    """
+    sets[sets == sets[one]] = sets[other]
 
 
 def _candidates(
-    bits: NDArray[np.bool_], block: NDArray[np.int64]
+    bits: NDArray[np.bool_], block: NDArray[np.int64], sets: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the pairs of a picture of the block and any other whose hashes differ in few bits."""
+    """Yield the pairs of a picture of the block and any other set's whose hashes differ in few bits."""
     ones = bits[block].astype(np.float32)
     for start in range(0, len(bits), BLOCK):
         others = bits[start : start + BLOCK].astype(np.float32)
         equal = ones @ others.T
         different = ones.sum(axis=1)[:, None] + others.sum(axis=1)[None, :] - 2 * equal
         first, second = np.nonzero(different <= MAX_DIFFERENT_BITS)
-        apart = block[first] != second + start
+        apart = sets[block[first]] != sets[second + start]
         if apart.any():
             yield block[first[apart]], second[apart] + start
 
