@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import onnx
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.int8.form import Images, Int8Form, description, int8_form
 from pepr_edge.export.int8.sensitivity import Rounding, effects
+from pepr_edge.export.int8.session import logits_of
 from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.recipe.variants import Quantise
 from pepr_edge.tasks import task_of
@@ -153,14 +153,11 @@ def _steps(roundings: Sequence[Rounding], limit: float) -> list[frozenset[str]]:
 
 def _agreement_check(prepared: PreparedModel, images: Images) -> Accept:
     """Return a check that a file decides on the images as the float32 file does."""
-    expected = _logits(prepared.float32_path, images)
+    expected = logits_of(onnx.load(str(prepared.float32_path)), images)
     task = task_of()
-    return lambda path: bool(task.agree(_logits(path, images), expected).mean() >= MIN_AGREEMENT)
 
+    def agrees(path: Path) -> bool:
+        found = logits_of(onnx.load(str(path)), images)
+        return bool(task.agree(found, expected).mean() >= MIN_AGREEMENT)
 
-def _logits(path: Path, images: Images) -> NDArray[np.float32]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
+    return agrees

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from pepr_edge.export.int8.bias import round_weights
@@ -16,6 +14,7 @@ from pepr_edge.export.int8.form import Images, Int8Form
 from pepr_edge.export.int8.graph import Graph
 from pepr_edge.export.int8.placement import WEIGHTED
 from pepr_edge.export.int8.ranges import Range, rounded
+from pepr_edge.export.int8.session import logits_of
 from pepr_edge.export.int8.statistics import TensorStatistics
 
 TEST_IMAGES = 16
@@ -51,13 +50,14 @@ def effects(form: Int8Form, images: Images, max_s: float = MAX_MEASURE_S) -> lis
     started_s = time.perf_counter()
     images = images[:TEST_IMAGES]
     found = sorted(_roundings(form), key=lambda rounding: -rounding.noise)
-    expected = _logits(form.graph.save(), images)
+    model = form.graph.save()
+    expected = logits_of(model, images)
     spread = max(float(expected.var(axis=0).mean()), 1e-12)
     measured: list[Rounding] = []
     for rounding in found:
         if time.perf_counter() - started_s > max_s:
             break
-        change = _logits(_with_rounding(form, rounding), images) - expected
+        change = logits_of(_with_rounding(model, form, rounding), images) - expected
         measured.append(replace(rounding, effect=float(np.square(change).mean()) / spread))
     noise = sum(rounding.noise for rounding in measured)
     gain = sum(rounding.effect for rounding in measured) / noise if noise > 0 else 1.0
@@ -107,10 +107,10 @@ def _noise_share(statistics: TensorStatistics, limits: Range) -> float:
     return float(np.minimum(ratio, 1.0).mean())
 
 
-def _with_rounding(form: Int8Form, rounding: Rounding) -> onnx.ModelProto:
+def _with_rounding(exact: onnx.ModelProto, form: Int8Form, rounding: Rounding) -> onnx.ModelProto:
     """Return the float32 model with this rounding only."""
     model = onnx.ModelProto()
-    model.CopyFrom(form.graph.save())
+    model.CopyFrom(exact)
     if rounding.is_weight:
         _round_weight(model, rounding.name, form)
     else:
@@ -148,15 +148,3 @@ def _round_tensor(model: onnx.ModelProto, name: str, limits: Range) -> None:
     nodes[place:place] = pair
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _logits(model: onnx.ModelProto, images: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])

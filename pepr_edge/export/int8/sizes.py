@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from pepr_edge.export.int8.graph import Array, Graph, attribute, set_attribute
+from pepr_edge.export.int8.session import session
 
 SIZES = ("Shape", "Size")
 
@@ -61,20 +62,10 @@ def _read_sizes(graph: Graph) -> list[str]:
 
 def _values(graph: Graph, names: list[str], batch: int) -> dict[str, Array]:
     """Return what the graph computes for a batch of this size."""
-    import onnxruntime
-
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.save())
-    image = next(value for value in model.graph.input if value.name in graph.inputs)
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    shape = [batch, *graph.shape(image.name)[1:]]
-    values = session.run(names, {image.name: np.zeros(shape, np.float32)})
+    opened = session(graph.save(), names)
+    image = opened.get_inputs()[0].name
+    shape = [batch, *graph.shape(image)[1:]]
+    values = opened.run(names, {image: np.zeros(shape, np.float32)})
     return dict(zip(names, values, strict=True))
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pepr_edge.export.int8.graph import Graph
+from pepr_edge.export.int8.session import session
 
 SAMPLES = 1 << 16  # values of a tensor that are kept, over all images and channels
 Floats = NDArray[np.float64]
@@ -26,16 +25,6 @@ class TensorStatistics:
     mean_square: Floats
     sample: NDArray[np.float32]
 
-    def scaled(self, factors: Floats) -> TensorStatistics:
-        """Return the statistics after each channel was multiplied by a positive factor."""
-        return TensorStatistics(
-            self.low * factors,
-            self.high * factors,
-            self.mean * factors,
-            self.mean_square * factors**2,
-            (self.sample * factors[:, None]).astype(np.float32),
-        )
-
 
 def measure(graph: Graph, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, TensorStatistics]:
     """Run the graph on images, one by one, and return the statistics of the tensors.
@@ -47,38 +36,24 @@ def measure(graph: Graph, names: Sequence[str], images: NDArray[np.float32]) -> 
     """
     inner = [name for name in dict.fromkeys(names) if name not in graph.inputs]
     image_name = next(iter(graph.inputs))
-    session = _session(graph, inner) if inner else None
+    opened = session(graph.save(), inner) if inner else None
     collected: dict[str, _Collector] = {}
     for number, image in enumerate(images):
         values: dict[str, NDArray[np.float32]] = {image_name: image[None]}
-        if session is not None:
-            values.update(zip(inner, session.run(inner, {image_name: image[None]}), strict=True))
+        if opened is not None:
+            values.update(zip(inner, opened.run(inner, {image_name: image[None]}), strict=True))
         for name in names:
             if name not in collected:
-                collected[name] = _Collector(graph, name, values[name], len(images))
+                collected[name] = _Collector(values[name], len(images))
             collected[name].add(values[name], number)
     return {name: collector.result() for name, collector in collected.items()}
-
-
-def _session(graph: Graph, outputs: Sequence[str]) -> Any:
-    """Open the graph with these tensors as its outputs."""
-    import onnxruntime
-
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.save())
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    content = model.SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 class _Collector:
     """Adds up one tensor over the images."""
 
-    def __init__(self, graph: Graph, name: str, values: NDArray[np.float32], images: int) -> None:
-        self.axis = channel_axis(graph, name, values.ndim)
+    def __init__(self, values: NDArray[np.float32], images: int) -> None:
+        self.axis = _channel_axis(values.ndim)
         channels = values.shape[self.axis] if self.axis is not None else 1
         self.per_image = max(1, SAMPLES // (images * channels))
         self.low = np.full(channels, np.inf)
@@ -109,7 +84,7 @@ class _Collector:
         )
 
 
-def channel_axis(graph: Graph, name: str, dimensions: int) -> int | None:
+def _channel_axis(dimensions: int) -> int | None:
     """Return the axis of the channels: 1 for images, the last for tokens and rows; None if there is none."""
     if dimensions < 2:
         return None
