@@ -1,10 +1,8 @@
 """Decode the picture in a DICOM file as 8-bit grey or RGB. No other element is read, and no text of it shown.
 
-A file is one picture; of a multi-frame file the middle frame. Grey values go through these steps in this
-order: modality LUT or rescale; the file's VOI LUT, else its first window, else the range of the frame's
-values without padding and a few outliers; MONOCHROME1 is inverted. Values that an enhanced file holds for
-that frame replace those of the file. Palettes are looked up, YBR becomes RGB, a high bit above the stored
-bits is moved. Source: DICOM PS3.3, C.7.6.3 (image pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT, windows).
+A file is one picture; of a multi-frame file the middle frame. Grey values become levels as `dicom_levels`
+says. Values that an enhanced file holds for that frame replace those of the file. Palettes are looked up, YBR
+becomes RGB, a high bit above the stored bits is moved. Source: DICOM PS3.3, C.7.6.3 (image pixels).
 """
 
 from __future__ import annotations
@@ -14,13 +12,13 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
+from pepr_edge.images.dicom_levels import ZeroSlopeError, eight_bit, grey_levels
 from pepr_edge.images.dicom_stream import (
     BASELINE,
     DECODERS,
@@ -31,13 +29,12 @@ from pepr_edge.images.dicom_stream import (
     has_subsampled_chroma,
     looks_like_ycbcr,
 )
+from pepr_edge.images.formats import DICOM_MAGIC, HEAD_BYTES
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
-PREAMBLE_BYTES = 128
-MAGIC = b"DICM"
 INSTALL = "pip install 'pepr_edge[dicom]'"
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -81,25 +78,6 @@ ELEMENTS = (
 )
 # A deflated file can inflate to a thousand times its size.
 MAX_INFLATED_BYTES = 1 << 30
-# Integers in a narrower range go through a table with one entry per value instead of one computation per
-# pixel.
-TABLE_SIZE = 1 << 16
-# Share of pixels at each end that may be outliers, and how many times as wide as the others' range they must
-# make the range.
-MAX_OUTLIERS = 0.001
-FAR = 2
-
-
-class _ZeroSlopeError(Exception):
-    """A rescale slope of 0."""
-
-
-class Window(NamedTuple):
-    """A window: the stored values around `centre` that are shown from black to white."""
-
-    centre: float
-    width: float
-    function: str
 
 
 def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
@@ -126,7 +104,7 @@ def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
             return _picture(dataset, shown_as)
         except DataError:
             raise
-        except _ZeroSlopeError:
+        except ZeroSlopeError:
             raise ImageError(
                 shown_as, "rescale slope 0, which makes all pixels alike, expected another number"
             ) from None
@@ -171,7 +149,7 @@ def _check_inflated(file: BinaryIO, name: str) -> None:
     from pydicom.filereader import read_dataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    if file.read(PREAMBLE_BYTES + len(MAGIC)).endswith(MAGIC):
+    if file.read(HEAD_BYTES).endswith(DICOM_MAGIC):
         meta = read_dataset(
             file,
             is_implicit_VR=False,
@@ -251,12 +229,12 @@ def _picture(dataset: Dataset, name: str) -> Image.Image:
             name, f"{kind} of {pixels.ndim} dimensions, expected one plane for grey and three for colour"
         )
     if kind in GREY:
-        levels = _grey_levels(pixels, _with_frame_values(dataset, index), inverted=kind == "MONOCHROME1")
+        levels = grey_levels(pixels, _with_frame_values(dataset, index), inverted=kind == "MONOCHROME1")
         return Image.fromarray(levels)
     if kind in COLOUR:
-        return Image.fromarray(_eight_bit(pixels[..., :3], int(dataset.BitsStored) - unused_bits))
+        return Image.fromarray(eight_bit(pixels[..., :3], int(dataset.BitsStored) - unused_bits))
     colours = apply_color_lut(pixels, dataset)
-    return Image.fromarray(_eight_bit(colours[..., :3], _palette_bits(dataset)))
+    return Image.fromarray(eight_bit(colours[..., :3], _palette_bits(dataset)))
 
 
 def _move_high_bit(dataset: Dataset, name: str) -> int:
@@ -325,106 +303,3 @@ def _with_frame_values(dataset: Dataset, index: int) -> Dataset:
             if position < len(groups) and groups[position].get(macro):
                 dataset.update(groups[position].get(macro)[0])
     return dataset
-
-
-def _grey_levels(pixels: NDArray[Any], dataset: Dataset, *, inverted: bool) -> NDArray[np.uint8]:
-    """Return the grey levels of a frame; by a table of levels if its integers span a small range."""
-    low = pixels.min()
-    high = pixels.max()
-    if pixels.dtype.kind not in "iu" or int(high) - int(low) >= TABLE_SIZE:
-        return _levels(pixels, np.ones(pixels.shape, np.int64), dataset, inverted=inverted)
-    indices = (pixels - low).view(f"u{pixels.itemsize}")
-    values = np.arange(int(low), int(high) + 1)
-    counts = np.bincount(indices.ravel(), minlength=len(values))
-    return np.asarray(_levels(values, counts, dataset, inverted=inverted)[indices])
-
-
-def _levels(
-    stored: NDArray[Any], counts: NDArray[np.int64], dataset: Dataset, *, inverted: bool
-) -> NDArray[np.uint8]:
-    """Return the grey level of each stored value; `counts` has the pixels of each value in the picture."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
-
-    if "ModalityLUTSequence" not in dataset and dataset.get("RescaleSlope") == 0:
-        raise _ZeroSlopeError
-    values = apply_modality_lut(stored, dataset)
-    present = counts > 0
-    window = _window(dataset)
-    if "VOILUTSequence" in dataset:
-        share = apply_voi(values, dataset) / (2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
-    elif window is not None:
-        share = _windowed(values, window)
-    else:
-        inside = present & ~_is_padding(stored, dataset)
-        shown = inside if inside.any() else present
-        low, high = _range(values[shown], counts[shown])
-        share = (values - low) / max(high - low, np.finfo(np.float64).tiny)
-    if not np.isfinite(share[present]).all():
-        raise ValueError("not finite")
-    share = np.clip(share, 0, 1)
-    return _rounded(1 - share if inverted else share)
-
-
-def _range(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the lowest and the highest value of a picture, without a few pixels far from all others.
-
-    A burnt-in letter or a defect of the detector would take the contrast from the rest.
-    """
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(counts[order]) / counts.sum()
-    low = float(values.min())
-    high = float(values.max())
-    first, last = np.searchsorted(cumulative, (MAX_OUTLIERS, 1 - MAX_OUTLIERS))
-    most_low = float(values[order[first]])
-    most_high = float(values[order[min(int(last), len(order) - 1)]])
-    is_far = high - low > FAR * (most_high - most_low) > 0
-    return (most_low, most_high) if is_far else (low, high)
-
-
-def _is_padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
-    """Return True for each stored value that pads the frame around the picture."""
-    first = dataset.get("PixelPaddingValue")
-    if not isinstance(first, int):
-        return np.zeros(stored.shape, np.bool_)
-    low, high = sorted((first, int(dataset.get("PixelPaddingRangeLimit", first))))
-    return (stored >= low) & (stored <= high)
-
-
-def _window(dataset: Dataset) -> Window | None:
-    """Return the first window; None if there is none or it is invalid."""
-    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
-        return None
-    centre = _first(dataset.WindowCenter)
-    width = _first(dataset.WindowWidth)
-    function = str(dataset.get("VOILUTFunction", "LINEAR"))
-    min_width = 1.0 if function == "LINEAR" else np.finfo(np.float64).tiny
-    is_valid = width >= min_width and np.isfinite(centre)
-    return Window(centre, width, function) if is_valid else None
-
-
-def _first(value: Any) -> float:
-    """Return the first of the numbers in an element."""
-    return float(np.atleast_1d(np.asarray(value, np.float64))[0])
-
-
-def _windowed(values: NDArray[Any], window: Window) -> NDArray[np.float64]:
-    """Return values through a window, 0 black to 1 white. Source: DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3."""
-    centre, width, function = window
-    if function == "SIGMOID":
-        return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)))
-    if function == "LINEAR_EXACT":
-        return np.asarray((values - centre) / width + 0.5)
-    if width == 1:  # a threshold
-        return np.asarray(values > centre - 0.5, np.float64)
-    return np.asarray((values - (centre - 0.5)) / (width - 1) + 0.5)
-
-
-def _eight_bit(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    if bits == 8 and colours.dtype == np.uint8:
-        return np.ascontiguousarray(colours)
-    return _rounded(np.clip(colours / (2**bits - 1), 0, 1))
-
-
-def _rounded(share: NDArray[Any]) -> NDArray[np.uint8]:
-    levels: NDArray[np.uint8] = np.rint(255 * share).astype(np.uint8)
-    return levels

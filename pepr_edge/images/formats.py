@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pepr_edge.untrusted.files import open_regular
 
-HEAD_BYTES = 132
 PREAMBLE_BYTES = 128
+DICOM_MAGIC = b"DICM"
+HEAD_BYTES = PREAMBLE_BYTES + len(DICOM_MAGIC)
 DICOM = "DICOM"
 # The formats that are read, as Pillow names them, and DICOM.
 PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -47,7 +48,7 @@ _BARE_DICOM = re.compile(
 
 def format_of(head: bytes) -> str | None:
     """Return the format of an image file by its first HEAD_BYTES, also of one that is not read; else None."""
-    if head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM" or _BARE_DICOM.match(head):
+    if head[PREAMBLE_BYTES:HEAD_BYTES] == DICOM_MAGIC or _BARE_DICOM.match(head):
         return DICOM
     for start, name in _STARTS.items():
         if head.startswith(start):
