@@ -328,7 +328,6 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "pepr_edge.train.weights": (
         "converting",
-        "faults",
         "finding",
         "hub",
         "load",

@@ -13,6 +13,7 @@ from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.optimise import optimise
+from pepr_edge.untrusted.redact import first_line
 
 INPUT, OUTPUT = "pixel_values", "logits"  # the names that optimum's ORTModelForImageClassification expects
 MAX_BATCH = 4096
@@ -209,5 +210,4 @@ def _root_cause(fault: BaseException) -> str:
     """Return the first cause as one line: the newer exporter's own errors only say how far it got."""
     while fault.__cause__ is not None:
         fault = fault.__cause__
-    lines = str(fault).strip().splitlines()
-    return f"{type(fault).__name__}: {lines[0][:200]}" if lines else type(fault).__name__
+    return first_line(fault)

@@ -15,9 +15,9 @@ from pepr_edge import zoo
 from pepr_edge.errors import ModelError
 from pepr_edge.records import Candidate, WeightsMatch
 from pepr_edge.run_dir.store import sha256_file
-from pepr_edge.train.weights.faults import first_line
 from pepr_edge.train.weights.finding import timm_name
 from pepr_edge.train.weights.load import Template, load_weights
+from pepr_edge.untrusted.redact import first_line
 
 
 def create(candidate: Candidate) -> nn.Module:

@@ -15,6 +15,9 @@ from pepr_edge.untrusted.shown import CONTROL
 # A drive or a server, then folders. Not within a word, as in images/s, nor after "://", as in https://.
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")
 
+# Of a library's message within one of ours.
+LINE_CHARACTERS = 200
+
 # A terminal's escape sequences: colours and cursor (CSI), titles and links (OSC), and the rest.
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?")
 
@@ -30,6 +33,13 @@ def plain_message(text: str) -> str:
 def without_escapes(text: str) -> str:
     """Return a text without a terminal's escape sequences and other control characters."""
     return CONTROL.sub("", ESCAPE.sub("", text))
+
+
+def first_line(fault: BaseException) -> str:
+    """Return the class of a library's error and the first line of its message, without escape sequences."""
+    lines = without_escapes(str(fault)).strip().splitlines()
+    name = type(fault).__name__
+    return f"{name}: {lines[0][:LINE_CHARACTERS].strip()}" if lines else name
 
 
 def redact_paths(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepr_edge.untrusted.redact import plain_message, redact_paths, without_escapes
+from pepr_edge.untrusted.redact import first_line, plain_message, redact_paths, without_escapes
 from pepr_edge.untrusted.shown import CONTROL
 
 
@@ -77,3 +77,20 @@ def test_no_escape_sequence_is_left(text: str) -> None:
     plain = plain_message(text)
     assert not CONTROL.search(plain)
     assert plain_message(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (RuntimeError("\x1b[31mno kernel\x1b[0m\nsecond line"), "RuntimeError: no kernel"),
+        (ValueError(), "ValueError"),
+        (ValueError("\n\n"), "ValueError"),
+        (KeyError("\nafter an empty line\n"), "KeyError: '\\nafter an empty line\\n'"),
+    ],
+)
+def test_an_error_of_a_library_is_one_line(fault: Exception, expected: str) -> None:
+    assert first_line(fault) == expected
+
+
+def test_a_long_line_of_a_library_is_cut() -> None:
+    assert len(first_line(ValueError("a" * 10_000))) < 300
