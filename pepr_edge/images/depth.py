@@ -87,5 +87,5 @@ def to_eight_bit(image: Image.Image, *, shown_as: str, grey_bits: int | None = N
 
 def _share_above(values: np.ndarray, bits: int) -> float:
     """Return the share of pixels above a depth, those of the highest value of the file apart."""
-    above = (values >= 1 << bits) & (values != MAX_VALUE) if bits < DEPTHS[-1] else np.zeros(1, np.bool_)
+    above = (values >= 1 << bits) & (values != MAX_VALUE)
     return float(above.mean())
