@@ -7,12 +7,11 @@ not used is a problem: images of one patient in training and in test make the te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pepr_edge.data.findings import unused_columns
-from pepr_edge.data.names import split_named
+from pepr_edge.data.names import split_named, words
 from pepr_edge.data.table import Table, column_key
 from pepr_edge.errors import DataError, DatasetError
 from pepr_edge.records import Columns, Problem
@@ -43,8 +42,6 @@ LABEL_WORDS = frozenset({
 })  # fmt: skip
 # A column of splits has few values.
 MAX_SPLIT_VALUES = 20
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -123,8 +120,8 @@ def _not_found(table: Table, missing: Sequence[str], named: Mapping[str, str]) -
 
 
 def _suggestion(header: Sequence[str], role: str) -> str | None:
-    words = PATH_WORDS if role == "path" else LABEL_WORDS
-    return next((name for name in header if _words(name) & words), None)
+    meant = PATH_WORDS if role == "path" else LABEL_WORDS
+    return next((name for name in header if _words(name) & meant), None)
 
 
 def _others(table: Table, positions: Mapping[str, int]) -> list[int]:
@@ -232,8 +229,8 @@ def _how_to_use(role: str, name: str) -> str:
 
 def _words(name: str) -> set[str]:
     """Return the words of a column's name, also of names like patientid."""
-    words = set(_LETTERS.findall(_CAMEL.sub(" ", name).lower()))
-    return words | {word.removesuffix("id").removesuffix("no") for word in words}
+    plain = set(words(name))
+    return plain | {word.removesuffix("id").removesuffix("no") for word in plain}
 
 
 def _shown(name: str) -> str:

@@ -57,19 +57,23 @@ _NUMBER = re.compile(r"0*(\d+)(?:[.,]0+)?")
 _SEPARATORS = re.compile(r"[\s_]+|(?<=[^\W\d_])-(?=\w)")
 
 
+def words(name: str) -> list[str]:
+    """Return the words of a name in small letters, as in "trainSet", "train_set" or "TRAIN-2"."""
+    return _LETTERS.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", name)).lower())
+
+
 def split_named(name: str) -> Split | None:
     """Return the split that a name stands for, as in "Training", "test_set" or "01-valid"; else None."""
-    spaced = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
-    words = [_without_filler(word) for word in _LETTERS.findall(spaced.lower())]
-    word = "".join(word for word in words if word not in _FILLERS)
+    plain = [_without_filler(word) for word in words(name)]
+    word = "".join(word for word in plain if word not in _FILLERS)
     return SPLIT_OF_WORD.get(word)
 
 
 def begins_with_split(name: str) -> Split | None:
     """Return the split that a name begins with, if more follows, as in "trainA" or "test_no"; else None."""
-    words = _LETTERS.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", name)).lower())
-    rest = [word for word in words[1:] if word not in _FILLERS]
-    return SPLIT_OF_WORD.get(_without_filler(words[0])) if rest else None
+    first, *more = words(name) or [""]
+    rest = [word for word in more if word not in _FILLERS]
+    return SPLIT_OF_WORD.get(_without_filler(first)) if rest else None
 
 
 def _without_filler(word: str) -> str:
