@@ -9,13 +9,11 @@ import numpy as np
 
 from pepr_edge.data.files import is_grey
 from pepr_edge.data.formats import open_source
-from pepr_edge.data.source import SPLITS, DataSettings, ImageSource
+from pepr_edge.data.source import SAMPLE, SPLITS, DataSettings, evenly_spread
 from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import ImageFacts, Split
 from pepr_edge.tasks import task_of
-
-SAMPLE = 64  # number of decoded images, evenly spread
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
     sizes_px = []
     grey = 0
     bad = []
-    for image in source.read(_sample_indices(source)):
+    for image in source.read(evenly_spread(len(source.targets), SAMPLE)):
         if isinstance(image, ImageError):
             bad.append(str(image))
         else:
@@ -103,8 +101,3 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         bad=tuple(bad),
         notes=tuple(problem.remedy for problem in source.problems),
     )
-
-
-def _sample_indices(source: ImageSource) -> np.ndarray:
-    count = len(source.targets)
-    return np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import is_grey
-from pepr_edge.data.source import DataSettings, ImageSource, Indices
+from pepr_edge.data.source import SAMPLE, DataSettings, ImageSource, Indices, evenly_spread
 from pepr_edge.errors import ImageError
 from pepr_edge.images.depth import DEPTHS, is_deep, needed_bits
 from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.records import Split
 from pepr_edge.untrusted.shown import shown
 
-GREY_SAMPLE = 64
 # Share of the images of more than 8 bits that may need more bits than their set: they are not used.
 MAX_OUTLIERS = 0.02
 
@@ -56,8 +55,7 @@ class ImagePass:
         """
         if self.settings.channels != "auto":
             return self.settings.channels
-        count = len(self.source.targets)
-        sample = np.unique(np.linspace(0, count - 1, min(GREY_SAMPLE, count)).astype(np.int64))
+        sample = evenly_spread(len(self.source.targets), SAMPLE)
         greys = [is_grey(image) for image in self.source.read(sample) if not isinstance(image, ImageError)]
         return 1 if greys and all(greys) else 3
 

@@ -19,6 +19,8 @@ Stamp: TypeAlias = list[str | int | list[str | int]]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MAX_CLASS_NUMBER = 9999
+# Number of images, evenly spread, that tell colour and size before all are decoded.
+SAMPLE = 64
 NO_COLUMNS = Columns()
 
 
@@ -139,6 +141,11 @@ def check_labels(labels: Iterable[str], where: str) -> None:
 def numeric_labels(targets: Indices) -> tuple[str, ...]:
     """Return "0", "1", ... as names of classes that are known by number only."""
     return tuple(str(number) for number in range(int(targets.max()) + 1))
+
+
+def evenly_spread(count: int, most: int) -> Indices:
+    """Return the indices of at most `most` of `count` images, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 def name_in_split(index: int, splits: Sequence[str], starts: Indices) -> str:

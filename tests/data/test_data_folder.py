@@ -84,7 +84,7 @@ def test_colour_gives_three_channels_unless_told_otherwise(image_folder, tmp_pat
 
 
 def test_colour_missed_by_the_sample_is_noted(tmp_path, draw, monkeypatch):
-    monkeypatch.setattr("pepr_edge.data.pixels.GREY_SAMPLE", 2)
+    monkeypatch.setattr("pepr_edge.data.pixels.SAMPLE", 2)
     for number in range(12):
         draw(tmp_path / "d" / "ab"[number % 2] / f"{number:02}.png", number, colour=number == 6)
     info = prepare(settings(tmp_path / "d"), tmp_path / "out")

@@ -9,6 +9,7 @@ import numpy as np
 from pepr_edge.data.check.copies import different, pairs_of
 from pepr_edge.data.check.evidence import Evidence, can_compare_perceptually
 from pepr_edge.data.check.similar import connect, similar_pairs
+from pepr_edge.data.source import evenly_spread
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 
@@ -24,7 +25,7 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     representatives = _one_of_each(evidence)
     if len(representatives) > MAX_IMAGES:
         yield _compared_in_part(len(representatives))
-        spread = np.linspace(0, len(representatives) - 1, MAX_IMAGES).astype(int)
+        spread = evenly_spread(len(representatives), MAX_IMAGES)
         representatives = [representatives[position] for position in spread]
     sets = near_copies(evidence, representatives)
     across = [members for members in sets if different(members, evidence.scan.splits.__getitem__)]
