@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from pepr_edge.records import (
     Artifact,
     Form,
     Machine,
+    Parity,
     Quality,
     SessionSettings,
     Split,
@@ -102,6 +103,16 @@ class Origin:
     chosen_on: Machine | None = None
 
 
+class _Measured(NamedTuple):
+    """What a file answers: on both splits and on drawn training images, and what follows for its quality."""
+
+    parity: Parity
+    logits: dict[Split, Logits]
+    labels: dict[Split, NDArray[np.int64]]
+    drawn: LogitPair
+    quality: Quality
+
+
 def write_artifact(
     source: ExportSource,
     origin: Origin,
@@ -124,31 +135,43 @@ def write_artifact(
     Raises:
         ExportError, MeasurementError: the file does not run.
     """
-    trained = source.trained
     path = folder / MODEL
-    agreement = parity(
-        path,
-        source.pixels("val"),
-        source.expected["val"],
-        trained.preprocess,
-        origin.parity_tolerance,
-        settings.threads,
-    )
+    measured = _measure(source, origin.parity_tolerance, path, settings, drawn_before)
+    _write_predictions(folder / PREDICTIONS, measured)
+    artifact = _record(source, origin, path, key, measured, started_s)
+    write_record(folder / "export.json", artifact)
+    return artifact
+
+
+def _measure(
+    source: ExportSource, tolerance: float, path: Path, settings: SessionSettings, drawn_before: Logits | None
+) -> _Measured:
+    """Run a file on all images that its record speaks of."""
+    spec = source.trained.preprocess
+    expected = source.expected["val"]
+    agreement = parity(path, source.pixels("val"), expected, spec, tolerance, settings.threads)
     logits: dict[Split, Logits] = {}
     labels: dict[Split, NDArray[np.int64]] = {}
     for split in SPLITS:
-        logits[split] = logits_of(path, source.pixels(split), trained.preprocess, settings)
+        logits[split] = logits_of(path, source.pixels(split), spec, settings)
         labels[split] = source.labels(split)
     drawn = _drawn_logits(source, path, settings, drawn_before)
-    _write_predictions(folder / PREDICTIONS, logits, labels, drawn)
     quality = source.assess_quality(logits["val"], settings)
-    quality = add_agreement(quality, LogitPair(logits["val"], source.expected["val"]), drawn)
+    quality = add_agreement(quality, LogitPair(logits["val"], expected), drawn)
+    return _Measured(agreement, logits, labels, drawn, quality)
+
+
+def _record(
+    source: ExportSource, origin: Origin, path: Path, key: str, measured: _Measured, started_s: float
+) -> Artifact:
+    trained = source.trained
+    quality = measured.quality
     opset, producer = opset_and_producer(path)
-    artifact = Artifact(
+    return Artifact(
         key=key,
         candidate=trained.candidate,
         variant=origin.variant,
-        path=f"{folder.name}/{MODEL}",
+        path=f"{path.parent.name}/{MODEL}",
         sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         opset=opset,
@@ -159,10 +182,10 @@ def write_artifact(
         form=origin.form,
         form_note=origin.form_note,
         quantised=origin.remedy,
-        parity=agreement,
-        flips=flips(logits["test"], source.expected["test"]),
+        parity=measured.parity,
+        flips=flips(measured.logits["test"], source.expected["test"]),
         quality=quality,
-        performance=estimates(logits, labels, trained.performance_metric),
+        performance=estimates(measured.logits, measured.labels, trained.performance_metric),
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.trials,
@@ -170,8 +193,6 @@ def write_artifact(
         notes=(*origin.notes, quality.note) if quality.note else origin.notes,
         duration_s=time.perf_counter() - started_s,
     )
-    write_record(folder / "export.json", artifact)
-    return artifact
 
 
 def _drawn_logits(
@@ -185,15 +206,13 @@ def _drawn_logits(
     return LogitPair(logits_of(path, pixels, source.trained.preprocess, settings), before)
 
 
-def _write_predictions(
-    path: Path, logits: dict[Split, Logits], labels: dict[Split, NDArray[np.int64]], drawn: LogitPair
-) -> None:
+def _write_predictions(path: Path, measured: _Measured) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for split in SPLITS:
-        arrays[split] = logits[split]
-        arrays[f"{split}_labels"] = labels[split]
-    arrays[DRAWN] = drawn.own
-    arrays[DRAWN_BEFORE] = drawn.expected
+        arrays[split] = measured.logits[split]
+        arrays[f"{split}_labels"] = measured.labels[split]
+    arrays[DRAWN] = measured.drawn.own
+    arrays[DRAWN_BEFORE] = measured.drawn.expected
     with atomic_writer(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
