@@ -167,18 +167,41 @@ def write_bundle(
     Raises:
         RunError: a model's file was changed since the ranking was made.
     """
-    assert row.rank is not None
     folder.mkdir()
+    spec = measured.trained.preprocess
+    has_fallback = _copy_models(entry, measured, results, folder)
+    test = _write_selftest(folder, spec, measured.profile.settings, has_fallback, results)
+    architecture = measured.trained.candidate.architecture
+    _write_json(folder / "config.json", hub_config(architecture, results.info.data.labels))
+    _write_json(folder / "preprocessor_config.json", hub_preprocessor(spec))
+    fallback = Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None
+    manifest = _manifest(entry, measured, row, ranking, results, test, fallback)
+    logits = entry.predictions()
+    confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64))
+    # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
+    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
+    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
+
+
+def _manifest(
+    entry: VariantState,
+    measured: MeasuredVariant,
+    row: RankingRow,
+    ranking: Ranking,
+    results: Results,
+    test: SelfTestSpec,
+    fallback: Fallback | None,
+) -> Manifest:
+    """Return the manifest of a bundle, without the checksums of its files."""
+    assert row.rank is not None
     trained = measured.trained
     spec = trained.preprocess
     labels = results.info.data.labels
     as_trained = Form(trained_params=trained.num_params, deployed_params=trained.num_params)
     form = measured.artifact.form or as_trained
-    has_fallback = _copy_models(entry, measured, results, folder)
-    test = _write_selftest(folder, spec, measured.profile.settings, has_fallback, results)
-    _write_json(folder / "config.json", hub_config(trained.candidate.architecture, labels))
-    _write_json(folder / "preprocessor_config.json", hub_preprocessor(spec))
-    manifest = Manifest(
+    image_shape = (spec.channels, spec.image_size_px, spec.image_size_px)
+    return Manifest(
         architecture=trained.candidate.architecture,
         variant=measured.artifact.variant,
         image_size_px=spec.image_size_px,
@@ -186,9 +209,7 @@ def write_bundle(
         form=form,
         labels=labels,
         preprocess=spec,
-        input=TensorSpec(
-            name="pixel_values", shape=(-1, spec.channels, spec.image_size_px, spec.image_size_px)
-        ),
+        input=TensorSpec(name="pixel_values", shape=(-1, *image_shape)),
         output=TensorSpec(name="logits", shape=(-1, len(labels))),
         performance=measured.artifact.performance,
         performance_metric=ranking.performance_metric,
@@ -199,18 +220,12 @@ def write_bundle(
         bounds=ranking.bounds,
         set_id=ranking.set_id,
         selftest=test,
-        fallback=Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None,
+        fallback=fallback,
         seeds=_seeds(row),
         quality=measured.artifact.quality,
         provenance=provenance(results, measured),
         files={},
     )
-    logits = entry.predictions()
-    confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64))
-    # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
-    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
-    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-    write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
 
 
 def _seeds(row: RankingRow) -> Seeds | None:
