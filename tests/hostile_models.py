@@ -17,6 +17,8 @@ SHAPE = ("batch", 1, tiny_bundle.PX, tiny_bundle.PX)
 BLACK = -2.0
 
 Ports = Sequence[onnx.ValueInfoProto]
+# What makes a model, and a word of the reason why it is refused.
+Named = tuple[Callable[[], onnx.ModelProto], str]
 
 
 def spoil(bundle: Path, model: onnx.ModelProto, name: str = "model.onnx") -> Path:
@@ -231,8 +233,8 @@ def endless() -> onnx.ModelProto:
     return made([*nodes, helper.make_node("Loop", ["", "true", "plain"], [OUTPUT], body=body)], constants)
 
 
-# Refused by its inputs and outputs, as soon as it is loaded; a word of the reason.
-REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+# Refused by its inputs and outputs, as soon as it is loaded.
+REFUSED: dict[str, Named] = {
     "no input": (without_input, "0 inputs"),
     "two inputs": (two_inputs, "2 inputs"),
     "an int64 input": (lambda: with_input(TensorProto.INT64), "int64"),
@@ -254,7 +256,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a thousand logits": (lambda: logits(1000), "(any, 1000)"),
 }
 # Loads, but gives no answer for any image.
-NO_ANSWER: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+NO_ANSWER: dict[str, Named] = {
     "NaN": (lambda: always(np.nan), "not finite"),
     "infinity": (lambda: always(np.inf), "not finite"),
     "minus infinity": (lambda: always(-np.inf), "not finite"),
@@ -268,6 +270,6 @@ NO_ANSWER: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a tensor of 40 GB": (lambda: huge_tensor(10**10), "cannot run"),
 }
 # Ends its process, or never ends: a few seconds each.
-SLOW: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+SLOW: dict[str, Named] = {
     "an endless loop": (endless, "no answer within"),
 }

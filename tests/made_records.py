@@ -15,6 +15,7 @@ from pepr_edge import __version__
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
+from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import (
     Artifact,
     BenchResult,
@@ -36,8 +37,10 @@ from pepr_edge.records import (
     TrainResult,
     Validity,
 )
-from pepr_edge.run_dir.keys import STAGE_REVISIONS
+from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
+from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import Results, VariantState
+from pepr_edge.run_dir.store import write_record, write_text
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.percentiles import percentiles
 
@@ -199,6 +202,27 @@ def entry(
 def results(folder: Path, *entries: VariantState, more: str = "") -> Results:
     """A run of these entries; `more` goes into its recipe."""
     return Results(folder, recipe(more), info(*(entry.candidate.architecture for entry in entries)), entries)
+
+
+def write_run(run: Path, *names: str) -> Path:
+    """Write a run directory of these candidates; the first went through all stages but has no predictions."""
+    made, of_run = info(*names), recipe()
+    write_record(run / "run.json", made)
+    listed = ", ".join(f'"{name}"' for name in names)
+    write_text(run / "recipe.toml", RECIPE.replace('"small", "middle", "large"', listed))
+    folder = candidate_folder(run, made.candidates[0])
+    of_training = trained(names[0], key=train_key(made.candidates[0], of_run, made.data))
+    model = f"onnx {names[0]}"
+    of_export = artifact(names[0], key=export_key(of_training, load_variant("fp32"), of_run))
+    of_export = of_export.replace(size_bytes=len(model))
+    of_device = profile(names[0], key=profile_key(of_export, of_run, rules="full"))
+    write_record(folder / "train.json", of_training)
+    write_record(folder / "fp32" / "export.json", of_export)
+    write_record(folder / "fp32" / "profile.json", of_device)
+    # The files whose checksums the records hold.
+    write_text(folder / of_training.checkpoint, f"checkpoint {names[0]}")
+    write_text(folder / "fp32" / "model.onnx", model)
+    return run
 
 
 def bench(

@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import command_line
 import hostile_models
+import onnx
 import pytest
 import tiny_bundle
-from hostile_check import check
+from command_line import Outcome
+from hostile_check import PLACES, Row, Run, Spoil, try_row, write
 
 from pepr_edge.measure import bundle_model
 from pepr_edge.run_dir.store import sha256_file
 
 Change = Callable[[dict[str, Any]], object]
-COMMANDS = ("verify", "predict", "bench")
+BUNDLE = "01-tiny@16-fp32"
+MANIFEST = f"{BUNDLE}/manifest.json"
+# Each command, and what it needs after the bundle.
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "verify": (("verify",), ()),
+    "predict": (("predict",), ("{here}/good.png",)),
+    "bench": (("bench", "--quick", "--no-extras"), ()),
+}
+Statuses = Mapping[str, int | tuple[int, ...]]
+# To `verify`, a bundle that does not pass is a failed check.
+REFUSED: Statuses = {"verify": 3, "predict": 1, "bench": 1}
+NO_ANSWER: Statuses = {"verify": 3, "predict": 3, "bench": 1}
+FAILED: Statuses = dict.fromkeys(COMMANDS, (1, 3))
+ANY: Statuses = dict.fromkeys(COMMANDS, (0, 1, 3))
 
 pytestmark = [
     pytest.mark.usefixtures("one_process"),
@@ -29,23 +42,26 @@ pytestmark = [
 
 
 @pytest.fixture
-def spoiled(home: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle, to be spoiled."""
-    return Path(shutil.copytree(home / "01-tiny@16-fp32", tmp_path / "01-tiny@16-fp32"))
+def here(home: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the bundle, to be spoiled, and an image."""
+    return Path(shutil.copytree(home, tmp_path / "here"))
 
 
-def words(command: str, bundle: Path, home: Path) -> list[object]:
-    """Return a command with a bundle and what it needs besides."""
-    return {
-        "verify": ["verify", bundle],
-        "predict": ["predict", bundle, home / "good.png"],
-        "bench": ["bench", "--quick", "--no-extras", bundle],
-    }[command]
-
-
-def of_verify(command: str, status: int) -> int:
-    """Return the status of a refused bundle: to `verify`, a bundle that does not pass is a failed check."""
-    return 3 if command == "verify" else status
+def rows(
+    name: str,
+    spoil: Spoil,
+    statuses: Statuses,
+    word: str = "",
+    target: str = BUNDLE,
+    bundle: str = BUNDLE,
+    also: Callable[[Outcome], object] | None = None,
+) -> dict[str, Row]:
+    """Return the rows of one fault: one for each command."""
+    made: dict[str, Row] = {}
+    for command, (before, after) in COMMANDS.items():
+        words = (*before, f"{{here}}/{bundle}", *after)
+        made[f"{command}: {name}"] = Row(words, statuses[command], word, target, spoil, also)
+    return made
 
 
 # Whole texts in place of manifest.json.
@@ -79,21 +95,6 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "a number of 100,000 digits": (b'{"a": ' + b"9" * 100_000 + b"}", "64 bits"),
     "larger than 32 MiB": (b" " * ((32 << 20) + 1), "larger than 32 MiB"),
 }
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", TEXTS)
-def test_a_manifest_that_is_none(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    text, word = TEXTS[name]
-    (spoiled / "manifest.json").write_bytes(text)
-    check(command_line.run(capsys, monkeypatch, *words(command, spoiled, home)), of_verify(command, 1), word)
 
 
 def put(*keys: str, value: Any) -> Change:
@@ -171,87 +172,15 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_manifest_with_one_value_changed(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    change, word = CHANGES[name]
-    document = json.loads((spoiled / "manifest.json").read_bytes())
-    change(document)
-    (spoiled / "manifest.json").write_text(json.dumps(document))
-    done = command_line.run(capsys, monkeypatch, *words(command, spoiled, home))
-    # A long name, or the name of a runtime that is not known, is no fault: a replacement is used.
-    check(done, (0, 1, 3) if word == "" else (1, 3), word)
+def changed(change: Change) -> Spoil:
+    """Return what changes a manifest."""
 
+    def spoil(path: Path) -> None:
+        document = json.loads(path.read_bytes())
+        change(document)
+        path.write_text(json.dumps(document))
 
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def unix_socket(path: Path) -> None:
-    path.unlink()
-    here = Path.cwd()
-    os.chdir(path.parent)  # the path of a socket has at most 107 characters
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-def link(target: str) -> Callable[[Path], None]:
-    def replace(path: Path) -> None:
-        path.unlink()
-        path.symlink_to(target)
-
-    return replace
-
-
-def sparse(path: Path) -> None:
-    with open(path, "wb") as file:
-        file.truncate(3 << 30)
-
-
-PLACES: dict[str, Callable[[Path], object]] = {
-    "missing": Path.unlink,
-    "empty": lambda path: path.write_bytes(b""),
-    "random": lambda path: path.write_bytes(bytes(range(256)) * 8),
-    "a pipe": pipe,
-    "a folder": folder,
-    "a socket": unix_socket,
-    "a link to zeros": link("/dev/zero"),
-    "a link to nothing": link("nowhere"),
-    "a link to itself": link("."),
-    "3 GiB of holes": sparse,
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "selftest.npz"])
-@pytest.mark.parametrize("place", PLACES)
-def test_something_else_in_place_of_a_file(
-    command: str,
-    name: str,
-    place: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    PLACES[place](spoiled / name)
-    check(command_line.run(capsys, monkeypatch, *words(command, spoiled, home)), (1, 3), name)
+    return spoil
 
 
 EXTRAS = (
@@ -264,106 +193,96 @@ EXTRAS = (
     ".hidden",
     "manifest.json.bak",
 )
+ODD_NAMES = ("r\udcf6ntgen", "a\u202eb", "x" * 250, "-q", "a b", "ライン", "*?[")
+TERMINAL_NAMES = ("\x1b[2J", "line\nend", "tab\tulator", "\x9b31m")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", EXTRAS)
-def test_a_file_that_is_not_part_of_the_bundle(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (spoiled / name).write_text("")
-    done = command_line.run(capsys, monkeypatch, *words(command, spoiled, home))
-    check(done, of_verify(command, 1), "not part of the bundle")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_thousand_extra_files_are_a_few_lines(
-    command: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def add_thousand(bundle: Path) -> None:
     for number in range(1000):
-        (spoiled / f"f{number}").write_text("")
-    done = command_line.run(capsys, monkeypatch, *words(command, spoiled, home))
-    check(done, of_verify(command, 1), "more")
+        (bundle / f"f{number}").write_text("")
+
+
+def is_brief(done: Outcome) -> None:
     assert len(done.err.splitlines()) <= 12
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", {**hostile_models.REFUSED, **hostile_models.NO_ANSWER})
-def test_a_model_that_is_not_as_its_manifest_says(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    build, word = {**hostile_models.REFUSED, **hostile_models.NO_ANSWER}[name]
-    hostile_models.spoil(spoiled, build())
-    good = tiny_bundle.write(spoiled.parent / "02-good")
-    others = [] if command == "predict" else [good]
-    done = command_line.run(capsys, monkeypatch, *words(command, spoiled, home), *others)
-    refused = name in hostile_models.REFUSED
-    expected = {"verify": 3, "bench": 1, "predict": 1 if refused else 3}[command]
-    check(done, expected, word)
-    if others:
-        assert "02-good" in done.out
-    elif not refused:
-        assert "no answer" in done.out
+def renamed(name: str) -> Spoil:
+    return lambda bundle: bundle.rename(bundle.with_name(name))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def file_rows() -> dict[str, Row]:
+    """Return rows of files of a bundle that are not as they were."""
+    made: dict[str, Row] = {}
+    for name, (text, word) in TEXTS.items():
+        made |= rows(f"manifest, {name}", write(text), REFUSED, word, MANIFEST)
+    for name, (change, word) in CHANGES.items():
+        # A long name, or the name of a runtime that is not known, is no fault: a replacement is used.
+        made |= rows(f"value, {name}", changed(change), FAILED if word else ANY, word, MANIFEST)
+    for file in ("manifest.json", "model.onnx", "selftest.npz"):
+        for name, place in PLACES.items():
+            made |= rows(f"{file}, {name}", place, FAILED, file, f"{BUNDLE}/{file}")
+    for name in EXTRAS:
+        made |= rows(f"extra, {name!a}", write(b""), REFUSED, "not part of the bundle", f"{BUNDLE}/{name}")
+    made |= rows("a thousand extra files", add_thousand, REFUSED, "more", also=is_brief)
+    for name in ODD_NAMES:
+        made |= rows(f"name, {name!a}", renamed(name), ANY, bundle=name)
+    for name in TERMINAL_NAMES:
+        made |= rows(f"name, {name!a}", renamed(name), dict.fromkeys(COMMANDS, 1), "Rename it", bundle=name)
+    return made
+
+
+FILES = file_rows()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_bundle_with_a_spoiled_file(name: str, here: Path, run: Run) -> None:
+    try_row(FILES[name], here, run)
+
+
+def with_model(build: Callable[[], onnx.ModelProto]) -> Spoil:
+    return lambda bundle: hostile_models.spoil(bundle, build())
+
+
+def model_rows(models: Mapping[str, hostile_models.Named], statuses: Statuses) -> dict[str, Row]:
+    """Return rows of models that are not as their manifest says."""
+    made: dict[str, Row] = {}
+    for name, (build, word) in models.items():
+        made |= rows(name, with_model(build), statuses, word)
+    return made
+
+
+REFUSED_MODELS = model_rows(hostile_models.REFUSED, REFUSED)
+NO_ANSWER_MODELS = model_rows(hostile_models.NO_ANSWER, NO_ANSWER)
+MODELS = REFUSED_MODELS | NO_ANSWER_MODELS
+ENDLESS_MODELS = model_rows(hostile_models.SLOW, NO_ANSWER)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_is_not_as_its_manifest_says(name: str, here: Path, run: Run) -> None:
+    row = MODELS[name]
+    is_single = row.words[0] == "predict"
+    if is_single:
+        also = "no answer" if name in NO_ANSWER_MODELS else ""
+    else:
+        tiny_bundle.write(here / "02-good")
+        row = row._replace(words=(*row.words, "{here}/02-good"))
+        also = "02-good"
+
+    def says_the_rest(done: Outcome) -> None:
+        assert also in done.out
+
+    try_row(row._replace(also=says_the_rest), here, run)
+
+
+@pytest.mark.parametrize("name", ENDLESS_MODELS)
 def test_an_endless_model_is_one_line(
-    command: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle_model, "BASE_S", 0.3)
     monkeypatch.setattr(bundle_model, "SLOWER", 0.0)
-    build, word = hostile_models.SLOW["an endless loop"]
-    hostile_models.spoil(spoiled, build())
-    done = command_line.run(capsys, monkeypatch, *words(command, spoiled, home))
-    check(done, {"verify": 3, "predict": 3, "bench": 1}[command], word)
+    try_row(ENDLESS_MODELS[name], here, run)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", ["r\udcf6ntgen", "a\u202eb", "x" * 250, "-q", "a b", "ライン", "*?["])
-def test_a_bundle_with_an_odd_name(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    odd = spoiled.rename(spoiled.with_name(name))
-    check(command_line.run(capsys, monkeypatch, *words(command, odd, home)), (0, 1, 3))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", ["\x1b[2J", "line\nend", "tab\tulator", "\x9b31m"])
-def test_a_path_that_would_change_a_terminal_is_refused(
-    command: str,
-    name: str,
-    spoiled: Path,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    odd = spoiled.rename(spoiled.with_name(name))
-    check(command_line.run(capsys, monkeypatch, *words(command, odd, home)), 1, "Rename it")
-
-
-def test_checksums_are_those_of_the_copy(spoiled: Path, home: Path) -> None:
+def test_checksums_are_those_of_the_copy(here: Path, home: Path) -> None:
     """The rows above spoil one thing each: without it the bundle is as it was."""
-    assert sha256_file(spoiled / "model.onnx") == sha256_file(home / "01-tiny@16-fp32" / "model.onnx")
+    assert sha256_file(here / BUNDLE / "model.onnx") == sha256_file(home / BUNDLE / "model.onnx")

@@ -1,4 +1,4 @@
-"""Recipes, tables, bounds, field reports, images and options that somebody has spoiled."""
+"""Recipes, tables, bounds, images and options that somebody has spoiled."""
 
 from __future__ import annotations
 
@@ -8,53 +8,24 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import command_line
-import made_records
-import numpy as np
 import pytest
 import tiny_bundle
-from hostile_check import check
+from command_line import Outcome
+from hostile_check import HOLES, PLACES, Row, Run, Spoil, meet, try_row, write
 from made_records import RECIPE
 from PIL import Image
-
-from pepr_edge.field.report_checksum import with_checksum
-from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import FieldReport
-from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
-from pepr_edge.run_dir.layout import candidate_folder
-from pepr_edge.run_dir.store import write_record, write_text
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 
 
-def write(content: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(content)
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
-
-def sparse(path: Path) -> None:
-    with open(path, "wb") as file:
-        file.truncate(3 << 30)
-
-
-# What may lie where a file is expected.
-PLACES: dict[str, Callable[[Path], object]] = {
-    "missing": lambda path: None,
-    "empty": write(b""),
-    "random": write(bytes(range(256)) * 8),
-    "a pipe": os.mkfifo,
-    "a folder": Path.mkdir,
-    "a link to zeros": lambda path: path.symlink_to("/dev/zero"),
-    "a link to nothing": lambda path: path.symlink_to("nowhere"),
-    "a link to itself": lambda path: path.symlink_to(path.name),
-    "3 GiB of holes": sparse,
-    "not UTF-8": write(b'name = "\xff"\n'),
-    "UTF-16": write("name,value\n".encode("utf-16")),
-    "NUL bytes": write(b"\0" * 100),
-}
 
 RECIPE_COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("recipes", "check"),
@@ -84,35 +55,15 @@ RECIPES: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("command", RECIPE_COMMANDS)
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_that_is_none(
-    command: str,
-    name: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    content, word = RECIPES[name]
-    Path("made.toml").write_bytes(content)
-    check(command_line.run(capsys, monkeypatch, *RECIPE_COMMANDS[command], "made.toml"), 1, word)
-    assert not Path("copied.toml").exists()
-
-
-@pytest.mark.parametrize("command", RECIPE_COMMANDS)
-@pytest.mark.parametrize("place", PLACES)
-def test_something_else_in_place_of_a_recipe(
-    command: str,
-    place: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    PLACES[place](tmp_path / "here" / "made.toml")
-    check(command_line.run(capsys, monkeypatch, *RECIPE_COMMANDS[command], "here/made.toml"), 1, "made.toml")
+def recipe_rows() -> dict[str, Row]:
+    made: dict[str, Row] = {}
+    for command, words in RECIPE_COMMANDS.items():
+        for name, (content, word) in RECIPES.items():
+            made[f"{command}: {name}"] = Row((*words, "made.toml"), 1, word, "made.toml", write(content))
+        for name, place in PLACES.items():
+            row = Row((*words, "here/made.toml"), 1, "made.toml", "here/made.toml", place)
+            made[f"{command}: in its place, {name}"] = row
+    return made
 
 
 GOOD_TABLE = b"model,accuracy,energy\na,0.9,1\nb,0.8,2\n"
@@ -140,36 +91,19 @@ TABLE_COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("command", TABLE_COMMANDS)
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_that_is_none(
-    command: str,
-    name: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    content, word = TABLES[name]
-    Path("table.csv").write_bytes(content)
-    done = command_line.run(capsys, monkeypatch, *TABLE_COMMANDS[command])
-    check(done, (0, 1) if command == "score" and not word else 1, word if command == "score" else "")
-
-
-@pytest.mark.parametrize("command", TABLE_COMMANDS)
-@pytest.mark.parametrize("place", PLACES)
-def test_something_else_in_place_of_a_table(
-    command: str,
-    place: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if place == "3 GiB of holes" and command != "compare":
-        pytest.skip("a table of any size is read as a stream")
-    monkeypatch.chdir(tmp_path)
-    PLACES[place](Path("table.csv"))
-    check(command_line.run(capsys, monkeypatch, *TABLE_COMMANDS[command]), 1, "table.csv")
+def table_rows() -> dict[str, Row]:
+    made: dict[str, Row] = {}
+    for command, words in TABLE_COMMANDS.items():
+        is_score = command == "score"
+        for name, (content, word) in TABLES.items():
+            status = (0, 1) if is_score and not word else 1
+            row = Row(words, status, word if is_score else "", "table.csv", write(content))
+            made[f"{command}: {name}"] = row
+        for name, place in PLACES.items():
+            if name != HOLES or command == "compare":  # the others read a table of any size as a stream
+                row = Row(words, 1, "table.csv", "table.csv", place)
+                made[f"{command}: in its place, {name}"] = row
+    return made
 
 
 BOUNDS: dict[str, tuple[bytes, str]] = {
@@ -184,18 +118,21 @@ BOUNDS: dict[str, tuple[bytes, str]] = {
     "a key twice": (b'{"E": [0, 1], "E": [0, 2]}', "twice"),
     "a megabyte": (json.dumps({"E" * 1_000_000: 1}).encode(), ""),
 }
+BOUNDS_WORDS = (*TABLE_COMMANDS["score"], "--normalise", "reference", "--reference", "bounds.json")
+ROWS = {
+    **{f"recipe, {name}": row for name, row in recipe_rows().items()},
+    **{f"table, {name}": row for name, row in table_rows().items()},
+    **{
+        f"bounds, {name}": Row(BOUNDS_WORDS, 1, word, "bounds.json", write(content, "table.csv", GOOD_TABLE))
+        for name, (content, word) in BOUNDS.items()
+    },
+}
 
 
-@pytest.mark.parametrize("name", BOUNDS)
-def test_bounds_that_are_none(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("table.csv").write_bytes(GOOD_TABLE)
-    content, word = BOUNDS[name]
-    Path("bounds.json").write_bytes(content)
-    words = (*TABLE_COMMANDS["score"], "--normalise", "reference", "--reference", "bounds.json")
-    check(command_line.run(capsys, monkeypatch, *words), 1, word)
+@pytest.mark.parametrize("name", ROWS)
+def test_a_spoiled_file(name: str, here: Path, run: Run) -> None:
+    try_row(ROWS[name], here, run)
+    assert not (here / "copied.toml").exists()
 
 
 def png(width: int = 8, height: int = 8, *, rest: bytes = b"") -> bytes:
@@ -208,9 +145,8 @@ def png(width: int = 8, height: int = 8, *, rest: bytes = b"") -> bytes:
     return bytes(content) + rest
 
 
-IMAGES: dict[str, Callable[[Path], object]] = {
-    **{name: place for name, place in PLACES.items() if name != "missing"},
-    "missing": lambda path: None,
+IMAGES: dict[str, Spoil] = {
+    **PLACES,
     "a PNG of 4 billion pixels": write(png(65_535, 65_535)),
     "a PNG of no width": write(png(0, 8)),
     "a PNG cut in two": write(png()[:40]),
@@ -233,198 +169,71 @@ IMAGES: dict[str, Callable[[Path], object]] = {
     ),
     "a JPEG head alone": write(b"\xff\xd8\xff\xe0" + bytes(10)),
 }
+ODD_NAMES = ("r\udcf6ntgen", "a\u202eb", "x" * 200, "-q", "a b", "*?[")
+BUNDLE = "{here}/01-tiny@16-fp32"
 
 
-@pytest.mark.usefixtures("one_process")
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.fixture
+def with_bundle(home: Path, tmp_path: Path, one_process: None) -> Path:
+    """A folder with a bundle and an image."""
+    return Path(shutil.copytree(home, tmp_path / "here"))
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_that_is_none_leaves_the_others_their_turn(
-    name: str,
-    as_json: bool,
-    home: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, options: tuple[str, ...], with_bundle: Path, run: Run
 ) -> None:
-    IMAGES[name](tmp_path / "bad.png")
-    words = ["predict", home / "01-tiny@16-fp32", tmp_path / "bad.png", home / "good.png"]
-    done = command_line.run(capsys, monkeypatch, *words, *(["--json"] if as_json else []))
-    check(done, 1, "bad.png")
-    assert done.err.count("\n") == 1
-    if as_json:
-        assert [row["label"] in tiny_bundle.LABELS for row in json.loads(done.out)["predictions"]] == [True]
-    else:
-        assert "good.png" in done.out
+    def is_one_line_and_one_label(done: Outcome) -> None:
+        assert done.err.count("\n") == 1
+        if options:
+            labels = [row["label"] in tiny_bundle.LABELS for row in json.loads(done.out)["predictions"]]
+            assert labels == [True]
+        else:
+            assert "good.png" in done.out
+
+    words = ("predict", BUNDLE, "{here}/bad.png", "{here}/good.png", *options)
+    row = Row(words, 1, "bad.png", "bad.png", IMAGES[name], is_one_line_and_one_label)
+    try_row(row, with_bundle, run)
 
 
-@pytest.mark.usefixtures("one_process")
-@pytest.mark.parametrize(
-    "name", ["r\udcf6ntgen.png", "a\u202eb.png", "x" * 200 + ".png", "-q.png", "a b.png", "*?[.png"]
-)
-def test_an_image_with_an_odd_name_is_classified(
-    name: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny_bundle.image(tmp_path / name)
-    done = command_line.run(capsys, monkeypatch, "predict", home / "01-tiny@16-fp32", tmp_path / name)
-    check(done, 0, "label")
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_image_with_an_odd_name_is_classified(name: str, with_bundle: Path, run: Run) -> None:
+    words = ("predict", BUNDLE, f"{{here}}/{name}.png")
+    try_row(Row(words, 0, "label", f"{name}.png", tiny_bundle.image), with_bundle, run)
 
 
-OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "a pace that is NaN": (("bench", "--paced", "nan", "b"), 2, "finite"),
-    "an infinite pace": (("bench", "--paced", "inf", "b"), 2, "range"),
-    "no pace": (("bench", "--paced", "0", "b"), 2, "range"),
-    "watts that are NaN": (("bench", "--watts-per-core", "nan", "b"), 2, "finite"),
-    "infinite watts": (("bench", "--watts-per-core", "inf", "b"), 2, "range"),
-    "100,000 threads": (("bench", "--threads", "100000", "b"), 2, "range"),
-    "no threads": (("bench", "--threads", "0", "b"), 2, "range"),
-    "a number of 5,000 digits": (("bench", "--threads", "9" * 5000, "b"), 2, ""),
-    "a runtime of nobody": (("bench", "--runtime", "x" * 5000, "b"), 2, ""),
-    "an empty bundle": (("verify", ""), 1, "empty"),
-    "an empty image": (("predict", "b", ""), 1, "empty"),
-    "an empty --out": (("kit", "r", "--platform", "linux-x86_64", "--out", ""), 1, "empty"),
-    "an empty run": (("rank", ""), 1, "empty"),
-    "a lifetime that is NaN": (("rank", "r", "--lifetime", "nan"), 2, "finite"),
-    "an alpha that is NaN": (("score", "t", "--performance", "a", "--alpha", "nan"), 2, "finite"),
-    "a floor that is infinite": (("score", "t", "--performance", "a", "--floor", "inf"), 2, "finite"),
-    "a bundle of a megabyte": (("verify", "x" * 100_000), 1, ""),
-    "a recipe of 100,000 letters": (("recipes", "show", "x" * 100_000), 1, ""),
-    "a recipe far away": (("recipes", "show", "../../../etc/passwd"), 1, ""),
-    "zeros for a recipe": (("recipes", "show", "/dev/zero"), 1, ""),
-    "weights that are none": (("rank", "r", "--weights", "latency"), 1, ""),
-    "a command of nobody": (("x" * 5000,), 2, ""),
+OPTIONS: dict[str, Row] = {
+    "a pace that is NaN": Row(("bench", "--paced", "nan", "b"), 2, "finite"),
+    "an infinite pace": Row(("bench", "--paced", "inf", "b"), 2, "range"),
+    "no pace": Row(("bench", "--paced", "0", "b"), 2, "range"),
+    "watts that are NaN": Row(("bench", "--watts-per-core", "nan", "b"), 2, "finite"),
+    "infinite watts": Row(("bench", "--watts-per-core", "inf", "b"), 2, "range"),
+    "100,000 threads": Row(("bench", "--threads", "100000", "b"), 2, "range"),
+    "no threads": Row(("bench", "--threads", "0", "b"), 2, "range"),
+    "a number of 5,000 digits": Row(("bench", "--threads", "9" * 5000, "b"), 2, ""),
+    "a runtime of nobody": Row(("bench", "--runtime", "x" * 5000, "b"), 2, ""),
+    "an empty bundle": Row(("verify", ""), 1, "empty"),
+    "an empty image": Row(("predict", "b", ""), 1, "empty"),
+    "an empty --out": Row(("kit", "r", "--platform", "linux-x86_64", "--out", ""), 1, "empty"),
+    "an empty run": Row(("rank", ""), 1, "empty"),
+    "a lifetime that is NaN": Row(("rank", "r", "--lifetime", "nan"), 2, "finite"),
+    "an alpha that is NaN": Row(("score", "t", "--performance", "a", "--alpha", "nan"), 2, "finite"),
+    "a floor that is infinite": Row(("score", "t", "--performance", "a", "--floor", "inf"), 2, "finite"),
+    "a bundle of a megabyte": Row(("verify", "x" * 100_000), 1, ""),
+    "a recipe of 100,000 letters": Row(("recipes", "show", "x" * 100_000), 1, ""),
+    "a recipe far away": Row(("recipes", "show", "../../../etc/passwd"), 1, ""),
+    "zeros for a recipe": Row(("recipes", "show", "/dev/zero"), 1, ""),
+    "weights that are none": Row(("rank", "r", "--weights", "latency"), 1, ""),
+    "a command of nobody": Row(("x" * 5000,), 2, ""),
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_option_that_cannot_be(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words, status, word = OPTIONS[name]
-    done = command_line.run(capsys, monkeypatch, *words)
+def test_an_option_that_cannot_be(name: str, here: Path, run: Run) -> None:
+    row = OPTIONS[name]
+    done = meet(row, here, run)  # click repeats a value of any length
     assert "Traceback" not in done.out + done.err
-    assert done.status == status, done.err[:500]
-    assert word in done.err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def made_run(whole_run: Path, tmp_path: Path) -> Path:
-    """A copy of the run directory, to be spoiled."""
-    return Path(shutil.copytree(whole_run, tmp_path / "run"))
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run directory of one candidate that went through all stages."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    info, recipe = made_records.info("small"), made_records.recipe()
-    recipe_text = RECIPE.replace('["small", "middle", "large"]', '["small"]')
-    write_record(run / "run.json", info.replace(revisions=dict(STAGE_REVISIONS)))
-    write_text(run / "recipe.toml", recipe_text)
-    folder = candidate_folder(run, info.candidates[0])
-    trained = made_records.trained("small", key=train_key(info.candidates[0], recipe, info.data))
-    model = "onnx small"
-    artifact = made_records.artifact("small", key=export_key(trained, load_variant("fp32"), recipe))
-    artifact = artifact.replace(size_bytes=len(model))
-    write_record(folder / "train.json", trained)
-    write_record(folder / "fp32" / "export.json", artifact)
-    profile = made_records.profile("small", key=profile_key(artifact, recipe, rules="full"))
-    write_record(folder / "fp32" / "profile.json", profile)
-    write_text(folder / trained.checkpoint, "checkpoint small")
-    write_text(folder / "fp32" / "model.onnx", model)
-    labels = np.arange(made_records.N_VAL) % 2
-    logits = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)[labels]
-    arrays: dict[str, Any] = {"val": logits, "val_labels": labels, "test": logits, "test_labels": labels}
-    np.savez(folder / "fp32" / "predictions.npz", **arrays)
-    np.savez(folder / "logits.npz", **arrays)
-    return run
-
-
-def report(change: Callable[[dict[str, Any]], object]) -> bytes:
-    """Return a field report with a change, and the checksum of the changed report."""
-    made = made_records.field_report(made_records.bench("small"))
-    document = json.loads(made.model_dump_json())
-    change(document)
-    try:
-        return with_checksum(FieldReport.model_validate(document)).model_dump_json().encode()
-    except ValueError:
-        return json.dumps(document).encode()
-
-
-def result(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda document: document["results"][0].update(values)
-
-
-def device(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda document: document["device"].update(values)
-
-
-REPORTS: dict[str, tuple[bytes, str]] = {
-    "a list": (b"[]", "not a report"),
-    "deep": (b"[" * 100_000, "nested"),
-    "100,000 keys, one twice": (
-        b"{" + b",".join(b'"k%d":1' % n for n in range(100_000)) + b',"k7":1}',
-        "twice",
-    ),
-    "another version": (b'{"schema_version": 9}', "schema_version"),
-    "400 digits": (b'{"a": ' + b"9" * 400 + b"}", "64 bits"),
-    "negative memory": (report(result(peak_memory_bytes=-1)), "peak_memory_bytes"),
-    "negative energy": (report(result(energy_j_per_inference=-1.0)), "energy_j_per_inference"),
-    "latencies beyond all limits": (report(result(latencies_s=[1e308] * 128)), "latencies_s"),
-    "latencies near 0": (report(result(latencies_s=[5e-324] * 128)), "below"),
-    "latencies of nobody": (report(result(latencies_s=[])), ""),
-    "percentiles of others": (
-        report(result(percentiles_s={"p50": 1, "p90": 1, "p95": 1, "p99": 1})),
-        "percentiles_s",
-    ),
-    "no cores": (report(device(cores=0)), "cores"),
-    "a processor with an escape sequence": (report(device(cpu="\x1b[2J")), "control characters"),
-    "a processor with a mark of direction": (report(device(cpu="a\u202eb")), "control characters"),
-    "of another run": (report(result(artifact_sha256="0" * 64)), "another run"),
-    "partial": (report(lambda document: document.update(partial=True)), "partial"),
-}
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_a_field_report_that_is_none(
-    name: str,
-    made_run: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    content, word = REPORTS[name]
-    path = made_run.parent / "r.json"
-    path.write_bytes(content)
-    check(command_line.run(capsys, monkeypatch, "rank", made_run, "--field", path), 1, word)
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_something_else_in_place_of_a_field_report(
-    place: str, made_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = made_run.parent / "r.json"
-    PLACES[place](path)
-    check(command_line.run(capsys, monkeypatch, "rank", made_run, "--field", path), 1, "r.json")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "run.json",
-        "recipe.toml",
-        "candidates/small@64/train.json",
-        "candidates/small@64/logits.npz",
-        "candidates/small@64/fp32/export.json",
-        "candidates/small@64/fp32/profile.json",
-        "candidates/small@64/fp32/predictions.npz",
-        "candidates/small@64/fp32/model.onnx",
-    ],
-)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_run_directory_with_one_damaged_file(
-    name: str, place: str, made_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (made_run / name).unlink()
-    PLACES[place](made_run / name)
-    check(command_line.run(capsys, monkeypatch, "rank", made_run), (0, 1))
+    assert done.status == row.status, done.err[:500]
+    assert row.word in done.err
+    assert list(here.iterdir()) == []
