@@ -53,6 +53,7 @@ def parse(text: str, kind: type[S], shown_as: str) -> S:
     Raises:
         RecipeError: not TOML; or unknown keys and bad values, all at once, one line each.
     """
+    shown_as = shown(shown_as)
     if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
         raise RecipeError(
             f"{shown_as}: a line with more than {MAX_DOTS} dots, expected keys of a few parts. Fix the file."
@@ -88,7 +89,7 @@ def _windows_hint(text: str) -> str:
 
 def read(path: Path, kind: type[S]) -> S:
     """Read a TOML file into a model. Raises RecipeError."""
-    return parse(read_text(path), kind, shown(str(path)))
+    return parse(read_text(path), kind, str(path))
 
 
 def read_text(path: Path) -> str:
