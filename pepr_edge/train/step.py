@@ -16,7 +16,7 @@ from pepr_edge.errors import ModelError
 from pepr_edge.records import ProbeResult
 
 PROBE_STEPS = 2  # in each pass, after one warm-up step
-# A probe is brief before fewer steps than this: a thorough one takes some thirty, more than it then saves.
+# Trainings of fewer steps get a brief probe: a thorough one takes some 30 steps, more than it would save.
 BRIEF_BELOW_STEPS = 500
 PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
 Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
