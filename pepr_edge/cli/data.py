@@ -19,7 +19,7 @@ from pepr_edge.data.columns import ROLES
 from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import DataError
 from pepr_edge.recipe import Data, Recipe
-from pepr_edge.recipe.resolve import data_settings
+from pepr_edge.recipe.resolve import data_settings, settings_of
 from pepr_edge.recipe.settings import SIZES_PX
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
@@ -94,8 +94,7 @@ def _settings(path: str, columns: dict[str, str]) -> DataSettings:
         recipe = with_source(read(Path(path), Recipe), Path(path), None)
         settings = data_settings(recipe, IMAGE_SIZE_PX)
         return replace(settings, columns=settings.columns | columns)
-    values = Data(source=path).model_dump(exclude={"interpolation"})
-    return DataSettings(**values | {"columns": columns}, image_size_px=IMAGE_SIZE_PX)
+    return settings_of(Data().model_copy(update={"source": path, "columns": columns}), IMAGE_SIZE_PX)
 
 
 def _show(checked: DataCheck) -> None:

@@ -25,6 +25,7 @@ from pepr_edge.recipe.init import (
     text,
 )
 from pepr_edge.recipe.init.choose import DATA
+from pepr_edge.recipe.resolve import settings_of
 from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
@@ -71,8 +72,8 @@ def command(
     base = read(find(device), Recipe)
     source = expanded(source)
     columns = named_columns(column)
-    settings = DATA.model_dump(exclude={"interpolation"}) | {"source": source, "columns": columns}
-    data = DataSettings(**settings, image_size_px=SIZES_PX[0], seed=base.seed)
+    given = DATA.model_copy(update={"source": source, "columns": columns})
+    data = settings_of(given, SIZES_PX[0], seed=base.seed)
     summary = summarise(data)
     for heading, line in summary_lines(summary):
         say(f"{heading.lower():<8} {line}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pepr_edge.data import DataSettings, summarise
-from pepr_edge.recipe import BILINEAR, Recipe
+from pepr_edge.recipe import BILINEAR, Data, Recipe
 from pepr_edge.recipe.settings import SIZES_PX, auto_keys, choose
 from pepr_edge.records import Interpolation, RunSettings
 
@@ -23,9 +23,16 @@ def data_settings(
     recipe: Recipe, image_size_px: int, interpolation: Interpolation = BILINEAR
 ) -> DataSettings:
     """Return the settings of the recipe's data, with its images at this size, resized by this filter."""
+    return settings_of(recipe.data, image_size_px, interpolation, recipe.seed)
+
+
+def settings_of(
+    data: Data, image_size_px: int, interpolation: Interpolation = BILINEAR, seed: int = 0
+) -> DataSettings:
+    """Return the settings of data outside of a recipe; see `data_settings`."""
     return DataSettings(
-        **recipe.data.model_dump(exclude={"interpolation"}),
+        **data.model_dump(exclude={"interpolation"}),
         image_size_px=image_size_px,
         interpolation=interpolation,
-        seed=recipe.seed,
+        seed=seed,
     )
