@@ -152,12 +152,12 @@ def _is_answer(answer: dict[str, Any]) -> bool:
 
 
 def _array(rows: list[Any]) -> NDArray[np.float32] | None:
-    """Return rows of numbers as an array; None if they are none."""
+    """Return rows of numbers, all of one length, as an array; None if they are none."""
     import numpy as np
 
     for row in rows:
-        if not isinstance(row, list) or not all(isinstance(value, float) for value in row):
+        if not isinstance(row, list) or len(row) != len(rows[0]):
             return None
-        if not all(math.isfinite(value) for value in row):
+        if not all(isinstance(value, float) and math.isfinite(value) for value in row):
             return None
     return np.array(rows, np.float32)
