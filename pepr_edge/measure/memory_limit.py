@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 
 from pepr_edge.device.system_files import system_text
 
 # The exit status of a process that exceeded its limit where the system knows no such limit.
 EXCEEDED_STATUS = 77
 WATCH_EVERY_S = 0.05
+# Ends the watch of an earlier limit.
+_lifted = threading.Event()
 
 
 def limit_memory(more_bytes: int | None) -> None:
@@ -19,6 +20,7 @@ def limit_memory(more_bytes: int | None) -> None:
 
     On Linux the system refuses what is beyond. Elsewhere a thread ends the process with EXCEEDED_STATUS.
     """
+    lift_watch()
     if sys.platform == "linux":
         _limit_data(more_bytes)
     elif more_bytes is not None:
@@ -48,16 +50,25 @@ def parse_data_bytes(status: str) -> int | None:
     return None
 
 
+def lift_watch() -> None:
+    """End the watch of an earlier limit: the next model of this process has its own."""
+    global _lifted
+    _lifted.set()
+    _lifted = threading.Event()
+
+
 def watch_memory(more_bytes: int) -> None:
     """End this process with EXCEEDED_STATUS as soon as it uses this many bytes more than now."""
     import psutil
 
+    lifted = _lifted
     process = psutil.Process()
     limit = process.memory_info().rss + more_bytes
 
     def watch() -> None:
         while process.memory_info().rss <= limit:
-            time.sleep(WATCH_EVERY_S)
+            if lifted.wait(WATCH_EVERY_S):
+                return
         os._exit(EXCEEDED_STATUS)
 
     threading.Thread(target=watch, name="memory limit", daemon=True).start()

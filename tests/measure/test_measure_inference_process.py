@@ -3,8 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hostile_models
 import numpy as np
@@ -15,7 +18,7 @@ import tiny_bundle
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.errors import MeasurementError, NoAnswerError
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.measure import bundle_model, memory_limit
+from pepr_edge.measure import bundle_model, inference_process, memory_limit
 from pepr_edge.measure.bundle_model import BundleModel, Limits, limits_of
 from pepr_edge.measure.inference_process import MAX_ENDS, InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
@@ -132,8 +135,16 @@ def test_the_memory_of_a_process_is_watched_where_the_system_has_no_limit(
     for _ in range(100):
         if ended:
             break
-        memory_limit.time.sleep(0.01)
+        time.sleep(0.01)
     assert ended == [memory_limit.EXCEEDED_STATUS]
+
+
+def test_the_watch_of_an_earlier_model_ends_with_the_next_limit() -> None:
+    memory_limit.watch_memory(1 << 40)
+    (watch,) = [thread for thread in threading.enumerate() if thread.name == "memory limit"]
+    memory_limit.lift_watch()
+    watch.join(5.0)
+    assert not watch.is_alive()
 
 
 def test_data_bytes_are_read_from_the_status_of_a_process() -> None:
@@ -164,3 +175,10 @@ def test_a_missing_model_is_one_line(own_bundle: Path, manifest: Manifest) -> No
     (own_bundle / "model.onnx").unlink()
     with pytest.raises(Exception, match=r"model\.onnx: cannot be read"):
         bundle_model.bundle_model(own_bundle, manifest, SessionSettings())
+
+
+@pytest.mark.parametrize(
+    "rows", [[[0.5], [0.5, 1.0]], [1.0, [0.5]], [[0.5], 1.0], [["0.5"]], [[float("nan")]], [[None]]]
+)
+def test_rows_that_are_no_array_are_none(rows: list[Any]) -> None:
+    assert inference_process._array(rows) is None
