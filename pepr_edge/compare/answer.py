@@ -11,6 +11,7 @@ from pepr_edge.compare.measures import SEPARATELY, Measures, measures
 from pepr_edge.compare.model import ComparisonInput, Side
 from pepr_edge.compare.pairs import EDGE, Pairs
 from pepr_edge.compare.record import PERFORMANCE, Comparison, Finding, SideInfo
+from pepr_edge.text.units import listed
 
 # With fewer pairs a test can hardly show a difference.
 MIN_PAIRS = 5
@@ -124,7 +125,5 @@ def _warnings(inputs: ComparisonInput, pairs: Pairs) -> Iterator[str]:
         yield f"Only {len(pairs.a)} pairs: the tests have little power and can miss a difference."
     unknown = sorted({model.name for model in (*pairs.a, *pairs.b) if model.family is None})
     if unknown:
-        names = ", ".join(unknown[:MAX_NAMES])
-        if len(unknown) > MAX_NAMES:
-            names += f" and {len(unknown) - MAX_NAMES} more"
+        names = listed(unknown, MAX_NAMES)
         yield f"Family and efficiency are unknown for {names}: those two questions leave them out."

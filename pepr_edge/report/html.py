@@ -36,6 +36,7 @@ from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
     energy,
+    listed,
     log_line,
     metric,
     mib,
@@ -312,9 +313,7 @@ def _invalid_names(report: ReportInput, rows: list[RankingRow]) -> str:
         for profile in report.profiles
         if not profile.validity.valid and profile.artifact_sha256 in by_sha256
     ]
-    shown = ", ".join(names[:MAX_NAMED_INVALID])
-    more = len(names) - MAX_NAMED_INVALID
-    return f"{shown} and {more} more" if more > 0 else shown
+    return listed(names, MAX_NAMED_INVALID)
 
 
 def _failure(failure: Failure) -> dict[str, str]:

@@ -90,15 +90,15 @@ def ranking_table(ranking: Ranking) -> str:
 
 def _title(ranking: Ranking, ranked: list[RankingRow]) -> str:
     _, image_size_px = short_names([row.candidate for row in ranked])
-    size = f"; {image_size_px} px images" if image_size_px else ""
+    details = f"; {image_size_px} px images" if image_size_px else ""
     start = start_text(ranking)
     if start:
-        size += f"; {start}"
+        details += f"; {start}"
     name = metric(ranking.performance_metric)
     if ranking.positive:
         name += f" of {printable(ranking.positive)!r}"
     split = SPLIT_NAMES[ranking.performance_split]
-    return f"Ranked by PePR edge; device: {ranking.device}{size}; {name} on {split} (95 % interval)."
+    return f"Ranked by PePR edge; device: {ranking.device}{details}; {name} on {split} (95 % interval)."
 
 
 def _unranked_lines(unranked: list[RankingRow]) -> list[str]:

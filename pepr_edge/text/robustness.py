@@ -51,10 +51,8 @@ def first_place(ranking: Ranking) -> str:
         again = "The first place is not settled: another run of this recipe may have another model first."
         # With one training the reason is the seed, and `one_training` says so.
         return "" if one_training(ranking) else again
-    named = [f"{row_name(row)} ({probability(row.p_best)})" for row in rivals[:NAMED]]
-    if len(rivals) > NAMED:
-        named.append(f"{len(rivals) - NAMED} more")
-    may_be = capitalised(f"{drawn_again(ranking)}, these models may be first: {listed(named)}.")
+    named = [f"{row_name(row)} ({probability(row.p_best)})" for row in rivals]
+    may_be = capitalised(f"{drawn_again(ranking)}, these models may be first: {listed(named, NAMED)}.")
     return f"The first place is not settled. {may_be} {_choice(ranking, best, rivals)}"
 
 

@@ -209,13 +209,10 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
     tied = [row_name(row) for row in ranked[1:] if row.tied_with_best]
     if not tied:
         return ""
-    shown = ", ".join(tied[:MAX_NAMED_TIES])
-    if len(tied) > MAX_NAMED_TIES:
-        shown += f" and {len(tied) - MAX_NAMED_TIES} more"
     if ranking.performance_metric != "accuracy":
         name = f"{split} decisions"  # the test compares decisions
     tie = f"Tied with this model in {name} (these images show no clear difference)"
-    return f"{tie}: {shown}. Costs decide their order."
+    return f"{tie}: {listed(tied, MAX_NAMED_TIES)}. Costs decide their order."
 
 
 def _positive_class(ranking: Ranking) -> str:

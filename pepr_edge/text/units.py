@@ -112,8 +112,10 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return `a`, `a and b`, `a, b and c`."""
+def listed(names: Sequence[str], limit: int | None = None) -> str:
+    """Return `a`, `a and b`, `a, b and c`; of more names than the limit `a, b and 3 more`."""
+    if limit is not None and len(names) > limit:
+        names = [*names[:limit], f"{len(names) - limit} more"]
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"

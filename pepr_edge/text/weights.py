@@ -24,13 +24,10 @@ def mixed_weights(ranking: Ranking) -> str:
     if not are_mixed(ranking):
         return ""
     begun = begun_with(ranking)
-    scratch = [name for name, weights in begun.items() if weights == SCRATCH]
-    named = [printable(name) for name in scratch[:NAMED]]
-    if len(scratch) > NAMED:
-        named.append(f"{len(scratch) - NAMED} more")
+    scratch = [printable(name) for name, weights in begun.items() if weights == SCRATCH]
     return (
         f"The models did not begin alike: {len(scratch)} of {plural(len(begun), 'candidate')} from scratch "
-        f"({listed(named)}), the others with pretrained weights. This is a part of their difference."
+        f"({listed(scratch, NAMED)}), the others with pretrained weights. This is a part of their difference."
     )
 
 

@@ -144,7 +144,7 @@ def test_pretrained_that_is_nowhere_is_an_error_on_one_line(world: World) -> Non
     message = str(caught.value)
     assert "\n" not in message
     assert GONE in message
-    assert f"{A}@64, {C}@64" in message
+    assert f"{A}@64 and {C}@64" in message
     assert "weights fetch" in message
     assert 'weights = "auto"' in message
 
@@ -275,7 +275,7 @@ def test_a_run_directory_of_version_0_1_has_what_its_candidates_say(tmp_path: Pa
 def test_one_line_says_what_the_candidates_begin_with(world: World) -> None:
     offline = records(resolve_weights(candidates(A, B), {}))
     line = weights_line(offline, candidates(A, B))
-    assert line == f"initial weights: 2 from scratch ({A}@64, {B}@64): {GONE}"
+    assert line == f"initial weights: 2 from scratch ({A}@64 and {B}@64): {GONE}"
     world.put("cache", timm_name(A))
     mixed = records(resolve_weights(candidates(A, B), {}))
     line = weights_line(mixed, candidates(A, B))

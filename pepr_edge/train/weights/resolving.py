@@ -177,9 +177,9 @@ def _check_all_pretrained(choices: Mapping[str, WeightsChoice]) -> None:
     reason = next(iter(lacking.values())).reason
     raise ModelError(
         f'candidates.weights = "pretrained", but {len(lacking)} of {plural(len(choices), "candidate")} '
-        f"({_named(list(lacking))}) have no weights here: {reason}. Fetch them on a machine with a network "
-        "(pepr-edge weights fetch RECIPE --out DIR) and set candidates.weights_dir, or set weights = "
-        '"auto", which trains these from scratch.'
+        f"({listed(list(lacking), MAX_NAMED)}) have no weights here: {reason}. Fetch them on a machine with "
+        "a network (pepr-edge weights fetch RECIPE --out DIR) and set candidates.weights_dir, or set "
+        'weights = "auto", which trains these from scratch.'
     )
 
 
@@ -228,11 +228,5 @@ def weights_line(records: Mapping[str, InitialWeights], candidates: Candidates) 
     if scratch:
         reason = records[scratch[0]].reason
         why = f": {reason}" if reason else ""
-        parts.append(f"{len(scratch)} from scratch ({_named(scratch)}){why}")
+        parts.append(f"{len(scratch)} from scratch ({listed(scratch, MAX_NAMED)}){why}")
     return f"initial weights: {'; '.join(parts)}"
-
-
-def _named(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
