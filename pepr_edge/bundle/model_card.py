@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.export.options import settings_text
+from pepr_edge.bundle.card_use import how_to_use
+from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import (
     DataInfo,
     Manifest,
-    Preprocess,
     Quality,
     Quantity,
     SessionSettings,
@@ -34,15 +33,11 @@ from pepr_edge.text.units import (
     ms,
     performance,
     plural,
-    printable,
     score,
     significant,
 )
 from pepr_edge.train.cost import total_energy
 
-# Characters that Markdown or HTML would take as markup inside a sentence or a table's cell.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
-NORMALISATION = "(x / {scale} - mean) / std, mean {mean}, std {std}, per channel"
 # With fewer test images of a class than this, the card warns.
 MIN_CLASS_IMAGES = 30
 
@@ -62,21 +57,11 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
         _on_the_device(manifest),
         _training_cost(manifest),
         _data(data),
-        _how_to_use(manifest),
+        how_to_use(manifest),
         _limits(manifest, data),
         _provenance(manifest),
     )
     return "\n\n".join(sections) + "\n"
-
-
-def plain(text: str) -> str:
-    """Escape text so that Markdown shows it unchanged, on one line."""
-    return _MARKUP.sub(r"\\\1", printable(text))
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _head(manifest: Manifest) -> str:
@@ -142,7 +127,7 @@ def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integ
     ]
     table = f"Performance: {MISSING}."
     if rows:
-        table = _table(("metric", "value (95 % interval)", "split", "images"), rows)
+        table = table_of(("metric", "value (95 % interval)", "split", "images"), rows)
     text = f"""## Performance
 
 Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
@@ -213,7 +198,7 @@ def _confusion(labels: Sequence[str], confusion: NDArray[np.integer] | None) -> 
     for number, (name, row) in enumerate(zip(names, confusion, strict=True)):
         recall = score(float(row[number] / row.sum())) if row.sum() else MISSING
         rows.append((name, *(count(cell) for cell in row), recall))
-    table = _table(("true class", *names, "recall"), rows)
+    table = table_of(("true class", *names, "recall"), rows)
     return f"Test images by true class (rows) and predicted class (columns):\n\n{table}"
 
 
@@ -239,7 +224,7 @@ def _on_the_device(manifest: Manifest) -> str:
 {plain(settings.runtime)} ({plain(profile.provider_used)}),
 one image at a time, {len(profile.latencies_s)} inferences. Measured by the {profile.rules} rules: {validity}.
 
-{_table(("figure", "value"), rows)}
+{table_of(("figure", "value"), rows)}
 
 Run `pepr-edge bench` on the bundle to measure your own device."""
 
@@ -262,7 +247,7 @@ def _training_cost(manifest: Manifest) -> str:
         *_setup_cost(cost),
     )
     rows = [(name, text, quantity.method, plain(quantity.source)) for name, text, quantity in figures]
-    table = _table(("resource", "value", "method", "source"), rows)
+    table = table_of(("resource", "value", "method", "source"), rows)
     return (
         f"## Cost of training\n\n{_start(manifest)}The sum over all epochs. "
         "Setup (building the model, probes, warm-up) and evaluation are counted separately; the total is the "
@@ -304,7 +289,7 @@ def _data(data: DataInfo) -> str:
         images = (count(data.splits[split].class_counts[number]) for split in splits)
         rows.append((plain(label), *images))
     rows.append(("all", *(count(data.splits[split].images) for split in splits)))
-    table = _table(("class", *(SPLIT_NAMES[split] for split in splits)), rows)
+    table = table_of(("class", *(SPLIT_NAMES[split] for split in splits)), rows)
     kind = "grey" if data.channels == 1 else "RGB"
     text = (
         f"## Data\n\n{plain(data.name)}, format {plain(data.format)}, {kind} images, sha256 `{data.sha256}`."
@@ -315,82 +300,6 @@ def _data(data: DataInfo) -> str:
     if data.notes:
         text += "\n\n" + "\n".join(f"- {plain(note)}" for note in data.notes)
     return text
-
-
-def preprocess_words(spec: Preprocess) -> str:
-    """Return the steps from an image to the model's input, so that anyone can repeat them."""
-    channels = "grey (L)" if spec.channels == 1 else "RGB"
-    size = f"{spec.image_size_px} x {spec.image_size_px} px"
-    mean = ", ".join(str(number) for number in spec.mean)
-    std = ", ".join(str(number) for number in spec.std)
-    depth = f"grey of more than 8 bits scaled to 8 from {spec.grey_bits}; " if spec.grey_bits else ""
-    return (
-        f"decode, EXIF orientation applied; {depth}{channels}; "
-        f"resize to {size} ({spec.interpolation}, Pillow) unless it has that size; float32; "
-        f"{NORMALISATION.format(scale=spec.scale, mean=mean, std=std)}; NCHW"
-    )
-
-
-def _with_transformers(manifest: Manifest) -> str:
-    """Return what transformers' preprocessing does, and what it does otherwise than `predict`."""
-    if manifest.preprocess.channels == 1:
-        images = "grey images (mode L, with torchvision installed)"
-    else:
-        images = "RGB images"
-    return (
-        f'`AutoImageProcessor.from_pretrained(".")` of transformers prepares {images} of 8 bits, within a '
-        "level. It applies no EXIF orientation, and images of more than 8 bits and DICOM come out wrong: use "
-        "`pepr-edge predict`."
-    )
-
-
-def _how_to_use(manifest: Manifest) -> str:
-    labels = ", ".join(f"{number} {plain(label)}" for number, label in enumerate(manifest.labels))
-    return f"""## How to use it
-
-    pepr-edge verify BUNDLE
-    pepr-edge predict BUNDLE IMAGE
-
-{_as_measured(manifest)}{_selftest_images(manifest)}
-
-With optimum, from inside this folder: `ORTModelForImageClassification.from_pretrained(".")`. \
-{_with_transformers(manifest)}
-
-By hand: {preprocess_words(manifest.preprocess)}.
-Input `{manifest.input.name}` ({manifest.input.dtype}, {_shape(manifest.input.shape)}), \
-output `{manifest.output.name}` ({manifest.output.dtype}, {_shape(manifest.output.shape)}).
-Classes: {labels}."""
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join("n" if size == -1 else str(size) for size in shape)
-
-
-def _selftest_images(manifest: Manifest) -> str:
-    """Return the number of generated and of real images in the bundle, for people who pass it on."""
-    real = manifest.selftest.real_images
-    text = f"`verify` runs the model on {count(manifest.selftest.n - real)} generated images"
-    if real == 0:
-        return f"{text}. This bundle holds no image of the data."
-    return (
-        f"{text} and {plural(real, 'image')} of the data. "
-        "**`selftest.npz` holds real images: pass them on only to people who may have them.**"
-    )
-
-
-def _as_measured(manifest: Manifest) -> str:
-    """Return the settings of the measurement, and how to use the fallback on other devices."""
-    text = (
-        f"It was measured with these settings: {settings_text(manifest.profile.settings)}. "
-        "The commands use the same settings if the device allows it, and print a note if not.\n"
-    )
-    if manifest.fallback is not None:
-        text += (
-            f"`{manifest.fallback.file}` is the same model in float32. "
-            "Use it if `verify` says that `model.onnx` does not pass:\n"
-            "`pepr-edge predict --fallback BUNDLE IMAGE`.\n"
-        )
-    return f"{text}\n"
 
 
 def _limits(manifest: Manifest, data: DataInfo) -> str:
@@ -439,4 +348,4 @@ def _provenance(manifest: Manifest) -> str:
         ("id of the set of models", plain(manifest.set_id)),
     ]
     files = [(plain(name), f"`{digest}`") for name, digest in manifest.files.items()]
-    return f"## Provenance\n\n{_table(('item', 'value'), rows)}\n\n{_table(('file', 'sha256'), files)}"
+    return f"## Provenance\n\n{table_of(('item', 'value'), rows)}\n\n{table_of(('file', 'sha256'), files)}"
