@@ -26,7 +26,7 @@ from pepr_edge.export.convert import convert
 from pepr_edge.export.options import autotuning_fault, option_grid, trial_settings
 from pepr_edge.export.prepare import Images, PreparedModel
 from pepr_edge.export.variant_race import chained_ratio, is_below, time_in_turn, timing_of, winner_of
-from pepr_edge.export.variant_trial import FASTER_RATIO, TimedFile, TrialState, to_record
+from pepr_edge.export.variant_trial import FASTER_RATIO, TimedFile, TrialState, memory_fault, to_record
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.interleaved_timing import (
     ParticipantLatencies,
@@ -327,7 +327,7 @@ class _Autotuner:
         If no settings are faster than the best, the quality is measured once, for the record.
         """
         for timing, process, ratio in sorted(timed, key=lambda model: model.ratio or 0.0):
-            too_large = self._memory_fault(timing)
+            too_large = memory_fault(timing, self.limits.get("peak_memory_bytes"))
             if too_large is not None:
                 state.set_outcome("memory", too_large)
                 continue
@@ -389,14 +389,3 @@ class _Autotuner:
                 ratio = None if float32 is None else latency_ratio(result, float32)
                 timed.state.final = timing_of(opened[timed], result, ratio)
         return {timed: result for timed, result in results.items() if result.latencies_s}
-
-    def _memory_fault(self, timing: SettingsTrial) -> str | None:
-        """Return how a timing exceeds the memory budget, else None."""
-        limit = self.limits.get("peak_memory_bytes")
-        peak = timing.peak_memory_bytes
-        if limit is None:
-            return None
-        budget = f"budget {limit / 2**20:.0f} MiB"
-        if peak is None:
-            return f"its peak memory could not be measured, {budget}"
-        return f"peak memory {peak / 2**20:.0f} MiB, {budget}" if peak > limit else None

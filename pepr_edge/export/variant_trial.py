@@ -80,6 +80,17 @@ def fastest(timings: Sequence[SettingsTrial]) -> SettingsTrial | None:
     return min(timings, key=latency, default=None)
 
 
+def memory_fault(timing: SettingsTrial, limit: float | None) -> str | None:
+    """Return how a timing exceeds the memory budget, bytes, else None."""
+    peak = timing.peak_memory_bytes
+    if limit is None:
+        return None
+    budget = f"budget {limit / 2**20:.0f} MiB"
+    if peak is None:
+        return f"its peak memory could not be measured, {budget}"
+    return f"peak memory {peak / 2**20:.0f} MiB, {budget}" if peak > limit else None
+
+
 def to_record(state: TrialState, best: TimedFile, float32: TrialState) -> VariantTrial:
     """Return the record of a trial, with the reason for its outcome.
 
