@@ -20,26 +20,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from peers import image_set, images_of
 from peers_make import Subject, subjects, without_paths
 
 from pepr_edge.data import Dataset
 from pepr_edge.errors import PeprError
+from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.check import logits_of
 from pepr_edge.export.convert import convert
 from pepr_edge.export.prepare import PreparedModel
-from pepr_edge.export.quality_gate import LogitPair, add_agreement, assess_quality
+from pepr_edge.export.quality_gate import LogitPair, add_agreement
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure.interleaved_timing import TimingRules, latency_ratio, time_interleaved
 from pepr_edge.measure.model_process import ModelProcess
+from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Quality, SessionSettings
 from pepr_edge.run_dir.reader import load
 
 FORMS = ("int8_static", "int8_weighted", "int8_kernels", "int8_mixed")
-THRESHOLD = 0.99
+CALIBRATION_IMAGES = 512  # each form uses as many of them as its settings say
 RULES = TimingRules(warmup_s=0.2, final_s=2.0)
 
 
@@ -74,12 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for subject in trained.values()
             if wanted is None or subject.trained.candidate.architecture in wanted
         ]
+        names = options.forms.split(",")
         specs = [subject.trained.preprocess for subject in chosen]
         with tempfile.TemporaryDirectory() as work:
             images = images_of(results, options.data, specs, Path(work))
             for subject in chosen:
                 dataset = images[image_set(subject.trained.preprocess)]
-                for form in survey(subject, dataset, options.forms.split(","), Path(work)):
+                for form in survey(subject, dataset, results.recipe, names, Path(work)):
                     print(line(subject.trained.candidate.architecture, form), flush=True)
     except PeprError as fault:
         print(f"error: {fault}", file=sys.stderr)
@@ -87,20 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def survey(subject: Subject, dataset: Dataset, names: Sequence[str], folder: Path) -> list[Form]:
+def survey(
+    subject: Subject, dataset: Dataset, recipe: Recipe, names: Sequence[str], folder: Path
+) -> list[Form]:
     """Make the forms of one architecture, judge and time them."""
     trained = subject.trained
     settings = SessionSettings(threads=1)
-    pixels, labels = dataset.splits["val"]
-    labels = np.asarray(labels)
-    expected = logits_of(subject.base, pixels, trained.preprocess, settings)
+    expected = logits_of(subject.base, dataset.splits["val"][0], trained.preprocess, settings)
+    source = ExportSource(trained, {"val": expected}, dataset, recipe)
 
     def judge(path: Path) -> Quality:
-        logits = logits_of(path, pixels, trained.preprocess, settings)
-        quality = assess_quality(logits, expected, labels, trained.performance_metric, THRESHOLD, settings)
+        logits = logits_of(path, source.pixels("val"), trained.preprocess, settings)
+        quality = source.assess_quality(logits, settings)
         return add_agreement(quality, LogitPair(logits, expected), LogitPair(logits[:0], expected[:0]))
 
-    images = _calibration(subject, dataset)
+    images = to_tensor(source.calibration(CALIBRATION_IMAGES), trained.preprocess)
     forms = []
     with PreparedModel(subject.base) as prepared:
         for name in names:
@@ -115,13 +117,6 @@ def survey(subject: Subject, dataset: Dataset, names: Sequence[str], folder: Pat
                 made_s = time.perf_counter() - started_s
                 forms.append(Form(name, made_s, "", reason=without_paths(str(fault))))
     return forms
-
-
-def _calibration(subject: Subject, dataset: Dataset) -> NDArray[np.float32]:
-    """Return the training images that a run calibrates on."""
-    pixels = dataset.splits["train"][0]
-    order = np.random.default_rng(subject.trained.seed).permutation(len(pixels))[:512]
-    return to_tensor(np.asarray(pixels[order]), subject.trained.preprocess)
 
 
 def _ratio(subject: Subject, path: Path, settings: SessionSettings) -> float | None:
