@@ -14,7 +14,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, product
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.data import check
 from pepr_edge.data.check import Evidence, Scan
+from pepr_edge.data.check.evidence import evidence_of
 from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
@@ -82,17 +83,17 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
     source = open_source(settings)
     splits = assign_splits(source, settings)
     image_pass = ImagePass(source, splits, settings)
-    images = _image_count(splits)
+    images = image_pass.total
     with _partial_folder(folder) as partial:
         _check_disk_space(partial, images * settings.image_size_px**2 * image_pass.channels)
         scan, kept = _write_arrays(image_pass, partial, progress)
         _check_bad_images(source, images, kept, settings, scan)
-        evidence = Evidence(settings, source, image_pass.channels, scan)
+        evidence = evidence_of(image_pass, scan)
         checked = check.understood(evidence)
         check.refuse_errors(checked)
         write_text(partial / SKIPPED, _skipped_csv(scan))
         write_record(partial / DATA_CHECK, checked)
-        info = _data_info(evidence, kept, checked)
+        info = _data_info(evidence, checked)
         write_text(partial / "source.txt", source_fingerprint + "\n")
         write_record(partial / "info.json", info)
     return info
@@ -136,10 +137,6 @@ def load(folder: Path) -> Dataset:
                 "Delete the folder; the next run prepares it again."
             )
     return Dataset(info, splits)
-
-
-def _image_count(splits: Mapping[Split, Indices]) -> int:
-    return sum(len(indices) for indices in splits.values())
 
 
 def _check_settings(settings: DataSettings) -> None:
@@ -225,7 +222,6 @@ def _write_arrays(
     scan = Scan()
     kept: dict[Split, Indices] = {}
     done = 0
-    total = _image_count(image_pass.splits)
     px = image_pass.settings.image_size_px
     images = image_pass.decoded()
     for split, indices in image_pass.splits.items():
@@ -236,7 +232,7 @@ def _write_arrays(
         for decoded in islice(images, len(indices)):
             done += 1
             if progress is not None:
-                progress(done, total)
+                progress(done, image_pass.total)
             scan.add(decoded)
             if decoded.pixels is not None:
                 out[len(written)] = decoded.pixels
@@ -246,7 +242,6 @@ def _write_arrays(
         _truncate(path, len(written))
         kept[split] = np.array(written, np.int64)
         np.save(folder / f"{split}_labels.npy", image_pass.source.targets[kept[split]])
-    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
     return scan, kept
 
 
@@ -301,13 +296,9 @@ def _skipped_csv(scan: Scan) -> str:
     return text.getvalue()
 
 
-def _data_info(evidence: Evidence, splits: dict[Split, Indices], checked: DataCheck) -> DataInfo:
-    task = task_of()
+def _data_info(evidence: Evidence, checked: DataCheck) -> DataInfo:
     source = evidence.source
-    counts = {
-        split: task.class_counts(source.targets[indices], len(source.labels))
-        for split, indices in splits.items()
-    }
+    train, test = (np.array(checked.splits[split], np.int64) for split in ("train", "test"))
     return DataInfo(
         name=source.name,
         format=source.format,
@@ -317,10 +308,10 @@ def _data_info(evidence: Evidence, splits: dict[Split, Indices], checked: DataCh
         fraction=evidence.settings.fraction,
         grey_bits=evidence.scan.set_bits,
         splits={
-            split: SplitInfo(images=int(split_counts.sum()), class_counts=tuple(split_counts.tolist()))
-            for split, split_counts in counts.items()
+            split: SplitInfo(images=sum(class_counts), class_counts=class_counts)
+            for split, class_counts in checked.splits.items()
         },
-        majority_baseline=task.baseline(counts["train"], counts["test"])[1],
+        majority_baseline=task_of().baseline(train, test)[1],
         skipped_images=len(evidence.scan.bad),
         notes=tuple(problem.remedy for problem in checked.problems),
     )

@@ -234,4 +234,4 @@ def _words(name: str) -> set[str]:
 
 
 def _shown(name: str) -> str:
-    return str(shown(name)) or "(no name)"
+    return shown(name) or "(no name)"

@@ -47,6 +47,11 @@ class ImagePass:
     splits: Mapping[Split, Indices]
     settings: DataSettings
 
+    @property
+    def total(self) -> int:
+        """The number of images of all splits."""
+        return sum(len(indices) for indices in self.splits.values())
+
     @cached_property
     def channels(self) -> Literal[1, 3]:
         """The channels of the settings; for "auto" 1 if all images of a sample are grey, else 3.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import is_grey
-from pepr_edge.data.pixels import Decoded
+from pepr_edge.data.pixels import Decoded, ImagePass
 from pepr_edge.data.source import DataSettings, ImageSource
 from pepr_edge.errors import ImageError
 from pepr_edge.records import Split
@@ -104,11 +104,17 @@ class Evidence:
 
     def name(self, index: int) -> str:
         """Return the name of an image for one line."""
-        return str(shown(self.source.name_of(index)))
+        return shown(self.source.name_of(index))
 
     def label(self, index: int) -> str:
         """Return the class of an image."""
-        return str(self.source.labels[self.source.targets[index]])
+        return self.source.labels[int(self.source.targets[index])]
+
+
+def evidence_of(image_pass: ImagePass, scan: Scan) -> Evidence:
+    """Return the evidence of a finished pass."""
+    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
+    return Evidence(image_pass.settings, image_pass.source, image_pass.channels, scan)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pepr_edge.data import check
-from pepr_edge.data.check.evidence import Evidence, Scan
+from pepr_edge.data.check.evidence import Scan, evidence_of
 from pepr_edge.data.formats import open_source, recognise
 from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import DataSettings
@@ -36,13 +36,11 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
         return DataCheck(name=shown(settings.source), problems=(_as_problem(settings.source, error),))
     image_pass = ImagePass(source, splits, settings)
     scan = Scan()
-    total = sum(len(indices) for indices in splits.values())
     for done, decoded in enumerate(image_pass.decoded(), 1):
         scan.add(decoded)
         if progress is not None:
-            progress(done, total)
-    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
-    return check.understood(Evidence(settings, source, image_pass.channels, scan))
+            progress(done, image_pass.total)
+    return check.understood(evidence_of(image_pass, scan))
 
 
 def _as_problem(source: str, error: DataError) -> Problem:
