@@ -32,8 +32,8 @@ def _with_transformers(manifest: Manifest) -> str:
         images = "RGB images"
     return (
         f'`AutoImageProcessor.from_pretrained(".")` of transformers prepares {images} of 8 bits as `predict` '
-        "does, to within one of 255 levels. It applies no EXIF orientation, and images of more than 8 bits and "
-        "DICOM come out wrong: use `pepr-edge predict`."
+        "does, to within one of 255 levels. It applies no EXIF orientation, and images of more than 8 bits "
+        "and DICOM come out wrong: use `pepr-edge predict`."
     )
 
 
