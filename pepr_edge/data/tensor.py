@@ -95,7 +95,7 @@ def open_source(settings: DataSettings) -> ImageSource:
     columns = _columns(pairs, content)
     problems += unused_columns(columns.ignored)
     return ImageSource(
-        name=path.stem,
+        name=shown(path.stem),
         format="tensor",
         sha256=sha256_file(path),
         labels=numeric_labels(all_targets),
