@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pepr_edge.data.findings import unused_columns
+from pepr_edge.data.findings import MAX_EXAMPLES, unused_columns
 from pepr_edge.data.names import split_named, words
 from pepr_edge.data.table import Table, column_key
 from pepr_edge.errors import DataError, DatasetError
@@ -20,7 +20,6 @@ from pepr_edge.untrusted.shown import shown
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group")
 ROLES = (*REQUIRED, *OPTIONAL)
-MAX_EXAMPLES = 3
 MAX_NAMED = 12
 # Words in the names of columns that say who or what several images show.
 GROUP_WORDS = frozenset({

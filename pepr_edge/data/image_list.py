@@ -16,6 +16,7 @@ from PIL import Image
 
 from pepr_edge.data import findings, names
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
+from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.listed_files import Located, listed_companions, locate, unlisted
 from pepr_edge.data.source import (
     NO_COLUMNS,
@@ -32,7 +33,6 @@ from pepr_edge.text.units import plural
 from pepr_edge.untrusted.paths import leads_out
 from pepr_edge.untrusted.shown import shown
 
-MAX_EXAMPLES = 3
 # No system has a file name with these: NUL, and half of a surrogate pair.
 NO_NAME = re.compile("[\0\ud800-\udfff]")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pepr_edge.data.files import IMAGE_SUFFIXES
+from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.names import (
     base_stem,
     begins_with_split,
@@ -30,7 +31,6 @@ from pepr_edge.records import Split
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
 
-MAX_EXAMPLES = 3
 # Folders that hold the same classes, by the words that their names begin with.
 _SITE = re.compile(
     r"^(?:sites?|hospitals?|hosp|centres?|centers?|clinics?|scanners?|devices?|vendors?|machines?|locations?"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pepr_edge.data.check.evidence import MAX_EXAMPLES, Evidence
+from pepr_edge.data.check.evidence import Evidence
+from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.data.files import is_grey
+from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.pixels import Decoded, ImagePass
 from pepr_edge.data.source import DataSettings, ImageSource
 from pepr_edge.errors import ImageError
@@ -21,8 +22,6 @@ from pepr_edge.records import Split
 from pepr_edge.untrusted.shown import shown
 
 HASH_BYTES = 16
-# Of a problem.
-MAX_EXAMPLES = 3
 # Bits per side of a perceptual hash. imagehash computes it from four times as many pixels.
 PERCEPTUAL_BITS = 12
 THUMBNAIL_PX = 4 * PERCEPTUAL_BITS
