@@ -124,11 +124,10 @@ class InferenceProcess:
         process = self._process
         assert process is not None
         if self._imported is None:
-            process.ask(None, lambda answer: "import" in answer, IMPORT_LIMIT_S)
-            self._imported = runtime
+            # The runtime that the process was started with, which may be another.
+            self._imported = process.ask(None, _is_imported, IMPORT_LIMIT_S)["import"]
         if self._imported != runtime:
-            process.ask({"import": runtime}, lambda answer: "import" in answer, IMPORT_LIMIT_S)
-            self._imported = runtime
+            self._imported = process.ask({"import": runtime}, _is_imported, IMPORT_LIMIT_S)["import"]
         process.name = f"{model.path.name} ({runtime})"
         argument = {
             "model": str(model.path.absolute()),
@@ -141,6 +140,10 @@ class InferenceProcess:
         if "error" in answer:
             kind = LibraryError if answer.get("library") else MeasurementError
             raise kind(one_message(answer["error"]))
+
+
+def _is_imported(answer: dict[str, Any]) -> bool:
+    return "import" in answer
 
 
 def _is_opened(answer: dict[str, Any]) -> bool:

@@ -126,6 +126,13 @@ def test_a_model_cannot_take_more_memory_than_its_limit(
     assert process.logits(tensor).shape == (1, 2)
 
 
+def test_a_process_started_for_another_runtime_imports_that_of_the_model(bundle: Path) -> None:
+    with InferenceProcess() as process:
+        process.start("openvino")
+        process.open(model_of(bundle))
+        assert process._imported == "onnxruntime"
+
+
 def test_the_memory_of_a_process_is_watched_where_the_system_has_no_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
