@@ -192,18 +192,13 @@ def _missing(path: Path, missing: Sequence[ListedImage]) -> DatasetError:
 def _with_one_spelling_of_groups(images: Sequence[ListedImage], problems: list[Problem]) -> list[ListedImage]:
     chosen = names.one_spelling(image.group for image in images if image.group is not None)
     joined = names.respelled(chosen)
-    if joined:
-        remedy = f"{plural(len(joined), 'group')} with several spellings, which differ by case, spaces or "
-        remedy += "Unicode form only, count as one each."
-        problems.append(
-            Problem(
-                kind="groups_respelled",
-                severity="note",
-                count=len(joined),
-                examples=tuple(" = ".join(map(shown, spelled)) for spelled in joined[:MAX_EXAMPLES]),
-                remedy=remedy,
-            )
-        )
+    problems += findings.about(
+        "groups_respelled",
+        "note",
+        [" = ".join(map(shown, spelled)) for spelled in joined],
+        f"{plural(len(joined), 'group')} with several spellings, which differ by case, spaces or "
+        "Unicode form only, count as one each.",
+    )
     return [replace(image, group=chosen[image.group]) if image.group else image for image in images]
 
 
