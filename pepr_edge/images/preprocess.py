@@ -70,7 +70,7 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
     reason = "not an image"
     if known is not None:
-        reason = f"a {known} image{' of a kind' if is_read(known) else ','} that is not read"
+        reason = f"a {known} image{' of a kind' if is_read(known) else ''} that is not read"
     raise ImageError(name, f"{reason}, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it.")
 
 

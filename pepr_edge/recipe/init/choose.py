@@ -128,7 +128,7 @@ def _weights_reason(summary: DatasetSummary, base: Recipe) -> str:
         return f'"auto": {found}, where they can be had (docs/weights.md); else "scratch".'
     if base.candidates.weights == SCRATCH:
         return f'"auto" takes {found}, where they can be had.'
-    return '"auto" trains from scratch what has no such weights.'
+    return 'With "auto", architectures without pretrained weights are trained from scratch.'
 
 
 def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
@@ -151,7 +151,7 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
     )
     yield _Choice(
         "train.repeats",
-        "auto",
+        AUTO,
         "Models that may be the best are trained again with other seeds, until first place is settled: "
         "another seed may rank otherwise. A number trains every model that many times.",
     )
