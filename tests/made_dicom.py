@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.images.preprocess import decode
+
 PATIENT = {
     "PatientName": "Planted^Patient",
     "PatientID": "planted-4711",
@@ -99,3 +101,15 @@ def items(**elements: Any) -> list[Any]:
 def ramp(low: int = 0, high: int = 255, kind: str = "u2", shape: tuple[int, int] = (8, 8)) -> NDArray[Any]:
     """Return pixels from `low` to `high` in equal steps."""
     return np.linspace(low, high, shape[0] * shape[1]).round().astype(kind).reshape(shape)
+
+
+def grey(path: Path) -> NDArray[np.uint8]:
+    """Return the levels of a file that is decoded as a grey picture."""
+    image = decode(path)
+    assert image.mode == "L"
+    return np.asarray(image)
+
+
+def scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
+    """Return values scaled so that `low` becomes 0 and `high` 255."""
+    return np.clip((values.astype(float) - low) / (high - low), 0, 1) * 255

@@ -8,7 +8,7 @@ from pathlib import Path
 import made_dicom
 import numpy as np
 import pytest
-from made_dicom import items, ramp
+from made_dicom import grey, items, ramp, scaled
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,16 +34,6 @@ READABLE = (
 UNREADABLE = ("MR_truncated.dcm", "badVR.dcm", "DICOMDIR", "README.txt")
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-
-
-def grey(path: Path) -> NDArray[np.uint8]:
-    image = decode(path)
-    assert image.mode == "L"
-    return np.asarray(image)
-
-
-def scaled(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.float64]:
-    return np.clip((values.astype(float) - low) / (high - low), 0, 1) * 255
 
 
 def expected(path: Path) -> NDArray[np.float64]:

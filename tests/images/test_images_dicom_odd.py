@@ -9,7 +9,7 @@ from typing import Any
 import made_dicom
 import numpy as np
 import pytest
-from made_dicom import ramp
+from made_dicom import grey, ramp, scaled
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,16 +20,6 @@ pydicom = pytest.importorskip("pydicom")
 
 BASELINE = "1.2.840.10008.1.2.4.50"
 RLE = "1.2.840.10008.1.2.5"
-
-
-def grey(path: Path) -> NDArray[np.uint8]:
-    image = decode(path)
-    assert image.mode == "L"
-    return np.asarray(image)
-
-
-def scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
-    return np.clip((values.astype(float) - low) / (high - low), 0, 1) * 255
 
 
 @pytest.mark.parametrize(("stored", "high"), [(12, 15), (12, 13), (10, 15), (8, 11), (12, 11)])
