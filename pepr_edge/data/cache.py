@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from pepr_edge.data import check
 from pepr_edge.data.check import Evidence, Scan
-from pepr_edge.data.check.evidence import evidence_of
 from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
@@ -88,7 +87,7 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
         _check_disk_space(partial, images * settings.image_size_px**2 * image_pass.channels)
         scan, kept = _write_arrays(image_pass, partial, progress)
         _check_bad_images(source, images, kept, settings, scan)
-        evidence = evidence_of(image_pass, scan)
+        evidence = Evidence.of(image_pass, scan)
         checked = check.understood(evidence)
         check.refuse_errors(checked)
         write_text(partial / SKIPPED, _skipped_csv(scan))

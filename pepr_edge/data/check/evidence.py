@@ -92,6 +92,12 @@ class Evidence:
     channels: Literal[1, 3]
     scan: Scan
 
+    @classmethod
+    def of(cls, image_pass: ImagePass, scan: Scan) -> Evidence:
+        """Return the evidence of a finished pass."""
+        scan.set_bits = image_pass.set_bits if scan.needed_bits else None
+        return cls(image_pass.settings, image_pass.source, image_pass.channels, scan)
+
     @property
     def total(self) -> int:
         """The number of images that were looked at, bad ones included."""
@@ -108,12 +114,6 @@ class Evidence:
     def label(self, index: int) -> str:
         """Return the class of an image."""
         return self.source.labels[int(self.source.targets[index])]
-
-
-def evidence_of(image_pass: ImagePass, scan: Scan) -> Evidence:
-    """Return the evidence of a finished pass."""
-    scan.set_bits = image_pass.set_bits if scan.needed_bits else None
-    return Evidence(image_pass.settings, image_pass.source, image_pass.channels, scan)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pepr_edge.data import check
-from pepr_edge.data.check.evidence import Scan, evidence_of
+from pepr_edge.data.check.evidence import Evidence, Scan
 from pepr_edge.data.formats import open_source, recognise
 from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import DataSettings
@@ -40,7 +40,7 @@ def look(settings: DataSettings, progress: Progress | None = None) -> DataCheck:
         scan.add(decoded)
         if progress is not None:
             progress(done, image_pass.total)
-    return check.understood(evidence_of(image_pass, scan))
+    return check.understood(Evidence.of(image_pass, scan))
 
 
 def _as_problem(source: str, error: DataError) -> Problem:
