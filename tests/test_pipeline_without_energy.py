@@ -27,7 +27,7 @@ def test_unknown_energy_is_said_before_an_image_is_read(
     def refuse(*arguments: object) -> None:
         raise DataError("the images are not read in this test.")
 
-    monkeypatch.setattr(pipeline.datasets, "prepare", refuse)
+    monkeypatch.setattr(pipeline, "prepare_images", refuse)
     listener = small_run.Listener()
     recipe = parse(text, Recipe, "small.toml")
     with pytest.raises(DataError, match="not read"):

@@ -78,7 +78,7 @@ def test_what_the_readme_does_with_a_finished_run_works(finished: Path, tmp_path
     documents = (ROOT / "README.md", ROOT / "docs" / "tour.md")
     lines = [line for path in documents for line in commands(path) if line.startswith("pepr-edge")]
     lines = [
-        line for line in lines if line.split()[1] not in ("run", "compare", "init")
+        line for line in lines if line.split()[1] not in ("run", "compare", "init", "data")
     ]  # which take images, or two runs
     assert {line.split()[1] for line in lines} >= {
         "recipes",

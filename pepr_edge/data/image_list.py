@@ -124,7 +124,8 @@ def path_inside(where: str, value: str, root: Path | None = None) -> str:
     if root is not None:
         text = _relative(text, root)
     name = PurePosixPath(text.replace("\\", "/"))
-    absolute = name.is_absolute() or bool(PureWindowsPath(text).drive)
+    # Of the plain path: ".\C:" hides a drive.
+    absolute = name.is_absolute() or bool(PureWindowsPath(name.as_posix()).drive)
     if absolute or ".." in name.parts or NO_NAME.search(value) or name == PurePosixPath("."):
         raise DataError(
             f"{where}: path {shown(value)!r}, expected a path inside the folder of the list. Move the images "
