@@ -19,9 +19,9 @@ OTHER_SUFFIXES = frozenset(
 # Files that may hold images, and are not read: volumes, arrays, slides, films, archives, vector graphics.
 UNREAD_SUFFIXES = frozenset(
     {
-        ".7z", ".avi", ".bz2", ".czi", ".gz", ".h5", ".hdf5", ".mat", ".mha", ".mhd", ".mkv", ".mov", ".mp4",
-        ".mrxs", ".ndpi", ".nii", ".npy", ".npz", ".nrrd", ".pdf", ".pt", ".pth", ".rar", ".svg", ".svs",
-        ".tar", ".tgz", ".vsi", ".wmv", ".zip",
+        ".7z", ".avi", ".bz2", ".czi", ".gz", ".h5", ".hdf5", ".icloud", ".mat", ".mha", ".mhd", ".mkv",
+        ".mov", ".mp4", ".mrxs", ".ndpi", ".nii", ".npy", ".npz", ".nrrd", ".pdf", ".pt", ".pth", ".rar",
+        ".svg", ".svs", ".tar", ".tgz", ".vsi", ".wmv", ".zip",
     }
 )  # fmt: skip
 
@@ -87,7 +87,8 @@ def other_files(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
         unread,
         root,
         f"{plural(len(unread), 'file')} of kinds that are not read left out "
-        f"({_kinds(unread, UNREAD_SUFFIXES)}). If they hold images, convert them to PNG, TIFF or DICOM.",
+        f"({_kinds(unread, UNREAD_SUFFIXES)}). If they hold images, convert them to PNG, TIFF or DICOM; "
+        "files of a cloud drive must be downloaded, archives unpacked.",
     )
     others = [path for path in paths if path.suffix.lower() not in UNREAD_SUFFIXES]
     yield from about_files(

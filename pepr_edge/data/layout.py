@@ -9,16 +9,15 @@ what to do.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pepr_edge.data import levels
 from pepr_edge.data.files import IMAGE_SUFFIXES
 from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.names import (
     base_stem,
-    begins_with_split,
     companions,
     is_companion_folder,
     is_picture_folder,
@@ -30,24 +29,6 @@ from pepr_edge.errors import DataError, DatasetError
 from pepr_edge.records import Split
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
-
-# Folders that hold the same classes, by the words that their names begin with.
-_SITE = re.compile(
-    r"^(?:sites?|hospitals?|hosp|centres?|centers?|clinics?|scanners?|devices?|vendors?|machines?|locations?"
-    r"|regions?|labs?|countr(?:y|ies)|source)(?:[\W_\d]|$)",
-    re.IGNORECASE,
-)
-# Folders within a class that are views, magnifications or sequences.
-_VIEW = re.compile(
-    r"^(?:[lr]|left|right|[lr]?[-_ ]?(?:cc|mlo)|ap|pa|lat|lateral|frontal|ax|axial|cor|coronal|sag|sagittal"
-    r"|od|os|\d+ ?x|x ?\d+|t1|t1c|t2|flair|dwi|adc|pre|post|before|after)$",
-    re.IGNORECASE,
-)
-# Numbers of patients, studies or years: at least three digits, letters before digits, or DICOM's UIDs.
-_ID = re.compile(
-    r"^(?:(?:[a-z]{0,12}[\W_]*\d{3,}|[a-z]{1,12}[\W_]*\d+)(?:[\W_]*\d+)*|\d+(?:\.\d+){2,})$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -85,7 +66,7 @@ def understand(root: Folder) -> Layout:
         DataError: no class folders, an empty class, or folders that can mean two things.
     """
     findings = Findings()
-    tables = [name for name in root.others if name.lower().endswith((".csv", ".tsv"))]
+    tables = _tables(root)
     root = _picture_root(root, findings)
     splits = _split_folders(root)
     if splits:
@@ -93,14 +74,15 @@ def understand(root: Folder) -> Layout:
     if _splits_are_below_classes(root):
         return Layout(tuple(_of_inner_splits(root, findings)), findings)
     findings.outside += [root.path / name for name in root.images]
-    sites = _sites(root)
+    sites = levels.sites(root)
     if sites:
         findings.sites += [site.name for site in sites]
         images = [image for site in sites for image in _of_classes(site.folders, None, findings)]
         return Layout(tuple(images), findings)
-    _check_two_levels(root)
-    _check_split_prefixes(root)
-    findings.groups += _groups(root)
+    levels.check_two_levels(root)
+    levels.check_split_prefixes(root)
+    levels.check_deep_splits(root)
+    findings.groups += levels.groups(root)
     images = list(_of_classes(root.folders, None, findings))
     if not images:
         raise _no_classes(root, tables)
@@ -119,7 +101,20 @@ def _picture_root(root: Folder, findings: Findings) -> Folder:
     if len(folders) == 1 and any(split_named(inner.name) == "train" for inner in folders[0].folders):
         findings.outside += [root.path / name for name in root.images]
         return folders[0]
+    if len(folders) == 1 and _holds_all(folders[0], root):
+        return _picture_root(folders[0], findings)
     return root
+
+
+def _holds_all(folder: Folder, root: Folder) -> bool:
+    """True if the only folder of a root is no class: it holds the classes, as after unpacking twice.
+
+    Folders of views or patients within the only class are no classes.
+    """
+    inner = [child for child in folder.folders if child.has_images]
+    if root.images or folder.images or not inner or split_named(folder.name):
+        return False
+    return len(inner) == 1 or not all(levels.is_no_class(child.name) for child in inner)
 
 
 def _split_folders(root: Folder) -> dict[Split, Folder]:
@@ -167,13 +162,41 @@ def _one_folder_each(root: Folder, folders: Sequence[Folder]) -> dict[Split, Fol
 def _of_splits(root: Folder, splits: dict[Split, Folder], findings: Findings) -> Iterator[PlacedImage]:
     """Yield the images of split/class/*."""
     findings.outside += [root.path / name for name in root.images]
+    classes: dict[Split, list[Folder]] = {}
     for split, split_folder in splits.items():
-        folder = _picture_root(split_folder, findings)
+        folder = _split_root(split_folder, findings)
         images = list(_of_classes(folder.folders, split, findings)) if folder.folders else []
         if folder.images and not images:
             raise _split_without_classes(split, folder)
         findings.outside += [folder.path / name for name in folder.images]
+        classes[split] = [inner for inner in folder.folders if inner.has_images]
         yield from images
+    _check_same_classes(root, classes)
+
+
+def _split_root(folder: Folder, findings: Findings) -> Folder:
+    """Go into the folder that holds the classes of a split, as in test_set/test_set/class."""
+    folder = _picture_root(folder, findings)
+    inner = [child for child in folder.folders if child.has_images]
+    if len(inner) == 1 and not folder.images and split_named(inner[0].name) == split_named(folder.name):
+        return inner[0]
+    return folder
+
+
+def _check_same_classes(root: Folder, classes: Mapping[Split, Sequence[Folder]]) -> None:
+    """Refuse a split that has classes, and none of those of training."""
+    trained = {spelling_key(folder.name) for folder in classes["train"]}
+    for split, folders in classes.items():
+        if folders and not trained & {spelling_key(folder.name) for folder in folders}:
+            raise DatasetError(
+                "classes_differ_between_splits",
+                f"{root.path}: {split} has the folders {', '.join(levels.folder_names(folders))}, and train "
+                f"{', '.join(levels.folder_names(classes['train']))}, expected the same classes. Name the "
+                "folders alike; images without a class can test nothing: move them away, and classify them "
+                "with a finished model (pepr-edge predict).",
+                len(folders),
+                levels.folder_names(folders),
+            )
 
 
 def _splits_are_below_classes(root: Folder) -> bool:
@@ -216,90 +239,6 @@ def _of_inner_splits(root: Folder, findings: Findings) -> Iterator[PlacedImage]:
         for split, folder in _one_folder_each(class_folder, class_folder.folders).items():
             for path in _class_images(folder, findings):
                 yield PlacedImage(path, class_folder.name, split)
-
-
-def _sites(root: Folder) -> list[Folder]:
-    """Return the folders of sites in site/class/*; empty if the folders are classes.
-
-    Raises:
-        DatasetError: the same names are in every folder, and nothing says which of the two are the classes.
-    """
-    folders = [folder for folder in root.folders if folder.has_images]
-    inner = [
-        {spelling_key(child.name): child.name for child in folder.folders if child.has_images}
-        for folder in folders
-    ]
-    if len(folders) < 2 or not all(inner):
-        return []
-    common = set.intersection(*(set(names) for names in inner))
-    union = set.union(*(set(names) for names in inner))
-    if len(common) < 2 or 2 * len(common) < len(union):
-        return []
-    names = [inner[0][key] for key in sorted(common)]
-    if all(_SITE.match(folder.name) for folder in folders):
-        return folders
-    if all(_is_no_class(name) for name in names):
-        return []
-    raise DatasetError(
-        "same_classes_in_every_folder",
-        f"{root.path}: the same names ({', '.join(map(shown, names[:MAX_EXAMPLES]))}) are in every folder "
-        f"({', '.join(shown(folder.name) for folder in folders[:MAX_EXAMPLES])}), so either may be the "
-        "classes. Name the upper folders train, val and test, or site_1, site_2 and so on; or list the "
-        "images in a .csv file.",
-        len(folders),
-        _names(folder.name for folder in folders),
-    )
-
-
-def _is_no_class(name: str) -> bool:
-    """True for the name of a view, a patient, a split, or a folder of pictures or masks."""
-    is_known = _VIEW.match(name) or _ID.match(name) or is_picture_folder(name) or is_companion_folder(name)
-    return bool(is_known) or split_named(name) is not None
-
-
-def _check_split_prefixes(root: Folder) -> None:
-    """Refuse folders whose names hold split and class: train_benign, test_benign, or trainA, testA."""
-    folders = [folder for folder in root.folders if folder.has_images]
-    splits = [begins_with_split(folder.name) for folder in folders]
-    if None in splits or "train" not in splits or len(set(splits)) < 2:
-        return
-    raise DatasetError(
-        "split_in_class_names",
-        f"{root.path}: each folder's name holds a split and a class "
-        f"({', '.join(_names(folder.name for folder in folders))}), expected split/class/*. Make a folder "
-        "for each split, and in it one for each class.",
-        len(folders),
-        _names(folder.name for folder in folders),
-    )
-
-
-def _groups(root: Folder) -> list[Path]:
-    """Return the folders within the classes that look like patients: numbers, with several images each."""
-    inner = [
-        child
-        for folder in root.folders
-        for child in folder.folders
-        if len(child.images) > 1 and _ID.match(child.name)
-    ]
-    return [child.path for child in inner] if len(inner) > len(root.folders) else []
-
-
-def _check_two_levels(root: Folder) -> None:
-    """Refuse a folder that holds folders named as the classes beside it: a split without a name of one."""
-    names = {spelling_key(folder.name) for folder in root.folders}
-    for folder in root.folders:
-        repeated = [
-            child.name for child in folder.folders if child.has_images and spelling_key(child.name) in names
-        ]
-        if len(repeated) > 1 or (repeated and split_named(folder.name)):
-            raise DatasetError(
-                "classes_at_two_levels",
-                f"{folder.path}: holds folders named as the classes beside it "
-                f"({', '.join(map(shown, repeated[:MAX_EXAMPLES]))}). Move the classes beside it into "
-                "a folder train, or this folder away.",
-                len(repeated),
-                _names(repeated),
-            )
 
 
 def _of_classes(folders: Iterable[Folder], split: Split | None, findings: Findings) -> Iterator[PlacedImage]:
@@ -357,7 +296,10 @@ def _is_masks(folder: Folder, parent: Folder) -> bool:
 
 
 def _split_without_classes(split: Split, folder: Folder) -> DatasetError:
+    tables = _tables(folder)
     use = "Sort its images into folders of the classes"
+    if tables:
+        use += f", or, if {shown(tables[0])} lists the images with their classes, give that file instead"
     if split == "test":
         use += (
             "; without labels they can test nothing, but a finished model can classify them (pepr-edge "
@@ -382,6 +324,10 @@ def _no_classes(root: Folder, tables: Sequence[str]) -> DatasetError:
         len(root.images),
         _names(root.images),
     )
+
+
+def _tables(folder: Folder) -> list[str]:
+    return [name for name in folder.others if name.lower().endswith((".csv", ".tsv"))]
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

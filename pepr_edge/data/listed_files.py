@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pepr_edge.data.files import IMAGE_SUFFIXES
 from pepr_edge.data.findings import about_files
 from pepr_edge.data.names import base_stem, companions, is_companion_folder, spelling_key
+from pepr_edge.data.tree import is_visible
 from pepr_edge.errors import DataError
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
@@ -66,7 +67,7 @@ class _Index:
         self._by_path: dict[str, list[str]] = {}
         self._by_name: dict[str, list[str]] = {}
         for folder, folders, names in os.walk(root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if is_visible(name)]
             for name in names:
                 if not is_file(Path(folder) / name):
                     continue

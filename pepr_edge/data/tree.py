@@ -12,9 +12,18 @@ from pepr_edge.records import RunInfo
 from pepr_edge.run_dir.layout import RUN
 from pepr_edge.run_dir.owned import owned_names
 from pepr_edge.run_dir.store import read_record
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.paths import is_file
+from pepr_edge.untrusted.shown import one_line, shown
 
 MAX_DEPTH = 32
+# Folders that systems and network drives add; @eaDir holds a small copy of each image.
+SYSTEM_FOLDERS = frozenset(
+    {
+        "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin",
+        "system volume information", "lost+found", "found.000", "__pycache__",
+    }
+)  # fmt: skip
+NOT_DOWNLOADED = ".icloud"
 # The files of a bundle by which it is known.
 BUNDLE_FILES = ("manifest.json", "model.onnx")
 
@@ -94,7 +103,7 @@ class _Reader:
                 "Move the images up."
             )
         self._check_new(path)
-        entries = sorted((entry for entry in path.iterdir() if _visible(entry)), key=lambda entry: entry.name)
+        entries = _entries(path)
         self.written |= _written(path)
         folders = []
         images: list[str] = []
@@ -126,9 +135,31 @@ class _Reader:
         )
 
 
-def _visible(path: Path) -> bool:
-    # macOS adds __MACOSX to archives.
-    return not path.name.startswith(".") and path.name != "__MACOSX"
+def _entries(path: Path) -> list[Path]:
+    """Return what a folder holds, sorted, without hidden entries and what systems add.
+
+    Raises:
+        DataError: the folder cannot be opened.
+    """
+    try:
+        visible = [entry for entry in path.iterdir() if is_visible(entry.name)]
+        (path / ".").stat()  # a folder may be listed, and not entered
+    except OSError as fault:
+        raise DataError(
+            f"{shown(str(path))}: a folder that cannot be opened ({one_line(fault)}). Check its permissions, "
+            "or move it away."
+        ) from None
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def is_visible(name: str) -> bool:
+    """True for a file or a folder that is not hidden, and that no system or network drive adds.
+
+    A file that iCloud has not downloaded yet is a hidden file, and counts: it may be an image.
+    """
+    if name.startswith("."):
+        return name.endswith(NOT_DOWNLOADED)
+    return name.casefold() not in SYSTEM_FOLDERS
 
 
 def _written(folder: Path) -> set[Path]:
@@ -141,9 +172,9 @@ def _written(folder: Path) -> set[Path]:
 
 def _is_own_folder(path: Path) -> bool:
     """True if a folder is a run directory or a bundle."""
-    if all((path / name).is_file() for name in BUNDLE_FILES):
+    if all(is_file(path / name) for name in BUNDLE_FILES):
         return True
-    if not (path / RUN).is_file():
+    if not is_file(path / RUN):
         return False
     try:
         read_record(path / RUN, RunInfo)
