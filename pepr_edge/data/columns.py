@@ -106,16 +106,43 @@ def _not_found(table: Table, missing: Sequence[str], named: Mapping[str, str]) -
     found = ", ".join(_shown(name) for name in table.header[:MAX_NAMED]) or "nothing"
     if len(table.header) > MAX_NAMED:
         found += f" and {len(table.header) - MAX_NAMED} more"
-    suggested = {role: _suggestion(table.header, role) or f"its {role}" for role in missing}
-    keys = ", ".join(f'{role} = "{shown(name)}"' for role, name in suggested.items())
     return DatasetError(
         "columns_not_found",
-        f"{table.path}: line 1: no column {names}, found {found}. Name the columns in that line path, label "
-        f"and optionally split, group; or say which they are: data.columns = {{{keys}}} in a recipe, "
-        f"--column {missing[0]}=NAME for init and data check.",
+        f"{table.path}: line 1: no column {names}, found {found}. {_how_to_name(table, missing)}",
         len(missing),
         tuple(_shown(name) for name in table.header[:MAX_EXAMPLES]),
     )
+
+
+def _how_to_name(table: Table, missing: Sequence[str]) -> str:
+    if len(table.header) < len(REQUIRED):
+        return (
+            "Name the columns in that line path, label and optionally split, group, with a comma, semicolon "
+            "or tab between them, and no quotes around a whole line."
+        )
+    advice = ""
+    indicators = _indicators(table)
+    if "label" in missing and len(indicators) > 1:
+        listed = ", ".join(indicators[:MAX_EXAMPLES]) + (" ..." if len(indicators) > MAX_EXAMPLES else "")
+        advice = (
+            f"Columns {listed} hold only 0 and 1: make one column label with the name of the class, or "
+            "choose one of them as the label. "
+        )
+    suggested = {role: _suggestion(table.header, role) or f"its {role}" for role in missing}
+    keys = ", ".join(f'{role} = "{shown(name)}"' for role, name in suggested.items())
+    return (
+        f"{advice}Name the columns in that line path, label and optionally split, group; or say which they "
+        f"are: data.columns = {{{keys}}} in a recipe, --column {missing[0]}=NAME for init and data check."
+    )
+
+
+def _indicators(table: Table) -> list[str]:
+    """Return the columns that hold only 0 and 1, and both."""
+    return [
+        _shown(name)
+        for position, name in enumerate(table.header)
+        if {value.removesuffix(".0") for value in table.column(position)} == {"0", "1"}
+    ]
 
 
 def _suggestion(header: Sequence[str], role: str) -> str | None:
@@ -196,7 +223,7 @@ def _split_like(name: str, values: Sequence[str]) -> Problem:
         count=1,
         examples=(_shown(name),),
         remedy=f"column {_shown(name)!r} looks like a split (values {listed}), and is not used: "
-        f"expected train, val and test. If it is one, give it these values, and {_how_to_use('split', name)}",
+        f"expected train, val and test. If it is one, give it these values. {_how_to_use('split', name)}",
     )
 
 
@@ -217,13 +244,13 @@ def _several_splits(names: Sequence[str]) -> Problem:
         severity="warning",
         count=len(names),
         examples=tuple(_shown(name) for name in names[:MAX_EXAMPLES]),
-        remedy=f"columns {listed} all hold names of splits, so none is used. Choose: "
+        remedy=f"columns {listed} all hold names of splits, so none is used. Choose one. "
         f"{_how_to_use('split', names[0])}",
     )
 
 
 def _how_to_use(role: str, name: str) -> str:
-    return f'use it: data.columns = {{{role} = "{_shown(name)}"}} in a recipe, --column {role}=... for init.'
+    return f'Use it: data.columns = {{{role} = "{_shown(name)}"}} in a recipe, --column {role}=... for init.'
 
 
 def _words(name: str) -> set[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pepr_edge.data.names import look_alike, looks_missing, respelled
 from pepr_edge.records import Problem, Severity
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
@@ -97,40 +96,6 @@ def other_files(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
         others,
         root,
         f"skipped files that are not images: {_kinds(others, OTHER_SUFFIXES)}",
-    )
-
-
-def spellings(chosen: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the classes with several spellings that count as one, and those that may be one.
-
-    Args:
-        chosen: for each name, the label that stands for it.
-    """
-    joined = respelled(chosen)
-    listed = [" = ".join(map(repr, map(shown, names))) for names in joined]
-    yield from about(
-        "labels_respelled",
-        "warning",
-        listed,
-        "labels that differ by case, spaces or Unicode form only count as one class: "
-        f"{'; '.join(listed)}. Spell them alike.",
-    )
-    missing = [label for label in sorted(set(chosen.values())) if looks_missing(label)]
-    yield from about(
-        "label_looks_missing",
-        "warning",
-        missing,
-        f"class {', '.join(map(repr, missing))} looks like a value that is not there, and counts "
-        "as a class. Label these images, or leave them out.",
-    )
-    similar = look_alike(sorted(set(chosen.values())))
-    listed = [" / ".join(map(repr, map(shown, names))) for names in similar]
-    yield from about(
-        "labels_look_alike",
-        "warning",
-        listed,
-        f"labels that may be one class, and count as several: {'; '.join(listed)}. "
-        "If they are one, spell them alike.",
     )
 
 

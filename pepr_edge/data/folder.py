@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pepr_edge.data import findings, layout
+from pepr_edge.data import labels as label_names
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
 from pepr_edge.data.layout import Layout
 from pepr_edge.data.names import one_spelling
@@ -78,7 +79,7 @@ def _problems(tree: Folder, placed: Layout, chosen: dict[str, str]) -> Iterator[
     root = tree.path
     found = placed.findings
     yield from findings.outside_classes(found.outside, root)
-    yield from findings.spellings(chosen)
+    yield from label_names.problems(chosen)
     yield from findings.pooled_sites(found.sites)
     yield from findings.grouped_by_folder(found.groups, root)
     yield from findings.companions_left_out(found.companions, root)

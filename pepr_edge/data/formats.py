@@ -48,14 +48,25 @@ def recognise(source: str) -> str:
     name = shown(source) or '""'
     if exists(source):
         raise DataError(
-            f"{name}: not a folder or a file of a known format, expected {SOURCES}. "
-            "Convert it to one of these."
+            f"{name}: not a folder or a file of a known format, expected {SOURCES}. {_how_to_convert(source)}"
         )
     similar = difflib.get_close_matches(source.lower(), ["phantom", *medmnist_sets.INFO], n=1)
     hint = f"Did you mean {similar[0]}?" if similar else "Check the path."
+    if source.lower().endswith("3d"):
+        hint = "Sets of volumes (3-D) cannot be used."
     if set(source) & set("\b\t\n\f\r"):  # of a Windows path in double quotes
         hint = "In TOML a backslash in quotes has a meaning of its own: write 'C:\\scans' or \"C:/scans\"."
     raise DataError(f"{name}: no such file or folder, expected {SOURCES}. {hint}")
+
+
+def _how_to_convert(source: str) -> str:
+    """Return what to do with a file that no format reads, by its suffix."""
+    lowered = source.lower()
+    if lowered.endswith((".xlsx", ".xls", ".ods")):
+        return "Save the table as CSV, UTF-8, with a row for each image."
+    if lowered.endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")):
+        return "Unpack it, and give the folder."
+    return "Convert it to one of these."
 
 
 def open_source(settings: DataSettings) -> ImageSource:

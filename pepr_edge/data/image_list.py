@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from pepr_edge.data import findings, names
+from pepr_edge.data import findings, groups, names
+from pepr_edge.data import labels as label_names
 from pepr_edge.data.files import read_images, stamp_files, tree_sha256
 from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.listed_files import Located, listed_companions, locate, unlisted
@@ -29,7 +30,6 @@ from pepr_edge.data.source import (
 )
 from pepr_edge.errors import DataError, DatasetError, ImageError
 from pepr_edge.records import Columns, Problem, Split
-from pepr_edge.text.units import plural
 from pepr_edge.untrusted.paths import leads_out
 from pepr_edge.untrusted.shown import shown
 
@@ -191,15 +191,9 @@ def _missing(path: Path, missing: Sequence[ListedImage]) -> DatasetError:
 
 
 def _with_one_spelling_of_groups(images: Sequence[ListedImage], problems: list[Problem]) -> list[ListedImage]:
-    chosen = names.one_spelling(image.group for image in images if image.group is not None)
-    joined = names.respelled(chosen)
-    problems += findings.about(
-        "groups_respelled",
-        "note",
-        [" = ".join(map(shown, spelled)) for spelled in joined],
-        f"{plural(len(joined), 'group')} with several spellings, which differ by case, spaces or "
-        "Unicode form only, count as one each.",
-    )
+    named = [image.group for image in images if image.group is not None]
+    problems += groups.problems(named)
+    chosen = names.one_spelling(named)
     return [replace(image, group=chosen[image.group]) if image.group else image for image in images]
 
 
@@ -261,7 +255,12 @@ def open_list(
         groups=_group_numbers(images),
         name_of=paths.__getitem__,
         columns=columns,
-        problems=(*problems, *findings.spellings(chosen), *located.problems),
+        problems=(
+            *problems,
+            *label_names.problems(chosen),
+            *label_names.against_folders(paths, [chosen[image.label] for image in images]),
+            *located.problems,
+        ),
     )
 
 
@@ -277,5 +276,5 @@ def _check_all_or_none(
 
 def _group_numbers(images: Sequence[ListedImage]) -> Indices | None:
     """Return the group number of each image; None without groups."""
-    groups = [image.group for image in images if image.group is not None]
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64) if groups else None
+    named = [image.group for image in images if image.group is not None]
+    return np.unique(named, return_inverse=True)[1].astype(np.int64) if named else None

@@ -22,7 +22,9 @@ from pepr_edge.data.source import (
     ImageSource,
     Indices,
     Stamp,
+    check_from_zero,
     class_numbers,
+    is_one_hot,
     name_in_split,
     numeric_labels,
 )
@@ -76,6 +78,7 @@ def open_source(settings: DataSettings) -> ImageSource:
         targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
     columns = _columns(members, splits)
     all_targets = np.concatenate([targets[split] for split in splits])
+    check_from_zero(all_targets, str(path))
     # The checksum of a fetched set was compared, and a file may hold gigabytes.
     labels, problems = (known.labels, []) if known else _label_names(path, all_targets)
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
@@ -175,6 +178,11 @@ def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> 
             raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {MAX_LABEL_BYTES >> 20} MiB")
         order: Literal["F", "C"] = "F" if fortran else "C"
         raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order=order)
+    if raw.ndim == 2 and raw.shape[1] > 1 and raw.dtype.kind in "biuf" and is_one_hot(raw):
+        raise DataError(
+            f"{path}: {split}_labels look one-hot, of shape {raw.shape}, expected class numbers. "
+            "Convert them: labels.argmax(axis=1)."
+        )
     if raw.ndim == 2 and raw.shape[1] > 1:
         raise DataError(
             f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one label. "

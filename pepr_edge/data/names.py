@@ -51,7 +51,10 @@ _PICTURE_FOLDER = re.compile(
     re.IGNORECASE,
 )
 
-_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "?", "-", "undefined"})
+_MISSING = frozenset({
+    "nan", "na", "n/a", "#n/a", "<na>", "null", "?", "-", "undefined", "unlabeled", "unlabelled",
+    "not labeled", "not labelled", "no label", "nolabel", "unannotated", "unsorted",
+})  # fmt: skip
 _NUMBER = re.compile(r"0*(\d+)(?:[.,]0+)?")
 # Not the signs of "HER2-", "grade 1-2" and "1.5".
 _SEPARATORS = re.compile(r"[\s_]+|(?<=[^\W\d_])-(?=\w)")
@@ -92,12 +95,12 @@ def spelling_key(name: str) -> str:
 def loose_key(name: str) -> str:
     """Return what is the same for names that also differ by signs, or by the form of a number (1, 01)."""
     number = _NUMBER.fullmatch(name.strip())
-    return number[1] if number else _SEPARATORS.sub("", spelling_key(name))
+    return number[1] if number else _SEPARATORS.sub("", spelling_key(name).rstrip(".,:;"))
 
 
 def looks_missing(label: str) -> bool:
     """True if a label is how programs write a value that is not there."""
-    return spelling_key(label) in _MISSING
+    return spelling_key(label.replace("_", " ")) in _MISSING
 
 
 def one_spelling(names: Iterable[str]) -> dict[str, str]:
@@ -119,9 +122,18 @@ def respelled(spellings: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 def look_alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the sets of labels that may be one class: they differ by signs or the form of a number only."""
+    return _alike([(loose_key(label), label) for label in labels])
+
+
+def same_numbers(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the sets of names that are the same number in several forms (7, 007, 7.0)."""
+    return _alike([(number[1], name) for name in names if (number := _NUMBER.fullmatch(name))])
+
+
+def _alike(keyed: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     sets: dict[str, list[str]] = {}
-    for label in labels:
-        sets.setdefault(loose_key(label), []).append(label)
+    for key, name in keyed:
+        sets.setdefault(key, []).append(name)
     return [tuple(names) for names in sets.values() if len(names) > 1]
 
 

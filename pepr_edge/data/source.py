@@ -124,6 +124,25 @@ def class_numbers(raw: NDArray[np.generic], where: str) -> Indices:
     return numbers
 
 
+def check_from_zero(targets: Indices, where: str) -> None:
+    """Refuse class numbers that begin with 1: there would be a class without an image.
+
+    Raises:
+        DataError: the smallest is 1 or more.
+    """
+    if targets.min() > 0:
+        raise DataError(
+            f"{where}: class numbers from {targets.min()} to {targets.max()}, expected 0 to number of "
+            "classes - 1. Renumber them."
+        )
+
+
+def is_one_hot(rows: NDArray[np.generic]) -> bool:
+    """True if each of several rows holds one 1 and otherwise 0, shape (n, classes)."""
+    is_binary = bool(((rows == 0) | (rows == 1)).all())
+    return len(rows) > 1 and is_binary and bool((rows.astype(np.int64).sum(axis=1) == 1).all())
+
+
 def check_labels(labels: Iterable[str], where: str) -> None:
     """Refuse class names that cannot be written as UTF-8 or that contain control characters.
 

@@ -9,6 +9,9 @@ from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.errors import DataError
 from pepr_edge.records import Split
 
+# A class with fewer images leaves none for one of the splits.
+MIN_TO_SPLIT = 3
+
 
 def assign_splits(source: ImageSource, settings: DataSettings) -> dict[Split, Indices]:
     """Return the three splits of a source; a split that it lacks is taken from its training split.
@@ -45,7 +48,7 @@ def check_splits(source: ImageSource, splits: dict[Split, Indices]) -> None:
         if not len(splits.get(split, ())):
             raise DataError(
                 f"{source.name}: no images in the {split} split, "
-                "expected some in each of train, val and test. Add images."
+                f"expected some in each of train, val and test. {_how_to_fill(source)}"
             )
     present = set(source.targets[splits["train"]].tolist())
     missing = [name for number, name in enumerate(source.labels) if number not in present]
@@ -59,6 +62,16 @@ def check_splits(source: ImageSource, splits: dict[Split, Indices]) -> None:
             f"{source.name}: only the class {source.labels[0]!r}, expected two or more. "
             "Add images of another class."
         )
+
+
+def _how_to_fill(source: ImageSource) -> str:
+    classes, counts = np.unique(source.targets, return_counts=True)
+    if source.given is None and counts.max() < MIN_TO_SPLIT:
+        return (
+            f"The {len(source.targets)} images have {len(classes)} labels, at most {counts.max()} of each: "
+            "add images, or choose classes; numbers such as an age must become ranges."
+        )
+    return "Add images."
 
 
 def stratified(targets: Indices, *, val: float, test: float, seed: int) -> dict[Split, Indices]:

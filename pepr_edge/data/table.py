@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ class Table:
         return [row.values[position] for row in self.rows]
 
 
-def read_table(path: Path, wanted: Collection[str]) -> Table:
+def read_table(path: Path, wanted: Set[str]) -> Table:
     """Read a table whose first line names the columns.
 
     The delimiter is the one by which most of the wanted columns are found, then the one that gives most
@@ -67,7 +67,8 @@ def read_table(path: Path, wanted: Collection[str]) -> Table:
     delimiters = (first[1],) if first else DELIMITERS
     try:
         delimiter = _best_delimiter(text, delimiters, wanted)
-        return Table(path, *_parsed(path, text, delimiter, skipped))
+        header, rows = _parsed(path, text, delimiter, skipped, wanted)
+        return Table(path, header, rows)
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}). Save it as CSV, UTF-8.") from None
 
@@ -86,7 +87,7 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}). Save it as CSV, UTF-8.") from None
 
 
-def _best_delimiter(text: str, delimiters: Collection[str], wanted: Collection[str]) -> str:
+def _best_delimiter(text: str, delimiters: Collection[str], wanted: Set[str]) -> str:
     best = (-1, -1)
     chosen = ""
     fault: csv.Error | None = None
@@ -96,7 +97,7 @@ def _best_delimiter(text: str, delimiters: Collection[str], wanted: Collection[s
         except csv.Error as error:
             fault = fault or error
             continue
-        found = len({column_key(name) for name in header} & set(wanted))
+        found = len({column_key(name) for name in header} & wanted)
         if (found, len(header)) > best:
             best = (found, len(header))
             chosen = delimiter
@@ -105,8 +106,13 @@ def _best_delimiter(text: str, delimiters: Collection[str], wanted: Collection[s
     return chosen
 
 
-def _parsed(path: Path, text: str, delimiter: str, skipped: int) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    """Return the header and the rows. Lines that a table begins with, such as `sep=;`, are skipped."""
+def _parsed(
+    path: Path, text: str, delimiter: str, skipped: int, wanted: Set[str]
+) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+    """Return the header and the rows. Lines that a table begins with, such as `sep=;`, are skipped.
+
+    Rows that do not fit a header without any of the wanted columns are left out: it is no header.
+    """
     reader = _reader(text, delimiter)
     header = _without_last_empty([name.strip() for name in next(reader, [])])
     rows = []
@@ -118,6 +124,8 @@ def _parsed(path: Path, text: str, delimiter: str, skipped: int) -> tuple[tuple[
         if len(values) > len(header):
             values = _without_last_empty(values, least=len(header))
         if len(values) != len(header):
+            if not wanted & {column_key(name) for name in header}:
+                continue
             raise DataError(
                 f"{path}: line {line}: {len(values)} values, expected {len(header)}. "
                 "Quote values that contain commas."

@@ -29,7 +29,9 @@ from pepr_edge.data.source import (
     ImageSource,
     Indices,
     Stamp,
+    check_from_zero,
     class_numbers,
+    is_one_hot,
     name_in_split,
     numeric_labels,
 )
@@ -88,6 +90,7 @@ def open_source(settings: DataSettings) -> ImageSource:
             yield Image.fromarray(_pixels(images_by_split[number][index - int(starts[number])]))
 
     all_targets = np.concatenate(targets)
+    check_from_zero(all_targets, f"{path}: targets")
     given: dict[Split, Indices] | None = None
     if "all" not in pairs:
         present = [split for split in SPLITS if split in pairs]
@@ -284,7 +287,7 @@ def _targets(
     votes = class_numbers(raw.reshape(-1).astype(np.int64), where).reshape(images, -1)
     if votes.shape[1] == 1:
         return votes[:, 0]
-    if images > 1 and votes.max() == 1 and bool((votes.sum(axis=1) == 1).all()):
+    if is_one_hot(votes):
         raise DataError(f"{where} look one-hot, expected class numbers. Convert them: targets.argmax(dim=1).")
     if not settings.raters:
         raise _several_labels(where, votes)

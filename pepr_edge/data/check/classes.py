@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.data.check.evidence import Evidence
-from pepr_edge.data.findings import about
+from pepr_edge.data.findings import MAX_EXAMPLES, about
 from pepr_edge.data.source import SPLITS
 from pepr_edge.records import Problem, Split
 from pepr_edge.tasks import task_of
 
 # Fewer images of a class, all splits together, leave one for its test.
 MIN_IMAGES = 5
+# So many numbers as labels are a measurement, if there are few images of each.
+MIN_FRACTIONS = 6
+MIN_NUMBERS = 20
+IMAGES_PER_CLASS = 20
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def problems(evidence: Evidence) -> Iterator[Problem]:
@@ -31,6 +37,7 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
                 f"{split} has no image of {', '.join(absent)}",
             )
     totals = np.sum(list(counts.values()), axis=0)
+    yield from _measurements(labels, int(totals.sum()))
     rare = [label for label, count in zip(labels, totals, strict=True) if 0 < count < MIN_IMAGES]
     yield from about(
         "rare_classes",
@@ -39,6 +46,22 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
         f"fewer than {MIN_IMAGES} images of {', '.join(rare)}: how well a model recognises that "
         "cannot be measured. Add images.",
     )
+
+
+def _measurements(labels: Sequence[str], images: int) -> Iterator[Problem]:
+    """Yield that the labels are many different numbers: an age or a score, and no class."""
+    numbers = [label for label in labels if _NUMBER.fullmatch(label)]
+    has_fractions = any(not float(number).is_integer() for number in numbers)
+    few = MIN_FRACTIONS if has_fractions else MIN_NUMBERS
+    if len(numbers) == len(labels) >= few and images < IMAGES_PER_CLASS * len(labels):
+        yield Problem(
+            kind="labels_look_measured",
+            severity="warning",
+            count=len(labels),
+            examples=tuple(labels[:MAX_EXAMPLES]),
+            remedy=f"{len(labels)} different numbers as labels of {images:,} images look like a measurement, "
+            "and each counts as a class of its own. Make ranges of them, such as below 50 and 50 or more.",
+        )
 
 
 def split_counts(evidence: Evidence) -> dict[Split, NDArray[np.int64]]:
