@@ -23,6 +23,10 @@ MAX_VALUE = 65535
 MAX_CLIPPED = 0.005
 # In Image.info: the picture is dark where its values are high.
 WHITE_IS_ZERO = "white_is_zero"
+# In Image.info: the file holds more pictures; the picture's end is lost.
+SEVERAL_PICTURES = "several_pictures"
+CUT_OFF = "cut_off"
+KEPT = (WHITE_IS_ZERO, SEVERAL_PICTURES, CUT_OFF)
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -43,7 +47,7 @@ def checked(image: Image.Image, *, shown_as: str) -> Image.Image:
         found = f"mode {image.mode}, values {values.min()} to {values.max()}"
         raise ImageError(shown_as, f"{found}, expected 8 or 16 bits", "Convert or remove it.")
     deep = Image.fromarray(values.astype(np.uint16))
-    deep.info.update({key: value for key, value in image.info.items() if key == WHITE_IS_ZERO})
+    deep.info.update({key: value for key, value in image.info.items() if key in KEPT})
     return deep
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
+from pepr_edge.images.depth import SEVERAL_PICTURES
 from pepr_edge.images.dicom_levels import ZeroSlopeError, eight_bit, grey_levels
 from pepr_edge.images.dicom_stream import (
     BASELINE,
@@ -101,7 +102,9 @@ def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
         try:
             dataset = _read(file, shown_as)
             _check(dataset, shown_as, max_pixels)
-            return _picture(dataset, shown_as)
+            picture = _picture(dataset, shown_as)
+            picture.info[SEVERAL_PICTURES] = _frame_count(dataset) > 1
+            return picture
         except DataError:
             raise
         except ZeroSlopeError:

@@ -63,6 +63,16 @@ def format_of(head: bytes) -> str | None:
     return "PPM" if _NETPBM.match(head) else None
 
 
+def not_an_image(head: bytes) -> tuple[str, str]:
+    """Return what a file without an image is, by its first bytes, and the remedy."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the image", "Fetch the image: git lfs pull."
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page, not an image", "Download the image again."
+    return "not an image", "Convert or remove it."
+
+
 def is_read(name: str | None) -> bool:
     """True if files of a format are read."""
     return name == DICOM or name in PILLOW_FORMATS

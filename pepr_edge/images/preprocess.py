@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pepr_edge.errors import ImageError
 from pepr_edge.images import depth, dicom, png
-from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read
+from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read, not_an_image
 from pepr_edge.records import Interpolation, Preprocess
 from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.shown import one_line, shown
@@ -32,6 +32,15 @@ MAX_PIXELS = 1024**3 // 4 // 3
 # TIFF's PhotometricInterpretation, and its value for grey where 0 is white.
 PHOTOMETRIC = 262
 WHITE_IS_ZERO_TAG = 0
+# Formats of films. MPO, of phones, holds several pictures of one moment.
+ANIMATED = ("GIF", "PNG", "WEBP")
+# TIFF's NewSubfileType, and its bits for a smaller copy and for a mask.
+SUBFILE_TYPE = 254
+REDUCED = 1
+MASK = 4
+# libjpeg decodes lost blocks as this level.
+LOST = 128
+MIN_LOST_ROWS = 8
 FILTERS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -68,10 +77,10 @@ def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
         if Path(name).suffix.lower() in dicom.SUFFIXES:  # old DICOM files have no preamble
             opened.seek(0)
             return dicom.decode(opened, shown_as=name, max_pixels=MAX_PIXELS)
-    reason = "not an image"
+    reason, remedy = not_an_image(start)
     if known is not None:
         reason = f"a {known} image{' of a kind' if is_read(known) else ''} that is not read"
-    raise ImageError(name, f"{reason}, expected PNG, JPEG, TIFF, DICOM or the like", "Convert or remove it.")
+    raise ImageError(name, f"{reason}, expected PNG, JPEG, TIFF, DICOM or the like", remedy)
 
 
 @contextmanager
@@ -130,12 +139,41 @@ def _load(file: BinaryIO, name: str) -> Image.Image:
         if image.mode not in (*GREY_MODES, *COLOUR_MODES):
             reason = f"mode {image.mode}, expected grey, RGB, CMYK or a palette"
             raise ImageError(name, reason, "Convert or remove it.")
+        holds_several = _holds_several(image)
         image.load()
+        is_cut_off = _is_cut_off(image)
         # Pillow inverts 8 bits where white is zero, and no more than 8.
         is_inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO_TAG
         upright = ImageOps.exif_transpose(image)
         upright.info[depth.WHITE_IS_ZERO] = is_inverted and depth.is_deep(upright)
+        upright.info[depth.SEVERAL_PICTURES] = holds_several
+        upright.info[depth.CUT_OFF] = is_cut_off
         return upright
+
+
+def _holds_several(image: Image.Image) -> bool:
+    """True if a file holds more pictures than the first: pages or frames, no small copies or masks of it."""
+    if image.format != "TIFF":
+        return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    try:
+        image.seek(1)
+        return not image.tag_v2.get(SUBFILE_TYPE, 0) & (REDUCED | MASK)  # type: ignore[attr-defined]
+    except Exception:  # no second page, or a broken one
+        return False
+    finally:
+        image.seek(0)
+
+
+def _is_cut_off(image: Image.Image) -> bool:
+    """True if the lower end of a JPEG picture is the grey that a decoder puts in place of lost data."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        return False
+    rows = max(image.height // 16, MIN_LOST_ROWS)
+    if image.height < 2 * rows:
+        return False
+    lowest = image.crop((0, image.height - rows, image.width, image.height))
+    colours = lowest.getcolors(1)  # None if there are more
+    return colours is not None and colours[0][1] in (LOST, (LOST, LOST, LOST))
 
 
 def to_pixels(

@@ -18,6 +18,7 @@ from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.pixels import Decoded, ImagePass
 from pepr_edge.data.source import DataSettings, ImageSource
 from pepr_edge.errors import ImageError
+from pepr_edge.images.depth import CUT_OFF, SEVERAL_PICTURES
 from pepr_edge.records import Split
 from pepr_edge.untrusted.shown import shown
 
@@ -27,6 +28,8 @@ PERCEPTUAL_BITS = 12
 THUMBNAIL_PX = 4 * PERCEPTUAL_BITS
 # A picture with fewer grey levels between its darkest and its brightest pixel shows nothing.
 BLANK_LEVELS = 3
+# A picture without a level above this one, of 255, is nearly black.
+DARK_LEVEL = 32
 Thumbnail = NDArray[np.uint8]
 
 
@@ -36,8 +39,10 @@ class Scan:
 
     `hashes`: of the pixels that the model sees; `perceptual`: the bits of the perceptual hash, empty without
     the package imagehash; `thumbnails`: grey, THUMBNAIL_PX on a side; `blank`: pictures of one grey level;
-    `coloured`: colour images that the model sees in grey; `greys`: images without colour; `needed_bits`: the
-    depth that each grey image of more than 8 bits needs by itself, and `set_bits` that of the set.
+    `dark`: others that are nearly black; `several`: files that hold more pictures; `cut_off`: the end of the
+    picture is lost; `coloured`: colour images that the model sees in grey; `greys`: images without colour;
+    `needed_bits`: the depth that each grey image of more than 8 bits needs by itself, and `set_bits` that of
+    the set.
     """
 
     splits: dict[int, Split] = field(default_factory=dict)
@@ -46,6 +51,9 @@ class Scan:
     thumbnails: dict[int, Thumbnail] = field(default_factory=dict)
     sizes_px: dict[int, tuple[int, int]] = field(default_factory=dict)
     blank: set[int] = field(default_factory=set)
+    dark: set[int] = field(default_factory=set)
+    several: set[int] = field(default_factory=set)
+    cut_off: set[int] = field(default_factory=set)
     coloured: set[int] = field(default_factory=set)
     greys: set[int] = field(default_factory=set)
     bad: dict[int, ImageError] = field(default_factory=dict)
@@ -62,16 +70,27 @@ class Scan:
             self.bad[index] = decoded.error
         if decoded.image is None or decoded.pixels is None:
             return
-        self.sizes_px[index] = decoded.image.size
-        pixels = decoded.pixels
-        self.hashes[index] = hashlib.blake2b(pixels.tobytes(), digest_size=HASH_BYTES).digest()
-        if is_grey(decoded.image):
+        self._note_file(index, decoded.image)
+        self._note_pixels(index, decoded.pixels)
+
+    def _note_file(self, index: int, image: Image.Image) -> None:
+        self.sizes_px[index] = image.size
+        if is_grey(image):
             self.greys.add(index)
-        elif pixels.shape[2] == 1:
+        if image.info.get(SEVERAL_PICTURES):
+            self.several.add(index)
+        if image.info.get(CUT_OFF):
+            self.cut_off.add(index)
+
+    def _note_pixels(self, index: int, pixels: NDArray[np.uint8]) -> None:
+        self.hashes[index] = hashlib.blake2b(pixels.tobytes(), digest_size=HASH_BYTES).digest()
+        if index not in self.greys and pixels.shape[2] == 1:
             self.coloured.add(index)
         if int(pixels.max()) - int(pixels.min()) < BLANK_LEVELS:
             self.blank.add(index)
             return
+        if int(pixels.max()) < DARK_LEVEL and index not in self.needed_bits:  # depth is another check's
+            self.dark.add(index)
         thumbnail = _thumbnail(pixels)
         self.thumbnails[index] = np.asarray(thumbnail)
         if can_compare_perceptually():

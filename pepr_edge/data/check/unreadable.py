@@ -20,7 +20,8 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     if evidence.settings.on_bad_image == "skip":
         remedy = f"{plural(len(bad), 'unreadable image')} left out: {by_class}"
     else:
-        remedy = f"{len(bad)} of {plural(evidence.total, 'image')} cannot be read: {by_class}. "
+        reason = f"the first: {bad[min(bad)].reason}"
+        remedy = f"{len(bad)} of {plural(evidence.total, 'image')} cannot be read: {by_class} ({reason}). "
         remedy += 'Fix them, or leave them out: data.on_bad_image = "skip".'
     yield Problem(
         kind="unreadable_images",

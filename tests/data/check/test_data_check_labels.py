@@ -1,4 +1,4 @@
-"""Labels and groups as tables hold them: several in one, none, measurements, shifted rows, rounded numbers."""
+"""Labels and groups as tables hold them: several in one, none, measured, shifted rows, rounded numbers."""
 
 from __future__ import annotations
 
