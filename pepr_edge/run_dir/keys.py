@@ -42,6 +42,8 @@ STAGE_REVISIONS: Mapping[str, str] = {
 # Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
 NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
+# The same for the settings of a quantisation.
+NEW_QUANTISE_KEYS: Mapping[str, Any] = {"equalise": False, "correct": False}
 
 # How often a training is repeated; no training's result depends on it.
 REPEATS = {"repeats", "max_repeats"}
@@ -157,8 +159,16 @@ def export_key(
         recipe.device.settings().model_dump(mode="json", exclude={"threads"}),
         recipe.export.keep_performance,
     ]
-    inputs = (trained.key, trained.checkpoint_sha256, variant.model_dump(mode="json"), settings)
+    inputs = (trained.key, trained.checkpoint_sha256, _plain_variant(variant), settings)
     return stage_key("export", *inputs, *_raised("export", revisions))
+
+
+def _plain_variant(variant: Variant) -> dict[str, Any]:
+    """Return a variant without the settings that came after 0.1.0, at their defaults."""
+    dumped = variant.model_dump(mode="json")
+    if dumped["quantise"] is None:
+        return dumped
+    return dumped | {"quantise": _without_defaults_of(NEW_QUANTISE_KEYS, dumped["quantise"])}
 
 
 def autotune_key(trained: TrainResult, recipe: Recipe, revisions: Mapping[str, str] = STAGE_REVISIONS) -> str:

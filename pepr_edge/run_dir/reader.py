@@ -9,6 +9,7 @@ the model that it copies.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,8 @@ from pepr_edge.run_dir.current import (
     read_failure,
 )
 from pepr_edge.run_dir.keys import (
+    FIRST,
+    STAGE_REVISIONS,
     autotune_key,
     export_key,
     profile_key,
@@ -49,6 +52,7 @@ from pepr_edge.run_dir.keys import (
     train_key,
 )
 from pepr_edge.run_dir.layout import (
+    ARTIFACT,
     FULL_PROFILE,
     LOGITS,
     PREDICTIONS,
@@ -289,7 +293,7 @@ def _states(
         exports[name] = state(name, key)
     ranked = {name: exports[name] for name in recipe.export.named}
     if recipe.export.auto:
-        choice = state(AUTO, autotune_key(trained, recipe, revisions) if trained else of_training)
+        choice = state(AUTO, _autotune_key(results, folder, trained) if trained else of_training)
         base = exports[FLOAT32]
         if choice.artifact is not None:
             choice = replace(choice, variant=choice.artifact.variant)
@@ -299,6 +303,20 @@ def _states(
         ranked[choice.variant] = choice
     others = [export for export in exports.values() if ranked.get(export.variant) is not export]
     return list(ranked.values()), others
+
+
+def _autotune_key(results: Results, folder: Path, trained: TrainResult) -> str:
+    """Return the key of a candidate's autotuned variant.
+
+    A finished run of an earlier version chose among the variants of that version, which are not known here.
+    Its choice has the key that was stored with it.
+    """
+    revisions = results.info.revisions
+    is_earlier = revisions.get("autotune", FIRST) != STAGE_REVISIONS["autotune"]
+    if is_earlier and results.info.status == "finished":
+        with suppress(RunError):
+            return read_record(folder / AUTO / ARTIFACT, Artifact).key
+    return autotune_key(trained, results.recipe, revisions)
 
 
 def _state(

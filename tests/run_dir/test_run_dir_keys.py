@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,13 @@ KEYS_OF_0_1_0 = {
     "export": "362736172f729e726e2001a08e82f1cb1c07cf4c1bc553b44fd6bda524730dab",
     "profile": "bc84e7ae9a79a4b1770ca4d356f00e0dbbd4cf3914e45fcaa44d72ea56f7207a",
 }
+# Of the same training in quantised variants.
+EXPORT_KEYS_OF_0_1_0 = {
+    "int8_static": "4ca26527c8bfcc1e56d52d73f5ac63c46ff7a5222f563d1c47209519b618fa40",
+    "int8_static_reduced": "bca345bc2a3a7205e20db996fe3b748167af53c78f31eef9a5c3f8c1c5f82078",
+    "int8_dynamic": "68081ef35eada2af2b1c744b957c62e251dccba7117989ad78d024c4e8366f14",
+    "optimum_avx2": "4e1fc4820e1c7b241778d57f026853b59095d6bda18095ca99af591ccc9a3f36",
+}
 SCREENING_KEY_OF_0_1_0 = "122e4eecafae4f2d70cdc7bbea706ead3c2362f3dbb810b38d1668330e199e3b"
 
 
@@ -150,6 +158,31 @@ def test_keys_of_version_0_1_0_are_current() -> None:
     screening = screening_key(made_records.candidate("small"), "fp32", made_records.recipe())
     if STAGE_REVISIONS["screening"] == FIRST:
         assert screening == SCREENING_KEY_OF_0_1_0
+
+
+@pytest.mark.parametrize(("name", "key"), EXPORT_KEYS_OF_0_1_0.items())
+def test_variants_have_the_keys_of_version_0_1_0(name: str, key: str) -> None:
+    """If a new setting of a variant fails this, leave it out of the key at its default."""
+    recipe = made_records.recipe()
+    trained = made_records.trained("small", key=KEYS_OF_0_1_0["train"])
+    assert export_key(trained, load_variant(name), recipe, {}) == key
+
+
+@pytest.mark.parametrize(("revisions", "is_read"), [({}, True), (STAGE_REVISIONS, False)])
+def test_a_choice_among_the_variants_of_an_earlier_version_is_read(
+    made_run: Path, revisions: Mapping[str, str], is_read: bool
+) -> None:
+    text = (made_run / "recipe.toml").read_text()
+    changed = re.sub(r"variants = .*", 'variants = "auto"', text)
+    write_text(made_run / "recipe.toml", changed)
+    info = read_record(made_run / "run.json", RunInfo)
+    write_record(made_run / "run.json", info.replace(status="finished", revisions=dict(revisions)))
+    folder = made_run / "candidates" / "small@64"
+    key = train_key(info.candidates[0], load(made_run).recipe, info.data, revisions)
+    write_record(folder / "train.json", read_record(folder / "train.json", TrainResult).replace(key=key))
+    (folder / "fp32").rename(folder / "auto")
+    found = load(made_run).entries[0]
+    assert (found.artifact is not None) == is_read
 
 
 def test_a_run_is_read_with_the_revisions_that_it_was_made_with(
