@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pepr_edge.data.check import classes, copies, depth, near_copies, pictures, shortcuts, unreadable
+from pepr_edge.data.check import (
+    classes,
+    copies,
+    depth,
+    groups,
+    near_copies,
+    pictures,
+    shortcuts,
+    unreadable,
+)
 from pepr_edge.data.check.evidence import Evidence, Scan
 from pepr_edge.errors import DataError
 from pepr_edge.records import DataCheck, Problem
@@ -32,6 +41,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Problem]], ...] = (
     unreadable.problems,
     copies.problems,
     near_copies.problems,
+    groups.problems,
     depth.problems,
     pictures.problems,
     classes.problems,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pepr_edge.data.check.copies import different, pairs_of
 from pepr_edge.data.check.evidence import Evidence, can_compare_perceptually
-from pepr_edge.data.check.similar import connect, similar_pairs
+from pepr_edge.data.check.similar import connect, similar_pairs, turned_pairs
 from pepr_edge.data.source import evenly_spread
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
@@ -34,6 +35,7 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     yield from _contradictory(evidence, contradictory)
     reported = {members[0] for members in across + contradictory}
     yield from _within(evidence, [members for members in sets if members[0] not in reported])
+    yield from _turned(evidence, turned_copies(evidence, representatives))
 
 
 def near_copies(evidence: Evidence, indices: Sequence[int]) -> list[list[int]]:
@@ -45,10 +47,22 @@ def near_copies(evidence: Evidence, indices: Sequence[int]) -> list[list[int]]:
     sets = np.arange(len(indices))
     for one, other in similar_pairs(bits, [scan.thumbnails[index] for index in indices]):
         connect(sets, one, other)
+    return _members(sets, indices)
+
+
+def _members(sets: NDArray[np.int64], indices: Sequence[int]) -> list[list[int]]:
     members: dict[int, list[int]] = {}
     for number, index in zip(sets.tolist(), indices, strict=True):
         members.setdefault(number, []).append(index)
     return [of_set for of_set in members.values() if len(of_set) > 1]
+
+
+def turned_copies(evidence: Evidence, indices: Sequence[int]) -> list[list[int]]:
+    """Return the sets of images of which each is nearly another one turned or mirrored."""
+    sets = np.arange(len(indices))
+    for one, other in turned_pairs([evidence.scan.thumbnails[index] for index in indices]):
+        connect(sets, one, other)
+    return _members(sets, indices)
 
 
 def _one_of_each(evidence: Evidence) -> list[int]:
@@ -99,6 +113,32 @@ def _within(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Probl
             examples=pairs_of(evidence, sets, evidence.scan.splits.__getitem__, "~"),
             remedy=f"{plural(len(sets), 'set')} of images that are nearly the same, each within one split: "
             "with another seed they may be divided. Give each set one group in a .csv file.",
+        )
+
+
+def _turned(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+    """Yield turned copies by split. Their labels may differ: a class may be a direction."""
+    split_of = evidence.scan.splits.__getitem__
+    across = [members for members in sets if different(members, split_of)]
+    within = len(sets) - len(across)
+    if across:
+        yield Problem(
+            kind="turned_copies_across_splits",
+            severity="warning",
+            count=len(across),
+            examples=pairs_of(evidence, across, split_of, "~"),
+            remedy=f"leakage: {plural(len(across), 'set')} of images that are the same turned or mirrored "
+            "are in more than one split, as if they had been multiplied before they were divided, so test "
+            "scores may be too good. Use the originals only, or give each set one group.",
+        )
+    elif within:
+        yield Problem(
+            kind="turned_copies_in_split",
+            severity="note",
+            count=within,
+            examples=pairs_of(evidence, sets, split_of, "~"),
+            remedy=f"{plural(within, 'set')} of images that are the same turned or mirrored, each within "
+            "one split: with another seed they may be divided.",
         )
 
 

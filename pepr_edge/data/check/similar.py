@@ -8,8 +8,9 @@ figures behind the limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,19 @@ FINE_PX = 32
 BLOCK = 1024
 
 
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+# Mirrored, turned by 180 degrees, mirrored along both diagonals, and turned by 90 degrees (by 270 is the same
+# pair the other way round): of arrays of shape (n, rows, columns).
+TURNS: tuple[Turn, ...] = (
+    lambda planes: planes[:, :, ::-1],
+    lambda planes: planes[:, ::-1],
+    lambda planes: planes[:, ::-1, ::-1],
+    lambda planes: planes.transpose(0, 2, 1),
+    lambda planes: planes[:, ::-1, ::-1].transpose(0, 2, 1),
+    lambda planes: planes.transpose(0, 2, 1)[:, ::-1],
+)
+
+
 def similar_pairs(bits: NDArray[np.bool_], thumbnails: Sequence[Thumbnail]) -> Iterator[tuple[int, int]]:
     """Yield pairs of pictures that are nearly the same, enough pairs to connect all that belong together.
 
@@ -57,6 +71,37 @@ def similar_pairs(bits: NDArray[np.bool_], thumbnails: Sequence[Thumbnail]) -> I
                 if sets[one] != sets[other] and _same_picture(thumbnails[one], thumbnails[other]):
                     connect(sets, one, other)
                     yield one, other
+
+
+def turned_pairs(thumbnails: Sequence[Thumbnail]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of pictures of which one is nearly the other turned by 90, 180 or 270 degrees or mirrored.
+
+    Args:
+        thumbnails: as for `similar_pairs`. A turned copy that is also cropped is not found.
+    """
+    if len(thumbnails) < 2:
+        return
+    whole = _details(np.stack(thumbnails).astype(np.float32), [(0.0, 0.0, 0.0, 0.0)])[:, 0]
+    planes = whole.reshape(-1, GRID_PX, GRID_PX)
+    sets = np.arange(len(thumbnails))
+    for turn in TURNS:
+        turned = np.ascontiguousarray(turn(planes)).reshape(len(planes), -1)
+        for start in range(0, len(planes), BLOCK):
+            correlation = whole[start : start + BLOCK] @ turned.T
+            first, second = np.nonzero(correlation >= GRID_CORRELATION)
+            for one, other in zip((first + start).tolist(), second.tolist(), strict=True):
+                if sets[one] != sets[other] and _is_turned(thumbnails[one], thumbnails[other], turn):
+                    connect(sets, one, other)
+                    yield one, other
+
+
+def _is_turned(one: Thumbnail, other: Thumbnail, turn: Turn) -> bool:
+    turned = np.ascontiguousarray(turn(other[None])[0])
+    uncropped = np.zeros(4)
+    correlation = _fine_details(Image.fromarray(one), uncropped) @ _fine_details(
+        Image.fromarray(turned), uncropped
+    )
+    return float(correlation) >= CORRELATION
 
 
 def connect(sets: NDArray[np.int64], one: int, other: int) -> None:
