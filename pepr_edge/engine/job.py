@@ -24,8 +24,16 @@ DISK_FULL = 28  # exit status of a worker that found no room on the disk, as err
 # "repeat": one of several trainings of the candidate, all epochs or until an epoch; export nothing.
 # "export": export the best of these trainings.
 # "select_variant": choose a variant of the trained candidate by measuring (autotune).
-JobKind = Literal["screen", "probe", "train", "conclude", "complete", "repeat", "export", "select_variant"]
-FIRST_STAGES = {"screen": "first look", "export": "export", "select_variant": "choose"}
+# "step_costs": measure the training steps of several candidates in turn.
+JobKind = Literal[
+    "screen", "probe", "train", "conclude", "complete", "repeat", "export", "select_variant", "step_costs"
+]
+FIRST_STAGES = {
+    "screen": "first look",
+    "export": "export",
+    "select_variant": "choose",
+    "step_costs": "cost of training steps",
+}
 # The kinds that work on a training that is done, in the folder of its candidate.
 AFTER_TRAINING: tuple[JobKind, ...] = ("export", "select_variant")
 # The kinds for which the initial weights make no difference.
@@ -56,6 +64,20 @@ class CandidateFiles:
         return str(self.weights.get(candidate.id, ""))
 
 
+class StepCostSubject(BaseModel):
+    """A trained candidate whose steps are to be measured: its prepared images, its folder, key and mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidate: Candidate
+    data: str
+    folder: str
+    key: str
+    layout: Literal["contiguous", "channels_last"]
+    precision: Literal["float32", "bfloat16", "float16"]
+    threads: int
+
+
 class CandidateJob(BaseModel):
     """Work on one candidate. Paths are those of this machine, so a job is never written to a file.
 
@@ -63,6 +85,9 @@ class CandidateJob(BaseModel):
     of the kind "repeat", that of the repeat. `repeat` is the number of the training that the job makes or
     exports, and `recipe.seed` the seed to train with. `until_epoch` is the last epoch of the kinds "train"
     and "conclude"; None for all others, unless a "repeat" has one.
+
+    The kind "step_costs" works on its `subjects`, the first of which is the job's candidate; its `folder` is
+    a temporary one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +103,7 @@ class CandidateJob(BaseModel):
     exclusive: bool
     until_epoch: Annotated[int, Field(ge=1)] | None = None
     repeat: Annotated[int, Field(ge=0)] = 0
+    subjects: tuple[StepCostSubject, ...] = ()
 
     @model_validator(mode="after")
     def _has_its_epoch(self) -> CandidateJob:

@@ -92,6 +92,8 @@ def stage_of(job: CandidateJob, step: Step) -> StageName:
     """Return the stage of a run that a job's step belongs to."""
     if job.kind in ("screen", "probe"):
         return "search"
+    if job.kind == "step_costs":
+        return "measuring"
     if job.kind == "select_variant":
         return "choice of variants"
     if step.stage.startswith("export"):

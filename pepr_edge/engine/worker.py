@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +26,7 @@ from pepr_edge.run_dir.current import (
     is_complete,
 )
 from pepr_edge.run_dir.keys import autotune_key, export_key, screening_key
-from pepr_edge.run_dir.layout import ARTIFACT, FAILURE, SCREENING, SCREENINGS
+from pepr_edge.run_dir.layout import ARTIFACT, FAILURE, SCREENING, SCREENINGS, STEP_COST
 from pepr_edge.run_dir.reader import read_logits
 from pepr_edge.run_dir.store import disk_is_full, read_record, write_record
 from pepr_edge.run_dir.training_files import clear
@@ -34,13 +35,18 @@ from pepr_edge.run_dir.training_files import clear
 SCREENING_IMAGES = 16
 # The parent gets one in this many training steps.
 STEP_INTERVAL = 5
+# Blocks of steps of each candidate whose cost is measured.
+STEP_COST_ROUNDS = 3
 
 
 def work(job: CandidateJob, steps: TextIO) -> None:
     """Do the parts of a job that are not done yet. A part that fails leaves a failure.json instead."""
-    data = load(Path(job.data))
     folder = Path(job.folder)
     try:
+        if job.kind == "step_costs":
+            _measure_step_costs(job, steps)
+            return
+        data = load(Path(job.data))
         if job.kind == "screen":
             _screen(job, data, steps)
             return
@@ -202,6 +208,32 @@ def _select_variant(job: CandidateJob, data: Dataset, steps: TextIO) -> None:
     except PeprError as fault:
         _raise_if_disk_is_full(fault)
         write_record(folder / AUTO / FAILURE, failure(key, job.candidate, AUTO, "choose", fault))
+
+
+def _measure_step_costs(job: CandidateJob, steps: TextIO) -> None:
+    """Measure the training steps of several candidates, and write the cost of each into its folder."""
+    from pepr_edge.train.step import ComputeMode
+    from pepr_edge.train.step_cost import StepCostJob, step_costs
+
+    folders = {subject.candidate.id: Path(subject.folder) for subject in job.subjects}
+    subjects = [
+        StepCostJob(
+            candidate=subject.candidate,
+            data=load(Path(subject.data)),
+            mode=ComputeMode(subject.layout, subject.precision),
+            threads=subject.threads,
+            key=subject.key,
+        )
+        for subject in job.subjects
+    ]
+    total = STEP_COST_ROUNDS * len(subjects)
+    blocks = count(1)
+
+    def on_block(candidate: Candidate) -> None:
+        report(steps, Step(stage=candidate.id, done=next(blocks), total=total))
+
+    for cost in step_costs(subjects, job.recipe, job.exclusive, STEP_COST_ROUNDS, on_block):
+        write_record(folders[cost.candidate.id] / STEP_COST, cost)
 
 
 def _raise_if_disk_is_full(fault: PeprError) -> None:

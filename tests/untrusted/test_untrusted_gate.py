@@ -35,7 +35,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "engine/fork_safety.py": {"open": SYSTEM, ".read_text": SYSTEM},
     "engine/ray.py": {"np.memmap": PREPARED},
     "engine/ray_cluster.py": {"open": SYSTEM},
-    "engine/step_costs.py": {"os.fdopen": OURS},
     "engine/worker_main.py": {"os.open": WRITES, "os.fdopen": OURS},
     "images/dicom_stream.py": {"Image.open": LIMITED},
     "images/preprocess.py": {"Image.open": LIMITED},
