@@ -19,19 +19,38 @@ from pepr_edge.train.weights.finding import timm_name
 from pepr_edge.train.weights.load import Template, load_weights
 from pepr_edge.untrusted.redact import first_line
 
+# Standard deviation of a new classifier's weights, as ResNet has it. Those of EfficientNet, MobileNet and DLA
+# grow as classes become fewer, to 0.4 or 1.0 with two. Their first logits have a standard deviation of 3 to
+# 12, so most of a short training is spent on making them smaller.
+CLASSIFIER_STD = 0.01
+# Classifiers with weights below this keep them.
+LARGE_STD = 0.05
 
-def create(candidate: Candidate) -> nn.Module:
+
+def create(candidate: Candidate, small_logits: bool = False) -> nn.Module:
     """Build the module of a candidate with random weights.
 
+    Args:
+        candidate: to build.
+        small_logits: begin with a classifier whose logits are small, whatever the architecture.
     Raises:
         ModelError: the architecture is unknown or cannot take the size.
     """
-    return _for_candidate(candidate)[0]
+    model = _for_candidate(candidate)[0]
+    if small_logits:
+        _begin_with_small_logits(model)
+    return model
 
 
-def create_with_weights(candidate: Candidate, path: Path) -> tuple[nn.Module, WeightsMatch]:
+def create_with_weights(
+    candidate: Candidate, path: Path, small_logits: bool = False
+) -> tuple[nn.Module, WeightsMatch]:
     """Build the module of a candidate with the weights of a file, and say how these were assigned.
 
+    Args:
+        candidate: to build.
+        path: of the weights.
+        small_logits: as of `create`, for a classifier that the file has no weights for.
     Raises:
         ModelError: the architecture is unknown or cannot take the size, or the weights do not fit or were
             changed.
@@ -44,7 +63,19 @@ def create_with_weights(candidate: Candidate, path: Path) -> tuple[nn.Module, We
                 f"{candidate.weights_sha256[:12]}). Put those back, or begin again with --fresh."
             )
     model, template = _for_candidate(candidate)
+    if small_logits:
+        _begin_with_small_logits(model)
     return model, load_weights(model, template, candidate.in_channels, path)
+
+
+def _begin_with_small_logits(model: nn.Module) -> None:
+    """Draw a classifier with large weights again, small, with a bias of zero."""
+    layers = [layer for part in _classifiers(model) for layer in part.modules()]
+    for layer in layers:
+        if isinstance(layer, nn.Linear | nn.Conv2d) and float(layer.weight.detach().std()) > LARGE_STD:
+            nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def unknown_architecture(name: str) -> str | None:
@@ -145,15 +176,17 @@ def head_parameters(model: nn.Module) -> list[nn.Parameter]:
     Raises:
         ModelError: the model has no classifier layer.
     """
-    classifier = model.get_classifier()  # type: ignore[operator]
-    layers = classifier if isinstance(classifier, tuple | list) else [classifier]
-    parameters: list[nn.Parameter] = []
-    for layer in layers:
-        if isinstance(layer, nn.Module):
-            parameters += layer.parameters()
+    parameters = [parameter for part in _classifiers(model) for parameter in part.parameters()]
     if not parameters:
         raise ModelError('this architecture has no classifier layer of its own. Use train.mode = "full".')
     return parameters
+
+
+def _classifiers(model: nn.Module) -> list[nn.Module]:
+    """Return the classifier, or the two that some architectures have."""
+    classifier = model.get_classifier()  # type: ignore[operator]
+    parts = classifier if isinstance(classifier, tuple | list) else [classifier]
+    return [part for part in parts if isinstance(part, nn.Module)]
 
 
 def restore(candidate: Candidate, checkpoint: Path) -> nn.Module:

@@ -69,7 +69,7 @@ def initial_model(
         )
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    model, match = create_with_weights(candidate, Path(weights_file))
+    model, match = create_with_weights(candidate, Path(weights_file), _small_logits(recipe))
     return InitialModel(model, preprocess_of(candidate, model, data, recipe), match)
 
 
@@ -85,8 +85,13 @@ def untrained(
     """
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    model = create(candidate)
+    model = create(candidate, _small_logits(recipe))
     return model, preprocess_of(candidate, model, data, recipe)
+
+
+def _small_logits(recipe: Recipe) -> bool:
+    """True except for the paper's protocol, whose models begin as timm builds them."""
+    return recipe.train.protocol != "paper"
 
 
 def preprocess_of(candidate: Candidate, model: nn.Module, data: Dataset, recipe: Recipe) -> Preprocess:

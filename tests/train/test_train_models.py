@@ -65,6 +65,21 @@ def test_an_architecture_with_a_fixed_size_is_built_for_the_wanted_size(architec
     assert model(torch.zeros(1, 1, 64, 64)).shape == (1, 2)
 
 
+@pytest.mark.parametrize(("architecture", "is_redrawn"), [("mobilenetv2_050", True), ("resnet14t", False)])
+def test_a_classifier_begins_with_small_logits(architecture: str, is_redrawn: bool) -> None:
+    """With two classes, timm's classifier of a MobileNet begins with logits of 5."""
+    chosen = candidate(architecture=architecture)
+    torch.manual_seed(0)
+    plain = create(chosen).get_classifier().weight  # type: ignore[operator]
+    torch.manual_seed(0)
+    small = create(chosen, small_logits=True).get_classifier()  # type: ignore[operator]
+    assert torch.equal(plain, small.weight) != is_redrawn
+    assert float(small.weight.std()) < 0.02
+    if is_redrawn:
+        assert float(plain.std()) > 0.3
+        assert not small.bias.any()
+
+
 def test_the_head_is_the_classifier_only() -> None:
     model = create(candidate())
     assert [tuple(parameter.shape) for parameter in head_parameters(model)] == [(2, model.num_features), (2,)]
