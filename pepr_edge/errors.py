@@ -10,7 +10,9 @@ PeprError                 exit status 1: an error in the user's input
 ├── RunError              a run directory: missing, torn, in use
 ├── EngineError           a cluster that cannot be joined, or has no room
 ├── BundleError           a bundle that is incomplete, altered or of another version
-├── KitError              a kit for a clinic's device that cannot be made
+├── KitError              a kit for a clinic's device that cannot be made, or is not as it was made
+├── SigningError          a key that cannot be used, or no package to sign with
+├── SignatureError        a signature that is missing, damaged, foreign, or of something else
 ├── MeasurementError      a measurement that could not be taken
 │   └── LibraryError      a library that cannot be loaded on this machine
 │   └── NoAnswerError     a model that gives no usable answer for an image; it may for others
@@ -81,7 +83,18 @@ class BundleError(PeprError):
 
 
 class KitError(PeprError):
-    """A kit that cannot be made: no network, no wheel for the platform, or a folder that is in the way."""
+    """A kit that cannot be made, or is not as it was made.
+
+    No network, no wheel for the platform, a folder that is in the way; or a file missing or changed.
+    """
+
+
+class SigningError(PeprError):
+    """A private or public key that cannot be used, or no package to sign and check with."""
+
+
+class SignatureError(PeprError):
+    """A signature that is missing, damaged, by a key that is not trusted, or of something else."""
 
 
 class MeasurementError(PeprError):

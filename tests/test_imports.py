@@ -33,7 +33,7 @@ HEAVY = {
 LAYERS = (
     {"errors", "progress"},
     {"untrusted"},
-    {"records", "tasks"},
+    {"records", "signing", "tasks"},
     {"scoring", "images", "zoo"},
     {"text", "device", "energy"},
     {"recipe"},
@@ -77,6 +77,7 @@ LIGHT = (
     "device/",
     "measure/",
     "field/",
+    "signing/",
     "bundle/__init__.py",
     "bundle/read.py",
     "bundle/hub.py",

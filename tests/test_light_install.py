@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 from test_imports import HEAVY, PACKAGE
 
-BLOCKED = sorted(HEAVY | {"jinja2", "pooch", "safetensors", "pydicom"})
+BLOCKED = sorted(HEAVY | {"jinja2", "pooch", "safetensors", "pydicom", "cryptography"})
 # Executed by every Python process that is started. A module that is None in sys.modules cannot be imported.
 SITE = f"""
 import os, sys

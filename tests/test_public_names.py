@@ -292,6 +292,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "replay",
         "state",
     ),
+    "pepr_edge.signing": ("key_files", "openssh", "signatures"),
     "pepr_edge.tables": (
         "BASELINE",
         "Group",
