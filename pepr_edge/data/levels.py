@@ -33,13 +33,16 @@ _VIEW = re.compile(
 )
 # Numbers of patients, studies or years: at least three digits, letters before digits, or DICOM's UIDs.
 _ID = re.compile(
-    r"^(?:(?:[a-z]{0,12}[\W_]*\d{3,}|[a-z]{1,12}[\W_]*\d+)(?:[\W_]*\d+)*|\d+(?:\.\d+){2,})$",
+    r"^(?:(?:[a-z]{0,12}[\W_]*\d{3,}|[a-z]{1,12}[\W_]*\d+)(?:[\W_]+\d+)*|\d+(?:\.\d+){2,})$",
     re.IGNORECASE,
 )
 # Longer names of patients or samples, as in "SOB_B_A-14-22549AB": one of their parts is a long number.
 _LONG_ID = re.compile(
     r"^(?:[a-z0-9]{1,12}[\W_]+)*[a-z]{0,12}\d{3,}[a-z]{0,4}(?:[\W_]+[a-z0-9]{1,12})*$", re.I
 )
+
+# No system has longer names of folders. Patterns must not be tried on longer texts of a list.
+MAX_NAME = 255
 
 
 def sites(root: Folder) -> list[Folder]:
@@ -85,11 +88,13 @@ def _same_classes(root: Folder, folders: list[Folder], names: list[str]) -> Data
 
 def is_id(name: str) -> bool:
     """True for a name that looks like the number of a patient, a study or a year."""
-    return bool(_ID.match(name) or _LONG_ID.match(name))
+    return len(name) <= MAX_NAME and bool(_ID.match(name) or _LONG_ID.match(name))
 
 
 def is_no_class(name: str) -> bool:
     """True for the name of a view, a patient, a split, or a folder of pictures or masks."""
+    if len(name) > MAX_NAME:
+        return False
     is_known = _VIEW.match(name) or _ID.match(name) or is_picture_folder(name) or is_companion_folder(name)
     return bool(is_known) or split_named(name) is not None
 

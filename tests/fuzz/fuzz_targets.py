@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import fuzz_data_targets
 import numpy as np
 import tiny_bundle
 from PIL import Image
@@ -378,4 +379,9 @@ TARGETS: dict[str, Target] = {
     "kit": Target(".json", lambda: [json.dumps(FACTS).encode(), kit_list(kit())], feed_kit),
     "image": Target(".img", images, feed_image),
     "dicom": Target(".dcm", dicoms, feed_image),
+    "data_names": Target(".txt", lambda: fuzz_data_targets.NAMES, fuzz_data_targets.feed_names),
+    "data_table": Target(".csv", fuzz_data_targets.named_tables, fuzz_data_targets.feed_table),
+    "data_check": Target(".json", fuzz_data_targets.checks, fuzz_data_targets.feed_check),
+    "deep_image": Target(".tif", fuzz_data_targets.deep_images, fuzz_data_targets.feed_deep),
+    "deep_dicom": Target(".dcm", fuzz_data_targets.deep_dicoms, fuzz_data_targets.feed_deep),
 }

@@ -25,6 +25,7 @@ SAID = frozenset({"folders_look_like_groups", "column_looks_like_group"})
 MIN_BEGINNINGS = 4
 SHARED = 0.5
 LARGEST = 0.5
+MAX_PARTS = 24
 # A split with less than this share of what was asked for is too small.
 MIN_SHARE = 0.5
 # What Roboflow adds to the name of an image, another text for each augmented copy.
@@ -88,7 +89,7 @@ def beginnings(stems: Sequence[str], labels: Sequence[str]) -> list[str] | None:
     parts = [[part for part in _SEPARATORS.split(_DATE.sub("", stem)) if part] for stem in stems]
     least = max(MIN_BEGINNINGS, len(set(labels)) + 1)
     longest = [""] * len(stems)
-    for length in range(max(map(len, parts), default=1) - 1, 0, -1):
+    for length in range(min(max(map(len, parts), default=1) - 1, MAX_PARTS), 0, -1):
         found = _shared([_beginning(names, length) for names in parts], labels, least)
         if found is not None:
             longest = [known or new for known, new in zip(longest, found, strict=True)]

@@ -136,3 +136,11 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path, check, place, monkeyp
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert f"{place}: a folder that cannot be opened" in done.err
     shutil.rmtree(root)
+
+
+@pytest.mark.parametrize(
+    "name", ["1" * 60 + "x", "a" * 12 + "1" * 200 + "?", "a_" * 100 + "!", "1_1." * 60 + "x"]
+)
+def test_long_names_are_looked_at_in_no_time(tmp_path, check, name):
+    made_images.folder(tmp_path / "d", {f"no/{name}": 6, "yes": 6})
+    assert check(tmp_path / "d").status == 0
