@@ -83,7 +83,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.export.int8": ("form", "search"),
     "pepr_edge.field": ("bench", "predict", "report_checksum", "verify"),
     "pepr_edge.images": ("depth", "dicom", "formats", "preprocess"),
-    "pepr_edge.kit": ("make", "platforms"),
+    "pepr_edge.kit": ("check", "make", "platforms"),
     "pepr_edge.measure": (
         "bundle_model",
         "inference_process",

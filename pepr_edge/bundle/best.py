@@ -9,6 +9,7 @@ from pepr_edge.bundle.write import write_bundles
 from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import load, read_ranking
+from pepr_edge.signing.key_files import Signer
 from pepr_edge.text.sentences import against_baseline
 
 
@@ -19,9 +20,14 @@ class ExportedBundles(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
+def export_best(run_dir: Path, out: Path, top: int, signer: Signer | None = None) -> ExportedBundles:
     """Write the best `top` models of a run into a folder as bundles. Bundles in that folder are replaced.
 
+    Args:
+        run_dir: a finished run.
+        out: the folder.
+        top: number of models.
+        signer: signs each bundle's manifest; None: nobody does.
     Raises:
         RunError: `run_dir` is no finished run directory, none of its models has a rank, or `out` holds
             something else than bundles.
@@ -33,7 +39,7 @@ def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
             f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
             f"Run `pepr-edge rank {run_dir}` to see the reasons."
         )
-    written = write_bundles(results, ranking, out, top)
+    written = write_bundles(results, ranking, out, top, signer)
     bundles = [(row, out / Path(row.bundle).name) for row in written.rows if row.bundle]
     warnings = [sentence for sentence in (against_baseline(ranking),) if sentence]
     if len(bundles) < top:

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pepr_edge.errors import BundleError
+from pepr_edge.errors import BundleError, SignatureError
 from pepr_edge.measure.bundle_model import FILE_BYTES, PIXEL_BYTES
 from pepr_edge.records import Manifest, first_fault, other_version, parse_record
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Trust
+from pepr_edge.signing.openssh import PublicKey
 from pepr_edge.untrusted.documents import name_fault
 from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 from pepr_edge.untrusted.shown import excerpt, is_plain
 
 MANIFEST = "manifest.json"
+# Its signature, which it cannot list itself.
+SIGNATURE = f"{MANIFEST}{signatures.SUFFIX}"
 REQUIRED = ("model.onnx", "selftest.npz")
 # Ours have six or seven files: two models, a self-test, a card and two small ones for the hub.
 MAX_FILES = 32
@@ -23,19 +28,47 @@ LABEL_CHARACTERS = 200
 LIMITS_BYTES = {".onnx": MODEL_BYTES, ".npz": FILE_BYTES}
 
 
-def read_manifest(bundle: Path) -> Manifest:
+def read_manifest(bundle: Path, trust: Trust | None = None) -> Manifest:
     """Read a bundle's manifest.
 
+    Args:
+        bundle: the folder.
+        trust: the keys of which one must have signed the manifest; it is read no further otherwise. None: a
+            signature is not asked for.
     Raises:
         BundleError: not a bundle, a bundle of another version, a manifest that contradicts itself, or one
-            whose file names lead out of the folder.
+            whose file names lead out of the folder; or not signed by a trusted key.
     """
     path = bundle / MANIFEST
-    manifest = _parse(_content(bundle), path)
+    text = _content(bundle)
+    if trust is not None:
+        _signer(bundle, text, trust)
+    manifest = _parse(text, path)
     fault = _files_fault(manifest) or _tensor_fault(manifest) or _selftest_fault(manifest)
     if fault is not None:
         raise BundleError(f"{path}: {fault}. Do not use this bundle; copy or export it again.")
     return manifest
+
+
+def signer(bundle: Path, trust: Trust) -> PublicKey:
+    """Return the trusted key that signed a bundle's manifest, and thus all its files.
+
+    Raises:
+        BundleError: not a bundle, or none of the keys signed it.
+    """
+    return _signer(bundle, _content(bundle), trust)
+
+
+def _signer(bundle: Path, text: bytes, trust: Trust) -> PublicKey:
+    try:
+        return signatures.check(bundle / MANIFEST, text, trust, signatures.MANIFEST)
+    except SignatureError as fault:
+        raise BundleError(f"{bundle / MANIFEST}: {fault}") from None
+
+
+def is_signed(bundle: Path) -> bool:
+    """True if a bundle carries a signature, whoever made it."""
+    return signatures.is_signature(bundle / SIGNATURE)
 
 
 def limit_bytes(name: str) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pepr_edge.bundle import real_images
 from pepr_edge.bundle.hub import hub_config, hub_preprocessor
 from pepr_edge.bundle.model_card import model_card
-from pepr_edge.bundle.read import MANIFEST, read_manifest
+from pepr_edge.bundle.read import MANIFEST, SIGNATURE, is_signed, read_manifest
 from pepr_edge.data import phantom
 from pepr_edge.errors import BundleError, RunError
 from pepr_edge.export.check import logits_of
@@ -41,7 +41,10 @@ from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Signer
 from pepr_edge.tasks import task_of
+from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 FALLBACK = "fallback.onnx"
 # Images in a self-test: those with the largest margins of the generated ones.
@@ -51,9 +54,16 @@ GENERATED_IMAGES = 64
 MIN_TOLERANCE = 1e-4
 
 
-def write_bundles(results: Results, ranking: Ranking, out: Path, top: int | None = None) -> Ranking:
+def write_bundles(
+    results: Results, ranking: Ranking, out: Path, top: int | None = None, signer: Signer | None = None
+) -> Ranking:
     """Write the best `top` ranked models (None: all) as bundles into a folder. Bundles there are replaced.
 
+    Args:
+        results, ranking: of the run.
+        out: the folder.
+        top: number of models.
+        signer: signs each bundle's manifest; None: nobody does.
     Returns:
         The ranking, each row with the name of its bundle's folder.
     Raises:
@@ -63,8 +73,16 @@ def write_bundles(results: Results, ranking: Ranking, out: Path, top: int | None
     check_bundles(out)
     with staging_folder(out) as staging:
         rows = _write_ranked(results, ranking, staging, out.name, top)
+        if signer is not None:
+            for bundle in staging.iterdir():
+                _sign(bundle, signer)
         _replace(staging, out)
     return ranking.model_copy(update={"rows": tuple(rows)})
+
+
+def _sign(bundle: Path, signer: Signer) -> None:
+    text = content(bundle / MANIFEST, MANIFEST_BYTES)
+    write_bytes(bundle / SIGNATURE, signatures.sign(text, signer, signatures.MANIFEST))
 
 
 def _write_ranked(
@@ -133,6 +151,8 @@ def _other_file(bundle: Path) -> str | None:
     for path in sorted(bundle.iterdir()):
         if path.name == MANIFEST or is_os_metadata(path):
             continue
+        if path.name == SIGNATURE and is_signed(bundle):
+            continue
         if path.is_symlink() or not path.is_file() or sha256_file(path) != files.get(path.name):
             return path.name
     return None
@@ -144,7 +164,10 @@ def _replace(staging: Path, out: Path) -> None:
     old = []
     for bundle in out.iterdir() if out.exists() else ():
         if bundle.is_dir():
-            old += [f"{bundle.name}/{name}" for name in (*read_manifest(bundle).files, MANIFEST)]
+            names = [*read_manifest(bundle).files, MANIFEST]
+            if is_signed(bundle):
+                names.append(SIGNATURE)
+            old += [f"{bundle.name}/{name}" for name in names]
     replace_tree(staging, out, old, MANIFEST)
 
 
@@ -330,9 +353,9 @@ def _write_selftest(
     real = indices_of_largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
     chosen = np.concatenate([generated, GENERATED_IMAGES + real])
     chosen_logits = {name: values[chosen] for name, values in logits.items()}
-    content = io.BytesIO()
-    np.savez_compressed(content, pixels=pixels[chosen], **chosen_logits)
-    write_bytes(folder / selftest.FILE, content.getvalue())
+    archive = io.BytesIO()
+    np.savez_compressed(archive, pixels=pixels[chosen], **chosen_logits)
+    write_bytes(folder / selftest.FILE, archive.getvalue())
     return SelfTestSpec(
         n=len(chosen), tolerance=tolerance(list(chosen_logits.values())), real_images=len(real)
     )

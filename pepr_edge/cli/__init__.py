@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +33,7 @@ COMMANDS = {
     "bench": "Measure bundles on this device.",
     "predict": "Classify images with a bundle.",
     "verify": "Check bundles: all files, and the same decisions as on the workstation.",
+    "keys": "Make a key pair that signs bundles, kits and field reports; show public keys.",
     "recipes": "List, show, copy or check the recipes for target devices.",
     "zoo": "List the tested architectures.",
     "weights": "Fetch pretrained weights for use without a network; convert weights files.",
@@ -94,14 +96,18 @@ def _printable(error: Exception) -> str:
     return "\n".join(first_items([escaped(clip(line, MESSAGE_CHARACTERS)) for line in lines], MAX_LINES))
 
 
-def entry() -> None:
+def entry(trust: Path | None = None) -> None:
     """Run the command line.
 
+    Args:
+        trust: the file of public keys to use where --trust is not given. The launcher of a kit names the one
+            that the kit brought.
     Exit status: 0 success, 1 error in the input, 2 wrong usage, 3 INVALID or failed check, 130 interrupted.
     """
     _open_streams()
     try:
-        main(prog_name="pepr-edge", standalone_mode=False)
+        defaults = {} if trust is None else {name: {"trust": str(trust)} for name in FIELD}
+        main(prog_name="pepr-edge", standalone_mode=False, default_map=defaults)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

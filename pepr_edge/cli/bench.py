@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, say
+from pepr_edge.cli.common import (
+    TRUST_BUNDLES,
+    FiniteType,
+    PathType,
+    common,
+    echo,
+    print_json,
+    read_signer,
+    read_trust,
+    say,
+    sign_option,
+    trust_option,
+)
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import BundleError, InvalidMeasurement, MeasurementError
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES
@@ -22,6 +34,7 @@ from pepr_edge.untrusted.shown import shown
 if TYPE_CHECKING:
     from pepr_edge.field.bench import Plan, Subject
     from pepr_edge.measure.profile import EnergyCounter
+    from pepr_edge.signing.key_files import Signer, Trust
 
 NAME_WIDTH = 40
 MISSING = "-"
@@ -72,6 +85,8 @@ MISSING = "-"
     help="Write the report here, to take it to the workstation.",
 )
 @click.option("--force", is_flag=True, help="Also replace an --out that is not a report.")
+@sign_option("Sign the report with this private key: its signature is written beside it, as REPORT.sig.")
+@trust_option(TRUST_BUNDLES)
 @common
 def command(
     bundles: tuple[Path, ...],
@@ -86,6 +101,8 @@ def command(
     no_extras: bool,
     out: Path | None,
     force: bool,
+    sign: Path | None,
+    trust: Path | None,
     as_json: bool,
 ) -> None:
     """Measure latency, memory and cold start of each BUNDLE on this device, and run its self-test.
@@ -97,13 +114,15 @@ def command(
     from pepr_edge.device.cpu import emulated
     from pepr_edge.field.bench import Plan, check_out
 
-    _check_usage(paced, runtime, provider, fallback, sweep)
-    check_out(out, bundles, force)
+    _check_usage(paced, runtime, provider, fallback, sweep, sign, out)
+    check_out(out, bundles, force, signed=sign is not None)
+    trusted = read_trust(trust)
+    signer = read_signer(sign)
     subjects: list[Subject] = []
     failed: list[str] = []
     for bundle in bundles:
         try:
-            subjects.append(_subject(bundle, runtime, provider, threads, fallback))
+            subjects.append(_subject(bundle, runtime, provider, threads, fallback, trusted))
         except (BundleError, MeasurementError) as error:
             failed.append(str(error))
     if not subjects:
@@ -121,7 +140,7 @@ def command(
         sweep=sweep,
         counter=_counter(),
     )
-    report = _bench(subjects, plan, out, force, failed)
+    report = _bench(subjects, plan, out, force, failed, signer)
     if not report.results:
         raise MeasurementError("\n".join(failed))
     if as_json:
@@ -130,11 +149,19 @@ def command(
         show(report)
         if out is not None:
             echo(f"report  {out}")
+        if signer is not None:
+            echo(f"signed  {out}.sig, {signer.public.fingerprint}")
     _raise_for(report, failed)
 
 
 def _check_usage(
-    paced: float | None, runtime: str | None, provider: Provider | None, fallback: bool, sweep: bool
+    paced: float | None,
+    runtime: str | None,
+    provider: Provider | None,
+    fallback: bool,
+    sweep: bool,
+    sign: Path | None,
+    out: Path | None,
 ) -> None:
     if fallback and (runtime or provider):
         raise click.UsageError(
@@ -142,10 +169,17 @@ def _check_usage(
         )
     if paced and sweep:
         raise click.UsageError("--sweep measures without pauses between images: leave out --paced.")
+    if sign and out is None:
+        raise click.UsageError("--sign signs the file of the report: give --out, too.")
 
 
 def _bench(
-    subjects: Sequence[Subject], plan: Plan, out: Path | None, force: bool, failed: list[str]
+    subjects: Sequence[Subject],
+    plan: Plan,
+    out: Path | None,
+    force: bool,
+    failed: list[str],
+    signer: Signer | None,
 ) -> FieldReport:
     """Measure with a progress bar; an interrupt says what the partial report contains."""
     from pepr_edge.field.bench import Interrupted, bench
@@ -168,6 +202,7 @@ def _bench(
                     plan,
                     out=out,
                     force=force,
+                    signer=signer,
                     progress=progress,
                     warn=warn,
                     fail=failed.append,
@@ -217,7 +252,12 @@ def _partial_content(report: FieldReport) -> str:
 
 
 def _subject(
-    bundle: Path, runtime: str | None, provider: Provider | None, threads: int | None, fallback: bool
+    bundle: Path,
+    runtime: str | None,
+    provider: Provider | None,
+    threads: int | None,
+    fallback: bool,
+    trust: Trust | None,
 ) -> Subject:
     """Return the bundle with its settings on the workstation, so that results compare, and the options."""
     from pepr_edge.device.preflight import check_memory
@@ -226,8 +266,8 @@ def _subject(
     from pepr_edge.measure.bundle_model import model_file
     from pepr_edge.measure.settings import device_settings, fallback_settings
 
+    manifest = read_whole(bundle, trust)
     check_memory(bundle)
-    manifest = read_whole(bundle)
     # Reports a missing fallback now, not after an hour of measuring.
     file = model_file(bundle, manifest, fallback)
     home = manifest.profile.settings

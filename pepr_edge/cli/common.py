@@ -11,16 +11,21 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pepr_edge.errors import PeprError
+from pepr_edge.errors import PeprError, SigningError
 from pepr_edge.untrusted.shown import escaped, shown
+
+if TYPE_CHECKING:
+    from pepr_edge.signing.key_files import Signer, Trust
 
 INSTALL = "pip install 'pepr_edge[train]', from a checkout: pip install '.[train]'"
 # Of a path: what would forge a line of a message, or move a terminal's cursor.
 LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Help of --trust where bundles are used.
+TRUST_BUNDLES = "Use no bundle unless one of these public keys signed it: KEY.pub, or a file with several."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -77,6 +82,48 @@ def common(command: F) -> F:
     return click.option(
         "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Show errors only."
     )(command)
+
+
+def sign_option(text: str) -> Callable[[F], F]:
+    """Return what adds --sign, with this help. The command receives `sign`, a path or None."""
+    return click.option("--sign", type=PathType(), metavar="KEY", help=text)
+
+
+def trust_option(text: str) -> Callable[[F], F]:
+    """Return what adds --trust, with this help. The command receives `trust`, a path or None."""
+    return click.option("--trust", type=PathType(), metavar="PUBLIC_KEY", help=text)
+
+
+def read_signer(key: Path | None) -> Signer | None:
+    """Return the private key of --sign, and ask for its passphrase if it has one; None without --sign.
+
+    Raises:
+        SigningError: the key cannot be used.
+    """
+    from pepr_edge.signing.key_files import read_private
+
+    return None if key is None else read_private(key, lambda: _ask_passphrase(key))
+
+
+def read_trust(keys: Path | None) -> Trust | None:
+    """Return the public keys of --trust; None without it.
+
+    Raises:
+        SigningError: the file cannot be used, or signatures cannot be checked here.
+    """
+    from pepr_edge.signing.key_files import read_trusted
+
+    return None if keys is None else read_trusted(keys)
+
+
+def _ask_passphrase(key: Path) -> str:
+    if not sys.stdin.isatty():
+        raise SigningError(
+            f"{shown(str(key))}: needs its passphrase, and there is no terminal to ask on. Start the command "
+            "in one, or take the passphrase away: ssh-keygen -p -f KEY"
+        )
+    passphrase: str = click.prompt(f"Passphrase of {shown(key.name)}", hide_input=True, err=True)
+    return passphrase
 
 
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -129,6 +129,7 @@ def abilities(device: DeviceFacts) -> Iterator[Ability]:
     yield Ability("train on several machines (run --engine ray)", _not_installed("ray", "ray"))
     yield Ability("read DICOM images", _not_installed("pydicom", "dicom"))
     yield Ability("read compressed DICOM images (JPEG, JPEG 2000)", _not_installed("pylibjpeg", "dicom"))
+    yield Ability("sign, and check signatures (--sign, --trust)", _not_installed("cryptography", "sign"))
     yield Ability(MEASURE, RUNTIMES["onnxruntime"].unavailable("cpu") or "")
     reason = RUNTIMES["onnxruntime"].unavailable("cuda")
     cuda_fault = f"{reason} Run: pip install onnxruntime-gpu" if reason else ""

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say
+from pepr_edge.cli.common import (
+    PathType,
+    common,
+    echo,
+    need_training,
+    print_json,
+    read_signer,
+    read_trust,
+    say,
+    sign_option,
+    trust_option,
+)
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
@@ -34,9 +45,19 @@ from pepr_edge.kit.platforms import PLATFORMS
     type=PathType(file_okay=False),
     help="The folder to write; an existing kit in it is replaced.",
 )
+@sign_option("Sign the kit and its bundles with this private key, and include what checks signatures.")
+@trust_option("Include these public keys: the kit's program then uses no bundle that none of them signed.")
 @common
 def command(
-    run_dir: Path, platform: str, pythons: tuple[str, ...], top: int, dicom: bool, out: Path, as_json: bool
+    run_dir: Path,
+    platform: str,
+    pythons: tuple[str, ...],
+    top: int,
+    dicom: bool,
+    out: Path,
+    sign: Path | None,
+    trust: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a folder for a USB stick: the best models of RUN_DIR, and everything for a device without network.
 
@@ -46,6 +67,10 @@ def command(
     pythons = tuple(dict.fromkeys(pythons))
     for python in pythons:
         _check_python(python)
+    if trust and not sign:
+        raise click.UsageError("--trust makes the kit refuse bundles that are not signed: give --sign, too.")
+    trusted = read_trust(trust)
+    signer = read_signer(sign)
     need_training()
     from pepr_edge.kit.make import make
 
@@ -58,6 +83,8 @@ def command(
             top=top,
             progress=bar.update,
             extras=("dicom",) if dicom else (),
+            signer=signer,
+            trust=trusted,
         )
     for warning in kit.warnings:
         say(f"warning: {warning}")
@@ -69,6 +96,7 @@ def command(
             "bundles": list(kit.bundles),
             "wheels": [wheel._asdict() for wheel in kit.wheels],
             "size_bytes": kit.size_bytes,
+            "signed_by": None if signer is None else signer.public.fingerprint,
         }
         print_json(document)
         return
@@ -77,6 +105,10 @@ def command(
     for bundle in kit.bundles:
         echo(f"bundle   {bundle}")
     echo(f"wheels   {len(kit.wheels)}")
+    if signer is not None:
+        echo(f"signed   {signer.public.fingerprint}")
+    if trusted is not None:
+        echo("trusts   " + ", ".join(map(str, trusted.keys)))
     echo(
         f"Copy {out} to a USB stick. On the device, follow START.txt; "
         "the device needs Python and nothing else."

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import (
+    TRUST_BUNDLES,
+    PathType,
+    common,
+    echo,
+    print_json,
+    read_trust,
+    say,
+    trust_option,
+)
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import DataError, InvalidMeasurement, NoAnswerError
 from pepr_edge.text.tables import aligned_table
@@ -16,6 +25,7 @@ from pepr_edge.untrusted.shown import first_items, shown
 if TYPE_CHECKING:
     from pepr_edge.field.predict import Classifier, Prediction
     from pepr_edge.measure.inference_process import InferenceProcess
+    from pepr_edge.signing.key_files import Trust
 
 NO_ANSWER = "no answer"
 
@@ -36,8 +46,11 @@ class _Outcome(NamedTuple):
     is_flag=True,
     help="Use the bundle's float32 file, if `pepr-edge verify` advises it.",
 )
+@trust_option(TRUST_BUNDLES)
 @common
-def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: bool) -> None:
+def command(
+    bundle: Path, images: tuple[Path, ...], fallback: bool, trust: Path | None, as_json: bool
+) -> None:
     """Classify each IMAGE, also DICOM, with BUNDLE.
 
     An unreadable image is reported; the others are classified. Exit status 3: the model gives no finite
@@ -50,8 +63,9 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
             raise DataError(f"{image}: another bundle, expected one bundle and then images. Remove it.")
     outcomes: list[_Outcome] = []
     errors: list[DataError] = []
+    trusted = read_trust(trust)
     with InferenceProcess() as process:
-        classify = _classifier(bundle, fallback, process)
+        classify = _classifier(bundle, fallback, process, trusted)
         with TerminalView().bar("images") as bar:
             for number, image in enumerate(images, 1):
                 try:
@@ -68,14 +82,14 @@ def command(bundle: Path, images: tuple[Path, ...], fallback: bool, as_json: boo
     _raise_for(outcomes, errors)
 
 
-def _classifier(bundle: Path, fallback: bool, process: InferenceProcess) -> Classifier:
+def _classifier(bundle: Path, fallback: bool, process: InferenceProcess, trust: Trust | None) -> Classifier:
     """Check the bundle and load its model. The process starts at the same time."""
     from pepr_edge.bundle.read import read_manifest
     from pepr_edge.device.preflight import check_memory
     from pepr_edge.measure.settings import device_settings, fallback_settings
 
+    manifest = read_manifest(bundle, trust)
     check_memory(bundle)
-    manifest = read_manifest(bundle)
     settings = manifest.profile.settings
     if fallback:
         settings = fallback_settings(settings)

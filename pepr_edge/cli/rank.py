@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json
+from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, read_trust, trust_option
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.metrics import PERFORMANCES
 
@@ -47,6 +47,7 @@ from pepr_edge.scoring.metrics import PERFORMANCES
     metavar="N",
     help="Show the energy per image over a lifetime of N images, training included.",
 )
+@trust_option("Accept only reports that one of these public keys signed (`bench --sign`).")
 @common
 def command(
     run_dir: Path,
@@ -57,6 +58,7 @@ def command(
     normalise: str | None,
     reference: Path | None,
     lifetime: float | None,
+    trust: Path | None,
     as_json: bool,
 ) -> None:
     """Rank the artifacts of RUN_DIR again: with other weights, another metric, or measurements in the field.
@@ -67,6 +69,8 @@ def command(
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
+    if trust and not reports:
+        raise click.UsageError("--trust is for the signatures of field reports: give --field, too.")
     if normalise and reference:
         raise click.UsageError(
             "--normalise and --reference exclude each other: the reference contains the bounds."
@@ -76,12 +80,13 @@ def command(
     from pepr_edge.run_dir.reader import load
     from pepr_edge.scoring.bounds import read_bounds
 
+    trusted = read_trust(trust)
     results = load(run_dir)
     ranking = rank(
         results,
         weights=parse_weights(weights) if weights is not None else None,
         metric=metric,
-        field=read_reports((*reports, *more), results),
+        field=read_reports((*reports, *more), results, trusted),
         normalise=normalise,
         reference=read_bounds(reference) if reference else None,
         lifetime=lifetime,

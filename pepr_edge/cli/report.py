@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, need_training, print_json
+from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, read_trust, trust_option
 
 
 @click.command("report")
@@ -23,9 +23,15 @@ from pepr_edge.cli.common import PathType, common, echo, need_training, print_js
 @click.option(
     "--force", is_flag=True, help="Also replace files of the same names that pepr_edge did not write."
 )
+@trust_option("Accept only reports that one of these public keys signed (`bench --sign`).")
 @common
 def command(
-    run_dir: Path, more: tuple[Path, ...], reports: tuple[Path, ...], force: bool, as_json: bool
+    run_dir: Path,
+    more: tuple[Path, ...],
+    reports: tuple[Path, ...],
+    force: bool,
+    trust: Path | None,
+    as_json: bool,
 ) -> None:
     """Write RUN_DIR/report.html again: a single file to read and to send.
 
@@ -34,8 +40,11 @@ def command(
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
+    if trust and not reports:
+        raise click.UsageError("--trust is for the signatures of field reports: give --field, too.")
     from pepr_edge.run_dir.reader import load, read_ranking
 
+    trusted = read_trust(trust)
     results = load(run_dir)
     ranking = read_ranking(run_dir)
     need_training()
@@ -44,7 +53,7 @@ def command(
     from pepr_edge.run_dir.layout import FIGURES
 
     path = run_dir / "report.html"
-    field = read_reports((*reports, *more), results)
+    field = read_reports((*reports, *more), results, trusted)
     if field:
         ranking = rank(results, field=field)
     write_report(results, ranking, path, field, force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +34,10 @@ from pepr_edge.records import (
     parse_record,
 )
 from pepr_edge.run_dir.owned import check_replaceable
-from pepr_edge.run_dir.store import write_record
+from pepr_edge.run_dir.store import write_bytes, write_record
 from pepr_edge.scoring.percentiles import percentiles
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Signer
 from pepr_edge.untrusted.files import RECORD_BYTES, content
 from pepr_edge.untrusted.shown import shown
 
@@ -86,6 +89,7 @@ def bench(
     *,
     out: Path | None = None,
     force: bool = False,
+    signer: Signer | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     fail: Callable[[str], None] | None = None,
@@ -97,6 +101,7 @@ def bench(
         plan: what is measured of each.
         out: file of the report; None: it is only returned.
         force: also replace a file that is not a report.
+        signer: signs the complete report, into OUT.sig; a partial one is never signed. None: nobody does.
         progress: called about twice a second.
         warn: called with each warning as soon as it is known, once for all bundles.
         fail: called with the reason if a bundle cannot be measured; the next bundle follows. None: it is
@@ -107,7 +112,7 @@ def bench(
         Interrupted: in place of a KeyboardInterrupt, after all that was measured is in the report.
     """
     _check_writable(out)
-    writer = _ReportWriter(out, force)
+    writer = _ReportWriter(out, force, signer)
     warn_once = _once(warn)
     try:
         for number, subject in enumerate(subjects):
@@ -221,13 +226,15 @@ class UnwritableError(MeasurementError):
 class _ReportWriter:
     """The growing report: complete results, and from time to time the partial result of the current bundle.
 
-    A complete report of an earlier bench in the same place is kept as a backup until this one is complete.
+    A complete report of an earlier bench in the same place, with its signature, is kept as a backup until
+    this one is complete.
     """
 
-    def __init__(self, out: Path | None, force: bool) -> None:
+    def __init__(self, out: Path | None, force: bool, signer: Signer | None) -> None:
         self.report = FieldReport(emulated=emulated(), partial=True, device=facts(), results=())
         self._out = out
         self._force = force
+        self._signer = signer
         self._results_before: tuple[BenchResult, ...] = ()
         self._make_partial: Callable[[], BenchResult] | None = None
         self._next_write_s = 0.0
@@ -266,8 +273,21 @@ class _ReportWriter:
             return
         self.report = self.report.model_copy(update={"partial": False})
         self.report = self._write()
+        self._sign()
         if self._backup is not None:
             self._backup.unlink(missing_ok=True)
+            signatures.signature_path(self._backup).unlink(missing_ok=True)
+
+    def _sign(self) -> None:
+        """Sign the file as it was written."""
+        if self._signer is None or self._out is None:
+            return
+        path = signatures.signature_path(self._out)
+        try:
+            text = content(self._out, RECORD_BYTES)
+            write_bytes(path, signatures.sign(text, self._signer, signatures.REPORT))
+        except OSError as error:
+            raise _unwritable(path, error) from None
 
     def cut_short(self) -> FieldReport | None:
         """Write and return all results so far; None if nothing was measured or the report has no file."""
@@ -304,17 +324,22 @@ class _ReportWriter:
                 backup = _free_backup(out)
                 out.rename(backup)
                 self._backup = backup
+                signature = signatures.signature_path(out)
+                if signatures.is_signature(signature):
+                    signature.rename(signatures.signature_path(backup))
 
 
-def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) -> None:
+def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False, signed: bool = False) -> None:
     """Refuse a place for the report if another file would be lost.
 
     Args:
         out: file of the report; None: it is only returned.
         bundles: folders of the bundles that are measured.
         force: also replace a file that is not a report. Files of a bundle are never replaced.
+        signed: a signature is written beside it.
     Raises:
-        OutputError: a file there is not an unchanged report, or the place is inside a bundle.
+        OutputError: a file there is not an unchanged report, that at the place of its signature is none, or
+            the place is inside a bundle.
     """
     if out is None:
         return
@@ -324,6 +349,8 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False) ->
                 f"{out}: lies inside the bundle {folder.name}, which must not change. Give another --out."
             )
     check_replaceable(out, _is_report, force)
+    if signed:
+        check_replaceable(signatures.signature_path(out), signatures.is_signature, force)
 
 
 def _is_report(path: Path) -> bool:
@@ -334,7 +361,7 @@ def _free_backup(out: Path) -> Path:
     """Return a free name for an earlier complete report, which is kept until the new one is complete."""
     number = 1
     backup = out.with_name(f"{out.stem}.before{out.suffix}")
-    while backup.exists() or backup.is_symlink():
+    while os.path.lexists(backup) or os.path.lexists(signatures.signature_path(backup)):
         number += 1
         backup = out.with_name(f"{out.stem}.before-{number}{out.suffix}")
     return backup

@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pepr_edge.bundle.hub import PROCESSOR, hub_config, hub_preprocessor
-from pepr_edge.bundle.read import MANIFEST, limit_bytes, read_manifest
+from pepr_edge.bundle.read import MANIFEST, SIGNATURE, is_signed, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
 from pepr_edge.errors import BundleError, LibraryError, MeasurementError
@@ -22,6 +22,7 @@ from pepr_edge.measure.settings import device_settings, fallback_settings
 from pepr_edge.records import Manifest, SelfTestResult, SessionSettings
 from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.signing.key_files import Trust
 from pepr_edge.text.units import ms
 from pepr_edge.untrusted import onnx_check
 from pepr_edge.untrusted.documents import json_document
@@ -32,13 +33,17 @@ from pepr_edge.untrusted.shown import SHOWN_ITEMS, one_line, shown
 TIMING_RULES = TimingRules(prune_ratio=math.inf, final_s=0.5, limit_s=5.0)
 
 
-def read_whole(bundle: Path) -> Manifest:
+def read_whole(bundle: Path, trust: Trust | None = None) -> Manifest:
     """Return the manifest of a bundle, if all its files are as they were shipped.
 
+    Args:
+        bundle: the folder.
+        trust: as in `read_manifest`.
     Raises:
-        BundleError: not a bundle, or a file of it is missing, altered or not part of it.
+        BundleError: not a bundle, not signed by a trusted key, or a file of it is missing, altered or not
+            part of it.
     """
-    manifest = read_manifest(bundle)
+    manifest = read_manifest(bundle, trust)
     raise_for_files(bundle, manifest)
     return manifest
 
@@ -59,6 +64,8 @@ def check_files(bundle: Path, manifest: Manifest) -> list[str]:
         if fault is not None:
             faults.append(f"{name}: {fault}")
     names = {path.name for path in bundle.iterdir() if not is_os_metadata(path)}
+    if is_signed(bundle):
+        names.discard(SIGNATURE)
     extra = [shown(name) for name in sorted(names - {MANIFEST, *manifest.files})]
     faults += [f"{name}: not part of the bundle. Remove it." for name in extra[:SHOWN_ITEMS]]
     if len(extra) > SHOWN_ITEMS:
@@ -145,6 +152,7 @@ def check(
     settings: SessionSettings | None = None,
     say: Callable[[str], None] | None = None,
     process: InferenceProcess | None = None,
+    trust: Trust | None = None,
 ) -> Verdict:
     """Check a bundle's files, then run its self-test here, and that of its fallback.
 
@@ -153,15 +161,16 @@ def check(
         settings: how to run the runtime; None: as at home, as far as this device supports it.
         say: called with one line if the model does not run as at home.
         process: runs the models; None: a process for this bundle alone.
+        trust: as in `read_manifest`.
     Returns:
         The verdict. The model is not run if a file is not as it was shipped.
     Raises:
-        BundleError: not a bundle at all.
+        BundleError: not a bundle at all, or not signed by a trusted key.
     """
     if process is None:
         with InferenceProcess() as own_process:
-            return check(bundle, settings, say, own_process)
-    manifest = read_manifest(bundle)
+            return check(bundle, settings, say, own_process, trust)
+    manifest = read_manifest(bundle, trust)
     faults = check_files(bundle, manifest)
     if faults:
         return Verdict(faults)

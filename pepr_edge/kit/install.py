@@ -31,6 +31,8 @@ from typing import Any
 KIT = "kit.json"
 CHECKSUMS = "checksums.txt"
 PEPR = "pepr"
+# Public keys: the launcher uses no bundle that none of them signed.
+TRUSTED = "trusted_keys"
 # Prefix of the temporary folder. In it and in the installation, a list names the installed files.
 WORK = ".pepr-"
 INSTALLED = "installed.json"
@@ -41,8 +43,9 @@ MAX_LIST_BYTES = 16 << 20
 SHOWN_CHARACTERS = 200
 FORBIDDEN_CHARACTERS = set('\\:*?"<>|')
 MAIN = """import sys
+from pathlib import Path
 from pepr_edge.cli import entry
-sys.exit(entry())
+sys.exit(entry({trust}))
 """
 POSIX = """#!/bin/sh
 # Start pepr-edge with the packages of this folder. Written by install.py for this computer.
@@ -256,7 +259,11 @@ def install(folder: Path, extras: Sequence[str] = ()) -> None:
         packages = Path(work) / PEPR
         packages.mkdir()
         run_pip(folder / "wheels", Path(work), packages, extras)
-        (packages / "__main__.py").write_text(MAIN, encoding="utf-8")
+        trust = ""
+        if os.path.lexists(folder / TRUSTED):
+            (packages / TRUSTED).write_bytes(content(folder / TRUSTED, MAX_KIT_BYTES))
+            trust = f'Path(__file__).with_name("{TRUSTED}")'
+        (packages / "__main__.py").write_text(MAIN.format(trust=trust), encoding="utf-8")
         put_in_place(packages, folder / PEPR)
 
 
@@ -267,16 +274,14 @@ def run_pip(wheels: Path, work: Path, packages: Path, extras: Sequence[str]) -> 
         NotInstalled: pip failed.
     """
     pip = min(wheels.glob("pip-*.whl"), key=lambda wheel: numbers(wheel.name.split("-")[1])) / "pip"
-    # -I: see the launcher.
-    command = [sys.executable, "-I", str(pip)]
-    # --isolated: ignore this computer's settings of pip and use the kit's wheels alone.
-    command += ["--isolated", "--disable-pip-version-check", "--no-input", "--quiet"]
+    # -I: see the launcher. --isolated: ignore this computer's settings of pip, use the kit's wheels alone.
+    command = [sys.executable, "-I", str(pip), "--isolated"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet"]
     command += ["install", "--no-index", "--no-cache-dir", "--find-links", str(wheels)]
     command += ["--target", str(packages), f"pepr_edge[{','.join(extras)}]" if extras else "pepr_edge"]
-    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))}
     done = subprocess.run(
         command,
-        env=environment,
+        env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))},
         # pip joins a requirement to the current folder, and cannot parse the result if that has a bracket.
         cwd=work.anchor,
         stdout=subprocess.PIPE,
@@ -378,14 +383,10 @@ def verify_bundles(folder: Path, launcher: Path) -> int:
     command += ["verify", *(f"bundles/{name}" for name in names)]
     status = subprocess.run(command, cwd=folder).returncode
     if status not in (0, 3):
-        hint = ""
-        if os.name == "nt":
-            hint = " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)."
-        print(
-            f"error: installed, but it does not run on this computer (exit status {status}). "
-            f"The reason is printed above.{hint}",
-            file=sys.stderr,
-        )
+        hint = " Windows may lack Microsoft's Visual C++ Redistributable (vc_redist.x64.exe)."
+        reason = f"The reason is printed above.{hint if os.name == 'nt' else ''}"
+        text = "error: installed, but it does not run on this computer"
+        print(f"{text} (exit status {status}). {reason}", file=sys.stderr)
         return 1
     if status == 3:
         print("A model does not pass here: do not use it on this computer. You can measure the others.")

@@ -12,18 +12,33 @@ from typing import NamedTuple
 from pepr_edge import __version__
 from pepr_edge.bundle.best import export_best
 from pepr_edge.errors import KitError
-from pepr_edge.kit import own_wheel, wheels
-from pepr_edge.kit.install import CHECKSUMS, KIT
+from pepr_edge.kit import check, own_wheel, wheels
+from pepr_edge.kit.check import BUNDLES, SIGNATURE
+from pepr_edge.kit.install import CHECKSUMS, KIT, TRUSTED
 from pepr_edge.kit.platforms import PLATFORMS, Platform
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
-from pepr_edge.run_dir.store import sha256_file, write_text
-from pepr_edge.untrusted.documents import name_fault
+from pepr_edge.run_dir.store import sha256_file, write_bytes, write_text
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Signer, Trust
 from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 HERE = Path(__file__).parent
 START = "START.txt"
 # Every name in a kit; a kit with another file in it is not replaced.
-PARTS = {"bundles", "wheels", "install.py", "install.sh", "install.ps1", START, KIT, CHECKSUMS}
+PARTS = {
+    BUNDLES,
+    "wheels",
+    "install.py",
+    "install.sh",
+    "install.ps1",
+    START,
+    KIT,
+    CHECKSUMS,
+    SIGNATURE,
+    TRUSTED,
+}
+# The extra that checks signatures on the device.
+SIGN_EXTRA = "sign"
 # Called with the steps done, the number of steps, and the name of the current one.
 Progress = Callable[[int, int, str], None]
 
@@ -57,6 +72,8 @@ def make(
     top: int,
     progress: Progress,
     extras: Sequence[str] = (),
+    signer: Signer | None = None,
+    trust: Trust | None = None,
 ) -> Kit:
     """Make a kit of a run's best models.
 
@@ -68,22 +85,35 @@ def make(
         top: number of bundles.
         progress: called before each step.
         extras: of this package, such as "dicom".
+        signer: signs the bundles and the list of checksums; the kit gets what checks signatures. None: nobody
+            does.
+        trust: public keys that go into the kit, whose launcher then refuses bundles that none of them signed.
+            One must be the signer's.
     Raises:
         RunError: the run has no ranked model.
         KitError: `out` holds something else, there is no network, or no wheel for that platform and Python.
     """
+    if trust is not None and (signer is None or trust.find(signer.public) is None):
+        raise KitError(
+            f"--trust {trust.source}: holds no key that signs this kit, which would refuse its own bundles. "
+            "Give the public key of --sign."
+        )
+    if signer is not None:
+        extras = (*extras, SIGN_EXTRA)
     out = out.resolve()
     _check_replaceable(out)
     with staging_folder(out) as folder:
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
-        exported = export_best(run_dir, folder / "bundles", top)
+        exported = export_best(run_dir, folder / BUNDLES, top, signer)
         progress(1, steps, "pepr_edge")
         _collect_wheels(folder / "wheels", platform, pythons, extras, progress)
         _write_installer(folder, PLATFORMS[platform], platform, pythons, extras)
-        size_bytes = _write_checksums(folder)
+        if trust is not None:
+            write_text(folder / TRUSTED, "".join(f"{key.line}\n" for key in trust.keys))
+        size_bytes = _write_checksums(folder, signer)
         _check_replaceable(out)  # again: the steps take minutes
-        old = [*_checksums(out), CHECKSUMS] if (out / CHECKSUMS).exists() else []
+        old = [*_checksums(out), CHECKSUMS, SIGNATURE] if (out / CHECKSUMS).exists() else []
         replace_tree(folder, out, old, CHECKSUMS)
     return Kit(
         folder=out,
@@ -130,13 +160,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _checksums(kit: Path) -> dict[str, str]:
-    """Return the SHA-256 of the files of a kit, by path. Paths that lead out of the kit are left out."""
-    checksums = {}
-    for line in content(kit / CHECKSUMS, MANIFEST_BYTES).decode().splitlines():
-        sha256, _, name = line.partition("  ")
-        if all(name_fault(part) is None for part in name.split("/")):
-            checksums[name] = sha256
-    return checksums
+    return check.parse(content(kit / CHECKSUMS, MANIFEST_BYTES))
 
 
 def _changed_file(kit: Path) -> str | None:
@@ -145,15 +169,7 @@ def _changed_file(kit: Path) -> str | None:
         checksums = _checksums(kit)
     except (OSError, UnicodeDecodeError):
         return CHECKSUMS
-    for path in sorted(kit.rglob("*")):
-        name = path.relative_to(kit).as_posix()
-        if name == CHECKSUMS or is_os_metadata(path):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if path.is_symlink() or not path.is_file() or sha256_file(path) != checksums.get(name):
-            return name
-    return None
+    return check.changed_file(kit, checksums)
 
 
 def _collect_wheels(
@@ -211,9 +227,18 @@ def _write_installer(
     write_text(folder / KIT, json.dumps(document, indent=1) + "\n")
 
 
-def _write_checksums(folder: Path) -> int:
-    """Write the checksums of all files in the format of sha256sum. Returns the total size in bytes."""
+def _write_checksums(folder: Path, signer: Signer | None) -> int:
+    """Write the checksums of all files in the format of sha256sum, and sign them.
+
+    Returns:
+        The total size in bytes.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_text(folder / CHECKSUMS, "".join(lines))
-    return sum(path.stat().st_size for path in [*files, folder / CHECKSUMS])
+    text = "".join(lines).encode()
+    write_bytes(folder / CHECKSUMS, text)
+    files.append(folder / CHECKSUMS)
+    if signer is not None:
+        write_bytes(folder / SIGNATURE, signatures.sign(text, signer, signatures.KIT))
+        files.append(folder / SIGNATURE)
+    return sum(path.stat().st_size for path in files)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pepr_edge.errors import ScoreError
+from pepr_edge.errors import ScoreError, SignatureError
 from pepr_edge.field import report_checksum
 from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version, parse_record
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Trust
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.shown import shown
@@ -21,14 +23,20 @@ CLOCK_S = 1e-9
 EXPECTED_REPORT = "the file that `pepr-edge bench --out` wrote on the device."
 
 
-def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldReport]:
+def read_reports(
+    paths: Sequence[Path], results: Results, trust: Trust | None = None
+) -> dict[str, FieldReport]:
     """Read field reports, and return them by the names of their files, in the order given.
 
     The names stand in rankings, which may be passed on; the folders of the files do not.
 
+    Args:
+        paths: of the reports.
+        results: of the run.
+        trust: the keys of which one must have signed each report; None: a signature is not asked for.
     Raises:
-        ScoreError: one line for each file that is not a report, is of another version, is given twice or is
-            refused by `check`.
+        ScoreError: one line for each file that is not a report, is of another version, is given twice, is not
+            signed by a trusted key, or is refused by `check`.
     """
     reports: dict[str, FieldReport] = {}
     faults = []
@@ -39,7 +47,7 @@ def read_reports(paths: Sequence[Path], results: Results) -> dict[str, FieldRepo
             continue
         known.add(path)
         try:
-            reports[_free_name(path, reports)] = _read(path)
+            reports[_free_name(path, reports)] = _read(path, trust)
         except ScoreError as fault:
             faults.append(str(fault))
     _raise([*faults, *_faults(reports, results)])
@@ -92,9 +100,14 @@ def _raise(faults: Sequence[str]) -> None:
         raise ScoreError("\n".join(f"--field {fault}" for fault in faults))
 
 
-def _read(path: Path) -> FieldReport:
+def _read(path: Path, trust: Trust | None = None) -> FieldReport:
+    text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED_REPORT)
+    if trust is not None:
+        try:
+            signatures.check(path, text, trust, signatures.REPORT)
+        except SignatureError as fault:
+            raise ScoreError(f"{shown(str(path))}: {fault}") from None
     try:
-        text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED_REPORT)
         return parse_record(text, FieldReport)
     except ValidationError as fault:
         version = other_version(fault)

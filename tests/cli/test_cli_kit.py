@@ -75,6 +75,7 @@ def test_json_follows_the_contract(
         "bundles": ["01-a@32-fp32"],
         "wheels": [{"name": WHEEL.name, "sha256": "0" * 64, "size_bytes": 16_000_000}],
         "size_bytes": 48_000_000,
+        "signed_by": None,
     }
     assert calls[0]["top"] == 1
 

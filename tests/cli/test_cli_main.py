@@ -17,6 +17,8 @@ from pepr_edge.cli import COMMANDS
         "recipes check",
         "recipes schema",
         "data check",
+        "keys make",
+        "keys show",
         "search replay",
         "weights fetch",
         "weights import",
@@ -30,7 +32,7 @@ def test_every_command_has_help_and_the_common_flags(
     done = command_line.run(capsys, monkeypatch, *name.split(), "--help")
     assert done.status == 0
     assert done.out.startswith("Usage: pepr-edge")
-    if name not in ("data", "recipes", "search", "weights", "zoo"):
+    if name not in ("data", "keys", "recipes", "search", "weights", "zoo"):
         assert all(flag in done.out for flag in ("--json", "--verbose", "--quiet"))
 
 

@@ -97,7 +97,7 @@ def test_a_model_that_fails_names_its_fallback(
     done = command_line.run(capsys, monkeypatch, "verify", made, "--json")
     assert done.status == 3
     (row,) = json.loads(done.out)["bundles"]
-    assert set(row) == {"bundle", "passed", "reasons", "selftest", "fallback", "race"}
+    assert set(row) == {"bundle", "passed", "reasons", "selftest", "fallback", "race", "signed_by"}
     assert (row["selftest"]["passed"], row["fallback"]["passed"]) == (False, True)
     assert row["race"] == {"model_s": 0.001, "fallback_s": 0.002}
     assert row["reasons"][0].endswith("pepr-edge predict --fallback")

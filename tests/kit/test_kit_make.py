@@ -7,49 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_bundle
+from made_kit import made_at
 
-from pepr_edge.bundle.best import ExportedBundles
 from pepr_edge.errors import KitError
 from pepr_edge.kit import install
 from pepr_edge.kit import make as module
-from pepr_edge.kit.make import Kit, make
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Replace the export and the downloads; the requirements and Pythons that were asked for."""
-    asked: list[str] = []
-
-    def export_best(run_dir: Path, out: Path, top: int) -> ExportedBundles:
-        made = [(None, tiny_bundle.write(out / f"{number:02d}-tiny@16-fp32")) for number in range(1, top + 1)]
-        return ExportedBundles(made, ("made of nothing",))  # type: ignore[arg-type]
-
-    def own(folder: Path) -> Path:
-        (folder / "pepr_edge-1-py3-none-any.whl").write_bytes(b"own")
-        return folder / "pepr_edge-1-py3-none-any.whl"
-
-    def fetch(own: str, name: str, python: str, folder: Path, on_package: Any) -> None:
-        asked.append(f"{Path(own).name} {python}")
-        on_package("numpy")
-        for file in ("pip-1-py3-none-any.whl", f"numpy-1-cp{python.replace('.', '')}-none-any.whl"):
-            (folder / file).write_bytes(file.encode())
-
-    monkeypatch.setattr(module, "export_best", export_best)
-    monkeypatch.setattr(module.own_wheel, "make", own)
-    monkeypatch.setattr(module.wheels, "fetch", fetch)
-    return asked
-
-
-def made_at(out: Path, **changes: Any) -> Kit:
-    """Make a kit of one model for two Pythons on Linux; `changes` replace arguments."""
-    arguments: dict[str, Any] = {
-        "platform": "linux-x86_64",
-        "pythons": ("3.11", "3.12"),
-        "top": 1,
-        "progress": lambda *words: None,
-    }
-    return make(Path("run"), out, **{**arguments, **changes})
 
 
 def test_the_kit_holds_all_that_is_needed(tmp_path: Path, no_network: list[str]) -> None:
