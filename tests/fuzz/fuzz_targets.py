@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import fuzz_data_targets
+import fuzz_signing_targets
 import numpy as np
 import tiny_bundle
 from PIL import Image
@@ -35,6 +36,7 @@ from pepr_edge.records import BenchResult, FieldReport, Manifest, Percentiles, R
 from pepr_edge.run_dir.store import read_record, sha256_file
 from pepr_edge.scoring.bounds import read_reference
 from pepr_edge.search.published import read_runs
+from pepr_edge.signing.key_files import read_public
 from pepr_edge.tables import ScoreTask, open_table, score_table
 from pepr_edge.untrusted import onnx_check
 
@@ -377,6 +379,9 @@ TARGETS: dict[str, Target] = {
     "reference": Target(".json", lambda: BOUNDS, lambda path: read_reference(path).bounds_of(None)),
     "run_record": Target(".json", run_info, lambda path: read_record(path, RunInfo)),
     "kit": Target(".json", lambda: [json.dumps(FACTS).encode(), kit_list(kit())], feed_kit),
+    "signature": Target(".sig", fuzz_signing_targets.signature, fuzz_signing_targets.feed_signature),
+    "public_keys": Target(".pub", fuzz_signing_targets.public_keys, read_public),
+    "private_key": Target("", fuzz_signing_targets.private_key, fuzz_signing_targets.feed_private_key),
     "image": Target(".img", images, feed_image),
     "dicom": Target(".dcm", dicoms, feed_image),
     "data_names": Target(".txt", lambda: fuzz_data_targets.NAMES, fuzz_data_targets.feed_names),
