@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import no_network  # noqa: F401
 import pytest
 import small_run
 import tiny_bundle
+from warm_workers import WarmWorkers
 
 from pepr_edge.bundle.read import read_manifest
+from pepr_edge.engine import this_machine
 from pepr_edge.records import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +32,16 @@ def real_data() -> Path:
     if not (folder / "breastmnist.npz").is_file():
         pytest.skip(f"no real data at {folder}: set PEPR_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers() -> Iterator[None]:
+    """Let the runs of all tests in this process share their workers."""
+    workers = WarmWorkers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(this_machine, "Workers", lambda: workers)
+        yield
+    workers.end()
 
 
 @pytest.fixture(scope="session")

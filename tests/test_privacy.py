@@ -116,7 +116,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             .replace("[export]", '[export]\nvariants = ["fp32"]')
         )
         run = home / "runs" / "small"
-        small_run.carry_out(run, patch, recipe)
+        small_run.carry_out(run, patch, recipe, figures=True)
         patch.setattr(kit.own_wheel, "make", lambda folder: wheel(folder / "pepr_edge-1-py3-none-any.whl"))
         patch.setattr(
             kit.wheels,

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pepr_edge.field import bench
 from pepr_edge.measure import interleaved_profiles, rules, secondary_metrics, selftest
+from pepr_edge.measure import profile as profile_module
 from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.measure.profile import EnergyCounter, OnPartial, Progress
 from pepr_edge.measure.runtimes import RUNTIMES
@@ -203,6 +204,7 @@ def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interleaved_profiles, "BLOCK_S", 0.01)
     for name, limit in UNDISTURBED.items():
         patch.setattr(rules, name, limit)
+    patch.setattr(profile_module, "MEMORY_PASSES", 1)
     patch.setattr(secondary_metrics, "BATCHES", ())
     patch.setattr(secondary_metrics, "SOURCE_PX", 64)
 
