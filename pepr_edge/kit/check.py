@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pepr_edge.errors import KitError, SignatureError
-from pepr_edge.kit.install import CHECKSUMS, KIT
+from pepr_edge.kit.install import CHECKSUMS, KIT, MAX_KIT_BYTES
 from pepr_edge.run_dir.owned import is_os_metadata
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.signing import signatures
@@ -17,6 +18,8 @@ from pepr_edge.untrusted.shown import shown
 BUNDLES = "bundles"
 # The signature of the list of checksums, which cannot list itself.
 SIGNATURE = f"{CHECKSUMS}{signatures.SUFFIX}"
+# Ours have three.
+MAX_LEVELS = 8
 ADVICE = "Do not use it; copy the kit again."
 
 
@@ -45,7 +48,12 @@ def bundles_of(kit: Path, trust: Trust | None = None) -> list[Path]:
     except (OSError, UnicodeDecodeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "not UTF-8"
         raise KitError(f"{kit / CHECKSUMS}: cannot be read ({reason}). {ADVICE}") from None
-    changed = changed_file(kit, checksums)
+    try:
+        if (kit / KIT).stat().st_size > MAX_KIT_BYTES:
+            raise KitError(f"{kit / KIT}: larger than {MAX_KIT_BYTES} bytes. {ADVICE}")
+        changed = changed_file(kit, checksums)
+    except OSError as fault:
+        raise KitError(f"{kit}: cannot be read ({fault.strerror}). {ADVICE}") from None
     if changed is not None:
         raise KitError(f"{kit}: {shown(changed)} was added or changed after the kit was made. {ADVICE}")
     missing = [name for name in checksums if not (kit / name).is_file()]
@@ -71,16 +79,27 @@ def parse(text: bytes) -> dict[str, str]:
 
 def changed_file(kit: Path, checksums: dict[str, str]) -> str | None:
     """Return the name of a file that was added or changed, an installation included, or None."""
-    for path in sorted(kit.rglob("*")):
+    for path in _entries(kit):
         name = path.relative_to(kit).as_posix()
         if name == CHECKSUMS or is_os_metadata(path):
             continue
         if name == SIGNATURE and signatures.is_signature(path):
-            continue
-        if path.is_dir() and not path.is_symlink():
             continue
         if path.is_symlink() or not path.is_file() or name not in checksums:
             return name
         if sha256_file(path) != checksums[name]:
             return name
     return None
+
+
+def _entries(kit: Path) -> Iterator[Path]:
+    """Yield all that is no folder, and folders that are deeper than any of a kit. Links are not followed."""
+    folders = [kit]
+    while folders:
+        folder = folders.pop()
+        for path in sorted(folder.iterdir()):
+            is_folder = path.is_dir() and not path.is_symlink()
+            if is_folder and len(path.relative_to(kit).parts) < MAX_LEVELS:
+                folders.append(path)
+            else:
+                yield path

@@ -14,7 +14,7 @@ import signed_files
 import tiny_bundle
 from hostile_check import PLACES, Row, Run, Spoil, check, try_row, write
 
-from pepr_edge.run_dir.store import write_record
+from pepr_edge.run_dir.store import sha256_file, write_record
 from pepr_edge.signing import openssh, signatures
 from pepr_edge.signing.openssh import PublicKey
 
@@ -38,6 +38,11 @@ def signed_home(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     vendor = signed_files.pair(folder, "vendor")
     signed_files.pair(folder, "stranger")
     signed_files.sign(folder / MANIFEST, vendor.signer)
+    kit = folder / "kit"
+    shutil.copytree(folder / BUNDLE, kit / "bundles" / BUNDLE)
+    (kit / "kit.json").write_text("{}")
+    seal(kit)
+    signed_files.sign(kit / "checksums.txt", vendor.signer, signatures.KIT)
     made_records.write_run(folder / "run", "small")
     write_record(folder / "r.json", made_records.field_report(made_records.bench("small")))
     signed_files.sign(folder / "r.json", vendor.signer, signatures.REPORT)
@@ -47,6 +52,13 @@ def signed_home(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(signed_home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(signed_home, tmp_path / "here"))
+
+
+def seal(kit: Path) -> None:
+    """Write the checksums of a kit's files."""
+    files = sorted(path for path in kit.rglob("*") if path.is_file() and "checksums" not in path.name)
+    lines = [f"{sha256_file(path)}  {path.relative_to(kit).as_posix()}\n" for path in files]
+    (kit / "checksums.txt").write_text("".join(lines))
 
 
 def by_stranger(path: Path) -> None:
@@ -236,6 +248,49 @@ def sign_rows() -> Iterator[tuple[str, Row]]:
     )
 
 
+def make_deep(path: Path) -> None:
+    (path / "/".join("d" * 200)).mkdir(parents=True)
+
+
+def spoil_and_seal(path: Path) -> None:
+    flip(path)
+    seal(path.parents[2])
+
+
+KITS: dict[str, tuple[Spoil, str, str]] = {
+    "a changed byte": (flip, f"kit/bundles/{BUNDLE}/model.onnx", "was added or changed"),
+    "recomputed checksums": (spoil_and_seal, f"kit/bundles/{BUNDLE}/model.onnx", "changed since"),
+    "folders 200 deep": (make_deep, "kit", "was added"),
+    "links in a circle": (lambda path: path.symlink_to("."), "kit/more", "more was added"),
+    "a folder too many": (
+        lambda path: shutil.copytree(path, path.with_name("02")),
+        f"kit/bundles/{BUNDLE}",
+        "02/",
+    ),
+    "a name that is not UTF-8": (write(b""), "kit/r\udcf6ntgen", "was added"),
+    "a name with an escape sequence": (write(b""), "kit/\x1b[2J", "was added"),
+    "checksums of a file outside": (
+        lambda path: path.write_bytes(path.read_bytes() + b"0" * 64 + b"  ../../etc/passwd\n"),
+        "kit/checksums.txt",
+        "changed since",
+    ),
+    **{
+        f"signature, {name}": (place, "kit/checksums.txt.sig", "checksums.txt")
+        for name, place in PLACES.items()
+    },
+    **{f"checksums, {name}": (place, "kit/checksums.txt", "kit") for name, place in PLACES.items()},
+    **{f"kit.json, {name}": (place, "kit/kit.json", "kit") for name, place in PLACES.items()},
+}
+
+
+def kit_rows() -> Iterator[tuple[str, Row]]:
+    for name, (spoil, target, word) in KITS.items():
+        yield f"kit, {name}", Row(("verify", "{here}/kit", *TRUST), 1, word, target, spoil)
+        unsigned = "signature" in name or "recomputed" in name or "outside" in name
+        if not unsigned:
+            yield f"kit without --trust, {name}", Row(("verify", "{here}/kit"), 1, "kit", target, spoil)
+
+
 REPORTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a changed byte": (flip, "r.json", "changed since"),
     "a space more": (append, "r.json", "changed since"),
@@ -258,6 +313,7 @@ RANK = ("rank", "{here}/run", "--field", "{here}/r.json", *TRUST)
 ROWS = {
     **dict(key_rows()),
     **dict(sign_rows()),
+    **dict(kit_rows()),
     **{
         f"report, {name}": Row(RANK, 1, word, target, spoil)
         for name, (spoil, target, word) in REPORTS.items()
