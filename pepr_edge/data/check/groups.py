@@ -26,13 +26,15 @@ MIN_BEGINNINGS = 4
 SHARED = 0.5
 LARGEST = 0.5
 MAX_PARTS = 24
+# Characters of a number that is likely to be of a patient wherever it stands.
+MIN_NUMBER = 6
 # A split with less than this share of what was asked for is too small.
 MIN_SHARE = 0.5
 # What Roboflow adds to the name of an image, another text for each augmented copy.
 _ROBOFLOW = re.compile(r"(?:_(?:jpe?g|png|bmp|tiff?|webp))?\.rf\.[0-9a-f]{6,}$", re.IGNORECASE)
 # Dates and times: images of one day are of no one patient.
 _DATE = re.compile(
-    r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?!\d)|(?<!\d)\d\d[-_.:]\d\d[-_.:]\d\d(?!\d)"
+    r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:\d{6})?(?!\d)|(?<!\d)\d\d[-_.:]\d\d[-_.:]\d\d(?!\d)"
 )
 _SEPARATORS = re.compile(r"[\s_.()\-]+")
 
@@ -77,6 +79,9 @@ def _named(evidence: Evidence) -> Iterator[Problem]:
 def beginnings(stems: Sequence[str], labels: Sequence[str]) -> list[str] | None:
     """Return the beginning that each file's name shares with others of its class: the number of a patient.
 
+    If no beginnings are shared, a long number further on in the names may be.
+
+
     Args:
         stems: names of files, without suffix.
         labels: of each image. The same number in two classes may count anew.
@@ -93,13 +98,25 @@ def beginnings(stems: Sequence[str], labels: Sequence[str]) -> list[str] | None:
         found = _shared([_beginning(names, length) for names in parts], labels, least)
         if found is not None:
             longest = [known or new for known, new in zip(longest, found, strict=True)]
-    return longest if any(longest) else None
+    if any(longest):
+        return longest
+    for position in range(1, min(max(map(len, parts), default=1), MAX_PARTS)):
+        found = _shared([_number(names, position) for names in parts], labels, least)
+        if found is not None:
+            return found
+    return None
 
 
 def _beginning(parts: Sequence[str], length: int) -> str:
     """Return the first parts of a name, "" without a digit in them."""
     key = "_".join(parts[:length]).casefold()
     return key if any(character.isdigit() for character in key) else ""
+
+
+def _number(parts: Sequence[str], position: int) -> str:
+    """Return a later part of a name if it is a long number, as in "20586908_6c613a14b80a8591_MG_R"."""
+    part = parts[position].casefold() if position < len(parts) else ""
+    return part if len(part) >= MIN_NUMBER and any(character.isdigit() for character in part) else ""
 
 
 def _shared(keys: Sequence[str], labels: Sequence[str], least: int) -> list[str] | None:

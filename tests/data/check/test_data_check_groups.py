@@ -30,6 +30,7 @@ def named(root: Path, *patterns: str, count: int = 24) -> Path:
         ("scan{0}_jpg.rf.{2:010x}.png", "photo {0}.rf.{2:032x}.png"),
         ("P{0}.png", "P{0} ({1}).png"),
         ("1.2.840.{0}.{1}.png", "1.2.841.{0}.{1}.png"),
+        ("{2:08}_6c613a14b80a85{0:02}_MG_R_CC.png", "{2:08}_6c613a14b80a86{0:02}_MG_L_CC.png"),
     ],
 )
 def test_names_of_several_images_of_one_are_said(tmp_path, check, patterns):
@@ -50,6 +51,7 @@ def test_names_of_several_images_of_one_are_said(tmp_path, check, patterns):
         ("n01440764_{2}.png", "n02102040_{2}.png"),
         ("ISIC_{2:07}_downsampled.png", "ISIC_{2:07}.png"),
         ("batch1_{2:03}.png", "batch2_{2:03}.png"),
+        ("{2:03}_512x512px.png", "{2:03}_20170110225503.png"),
         ("2023-01-05 10.20.{2:02}.png", "Screenshot 2023-01-06 at 11.20.{2:02}.png"),
         ("{2:08x}-aaaa-4bbb-8ccc-{2:012x}.png", "{2:08x}-aaaa-4bbb-8ccc-{2:012x}.png"),
     ],
