@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
@@ -151,9 +152,12 @@ def check_labels(labels: Iterable[str], where: str) -> None:
     """
     for label in labels:
         if not is_plain(label):
+            remedy = "Rename it."
+            encoding = sys.getfilesystemencoding()
+            if encoding != "utf-8":
+                remedy = f"This system reads names as {encoding}: set PYTHONUTF8=1, or rename it."
             raise DataError(
-                f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
-                "Rename it."
+                f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. {remedy}"
             )
 
 

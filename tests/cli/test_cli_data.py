@@ -118,3 +118,17 @@ def test_a_console_that_lacks_characters_shows_the_others(
     assert b"6" in done.stdout
     if form:
         assert json.loads(done.stdout)["labels"] == ["né", "正常"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8 or UTF-16")
+@pytest.mark.parametrize("name", ["né", "正常"])
+def test_a_system_that_reads_names_as_ascii_is_told_how_to_read_them(tmp_path: Path, name: str) -> None:
+    made_images.folder(tmp_path / "d", {name: 6, "b": 6})
+    done = subprocess.run(
+        [sys.executable, "-m", "pepr_edge", "data", "check", "d"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"PYTHONUTF8=1" in done.stderr
