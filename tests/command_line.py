@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +17,14 @@ class Outcome(NamedTuple):
     status: int
     out: str
     err: str
+
+
+def words_of(line: str) -> list[str]:
+    """Return the words of a command line as a shell hands them on."""
+    words = []
+    for word in shlex.split(line):
+        words += sorted(map(str, Path().glob(word))) if "*" in word else [word]
+    return words
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> Outcome:

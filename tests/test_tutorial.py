@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import runpy
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,6 @@ def test_the_page_shows_commands_and_what_they_print() -> None:
     assert not re.search(pattern("a 0.768 after"), "a b after")
 
 
-def meant(word: str) -> list[str]:
-    """A word of a command line as a shell hands it on."""
-    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
-
-
 def no_wheels(patch: pytest.MonkeyPatch) -> None:
     """A kit's wheels without a package index."""
 
@@ -108,7 +102,7 @@ def test_every_command_does_what_the_page_says(
     for line, shown in steps():
         if line.startswith(NOT_RUN):
             continue
-        words = [name for word in shlex.split(line.removeprefix("sh ")) for name in meant(word)]
+        words = command_line.words_of(line.removeprefix("sh "))
         said = ""
         if words[0] == "cd":
             os.chdir(words[1])

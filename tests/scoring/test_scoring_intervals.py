@@ -128,6 +128,10 @@ SETTINGS: dict[str, Callable[[int, np.random.Generator], tuple[Logits, Labels]]]
 # When the intervals were chosen, those of all pairs contained the true value in 93 to 97 %.
 # To keep the slow tier short, each metric is tested in two settings.
 PAIRS = list(zip(SETTINGS, [*list(SETTINGS)[1:], next(iter(SETTINGS))], strict=True))
+# Intervals that contain the true value in 88 % of cases only, or in 99.5 %, stay within these limits with a
+# probability below 2 %; those with 95 %, with one of 99.8 %. The seed is fixed.
+REPETITIONS = 400
+COVERAGE = (0.915, 0.98)
 FIRST = [(name, PAIRS[number % 4][0]) for number, name in enumerate(METRICS)]
 SECOND = [(name, PAIRS[number % 4][1]) for number, name in enumerate(METRICS)]
 
@@ -139,12 +143,13 @@ def test_95_percent_of_the_intervals_contain_the_true_value(name: str, setting: 
     rng = np.random.default_rng(2)
     true = metric(name)(*draw(1_000_000, rng))
     hits = 0
-    for _ in range(1000):
+    for _ in range(REPETITIONS):
         actual = estimate(name, *draw(0, rng), "test")
         assert actual is not None
         hits += actual.ci[0] <= true <= actual.ci[1]
-    print(f"{name} {setting}: true {true:.4f}, coverage {hits / 1000:.3f}")
-    assert 0.92 <= hits / 1000 <= 0.98
+    coverage = hits / REPETITIONS
+    print(f"{name} {setting}: true {true:.4f}, coverage {coverage:.3f}")
+    assert COVERAGE[0] <= coverage <= COVERAGE[1]
 
 
 @pytest.mark.slow
