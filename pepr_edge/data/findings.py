@@ -99,6 +99,18 @@ def other_files(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
     )
 
 
+def unused_tables(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
+    """Yield the tables beside class folders: they may hold patients or splits."""
+    yield from about_files(
+        "tables_not_used",
+        "note",
+        paths,
+        root,
+        f"{plural(len(paths), 'table')} beside the folders not used. If one lists the images, with patients "
+        "or splits, give that file in place of the folder.",
+    )
+
+
 def unused_columns(names: Sequence[str]) -> Iterator[Problem]:
     """Yield the columns of a table, or the arrays of a file, that are not used."""
     yield from about(

@@ -83,5 +83,6 @@ def _problems(tree: Folder, placed: Layout, chosen: dict[str, str]) -> Iterator[
     yield from findings.pooled_sites(found.sites)
     yield from findings.grouped_by_folder(found.groups, root)
     yield from findings.companions_left_out(found.companions, root)
+    yield from findings.unused_tables(found.tables, root)
     yield from findings.own_results(list(tree.all_own()), root)
     yield from findings.other_files(found.others, root)

@@ -259,6 +259,7 @@ def open_list(
             *problems,
             *label_names.problems(chosen),
             *label_names.against_folders(paths, [chosen[image.label] for image in images]),
+            *(() if images[0].split else label_names.unused_splits(paths)),
             *located.problems,
         ),
     )

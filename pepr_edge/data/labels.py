@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from pepr_edge.data.findings import MAX_EXAMPLES, about
-from pepr_edge.data.names import look_alike, looks_missing, respelled, spelling_key
+from pepr_edge.data.names import look_alike, looks_missing, respelled, spelling_key, split_named
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import shown
@@ -15,6 +15,9 @@ from pepr_edge.untrusted.shown import shown
 # Between several labels in one text, as in "Effusion|Infiltration". The first two are in no name.
 _SIGNS = (r"\|", ";")
 _WORDS = (",", "/", r"\+", "&", r"\band\b", r"\s")
+# A list as Python or JSON writes it: "['Edema', 'Effusion']".
+_LIST = re.compile(r"[\[({].+,.+[\])}]", re.DOTALL)
+MAX_SPLIT_FOLDERS = 20
 _WHOLE_NUMBER = re.compile(r"[-+]?\d+(?:\.0*)?")
 
 
@@ -77,7 +80,7 @@ def several_in_one(labels: Sequence[str]) -> list[str]:
     for label in labels:
         by_sign = any(len(_parts(label, sign)) > 1 for sign in _SIGNS)
         by_word = any(len(_parts(label, word)) > 1 and _parts(label, word) <= known for word in _WORDS)
-        if by_sign or by_word:
+        if by_sign or by_word or _LIST.fullmatch(label):
             found.append(label)
     return found
 
@@ -85,6 +88,28 @@ def several_in_one(labels: Sequence[str]) -> list[str]:
 def _parts(label: str, separator: str) -> set[str]:
     parts = re.split(separator, label, flags=re.IGNORECASE)
     return {spelling_key(part) for part in parts if part.strip()}
+
+
+def unused_splits(paths: Sequence[str]) -> Iterator[Problem]:
+    """Yield that the paths of a list without splits begin with folders of splits, which do not count.
+
+    Args:
+        paths: of the images, relative to the list.
+    """
+    folders = [PurePosixPath(path).parts[:-1] for path in paths]
+    for depth in range(min((len(names) for names in folders), default=0)):
+        named = sorted({names[depth] for names in folders})
+        splits = {split_named(name) for name in named} if len(named) <= MAX_SPLIT_FOLDERS else {None}
+        if "train" in splits and None not in splits and len(splits) > 1:
+            yield Problem(
+                kind="split_in_paths",
+                severity="warning",
+                count=len(named),
+                examples=tuple(shown(name) for name in named[:MAX_EXAMPLES]),
+                remedy="the paths of the list lead through folders of splits, and it has no column split: the "
+                "splits are made at random, across these folders. Add a column split with their names.",
+            )
+            return
 
 
 def against_folders(paths: Sequence[str], labels: Sequence[str]) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ class Findings:
     others: list[Path] = field(default_factory=list)
     sites: list[str] = field(default_factory=list)
     groups: list[Path] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def understand(root: Folder) -> Layout:
     """
     findings = Findings()
     tables = _tables(root)
+    findings.tables += [root.path / name for name in tables]
     root = _picture_root(root, findings)
     splits = _split_folders(root)
     if splits:
@@ -165,6 +167,7 @@ def _of_splits(root: Folder, splits: dict[Split, Folder], findings: Findings) ->
     classes: dict[Split, list[Folder]] = {}
     for split, split_folder in splits.items():
         folder = _split_root(split_folder, findings)
+        findings.tables += [folder.path / name for name in _tables(folder)]
         images = list(_of_classes(folder.folders, split, findings)) if folder.folders else []
         if folder.images and not images:
             raise _split_without_classes(split, folder)

@@ -157,7 +157,8 @@ def check_labels(labels: Iterable[str], where: str) -> None:
             if encoding != "utf-8":
                 remedy = f"This system reads names as {encoding}: set PYTHONUTF8=1, or rename it."
             raise DataError(
-                f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. {remedy}"
+                f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
+                f"{remedy}"
             )
 
 

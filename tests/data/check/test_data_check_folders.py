@@ -407,3 +407,12 @@ def test_a_form_in_all_classes_is_not_bothered(tmp_path, check, form):
     for path in sorted(root.rglob("*.png"))[::2]:
         in_another_form(path, form)
     assert check(root).kinds == {}
+
+
+@pytest.mark.parametrize("place", ["metadata.csv", "train/labels.TSV"])
+def test_tables_beside_the_folders_are_said(tmp_path, check, place):
+    root = made_images.folder(tmp_path / "d", nested(("train", "test"), SIX))
+    (root / place).write_text("path,patient\n")
+    done = check(root)
+    assert done.kinds == {"tables_not_used": "note"}
+    assert done.problem("tables_not_used")["examples"] == [place]

@@ -32,6 +32,7 @@ def table(tmp_path: Path):
     [
         (["Effusion", "Mass", "Effusion|Mass", "No Finding|Hernia"], {"Effusion|Mass", "No Finding|Hernia"}),
         (["clear", "haze", "clear haze"], {"clear haze"}),
+        (["['a'; 'b']", "['a']", "c"], {"['a'; 'b']"}),
         (["cat", "dog", "cat and dog", "Dog/cat"], {"cat and dog", "Dog/cat"}),
     ],
 )
@@ -177,3 +178,24 @@ def test_what_cannot_be_read_says_how_to_convert_it(tmp_path, monkeypatch, capsy
     done = command_line.run(capsys, monkeypatch, "data", "check", name)
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert word in done.err
+
+
+@pytest.mark.parametrize("label", ["\"['Edema', 'Effusion']\"", '"{1, 2}"', '"(a,b)"'])
+def test_a_list_as_label_is_said(table, check, label):
+    done = check(table(["label"], [label, "x"] * 6))
+    assert done.problem("labels_look_joined")["count"] == 1
+
+
+@pytest.mark.parametrize("folders", [("train", "test"), ("x/Training", "x/Validation")])
+def test_paths_through_folders_of_splits_without_a_column_split_are_said(table, check, folders):
+    paths = [f"{folders[number % 3 == 0]}/{number}.png" for number in range(18)]
+    done = check(table(["label"], [0, 1] * 9, paths=paths))
+    assert done.problem("split_in_paths")["severity"] == "warning"
+    splits = ["val" if number % 3 == 0 else "train" for number in range(18)]
+    assert "split_in_paths" not in check(table(["label", "split"], [0, 1] * 9, splits, paths=paths)).kinds
+
+
+@pytest.mark.parametrize("folders", [("a", "b"), ("train", "bus")])
+def test_paths_through_other_folders_are_not(table, check, folders):
+    paths = [f"{folders[number % 2]}/{number}.png" for number in range(12)]
+    assert check(table(["label"], [0, 1] * 6, paths=paths)).kinds == {}
