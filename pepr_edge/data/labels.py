@@ -106,8 +106,8 @@ def unused_splits(paths: Sequence[str]) -> Iterator[Problem]:
                 severity="warning",
                 count=len(named),
                 examples=tuple(shown(name) for name in named[:MAX_EXAMPLES]),
-                remedy="the paths of the list lead through folders of splits, and it has no column split: the "
-                "splits are made at random, across these folders. Add a column split with their names.",
+                remedy="the paths of the list lead through folders of splits, and it has no column split: "
+                "the splits are made at random, across these folders. Add a column split with their names.",
             )
             return
 
