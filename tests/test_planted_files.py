@@ -51,7 +51,8 @@ def plant_images(folder: Path) -> dict[Path, bytes]:
         (folder / label).mkdir(parents=True)
         for number in range(12):
             path = folder / label / f"{number}.png"
-            Image.new("L", (48, 48), 20 * number + len(label)).save(path)
+            rng = np.random.default_rng(20 * number + len(label))
+            Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(path)
             images[path] = path.read_bytes()
     return images
 
