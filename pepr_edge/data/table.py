@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Two million lines of 128 bytes.
 MAX_TABLE_BYTES = 256 * MIB
 DELIMITERS = (",", ";", "\t", "|")
+HEAD_BYTES = 4096
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What Excel understands as the delimiter of a file.
 SEP_LINE = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
@@ -80,6 +81,8 @@ def column_key(name: str) -> str:
 
 def _text(path: Path) -> str:
     content = read_file(path, MAX_TABLE_BYTES, DataError, "a CSV file that lists images. Check the path.")
+    if b"\0" in content[:HEAD_BYTES] and not content.startswith(UTF_16_MARKS):
+        raise DataError(f"{path}: not a CSV file in UTF-8 (it has NUL bytes). Save it as CSV, UTF-8.")
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
     try:
         return content.decode(encoding)

@@ -271,3 +271,13 @@ def test_labels_and_groups_that_differ_in_spelling_only(tmp_path, check):
     done = check(write(tmp_path, "path,label,group", lines))
     assert (done.counts, done.document["groups"]) == ({"no": 6, "yes": 6}, 4)
     assert done.kinds == {"labels_respelled": "warning", "groups_respelled": "note"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "cp1252", "gbk", "shift_jis"])
+def test_other_encodings_are_named(tmp_path, check, encoding):
+    text = "path,label\na.png,\u00d7\nb.png,b\n"  # a sign that all of them have
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    done = check(tmp_path / "m.csv")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "UTF-8" in done.err
+    assert "x00" not in done.err
