@@ -81,7 +81,8 @@ def column_key(name: str) -> str:
 
 def _text(path: Path) -> str:
     content = read_file(path, MAX_TABLE_BYTES, DataError, "a CSV file that lists images. Check the path.")
-    if b"\0" in content[:HEAD_BYTES] and not content.startswith(UTF_16_MARKS):
+    nul = b"\0\0" if content.startswith(UTF_16_MARKS) else b"\0"  # the first mark also begins UTF-32
+    if nul in content[:HEAD_BYTES]:
         raise DataError(f"{path}: not a CSV file in UTF-8 (it has NUL bytes). Save it as CSV, UTF-8.")
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
     try:
