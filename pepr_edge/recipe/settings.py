@@ -20,6 +20,11 @@ from pepr_edge.records import ImageFacts, RunSettings
 SIZES_PX = (32, 64, 128, 224)
 MAX_PX = 128  # larger images train for days on a processor
 MAX_GPU_PX = 224
+# Small architectures learn more from images enlarged to this size. One training each on BreastMNIST (28 px)
+# from scratch, validation accuracy at 32 and at 64 px: dla46_c 0.756 and 0.910, mobilenetv2_050 0.744 and
+# 0.833, mnasnet_100 0.769 and 0.872. The larger resnet14t has 0.949 at 32 px.
+MIN_SMALL_PX = 64
+SMALL_PARAMS = 7_000_000
 # A training sees this many images, each one once per epoch, within the limits of its epochs. On BreastMNIST
 # (546 training images) resnet14t reached a test accuracy of 0.87 with it, from scratch at 32 px.
 SEEN_IMAGES = 30_000
@@ -34,6 +39,9 @@ LEARNING_RATE = 2e-3
 # images), networks with batch normalisation classify validation at chance level, until its statistics match.
 PATIENCE_STEPS = 100
 MIN_PATIENCE = 5
+# Nor before this share of the epochs has passed without improvement: the learning rate falls until the last
+# epoch, and validation improves most at the end. On BreastMNIST resnet14t went 20 of 55 epochs without.
+PATIENCE_SHARE = 0.5
 
 TRAIN_KEYS = ("epochs", "batch_size", "learning_rate", "patience")
 SIZE_KEY = "candidates.image_size_px"
@@ -112,7 +120,8 @@ def _batch_size(facts: ImageFacts) -> int:
 
 def _patience(facts: ImageFacts, epochs: int, batch_size: int) -> int:
     of_steps = math.ceil(PATIENCE_STEPS * batch_size / max(1, facts.train_images))
-    return min(epochs, max(MIN_PATIENCE, of_steps))
+    of_epochs = math.ceil(PATIENCE_SHARE * epochs)
+    return min(epochs, max(MIN_PATIENCE, of_steps, of_epochs))
 
 
 def _size_px(facts: ImageFacts, recipe: Recipe) -> int:
@@ -123,9 +132,13 @@ def _size_px(facts: ImageFacts, recipe: Recipe) -> int:
 
 
 def _own_size_px(architecture: str, wanted_px: int) -> int:
-    """Return the size for an architecture: the wanted one, or the next larger one that it supports."""
+    """Return the size for an architecture: the wanted one, or the next larger one that suits it."""
     known = zoo.architectures().get(architecture)
-    return wanted_px if known is None else known.smallest_px(wanted_px)
+    if known is None:
+        return wanted_px
+    if known.num_params < SMALL_PARAMS:
+        wanted_px = max(wanted_px, MIN_SMALL_PX)
+    return known.smallest_px(wanted_px)
 
 
 def resolve(recipe: Recipe, settings: RunSettings | None) -> ResolvedRecipe:

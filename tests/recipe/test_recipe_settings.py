@@ -71,6 +71,16 @@ def test_the_size_is_the_nearest_to_that_of_the_images(side_px: int, size_px: in
     assert choose(recipe(), facts(side_px=side_px)).image_sizes_px == {"resnet18d": size_px}
 
 
+@pytest.mark.parametrize(("side_px", "size_px"), [(28, 64), (64, 64), (100, 128)])
+def test_a_small_architecture_has_images_of_at_least_64_px(side_px: int, size_px: int) -> None:
+    assert choose(recipe(("dla46_c",)), facts(side_px=side_px)).image_sizes_px == {"dla46_c": size_px}
+
+
+def test_validation_may_stay_the_same_for_half_of_the_epochs() -> None:
+    train = resolve(recipe(**ALL_AUTO), choose(recipe(**ALL_AUTO), facts())).train
+    assert (train.epochs, train.patience) == (55, 28)
+
+
 def test_a_gpu_trains_larger_images() -> None:
     assert choose(recipe(device="cuda"), facts(side_px=2000)).image_sizes_px == {"resnet18d": SIZES_PX[-1]}
 
