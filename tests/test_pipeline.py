@@ -369,7 +369,7 @@ def test_fresh_does_everything_again(own_run: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_two_jobs_at_once_declare_their_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = RECIPE.replace(f'"{BAD}"', '"resnet14t"')
+    text = RECIPE.replace(f'"{BAD}"', '"test_resnet"')
     ranking = small_run.carry_out(tmp_path / "run", monkeypatch, text, Options(jobs=2))
     assert [row.rank for row in ranking.rows] == [1, 2, 3, 4]
     assert {row.methods["train_energy"] for row in ranking.rows} == {"declared"}

@@ -106,7 +106,7 @@ def test_what_the_readme_does_with_a_finished_run_works(
 
 
 def in_a_shell(line: str) -> tuple[int, str]:
-    """Run a line in a shell, with the program of this environment; return the exit status and the messages."""
+    """Run a line in a shell with this environment's program; return the exit status and the messages."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(line, shell=True, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr

@@ -179,6 +179,7 @@ def test_an_interrupt_ends_with_130_and_leaves_no_process(recipe: Path, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fast")
 def test_only_and_data_override_the_recipe(
     recipe: Path,
     tmp_path: Path,
