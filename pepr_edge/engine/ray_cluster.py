@@ -1,21 +1,39 @@
-"""Joining a Ray cluster as its driver: Ray's output is suppressed, a wrong address reported early."""
+"""Joining a Ray cluster as its driver: Ray's output is suppressed, a wrong address reported early.
+
+Ray executes what it is sent. A Ray that is started here listens on the loopback address alone, asks for a
+token that only its own processes know, and has a folder that no other user of the machine can open.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
+import secrets
+import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 from pepr_edge.device.cpu import usable_cores
+from pepr_edge.engine import ray_versions
 from pepr_edge.errors import EngineError
 
 CONNECT_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 3.0
+# Ray uses the loopback address on Windows and macOS, since they ask the user about other ones. With this
+# variable, which it reads when it is imported, it does so on Linux as well.
+LOOPBACK_ONLY = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Its folder, within one of ours: Ray opens to all users the folder that it is given.
+RAY_FOLDER = "ray"
+# The path of a socket has at most 103 characters on macOS, 107 on Linux. Ray's own part, with a process
+# number of seven digits, has 64.
+MAX_FOLDER_CHARACTERS = 103 - 64
 # Ray's own messages of a loss name the node's address.
 LOSS_REASONS = {
     "NodeDiedError": "its node was lost",
@@ -33,18 +51,13 @@ def joined(address: str | None) -> Iterator[Any]:
         address: "host:port", or "auto" for the cluster that this machine is in; None: that of RAY_ADDRESS,
             else Ray is started on this machine alone.
     Raises:
-        EngineError: the cluster cannot be joined.
+        EngineError: the cluster cannot be joined, or has other versions.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_address(address)
-    with _quiet():
-        import ray
-
-        _join(ray, address)
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+    cluster = _started_here() if address == "local" else _of_others(address)
+    with _quiet(), cluster as ray:
+        yield ray
 
 
 @contextmanager
@@ -81,25 +94,85 @@ def _is_verbose() -> bool:
     return logging.getLogger().isEnabledFor(logging.INFO)
 
 
-def _join(ray: Any, address: str) -> None:
-    """Join the cluster, or start one on this machine alone."""
-    options: dict[str, Any] = {
-        "log_to_driver": _is_verbose(),
-        "logging_level": logging.INFO if _is_verbose() else logging.CRITICAL,
-    }
-    if address == "local":
-        with _silent_stderr():
-            ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **options)
-        return
+def _options() -> dict[str, Any]:
+    level = logging.INFO if _is_verbose() else logging.CRITICAL
+    return {"log_to_driver": _is_verbose(), "logging_level": level}
+
+
+@contextmanager
+def _started_here() -> Iterator[Any]:
+    """Start Ray on this machine alone, out of the reach of others, and end it."""
+    name, value = LOOPBACK_ONLY
+    os.environ[name] = value
+    if "RAY_AUTH_MODE" not in os.environ:  # older versions of Ray know no tokens, and ignore both
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+
+    with _private_folder() as folder:
+        try:
+            with _silent_stderr():
+                # /tmp/ray, the default, is open to all users, and keeps what it held.
+                ray.init(
+                    address="local",
+                    num_cpus=usable_cores(),
+                    include_dashboard=False,
+                    _temp_dir=folder,
+                    **_options(),
+                )
+            _check_loopback(ray)
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """Make a folder that only this user can open, with a path that is short enough for Ray's sockets."""
+    base = tempfile.gettempdir()
+    is_long = len(f"{base}/pepr-ray-12345678/{RAY_FOLDER}") > MAX_FOLDER_CHARACTERS
+    folder = tempfile.mkdtemp(prefix="pepr-ray-", dir="/tmp" if is_long and os.name == "posix" else base)
+    try:
+        yield str(Path(folder) / RAY_FOLDER)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_loopback(ray: Any) -> None:
+    """Refuse a Ray, started here, that others in the network can reach.
+
+    Raises:
+        EngineError: it listens on another address than loopback.
+    """
+    for node in ray.nodes():
+        address = node["NodeManagerAddress"]
+        if not ipaddress.ip_address(address).is_loopback:
+            raise EngineError(
+                f"Ray was started on {address}, expected the loopback address: whoever reaches it can run "
+                "code. Start a cluster yourself, and name it by --address; docs/cluster.md says how."
+            )
+
+
+@contextmanager
+def _of_others(address: str) -> Iterator[Any]:
+    """Join a cluster that was started before, and leave it."""
+    import ray
+
     try:
         with _silent_stderr():
-            ray.init(address=address, **options)
+            ray.init(address=address, **_options())
     except Exception as fault:  # Ray's own errors here have no common class
+        reason = ray_versions.mismatch(str(fault)) or f"({lines_of(fault)[0]})"
         raise EngineError(
-            f"--address {address}: this machine cannot join the cluster ({lines_of(fault)[0]}). "
+            f"--address {address}: this machine cannot join the cluster {reason}. "
             "Make it a part of the cluster by `ray start --address=HOST:PORT`, with the same versions of "
             "Python and Ray, and with the cluster's token if it has one: RAY_AUTH_MODE=token."
         ) from None
+    try:
+        ray_versions.check(ray)
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def _check_address(address: str) -> None:
