@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pinned  # noqa: F401  # isort: skip
 import no_network  # noqa: F401
 import pytest
 import small_run
@@ -15,14 +16,6 @@ from pepr_edge.engine import this_machine
 from pepr_edge.records import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def pytest_configure() -> None:
-    """Pin each test process to a core: threads that wait for each other take many times as long."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -164,6 +164,8 @@ CASES = {
     "apart": (np.array([0.86, 0.83, 0.82, 0.75]), np.array([0.3, 0.1, 0.2, 0.0])),
     "two": (np.array([0.85, 0.84]), np.zeros(2)),
 }
+# Intervals that contain the true rank in 90 % of cases only reach 94 % with a probability of 0.3 %.
+REPETITIONS = 400
 
 
 @pytest.mark.slow
@@ -178,7 +180,7 @@ def test_rank_intervals_contain_the_true_rank_in_at_least_95_percent(case: str, 
     score = true / (1 + resource)
     ranks = 1 + (score > score[:, None]).sum(axis=1)
     hits = np.zeros(models)
-    for draw in range(1000):
+    for draw in range(REPETITIONS):
         if paired:
             # An image is easy or hard for all models.
             shared = rng.normal(size=(images, 1))
@@ -192,7 +194,8 @@ def test_rank_intervals_contain_the_true_rank_in_at_least_95_percent(case: str, 
             )
         actual = rank_spread(correct.mean(axis=0), drawn, resource)
         hits += (actual.low <= ranks) & (ranks <= actual.high)
-    assert (hits / 1000 >= 0.94).all(), hits / 1000
+    coverage = hits / REPETITIONS
+    assert (coverage >= 0.94).all(), coverage
 
 
 def two_models() -> Models:
