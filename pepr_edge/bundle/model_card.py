@@ -136,13 +136,24 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 Majority-class baseline: always predicting the most frequent class
 has accuracy {score(data.majority_baseline)} on the test split. Performance by group of patients: {MISSING}.
-{_seeds(manifest)}
+{_positive(data)}{_seeds(manifest)}
 {_against_float32(manifest.quality)}{_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
     if baseline and test and test.value <= baseline[0]:
         text += f"\n\n**It is no better than {baseline[1]} ({score(baseline[0])}): do not deploy it.**"
     return text
+
+
+def _positive(data: DataInfo) -> str:
+    """Return a line on the positive of two classes; empty for more."""
+    if data.positive_label is None:
+        return ""
+    how = "" if data.positive_by == "recipe" else ", which nobody has confirmed in the recipe: check it"
+    return (
+        f"The positive class is {plain(data.positive_label)}{how}. "
+        "F1, sensitivity and specificity refer to it.\n"
+    )
 
 
 def _seeds(manifest: Manifest) -> str:

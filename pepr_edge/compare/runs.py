@@ -13,7 +13,7 @@ from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.run_dir.variant_figures import performance, resources_used
-from pepr_edge.scoring.metrics import performance_fault
+from pepr_edge.scoring.metrics import is_one_sided, performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
 from pepr_edge.text.sentences import chance_level
@@ -37,6 +37,7 @@ def sides(
     """
     variant = _variant(a, b, variant)
     metric = _metric(a, b, metric, variant)
+    _check_positive(a, b, metric)
     return _side(a, sources[0], metric, variant), _side(b, sources[1], metric, variant)
 
 
@@ -58,6 +59,19 @@ def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> 
     if variant is None and common and metric not in common:
         raise ScoreError(f"--performance {metric!r}: not recorded of the PyTorch models of both runs. {hint}")
     return metric
+
+
+def _check_positive(a: Results, b: Results, metric: str) -> None:
+    """Refuse a metric of one class where it is another class in each run."""
+    in_a = a.info.data.positive_label
+    in_b = b.info.data.positive_label
+    if not is_one_sided(metric) or in_a is None or in_b is None or in_a == in_b:
+        return
+    raise ScoreError(
+        f"{metric} refers to {printable(in_a)!r} in A and to {printable(in_b)!r} in B, which "
+        "cannot be compared. Set the same [task] positive in both recipes and run them again, or give "
+        "--performance accuracy."
+    )
 
 
 def _recorded_metrics(results: Results) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TextIO
@@ -14,7 +15,8 @@ from pepr_edge.errors import PeprError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.select_variant import select_variant
 from pepr_edge.images.preprocess import to_tensor
-from pepr_edge.recipe import AUTO, FLOAT32
+from pepr_edge.recipe import AUTO, FLOAT32, Recipe
+from pepr_edge.recipe.task import with_positive
 from pepr_edge.recipe.variants import Variant
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, Failure, ScreeningResult, TrainResult
@@ -46,7 +48,7 @@ def work(job: CandidateJob, steps: TextIO) -> None:
         if job.kind == "step_costs":
             _measure_step_costs(job, steps)
             return
-        data = load(Path(job.data))
+        data = _data(Path(job.data), job.recipe)
         if job.kind == "screen":
             _screen(job, data, steps)
             return
@@ -64,6 +66,12 @@ def work(job: CandidateJob, steps: TextIO) -> None:
             clear(job.training_folder)
         if job.kind != "repeat":
             _export(job, trained, data, steps)
+
+
+def _data(folder: Path, recipe: Recipe) -> Dataset:
+    """Read prepared data, with the positive class that the recipe chooses."""
+    data = load(folder)
+    return replace(data, info=with_positive(data.info, recipe))
 
 
 def failure(key: str, candidate: Candidate, variant: str | None, stage: str, fault: BaseException) -> Failure:
@@ -219,7 +227,7 @@ def _measure_step_costs(job: CandidateJob, steps: TextIO) -> None:
     subjects = [
         StepCostJob(
             candidate=subject.candidate,
-            data=load(Path(subject.data)),
+            data=_data(Path(subject.data), job.recipe),
             mode=ComputeMode(subject.layout, subject.precision),
             threads=subject.threads,
             key=subject.key,

@@ -80,6 +80,7 @@ class ExportSource:
             self.trained.performance_metric,
             self.recipe.export.keep_performance,
             settings,
+            self.data.info.positive_index,
         )
 
 
@@ -185,7 +186,10 @@ def _record(
         parity=measured.parity,
         flips=flips(measured.logits["test"], source.expected["test"]),
         quality=quality,
-        performance=estimates(measured.logits, measured.labels, trained.performance_metric),
+        performance=estimates(
+            measured.logits, measured.labels, trained.performance_metric, source.data.info.positive_index
+        ),
+        positive=source.data.info.positive_index,
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.trials,

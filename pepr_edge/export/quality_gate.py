@@ -49,6 +49,7 @@ def assess_quality(
     performance: str,
     threshold: float,
     settings: SessionSettings,
+    positive: int = 1,
 ) -> Quality:
     """Judge by labels whether a file loses performance against its model. See `add_agreement` for the rest.
 
@@ -60,18 +61,19 @@ def assess_quality(
         threshold: the smallest accepted share of the model's own value, for this metric and the task's gate
             metric. The file is rejected if the upper 95 % limit of a share is below it.
         settings: how the file was run.
+        positive: class number of the positive of two classes.
     Source: MLPerf Inference, the 99 % rule for accuracy after quantisation.
     """
     resamples: dict[bool, Counts] = {}
     gated = dict.fromkeys((performance, task_of().GATE_METRIC))
     shares = {}
     for name in gated:
-        share = kept_share(name, logits, before, labels, resamples)
+        share = kept_share(name, logits, before, labels, resamples, positive)
         if share is not None:
             shares[name] = share
     estimates = {}
     for name in dict.fromkeys((*gated, *REPORTED)):
-        value = estimate(name, logits, labels, "val", resamples)
+        value = estimate(name, logits, labels, "val", resamples, positive)
         if value is not None:
             estimates[name] = value
     reason = _loss(shares, threshold, len(labels))
@@ -104,7 +106,12 @@ def _loss(shares: dict[str, KeptShare], threshold: float, images: int) -> str:
 
 
 def kept_share(
-    name: str, logits: Logits, before: Logits, labels: NDArray[np.int64], resamples: dict[bool, Counts]
+    name: str,
+    logits: Logits,
+    before: Logits,
+    labels: NDArray[np.int64],
+    resamples: dict[bool, Counts],
+    positive: int = 1,
 ) -> KeptShare | None:
     """Return the kept share of a metric, None if it is not defined on these images.
 
@@ -116,8 +123,10 @@ def kept_share(
         logits, before: of the file and of its model, shape (n, classes).
         labels: shape (n,).
         resamples: cache of the resamples of these labels, shared between metrics.
+        positive: class number of the positive of two classes.
     """
-    value = _share(np.array([metric(name)(logits, labels)]), np.array([metric(name)(before, labels)]))[0]
+    of_images = metric(name, positive)
+    value = _share(np.array([of_images(logits, labels)]), np.array([of_images(before, labels)]))[0]
     if math.isnan(value):
         return None
     # From all images, not within classes: there the only image of a class would be in every resample, and its
@@ -125,7 +134,9 @@ def kept_share(
     if True not in resamples:
         resamples[True] = resample_counts(np.zeros_like(labels))
     counts = resamples[True]
-    drawn = _share(resampled(name, logits, labels, counts), resampled(name, before, labels, counts))
+    drawn = _share(
+        resampled(name, logits, labels, counts, positive), resampled(name, before, labels, counts, positive)
+    )
     defined = drawn[~np.isnan(drawn)]
     upper = float(np.quantile(defined, CONFIDENCE)) if len(defined) else 1.0
     return KeptShare(float(value), max(float(value), upper))

@@ -27,7 +27,7 @@ from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, Ranking
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.spent import spent
 from pepr_edge.scoring.lifetime import with_lifetime_energy
-from pepr_edge.scoring.metrics import performance_fault, positive_class
+from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import (
     RESOURCES,
     Models,
@@ -123,7 +123,7 @@ def rank(
 
 
 def _inputs(results: Results, metric: str, scoring: Scoring) -> RankInputs:
-    validation = Validation(results.entries)
+    validation = Validation(results.entries, results.info.data.positive_index)
     floor = results.recipe.score.floor
     return RankInputs(
         results=results,
@@ -164,7 +164,8 @@ def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
         majority_baseline=data.majority_baseline,
         bounds=ranked.bounds,
         rows=tuple(rows),
-        positive=positive_class(inputs.metric, data.labels),
+        positive=data.positive_label,
+        positive_by=data.positive_by,
         baseline=robustness.baseline(rows, inputs.skill_check.baseline(), data.labels, by_skill),
         outliers=robustness.outliers(models, scoring),
         sensitivity=robustness.sensitivity(rows, models, scoring),

@@ -37,7 +37,9 @@ class ConstantModel:
     performance: float
 
 
-def best_constant(name: str, class_counts: Sequence[int], labels: NDArray[np.int64]) -> ConstantModel | None:
+def best_constant(
+    name: str, class_counts: Sequence[int], labels: NDArray[np.int64], positive: int = 1
+) -> ConstantModel | None:
     """Return the best model that always makes the same decision; None if the metric is undefined for all.
 
     It decides for the most frequent class of training, or another one that is better by this metric, such as
@@ -47,10 +49,11 @@ def best_constant(name: str, class_counts: Sequence[int], labels: NDArray[np.int
         name: the metric.
         class_counts: training images of each class.
         labels: of validation, shape (n,).
+        positive: class number of the positive of two classes.
     """
     best = None
     for label, logits in task_of().constant_logits(class_counts).items():
-        performance = metric(name)(np.repeat(logits, len(labels), axis=0), labels)
+        performance = metric(name, positive)(np.repeat(logits, len(labels), axis=0), labels)
         if not np.isnan(performance) and (best is None or performance > best.performance):
             best = ConstantModel(label, logits, performance)
     return best
@@ -82,7 +85,7 @@ class SkillCheck:
             return None
         if self._baseline is None:
             counts = self._data.splits["train"].class_counts
-            self._baseline = best_constant(self._name, counts, labels)
+            self._baseline = best_constant(self._name, counts, labels, self._data.positive_index)
         return self._baseline
 
     def reason(self, row: RankingRow) -> str:
@@ -161,7 +164,7 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
         return 0.0, lowest
     counts = data.splits["val"].class_counts
     labels = np.repeat(np.arange(len(counts)), counts)
-    constant = best_constant(name, data.splits["train"].class_counts, labels)
+    constant = best_constant(name, data.splits["train"].class_counts, labels, data.positive_index)
     if constant is None or not len(labels):
         return 0.0, lowest
     level = max(constant.performance, guessing_level(name) or 0.0)

@@ -18,7 +18,6 @@ from pepr_edge.ranking.field import FieldMeasurements
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DeviceProfile, RankingRow
 from pepr_edge.run_dir.reader import VariantState
-from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.pepr import (
     RESOURCES,
     Array,
@@ -228,7 +227,7 @@ class _Drawn:
         for row in self._members:
             if row.rank is not None:
                 logits = validation.logits(row)
-                value = metric_of(metric)(logits, validation.labels)
+                value = validation.value(metric, logits)
                 effects.append(np.nan_to_num(validation.resampled(metric, logits) - value, nan=0.0))
         return np.stack(effects, axis=1)
 

@@ -16,6 +16,7 @@ from pepr_edge.recipe.recipe import (
     Recipe,
     ScoreSettings,
     SearchSettings,
+    TaskSettings,
     Train,
 )
 from pepr_edge.recipe.shipped import find, recipes_dir, variants_dir
@@ -38,6 +39,7 @@ __all__ = [
     "Recipe",
     "ScoreSettings",
     "SearchSettings",
+    "TaskSettings",
     "Train",
     "WorkerLimits",
     "Workstation",
@@ -48,6 +50,7 @@ __all__ = [
     "resolve",
     "schema",
     "settings",
+    "task",
     "toml",
     "variants",
     "variants_dir",

@@ -222,7 +222,7 @@ def check_metric(recipe: Recipe, info: DataInfo) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     perfect = np.eye(len(counts), dtype=np.float32)[labels]
     with np.errstate(all="ignore"):
-        is_defined = len(labels) > 0 and math.isfinite(metric(name)(perfect, labels))
+        is_defined = len(labels) > 0 and math.isfinite(metric(name, info.positive_index)(perfect, labels))
     if is_defined:
         return
     listed = ", ".join(f"{label} {count}" for label, count in zip(info.labels, counts, strict=True))

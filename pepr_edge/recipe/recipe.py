@@ -79,6 +79,12 @@ class Data(Section):
         return (expected or BILINEAR) if self.interpolation == AUTO else self.interpolation
 
 
+class TaskSettings(Section):
+    """What a label is. `positive`: the class of two that sensitivity speaks of; None: chosen by its name."""
+
+    positive: Annotated[str, Field(min_length=1)] | None = None
+
+
 class Candidates(Section):
     """The models to try: each architecture at each image size.
 
@@ -278,6 +284,7 @@ class Recipe(Section):
     device: Device
     budgets: Budgets = Budgets()
     data: Data = Data()
+    task: TaskSettings = TaskSettings()
     candidates: Candidates
     train: Train = Train()
     workstation: Workstation = Workstation()

@@ -58,6 +58,11 @@ KEYS: dict[str, str] = {
         '{path = "image", label = "dx", group = "patient_id"}. `pepr-edge data check` says what it found.'
     ),
     "data.on_bad_image": 'An unreadable image stops the run ("fail"), or is left out and listed ("skip").',
+    "task": "What a label is.",
+    "task.positive": (
+        "Of two classes, the positive: the one that sensitivity, specificity and F1 speak of. Absent: the "
+        "class whose name tells a finding (malignant, pneumonia, ...), else the second. The answer names it."
+    ),
     "candidates": "The models to try: each architecture at each image size.",
     "candidates.architectures": (
         'Names from `pepr-edge zoo list` or of other timm models; "zoo" is all 131 architectures of the list.'

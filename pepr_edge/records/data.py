@@ -31,6 +31,8 @@ StageName = Literal[
     "other",
 ]
 
+PositiveBy = Literal["recipe", "name", "order"]
+
 
 class Preprocess(Record):
     """How an image becomes the model's input; see `pepr_edge.images.preprocess`.
@@ -67,7 +69,9 @@ class DataInfo(Versioned):
 
     `majority_baseline` is the accuracy on the test split of a model that always predicts the most frequent
     class of the training split. `grey_bits` is the depth of grey images of more than 8 bits; None without
-    any. `skipped_images` could not be read and are in no split.
+    any. `skipped_images` could not be read and are in no split. `positive` is the positive of two classes,
+    and `positive_by` says how it was chosen: by the recipe, by its name, or as the second label. Both are
+    None for more classes, and in earlier records, where it is the second label.
     """
 
     name: str
@@ -81,6 +85,18 @@ class DataInfo(Versioned):
     majority_baseline: float
     skipped_images: Count = 0
     notes: tuple[str, ...] = ()
+    positive: str | None = None
+    positive_by: PositiveBy | None = None
+
+    @property
+    def positive_index(self) -> int:
+        """Class number of the positive of two classes."""
+        return 1 if self.positive is None else self.labels.index(self.positive)
+
+    @property
+    def positive_label(self) -> str | None:
+        """The positive of two classes; None for more."""
+        return self.labels[self.positive_index] if len(self.labels) == 2 else None
 
 
 class ImageFacts(Record):

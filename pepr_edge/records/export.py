@@ -144,6 +144,7 @@ class Artifact(Versioned):
     the variants that it tried; where the recipe names its variants they are None and empty. `form` is None
     in results of version 0.1.0, which exported every module as it was trained. `form_note` says why the
     trained form was exported although the architecture has another; `notes` are warnings about the file.
+    `positive` is the class number of the positive of two classes in `performance`.
     """
 
     key: str
@@ -165,6 +166,7 @@ class Artifact(Versioned):
     quality: Quality | None = None
     performance: dict[str, Estimate]
     performance_before: dict[str, Estimate]
+    positive: Count = 1
     settings: SessionSettings | None = None
     rungs: tuple[VariantTrial, ...] = ()
     chosen_on: Machine | None = None

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pepr_edge.records.base import Quantity, Record, Split, Versioned
+from pepr_edge.records.data import PositiveBy
 
 # The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
@@ -150,9 +151,10 @@ class Ranking(Versioned):
     """ranking.json. `set_id` names the set of models that `bounds`, and so every score, rests on.
 
     `outliers`, `sensitivity` and `winners` (by normalisation) say how far the first places depend on one
-    model, on the weights and on the normalisation. `positive` is the class that the metric refers to; None if
-    it refers to all classes. `measured_on` names the processors that the latencies were measured on, whatever
-    the name of `device`. `task` is the kind of task. `ranked_by_skill`: the P of PePR is a row's skill.
+    model, on the weights and on the normalisation. `positive` is the positive of two classes, None for
+    more, and `positive_by` how it was chosen, None in earlier runs. `measured_on` names the processors that
+    the latencies were measured on, whatever the name of `device`. `task` is the kind of task.
+    `ranked_by_skill`: the P of PePR is a row's skill.
     `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
     sources of chance that rank intervals include. `spent_energy_j` and `spent_time_s` are what all trainings
     cost together, repeats and pruned candidates included; None in rankings of earlier versions. If the energy
@@ -172,6 +174,7 @@ class Ranking(Versioned):
     bounds: dict[str, Bound]
     rows: tuple[RankingRow, ...]
     positive: str | None = None
+    positive_by: PositiveBy | None = None
     baseline: Baseline | None = None
     outliers: tuple[Outlier, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()

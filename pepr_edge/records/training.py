@@ -88,6 +88,7 @@ class TrainResult(Versioned):
 
     `num_params` are the parameters of the trained form, that of the checkpoint; see `Form`. `weights_match`
     is how the initial weights were assigned to the layers; empty from scratch, and in records of 0.1.0.
+    `positive` is the class number of the positive of two classes in `performance`.
     """
 
     key: str
@@ -107,6 +108,7 @@ class TrainResult(Versioned):
     stopped_early: bool
     performance_metric: str
     performance: dict[str, Estimate]
+    positive: Count = 1
     cost: TrainCost
     environment: Environment
     seed: int

@@ -165,7 +165,9 @@ def draw(report: ReportInput) -> PageFigures:
         search=() if report.search is None else (spent_and_saved(report.search),),
         cost=(training_figures.training_energy(report.trainings), over_patients(ranking)),
         variants=(quantised.variants(ranking, report.artifacts),),
-        predictions=quantised.prediction_figures(report.predictions, report.data.labels),
+        predictions=quantised.prediction_figures(
+            report.predictions, report.data.labels, report.data.positive_index
+        ),
     )
 
 

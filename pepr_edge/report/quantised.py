@@ -83,29 +83,39 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportFigure:
 
 
 def prediction_figures(
-    predictions: Sequence[ModelPredictions], classes: Sequence[str]
+    predictions: Sequence[ModelPredictions], classes: Sequence[str], positive: int = 1
 ) -> tuple[ReportFigure, ...]:
-    """Return ROC, reliability and confusion of each candidate in turn."""
+    """Return ROC, reliability and confusion of each candidate in turn.
+
+    Args:
+        predictions: of each candidate.
+        classes: the labels.
+        positive: class number of the positive of two classes.
+    """
     names = [printable(label) for label in classes]
     figures: list[ReportFigure] = []
     for number, model in enumerate(predictions, 1):
-        figures += [_roc(model, names, number), _reliability(model, number), _confusion(model, names, number)]
+        figures += [
+            _roc(model, names, number, positive),
+            _reliability(model, number),
+            _confusion(model, names, number),
+        ]
     return tuple(figures)
 
 
-def _roc(model: ModelPredictions, classes: Sequence[str], number: int) -> ReportFigure:
+def _roc(model: ModelPredictions, classes: Sequence[str], number: int, positive: int) -> ReportFigure:
     name = f"roc_{number}"
     title = f"ROC of {printable(model.candidate)}, before and after export"
     lines: list[DiagnosticLine] = []
     rows: list[tuple[Value, ...]] = []
     for variant, logits in model.models().items():
-        x, y = _mean_roc_curve(logits, model.labels)
+        x, y = _mean_roc_curve(logits, model.labels, positive)
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return ReportFigure(name, title, "Not drawn: the test split has only one class.")
         summary = f"area {score(metric_of('auroc')(logits, model.labels))}"
         lines.append(DiagnosticLine(printable(variant), summary, x, y, variant == AS_TRAINED))
         rows += [(variant, float(a), float(b)) for a, b in zip(x, y, strict=True)]
-    which = f"of {classes[1]!r}" if len(classes) == 2 else "mean over each class against the others"
+    which = f"of {classes[positive]!r}" if len(classes) == 2 else "mean over each class against the others"
     caption = (
         f"On the {len(model.labels)} test images, {which}. Area: AUROC. "
         "Dashed: the model as trained, in PyTorch."
@@ -131,10 +141,10 @@ def roc_curve(logits: Logits, labels: NDArray[np.int64], label: int) -> tuple[Fl
         return false_alarms / false_alarms[-1], hits / hits[-1]
 
 
-def _mean_roc_curve(logits: Logits, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Return the ROC curve of class 1 of two; for more classes, the mean over each class against the rest."""
+def _mean_roc_curve(logits: Logits, labels: NDArray[np.int64], positive: int) -> tuple[Floats, Floats]:
+    """Return the ROC curve of the positive of two classes; of more, the mean over each against the rest."""
     if logits.shape[1] == 2:
-        return roc_curve(logits, labels, 1)
+        return roc_curve(logits, labels, positive)
     curves = [roc_curve(logits, labels, int(label)) for label in np.unique(labels)]
     return GRID, np.mean([np.interp(GRID, x, y) for x, y in curves], axis=0)
 

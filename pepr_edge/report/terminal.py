@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pepr_edge.records import DeviceWinner, Ranking, RankingRow
+from pepr_edge.scoring.metrics import is_one_sided
 from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, drawn_again, lifetime_sentences
 from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
 from pepr_edge.text.sentences import answer, caveats
@@ -95,7 +96,7 @@ def _title(ranking: Ranking, ranked: list[RankingRow]) -> str:
     if start:
         details += f"; {start}"
     name = metric(ranking.performance_metric)
-    if ranking.positive:
+    if ranking.positive and is_one_sided(ranking.performance_metric):
         name += f" of {printable(ranking.positive)!r}"
     split = SPLIT_NAMES[ranking.performance_split]
     return f"Ranked by PePR edge; device: {ranking.device}{details}; {name} on {split} (95 % interval)."

@@ -20,12 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pepr_edge.recipe import Recipe, variants_dir
+from pepr_edge.recipe import Recipe, TaskSettings, variants_dir
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, InitialWeights, RulesName, TrainResult
 from pepr_edge.run_dir.store import sha256_file, stage_key
+from pepr_edge.scoring.metrics import is_one_sided
 
 FIRST = "0.1.0"
 # The version of pepr_edge that last changed the results of each stage.
@@ -42,6 +43,10 @@ STAGE_REVISIONS: Mapping[str, str] = {
 # Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
 NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
+# Fields of its record that change no training; the positive class does only where the metric asks for it.
+NO_DATA_FIELDS = {"positive", "positive_by"}
+# Sections of a recipe that came after 0.1.0, left out of the key of a run at their defaults.
+NEW_SECTIONS: Mapping[str, Any] = {"task": TaskSettings().model_dump(mode="json")}
 # The same for the settings of a quantisation.
 NEW_QUANTISE_KEYS: Mapping[str, Any] = {"equalise": False, "correct": False}
 
@@ -84,7 +89,8 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
     if not candidates.get("own_sizes_px"):
         candidates.pop("own_sizes_px", None)
     data = _without_new_keys(recipe["data"])
-    return recipe | {"train": train, "candidates": candidates, "data": data}
+    known = _without_defaults_of(NEW_SECTIONS, recipe)
+    return known | {"train": train, "candidates": candidates, "data": data}
 
 
 def _without_new_keys(data: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def _without_new_keys(data: dict[str, Any]) -> dict[str, Any]:
 
 def _plain_data(data: DataInfo) -> dict[str, Any]:
     """Return the record of the data without the fields that came after 0.1.0, at their defaults."""
-    return _without_defaults_of(NEW_DATA_FIELDS, data.model_dump(mode="json"))
+    return _without_defaults_of(NEW_DATA_FIELDS, data.model_dump(mode="json", exclude=NO_DATA_FIELDS))
 
 
 def _without_defaults_of(defaults: Mapping[str, Any], dumped: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +132,8 @@ def train_key(
         seed_of(recipe, repeat),
     ]
     revision = revisions.get("train", FIRST)
+    if is_one_sided(recipe.score.performance) and data.positive_index == 0:
+        settings.append("positive 0")  # epochs are compared by another number
     inputs = (_plain(candidate), _plain_data(data), settings)
     return stage_key("train", revision, *inputs, *_raised("data", revisions))
 

@@ -64,6 +64,7 @@ from pepr_edge.run_dir.layout import (
     candidate_folder,
     repeat_folder,
 )
+from pepr_edge.run_dir.positive import artifact_with, differs, training_with
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.scoring.fair_cost import FairCost, fair_cost
 from pepr_edge.untrusted import npz
@@ -274,6 +275,8 @@ def _states(
     folder = candidate_folder(results.folder, candidate)
     of_training = train_key(candidate, recipe, results.info.data, revisions)
     trainings = current_repeats(folder, candidate, recipe, results.info.data, revisions, verify)
+    positive = results.info.data.positive_index
+    trainings = {repeat: training_with(made, positive) for repeat, made in trainings.items()}
     trained = deployed(trainings.values())
     failure_keys = {of_training} if trained is None else {of_training, trained.key}
 
@@ -285,7 +288,8 @@ def _states(
         made = _state(results, folder / name, candidate, trained, {*failure_keys, key}, key, verify)
         folders = tuple(repeat_folder(folder, repeat) for repeat in trainings)
         repeats = tuple(trainings.values())
-        return replace(made, repeats=repeats, repeat_folders=folders, step_cost=step_cost)
+        made = replace(made, repeats=repeats, repeat_folders=folders, step_cost=step_cost)
+        return _of_positive(made, positive)
 
     exports = {}
     for name in recipe.export.required:
@@ -303,6 +307,16 @@ def _states(
         ranked[choice.variant] = choice
     others = [export for export in exports.values() if ranked.get(export.variant) is not export]
     return list(ranked.values()), others
+
+
+def _of_positive(state: VariantState, positive: int) -> VariantState:
+    """Return a variant whose recorded performance refers to this class number as the positive."""
+    artifact = state.artifact
+    if artifact is None or not differs(artifact, positive):
+        return state
+    folder = state.training_folder
+    before = read_logits(folder) if (folder / LOGITS).is_file() else {}
+    return replace(state, artifact=artifact_with(artifact, state.predictions(), before, positive))
 
 
 def _autotune_key(results: Results, folder: Path, trained: TrainResult) -> str:

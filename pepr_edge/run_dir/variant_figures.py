@@ -28,7 +28,13 @@ def performance(entry: VariantState, metric: str, split: Split) -> Estimate | No
     logits = entry.predictions()
     if split not in logits:
         return None
-    return estimate(metric, logits[split], logits[f"{split}_labels"].astype(np.int64), split)
+    return estimate(
+        metric,
+        logits[split],
+        logits[f"{split}_labels"].astype(np.int64),
+        split,
+        positive=entry.artifact.positive,
+    )
 
 
 def seed_performances(entry: VariantState, metric: str, split: Split) -> tuple[float, ...]:
@@ -46,7 +52,7 @@ def seed_performances(entry: VariantState, metric: str, split: Split) -> tuple[f
             continue
         if labels is None:
             labels = entry.predictions()[f"{split}_labels"].astype(np.int64)
-        value = metric_of(metric)(read_logits(folder)[split], labels)
+        value = metric_of(metric, trained.positive)(read_logits(folder)[split], labels)
         if math.isnan(value):
             return ()
         values.append(value)

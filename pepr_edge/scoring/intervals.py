@@ -62,9 +62,11 @@ def wilson_intervals(
     return np.maximum(0.0, low), np.minimum(1.0, high)
 
 
-def bootstrap(name: str, logits: Logits, labels: Labels, counts: Counts) -> tuple[float, float]:
+def bootstrap(
+    name: str, logits: Logits, labels: Labels, counts: Counts, positive: int = 1
+) -> tuple[float, float]:
     """95 % interval of a metric from resamples of the images (percentile bootstrap)."""
-    low, high = np.nanquantile(resampled(name, logits, labels, counts), [0.025, 0.975])
+    low, high = np.nanquantile(resampled(name, logits, labels, counts, positive), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -104,7 +106,12 @@ def strata(name: str, labels: Labels) -> Labels:
 
 
 def estimate(
-    name: str, logits: Logits, labels: Labels, split: Split, drawn: dict[bool, Counts] | None = None
+    name: str,
+    logits: Logits,
+    labels: Labels,
+    split: Split,
+    drawn: dict[bool, Counts] | None = None,
+    positive: int = 1,
 ) -> Estimate | None:
     """Return a metric with its 95 % interval, or None if it is not defined on this split (one class only).
 
@@ -115,10 +122,11 @@ def estimate(
 
     Args:
         drawn: cache of this split's resamples, shared between metrics.
+        positive: class number of the positive of two classes.
     Raises:
         ScoreError: the metric is unknown.
     """
-    value = metric(name)(logits, labels)
+    value = metric(name, positive)(logits, labels)
     n = len(labels)
     if math.isnan(value):
         return None
@@ -129,7 +137,7 @@ def estimate(
         if name == "expected_calibration_error":
             low, high = calibration_interval(logits, labels, counts)
         else:
-            low, high = bootstrap(name, logits, labels, counts)
+            low, high = bootstrap(name, logits, labels, counts, positive)
     # Rounding, or the bias, may put a value at the edge just outside its interval.
     return Estimate(value=value, ci=(min(low, value), max(high, value)), split=split, n=n)
 
@@ -142,13 +150,17 @@ def _resamples(name: str, labels: Labels, drawn: dict[bool, Counts]) -> Counts:
 
 
 def estimates(
-    logits: Mapping[Split, Logits], labels: Mapping[Split, Labels], extra: str | None = None
+    logits: Mapping[Split, Logits],
+    labels: Mapping[Split, Labels],
+    extra: str | None = None,
+    positive: int = 1,
 ) -> dict[str, Estimate]:
     """Return the default metrics by name: `<metric>` on the test split, `<split>_<metric>` on the others.
 
     Args:
         logits, labels: by split.
         extra: a further metric, such as one with a level in its name.
+        positive: class number of the positive of two classes.
     """
     names = dict.fromkeys(task_of().METRICS)
     if extra:
@@ -157,7 +169,7 @@ def estimates(
     for split in logits:
         drawn: dict[bool, Counts] = {}
         for name in names:
-            result = estimate(name, logits[split], labels[split], split, drawn)
+            result = estimate(name, logits[split], labels[split], split, drawn, positive)
             if result is not None:
                 results[name if split == "test" else f"{split}_{name}"] = result
     return results

@@ -4,12 +4,14 @@ Every metric takes logits of shape (n, classes), any real numbers, and labels of
 `classes`; use `metric` to get one by its name. It is NaN if it is not defined on these images. Each metric is
 written once, for many bootstrap resamples side by side: a resample is given by how often it contains each
 image.
+
+Of two classes, one is positive: its class number is `positive`, 1 unless the caller says 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.integer[Any]]
 # Compute a metric of fixed images for each resample: counts (n, resamples) -> values (resamples,).
 Resampler = Callable[[Counts], Floats]
-Prepare = Callable[[Logits, Labels], Resampler]
+Prepare = Callable[[Logits, Labels, int], Resampler]
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 DEFAULT_LEVEL = 0.9  # the sensitivity or specificity that is required if a metric's name gives none
 CHUNK_CELLS = 2**18  # images times resamples in one chunk: small enough for a processor's cache
@@ -46,20 +48,22 @@ _NO_PERFORMANCE = {
 }
 
 
-def metric(name: str) -> Callable[[Logits, Labels], float]:
+def metric(name: str, positive: int = 1) -> Callable[[Logits, Labels], float]:
     """Return the metric with this name, which may end in a level, as in `sensitivity_at_specificity_0.95`.
 
+    Args:
+        name: the metric.
+        positive: class number of the positive of two classes.
     Raises:
         ScoreError: the metric is unknown.
     """
     _prepare(name)
-    return partial(_value, name)
+    return partial(_value, name, positive=positive)
 
 
-def positive_class(name: str, labels: Sequence[str]) -> str | None:
-    """Return the class that a metric describes: the second of two classes, or None for all classes."""
-    one_sided = name.startswith(("f1", *_AT_LEVEL))
-    return labels[1] if one_sided and len(labels) == 2 else None
+def is_one_sided(name: str) -> bool:
+    """True if a metric of two classes has another value when the other class is the positive one."""
+    return name.startswith(("f1", *_AT_LEVEL))
 
 
 def performance_fault(name: str) -> str:
@@ -91,9 +95,10 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(names)}, or with a level, as in sensitivity_at_specificity_0.95"
 
 
-def _value(name: str, logits: Logits, labels: Labels) -> float:
+def _value(name: str, logits: Logits, labels: Labels, *, positive: int) -> float:
     """Return a metric of the images, each counted once."""
-    return float(resampled(name, logits, labels, np.ones((1, len(labels)), np.uint16))[0])
+    once = np.ones((1, len(labels)), np.uint16)
+    return float(resampled(name, logits, labels, once, positive)[0])
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
@@ -110,14 +115,16 @@ def _mean_defined(values: Floats) -> Floats:
 
 
 def _from_decisions(
-    formula: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels
+    formula: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels, positive: int
 ) -> Resampler:
     """Return a metric of the diagonal, row sums and column sums of the confusion matrix.
 
     Args:
-        formula: takes the three as arrays of shape (classes, resamples).
+        formula: takes the three as arrays of shape (classes, resamples); of two classes the positive is last.
     """
     classes = np.arange(logits.shape[1])[:, None]
+    if len(classes) == 2 and positive == 0:
+        classes = classes[::-1]
     true = labels == classes
     predicted = task_of().decide(logits) == classes
     # float32 holds the sums exactly, up to 2**24 images.
@@ -143,8 +150,8 @@ def _balanced_accuracy(hits: Floats, true: Floats, predicted: Floats) -> Floats:
 def _f1(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     """Harmonic mean of sensitivity and precision.
 
-    Of class 1 for two classes, else the mean over the classes that occur or are predicted. NaN for two
-    classes if class 1 neither occurs nor is predicted. Source: van Rijsbergen 1979; the mean as
+    Of the positive of two classes, else the mean over the classes that occur or are predicted. NaN for
+    two classes if the positive neither occurs nor is predicted. Source: van Rijsbergen 1979; the mean as
     scikit-learn's "macro".
     """
     by_class = _ratio(2 * hits, true + predicted)
@@ -200,9 +207,11 @@ def _roc(logits: Logits, labels: Labels, label: int) -> _Roc:
     )
 
 
-def _from_roc(formula: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels) -> Resampler:
-    """Return a metric of the ROC curve: of class 1 for two classes, else the mean of one against the rest."""
-    classes = [1] if logits.shape[1] == 2 else range(logits.shape[1])
+def _from_roc(
+    formula: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels, positive: int
+) -> Resampler:
+    """Return a metric of the ROC curve: of the positive of two, else the mean of one against the rest."""
+    classes = [positive] if logits.shape[1] == 2 else range(logits.shape[1])
     curves = [_roc(logits, labels, label) for label in classes]
     curves = [roc for roc in curves if len(roc.positive) and len(roc.negative)]
 
@@ -269,7 +278,7 @@ def calibration_gaps(logits: Logits, labels: Labels) -> tuple[Floats, Floats, Fl
     return probability, member.astype(np.float64), gaps
 
 
-def _calibration_error(logits: Logits, labels: Labels) -> Resampler:
+def _calibration_error(logits: Logits, labels: Labels, positive: int) -> Resampler:
     """Difference between the probability of the predicted class and how often it is correct.
 
     In [0, 1], lower is better. The mean over 15 bins of equal width, weighted by images. Chance alone makes
@@ -314,15 +323,16 @@ def chunks(resamples: int, n: int) -> Iterator[slice]:
     return (slice(start, min(start + step, resamples)) for start in range(0, resamples, step))
 
 
-def resampled(name: str, logits: Logits, labels: Labels, counts: Counts) -> Floats:
+def resampled(name: str, logits: Logits, labels: Labels, counts: Counts, positive: int = 1) -> Floats:
     """Return a metric of each resample, shape (resamples,); NaN for resamples on which it is not defined.
 
     Args:
         name: the metric, with or without a level.
         counts: how often a resample contains each image, shape (resamples, n), as from `resample_counts`. Use
             the same counts for several models to get paired values.
+        positive: class number of the positive of two classes.
     Raises:
         ScoreError: the metric is unknown.
     """
-    values = _prepare(name)(logits, labels)
+    values = _prepare(name)(logits, labels, positive)
     return np.concatenate([values(counts[chunk].T) for chunk in chunks(len(counts), len(labels))])

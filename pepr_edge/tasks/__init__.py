@@ -6,6 +6,7 @@ To add a task, write a module with the functions of `Task` and add it to `TASKS`
 from __future__ import annotations
 
 from pepr_edge.tasks import single_label
+from pepr_edge.tasks.positive import PositiveClass, positive_class
 from pepr_edge.tasks.task import Decisions, Labels, Logits, Mask, Task
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Labels",
     "Logits",
     "Mask",
+    "PositiveClass",
     "Task",
+    "positive_class",
     "single_label",
     "task_of",
 ]

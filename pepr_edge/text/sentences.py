@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, Ranking, RankingRow
-from pepr_edge.scoring.metrics import guessing_level
+from pepr_edge.scoring.metrics import guessing_level, is_one_sided
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
@@ -34,6 +34,11 @@ NOT_RANKED = {
     "ok": "not ranked",
 }
 
+# How the positive class was chosen; a recipe that names it needs no remark.
+POSITIVE_BY = {
+    "name": ", chosen by its name: check it, and set [task] positive if it is the other class",
+    "order": ", the second of the two classes: check it, and set [task] positive if it is the other class",
+}
 NO_SKILL_REMEDY = (
     "Train for longer (train.epochs, train.patience) and in smaller batches, start from pretrained weights, "
     "or use more images: `pepr-edge init` sets these by the number of images."
@@ -50,7 +55,22 @@ class BaselineCheck(NamedTuple):
 
 
 def answer(ranking: Ranking) -> str:
-    """Say in one sentence which model to deploy and its figures; or that there is none, and why."""
+    """Say which model to deploy and its figures; or that there is none, and why.
+
+    Of two classes, the positive comes first.
+    """
+    return " ".join(text for text in (positive_sentence(ranking), _deploy(ranking)) if text)
+
+
+def positive_sentence(ranking: Ranking) -> str:
+    """Say which of two classes is positive, and how it was chosen; empty for more classes."""
+    if ranking.positive is None:
+        return ""
+    how = POSITIVE_BY.get(ranking.positive_by or "order", "")
+    return f"Positive is {printable(ranking.positive)!r}{how}."
+
+
+def _deploy(ranking: Ranking) -> str:
     ranked = ranked_rows(ranking)
     if not ranked:
         return _no_answer(ranking)
@@ -217,11 +237,11 @@ def _ties(ranking: Ranking, ranked: list[RankingRow]) -> str:
 
 def _positive_class(ranking: Ranking) -> str:
     """Name the class that a two-class metric refers to; for the other class its value would differ."""
-    if ranking.positive is None:
+    if ranking.positive is None or not is_one_sided(ranking.performance_metric):
         return ""
     name = capitalised(metric(ranking.performance_metric))
     positive = printable(ranking.positive)
-    sentence = f"{name} refers to {positive!r}, the second of the two classes"
+    sentence = f"{name} refers to {positive!r}, the positive of the two classes"
     if ranking.performance_metric.startswith("sensitivity"):
         return (
             f"{sentence}: the share of its images that are found. "

@@ -188,7 +188,8 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         best_epoch=trainer.best_epoch,
         stopped_early=len(trainer.epochs) < recipe.train.epochs,
         performance_metric=metric,
-        performance=estimates(logits, labels, metric),
+        performance=estimates(logits, labels, metric, job.data.info.positive_index),
+        positive=job.data.info.positive_index,
         cost=with_loss(session.cost_tracker.cost, session.lost),
         environment=environment(
             session.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")

@@ -170,7 +170,7 @@ class Trainer:
                 f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
                 f"Lower train.learning_rate ({self._settings.learning_rate})."
             )
-        performance = metric_of(self._metric)(logits, labels)
+        performance = metric_of(self._metric, self._data.info.positive_index)(logits, labels)
         if math.isnan(performance):
             raise ModelError(
                 f"{self._metric} is not defined on the validation split: all its images are of one class. "

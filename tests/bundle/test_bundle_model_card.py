@@ -34,6 +34,9 @@ def test_card_holds_what_a_reader_needs() -> None:
     assert "mean 0.57, std 0.17" in card
     assert "0 normal, 1 pneumonia" in card
     assert "| normal | 1,214 | 135 | 234 |" in card
+    assert "The positive class is pneumonia, which nobody has confirmed" in card
+    confirmed = records.data_info().replace(positive="normal", positive_by="recipe")
+    assert "The positive class is normal. " in model_card(records.manifest(), confirmed)
     assert "with seed 0" in card
     assert records.digest("data") in card
 

@@ -12,6 +12,8 @@ from compare_sides import read
 
 from pepr_edge import compare
 from pepr_edge.errors import ScoreError
+from pepr_edge.records import RunInfo
+from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.scoring import metrics
 
 pytest.importorskip("scipy")
@@ -280,6 +282,16 @@ def test_a_metric_or_variant_of_one_run_alone_is_refused(
     ]
     with pytest.raises(ScoreError, match=message):
         read(*runs, **options)
+
+
+def test_a_metric_of_another_class_in_each_run_is_refused(tmp_path: Path) -> None:
+    runs = [compare_runs.run(tmp_path / name, spread(0.6)) for name in ("a", "b")]
+    info = read_record(runs[1] / "run.json", RunInfo)
+    data = info.data.replace(positive="no", positive_by="recipe")
+    write_record(runs[1] / "run.json", info.replace(data=data))
+    with pytest.raises(ScoreError, match=r"f1 refers to 'yes' in A and to 'no' in B.*\[task\] positive"):
+        read(*runs, metric="f1")
+    read(*runs, metric="accuracy")
 
 
 def test_a_metric_that_both_have_can_be_named(tmp_path: Path) -> None:

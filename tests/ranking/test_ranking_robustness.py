@@ -240,7 +240,7 @@ def test_the_baseline_of_a_one_class_metric_predicts_that_class(tmp_path: Path) 
     assert ranking.baseline is not None
     assert (ranking.baseline.label, ranking.baseline.performance) == ("yes", pytest.approx(2 / 3))
     assert ranking.positive == "yes"
-    assert rank(results(tmp_path / "again", entry(tmp_path / "again", "good"))).positive is None
+    assert rank(results(tmp_path / "again", entry(tmp_path / "again", "good"))).positive == "yes"
 
 
 def test_a_busy_machine_is_a_warning(tmp_path: Path) -> None:

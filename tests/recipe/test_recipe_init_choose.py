@@ -66,6 +66,17 @@ def test_imbalanced_classes_are_weighted_and_get_the_balanced_metric(
     assert (recipe.score.performance, recipe.train.class_balanced) == (metric, balanced)
 
 
+def test_the_positive_of_two_classes_is_proposed_to_be_checked() -> None:
+    made = drafted()
+    assert made.recipe.task.positive == "sick"
+    assert "check" in made.reasons["task.positive"]
+    assert "[task]\n# Please check" in written(made)
+    assert parse(written(made), Recipe, "recipe.toml").task.positive == "sick"
+    several = drafted(replace(SUMMARY, labels=("normal", "sick", "other"), class_counts=(500, 300, 200)))
+    assert several.recipe.task.positive is None
+    assert "task.positive" not in several.reasons
+
+
 @pytest.mark.parametrize(("images", "augment"), [(1000, "light"), (20_000, "none")])
 def test_few_epochs_go_without_augmentation(images: int, augment: str) -> None:
     train = drafted(replace(SUMMARY, images={**SUMMARY.images, "train": images})).recipe.train

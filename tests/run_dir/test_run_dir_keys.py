@@ -127,6 +127,22 @@ def test_the_filter_of_the_images_is_in_the_key_of_a_training() -> None:
     assert len(screenings) == 1
 
 
+@pytest.mark.parametrize(("metric", "is_stale"), [("accuracy", False), ("auroc", False), ("f1", True)])
+def test_the_positive_class_makes_a_training_stale_only_if_the_metric_refers_to_it(
+    metric: str, is_stale: bool
+) -> None:
+    recipe = made_records.recipe(f'[score]\nperformance = "{metric}"')
+    info = made_records.info("small")
+    before = train_key(info.candidates[0], recipe, info.data)
+    second = info.data.replace(positive="yes", positive_by="name")
+    assert train_key(info.candidates[0], recipe, second) == before
+    first = info.data.replace(positive="no", positive_by="recipe")
+    assert (train_key(info.candidates[0], recipe, first) != before) == is_stale
+    named = recipe.model_copy(update={"task": recipe.task.model_copy(update={"positive": "no"})})
+    assert run_key(recipe, ["data"], {}) != run_key(named, ["data"], {})
+    assert train_key(info.candidates[0], named, info.data) == before
+
+
 def test_the_version_of_pepr_edge_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = all_keys(STAGE_REVISIONS)
     monkeypatch.setattr("pepr_edge.__version__", "9.0.0")

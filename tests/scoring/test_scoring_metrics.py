@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from made_logits import NAMES, Labels, Logits, classified, made
 from numpy.typing import NDArray
 from sklearn import metrics as theirs
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.intervals import estimate, estimates, resample_counts
@@ -20,9 +20,9 @@ from pepr_edge.scoring.metrics import (
     METRICS,
     PERFORMANCES,
     confusion_matrix,
+    is_one_sided,
     metric,
     performance_fault,
-    positive_class,
     resampled,
 )
 from pepr_edge.tasks.single_label import probabilities as probabilities_of
@@ -319,16 +319,31 @@ def test_balanced_accuracy_is_over_the_classes_that_occur() -> None:
     assert balanced_accuracy(logits, labels) == 0.75
 
 
-@pytest.mark.parametrize(
-    ("name", "labels", "positive"),
-    [
-        ("f1", ("malignant", "benign"), "benign"),
-        ("sensitivity_at_specificity_0.95", ("no", "yes"), "yes"),
-        ("specificity_at_sensitivity", ("no", "yes"), "yes"),
-        ("auroc", ("no", "yes"), None),
-        ("accuracy", ("no", "yes"), None),
-        ("f1", ("a", "b", "c"), None),
-    ],
-)
-def test_the_positive_class_of_a_metric(name: str, labels: tuple[str, ...], positive: str | None) -> None:
-    assert positive_class(name, labels) == positive
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["0.5", "0.9", "0.95"]))
+@settings(max_examples=40, deadline=None)
+def test_the_other_positive_class_mirrors_sensitivity_and_specificity(seed: int, level: str) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 60)
+    logits = rng.normal(size=(60, 2)).round(1).astype(np.float32)  # rounded: some are tied
+    logits[:, 1] += labels
+    counts = resample_counts(labels, 20)
+    sensitivity = f"sensitivity_at_specificity_{level}"
+    specificity = f"specificity_at_sensitivity_{level}"
+    for name, mirrored in ((sensitivity, specificity), (specificity, sensitivity)):
+        of_first = resampled(name, logits, labels, counts, 0)
+        assert np.array_equal(of_first, resampled(mirrored, logits, labels, counts, 1), equal_nan=True)
+        # The same as with the classes in the other order.
+        assert np.array_equal(
+            of_first, resampled(name, logits[:, ::-1], 1 - labels, counts, 1), equal_nan=True
+        )
+    for name in ("auroc", "accuracy", "balanced_accuracy", "cohen_kappa", "expected_calibration_error"):
+        assert not is_one_sided(name)
+        assert metric(name, 0)(logits, labels) == metric(name, 1)(logits, labels)
+
+
+def test_f1_is_of_the_positive_class() -> None:
+    logits, labels = made(classes=2)
+    decided = logits.argmax(axis=1)
+    for positive in (0, 1):
+        expected = f1_score(labels, decided, pos_label=positive)
+        assert metric("f1", positive)(logits, labels) == pytest.approx(expected, abs=1e-12)

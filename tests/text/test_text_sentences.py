@@ -40,6 +40,23 @@ def test_the_answer_names_the_model_and_its_figures() -> None:
         assert figure in text
 
 
+@pytest.mark.parametrize(
+    ("by", "word"), [("name", "by its name"), ("order", "the second"), (None, "the second")]
+)
+def test_the_answer_begins_with_the_positive_class(by: str | None, word: str) -> None:
+    ranking = records.run().ranking.model_copy(update={"positive": "malign\nant", "positive_by": by})
+    first, _, rest = answer(ranking).partition(". ")
+    assert first.startswith("Positive is 'malign ant', ")
+    assert word in first
+    assert "[task] positive" in first
+    assert rest.startswith("On clinic_laptop_2core deploy ")
+    confirmed = ranking.model_copy(update={"positive_by": "recipe"})
+    assert answer(confirmed).startswith("Positive is 'malign ant'. On ")
+    assert not any("malign ant" in caveat for caveat in caveats(ranking))
+    of_one_class = ranking.model_copy(update={"performance_metric": "f1"})
+    assert any("'malign ant'" in caveat for caveat in caveats(of_one_class))
+
+
 def test_a_missing_figure_is_never_0() -> None:
     ranking = with_first_row(records.run().ranking, resources={"latency": None}, test_performance=None)
     text = answer(ranking)

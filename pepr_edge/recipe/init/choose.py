@@ -14,6 +14,7 @@ from pepr_edge.recipe import AUTO, SCRATCH, Data, Recipe
 from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
 from pepr_edge.records import RunSettings
+from pepr_edge.tasks import positive_class
 from pepr_edge.untrusted.documents import name_fault
 
 IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
@@ -83,6 +84,7 @@ def draft(
 
 def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
     yield _Choice("data.val_fraction", DATA.val_fraction, _split_reason(summary))
+    yield from _positive(summary)
     yield _Choice(
         "candidates.architectures",
         list(base.candidates.architectures),
@@ -93,6 +95,20 @@ def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> It
     yield from _training(summary, base, settings)
     yield from _imbalance(summary)
     yield _Choice("export.keep_performance", base.export.keep_performance, _gate_reason(summary, base))
+
+
+def _positive(summary: DatasetSummary) -> Iterator[_Choice]:
+    """Propose the positive of two classes."""
+    chosen = positive_class(summary.labels)
+    if chosen is None:
+        return
+    by = "by its name" if chosen.by == "name" else "as the second label, since no name tells it"
+    yield _Choice(
+        "task.positive",
+        chosen.label,
+        f"Please check: chosen {by}. Sensitivity is the share of its images that are found, specificity that "
+        "of the other class.",
+    )
 
 
 def _size_reason(summary: DatasetSummary, settings: RunSettings) -> str:

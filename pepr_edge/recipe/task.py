@@ -1,0 +1,28 @@
+"""What a recipe says of its task, applied to the data."""
+
+from __future__ import annotations
+
+from pepr_edge.errors import RecipeError
+from pepr_edge.recipe.recipe import Recipe
+from pepr_edge.records import DataInfo
+from pepr_edge.tasks import positive_class
+from pepr_edge.untrusted.shown import shown
+
+
+def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
+    """Return the record of the data with the positive of its two classes; unchanged for more classes.
+
+    Raises:
+        RecipeError: the recipe names a class that the data does not have, or there are not two classes.
+    """
+    wanted = recipe.task.positive
+    try:
+        chosen = positive_class(info.labels, wanted)
+    except ValueError as error:
+        raise RecipeError(
+            f"task.positive = {shown(wanted or '')!r}, expected {shown(str(error))}. "
+            "Correct the line, or remove it: then the run chooses a class by its name, and says which."
+        ) from None
+    if chosen is None:
+        return info
+    return info.replace(positive=chosen.label, positive_by=chosen.by)
