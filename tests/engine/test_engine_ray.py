@@ -77,7 +77,7 @@ def test_an_address_that_does_not_answer_is_reported_at_once() -> None:
         joined(f"127.0.0.1:{port}"),
     ):
         pass
-    assert time.perf_counter() - start_s < 10
+    assert time.perf_counter() - start_s < 30
 
 
 class FakeRay:

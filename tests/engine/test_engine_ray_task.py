@@ -147,7 +147,7 @@ def test_a_cancelled_task_leaves_neither_process_nor_images(
     assert set(psutil.Process().children(recursive=True)) - others
     start_s = time.perf_counter()
     task.close()
-    assert time.perf_counter() - start_s < 5
+    assert time.perf_counter() - start_s < 30
     assert not set(psutil.Process().children(recursive=True)) - others
     assert not list((tmp_path / "node").iterdir())
 

