@@ -19,7 +19,7 @@ from pepr_edge.recipe import AUTO, BILINEAR, SCRATCH, Recipe
 from pepr_edge.recipe.checks import check_architectures
 from pepr_edge.recipe.resolve import data_settings, settings_from_images
 from pepr_edge.recipe.settings import SIZES_PX, ResolvedRecipe, resolve, settings_line
-from pepr_edge.recipe.task import with_positive
+from pepr_edge.recipe.task import check_decision, with_positive
 from pepr_edge.records import Candidate, DataInfo, InitialWeights, Ranking, RunInfo, RunSettings
 from pepr_edge.run_dir.keys import STAGE_REVISIONS, run_key
 from pepr_edge.run_dir.layout import BUNDLES, DATA_CHECK, RANKING, RUN
@@ -160,6 +160,7 @@ def prepare_images(run_dir: Path, plan: Plan, files: CandidateFiles, view: Progr
     infos = {kind: prepare(settings, files.images[kind], view) for kind, settings in plan.image_sets.items()}
     first = next(iter(infos))
     info = with_positive(infos[first], plan.recipe)
+    check_decision(info, plan.recipe)
     _check_same_data(run_dir, info)
     for line in datasets.describe(info):
         view.say(line)

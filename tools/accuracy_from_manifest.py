@@ -1,8 +1,9 @@
-"""Recompute a bundle's test accuracy from its manifest.json, without pepr_edge: numpy, Pillow, onnxruntime.
+"""Recompute a bundle's test figures from its manifest.json, without pepr_edge: numpy, Pillow, onnxruntime.
 
     python tools/accuracy_from_manifest.py BUNDLE MEDMNIST.npz
 
-Prints the computed accuracy and the manifest's; exit status 1 if they differ.
+Prints the computed accuracy and the manifest's, and of two classes sensitivity and specificity by the
+manifest's decision; exit status 1 if they differ.
 """
 
 import json
@@ -25,16 +26,29 @@ size = (spec["image_size_px"], spec["image_size_px"])
 mean, std = np.float32(spec["mean"]), np.float32(spec["std"])
 
 session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
-right = 0
-for pixels, label in zip(data["test_images"], data["test_labels"].ravel(), strict=True):
+logits_of_images, labels = [], data["test_labels"].ravel()
+for pixels in data["test_images"]:
     image = Image.fromarray(pixels).convert("L" if spec["channels"] == 1 else "RGB")
     if image.size != size:
         image = image.resize(size, Image.Resampling[spec["interpolation"].upper()])
     tensor = np.asarray(image, np.float32).reshape(*size, spec["channels"])
     tensor = ((tensor / np.float32(spec["scale"]) - mean) / std).transpose(2, 0, 1)[None]
     (logits,) = session.run(None, {manifest["input"]["name"]: np.ascontiguousarray(tensor)})
-    right += int(logits.argmax() == label)
+    logits_of_images.append(logits[0])
 
-accuracy, expected = right / len(data["test_images"]), manifest["performance"]["accuracy"]["value"]
-print(f"{bundle.name}: computed {accuracy!r}, manifest {expected!r}")
-sys.exit(accuracy != expected)
+logits, performance = np.array(logits_of_images), manifest["performance"]
+computed = {"accuracy": np.mean(logits.argmax(axis=1) == labels)}
+decision = manifest.get("decision")
+if decision is not None and decision["positive"] is not None:
+    positive = manifest["labels"].index(decision["positive"])
+    scaled = logits.astype(np.float64) / decision["temperature"]
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probability = (exponentials / exponentials.sum(axis=1, keepdims=True))[:, positive]
+    threshold = decision["threshold"]
+    alarm = logits.argmax(axis=1) == positive if threshold is None else probability >= threshold
+    computed["sensitivity_at_decision"] = np.mean(alarm[labels == positive])
+    computed["specificity_at_decision"] = np.mean(~alarm[labels != positive])
+expected = {name: performance[name]["value"] for name in computed}
+for name, value in computed.items():
+    print(f"{bundle.name}: {name} computed {float(value)!r}, manifest {expected[name]!r}")
+sys.exit(computed != expected)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pepr_edge.images.preprocess import FILTERS
-from pepr_edge.records import Preprocess
+from pepr_edge.records import Decision, Manifest, Preprocess
 
 # The key of the class, which says nothing of the preprocessing.
 PROCESSOR = "image_processor_type"
 
 
-def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return config.json: optimum's ORTModelForImageClassification and transformers' AutoConfig load it."""
-    return {
+def hub_config(
+    architecture: str, labels: tuple[str, ...], decisions: Mapping[str, Decision] | None = None
+) -> dict[str, Any]:
+    """Return config.json: optimum's ORTModelForImageClassification and transformers' AutoConfig load it.
+
+    Args:
+        architecture: its name.
+        labels: in the order of the logits.
+        decisions: of the files, by their name; the libraries do not use them. The file has a checksum, so a
+            manifest with another threshold is found.
+    """
+    config: dict[str, Any] = {
         "model_type": "timm_wrapper",
         "architecture": architecture,
         "num_classes": len(labels),
@@ -22,6 +32,16 @@ def hub_config(architecture: str, labels: tuple[str, ...]) -> dict[str, Any]:
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
     }
+    if decisions:
+        config["decisions"] = {name: decision.model_dump(mode="json") for name, decision in decisions.items()}
+    return config
+
+
+def decisions_of(manifest: Manifest) -> dict[str, Decision]:
+    """Return the decisions of a bundle's files; none in bundles of earlier versions."""
+    fallback = None if manifest.fallback is None else manifest.fallback.decision
+    known = {"model": manifest.decision, "fallback": fallback}
+    return {name: decision for name, decision in known.items() if decision is not None}
 
 
 def hub_preprocessor(spec: Preprocess) -> dict[str, Any]:

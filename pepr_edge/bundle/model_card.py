@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.bundle.card_decision import decision_section, is_of_decision
 from pepr_edge.bundle.card_use import how_to_use
 from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import (
@@ -54,6 +55,7 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
         _head(manifest),
         _intended_use(manifest),
         _performance(manifest, data, confusion),
+        *filter(None, (decision_section(manifest),)),
         _on_the_device(manifest),
         _training_cost(manifest),
         _data(data),
@@ -124,6 +126,7 @@ def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integ
     rows = [
         (metric(name), performance(value.value, value.ci), SPLIT_NAMES[value.split], count(value.n))
         for name, value in estimates
+        if not is_of_decision(name)
     ]
     table = f"Performance: {MISSING}."
     if rows:
@@ -317,7 +320,9 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
     seed = manifest.provenance.get("seed")
     with_seed = "" if seed is None else f", with seed {seed}"
     calibration = "Probabilities were not calibrated."
-    if "expected_calibration_error" in manifest.performance:
+    if manifest.decision is not None:
+        calibration = "Probabilities were calibrated on validation, so they hold for images like those."
+    if manifest.decision is None and "expected_calibration_error" in manifest.performance:
         calibration += " See the expected calibration error above; lower is better."
     trained = f"Trained once{with_seed}. Another seed gives another model; "
     if manifest.seeds is not None:

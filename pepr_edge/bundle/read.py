@@ -44,7 +44,8 @@ def read_manifest(bundle: Path, trust: Trust | None = None) -> Manifest:
     if trust is not None:
         _signer(bundle, text, trust)
     manifest = _parse(text, path)
-    fault = _files_fault(manifest) or _tensor_fault(manifest) or _selftest_fault(manifest)
+    fault = _files_fault(manifest) or _tensor_fault(manifest) or _decision_fault(manifest)
+    fault = fault or _selftest_fault(manifest)
     if fault is not None:
         raise BundleError(f"{path}: {fault}. Do not use this bundle; copy or export it again.")
     return manifest
@@ -151,6 +152,25 @@ def _tensor_fault(manifest: Manifest) -> str | None:
         return (
             f"output.shape = {manifest.output.shape} does not fit labels, {classes} with {unique} different"
         )
+    return None
+
+
+def _decision_fault(manifest: Manifest) -> str | None:
+    """Return the fault in the decision of the model or of its fallback, or None."""
+    fallback = None if manifest.fallback is None else manifest.fallback.decision
+    for name, decision in (("decision", manifest.decision), ("fallback.decision", fallback)):
+        if decision is None:
+            continue
+        if (decision.kind == "threshold") != (decision.threshold is not None):
+            return f"{name}.threshold = {decision.threshold}, which does not fit kind {decision.kind!r}"
+        if (decision.positive is None) != (len(manifest.labels) != 2):
+            return f"{name}.positive does not fit {len(manifest.labels)} labels"
+        if decision.positive is not None and decision.positive not in manifest.labels:
+            return f"{name}.positive = {excerpt(decision.positive)}, expected one of the labels"
+        if decision.threshold is not None and decision.positive is None:
+            return f"{name}.threshold is for two labels, and there are {len(manifest.labels)}"
+        if not is_plain(decision.target):
+            return f"{name}.target {excerpt(decision.target)}, expected one line"
     return None
 
 

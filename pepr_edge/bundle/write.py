@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pepr_edge.bundle import real_images
-from pepr_edge.bundle.hub import hub_config, hub_preprocessor
+from pepr_edge.bundle.hub import decisions_of, hub_config, hub_preprocessor
 from pepr_edge.bundle.model_card import model_card
 from pepr_edge.bundle.read import MANIFEST, SIGNATURE, is_signed, read_manifest
-from pepr_edge.data import phantom
+from pepr_edge.bundle.write_selftest import FALLBACK, write_selftest
 from pepr_edge.errors import BundleError, RunError
-from pepr_edge.export.check import logits_of
-from pepr_edge.measure import selftest
-from pepr_edge.measure.settings import device_settings
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.recipe.settings import settings_line
 from pepr_edge.records import (
+    Decision,
     Fallback,
     Form,
     Manifest,
-    Preprocess,
     Ranking,
     RankingRow,
     Seeds,
     SelfTestSpec,
-    SessionSettings,
     TensorSpec,
     TrainResult,
 )
+from pepr_edge.run_dir.decisions import DecidedVariant, decide_for
 from pepr_edge.run_dir.layout import MODEL
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
+from pepr_edge.scoring.operating_point import rule_of
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Signer
-from pepr_edge.tasks import task_of
+from pepr_edge.tasks import Rule
 from pepr_edge.untrusted.files import MANIFEST_BYTES, content
-
-FALLBACK = "fallback.onnx"
-# Images in a self-test: those with the largest margins of the generated ones.
-SELFTEST_IMAGES = 16
-GENERATED_IMAGES = 64
-# Below this a difference of logits is rounding.
-MIN_TOLERANCE = 1e-4
 
 
 def write_bundles(
@@ -193,12 +180,19 @@ def write_bundle(
     folder.mkdir()
     spec = measured.trained.preprocess
     has_fallback = _copy_models(entry, measured, results, folder)
-    test = _write_selftest(folder, spec, measured.profile.settings, has_fallback, results)
+    decided = decide_for(entry, results.info.data, results.recipe.decision.target)
+    of_fallback = _fallback_decision(entry, results) if has_fallback else None
+    rules = _rules(decided, of_fallback, results)
+    test = write_selftest(folder, spec, measured.profile.settings, has_fallback, results, rules)
     architecture = measured.trained.candidate.architecture
-    _write_json(folder / "config.json", hub_config(architecture, results.info.data.labels))
     _write_json(folder / "preprocessor_config.json", hub_preprocessor(spec))
-    fallback = Fallback(file=FALLBACK, variant=FLOAT32, selftest=test) if has_fallback else None
-    manifest = _manifest(entry, measured, row, ranking, results, test, fallback)
+    fallback = (
+        Fallback(file=FALLBACK, variant=FLOAT32, selftest=test, decision=of_fallback)
+        if has_fallback
+        else None
+    )
+    manifest = _manifest(entry, measured, row, ranking, results, test, fallback, decided)
+    _write_json(folder / "config.json", hub_config(architecture, manifest.labels, decisions_of(manifest)))
     logits = entry.predictions()
     confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64))
     # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
@@ -215,6 +209,7 @@ def _manifest(
     results: Results,
     test: SelfTestSpec,
     fallback: Fallback | None,
+    decided: DecidedVariant | None,
 ) -> Manifest:
     """Return the manifest of a bundle, without the checksums of its files."""
     assert row.rank is not None
@@ -234,7 +229,7 @@ def _manifest(
         preprocess=spec,
         input=TensorSpec(name="pixel_values", shape=(-1, *image_shape)),
         output=TensorSpec(name="logits", shape=(-1, len(labels))),
-        performance=measured.artifact.performance,
+        performance=measured.artifact.performance | ({} if decided is None else decided.performance),
         performance_metric=ranking.performance_metric,
         train_cost=trained.cost,
         profile=entry.full_profile or measured.profile,
@@ -246,9 +241,25 @@ def _manifest(
         fallback=fallback,
         seeds=_seeds(row),
         quality=measured.artifact.quality,
+        decision=None if decided is None else decided.decision,
         provenance=provenance(results, measured),
         files={},
     )
+
+
+def _fallback_decision(entry: VariantState, results: Results) -> Decision | None:
+    float32 = results.float32(entry.candidate)
+    assert float32 is not None  # it is the fallback
+    decided = decide_for(float32, results.info.data, results.recipe.decision.target)
+    return None if decided is None else decided.decision
+
+
+def _rules(
+    decided: DecidedVariant | None, of_fallback: Decision | None, results: Results
+) -> tuple[Rule, Rule]:
+    """Return how the model decides, and its fallback."""
+    labels = results.info.data.labels
+    return rule_of(None if decided is None else decided.decision, labels), rule_of(of_fallback, labels)
 
 
 def _seeds(row: RankingRow) -> Seeds | None:
@@ -329,50 +340,3 @@ def _needs_no_fallback(measured: MeasuredVariant) -> bool:
     settings = measured.profile.settings
     runs_on = (settings.runtime, settings.provider, settings.precision)
     return measured.artifact.variant == FLOAT32 and runs_on == ("onnxruntime", "cpu", "float32")
-
-
-def _write_selftest(
-    folder: Path, spec: Preprocess, settings: SessionSettings, has_fallback: bool, results: Results
-) -> SelfTestSpec:
-    """Write selftest.npz: images with large margins, and the logits of each model of the bundle for them.
-
-    The generated images come first, then real images of validation if the recipe allows any.
-    """
-    phantoms, _ = phantom.images(GENERATED_IMAGES, seed=0, size_px=spec.image_size_px)
-    pixels = np.repeat(phantoms[..., None], spec.channels, axis=3)
-    pool = real_images.image_pool(results, spec)
-    if pool is not None:
-        pixels = np.concatenate([pixels, pool])
-    # This machine may lack the runtime that the model was measured with, if the run was copied here.
-    logits = {"logits": logits_of(folder / MODEL, pixels, spec, device_settings(settings)[0])}
-    if has_fallback:
-        fallback_settings = SessionSettings(threads=settings.threads)
-        logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, fallback_settings)
-    margins = np.min([task_of().margin(values) for values in logits.values()], axis=0)
-    generated = indices_of_largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
-    real = indices_of_largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
-    chosen = np.concatenate([generated, GENERATED_IMAGES + real])
-    chosen_logits = {name: values[chosen] for name, values in logits.items()}
-    archive = io.BytesIO()
-    np.savez_compressed(archive, pixels=pixels[chosen], **chosen_logits)
-    write_bytes(folder / selftest.FILE, archive.getvalue())
-    return SelfTestSpec(
-        n=len(chosen), tolerance=tolerance(list(chosen_logits.values())), real_images=len(real)
-    )
-
-
-def indices_of_largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Return the indices of the `count` largest values, or of all if there are fewer, in ascending order."""
-    return np.sort(np.argsort(-values)[:count])
-
-
-def tolerance(logits: Sequence[NDArray[np.float32]]) -> float:
-    """Return how far logits may differ on another device: half of the smallest margin of any of the models.
-
-    Within it no model of the bundle can change its decision on any of these images.
-
-    Args:
-        logits: of each model of the bundle on the self-test's images, each of shape (n, classes).
-    """
-    margins = [float(task_of().margin(values).min()) for values in logits]
-    return max(min(margins) / 2, MIN_TOLERANCE)

@@ -25,6 +25,7 @@ from pepr_edge.untrusted.shown import first_items, shown
 if TYPE_CHECKING:
     from pepr_edge.field.predict import Classifier, Prediction
     from pepr_edge.measure.inference_process import InferenceProcess
+    from pepr_edge.records import Decision
     from pepr_edge.signing.key_files import Trust
 
 NO_ANSWER = "no answer"
@@ -76,9 +77,10 @@ def command(
                     errors.append(error)
                 bar.update(number, len(images))
     if as_json:
-        print_json({"predictions": [_row(outcome) for outcome in outcomes]})
+        rows = [_row(outcome) for outcome in outcomes]
+        print_json({"predictions": rows} | _decision_row(classify.decision))
     elif outcomes:
-        _show(outcomes)
+        _show(outcomes, classify.decision)
     _raise_for(outcomes, errors)
 
 
@@ -114,7 +116,11 @@ def _row(outcome: _Outcome) -> dict[str, Any]:
     return {"image": outcome.image, "label": prediction.label, "probabilities": prediction.probabilities}
 
 
-def _show(outcomes: list[_Outcome]) -> None:
+def _decision_row(decision: Decision | None) -> dict[str, Any]:
+    return {} if decision is None else {"decision": decision.model_dump(mode="json")}
+
+
+def _show(outcomes: list[_Outcome], decision: Decision | None) -> None:
     rows = [("image", "label", "probability")]
     for outcome in outcomes:
         prediction = outcome.prediction
@@ -124,6 +130,11 @@ def _show(outcomes: list[_Outcome]) -> None:
             probability = prediction.probabilities[prediction.label]
             rows.append((outcome.image, prediction.label, f"{probability:.3f}"))
     echo("\n".join(aligned_table(rows, "llr")))
+    if decision is not None and decision.threshold is not None:
+        echo(
+            f"{shown(decision.positive or '')} from a probability of {decision.threshold:.3f} on "
+            f"({shown(decision.target)}, on validation)."
+        )
 
 
 def _raise_for(outcomes: list[_Outcome], errors: list[DataError]) -> None:

@@ -9,19 +9,20 @@ from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.measure.bundle_model import bundle_model
 from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
-from pepr_edge.tasks import task_of
+from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.tasks import calibrated, decide_by
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label that the model decides for, and the probability of each label."""
+    """The label that the model decides for, and the probability of each label, calibrated if it can be."""
 
     label: str
     probabilities: dict[str, float]
 
 
 class Classifier:
-    """A bundle's model, held open in a process that runs models."""
+    """A bundle's model, held open in a process that runs models. `decision`: that of its file."""
 
     def __init__(
         self,
@@ -45,6 +46,10 @@ class Classifier:
         """
         self._manifest = manifest
         self._process = process
+        self.decision = manifest.decision
+        if fallback and manifest.fallback is not None:
+            self.decision = manifest.fallback.decision
+        self._rule = rule_of(self.decision, manifest.labels)
         process.open(bundle_model(bundle, manifest, settings, fallback))
 
     def __call__(self, image: Path) -> Prediction:
@@ -56,6 +61,6 @@ class Classifier:
             NoAnswerError: the model gives no finite logits for this image.
         """
         logits = self._process.logits(load_tensor([image], self._manifest.preprocess))
-        task = task_of()
-        probabilities = dict(zip(self._manifest.labels, task.probabilities(logits)[0].tolist(), strict=True))
-        return Prediction(self._manifest.labels[int(task.decide(logits)[0])], probabilities)
+        labels = self._manifest.labels
+        probabilities = dict(zip(labels, calibrated(logits, self._rule)[0].tolist(), strict=True))
+        return Prediction(labels[int(decide_by(logits, self._rule)[0])], probabilities)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from pepr_edge.bundle.hub import PROCESSOR, hub_config, hub_preprocessor
+from pepr_edge.bundle.hub import PROCESSOR, decisions_of, hub_config, hub_preprocessor
 from pepr_edge.bundle.read import MANIFEST, SIGNATURE, is_signed, limit_bytes, read_manifest
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.saturation import explanation
@@ -84,7 +84,7 @@ def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
     A swapped label would be a wrong answer.
     """
     expected = {
-        "config.json": hub_config(manifest.architecture, manifest.labels),
+        "config.json": hub_config(manifest.architecture, manifest.labels, decisions_of(manifest)),
         "preprocessor_config.json": hub_preprocessor(manifest.preprocess),
     }
     for name, values in expected.items():

@@ -14,7 +14,8 @@ from pepr_edge.measure.bundle_model import BundleModel, bundle_model
 from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.records import Manifest, Preprocess, SelfTestResult, SessionSettings
-from pepr_edge.tasks import task_of
+from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.tasks import decide_by
 from pepr_edge.untrusted import npz
 
 FILE = "selftest.npz"
@@ -91,15 +92,18 @@ def run(
     """
     model = bundle_model(bundle, manifest, settings, fallback)
     spec = manifest.selftest
+    decision = manifest.decision
     if fallback and manifest.fallback is not None:
         spec = manifest.fallback.selftest
+        decision = manifest.fallback.decision
+    rule = rule_of(decision, manifest.labels)
     pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
     if process is None:
         with InferenceProcess() as own_process:
             logits = _logits(own_process, model, pixels, manifest.preprocess)
     else:
         logits = _logits(process, model, pixels, manifest.preprocess)
-    agreeing = int(task_of().agree(logits, expected).sum())
+    agreeing = int((decide_by(logits, rule) == decide_by(expected, rule)).sum())
     max_abs_diff = float(np.abs(logits - expected).max())
     return SelfTestResult(
         passed=agreeing == len(pixels) and max_abs_diff <= spec.tolerance,

@@ -28,6 +28,7 @@ from pepr_edge.recipe.toml import Section
 from pepr_edge.records import Candidate, Interpolation
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
+from pepr_edge.tasks import parse_target
 
 PRETRAINED = "pretrained"
 SCRATCH = "scratch"
@@ -83,6 +84,21 @@ class TaskSettings(Section):
     """What a label is. `positive`: the class of two that sensitivity speaks of; None: chosen by its name."""
 
     positive: Annotated[str, Field(min_length=1)] | None = None
+
+
+class DecisionSettings(Section):
+    """How a probability becomes a decision. `target`: what the threshold is to reach, on validation."""
+
+    target: str = "argmax"
+
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, value: str) -> str:
+        try:
+            parse_target(value)
+        except ValueError as fault:
+            raise PydanticCustomError("expected", "{fault}", {"fault": str(fault)}) from None
+        return value
 
 
 class Candidates(Section):
@@ -285,6 +301,7 @@ class Recipe(Section):
     budgets: Budgets = Budgets()
     data: Data = Data()
     task: TaskSettings = TaskSettings()
+    decision: DecisionSettings = DecisionSettings()
     candidates: Candidates
     train: Train = Train()
     workstation: Workstation = Workstation()

@@ -63,6 +63,13 @@ KEYS: dict[str, str] = {
         "Of two classes, the positive: the one that sensitivity, specificity and F1 speak of. Absent: the "
         "class whose name tells a finding (malignant, pneumonia, ...), else the second. The answer names it."
     ),
+    "decision": "How a probability becomes a decision.",
+    "decision.target": (
+        "Of two classes, what the threshold on the positive class's probability is to reach on validation: "
+        '"sensitivity >= 0.90" or "specificity >= 0.90" (with as much of the other as possible), "youden" '
+        '(the highest sum of both), "cost 1:5" (a miss costs five times a false alarm), or "argmax": the '
+        "more probable class."
+    ),
     "candidates": "The models to try: each architecture at each image size.",
     "candidates.architectures": (
         'Names from `pepr-edge zoo list` or of other timm models; "zoo" is all 131 architectures of the list.'

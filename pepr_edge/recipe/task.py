@@ -1,11 +1,11 @@
-"""What a recipe says of its task, applied to the data."""
+"""What a recipe says of its task and its decision, applied to the data."""
 
 from __future__ import annotations
 
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.recipe import Recipe
 from pepr_edge.records import DataInfo
-from pepr_edge.tasks import positive_class
+from pepr_edge.tasks import parse_target, positive_class
 from pepr_edge.untrusted.shown import shown
 
 
@@ -26,3 +26,21 @@ def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
     if chosen is None:
         return info
     return info.replace(positive=chosen.label, positive_by=chosen.by)
+
+
+def check_decision(info: DataInfo, recipe: Recipe) -> None:
+    """Check that the validation images can give the threshold that the recipe asks for.
+
+    Raises:
+        RecipeError: there are not two classes, or validation has images of one of them alone.
+    """
+    target = recipe.decision.target
+    if parse_target(target).kind == "argmax":
+        return
+    counts = info.splits["val"].class_counts
+    if len(info.labels) == 2 and all(counts):
+        return
+    reason = f"the data has {len(info.labels)} classes, and a threshold separates two"
+    if len(info.labels) == 2:
+        reason = "the validation images are all of one class. Raise data.val_fraction"
+    raise RecipeError(f'decision.target = "{target}", but {reason}. Or set decision.target = "argmax".')

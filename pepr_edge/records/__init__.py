@@ -36,6 +36,7 @@ from pepr_edge.records.data import (
     StageName,
 )
 from pepr_edge.records.data_check import Columns, DataCheck, Problem, Severity
+from pepr_edge.records.decision import Decision
 from pepr_edge.records.export import (
     Agreement,
     Artifact,
@@ -110,6 +111,7 @@ __all__ = [
     "Count",
     "DataCheck",
     "DataInfo",
+    "Decision",
     "DeviceFacts",
     "DeviceProfile",
     "DeviceWinner",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
+from pepr_edge.records.decision import Decision
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
 from pepr_edge.records.ranking import Bound
@@ -35,11 +36,15 @@ class TensorSpec(Record):
 
 
 class Fallback(Record):
-    """The float32 file beside a model of another variant, used where that model fails its self-test."""
+    """The float32 file beside a model of another variant, used where that model fails its self-test.
+
+    `decision` is its own; None in bundles of earlier versions.
+    """
 
     file: str
     variant: str
     selftest: SelfTestSpec
+    decision: Decision | None = None
 
 
 class Seeds(Record):
@@ -62,7 +67,8 @@ class Manifest(Versioned):
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
     model that was trained once. `num_params` are the parameters of the deployed form. `form` has those of the
     trained form, too, and `quality` is the quality gate's judgement; both are None in bundles of version
-    0.1.0, where the deployed form is the trained one.
+    0.1.0, where the deployed form is the trained one. `decision` is how logits become a probability and a
+    class; None in bundles of earlier versions: the highest logit decides, uncalibrated.
     """
 
     architecture: str
@@ -86,5 +92,6 @@ class Manifest(Versioned):
     fallback: Fallback | None = None
     seeds: Seeds | None = None
     quality: Quality | None = None
+    decision: Decision | None = None
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]

@@ -12,9 +12,13 @@ import numpy as np
 from pepr_edge.errors import RunError
 from pepr_edge.records import FieldReport, Ranking, StageName
 from pepr_edge.report.html import ReportInput, write
+from pepr_edge.report.operating_points import OperatingPoint
 from pepr_edge.report.quantised import MAX_CANDIDATES, ModelPredictions
+from pepr_edge.run_dir.decisions import decide_for
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
 from pepr_edge.text.rows import ranked_rows
+
+MAX_OPERATING_POINTS = 10
 
 
 def write_report(
@@ -54,8 +58,22 @@ def write_report(
         stage_times_s=stage_times_s or (lambda: results.info.stage_times_s),
         settings=results.info.settings,
         weights=results.info.weights,
+        operating_points=tuple(operating_points(results, ranking)),
     )
     write(content, path, force)
+
+
+def operating_points(results: Results, ranking: Ranking) -> Iterator[OperatingPoint]:
+    """Yield the decisions of the first files by rank, without those whose predictions are missing."""
+    states = {state.artifact.sha256: state for state in results.entries if state.artifact is not None}
+    for row in ranked_rows(ranking)[:MAX_OPERATING_POINTS]:
+        state = states.get(row.artifact_sha256 or "")
+        if state is None:
+            continue
+        with suppress(RunError):
+            decided = decide_for(state, results.info.data, results.recipe.decision.target)
+            if decided is not None:
+                yield OperatingPoint(row.candidate, state.variant, *decided)
 
 
 def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredictions]:

@@ -26,6 +26,7 @@ from pepr_edge.report import figures, provenance, quantised, tables, training_fi
 from pepr_edge.report.figure import ReportFigure, write_files
 from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
+from pepr_edge.report.operating_points import OperatingPoint, operating_points_table
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.variant_trials import variant_trials_table
 from pepr_edge.run_dir.layout import FIGURES
@@ -67,7 +68,8 @@ class ReportInput:
     candidates on the test split. `field`: field reports by file, which the ranking uses. `trained`: the
     training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
     `stage_times_s`: called once the figures are drawn, as they take a part of the time. `settings`: those
-    that the recipe leaves to the images. `weights`: the initial weights by candidate.
+    that the recipe leaves to the images. `weights`: the initial weights by candidate. `operating_points`: of
+    the first files by rank.
     """
 
     title: str
@@ -86,6 +88,7 @@ class ReportInput:
     repeats: tuple[TrainResult, ...] = ()
     stage_times_s: Callable[[], Mapping[StageName, float]] = dict
     settings: RunSettings | None = None
+    operating_points: tuple[OperatingPoint, ...] = ()
 
     @property
     def trainings(self) -> tuple[TrainResult, ...]:
@@ -208,6 +211,7 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
         "cost": tables.training_cost(report.trainings, ranking),
         "variants": tables.variants(ranking, artifacts),
         "quality": tables.quality(artifacts),
+        "decisions": operating_points_table(report.operating_points),
         "variant_trials": variant_trials_table(artifacts),
         "search": None if report.search is None else search_table(report.search),
         "provenance": _provenance(report),

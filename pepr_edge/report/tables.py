@@ -181,7 +181,8 @@ def _performance(value: float | None, ci: tuple[float, float] | None) -> Cell:
     return number(value, score, f"{score(ci[0])} to {score(ci[1])}" if ci else "")
 
 
-def _estimate(estimate: Estimate | None) -> Cell:
+def estimate_cell(estimate: Estimate | None) -> Cell:
+    """Return a metric with its interval as a cell."""
     return NOT_MEASURED if estimate is None else _performance(estimate.value, estimate.ci)
 
 
@@ -291,8 +292,8 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
             Cell(printable(artifact.candidate.id)),
             Cell(printable(artifact.variant)),
             number(artifact.size_bytes, mib),
-            _estimate(before),
-            _estimate(after),
+            estimate_cell(before),
+            estimate_cell(after),
             number(change, _signed),
             Cell(f"{artifact.flips.count} of {artifact.flips.n}", "number", artifact.flips.count),
             _parity(artifact),
@@ -326,8 +327,8 @@ def quality(artifacts: Sequence[Artifact]) -> ReportTable:
     for artifact in artifacts:
         cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
         for name in QUALITY:
-            cells.append(_estimate(artifact.performance_before.get(name)))
-            cells.append(_estimate(artifact.performance.get(name)))
+            cells.append(estimate_cell(artifact.performance_before.get(name)))
+            cells.append(estimate_cell(artifact.performance.get(name)))
         rows.append(tuple(cells))
     caption = "On the test split, with 95 % intervals. ECE: expected calibration error, lower is better."
     return ReportTable("quality", "Discrimination and calibration", caption, tuple(header), tuple(rows))

@@ -2,6 +2,7 @@
 
 __all__ = [
     "current",
+    "decisions",
     "keys",
     "layout",
     "outputs",

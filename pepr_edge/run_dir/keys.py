@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pepr_edge.recipe import Recipe, TaskSettings, variants_dir
+from pepr_edge.recipe import DecisionSettings, Recipe, TaskSettings, variants_dir
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
@@ -46,7 +46,10 @@ NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 # Fields of its record that change no training; the positive class does only where the metric asks for it.
 NO_DATA_FIELDS = {"positive", "positive_by"}
 # Sections of a recipe that came after 0.1.0, left out of the key of a run at their defaults.
-NEW_SECTIONS: Mapping[str, Any] = {"task": TaskSettings().model_dump(mode="json")}
+NEW_SECTIONS: Mapping[str, Any] = {
+    "task": TaskSettings().model_dump(mode="json"),
+    "decision": DecisionSettings().model_dump(mode="json"),
+}
 # The same for the settings of a quantisation.
 NEW_QUANTISE_KEYS: Mapping[str, Any] = {"equalise": False, "correct": False}
 

@@ -7,6 +7,7 @@ __all__ = [
     "intervals",
     "lifetime",
     "metrics",
+    "operating_point",
     "pepr",
     "percentiles",
     "resources",

@@ -62,6 +62,34 @@ def wilson_intervals(
     return np.maximum(0.0, low), np.minimum(1.0, high)
 
 
+def exact_interval(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion that contains the true value in at least 95 % of cases.
+
+    Source: Clopper and Pearson 1934.
+    """
+    return _lower_limit(successes, n), 1.0 - _lower_limit(n - successes, n)
+
+
+def _lower_limit(successes: int, n: int) -> float:
+    """Return the proportion at which this many successes or more have a probability of 2.5 %."""
+    if successes == 0:
+        return 0.0
+    k = np.arange(successes, n + 1)
+    ways = math.lgamma(n + 1) - np.array([math.lgamma(i + 1) + math.lgamma(n - i + 1) for i in k.tolist()])
+    low = 0.0
+    high = successes / n
+    for _ in range(60):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        logs = ways + k * math.log(middle) + (n - k) * math.log1p(-middle)
+        if np.exp(logs).sum() > 0.025:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
 def bootstrap(
     name: str, logits: Logits, labels: Labels, counts: Counts, positive: int = 1
 ) -> tuple[float, float]:

@@ -6,6 +6,15 @@ To add a task, write a module with the functions of `Task` and add it to `TASKS`
 from __future__ import annotations
 
 from pepr_edge.tasks import single_label
+from pepr_edge.tasks.decision import (
+    Rule,
+    calibrated,
+    decide_by,
+    fit_temperature,
+    fit_thresholds,
+    margin_by,
+    parse_target,
+)
 from pepr_edge.tasks.positive import PositiveClass, positive_class
 from pepr_edge.tasks.task import Decisions, Labels, Logits, Mask, Task
 
@@ -17,7 +26,14 @@ __all__ = [
     "Logits",
     "Mask",
     "PositiveClass",
+    "Rule",
     "Task",
+    "calibrated",
+    "decide_by",
+    "fit_temperature",
+    "fit_thresholds",
+    "margin_by",
+    "parse_target",
     "positive_class",
     "single_label",
     "task_of",

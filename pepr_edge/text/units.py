@@ -16,6 +16,11 @@ METRIC_NAMES = {
     "specificity_at_sensitivity": "specificity at 90 % sensitivity",
     "expected_calibration_error": "expected calibration error",
     "cohen_kappa": "Cohen's kappa",
+    "sensitivity_at_decision": "sensitivity of its decisions",
+    "specificity_at_decision": "specificity of its decisions",
+    "ppv_at_decision": "positive predictive value of its decisions",
+    "npv_at_decision": "negative predictive value of its decisions",
+    "calibrated_expected_calibration_error": "expected calibration error, calibrated",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 STATUS_NAMES = {

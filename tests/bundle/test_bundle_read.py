@@ -101,6 +101,14 @@ def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any
         ({"labels": ["a", "a"]}, "does not fit labels"),
         ({"input": {"name": "x", "shape": [-1, 3, 16, 16]}}, "input.shape"),
         ({"output": {"name": "x", "shape": [-1, 5]}}, "output.shape"),
+        ({"decision": {"positive": "cancer"}}, "decision.positive = cancer"),
+        ({"decision": {}}, "decision.positive does not fit 2 labels"),
+        ({"decision": {"positive": "normal", "kind": "threshold"}}, "decision.threshold = None"),
+        ({"decision": {"positive": "normal", "threshold": 0.5}}, "decision.threshold = 0.5"),
+        ({"decision": {"positive": "normal", "threshold": 2}}, "decision.threshold"),
+        ({"decision": {"positive": "normal", "temperature": 0}}, "decision.temperature"),
+        ({"decision": {"positive": "normal", "target": "a\nb"}}, "decision.target"),
+        ({"decision": {"positive": "normal", "refer": 0.5}}, "decision.refer"),
     ],
 )
 def test_a_manifest_that_contradicts_itself(

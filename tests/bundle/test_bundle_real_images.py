@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pepr_edge.bundle import real_images, write
+from pepr_edge.bundle import real_images, write, write_selftest
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.data import load as load_data
 from pepr_edge.data import prepare
@@ -80,10 +80,12 @@ def test_a_small_validation_split_gives_all_its_images(run: Path) -> None:
 
 def test_the_largest_values_keep_their_order() -> None:
     values = np.array([0.1, 3.0, 0.2, 2.0, 5.0], np.float32)
-    assert write.indices_of_largest(values, 3).tolist() == [1, 3, 4]
-    assert write.indices_of_largest(values, 9).tolist() == [0, 1, 2, 3, 4]
+    assert write_selftest.indices_of_largest(values, 3).tolist() == [1, 3, 4]
+    assert write_selftest.indices_of_largest(values, 9).tolist() == [0, 1, 2, 3, 4]
     assert (
-        write.indices_of_largest(values, 0).tolist() == write.indices_of_largest(values[:0], 2).tolist() == []
+        write_selftest.indices_of_largest(values, 0).tolist()
+        == write_selftest.indices_of_largest(values[:0], 2).tolist()
+        == []
     )
 
 
@@ -97,10 +99,12 @@ def test_a_bundle_tests_itself_on_the_real_images_that_the_recipe_allows(own_run
     write.write_bundles(made, read_record(own_run / "ranking.json", Ranking), own_run / "bundles", top=1)
     (bundle,) = (own_run / "bundles").iterdir()
     manifest = read_manifest(bundle)
-    assert (manifest.selftest.n, manifest.selftest.real_images) == (write.SELFTEST_IMAGES + 3, 3)
+    assert (manifest.selftest.n, manifest.selftest.real_images) == (write_selftest.SELFTEST_IMAGES + 3, 3)
     with np.load(bundle / "selftest.npz") as test:
         pixels = test["pixels"]
     validation = {image.tobytes() for image in load_data(prepared).splits["val"][0]}
-    assert [image.tobytes() in validation for image in pixels] == [False] * write.SELFTEST_IMAGES + [True] * 3
+    assert [image.tobytes() in validation for image in pixels] == [False] * write_selftest.SELFTEST_IMAGES + [
+        True
+    ] * 3
     assert check(bundle).reasons == []
     assert "16 generated images and 3 images of the data" in (bundle / "MODEL_CARD.md").read_text()

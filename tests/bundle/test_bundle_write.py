@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,17 +16,21 @@ import small_run
 from PIL import Image
 from small_run import GOOD, RECIPE
 
-from pepr_edge.bundle import write
+from pepr_edge.bundle import write, write_selftest
 from pepr_edge.bundle.hub import hub_preprocessor
 from pepr_edge.bundle.read import read_manifest
 from pepr_edge.data import phantom
 from pepr_edge.errors import RunError
+from pepr_edge.field import verify
+from pepr_edge.field.predict import Classifier
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Ranking, SessionSettings
 from pepr_edge.run_dir.reader import load
-from pepr_edge.run_dir.store import read_record, sha256_file
-from pepr_edge.tasks import task_of
+from pepr_edge.run_dir.store import read_record, sha256_file, write_record
+from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.tasks import decide_by, task_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST_KEYS = (
@@ -76,13 +82,75 @@ def test_a_bundle_holds_no_image_of_the_data(finished: Path) -> None:
 def test_within_the_tolerance_no_decision_changes() -> None:
     logits = np.array([[0.0, 3.0], [1.0, 0.0], [5.0, 1.0]], np.float32)
     assert task_of().margin(logits).tolist() == [3.0, 1.0, 4.0]
-    assert (
-        write.tolerance([logits])
-        == write.tolerance([logits, 2 * logits])
-        == write.tolerance([2 * logits, logits])
-        == 0.5
-    )
-    assert write.tolerance([np.zeros((2, 2), np.float32)]) == 1e-4
+    assert write_selftest.tolerance(task_of().margin(logits)) == 0.5
+    assert write_selftest.tolerance(np.zeros(2, np.float32)) == 1e-4
+
+
+@pytest.fixture(scope="module")
+def decided(flawless: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a quantised model with a threshold, and of its fallback."""
+    results = load(flawless)
+    decision = results.recipe.decision.model_copy(update={"target": "sensitivity >= 0.90"})
+    results = replace(results, recipe=results.recipe.model_copy(update={"decision": decision}))
+    out = tmp_path_factory.mktemp("decided") / "bundles"
+    write.write_bundles(results, read_record(flawless / "ranking.json", Ranking), out)
+    return next(path for path in sorted(out.iterdir()) if "int8" in path.name)
+
+
+def test_a_bundle_has_the_decision_of_its_own_file_and_of_the_fallback(decided: Path, flawless: Path) -> None:
+    manifest = read_manifest(decided)
+    decision = manifest.decision
+    assert decision is not None
+    assert manifest.fallback is not None
+    assert manifest.fallback.decision is not None
+    assert manifest.fallback.decision.temperature != decision.temperature
+    (entry,) = (entry for entry in load(flawless).entries if entry.variant == manifest.variant)
+    predictions = entry.predictions()
+    rule = rule_of(decision, manifest.labels)
+    alarm = decide_by(predictions["val"], rule) == rule.positive
+    assert alarm[predictions["val_labels"] == rule.positive].mean() >= 0.9
+    alarm = decide_by(predictions["test"], rule) == rule.positive
+    of_positive = alarm[predictions["test_labels"] == rule.positive]
+    assert manifest.performance["sensitivity_at_decision"].value == of_positive.mean()
+    assert manifest.performance["sensitivity_at_decision"].n == len(of_positive)
+    card = (decided / "MODEL_CARD.md").read_text()
+    assert "## Decisions" in card
+    assert "on validation for: sensitivity" in card
+    assert "were not calibrated" not in card
+    assert "| 5 % |" in card
+    assert verify.check(decided).reasons == []
+
+
+def test_a_threshold_that_was_altered_is_found(decided: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(decided, tmp_path / decided.name))
+    manifest = read_manifest(copied)
+    assert manifest.decision is not None
+    altered = manifest.decision.replace(threshold=0.99)
+    write_record(copied / "manifest.json", manifest.replace(decision=altered))
+    (reason,) = verify.check(copied).reasons
+    assert "config.json" in reason
+    assert "decisions" in reason
+
+
+@pytest.mark.parametrize("is_fallback", [False, True])
+def test_predict_decides_by_the_threshold(decided: Path, tmp_path: Path, is_fallback: bool) -> None:
+    manifest = read_manifest(decided)
+    image = tmp_path / "a.png"
+    Image.fromarray(phantom.images(1, seed=5)[0][0]).save(image)
+    with InferenceProcess() as process:
+        classify = Classifier(decided, manifest, SessionSettings(), process, is_fallback)
+        decision = classify.decision
+        assert decision is not None
+        assert decision.positive is not None
+        own = manifest.fallback.decision if is_fallback and manifest.fallback else manifest.decision
+        assert decision == own
+        probability = classify(image).probabilities[decision.positive]
+        labels = []
+        for threshold in (probability, float(np.nextafter(probability, 1))):
+            classify._rule = classify._rule._replace(threshold=threshold)
+            labels.append(classify(image).label)
+    assert labels[0] == decision.positive
+    assert labels[1] != decision.positive
 
 
 def test_optimum_loads_a_bundle_and_gives_the_same_logits(
@@ -173,9 +241,10 @@ def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(
     text = RECIPE.replace('source = "phantom"', f'source = "{real_data / "breastmnist.npz"}"').replace(
         "epochs = 2", "epochs = 1"
     )
+    text += '[decision]\ntarget = "sensitivity >= 0.9"\n'
     small_run.carry_out(tmp_path / "run", monkeypatch, text)
     script = ROOT / "tools" / "accuracy_from_manifest.py"
-    assert len(script.read_text().splitlines()) <= 40
+    assert len(script.read_text().splitlines()) <= 60
     made = bundles(tmp_path / "run")
     assert len(made) == 2
     for bundle in made:
@@ -183,3 +252,4 @@ def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert GOOD in done.stdout
+        assert "sensitivity_at_decision computed" in done.stdout

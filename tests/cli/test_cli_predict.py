@@ -15,7 +15,7 @@ from pepr_edge.bundle.read import read_manifest
 from pepr_edge.field.predict import Classifier
 from pepr_edge.measure import bundle_model, inference_process
 from pepr_edge.measure.inference_process import InferenceProcess
-from pepr_edge.records import SessionSettings
+from pepr_edge.records import Decision, SessionSettings
 
 
 @pytest.fixture
@@ -45,6 +45,34 @@ def test_an_aligned_table(
     assert done.status == 0
     assert len({len(line) for line in done.out.splitlines()}) == 1
     assert done.out.splitlines()[0].split() == ["image", "label", "probability"]
+
+
+def test_the_decision_of_the_bundle_is_shown(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tiny_bundle.image(bundle.parent / "a.png")
+    decision = Decision(
+        kind="threshold",
+        positive="pneumonia",
+        temperature=2.0,
+        threshold=1e-9,
+        target="sensitivity >= 0.90",
+    )
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made.replace(decision=decision))
+    done = command_line.run(capsys, monkeypatch, "predict", bundle, image)
+    assert done.status == 0
+    assert done.out.splitlines()[1].split()[1] == "pneumonia"
+    assert "pneumonia from a probability of 0.000 on (sensitivity >= 0.90" in done.out
+    done = command_line.run(capsys, monkeypatch, "predict", "--json", bundle, image)
+    document = json.loads(done.out)
+    assert document["decision"] == decision.model_dump(mode="json")
+    probabilities = document["predictions"][0]["probabilities"]
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made.replace(decision=None))
+    done = command_line.run(capsys, monkeypatch, "predict", "--json", bundle, image)
+    assert "decision" not in json.loads(done.out)
+    uncalibrated = json.loads(done.out)["predictions"][0]["probabilities"]
+    odds = [np.log(values["pneumonia"] / values["normal"]) for values in (uncalibrated, probabilities)]
+    assert odds[0] == pytest.approx(2 * odds[1], rel=1e-4)
 
 
 def test_faults_are_reported_in_one_line(

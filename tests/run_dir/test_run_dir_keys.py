@@ -141,6 +141,9 @@ def test_the_positive_class_makes_a_training_stale_only_if_the_metric_refers_to_
     named = recipe.model_copy(update={"task": recipe.task.model_copy(update={"positive": "no"})})
     assert run_key(recipe, ["data"], {}) != run_key(named, ["data"], {})
     assert train_key(info.candidates[0], named, info.data) == before
+    decided = recipe.model_copy(update={"decision": recipe.decision.model_copy(update={"target": "youden"})})
+    assert run_key(recipe, ["data"], {}) != run_key(decided, ["data"], {})
+    assert train_key(info.candidates[0], decided, info.data) == before
 
 
 def test_the_version_of_pepr_edge_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

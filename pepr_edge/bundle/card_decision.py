@@ -1,0 +1,76 @@
+"""The section of the model card on decisions: temperature, threshold, and the figures at that threshold."""
+
+from __future__ import annotations
+
+from pepr_edge.bundle.markdown import plain, table_of
+from pepr_edge.records import Decision, Manifest
+from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED, predictive_values
+from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, performance, score
+
+# Shares of positive images for which predictive values are given.
+PREVALENCES = (0.01, 0.05, 0.2)
+# Figures of this section, which the table of all metrics leaves out.
+FIGURES = (*AT_DECISION, CALIBRATED)
+
+
+def is_of_decision(name: str) -> bool:
+    """True if a metric of the manifest is shown in this section."""
+    return name.removeprefix("val_") in FIGURES
+
+
+def decision_section(manifest: Manifest) -> str:
+    """Return the section in Markdown; empty for a bundle of an earlier version."""
+    decision = manifest.decision
+    if decision is None:
+        return ""
+    text = f"## Decisions\n\n{_rule(decision)} {_calibration(manifest, decision)}"
+    if decision.positive is None:
+        return text
+    rows = []
+    for split in ("test", "val"):
+        for name in AT_DECISION:
+            figure = manifest.performance.get(name if split == "test" else f"val_{name}")
+            value = MISSING if figure is None else performance(figure.value, figure.ci)
+            images = "0" if figure is None else count(figure.n)
+            rows.append((metric(name), value, SPLIT_NAMES[split], images))
+    table = table_of(("figure", "value (95 % interval)", "split", "of images"), rows)
+    return f"{text}\n\n{table}{_prevalences(manifest)}"
+
+
+def _rule(decision: Decision) -> str:
+    if decision.threshold is None or decision.positive is None:
+        return "The class with the highest probability is named (`[decision] target` chooses another rule)."
+    interval = ""
+    if decision.threshold_ci is not None:
+        low, high = decision.threshold_ci
+        interval = f" (95 % interval over validation images: {score(low)} to {score(high)})"
+    return (
+        f"{plain(decision.positive)} is named from a probability of {score(decision.threshold)} on{interval}."
+        f" This threshold was chosen on validation for: {plain(decision.target)}. No test image was used."
+    )
+
+
+def _calibration(manifest: Manifest, decision: Decision) -> str:
+    before = manifest.performance.get("expected_calibration_error")
+    after = manifest.performance.get(CALIBRATED)
+    text = f"Logits are divided by the temperature {decision.temperature:.3g}, fitted on validation."
+    if before is None or after is None:
+        return text
+    return (
+        f"{text} The expected calibration error on test is {performance(before.value, before.ci)} without "
+        f"and {performance(after.value, after.ci)} with it."
+    )
+
+
+def _prevalences(manifest: Manifest) -> str:
+    """Return the predictive values where the finding is rarer or more frequent than in the test images."""
+    sensitivity = manifest.performance.get("sensitivity_at_decision")
+    specificity = manifest.performance.get("specificity_at_decision")
+    if sensitivity is None or specificity is None:
+        return ""
+    rows = []
+    for prevalence in PREVALENCES:
+        ppv, npv = predictive_values(sensitivity.value, specificity.value, prevalence)
+        rows.append((f"{100 * prevalence:g} %", score(ppv), score(npv)))
+    table = table_of(("positive images", "positive predictive value", "negative predictive value"), rows)
+    return f"\n\nAt other shares of positive images, with the same sensitivity and specificity:\n\n{table}"

@@ -1,0 +1,32 @@
+"""The record of a decision: how a file's logits become a probability and a class."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pepr_edge.records.base import Record, Split
+
+# A threshold on a probability.
+Threshold = Annotated[float, Field(ge=0, le=1)]
+
+
+class Decision(Record):
+    """How the logits of one file become a probability and a class; fitted on validation alone.
+
+    The probabilities are the softmax of the logits divided by `temperature`. `kind` "threshold": of two
+    classes, the one named `positive` if its probability is at least `threshold`, else the other one. `kind`
+    "argmax": the class of the highest logit; `threshold` is None. `positive` is None for more than two
+    classes. `target` is what the recipe asked for, `threshold_ci` the threshold's 95 % interval over
+    resamples of validation. `refer` is reserved: no file refers an image to a person so far.
+    """
+
+    kind: Literal["argmax", "threshold"] = "argmax"
+    positive: str | None = None
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
+    threshold: Threshold | None = None
+    threshold_ci: tuple[Threshold, Threshold] | None = None
+    target: Annotated[str, Field(max_length=100)] = "argmax"
+    fitted_on: Split = "val"
+    refer: None = None

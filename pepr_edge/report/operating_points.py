@@ -1,0 +1,59 @@
+"""The operating points of the first files as a table: calibration, threshold, and test figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pepr_edge.records import Decision, Estimate
+from pepr_edge.report.tables import Cell, ReportTable, estimate_cell, number
+from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED
+from pepr_edge.text.units import metric, printable, score
+
+
+class OperatingPoint(NamedTuple):
+    """A file with its decision, and its figures by name."""
+
+    candidate: str
+    variant: str
+    decision: Decision
+    performance: dict[str, Estimate]
+
+
+def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | None:
+    """Return the table; None without files."""
+    rows = []
+    figures: tuple[str, ...] = (CALIBRATED,)
+    target = "argmax"
+    for point in points:
+        decision = point.decision
+        if decision.positive is not None:
+            figures = (*AT_DECISION, CALIBRATED)
+        target = decision.target
+        cells = (
+            Cell(printable(point.candidate)),
+            Cell(printable(point.variant)),
+            number(decision.temperature, _significant),
+            Cell("highest", "missing") if decision.threshold is None else number(decision.threshold, score),
+            estimate_cell(point.performance.get("expected_calibration_error")),
+        )
+        rows.append((*cells, *(estimate_cell(point.performance.get(name)) for name in figures)))
+    if not rows:
+        return None
+    header = (
+        "candidate",
+        "variant",
+        "temperature",
+        "threshold",
+        "expected calibration error",
+        *(metric(name) for name in figures),
+    )
+    caption = (
+        f"[decision] target: {printable(target)}. Temperature and threshold were fitted on validation; all "
+        "figures are on the test images at this fixed decision, with 95 % intervals."
+    )
+    return ReportTable("decisions", "Operating point", caption, header, tuple(rows))
+
+
+def _significant(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,111 @@
+"""The decision of a file, fitted on validation, and how well it does at that fixed decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pepr_edge.records import Decision, Estimate, Split
+from pepr_edge.scoring.intervals import estimate, exact_interval, resample_counts
+from pepr_edge.tasks import Labels, Logits, Rule, calibrated, decide_by, fit_temperature, fit_thresholds
+from pepr_edge.tasks import parse_target as parsed
+
+THRESHOLD_RESAMPLES = 200
+CALIBRATED = "calibrated_expected_calibration_error"
+AT_DECISION = ("sensitivity_at_decision", "specificity_at_decision", "ppv_at_decision", "npv_at_decision")
+
+
+def rule_of(decision: Decision | None, labels: Sequence[str]) -> Rule:
+    """Return how a file decides: by the highest logit, uncalibrated, if its bundle has no decision."""
+    if decision is None:
+        return Rule()
+    positive = 1 if decision.positive is None else list(labels).index(decision.positive)
+    return Rule(positive, decision.temperature, decision.threshold)
+
+
+def fit_decision(
+    logits: Logits, labels: Labels, names: Sequence[str], positive: int, target: str
+) -> Decision:
+    """Fit temperature and threshold.
+
+    Args:
+        logits: of the very file on validation, shape (n, classes).
+        labels: shape (n,).
+        names: of the classes.
+        positive: class number of the positive of two classes.
+        target: as in the recipe. Of more than two classes the highest logit decides.
+    """
+    wanted = parsed(target)
+    two_classes = len(names) == 2
+    calibrating = Decision(
+        positive=names[positive] if two_classes else None, temperature=fit_temperature(logits, labels)
+    )
+    if not two_classes or wanted.kind == "argmax":
+        return calibrating
+    probability = calibrated(logits, rule_of(calibrating, names))[:, positive]
+    once = np.ones((1, len(labels)), np.uint8)
+    (threshold,) = fit_thresholds(probability, labels == positive, wanted, once)
+    drawn = fit_thresholds(
+        probability, labels == positive, wanted, resample_counts(labels, THRESHOLD_RESAMPLES)
+    )
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return calibrating.replace(
+        kind="threshold",
+        threshold=float(threshold),
+        threshold_ci=(min(float(low), float(threshold)), max(float(high), float(threshold))),
+        target=target,
+    )
+
+
+def at_decision(
+    decision: Decision, logits: Mapping[Split, Logits], labels: Mapping[Split, Labels], names: Sequence[str]
+) -> dict[str, Estimate]:
+    """Return the figures at a fixed decision: `<name>` on test and `val_<name>` on validation.
+
+    Of two classes: sensitivity, specificity and the predictive values, with exact intervals. `n` is the
+    number of images that each is a share of; without any, the figure is absent. Of any number of classes:
+    the expected calibration error of the calibrated probabilities.
+    """
+    rule = rule_of(decision, names)
+    figures: dict[str, Estimate] = {}
+    for split, of_split in logits.items():
+        made = (
+            _shares(decide_by(of_split, rule), labels[split], rule.positive, split) if len(names) == 2 else {}
+        )
+        after = of_split.astype(np.float64) / rule.temperature
+        error = estimate("expected_calibration_error", after, labels[split], split)
+        if error is not None:
+            made[CALIBRATED] = error
+        figures |= {name if split == "test" else f"{split}_{name}": value for name, value in made.items()}
+    return figures
+
+
+def _shares(decisions: Labels, labels: Labels, positive: int, split: Split) -> dict[str, Estimate]:
+    is_positive = labels == positive
+    alarm = decisions == positive
+    parts = zip(
+        AT_DECISION,
+        (is_positive & alarm, ~is_positive & ~alarm, is_positive & alarm, ~is_positive & ~alarm),
+        (is_positive, ~is_positive, alarm, ~alarm),
+        strict=True,
+    )
+    shares = {}
+    for name, hits, members in parts:
+        n = int(members.sum())
+        if n:
+            count = int(hits.sum())
+            shares[name] = Estimate(value=count / n, ci=exact_interval(count, n), split=split, n=n)
+    return shares
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Return positive and negative predictive value at another prevalence; Bayes' theorem.
+
+    A value is 0 if no image would get this answer.
+    """
+    true_alarms = sensitivity * prevalence
+    alarms = true_alarms + (1 - specificity) * (1 - prevalence)
+    true_rejections = specificity * (1 - prevalence)
+    rejections = true_rejections + (1 - sensitivity) * prevalence
+    return (true_alarms / alarms if alarms else 0.0), (true_rejections / rejections if rejections else 0.0)
