@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pepr_edge import __version__
+from pepr_edge.cli.signals import INTERRUPTED, signals_as_interrupt
 from pepr_edge.errors import InvalidMeasurement, PeprError
 
 __all__ = ["entry"]
@@ -105,26 +106,35 @@ def entry(trust: Path | None = None) -> None:
     Exit status: 0 success, 1 error in the input, 2 wrong usage, 3 INVALID or failed check, 130 interrupted.
     """
     _open_streams()
+    with signals_as_interrupt() as signals:
+        try:
+            _run(trust)
+        except OSError as error:
+            if signals.count:  # a terminal that was closed takes no message
+                sys.exit(INTERRUPTED)
+            _fail(_os_error_text(error))
+
+
+def _run(trust: Path | None) -> None:
+    """Run the command line, and say how it failed. An OSError is the caller's."""
     try:
         defaults = {} if trust is None else {name: {"trust": str(trust)} for name in FIELD}
         main(prog_name="pepr-edge", standalone_mode=False, default_map=defaults)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say_last("interrupted")
+        sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except PeprError as error:
         _fail(_printable(error))
     except InvalidMeasurement as error:
-        click.echo(_printable(error), err=True)
+        _say_last(_printable(error))
         sys.exit(3)
     except BrokenPipeError:
         # What read the output has ended. Python would report it again when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail("the output could not be written, as nothing reads it any more.")
-    except OSError as error:
-        _fail(_os_error_text(error))
     except (MemoryError, SystemError):  # the latter: an extension module ran out of memory
         _fail("out of memory. Close other programs and try again, or use a smaller model.")
     except ImportError as error:
@@ -133,8 +143,17 @@ def entry(trust: Path | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"error: {message}", err=True)
+    _say_last(f"error: {message}")
     sys.exit(1)
+
+
+def _say_last(message: str) -> None:
+    """Print the last message on stderr. If that is gone, the exit status alone says how the command ended."""
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        # Python would flush it again at its end, and then end with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _open_streams() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -196,17 +194,16 @@ def _bench(
                 note = f"{shown(subjects[number].folder.name)} p50 {median_s * 1e3:.2f} ms"
                 bar.update(round(100 * (number + share)), 100 * len(subjects), note)
 
-            with signals_as_interrupt():
-                return bench(
-                    subjects,
-                    plan,
-                    out=out,
-                    force=force,
-                    signer=signer,
-                    progress=progress,
-                    warn=warn,
-                    fail=failed.append,
-                )
+            return bench(
+                subjects,
+                plan,
+                out=out,
+                force=force,
+                signer=signer,
+                progress=progress,
+                warn=warn,
+                fail=failed.append,
+            )
     except Interrupted as interrupt:
         if interrupt.report is not None:
             say(f"{out}: {_partial_content(interrupt.report)}")
@@ -221,25 +218,6 @@ def _counter() -> EnergyCounter | None:
 
     counter = None if emulated() else cpu_counter()
     return None if counter is None else EnergyCounter(*counter)
-
-
-@contextmanager
-def signals_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM, and SIGHUP from a closed terminal, like Ctrl-C, so that measured results are kept."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # A signal that is ignored stays so (nohup ignores SIGHUP). None is a handler outside Python, which
-    # cannot be restored.
-    replaceable = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, interrupt) for number in replaceable}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _partial_content(report: FieldReport) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pepr_edge.errors import MeasurementError
-from pepr_edge.measure.process import WORKER, describe_exit, last_line, start_worker
+from pepr_edge.measure.process import WORKER, describe_exit, last_line, scratch_file, start_worker
 from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line
 
 # No answer is longer: a million latencies are 20 MB.
@@ -38,7 +37,7 @@ class LineProcess:
         """
         self.reason = ""
         self.name = name
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
+        self._stderr = scratch_file()
         try:
             self._child = start_worker(self._stderr, program, module)
         except MeasurementError:

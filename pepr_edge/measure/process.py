@@ -110,6 +110,20 @@ def start_worker(
         raise MeasurementError(f"{command[0]}: cannot be started ({error.strerror}).") from None
 
 
+def scratch_file() -> IO[bytes]:
+    """Return a file without a name. Where nothing can be written it lies in memory, if the system has such.
+
+    Raises:
+        OSError: there is neither.
+    """
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        if not hasattr(os, "memfd_create"):
+            raise
+        return os.fdopen(os.memfd_create("pepr_edge"), "w+b")
+
+
 def module_command(module: str) -> list[str]:
     """Return the command that runs a module of pepr_edge with this Python, isolated if this process is.
 
@@ -128,7 +142,7 @@ def _run(job: MeasurementJob, on_message: OnMessage | None) -> dict[str, Any]:
     """Run one pass and return its result."""
     name = Path(job.model).name
     silence_s = SILENCE_S + (job.paced_s or 0.0)
-    with tempfile.TemporaryFile() as stderr:
+    with scratch_file() as stderr:
         child = start_worker(stderr)
         assert child.stdin is not None
         assert child.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 import os
 import re
 import sys
@@ -94,12 +95,15 @@ def open_panels(columns: int = 1, height_in: float = HEIGHT_IN) -> Iterator[tupl
 def load_matplotlib() -> None:
     """Import matplotlib with its own settings, not those of a matplotlibrc in the working directory.
 
-    It looks for that file there first. So it is imported in the folder of its own.
+    It looks for that file there first. So it is imported in the folder of its own. Its warnings, such as that
+    it cannot keep a list of fonts in this home, are shown with -v.
     """
     package = importlib.util.find_spec("matplotlib")
     if "matplotlib" in sys.modules or package is None or package.origin is None:
         return
     shipped = Path(package.origin).parent / "mpl-data"
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
     here = None
     with suppress(OSError):  # it was deleted
         here = Path.cwd()

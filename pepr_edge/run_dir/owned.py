@@ -208,7 +208,12 @@ def staging_folder(out: Path) -> Iterator[Path]:
     for path in beside.iterdir():
         if path.name.startswith(f".{out.name}.") and path.name.endswith(".tmp") and _is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=beside) as temporary:
+    try:
+        temporary_folder = TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=beside)
+    except OSError as fault:
+        fault.filename = str(out)
+        raise
+    with temporary_folder as temporary:
         write_text(Path(temporary) / UNFINISHED, json.dumps({"pepr_edge_process": os.getpid()}) + "\n")
         folder = Path(temporary) / "new"
         folder.mkdir()

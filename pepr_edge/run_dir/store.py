@@ -51,6 +51,7 @@ def atomic_writer(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
         exclusive: replace nothing.
     Raises:
         FileExistsError: `exclusive`, and the path was taken by the end.
+        OSError: it names the path, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -64,8 +65,13 @@ def atomic_writer(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
         else:
             temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as fault:
+        if fault.filename in (temporary, str(temporary)):
+            fault.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it hides the fault above
+            temporary.unlink(missing_ok=True)
 
 
 def _link(temporary: Path, path: Path) -> None:

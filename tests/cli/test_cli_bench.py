@@ -20,6 +20,7 @@ import tiny_bundle
 
 from pepr_edge.cli import bench as cli_bench
 from pepr_edge.cli.progress import TerminalView
+from pepr_edge.cli.signals import signals_as_interrupt
 from pepr_edge.device import cpu, interference
 from pepr_edge.energy import counter as energy_counter
 from pepr_edge.errors import MeasurementError
@@ -236,11 +237,16 @@ def test_sigterm_keeps_measured_results(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_bundle.fake_profile(monkeypatch)
-    before, out = signal.getsignal(signal.SIGTERM), bundle.parent / "report.json"
+    out = bundle.parent / "report.json"
     monkeypatch.setattr(TerminalView, "bar", ended_at_the_first_step)
-    done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--out", out)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        done = command_line.run(capsys, monkeypatch, "bench", "--quick", bundle, "--out", out)
+        os.kill(os.getpid(), signal.SIGTERM)  # the process is about to end: a second signal changes nothing
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert done.status == 130
-    assert signal.getsignal(signal.SIGTERM) == before
     report = FieldReport.model_validate_json(out.read_bytes())
     assert report.partial
     (partial,) = report.results
@@ -375,7 +381,7 @@ def test_field_commands_need_no_workstation_packages(tmp_path: Path) -> None:
 def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with cli_bench.signals_as_interrupt():
+        with signals_as_interrupt():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     finally:
