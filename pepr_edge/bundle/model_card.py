@@ -116,9 +116,9 @@ For research, and for trials in which a person who can judge the images checks e
 **This is not a medical device**: it has no regulatory clearance and no clinical validation.
 It must not decide about a patient on its own.
 
-The model names the most likely of {len(manifest.labels)} classes. It always names one of them, even for an
-image that shows something else. Do not use it on images of another modality, body part, population or scanner
-than those below before you have tested it on them."""
+The model always names one of {len(manifest.labels)} classes, even for an image that shows something else.
+Do not use it on images of another modality, body part, population or scanner than those below before you have
+tested it on them."""
 
 
 def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None) -> str:

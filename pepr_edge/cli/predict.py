@@ -132,8 +132,8 @@ def _show(outcomes: list[_Outcome], decision: Decision | None) -> None:
     echo("\n".join(aligned_table(rows, "llr")))
     if decision is not None and decision.threshold is not None:
         echo(
-            f"{shown(decision.positive or '')} from a probability of {decision.threshold:.3f} on "
-            f"({shown(decision.target)}, on validation)."
+            f"{shown(decision.positive or '')} is named from a probability of {decision.threshold:.3f} on "
+            f"(chosen on validation for {shown(decision.target)})."
         )
 
 

@@ -179,7 +179,7 @@ def _checked(path: Path, data: str | None) -> Checked:
         located = with_source(recipe, path, data)
         faults = _faults(path, located)
         return Checked(faults) if faults else Checked([], _settings(path, located, data))
-    except DataError as error:
+    except (DataError, RecipeError) as error:
         return Checked([f"{path}: {error}"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pepr_edge.data import DataSettings, summarise
 from pepr_edge.recipe import BILINEAR, Data, Recipe
 from pepr_edge.recipe.settings import SIZES_PX, auto_keys, choose
+from pepr_edge.recipe.task import positive_of
 from pepr_edge.records import Interpolation, RunSettings
 
 
@@ -13,10 +14,13 @@ def settings_from_images(recipe: Recipe) -> RunSettings | None:
 
     Raises:
         DataError: a run would refuse the images.
+        RecipeError: the recipe names a positive class that the images do not have.
     """
     if not auto_keys(recipe):
         return None
-    return choose(recipe, summarise(data_settings(recipe, SIZES_PX[0])).facts)
+    summary = summarise(data_settings(recipe, SIZES_PX[0]))
+    positive_of(summary.labels, recipe)  # before all images are prepared
+    return choose(recipe, summary.facts)
 
 
 def data_settings(

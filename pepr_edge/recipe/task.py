@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.recipe import Recipe
 from pepr_edge.records import DataInfo
-from pepr_edge.tasks import parse_target, positive_class
+from pepr_edge.tasks import PositiveClass, parse_target, positive_class
 from pepr_edge.untrusted.shown import shown
 
 
-def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
-    """Return the record of the data with the positive of its two classes; unchanged for more classes.
+def positive_of(labels: Sequence[str], recipe: Recipe) -> PositiveClass | None:
+    """Return the positive of two classes, by the recipe or else by the labels; None for more classes.
 
     Raises:
         RecipeError: the recipe names a class that the data does not have, or there are not two classes.
     """
     wanted = recipe.task.positive
     try:
-        chosen = positive_class(info.labels, wanted)
+        return positive_class(labels, wanted)
     except ValueError as error:
         raise RecipeError(
             f"task.positive = {shown(wanted or '')!r}, expected {shown(str(error))}. "
             "Correct the line, or remove it: then the run chooses a class by its name, and says which."
         ) from None
-    if chosen is None:
-        return info
-    return info.replace(positive=chosen.label, positive_by=chosen.by)
+
+
+def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
+    """Return the record of the data with the positive of its two classes; unchanged for more classes.
+
+    Raises:
+        RecipeError: as for `positive_of`.
+    """
+    chosen = positive_of(info.labels, recipe)
+    return info if chosen is None else info.replace(positive=chosen.label, positive_by=chosen.by)
 
 
 def check_decision(info: DataInfo, recipe: Recipe) -> None:

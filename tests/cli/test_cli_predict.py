@@ -62,7 +62,7 @@ def test_the_decision_of_the_bundle_is_shown(
     done = command_line.run(capsys, monkeypatch, "predict", bundle, image)
     assert done.status == 0
     assert done.out.splitlines()[1].split()[1] == "pneumonia"
-    assert "pneumonia from a probability of 0.000 on (sensitivity >= 0.90" in done.out
+    assert "pneumonia is named from a probability of 0.000 on" in done.out
     done = command_line.run(capsys, monkeypatch, "predict", "--json", bundle, image)
     document = json.loads(done.out)
     assert document["decision"] == decision.model_dump(mode="json")

@@ -150,6 +150,22 @@ def test_check_knows_names_and_sizes(
     assert done.err.count("\n") == 5
 
 
+def test_check_knows_the_positive_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.toml"
+    text = (
+        'name = "mine"\n[device]\nname = "x"\n[candidates]\narchitectures = ["resnet18d"]\n'
+        '[data]\nsource = "phantom"\n[train]\nepochs = "auto"\n[task]\npositive = '
+    )
+    for label, status in (("benign", 0), ("cancer", 1)):
+        path.write_text(f'{text}"{label}"\n')
+        done = command_line.run(capsys, monkeypatch, "recipes", "check", path, "--json")
+        assert done.status == status, done.err
+    assert "task.positive = 'cancer', expected one of" in done.err
+    assert done.err.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_check_looks_up_other_names_in_timm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
