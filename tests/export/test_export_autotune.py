@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import made_records
 import numpy as np
 import onnx
 import pytest
@@ -123,7 +124,9 @@ def source(
 ) -> ExportSource:
     """A candidate with only what autotuning uses; its training images are those of validation."""
     trained = SimpleNamespace(preprocess=spec, seed=0, performance_metric="accuracy")
-    data = SimpleNamespace(splits={"train": (PIXELS, labels), "val": (PIXELS, labels)})
+    data = SimpleNamespace(
+        info=made_records.info("small").data, splits={"train": (PIXELS, labels), "val": (PIXELS, labels)}
+    )
     return ExportSource(trained, {"val": before}, data, wanted)  # type: ignore[arg-type]
 
 
