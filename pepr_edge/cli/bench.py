@@ -11,6 +11,7 @@ import click
 from pepr_edge.cli.common import (
     TRUST_BUNDLES,
     FiniteType,
+    OutFileType,
     PathType,
     common,
     echo,
@@ -79,7 +80,7 @@ MISSING = "-"
 )
 @click.option(
     "--out",
-    type=PathType(dir_okay=False),
+    type=OutFileType(),
     help="Write the report here, to take it to the workstation.",
 )
 @click.option("--force", is_flag=True, help="Also replace an --out that is not a report.")

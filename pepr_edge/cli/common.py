@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import logging
@@ -53,6 +54,67 @@ class PathType(click.Path):
         path = super().convert(value, param, ctx)
         assert isinstance(path, Path)
         return path
+
+
+class OutFileType(PathType):
+    """A file to write, as an option."""
+
+    def __init__(self, **options: bool) -> None:
+        """Create the type; `options` are those of click.Path."""
+        super().__init__(**{"dir_okay": False, **options})
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            PeprError: as for `PathType`, or it leads through a file or in a circle.
+        """
+        path = super().convert(value, param, ctx)
+        try:
+            path.stat()
+        except OSError as fault:
+            if fault.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG):
+                raise PeprError(
+                    f"{shown(str(path))}: cannot be written ({fault.strerror}). Give another path."
+                ) from None
+        return path
+
+
+class OutFolderType(OutFileType):
+    """A folder to write into, as an option."""
+
+    def __init__(self) -> None:
+        """Create the type."""
+        super().__init__(dir_okay=True, file_okay=False)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            PeprError: as for `OutFileType`, or it is a pipe or device, or the root of the file system.
+        """
+        path = super().convert(value, param, ctx)
+        if path.exists() and not path.is_dir():
+            raise PeprError(f"{shown(str(path))}: a file, expected a folder. Give another path.")
+        refuse_root(path)
+        return path
+
+
+def refuse_root(path: Path) -> None:
+    """Refuse to write into the root of the file system. On Windows it may be that of a USB stick.
+
+    Raises:
+        PeprError: it is the root.
+    """
+    if os.name == "posix" and os.path.realpath(path) == "/":
+        raise PeprError(
+            f"--out {shown(str(path))}: the root of the file system, expected a folder for the output alone. "
+            "Give another --out."
+        )
 
 
 class FiniteType(click.FloatRange):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, need_training, print_json
+from pepr_edge.cli.common import OutFolderType, common, echo, need_training, print_json
 
 
 @click.command("compare")
@@ -18,7 +18,7 @@ from pepr_edge.cli.common import PathType, common, echo, need_training, print_js
 @click.option("--variant", help="The ONNX files to compare. [default: fp32]")
 @click.option(
     "--out",
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     default=Path("comparison"),
     show_default=True,
     help="Folder to write to.",

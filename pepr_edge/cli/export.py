@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, read_signer, say, sign_option
+from pepr_edge.cli.common import (
+    OutFolderType,
+    PathType,
+    common,
+    echo,
+    print_json,
+    read_signer,
+    say,
+    sign_option,
+)
 
 
 @click.command("export")
@@ -14,7 +23,7 @@ from pepr_edge.cli.common import PathType, common, echo, print_json, read_signer
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of models.")
 @click.option(
     "--out",
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     help="Folder for the bundles; existing bundles in it are replaced. [default: bundles/<name of RUN_DIR>]",
 )
 @sign_option("Sign each bundle with this private key, of `pepr-edge keys make`.")

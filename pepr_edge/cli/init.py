@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import OutFileType, common, echo, print_json, say
 from pepr_edge.cli.data import column_option, named_columns
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
@@ -44,7 +44,7 @@ SOURCE: {SOURCES}.
 @click.argument("source")
 @click.option(
     "--out",
-    type=PathType(dir_okay=False),
+    type=OutFileType(),
     default="recipe.toml",
     show_default=True,
     help="The file to write.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import OutFileType, PathType, common, echo, print_json, say
 from pepr_edge.errors import SigningError
 from pepr_edge.text.tables import aligned_table
 
@@ -18,7 +18,7 @@ def command() -> None:
 
 
 @command.command("make")
-@click.argument("key", type=PathType())
+@click.argument("key", type=OutFileType(dir_okay=True))
 @click.option("--name", help="Whose key it is, shown where a signature is checked. [default: name of KEY]")
 @click.option("--passphrase", is_flag=True, help="Ask for a passphrase that encrypts the private key.")
 @common
@@ -29,6 +29,8 @@ def make_command(key: Path, name: str | None, passphrase: bool, as_json: bool) -
     """
     from pepr_edge.signing import key_files
 
+    if not key.name:
+        raise SigningError(f"{key}: a folder, expected the name of the file to write.")
     secret = _new_passphrase() if passphrase else ""
     public = key_files.make(key, key.name if name is None else name, secret)
     public_path = key.with_name(key.name + key_files.PUBLIC_SUFFIX)

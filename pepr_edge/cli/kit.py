@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pepr_edge.cli.common import (
+    OutFolderType,
     PathType,
     common,
     echo,
@@ -42,7 +43,7 @@ from pepr_edge.kit.platforms import PLATFORMS
 @click.option(
     "--out",
     required=True,
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     help="The folder to write; an existing kit in it is replaced.",
 )
 @sign_option("Sign the kit and its bundles with this private key, and include what checks signatures.")

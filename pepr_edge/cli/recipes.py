@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, print_json, say
+from pepr_edge.cli.common import OutFileType, common, echo, print_json, refuse_root, say
 from pepr_edge.cli.run import with_source
 from pepr_edge.errors import DataError, RecipeError
 from pepr_edge.recipe import Recipe, find, recipes_dir
@@ -83,7 +83,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option(
     "--out",
-    type=PathType(),
+    type=OutFileType(dir_okay=True),
     help="The file to write, or its folder. [default: NAME.toml in the current folder]",
 )
 @common
@@ -92,6 +92,7 @@ def copy(name: str, out: Path | None, as_json: bool) -> None:
     path = find(name)
     target = out or Path(path.name)
     if target.is_dir():
+        refuse_root(target)
         target = target / path.name
     if not target.parent.is_dir():
         raise RecipeError(f"{target}: there is no folder {target.parent}. Create it first.")
@@ -136,7 +137,7 @@ def check(names: tuple[str, ...], data: str | None, as_json: bool) -> None:
 @command.command("schema")
 @click.option(
     "--out",
-    type=PathType(dir_okay=False),
+    type=OutFileType(),
     help="Write the schema to this file.",
 )
 @click.option("--force", is_flag=True, help="Also replace a file that is not such a schema.")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from pepr_edge.cli.common import PathType, common, echo, need_training, print_json, say
+from pepr_edge.cli.common import OutFolderType, common, echo, need_training, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import RecipeError, RunError
@@ -26,7 +26,7 @@ from pepr_edge.untrusted.paths import exists
 )
 @click.option(
     "--out",
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     help="Run directory. [default: runs/<name of the recipe>]",
 )
 @click.option("--only", help="Use only these architectures of the recipe, separated by commas.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, say
+from pepr_edge.cli.common import FiniteType, OutFileType, PathType, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.scoring.pepr import Normalise
@@ -93,7 +93,7 @@ NAMES = ("name", "model", "candidate", "architecture")
 )
 @click.option(
     "--out",
-    type=PathType(),
+    type=OutFileType(dir_okay=True),
     help="Write the table with the scores here, as CSV.",
 )
 @click.option("--force", is_flag=True, help="Also replace an --out that is not a table with scores.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pepr_edge.cli.common import INSTALL, PathType, common, echo, print_json, say
+from pepr_edge.cli.common import INSTALL, OutFolderType, PathType, common, echo, print_json, say
 
 if TYPE_CHECKING:
     from pepr_edge.search.published import Runs
@@ -57,7 +57,7 @@ def command() -> None:
 )
 @click.option(
     "--out",
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     help="Write the curves of regret by energy here: CSV, SVG and PNG.",
 )
 @click.option(

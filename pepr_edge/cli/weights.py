@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import common, need_training, print_json, say
+from pepr_edge.cli.common import (
+    OutFileType,
+    OutFolderType,
+    PathType,
+    common,
+    echo,
+    need_training,
+    print_json,
+    say,
+)
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import ModelError
 from pepr_edge.recipe import Recipe, find
@@ -35,7 +44,7 @@ def command() -> None:
 @click.argument("recipe")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutFolderType(),
     required=True,
     help="The folder to write, for candidates.weights_dir.",
 )
@@ -59,7 +68,7 @@ def fetch(recipe: str, out: Path, force: bool, as_json: bool) -> None:
         print_json({"weights": [asdict(row) for row in rows]})
     elif any(row.file for row in rows):
         table = [("architecture", "weights", "licence", "size", "status"), *map(_cells, rows)]
-        click.echo("\n".join(aligned_table(table, "lllrl")))
+        echo("\n".join(aligned_table(table, "lllrl")))
     _raise_if_failed(rows, out)
     say(f'in a recipe, also on another machine: [candidates] weights_dir = "{out}"')
 
@@ -81,11 +90,11 @@ def _raise_if_failed(rows: list[FetchedWeights], out: Path) -> None:
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathType())
 @click.option("--architecture", metavar="NAME", required=True, help="timm's name: see `pepr-edge zoo list`.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutFileType(),
     required=True,
     help="The file to write: FILE.safetensors, for candidates.weights or a candidates.weights_dir.",
 )
@@ -108,4 +117,4 @@ def import_(file: Path, architecture: str, out: Path, ema: bool, force: bool, as
     if as_json:
         print_json(asdict(made))
     else:
-        click.echo(out)
+        echo(out)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pepr_edge.cli.common import FiniteType, PathType, common, echo, need_training, print_json, say, show_bars
+from pepr_edge.cli.common import (
+    FiniteType,
+    OutFileType,
+    OutFolderType,
+    common,
+    echo,
+    need_training,
+    print_json,
+    say,
+    show_bars,
+)
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
@@ -105,12 +115,12 @@ def _say_quirks(listed: list[Architecture]) -> None:
 )
 @click.option(
     "--out",
-    type=PathType(file_okay=False),
+    type=OutFolderType(),
     help="Keep results here. [default: pepr_edge/zoo_check in the cache]",
 )
 @click.option(
     "--markdown",
-    type=PathType(dir_okay=False),
+    type=OutFileType(),
     metavar="FILE",
     help="Also write the table as a Markdown page.",
 )

@@ -168,7 +168,7 @@ def test_an_os_error_is_reported_in_one_line(
     done = command_line.run(capsys, monkeypatch, "export", finished, "--out", tmp_path / "file" / "out")
     assert (done.status, done.out) == (1, "")
     assert done.err.count("\n") == 1
-    assert f"{tmp_path / 'file'}:" in done.err
+    assert f"{tmp_path / 'file' / 'out'}:" in done.err
 
 
 def test_a_model_that_fails_its_self_test_in_the_field_gets_no_rank(
