@@ -189,6 +189,7 @@ def stage(run: Path) -> str:
     last = json.loads(lines[-1])
     stages = {
         "started": "training",
+        "weights": "training",
         "made": "training",
         "measured": "measuring",
         "search": "training",

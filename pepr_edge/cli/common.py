@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,11 +70,13 @@ class OutFileType(PathType):
         """Return the path.
 
         Raises:
-            PeprError: as for `PathType`, or it leads through a file or in a circle.
+            PeprError: as for `PathType`, or it is a pipe or device, or leads through a file or in a circle.
         """
         path = super().convert(value, param, ctx)
         try:
-            path.stat()
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise PeprError(f"{shown(str(path))}: not a regular file. Give another path.")
         except OSError as fault:
             if fault.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG):
                 raise PeprError(
@@ -95,7 +98,7 @@ class OutFolderType(OutFileType):
         """Return the path.
 
         Raises:
-            PeprError: as for `OutFileType`, or it is a pipe or device, or the root of the file system.
+            PeprError: as for `OutFileType`, or it is a file or the root of the file system.
         """
         path = super().convert(value, param, ctx)
         if path.exists() and not path.is_dir():

@@ -15,6 +15,7 @@ from pepr_edge.images import dicom
 from pepr_edge.images.formats import file_format
 from pepr_edge.images.preprocess import decode
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.untrusted.files import IMAGE_BYTES
 from pepr_edge.untrusted.paths import is_file
 
 IMAGE_SUFFIXES = (
@@ -62,7 +63,7 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def tree_sha256(root: Path, names: Iterable[str]) -> str:
-    """Return one SHA-256 over the sorted file names, each with the SHA-256 of its content or "unreadable"."""
+    """Return one SHA-256 over the sorted file names, each with its SHA-256, or why it has none."""
     digest = hashlib.sha256()
     for name in sorted(names):
         digest.update(f"{name}\0{_sha256(root / name)}\n".encode(errors="surrogateescape"))
@@ -71,7 +72,10 @@ def tree_sha256(root: Path, names: Iterable[str]) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256_file(path) if is_file(path) else "no file"
+        if not is_file(path):
+            return "no file"
+        # It is refused when it is read: hashing it would take minutes.
+        return "too large" if path.stat().st_size > IMAGE_BYTES else sha256_file(path)
     except OSError:
         return "unreadable"
 

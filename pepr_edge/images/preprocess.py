@@ -8,6 +8,7 @@ already); float32; / scale; - mean; / std (per channel); NCHW. Anyone can repeat
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from pepr_edge.errors import ImageError
 from pepr_edge.images import depth, dicom, png
 from pepr_edge.images.formats import DICOM, HEAD_BYTES, PILLOW_FORMATS, format_of, is_read, not_an_image
 from pepr_edge.records import Interpolation, Preprocess
-from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.files import IMAGE_BYTES, open_regular
 from pepr_edge.untrusted.shown import one_line, shown
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -100,6 +101,8 @@ def _opened(file: str | Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
     except ValueError:  # a NUL byte
         raise ImageError(name, "no such file", "Check the path.") from None
     with opened:
+        if os.fstat(opened.fileno()).st_size > IMAGE_BYTES:
+            raise ImageError(name, f"larger than {IMAGE_BYTES >> 30} GiB, expected one picture or a film")
         yield opened
 
 

@@ -20,6 +20,9 @@ MANIFEST_BYTES = 32 * MIB
 # A record of a run, a field report (one such profile per bundle), bounds.
 RECORD_BYTES = 256 * MIB
 
+# A picture, or a film of which one frame is used.
+IMAGE_BYTES = 2048 * MIB
+
 # A pipe without a writer would block the opening for ever; a terminal would become that of this process.
 _FLAGS = (
     os.O_RDONLY
