@@ -123,19 +123,21 @@ def without_input() -> onnx.ModelProto:
     )
 
 
-def two_inputs() -> onnx.ModelProto:
+def inputs(count: int) -> onnx.ModelProto:
+    """Return a model that adds several images."""
     nodes, constants = head("sum")
     nodes[-1].output[0] = OUTPUT
-    nodes = [helper.make_node("Add", [INPUT, "more"], ["sum"]), *nodes]
-    return made(nodes, constants, [port(INPUT), port("more")])
+    names = [INPUT, *(f"more{number}" for number in range(1, count))]
+    nodes = [helper.make_node("Sum", names, ["sum"]), *nodes]
+    return made(nodes, constants, [port(name) for name in names])
 
 
-def two_outputs() -> onnx.ModelProto:
+def outputs(count: int) -> onnx.ModelProto:
+    """Return a model with several outputs of the same shape."""
     nodes, constants = head(INPUT)
-    nodes.append(helper.make_node("Relu", ["plain"], [OUTPUT]))
-    return made(
-        nodes, constants, outputs=[port(OUTPUT, shape=("batch", 2)), port("plain", shape=("batch", 2))]
-    )
+    names = [OUTPUT, *(f"more{number}" for number in range(1, count))]
+    nodes += [helper.make_node("Relu", ["plain"], [name]) for name in names]
+    return made(nodes, constants, outputs=[port(name, shape=("batch", 2)) for name in names])
 
 
 def without_output() -> onnx.ModelProto:
@@ -149,16 +151,19 @@ def scalar_output() -> onnx.ModelProto:
     )
 
 
-def integer_output() -> onnx.ModelProto:
+def output_of(dtype: int) -> onnx.ModelProto:
+    """Return a model whose logits have another type."""
     nodes, constants = head(INPUT)
-    nodes.append(helper.make_node("Cast", ["plain"], [OUTPUT], to=TensorProto.INT64))
-    return made(nodes, constants, outputs=[port(OUTPUT, TensorProto.INT64, ("batch", 2))])
+    nodes.append(helper.make_node("Cast", ["plain"], [OUTPUT], to=dtype))
+    return made(nodes, constants, outputs=[port(OUTPUT, dtype, ("batch", 2))])
 
 
-def string_output() -> onnx.ModelProto:
+def no_rows(axis: int = 0) -> onnx.ModelProto:
+    """Return a model whose output is empty along an axis."""
     nodes, constants = head(INPUT)
-    nodes.append(helper.make_node("Cast", ["plain"], [OUTPUT], to=TensorProto.STRING))
-    return made(nodes, constants, outputs=[port(OUTPUT, TensorProto.STRING, ("batch", 2))])
+    constants |= {"from": np.array([0], np.int64), "axis": np.array([axis], np.int64)}
+    nodes.append(helper.make_node("Slice", ["plain", "from", "from", "axis"], [OUTPUT]))
+    return made(nodes, constants, outputs=[port(OUTPUT, shape=("rows", "classes"))])
 
 
 def sequence_output() -> onnx.ModelProto:
@@ -176,10 +181,10 @@ def optional_output() -> onnx.ModelProto:
     return made(nodes, constants, outputs=[output])
 
 
-def gather_outside() -> onnx.ModelProto:
+def gather_outside(index: float = 1e6) -> onnx.ModelProto:
     nodes, constants = head(INPUT)
     # The index depends on the image, so that nothing can be folded while the model is loaded.
-    constants |= {"far": np.float32(1e6), "two": np.array([2], np.int64)}
+    constants |= {"far": np.float32(index), "two": np.array([2], np.int64)}
     nodes += [
         helper.make_node("ReduceMax", [INPUT], ["highest"], keepdims=0),
         helper.make_node("Add", ["highest", "far"], ["index_float"]),
@@ -213,8 +218,8 @@ def huge_tensor(count: int = 10**12, folded: bool = False) -> onnx.ModelProto:
     return made(nodes, constants)
 
 
-def endless() -> onnx.ModelProto:
-    """Return a model with a loop that never ends."""
+def endless(rounds: int | None = None) -> onnx.ModelProto:
+    """Return a model with a loop that never ends, or ends after so many rounds."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["goes_on"], ["goes_on_out"]),
@@ -230,27 +235,39 @@ def endless() -> onnx.ModelProto:
     )
     nodes, constants = head(INPUT)
     constants |= {"true": np.array(True)}
-    return made([*nodes, helper.make_node("Loop", ["", "true", "plain"], [OUTPUT], body=body)], constants)
+    if rounds is not None:
+        constants["rounds"] = np.array(rounds, np.int64)
+    limit = "" if rounds is None else "rounds"
+    return made([*nodes, helper.make_node("Loop", [limit, "true", "plain"], [OUTPUT], body=body)], constants)
 
 
 # Refused by its inputs and outputs, as soon as it is loaded.
 REFUSED: dict[str, Named] = {
     "no input": (without_input, "0 inputs"),
-    "two inputs": (two_inputs, "2 inputs"),
+    "two inputs": (lambda: inputs(2), "2 inputs"),
+    "three inputs": (lambda: inputs(3), "3 inputs"),
+    "a hundred inputs": (lambda: inputs(100), "100 inputs"),
     "an int64 input": (lambda: with_input(TensorProto.INT64), "int64"),
     "a double input": (lambda: with_input(TensorProto.DOUBLE), "double"),
     "a uint8 input": (lambda: with_input(TensorProto.UINT8), "uint8"),
     "an input of rank 2": (lambda: with_input(shape=("batch", 256)), "(any, 256)"),
+    "an input of rank 3": (lambda: with_input(shape=("batch", 16, 16)), "(any, 16, 16)"),
     "an input of rank 5": (lambda: with_input(shape=("batch", 1, 16, 16, 1)), "(any, 1, 16, 16, 1)"),
     "a fixed batch of 2": (lambda: with_input(shape=(2, 1, 16, 16)), "(2, 1, 16, 16)"),
+    "a fixed batch of 3": (lambda: with_input(shape=(3, 1, 16, 16)), "(3, 1, 16, 16)"),
+    "a fixed batch of 10^9": (lambda: with_input(shape=(10**9, 1, 16, 16)), "(1000000000, 1, 16, 16)"),
     "three channels": (lambda: with_input(shape=("batch", 3, 16, 16)), "(any, 3, 16, 16)"),
     "another size": (lambda: with_input(shape=("batch", 1, 32, 32)), "(any, 1, 32, 32)"),
     "no output": (without_output, "output"),
-    "two outputs": (two_outputs, "2 outputs"),
-    "an integer output": (integer_output, "int64"),
-    "a string output": (string_output, "string"),
+    "two outputs": (lambda: outputs(2), "2 outputs"),
+    "three outputs": (lambda: outputs(3), "3 outputs"),
+    "an integer output": (lambda: output_of(TensorProto.INT64), "int64"),
+    "a double output": (lambda: output_of(TensorProto.DOUBLE), "double"),
+    "an output of truth values": (lambda: output_of(TensorProto.BOOL), "bool"),
+    "a string output": (lambda: output_of(TensorProto.STRING), "string"),
     "a sequence output": (sequence_output, "seq"),
     "an optional output": (optional_output, "optional"),
+    "no logit": (lambda: no_rows(1), "(any, 0)"),
     "one logit": (lambda: logits(1), "(any, 1)"),
     "three logits": (lambda: logits(3), "(any, 3)"),
     "a thousand logits": (lambda: logits(1000), "(any, 1000)"),
@@ -265,11 +282,16 @@ NO_ANSWER: dict[str, Named] = {
     "a scalar": (scalar_output, "()"),
     "a hidden third logit": (lambda: hidden_logits(3), "(1, 3)"),
     "a hidden single logit": (lambda: hidden_logits(1), "(1, 1)"),
+    "no row": (no_rows, "(0, 2)"),
     "an index out of bounds": (gather_outside, "cannot run"),
+    "a negative index out of bounds": (lambda: gather_outside(-1e6), "cannot run"),
+    "an index beyond 64 bits": (lambda: gather_outside(1e30), "cannot run"),
     "a tensor of 4 TB": (huge_tensor, "cannot run"),
+    "a tensor of 4,000 PB": (lambda: huge_tensor(10**18), "cannot run"),
     "a tensor of 40 GB": (lambda: huge_tensor(10**10), "cannot run"),
 }
 # Ends its process, or never ends: a few seconds each.
 SLOW: dict[str, Named] = {
     "an endless loop": (endless, "no answer within"),
+    "a loop of 10^15 rounds": (lambda: endless(10**15), "no answer within"),
 }

@@ -324,7 +324,7 @@ def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(
     altered = tiny_bundle.write(bundle.parent / "03-tiny@16-fp32", fallback=True)
     (altered / "model.onnx").write_bytes(b"altered")
     endless = tiny_bundle.write(bundle.parent / "04-tiny@16-fp32", fallback=True)
-    hostile_models.spoil(endless, hostile_models.two_inputs(), "fallback.onnx")
+    hostile_models.spoil(endless, hostile_models.inputs(2), "fallback.onnx")
     words = ("bench", "--fallback", "--no-extras", bundle, altered, endless, made, bundle.parent / "none")
     done = command_line.run(capsys, monkeypatch, *words, "--json")
     assert done.status == 1

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from hostile_check import PLACES, Row, Run, try_row, write
 
+from pepr_edge.errors import PeprError
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.records import FieldReport
+from pepr_edge.run_dir.store import log_event
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 CANDIDATE = "candidates/small@64"
@@ -71,6 +73,8 @@ REPORTS: dict[str, tuple[bytes, str]] = {
     "negative memory": (report(result(peak_memory_bytes=-1)), "peak_memory_bytes"),
     "negative energy": (report(result(energy_j_per_inference=-1.0)), "energy_j_per_inference"),
     "latencies beyond all limits": (report(result(latencies_s=[1e308] * 128)), "latencies_s"),
+    "latencies of 1e300 s": (report(result(latencies_s=[1e300] * 128)), "latencies_s"),
+    "one latency beyond all limits": (report(result(latencies_s=[0.01] * 127 + [1e308])), "latencies_s"),
     "latencies near 0": (report(result(latencies_s=[5e-324] * 128)), "below"),
     "latencies of nobody": (report(result(latencies_s=[])), ""),
     "percentiles of others": (
@@ -112,3 +116,22 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 def test_a_run_with_a_spoiled_file(name: str, here: Path, run: Run) -> None:
     try_row(ROWS[name], here, run)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_log_of_a_run_blocks_nothing(name: str, tmp_path: Path) -> None:
+    PLACES[name](tmp_path / "events.jsonl")
+    fault = ""
+    try:
+        log_event(tmp_path, "made")
+    except (PeprError, OSError) as error:
+        fault = str(error)
+    assert "\n" not in fault
+    assert fault or b'"event": "made"' in tail_of(tmp_path / "events.jsonl")
+
+
+def tail_of(path: Path) -> bytes:
+    """Return the last bytes of a file that may be large."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 100))
+        return file.read()
