@@ -11,9 +11,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -90,6 +92,17 @@ def _silent_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does. Ray takes it, ends with a status of its own, and prints the stack."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 def _is_verbose() -> bool:
     return logging.getLogger().isEnabledFor(logging.INFO)
 
@@ -111,7 +124,7 @@ def _started_here() -> Iterator[Any]:
 
     with _private_folder() as folder:
         try:
-            with _silent_stderr():
+            with _silent_stderr(), _same_sigterm():
                 # /tmp/ray, the default, is open to all users, and keeps what it held.
                 ray.init(
                     address="local",
@@ -159,7 +172,7 @@ def _of_others(address: str) -> Iterator[Any]:
     import ray
 
     try:
-        with _silent_stderr():
+        with _silent_stderr(), _same_sigterm():
             ray.init(address=address, **_options())
     except Exception as fault:  # Ray's own errors here have no common class
         reason = ray_versions.mismatch(str(fault)) or f"({lines_of(fault)[0]})"

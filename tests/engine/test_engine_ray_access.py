@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import signal
 import socket
 import stat
 import subprocess
@@ -139,6 +140,14 @@ def test_ray_is_started_with_a_token_on_loopback(fake_ray: Any) -> None:
         assert os.environ[ray_cluster.LOOPBACK_ONLY[0]] == "0"
         assert given["include_dashboard"] is False
     assert not folder.exists()
+
+
+def test_sigterm_stays_that_of_the_command(fake_ray: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    fake_ray.init = lambda **options: signal.signal(signal.SIGTERM, lambda number, frame: None)
+    fake_ray.nodes = list
+    with joined(None):
+        assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_ray_that_others_can_reach_is_not_used(fake_ray: Any) -> None:
