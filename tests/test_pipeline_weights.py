@@ -203,7 +203,9 @@ def test_a_mixed_run_trains_and_predicts_each_model_on_its_own_pixels(
         np.testing.assert_allclose(logits, entry.predictions()["test"], atol=1e-4)
         done = command_line.run(capsys, monkeypatch, "predict", bundle, *files, "--json")
         light = [one["probabilities"]["light"] for one in json.loads(done.out)["predictions"]]
-        expected = np.exp(logits[:, 1]) / np.exp(logits).sum(axis=1)
+        assert manifest.decision is not None
+        powers = np.exp(logits / manifest.decision.temperature)
+        expected = powers[:, 1] / powers.sum(axis=1)
         assert all(np.isclose(light, value, atol=1e-5).any() for value in expected)
         assert "The training began" in (bundle / "MODEL_CARD.md").read_text()
     assert len(list((run_dir / "bundles").iterdir())) == 2

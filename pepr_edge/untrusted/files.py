@@ -45,10 +45,11 @@ def open_regular(path: str | Path) -> BufferedReader:
     descriptor = os.open(path, _FLAGS)
     try:
         _check_regular(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
+    except OSError:
         os.close(descriptor)
         raise
+    # Not within the try: an interrupt may come when the file object, which closes the descriptor, is there.
+    return os.fdopen(descriptor, "rb")
 
 
 def content(path: Path, limit_bytes: int) -> bytes:
