@@ -34,7 +34,8 @@ MIN_SHARE = 0.5
 _ROBOFLOW = re.compile(r"(?:_(?:jpe?g|png|bmp|tiff?|webp))?\.rf\.[0-9a-f]{6,}$", re.IGNORECASE)
 # Dates and times: images of one day are of no one patient.
 _DATE = re.compile(
-    r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:\d{6})?(?!\d)|(?<!\d)\d\d[-_.:]\d\d[-_.:]\d\d(?!\d)"
+    r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:\d{6})?(?!\d)"
+    r"|(?<!\d)\d\d[-_.:]\d\d[-_.:]\d\d(?!\d)"
 )
 _SEPARATORS = re.compile(r"[\s_.()\-]+")
 
