@@ -162,6 +162,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "text",
     ),
     "pepr_edge.records": (
+        "EVALUATED_SPLITS",
         "MAX_THREADS",
         "NOT_DONE",
         "Agreement",
@@ -279,6 +280,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "percentiles",
         "resources",
         "robustness",
+        "rule",
         "stand_in",
     ),
     "pepr_edge.search": (

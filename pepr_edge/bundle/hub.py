@@ -39,8 +39,9 @@ def hub_config(
 
 def decisions_of(manifest: Manifest) -> dict[str, Decision]:
     """Return the decisions of a bundle's files; none in bundles of earlier versions."""
-    fallback = None if manifest.fallback is None else manifest.fallback.decision
-    known = {"model": manifest.decision, "fallback": fallback}
+    known = {"model": manifest.decision}
+    if manifest.fallback is not None:
+        known["fallback"] = manifest.decision_of(fallback=True)
     return {name: decision for name, decision in known.items() if decision is not None}
 
 

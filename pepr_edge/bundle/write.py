@@ -34,10 +34,9 @@ from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.metrics import confusion_matrix
-from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Signer
-from pepr_edge.tasks import Rule
 from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 
@@ -180,9 +179,10 @@ def write_bundle(
     folder.mkdir()
     spec = measured.trained.preprocess
     has_fallback = _copy_models(entry, measured, results, folder)
-    decided = decide_for(entry, results.info.data, results.recipe.decision.target)
+    decided = decide_for(results, entry)
     of_fallback = _fallback_decision(entry, results) if has_fallback else None
-    rules = _rules(decided, of_fallback, results)
+    labels = results.info.data.labels
+    rules = rule_of(decided.decision, labels), rule_of(of_fallback, labels)
     test = write_selftest(folder, spec, measured.profile.settings, has_fallback, results, rules)
     architecture = measured.trained.candidate.architecture
     _write_json(folder / "preprocessor_config.json", hub_preprocessor(spec))
@@ -209,7 +209,7 @@ def _manifest(
     results: Results,
     test: SelfTestSpec,
     fallback: Fallback | None,
-    decided: DecidedVariant | None,
+    decided: DecidedVariant,
 ) -> Manifest:
     """Return the manifest of a bundle, without the checksums of its files."""
     assert row.rank is not None
@@ -229,7 +229,7 @@ def _manifest(
         preprocess=spec,
         input=TensorSpec(name="pixel_values", shape=(-1, *image_shape)),
         output=TensorSpec(name="logits", shape=(-1, len(labels))),
-        performance=measured.artifact.performance | ({} if decided is None else decided.performance),
+        performance=measured.artifact.performance | decided.performance,
         performance_metric=ranking.performance_metric,
         train_cost=trained.cost,
         profile=entry.full_profile or measured.profile,
@@ -241,7 +241,7 @@ def _manifest(
         fallback=fallback,
         seeds=_seeds(row),
         quality=measured.artifact.quality,
-        decision=None if decided is None else decided.decision,
+        decision=decided.decision,
         provenance=provenance(results, measured),
         files={},
     )
@@ -250,16 +250,7 @@ def _manifest(
 def _fallback_decision(entry: VariantState, results: Results) -> Decision | None:
     float32 = results.float32(entry.candidate)
     assert float32 is not None  # it is the fallback
-    decided = decide_for(float32, results.info.data, results.recipe.decision.target)
-    return None if decided is None else decided.decision
-
-
-def _rules(
-    decided: DecidedVariant | None, of_fallback: Decision | None, results: Results
-) -> tuple[Rule, Rule]:
-    """Return how the model decides, and its fallback."""
-    labels = results.info.data.labels
-    return rule_of(None if decided is None else decided.decision, labels), rule_of(of_fallback, labels)
+    return decide_for(results, float32).decision
 
 
 def _seeds(row: RankingRow) -> Seeds | None:

@@ -17,6 +17,7 @@ from pepr_edge.export.check import Logits, flips, logits_of, parity
 from pepr_edge.export.quality_gate import AGREEMENT_IMAGES, LogitPair, add_agreement, assess_quality
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import (
+    EVALUATED_SPLITS,
     Artifact,
     Form,
     Machine,
@@ -35,7 +36,6 @@ MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
 # In predictions.npz: logits of the drawn training images, of the file and of PyTorch.
 DRAWN = "drawn"
 DRAWN_BEFORE = "drawn_before"
-SPLITS: tuple[Split, Split] = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _measure(
     agreement = parity(path, source.pixels("val"), expected, spec, tolerance, settings.threads)
     logits: dict[Split, Logits] = {}
     labels: dict[Split, NDArray[np.int64]] = {}
-    for split in SPLITS:
+    for split in EVALUATED_SPLITS:
         logits[split] = logits_of(path, source.pixels(split), spec, settings)
         labels[split] = source.labels(split)
     drawn = _drawn_logits(source, path, settings, drawn_before)
@@ -212,7 +212,7 @@ def _drawn_logits(
 
 def _write_predictions(path: Path, measured: _Measured) -> None:
     arrays: dict[str, NDArray[Any]] = {}
-    for split in SPLITS:
+    for split in EVALUATED_SPLITS:
         arrays[split] = measured.logits[split]
         arrays[f"{split}_labels"] = measured.labels[split]
     arrays[DRAWN] = measured.drawn.own

@@ -9,7 +9,7 @@ from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.measure.bundle_model import bundle_model
 from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
-from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import calibrated, decide_by
 
 
@@ -46,9 +46,7 @@ class Classifier:
         """
         self._manifest = manifest
         self._process = process
-        self.decision = manifest.decision
-        if fallback and manifest.fallback is not None:
-            self.decision = manifest.fallback.decision
+        self.decision = manifest.decision_of(fallback)
         self._rule = rule_of(self.decision, manifest.labels)
         process.open(bundle_model(bundle, manifest, settings, fallback))
 

@@ -14,7 +14,7 @@ from pepr_edge.measure.bundle_model import BundleModel, bundle_model
 from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.records import Manifest, Preprocess, SelfTestResult, SessionSettings
-from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import decide_by
 from pepr_edge.untrusted import npz
 
@@ -92,11 +92,9 @@ def run(
     """
     model = bundle_model(bundle, manifest, settings, fallback)
     spec = manifest.selftest
-    decision = manifest.decision
     if fallback and manifest.fallback is not None:
         spec = manifest.fallback.selftest
-        decision = manifest.fallback.decision
-    rule = rule_of(decision, manifest.labels)
+    rule = rule_of(manifest.decision_of(fallback), manifest.labels)
     pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
     if process is None:
         with InferenceProcess() as own_process:

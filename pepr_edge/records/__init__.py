@@ -6,6 +6,7 @@ A value that was not measured is None, never 0. Raw samples are kept; summaries 
 from __future__ import annotations
 
 from pepr_edge.records.base import (
+    EVALUATED_SPLITS,
     Candidate,
     Count,
     Estimate,
@@ -97,6 +98,7 @@ from pepr_edge.records.training import (
 from pepr_edge.records.weights import InitialWeights, WeightsKind, WeightsMatch, WeightsSource
 
 __all__ = [
+    "EVALUATED_SPLITS",
     "MAX_THREADS",
     "NOT_DONE",
     "Agreement",

@@ -12,6 +12,8 @@ from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
+# The splits on which a model is evaluated.
+EVALUATED_SPLITS: tuple[Split, Split] = ("val", "test")
 # Pillow's filters for resizing images.
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

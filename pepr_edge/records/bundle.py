@@ -95,3 +95,9 @@ class Manifest(Versioned):
     decision: Decision | None = None
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
+
+    def decision_of(self, fallback: bool) -> Decision | None:
+        """Return the decision of the model, or of the fallback if there is one."""
+        if fallback and self.fallback is not None:
+            return self.fallback.decision
+        return self.decision

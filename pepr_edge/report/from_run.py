@@ -71,9 +71,9 @@ def operating_points(results: Results, ranking: Ranking) -> Iterator[OperatingPo
         if state is None:
             continue
         with suppress(RunError):
-            decided = decide_for(state, results.info.data, results.recipe.decision.target)
-            if decided is not None:
-                yield OperatingPoint(row.candidate, state.variant, *decided)
+            decision, performance = decide_for(results, state)
+            if decision is not None:
+                yield OperatingPoint(row.candidate, state.variant, decision, performance)
 
 
 def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredictions]:

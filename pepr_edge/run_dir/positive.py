@@ -11,12 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pepr_edge.records import Artifact, Estimate, Split, TrainResult
+from pepr_edge.records import EVALUATED_SPLITS, Artifact, Estimate, Split, TrainResult
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import is_one_sided
 from pepr_edge.tasks import Labels, Logits
-
-SPLITS: tuple[Split, ...] = ("val", "test")
 
 
 def differs(record: TrainResult | Artifact, positive: int) -> bool:
@@ -44,7 +42,9 @@ def artifact_with(
         positive: class number of the positive class.
     """
     labels = {
-        split: predictions[f"{split}_labels"].astype(np.int64) for split in SPLITS if split in predictions
+        split: predictions[f"{split}_labels"].astype(np.int64)
+        for split in EVALUATED_SPLITS
+        if split in predictions
     }
     return artifact.replace(
         performance=_again(artifact.performance, predictions, labels, positive),

@@ -12,5 +12,6 @@ __all__ = [
     "percentiles",
     "resources",
     "robustness",
+    "rule",
     "stand_in",
 ]

@@ -8,20 +8,13 @@ import numpy as np
 
 from pepr_edge.records import Decision, Estimate, Split
 from pepr_edge.scoring.intervals import estimate, exact_interval, resample_counts
-from pepr_edge.tasks import Labels, Logits, Rule, calibrated, decide_by, fit_temperature, fit_thresholds
+from pepr_edge.scoring.rule import rule_of
+from pepr_edge.tasks import Labels, Logits, calibrated, decide_by, fit_temperature, fit_thresholds
 from pepr_edge.tasks import parse_target as parsed
 
 THRESHOLD_RESAMPLES = 200
 CALIBRATED = "calibrated_expected_calibration_error"
 AT_DECISION = ("sensitivity_at_decision", "specificity_at_decision", "ppv_at_decision", "npv_at_decision")
-
-
-def rule_of(decision: Decision | None, labels: Sequence[str]) -> Rule:
-    """Return how a file decides: by the highest logit, uncalibrated, if its bundle has no decision."""
-    if decision is None:
-        return Rule()
-    positive = 1 if decision.positive is None else list(labels).index(decision.positive)
-    return Rule(positive, decision.temperature, decision.threshold)
 
 
 def fit_decision(

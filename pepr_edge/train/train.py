@@ -14,7 +14,7 @@ from torch import nn
 
 from pepr_edge.device.facts import environment
 from pepr_edge.energy.meter import Usage
-from pepr_edge.records import CostProbe, Quantity, Split, TrainingState, TrainResult
+from pepr_edge.records import EVALUATED_SPLITS, CostProbe, Quantity, Split, TrainingState, TrainResult
 from pepr_edge.run_dir.layout import CHECKPOINT, LOGITS, PROBE, TRAIN_RESULT
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_bytes, write_record
 from pepr_edge.run_dir.training_files import clear
@@ -25,7 +25,6 @@ from pepr_edge.train.session import TrainingJob, TrainingSession, open_session
 from pepr_edge.train.setup import accelerator
 from pepr_edge.train.step import synchronise
 
-SPLITS: tuple[Split, Split] = ("val", "test")
 # Steps of a cost probe.
 WARM_UP_STEPS = 2
 TIMED_STEPS = 8
@@ -96,7 +95,10 @@ def _predictions(session: TrainingSession, model: nn.Module) -> dict[Split, NDAr
     splits = session.job.data.splits
     mode = session.trainer.mode
     tracker.begin("evaluation")
-    logits = {split: predict(model, splits[split][0], session.spec, mode, tracker.tick) for split in SPLITS}
+    logits = {
+        split: predict(model, splits[split][0], session.spec, mode, tracker.tick)
+        for split in EVALUATED_SPLITS
+    }
     tracker.end()
     return logits
 
@@ -170,7 +172,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
     recipe = job.recipe
     trainer = session.trainer
     metric = recipe.score.performance
-    labels = {split: np.asarray(job.data.splits[split][1]) for split in SPLITS}
+    labels = {split: np.asarray(job.data.splits[split][1]) for split in EVALUATED_SPLITS}
     return TrainResult(
         key=job.key,
         candidate=job.candidate,

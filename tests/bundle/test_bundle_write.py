@@ -29,7 +29,7 @@ from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Ranking, SessionSettings
 from pepr_edge.run_dir.reader import load
 from pepr_edge.run_dir.store import read_record, sha256_file, write_record
-from pepr_edge.scoring.operating_point import rule_of
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import decide_by, task_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,8 @@ from pepr_edge.scoring.operating_point import (
     at_decision,
     fit_decision,
     predictive_values,
-    rule_of,
 )
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import decide_by
 
 NAMES = ("malignant", "benign")

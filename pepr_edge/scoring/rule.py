@@ -1,0 +1,16 @@
+"""The record of a decision as the rule that decides. Apart from its fitting: a device needs this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pepr_edge.records import Decision
+from pepr_edge.tasks import Rule
+
+
+def rule_of(decision: Decision | None, labels: Sequence[str]) -> Rule:
+    """Return how a file decides: by the highest logit, uncalibrated, if its bundle has no decision."""
+    if decision is None:
+        return Rule()
+    positive = 1 if decision.positive is None else list(labels).index(decision.positive)
+    return Rule(positive, decision.temperature, decision.threshold)
