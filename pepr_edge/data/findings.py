@@ -36,9 +36,7 @@ def about_files(
     kind: str, severity: Severity, paths: Collection[Path], root: Path, remedy: str
 ) -> Iterator[Problem]:
     """Yield a problem of some files, with the first few as examples; nothing if there are no files."""
-    if paths:
-        found = examples(paths, root)
-        yield Problem(kind=kind, severity=severity, count=len(paths), examples=found, remedy=remedy)
+    yield from about(kind, severity, _names(paths, root), remedy)
 
 
 def outside_classes(paths: Sequence[Path], root: Path) -> Iterator[Problem]:
@@ -145,9 +143,9 @@ def pooled_sites(names: Sequence[str]) -> Iterator[Problem]:
     )
 
 
-def examples(paths: Iterable[Path], root: Path) -> tuple[str, ...]:
-    """Return the names of the first few files, relative to the folder of the dataset."""
-    return tuple(shown(path.relative_to(root).as_posix()) for path in sorted(paths)[:MAX_EXAMPLES])
+def _names(paths: Iterable[Path], root: Path) -> list[str]:
+    """Return the names of files, relative to the folder of the dataset."""
+    return [shown(path.relative_to(root).as_posix()) for path in sorted(paths)]
 
 
 def _kinds(paths: Iterable[Path], known: frozenset[str]) -> str:

@@ -82,7 +82,6 @@ def beginnings(stems: Sequence[str], labels: Sequence[str]) -> list[str] | None:
 
     If no beginnings are shared, a long number further on in the names may be.
 
-
     Args:
         stems: names of files, without suffix.
         labels: of each image. The same number in two classes may count anew.
