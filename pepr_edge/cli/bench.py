@@ -146,11 +146,15 @@ def command(
         print_json(report.model_dump(mode="json"))
     else:
         show(report)
-        if out is not None:
-            echo(f"report  {out}")
-        if signer is not None:
-            echo(f"signed  {out}.sig, {signer.public.fingerprint}")
+        _show_files(out, signer)
     _raise_for(report, failed)
+
+
+def _show_files(out: Path | None, signer: Signer | None) -> None:
+    if out is not None:
+        echo(f"report  {out}")
+    if signer is not None:
+        echo(f"signed  {out}.sig, {signer.public.fingerprint}")
 
 
 def _check_usage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,10 @@ from pepr_edge.cli.progress import TerminalView
 from pepr_edge.device.preflight import PYTHON
 from pepr_edge.errors import KitError
 from pepr_edge.kit.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from pepr_edge.kit.make import Kit
+    from pepr_edge.signing.key_files import Signer, Trust
 
 
 @click.command("kit")
@@ -90,26 +95,33 @@ def command(
     for warning in kit.warnings:
         say(f"warning: {warning}")
     if as_json:
-        document = {
-            "kit": str(out),
-            "platform": platform,
-            "python": list(pythons),
-            "bundles": list(kit.bundles),
-            "wheels": [wheel._asdict() for wheel in kit.wheels],
-            "size_bytes": kit.size_bytes,
-            "signed_by": None if signer is None else signer.public.fingerprint,
-        }
-        print_json(document)
-        return
+        print_json(_document(kit, out, signer))
+    else:
+        _show(kit, out, signer, trusted)
+
+
+def _document(kit: Kit, out: Path, signer: Signer | None) -> dict[str, Any]:
+    return {
+        "kit": str(out),
+        "platform": kit.platform,
+        "python": list(kit.pythons),
+        "bundles": list(kit.bundles),
+        "wheels": [wheel._asdict() for wheel in kit.wheels],
+        "size_bytes": kit.size_bytes,
+        "signed_by": None if signer is None else signer.public.fingerprint,
+    }
+
+
+def _show(kit: Kit, out: Path, signer: Signer | None, trust: Trust | None) -> None:
     echo(f"kit      {out}, {kit.size_bytes / 1e6:.0f} MB")
-    echo(f"for      {platform}, Python {' or '.join(pythons)}")
+    echo(f"for      {kit.platform}, Python {' or '.join(kit.pythons)}")
     for bundle in kit.bundles:
         echo(f"bundle   {bundle}")
     echo(f"wheels   {len(kit.wheels)}")
     if signer is not None:
         echo(f"signed   {signer.public.fingerprint}")
-    if trusted is not None:
-        echo("trusts   " + ", ".join(map(str, trusted.keys)))
+    if trust is not None:
+        echo("trusts   " + ", ".join(map(str, trust.keys)))
     echo(
         f"Copy {out} to a USB stick. On the device, follow START.txt; "
         "the device needs Python and nothing else."

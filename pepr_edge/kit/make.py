@@ -93,11 +93,7 @@ def make(
         RunError: the run has no ranked model.
         KitError: `out` holds something else, there is no network, or no wheel for that platform and Python.
     """
-    if trust is not None and (signer is None or trust.find(signer.public) is None):
-        raise KitError(
-            f"--trust {trust.source}: holds no key that signs this kit, which would refuse its own bundles. "
-            "Give the public key of --sign."
-        )
+    _check_trust(signer, trust)
     if signer is not None:
         extras = (*extras, SIGN_EXTRA)
     out = out.resolve()
@@ -127,6 +123,19 @@ def make(
         size_bytes=size_bytes,
         warnings=exported.warnings,
     )
+
+
+def _check_trust(signer: Signer | None, trust: Trust | None) -> None:
+    """Refuse keys of which none signs the kit.
+
+    Raises:
+        KitError: there is none.
+    """
+    if trust is not None and (signer is None or trust.find(signer.public) is None):
+        raise KitError(
+            f"--trust {trust.source}: holds no key that signs this kit, which would refuse its own bundles. "
+            "Give the public key of --sign."
+        )
 
 
 def _check_replaceable(out: Path) -> None:
