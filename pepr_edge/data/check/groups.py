@@ -19,12 +19,13 @@ from pepr_edge.records import Problem
 from pepr_edge.untrusted.shown import shown
 
 FILES = ("folder", "csv")
-# Problems that say the same of folders and columns.
-SAID = frozenset({"folders_look_like_groups", "column_looks_like_group"})
-# Fewer beginnings of names may be batches or classes. Most images must share theirs, and none may rule.
+# Problems that already say the same, of folders and of columns.
+SAME_PROBLEMS = frozenset({"folders_look_like_groups", "column_looks_like_group"})
+# With fewer different beginnings of names, these may be batches or classes, not patients.
 MIN_BEGINNINGS = 4
-SHARED = 0.5
-LARGEST = 0.5
+# The share of images whose name has the beginning of another's, at least, and of one beginning, at most.
+MIN_SHARED = 0.5
+MAX_OF_ONE = 0.5
 MAX_PARTS = 24
 # Characters of a number that is likely to be of a patient wherever it stands.
 MIN_NUMBER = 6
@@ -42,10 +43,10 @@ _SEPARATORS = re.compile(r"[\s_.()\-]+")
 
 def problems(evidence: Evidence) -> Iterator[Problem]:
     """Yield names that look like groups, where no groups are named; and splits that groups made too small."""
-    said = {problem.kind for problem in evidence.source.problems}
+    reported = {problem.kind for problem in evidence.source.problems}
     if evidence.source.groups is not None:
         yield from _uneven(evidence)
-    elif evidence.source.format in FILES and not SAID & said:
+    elif evidence.source.format in FILES and not SAME_PROBLEMS & reported:
         yield from _named(evidence)
 
 
@@ -59,11 +60,11 @@ def _named(evidence: Evidence) -> Iterator[Problem]:
         groups = _shared_folders(paths, splits)
     if groups is None:
         return
-    homes: dict[str, set[str]] = {}
+    splits_of: dict[str, set[str]] = {}
     for group, split in zip(groups, splits, strict=True):
         if group:
-            homes.setdefault(group, set()).add(split)
-    divided = sorted(group for group, home in homes.items() if len(home) > 1)
+            splits_of.setdefault(group, set()).add(split)
+    divided = sorted(group for group, names in splits_of.items() if len(names) > 1)
     remedy = "List the images in a .csv file with a column group."
     if is_given:
         remedy = "Keep the images of each in one split."
@@ -71,7 +72,7 @@ def _named(evidence: Evidence) -> Iterator[Problem]:
         "names_look_like_groups",
         "warning",
         [shown(group) for group in divided],
-        f"names of files or folders look like those of {len(homes):,} patients, films or originals with "
+        f"names of files or folders look like those of {len(splits_of):,} patients, films or originals with "
         f"several images each; {len(divided):,} of them are in more than one split, so test scores may be "
         f"too good. {remedy}",
     )
@@ -122,9 +123,9 @@ def _number(parts: Sequence[str], position: int) -> str:
 def _shared(keys: Sequence[str], labels: Sequence[str], least: int) -> list[str] | None:
     counts = Counter((key, label) for key, label in zip(keys, labels, strict=True) if key)
     shared = {pair: count for pair, count in counts.items() if count > 1}
-    if len(shared) < least or sum(shared.values()) < SHARED * len(keys):
+    if len(shared) < least or sum(shared.values()) < MIN_SHARED * len(keys):
         return None
-    if max(shared.values()) > LARGEST * len(keys):
+    if max(shared.values()) > MAX_OF_ONE * len(keys):
         return None
     pairs = zip(keys, labels, strict=True)
     return [f"{label}/{key}" if (key, label) in shared else "" for key, label in pairs]
@@ -133,8 +134,8 @@ def _shared(keys: Sequence[str], labels: Sequence[str], least: int) -> list[str]
 def _shared_folders(paths: Sequence[PurePosixPath], splits: Sequence[str]) -> list[str] | None:
     """Return the folder of each image that looks like a patient's; None if no such folder has two splits."""
     folders = [next((part for part in reversed(path.parts[:-1]) if is_id(part)), "") for path in paths]
-    homes = {(folder, split) for folder, split in zip(folders, splits, strict=True) if folder}
-    counts = Counter(folder for folder, _ in homes)
+    pairs = {(folder, split) for folder, split in zip(folders, splits, strict=True) if folder}
+    counts = Counter(folder for folder, _ in pairs)
     return folders if len(counts) >= MIN_BEGINNINGS and max(counts.values()) > 1 else None
 
 
