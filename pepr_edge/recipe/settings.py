@@ -20,9 +20,9 @@ from pepr_edge.records import ImageFacts, RunSettings
 SIZES_PX = (32, 64, 128, 224)
 MAX_PX = 128  # larger images train for days on a processor
 MAX_GPU_PX = 224
-# Small architectures learn more from images enlarged to this size. One training each on BreastMNIST (28 px)
-# from scratch, validation accuracy at 32 and at 64 px: dla46_c 0.756 and 0.910, mobilenetv2_050 0.744 and
-# 0.833, mnasnet_100 0.769 and 0.872. The larger resnet14t has 0.949 at 32 px.
+# Small architectures learn more from images enlarged to this size: on BreastMNIST (28 px), from scratch,
+# mobilenetv2_050, mnasnet_100 and dla46_c had a higher validation accuracy at 64 px than at 32 px with
+# each of two seeds (docs/training.md). resnet14t, of 10 M parameters, needs no more than 32 px.
 MIN_SMALL_PX = 64
 SMALL_PARAMS = 7_000_000
 # A training sees this many images, each one once per epoch, within the limits of its epochs. On BreastMNIST
@@ -40,7 +40,7 @@ LEARNING_RATE = 2e-3
 PATIENCE_STEPS = 100
 MIN_PATIENCE = 5
 # Nor before this share of the epochs has passed without improvement: the learning rate falls until the last
-# epoch, and validation improves most at the end. On BreastMNIST resnet14t went 20 of 55 epochs without.
+# epoch, and validation improves most at the end, after up to 27 of 55 epochs without (docs/training.md).
 PATIENCE_SHARE = 0.5
 
 TRAIN_KEYS = ("epochs", "batch_size", "learning_rate", "patience")
