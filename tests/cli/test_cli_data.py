@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import command_line
 import data_checks
 import made_images
+import numpy as np
 import pytest
 
 from pepr_edge.records import DataCheck
@@ -132,3 +140,87 @@ def test_a_system_that_reads_names_as_ascii_is_told_how_to_read_them(tmp_path: P
     )
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert b"PYTHONUTF8=1" in done.stderr
+
+
+@pytest.fixture
+def zenodo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """A server on this machine in place of Zenodo; the function puts a small set on it under a name."""
+    pytest.importorskip("pooch")
+    from pepr_edge.data import medmnist
+    from pepr_edge.data.medmnist_sets import INFO
+
+    served = tmp_path / "served"
+    served.mkdir()
+    handler = partial(QuietHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(medmnist, "url", lambda name: f"{address}/{name}.npz")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+        def put(name: str, px: int, colour: bool, is_expected: bool = True) -> Path:
+            path = served / f"{name}.npz"
+            write_set(path, px, colour, len(INFO[name].labels))
+            if is_expected:
+                md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+                monkeypatch.setitem(INFO, name, replace(INFO[name], md5=md5))
+            return path
+
+        yield put
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def write_set(path: Path, px: int, colour: bool, classes: int) -> None:
+    """Write a set of MedMNIST+ with two images of each class in each split."""
+    count = 2 * classes
+    arrays: dict[str, Any] = {}
+    for start, split in enumerate(("train", "val", "test")):
+        seeds = range(start * count, (start + 1) * count)
+        arrays[f"{split}_images"] = np.stack([made_images.pixels(seed, px, colour=colour) for seed in seeds])
+        arrays[f"{split}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % classes
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "px", "colour", "first_label"),
+    [
+        ("pneumoniamnist_128", 128, False, "normal"),
+        ("OCTMNIST_224", 224, False, "choroidal neovascularization"),
+        ("BloodMNIST_64", 64, True, "basophil"),
+        ("dermamnist_corrected_28", 28, True, "actinic keratoses and intraepithelial carcinoma"),
+        ("dermamnist_extended_224", 224, True, "actinic keratoses and intraepithelial carcinoma"),
+    ],
+)
+def test_larger_and_corrected_sets_of_medmnist_are_fetched_by_name(
+    name: str,
+    px: int,
+    colour: bool,
+    first_label: str,
+    zenodo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    zenodo(name.lower(), px, colour)
+    done = data_checks.check(capsys, monkeypatch, name)
+    assert (done.status, next(iter(done.counts))) == (0, first_label)
+    assert set(done.counts.values()) == {6}
+    assert list(done.document["splits"]) == ["train", "val", "test"]
+    assert (done.document["channels"], done.document["sizes_px"][0]) == (3 if colour else 1, [px, px])
+
+
+@pytest.mark.parametrize("name", ["organamnist_64", "dermamnist_corrected_224"])
+def test_another_content_than_the_published_one_is_refused(
+    name: str,
+    zenodo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    zenodo(name, 28, False, is_expected=False)
+    done = data_checks.check(capsys, monkeypatch, name)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "checksum is wrong" in done.err
