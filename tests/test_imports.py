@@ -88,6 +88,8 @@ LIGHT = (
     "cli/common.py",
     "cli/progress.py",
     "cli/bench.py",
+    "cli/columns.py",
+    "cli/evaluate.py",
     "cli/keys.py",
     "cli/predict.py",
     "cli/verify.py",

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "Compare two runs: do pretraining, more data or large models pay off?",
     "bench": "Measure bundles on this device.",
     "predict": "Classify images with a bundle.",
+    "evaluate": "Evaluate bundles on labelled images of a site.",
     "verify": "Check bundles: all files, and the same decisions as on the workstation.",
     "keys": "Make a key pair that signs bundles, kits and field reports; show public keys.",
     "recipes": "List, show, copy or check the recipes for target devices.",
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 # Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked
 # before they are imported.
-FIELD = ("bench", "predict", "verify")
+FIELD = ("bench", "predict", "evaluate", "verify")
 # Lines of an error, at most.
 MAX_LINES = 100
 

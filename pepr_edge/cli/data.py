@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from pepr_edge.cli.columns import column_option, named_columns
 from pepr_edge.cli.common import common, echo, print_json
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.cli.run import with_source
 from pepr_edge.data import DataSettings
 from pepr_edge.data.check import problem_lines, summary_lines
 from pepr_edge.data.check.look import look
-from pepr_edge.data.columns import ROLES
 from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import DataError
 from pepr_edge.recipe import Data, Recipe
@@ -23,9 +21,7 @@ from pepr_edge.recipe.resolve import data_settings, settings_of
 from pepr_edge.recipe.settings import SIZES_PX
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
-from pepr_edge.untrusted.shown import shown
 
-F = TypeVar("F", bound=Callable[..., Any])
 # The images are compared as the model sees them. This size shows more than the smallest models see.
 IMAGE_SIZE_PX = SIZES_PX[1]
 
@@ -35,32 +31,6 @@ PATH: {SOURCES}; or a recipe, .toml, for the images and the settings of its [dat
 
 Nothing is changed, and nothing leaves this machine. Exit status 1 if a problem would stop a run.
 """
-
-
-def column_option(command: F) -> F:
-    """Add --column, which names columns of a table."""
-    return click.option(
-        "--column",
-        multiple=True,
-        metavar="ROLE=NAME",
-        help="The name of a table's column: path, label, split or group. Can be repeated.",
-    )(command)
-
-
-def named_columns(values: Sequence[str]) -> dict[str, str]:
-    """Return the names of columns by role.
-
-    Raises:
-        UsageError: one is not ROLE=NAME.
-    """
-    named = {}
-    for value in values:
-        role, _, name = value.partition("=")
-        if role not in ROLES or not name:
-            roles = ", ".join(ROLES)
-            raise click.UsageError(f"--column {shown(value)}: expected ROLE=NAME, ROLE one of {roles}.")
-        named[role] = name
-    return named
 
 
 @click.group("data")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from pepr_edge.cli.columns import column_option, named_columns
 from pepr_edge.cli.common import OutFileType, common, echo, print_json, say
-from pepr_edge.cli.data import column_option, named_columns
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
 from pepr_edge.data.check import problem_lines, refuse_errors

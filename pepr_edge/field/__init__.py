@@ -1,6 +1,6 @@
-"""Commands of a clinic: bench, predict, verify, and the checksum of a report.
+"""Commands of a clinic: bench, evaluate, predict, verify, and the checksum of a report.
 
 Needs numpy and onnxruntime, never PyTorch.
 """
 
-__all__ = ["bench", "predict", "report_checksum", "verify"]
+__all__ = ["bench", "evaluate", "labelled", "predict", "report_checksum", "verify"]

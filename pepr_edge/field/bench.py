@@ -26,6 +26,7 @@ from pepr_edge.measure.secondary_metrics import preprocessing, thread_sweep, thr
 from pepr_edge.records import (
     BenchResult,
     DeviceProfile,
+    EvaluationReport,
     FieldReport,
     Manifest,
     ProfileRequest,
@@ -329,7 +330,13 @@ class _ReportWriter:
                     signature.rename(signatures.signature_path(backup))
 
 
-def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False, signed: bool = False) -> None:
+def check_out(
+    out: Path | None,
+    bundles: Sequence[Path],
+    force: bool = False,
+    signed: bool = False,
+    kind: type[FieldReport | EvaluationReport] = FieldReport,
+) -> None:
     """Refuse a place for the report if another file would be lost.
 
     Args:
@@ -337,6 +344,7 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False, si
         bundles: folders of the bundles that are measured.
         force: also replace a file that is not a report. Files of a bundle are never replaced.
         signed: a signature is written beside it.
+        kind: the kind of report that is written; it replaces no other.
     Raises:
         OutputError: a file there is not an unchanged report, that at the place of its signature is none, or
             the place is inside a bundle.
@@ -348,13 +356,13 @@ def check_out(out: Path | None, bundles: Sequence[Path], force: bool = False, si
             raise OutputError(
                 f"{out}: lies inside the bundle {folder.name}, which must not change. Give another --out."
             )
-    check_replaceable(out, _is_report, force)
+    check_replaceable(out, partial(_is_report, kind=kind), force)
     if signed:
         check_replaceable(signatures.signature_path(out), signatures.is_signature, force)
 
 
-def _is_report(path: Path) -> bool:
-    return is_intact(parse_record(content(path, RECORD_BYTES), FieldReport))
+def _is_report(path: Path, kind: type[FieldReport | EvaluationReport] = FieldReport) -> bool:
+    return is_intact(parse_record(content(path, RECORD_BYTES), kind))
 
 
 def _free_backup(out: Path) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.measure.bundle_model import bundle_model
@@ -15,10 +18,14 @@ from pepr_edge.tasks import calibrated, decide_by
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label that the model decides for, and the probability of each label, calibrated if it can be."""
+    """The label that the model decides for, and the probability of each label, calibrated if it can be.
+
+    `logits` are the model's own, shape (1, classes).
+    """
 
     label: str
     probabilities: dict[str, float]
+    logits: NDArray[np.float32] = field(compare=False, repr=False)
 
 
 class Classifier:
@@ -61,4 +68,4 @@ class Classifier:
         logits = self._process.logits(load_tensor([image], self._manifest.preprocess))
         labels = self._manifest.labels
         probabilities = dict(zip(labels, calibrated(logits, self._rule)[0].tolist(), strict=True))
-        return Prediction(labels[int(decide_by(logits, self._rule)[0])], probabilities)
+        return Prediction(labels[int(decide_by(logits, self._rule)[0])], probabilities, logits)

@@ -14,4 +14,5 @@ __all__ = [
     "robustness",
     "rule",
     "stand_in",
+    "subgroups",
 ]

@@ -1,0 +1,255 @@
+"""How models do on the labelled images of a site: confusion, metrics, calibration and subgroups.
+
+Every figure is at the decision that is stored in the bundle: nothing is fitted on these images. The report
+names no image, no path and no patient, and hides small numbers (`records.evaluation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pepr_edge.device.facts import facts
+from pepr_edge.errors import BundleError, ImageError, MeasurementError, NoAnswerError
+from pepr_edge.field.labelled import LabelledImages, class_targets, group_columns
+from pepr_edge.field.predict import Classifier
+from pepr_edge.field.report_checksum import with_checksum
+from pepr_edge.measure.bundle_model import model_file
+from pepr_edge.measure.inference_process import InferenceProcess
+from pepr_edge.records import (
+    MIN_CELL,
+    CalibrationResult,
+    Decision,
+    Estimate,
+    EvaluationReport,
+    EvaluationResult,
+    Figure,
+    Manifest,
+    SessionSettings,
+)
+from pepr_edge.run_dir.store import write_bytes, write_record
+from pepr_edge.scoring.intervals import estimate, estimates
+from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED, at_decision
+from pepr_edge.scoring.rule import rule_of
+from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
+from pepr_edge.signing import signatures
+from pepr_edge.signing.key_files import Signer
+from pepr_edge.tasks import Labels, Logits, Mask, calibrated, decide_by
+from pepr_edge.untrusted.files import RECORD_BYTES, content
+from pepr_edge.untrusted.shown import shown
+
+# Called with the number of the bundle and the number of its images that are done.
+Progress = Callable[[int, int], None]
+
+HIDDEN = (
+    f"Numbers of fewer than {MIN_CELL} images are null, and groups of fewer are not named. A reader who "
+    "knows the number of images may still work out a single hidden number from the others and the metrics."
+)
+NO_DECISION = (
+    "The bundle stores no decision (version 0.1): the highest logit decides, and probabilities are not "
+    "calibrated."
+)
+
+
+class Subject(NamedTuple):
+    """A bundle to be evaluated, with its runtime settings. `fallback`: its fallback instead."""
+
+    folder: Path
+    manifest: Manifest
+    settings: SessionSettings
+    fallback: bool = False
+
+
+class Faults(NamedTuple):
+    """Images without a figure: messages for the user on the site, never for a report."""
+
+    unreadable: list[str]
+    unanswered: list[str]
+    bundles: list[str]
+
+
+class _Answers(NamedTuple):
+    """Logits of the images that have an answer, and the position of each in the list of images."""
+
+    logits: NDArray[np.float32]
+    positions: NDArray[np.int64]
+    unreadable: int
+    unanswered: int
+
+
+def evaluate(
+    subjects: Sequence[Subject],
+    images: LabelledImages,
+    groups: Sequence[str],
+    faults: Faults,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Run each bundle on the images of a site.
+
+    Args:
+        subjects: the bundles.
+        images: with their labels.
+        groups: columns of the table by which results are given for subgroups, beside those of the bundle.
+        faults: receives what went wrong; the other images and bundles go on.
+        progress: called after each image.
+    Raises:
+        DataError: the labels or columns do not fit a bundle, or a package to read an image is missing.
+    """
+    # All before the first image is run.
+    targets = [class_targets(images, subject.manifest.labels) for subject in subjects]
+    columns = [group_columns(images, groups) for _ in subjects]
+    results = []
+    with InferenceProcess() as process:
+        for number, subject in enumerate(subjects):
+            try:
+                classify = Classifier(
+                    subject.folder, subject.manifest, subject.settings, process, subject.fallback
+                )
+                done = None if progress is None else partial(progress, number)
+                answers = _answers(classify, images, faults, done)
+                results.append(_result(subject, answers, targets[number], columns[number]))
+            except (BundleError, MeasurementError) as error:
+                faults.bundles.append(f"{shown(subject.folder.resolve().name)}: {error}")
+    return with_checksum(EvaluationReport(device=facts(), results=tuple(results)))
+
+
+def write(out: Path, report: EvaluationReport, signer: Signer | None = None) -> None:
+    """Write a report, and its signature beside it if there is a signer.
+
+    Args:
+        out: the file; `bench.check_out` said that it may be replaced.
+        report: with its checksum.
+        signer: signs the file; None: nobody does.
+    Raises:
+        MeasurementError: it cannot be written.
+    """
+    path = out
+    try:
+        write_record(out, report)
+        if signer is not None:
+            path = signatures.signature_path(out)
+            write_bytes(path, signatures.sign(content(out, RECORD_BYTES), signer, signatures.REPORT))
+    except OSError as error:
+        reason = error.strerror or error
+        raise MeasurementError(
+            f"{path}: cannot be written ({reason}). Check the path, its permissions and the free disk space."
+        ) from None
+
+
+def _answers(
+    classify: Classifier, images: LabelledImages, faults: Faults, progress: Callable[[int], None] | None
+) -> _Answers:
+    """Run one model on all images.
+
+    Raises:
+        MeasurementError: too few images have an answer for a report that stands for no single patient.
+    """
+    logits = []
+    positions = []
+    unreadable = []
+    unanswered = []
+    for position, path in enumerate(images.paths):
+        try:
+            logits.append(classify(path).logits[0])
+            positions.append(position)
+        except ImageError as error:
+            unreadable.append(str(error))
+        except NoAnswerError as error:
+            unanswered.append(f"{shown(str(path))}: no answer: {error}")
+        if progress is not None:
+            progress(position + 1)
+    for known, new in ((faults.unreadable, unreadable), (faults.unanswered, unanswered)):
+        known += [message for message in new if message not in known]
+    if len(logits) < MIN_CELL:
+        raise MeasurementError(
+            f"{len(logits)} images with an answer, expected at least {MIN_CELL}: figures of fewer would "
+            "stand for single patients. Add labelled images."
+        )
+    return _Answers(np.stack(logits), np.array(positions), len(unreadable), len(unanswered))
+
+
+def _result(
+    subject: Subject, answers: _Answers, targets: Labels, columns: Mapping[str, Sequence[str]]
+) -> EvaluationResult:
+    manifest = subject.manifest
+    names = manifest.labels
+    labels = targets[answers.positions]
+    stored = manifest.decision_of(subject.fallback)
+    decision = stored or Decision(positive=names[1] if len(names) == 2 else None)
+    decisions = decide_by(answers.logits, rule_of(decision, names))
+    metrics = all_figures(decision, answers.logits, labels, names)
+    of_groups = {
+        name: [values[position] for position in answers.positions] for name, values in columns.items()
+    }
+
+    def of_some(images: Mask) -> dict[str, Estimate | None]:
+        return group_figures(
+            decision, answers.logits[images], labels[images], names, manifest.performance_metric
+        )
+
+    return EvaluationResult(
+        bundle=shown(subject.folder.resolve().name),
+        artifact_sha256=manifest.files[model_file(subject.folder, manifest, subject.fallback)],
+        runtime=subject.settings.runtime,
+        fallback=subject.fallback,
+        task="binary" if len(names) == 2 else "multiclass",
+        labels=names,
+        decision=stored,
+        n=len(labels),
+        unreadable=answers.unreadable,
+        unanswered=answers.unanswered,
+        metrics=metrics,
+        confusion=_cells(confusion(decisions, labels, len(names))),
+        calibration=_calibration(answers.logits, decisions, labels, decision, names, metrics),
+        subgroups=subgroups(of_groups, of_some, manifest.performance_metric),
+        notes=(HIDDEN,) if stored is not None else (HIDDEN, NO_DECISION),
+    )
+
+
+def all_figures(
+    decision: Decision, logits: Logits, labels: Labels, names: Sequence[str]
+) -> dict[str, Figure | None]:
+    """Return all metrics by name, as they stand in a manifest for the test images."""
+    positive = rule_of(decision, names).positive
+    made = estimates({"test": logits}, {"test": labels}, positive=positive)
+    made |= at_decision(decision, {"test": logits}, {"test": labels}, names)
+    return {name: figure(value) for name, value in made.items()}
+
+
+def group_figures(
+    decision: Decision, logits: Logits, labels: Labels, names: Sequence[str], metric: str
+) -> dict[str, Estimate | None]:
+    """Return the figures of a group of images: a metric, and those at the decision."""
+    positive = rule_of(decision, names).positive
+    decided = at_decision(decision, {"test": logits}, {"test": labels}, names)
+    of_group = {name: decided.get(name) for name in AT_DECISION if name in decided}
+    return {metric: estimate(metric, logits, labels, "test", positive=positive), **of_group}
+
+
+def _cells(counts: NDArray[np.int64]) -> tuple[tuple[int | None, ...], ...]:
+    return tuple(tuple(cell(count) for count in row) for row in counts.tolist())
+
+
+def _calibration(
+    logits: Logits,
+    decisions: Labels,
+    labels: Labels,
+    decision: Decision,
+    names: Sequence[str],
+    metrics: Mapping[str, Figure | None],
+) -> CalibrationResult:
+    probabilities = calibrated(logits, rule_of(decision, names))
+    if decisions.ndim == 2:
+        chosen = np.where(decisions == 1, probabilities, 1 - probabilities)
+    else:
+        chosen = probabilities[np.arange(len(decisions)), decisions]
+    return CalibrationResult(
+        error=metrics.get(CALIBRATED),
+        mean_probability=float(np.clip(chosen.mean(), 0, 1)),
+        share_correct=float((decisions == labels).mean()),
+    )
