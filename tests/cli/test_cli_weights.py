@@ -12,6 +12,7 @@ import command_line
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from pepr_edge.train.weights import converting
 from pepr_edge.train.weights.converting import FetchedWeights
@@ -165,15 +166,37 @@ def test_import_says_in_one_line_what_it_does_not_read(
     assert not (tmp_path / "o.safetensors").exists()
 
 
+@pytest.mark.parametrize("kept", [1, 12, -2])
 def test_an_incomplete_file_is_not_said_to_be_of_another_architecture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = timm.create_model("test_efficientnet").state_dict()
-    del state["conv_head.weight"]
-    torch.save(state, tmp_path / "w.pth")
+    body = [name for name in state if not name.startswith("classifier")]
+    torch.save({name: state[name] for name in body[:kept]}, tmp_path / "w.pth")
     words = ("weights", "import", tmp_path / "w.pth", "--architecture", "test_efficientnet")
     done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors")
     assert done.status == 1
     assert "incomplete" in done.err
-    assert "conv_head.weight" in done.err
+    assert "missing (such as" in done.err
     assert "another architecture" not in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("share", [0.1, 0.97])
+def test_a_file_whose_end_is_missing_is_said_to_be_cut(
+    name: str,
+    share: float,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = timm.create_model("test_efficientnet").state_dict()
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(state, tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(len(content) * share)])
+    words = ("weights", "import", tmp_path / name, "--architecture", "test_efficientnet")
+    done = command_line.run(capsys, monkeypatch, *words, "--out", tmp_path / "o.safetensors")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "cut short" in done.err

@@ -161,6 +161,31 @@ def test_another_architecture_is_told_from_an_incomplete_file() -> None:
     larger = by_names(trained(blocks=3), own)
     assert isinstance(larger, Misfit)
     assert larger.is_another_architecture
+    assert not larger.is_incomplete
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95])
+def test_a_file_that_was_cut_short_is_incomplete(share: float) -> None:
+    state = trained(blocks=6)
+    kept = list(state.items())[: int(len(state) * share)]
+    found = by_names({f"module.{name}": value for name, value in kept}, layers(blocks=6))
+    assert isinstance(found, Misfit)
+    assert found.is_incomplete
+    assert not found.is_another_architecture
+    assert found.fitting == len(kept)
+
+
+def test_a_file_with_gaps_is_incomplete_unless_a_shape_differs() -> None:
+    own = layers(blocks=6)
+    state = {name: value for name, value in trained(blocks=6).items() if "conv2" not in name}
+    found = by_names(state, own)
+    assert isinstance(found, Misfit)
+    assert found.is_incomplete
+    state["blocks.0.conv1.weight"] = torch.ones(4, 4, 5, 5)
+    found = by_names(state, own)
+    assert isinstance(found, Misfit)
+    assert not found.is_incomplete
+    assert found.is_another_architecture
 
 
 def test_other_shapes_do_not_fit() -> None:

@@ -7,7 +7,7 @@ classifier, in its classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,18 +62,27 @@ class Misfit:
 
     `missing` are tensors of the architecture that the file lacks, `unknown` those of the file that the
     architecture lacks, `other_shape` those of both whose shapes differ; `fitting` counts the others.
+    `is_smaller_network`: the file lacks only the last blocks of stages, as a network with fewer blocks does.
     """
 
     fitting: int
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     other_shape: tuple[str, ...]
+    is_smaller_network: bool = False
+
+    @property
+    def is_incomplete(self) -> bool:
+        """True if all that the file holds fits and the rest is missing, as where it was cut short."""
+        is_part = self.fitting > 0 and not self.unknown and not self.other_shape
+        return is_part and not self.is_smaller_network
 
     @property
     def is_another_architecture(self) -> bool:
         """True if too few tensors fit for an incomplete or changed file of this architecture."""
         misfits = len(self.missing) + len(self.unknown) + len(self.other_shape)
-        return self.fitting < SAME_ARCHITECTURE * (self.fitting + misfits)
+        too_few = self.fitting < SAME_ARCHITECTURE * (self.fitting + misfits)
+        return too_few and not self.is_incomplete
 
     def text(self) -> str:
         """Return the faults in a clause."""
@@ -111,6 +120,7 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
         missing=tuple(missing),
         unknown=tuple(name for name in inside if name not in own),
         other_shape=tuple(name for name in shared if not fits(inside[name], name, layers)),
+        is_smaller_network=_is_smaller_network(inside, missing, layers),
     )
     if misfit.missing or misfit.unknown or misfit.other_shape:
         return misfit
@@ -196,6 +206,32 @@ def _in_shape(value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
 def _is_needed(name: str, layers: Layers) -> bool:
     """True if a file must hold the tensor: counters are not used, and a classifier is begun anew."""
     return _leaf(name) != COUNTER and not layers.in_head(name)
+
+
+def _is_smaller_network(inside: Iterable[str], missing: Sequence[str], layers: Layers) -> bool:
+    """True if the file ends with a classifier and lacks only the last numbered blocks of stages.
+
+    Such a file may as well be of a smaller network of the family: a ResNet-34 holds all names of a ResNet-18.
+    """
+    names = list(inside)
+    if not missing or not any(layers.in_head(name) for name in names):
+        return False
+    last_blocks: dict[str, int] = {}
+    for name in names:
+        for stage, number in _blocks(name):
+            last_blocks[stage] = max(number, last_blocks.get(stage, -1))
+    return all(
+        any(stage in last_blocks and number > last_blocks[stage] for stage, number in _blocks(name))
+        for name in missing
+    )
+
+
+def _blocks(name: str) -> Iterator[tuple[str, int]]:
+    """Yield each numbered part of a tensor's name: what stands before it, and its number."""
+    parts = name.split(".")
+    for position, part in enumerate(parts):
+        if part.isdecimal():
+            yield ".".join(parts[:position]), int(part)
 
 
 def _without_wrapping(file: StateDict, layers: Layers) -> StateDict:

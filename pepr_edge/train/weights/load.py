@@ -167,6 +167,11 @@ def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Pa
 
 
 def _misfit_error(misfit: Misfit, template: Template, path: Path, reason: str) -> ModelError:
+    if misfit.is_incomplete:
+        return ModelError(
+            f"{path}: an incomplete file of {template.name}, perhaps cut short ({misfit.text()}). "
+            "Fetch or copy it again, or give the file as its training saved it."
+        )
     found = f"{misfit.text()}; {reason}"
     if misfit.is_another_architecture:
         return ModelError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ NAMESPACE = "argparse.Namespace"
 MAX_NAMED = 3
 PICKLE_FAULTS = (pickle.UnpicklingError, AttributeError, ImportError, IndexError, TypeError, UnicodeError)
 FAULTS = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, *PICKLE_FAULTS)
+# What safetensors says of a header or of tensors that go on behind the end of the file.
+CUT_SAFETENSORS = ("incomplete metadata", "invalid header length", "header too small")
+# torch.save writes a zip archive, whose table of contents is at its end.
+ZIP_START = b"PK\x03\x04"
 # Marks of files that people take for weights.
 MAGIC = {
     b"\x89HDF": "an HDF5 file, as Keras writes it",
@@ -132,9 +137,22 @@ def _reason(path: Path, fault: BaseException) -> str:
             f"not a weights file of tensors alone: reading it would run code ({named}{more}). Only where it "
             f"was made, and if you trust it: {save}"
         )
+    if _is_cut(path, fault):
+        return "cut short: the end of the file is missing or damaged. Fetch or copy it again."
     return (
         f"not a weights file ({_known(path) or first_line(fault)}), expected safetensors, or a file of {save}"
     )
+
+
+def _is_cut(path: Path, fault: BaseException) -> bool:
+    """True if a file begins as safetensors or as torch.save writes it, and has no end."""
+    if isinstance(fault, SafetensorError):
+        return any(word in str(fault) for word in CUT_SAFETENSORS)
+    try:
+        with open_regular(path) as file:
+            return file.read(len(ZIP_START)) == ZIP_START and not zipfile.is_zipfile(file)
+    except OSError:
+        return False
 
 
 def _classes(path: Path, fault: BaseException) -> list[str]:
