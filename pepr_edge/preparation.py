@@ -73,7 +73,8 @@ def plan_run(written: Recipe, recipe_text: str, run_dir: Path, fresh: bool, view
         PeprError: the images are not found or faulty, or weights that the recipe wants are not there.
     """
     settings = settings_from_images(written)
-    recipe = resolve(written, settings)
+    kind = datasets.known_kind(data_settings(written, SIZES_PX[0]))
+    recipe = resolve(written, settings, kind)
     weights = _initial_weights(recipe, run_dir, fresh, view)
     records = _records(weights)
     image_sets = _image_settings(recipe, records)

@@ -27,7 +27,7 @@ from pepr_edge.export.quality_gate import (
     is_lost,
     kept_share,
 )
-from pepr_edge.scoring.metrics import Counts
+from pepr_edge.scoring.resampling import Counts
 from pepr_edge.scoring.metrics import metric as metric_of
 
 THRESHOLD = 0.99

@@ -6,7 +6,7 @@ uint8 arrays. `image_list` has what lists of images do alike.
 
 from pepr_edge.data.cache import SKIPPED, Dataset, load, prepare, read_check
 from pepr_edge.data.dataset_summary import DatasetSummary, summarise
-from pepr_edge.data.formats import fingerprint, source_files
+from pepr_edge.data.formats import fingerprint, known_kind, source_files
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.summary import describe
 
@@ -21,6 +21,8 @@ __all__ = [
     "files",
     "fingerprint",
     "formats",
+    "kinds",
+    "known_kind",
     "load",
     "phantom",
     "prepare",

@@ -310,7 +310,8 @@ def _data_info(evidence: Evidence, checked: DataCheck) -> DataInfo:
             split: SplitInfo(images=sum(class_counts), class_counts=class_counts)
             for split, class_counts in checked.splits.items()
         },
-        majority_baseline=task_of().baseline(train, test)[1],
+        majority_baseline=task_of(source.kind).baseline(train, test)[1],
         skipped_images=len(evidence.scan.bad),
         notes=tuple(problem.remedy for problem in checked.problems),
+        task=source.kind,
     )

@@ -13,7 +13,7 @@ from pepr_edge.data.source import SAMPLE, SPLITS, DataSettings, evenly_spread
 from pepr_edge.data.splits import assign_splits
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import ImageFacts, Split
-from pepr_edge.tasks import task_of
+from pepr_edge.tasks import TaskKind, task_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DatasetSummary:
     run would split them; `given` are the splits that the source itself defines. `groups` is the number of
     groups whose images must stay in the same split; None without groups. `sizes_px` are width and height of
     the decoded images of a sample; `grey` is the number without colour, and `bad` has the messages for
-    unreadable images of the sample.
+    unreadable images of the sample. `task` is the kind of the task.
     """
 
     name: str
@@ -38,6 +38,7 @@ class DatasetSummary:
     grey: int
     bad: tuple[str, ...]
     notes: tuple[str, ...]
+    task: TaskKind = "multiclass"
 
     @property
     def total(self) -> int:
@@ -92,7 +93,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         name=source.name,
         format=source.format,
         labels=source.labels,
-        class_counts=tuple(task_of().class_counts(source.targets, len(source.labels)).tolist()),
+        class_counts=tuple(task_of(source.kind).class_counts(source.targets, len(source.labels)).tolist()),
         images={split: len(splits[split]) for split in SPLITS},
         given=tuple(source.given or ()),
         groups=None if source.groups is None else len(np.unique(source.groups)),
@@ -100,4 +101,5 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         grey=grey,
         bad=tuple(bad),
         notes=tuple(problem.remedy for problem in source.problems),
+        task=source.kind,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from pepr_edge.data import folder, manifest, medmnist, medmnist_sets, phantom, tensor
+from pepr_edge.data.kinds import with_kind
 from pepr_edge.data.source import DataSettings, Format, ImageSource
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.store import stage_key
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind
 from pepr_edge.untrusted.paths import exists
 from pepr_edge.untrusted.shown import shown
 
@@ -21,6 +24,10 @@ FORMATS: dict[str, Format] = {
     "csv": manifest,
     "tensor": tensor,
 }
+# Formats whose files tell the kind of the task; in others the recipe does, or there is one label an image.
+KIND_OF: dict[str, Callable[[DataSettings], TaskKind | None]] = {"medmnist": medmnist.known_kind}
+# Settings that are no part of the fingerprint at these defaults, as they were added later.
+NEW_SETTINGS = {"kind": "auto", "order": ()}
 _PHRASES = tuple(format_.ACCEPTS for format_ in FORMATS.values())
 # What `source` may be, for help texts and errors.
 SOURCES = f"{', '.join(_PHRASES[:-1])}, or {_PHRASES[-1]}"
@@ -70,8 +77,26 @@ def _how_to_convert(source: str) -> str:
 
 
 def open_source(settings: DataSettings) -> ImageSource:
-    """Open a source: labels, splits and hash, but no pixels yet. Raises DataError."""
-    return FORMATS[recognise(settings.source)].open_source(settings)
+    """Open a source: labels, kind of task, splits and hash, but no pixels yet. Raises DataError."""
+    return with_kind(FORMATS[recognise(settings.source)].open_source(settings), settings)
+
+
+def known_kind(settings: DataSettings) -> TaskKind:
+    """Return the kind of the task before the source is opened; one label an image if nothing says otherwise.
+
+    Cheap: reads no image, and no labels of folders and tables.
+
+    Raises:
+        DataError: the source is not found, or is damaged.
+    """
+    if settings.kind != "auto":
+        return settings.kind
+    if settings.order:
+        return "ordinal"
+    key = recognise(settings.source)
+    if key not in KIND_OF:
+        return DEFAULT_TASK
+    return KIND_OF[key](settings) or DEFAULT_TASK
 
 
 def fingerprint(settings: DataSettings) -> str:
@@ -83,7 +108,8 @@ def fingerprint(settings: DataSettings) -> str:
         DataError: the source is not found, or a list of images is faulty.
     """
     stamp = FORMATS[recognise(settings.source)].stamp(settings)
-    return stage_key("data", STAGE_REVISIONS["data"], asdict(settings), stamp)
+    values = {name: value for name, value in asdict(settings).items() if value != NEW_SETTINGS.get(name)}
+    return stage_key("data", STAGE_REVISIONS["data"], values, stamp)
 
 
 def source_files(settings: DataSettings) -> list[Path]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.findings import MAX_EXAMPLES, unused_columns
-from pepr_edge.data.medmnist_sets import INFO, url
+from pepr_edge.data.medmnist_sets import INFO, KINDS, ORDINAL_CLASSES, MedmnistSet, url
 from pepr_edge.data.source import (
     SPLITS,
     DataSettings,
@@ -31,6 +31,7 @@ from pepr_edge.data.source import (
 from pepr_edge.errors import DataError
 from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted import npz
 from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.npz import Shape
@@ -54,6 +55,19 @@ def stamp(settings: DataSettings) -> Stamp:
     if settings.source.lower() in INFO:
         return [INFO[settings.source.lower()].md5]
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
+
+
+def known_kind(settings: DataSettings) -> TaskKind | None:
+    """Return the kind of the task, if the file is a known set of another kind than its labels show."""
+    known = INFO.get(settings.source.lower())
+    if known is None:
+        path = Path(settings.source)
+        with _readable(path), npz.opened(path) as archive:
+            labels = _labels(path, archive, "train", None)
+        if int(labels.max()) + 1 not in ORDINAL_CLASSES:
+            return None
+        known, _ = _identified(path, labels)
+    return KINDS.get(known.task) if known else None
 
 
 def open_source(settings: DataSettings) -> ImageSource:
@@ -80,7 +94,7 @@ def open_source(settings: DataSettings) -> ImageSource:
     all_targets = np.concatenate([targets[split] for split in splits])
     check_from_zero(all_targets, str(path))
     # The checksum of a fetched set was compared, and a file may hold gigabytes.
-    labels, problems = (known.labels, []) if known else _label_names(path, all_targets)
+    identified, problems = (known, []) if known else _identified(path, all_targets)
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
 
     def read(indices: Indices) -> Iterator[Image.Image]:
@@ -95,13 +109,14 @@ def open_source(settings: DataSettings) -> ImageSource:
         name=shown(path.stem),
         format="medmnist",
         sha256=sha256_file(path),
-        labels=labels,
+        labels=identified.labels if identified else numeric_labels(all_targets),
         targets=all_targets,
         read=read,
         given=given,
         name_of=lambda index: name_in_split(index, splits, starts),
         columns=columns,
         problems=(*problems, *unused_columns(columns.ignored)),
+        task=KINDS.get(identified.task) if identified else None,
     )
 
 
@@ -172,7 +187,8 @@ def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
         return shape
 
 
-def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> Indices:
+def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int | None) -> Indices:
+    """Return the labels of a split; `images`: the number that is expected, None: any."""
     with npz.member(archive, f"{split}_labels") as (stream, (shape, fortran, dtype)):
         if np.prod(shape, dtype=object) * dtype.itemsize > MAX_LABEL_BYTES:
             raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {MAX_LABEL_BYTES >> 20} MiB")
@@ -188,7 +204,7 @@ def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int) -> 
             f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one label. "
             "Keep one column."
         )
-    if len(raw) != images:
+    if images is not None and len(raw) != images:
         raise DataError(
             f"{path}: {len(raw)} {split}_labels for {images} {split}_images, "
             "expected as many labels as images. "
@@ -227,19 +243,19 @@ def _without_single_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
-def _label_names(path: Path, targets: Indices) -> tuple[tuple[str, ...], list[Problem]]:
-    """Return names from INFO if the file's checksum or its name is known, else numbers; and a problem.
+def _identified(path: Path, targets: Indices) -> tuple[MedmnistSet | None, list[Problem]]:
+    """Return the set of INFO that a file is, by its checksum or its name; and a problem.
 
     A file with the name of a set and another content may number its classes otherwise.
     """
-    numbers = numeric_labels(targets)
+    classes = int(targets.max()) + 1
     md5 = _md5(path)
     for known in INFO.values():
-        if known.md5 == md5 and len(known.labels) >= len(numbers):
-            return known.labels, []
+        if known.md5 == md5 and len(known.labels) >= classes:
+            return known, []
     by_name = INFO.get(path.stem.lower())
-    if by_name is None or len(by_name.labels) < len(numbers):
-        return numbers, []
+    if by_name is None or len(by_name.labels) < classes:
+        return None, []
     problem = Problem(
         kind="labels_by_file_name",
         severity="warning",
@@ -248,7 +264,7 @@ def _label_names(path: Path, targets: Indices) -> tuple[tuple[str, ...], list[Pr
         remedy=f"the classes are named as in {path.stem.lower()}, after the file's name, but its content is "
         f"another (md5): check that 0 is {by_name.labels[0]}, or give the file another name.",
     )
-    return by_name.labels, [problem]
+    return by_name, [problem]
 
 
 def _md5(path: Path) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pepr_edge.tasks import TaskKind
+
 MEDMNIST_RECORD = "10519652"
 CORRECTED_RECORD = "12739457"
 # Of MedMNIST+, in the order of its checksums.
@@ -28,6 +30,8 @@ class MedmnistSet:
     record: str = MEDMNIST_RECORD
 
 
+# MedMNIST's names of tasks, and ours where the labels alone do not tell the kind.
+KINDS: dict[str, TaskKind] = {"ordinal-regression": "ordinal", "multi-label": "multilabel"}
 _ORGANS = (
     "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
     "lung-right", "pancreas", "spleen",
@@ -169,6 +173,10 @@ def _all_sets() -> dict[str, MedmnistSet]:
 
 
 INFO: dict[str, MedmnistSet] = _all_sets()
+# The numbers of grades of the ordinal sets.
+ORDINAL_CLASSES = frozenset(
+    len(known.labels) for known in INFO.values() if KINDS.get(known.task) == "ordinal"
+)
 
 
 def url(name: str) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Columns, Interpolation, Problem, Split
+from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted.shown import is_plain, shown
 
 Indices: TypeAlias = NDArray[np.int64]
@@ -34,7 +35,8 @@ class DataSettings:
     `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip"). `columns` names columns
     of a table by role (path, label, split, group), where they have other names. `grey_bits` is the depth of
     grey images of more than 8 bits; "auto": what the set needs. `raters`: several targets of an image are the
-    votes of raters, and their majority counts.
+    votes of raters, and their majority counts. `kind` is that of the task; "auto": as the labels are.
+    `order`: the grades of an ordinal task, the lowest first; empty: by their numbers.
     """
 
     source: str
@@ -49,6 +51,8 @@ class DataSettings:
     columns: dict[str, str] = field(default_factory=dict)
     grey_bits: Literal["auto"] | int = "auto"
     raters: bool = False
+    kind: TaskKind | Literal["auto"] = "auto"
+    order: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -61,6 +65,7 @@ class ImageSource:
     splits that the source itself defines, or None. `groups` has one group number per image, for images that
     must stay in the same split (same patient or lesion), or None. `name_of` names an image on this machine.
     `problems`: what looks wrong with the folders, names or columns, and what was decided about them.
+    `task` is the kind of the task; None from a format that leaves it to the labels.
     """
 
     name: str
@@ -74,6 +79,13 @@ class ImageSource:
     name_of: Callable[[int], str] = str
     columns: Columns = NO_COLUMNS
     problems: tuple[Problem, ...] = ()
+    task: TaskKind | None = None
+
+    @property
+    def kind(self) -> TaskKind:
+        """The kind of the task."""
+        by_labels: TaskKind = "binary" if len(self.labels) == 2 else "multiclass"
+        return self.task or by_labels
 
 
 class Format(Protocol):

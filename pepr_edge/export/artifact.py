@@ -81,6 +81,7 @@ class ExportSource:
             self.recipe.export.keep_performance,
             settings,
             self.data.info.positive_index,
+            self.data.info.kind,
         )
 
 
@@ -158,7 +159,8 @@ def _measure(
         labels[split] = source.labels(split)
     drawn = _drawn_logits(source, path, settings, drawn_before)
     quality = source.assess_quality(logits["val"], settings)
-    quality = add_agreement(quality, LogitPair(logits["val"], expected), drawn)
+    pair = LogitPair(logits["val"], expected)
+    quality = add_agreement(quality, pair, drawn, source.data.info.kind)
     return _Measured(agreement, logits, labels, drawn, quality)
 
 
@@ -167,6 +169,7 @@ def _record(
 ) -> Artifact:
     trained = source.trained
     quality = measured.quality
+    info = source.data.info
     opset, producer = opset_and_producer(path)
     return Artifact(
         key=key,
@@ -184,12 +187,12 @@ def _record(
         form_note=origin.form_note,
         quantised=origin.remedy,
         parity=measured.parity,
-        flips=flips(measured.logits["test"], source.expected["test"]),
+        flips=flips(measured.logits["test"], source.expected["test"], kind=info.kind),
         quality=quality,
         performance=estimates(
-            measured.logits, measured.labels, trained.performance_metric, source.data.info.positive_index
+            measured.logits, measured.labels, trained.performance_metric, info.positive_index, info.kind
         ),
-        positive=source.data.info.positive_index,
+        positive=info.positive_index,
         performance_before=trained.performance,
         settings=origin.chosen,
         rungs=origin.trials,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pepr_edge.export.check import FP32_PARITY, MIN_SPREAD, Logits, flips
 from pepr_edge.records import Agreement, Quality, SessionSettings
 from pepr_edge.scoring.intervals import estimate, resample_counts
-from pepr_edge.scoring.metrics import Counts, metric, resampled
-from pepr_edge.tasks import task_of
+from pepr_edge.scoring.metrics import metric, resampled
+from pepr_edge.scoring.resampling import Counts
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 
 # Reported, not part of the gate: int8 may keep every decision and still degrade the probabilities.
 REPORTED = ("accuracy", "auroc", "expected_calibration_error")
@@ -50,6 +51,7 @@ def assess_quality(
     threshold: float,
     settings: SessionSettings,
     positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> Quality:
     """Judge by labels whether a file loses performance against its model. See `add_agreement` for the rest.
 
@@ -62,18 +64,20 @@ def assess_quality(
             metric. The file is rejected if the upper 95 % limit of a share is below it.
         settings: how the file was run.
         positive: class number of the positive of two classes.
+        kind: of task.
     Source: MLPerf Inference, the 99 % rule for accuracy after quantisation.
     """
     resamples: dict[bool, Counts] = {}
-    gated = dict.fromkeys((performance, task_of().GATE_METRIC))
+    gated = dict.fromkeys((performance, task_of(kind).GATE_METRIC))
     shares = {}
     for name in gated:
-        share = kept_share(name, logits, before, labels, resamples, positive)
+        share = kept_share(name, logits, before, labels, resamples, positive, kind)
         if share is not None:
             shares[name] = share
     estimates = {}
-    for name in dict.fromkeys((*gated, *REPORTED)):
-        value = estimate(name, logits, labels, "val", resamples, positive)
+    reported = [name for name in REPORTED if name in task_of(kind).METRICS]
+    for name in dict.fromkeys((*gated, *reported)):
+        value = estimate(name, logits, labels, "val", resamples, positive, kind)
         if value is not None:
             estimates[name] = value
     reason = _loss(shares, threshold, len(labels))
@@ -83,7 +87,7 @@ def assess_quality(
         performance=estimates,
         kept={name: share.value for name, share in shares.items()},
         kept_upper={name: share.upper for name, share in shares.items()},
-        flips=flips(logits, before, "val"),
+        flips=flips(logits, before, "val", kind),
         passed=not reason,
         reason=reason,
     )
@@ -112,6 +116,7 @@ def kept_share(
     labels: NDArray[np.int64],
     resamples: dict[bool, Counts],
     positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> KeptShare | None:
     """Return the kept share of a metric, None if it is not defined on these images.
 
@@ -124,8 +129,9 @@ def kept_share(
         labels: shape (n,).
         resamples: cache of the resamples of these labels, shared between metrics.
         positive: class number of the positive of two classes.
+        kind: of task.
     """
-    of_images = metric(name, positive)
+    of_images = metric(name, positive, kind)
     value = _share(np.array([of_images(logits, labels)]), np.array([of_images(before, labels)]))[0]
     if math.isnan(value):
         return None
@@ -135,7 +141,8 @@ def kept_share(
         resamples[True] = resample_counts(np.zeros_like(labels))
     counts = resamples[True]
     drawn = _share(
-        resampled(name, logits, labels, counts, positive), resampled(name, before, labels, counts, positive)
+        resampled(name, logits, labels, counts, positive, kind),
+        resampled(name, before, labels, counts, positive, kind),
     )
     defined = drawn[~np.isnan(drawn)]
     upper = float(np.quantile(defined, CONFIDENCE)) if len(defined) else 1.0
@@ -151,7 +158,9 @@ def _share(values: NDArray[np.float64], model_values: NDArray[np.float64]) -> ND
     return shares
 
 
-def add_agreement(quality: Quality, validation: LogitPair, training: LogitPair) -> Quality:
+def add_agreement(
+    quality: Quality, validation: LogitPair, training: LogitPair, kind: TaskKind = DEFAULT_TASK
+) -> Quality:
     """Complete a judgement by the agreement of decisions with float32, for which no labels are needed.
 
     The agreement is shown if its lower 95 % limit is at least the threshold, or if all logits are the same up
@@ -161,21 +170,22 @@ def add_agreement(quality: Quality, validation: LogitPair, training: LogitPair) 
         quality: the judgement by labels.
         validation: of all validation images.
         training: of drawn training images, maybe of none.
+        kind: of task.
     """
-    found = agreement(validation, training)
+    found = agreement(validation, training, kind)
     shown = found.low >= quality.threshold - ROUNDING or _is_same(validation, training)
     note = "" if shown or not quality.passed else _note(found, quality.threshold)
     return quality.replace(agreement=found, shown=shown, note=note)
 
 
-def agreement(validation: LogitPair, training: LogitPair) -> Agreement:
+def agreement(validation: LogitPair, training: LogitPair, kind: TaskKind = DEFAULT_TASK) -> Agreement:
     """Count the decisions that differ; see `add_agreement`.
 
     A model knows its training images, so a file may change fewer decisions there. If it clearly does, only
     the validation images count.
     """
-    on_validation = _changed(validation)
-    on_training = _changed(training)
+    on_validation = _changed(validation, kind)
+    on_training = _changed(training, kind)
     n_validation = len(validation.own)
     n_training = len(training.own)
     comparable = more_often(on_validation, n_validation, on_training, n_training) >= 1 - CONFIDENCE
@@ -191,8 +201,8 @@ def agreement(validation: LogitPair, training: LogitPair) -> Agreement:
     )
 
 
-def _changed(pair: LogitPair) -> int:
-    return len(pair.own) - int(task_of().agree(pair.own, pair.expected).sum())
+def _changed(pair: LogitPair, kind: TaskKind) -> int:
+    return len(pair.own) - int(task_of(kind).agree(pair.own, pair.expected).sum())
 
 
 def _is_same(*pairs: LogitPair) -> bool:

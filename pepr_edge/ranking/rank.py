@@ -123,7 +123,8 @@ def rank(
 
 
 def _inputs(results: Results, metric: str, scoring: Scoring) -> RankInputs:
-    validation = Validation(results.entries, results.info.data.positive_index)
+    data = results.info.data
+    validation = Validation(results.entries, data.positive_index, data.kind)
     floor = results.recipe.score.floor
     return RankInputs(
         results=results,
@@ -133,7 +134,7 @@ def _inputs(results: Results, metric: str, scoring: Scoring) -> RankInputs:
         performances=[performances_of(entry, metric) for entry in results.entries],
         errors=[resource_errors(entry) for entry in results.entries],
         validation=validation,
-        skill_check=SkillCheck(metric, results.info.data, validation, floor),
+        skill_check=SkillCheck(metric, data, validation, floor),
     )
 
 
@@ -162,6 +163,7 @@ def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
         measured_on=_processors(results),
         data=data.name,
         majority_baseline=data.majority_baseline,
+        task=data.kind,
         bounds=ranked.bounds,
         rows=tuple(rows),
         positive=data.positive_label,

@@ -15,7 +15,7 @@ from pepr_edge.ranking.spread import Spread
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import Baseline, Outlier, RankingRow, Sensitivity
 from pepr_edge.scoring import robustness
-from pepr_edge.scoring.intervals import mcnemar
+from pepr_edge.scoring.intervals import paired_errors_test
 from pepr_edge.scoring.pepr import RESOURCES, Array, Models, Scoring
 from pepr_edge.tasks import task_of
 
@@ -25,8 +25,9 @@ TIE_LEVEL = 0.05
 def with_ties(rows: Sequence[RankingRow], validation: Validation) -> list[RankingRow]:
     """Mark the ranked rows that an exact paired test on validation cannot distinguish from the first."""
     ranked = [row for row in rows if row.rank is not None]
-    correct = [task_of().correct(validation.logits(row), validation.labels) for row in ranked]
-    p_values = [mcnemar(of_row, correct[0]) for of_row in correct]
+    errors_of = task_of(validation.kind).errors
+    errors = [errors_of(validation.logits(row), validation.labels) for row in ranked]
+    p_values = [paired_errors_test(of_row, errors[0]) for of_row in errors]
     return _updated(rows, [{"tied_with_best": p_value > TIE_LEVEL} for p_value in p_values])
 
 

@@ -178,7 +178,7 @@ def is_rankable(row: RankingRow) -> bool:
 def scored_performance(row: RankingRow, by_skill: bool) -> float:
     """Return the P of a member's score: its performance, or its skill if the recipe ranks by skill."""
     value = row.skill if by_skill else row.performance
-    return value or 0.0
+    return max(0.0, value or 0.0)  # Cohen's kappa may be below 0
 
 
 def affects_bounds(row: RankingRow) -> bool:

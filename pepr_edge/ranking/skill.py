@@ -17,7 +17,7 @@ from pepr_edge.records import DataInfo, RankingRow
 from pepr_edge.scoring.chance import above_chance, paired_test
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.metrics import guessing_level, metric
-from pepr_edge.tasks import task_of
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 from pepr_edge.text.units import metric as metric_name
 from pepr_edge.text.units import printable, score
 
@@ -38,7 +38,11 @@ class ConstantModel:
 
 
 def best_constant(
-    name: str, class_counts: Sequence[int], labels: NDArray[np.int64], positive: int = 1
+    name: str,
+    class_counts: Sequence[int],
+    labels: NDArray[np.int64],
+    positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> ConstantModel | None:
     """Return the best model that always makes the same decision; None if the metric is undefined for all.
 
@@ -50,10 +54,11 @@ def best_constant(
         class_counts: training images of each class.
         labels: of validation, shape (n,).
         positive: class number of the positive of two classes.
+        kind: of task.
     """
     best = None
-    for label, logits in task_of().constant_logits(class_counts).items():
-        performance = metric(name, positive)(np.repeat(logits, len(labels), axis=0), labels)
+    for label, logits in task_of(kind).constant_logits(class_counts).items():
+        performance = metric(name, positive, kind)(np.repeat(logits, len(labels), axis=0), labels)
         if not np.isnan(performance) and (best is None or performance > best.performance):
             best = ConstantModel(label, logits, performance)
     return best
@@ -85,7 +90,9 @@ class SkillCheck:
             return None
         if self._baseline is None:
             counts = self._data.splits["train"].class_counts
-            self._baseline = best_constant(self._name, counts, labels, self._data.positive_index)
+            self._baseline = best_constant(
+                self._name, counts, labels, self._data.positive_index, self._data.kind
+            )
         return self._baseline
 
     def reason(self, row: RankingRow) -> str:
@@ -125,7 +132,7 @@ class SkillCheck:
         labels = self._validation.labels
         constant = np.repeat(baseline.logits, len(labels), axis=0).astype(np.float32)
         if self._name == "accuracy":
-            correct = task_of().correct
+            correct = task_of(self._data.kind).correct
             return paired_test(correct(logits, labels), correct(constant, labels)) < LEVEL
         drawn = self._validation.resampled(self._name, logits)
         gain = drawn - self._validation.resampled(self._name, constant)
@@ -134,11 +141,13 @@ class SkillCheck:
 
     def _against_chance(self, logits: NDArray[np.float32]) -> str:
         labels = self._validation.labels
-        if above_chance(task_of().decide(logits), labels) < LEVEL:
+        kind = self._data.kind
+        is_ordinal = kind == "ordinal"
+        if above_chance(task_of(kind).decide(logits), labels, by_distance=is_ordinal) < LEVEL:
             return ""
-        gate = task_of().GATE_METRIC
-        value = metric(gate)(logits, labels)
-        chance = 1 / len(np.unique(labels))
+        gate = task_of(kind).GATE_METRIC
+        value = metric(gate, kind=kind)(logits, labels)
+        chance = 0.0 if is_ordinal else 1 / len(np.unique(labels))
         return f"validation {metric_name(gate)} {score(value)} not shown to be above chance, {score(chance)}"
 
     def _against_floor(self, row: RankingRow) -> str:
@@ -164,7 +173,7 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
         return 0.0, lowest
     counts = data.splits["val"].class_counts
     labels = np.repeat(np.arange(len(counts)), counts)
-    constant = best_constant(name, data.splits["train"].class_counts, labels, data.positive_index)
+    constant = best_constant(name, data.splits["train"].class_counts, labels, data.positive_index, data.kind)
     if constant is None or not len(labels):
         return 0.0, lowest
     level = max(constant.performance, guessing_level(name) or 0.0)

@@ -12,8 +12,10 @@ from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring import robustness
 from pepr_edge.scoring.intervals import resample_counts, strata
-from pepr_edge.scoring.metrics import Counts, resampled
 from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.scoring.metrics import resampled
+from pepr_edge.scoring.resampling import Counts
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind
 
 Floats = NDArray[np.float64]
 
@@ -21,8 +23,17 @@ Floats = NDArray[np.float64]
 class Validation:
     """Logits of a run's artifacts on its validation images, with resamples that all of them share."""
 
-    def __init__(self, entries: Sequence[VariantState], positive: int = 1) -> None:
-        """Prepare to read; `positive`: class number of the positive of two classes."""
+    def __init__(
+        self, entries: Sequence[VariantState], positive: int = 1, kind: TaskKind = DEFAULT_TASK
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            entries: artifacts of the run.
+            positive: class number of the positive of two classes.
+            kind: of task.
+        """
+        self.kind = kind
         self._positive = positive
         self._entries = {(entry.candidate.id, entry.variant): entry for entry in entries}
         self._logits: dict[tuple[str, str], NDArray[np.float32]] = {}
@@ -60,7 +71,7 @@ class Validation:
 
     def value(self, metric: str, logits: NDArray[np.float32]) -> float:
         """Return a metric of the validation images; NaN where undefined."""
-        return metric_of(metric, self._positive)(logits, self.labels)
+        return metric_of(metric, self._positive, self.kind)(logits, self.labels)
 
     def resampled(self, metric: str, logits: NDArray[np.float32]) -> Floats:
         """Return a metric of each resample of the validation images, shape (draws,); NaN where undefined.
@@ -71,4 +82,4 @@ class Validation:
         key = groups.tobytes()
         if key not in self._counts:
             self._counts[key] = resample_counts(groups, robustness.DRAWS)
-        return resampled(metric, logits, self.labels, self._counts[key], self._positive)
+        return resampled(metric, logits, self.labels, self._counts[key], self._positive, self.kind)

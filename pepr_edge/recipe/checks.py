@@ -19,8 +19,9 @@ from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import AUTO, Candidates, Device, Recipe, variants
 from pepr_edge.records import DataInfo
-from pepr_edge.scoring.metrics import metric
+from pepr_edge.scoring.metrics import fits, metric
 from pepr_edge.scoring.stand_in import OF_ENERGY
+from pepr_edge.tasks import task_of
 from pepr_edge.train.weights.resolving import missing_file
 from pepr_edge.untrusted.paths import is_dir, is_file
 
@@ -218,11 +219,18 @@ def check_metric(recipe: Recipe, info: DataInfo) -> None:
         RecipeError: the metric is not defined even for perfect predictions, as AUROC with one class only.
     """
     name = recipe.score.performance
+    if not fits(name, info.kind):
+        raise RecipeError(
+            f'score.performance = "{name}", which is no metric of the task, {info.kind}. Set '
+            f'score.performance = "{task_of(info.kind).DEFAULT_PERFORMANCE}", or remove the line.'
+        )
     counts = info.splits["val"].class_counts
     labels = np.repeat(np.arange(len(counts)), counts)
     perfect = np.eye(len(counts), dtype=np.float32)[labels]
     with np.errstate(all="ignore"):
-        is_defined = len(labels) > 0 and math.isfinite(metric(name, info.positive_index)(perfect, labels))
+        is_defined = len(labels) > 0 and math.isfinite(
+            metric(name, info.positive_index, info.kind)(perfect, labels)
+        )
     if is_defined:
         return
     listed = ", ".join(f"{label} {count}" for label, count in zip(info.labels, counts, strict=True))

@@ -81,8 +81,14 @@ class Data(Section):
 
 
 class TaskSettings(Section):
-    """What a label is. `positive`: the class of two that sensitivity speaks of; None: chosen by its name."""
+    """What a label is. `kind`: "auto" is what the data shows; grades are "ordinal" where the recipe says so.
 
+    `positive`: the class of two that sensitivity speaks of; None: chosen by its name. `order`: the grades of
+    an ordinal task, the lowest first; empty: by their numbers.
+    """
+
+    kind: Literal["auto", "multiclass", "binary", "ordinal", "multilabel"] = "auto"
+    order: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] = ()
     positive: Annotated[str, Field(min_length=1)] | None = None
 
 

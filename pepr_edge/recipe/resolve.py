@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pepr_edge.data import DataSettings, summarise
 from pepr_edge.recipe import BILINEAR, Data, Recipe
 from pepr_edge.recipe.settings import SIZES_PX, auto_keys, choose
@@ -19,7 +21,7 @@ def settings_from_images(recipe: Recipe) -> RunSettings | None:
     if not auto_keys(recipe):
         return None
     summary = summarise(data_settings(recipe, SIZES_PX[0]))
-    positive_of(summary.labels, recipe)  # before all images are prepared
+    positive_of(summary.labels, summary.task, recipe)  # before all images are prepared
     return choose(recipe, summary.facts)
 
 
@@ -27,7 +29,8 @@ def data_settings(
     recipe: Recipe, image_size_px: int, interpolation: Interpolation = BILINEAR
 ) -> DataSettings:
     """Return the settings of the recipe's data, with its images at this size, resized by this filter."""
-    return settings_of(recipe.data, image_size_px, interpolation, recipe.seed)
+    settings = settings_of(recipe.data, image_size_px, interpolation, recipe.seed)
+    return replace(settings, kind=recipe.task.kind, order=recipe.task.order)
 
 
 def settings_of(

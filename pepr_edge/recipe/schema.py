@@ -59,6 +59,13 @@ KEYS: dict[str, str] = {
     ),
     "data.on_bad_image": 'An unreadable image stops the run ("fail"), or is left out and listed ("skip").',
     "task": "What a label is.",
+    "task.kind": (
+        'Each image has one of several classes ("multiclass"), one of two ("binary"), one of several grades '
+        'in an order ("ordinal"), or any number of findings ("multilabel"). "auto": as the data shows.'
+    ),
+    "task.order": (
+        "The grades of an ordinal task, the lowest first. Absent: by the number in their names."
+    ),
     "task.positive": (
         "Of two classes, the positive: the one that sensitivity, specificity and F1 speak of. Absent: the "
         "class whose name tells a finding (malignant, pneumonia, ...), else the second. The answer names it."

@@ -16,6 +16,7 @@ from pepr_edge.recipe.auto import AUTO
 from pepr_edge.recipe.key_types import AtLeastOne, BatchSize, Positive, Sizes
 from pepr_edge.recipe.recipe import Candidates, Recipe, Train
 from pepr_edge.records import ImageFacts, RunSettings
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 
 SIZES_PX = (32, 64, 128, 224)
 MAX_PX = 128  # larger images train for days on a processor
@@ -141,15 +142,21 @@ def _own_size_px(architecture: str, wanted_px: int) -> int:
     return known.smallest_px(wanted_px)
 
 
-def resolve(recipe: Recipe, settings: RunSettings | None) -> ResolvedRecipe:
+def resolve(recipe: Recipe, settings: RunSettings | None, kind: TaskKind = DEFAULT_TASK) -> ResolvedRecipe:
     """Return the recipe with the chosen settings in the place of "auto".
 
+    Args:
+        recipe: as it is written.
+        settings: chosen by the images.
+        kind: of the task, on which the metric of the ranking depends where the recipe names none.
     Raises:
         RecipeError: there is no chosen value for a key that the recipe leaves to the images.
     """
     values: dict[str, Any] = recipe.model_dump()
     train = values["train"]
     candidates = values["candidates"]
+    if "performance" not in recipe.score.model_fields_set:
+        values["score"]["performance"] = task_of(kind).DEFAULT_PERFORMANCE
     if settings is not None:
         for name in TRAIN_KEYS:
             if train[name] == AUTO:

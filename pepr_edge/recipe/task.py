@@ -7,17 +7,24 @@ from collections.abc import Sequence
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.recipe import Recipe
 from pepr_edge.records import DataInfo
-from pepr_edge.tasks import PositiveClass, parse_target, positive_class
+from pepr_edge.tasks import PositiveClass, TaskKind, parse_target, positive_class
 from pepr_edge.untrusted.shown import shown
 
 
-def positive_of(labels: Sequence[str], recipe: Recipe) -> PositiveClass | None:
-    """Return the positive of two classes, by the recipe or else by the labels; None for more classes.
+def positive_of(labels: Sequence[str], kind: TaskKind, recipe: Recipe) -> PositiveClass | None:
+    """Return the positive of two classes, by the recipe or else by the labels; None for other tasks.
 
     Raises:
         RecipeError: the recipe names a class that the data does not have, or there are not two classes.
     """
     wanted = recipe.task.positive
+    if kind in ("ordinal", "multilabel"):
+        if wanted is not None:
+            raise RecipeError(
+                f"task.positive = {shown(wanted)!r}, but the task is {kind}: only one of two classes can be "
+                "positive. Remove the line."
+            )
+        return None
     try:
         return positive_class(labels, wanted)
     except ValueError as error:
@@ -33,7 +40,7 @@ def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
     Raises:
         RecipeError: as for `positive_of`.
     """
-    chosen = positive_of(info.labels, recipe)
+    chosen = positive_of(info.labels, info.kind, recipe)
     return info if chosen is None else info.replace(positive=chosen.label, positive_by=chosen.by)
 
 
@@ -47,9 +54,11 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     if parse_target(target).kind == "argmax":
         return
     counts = info.splits["val"].class_counts
-    if len(info.labels) == 2 and all(counts):
+    if info.kind == "binary" and all(counts):
         return
     reason = f"the data has {len(info.labels)} classes, and a threshold separates two"
-    if len(info.labels) == 2:
+    if info.kind == "ordinal":
+        reason = "the task is ordinal, and grades are decided by the median"
+    if info.kind == "binary":
         reason = "the validation images are all of one class. Raise data.val_fraction"
     raise RecipeError(f'decision.target = "{target}", but {reason}. Or set decision.target = "argmax".')

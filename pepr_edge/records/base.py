@@ -12,6 +12,8 @@ from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line
 
 Method = Literal["measured", "declared", "counted", "unavailable"]
 Split = Literal["train", "val", "test"]
+# What a label is. The same kinds as in `pepr_edge.tasks`.
+TaskKind = Literal["multiclass", "binary", "ordinal", "multilabel"]
 # The splits on which a model is evaluated.
 EVALUATED_SPLITS: tuple[Split, Split] = ("val", "test")
 # Pillow's filters for resizing images.

@@ -14,6 +14,7 @@ from pepr_edge.records.base import (
     Record,
     Sha256,
     Split,
+    TaskKind,
     Versioned,
 )
 from pepr_edge.records.weights import InitialWeights
@@ -71,7 +72,8 @@ class DataInfo(Versioned):
     class of the training split. `grey_bits` is the depth of grey images of more than 8 bits; None without
     any. `skipped_images` could not be read and are in no split. `positive` is the positive of two classes,
     and `positive_by` says how it was chosen: by the recipe, by its name, or as the second label. Both are
-    None for more classes, and in earlier records, where it is the second label.
+    None for more classes, and in earlier records, where it is the second label. `task` says what a label is;
+    None in earlier records, where it is one of the classes.
     """
 
     name: str
@@ -87,6 +89,13 @@ class DataInfo(Versioned):
     notes: tuple[str, ...] = ()
     positive: str | None = None
     positive_by: PositiveBy | None = None
+    task: TaskKind | None = None
+
+    @property
+    def kind(self) -> TaskKind:
+        """What a label is."""
+        by_classes: TaskKind = "binary" if len(self.labels) == 2 else "multiclass"
+        return self.task or by_classes
 
     @property
     def positive_index(self) -> int:
@@ -96,7 +105,7 @@ class DataInfo(Versioned):
     @property
     def positive_label(self) -> str | None:
         """The positive of two classes; None for more."""
-        return self.labels[self.positive_index] if len(self.labels) == 2 else None
+        return self.labels[self.positive_index] if self.kind == "binary" else None
 
 
 class ImageFacts(Record):

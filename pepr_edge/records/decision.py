@@ -17,12 +17,13 @@ class Decision(Record):
 
     The probabilities are the softmax of the logits divided by `temperature`. `kind` "threshold": of two
     classes, the one named `positive` if its probability is at least `threshold`, else the other one. `kind`
-    "argmax": the class of the highest logit; `threshold` is None. `positive` is None for more than two
-    classes. `target` is what the recipe asked for, `threshold_ci` the threshold's 95 % interval over
-    resamples of validation. `refer` is reserved: no file refers an image to a person so far.
+    "argmax": the class of the highest logit; `threshold` is None, as for "median": of grades, the lowest one
+    at which the cumulated softmax of the logits, not divided, reaches one half. `positive` is None for more
+    than two classes and for grades. `target` is what the recipe asked for, `threshold_ci` the threshold's 95 %
+    interval over resamples of validation. `refer` is reserved: no file refers an image to a person so far.
     """
 
-    kind: Literal["argmax", "threshold"] = "argmax"
+    kind: Literal["argmax", "threshold", "median"] = "argmax"
     positive: str | None = None
     temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     threshold: Threshold | None = None

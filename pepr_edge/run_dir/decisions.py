@@ -37,6 +37,11 @@ def decide_for(results: Results, state: VariantState) -> DecidedVariant:
         split: predictions[f"{split}_labels"].astype(np.int64) for split in EVALUATED_SPLITS
     }
     decision = fit_decision(
-        logits["val"], labels["val"], data.labels, data.positive_index, results.recipe.decision.target
+        logits["val"],
+        labels["val"],
+        data.labels,
+        data.positive_index,
+        results.recipe.decision.target,
+        data.kind,
     )
     return DecidedVariant(decision, at_decision(decision, logits, labels, data.labels))

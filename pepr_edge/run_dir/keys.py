@@ -44,7 +44,7 @@ STAGE_REVISIONS: Mapping[str, str] = {
 NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 # Fields of its record that change no training; the positive class does only where the metric asks for it.
-NO_DATA_FIELDS = {"positive", "positive_by"}
+NO_DATA_FIELDS = {"positive", "positive_by", "task"}
 # Sections of a recipe that came after 0.1.0, left out of the key of a run at their defaults.
 NEW_SECTIONS: Mapping[str, Any] = {
     "task": TaskSettings().model_dump(mode="json"),
@@ -137,6 +137,8 @@ def train_key(
     revision = revisions.get("train", FIRST)
     if is_one_sided(recipe.score.performance) and data.positive_index == 0:
         settings.append("positive 0")  # epochs are compared by another number
+    if data.kind not in ("binary", "multiclass"):
+        settings.append(f"task {data.kind}")  # the loss and the choice of the best epoch
     inputs = (_plain(candidate), _plain_data(data), settings)
     return stage_key("train", revision, *inputs, *_raised("data", revisions))
 

@@ -67,6 +67,7 @@ from pepr_edge.run_dir.layout import (
 from pepr_edge.run_dir.positive import artifact_with, differs, training_with
 from pepr_edge.run_dir.store import read_current, read_record
 from pepr_edge.scoring.fair_cost import FairCost, fair_cost
+from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted import npz
 from pepr_edge.untrusted.shown import one_line, shown
 
@@ -88,6 +89,7 @@ class VariantState:
     folders. `trained` is the one that is deployed: the best on validation. `full_profile` is the measurement
     by the full rules of what is handed over in a bundle, if `profile`, which ranks, is by the adaptive rules.
     `step_cost` is the cost of the candidate's training steps, measured in turn with the other candidates.
+    `kind` is that of the run's task.
     """
 
     candidate: Candidate
@@ -102,6 +104,7 @@ class VariantState:
     repeat_folders: tuple[Path, ...] = ()
     full_profile: DeviceProfile | None = None
     step_cost: StepCost | None = None
+    kind: TaskKind = "multiclass"
 
     @property
     def fair_costs(self) -> tuple[FairCost, ...]:
@@ -244,7 +247,7 @@ def _recipe(run_dir: Path, info: RunInfo) -> ResolvedRecipe:
     """Read the recipe of a run, with the settings that the run chose."""
     written = read_toml(run_dir / RECIPE, Recipe)
     try:
-        return resolve(written, info.settings)
+        return resolve(written, info.settings, info.data.kind)
     except RecipeError as error:
         raise RunError(f"{run_dir / RUN}: {error}") from None
 
@@ -288,7 +291,13 @@ def _states(
         made = _state(results, folder / name, candidate, trained, {*failure_keys, key}, key, verify)
         folders = tuple(repeat_folder(folder, repeat) for repeat in trainings)
         repeats = tuple(trainings.values())
-        made = replace(made, repeats=repeats, repeat_folders=folders, step_cost=step_cost)
+        made = replace(
+            made,
+            repeats=repeats,
+            repeat_folders=folders,
+            step_cost=step_cost,
+            kind=results.info.data.kind,
+        )
         return _of_positive(made, positive)
 
     exports = {}

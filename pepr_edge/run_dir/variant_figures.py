@@ -34,6 +34,7 @@ def performance(entry: VariantState, metric: str, split: Split) -> Estimate | No
         logits[f"{split}_labels"].astype(np.int64),
         split,
         positive=entry.artifact.positive,
+        kind=entry.kind,
     )
 
 
@@ -52,7 +53,7 @@ def seed_performances(entry: VariantState, metric: str, split: Split) -> tuple[f
             continue
         if labels is None:
             labels = entry.predictions()[f"{split}_labels"].astype(np.int64)
-        value = metric_of(metric, trained.positive)(read_logits(folder)[split], labels)
+        value = metric_of(metric, trained.positive, entry.kind)(read_logits(folder)[split], labels)
         if math.isnan(value):
             return ()
         values.append(value)

@@ -47,8 +47,11 @@ def paired_test(correct: Mask, others: Mask) -> float:
     return sign_test(int((correct & ~others).sum()), int((others & ~correct).sum()))
 
 
-def above_chance(decisions: Decisions, labels: Labels) -> float:
+def above_chance(decisions: Decisions, labels: Labels, by_distance: bool = False) -> float:
     """Return the one-sided p-value of a balanced accuracy above that of decisions that ignore the image.
+
+    With `by_distance` the classes are grades, and the squared number of grades between decision and label
+    takes the place of balanced accuracy.
 
     Labels are permuted among the images. The distribution is taken as normal, with its exact mean and
     variance, if there are more than MAX_PERMUTED_IMAGES images or the answer is clear.
@@ -63,27 +66,36 @@ def above_chance(decisions: Decisions, labels: Labels) -> float:
     weights = 1.0 / (np.bincount(labels) * len(present))
     position = np.full(int(max(decisions.max(), present.max())) + 1, -1)
     position[present] = np.arange(len(present))
-    decided = position[decisions]  # -1: a class without images, never correct
-    observed = float(weights[labels][decided == labels].sum())
-    z = _standardised(observed, decided, labels, weights)
+    if by_distance:
+        known, decided = np.unique(decisions, return_inverse=True)
+        score = -((known[:, None] - present[None, :]).astype(np.float64) ** 2)
+    else:
+        decided = position[decisions] + 1  # 0: a class without images, never correct
+        score = np.vstack([np.zeros(len(present)), np.diag(weights)])
+    observed = float(score[decided, labels].sum())
+    z = _standardised(observed, decided, labels, score)
     if len(labels) > MAX_PERMUTED_IMAGES or not UNCLEAR[0] < z < UNCLEAR[1]:
         return 0.5 * math.erfc(z / math.sqrt(2))
     rng = np.random.default_rng(0)
     shuffled = rng.permuted(np.tile(labels, (PERMUTATIONS, 1)), axis=1)
-    drawn = np.where(decided == shuffled, weights[shuffled], 0.0).sum(axis=1)
+    drawn = score[decided, shuffled].sum(axis=1)
     reached = np.count_nonzero(drawn >= observed - 1e-12)
     return float((1 + reached) / (1 + PERMUTATIONS))
 
 
 def _standardised(
-    observed: float, decided: NDArray[np.int64], labels: NDArray[np.int64], weights: NDArray[np.float64]
+    observed: float, decided: NDArray[np.intp], labels: NDArray[np.intp], score: NDArray[np.float64]
 ) -> float:
-    """Return by how many standard errors a balanced accuracy is above that of permuted labels."""
+    """Return by how many standard errors a summed score is above that of permuted labels.
+
+    Args:
+        observed: the sum.
+        decided, labels: of each image, shape (n,): row and column of its score.
+        score: shape (decisions, labels).
+    """
     n = len(labels)
-    classes = len(weights)
-    of_labels = np.bincount(labels, minlength=classes)
-    of_decisions = np.bincount(decided + 1, minlength=classes + 1)  # the first: of no class in the labels
-    score = np.vstack([np.zeros(classes), np.diag(weights)])
+    of_decisions = np.bincount(decided, minlength=score.shape[0])
+    of_labels = np.bincount(labels, minlength=score.shape[1])
     row_mean = score @ of_labels / n
     column_mean = of_decisions @ score / n
     mean = of_decisions @ row_mean

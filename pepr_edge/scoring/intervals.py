@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.records import Estimate, Split
-from pepr_edge.scoring.chance import paired_test
-from pepr_edge.scoring.metrics import Counts, calibration_gaps, chunks, metric, resampled
+from pepr_edge.scoring.chance import paired_test, sign_test
+from pepr_edge.scoring.metrics import calibration_gaps, metric, resampled
 from pepr_edge.scoring.percentiles import Z_95
-from pepr_edge.tasks import Labels, Logits, task_of
+from pepr_edge.scoring.resampling import Counts, chunks
+from pepr_edge.tasks import DEFAULT_TASK, Labels, Logits, TaskKind, task_of
 
 RESAMPLES = 500
 
@@ -91,10 +92,15 @@ def _lower_limit(successes: int, n: int) -> float:
 
 
 def bootstrap(
-    name: str, logits: Logits, labels: Labels, counts: Counts, positive: int = 1
+    name: str,
+    logits: Logits,
+    labels: Labels,
+    counts: Counts,
+    positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> tuple[float, float]:
     """95 % interval of a metric from resamples of the images (percentile bootstrap)."""
-    low, high = np.nanquantile(resampled(name, logits, labels, counts, positive), [0.025, 0.975])
+    low, high = np.nanquantile(resampled(name, logits, labels, counts, positive, kind), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -125,7 +131,14 @@ def calibration_interval(logits: Logits, labels: Labels, counts: Counts) -> tupl
 # These metrics depend on the shares of the classes, so their resamples are drawn from all images. If drawn
 # within the classes, their intervals are too narrow: in simulation those of F1 contained 90 % of the true
 # values instead of 95 % (156 images, 73 % of class 1).
-OF_SHARES = ("accuracy", "f1", "expected_calibration_error", "cohen_kappa")
+OF_SHARES = (
+    "accuracy",
+    "f1",
+    "expected_calibration_error",
+    "cohen_kappa",
+    "quadratic_kappa",
+    "mean_absolute_error",
+)
 
 
 def strata(name: str, labels: Labels) -> Labels:
@@ -140,6 +153,7 @@ def estimate(
     split: Split,
     drawn: dict[bool, Counts] | None = None,
     positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> Estimate | None:
     """Return a metric with its 95 % interval, or None if it is not defined on this split (one class only).
 
@@ -151,10 +165,11 @@ def estimate(
     Args:
         drawn: cache of this split's resamples, shared between metrics.
         positive: class number of the positive of two classes.
+        kind: of task.
     Raises:
         ScoreError: the metric is unknown.
     """
-    value = metric(name, positive)(logits, labels)
+    value = metric(name, positive, kind)(logits, labels)
     n = len(labels)
     if math.isnan(value):
         return None
@@ -165,7 +180,7 @@ def estimate(
         if name == "expected_calibration_error":
             low, high = calibration_interval(logits, labels, counts)
         else:
-            low, high = bootstrap(name, logits, labels, counts, positive)
+            low, high = bootstrap(name, logits, labels, counts, positive, kind)
     # Rounding, or the bias, may put a value at the edge just outside its interval.
     return Estimate(value=value, ci=(min(low, value), max(high, value)), split=split, n=n)
 
@@ -182,6 +197,7 @@ def estimates(
     labels: Mapping[Split, Labels],
     extra: str | None = None,
     positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> dict[str, Estimate]:
     """Return the default metrics by name: `<metric>` on the test split, `<split>_<metric>` on the others.
 
@@ -189,18 +205,33 @@ def estimates(
         logits, labels: by split.
         extra: a further metric, such as one with a level in its name.
         positive: class number of the positive of two classes.
+        kind: of task.
     """
-    names = dict.fromkeys(task_of().METRICS)
+    names = dict.fromkeys(task_of(kind).METRICS)
     if extra:
         names[extra] = None
     results = {}
     for split in logits:
         drawn: dict[bool, Counts] = {}
         for name in names:
-            result = estimate(name, logits[split], labels[split], split, drawn, positive)
+            result = estimate(name, logits[split], labels[split], split, drawn, positive, kind)
             if result is not None:
                 results[name if split == "test" else f"{split}_{name}"] = result
     return results
+
+
+def paired_errors_test(errors: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Exact two-sided p-value of the hypothesis that either of two models is nearer the truth equally often.
+
+    Where every image is right or wrong, it is McNemar's test.
+
+    Args:
+        errors, others: how wrong each image's decision is, shape (n,), the same images for both.
+    Source: the sign test.
+    """
+    wins = int((errors < others).sum())
+    losses = int((errors > others).sum())
+    return min(1.0, 2 * min(sign_test(wins, losses), sign_test(losses, wins)))
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:

@@ -11,32 +11,35 @@ Of two classes, one is positive: its class number is `positive`, 1 unless the ca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.tasks import Labels, Logits, task_of
+from pepr_edge.scoring.ordinal_metrics import mean_absolute_error, quadratic_kappa
+from pepr_edge.scoring.resampling import (
+    Counts,
+    Floats,
+    Prepare,
+    Resampler,
+    View,
+    chunks,
+    mean_defined,
+    ratio,
+)
+from pepr_edge.tasks import DEFAULT_TASK, Labels, Logits, TaskKind, task_of
 
-Floats = NDArray[np.float64]
-# How often each image was drawn. Shape (resamples, n) for callers; (n, resamples) inside this module, where
-# sums are faster.
-Counts = NDArray[np.integer[Any]]
-# Compute a metric of fixed images for each resample: counts (n, resamples) -> values (resamples,).
-Resampler = Callable[[Counts], Floats]
-Prepare = Callable[[Logits, Labels, int], Resampler]
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 DEFAULT_LEVEL = 0.9  # the sensitivity or specificity that is required if a metric's name gives none
-CHUNK_CELLS = 2**18  # images times resamples in one chunk: small enough for a processor's cache
 
 
-def confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
+def confusion_matrix(logits: Logits, labels: Labels, kind: TaskKind = DEFAULT_TASK) -> NDArray[np.int64]:
     """Number of images by true class (rows) and decision (columns), shape (classes, classes)."""
     classes = logits.shape[1]
-    cells = labels.astype(np.int64) * classes + task_of().decide(logits)
+    cells = labels.astype(np.int64) * classes + task_of(kind).decide(logits)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
@@ -44,21 +47,28 @@ def confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
 _NO_PERFORMANCE = {
     "expected_calibration_error": "a lower expected calibration error is better",
     "cohen_kappa": "Cohen's kappa can be below 0",
+    "mean_absolute_error": "a lower mean absolute error is better",
     "confusion_matrix": "a confusion matrix is a table, not one number",
 }
 
 
-def metric(name: str, positive: int = 1) -> Callable[[Logits, Labels], float]:
+def metric(name: str, positive: int = 1, kind: TaskKind = DEFAULT_TASK) -> Callable[[Logits, Labels], float]:
     """Return the metric with this name, which may end in a level, as in `sensitivity_at_specificity_0.95`.
 
     Args:
         name: the metric.
         positive: class number of the positive of two classes.
+        kind: of task.
     Raises:
         ScoreError: the metric is unknown.
     """
     _prepare(name)
-    return partial(_value, name, positive=positive)
+    return partial(_value, name, positive=positive, kind=kind)
+
+
+def fits(name: str, kind: TaskKind) -> bool:
+    """True if a metric that exists is one of this kind of task."""
+    return name not in ORDINAL_METRICS or kind == "ordinal"
 
 
 def is_one_sided(name: str) -> bool:
@@ -95,27 +105,14 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(names)}, or with a level, as in sensitivity_at_specificity_0.95"
 
 
-def _value(name: str, logits: Logits, labels: Labels, *, positive: int) -> float:
+def _value(name: str, logits: Logits, labels: Labels, *, positive: int, kind: TaskKind) -> float:
     """Return a metric of the images, each counted once."""
     once = np.ones((1, len(labels)), np.uint16)
-    return float(resampled(name, logits, labels, once, positive)[0])
-
-
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """Return part / whole, NaN where the whole is 0."""
-    ratio = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _mean_defined(values: Floats) -> Floats:
-    """Return the mean over the first axis of the values that are not NaN; NaN if all are."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
+    return float(resampled(name, logits, labels, once, positive, kind)[0])
 
 
 def _from_decisions(
-    formula: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels, positive: int
+    formula: Callable[[Floats, Floats, Floats], Floats], logits: Logits, labels: Labels, view: View
 ) -> Resampler:
     """Return a metric of the diagonal, row sums and column sums of the confusion matrix.
 
@@ -123,10 +120,10 @@ def _from_decisions(
         formula: takes the three as arrays of shape (classes, resamples); of two classes the positive is last.
     """
     classes = np.arange(logits.shape[1])[:, None]
-    if len(classes) == 2 and positive == 0:
+    if len(classes) == 2 and view.positive == 0:
         classes = classes[::-1]
     true = labels == classes
-    predicted = task_of().decide(logits) == classes
+    predicted = task_of(view.kind).decide(logits) == classes
     # float32 holds the sums exactly, up to 2**24 images.
     members = np.concatenate([true & predicted, true, predicted]).astype(np.float32)
 
@@ -139,12 +136,12 @@ def _from_decisions(
 
 def _accuracy(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     """Share of images that are decided correctly."""
-    return _ratio(hits.sum(axis=0), true.sum(axis=0))
+    return ratio(hits.sum(axis=0), true.sum(axis=0))
 
 
 def _balanced_accuracy(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     """Share of each class's images that are decided correctly, averaged over the classes that occur."""
-    return _mean_defined(_ratio(hits, true))
+    return mean_defined(ratio(hits, true))
 
 
 def _f1(hits: Floats, true: Floats, predicted: Floats) -> Floats:
@@ -154,8 +151,8 @@ def _f1(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     two classes if the positive neither occurs nor is predicted. Source: van Rijsbergen 1979; the mean as
     scikit-learn's "macro".
     """
-    by_class = _ratio(2 * hits, true + predicted)
-    return by_class[1] if len(hits) == 2 else _mean_defined(by_class)
+    by_class = ratio(2 * hits, true + predicted)
+    return by_class[1] if len(hits) == 2 else mean_defined(by_class)
 
 
 def _cohen_kappa(hits: Floats, true: Floats, predicted: Floats) -> Floats:
@@ -165,7 +162,7 @@ def _cohen_kappa(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     """
     n = true.sum(axis=0)
     by_chance = (true * predicted).sum(axis=0)
-    return _ratio(n * hits.sum(axis=0) - by_chance, n * n - by_chance)
+    return ratio(n * hits.sum(axis=0) - by_chance, n * n - by_chance)
 
 
 def log_odds(logits: Logits, label: int) -> Floats:
@@ -208,10 +205,10 @@ def _roc(logits: Logits, labels: Labels, label: int) -> _Roc:
 
 
 def _from_roc(
-    formula: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels, positive: int
+    formula: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels, view: View
 ) -> Resampler:
     """Return a metric of the ROC curve: of the positive of two, else the mean of one against the rest."""
-    classes = [positive] if logits.shape[1] == 2 else range(logits.shape[1])
+    classes = [view.positive] if logits.shape[1] == 2 else range(logits.shape[1])
     curves = [_roc(logits, labels, label) for label in classes]
     curves = [roc for roc in curves if len(roc.positive) and len(roc.negative)]
 
@@ -222,7 +219,7 @@ def _from_roc(
             formula(roc, _cumulative(counts[roc.positive]), _cumulative(counts[roc.negative]))
             for roc in curves
         ]
-        return _mean_defined(np.stack(by_class))
+        return mean_defined(np.stack(by_class))
 
     return values
 
@@ -242,24 +239,24 @@ def _auroc(roc: _Roc, true: Counts, false: Counts) -> Floats:
     # Twice the Mann-Whitney U: a tie is half a pair in the right order.
     before = (true[roc.above] + true[roc.reached]).astype(np.float64)
     pairs = np.einsum("ij,ij->j", np.diff(false, axis=0).astype(np.float64), before)
-    return _ratio(pairs, 2.0 * true[-1] * false[-1])
+    return ratio(pairs, 2.0 * true[-1] * false[-1])
 
 
 def _sensitivity(roc: _Roc, true: Counts, false: Counts, level: float) -> Floats:
     """Maximum sensitivity at any threshold with at least this specificity."""
     # The threshold lies just above the first negative that would make the specificity too low.
-    specificity = _ratio(false[-1] - false[1:], false[-1])
+    specificity = ratio(false[-1] - false[1:], false[-1])
     first = (specificity < level).argmax(axis=0)
-    sensitivity = _ratio(true[roc.above[first], np.arange(len(first))], true[-1])
+    sensitivity = ratio(true[roc.above[first], np.arange(len(first))], true[-1])
     return np.where(false[-1] > 0, sensitivity, np.nan)
 
 
 def _specificity(roc: _Roc, true: Counts, false: Counts, level: float) -> Floats:
     """Maximum specificity at any threshold with at least this sensitivity."""
     # The threshold lies at the first positive that makes the sensitivity high enough.
-    sensitivity = _ratio(true[1:], true[-1])
+    sensitivity = ratio(true[1:], true[-1])
     first = (sensitivity >= level).argmax(axis=0)
-    specificity = _ratio(false[-1] - false[roc.passed[first], np.arange(len(first))], false[-1])
+    specificity = ratio(false[-1] - false[roc.passed[first], np.arange(len(first))], false[-1])
     return np.where(true[-1] > 0, specificity, np.nan)
 
 
@@ -278,7 +275,7 @@ def calibration_gaps(logits: Logits, labels: Labels) -> tuple[Floats, Floats, Fl
     return probability, member.astype(np.float64), gaps
 
 
-def _calibration_error(logits: Logits, labels: Labels, positive: int) -> Resampler:
+def _calibration_error(logits: Logits, labels: Labels, view: View) -> Resampler:
     """Difference between the probability of the predicted class and how often it is correct.
 
     In [0, 1], lower is better. The mean over 15 bins of equal width, weighted by images. Chance alone makes
@@ -288,7 +285,7 @@ def _calibration_error(logits: Logits, labels: Labels, positive: int) -> Resampl
 
     def values(counts: Counts) -> Floats:
         gap = np.abs(gaps @ counts.astype(np.float64)).sum(axis=0)
-        return _ratio(gap, counts.sum(axis=0, dtype=np.int64))
+        return ratio(gap, counts.sum(axis=0, dtype=np.int64))
 
     return values
 
@@ -305,25 +302,32 @@ METRICS: dict[str, Prepare] = {
     "expected_calibration_error": _calibration_error,
     "cohen_kappa": partial(_from_decisions, _cohen_kappa),
 }
-PERFORMANCES = tuple(name for name in METRICS if name not in _NO_PERFORMANCE)
+# Metrics of grades alone.
+ORDINAL_METRICS: dict[str, Prepare] = {
+    "quadratic_kappa": quadratic_kappa,
+    "mean_absolute_error": mean_absolute_error,
+}
+ALL_METRICS = METRICS | ORDINAL_METRICS
+PERFORMANCES = tuple(name for name in ALL_METRICS if name not in _NO_PERFORMANCE)
 
 
 def _prepare(name: str) -> Prepare:
-    if name in METRICS:
-        return METRICS[name]
+    if name in ALL_METRICS:
+        return ALL_METRICS[name]
     match = re.fullmatch(rf"({'|'.join(_AT_LEVEL)})_(0\.[0-9]+)", name)
     if match is None or not 0 < float(match[2]) < 1:
-        raise ScoreError(f"metric {name!r}, expected one of {_listed(METRICS)}.")
+        raise ScoreError(f"metric {name!r}, expected one of {_listed(ALL_METRICS)}.")
     return partial(_from_roc, partial(_AT_LEVEL[match[1]], level=float(match[2])))
 
 
-def chunks(resamples: int, n: int) -> Iterator[slice]:
-    """Split resamples of n images into chunks that are processed one after the other."""
-    step = max(32, CHUNK_CELLS // max(n, 1))
-    return (slice(start, min(start + step, resamples)) for start in range(0, resamples, step))
-
-
-def resampled(name: str, logits: Logits, labels: Labels, counts: Counts, positive: int = 1) -> Floats:
+def resampled(
+    name: str,
+    logits: Logits,
+    labels: Labels,
+    counts: Counts,
+    positive: int = 1,
+    kind: TaskKind = DEFAULT_TASK,
+) -> Floats:
     """Return a metric of each resample, shape (resamples,); NaN for resamples on which it is not defined.
 
     Args:
@@ -331,8 +335,9 @@ def resampled(name: str, logits: Logits, labels: Labels, counts: Counts, positiv
         counts: how often a resample contains each image, shape (resamples, n), as from `resample_counts`. Use
             the same counts for several models to get paired values.
         positive: class number of the positive of two classes.
+        kind: of task.
     Raises:
         ScoreError: the metric is unknown.
     """
-    values = _prepare(name)(logits, labels, positive)
+    values = _prepare(name)(logits, labels, View(positive, kind))
     return np.concatenate([values(counts[chunk].T) for chunk in chunks(len(counts), len(labels))])

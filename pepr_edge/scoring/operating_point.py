@@ -9,7 +9,7 @@ import numpy as np
 from pepr_edge.records import Decision, Estimate, Split
 from pepr_edge.scoring.intervals import estimate, exact_interval, resample_counts
 from pepr_edge.scoring.rule import rule_of
-from pepr_edge.tasks import Labels, Logits, calibrated, decide_by, fit_temperature, fit_thresholds
+from pepr_edge.tasks import Labels, Logits, TaskKind, calibrated, decide_by, fit_temperature, fit_thresholds
 from pepr_edge.tasks import parse_target as parsed
 
 THRESHOLD_RESAMPLES = 200
@@ -18,7 +18,12 @@ AT_DECISION = ("sensitivity_at_decision", "specificity_at_decision", "ppv_at_dec
 
 
 def fit_decision(
-    logits: Logits, labels: Labels, names: Sequence[str], positive: int, target: str
+    logits: Logits,
+    labels: Labels,
+    names: Sequence[str],
+    positive: int,
+    target: str,
+    kind: TaskKind | None = None,
 ) -> Decision:
     """Fit temperature and threshold.
 
@@ -28,11 +33,15 @@ def fit_decision(
         names: of the classes.
         positive: class number of the positive of two classes.
         target: as in the recipe. Of more than two classes the highest logit decides.
+        kind: of task; None: one of the classes. Of grades the median decides.
     """
     wanted = parsed(target)
-    two_classes = len(names) == 2
+    two_classes = len(names) == 2 and kind != "ordinal"
     calibrating = Decision(
-        positive=names[positive] if two_classes else None, temperature=fit_temperature(logits, labels)
+        kind="median" if kind == "ordinal" else "argmax",
+        positive=names[positive] if two_classes else None,
+        temperature=fit_temperature(logits, labels),
+        target="median" if kind == "ordinal" else "argmax",
     )
     if not two_classes or wanted.kind == "argmax":
         return calibrating
@@ -63,9 +72,8 @@ def at_decision(
     rule = rule_of(decision, names)
     figures: dict[str, Estimate] = {}
     for split, of_split in logits.items():
-        made = (
-            _shares(decide_by(of_split, rule), labels[split], rule.positive, split) if len(names) == 2 else {}
-        )
+        has_positive = decision.positive is not None
+        made = _shares(decide_by(of_split, rule), labels[split], rule.positive, split) if has_positive else {}
         after = of_split.astype(np.float64) / rule.temperature
         error = estimate("expected_calibration_error", after, labels[split], split)
         if error is not None:

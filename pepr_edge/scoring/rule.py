@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pepr_edge.records import Decision
-from pepr_edge.tasks import Rule
+from pepr_edge.tasks import Rule, TaskKind
 
 
 def rule_of(decision: Decision | None, labels: Sequence[str]) -> Rule:
@@ -13,4 +13,5 @@ def rule_of(decision: Decision | None, labels: Sequence[str]) -> Rule:
     if decision is None:
         return Rule()
     positive = 1 if decision.positive is None else list(labels).index(decision.positive)
-    return Rule(positive, decision.temperature, decision.threshold)
+    kind: TaskKind = "ordinal" if decision.kind == "median" else "multiclass"
+    return Rule(positive, decision.temperature, decision.threshold, kind)

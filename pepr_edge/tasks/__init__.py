@@ -5,7 +5,7 @@ To add a task, write a module with the functions of `Task` and add it to `TASKS`
 
 from __future__ import annotations
 
-from pepr_edge.tasks import single_label
+from pepr_edge.tasks import ordinal, single_label
 from pepr_edge.tasks.decision import (
     Rule,
     calibrated,
@@ -16,7 +16,7 @@ from pepr_edge.tasks.decision import (
     parse_target,
 )
 from pepr_edge.tasks.positive import PositiveClass, positive_class
-from pepr_edge.tasks.task import Decisions, Labels, Logits, Mask, Task
+from pepr_edge.tasks.task import Decisions, Labels, Logits, Mask, Task, TaskKind
 
 __all__ = [
     "DEFAULT_TASK",
@@ -28,21 +28,27 @@ __all__ = [
     "PositiveClass",
     "Rule",
     "Task",
+    "TaskKind",
     "calibrated",
     "decide_by",
     "fit_temperature",
     "fit_thresholds",
     "margin_by",
+    "ordinal",
     "parse_target",
     "positive_class",
     "single_label",
     "task_of",
 ]
 
-TASKS: dict[str, Task] = {"single_label": single_label}
-DEFAULT_TASK = "single_label"
+TASKS: dict[TaskKind, Task] = {
+    "multiclass": single_label,
+    "binary": single_label,
+    "ordinal": ordinal,
+}
+DEFAULT_TASK: TaskKind = "multiclass"
 
 
-def task_of(kind: str = DEFAULT_TASK) -> Task:
-    """Return the module of a task. Every caller uses the default: there is one kind of task so far."""
+def task_of(kind: TaskKind = DEFAULT_TASK) -> Task:
+    """Return the module of a kind of task."""
     return TASKS[kind]

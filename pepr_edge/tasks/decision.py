@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.tasks import single_label
-from pepr_edge.tasks.task import Decisions, Labels, Logits
+from pepr_edge.tasks import ordinal, single_label
+from pepr_edge.tasks.task import Decisions, Labels, Logits, TaskKind
 
 Floats = NDArray[np.float64]
 MAX_TEMPERATURE = 100.0
@@ -25,11 +25,12 @@ _COST = re.compile(r"cost\s+(\d*\.?\d+)\s*:\s*(\d*\.?\d+)")
 
 
 class Rule(NamedTuple):
-    """How a file decides. `threshold` None: the highest logit decides. `positive` is a class number."""
+    """How a file decides. `threshold` None: as its task decides. `positive` is a class number."""
 
     positive: int = 1
     temperature: float = 1.0
     threshold: float | None = None
+    kind: TaskKind = "multiclass"
 
 
 class Target(NamedTuple):
@@ -71,6 +72,8 @@ def calibrated(logits: Logits, rule: Rule) -> Floats:
 
 def decide_by(logits: Logits, rule: Rule) -> Decisions:
     """Return the class number that the rule decides for, shape (n,)."""
+    if rule.kind == "ordinal":
+        return ordinal.decide(logits)
     if rule.threshold is None:
         return single_label.decide(logits)
     is_positive = calibrated(logits, rule)[:, rule.positive] >= rule.threshold
@@ -79,6 +82,8 @@ def decide_by(logits: Logits, rule: Rule) -> Decisions:
 
 def margin_by(logits: Logits, rule: Rule) -> NDArray[np.float32]:
     """Return how far the difference of two logits is from another decision, shape (n,)."""
+    if rule.kind == "ordinal":
+        return ordinal.margin(logits)
     if rule.threshold is None:
         return single_label.margin(logits)
     if not 0 < rule.threshold < 1:

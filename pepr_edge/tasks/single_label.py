@@ -27,6 +27,7 @@ METRICS: tuple[str, ...] = (
 )
 # Accuracy alone would hide the loss of a rare class.
 GATE_METRIC = "balanced_accuracy"
+DEFAULT_PERFORMANCE = "accuracy"
 
 
 def decide(logits: Logits) -> Decisions:
@@ -37,6 +38,11 @@ def decide(logits: Logits) -> Decisions:
 def correct(logits: Logits, labels: Labels) -> Mask:
     """True for each image whose decision is its label, shape (n,)."""
     return np.asarray(decide(logits) == labels)
+
+
+def errors(logits: Logits, labels: Labels) -> NDArray[np.float64]:
+    """Return 1 for each image that is decided wrongly, else 0, shape (n,)."""
+    return (~correct(logits, labels)).astype(np.float64)
 
 
 def agree(logits: Logits, others: Logits) -> Mask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
+TaskKind = Literal["multiclass", "binary", "ordinal", "multilabel"]
 Logits = NDArray[np.floating[Any]]  # shape (n, classes)
 Labels = NDArray[np.integer[Any]]  # one row per image; shape (n,) for one label per image
 Decisions = NDArray[np.int64]  # same shape as the labels
@@ -25,12 +26,17 @@ class Task(Protocol):
     """Names of the metrics that are reported for every model."""
     GATE_METRIC: str
     """The metric that a converted file must keep, besides the metric of the recipe."""
+    DEFAULT_PERFORMANCE: str
+    """The metric of the ranking, if the recipe names none."""
 
     def decide(self, logits: Logits) -> Decisions:
         """Return the decision for each image."""
 
     def correct(self, logits: Logits, labels: Labels) -> Mask:
         """True for each image whose decision equals its label."""
+
+    def errors(self, logits: Logits, labels: Labels) -> NDArray[np.float64]:
+        """Return how wrong each image's decision is, shape (n,); 0 for a right one."""
 
     def agree(self, logits: Logits, others: Logits) -> Mask:
         """True for each image on which two models make the same decision."""

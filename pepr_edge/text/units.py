@@ -16,6 +16,8 @@ METRIC_NAMES = {
     "specificity_at_sensitivity": "specificity at 90 % sensitivity",
     "expected_calibration_error": "expected calibration error",
     "cohen_kappa": "Cohen's kappa",
+    "quadratic_kappa": "quadratic weighted kappa",
+    "mean_absolute_error": "mean absolute error, in grades",
     "sensitivity_at_decision": "sensitivity of its decisions",
     "specificity_at_decision": "specificity of its decisions",
     "ppv_at_decision": "positive predictive value of its decisions",

@@ -13,7 +13,7 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Preprocess
-from pepr_edge.tasks import task_of
+from pepr_edge.tasks import TaskKind, task_of
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.step import ComputeMode, TrainStep, synchronise
@@ -34,9 +34,11 @@ def optimiser(settings: ResolvedTrain, model: nn.Module) -> torch.optim.Optimize
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def loss_function(settings: Train, labels: Labels, num_classes: int, device: torch.device) -> nn.Module:
+def loss_function(
+    settings: Train, labels: Labels, num_classes: int, device: torch.device, kind: TaskKind
+) -> nn.Module:
     """Return the loss of the task on the device; class-balanced if the recipe asks for it."""
-    task = task_of()
+    task = task_of(kind)
     counts = task.class_counts(labels, num_classes) if settings.class_balanced else None
     return task.loss(counts).to(device)
 

@@ -233,7 +233,7 @@ def _probe(
 
     images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     model.train()
-    loss = loss_function(settings, labels, len(job.data.info.labels), device)
+    loss = loss_function(settings, labels, len(job.data.info.labels), device, job.data.info.kind)
     steps = settings.epochs * math.ceil(len(labels) / settings.batch_size)
     mode, results = probe(model, images, targets, make_optimiser, loss, brief=steps < BRIEF_BELOW_STEPS)
     threads = job.threads
@@ -255,7 +255,7 @@ def _warm_up(model: nn.Module, mode: ComputeMode, job: TrainingJob, spec: Prepro
     device = next(model.parameters()).device
     images, targets = batch(train, np.arange(min(settings.batch_size, len(labels))), spec, device)
     trial = mode.place(copy.deepcopy(model), device).train()
-    loss = loss_function(settings, labels, len(job.data.info.labels), device)
+    loss = loss_function(settings, labels, len(job.data.info.labels), device, job.data.info.kind)
     TrainStep(trial, mode, optimiser(settings, trial), loss)(images, targets)
     synchronise(device)
     del trial

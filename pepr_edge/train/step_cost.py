@@ -90,7 +90,7 @@ class _Subject:
         model, spec = untrained(job.candidate, job.data, recipe, job.threads)
         device = torch.device("cpu")
         model = job.mode.place(model, device)
-        loss = loss_function(settings, labels, len(job.data.info.labels), device)
+        loss = loss_function(settings, labels, len(job.data.info.labels), device, job.data.info.kind)
         train_mode(model, settings)
         generator = torch.Generator().manual_seed(recipe.seed)
         self.job = job

@@ -114,7 +114,8 @@ def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
     rng = np.random.default_rng(job.recipe.seed)
     generator = torch.Generator().manual_seed(job.recipe.seed)
     steps = WARM_UP_STEPS + TIMED_STEPS
-    loss = loss_function(settings, labels, len(job.data.info.labels), device)
+    info = job.data.info
+    loss = loss_function(settings, labels, len(info.labels), device, info.kind)
     step = train_step(trainer.model, trainer.mode, settings, loss, steps)
     parts = list(islice(cycle(batches(len(labels), settings.batch_size, rng)), steps))
     train_mode(trainer.model, settings)
@@ -172,6 +173,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
     recipe = job.recipe
     trainer = session.trainer
     metric = recipe.score.performance
+    info = job.data.info
     labels = {split: np.asarray(job.data.splits[split][1]) for split in EVALUATED_SPLITS}
     return TrainResult(
         key=job.key,
@@ -190,8 +192,8 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         best_epoch=trainer.best_epoch,
         stopped_early=len(trainer.epochs) < recipe.train.epochs,
         performance_metric=metric,
-        performance=estimates(logits, labels, metric, job.data.info.positive_index),
-        positive=job.data.info.positive_index,
+        performance=estimates(logits, labels, metric, info.positive_index, info.kind),
+        positive=info.positive_index,
         cost=with_loss(session.cost_tracker.cost, session.lost),
         environment=environment(
             session.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")

@@ -17,7 +17,7 @@ from pepr_edge.errors import ModelError
 from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
-from pepr_edge.tasks import task_of
+from pepr_edge.tasks import TaskKind, task_of
 from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.features import Backbone, frozen_backbone
 from pepr_edge.train.loop import (
@@ -77,7 +77,9 @@ class Trainer:
         self._generator = torch.Generator().manual_seed(seed)
         labels = data.splits["train"][1]
         self._steps = len(batches(len(labels), settings.batch_size, self._rng))
-        loss = loss_function(settings, labels, len(data.info.labels), next(model.parameters()).device)
+        loss = loss_function(
+            settings, labels, len(data.info.labels), next(model.parameters()).device, data.info.kind
+        )
         self.step = train_step(model, mode, settings, loss, self._steps * settings.epochs)
         self._load_batch = batch_loader(
             data.splits["train"], spec, settings, self._generator, self.step.device
@@ -164,13 +166,14 @@ class Trainer:
     ) -> Epoch:
         """Return the record of an epoch, from its training loss and its logits on validation."""
         labels = self._data.splits["val"][1]
-        val_loss = _loss(logits, labels)
+        info = self._data.info
+        val_loss = _loss(logits, labels, info.kind)
         if not math.isfinite(train_loss) or not math.isfinite(val_loss):
             raise ModelError(
                 f"the loss became {train_loss} in training and {val_loss} on validation in epoch {epoch}. "
                 f"Lower train.learning_rate ({self._settings.learning_rate})."
             )
-        performance = metric_of(self._metric, self._data.info.positive_index)(logits, labels)
+        performance = metric_of(self._metric, info.positive_index, info.kind)(logits, labels)
         if math.isnan(performance):
             raise ModelError(
                 f"{self._metric} is not defined on the validation split: all its images are of one class. "
@@ -235,5 +238,5 @@ def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _loss(logits: NDArray[np.float32], labels: Labels) -> float:
-    return float(task_of().loss()(torch.from_numpy(logits), torch.from_numpy(np.array(labels))))
+def _loss(logits: NDArray[np.float32], labels: Labels, kind: TaskKind) -> float:
+    return float(task_of(kind).loss()(torch.from_numpy(logits), torch.from_numpy(np.array(labels))))

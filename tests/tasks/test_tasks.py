@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
-from pepr_edge.scoring.metrics import METRICS
+from pepr_edge.scoring.metrics import ALL_METRICS
 from pepr_edge.tasks import DEFAULT_TASK, TASKS, Task, task_of
 
 
@@ -19,5 +19,5 @@ def test_every_task_has_the_functions_of_the_protocol() -> None:
 
 def test_the_metrics_of_every_task_are_known() -> None:
     for task in TASKS.values():
-        assert set(task.METRICS) <= set(METRICS)
+        assert set(task.METRICS) <= set(ALL_METRICS)
         assert task.GATE_METRIC in task.METRICS

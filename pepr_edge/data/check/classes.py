@@ -71,5 +71,5 @@ def split_counts(evidence: Evidence) -> dict[Split, NDArray[np.int64]]:
     for split in SPLITS:
         indices = [index for index, home in scan.splits.items() if home == split and index not in scan.bad]
         targets = evidence.source.targets[np.array(indices, np.int64)]
-        counts[split] = task_of().class_counts(targets, len(evidence.source.labels))
+        counts[split] = task_of(evidence.source.kind).class_counts(targets, len(evidence.source.labels))
     return counts

@@ -111,7 +111,7 @@ def _step_s(architecture: str, recipe: ResolvedRecipe, data: Dataset, device: to
     )
     model, preprocess = untrained(candidate, data, recipe, threads=1)
     mode = ComputeMode("channels_last", "float32")
-    loss = loss_function(recipe.train, labels, candidate.num_classes, device)
+    loss = loss_function(recipe.train, labels, candidate.num_classes, device, data.info.kind)
     step = train_step(mode.place(model, device), mode, recipe.train, loss, 1 + STEPS)
     train_mode(step.model, recipe.train)
     images, targets = batch(data.splits["train"], np.arange(len(labels)), preprocess, device)
