@@ -60,6 +60,10 @@ def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # This imports onnxruntime, so it comes before ORT_DISABLE_TELEMETRY is removed.
     tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     tiny_bundle.image(tmp_path / "x.png")
+    for number in range(6):
+        path = tmp_path / "images" / tiny_bundle.LABELS[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tiny_bundle.image(path, number)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     (tmp_path / "home").mkdir()
@@ -79,6 +83,7 @@ def commands() -> Iterator[tuple[str, ...]]:
     bundle = "01-tiny@16-int8_static"
     yield "verify", bundle
     yield "predict", bundle, "x.png"
+    yield "evaluate", bundle, "images", "--out", "site.json"
     yield "bench", bundle, "--quick", "--out", "out/report.json"
 
 
@@ -94,6 +99,7 @@ def test_the_field_commands_need_no_workstation_and_no_network(field: Path) -> N
         # A brief measurement may be INVALID. The report below shows that it took place.
         assert done.returncode in ((0, 3) if command[0] == "bench" else (0,)), done.stderr
         assert "Traceback" not in done.stderr
+    assert '"confusion"' in (field / "site.json").read_text()
     assert '"latencies_s"' in (field / "out" / "report.json").read_text()
     assert not network.exists(), network.read_text()
     assert list((field / "home").iterdir()) == []

@@ -20,7 +20,7 @@ from pepr_edge.scoring.metrics import PERFORMANCES
     "reports",
     multiple=True,
     type=PathType(),
-    help="Reports of `pepr-edge bench --out`, one or more.",
+    help="Reports of `pepr-edge bench --out` or `evaluate --out`, one or more.",
 )
 @click.option(
     "--weights", help="Weights of the resources, for example train_energy=1,latency=2,peak_memory=1."
@@ -65,7 +65,7 @@ def command(
 
     The run directory is not changed. Reports of the same kind of device are merged by the median; across
     kinds of devices, the worst value of a model counts. An emulated device counts for the self-test and for
-    memory, not for latency.
+    memory, not for latency. Reports of `evaluate` say where a model does worse than at home.
     """
     if more and not reports:
         raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
@@ -97,6 +97,7 @@ def command(
         parts = [
             terminal.ranking_table(ranking),
             terminal.devices_table(ranking),
+            terminal.sites_table(ranking),
             terminal.conclusion(ranking),
             terminal.dependence_table(ranking),
             terminal.lifetime_table(ranking),

@@ -18,7 +18,7 @@ from pepr_edge.cli.common import PathType, common, echo, need_training, print_js
     "reports",
     multiple=True,
     type=PathType(),
-    help="Reports of `pepr-edge bench --out`, one or more.",
+    help="Reports of `pepr-edge bench --out` or `evaluate --out`, one or more.",
 )
 @click.option(
     "--force", is_flag=True, help="Also replace files of the same names that pepr_edge did not write."
@@ -48,7 +48,7 @@ def command(
     results = load(run_dir)
     ranking = read_ranking(run_dir)
     need_training()
-    from pepr_edge.ranking import rank, read_reports
+    from pepr_edge.ranking import of_bench, rank, read_reports
     from pepr_edge.report.from_run import write_report
     from pepr_edge.run_dir.layout import FIGURES
 
@@ -56,7 +56,7 @@ def command(
     field = read_reports((*reports, *more), results, trusted)
     if field:
         ranking = rank(results, field=field)
-    write_report(results, ranking, path, field, force)
+    write_report(results, ranking, path, of_bench(field), force)
     if as_json:
         print_json({"report": str(path), "figures": str(run_dir / FIGURES)})
     else:

@@ -3,7 +3,7 @@
 from pepr_edge.ranking.certain_places import Places, certain_places, places_of
 from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank
-from pepr_edge.ranking.reports import read_reports
+from pepr_edge.ranking.reports import of_bench, read_reports
 from pepr_edge.ranking.row import over_budget
 from pepr_edge.ranking.skill import lowest_skilled
 
@@ -11,6 +11,7 @@ __all__ = [
     "Places",
     "certain_places",
     "lowest_skilled",
+    "of_bench",
     "over_budget",
     "places_of",
     "rank",

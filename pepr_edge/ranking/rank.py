@@ -11,7 +11,7 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import robustness
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, FieldMeasurements, device_classes, worst_case
-from pepr_edge.ranking.reports import check
+from pepr_edge.ranking.reports import Report, check, of_bench, of_evaluate
 from pepr_edge.ranking.row import (
     affects_bounds,
     is_rankable,
@@ -19,11 +19,12 @@ from pepr_edge.ranking.row import (
     row_of,
     scored_performance,
 )
+from pepr_edge.ranking.sites import compare_sites, with_site_warnings
 from pepr_edge.ranking.skill import SkillCheck
 from pepr_edge.ranking.spread import Spread, resource_errors, spread, with_field_errors
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
-from pepr_edge.records import Bound, DeviceWinner, FieldReport, Ranking, RankingRow
+from pepr_edge.records import Bound, DeviceWinner, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.spent import spent
 from pepr_edge.scoring.lifetime import with_lifetime_energy
@@ -77,7 +78,7 @@ def rank(
     *,
     weights: Mapping[str, float] | None = None,
     metric: str | None = None,
-    field: Mapping[str, FieldReport] | None = None,
+    field: Mapping[str, Report] | None = None,
     normalise: str | None = None,
     reference: Mapping[str, Bound] | None = None,
     lifetime: float | None = None,
@@ -90,7 +91,8 @@ def rank(
         metric: the performance; None: that of the recipe.
         field: reports of devices by file name. Their latency and memory replace those measured here: for each
             class of devices (`Ranking.devices`), and as the worst case over all classes in the ranking
-            itself.
+            itself. Reports of `evaluate` change no figure: they say where a model does worse
+            (`Ranking.sites`).
         normalise: "minmax" or "max"; None: that of the recipe.
         reference: bounds by resource to use instead of those of this set.
         lifetime: number of images that a model will process, for its energy per image.
@@ -104,7 +106,8 @@ def rank(
     settings = results.recipe.score
     asked = _scoring(settings, weights, normalise, reference)
     check(field or {}, results)
-    classes = device_classes(field or {}, results)
+    classes = device_classes(of_bench(field or {}), results)
+    sites = compare_sites(of_evaluate(field or {}), results)
     inputs = _inputs(results, metric, _with_stand_in(asked, results))
     ranked = _ranked(inputs, worst_case(classes) if classes else None)
     ranking = _with_robustness(inputs, ranked)
@@ -117,6 +120,9 @@ def rank(
             measured_on=(),
             devices=tuple(_devices(inputs, classes, ranked.rows)),
         )
+    if sites:
+        rows = tuple(with_site_warnings(row, sites) for row in ranking.rows)
+        ranking = ranking.replace(sites=sites, rows=rows)
     by_time = TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else ""
     notes = (mixed_weights(ranking), one_training(ranking), by_time)
     return ranking.replace(notes=tuple(note for note in notes if note))

@@ -9,26 +9,36 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError, SignatureError
 from pepr_edge.field import report_checksum
-from pepr_edge.records import BenchResult, FieldReport, first_fault, other_version, parse_record
+from pepr_edge.records import (
+    BenchResult,
+    EvaluationReport,
+    EvaluationResult,
+    FieldReport,
+    first_fault,
+    other_version,
+    parse_record,
+)
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.percentiles import percentiles
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Trust
+from pepr_edge.untrusted.documents import json_document
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.shown import shown
 
 # Latencies are kept in nanoseconds.
 CLOCK_S = 1e-9
-EXPECTED_REPORT = "the file that `pepr-edge bench --out` wrote on the device."
+EXPECTED_REPORT = "the file that `pepr-edge bench --out` or `evaluate --out` wrote on the device."
+# What `rank --field` takes.
+Report = FieldReport | EvaluationReport
 
 
-def read_reports(
-    paths: Sequence[Path], results: Results, trust: Trust | None = None
-) -> dict[str, FieldReport]:
-    """Read field reports, and return them by the names of their files, in the order given.
+def read_reports(paths: Sequence[Path], results: Results, trust: Trust | None = None) -> dict[str, Report]:
+    """Read field reports, of bench and of evaluate, and return them by the names of their files.
 
-    The names stand in rankings, which may be passed on; the folders of the files do not.
+    They are in the order given. The names stand in rankings, which may be passed on; the folders of the files
+    do not.
 
     Args:
         paths: of the reports.
@@ -38,7 +48,7 @@ def read_reports(
         ScoreError: one line for each file that is not a report, is of another version, is given twice, is not
             signed by a trusted key, or is refused by `check`.
     """
-    reports: dict[str, FieldReport] = {}
+    reports: dict[str, Report] = {}
     faults = []
     known: set[Path] = set()
     for path in paths:
@@ -54,6 +64,16 @@ def read_reports(
     return reports
 
 
+def of_bench(reports: Mapping[str, Report]) -> dict[str, FieldReport]:
+    """Return the reports of bench among field reports."""
+    return {name: report for name, report in reports.items() if isinstance(report, FieldReport)}
+
+
+def of_evaluate(reports: Mapping[str, Report]) -> dict[str, EvaluationReport]:
+    """Return the reports of evaluate among field reports."""
+    return {name: report for name, report in reports.items() if isinstance(report, EvaluationReport)}
+
+
 def _free_name(path: Path, taken: Container[str]) -> str:
     """Return the name of a file, numbered if another report has the same."""
     name = shown(path.name)
@@ -64,7 +84,7 @@ def _free_name(path: Path, taken: Container[str]) -> str:
     return name
 
 
-def check(reports: Mapping[str, FieldReport], results: Results) -> None:
+def check(reports: Mapping[str, Report], results: Results) -> None:
     """Refuse reports that a ranking of this run cannot use.
 
     A report with some INVALID results is accepted; their artifacts get no rank. The timing of an emulated
@@ -77,12 +97,15 @@ def check(reports: Mapping[str, FieldReport], results: Results) -> None:
     _raise(_faults(reports, results))
 
 
-def _faults(reports: Mapping[str, FieldReport], results: Results) -> list[str]:
+def _faults(reports: Mapping[str, Report], results: Results) -> list[str]:
     artifacts = {entry.artifact.sha256 for entry in results.entries if entry.artifact}
     faults = []
     accepted = {}
     for name, report in reports.items():
-        fault = _fault(report, artifacts, results.folder)
+        if isinstance(report, EvaluationReport):
+            fault = _evaluation_fault(report, artifacts, results.folder)
+        else:
+            fault = _fault(report, artifacts, results.folder)
         if fault:
             faults.append(f"{name}: {fault}")
         else:
@@ -100,7 +123,7 @@ def _raise(faults: Sequence[str]) -> None:
         raise ScoreError("\n".join(f"--field {fault}" for fault in faults))
 
 
-def _read(path: Path, trust: Trust | None = None) -> FieldReport:
+def _read(path: Path, trust: Trust | None = None) -> Report:
     text = read_file(path, RECORD_BYTES, ScoreError, EXPECTED_REPORT)
     if trust is not None:
         try:
@@ -108,7 +131,9 @@ def _read(path: Path, trust: Trust | None = None) -> FieldReport:
         except SignatureError as fault:
             raise ScoreError(f"{shown(str(path))}: {fault}") from None
     try:
-        return parse_record(text, FieldReport)
+        document = json_document(text)
+        is_evaluation = isinstance(document, dict) and document.get("kind") == "evaluation"
+        return parse_record(text, EvaluationReport if is_evaluation else FieldReport)
     except ValidationError as fault:
         version = other_version(fault)
         if version is not None:
@@ -122,8 +147,11 @@ def _read(path: Path, trust: Trust | None = None) -> FieldReport:
 
 
 def _no_report(path: Path, reason: str) -> ScoreError:
-    advice = "Give the file that bench wrote on the device."
-    return ScoreError(f"{shown(str(path))}: not a report of `pepr-edge bench --out` ({reason}). {advice}")
+    advice = "Give the file that bench or evaluate wrote on the device."
+    return ScoreError(
+        f"{shown(str(path))}: not a report of `pepr-edge bench --out` or `evaluate --out` ({reason}). "
+        f"{advice}"
+    )
 
 
 def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
@@ -151,6 +179,29 @@ def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
     return ""
 
 
+def _evaluation_fault(report: EvaluationReport, artifacts: set[str], folder: Path) -> str:
+    """Return why a report of evaluate cannot be used; empty if it can."""
+    if not report_checksum.is_intact(report):
+        return (
+            "altered since evaluate wrote it: its checksum does not match. Copy it again, or evaluate again."
+        )
+    if not any(result.artifact_sha256 in artifacts for result in report.results):
+        return f"holds no artifact of {folder}. It belongs to another run."
+    for result in report.results:
+        fault = _figures_fault(result)
+        if fault:
+            return f"{fault} Evaluate again."
+    return ""
+
+
+def _figures_fault(result: EvaluationResult) -> str:
+    """Return which figure contradicts its interval; empty if none does."""
+    for name, figure in result.metrics.items():
+        if figure is not None and not figure.ci[0] <= figure.value <= figure.ci[1]:
+            return f"{shown(name)} of {shown(result.bundle)} is not within its interval."
+    return ""
+
+
 def _latencies_fault(result: BenchResult) -> str:
     """Return why the latencies of a result cannot be those that were measured; empty if they can."""
     name = shown(result.bundle)
@@ -161,7 +212,7 @@ def _latencies_fault(result: BenchResult) -> str:
     return ""
 
 
-def _duplicates(reports: Mapping[str, FieldReport]) -> Iterator[str]:
+def _duplicates(reports: Mapping[str, Report]) -> Iterator[str]:
     """Yield a fault for each copy of a report under another name, since one device would count as two."""
     names: dict[str | None, str] = {}
     for name, report in sorted(reports.items()):

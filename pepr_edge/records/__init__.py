@@ -90,6 +90,8 @@ from pepr_edge.records.ranking import (
     Ranking,
     RankingRow,
     Sensitivity,
+    SiteComparison,
+    SiteFigure,
     Status,
     Stretch,
 )
@@ -183,6 +185,8 @@ __all__ = [
     "Severity",
     "Sha256",
     "Split",
+    "SiteComparison",
+    "SiteFigure",
     "SplitInfo",
     "StageName",
     "Status",

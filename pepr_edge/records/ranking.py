@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pepr_edge.records.base import Quantity, Record, Split, Versioned
 from pepr_edge.records.data import PositiveBy
+from pepr_edge.records.evaluation import Figure
 
 # The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
@@ -147,6 +148,30 @@ class DeviceWinner(Record):
     moved: tuple[str, ...] = ()
 
 
+class SiteFigure(Record):
+    """A metric on the images of a site and on the test images at home; `difference_ci` is of site - home.
+
+    `worse`: the 95 % interval of the difference lies on the worse side of 0.
+    """
+
+    metric: str
+    home: Figure
+    site: Figure
+    difference_ci: tuple[float, float]
+    worse: bool
+
+
+class SiteComparison(Record):
+    """An artifact on the images of a site, by a report of `evaluate`, against the test images at home."""
+
+    report: str
+    candidate: str
+    variant: str
+    images: int
+    figures: tuple[SiteFigure, ...]
+    note: str = ""
+
+
 class Ranking(Versioned):
     """ranking.json. `set_id` names the set of models that `bounds`, and so every score, rests on.
 
@@ -157,7 +182,8 @@ class Ranking(Versioned):
     `ranked_by_skill`: the P of PePR is a row's skill.
     `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
     sources of chance that rank intervals include. `spent_energy_j` and `spent_time_s` are what all trainings
-    cost together, repeats and pruned candidates included; None in rankings of earlier versions. If the energy
+    cost together, repeats and pruned candidates included; None in rankings of earlier versions. `sites` says
+    how artifacts do on the labelled images of sites, by reports of `evaluate`. If the energy
     of no training is known, `weights` has training time in its place, and `notes` say so.
     """
 
@@ -181,6 +207,7 @@ class Ranking(Versioned):
     winners: dict[str, str | None] = Field(default={})
     lifetime: Lifetime | None = None
     devices: tuple[DeviceWinner, ...] = ()
+    sites: tuple[SiteComparison, ...] = ()
     task: str = "multiclass"
     ranked_by_skill: bool = False
     settled: bool = False

@@ -10,6 +10,7 @@ from pepr_edge.scoring.metrics import is_one_sided
 from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, drawn_again, lifetime_sentences
 from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
 from pepr_edge.text.sentences import answer, caveats
+from pepr_edge.text.sites import comparison_sentence
 from pepr_edge.text.tables import WIDTH, aligned_table, clip_middle, wrapped, wrapped_table
 from pepr_edge.text.units import (
     MIB,
@@ -269,6 +270,16 @@ def devices_table(ranking: Ranking) -> str:
             changes.append(f"and {more} more")
         for change in changes:
             lines += wrapped(printable(change), "    - ", "      ")
+    return "\n".join(lines)
+
+
+def sites_table(ranking: Ranking) -> str:
+    """Return how the models do on the images of sites against home; empty without reports of evaluate."""
+    if not ranking.sites:
+        return ""
+    lines = ["On labelled images of sites:"]
+    for comparison in ranking.sites:
+        lines += wrapped(comparison_sentence(comparison), "  ", "      ")
     return "\n".join(lines)
 
 

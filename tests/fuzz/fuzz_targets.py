@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import fuzz_data_targets
+import fuzz_evaluate_targets
 import fuzz_signing_targets
 import numpy as np
 import tiny_bundle
@@ -123,6 +124,8 @@ def field_reports() -> list[bytes]:
 
 def feed_report(path: Path) -> None:
     report = reports._read(path)
+    if not isinstance(report, FieldReport):  # an edit made it another kind
+        return
     reports._fault(report, {result.artifact_sha256 for result in report.results[:1]}, path.parent)
 
 
@@ -366,6 +369,10 @@ TARGETS: dict[str, Target] = {
     "variant": Target(".toml", lambda: toml(variants_dir()), lambda path: read_toml(path, Variant)),
     "data_csv": Target(".csv", lambda: ROWS, manifest.parse),
     "field_report": Target(".json", field_reports, feed_report),
+    "evaluation_report": Target(
+        ".json", fuzz_evaluate_targets.evaluations, fuzz_evaluate_targets.feed_report
+    ),
+    "site_table": Target(".csv", lambda: fuzz_evaluate_targets.TABLES, fuzz_evaluate_targets.feed_table),
     "manifest": Target(".json", lambda: [(home("seed") / bundle_read.MANIFEST).read_bytes()], feed_manifest),
     "onnx": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], onnx_check.fault),
     "bundle": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_bundle),
