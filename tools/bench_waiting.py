@@ -302,17 +302,18 @@ def train(architecture: str, folder: Path) -> None:
             "workstation": {"watts_per_core": WATTS_PER_CORE},
         }
     )
+    candidate = Candidate(
+        architecture=architecture, image_size_px=IMAGE_SIZE_PX, in_channels=1, num_classes=2
+    )
     settings = datasets.DataSettings(
-        **recipe.data.model_dump(), image_size_px=IMAGE_SIZE_PX, seed=recipe.seed
+        source=recipe.data.source,
+        phantom_images=recipe.data.phantom_images,
+        interpolation=recipe.data.filter_for(candidate),
+        image_size_px=IMAGE_SIZE_PX,
+        seed=recipe.seed,
     )
     datasets.prepare(settings, folder / "data", lambda done, total: None)
     data = datasets.load(folder / "data")
-    candidate = Candidate(
-        architecture=architecture,
-        image_size_px=IMAGE_SIZE_PX,
-        in_channels=data.info.channels,
-        num_classes=len(data.info.labels),
-    )
     (folder / "candidate").mkdir()
     job = TrainingJob(
         candidate, data, recipe, folder / "candidate", "0", usable_cores(), False, lambda *progress: None

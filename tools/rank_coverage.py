@@ -55,6 +55,8 @@ country = "DNK"
 variants = ["fp32"]
 [profile]
 rules = "{rules}"
+[bundles]
+top = 1
 """
 ARCHITECTURES = ("resnet14t", "resnet18d", "ghostnet_050", "mobilenetv3_small_050")
 # Seeds of a run start this far from those of the previous run, so that no training is shared.

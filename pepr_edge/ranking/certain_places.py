@@ -2,7 +2,8 @@
 
 A latency is known as a range, the interval of its p90. A place is certain if the score of an artifact stays
 below or above that of every other artifact, whatever values in their ranges their latencies have. The scale
-of the latency depends on them too.
+of the latency depends on them too. Where a run hands over its best models alone, the order of those that are
+certainly behind them does not matter, and they count as certain, too.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Places:
 
     `members` and `known`, what earlier measurements say of them, are by the number of the entry. `unranked`
     are entries that can have no rank. `pruned` are candidates without a rank that affect the bounds. `limits`
-    are those of `Recipe.limits`.
+    are those of `Recipe.limits`. `handed_over` is the number of the best models that become bundles (None:
+    all).
     """
 
     members: Mapping[int, Member]
@@ -58,6 +60,7 @@ class Places:
     is_min_zero: bool
     alpha: float
     limits: Mapping[str, float]
+    handed_over: int | None = None
 
 
 def places_of(results: Results) -> Places:
@@ -90,6 +93,7 @@ def places_of(results: Results) -> Places:
         is_min_zero=ranking.normalise == "max",
         alpha=ranking.alpha,
         limits=results.recipe.limits(),
+        handed_over=results.recipe.bundles.top,
     )
 
 
@@ -143,8 +147,8 @@ def certain_places(places: Places, measured: Mapping[int, Standing]) -> set[int]
     if any(number not in known for number in members):
         return certain
     open_budget = {number for number in members if _may_be_over(known[number], places)}
-    apart = _always_apart(places, {number: known[number] for number in members}, open_budget)
-    settled = {number for number, is_apart in zip(members, apart, strict=True) if is_apart}
+    decided = _decided(places, {number: known[number] for number in members}, open_budget)
+    settled = {number for number, is_decided in zip(members, decided, strict=True) if is_decided}
     return certain | (settled - open_budget)
 
 
@@ -164,8 +168,10 @@ def _may_be_over(known: Standing, places: Places) -> bool:
     return known.p90_s[1] > places.limits.get("latency_p90_s", math.inf)
 
 
-def _always_apart(places: Places, known: Mapping[int, Standing], open_budget: set[int]) -> list[bool]:
-    """Return for each member whether it is above, or below, each other one for all values in the ranges.
+def _decided(places: Places, known: Mapping[int, Standing], open_budget: set[int]) -> list[bool]:
+    """Return for each member whether its place is certain, or certainly behind the models handed over.
+
+    A place is certain if the member is above, or below, each other one for all values in the ranges.
 
     R is c + w (latency - lo) / (hi - lo) with bounds lo and hi, and member i is above member j if
     P_i (alpha + R_j) > P_j (alpha + R_i). Times (hi - lo), the difference is linear in lo, hi and in each
@@ -193,7 +199,11 @@ def _always_apart(places: Places, known: Mapping[int, Standing], open_budget: se
     below |= is_better.T
     has_no_score = np.isnan(fixed)
     is_apart = above | below | has_no_score | has_no_score[:, None] | np.eye(len(known), dtype=bool)
-    return [bool(row.all()) for row in is_apart]
+    handed_over = math.inf if places.handed_over is None else places.handed_over
+    # A member that may break its budget may leave its place to the next one.
+    may_stay = np.array([number not in open_budget for number in known], dtype=bool)
+    is_left = (below & may_stay).sum(axis=1) >= handed_over
+    return (is_apart.all(axis=1) | is_left).tolist()
 
 
 def _fixed(places: Places, known: Mapping[int, Standing]) -> Array:

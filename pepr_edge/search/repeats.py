@@ -1,13 +1,15 @@
 """Train candidates again with other seeds: a fixed number of times each, or until first place is settled.
 
 Repeat k of a candidate has the seed recipe.seed + k. With `repeats = "auto"` only candidates that may be
-first are trained again, each at most `max_repeats` times, while the stop rules of the search are kept.
+first are trained again, each at most `max_repeats` times, while the stop rules of the search are kept, and
+while further seeds may settle first place at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +20,15 @@ from pepr_edge.ranking import rank
 from pepr_edge.records import Candidate, Ranking, TrainResult
 from pepr_edge.run_dir.current import current_repeats, deployed, is_complete, read_failure
 from pepr_edge.run_dir.layout import candidate_folder, repeat_folder
-from pepr_edge.run_dir.reader import Results, is_pruned
+from pepr_edge.run_dir.reader import Results, VariantState, is_pruned
 from pepr_edge.run_dir.spent import training_costs
 from pepr_edge.run_dir.store import log_event
 from pepr_edge.search.candidate_search import limits_of
 from pepr_edge.search.cost_estimates import cost_of
 from pepr_edge.search.jobs import make_job, run_jobs
 from pepr_edge.search.state import NO_COST, Cost
+
+FUTILE = "it would not be with max_repeats trainings of each candidate like those so far"
 
 
 class Repeat(NamedTuple):
@@ -148,9 +152,21 @@ def _plan(results: Results, ranking: Ranking, failed: set[str], parallel: int) -
             return Plan(stop="only variants of one candidate may be first, and seeds cannot tell them apart")
         # In this run it is first, but another run might have the next one first.
         names.add(next(row.candidate for row in rows if row.candidate not in names))
+    if "seeds" in ranking.sources and not rank(_with_most_repeats(results)).settled:
+        return Plan(stop=f"first place is not settled, and {FUTILE}")
     may_be_first = [candidate for candidate in results.info.candidates if candidate.id in names - failed]
     stop, wanted = _next_seeds(results, may_be_first, parallel)
     return Plan(tuple(wanted), stop if not wanted else "")
+
+
+def _with_most_repeats(results: Results) -> Results:
+    """Return the results as they would be with `max_repeats` trainings like those that are there."""
+
+    def like_these(state: VariantState) -> VariantState:
+        times = ceil(results.recipe.train.most_repeats / max(1, len(state.repeats)))
+        return replace(state, repeats=state.repeats * times, repeat_folders=state.repeat_folders * times)
+
+    return replace(results, entries=tuple(like_these(state) for state in results.entries))
 
 
 def _counts(results: Results, names: Collection[str]) -> dict[str, int]:

@@ -46,6 +46,20 @@ def test_a_place_is_certain_if_no_value_in_the_ranges_changes_it(tmp_path: Path)
     assert certain_places(places, ranges((10, 10.1), (18, 18.1), (19, 20))) == {0, 1, 2}
 
 
+def test_the_order_behind_the_models_handed_over_does_not_matter(tmp_path: Path) -> None:
+    three = waiting(tmp_path)
+    known = ranges((10, 10.1), (18, 20), (19, 21))
+    performances = {"best": 0.9, "twin": 0.8, "worst": 0.8}
+    places = replace(
+        places_of(three),
+        members=dict(enumerate(Member(value, {}) for value in performances.values())),
+        weights={"latency": 1.0},
+    )
+    assert certain_places(places, known) == {0}
+    assert certain_places(replace(places, handed_over=1), known) == {0, 1, 2}
+    assert certain_places(replace(places, handed_over=2), known) == {0}
+
+
 def test_nothing_is_certain_while_a_latency_is_unknown(tmp_path: Path) -> None:
     places = places_of(waiting(tmp_path))
     known = ranges((10, 10.1), (18, 18.1), (19, 20))

@@ -242,6 +242,29 @@ def test_repeats_end_at_their_max(make: MakeRun) -> None:
     assert len(run.jobs) == 2, "a second run goes on from what is there"
 
 
+@pytest.mark.parametrize("enough", [3, 4])
+def test_repeats_end_where_further_ones_like_these_would_not_settle_first_place(
+    make: MakeRun, monkeypatch: pytest.MonkeyPatch, enough: int
+) -> None:
+    """First place would be settled with `enough` trainings of each candidate; three are allowed."""
+    run = make('repeats = "auto"\nmax_repeats = 3').with_first_trainings()
+
+    def ranked(results: Results) -> Ranking:
+        counts = [len(entry.repeats) for entry in results.entries]
+        # The spread over seeds is known as soon as one candidate has two.
+        sources = ("images", "seeds") if max(counts) > 1 else ("images",)
+        return run.rank(results).replace(sources=sources, settled=min(counts) >= enough)
+
+    monkeypatch.setattr(repeats, "rank", ranked)
+    run.until_settled()
+    if enough == 4:
+        assert run.jobs == [("small", 1), ("middle", 1)]
+        assert "like those so far" in run.event()["reason"]
+        assert run.event()["settled"] is False
+    else:
+        assert run.jobs == [("small", 1), ("middle", 1), ("small", 2), ("middle", 2)]
+
+
 def test_the_candidate_with_fewer_trainings_is_repeated_first(make: MakeRun) -> None:
     run = make(
         'repeats = "auto"',
