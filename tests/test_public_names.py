@@ -82,7 +82,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "pepr_edge.export.int8": ("form", "search"),
     "pepr_edge.field": ("bench", "evaluate", "labelled", "predict", "report_checksum", "verify"),
-    "pepr_edge.images": ("depth", "dicom", "formats", "preprocess"),
+    "pepr_edge.images": ("depth", "dicom", "dicom_patient", "formats", "preprocess"),
     "pepr_edge.kit": ("check", "make", "platforms"),
     "pepr_edge.measure": (
         "bundle_model",

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "data-check.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
+import made_dicom  # noqa: E402
 import made_images  # noqa: E402
 
 HEAD = """# What `data check` says
@@ -99,6 +100,16 @@ def patients() -> None:
     """Write three images of each patient."""
     for number in range(36):
         made_images.save(Path("scans") / label(number // 3) / f"person{number // 3}_{number % 3}.png", number)
+
+
+def dicom_patients() -> None:
+    """Write DICOM files of twelve patients, whose names of files tell nothing."""
+    for number in range(36):
+        made_dicom.write(
+            Path("scans") / ("train", "test")[number % 2] / label(number // 2) / f"{number * 7919 % 9973:04}",
+            made_images.pixels(number),
+            PatientID=f"patient {number // 3}",
+        )
 
 
 def masks() -> None:
@@ -199,6 +210,7 @@ EXAMPLES = [
     Example("Copies: across splits, with two labels, saved again", copies),
     Example("Turned copies across splits", turned),
     Example("Names that look like patients", patients),
+    Example("DICOM images of one patient in two splits", dicom_patients),
     Example("Masks beside the images", masks),
     Example("Labels that differ in spelling only",
             lambda: folder("train/Normal", "train/sick", "test/normal", "test/Sick ")),

@@ -71,6 +71,7 @@ def open_source(settings: DataSettings) -> ImageSource:
         read=read,
         given=splits_by_name(splits) if splits[0] else None,
         name_of=names.__getitem__,
+        path_of=lambda index: root / names[index],
         problems=tuple(_problems(tree, placed, chosen)),
     )
 

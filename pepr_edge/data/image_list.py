@@ -254,6 +254,7 @@ def open_list(
         given=splits_by_name([image.split for image in images]) if images[0].split else None,
         groups=_group_numbers(images),
         name_of=paths.__getitem__,
+        path_of=lambda index: path.parent / paths[index],
         columns=columns,
         problems=(
             *problems,

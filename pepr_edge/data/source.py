@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -64,6 +65,7 @@ class ImageSource:
     decodes those images one by one; for an unusable image it yields the ImageError instead. `given` holds the
     splits that the source itself defines, or None. `groups` has one group number per image, for images that
     must stay in the same split (same patient or lesion), or None. `name_of` names an image on this machine.
+    `path_of` gives its file; None if images are no files.
     `problems`: what looks wrong with the folders, names or columns, and what was decided about them.
     `task` is the kind of the task; None from a format that leaves it to the labels.
     """
@@ -77,6 +79,7 @@ class ImageSource:
     given: Mapping[Split, Indices] | None = None
     groups: Indices | None = None
     name_of: Callable[[int], str] = str
+    path_of: Callable[[int], Path] | None = None
     columns: Columns = NO_COLUMNS
     problems: tuple[Problem, ...] = ()
     task: TaskKind | None = None

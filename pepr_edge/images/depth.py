@@ -26,6 +26,8 @@ WHITE_IS_ZERO = "white_is_zero"
 # In Image.info: the file holds more pictures; the picture's end is lost.
 SEVERAL_PICTURES = "several_pictures"
 CUT_OFF = "cut_off"
+# In Image.info: the picture is of a DICOM file.
+FROM_DICOM = "from_dicom"
 KEPT = (WHITE_IS_ZERO, SEVERAL_PICTURES, CUT_OFF)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pepr_edge.errors import DataError, ImageError
-from pepr_edge.images.depth import SEVERAL_PICTURES
+from pepr_edge.images.depth import FROM_DICOM, SEVERAL_PICTURES
 from pepr_edge.images.dicom_levels import ZeroSlopeError, eight_bit, grey_levels
 from pepr_edge.images.dicom_stream import (
     BASELINE,
@@ -98,12 +98,13 @@ def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
         raise DataError(
             f"{shown_as}: a DICOM file, but pydicom, which reads them, is not installed. Run {INSTALL}"
         ) from None
-    with _no_output():
+    with no_output():
         try:
             dataset = _read(file, shown_as)
             _check(dataset, shown_as, max_pixels)
             picture = _picture(dataset, shown_as)
             picture.info[SEVERAL_PICTURES] = _frame_count(dataset) > 1
+            picture.info[FROM_DICOM] = True
             return picture
         except DataError:
             raise
@@ -118,7 +119,7 @@ def decode(file: BinaryIO, *, shown_as: str, max_pixels: int) -> Image.Image:
 
 
 @contextmanager
-def _no_output() -> Iterator[None]:
+def no_output() -> Iterator[None]:
     """Suppress logs and warnings of pydicom and its decoders, which quote from the file."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -135,7 +136,7 @@ def _read(file: BinaryIO, name: str) -> Dataset:
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    _check_inflated(file, name)
+    check_inflated(file, name)
     dataset = dcmread(file, force=True, specific_tags=list(ELEMENTS))
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
@@ -147,7 +148,7 @@ def _read(file: BinaryIO, name: str) -> Dataset:
     return dataset
 
 
-def _check_inflated(file: BinaryIO, name: str) -> None:
+def check_inflated(file: BinaryIO, name: str) -> None:
     """Refuse a deflated file that would fill the memory, and rewind the file."""
     from pydicom.filereader import read_dataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian

@@ -158,7 +158,9 @@ def test_dicom_of_every_name_gives_the_same_pixels_as_in_predict(tmp_path: Path)
     names = ["1.dcm", "IM0002", "1.2.840.3", "4.DCM", "5.png", "6.dcm"]
     for number, name in enumerate(names * 2):
         pixels = np.random.default_rng(number).integers(0, 4096, (12, 10), np.uint16)
-        made_dicom.write(tmp_path / "scans" / "ab"[number // 6] / name, pixels, BitsStored=12)
+        made_dicom.write(
+            tmp_path / "scans" / "ab"[number // 6] / name, pixels, BitsStored=12, PatientID=str(number)
+        )
     made_dicom.write(tmp_path / "scans" / "a" / "DICOMDIR", np.zeros((2, 2), np.uint8), PixelData=None)
     (tmp_path / "scans" / "b" / "README").write_text("no scan")
     info = prepare(DataSettings(str(tmp_path / "scans"), 16), tmp_path / "out")

@@ -18,7 +18,7 @@ from pepr_edge.data.findings import MAX_EXAMPLES
 from pepr_edge.data.pixels import Decoded, ImagePass
 from pepr_edge.data.source import DataSettings, ImageSource
 from pepr_edge.errors import ImageError
-from pepr_edge.images.depth import CUT_OFF, SEVERAL_PICTURES
+from pepr_edge.images.depth import CUT_OFF, FROM_DICOM, SEVERAL_PICTURES
 from pepr_edge.records import Split
 from pepr_edge.untrusted.shown import shown
 
@@ -40,9 +40,9 @@ class Scan:
     `hashes`: of the pixels that the model sees; `perceptual`: the bits of the perceptual hash, empty without
     the package imagehash; `thumbnails`: grey, THUMBNAIL_PX on a side; `blank`: pictures of one grey level;
     `dark`: others that are nearly black; `several`: files that hold more pictures; `cut_off`: the end of the
-    picture is lost; `coloured`: colour images that the model sees in grey; `greys`: images without colour;
-    `needed_bits`: the depth that each grey image of more than 8 bits needs by itself, and `set_bits` that of
-    the set.
+    picture is lost; `dicom`: pictures of DICOM files; `coloured`: colour images that the model sees in grey;
+    `greys`: images without colour; `needed_bits`: the depth that each grey image of more than 8 bits needs by
+    itself, and `set_bits` that of the set.
     """
 
     splits: dict[int, Split] = field(default_factory=dict)
@@ -54,6 +54,7 @@ class Scan:
     dark: set[int] = field(default_factory=set)
     several: set[int] = field(default_factory=set)
     cut_off: set[int] = field(default_factory=set)
+    dicom: set[int] = field(default_factory=set)
     coloured: set[int] = field(default_factory=set)
     greys: set[int] = field(default_factory=set)
     bad: dict[int, ImageError] = field(default_factory=dict)
@@ -81,6 +82,8 @@ class Scan:
             self.several.add(index)
         if image.info.get(CUT_OFF):
             self.cut_off.add(index)
+        if image.info.get(FROM_DICOM) is True:
+            self.dicom.add(index)
 
     def _note_pixels(self, index: int, pixels: NDArray[np.uint8]) -> None:
         self.hashes[index] = hashlib.blake2b(pixels.tobytes(), digest_size=HASH_BYTES).digest()
