@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.bundle.card_decision import decision_section, is_of_decision
+from pepr_edge.bundle.card_subgroups import subgroups_section
 from pepr_edge.bundle.card_use import how_to_use
 from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import (
@@ -57,6 +58,7 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
         _performance(manifest, data, confusion),
         *filter(None, (decision_section(manifest),)),
         _on_the_device(manifest),
+        *filter(None, (subgroups_section(manifest),)),
         _training_cost(manifest),
         _data(data),
         how_to_use(manifest),

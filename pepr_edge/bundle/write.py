@@ -234,6 +234,7 @@ def _manifest(
         train_cost=trained.cost,
         profile=entry.full_profile or measured.profile,
         pepr=row.pepr,
+        subgroups=row.subgroups,
         rank=row.rank,
         bounds=ranking.bounds,
         set_id=ranking.set_id,

@@ -8,7 +8,7 @@ import click
 
 from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, read_trust, trust_option
 from pepr_edge.errors import ScoreError
-from pepr_edge.scoring.metrics import PERFORMANCES
+from pepr_edge.scoring.metrics import RANKED_BY
 
 
 @click.command("rank")
@@ -29,7 +29,7 @@ from pepr_edge.scoring.metrics import PERFORMANCES
     "--performance",
     "metric",
     metavar="METRIC",
-    help=f"One of {', '.join(PERFORMANCES)}; some take a level at the end, such as _0.95.",
+    help=f"One of {', '.join(RANKED_BY)}; some take a level at the end, such as _0.95.",
 )
 @click.option(
     "--normalise",
@@ -98,6 +98,7 @@ def command(
             terminal.ranking_table(ranking),
             terminal.devices_table(ranking),
             terminal.sites_table(ranking),
+            terminal.subgroups_table(ranking),
             terminal.conclusion(ranking),
             terminal.dependence_table(ranking),
             terminal.lifetime_table(ranking),

@@ -138,10 +138,13 @@ def _selected(recipe: Recipe, only: str) -> tuple[str, ...]:
 
 def show(ranking: Ranking, run_dir: Path) -> None:
     """Print the ranking, the answer, and the paths of the results."""
-    from pepr_edge.report.terminal import conclusion, ranking_table
+    from pepr_edge.report.terminal import conclusion, ranking_table, subgroups_table
 
     echo(ranking_table(ranking))
     echo()
+    by_subgroup = subgroups_table(ranking)
+    if by_subgroup:
+        echo(f"{by_subgroup}\n")
     echo(conclusion(ranking))
     echo()
     failed = {row.candidate for row in ranking.rows if row.status == "failed"}

@@ -13,7 +13,7 @@ from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.run_dir.variant_figures import performance, resources_used
-from pepr_edge.scoring.metrics import is_one_sided, performance_fault
+from pepr_edge.scoring.metrics import DECISION_METRICS, is_one_sided, performance_fault, training_metric
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
 from pepr_edge.text.sentences import chance_level
@@ -42,8 +42,8 @@ def sides(
 
 
 def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> str:
-    metric_a = a.recipe.score.performance
-    metric_b = b.recipe.score.performance
+    metric_a = training_metric(a.recipe.score.performance)
+    metric_b = training_metric(b.recipe.score.performance)
     if metric is None and metric_a == metric_b:
         return metric_a
     common = sorted(_recorded_metrics(a) & _recorded_metrics(b))
@@ -55,6 +55,10 @@ def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> 
     fault = performance_fault(metric)
     if fault:
         raise ScoreError(f"--performance {metric!r}: expected {fault}.")
+    if metric in DECISION_METRICS:
+        raise ScoreError(
+            f"--performance {metric!r}: needs the decision of each file. Give another, such as auroc."
+        )
     # The predictions of ONNX files are stored, and any metric follows from them.
     if variant is None and common and metric not in common:
         raise ScoreError(f"--performance {metric!r}: not recorded of the PyTorch models of both runs. {hint}")

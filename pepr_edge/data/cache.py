@@ -30,6 +30,7 @@ from pepr_edge.data.formats import fingerprint, open_source
 from pepr_edge.data.pixels import ImagePass
 from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.data.splits import assign_splits, check_splits
+from pepr_edge.data.subgroups import of_test
 from pepr_edge.errors import DataError, RunError
 from pepr_edge.records import DataCheck, DataInfo, Split, SplitInfo
 from pepr_edge.run_dir.layout import DATA_CHECK
@@ -92,7 +93,7 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
         check.refuse_errors(checked)
         write_text(partial / SKIPPED, _skipped_csv(scan))
         write_record(partial / DATA_CHECK, checked)
-        info = _data_info(evidence, checked)
+        info = _data_info(evidence, checked).replace(subgroups=of_test(source.subgroups, kept["test"]))
         write_text(partial / "source.txt", source_fingerprint + "\n")
         write_record(partial / "info.json", info)
     return info

@@ -52,16 +52,18 @@ class Chosen:
     problems: tuple[Problem, ...] = field(default=())
 
 
-def choose(table: Table, named: Mapping[str, str]) -> Chosen:
+def choose(table: Table, named: Mapping[str, str], subgroups: Sequence[str] = ()) -> Chosen:
     """Choose the columns of a table.
 
     Args:
         table: at least a header.
         named: the names that a recipe gives to columns, by role.
+        subgroups: the names of further columns; their role is `subgroup_role`.
     Raises:
         DataError: a column is missing or there twice.
     """
     positions = _by_name(table, named)
+    positions |= _subgroups(table, positions, subgroups)
     problems: list[Problem] = []
     if "split" not in positions:
         candidates = [
@@ -99,6 +101,34 @@ def _by_name(table: Table, named: Mapping[str, str]) -> dict[str, int]:
     if missing:
         raise _not_found(table, missing, named)
     return positions
+
+
+def subgroup_role(name: str) -> str:
+    """Return the role of a column of subgroups."""
+    return f"subgroup {name}"
+
+
+def _subgroups(table: Table, positions: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """Return the positions of the columns of subgroups, by role."""
+    keys = [column_key(name) for name in table.header]
+    found = {}
+    for name in names:
+        if keys.count(column_key(name)) != 1:
+            fault = "no column" if column_key(name) not in keys else "duplicate column"
+            listed = ", ".join(_shown(other) for other in table.header[:MAX_NAMED]) or "nothing"
+            raise DataError(
+                f"{table.path}: line 1: {fault} {shown(name)!r} for data.subgroups, found {listed}. Correct "
+                "the name, or leave it out."
+            )
+        position = keys.index(column_key(name))
+        if position in positions.values():
+            role = next(role for role, taken in positions.items() if taken == position)
+            raise DataError(
+                f"{table.path}: line 1: data.subgroups names {shown(name)!r}, which is the column of the "
+                f"{role}. Leave it out."
+            )
+        found[subgroup_role(name)] = position
+    return found
 
 
 def _not_found(table: Table, missing: Sequence[str], named: Mapping[str, str]) -> DatasetError:

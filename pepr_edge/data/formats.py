@@ -10,6 +10,7 @@ from pathlib import Path
 from pepr_edge.data import folder, manifest, medmnist, medmnist_sets, phantom, tensor
 from pepr_edge.data.kinds import with_kind
 from pepr_edge.data.source import DataSettings, Format, ImageSource
+from pepr_edge.data.subgroups import check_format
 from pepr_edge.errors import DataError
 from pepr_edge.run_dir.keys import STAGE_REVISIONS
 from pepr_edge.run_dir.store import stage_key
@@ -78,7 +79,8 @@ def _how_to_convert(source: str) -> str:
 
 def open_source(settings: DataSettings) -> ImageSource:
     """Open a source: labels, kind of task, splits and hash, but no pixels yet. Raises DataError."""
-    return with_kind(FORMATS[recognise(settings.source)].open_source(settings), settings)
+    source = FORMATS[recognise(settings.source)].open_source(settings)
+    return with_kind(check_format(source, settings), settings)
 
 
 def known_kind(settings: DataSettings) -> TaskKind:

@@ -6,13 +6,15 @@ alike is in `image_list`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pepr_edge.data import image_list
-from pepr_edge.data.columns import ROLES, Chosen, choose
+from pepr_edge.data.columns import ROLES, Chosen, choose, subgroup_role
 from pepr_edge.data.image_list import ListedImage
 from pepr_edge.data.source import DataSettings, ImageSource, Stamp
+from pepr_edge.data.subgroups import check_groups
 from pepr_edge.data.table import Table, column_key, read_table
 from pepr_edge.untrusted.paths import is_file
 
@@ -39,10 +41,11 @@ def open_source(settings: DataSettings) -> ImageSource:
         DataError: see `parse`; an image is missing, or a group is in two splits.
     """
     path = Path(settings.source)
-    table, chosen = _read(path, settings.columns)
+    table, chosen = _read(path, settings.columns, settings.subgroups)
     images = image_list.listed(path, _texts(table, chosen))
     located = image_list.check_files(path, images, settings)
-    return image_list.open_list(path, located, "csv", chosen.columns, chosen.problems)
+    source = image_list.open_list(path, located, "csv", chosen.columns, chosen.problems)
+    return replace(source, subgroups=_subgroups(table, chosen, located.images, settings.subgroups))
 
 
 def parse(path: Path, named: Mapping[str, str] | None = None) -> list[ListedImage]:
@@ -61,9 +64,22 @@ def parse(path: Path, named: Mapping[str, str] | None = None) -> list[ListedImag
     return image_list.listed(path, _texts(table, chosen))
 
 
-def _read(path: Path, named: Mapping[str, str]) -> tuple[Table, Chosen]:
+def _read(path: Path, named: Mapping[str, str], subgroups: Sequence[str] = ()) -> tuple[Table, Chosen]:
     table = read_table(path, {column_key(named.get(role, role)) for role in ROLES})
-    return table, choose(table, named)
+    return table, choose(table, named, subgroups)
+
+
+def _subgroups(
+    table: Table, chosen: Chosen, images: Sequence[ListedImage], names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the value of each image by column of subgroups."""
+    by_line = {row.line: row.values for row in table.rows}
+    found = {}
+    for name in names:
+        position = chosen.positions[subgroup_role(name)]
+        found[name] = tuple(by_line[image.line][position] for image in images)
+        check_groups(str(table.path), name, found[name])
+    return found
 
 
 def _texts(table: Table, chosen: Chosen) -> Iterator[tuple[int, dict[str, str]]]:

@@ -36,7 +36,8 @@ class DataSettings:
     `on_bad_image`: an unreadable image is an error ("fail") or is left out ("skip"). `columns` names columns
     of a table by role (path, label, split, group), where they have other names. `grey_bits` is the depth of
     grey images of more than 8 bits; "auto": what the set needs. `raters`: several targets of an image are the
-    votes of raters, and their majority counts. `kind` is that of the task; "auto": as the labels are.
+    votes of raters, and their majority counts. `subgroups`: columns of a table by whose values results are
+    reported. `kind` is that of the task; "auto": as the labels are.
     `order`: the grades of an ordinal task, the lowest first; empty: by their numbers.
     """
 
@@ -54,6 +55,7 @@ class DataSettings:
     raters: bool = False
     kind: TaskKind | Literal["auto"] = "auto"
     order: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -67,7 +69,8 @@ class ImageSource:
     must stay in the same split (same patient or lesion), or None. `name_of` names an image on this machine.
     `path_of` gives its file; None if images are no files.
     `problems`: what looks wrong with the folders, names or columns, and what was decided about them.
-    `task` is the kind of the task; None from a format that leaves it to the labels.
+    `task` is the kind of the task; None from a format that leaves it to the labels. `subgroups` has the value
+    of each image by column, empty where there is none.
     """
 
     name: str
@@ -83,6 +86,7 @@ class ImageSource:
     columns: Columns = NO_COLUMNS
     problems: tuple[Problem, ...] = ()
     task: TaskKind | None = None
+    subgroups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def kind(self) -> TaskKind:

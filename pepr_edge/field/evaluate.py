@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.device.facts import facts
 from pepr_edge.errors import BundleError, ImageError, MeasurementError, NoAnswerError
-from pepr_edge.field.labelled import LabelledImages, class_targets, group_columns
+from pepr_edge.field.labelled import LabelledImages, class_targets, finding_targets, group_columns
 from pepr_edge.field.predict import Classifier
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.measure.bundle_model import model_file
@@ -33,8 +33,8 @@ from pepr_edge.records import (
     SessionSettings,
 )
 from pepr_edge.run_dir.store import write_bytes, write_record
-from pepr_edge.scoring.intervals import estimate, estimates
-from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED, at_decision
+from pepr_edge.scoring.file_figures import all_figures, group_figures
+from pepr_edge.scoring.operating_point import CALIBRATED
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
 from pepr_edge.signing import signatures
@@ -101,8 +101,8 @@ def evaluate(
         DataError: the labels or columns do not fit a bundle, or a package to read an image is missing.
     """
     # All before the first image is run.
-    targets = [class_targets(images, subject.manifest.labels) for subject in subjects]
-    columns = [group_columns(images, groups) for _ in subjects]
+    targets = [_targets(subject, images) for subject in subjects]
+    columns = [group_columns(images, groups, _known_groups(subject)) for subject in subjects]
     results = []
     with InferenceProcess() as process:
         for number, subject in enumerate(subjects):
@@ -116,6 +116,19 @@ def evaluate(
             except (BundleError, MeasurementError) as error:
                 faults.bundles.append(f"{shown(subject.folder.resolve().name)}: {error}")
     return with_checksum(EvaluationReport(device=facts(), results=tuple(results)))
+
+
+def _known_groups(subject: Subject) -> list[str]:
+    """Return the columns for which the bundle has results of subgroups at home."""
+    return [column.column for column in subject.manifest.subgroups]
+
+
+def _targets(subject: Subject, images: LabelledImages) -> Labels:
+    """Return the labels of the images as a bundle numbers them."""
+    names = subject.manifest.labels
+    rule = rule_of(subject.manifest.decision_of(subject.fallback), names)
+    of_images = finding_targets if rule.kind == "multilabel" else class_targets
+    return of_images(images, names)
 
 
 def write(out: Path, report: EvaluationReport, signer: Signer | None = None) -> None:
@@ -181,8 +194,11 @@ def _result(
     labels = targets[answers.positions]
     stored = manifest.decision_of(subject.fallback)
     decision = stored or Decision(positive=names[1] if len(names) == 2 else None)
-    decisions = decide_by(answers.logits, rule_of(decision, names))
-    metrics = all_figures(decision, answers.logits, labels, names)
+    rule = rule_of(decision, names)
+    decisions = decide_by(answers.logits, rule)
+    metrics = {
+        name: figure(value) for name, value in all_figures(decision, answers.logits, labels, names).items()
+    }
     of_groups = {
         name: [values[position] for position in answers.positions] for name, values in columns.items()
     }
@@ -197,7 +213,7 @@ def _result(
         artifact_sha256=manifest.files[model_file(subject.folder, manifest, subject.fallback)],
         runtime=subject.settings.runtime,
         fallback=subject.fallback,
-        task="binary" if len(names) == 2 else "multiclass",
+        task="binary" if decision.positive is not None else rule.kind,
         labels=names,
         decision=stored,
         n=len(labels),
@@ -209,26 +225,6 @@ def _result(
         subgroups=subgroups(of_groups, of_some, manifest.performance_metric),
         notes=(HIDDEN,) if stored is not None else (HIDDEN, NO_DECISION),
     )
-
-
-def all_figures(
-    decision: Decision, logits: Logits, labels: Labels, names: Sequence[str]
-) -> dict[str, Figure | None]:
-    """Return all metrics by name, as they stand in a manifest for the test images."""
-    positive = rule_of(decision, names).positive
-    made = estimates({"test": logits}, {"test": labels}, positive=positive)
-    made |= at_decision(decision, {"test": logits}, {"test": labels}, names)
-    return {name: figure(value) for name, value in made.items()}
-
-
-def group_figures(
-    decision: Decision, logits: Logits, labels: Labels, names: Sequence[str], metric: str
-) -> dict[str, Estimate | None]:
-    """Return the figures of a group of images: a metric, and those at the decision."""
-    positive = rule_of(decision, names).positive
-    decided = at_decision(decision, {"test": logits}, {"test": labels}, names)
-    of_group = {name: decided.get(name) for name in AT_DECISION if name in decided}
-    return {metric: estimate(metric, logits, labels, "test", positive=positive), **of_group}
 
 
 def _cells(counts: NDArray[np.int64]) -> tuple[tuple[int | None, ...], ...]:

@@ -16,13 +16,13 @@ import numpy as np
 from pepr_edge.data import image_list, layout
 from pepr_edge.data.names import spelling_key, split_named
 from pepr_edge.data.source import DataSettings
+from pepr_edge.data.subgroups import check_groups
 from pepr_edge.data.table import Row, Table, column_key, read_table
 from pepr_edge.data.tree import read_tree
 from pepr_edge.errors import DataError
-from pepr_edge.scoring.subgroups import MAX_GROUPS
 from pepr_edge.tasks import Labels
 from pepr_edge.untrusted.paths import is_dir, is_file
-from pepr_edge.untrusted.shown import is_plain, shown
+from pepr_edge.untrusted.shown import shown
 
 TABLES = (".csv", ".tsv")
 PATH = "path"
@@ -34,7 +34,6 @@ SEPARATORS = re.compile(r"\s*[|;,]\s*")
 NO_FINDING = frozenset({"", "no finding", "no_finding", "none", "normal"})
 YES = frozenset({"1", "1.0", "true", "yes"})
 NO = frozenset({"0", "0.0", "false", "no", ""})
-MAX_GROUP_CHARACTERS = 100
 # The image size does not matter here.
 ANY_SIZE_PX = 224
 
@@ -249,23 +248,3 @@ def group_columns(
             check_groups(images.source, name, values)
             chosen[name] = values
     return chosen
-
-
-def check_groups(source: str, column: str, values: Sequence[str]) -> None:
-    """Refuse a column whose values are no groups, such as the names of patients.
-
-    Raises:
-        DataError: it has too many different values, or one that is no short line.
-    """
-    distinct = set(values)
-    if len(distinct) > MAX_GROUPS:
-        raise DataError(
-            f"{source}: column {shown(column)!r} has {len(distinct):,} different values, expected at most "
-            f"{MAX_GROUPS} for subgroups. Give bands, such as 40-59 for an age; never names of patients."
-        )
-    for value in distinct:
-        if not is_plain(value) or len(value) > MAX_GROUP_CHARACTERS:
-            raise DataError(
-                f"{source}: column {shown(column)!r} has the value {shown(value)!r}, expected one line of at "
-                f"most {MAX_GROUP_CHARACTERS} characters. Shorten it."
-            )

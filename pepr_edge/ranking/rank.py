@@ -9,6 +9,9 @@ from typing import Any
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import robustness
+from pepr_edge.ranking.by_subgroup import with_subgroups
+from pepr_edge.ranking.decided import stored, with_decisions
+from pepr_edge.ranking.decision_budgets import decision_limits, with_decision_budgets
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, FieldMeasurements, device_classes, worst_case
 from pepr_edge.ranking.reports import Report, check, of_bench, of_evaluate
@@ -24,6 +27,7 @@ from pepr_edge.ranking.skill import SkillCheck
 from pepr_edge.ranking.spread import Spread, resource_errors, spread, with_field_errors
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
+from pepr_edge.recipe.task import decision_metric_fault
 from pepr_edge.records import Bound, DeviceWinner, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.spent import spent
@@ -104,11 +108,14 @@ def rank(
     if fault:
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
     settings = results.recipe.score
+    unfit = decision_metric_fault(metric, results.info.data, results.recipe)
+    if unfit:
+        raise ScoreError(f"performance {metric!r}: {unfit}. Rank by another metric.")
     asked = _scoring(settings, weights, normalise, reference)
     check(field or {}, results)
     classes = device_classes(of_bench(field or {}), results)
     sites = compare_sites(of_evaluate(field or {}), results)
-    inputs = _inputs(results, metric, _with_stand_in(asked, results))
+    inputs = _inputs(with_decisions(results, metric), metric, _with_stand_in(asked, results))
     ranked = _ranked(inputs, worst_case(classes) if classes else None)
     ranking = _with_robustness(inputs, ranked)
     if lifetime is not None:
@@ -120,6 +127,7 @@ def rank(
             measured_on=(),
             devices=tuple(_devices(inputs, classes, ranked.rows)),
         )
+    ranking = ranking.replace(rows=with_subgroups(ranking.rows, results, metric))
     if sites:
         rows = tuple(with_site_warnings(row, sites) for row in ranking.rows)
         ranking = ranking.replace(sites=sites, rows=rows)
@@ -219,12 +227,14 @@ def _ranked(
     splits = inputs.results.info.data.splits
     images = splits["train"].images if "train" in splits else None
     budgets = inputs.results.recipe.limits()
+    limits = decision_limits(inputs.results)
     rows = []
     for entry, performances, errors in zip(
         inputs.results.entries, inputs.performances, inputs.errors, strict=True
     ):
         row = row_of(entry, inputs.metric, performances, budgets, images, measured)
         if only is None or row.artifact_sha256 in only:
+            row = with_decision_budgets(row, stored(entry), inputs.results, limits)
             row = row.replace(resources_sd=with_field_errors(errors, entry, measured))
             rows.append(_with_skill(row, inputs.skill_check))
     # Pruned candidates were not measured in the field, and values of two devices cannot share bounds.

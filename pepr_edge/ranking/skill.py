@@ -16,7 +16,7 @@ from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DataInfo, RankingRow
 from pepr_edge.scoring.chance import above_chance, paired_test
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.scoring.metrics import guessing_level, metric
+from pepr_edge.scoring.metrics import DECISION_METRICS, guessing_level, metric
 from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 from pepr_edge.text.units import metric as metric_name
 from pepr_edge.text.units import printable, score
@@ -88,6 +88,8 @@ class SkillCheck:
         labels = self._validation.labels
         if not labels.size or "train" not in self._data.splits:
             return None
+        if self._name in DECISION_METRICS:
+            return None  # one that always says positive finds all: only both figures together show skill
         if self._baseline is None:
             counts = self._data.splits["train"].class_counts
             self._baseline = best_constant(

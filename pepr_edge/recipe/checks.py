@@ -18,6 +18,7 @@ from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeErro
 from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
 from pepr_edge.recipe import AUTO, Candidates, Device, Recipe, variants
+from pepr_edge.recipe.task import decision_metric_fault
 from pepr_edge.records import DataInfo
 from pepr_edge.scoring.metrics import fits, metric
 from pepr_edge.scoring.stand_in import OF_ENERGY
@@ -219,6 +220,9 @@ def check_metric(recipe: Recipe, info: DataInfo) -> None:
         RecipeError: the metric is not defined even for perfect predictions, as AUROC with one class only.
     """
     name = recipe.score.performance
+    fault = decision_metric_fault(name, info, recipe)
+    if fault:
+        raise RecipeError(f'score.performance = "{name}", but {fault}. Set another, or remove the line.')
     if not fits(name, info.kind):
         raise RecipeError(
             f'score.performance = "{name}", which is no metric of the task, {info.kind}. Set '

@@ -34,6 +34,13 @@ Name = Annotated[str, AfterValidator(_file_name)]
 Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1), AfterValidator(_without_duplicates)]
 
 
+ColumnName = Annotated[str, Field(min_length=1, max_length=100)]
+# Columns of a table; few, as each is a table of its own in the report.
+Subgroups = Annotated[
+    tuple[ColumnName, ...], Field(strict=False, max_length=10), AfterValidator(_without_duplicates)
+]
+
+
 def _sizes(value: Any) -> Any:
     """Accept a single size without brackets."""
     return (value,) if isinstance(value, int) else value

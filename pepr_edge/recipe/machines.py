@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pepr_edge.recipe.key_types import AtLeastOne, Positive
+from pepr_edge.recipe.key_types import AtLeastOne, Positive, Share
 from pepr_edge.recipe.toml import Section
 from pepr_edge.records import Provider, SessionSettings
 
@@ -51,11 +51,13 @@ class Device(Section):
 
 
 class Budgets(Section):
-    """Limits for a model on the device. Absent: no limit."""
+    """Limits for a model on the device, and for its decisions on validation. Absent: no limit."""
 
     latency_p90_ms: Positive | None = None
     peak_memory_mib: Positive | None = None
     size_mib: Positive | None = None
+    min_sensitivity: Share | None = None
+    min_specificity: Share | None = None
 
     def si(self) -> dict[str, float]:
         """Return the budgets that are set: latency_p90_s, peak_memory_bytes, size_bytes."""

@@ -22,6 +22,7 @@ from pepr_edge.recipe.key_types import (
     Positive,
     Share,
     Sizes,
+    Subgroups,
 )
 from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Workstation
 from pepr_edge.recipe.toml import Section
@@ -56,7 +57,8 @@ class Data(Section):
     `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
     recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
     `grey_bits`: the depth of grey images of more than 8 bits; "auto": what nearly all of their pixels need.
-    `raters`: several targets of an image (.pt) are votes, and the majority counts.
+    `raters`: several targets of an image (.pt) are votes, and the majority counts. `subgroups`: columns of a
+    table by whose values the test performance is reported.
     """
 
     source: str = "phantom"
@@ -70,6 +72,7 @@ class Data(Section):
     columns: dict[ColumnRole, str] = Field(default={})
     grey_bits: Annotated[int | Auto, OrAuto(GreyBits, "an integer")] = AUTO
     raters: bool = False
+    subgroups: Subgroups = ()
 
     def filter_for(self, candidate: Candidate) -> Interpolation:
         """Return the filter by which the images of a candidate are resized."""

@@ -32,6 +32,12 @@ KEYS: dict[str, str] = {
     "budgets.latency_p90_ms": "90 % of the inferences must finish within this time, milliseconds.",
     "budgets.peak_memory_mib": "Peak memory of the process that runs the model, runtime included, MiB.",
     "budgets.size_mib": "Size of the model file, MiB.",
+    "budgets.min_sensitivity": (
+        "The lowest sensitivity of a model's decisions (see decision.target) on validation, for two classes."
+    ),
+    "budgets.min_specificity": (
+        "The lowest specificity of a model's decisions (see decision.target) on validation, for two classes."
+    ),
     "data": "The images and their splits.",
     "data.source": f"Where the images come from: {SOURCES}.",
     "data.channels": (
@@ -56,6 +62,10 @@ KEYS: dict[str, str] = {
     "data.columns": (
         "The names of the columns of a table that is not path,label,split,group: "
         '{path = "image", label = "dx", group = "patient_id"}. `pepr-edge data check` says what it found.'
+    ),
+    "data.subgroups": (
+        "Columns of a table, such as sex, age_band or site: the test performance is also reported for each "
+        "of their values, with the worst. At most 20 values each; never names of patients."
     ),
     "data.on_bad_image": 'An unreadable image stops the run ("fail"), or is left out and listed ("skip").',
     "task": "What a label is.",

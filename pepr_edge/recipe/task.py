@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.recipe import Recipe
 from pepr_edge.records import DataInfo
+from pepr_edge.scoring.metrics import DECISION_METRICS
 from pepr_edge.tasks import PositiveClass, TaskKind, parse_target, positive_class
 from pepr_edge.untrusted.shown import shown
 
@@ -50,6 +51,7 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     Raises:
         RecipeError: there are not two classes, or validation has images of one of them alone.
     """
+    _check_budgets(info, recipe)
     target = recipe.decision.target
     if parse_target(target).kind == "argmax":
         return
@@ -62,3 +64,24 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     if info.kind == "binary":
         reason = "the validation images are all of one class. Raise data.val_fraction"
     raise RecipeError(f'decision.target = "{target}", but {reason}. Or set decision.target = "argmax".')
+
+
+def _check_budgets(info: DataInfo, recipe: Recipe) -> None:
+    """Refuse budgets for decisions between two classes where there are not two."""
+    for name in ("min_sensitivity", "min_specificity"):
+        if getattr(recipe.budgets, name) is not None and info.kind != "binary":
+            raise RecipeError(
+                f"budgets.{name}, but the task is {info.kind}, and there is no such figure of two classes. "
+                "Remove the line."
+            )
+
+
+def decision_metric_fault(name: str, info: DataInfo, recipe: Recipe) -> str:
+    """Return why models cannot be ranked by a metric at their decisions; empty if they can, or it is none."""
+    if name not in DECISION_METRICS:
+        return ""
+    if info.kind != "binary":
+        return f"the task is {info.kind}, and it is a figure of two classes"
+    if recipe.score.skill:
+        return "score.skill is measured against a model that always says the same, which may reach any of it"
+    return ""

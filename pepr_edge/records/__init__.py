@@ -29,6 +29,7 @@ from pepr_edge.records.base import (
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import (
     DataInfo,
+    GroupValues,
     ImageFacts,
     Preprocess,
     RunInfo,
@@ -144,6 +145,7 @@ __all__ = [
     "Flips",
     "Form",
     "GroupResult",
+    "GroupValues",
     "ImageFacts",
     "InitialWeights",
     "Interpolation",

@@ -9,6 +9,7 @@ from pydantic import Field
 from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
 from pepr_edge.records.data import Preprocess
 from pepr_edge.records.decision import Decision
+from pepr_edge.records.evaluation import Subgroups
 from pepr_edge.records.export import Form, Quality
 from pepr_edge.records.measurement import DeviceProfile
 from pepr_edge.records.ranking import Bound
@@ -93,6 +94,7 @@ class Manifest(Versioned):
     seeds: Seeds | None = None
     quality: Quality | None = None
     decision: Decision | None = None
+    subgroups: tuple[Subgroups, ...] = ()
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
 

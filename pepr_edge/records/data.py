@@ -65,6 +65,16 @@ class SplitInfo(Record):
     class_counts: tuple[Count, ...]
 
 
+class GroupValues(Record):
+    """One column of subgroups: the names of its values, and the number of the value of each test image.
+
+    Values of few images have no name of their own here.
+    """
+
+    names: tuple[str, ...]
+    test: tuple[Count, ...]
+
+
 class DataInfo(Versioned):
     """A dataset as recorded with everything that was trained on it.
 
@@ -73,7 +83,8 @@ class DataInfo(Versioned):
     any. `skipped_images` could not be read and are in no split. `positive` is the positive of two classes,
     and `positive_by` says how it was chosen: by the recipe, by its name, or as the second label. Both are
     None for more classes, and in earlier records, where it is the second label. `task` says what a label is;
-    None in earlier records, where it is one of the classes.
+    None in earlier records, where it is one of the classes. `subgroups` has the values of the test images by
+    column.
     """
 
     name: str
@@ -90,6 +101,7 @@ class DataInfo(Versioned):
     positive: str | None = None
     positive_by: PositiveBy | None = None
     task: TaskKind | None = None
+    subgroups: dict[str, GroupValues] = Field(default={})
 
     @property
     def kind(self) -> TaskKind:

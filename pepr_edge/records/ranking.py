@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pepr_edge.records.base import Quantity, Record, Split, Versioned
 from pepr_edge.records.data import PositiveBy
-from pepr_edge.records.evaluation import Figure
+from pepr_edge.records.evaluation import Figure, Subgroups
 
 # The reason of a row that the run has not reached yet.
 NOT_DONE = "not done yet: run the same command again"
@@ -36,7 +36,8 @@ class RankingRow(Record):
     those of the trained one. A value of `pepr` is None if its resource was not measured. `resources_sd` holds
     the standard errors of the resources, as far as they were measured. `rank_ci` is the interval of the rank
     and `p_best` the share of first places when validation images, seeds and costs are drawn again;
-    `Ranking.sources` says which of them could be.
+    `Ranking.sources` says which of them could be. `subgroups`: test performance of the deployed file by the
+    columns that the recipe names.
     """
 
     rank: int | None
@@ -68,6 +69,7 @@ class RankingRow(Record):
     rank_ci: tuple[int, int] | None = None
     p_best: float | None = None
     tied_with_best: bool | None = None
+    subgroups: tuple[Subgroups, ...] = ()
     warnings: tuple[str, ...] = ()
     artifact_sha256: str | None = None
     bundle: str | None = None

@@ -29,6 +29,7 @@ from pepr_edge.report.lifetime import over_patients
 from pepr_edge.report.operating_points import OperatingPoint, operating_points_table
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.sites import sites_table
+from pepr_edge.report.subgroups import subgroups_table
 from pepr_edge.report.variant_trials import variant_trials_table
 from pepr_edge.run_dir.layout import FIGURES
 from pepr_edge.run_dir.outputs import check_documents_free, write_document
@@ -206,6 +207,7 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
         "depends": tables.depends_on(ranking),
         "devices": tables.devices(ranking),
         "sites": sites_table(ranking),
+        "subgroups": subgroups_table(ranking),
         "drawn": drawn,
         "folder": FIGURES,
         "filtered_from": FILTERED_FROM,

@@ -11,6 +11,7 @@ from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, drawn_
 from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
 from pepr_edge.text.sentences import answer, caveats
 from pepr_edge.text.sites import comparison_sentence
+from pepr_edge.text.subgroups import HEADER, group_rows, hidden_sentence, metric_of
 from pepr_edge.text.tables import WIDTH, aligned_table, clip_middle, wrapped, wrapped_table
 from pepr_edge.text.units import (
     MIB,
@@ -271,6 +272,17 @@ def devices_table(ranking: Ranking) -> str:
         for change in changes:
             lines += wrapped(printable(change), "    - ", "      ")
     return "\n".join(lines)
+
+
+def subgroups_table(ranking: Ranking) -> str:
+    """Return the test performance of the first model by subgroup; empty without subgroups."""
+    ranked = [row for row in ranked_rows(ranking) if row.subgroups]
+    if not ranked:
+        return ""
+    columns = ranked[0].subgroups
+    title = f"{row_name(ranked[0])} by subgroup, {metric_of(columns)} on test:"
+    lines = [*wrapped(title), *aligned_table([HEADER, *group_rows(columns)], "llrll", indent="  ")]
+    return "\n".join([*lines, *wrapped(hidden_sentence(columns), "  ")])
 
 
 def sites_table(ranking: Ranking) -> str:

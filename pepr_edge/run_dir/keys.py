@@ -26,7 +26,7 @@ from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.records import Artifact, Candidate, DataInfo, InitialWeights, RulesName, TrainResult
 from pepr_edge.run_dir.store import sha256_file, stage_key
-from pepr_edge.scoring.metrics import is_one_sided
+from pepr_edge.scoring.metrics import is_one_sided, training_metric
 
 FIRST = "0.1.0"
 # The version of pepr_edge that last changed the results of each stage.
@@ -41,10 +41,12 @@ STAGE_REVISIONS: Mapping[str, str] = {
 }
 
 # Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
-NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False}
+NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False, "subgroups": []}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 # Fields of its record that change no training; the positive class does only where the metric asks for it.
-NO_DATA_FIELDS = {"positive", "positive_by", "task"}
+NO_DATA_FIELDS = {"positive", "positive_by", "task", "colour", "min_side_px", "subgroups"}
+# Settings of the data that change no image.
+NO_TRAINING_KEYS = {"source", "on_bad_image", "subgroups"}
 # Sections of a recipe that came after 0.1.0, left out of the key of a run at their defaults.
 NEW_SECTIONS: Mapping[str, Any] = {
     "task": TaskSettings().model_dump(mode="json"),
@@ -131,11 +133,11 @@ def train_key(
         _data_settings(candidate, recipe),
         recipe.train.model_dump(mode="json", exclude=REPEATS),
         recipe.workstation.model_dump(mode="json"),
-        recipe.score.performance,
+        training_metric(recipe.score.performance),
         seed_of(recipe, repeat),
     ]
     revision = revisions.get("train", FIRST)
-    if is_one_sided(recipe.score.performance) and data.positive_index == 0:
+    if is_one_sided(training_metric(recipe.score.performance)) and data.positive_index == 0:
         settings.append("positive 0")  # epochs are compared by another number
     if data.kind not in ("binary", "multiclass"):
         settings.append(f"task {data.kind}")  # the loss and the choice of the best epoch

@@ -143,6 +143,16 @@ class VariantState:
         names = [name for split in splits for name in (split, f"{split}_labels")]
         return _arrays(self.folder / PREDICTIONS, names)
 
+    def repeat_logits(self, folder: Path) -> dict[str, NDArray[np.float32]]:
+        """Read the logits of PyTorch's model of one of its trainings on "val" and "test".
+
+        Args:
+            folder: of the training, one of `repeat_folders`.
+        Raises:
+            RunError: the file is missing or torn.
+        """
+        return read_logits(folder)
+
 
 @dataclass(frozen=True)
 class Results:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.records import Estimate, Split
-from pepr_edge.run_dir.reader import VariantState, read_logits
+from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.pepr import RESOURCES
@@ -53,7 +53,7 @@ def seed_performances(entry: VariantState, metric: str, split: Split) -> tuple[f
             continue
         if labels is None:
             labels = entry.predictions()[f"{split}_labels"].astype(np.int64)
-        value = metric_of(metric, trained.positive, entry.kind)(read_logits(folder)[split], labels)
+        value = metric_of(metric, trained.positive, entry.kind)(entry.repeat_logits(folder)[split], labels)
         if math.isnan(value):
             return ()
         values.append(value)

@@ -4,6 +4,7 @@ __all__ = [
     "bounds",
     "chance",
     "fair_cost",
+    "file_figures",
     "intervals",
     "lifetime",
     "metrics",

@@ -138,6 +138,8 @@ OF_SHARES = (
     "cohen_kappa",
     "quadratic_kappa",
     "mean_absolute_error",
+    "ppv_at_decision",
+    "npv_at_decision",
 )
 
 

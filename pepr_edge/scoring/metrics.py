@@ -73,12 +73,12 @@ def fits(name: str, kind: TaskKind) -> bool:
 
 def is_one_sided(name: str) -> bool:
     """True if a metric of two classes has another value when the other class is the positive one."""
-    return name.startswith(("f1", *_AT_LEVEL))
+    return name.startswith(("f1", *_AT_LEVEL)) or name in DECISION_METRICS
 
 
 def performance_fault(name: str) -> str:
     """Return an empty string if a metric can be the P of PePR, else the expected names and the reason."""
-    expected = f"one of {_listed(PERFORMANCES)}"
+    expected = f"one of {_listed(RANKED_BY)}"
     if name in _NO_PERFORMANCE:
         reason = f"{_NO_PERFORMANCE[name]}; PePR needs a number in [0, 1] where higher is better"
         return f"{expected} ({reason})"
@@ -153,6 +153,26 @@ def _f1(hits: Floats, true: Floats, predicted: Floats) -> Floats:
     """
     by_class = ratio(2 * hits, true + predicted)
     return by_class[1] if len(hits) == 2 else mean_defined(by_class)
+
+
+def _share_of_positive(hits: Floats, true: Floats, predicted: Floats) -> Floats:
+    """Sensitivity: share of the positive images that are found."""
+    return ratio(hits[1], true[1])
+
+
+def _share_of_negative(hits: Floats, true: Floats, predicted: Floats) -> Floats:
+    """Specificity: share of the other images that are left."""
+    return ratio(hits[0], true[0])
+
+
+def _share_of_alarms(hits: Floats, true: Floats, predicted: Floats) -> Floats:
+    """Positive predictive value: share of the alarms that are right."""
+    return ratio(hits[1], predicted[1])
+
+
+def _share_of_rejections(hits: Floats, true: Floats, predicted: Floats) -> Floats:
+    """Negative predictive value: share of the other answers that are right."""
+    return ratio(hits[0], predicted[0])
 
 
 def _cohen_kappa(hits: Floats, true: Floats, predicted: Floats) -> Floats:
@@ -311,7 +331,24 @@ ALL_METRICS = METRICS | ORDINAL_METRICS
 PERFORMANCES = tuple(name for name in ALL_METRICS if name not in _NO_PERFORMANCE)
 
 
+# Metrics of two classes by a file's own decision: their logits are certain of it, see `ranking.decided`.
+DECISION_METRICS: dict[str, Prepare] = {
+    "sensitivity_at_decision": partial(_from_decisions, _share_of_positive),
+    "specificity_at_decision": partial(_from_decisions, _share_of_negative),
+    "ppv_at_decision": partial(_from_decisions, _share_of_alarms),
+    "npv_at_decision": partial(_from_decisions, _share_of_rejections),
+}
+RANKED_BY = (*PERFORMANCES, *DECISION_METRICS)
+
+
+def training_metric(name: str) -> str:
+    """Return the metric by which epochs and files are compared in place of one that needs a decision."""
+    return "auroc" if name in DECISION_METRICS else name
+
+
 def _prepare(name: str) -> Prepare:
+    if name in DECISION_METRICS:
+        return DECISION_METRICS[name]
     if name in ALL_METRICS:
         return ALL_METRICS[name]
     match = re.fullmatch(rf"({'|'.join(_AT_LEVEL)})_(0\.[0-9]+)", name)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from pepr_edge.records import MIN_CELL, Estimate, Figure, GroupResult, Subgroups
 from pepr_edge.tasks import Labels, Mask
 
-# A column with more values names patients, say, and not groups.
-MAX_GROUPS = 20
 NO_VALUE = "(no value)"
 # The figures of some images by name, from a mask of them.
 Compute = Callable[[Mask], Mapping[str, Estimate | None]]

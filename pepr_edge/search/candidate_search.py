@@ -23,6 +23,7 @@ from pepr_edge.run_dir.keys import train_key
 from pepr_edge.run_dir.layout import FAILURE, SEARCH, candidate_folder
 from pepr_edge.run_dir.reader import Results, reread
 from pepr_edge.run_dir.store import log_event, read_record, write_record
+from pepr_edge.scoring.metrics import training_metric
 from pepr_edge.search.cost_estimates import CandidateCosts, cost_of, estimate_costs, normalised_costs
 from pepr_edge.search.jobs import make_job, run_jobs
 from pepr_edge.search.policies import POLICIES, decide
@@ -241,7 +242,7 @@ class CandidateSearch:
             if self.progress[name].curve:
                 curves[name] = self.progress[name].curve
         baseline, min_performance = lowest_skilled(
-            recipe.score.performance, self.results.info.data, recipe.score.floor
+            training_metric(recipe.score.performance), self.results.info.data, recipe.score.floor
         )
         return State(
             candidates=tuple(candidates),

@@ -18,6 +18,7 @@ from pepr_edge.records import Candidate
 from pepr_edge.run_dir.keys import seed_of, train_key
 from pepr_edge.run_dir.layout import candidate_folder, repeat_folder
 from pepr_edge.run_dir.reader import Results
+from pepr_edge.scoring.metrics import training_metric
 
 
 def make_job(
@@ -89,7 +90,7 @@ def run_jobs(
                 note += f" epoch {step.epoch}/{step.epochs}"
             if step.best is not None:
                 best[job.candidate.id] = step.best
-                note += f", best {job.recipe.score.performance} {step.best:.3f}"
+                note += f", best {training_metric(job.recipe.score.performance)} {step.best:.3f}"
             # Steps are counted over all epochs, so that the remaining time is that of the training.
             ended_epochs = max(step.epoch - 1, 0)
             steps.update(ended_epochs * step.total + step.done, max(step.epochs, 1) * step.total, note)
@@ -107,4 +108,5 @@ def _best_note(performances: Mapping[str, float], job: CandidateJob) -> str:
     if not performances:
         return ""
     name = max(performances, key=lambda name: performances[name])
-    return f"best {job.recipe.score.performance} {performances[name]:.3f} by {name}"
+    metric = training_metric(job.recipe.score.performance)
+    return f"best {metric} {performances[name]:.3f} by {name}"

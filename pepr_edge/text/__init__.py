@@ -1,3 +1,3 @@
 """Numbers, sentences and terminal tables for people; below everything that formats."""
 
-__all__ = ["robustness", "rows", "sentences", "sites", "tables", "units", "weights"]
+__all__ = ["robustness", "rows", "sentences", "sites", "subgroups", "tables", "units", "weights"]

@@ -29,6 +29,7 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.layout import TRAINING
 from pepr_edge.run_dir.store import read_current, read_record
+from pepr_edge.scoring.metrics import training_metric
 from pepr_edge.train import checkpoint_io
 from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
@@ -165,7 +166,8 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
             torch.set_num_threads(threads)  # with another number the sums are rounded differently
             _warm_up(model, mode, job, spec)
         model = mode.place(model, device)
-        trainer = Trainer(model, mode, job.data, spec, settings, recipe.score.performance, recipe.seed)
+        metric = training_metric(recipe.score.performance)
+        trainer = Trainer(model, mode, job.data, spec, settings, metric, recipe.seed)
         cost_tracker.end()
         session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss, weights_match)
         if training is None:

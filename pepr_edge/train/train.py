@@ -19,6 +19,7 @@ from pepr_edge.run_dir.layout import CHECKPOINT, LOGITS, PROBE, TRAIN_RESULT
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_bytes, write_record
 from pepr_edge.run_dir.training_files import clear
 from pepr_edge.scoring.intervals import estimates
+from pepr_edge.scoring.metrics import training_metric
 from pepr_edge.train.cost import with_loss
 from pepr_edge.train.loop import batch_loader, batches, loss_function, predict, train_mode, train_step
 from pepr_edge.train.session import TrainingJob, TrainingSession, open_session
@@ -172,7 +173,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
     job = session.job
     recipe = job.recipe
     trainer = session.trainer
-    metric = recipe.score.performance
+    metric = training_metric(recipe.score.performance)
     info = job.data.info
     labels = {split: np.asarray(job.data.splits[split][1]) for split in EVALUATED_SPLITS}
     return TrainResult(

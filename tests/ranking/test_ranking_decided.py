@@ -1,0 +1,83 @@
+"""Rankings by a metric at each file's own decision, and budgets for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_records import N_VAL, entry, recipe, results
+
+from pepr_edge.errors import RecipeError, ScoreError
+from pepr_edge.ranking import rank
+from pepr_edge.recipe.checks import check_metric
+from pepr_edge.recipe.task import check_decision
+from pepr_edge.run_dir.decisions import decide_for
+from pepr_edge.run_dir.reader import Results
+from pepr_edge.scoring.metrics import DECISION_METRICS
+
+TARGET = '[decision]\ntarget = "sensitivity >= 0.90"\n'
+# How far the logits of the two classes are apart, in standard deviations.
+APART = {"small": 1.0, "large": 3.0}
+
+
+def made(folder: Path, more: str = "") -> Results:
+    """A run whose models separate the classes so well, on validation and on test."""
+    run = results(folder, *(entry(folder, name) for name in APART), more=TARGET + more)
+    labels = np.arange(N_VAL) % 2
+    for seed, (name, apart) in enumerate(APART.items()):
+        rng = np.random.default_rng(seed)
+        arrays = {}
+        for split in ("val", "test"):
+            odds = rng.normal(size=N_VAL) + apart * (labels - 0.5)
+            arrays[split] = np.stack([-odds / 2, odds / 2], axis=1).astype(np.float32)
+            arrays[f"{split}_labels"] = labels
+        np.savez(folder / f"{name}@64" / "fp32" / "predictions.npz", **arrays)
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return made(tmp_path_factory.mktemp("decided"))
+
+
+@pytest.mark.parametrize("name", DECISION_METRICS)
+def test_the_performance_is_that_of_each_files_decision(run: Results, name: str) -> None:
+    ranking = rank(run, metric=name)
+    for row in ranking.rows:
+        (state,) = [one for one in run.entries if one.candidate.id == row.candidate]
+        figures = decide_for(run, state).performance
+        assert row.performance == pytest.approx(figures[f"val_{name}"].value)
+        assert row.test_performance == pytest.approx(figures[name].value)
+        low, high = row.performance_ci or (1.0, 0.0)
+        assert low <= (row.performance or 0.0) <= high
+    assert ranking.baseline is None
+    if name == "specificity_at_decision":
+        assert [row.architecture for row in ranking.rows] == ["large", "small"]
+        assert (ranking.rows[1].performance or 1.0) < 0.7 < (ranking.rows[0].performance or 0.0)
+
+
+def test_a_budget_for_the_decisions(tmp_path: Path) -> None:
+    run = made(tmp_path, "[budgets]\nmin_specificity = 0.7\nmin_sensitivity = 0.9\n")
+    rows = {row.architecture: row for row in rank(run).rows}
+    assert (rows["large"].status, rows["large"].rank) == ("ok", 1)
+    assert (rows["small"].status, rows["small"].rank) == ("over_budget", None)
+    assert "specificity of its decisions" in rows["small"].reason
+    assert "budget 0.7" in rows["small"].reason
+    assert "sensitivity of" not in rows["small"].reason.replace("specificity of", "")
+
+
+def test_what_does_not_go_together_is_refused_in_a_line(run: Results, tmp_path: Path) -> None:
+    skilled = made(tmp_path, "[score]\nskill = true\n")
+    with pytest.raises(ScoreError, match="always says the same"):
+        rank(skilled, metric="sensitivity_at_decision")
+    named = recipe('[score]\nskill = true\nperformance = "sensitivity_at_decision"\n')
+    with pytest.raises(RecipeError, match=r"score\.skill"):
+        check_metric(named, run.info.data)
+    three = run.info.data.replace(labels=("a", "b", "c"))
+    ranked = recipe('[score]\nperformance = "npv_at_decision"\n')
+    limited = recipe("[budgets]\nmin_sensitivity = 0.9\n")
+    for check in (lambda: check_metric(ranked, three), lambda: check_decision(three, limited)):
+        with pytest.raises(RecipeError, match="two classes") as fault:
+            check()
+        assert "\n" not in str(fault.value)
