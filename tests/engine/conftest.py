@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_engine import STAND_IN, WorkerIs
 
 from pepr_edge.data import DataSettings, prepare
+from pepr_edge.engine import worker_process
 from pepr_edge.engine.job import CandidateJob
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate
@@ -55,3 +58,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def worker_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerIs:
+    """Put a script into the worker's place."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "worker.py"
+        path.write_text(STAND_IN.format(python=sys.executable, script=script), encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setattr(worker_process.sys, "executable", str(path))  # type: ignore[attr-defined]
+
+    return put

@@ -1,19 +1,28 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import pytest
+import tiny_nets
+from fake_device import VARIANTS, Device, recipe, source
 from numpy.typing import NDArray
 from one_thread import one_thread  # noqa: F401
 from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
+from pepr_edge.export import autotune as autotune_module
+from pepr_edge.export import variant_race
 from pepr_edge.export.artifact import ExportSource
+from pepr_edge.export.autotune import AutotuneResult, autotune
+from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import variants as variant_settings
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
 from pepr_edge.train.session import TrainingJob
@@ -79,3 +88,33 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     with np.load(folder / "logits.npz") as logits:
         return Trained(result, dict(logits), folder, data, recipe)
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, two_runtimes: None) -> Callable[..., AutotuneResult]:
+    """Run autotuning on a fake device with onnxruntime and OpenVINO."""
+
+    def run(
+        device: Device, wanted: Recipe | None = None, variants: tuple[str, ...] = VARIANTS
+    ) -> AutotuneResult:
+        monkeypatch.setattr(autotune_module, "convert", device.convert)
+        monkeypatch.setattr(variant_race, "time_interleaved", device.time_interleaved)
+        monkeypatch.setattr(autotune_module, "ModelProcess", device.model_process)
+        base = tmp_path / "base.onnx"
+        onnx.save(tiny_nets.convolutions(), str(base))
+        return autotune(
+            source(wanted or recipe()),
+            base,
+            tuple(map(variant_settings.load, variants)),
+            tmp_path,
+            lambda done, total, note: None,
+        )
+
+    return run
+
+
+@pytest.fixture
+def separable(tmp_path: Path) -> Iterator[PreparedModel]:
+    onnx.save(tiny_nets.separable(), tmp_path / "fp32.onnx")
+    with PreparedModel(tmp_path / "fp32.onnx") as prepared:
+        yield prepared
