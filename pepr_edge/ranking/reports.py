@@ -132,8 +132,9 @@ def _read(path: Path, trust: Trust | None = None) -> Report:
             raise ScoreError(f"{shown(str(path))}: {fault}") from None
     try:
         document = json_document(text)
-        is_evaluation = isinstance(document, dict) and document.get("kind") == "evaluation"
-        return parse_record(text, EvaluationReport if is_evaluation else FieldReport)
+        if isinstance(document, dict) and document.get("kind") == "evaluation":
+            return parse_record(text, EvaluationReport)
+        return parse_record(text, FieldReport)
     except ValidationError as fault:
         version = other_version(fault)
         if version is not None:
