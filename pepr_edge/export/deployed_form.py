@@ -20,6 +20,7 @@ from pepr_edge.errors import ExportError
 from pepr_edge.export.check import Logits
 from pepr_edge.export.onnx_file import Exported, export
 from pepr_edge.records import Form
+from pepr_edge.untrusted.shown import first_line
 
 BATCH = 16  # images at a time when the two forms are compared
 NOT_MERGED = "exported as it was trained, with its training-time branches"
@@ -58,7 +59,7 @@ def deployed_form(
             return _as_trained(module)
         fault = _difference_fault(module, merged, images, max_difference)
     except Exception as error:  # each architecture has code of its own for this
-        fault = _one_line(error)
+        fault = first_line(error)
     if fault is not None:
         return _as_trained(module, f"{NOT_MERGED}: {fault}")
     form = Form(trained_params=count_parameters(module), deployed_params=count_parameters(merged))
@@ -86,7 +87,7 @@ def export_deployed(
         try:
             return deployed, export(deployed.module, channels, image_size_px, path, check)
         except ExportError as fault:
-            deployed = _as_trained(module, f"{NOT_MERGED}: {_one_line(fault)}")
+            deployed = _as_trained(module, f"{NOT_MERGED}: {first_line(fault)}")
     return deployed, export(module, channels, image_size_px, path, check)
 
 
@@ -124,8 +125,3 @@ def _logits(module: nn.Module, images: NDArray[np.float32]) -> Logits:
         batches = [module(batch) for batch in torch.split(torch.from_numpy(images), BATCH)]
     logits: Logits = torch.cat(batches).numpy()
     return logits
-
-
-def _one_line(fault: BaseException) -> str:
-    words = " ".join(str(fault).split())[:300]
-    return f"{type(fault).__name__}: {words}" if words else type(fault).__name__

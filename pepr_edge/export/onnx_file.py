@@ -13,7 +13,7 @@ from torch import nn
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.optimise import optimise
-from pepr_edge.untrusted.redact import first_line
+from pepr_edge.untrusted.shown import first_line
 
 INPUT, OUTPUT = "pixel_values", "logits"  # the names that optimum's ORTModelForImageClassification expects
 MAX_BATCH = 4096

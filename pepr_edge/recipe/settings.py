@@ -46,15 +46,16 @@ PATIENCE_SHARE = 0.5
 
 TRAIN_KEYS = ("epochs", "batch_size", "learning_rate", "patience")
 SIZE_KEY = "candidates.image_size_px"
+_DEFAULTS = Train.model_fields
 
 
 class ResolvedTrain(Train):
-    """The training settings of a run: each has a value."""
+    """The training settings of a run: each has a value, by default that of a recipe which does not say it."""
 
-    epochs: AtLeastOne = 10
-    batch_size: BatchSize = 32
-    learning_rate: Positive = 2e-3
-    patience: AtLeastOne = 5
+    epochs: AtLeastOne = _DEFAULTS["epochs"].default
+    batch_size: BatchSize = _DEFAULTS["batch_size"].default
+    learning_rate: Positive = _DEFAULTS["learning_rate"].default
+    patience: AtLeastOne = _DEFAULTS["patience"].default
 
 
 class ResolvedCandidates(Candidates):

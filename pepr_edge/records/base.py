@@ -61,8 +61,7 @@ def parse_record(text: bytes, kind: type[R]) -> R:
         ValidationError: its values are none of such a record; see `first_fault` and `other_version`.
         ValueError: it is no JSON that every parser reads alike. The message is one line.
     """
-    json_document(text)
-    return kind.model_validate_json(text)
+    return kind.model_validate(json_document(text))
 
 
 def first_fault(fault: ValidationError) -> str:

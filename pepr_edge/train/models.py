@@ -17,7 +17,7 @@ from pepr_edge.records import Candidate, WeightsMatch
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.train.weights.finding import timm_name
 from pepr_edge.train.weights.load import Template, load_weights
-from pepr_edge.untrusted.redact import first_line
+from pepr_edge.untrusted.shown import first_line
 
 # Standard deviation of a new classifier's weights, as ResNet has it. Those of EfficientNet, MobileNet and DLA
 # grow as classes become fewer, to 0.4 or 1.0 with two. Their first logits have a standard deviation of 3 to

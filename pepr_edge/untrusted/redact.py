@@ -10,16 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pepr_edge.untrusted.shown import CONTROL
+from pepr_edge.untrusted.shown import without_escapes
 
 # A drive or a server, then folders. Not within a word, as in images/s, nor after "://", as in https://.
 ABSOLUTE = re.compile(r"(?<![\w.\-/\\])(?:[A-Za-z]:(?=[\\/])|\\)?[\\/](?:[^\\/\s\"'<>|:*?]+[\\/])+")
-
-# Of a library's message within one of ours.
-LINE_CHARACTERS = 200
-
-# A terminal's escape sequences: colours and cursor (CSI), titles and links (OSC), and the rest.
-ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?")
 
 
 def plain_message(text: str) -> str:
@@ -28,18 +22,6 @@ def plain_message(text: str) -> str:
     It has no folders, no escape sequences and no other control characters but tabs and line ends.
     """
     return redact_paths(without_escapes(text))
-
-
-def without_escapes(text: str) -> str:
-    """Return a text without a terminal's escape sequences and other control characters."""
-    return CONTROL.sub("", ESCAPE.sub("", text))
-
-
-def first_line(fault: BaseException) -> str:
-    """Return the class of a library's error and the first line of its message, without escape sequences."""
-    lines = without_escapes(str(fault)).strip().splitlines()
-    name = type(fault).__name__
-    return f"{name}: {lines[0][:LINE_CHARACTERS].strip()}" if lines else name
 
 
 def redact_paths(text: str) -> str:

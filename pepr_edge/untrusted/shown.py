@@ -31,12 +31,19 @@ _INVISIBLE = (
 # Persian, Hindi and others need these between letters. Elsewhere they only make two names look alike.
 _JOINERS = "\u200c\u200d"
 _LETTER = "[^\\x00-\\u02ff\\u2000-\\u20ff]"
+# A terminal's escape sequences: colours and cursor (CSI), titles and links (OSC), and the rest.
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?")
 CONTROL = re.compile(f"[{_INVISIBLE}]|(?<!{_LETTER})[{_JOINERS}]|[{_JOINERS}](?!{_LETTER})")
 
 
 def escaped(text: str) -> str:
     """Return a text with its control characters and invalid bytes escaped. Tabs and line ends stay."""
     return CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def without_escapes(text: str) -> str:
+    """Return a text without a terminal's escape sequences and other control characters."""
+    return CONTROL.sub("", ESCAPE.sub("", text))
 
 
 def is_plain(text: str) -> bool:
@@ -75,6 +82,16 @@ def one_line(fault: BaseException | str, limit: int = SHOWN_CHARACTERS) -> str:
         text = fault.strerror
     text = " ".join(clip(text, 10 * limit).split())
     return shown(text or type(fault).__name__, limit)
+
+
+def first_line(fault: BaseException) -> str:
+    """Return the class of a library's error and the first line of its message, as in `one_line`.
+
+    Libraries colour their messages, so escape sequences are removed rather than escaped.
+    """
+    lines = without_escapes(str(fault)).strip().splitlines()
+    name = type(fault).__name__
+    return f"{name}: {one_line(lines[0])}" if lines else name
 
 
 def cell(value: T) -> T | str:

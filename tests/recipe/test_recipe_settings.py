@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.recipe import Train
 from pepr_edge.recipe.settings import (
     MAX_EPOCHS,
     MIN_EPOCHS,
     SIZES_PX,
     TRAIN_KEYS,
+    ResolvedTrain,
     auto_keys,
     choose,
     resolve,
@@ -120,3 +122,7 @@ def test_the_line_names_the_values_and_what_they_follow_from() -> None:
     line = settings_line(choose(recipe(**ALL_AUTO), facts(images=4708)))
     for part in ("epochs", "batches of 32", "patience", "32 px", "4,708 training images of 28 px"):
         assert part in line
+
+
+def test_a_run_and_a_recipe_have_the_same_defaults() -> None:
+    assert ResolvedTrain().model_dump() == Train().model_dump()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepr_edge.untrusted.redact import first_line, plain_message, redact_paths, without_escapes
+from pepr_edge.untrusted.redact import plain_message, redact_paths
 from pepr_edge.untrusted.shown import CONTROL
 
 
@@ -53,44 +53,8 @@ def test_home_and_working_directory_may_be_missing(monkeypatch: pytest.MonkeyPat
     assert redact_paths("torn: /data/x.png") == "torn: x.png"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        # PyTorch's, of a file that weights_only refuses.
-        (
-            "two options, \x1b[1mdo those steps only if you trust the source of the checkpoint\x1b[0m. ",
-            "two options, do those steps only if you trust the source of the checkpoint. ",
-        ),
-        ("\x1b]8;;https://a.b\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1b]0;title\x07text\x1b(B", "text"),
-        ("\x1b[38;5;196mred\x1b[m\r\n\tnext\x07", "red\n\tnext"),
-        ("torn \x1b", "torn "),
-        ("a[1m]", "a[1m]"),
-    ],
-)
-def test_escape_sequences_are_removed(text: str, expected: str) -> None:
-    assert without_escapes(text) == expected
-
-
 @given(st.text(st.sampled_from("\x1b[]0;1mB\\\x07ab\x9b")))
 def test_no_escape_sequence_is_left(text: str) -> None:
     plain = plain_message(text)
     assert not CONTROL.search(plain)
     assert plain_message(plain) == plain
-
-
-@pytest.mark.parametrize(
-    ("fault", "expected"),
-    [
-        (RuntimeError("\x1b[31mno kernel\x1b[0m\nsecond line"), "RuntimeError: no kernel"),
-        (ValueError(), "ValueError"),
-        (ValueError("\n\n"), "ValueError"),
-        (KeyError("\nafter an empty line\n"), "KeyError: '\\nafter an empty line\\n'"),
-    ],
-)
-def test_an_error_of_a_library_is_one_line(fault: Exception, expected: str) -> None:
-    assert first_line(fault) == expected
-
-
-def test_a_long_line_of_a_library_is_cut() -> None:
-    assert len(first_line(ValueError("a" * 10_000))) < 300

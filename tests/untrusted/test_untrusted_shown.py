@@ -14,9 +14,11 @@ from pepr_edge.untrusted.shown import (
     escaped,
     excerpt,
     first_items,
+    first_line,
     is_plain,
     one_line,
     shown,
+    without_escapes,
 )
 
 
@@ -86,3 +88,39 @@ def test_a_cell_is_no_formula() -> None:
 def test_a_long_list_is_cut() -> None:
     assert first_items(["a"] * 10) == ["a"] * 10
     assert first_items([str(number) for number in range(12)])[-2:] == ["9", "and 2 more"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # PyTorch's, of a file that weights_only refuses.
+        (
+            "two options, \x1b[1mdo those steps only if you trust the source of the checkpoint\x1b[0m. ",
+            "two options, do those steps only if you trust the source of the checkpoint. ",
+        ),
+        ("\x1b]8;;https://a.b\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]0;title\x07text\x1b(B", "text"),
+        ("\x1b[38;5;196mred\x1b[m\r\n\tnext\x07", "red\n\tnext"),
+        ("torn \x1b", "torn "),
+        ("a[1m]", "a[1m]"),
+    ],
+)
+def test_escape_sequences_are_removed(text: str, expected: str) -> None:
+    assert without_escapes(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (RuntimeError("\x1b[31mno kernel\x1b[0m\nsecond line"), "RuntimeError: no kernel"),
+        (ValueError(), "ValueError"),
+        (ValueError("\n\n"), "ValueError"),
+        (KeyError("\nafter an empty line\n"), "KeyError: '\\nafter an empty line\\n'"),
+    ],
+)
+def test_an_error_of_a_library_is_one_line(fault: Exception, expected: str) -> None:
+    assert first_line(fault) == expected
+
+
+def test_a_long_line_of_a_library_is_cut() -> None:
+    assert len(first_line(ValueError("a" * 10_000))) < 300

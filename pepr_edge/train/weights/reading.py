@@ -17,8 +17,7 @@ from safetensors.torch import load_file
 from pepr_edge.errors import ModelError
 from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.paths import exists, is_file
-from pepr_edge.untrusted.redact import first_line
-from pepr_edge.untrusted.shown import shown
+from pepr_edge.untrusted.shown import first_line, shown
 
 StateDict = dict[str, torch.Tensor]
 
