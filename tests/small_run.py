@@ -21,6 +21,8 @@ GOOD, BAD = "mobilenetv2_050", "dla46_c"  # the latter cannot halve 48 px five t
 RECIPE = f"""
 schema_version = 1
 name = "small"
+[about]
+intended_use = "Tests of *pepr_edge* <alone>."
 [device]
 name = "a test's machine"
 threads = 1

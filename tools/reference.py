@@ -30,6 +30,7 @@ LIMITS = {
     "exclusiveMinimum": "above {}",
     "maximum": "to {}",
     "exclusiveMaximum": "below {}",
+    "maxLength": "of at most {} characters",
 }
 
 

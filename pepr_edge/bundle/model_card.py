@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pepr_edge.bundle.card_about import about_section
 from pepr_edge.bundle.card_decision import decision_section, is_of_decision
 from pepr_edge.bundle.card_subgroups import subgroups_section
 from pepr_edge.bundle.card_use import how_to_use
@@ -55,6 +56,7 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
     sections = (
         _head(manifest),
         _intended_use(manifest),
+        *filter(None, (about_section(manifest),)),
         _performance(manifest, data, confusion),
         *filter(None, (decision_section(manifest),)),
         _on_the_device(manifest),

@@ -45,7 +45,7 @@ def read_manifest(bundle: Path, trust: Trust | None = None) -> Manifest:
         _signer(bundle, text, trust)
     manifest = _parse(text, path)
     fault = _files_fault(manifest) or _tensor_fault(manifest) or _decision_fault(manifest)
-    fault = fault or _selftest_fault(manifest)
+    fault = fault or _selftest_fault(manifest) or _data_fault(manifest)
     if fault is not None:
         raise BundleError(f"{path}: {fault}. Do not use this bundle; copy or export it again.")
     return manifest
@@ -171,6 +171,18 @@ def _decision_fault(manifest: Manifest) -> str | None:
             return f"{name}.threshold is for two labels, and there are {len(manifest.labels)}"
         if not is_plain(decision.target):
             return f"{name}.target {excerpt(decision.target)}, expected one line"
+    return None
+
+
+def _data_fault(manifest: Manifest) -> str | None:
+    """Return the fault in the counts of the data, or None."""
+    splits = {} if manifest.data is None else manifest.data.splits
+    for name, split in splits.items():
+        if len(split.class_counts) != len(manifest.labels):
+            return (
+                f"data.splits.{name}.class_counts has {len(split.class_counts)} numbers, expected one for "
+                f"each of {len(manifest.labels)} labels"
+            )
     return None
 
 

@@ -16,7 +16,10 @@ from pepr_edge.bundle.write_selftest import FALLBACK, write_selftest
 from pepr_edge.errors import BundleError, RunError
 from pepr_edge.recipe import FLOAT32
 from pepr_edge.recipe.settings import settings_line
+from pepr_edge.recipe.toml import as_toml
 from pepr_edge.records import (
+    DataFacts,
+    DataInfo,
     Decision,
     Fallback,
     Form,
@@ -243,6 +246,8 @@ def _manifest(
         seeds=_seeds(row),
         quality=measured.artifact.quality,
         decision=decided.decision,
+        data=data_facts(results.info.data),
+        about=results.recipe.about.record(),
         provenance=provenance(results, measured),
         files={},
     )
@@ -304,6 +309,27 @@ def initial_weights(results: Results, trained: TrainResult) -> dict[str, str] | 
     return {name: value for name, value in facts.items() if value}
 
 
+def data_facts(data: DataInfo) -> DataFacts:
+    """Return what the manifest says of the data."""
+    return DataFacts(**data.model_dump(include=set(DataFacts.model_fields)))
+
+
+def training_facts(results: Results, trained: TrainResult) -> dict[str, str]:
+    """Return how a model was trained, in the words of the recipe."""
+    settings = results.recipe.train
+    return {
+        "mode": trained.mode,
+        "epochs": str(len(trained.epochs)),
+        "selected_epoch": str(trained.best_epoch),
+        "batch_size": str(settings.batch_size),
+        "learning_rate": f"{settings.learning_rate:g}",
+        "weight_decay": f"{settings.weight_decay:g}",
+        "augment": settings.augment,
+        "flips": as_toml(settings.flips),
+        "class_balanced": as_toml(settings.class_balanced),
+    }
+
+
 def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
     """Return the origin of a model: versions, seed, the hashes of data and checkpoint."""
     trained = measured.trained
@@ -319,6 +345,7 @@ def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
         "protocol": trained.protocol,
         "weights": trained.candidate.weights,
         "initial_weights": initial_weights(results, trained),
+        "training": training_facts(results, trained),
         "exporter": artifact.exporter,
         "producer": artifact.producer,
         "opset": artifact.opset,

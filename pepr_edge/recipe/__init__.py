@@ -1,5 +1,6 @@
 """The recipe of a run: its records and TOML, its schema, the checks before a run, and drafting (`init`)."""
 
+from pepr_edge.recipe.about import AboutSettings
 from pepr_edge.recipe.auto import AUTO
 from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Workstation
 from pepr_edge.recipe.recipe import (
@@ -29,6 +30,7 @@ __all__ = [
     "PAPER",
     "PRETRAINED",
     "SCRATCH",
+    "AboutSettings",
     "Budgets",
     "Bundles",
     "Candidates",
@@ -45,6 +47,7 @@ __all__ = [
     "Train",
     "WorkerLimits",
     "Workstation",
+    "about",
     "checks",
     "find",
     "init",

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pepr_edge import zoo
+from pepr_edge.recipe.about import AboutSettings
 from pepr_edge.recipe.auto import AUTO, Auto, OrAuto
 from pepr_edge.recipe.key_types import (
     AtLeastOne,
@@ -306,6 +307,7 @@ class Recipe(Section):
     name: Name
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    about: AboutSettings = AboutSettings()
     device: Device
     budgets: Budgets = Budgets()
     data: Data = Data()

@@ -13,6 +13,21 @@ KEYS: dict[str, str] = {
     "name": "The name of the run, and of its folder under runs/.",
     "description": "One line for `pepr-edge recipes list`.",
     "seed": "Seed for splits, initial weights, and order and augmentation of the images.",
+    "about": (
+        "What only you know of the model. It goes into the manifest, the model card, the report and the "
+        "dossier as you wrote it, and changes no result. Each text is a paragraph."
+    ),
+    "about.intended_use": "What the model is for, by whom, and with which part in the decision.",
+    "about.population": "The patients or samples that it is for.",
+    "about.setting": "Where it is used: screening, primary care, emergency, laboratory.",
+    "about.do_not_use_when": "Where it must not be used.",
+    "about.reference_standard": "How the labels of the data came about: by whom, from what.",
+    "about.acquisition": "How the images were taken: scanners, protocols, places, dates.",
+    "about.inclusion": "Which images were taken into the data, and which were left out.",
+    "about.licence": "The licence of the model.",
+    "about.contact": "Who answers questions and hears of errors.",
+    "about.version": "Your own version of the model.",
+    "about.review_date": 'The date by which the model is to be looked at again, such as "2027-01-31".',
     "device": "The device that the models are for.",
     "device.name": "The device's name, as the report and the bundles show it.",
     "device.runtime": (

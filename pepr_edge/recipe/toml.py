@@ -171,6 +171,8 @@ def _expected(error: Any) -> str:
         return f"one of {context['expected']}"
     if kind == "too_short":
         return "at least one entry"
+    if kind == "string_too_long":
+        return f"a text of at most {context['max_length']} characters"
     return KINDS.get(kind.split("_")[0]) or str(error["msg"])
 
 

@@ -5,6 +5,7 @@ A value that was not measured is None, never 0. Raw samples are kept; summaries 
 
 from __future__ import annotations
 
+from pepr_edge.records.about import ABOUT_TITLES, NAME_CHARACTERS, TEXT_CHARACTERS, About, iso_date
 from pepr_edge.records.base import (
     EVALUATED_SPLITS,
     Candidate,
@@ -28,6 +29,7 @@ from pepr_edge.records.base import (
 )
 from pepr_edge.records.bundle import Fallback, Manifest, Seeds, SelfTestSpec, TensorSpec
 from pepr_edge.records.data import (
+    DataFacts,
     DataInfo,
     GroupValues,
     ImageFacts,
@@ -111,10 +113,14 @@ from pepr_edge.records.training import (
 from pepr_edge.records.weights import InitialWeights, WeightsKind, WeightsMatch, WeightsSource
 
 __all__ = [
+    "ABOUT_TITLES",
     "EVALUATED_SPLITS",
     "MAX_THREADS",
     "MIN_CELL",
+    "NAME_CHARACTERS",
     "NOT_DONE",
+    "TEXT_CHARACTERS",
+    "About",
     "Agreement",
     "Artifact",
     "Baseline",
@@ -127,6 +133,7 @@ __all__ = [
     "CostProbe",
     "Count",
     "DataCheck",
+    "DataFacts",
     "DataInfo",
     "Decision",
     "DeviceFacts",
@@ -210,6 +217,7 @@ __all__ = [
     "WeightsMatch",
     "WeightsSource",
     "first_fault",
+    "iso_date",
     "other_version",
     "parse_record",
     "plain_name",

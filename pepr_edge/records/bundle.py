@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pepr_edge.records.about import About
 from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
-from pepr_edge.records.data import Preprocess
+from pepr_edge.records.data import DataFacts, Preprocess
 from pepr_edge.records.decision import Decision
 from pepr_edge.records.evaluation import Subgroups
 from pepr_edge.records.export import Form, Quality
@@ -65,6 +66,8 @@ class Seeds(Record):
 class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
+    `data` and `about`, the words of the makers, are None in bundles of earlier versions.
+
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
     model that was trained once. `num_params` are the parameters of the deployed form. `form` has those of the
     trained form, too, and `quality` is the quality gate's judgement; both are None in bundles of version
@@ -94,6 +97,8 @@ class Manifest(Versioned):
     seeds: Seeds | None = None
     quality: Quality | None = None
     decision: Decision | None = None
+    data: DataFacts | None = None
+    about: About | None = None
     subgroups: tuple[Subgroups, ...] = ()
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]

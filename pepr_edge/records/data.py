@@ -120,6 +120,21 @@ class DataInfo(Versioned):
         return self.labels[self.positive_index] if self.kind == "binary" else None
 
 
+class DataFacts(Record):
+    """What a manifest says of the data, beside its name and hash: counts, no image and no file name.
+
+    The fields are those of `DataInfo`.
+    """
+
+    format: str
+    fraction: float = 1.0
+    splits: dict[Split, SplitInfo]
+    majority_baseline: float
+    skipped_images: Count = 0
+    notes: tuple[str, ...] = ()
+    positive_by: PositiveBy | None = None
+
+
 class ImageFacts(Record):
     """What "auto" settings are chosen by. `side_px`: the median of the shorter sides of a sample."""
 

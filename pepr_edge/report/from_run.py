@@ -59,6 +59,7 @@ def write_report(
         settings=results.info.settings,
         weights=results.info.weights,
         operating_points=tuple(operating_points(results, ranking)),
+        about=results.recipe.about.record(),
     )
     write(content, path, force)
 

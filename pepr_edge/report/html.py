@@ -9,6 +9,7 @@ from typing import Any
 
 from pepr_edge import __version__
 from pepr_edge.records import (
+    About,
     Artifact,
     DataInfo,
     DeviceProfile,
@@ -23,6 +24,7 @@ from pepr_edge.records import (
     TrainResult,
 )
 from pepr_edge.report import figures, provenance, quantised, tables, training_figures
+from pepr_edge.report.about import about_table
 from pepr_edge.report.figure import ReportFigure, write_files
 from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
@@ -71,7 +73,7 @@ class ReportInput:
     training of each candidate that is deployed. `repeats`: all trainings, where candidates have several.
     `stage_times_s`: called once the figures are drawn, as they take a part of the time. `settings`: those
     that the recipe leaves to the images. `weights`: the initial weights by candidate. `operating_points`: of
-    the first files by rank.
+    the first files by rank. `about`: the words of the makers.
     """
 
     title: str
@@ -91,6 +93,7 @@ class ReportInput:
     stage_times_s: Callable[[], Mapping[StageName, float]] = dict
     settings: RunSettings | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
+    about: About | None = None
 
     @property
     def trainings(self) -> tuple[TrainResult, ...]:
@@ -228,7 +231,9 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
 def _provenance(report: ReportInput) -> tuple[tables.ReportTable, ...]:
     from_the_field = provenance.reports_table(report.field, report.artifacts)
     times = provenance.stage_times_table(report.stage_times_s())
+    about = about_table(report.about)
     return (
+        *((about,) if about else ()),
         *((from_the_field,) if from_the_field else ()),
         provenance.resources_table(report.ranking, report.trainings),
         provenance.profiles_table(report.artifacts, report.profiles),

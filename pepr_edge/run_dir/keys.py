@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pepr_edge.recipe import DecisionSettings, Recipe, TaskSettings, variants_dir
+from pepr_edge.recipe import AboutSettings, DecisionSettings, Recipe, TaskSettings, variants_dir
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.recipe.variants import Variant, names
 from pepr_edge.recipe.variants import load as load_variant
@@ -49,6 +49,7 @@ NO_DATA_FIELDS = {"positive", "positive_by", "task", "colour", "min_side_px", "s
 NO_TRAINING_KEYS = {"source", "on_bad_image", "subgroups"}
 # Sections of a recipe that came after 0.1.0, left out of the key of a run at their defaults.
 NEW_SECTIONS: Mapping[str, Any] = {
+    "about": AboutSettings().model_dump(mode="json"),
     "task": TaskSettings().model_dump(mode="json"),
     "decision": DecisionSettings().model_dump(mode="json"),
 }

@@ -13,6 +13,7 @@ from pepr_edge.bundle.read import read_manifest
 from pepr_edge.errors import BundleError
 from pepr_edge.records import Manifest
 
+DATA = {"format": "folder", "majority_baseline": 0.5}
 json_value = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -108,6 +109,11 @@ def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any
         ({"decision": {"positive": "normal", "threshold": 2}}, "decision.threshold"),
         ({"decision": {"positive": "normal", "temperature": 0}}, "decision.temperature"),
         ({"decision": {"positive": "normal", "target": "a\nb"}}, "decision.target"),
+        ({"about": {"licence": "a\nb"}}, "about.licence"),
+        ({"about": {"population": "x" * 601}}, "about.population"),
+        ({"about": {"review_date": "soon"}}, "about.review_date"),
+        ({"data": DATA | {"splits": {"test": {"images": 3, "class_counts": [3]}}}}, "data.splits.test"),
+        ({"data": DATA | {"splits": {"all": {"images": 3, "class_counts": [3, 0]}}}}, "data.splits.all"),
         ({"decision": {"positive": "normal", "refer": 0.5}}, "decision.refer"),
     ],
 )
