@@ -159,6 +159,7 @@ def _lines(result: EvaluationResult) -> list[str]:
     lines += aligned_table(rows, "lrl", indent="  ")
     for labels, matrix in result.confusion_tables():
         lines += _matrix(matrix, labels)
+    lines += _referred(result)
     for column in result.subgroups:
         lines += _subgroups(column)
     return lines
@@ -174,6 +175,16 @@ def _matrix(matrix: Sequence[Sequence[int | None]], labels: Sequence[str]) -> li
     rows = [("truth", *(f"as {label}" for label in labels))]
     rows += [(label, *(_count(count) for count in row)) for label, row in zip(labels, matrix, strict=False)]
     return aligned_table(rows, "l" + "r" * len(labels), indent="  ")
+
+
+def _referred(result: EvaluationResult) -> list[str]:
+    """Return how many images the model refers to a person, and why."""
+    referred = result.referred
+    if referred is None:
+        return []
+    reasons = ", ".join(f"{kind} {_count(count)}" for kind, count in referred.reasons.items())
+    text = f"  referred to a person: {_count(referred.n)} of {plural(result.n, 'image')}"
+    return [f"{text} ({reasons})" if reasons else text]
 
 
 def _count(count: int | None) -> str:

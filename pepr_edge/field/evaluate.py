@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pepr_edge.device.facts import facts
 from pepr_edge.errors import BundleError, ImageError, MeasurementError, NoAnswerError
 from pepr_edge.field.labelled import LabelledImages, class_targets, finding_targets, group_columns
-from pepr_edge.field.predict import Classifier
+from pepr_edge.field.predict import Classifier, Prediction
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.measure.bundle_model import model_file
 from pepr_edge.measure.inference_process import InferenceProcess
@@ -30,10 +30,12 @@ from pepr_edge.records import (
     EvaluationResult,
     Figure,
     Manifest,
+    Referred,
     SessionSettings,
 )
 from pepr_edge.run_dir.store import write_bytes, write_record
 from pepr_edge.scoring.file_figures import all_figures, group_figures
+from pepr_edge.scoring.intervals import exact_interval
 from pepr_edge.scoring.operating_point import CALIBRATED
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
@@ -56,6 +58,11 @@ NO_DECISION = (
 )
 
 
+# Figures of a bundle that refers images, by their names in its manifest.
+REFERRED_SHARE = "referred_share"
+ACCURACY_OF_OTHERS = "accuracy_if_answered"
+
+
 class Subject(NamedTuple):
     """A bundle to be evaluated, with its runtime settings. `fallback`: its fallback instead."""
 
@@ -74,10 +81,14 @@ class Faults(NamedTuple):
 
 
 class _Answers(NamedTuple):
-    """Logits of the images that have an answer, and the position of each in the list of images."""
+    """Logits of the images that have an answer, and the position of each in the list of images.
+
+    `referrals`: the kind of the reason why an image is referred to a person, empty for those that are not.
+    """
 
     logits: NDArray[np.float32]
     positions: NDArray[np.int64]
+    referrals: NDArray[np.str_]
     unreadable: int
     unanswered: int
 
@@ -164,12 +175,15 @@ def _answers(
     """
     logits = []
     positions = []
+    referrals = []
     unreadable = []
     unanswered = []
     for position, path in enumerate(images.paths):
         try:
-            logits.append(classify(path).logits[0])
+            prediction = classify(path)
+            logits.append(prediction.logits[0])
             positions.append(position)
+            referrals.append(_referral(prediction))
         except ImageError as error:
             unreadable.append(str(error))
         except NoAnswerError as error:
@@ -183,7 +197,15 @@ def _answers(
             f"{len(logits)} images with an answer, expected at least {MIN_CELL}: figures of fewer would "
             "stand for single patients. Add labelled images."
         )
-    return _Answers(np.stack(logits), np.array(positions), len(unreadable), len(unanswered))
+    return _Answers(
+        np.stack(logits), np.array(positions), np.array(referrals), len(unreadable), len(unanswered)
+    )
+
+
+def _referral(prediction: Prediction) -> str:
+    """Return the kind of the reason why an image is referred; empty if the model decides."""
+    referral = getattr(prediction, "referral", None)
+    return "" if referral is None else str(referral.kind)
 
 
 def _result(
@@ -199,6 +221,10 @@ def _result(
     metrics = {
         name: figure(value) for name, value in all_figures(decision, answers.logits, labels, names).items()
     }
+    referred = None
+    if decision.refer is not None:
+        metrics |= _figures_of_referring(answers, decisions == labels)
+        referred = _referred(answers, decision, labels, names, metrics[REFERRED_SHARE])
     of_groups = {
         name: [values[position] for position in answers.positions] for name, values in columns.items()
     }
@@ -222,8 +248,42 @@ def _result(
         metrics=metrics,
         confusion=_cells(confusion(decisions, labels, len(names))),
         calibration=_calibration(answers.logits, decisions, labels, decision, names, metrics),
+        referred=referred,
         subgroups=subgroups(of_groups, of_some, manifest.performance_metric),
         notes=(HIDDEN,) if stored is not None else (HIDDEN, NO_DECISION),
+    )
+
+
+def _figures_of_referring(answers: _Answers, right: NDArray[np.bool_]) -> dict[str, Figure | None]:
+    """Return the share of referred images, and the accuracy on the others, by their names in a manifest."""
+    answered = answers.referrals == ""
+    hits = (right if right.ndim == 1 else right.all(axis=1)) & answered
+    counts = {
+        REFERRED_SHARE: (int((~answered).sum()), len(answered)),
+        ACCURACY_OF_OTHERS: (int(hits.sum()), int(answered.sum())),
+    }
+    return {name: _share(count, n) for name, (count, n) in counts.items()}
+
+
+def _share(count: int, n: int) -> Figure | None:
+    return Figure(value=count / n, ci=exact_interval(count, n)) if n >= MIN_CELL else None
+
+
+def _referred(
+    answers: _Answers, decision: Decision, labels: Labels, names: Sequence[str], share: Figure | None
+) -> Referred:
+    """Return how many images are referred and why, and how the model does on the others."""
+    answered = answers.referrals == ""
+    kinds, counts = np.unique(answers.referrals[~answered], return_counts=True)
+    others: dict[str, Figure | None] = {}
+    if answered.sum() >= MIN_CELL:
+        figures = all_figures(decision, answers.logits[answered], labels[answered], names)
+        others = {name: figure(value) for name, value in figures.items()}
+    return Referred(
+        n=cell(int((~answered).sum())),
+        share=share,
+        reasons={str(kind): cell(int(count)) for kind, count in zip(kinds, counts, strict=True)},
+        metrics_of_others=others,
     )
 
 

@@ -25,7 +25,7 @@ from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.scoring.operating_point import CALIBRATED
 from pepr_edge.text.sites import worse_sentence
 
-LOWER_IS_BETTER = (CALIBRATED, "mean_absolute_error")
+LOWER_IS_BETTER = (CALIBRATED, "mean_absolute_error", "referred_share")
 # Predictive values change with the share of positive images. The calibrated error is compared in place of the
 # other one.
 NOT_COMPARED = ("ppv_at_decision", "npv_at_decision", "expected_calibration_error")
