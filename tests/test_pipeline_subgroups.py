@@ -63,7 +63,9 @@ def test_the_whole_way(
     manifest = read_manifest(bundle)
     assert manifest.subgroups == row.subgroups
     assert row.test_performance == pytest.approx(manifest.performance["specificity_at_decision"].value)
-    assert "## By subgroup" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "## By subgroup" in card
+    assert "group of patients: see below" in card
 
     done = command_line.run(capsys, monkeypatch, "evaluate", bundle, source, "--json")
     assert (done.status, done.err) == (0, "80 images of training and validation left out\n")

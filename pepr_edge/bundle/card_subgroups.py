@@ -5,7 +5,7 @@ from __future__ import annotations
 from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import Manifest
 from pepr_edge.text.subgroups import HEADER, group_rows, hidden_sentence, metric_of
-from pepr_edge.text.units import capitalised
+from pepr_edge.text.units import MISSING, capitalised
 
 
 def subgroups_section(manifest: Manifest) -> str:
@@ -19,3 +19,10 @@ def subgroups_section(manifest: Manifest) -> str:
     text = f"{capitalised(metric_of(columns))} on the test images.{worst} {hidden_sentence(columns)}".rstrip()
     table = f"\n\n{table_of(HEADER, rows)}" if rows else ""
     return f"## By subgroup\n\n{text}{table}"
+
+
+def by_group(manifest: Manifest) -> str:
+    """Return a sentence on the performance by group of patients: where it is, or that it is not known."""
+    if manifest.subgroups:
+        return "Performance by group of patients: see below."
+    return f"Performance by group of patients: {MISSING}."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.bundle.card_about import about_section
 from pepr_edge.bundle.card_decision import decision_section, is_of_decision
-from pepr_edge.bundle.card_subgroups import subgroups_section
+from pepr_edge.bundle.card_subgroups import by_group, subgroups_section
 from pepr_edge.bundle.card_use import how_to_use
 from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import (
@@ -142,7 +142,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 {table}
 
 Majority-class baseline: always predicting the most frequent class
-has accuracy {score(data.majority_baseline)} on the test split. Performance by group of patients: {MISSING}.
+has accuracy {score(data.majority_baseline)} on the test split. {by_group(manifest)}
 {_positive(data)}{_seeds(manifest)}
 {_against_float32(manifest.quality)}{_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
