@@ -32,7 +32,7 @@ HEAVY = {
 # layer than the rest.
 LAYERS = (
     {"errors", "progress"},
-    {"untrusted"},
+    {"untrusted", "web"},
     {"records", "signing", "tasks"},
     {"scoring", "images", "zoo"},
     {"text", "device", "energy"},
@@ -81,6 +81,7 @@ LIGHT = (
     "kit/__init__.py",
     "kit/check.py",
     "kit/install.py",
+    "kit/serve.py",
     "bundle/__init__.py",
     "bundle/read.py",
     "bundle/hub.py",
@@ -97,6 +98,8 @@ LIGHT = (
     "cli/score.py",
     "cli/score_output.py",
     "cli/search.py",
+    "cli/serve.py",
+    "web/",
 )
 
 # These import a heavy package inside functions: a runtime only if it was chosen, a task only in training.

@@ -83,7 +83,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.export.int8": ("form", "search"),
     "pepr_edge.field": ("bench", "evaluate", "labelled", "predict", "report_checksum", "verify"),
     "pepr_edge.images": ("depth", "dicom", "dicom_patient", "formats", "preprocess"),
-    "pepr_edge.kit": ("check", "make", "platforms"),
+    "pepr_edge.kit": ("check", "make", "platforms", "serve", "web_kit", "web_page", "web_runtime"),
     "pepr_edge.measure": (
         "bundle_model",
         "inference_process",
@@ -375,6 +375,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "resolving",
     ),
     "pepr_edge.untrusted": ("documents", "files", "npz", "onnx_check", "paths", "read", "redact", "shown"),
+    "pepr_edge.web": (),
     "pepr_edge.zoo": (
         "CHECK_PX",
         "MIN_PX",

@@ -27,6 +27,7 @@ COMMANDS = {
     "rank": "Rank a run again, with other weights or field reports.",
     "export": "Export the best models of a run as bundles.",
     "kit": "Make a folder for a USB stick: the best models, and everything for a device without network.",
+    "serve": "Hand a web kit to the browsers of this machine or of the local network.",
     "report": "Write the report.html of a run again.",
     "score": "Score the models of a CSV table by PePR.",
     "search": "Replay a search policy on published runs: energy used, model found.",

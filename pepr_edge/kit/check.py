@@ -16,6 +16,9 @@ from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 from pepr_edge.untrusted.shown import shown
 
 BUNDLES = "bundles"
+START = "START.txt"
+# The page of a web kit, which has no bundles, wheels and installer.
+PAGE = "index.html"
 # The signature of the list of checksums, which cannot list itself.
 SIGNATURE = f"{CHECKSUMS}{signatures.SUFFIX}"
 # Ours have three.

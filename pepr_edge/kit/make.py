@@ -13,7 +13,7 @@ from pepr_edge import __version__
 from pepr_edge.bundle.best import export_best
 from pepr_edge.errors import KitError
 from pepr_edge.kit import check, own_wheel, wheels
-from pepr_edge.kit.check import BUNDLES, SIGNATURE
+from pepr_edge.kit.check import BUNDLES, PAGE, SIGNATURE, START
 from pepr_edge.kit.install import CHECKSUMS, KIT, TRUSTED
 from pepr_edge.kit.platforms import PLATFORMS, Platform
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
@@ -23,7 +23,6 @@ from pepr_edge.signing.key_files import Signer, Trust
 from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 HERE = Path(__file__).parent
-START = "START.txt"
 # Every name in a kit; a kit with another file in it is not replaced.
 PARTS = {
     BUNDLES,
@@ -32,6 +31,7 @@ PARTS = {
     "install.sh",
     "install.ps1",
     START,
+    PAGE,
     KIT,
     CHECKSUMS,
     SIGNATURE,
@@ -97,7 +97,7 @@ def make(
     if signer is not None:
         extras = (*extras, SIGN_EXTRA)
     out = out.resolve()
-    _check_replaceable(out)
+    check_replaceable(out)
     with staging_folder(out) as folder:
         steps = len(pythons) + 2
         progress(0, steps, "bundles")
@@ -107,10 +107,8 @@ def make(
         _write_installer(folder, PLATFORMS[platform], platform, pythons, extras)
         if trust is not None:
             write_text(folder / TRUSTED, "".join(f"{key.line}\n" for key in trust.keys))
-        size_bytes = _write_checksums(folder, signer)
-        _check_replaceable(out)  # again: the steps take minutes
-        old = [*_checksums(out), CHECKSUMS, SIGNATURE] if (out / CHECKSUMS).exists() else []
-        replace_tree(folder, out, old, CHECKSUMS)
+        size_bytes = write_checksums(folder, signer)
+        put_in_place(folder, out)
     return Kit(
         folder=out,
         platform=platform,
@@ -138,7 +136,7 @@ def _check_trust(signer: Signer | None, trust: Trust | None) -> None:
         )
 
 
-def _check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path) -> None:
     """Refuse a folder that holds anything but an unchanged kit, such as a kit with a report in it.
 
     Raises:
@@ -166,6 +164,17 @@ def _check_replaceable(out: Path) -> None:
             f"{out}: {changed} was added or changed after the kit was made, and would be lost. "
             "Move it to another folder, or give another --out."
         )
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Move a finished kit to its place, where it replaces an earlier one.
+
+    Raises:
+        KitError: `out` holds anything but an unchanged kit.
+    """
+    check_replaceable(out)  # again: the steps take minutes
+    old = [*_checksums(out), CHECKSUMS, SIGNATURE] if (out / CHECKSUMS).exists() else []
+    replace_tree(folder, out, old, CHECKSUMS)
 
 
 def _checksums(kit: Path) -> dict[str, str]:
@@ -236,7 +245,7 @@ def _write_installer(
     write_text(folder / KIT, json.dumps(document, indent=1) + "\n")
 
 
-def _write_checksums(folder: Path, signer: Signer | None) -> int:
+def write_checksums(folder: Path, signer: Signer | None) -> int:
     """Write the checksums of all files in the format of sha256sum, and sign them.
 
     Returns:

@@ -20,6 +20,8 @@ MEMORY = "peak_memory"
 FIGURES = ("latency", MEMORY, "inference_energy")
 ABSENT = "not measured in the field: no report holds it. Bench its bundle too"
 UNAVAILABLE = "unavailable"
+# The runtime of the page of a web kit. A browser tells no page how much memory it takes.
+BROWSER_RUNTIME = "onnxruntime-web"
 
 # By sha256 of the artifact. The value is None for an artifact that was not measured at home.
 HomeProfiles = Mapping[str, DeviceProfile | None]
@@ -118,6 +120,8 @@ def _changes(
     runtime = home.runtime if home.runtime in device.versions else "onnxruntime"
     if result.runtime != runtime:
         yield "runtime", result.runtime
+    if result.runtime == BROWSER_RUNTIME:
+        yield "provider", result.provider_used
     if device.gpu and result.settings is not None and result.settings.provider != home.provider:
         yield "provider", result.settings.provider
 
@@ -152,6 +156,8 @@ def _class_name(report: FieldReport, results: Sequence[BenchResult]) -> str:
     parts.append("1 thread" if threads == [1] else f"{' or '.join(map(str, threads))} threads")
     if runtimes != ["onnxruntime"]:
         parts.append(" or ".join(runtimes))
+    if runtimes == [BROWSER_RUNTIME]:
+        parts.append(" or ".join(sorted({result.provider_used for result in results})))
     if device.gpu:
         parts.append(device.gpu.partition(",")[0])
     if report.emulated:
@@ -164,8 +170,10 @@ def _measurement(sha256: str, group: Mapping[str, FieldReport], class_name: str)
     problems: list[str] = []
     warnings: list[str] = []
     by_report = []
+    is_browser = False
     for file, report in group.items():
         results = of_artifacts(report, {sha256})
+        is_browser = is_browser or any(result.runtime == BROWSER_RUNTIME for result in results)
         if results:
             problems += _problems(results, report, file)
             by_report.append(_figures(results))
@@ -178,6 +186,9 @@ def _measurement(sha256: str, group: Mapping[str, FieldReport], class_name: str)
         # The times of an emulated machine mean nothing.
         figures = {MEMORY: figures[MEMORY]} if figures[MEMORY].value is not None else {}
         warnings = [f"its latency is that of home: {class_name} is no device, so its times say nothing"]
+    elif is_browser and figures[MEMORY].value is None:
+        del figures[MEMORY]
+        warnings.append(f"its memory is that of home: {class_name} does not tell it")
     return FieldMeasurement(figures, "; ".join(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 

@@ -324,3 +324,22 @@ def test_the_order_of_the_reports_does_not_matter(
             for name, figure in measurement.figures.items():
                 value = worst[sha256].figures[name].value
                 assert value is None or figure.value is None or value >= figure.value
+
+
+def test_browsers_are_a_class_of_their_own_with_the_memory_of_home(run: Results) -> None:
+    page = {"runtime": "onnxruntime-web", "provider_used": "wasm", "threads": 1}
+    in_browser = field_report(*(bench(name, 0.03, None, **page) for name in NAMES), cpu="Chrome on Android")
+    ranking = rank(run, field={"page.json": in_browser, "bench.json": all_three()})
+    assert [device.device for device in ranking.devices][:2] == [
+        "Chrome on Android (x86_64, 2 cores, 4 GiB, 1 thread, onnxruntime-web, wasm)",
+        ONE,
+    ]
+    alone = rank(run, field={"page.json": in_browser})
+    assert [row.rank for row in alone.rows] == [1, 2, 3]
+    assert row_of(alone, "large").resources["peak_memory"] == 400 * MIB
+    assert "memory is that of home" in "".join(row_of(alone, "large").warnings)
+    on_gpu = [bench(name, 0.02, None, **{**page, "provider_used": "webgpu"}) for name in NAMES]
+    both = rank(
+        run, field={"page.json": in_browser, "gpu.json": field_report(*on_gpu, cpu="Chrome on Android")}
+    )
+    assert len(both.devices) == 3  # and the worst case

@@ -1,0 +1,246 @@
+// The section "Predict": images in, classes with their probabilities out, as `pepr-edge predict`.
+
+import { confidence, decide, decisionOrDefault, probabilities, unlike } from "./decision.mjs";
+import { element, fileChoice, pause, statusLine } from "./dom.mjs";
+import { PageError, errorLine, shownName } from "./errors.mjs";
+import { MAX_FILE_BYTES, decode, toPixels } from "./preprocess.mjs";
+import { formName } from "./state.mjs";
+import { percent, short, text } from "./texts.mjs";
+
+/** @typedef {import("./decision.mjs").Decision} Decision */
+/** @typedef {import("./runtime.mjs").Session} Session */
+/** @typedef {import("./state.mjs").State} State */
+/** @typedef {import("./state.mjs").Entry} Entry */
+/** @typedef {{label: string, shares: number[], referred: string | null, logits: Float32Array}} Prediction */
+
+const ACCEPT = "image/png,image/jpeg,.png,.jpg,.jpeg";
+// More lines help nobody on a phone, and previews take memory.
+const MAX_PREVIEWS = 200;
+
+/**
+ * Classify one image file.
+ * @param {Session} session
+ * @param {File} file
+ * @returns {Promise<Prediction>}
+ */
+export async function classify(session, file) {
+  const { form } = session;
+  if (file.size > MAX_FILE_BYTES) {
+    throw new PageError(`larger than ${MAX_FILE_BYTES >> 20} MiB. Make it smaller.`);
+  }
+  let bytes;
+  try {
+    bytes = new Uint8Array(await file.arrayBuffer());
+  } catch {
+    throw new PageError("cannot be read. Choose it again.");
+  }
+  const picture = await decode(bytes);
+  const pixels = toPixels(picture, form.preprocess);
+  const answer = await session.answer(pixels);
+  const decision = decisionOrDefault(form.decision);
+  return {
+    label: form.labels[decide(answer.logits, decision, form.labels)],
+    shares: probabilities(answer.logits, decision),
+    referred: referral(answer, decision, form.labels, unlike(picture, pixels, decision.refer?.images)),
+    logits: answer.logits,
+  };
+}
+
+/**
+ * Return why an image is referred to a person, or null.
+ * @param {import("./runtime.mjs").Answer} answer
+ * @param {Decision} decision
+ * @param {string[]} labels
+ * @param {import("./decision.mjs").Unlike | null} other
+ * @returns {string | null}
+ */
+function referral(answer, decision, labels, other) {
+  const refer = decision.refer;
+  if (!refer) {
+    return null;
+  }
+  if (other !== null) {
+    const limits = refer.images;
+    const limit = other.kind === "size" ? (limits?.min_side_px ?? 0) : (limits?.min_contrast ?? 0);
+    const inGrey = limits?.colour === "grey" ? "colourInGrey" : "greyInColour";
+    const key = { size: "tooSmall", blank: "blank", colour: inGrey }[other.kind];
+    return text(key, { found: short(other.found), limit: short(limit) });
+  }
+  const { max_novelty: maxNovelty, min_confidence: minConfidence } = refer;
+  if (typeof maxNovelty === "number" && answer.novelty !== null && answer.novelty > maxNovelty) {
+    return text("unlike", { found: short(answer.novelty), limit: short(maxNovelty) });
+  }
+  const sure = confidence(answer.logits, decision, labels);
+  if (typeof minConfidence === "number" && sure < minConfidence) {
+    return text("unsure", { found: percent(sure), limit: percent(minConfidence) });
+  }
+  return null;
+}
+
+/**
+ * Return the section.
+ * @param {State} state
+ * @returns {HTMLElement}
+ */
+export function predictView(state) {
+  const status = statusLine();
+  const rule = element("p", { class: "soft" });
+  const results = element("ul", { class: "results" });
+  const choice = modelChoice(state, "predict-model", () => {
+    rule.textContent = ruleLine(choice.entry());
+  });
+  /** @param {File[]} files */
+  const onFiles = (files) => {
+    if (files.length > 0) {
+      void state.alone(status, () => predictAll(state, choice.entry(), files, status, results));
+    }
+  };
+  return element(
+    "section",
+    { id: "predict", "aria-labelledby": "predict-title" },
+    element("h2", { id: "predict-title" }, text("predict")),
+    element("p", {}, text("predictIntro")),
+    choice.element,
+    rule,
+    element(
+      "div",
+      { class: "row" },
+      fileChoice(text("choose"), { accept: ACCEPT, multiple: true, id: "predict-files" }, onFiles),
+      fileChoice(text("photograph"), { accept: "image/*", capture: "environment", id: "predict-photo" }, onFiles),
+    ),
+    dropZone(onFiles),
+    element("p", { class: "notice" }, text("notice")),
+    status,
+    results,
+  );
+}
+
+/**
+ * Return a choice of the model: those that pass, or all before the check.
+ * @param {State} state
+ * @param {string} id
+ * @param {() => void} onChange
+ */
+export function modelChoice(state, id, onChange) {
+  const select = element("select", { id });
+  select.addEventListener("change", onChange);
+  const usable = () => state.entries.filter((entry) => entry.fault === null && entry.test?.passed !== false);
+  const fill = () => {
+    const chosen = select.value;
+    const options = usable().map((entry) =>
+      element("option", { value: state.entries.indexOf(entry) }, formName(entry)),
+    );
+    select.replaceChildren(...options);
+    if (options.some((option) => option.value === chosen)) {
+      select.value = chosen;
+    }
+    onChange();
+  };
+  queueMicrotask(fill);
+  state.listeners.push(fill);
+  const label = element("label", { for: id }, text("model"));
+  return {
+    element: element("div", { class: "row" }, label, select),
+    /** @returns {Entry} */
+    entry: () => state.entries[Number(select.value)] ?? state.entries[0],
+  };
+}
+
+/**
+ * @param {Entry} entry
+ * @returns {string}
+ */
+function ruleLine(entry) {
+  const { decision } = entry.form;
+  if (decision === null) {
+    return `${text("highestLine")} ${text("uncalibrated")}`;
+  }
+  if (decision.kind === "median") {
+    return text("medianLine");
+  }
+  if (decision.threshold === null) {
+    return text("highestLine");
+  }
+  return text("thresholdLine", { percent: percent(decision.threshold), label: decision.positive ?? "" });
+}
+
+/**
+ * @param {(files: File[]) => void} onFiles
+ * @returns {HTMLElement}
+ */
+function dropZone(onFiles) {
+  const zone = element("div", { class: "drop soft" }, text("drop"));
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    onFiles([...(event.dataTransfer?.files ?? [])]);
+  });
+  return zone;
+}
+
+/**
+ * @param {State} state
+ * @param {Entry} entry
+ * @param {File[]} files
+ * @param {HTMLElement} status
+ * @param {HTMLElement} results
+ */
+async function predictAll(state, entry, files, status, results) {
+  const session = await state.checkedSession(entry);
+  results.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
+  results.replaceChildren();
+  let answered = 0;
+  for (const [index, file] of files.entries()) {
+    status.textContent = text("predicting", { index: index + 1, n: files.length });
+    await pause();
+    let shown;
+    try {
+      shown = predictionLines(await classify(session, file), entry);
+      answered += 1;
+    } catch (fault) {
+      shown = [element("p", { class: "bad" }, text("noAnswer")), element("p", {}, errorLine(fault))];
+    }
+    results.append(resultItem(file, shown, index < MAX_PREVIEWS && shown.length > 2));
+  }
+  status.textContent = text("predicted", { n: files.length, answered });
+}
+
+/**
+ * @param {Prediction} prediction
+ * @param {Entry} entry
+ * @returns {HTMLElement[]}
+ */
+function predictionLines(prediction, entry) {
+  const { labels } = entry.form;
+  const order = labels.map((_, index) => index).sort((a, b) => prediction.shares[b] - prediction.shares[a]);
+  const shares = order
+    .slice(0, 5)
+    .map((index) => text("probability", { label: labels[index], percent: percent(prediction.shares[index]) }));
+  const head =
+    prediction.referred === null
+      ? [element("p", { class: "label" }, prediction.label)]
+      : [
+          element("p", { class: "label warn" }, text("referred")),
+          element("p", {}, `${prediction.referred}. ${text("likely", { label: prediction.label })}`),
+        ];
+  return [...head, element("p", {}, shares.join("; ")), element("p", { class: "soft" }, text("notice"))];
+}
+
+/**
+ * @param {File} file
+ * @param {HTMLElement[]} lines
+ * @param {boolean} hasPreview
+ * @returns {HTMLElement}
+ */
+function resultItem(file, lines, hasPreview) {
+  const name = shownName(file.name);
+  const preview = hasPreview
+    ? element("img", { src: URL.createObjectURL(file), alt: text("imageOf", { name }) })
+    : null;
+  return element("li", {}, preview, element("div", {}, element("p", { class: "soft" }, name), ...lines));
+}

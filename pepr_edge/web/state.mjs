@@ -1,0 +1,123 @@
+// What the sections of the page share: the kit, which models pass, the open model, what was measured.
+
+import { PageError, errorLine } from "./errors.mjs";
+import { openModel } from "./runtime.mjs";
+import { selfTest } from "./selftest.mjs";
+import { text } from "./texts.mjs";
+
+/** @typedef {import("./embedded.mjs").Form} Form */
+/** @typedef {import("./embedded.mjs").Kit} Kit */
+/** @typedef {import("./runtime.mjs").Session} Session */
+/** @typedef {import("./selftest.mjs").TestResult} TestResult */
+/** @typedef {{form: Form, provider: string, test: TestResult | null, fault: string | null}} Entry */
+
+/** The shared state of the page. */
+export class State {
+  /** @param {Kit} kit */
+  constructor(kit) {
+    this.kit = kit;
+    /** Each form of a model under each provider; `test` and `fault` are null before its check.
+     * @type {Entry[]} */
+    this.entries = [];
+    for (const provider of Object.keys(kit.providers)) {
+      this.entries.push(...kit.forms.map((form) => ({ form, provider, test: null, fault: null })));
+    }
+    /** @type {{entry: Entry, session: Session} | null} */
+    this.open = null;
+    this.isBusy = false;
+    /** @type {(() => void)[]} */
+    this.listeners = [];
+  }
+
+  /** Tell the sections that something has changed. */
+  changed() {
+    this.listeners.forEach((listener) => listener());
+  }
+
+  /**
+   * Return the entries that have passed their self-test.
+   * @returns {Entry[]}
+   */
+  passing() {
+    return this.entries.filter((entry) => entry.test?.passed);
+  }
+
+  /**
+   * Run a task alone; say what went wrong in one line.
+   * @param {HTMLElement} status
+   * @param {() => Promise<void>} task
+   */
+  async alone(status, task) {
+    if (this.isBusy) {
+      status.textContent = text("busy");
+      return;
+    }
+    this.isBusy = true;
+    status.classList.remove("bad");
+    status.textContent = text("working");
+    try {
+      await task();
+    } catch (fault) {
+      status.classList.add("bad");
+      status.textContent = text("unexpected", { reason: errorLine(fault) });
+    } finally {
+      this.isBusy = false;
+      this.changed();
+    }
+  }
+
+  /**
+   * Open the model of an entry, in place of the one that is open.
+   * @param {Entry} entry
+   * @returns {Promise<Session>}
+   */
+  async session(entry) {
+    if (this.open?.entry === entry) {
+      return this.open.session;
+    }
+    const before = this.open;
+    this.open = null;
+    await before?.session.release();
+    const session = await openModel(this.kit, entry.form, entry.provider);
+    this.open = { entry, session };
+    return session;
+  }
+
+  /**
+   * Check an entry, once.
+   * @param {Entry} entry
+   */
+  async check(entry) {
+    if (entry.test !== null || entry.fault !== null) {
+      return;
+    }
+    try {
+      entry.test = await selfTest(await this.session(entry));
+    } catch (fault) {
+      entry.fault = errorLine(fault);
+    }
+  }
+
+  /**
+   * Return the open model of an entry that passes its check.
+   * @param {Entry} entry
+   * @returns {Promise<Session>}
+   */
+  async checkedSession(entry) {
+    await this.check(entry);
+    if (!entry.test?.passed) {
+      throw new PageError(`${formName(entry)}: ${entry.fault ?? text("failed")}. ${text("checkNone")}`);
+    }
+    return this.session(entry);
+  }
+}
+
+/**
+ * Return the name of an entry as it is shown.
+ * @param {Entry} entry
+ * @returns {string}
+ */
+export function formName(entry) {
+  const { architecture, variant } = entry.form;
+  return text(entry.provider === "webgpu" ? "formOn" : "form", { architecture, variant });
+}

@@ -1,0 +1,135 @@
+// All texts of the page. A translation is one more table with the same keys.
+
+/** @type {Record<string, Record<string, string>>} */
+const TEXTS = {
+  en: {
+    title: "Models in this browser",
+    notice: "A research tool. Not for diagnosis.",
+    stays: "Nothing leaves this device: no image, no result. No network is used.",
+    sections: "Sections",
+    working: "Working ...",
+    model: "Model",
+    models: "Models",
+    busy: "Another task is running. Wait until it ends.",
+    unexpected: "{reason}",
+    form: "{architecture}, {variant}",
+    formOn: "{architecture}, {variant}, on the graphics processor",
+
+    check: "Check",
+    checkIntro: "Does each model answer here as where it was made?",
+    checkButton: "Check the models",
+    checking: "Checking {form} ...",
+    checkDone: "{passed} of {n} pass. Only these are used.",
+    checkNone: "No model passes here. Use another browser or device.",
+    checkTable: "Self-test",
+    result: "Result",
+    decisions: "Decisions",
+    difference: "Largest difference",
+    passed: "passed",
+    failed: "FAILED",
+    agreeing: "{agreeing} of {n}",
+    ofTolerance: "{found} (allowed {tolerance})",
+    noveltyDiffers: "It does not find the same images unlike the training images.",
+    thisBrowser: "This browser",
+    browserLine: "{browser} on {os}. Processor cores: {cores}; threads in use: {threads}.",
+    clockLine: "Its clock moves in steps of {step}.",
+    coarseLine: "Short inferences are timed several at once.",
+    webgpuYes: "It offers the graphics processor to pages (WebGPU).",
+    webgpuNo: "It does not offer the graphics processor to pages (WebGPU).",
+    madeLine: "Page of pepr_edge {version}, made on {made}, with onnxruntime-web {runtime}.",
+
+    predict: "Predict",
+    predictIntro: "Choose images (PNG or JPEG), drop them here, or photograph one.",
+    choose: "Choose images",
+    photograph: "Photograph",
+    drop: "Drop images here",
+    predicting: "Image {index} of {n} ...",
+    predicted: "{n} images: {answered} with an answer.",
+    probability: "{label}: {percent}",
+    thresholdLine: "From {percent} on, the answer is {label}.",
+    highestLine: "The class with the highest probability is the answer.",
+    medianLine: "The answer is the grade in the middle of the probabilities.",
+    uncalibrated: "These probabilities are not calibrated.",
+    referred: "Refer to a person",
+    likely: "It would say {label}.",
+    unsure: "not sure enough: {found}, limit {limit}",
+    unlike: "unlike the training images: {found}, limit {limit}",
+    blank: "blank or nearly so: contrast {found}, limit {limit}",
+    colourInGrey: "a colour image, and the training images are grey",
+    greyInColour: "without colour, and the training images have colour",
+    tooSmall: "far too small: {found} px, expected at least {limit} px",
+    noAnswer: "No answer",
+    imageOf: "Image {name}",
+
+    measure: "Measure",
+    measureIntro:
+      "How fast are the models here? Plug the device in, close other programs, and leave this page in front.",
+    howLong: "How long",
+    quick: "quick: 128 images and 10 seconds for each model",
+    full: "full: 1024 images and one minute for each model",
+    measureButton: "Measure",
+    stop: "Stop",
+    measuring: "{form}: {percent}, median {median}",
+    measured: "{n} models measured.",
+    stopped: "Stopped. What was measured to the end is kept.",
+    measureTable: "Time for one image",
+    validity: "Valid",
+    valid: "VALID",
+    invalid: "INVALID",
+    tooFew: "too few",
+    fastest: "The fastest model that answers as where it was made: {form}, 90 % of images within {p90}.",
+    perLatency: "Each value is the mean of {n} images, because the clock of this browser moves in steps of {step}.",
+    hidden: "The page was in the background, where browsers slow it down. Measure again, with the page in front.",
+    battery: "The device ran on its battery, which can slow it down. Plug it in, and measure again.",
+    slowing: "The device slowed down while it was measured. Let it cool, and measure again.",
+    otherLoad: "Some images took more than three times as long as the median: other programs may be at work.",
+    plotTitle: "{form}: {n} latencies in the order they were taken; median {p50}, 90 % within {p90}",
+    plotX: "image",
+    plotX2: "block of {n} images",
+
+    save: "Save",
+    saveIntro:
+      "The report holds the times, the results of the self-tests, and the kind of browser and system. It holds no image, no name and no address.",
+    saveButton: "Save the measurements",
+    saveGpuButton: "Save the measurements of the graphics processor",
+    saveNone: "Nothing is measured yet.",
+    saved: "Saved as {file}. Send it back: pepr-edge rank RUN_DIR --field {file}",
+  },
+};
+
+/** The language of the page. */
+export const LANGUAGE = "en";
+
+/**
+ * Return a text, with its {names} replaced.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function text(key, values = {}) {
+  const found = TEXTS[LANGUAGE][key];
+  if (found === undefined) {
+    throw new Error(`no text "${key}"`);
+  }
+  return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+/**
+ * Return a share as a percentage.
+ * @param {number} share
+ * @returns {string}
+ */
+export function percent(share) {
+  const value = share * 100;
+  const digits = value > 0 && value < 10 ? 1 : 0;
+  return `${value.toFixed(value > 99 && value < 100 ? 1 : digits)} %`;
+}
+
+/**
+ * Return a number with three significant digits.
+ * @param {number} value
+ * @returns {string}
+ */
+export function short(value) {
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,184 @@
+"""The page in Debian's browsers, from a file and from `serve`: it sends nothing, and says what is right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_bundle
+from node_tools import module, run_script
+from PIL import Image
+
+from pepr_edge.errors import KitError
+from pepr_edge.field.report_checksum import is_intact
+from pepr_edge.kit import serve, web_page, web_runtime
+from pepr_edge.kit.check import PAGE
+from pepr_edge.kit.install import KIT
+from pepr_edge.records import FieldReport, Manifest, parse_record
+
+BROWSERS = {"chromium": ("chromium", "chromium-browser"), "firefox": ("firefox-esr", "firefox")}
+HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>')
+TIMEOUT_S = 420
+MAX_PAGE_BYTES = 8_000_000
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runtime() -> dict[str, web_runtime.ProviderFiles]:
+    try:
+        return web_runtime.read(("wasm",))
+    except KitError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def kit(runtime: dict[str, web_runtime.ProviderFiles], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kit of one bundle with a fallback, whose labels would end a block of the page."""
+    folder = tmp_path_factory.mktemp("kit")
+    bundle = tiny_bundle.write(folder / "bundles" / "01-tiny@16-int8_static", fallback=True, channels=3)
+
+    def with_hostile_labels(manifest: Manifest) -> Manifest:
+        return manifest.model_copy(update={"labels": HOSTILE})
+
+    tiny_bundle.rewrite_manifest(bundle, with_hostile_labels)
+    (folder / PAGE).write_text(web_page.page([bundle], runtime, "2026-01-01"), encoding="utf-8")
+    (folder / KIT).write_text("{}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A PNG, a JPEG with an orientation, one cut off, one that claims to be huge, and a text."""
+    folder = tmp_path_factory.mktemp("images")
+    png = tiny_bundle.image(folder / "one.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = np.linspace(0, 255, 40 * 60).reshape(40, 60).astype(np.uint8)
+    Image.fromarray(smooth).convert("RGB").save(folder / "two.jpg", quality=95, exif=exif)
+    (folder / "cut.png").write_bytes(png.read_bytes()[:200])
+    from made_pictures import png_of
+
+    header = (60_000).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
+    (folder / "huge.png").write_bytes(png_of((b"IHDR", header), (b"IDAT", b"x"), (b"IEND", b"")))
+    (folder / "text.png").write_text("<script>alert(1)</script>")
+    return [str(folder / name) for name in ("one.png", "two.jpg", "cut.png", "huge.png", "text.png")]
+
+
+def driven(browser: str, url: str, **job: Any) -> dict[str, Any]:
+    """Drive the page in a browser, and return what was found."""
+    module("playwright-core")
+    executable = next(filter(None, map(shutil.which, BROWSERS[browser])), None)
+    if executable is None:
+        pytest.skip(f"{browser} is not installed")
+    found = run_script(
+        "drive.mjs", {"browser": browser, "executable": executable, "url": url, **job}, timeout_s=TIMEOUT_S
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def address(kit: Path) -> Iterator[str]:
+    """The address of the kit, served on this machine."""
+    server = serve.make_server(kit, 0, lan=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def native(kit: Path, images: list[str], *, fallback: bool) -> list[tuple[str, float]]:
+    """Return label and probability of each image, computed without a browser."""
+    from pepr_edge.bundle.read import read_manifest
+    from pepr_edge.images.preprocess import load_tensor
+    from pepr_edge.measure.runtimes import RUNTIMES
+    from pepr_edge.records import SessionSettings
+    from pepr_edge.tasks import single_label
+
+    bundle = kit / "bundles" / "01-tiny@16-int8_static"
+    manifest = read_manifest(bundle)
+    name = "fallback.onnx" if fallback else "model.onnx"
+    session = RUNTIMES["onnxruntime"].open(bundle / name, SessionSettings())
+    answers = []
+    for image in images:
+        logits = RUNTIMES["onnxruntime"].run(session, load_tensor([image], manifest.preprocess))
+        best = int(logits[0].argmax())
+        answers.append((manifest.labels[best], float(single_label.probabilities(logits)[0, best])))
+    return answers
+
+
+def check_found(found: dict[str, Any], kit: Path, images: list[str], url: str) -> None:
+    assert found["faults"] == []
+    assert set(found["requests"]) <= {url, f"{url}favicon.ico"}
+    assert found["check"].startswith("2 of 2")
+    for fallback, answers in zip((False, True), found["predictions"], strict=True):
+        assert len(answers) == len(images)
+        for lines, (label, share) in zip(answers, native(kit, images[:2], fallback=fallback), strict=False):
+            assert lines[1] == label
+            percent = float(lines[2].rpartition(f"{label}: ")[2].split(" %")[0])
+            assert percent == pytest.approx(share * 100, abs=0.6)
+        refused = {lines[0]: lines[2] for lines in answers[2:] if lines[1] == "No answer"}
+        assert "cut off" in refused["cut.png"]
+        assert "60000 x 60000" in refused["huge.png"]
+        assert "not a PNG" in refused["text.png"]
+
+
+@pytest.mark.parametrize("browser", list(BROWSERS))
+def test_from_a_file(browser: str, kit: Path, images: list[str]) -> None:
+    url = (kit / PAGE).as_uri()
+    found = driven(browser, url, files=images, measure=True)
+    check_found(found, kit, images, url)
+    serious = [one for one in found["axe"] if one["impact"] in ("serious", "critical")]
+    assert serious == []
+    assert max(found.get("overflows", [0])) == 0
+    report = parse_record(found["report"].encode(), FieldReport)
+    assert is_intact(report)
+    assert [result.runtime for result in report.results] == ["onnxruntime-web"] * 2
+    assert all(result.selftest is not None and result.selftest.passed for result in report.results)
+
+
+@pytest.mark.parametrize("browser", list(BROWSERS))
+def test_from_the_server(browser: str, kit: Path, images: list[str], address: str) -> None:
+    found = driven(browser, address, files=images)
+    check_found(found, kit, images, address)
+    assert "threads in use" in found["browserLines"][1]
+
+
+def test_a_model_without_finite_numbers_is_not_used(
+    runtime: dict[str, web_runtime.ProviderFiles], tmp_path: Path
+) -> None:
+    bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+    (bundle / "model.onnx").write_bytes(nan_model())
+    tiny_bundle.rewrite_manifest(bundle, lambda manifest: manifest)
+    page = tmp_path / PAGE
+    page.write_text(web_page.page([bundle], runtime, "2026-01-01"), encoding="utf-8")
+    found = driven("chromium", page.as_uri())
+    assert "no answer" in found["checkRows"][0]
+    assert found["check"].startswith("No model passes")
+
+
+def nan_model() -> bytes:
+    """Return the model of `tiny_bundle` with a bias that is not a number."""
+    from onnx import numpy_helper
+
+    made = tiny_bundle.model()
+    for tensor in made.graph.initializer:
+        if tensor.name == "gemm_bias":
+            values = np.full(tuple(tensor.dims), np.nan, np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, "gemm_bias"))
+    return bytes(made.SerializeToString())
+
+
+def test_the_page_is_small(runtime: dict[str, web_runtime.ProviderFiles]) -> None:
+    page = web_page.page([], runtime, "2026-01-01")
+    assert len(page.encode()) <= MAX_PAGE_BYTES
+    assert json.loads(json.dumps(page[:15])) == "<!doctype html>"

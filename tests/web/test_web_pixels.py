@@ -1,0 +1,97 @@
+"""The page makes the same pixels and the same input of a file as `preprocess`, bit for bit."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from made_pictures import FILTERS, interlaced, png_files, sixteen_bit
+from node_tools import run_script
+
+from pepr_edge.images.preprocess import decode, to_pixels, to_tensor
+from pepr_edge.kit.web_page import tall_vertical_first
+from pepr_edge.records import Preprocess
+
+FEW = 56
+MANY = 500
+REAL_PX = 64
+
+
+def full(spec: dict[str, Any]) -> Preprocess:
+    channels = spec["channels"]
+    return Preprocess(
+        **spec, mean=(0.485, 0.456, 0.406)[:channels], std=(0.229, 0.224, 0.225)[:channels], scale=255.0
+    )
+
+
+def assert_same(made: list[tuple[bytes, dict[str, Any]]]) -> None:
+    """Compare what the page makes of files with what `preprocess` makes of them."""
+    jobs = []
+    for file, spec in made:
+        document = full(spec).model_dump(mode="json")
+        jobs.append(
+            {
+                "file": base64.b64encode(file).decode(),
+                "spec": {**document, "tall_vertical_first": tall_vertical_first()},
+            }
+        )
+    for number, ((file, spec), result) in enumerate(
+        zip(made, run_script("pixels.mjs", {"jobs": jobs}), strict=True)
+    ):
+        assert "fault" not in result, (number, spec, result)
+        expected = to_pixels(decode(io.BytesIO(file)), **spec)
+        actual = np.frombuffer(base64.b64decode(result["pixels"]), np.uint8).reshape(expected.shape)
+        np.testing.assert_array_equal(actual, expected, err_msg=f"{number} {spec}")
+        tensor = to_tensor(expected[None], full(spec))
+        actual_tensor = np.frombuffer(base64.b64decode(result["tensor"]), np.float32)
+        np.testing.assert_array_equal(actual_tensor, tensor.ravel(), err_msg=f"{number} {spec}")
+
+
+def odd_files() -> list[tuple[bytes, dict[str, Any]]]:
+    """Return PNG files of kinds that Pillow reads but does not write."""
+    rng = np.random.default_rng(1)
+    made = []
+    for number, (shape, colour) in enumerate((((37, 23), 0), ((5, 61, 3), 2), ((1, 1), 0), ((90, 31, 4), 6))):
+        spec = {"channels": (1, 3)[number % 2], "image_size_px": 24, "interpolation": FILTERS[number]}
+        made.append((interlaced(rng.integers(0, 256, shape, dtype=np.uint8), colour), spec))
+        if len(shape) == 3 or number:
+            samples = rng.integers(0, 65536, shape, dtype=np.uint16)
+            made.append((sixteen_bit(samples, colour), {**spec, "grey_bits": 16}))
+    return made
+
+
+def test_made_images() -> None:
+    assert_same(png_files(FEW) + odd_files())
+
+
+def test_a_depth_of_the_set_is_used_and_enforced() -> None:
+    rng = np.random.default_rng(2)
+    twelve_bits = rng.integers(0, 4096, (40, 30), dtype=np.uint16)
+    spec = {"channels": 1, "image_size_px": 24, "interpolation": "bilinear", "grey_bits": 12}
+    assert_same([(sixteen_bit(twelve_bits, 0), spec)])
+    too_deep = base64.b64encode(sixteen_bit(twelve_bits * 3, 0)).decode()
+    (result,) = run_script("pixels.mjs", {"jobs": [{"file": too_deep, "spec": full(spec).model_dump()}]})
+    assert "12 bits" in result["fault"]
+
+
+@pytest.mark.slow
+def test_many_made_images() -> None:
+    assert_same(png_files(MANY))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["breastmnist", "pneumoniamnist"])
+def test_real_images(real_data: Any, name: str) -> None:
+    from PIL import Image
+
+    images = np.load(real_data / f"{name}.npz")["test_images"][:60]
+    made = []
+    for number, image in enumerate(images):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        spec = {"channels": 1, "image_size_px": REAL_PX, "interpolation": FILTERS[number % 3]}
+        made.append((file.getvalue(), spec))
+    assert_same(made)
