@@ -45,6 +45,8 @@ from pepr_edge.tasks import Labels, Logits, Mask, calibrated, decide_by
 from pepr_edge.untrusted.files import RECORD_BYTES, content
 from pepr_edge.untrusted.shown import shown
 
+# Images by true class and decision; None is hidden.
+Matrix = tuple[tuple[int | None, ...], ...]
 # Called with the number of the bundle and the number of its images that are done.
 Progress = Callable[[int, int], None]
 
@@ -287,7 +289,14 @@ def _referred(
     )
 
 
-def _cells(counts: NDArray[np.int64]) -> tuple[tuple[int | None, ...], ...]:
+def _cells(counts: NDArray[np.int64]) -> Matrix | tuple[Matrix, ...]:
+    """Return a confusion as a report holds it."""
+    if counts.ndim == 3:
+        return tuple(_table(counts_of_label) for counts_of_label in counts)
+    return _table(counts)
+
+
+def _table(counts: NDArray[np.int64]) -> Matrix:
     return tuple(tuple(cell(count) for count in row) for row in counts.tolist())
 
 
