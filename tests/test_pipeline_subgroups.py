@@ -67,7 +67,8 @@ def test_the_whole_way(
     assert "## By subgroup" in card
     assert "group of patients: see below" in card
 
-    done = command_line.run(capsys, monkeypatch, "evaluate", bundle, source, "--json")
+    out = tmp_path / "site.json"
+    done = command_line.run(capsys, monkeypatch, "evaluate", bundle, source, "--json", "--out", out)
     assert (done.status, done.err) == (0, "80 images of training and validation left out\n")
     (result,) = json.loads(done.out)["results"]
     assert result["n"] == 40
@@ -77,6 +78,20 @@ def test_the_whole_way(
     assert columns["sex"]["groups"][0]["metrics"]["specificity_at_decision"] == (
         None if home is None else home.model_dump(mode="json")
     )
+
+    # The same images as at home: all figures are compared, none is worse.
+    done = command_line.run(capsys, monkeypatch, "rank", run, "--field", out, "--json")
+    assert (done.status, done.err) == (0, "")
+    (comparison,) = json.loads(done.out)["sites"]
+    compared = {figure["metric"]: figure for figure in comparison["figures"]}
+    assert {"auroc", "sensitivity_at_decision", "specificity_at_decision"} <= set(compared)
+    assert not any(figure["worse"] for figure in compared.values())
+    assert all(
+        figure["home"]["value"] == pytest.approx(figure["site"]["value"]) for figure in compared.values()
+    )
+    done = command_line.run(capsys, monkeypatch, "report", run, "--field", out)
+    assert (done.status, done.err) == (0, "")
+    assert "On labelled images of sites" in (run / "report.html").read_text(encoding="utf-8")
 
     # Another metric trains nothing again: epochs were compared by AUROC.
     trained = (run / "candidates").rglob("checkpoint.safetensors")
