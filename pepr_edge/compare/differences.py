@@ -15,7 +15,7 @@ from pepr_edge.text.units import printable
 
 FRACTION = "data.fraction"
 WEIGHTS = "candidates.weights"
-# Differences in these keys are no choice that could pay off.
+# Keys that nobody sets in order to gain something: of them one cannot ask whether they pay off.
 NO_CHOICE = ("seed", "device.name")
 
 
@@ -37,16 +37,31 @@ def question(a: Results, b: Results) -> Question:
     found = list(differences(a, b))
     texts = tuple(str(difference) for difference in found)
     keys = [difference.key for difference in found]
-    # Two sets of test images are no choice either.
-    if all(key in NO_CHOICE for key in keys) or _image_caveats(a.info.data, b.info.data):
+    has_other_images = bool(_image_caveats(a.info.data, b.info.data))
+    if has_other_images or all(key in NO_CHOICE for key in keys):
         contrast = f"with B's {', '.join(keys)} instead of A's" if keys else "with B instead of A"
-        return Question("Do A and B differ?", "B", 1, contrast, ("A", "B"), texts, is_choice=False)
+        return Question(
+            "Do A and B differ?",
+            subject="B",
+            treatment=1,
+            contrast=contrast,
+            labels=("A", "B"),
+            differs=texts,
+            is_choice=False,
+        )
     if keys == [FRACTION]:
         return _more_data(found[0], texts)
     if keys == [WEIGHTS] and SCRATCH in (found[0].a, found[0].b) and not are_mixed(a, b):
         return _pretraining(found[0], texts)
     contrast = f"with B's way ({', '.join(keys)}) instead of A's"
-    return Question("Does B's way pay off?", "B's way", 1, contrast, ("A", "B"), texts)
+    return Question(
+        "Does B's way pay off?",
+        subject="B's way",
+        treatment=1,
+        contrast=contrast,
+        labels=("A", "B"),
+        differs=texts,
+    )
 
 
 def are_mixed(*runs: Results) -> bool:
@@ -61,7 +76,14 @@ def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:
     more, less = (b, a) if treatment else (a, b)
     contrast = f"with {more} instead of {less} of the training images"
     labels = (f"{a} of data", f"{b} of data")
-    return Question("Does more data pay off?", "more data", treatment, contrast, labels, texts)
+    return Question(
+        "Does more data pay off?",
+        subject="more data",
+        treatment=treatment,
+        contrast=contrast,
+        labels=labels,
+        differs=texts,
+    )
 
 
 def _pretraining(difference: Difference, texts: tuple[str, ...]) -> Question:
@@ -70,7 +92,14 @@ def _pretraining(difference: Difference, texts: tuple[str, ...]) -> Question:
     labels = ("scratch", weights) if treatment else (weights, "scratch")
     name = "pretrained weights" if weights == "pretrained" else f"weights of {weights}"
     contrast = f"with {name} instead of training from scratch"
-    return Question("Does pretraining pay off?", "pretraining", treatment, contrast, labels, texts)
+    return Question(
+        "Does pretraining pay off?",
+        subject="pretraining",
+        treatment=treatment,
+        contrast=contrast,
+        labels=labels,
+        differs=texts,
+    )
 
 
 def differences(a: Results, b: Results) -> Iterator[Difference]:

@@ -21,7 +21,7 @@ __all__ = ["ORDER", "SOURCES", "Mark", "Meter", "MeterSettings", "Usage", "add",
 SOURCES: dict[str, EnergySource] = {"rapl": rapl, "nvml": nvml, "declared": declared}
 ORDER: dict[Part, tuple[str, ...]] = {"cpu": ("rapl", "declared"), "gpu": ("nvml", "declared")}
 
-# A sum has the method of its part with the highest number.
+# The weaker the method, the higher its number. A sum has the weakest method of its parts.
 _METHOD_WEAKNESS: dict[Method, int] = {"measured": 0, "counted": 1, "declared": 2, "unavailable": 3}
 
 
@@ -53,9 +53,9 @@ class Usage:
 
 @dataclass
 class _PartMeter:
-    """The meter of one part of the machine. `source` names the energy source, or says why there is none."""
+    """The meter of one part of the machine. `source_or_reason`: the energy source, or why there is none."""
 
-    source: str
+    source_or_reason: str
     module: EnergySource | None = None
     opened: OpenSource | None = None
     last: Any = None
@@ -80,14 +80,14 @@ class _PartMeter:
     def energy_between(self, before: EnergyCount, now: EnergyCount) -> Quantity:
         """Return the energy between two counts, or why it is not known."""
         if self.opened is None:
-            return _unavailable(self.source)
+            return _unknown(self.source_or_reason)
         if now.failures != before.failures:
-            return _unavailable(f"{self.source}: could not be read all the time")
+            return _unknown(f"{self.source_or_reason}: could not be read all the time")
         used_j = now.total_j - before.total_j
-        # Work always uses energy: a counter that did not move does not work.
+        # No work is free of energy, so a counter that did not move is broken.
         if used_j == 0 and self.opened.method == "measured":
-            return _unavailable(f"{self.source}: did not move")
-        return Quantity(value=used_j, method=self.opened.method, source=self.source)
+            return _unknown(f"{self.source_or_reason}: did not move")
+        return Quantity(value=used_j, method=self.opened.method, source=self.source_or_reason)
 
     def stop(self) -> None:
         """Close the source."""
@@ -96,7 +96,7 @@ class _PartMeter:
 
 
 class Meter:
-    """Counts energy while it is open; a thread reads counters often enough that no wrap or change is missed.
+    """Counts energy while it is open. A thread reads the counters before they can wrap around.
 
     A missing or failing counter raises no error, so that the meter never stops the work that it measures.
     """
@@ -179,7 +179,7 @@ def add(a: Quantity, b: Quantity) -> Quantity:
     names = [*a.source.split("; "), *b.source.split("; ")]
     source = "; ".join(dict.fromkeys(name for name in names if name))
     if a.value is None or b.value is None or method == "unavailable":
-        return _unavailable(source)
+        return _unknown(source)
     return Quantity(value=a.value + b.value, method=method, source=source)
 
 
@@ -193,7 +193,7 @@ def unavailable(settings: MeterSettings) -> str | None:
     return None
 
 
-def _unavailable(source: str) -> Quantity:
+def _unknown(source: str) -> Quantity:
     return Quantity(value=None, method="unavailable", source=source)
 
 

@@ -38,7 +38,7 @@ COLLECTING = re.compile(r"(?:Collecting|Processing) (\S+)")
 # The characters that end a package's name in a requirement.
 NAME_END = re.compile(r"[<>=!~;\[]")
 METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
-# Suggested if the wanted Python has no wheels and one of these has.
+# Tried for a suggestion if there are no wheels for the wanted Python.
 PYTHONS = tuple(f"3.{minor}" for minor in range(10, 16))
 
 
@@ -46,7 +46,7 @@ def check_pip() -> None:
     """Check that this Python has pip.
 
     Raises:
-        KitError: it has not.
+        KitError: pip is not installed.
     """
     if importlib.util.find_spec("pip") is None:
         raise KitError(
@@ -82,7 +82,7 @@ def fetch(own: str, name: str, python: str, folder: Path, on_package: OnPackage)
 
 
 def missing_requirements(folder: Path, markers: dict[str, str]) -> list[str]:
-    """Return the requirements of the wheels in a folder that no wheel there meets, without duplicates.
+    """Return the requirements of a folder's wheels that none of these wheels meets, without duplicates.
 
     Args:
         folder: with the wheels.
@@ -168,7 +168,7 @@ def _reason(output: str, name: str, platform: Platform, python: str) -> str:
     requirement = found[1]
     package = _package(requirement)
     others = [other for other in PYTHONS if other != python and _has_wheel(package, platform, other)]
-    hint = "Nor for any other Python."
+    hint = "No other Python has one either."
     if others:
         hint = f"It has wheels for Python {', '.join(others)}: give one of these as --python."
     return f"{package} has no wheel for Python {python} on {name} that fits {requirement}. {hint}"

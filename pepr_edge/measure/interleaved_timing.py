@@ -1,4 +1,4 @@
-"""Which of several files and settings is the fastest on this device.
+"""Interleaved timing: which of several files and settings is the fastest on this device.
 
 They are measured in turn, in rounds of short blocks, so that other load on the device affects all of them
 alike. While one process works, the others wait for a line on their stdin.
@@ -48,8 +48,8 @@ class TimingRules:
 class ParticipantLatencies(NamedTuple):
     """Latencies after warm-up, seconds, in the order they were taken, and the median of each round.
 
-    `round_medians_s` has the number of each round in which the participant took part. If the process died:
-    neither, and `reason`.
+    `round_medians_s` is by the number of the round, and lacks rounds without the participant. If the process
+    died, both are empty, and `reason` says why.
     """
 
     latencies_s: list[float]
@@ -98,7 +98,7 @@ class _Participant:
     round_medians_s: dict[int, float] = field(default_factory=dict)
 
     def missing_runs(self, runs: int, duration_s: float, rules: TimingRules) -> int:
-        """Return how many runs are missing to reach both `runs` and `duration_s`."""
+        """Return how many more runs are needed to reach both `runs` and `duration_s`."""
         is_slow = self.typical_s > rules.slow_s
         needed = math.ceil(runs * rules.slow_share) if is_slow else runs
         left_s = duration_s - sum(self.latencies_s)
@@ -188,7 +188,7 @@ def _warm_up(participant: _Participant, rules: TimingRules, deadline: float) -> 
 
 
 class _Rounds:
-    """Runs rounds, and counts them, so that each round starts with the next participant."""
+    """Runs rounds and counts them: each begins with another participant than the round before."""
 
     def __init__(self, rules: TimingRules, deadline: float) -> None:
         self._rules = rules

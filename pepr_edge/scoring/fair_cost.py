@@ -1,7 +1,8 @@
 """The cost that a training would have on an undisturbed machine.
 
 It is the measured cost, unless other programs disturbed the training. Then energy and time come from training
-steps that were measured in turn with those of the other candidates, or else from its calm epochs.
+steps that were measured afterwards, in turn with those of the other candidates; without such steps they come
+from the calm epochs of the training itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pepr_edge.records import Epoch, Quantity, StepCost, TrainCost, TrainResult
 # the training was disturbed; without disturbance the ratio was at most 1.2.
 UNEVEN = 1.5
 MIN_EPOCHS = 4
-# A training was also disturbed if an image cost this many times as much as when measured in turn.
+# A training was also disturbed if an image cost this many times as much as in the steps measured in turn.
 COST_RATIO = 1.25
 # Epochs up to this many times as long as the fastest quarter count as calm.
 CALM = 1.25
@@ -106,7 +107,8 @@ def _of_calm_epochs(trained: TrainResult) -> _Amounts:
 def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
     """Return a cost with lower energy and time; what is not lower, or not known, stays as it is.
 
-    `span`: of uneven epochs; empty for a training that cost more than in turn, so that something is lower.
+    `span`: the range of uneven epochs as text. It is empty if the costs alone showed the disturbance; then
+    one of them is lower here.
     """
     changes: dict[str, Quantity] = {}
     own_j = cost.energy_j.value

@@ -74,13 +74,13 @@ def estimate_costs(
         epoch = training_cost_of(source.cost).scaled(1 / len(source.epochs))
         full = source.cost
     in_training, training_methods = of_training(full, images)
-    prospects = [
+    variants = [
         estimate.replace(
             resources=in_training | estimate.resources, methods=training_methods | estimate.methods
         )
         for estimate in device_estimates(screenings)
     ]
-    return CandidateCosts(candidate, probe, epoch, full, tuple(prospects))
+    return CandidateCosts(candidate, probe, epoch, full, tuple(variants))
 
 
 def device_estimates(screenings: Sequence[ScreeningResult]) -> list[CostEstimate]:
@@ -103,7 +103,7 @@ def device_estimates(screenings: Sequence[ScreeningResult]) -> list[CostEstimate
 def cost_of(cost: TrainCost) -> Cost:
     """Return the part of a training's cost that a search counts: setup and steps, without evaluation."""
     total = NO_COST
-    # What took no time was not done, and has no CO2eq.
+    # A training that took no time was not done; its CO2eq is None.
     if cost.duration_s.value:
         total += training_cost_of(cost)
     setup = (cost.setup_energy_j, cost.setup_duration_s, cost.setup_co2eq_g)
@@ -121,7 +121,9 @@ def training_cost_of(cost: TrainCost) -> Cost:
 def normalised_costs(
     estimates: Sequence[CandidateCosts], settings: ScoreSettings, needed: bool
 ) -> dict[str, float]:
-    """Return R of each candidate's cheapest variant by its id, in [0, 1]: the weighted mean of its resources.
+    """Return the cost R of each candidate, in [0, 1], by its id.
+
+    R is the weighted mean of the normalised resources, of the candidate's cheapest variant.
 
     Args:
         estimates: of the set over which resources are normalised.
@@ -140,10 +142,12 @@ def normalised_costs(
                     raise _not_known(name, costs.candidate.id)
                 return {costs.candidate.id: 0.0 for costs in estimates}
     bounds = {name: _bounds(estimates, name, settings) for name in weights} if estimates else {}
-    r = {}
+    cheapest = {}
     for costs in estimates:
-        r[costs.candidate.id] = min(_r(variant.resources, weights, bounds) for variant in costs.variants)
-    return r
+        cheapest[costs.candidate.id] = min(
+            _mean_resource(variant.resources, weights, bounds) for variant in costs.variants
+        )
+    return cheapest
 
 
 def _bounds(estimates: Sequence[CandidateCosts], name: str, settings: ScoreSettings) -> Bound:
@@ -158,7 +162,7 @@ def _bounds(estimates: Sequence[CandidateCosts], name: str, settings: ScoreSetti
     return resource_bounds(values, RESOURCES[name][1], settings.normalise, methods)
 
 
-def _r(
+def _mean_resource(
     resources: Mapping[str, float | None], weights: Mapping[str, float], bounds: Mapping[str, Bound]
 ) -> float:
     """Return the weighted mean of a variant's normalised resources; 1 if one of them is not known.

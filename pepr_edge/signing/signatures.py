@@ -1,4 +1,4 @@
-"""Detached signatures: FILE.sig holds that of FILE. What it is for is part of what is signed."""
+"""Detached signatures: FILE.sig holds the signature of FILE. Its purpose is part of the signed bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pepr_edge.untrusted.files import content
 from pepr_edge.untrusted.shown import excerpt, shown
 
 SUFFIX = ".sig"
-# Ours have some 300 bytes.
+# Our signatures have some 300 bytes.
 MAX_BYTES = 1 << 14
 # The purposes, OpenSSH's namespaces: a signed report cannot be passed off as a manifest.
 MANIFEST = "manifest@pepr-edge"
@@ -33,7 +33,7 @@ def sign(data: bytes, signer: Signer, purpose: str) -> bytes:
 
 
 def is_signature(path: Path) -> bool:
-    """True if there is a regular file, not a link, that holds a signature, whoever made it."""
+    """True if the path is a regular file, not a link, that holds a signature by any key."""
     if path.is_symlink():
         return False
     try:
@@ -48,14 +48,14 @@ def check(path: Path, data: bytes, trust: Trust, purpose: str) -> PublicKey:
 
     Args:
         path: of the file; its signature lies beside it.
-        data: what was read from the file, and is used after this.
-        trust: the keys of which one must have signed.
+        data: the bytes that were read from the file and will be used.
+        trust: the keys, one of which must have signed.
         purpose: what the signature must be for.
     Returns:
         The key that signed, under the name that `trust` gives it.
     Raises:
-        SignatureError: there is no signature, it is damaged, by a key that is not trusted, for another
-            purpose, or over other bytes. The message is one line; the path of the file is to stand before it.
+        SignatureError: there is no signature, or it is damaged, by a key that is not trusted, for another
+            purpose, or of other bytes. The message is one line, to which the caller adds the file's path.
     """
     beside = signature_path(path)
     name = shown(beside.name)
@@ -69,7 +69,7 @@ def check(path: Path, data: bytes, trust: Trust, purpose: str) -> PublicKey:
         reason = fault.strerror or type(fault).__name__
         raise SignatureError(f"its signature {name} cannot be read ({reason}). {ASK}") from None
     except ValueError as fault:
-        raise SignatureError(f"its signature {name} is none of OpenSSH ({fault}). {ASK}") from None
+        raise SignatureError(f"its signature {name} is not in OpenSSH's format ({fault}). {ASK}") from None
     key = trust.find(signature.key)
     if key is None:
         raise SignatureError(

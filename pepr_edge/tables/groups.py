@@ -28,9 +28,10 @@ from pepr_edge.tables.columns import EXPECTED_IMAGES, Columns, Index, ScoreTask
 from pepr_edge.tables.csv_rows import SHOWN_COLUMNS, on_one_line
 from pepr_edge.tables.group_result import Dependence, Group, MajorityBaseline, Place
 
-# Rank intervals take 1000 draws of all models of a group: in larger groups, longer than everything else.
+# Larger groups get no rank intervals: 1000 draws of all models would take longer than everything else.
 INTERVAL_MODELS = 2000
-# Sensitivity scores a group a hundred times a resource: with three, 15 ms for few models, 100 ms for 2000.
+# Larger tables get no sensitivity: it scores a group a hundred times per resource. With three resources that
+# takes 15 ms for few models and 100 ms for 2000.
 SENSITIVITY_ROWS = 20_000
 SENSITIVITY_GROUPS = 200
 SENSITIVITY_MODELS = 2000
@@ -88,7 +89,7 @@ def score_groups(task: ScoreTask, columns: Columns) -> tuple[tuple[Group, ...], 
     for name, rows in zip(names, np.split(by_group, ends[:-1]), strict=True):
         baseline = baselines.get(name)
         scores.no_skill[rows] = _without_skill(task, columns, rows, baseline)
-        group = _open(task, columns, name, rows, _scored(task, columns, rows, baseline, scores.no_skill))
+        group = _gather(task, columns, name, rows, _scored(task, columns, rows, baseline, scores.no_skill))
         _score(task, group, scores)
         groups.append(_result(task, columns, group, scores, baseline, is_small))
     return tuple(groups), scores
@@ -115,12 +116,12 @@ def _without_skill(
     if task.floor is not None:
         fails |= columns.performance[rows] < task.floor
     if task.only_skilled:
-        fails |= _holds_baseline(columns, rows, baseline)
+        fails |= _not_above_baseline(columns, rows, baseline)
     return fails
 
 
-def _holds_baseline(columns: Columns, rows: Index, baseline: float | None) -> NDArray[np.bool_]:
-    """True for each model whose 95 % interval holds the baseline or is below it, shape (k,)."""
+def _not_above_baseline(columns: Columns, rows: Index, baseline: float | None) -> NDArray[np.bool_]:
+    """True for each model whose 95 % interval is not wholly above the baseline, shape (k,)."""
     if baseline is None:
         return np.zeros(len(rows), np.bool_)
     performance = columns.performance[rows]
@@ -138,7 +139,7 @@ def _scored(
     return performance if not task.by_skill else skill(performance, baseline or 0.0)
 
 
-def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index, performance: Array) -> _Group:
+def _gather(task: ScoreTask, columns: Columns, name: str | None, rows: Index, performance: Array) -> _Group:
     """Gather a group's models, with their P in the score, and find its bounds."""
     resources = {}
     for resource, values in zip(task.resources, columns.resources[:, rows], strict=True):
@@ -153,7 +154,7 @@ def _open(task: ScoreTask, columns: Columns, name: str | None, rows: Index, perf
     for resource, values in resources.items():
         method = _method(task, columns, name, resource, rows[~np.isnan(values)])
         bound = scoring.bound(resource, values)
-        bounds[resource] = bound and Bound(lo=bound.lo, hi=bound.hi, unit="", method=method)
+        bounds[resource] = None if bound is None else bound.replace(unit="", method=method)
     return _Group(name, rows, models, scoring, bounds)
 
 
@@ -251,7 +252,7 @@ def _not_beaten_by(task: ScoreTask, columns: Columns, group: _Group, baseline: f
     if not task.has_intervals:
         return None
     is_scored = ~np.isnan(group.models.performance)
-    return int(np.count_nonzero(_holds_baseline(columns, group.rows, baseline) & is_scored))
+    return int(np.count_nonzero(_not_above_baseline(columns, group.rows, baseline) & is_scored))
 
 
 def _set_id(group: _Group) -> str:

@@ -116,13 +116,13 @@ CASES: dict[str, tuple[Spoil, str, str]] = {
     "no signature": (drop, SIGNATURE, "not signed"),
     "the signature of a report": (for_a_report, MANIFEST, "signed as report@pepr-edge"),
     "another's signature under the key": (with_stranger_for_vendor, SIGNATURE, "changed since"),
-    "a key in place of the signature": (write(b"ssh-ed25519 AAAA x"), SIGNATURE, "none of OpenSSH"),
+    "a key in place of the signature": (write(b"ssh-ed25519 AAAA x"), SIGNATURE, "not in OpenSSH's format"),
     "a megabyte": (write(b"A" * (1 << 20)), SIGNATURE, "larger than"),
-    "a control character": (write(b"\x1b[2J"), SIGNATURE, "none of OpenSSH"),
+    "a control character": (write(b"\x1b[2J"), SIGNATURE, "not in OpenSSH's format"),
     "half a signature": (
         lambda path: path.write_bytes(path.read_bytes()[:100]),
         SIGNATURE,
-        "none of OpenSSH",
+        "not in OpenSSH's format",
     ),
     "a purpose with an escape sequence": (
         write(openssh.format_signature(PublicKey(bytes(32)), "\x1b[2J\u202e" + "x" * 9000, bytes(64))),

@@ -101,7 +101,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, words: str, exist: tuple[str, ...] 
         (
             "ERROR: No matching distribution found for numpy\n",
             (),
-            "numpy has no wheel .* Nor for any other Python",
+            "numpy has no wheel .* No other Python",
         ),
         ("ERROR: Something new.\n", (), r"ERROR: Something new\."),
         ("", (), "no reason"),

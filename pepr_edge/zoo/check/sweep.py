@@ -92,7 +92,7 @@ def sweep(
     on_progress: OnProgress,
     limit_s: float = LIMIT_S,
 ) -> list[CheckRow]:
-    """Check architectures; complete rows with status "ok" and the same versions are reused.
+    """Check architectures. Earlier rows are reused if their status is "ok" and their key is the same.
 
     Args:
         names: of the zoo, or any other names that timm knows.
@@ -107,11 +107,11 @@ def sweep(
     check_names(names)
     _check_folder(folder)
     rows = []
-    shared = _shared_key()
+    common = _common_key()
     with locked(folder):
         start_record(folder)
         for number, name in enumerate(names):
-            job = _job(name, image_size_px, shared)
+            job = _job(name, image_size_px, common)
             path = folder / f"{name}@{job.image_size_px or 'any'}.json"
             row = read_current(path, CheckRow, job.key)
             reused = row is not None and row.status == "ok"
@@ -149,11 +149,11 @@ def _report_stage(on_progress: OnProgress, number: int, total: int, name: str, s
     on_progress(SweepProgress(number, total, name, stage))
 
 
-def _job(name: str, image_size_px: int | None, shared: Any) -> CheckJob:
+def _job(name: str, image_size_px: int | None, common: Any) -> CheckJob:
     known = zoo.architectures().get(name)
     size_px = image_size_px or (known.check_px if known is not None else None)
     return CheckJob(
-        key=stage_key(name, size_px, shared), architecture=name, image_size_px=size_px, threads=THREADS
+        key=stage_key(name, size_px, common), architecture=name, image_size_px=size_px, threads=THREADS
     )
 
 
@@ -163,7 +163,8 @@ def versions() -> dict[str, str]:
     return {"pepr_edge": __version__, **libraries}
 
 
-def _shared_key() -> list[Any]:
+def _common_key() -> list[Any]:
+    """Return the part of the keys that all rows have in common: versions and code."""
     root = Path(pepr_edge.__file__).parent
     files: list[Path] = []
     for pattern in SOURCES:
