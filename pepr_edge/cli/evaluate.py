@@ -84,20 +84,20 @@ def command(
     check_out(out, bundles, force, sign is not None, EvaluationReport)
     trusted = read_trust(trust)
     signer = read_signer(sign)
+    faults = Faults([], [], [])
+    subjects = _subjects(bundles, fallback, trusted, faults)
+    if not subjects:
+        raise MeasurementError("\n".join(faults.bundles))
     images = read_labelled(data, named_columns(column))
     for note in images.notes:
         say(note)
-    faults = Faults([], [], [])
-    subjects = _subjects(bundles, fallback, trusted, faults)
-    report = None
-    if subjects:
-        with TerminalView().bar("images") as bar:
+    with TerminalView().bar("images") as bar:
 
-            def progress(number: int, done: int) -> None:
-                bar.update(number * len(images.paths) + done, len(subjects) * len(images.paths))
+        def progress(number: int, done: int) -> None:
+            bar.update(number * len(images.paths) + done, len(subjects) * len(images.paths))
 
-            report = evaluate(subjects, images, groups, faults, progress)
-    if report is None or not report.results:
+        report = evaluate(subjects, images, groups, faults, progress)
+    if not report.results:
         raise MeasurementError("\n".join([*faults.bundles, *first_items(faults.unreadable)]))
     if out is not None:
         write(out, report, signer)

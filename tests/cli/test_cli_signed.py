@@ -78,6 +78,7 @@ def test_a_launcher_trusts_only_its_keys_unless_others_are_given(
     for words, status in (
         (("verify", own_bundle), 3),
         (("predict", own_bundle, image), 1),
+        (("evaluate", own_bundle, tmp_path), 1),
         (("bench", own_bundle, "--quick"), 1),
     ):
         ended, said = start(*words)
