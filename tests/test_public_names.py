@@ -57,6 +57,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "system_files",
         "threads",
     ),
+    "pepr_edge.dossier": ("checklists", "write"),
     "pepr_edge.energy": ("carbon", "counter", "meter", "nvml", "rapl", "source"),
     "pepr_edge.engine": (
         "engine",

@@ -36,6 +36,7 @@ COMMANDS = {
     "predict": "Classify images with a bundle.",
     "evaluate": "Evaluate bundles on labelled images of a site.",
     "verify": "Check bundles: all files, and the same decisions as on the workstation.",
+    "dossier": "Write the paper trail of a bundle: a label, reporting checklists, a bill of materials.",
     "keys": "Make a key pair that signs bundles, kits and field reports; show public keys.",
     "recipes": "List, show, copy or check the recipes for target devices.",
     "zoo": "List the tested architectures.",

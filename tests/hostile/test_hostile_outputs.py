@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "run", "--out"),
     "kit": ("kit", "run", "--platform", "linux-x86_64", "--out"),
     "compare": ("compare", "one", "two", "--out"),
+    "dossier": ("dossier", BUNDLE, "--out"),
     "bench": ("bench", "--quick", "--no-extras", BUNDLE, "--out"),
     "score": ("score", "table.csv", "--performance", "val_01", "--resource", "E=energy_kwh", "--out"),
     "search replay": ("search", "replay", "table.csv", "--out"),
