@@ -33,3 +33,14 @@ def made(n: int = 300, classes: int = 3, seed: int = 0) -> tuple[Logits, Labels]
     rng = np.random.default_rng(seed)
     labels = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
     return (rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]).astype(np.float32), labels
+
+
+def found(n: int = 200, findings: int = 4, seed: int = 0, grid: bool = False) -> tuple[Logits, Labels]:
+    """Several findings an image, the later the rarer, each seen somewhat rightly."""
+    rng = np.random.default_rng(seed)
+    shares = 0.5 / np.arange(1, findings + 1)
+    labels = (rng.random((n, findings)) < shares).astype(np.int64)
+    labels[0] = 1
+    labels[1] = 0
+    logits = rng.normal(size=(n, findings)) + 1.5 * labels - 1
+    return (logits.round() if grid else logits).astype(np.float32), labels

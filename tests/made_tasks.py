@@ -24,3 +24,29 @@ def ordinal_npz(
         arrays[f"{split}_labels"] = labels[:, None].astype(np.uint8)
     np.savez(path, **arrays)
     return path
+
+
+def multilabel_npz(
+    path: Path, counts: tuple[int, int, int] = (80, 40, 40), findings: int = 3, px: int = 28
+) -> Path:
+    """Grey images with a bright square in a place of its own for each finding; labels (n, findings).
+
+    The backgrounds differ, so that no two images are near copies.
+    """
+    rng = np.random.default_rng(0)
+    side = int(np.ceil(np.sqrt(findings)))
+    size = px // side
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    for split, count in zip(SPLITS, counts, strict=True):
+        labels = (rng.random((count, findings)) < 0.35).astype(np.uint8)
+        labels[:findings] = np.eye(findings)  # each occurs
+        images = rng.normal(90, 12, (count, px, px)).astype(np.float32)
+        images += np.kron(rng.normal(0, 40, (count, px // 4, px // 4)), np.ones((4, 4))).astype(np.float32)
+        for number in range(findings):
+            row, column = divmod(number, side)
+            place = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
+            images[:, place[0], place[1]] += 90 * labels[:, number, None, None]
+        arrays[f"{split}_images"] = images.clip(0, 255).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels
+    np.savez(path, **arrays)
+    return path

@@ -27,8 +27,8 @@ from pepr_edge.export.quality_gate import (
     is_lost,
     kept_share,
 )
-from pepr_edge.scoring.resampling import Counts
 from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.scoring.resampling import Counts
 
 THRESHOLD = 0.99
 ACCURACY = 0.9

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pepr_edge.bundle.markdown import plain
 from pepr_edge.export.options import settings_text
 from pepr_edge.records import Manifest, Preprocess
-from pepr_edge.text.units import count, plural
+from pepr_edge.text.sentences import plural_of
+from pepr_edge.text.units import capitalised, count, plural
 
 NORMALISATION = "(x / {scale} - mean) / std, mean {mean}, std {std}, per channel"
 
@@ -53,7 +54,7 @@ With optimum, from inside this folder: `ORTModelForImageClassification.from_pret
 By hand: {_preprocess_words(manifest.preprocess)}.
 Input `{manifest.input.name}` ({manifest.input.dtype}, {_shape(manifest.input.shape)}), \
 output `{manifest.output.name}` ({manifest.output.dtype}, {_shape(manifest.output.shape)}).
-Classes: {labels}."""
+{capitalised(plural_of(manifest.kind))}: {labels}."""
 
 
 def _shape(shape: tuple[int, ...]) -> str:

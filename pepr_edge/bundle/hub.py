@@ -7,13 +7,17 @@ from typing import Any
 
 from pepr_edge.images.preprocess import FILTERS
 from pepr_edge.records import Decision, Manifest, Preprocess
+from pepr_edge.tasks import TaskKind
 
 # The key of the class, which says nothing of the preprocessing.
 PROCESSOR = "image_processor_type"
 
 
 def hub_config(
-    architecture: str, labels: tuple[str, ...], decisions: Mapping[str, Decision] | None = None
+    architecture: str,
+    labels: tuple[str, ...],
+    decisions: Mapping[str, Decision] | None = None,
+    task: TaskKind | None = None,
 ) -> dict[str, Any]:
     """Return config.json: optimum's ORTModelForImageClassification and transformers' AutoConfig load it.
 
@@ -22,6 +26,7 @@ def hub_config(
         labels: in the order of the logits.
         decisions: of the files, by their name; the libraries do not use them. The file has a checksum, so a
             manifest with another threshold is found.
+        task: what a label is; the libraries take the sigmoid of the logits for several labels an image.
     """
     config: dict[str, Any] = {
         "model_type": "timm_wrapper",
@@ -32,6 +37,8 @@ def hub_config(
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
     }
+    if task == "multilabel":
+        config["problem_type"] = "multi_label_classification"
     if decisions:
         config["decisions"] = {name: decision.model_dump(mode="json") for name, decision in decisions.items()}
     return config

@@ -23,7 +23,7 @@ from pepr_edge.records import (
     TrainCost,
 )
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.text.sentences import chance_level
+from pepr_edge.text.sentences import LABEL_NAMES, chance_level, majority_sentence, plural_of
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -99,7 +99,7 @@ def _summary(manifest: Manifest) -> str:
     if p90 is not None:
         latency = f"latency {ms(p90)} at p90 on {plain(manifest.profile.device.cpu)}"
     return (
-        f"An image classifier for {len(manifest.labels)} classes ({labels}), "
+        f"An image classifier for {len(manifest.labels)} {plural_of(manifest.kind)} ({labels}), "
         f"{_parameters(manifest)}, as ONNX ({plain(manifest.variant)}); "
         f"rank {manifest.rank} in its run. {reached}; {latency}."
     )
@@ -120,9 +120,15 @@ For research, and for trials in which a person who can judge the images checks e
 **This is not a medical device**: it has no regulatory clearance and no clinical validation.
 It must not decide about a patient on its own.
 
-The model always names one of {len(manifest.labels)} classes, even for an image that shows something else.
+{_always_names(manifest)}, even for an image that shows something else.
 Do not use it on images of another modality, body part, population or scanner than those below before you have
 tested it on them."""
+
+
+def _always_names(manifest: Manifest) -> str:
+    if manifest.kind == "multilabel":
+        return f"The model answers for each of {len(manifest.labels)} findings whether it is there"
+    return f"The model always names one of {len(manifest.labels)} {plural_of(manifest.kind)}"
 
 
 def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None) -> str:
@@ -141,8 +147,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 {table}
 
-Majority-class baseline: always predicting the most frequent class
-has accuracy {score(data.majority_baseline)} on the test split. {by_group(manifest)}
+{majority_sentence(data)} {by_group(manifest)}
 {_positive(data)}{_seeds(manifest)}
 {_against_float32(manifest.quality)}{_confusion(manifest.labels, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
@@ -307,7 +312,7 @@ def _data(data: DataInfo) -> str:
         images = (count(data.splits[split].class_counts[number]) for split in splits)
         rows.append((plain(label), *images))
     rows.append(("all", *(count(data.splits[split].images) for split in splits)))
-    table = table_of(("class", *(SPLIT_NAMES[split] for split in splits)), rows)
+    table = table_of((LABEL_NAMES[data.kind], *(SPLIT_NAMES[split] for split in splits)), rows)
     kind = "grey" if data.channels == 1 else "RGB"
     text = (
         f"## Data\n\n{plain(data.name)}, format {plain(data.format)}, {kind} images, sha256 `{data.sha256}`."
@@ -334,7 +339,7 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
     limits = [
         f"{trained}the intervals do not include this variation.",
         calibration,
-        "The classes may be more or less frequent among your patients than in the data.",
+        f"The {plural_of(data.kind)} may be more or less frequent among your patients than in the data.",
     ]
     if manifest.variant != "fp32":
         limits.append(
@@ -344,7 +349,8 @@ def _limits(manifest: Manifest, data: DataInfo) -> str:
     test = data.splits.get("test")
     smallest = min(test.class_counts, default=0) if test is not None else 0
     if smallest < MIN_CLASS_IMAGES:
-        limits.append(f"The smallest class has {smallest} test images: too few to judge it.")
+        noun = "rarest finding" if data.kind == "multilabel" else f"smallest {LABEL_NAMES[data.kind]}"
+        limits.append(f"The {noun} has {smallest} test images: too few to judge it.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 

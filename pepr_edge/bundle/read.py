@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import BundleError, SignatureError
 from pepr_edge.measure.bundle_model import FILE_BYTES, PIXEL_BYTES
-from pepr_edge.records import Manifest, first_fault, other_version, parse_record
+from pepr_edge.records import Decision, Manifest, first_fault, other_version, parse_record
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Trust
 from pepr_edge.signing.openssh import PublicKey
@@ -163,8 +163,11 @@ def _decision_fault(manifest: Manifest) -> str | None:
             continue
         if (decision.kind == "threshold") != (decision.threshold is not None):
             return f"{name}.threshold = {decision.threshold}, which does not fit kind {decision.kind!r}"
-        if (decision.positive is None) != (len(manifest.labels) != 2):
-            return f"{name}.positive does not fit {len(manifest.labels)} labels"
+        has_positive = decision.positive is not None
+        if not _fits_task(decision, manifest) or has_positive != (manifest.kind == "binary"):
+            return (
+                f"{name}, of kind {decision.kind!r}, does not fit {len(manifest.labels)} labels of the task"
+            )
         if decision.positive is not None and decision.positive not in manifest.labels:
             return f"{name}.positive = {excerpt(decision.positive)}, expected one of the labels"
         if decision.threshold is not None and decision.positive is None:
@@ -172,6 +175,20 @@ def _decision_fault(manifest: Manifest) -> str | None:
         if not is_plain(decision.target):
             return f"{name}.target {excerpt(decision.target)}, expected one line"
     return None
+
+
+def _fits_task(decision: Decision, manifest: Manifest) -> bool:
+    """True if a decision is one of the task of its bundle, with a number for each finding."""
+    kinds = {"median": "ordinal", "thresholds": "multilabel"}
+    if decision.kind in kinds:
+        fits = manifest.kind == kinds[decision.kind]
+    else:
+        fits = manifest.kind not in kinds.values()
+    wanted = len(manifest.labels) if decision.kind == "thresholds" else None
+    lengths = [
+        None if values is None else len(values) for values in (decision.temperatures, decision.thresholds)
+    ]
+    return fits and lengths == [wanted, wanted]
 
 
 def _data_fault(manifest: Manifest) -> str | None:
@@ -184,6 +201,20 @@ def _data_fault(manifest: Manifest) -> str | None:
                 f"each of {len(manifest.labels)} labels"
             )
     return None
+
+
+def _fits_task(decision: Decision, manifest: Manifest) -> bool:
+    """True if a decision is one of the task of its bundle, with a number for each finding."""
+    kinds = {"median": "ordinal", "thresholds": "multilabel"}
+    if decision.kind in kinds:
+        fits = manifest.kind == kinds[decision.kind]
+    else:
+        fits = manifest.kind not in kinds.values()
+    wanted = len(manifest.labels) if decision.kind == "thresholds" else None
+    lengths = [
+        None if values is None else len(values) for values in (decision.temperatures, decision.thresholds)
+    ]
+    return fits and lengths == [wanted, wanted]
 
 
 def _selftest_fault(manifest: Manifest) -> str | None:

@@ -195,9 +195,13 @@ def write_bundle(
         else None
     )
     manifest = _manifest(entry, measured, row, ranking, results, test, fallback, decided)
-    _write_json(folder / "config.json", hub_config(architecture, manifest.labels, decisions_of(manifest)))
+    config = hub_config(architecture, manifest.labels, decisions_of(manifest), manifest.task)
+    _write_json(folder / "config.json", config)
     logits = entry.predictions()
-    confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64))
+    kind = results.info.data.kind
+    confusion = None
+    if kind != "multilabel":
+        confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64), kind)
     # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
     write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
@@ -228,6 +232,7 @@ def _manifest(
         image_size_px=spec.image_size_px,
         num_params=form.deployed_params,
         form=form,
+        task=results.info.data.kind,
         labels=labels,
         preprocess=spec,
         input=TensorSpec(name="pixel_values", shape=(-1, *image_shape)),
@@ -246,6 +251,7 @@ def _manifest(
         seeds=_seeds(row),
         quality=measured.artifact.quality,
         decision=decided.decision,
+        findings=decided.findings,
         data=data_facts(results.info.data),
         about=results.recipe.about.record(),
         provenance=provenance(results, measured),

@@ -113,7 +113,8 @@ def _row(outcome: _Outcome) -> dict[str, Any]:
         reason = f"{NO_ANSWER}: {outcome.reason}"
         return {"image": outcome.image, "label": None, "probabilities": None, "reason": reason}
     prediction = outcome.prediction
-    return {"image": outcome.image, "label": prediction.label, "probabilities": prediction.probabilities}
+    row = {"image": outcome.image, "label": prediction.label, "probabilities": prediction.probabilities}
+    return row if prediction.findings is None else row | {"findings": list(prediction.findings)}
 
 
 def _decision_row(decision: Decision | None) -> dict[str, Any]:
@@ -127,14 +128,21 @@ def _show(outcomes: list[_Outcome], decision: Decision | None) -> None:
         if prediction is None:
             rows.append((outcome.image, NO_ANSWER, "-"))
         else:
-            probability = prediction.probabilities[prediction.label]
-            rows.append((outcome.image, prediction.label, f"{probability:.3f}"))
+            rows.append((outcome.image, prediction.label, _probability(prediction)))
     echo("\n".join(aligned_table(rows, "llr")))
     if decision is not None and decision.threshold is not None:
         echo(
             f"{shown(decision.positive or '')} is named from a probability of {decision.threshold:.3f} on "
             f"(chosen on validation for {shown(decision.target)})."
         )
+
+
+def _probability(prediction: Prediction) -> str:
+    """Return the probability of the label; of several findings those that are named, else the highest."""
+    named = (prediction.label,) if prediction.findings is None else prediction.findings
+    if not named:
+        return f"at most {max(prediction.probabilities.values()):.3f}"
+    return ", ".join(f"{prediction.probabilities[label]:.3f}" for label in named)
 
 
 def _raise_for(outcomes: list[_Outcome], errors: list[DataError]) -> None:

@@ -57,7 +57,8 @@ PARTIAL_FILES = re.compile(
 class Dataset:
     """Prepared data.
 
-    `splits` maps each split to its pixels, uint8, shape (n, px, px, channels), and labels, int64, shape (n,).
+    `splits` maps each split to its pixels, uint8, shape (n, px, px, channels), and labels, int64, shape (n,),
+    or (n, findings) if an image may have several findings.
     """
 
     info: DataInfo
@@ -298,7 +299,9 @@ def _skipped_csv(scan: Scan) -> str:
 
 def _data_info(evidence: Evidence, checked: DataCheck) -> DataInfo:
     source = evidence.source
+    images = checked.split_images
     train, test = (np.array(checked.splits[split], np.int64) for split in ("train", "test"))
+    _, baseline = task_of(source.kind).baseline(train, test, images["train"], images["test"])
     return DataInfo(
         name=source.name,
         format=source.format,
@@ -308,10 +311,10 @@ def _data_info(evidence: Evidence, checked: DataCheck) -> DataInfo:
         fraction=evidence.settings.fraction,
         grey_bits=evidence.scan.set_bits,
         splits={
-            split: SplitInfo(images=sum(class_counts), class_counts=class_counts)
+            split: SplitInfo(images=images[split], class_counts=class_counts)
             for split, class_counts in checked.splits.items()
         },
-        majority_baseline=task_of(source.kind).baseline(train, test)[1],
+        majority_baseline=baseline,
         skipped_images=len(evidence.scan.bad),
         notes=tuple(problem.remedy for problem in checked.problems),
         task=source.kind,

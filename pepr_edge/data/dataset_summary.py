@@ -24,7 +24,8 @@ class DatasetSummary:
     run would split them; `given` are the splits that the source itself defines. `groups` is the number of
     groups whose images must stay in the same split; None without groups. `sizes_px` are width and height of
     the decoded images of a sample; `grey` is the number without colour, and `bad` has the messages for
-    unreadable images of the sample. `task` is the kind of the task.
+    unreadable images of the sample. `task` is the kind of the task. `labelled` is the number of images;
+    0: the sum of the counts.
     """
 
     name: str
@@ -39,11 +40,12 @@ class DatasetSummary:
     bad: tuple[str, ...]
     notes: tuple[str, ...]
     task: TaskKind = "multiclass"
+    labelled: int = 0
 
     @property
     def total(self) -> int:
         """Number of images."""
-        return sum(self.class_counts)
+        return self.labelled or sum(self.class_counts)
 
     @property
     def sampled(self) -> int:
@@ -102,4 +104,5 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         bad=tuple(bad),
         notes=tuple(problem.remedy for problem in source.problems),
         task=source.kind,
+        labelled=len(source.targets),
     )

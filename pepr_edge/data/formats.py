@@ -26,7 +26,10 @@ FORMATS: dict[str, Format] = {
     "tensor": tensor,
 }
 # Formats whose files tell the kind of the task; in others the recipe does, or there is one label an image.
-KIND_OF: dict[str, Callable[[DataSettings], TaskKind | None]] = {"medmnist": medmnist.known_kind}
+KIND_OF: dict[str, Callable[[DataSettings], TaskKind | None]] = {
+    "medmnist": medmnist.known_kind,
+    "tensor": tensor.known_kind,
+}
 # Settings that are no part of the fingerprint at these defaults, as they were added later.
 NEW_SETTINGS = {"kind": "auto", "order": ()}
 _PHRASES = tuple(format_.ACCEPTS for format_ in FORMATS.values())

@@ -22,6 +22,11 @@ def with_kind(source: ImageSource, settings: DataSettings) -> ImageSource:
         DataError: the labels are not of the kind that the recipe says, or the order of grades is not known.
     """
     kind = _kind(source, settings)
+    if kind == "multilabel" and len(source.labels) < 2:
+        raise DataError(
+            f"{source.name}: one finding, expected two or more. For one finding give each image one label, "
+            'present or absent: task.kind = "binary".'
+        )
     source = replace(source, task=kind)
     if settings.order:
         return _ordered(source, settings.order)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.findings import MAX_EXAMPLES, unused_columns
+from pepr_edge.data.label_matrix import joined, note_findings
 from pepr_edge.data.medmnist_sets import INFO, KINDS, ORDINAL_CLASSES, MedmnistSet, url
 from pepr_edge.data.source import (
     SPLITS,
@@ -24,9 +25,9 @@ from pepr_edge.data.source import (
     Stamp,
     check_from_zero,
     class_numbers,
-    is_one_hot,
     name_in_split,
     numeric_labels,
+    same_width,
 )
 from pepr_edge.errors import DataError
 from pepr_edge.records import Columns, Problem, Split
@@ -63,7 +64,9 @@ def known_kind(settings: DataSettings) -> TaskKind | None:
     if known is None:
         path = Path(settings.source)
         with _readable(path), npz.opened(path) as archive:
-            labels = _labels(path, archive, "train", None)
+            labels = _targets(path, archive, "train", None, settings, [])
+        if labels.ndim == 2:
+            return "multilabel"
         if int(labels.max()) + 1 not in ORDINAL_CLASSES:
             return None
         known, _ = _identified(path, labels)
@@ -74,8 +77,7 @@ def open_source(settings: DataSettings) -> ImageSource:
     """Open an .npz with train_images, train_labels, val_images and so on; val and test may be missing.
 
     Raises:
-        DataError: it cannot be downloaded, is no .npz, has several labels per image, or its arrays do not fit
-            each other.
+        DataError: it cannot be downloaded, is no .npz, or its arrays do not fit each other.
     """
     known = INFO.get(settings.source.lower())
     path = fetch(settings.source.lower()) if known else Path(settings.source)
@@ -89,12 +91,17 @@ def open_source(settings: DataSettings) -> ImageSource:
                 "Save it under these names."
             )
         shapes = {split: _image_shape(path, archive, split) for split in splits}
-        targets = {split: _labels(path, archive, split, shapes[split][0]) for split in splits}
+        joining: list[Problem] = []
+        targets = [_targets(path, archive, split, shapes[split][0], settings, joining) for split in splits]
     columns = _columns(members, splits)
-    all_targets = np.concatenate([targets[split] for split in splits])
-    check_from_zero(all_targets, str(path))
+    all_targets = np.concatenate(same_width(path, targets))
     # The checksum of a fetched set was compared, and a file may hold gigabytes.
     identified, problems = (known, []) if known else _identified(path, all_targets)
+    problems += joining
+    if all_targets.ndim == 1:
+        check_from_zero(all_targets, str(path))
+    elif settings.kind == "auto" and identified is None:
+        problems.append(note_findings(all_targets.shape[1], len(all_targets)))
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
 
     def read(indices: Indices) -> Iterator[Image.Image]:
@@ -131,13 +138,9 @@ def fetch(name: str) -> Path:
     """Return the file of a set; download it if the cache lacks it, and check its checksum.
 
     Raises:
-        DataError: several labels per image, no pooch, no network, or a wrong checksum.
+        DataError: no pooch, no network, or a wrong checksum.
     """
     entry = INFO[name]
-    if not entry.labels:
-        raise DataError(
-            f"{name}: several labels per image ({entry.task}), expected one label. Choose another set."
-        )
     try:
         import pooch  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
@@ -187,30 +190,45 @@ def _image_shape(path: Path, archive: zipfile.ZipFile, split: Split) -> Shape:
         return shape
 
 
-def _labels(path: Path, archive: zipfile.ZipFile, split: Split, images: int | None) -> Indices:
-    """Return the labels of a split; `images`: the number that is expected, None: any."""
+def _targets(
+    path: Path,
+    archive: zipfile.ZipFile,
+    split: Split,
+    images: int | None,
+    settings: DataSettings,
+    problems: list[Problem],
+) -> Indices:
+    """Return the labels of a split, shape (n,) or (n, findings).
+
+    Args:
+        path: of the file, for messages.
+        archive: the same, opened.
+        split: whose labels.
+        images: the number that is expected; None: any.
+        settings: whether several targets are votes, and the kind of the task.
+        problems: gets a note of what was decided.
+    """
     with npz.member(archive, f"{split}_labels") as (stream, (shape, fortran, dtype)):
         if np.prod(shape, dtype=object) * dtype.itemsize > MAX_LABEL_BYTES:
             raise ValueError(f"{split}_labels of shape {shape!s:.60}, more than {MAX_LABEL_BYTES >> 20} MiB")
         order: Literal["F", "C"] = "F" if fortran else "C"
         raw: NDArray[np.generic] = np.frombuffer(stream.read(), dtype).reshape(shape, order=order)
-    if raw.ndim == 2 and raw.shape[1] > 1 and raw.dtype.kind in "biuf" and is_one_hot(raw):
-        raise DataError(
-            f"{path}: {split}_labels look one-hot, of shape {raw.shape}, expected class numbers. "
-            "Convert them: labels.argmax(axis=1)."
-        )
-    if raw.ndim == 2 and raw.shape[1] > 1:
-        raise DataError(
-            f"{path}: {split}_labels has {raw.shape[1]} labels per image (multi-label), expected one label. "
-            "Keep one column."
-        )
     if images is not None and len(raw) != images:
         raise DataError(
             f"{path}: {len(raw)} {split}_labels for {images} {split}_images, "
             "expected as many labels as images. "
             "Fetch or make it again."
         )
-    return class_numbers(raw.reshape(len(raw), -1)[:, 0], f"{path}: {split}_labels")
+    where = f"{path}: {split}_labels"
+    rows = raw.reshape(len(raw), -1)
+    if rows.shape[1] == 1 and settings.kind != "multilabel":
+        return class_numbers(rows[:, 0], where)
+    if rows.dtype.kind == "f" and np.array_equal(rows, np.round(rows)):
+        rows = rows.astype(np.int64)
+    if rows.dtype.kind == "b":
+        rows = rows.astype(np.uint8)
+    whole = class_numbers(rows.reshape(-1), where).reshape(rows.shape)
+    return joined(where, whole, settings, problems, f"{split}: ")
 
 
 def _images(path: Path, split: Split, positions: Indices) -> Iterator[Image.Image]:
@@ -248,13 +266,13 @@ def _identified(path: Path, targets: Indices) -> tuple[MedmnistSet | None, list[
 
     A file with the name of a set and another content may number its classes otherwise.
     """
-    classes = int(targets.max()) + 1
+    classes = len(numeric_labels(targets))
     md5 = _md5(path)
     for known in INFO.values():
-        if known.md5 == md5 and len(known.labels) >= classes:
+        if known.md5 == md5 and _has_labels(known, targets, classes):
             return known, []
     by_name = INFO.get(path.stem.lower())
-    if by_name is None or len(by_name.labels) < classes:
+    if by_name is None or not _has_labels(by_name, targets, classes):
         return None, []
     problem = Problem(
         kind="labels_by_file_name",
@@ -265,6 +283,13 @@ def _identified(path: Path, targets: Indices) -> tuple[MedmnistSet | None, list[
         f"another (md5): check that 0 is {by_name.labels[0]}, or give the file another name.",
     )
     return by_name, [problem]
+
+
+def _has_labels(known: MedmnistSet, targets: Indices, classes: int) -> bool:
+    """True if the labels of a file can be those of a set."""
+    if (targets.ndim == 2) != (KINDS.get(known.task) == "multilabel"):
+        return False
+    return len(known.labels) == classes if targets.ndim == 2 else len(known.labels) >= classes
 
 
 def _md5(path: Path) -> str:

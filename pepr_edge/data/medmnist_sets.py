@@ -21,12 +21,12 @@ SIZES_PX = (64, 128, 224)
 class MedmnistSet:
     """A set of MedMNIST at one size.
 
-    `labels` is empty if we cannot train for its task. `record` is the number of its record on Zenodo.
+    `record` is the number of its record on Zenodo.
     """
 
     md5: str
     task: str
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...]
     record: str = MEDMNIST_RECORD
 
 
@@ -46,7 +46,14 @@ _AT_28_PX: dict[str, MedmnistSet] = {
             "cancer-associated stroma", "colorectal adenocarcinoma epithelium",
         ),
     ),
-    "chestmnist": MedmnistSet("02c8a6516a18b556561a56cbdd36c4a8", "multi-label"),
+    "chestmnist": MedmnistSet(
+        "02c8a6516a18b556561a56cbdd36c4a8",
+        "multi-label",
+        (
+            "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia",
+            "pneumothorax", "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia",
+        ),
+    ),
     "dermamnist": MedmnistSet(
         "0744692d530f8e62ec473284d019b0c7",
         "multi-class",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -25,6 +26,8 @@ MAX_CLASS_NUMBER = 9999
 # Number of images, evenly spread, that tell colour and size before all are decoded.
 SAMPLE = 64
 NO_COLUMNS = Columns()
+# The text of an image without any finding.
+NO_FINDING = "no finding"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class DataSettings:
 class ImageSource:
     """An opened source: everything known about its images before they are decoded.
 
-    `targets` has one class number per image, the index into `labels`. `read` takes ascending indices and
+    `targets` has one class number per image, the index into `labels`; if an image may have several findings,
+    0 or 1 for each of them, shape (n, findings). `read` takes ascending indices and
     decodes those images one by one; for an unusable image it yields the ImageError instead. `given` holds the
     splits that the source itself defines, or None. `groups` has one group number per image, for images that
     must stay in the same split (same patient or lesion), or None. `name_of` names an image on this machine.
@@ -91,8 +95,30 @@ class ImageSource:
     @property
     def kind(self) -> TaskKind:
         """The kind of the task."""
+        if self.targets.ndim == 2:
+            return "multilabel"
         by_labels: TaskKind = "binary" if len(self.labels) == 2 else "multiclass"
         return self.task or by_labels
+
+    @cached_property
+    def strata(self) -> Indices:
+        """One number per image, by which splits are stratified, shape (n,): its class, or its rarest finding.
+
+        Images without a finding have the number after that of the last one.
+        """
+        if self.targets.ndim == 1:
+            return self.targets
+        counts = self.targets.sum(axis=0)
+        rarity = np.where(self.targets == 1, counts, len(self.targets) + 1)
+        rarest = rarity.argmin(axis=1)
+        return np.where(self.targets.any(axis=1), rarest, len(self.labels)).astype(np.int64)
+
+    def label_text(self, index: int) -> str:
+        """Return the class of an image, or its findings."""
+        if self.targets.ndim == 1:
+            return self.labels[int(self.targets[index])]
+        found = [label for label, target in zip(self.labels, self.targets[index], strict=True) if target]
+        return " + ".join(found) or NO_FINDING
 
 
 class Format(Protocol):
@@ -182,8 +208,21 @@ def check_labels(labels: Iterable[str], where: str) -> None:
 
 
 def numeric_labels(targets: Indices) -> tuple[str, ...]:
-    """Return "0", "1", ... as names of classes that are known by number only."""
-    return tuple(str(number) for number in range(int(targets.max()) + 1))
+    """Return "0", "1", ... as names of classes or findings that are known by number only."""
+    count = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
+    return tuple(str(number) for number in range(count))
+
+
+def same_width(path: Path, targets: Sequence[Indices]) -> Sequence[Indices]:
+    """Return the targets of several splits if they have as many columns. Raises DataError."""
+    shapes = {of_split.shape[1:] for of_split in targets}
+    if len(shapes) > 1:
+        listed = ", ".join(str(of_split.shape) for of_split in targets)
+        raise DataError(
+            f"{path}: labels of the splits have the shapes {listed}, expected as many columns in each. "
+            "Make it again."
+        )
+    return targets
 
 
 def evenly_spread(count: int, most: int) -> Indices:

@@ -27,14 +27,14 @@ def assign_splits(source: ImageSource, settings: DataSettings) -> dict[Split, In
     test = 0.0 if "test" in splits else settings.test_fraction
     if val or test:
         pool = splits.pop("train", np.zeros(0, np.int64))
-        targets = source.targets[pool]
+        targets = source.strata[pool]
         if source.groups is None:
             made = stratified(targets, val=val, test=test, seed=settings.seed)
         else:
             made = grouped(targets, source.groups[pool], val=val, test=test, seed=settings.seed)
         splits = {split: pool[chosen] for split, chosen in made.items()} | splits
     check_splits(source, splits)
-    splits["train"] = splits["train"][part(source.targets[splits["train"]], settings.fraction, settings.seed)]
+    splits["train"] = splits["train"][part(source.strata[splits["train"]], settings.fraction, settings.seed)]
     return {split: np.sort(splits[split]) for split in SPLITS}
 
 
@@ -50,6 +50,9 @@ def check_splits(source: ImageSource, splits: dict[Split, Indices]) -> None:
                 f"{source.name}: no images in the {split} split, "
                 f"expected some in each of train, val and test. {_how_to_fill(source)}"
             )
+    if source.targets.ndim == 2:
+        _check_findings(source, splits["train"])
+        return
     present = set(source.targets[splits["train"]].tolist())
     missing = [name for number, name in enumerate(source.labels) if number not in present]
     if missing:
@@ -64,8 +67,20 @@ def check_splits(source: ImageSource, splits: dict[Split, Indices]) -> None:
         )
 
 
+def _check_findings(source: ImageSource, train: Indices) -> None:
+    """Refuse a finding that no training image has, or that all of them have: it cannot be learnt."""
+    counts = source.targets[train].sum(axis=0)
+    for absent, described in ((counts == 0, "no image"), (counts == len(train), "every image")):
+        named = [label for label, is_absent in zip(source.labels, absent, strict=True) if is_absent]
+        if named:
+            raise DataError(
+                f"{source.name}: {described} of the training split has {', '.join(map(repr, named))}, "
+                "expected some with and some without each finding. Add images, or leave the finding out."
+            )
+
+
 def _how_to_fill(source: ImageSource) -> str:
-    classes, counts = np.unique(source.targets, return_counts=True)
+    classes, counts = np.unique(source.strata, return_counts=True)
     if source.given is None and counts.max() < MIN_TO_SPLIT:
         return (
             f"The {len(source.targets)} images have {len(classes)} labels, at most {counts.max()} of each: "

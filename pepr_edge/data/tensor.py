@@ -2,8 +2,8 @@
 
 With `data.raters` the votes of several raters (targets of shape (n, raters)) are reduced to their majority; a
 tie goes to the lower class number. So in the paper's LIDC data, four raters and two classes, an image is
-positive only if more than half of the raters say so. Without it several targets of an image are several
-labels, and are refused.
+positive only if more than half of the raters say so. Without it several targets of 0 and 1 are several
+findings of an image.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from PIL import Image
 
 from pepr_edge.data.files import stamp_files
 from pepr_edge.data.findings import unused_columns
+from pepr_edge.data.label_matrix import joined, note_findings
 from pepr_edge.data.source import (
     SPLITS,
     DataSettings,
@@ -31,13 +32,14 @@ from pepr_edge.data.source import (
     Stamp,
     check_from_zero,
     class_numbers,
-    is_one_hot,
     name_in_split,
     numeric_labels,
+    same_width,
 )
-from pepr_edge.errors import DataError, DatasetError
+from pepr_edge.errors import DataError
 from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
+from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted.files import open_regular
 from pepr_edge.untrusted.npz import check_unpacked
 from pepr_edge.untrusted.paths import is_file
@@ -62,6 +64,16 @@ def recognises(source: str) -> bool:
 def stamp(settings: DataSettings) -> Stamp:
     """Return name, size and time of the file."""
     return stamp_files(Path(settings.source).parent, [Path(settings.source).name])
+
+
+def known_kind(settings: DataSettings) -> TaskKind | None:
+    """Return "multilabel" if the images of a file have several targets of 0 and 1, else None."""
+    if settings.raters:
+        return None
+    path = Path(settings.source)
+    _, targets = next(iter(_pairs(path, _load(path)).values()))
+    is_matrix = targets.ndim == 2 and targets.shape[1] > 1 and bool((targets.max() <= 1).item())
+    return "multilabel" if is_matrix else None
 
 
 def open_source(settings: DataSettings) -> ImageSource:
@@ -89,8 +101,11 @@ def open_source(settings: DataSettings) -> ImageSource:
             number = int(np.searchsorted(starts, index, side="right")) - 1
             yield Image.fromarray(_pixels(images_by_split[number][index - int(starts[number])]))
 
-    all_targets = np.concatenate(targets)
-    check_from_zero(all_targets, f"{path}: targets")
+    all_targets = np.concatenate(same_width(path, targets))
+    if all_targets.ndim == 1:
+        check_from_zero(all_targets, f"{path}: targets")
+    elif settings.kind == "auto":
+        problems.append(note_findings(all_targets.shape[1], len(all_targets)))
     given: dict[Split, Indices] | None = None
     if "all" not in pairs:
         present = [split for split in SPLITS if split in pairs]
@@ -118,20 +133,6 @@ def _columns(pairs: Mapping[str, Any], content: Any) -> Columns:
     used = [_key(split, kind) for split in pairs for kind in ("images", "targets")]
     ignored = [shown(str(key)) for key in content if key not in used]
     return Columns(used=tuple(used), ignored=tuple(ignored))
-
-
-def majority(votes: Indices) -> tuple[Indices, int]:
-    """Return the class that most raters chose; the lower class number in a tie.
-
-    Args:
-        votes: class numbers, shape (n, raters).
-    Returns:
-        Class per image, shape (n,), and the number of ties.
-    """
-    counts = np.stack([(votes == number).sum(axis=1) for number in range(int(votes.max()) + 1)], axis=1)
-    best = counts.max(axis=1, keepdims=True)
-    tied = (counts == best).sum(axis=1) > 1
-    return counts.argmax(axis=1).astype(np.int64), int(tied.sum())
 
 
 def _load(path: Path) -> Any:
@@ -278,34 +279,14 @@ def _targets(
     if raw.ndim not in (1, 2) or len(raw) != images:
         raise DataError(
             f"{where} of shape {raw.shape} for {images} images, "
-            f"expected ({images},) or ({images}, raters). Reshape them."
+            f"expected ({images},) or ({images}, findings or raters). Reshape them."
         )
     if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and np.array_equal(raw, np.round(raw))):
         raise DataError(
             f"{where} are not whole numbers, expected class numbers 0, 1, ... Round or threshold them."
         )
     votes = class_numbers(raw.reshape(-1).astype(np.int64), where).reshape(images, -1)
-    if votes.shape[1] == 1:
+    if votes.shape[1] == 1 and settings.kind != "multilabel":
         return votes[:, 0]
-    if is_one_hot(votes):
-        raise DataError(f"{where} look one-hot, expected class numbers. Convert them: targets.argmax(dim=1).")
-    if not settings.raters:
-        raise _several_labels(where, votes)
-    chosen, ties = majority(votes)
     prefix = "" if split == "all" else f"{split}: "
-    remedy = f"{prefix}majority of {votes.shape[1]} raters; {ties} ties went to the lower class"
-    problems.append(Problem(kind="raters_joined", severity="note", count=ties, remedy=remedy))
-    return chosen
-
-
-def _several_labels(where: str, votes: Indices) -> DatasetError:
-    """Return the error for several targets of an image, where the recipe does not call them votes."""
-    reason = "several whole numbers per image"
-    if votes.max() <= 1:
-        reason = "several 0/1 labels per image (multi-label)"
-    return DatasetError(
-        "several_labels",
-        f"{where}: {reason}, of shape {votes.shape}, expected one class number. Choose one column; or, if "
-        "they are the votes of several raters, say so in the recipe: data.raters = true.",
-        len(votes),
-    )
+    return joined(where, votes, settings, problems, prefix)

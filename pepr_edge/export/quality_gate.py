@@ -138,7 +138,7 @@ def kept_share(
     # From all images, not within classes: there the only image of a class would be in every resample, and its
     # loss would look certain. `estimate` finds such resamples under True.
     if True not in resamples:
-        resamples[True] = resample_counts(np.zeros_like(labels))
+        resamples[True] = resample_counts(np.zeros(len(labels), np.int64))
     counts = resamples[True]
     drawn = _share(
         resampled(name, logits, labels, counts, positive, kind),

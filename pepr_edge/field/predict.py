@@ -15,17 +15,22 @@ from pepr_edge.records import Manifest, SessionSettings
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import calibrated, decide_by
 
+# The label of an image for which none of several findings is named.
+NO_FINDING = "no finding"
+
 
 @dataclass(frozen=True)
 class Prediction:
     """The label that the model decides for, and the probability of each label, calibrated if it can be.
 
+    `findings` are all labels that it names, if an image may have several; None if it has one.
     `logits` are the model's own, shape (1, classes).
     """
 
     label: str
     probabilities: dict[str, float]
     logits: NDArray[np.float32] = field(compare=False, repr=False)
+    findings: tuple[str, ...] | None = None
 
 
 class Classifier:
@@ -68,4 +73,8 @@ class Classifier:
         logits = self._process.logits(load_tensor([image], self._manifest.preprocess))
         labels = self._manifest.labels
         probabilities = dict(zip(labels, calibrated(logits, self._rule)[0].tolist(), strict=True))
-        return Prediction(labels[int(decide_by(logits, self._rule)[0])], probabilities, logits)
+        decided = decide_by(logits, self._rule)[0]
+        if self._manifest.kind == "multilabel":
+            findings = tuple(label for label, named in zip(labels, decided.tolist(), strict=True) if named)
+            return Prediction(", ".join(findings) or NO_FINDING, probabilities, logits, findings)
+        return Prediction(labels[int(decided)], probabilities, logits)

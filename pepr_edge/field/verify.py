@@ -84,7 +84,9 @@ def _contradictions(bundle: Path, manifest: Manifest) -> Iterator[str]:
     A swapped label would be a wrong answer.
     """
     expected = {
-        "config.json": hub_config(manifest.architecture, manifest.labels, decisions_of(manifest)),
+        "config.json": hub_config(
+            manifest.architecture, manifest.labels, decisions_of(manifest), manifest.task
+        ),
         "preprocessor_config.json": hub_preprocessor(manifest.preprocess),
     }
     for name, values in expected.items():

@@ -15,7 +15,7 @@ from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.records import Manifest, Preprocess, SelfTestResult, SessionSettings
 from pepr_edge.scoring.rule import rule_of
-from pepr_edge.tasks import decide_by
+from pepr_edge.tasks import agree_by
 from pepr_edge.untrusted import npz
 
 FILE = "selftest.npz"
@@ -101,7 +101,7 @@ def run(
             logits = _logits(own_process, model, pixels, manifest.preprocess)
     else:
         logits = _logits(process, model, pixels, manifest.preprocess)
-    agreeing = int((decide_by(logits, rule) == decide_by(expected, rule)).sum())
+    agreeing = int(agree_by(logits, expected, rule).sum())
     max_abs_diff = float(np.abs(logits - expected).max())
     return SelfTestResult(
         passed=agreeing == len(pixels) and max_abs_diff <= spec.tolerance,

@@ -182,7 +182,7 @@ def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
         rows=tuple(rows),
         positive=data.positive_label,
         positive_by=data.positive_by,
-        baseline=robustness.baseline(rows, inputs.skill_check.baseline(), data.labels, by_skill),
+        baseline=robustness.baseline(rows, inputs.skill_check.baseline(), data, by_skill),
         outliers=robustness.outliers(models, scoring),
         sensitivity=robustness.sensitivity(rows, models, scoring),
         winners=robustness.winners(models, scoring),

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pepr_edge.ranking.row import is_rankable, scored_performance
-from pepr_edge.ranking.skill import ConstantModel
+from pepr_edge.ranking.skill import ConstantModel, constant_name
 from pepr_edge.ranking.spread import Spread
 from pepr_edge.ranking.validation import Validation
-from pepr_edge.records import Baseline, Outlier, RankingRow, Sensitivity
+from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
 from pepr_edge.scoring import robustness
 from pepr_edge.scoring.intervals import paired_errors_test
 from pepr_edge.scoring.pepr import RESOURCES, Array, Models, Scoring
@@ -64,7 +64,7 @@ def _resource(rows: Sequence[RankingRow], name: str) -> Array:
 
 
 def baseline(
-    rows: Sequence[RankingRow], constant: ConstantModel | None, labels: Sequence[str], by_skill: bool
+    rows: Sequence[RankingRow], constant: ConstantModel | None, data: DataInfo, by_skill: bool
 ) -> Baseline | None:
     """Return the majority-class baseline beside the ranked rows; None if it is not known.
 
@@ -75,7 +75,7 @@ def baseline(
         return None
     score = 0.0 if by_skill else constant.performance
     return Baseline(
-        label=labels[constant.label],
+        label=constant_name(constant.label, data),
         performance=constant.performance,
         outranks=sum((row.pepr["edge"] or 0.0) < score for row in ranked),
         of=len(ranked),

@@ -23,6 +23,8 @@ from pepr_edge.text.units import printable, score
 
 # One-sided level of the tests.
 LEVEL = 0.05
+# The area under the ROC curve of guesses.
+GUESSING = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def best_constant(
     labels: NDArray[np.int64],
     positive: int = 1,
     kind: TaskKind = DEFAULT_TASK,
+    images: int = 0,
 ) -> ConstantModel | None:
     """Return the best model that always makes the same decision; None if the metric is undefined for all.
 
@@ -55,13 +58,21 @@ def best_constant(
         labels: of validation, shape (n,).
         positive: class number of the positive of two classes.
         kind: of task.
+        images: number of training images.
     """
     best = None
-    for label, logits in task_of(kind).constant_logits(class_counts).items():
+    for label, logits in task_of(kind).constant_logits(class_counts, images).items():
         performance = metric(name, positive, kind)(np.repeat(logits, len(labels), axis=0), labels)
         if not np.isnan(performance) and (best is None or performance > best.performance):
             best = ConstantModel(label, logits, performance)
     return best
+
+
+def constant_name(label: int, data: DataInfo) -> str:
+    """Return the answer of a constant model by its class number."""
+    if data.kind == "multilabel":
+        return "the frequency of each finding"
+    return data.labels[label]
 
 
 class SkillCheck:
@@ -91,9 +102,10 @@ class SkillCheck:
         if self._name in DECISION_METRICS:
             return None  # one that always says positive finds all: only both figures together show skill
         if self._baseline is None:
-            counts = self._data.splits["train"].class_counts
+            data = self._data
+            train = data.splits["train"]
             self._baseline = best_constant(
-                self._name, counts, labels, self._data.positive_index, self._data.kind
+                self._name, train.class_counts, labels, data.positive_index, data.kind, train.images
             )
         return self._baseline
 
@@ -124,7 +136,7 @@ class SkillCheck:
             return ""
         # The interval alone may suggest that it does.
         shown = "not shown by a paired test" if is_above else "not shown"
-        label = repr(printable(self._data.labels[baseline.label]))
+        label = repr(printable(constant_name(baseline.label, self._data)))
         value = f"validation {metric_name(self._name)} {score(row.performance)}"
         interval = f"(95 % interval {score(low)} to {score(high)})"
         return f"{shown} to beat always predicting {label}, {score(level)}: {value} {interval}"
@@ -144,6 +156,8 @@ class SkillCheck:
     def _against_chance(self, logits: NDArray[np.float32]) -> str:
         labels = self._validation.labels
         kind = self._data.kind
+        if kind == "multilabel":
+            return self._against_guessing(logits)
         is_ordinal = kind == "ordinal"
         if above_chance(task_of(kind).decide(logits), labels, by_distance=is_ordinal) < LEVEL:
             return ""
@@ -151,6 +165,16 @@ class SkillCheck:
         value = metric(gate, kind=kind)(logits, labels)
         chance = 0.0 if is_ordinal else 1 / len(np.unique(labels))
         return f"validation {metric_name(gate)} {score(value)} not shown to be above chance, {score(chance)}"
+
+    def _against_guessing(self, logits: NDArray[np.float32]) -> str:
+        """Compare the order of the images by the probability of each finding with an order by chance."""
+        value = self._validation.value("mean_auroc", logits)
+        drawn = self._validation.resampled("mean_auroc", logits)
+        drawn = drawn[~np.isnan(drawn)]
+        if drawn.size == 0 or float(np.quantile(drawn, LEVEL)) > GUESSING:
+            return ""
+        name = metric_name("mean_auroc")
+        return f"validation {name} {score(value)} not shown to be above chance, {score(GUESSING)}"
 
     def _against_floor(self, row: RankingRow) -> str:
         if self._floor is None or row.performance is None or row.performance >= self._floor:
@@ -173,8 +197,8 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
     lowest = floor or 0.0
     if not {"train", "val"} <= set(data.splits):
         return 0.0, lowest
-    counts = data.splits["val"].class_counts
-    labels = np.repeat(np.arange(len(counts)), counts)
+    val = data.splits["val"]
+    labels = task_of(data.kind).example_labels(val.class_counts, val.images)
     constant = best_constant(name, data.splits["train"].class_counts, labels, data.positive_index, data.kind)
     if constant is None or not len(labels):
         return 0.0, lowest

@@ -228,9 +228,11 @@ def check_metric(recipe: Recipe, info: DataInfo) -> None:
             f'score.performance = "{name}", which is no metric of the task, {info.kind}. Set '
             f'score.performance = "{task_of(info.kind).DEFAULT_PERFORMANCE}", or remove the line.'
         )
-    counts = info.splits["val"].class_counts
-    labels = np.repeat(np.arange(len(counts)), counts)
-    perfect = np.eye(len(counts), dtype=np.float32)[labels]
+    task = task_of(info.kind)
+    val = info.splits["val"]
+    counts = val.class_counts
+    labels = task.example_labels(counts, val.images)
+    perfect = task.perfect_logits(labels, len(counts))
     with np.errstate(all="ignore"):
         is_defined = len(labels) > 0 and math.isfinite(
             metric(name, info.positive_index, info.kind)(perfect, labels)

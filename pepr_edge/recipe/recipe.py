@@ -58,8 +58,8 @@ class Data(Section):
     `on_bad_image`: an unreadable image of a folder or a list stops the run ("fail"), or is left out and
     recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
     `grey_bits`: the depth of grey images of more than 8 bits; "auto": what nearly all of their pixels need.
-    `raters`: several targets of an image (.pt) are votes, and the majority counts. `subgroups`: columns of a
-    table by whose values the test performance is reported.
+    `raters`: several targets of an image (.npz, .pt) are votes, and the majority counts. `subgroups`: columns
+    of a table by whose values the test performance is reported.
     """
 
     source: str = "phantom"

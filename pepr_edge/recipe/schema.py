@@ -67,8 +67,8 @@ KEYS: dict[str, str] = {
     "data.test_fraction": "The share of the images for the test, if the data has no such split.",
     "data.phantom_images": 'The number of images that source = "phantom" generates.',
     "data.raters": (
-        "Several targets of an image in a .pt file are the votes of raters: the majority counts, and a tie "
-        "goes to the lower class number. Otherwise they are several labels of the image."
+        "Several targets of an image in an .npz or .pt file are the votes of raters: the majority counts, "
+        "and a tie goes to the lower class number. Otherwise targets of 0 and 1 are findings of the image."
     ),
     "data.grey_bits": (
         "The depth of grey images of more than 8 bits, 8 to 16: 0 to its highest value is scaled to 8 bits. "
@@ -88,9 +88,7 @@ KEYS: dict[str, str] = {
         'Each image has one of several classes ("multiclass"), one of two ("binary"), one of several grades '
         'in an order ("ordinal"), or any number of findings ("multilabel"). "auto": as the data shows.'
     ),
-    "task.order": (
-        "The grades of an ordinal task, the lowest first. Absent: by the number in their names."
-    ),
+    "task.order": ("The grades of an ordinal task, the lowest first. Absent: by the number in their names."),
     "task.positive": (
         "Of two classes, the positive: the one that sensitivity, specificity and F1 speak of. Absent: the "
         "class whose name tells a finding (malignant, pneumonia, ...), else the second. The answer names it."
@@ -99,8 +97,9 @@ KEYS: dict[str, str] = {
     "decision.target": (
         "Of two classes, what the threshold on the positive class's probability is to reach on validation: "
         '"sensitivity >= 0.90" or "specificity >= 0.90" (with as much of the other as possible), "youden" '
-        '(the highest sum of both), "cost 1:5" (a miss costs five times a false alarm), or "argmax": the '
-        "more probable class."
+        '(the highest sum of both), "f1" (the highest F1), "cost 1:5" (a miss costs five times a false '
+        'alarm), or "argmax": the more probable class. Of several findings, for each by itself; "argmax" is '
+        '"f1" then.'
     ),
     "candidates": "The models to try: each architecture at each image size.",
     "candidates.architectures": (

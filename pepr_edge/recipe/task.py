@@ -53,7 +53,7 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     """
     _check_budgets(info, recipe)
     target = recipe.decision.target
-    if parse_target(target).kind == "argmax":
+    if parse_target(target).kind == "argmax" or info.kind == "multilabel":
         return
     counts = info.splits["val"].class_counts
     if info.kind == "binary" and all(counts):

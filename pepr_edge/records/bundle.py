@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pepr_edge.records.about import About
-from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, Versioned
+from pepr_edge.records.base import Count, Estimate, NonNegative, Record, Sha256, TaskKind, Versioned
 from pepr_edge.records.data import DataFacts, Preprocess
 from pepr_edge.records.decision import Decision
 from pepr_edge.records.evaluation import Subgroups
@@ -66,6 +66,8 @@ class Seeds(Record):
 class Manifest(Versioned):
     """manifest.json of a bundle: all that is needed to use the model, and where it comes from.
 
+    `task` says what a label is; None in bundles of earlier versions, where it is one of the labels. If an
+    image may have several, `findings` has the test figures of each, at its threshold.
     `data` and `about`, the words of the makers, are None in bundles of earlier versions.
 
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
@@ -80,6 +82,7 @@ class Manifest(Versioned):
     image_size_px: int
     num_params: int
     form: Form | None = None
+    task: TaskKind | None = None
     labels: tuple[str, ...]
     preprocess: Preprocess
     input: TensorSpec
@@ -97,11 +100,18 @@ class Manifest(Versioned):
     seeds: Seeds | None = None
     quality: Quality | None = None
     decision: Decision | None = None
+    findings: dict[str, dict[str, Estimate]] = Field(default={})
     data: DataFacts | None = None
     about: About | None = None
     subgroups: tuple[Subgroups, ...] = ()
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
+
+    @property
+    def kind(self) -> TaskKind:
+        """What a label is."""
+        by_labels: TaskKind = "binary" if len(self.labels) == 2 else "multiclass"
+        return self.task or by_labels
 
     def decision_of(self, fallback: bool) -> Decision | None:
         """Return the decision of the model, or of the fallback if there is one."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pepr_edge.records.base import Count, Record, Split, Versioned
+from pepr_edge.records.base import Count, Record, Split, TaskKind, Versioned
 
 Severity = Literal["error", "warning", "note"]
 
@@ -40,7 +40,8 @@ class DataCheck(Versioned):
     `class_counts` and the counts of `splits` are in the order of `labels`; the splits are those of a run.
     `given_splits` are defined by the data itself. `groups` is the number of groups whose images stay in one
     split; None if none are named. `sizes_px`: width and height of the smallest and the largest image.
-    All is empty or None if an error made it unknown.
+    `split_images` are the images of each split: with several findings an image, they are not the sum of the
+    counts. `task` is the kind of the task. All is empty or None if an error made it unknown.
     """
 
     name: str
@@ -49,6 +50,8 @@ class DataCheck(Versioned):
     labels: tuple[str, ...] = ()
     class_counts: tuple[Count, ...] = ()
     splits: dict[Split, tuple[Count, ...]] = Field(default={})
+    split_images: dict[Split, Count] = Field(default={})
+    task: TaskKind | None = None
     given_splits: tuple[Split, ...] = ()
     groups: Count | None = None
     channels: Literal[1, 3] | None = None

@@ -10,6 +10,7 @@ from pepr_edge.records.base import Record, Split
 
 # A threshold on a probability.
 Threshold = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 
 
 class Decision(Record):
@@ -19,15 +20,20 @@ class Decision(Record):
     classes, the one named `positive` if its probability is at least `threshold`, else the other one. `kind`
     "argmax": the class of the highest logit; `threshold` is None, as for "median": of grades, the lowest one
     at which the cumulated softmax of the logits, not divided, reaches one half. `positive` is None for more
-    than two classes and for grades. `target` is what the recipe asked for, `threshold_ci` the threshold's 95 %
-    interval over resamples of validation. `refer` is reserved: no file refers an image to a person so far.
+    than two classes and for grades. "thresholds" is for several findings an image: the probability of each is
+    the sigmoid of its logit divided by its number in `temperatures`, and it is named from its number in
+    `thresholds` on; both are in the order of the labels, and None otherwise. `target` is what the recipe
+    asked for, `threshold_ci` the threshold's 95 % interval over resamples of validation. `refer` is reserved:
+    no file refers an image to a person so far.
     """
 
-    kind: Literal["argmax", "threshold", "median"] = "argmax"
+    kind: Literal["argmax", "threshold", "median", "thresholds"] = "argmax"
     positive: str | None = None
-    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
+    temperature: Temperature = 1.0
     threshold: Threshold | None = None
     threshold_ci: tuple[Threshold, Threshold] | None = None
+    temperatures: tuple[Temperature, ...] | None = None
+    thresholds: tuple[Threshold, ...] | None = None
     target: Annotated[str, Field(max_length=100)] = "argmax"
     fitted_on: Split = "val"
     refer: None = None

@@ -56,7 +56,13 @@ def roc(lines: Sequence[DiagnosticLine], name: str, alt: str, y_label: str, x_la
         return picture(figure, name, alt)
 
 
-def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture:
+def reliability(
+    lines: Sequence[DiagnosticLine],
+    name: str,
+    alt: str,
+    x_label: str = "probability of the predicted class",
+    y_label: str = "share of correct predictions",
+) -> Picture:
     """Draw the share of correct predictions against probability; a calibrated model lies on the diagonal."""
     with open_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1], label="perfectly calibrated", **DIAGONAL)
@@ -68,8 +74,8 @@ def reliability(lines: Sequence[DiagnosticLine], name: str, alt: str) -> Picture
             axes.plot(line.x, line.y, linewidth=1.4, markersize=4.5, **style)
         axes.set_xlim(max(0.0, min(float(line.x.min()) for line in lines) - 0.05), 1.02)
         axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("probability of the predicted class")
-        axes.set_ylabel("share of correct predictions")
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
         draw_legend(axes)
         return picture(figure, name, alt)
 

@@ -191,7 +191,9 @@ def _majority_accuracy(data: DataInfo, split: Split) -> float:
     drawn = data.splits.get(split)
     if split == "test" or train is None or drawn is None or not drawn.images or not train.class_counts:
         return data.majority_baseline
-    _, accuracy = task_of().baseline(train.class_counts, drawn.class_counts)
+    _, accuracy = task_of(data.kind).baseline(
+        train.class_counts, drawn.class_counts, train.images, drawn.images
+    )
     return accuracy
 
 

@@ -13,7 +13,8 @@ from pepr_edge.errors import RunError
 from pepr_edge.records import FieldReport, Ranking, StageName
 from pepr_edge.report.html import ReportInput, write
 from pepr_edge.report.operating_points import OperatingPoint
-from pepr_edge.report.quantised import MAX_CANDIDATES, ModelPredictions
+from pepr_edge.report.predictions import ModelPredictions
+from pepr_edge.report.quantised import MAX_CANDIDATES
 from pepr_edge.run_dir.decisions import decide_for
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
 from pepr_edge.text.rows import ranked_rows
@@ -72,7 +73,7 @@ def operating_points(results: Results, ranking: Ranking) -> Iterator[OperatingPo
         if state is None:
             continue
         with suppress(RunError):
-            decision, performance = decide_for(results, state)
+            decision, performance, _ = decide_for(results, state)
             if decision is not None:
                 yield OperatingPoint(row.candidate, state.variant, decision, performance)
 
@@ -101,4 +102,4 @@ def _read_predictions(name: str, states: list[VariantState]) -> ModelPredictions
     labels = files[states[0].variant]["test_labels"].astype(np.int64)
     trained = read_logits(states[0].training_folder)["test"]
     logits = {variant: arrays["test"] for variant, arrays in files.items()}
-    return ModelPredictions(name, labels, trained, logits)
+    return ModelPredictions(name, labels, trained, logits, states[0].kind)

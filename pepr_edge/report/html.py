@@ -29,6 +29,7 @@ from pepr_edge.report.figure import ReportFigure, write_files
 from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
 from pepr_edge.report.operating_points import OperatingPoint, operating_points_table
+from pepr_edge.report.predictions import ModelPredictions
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.sites import sites_table
 from pepr_edge.report.subgroups import subgroups_table
@@ -86,7 +87,7 @@ class ReportInput:
     profiles: tuple[DeviceProfile, ...]
     failures: tuple[Failure, ...]
     search: SearchLog | None = None
-    predictions: tuple[quantised.ModelPredictions, ...] = ()
+    predictions: tuple[ModelPredictions, ...] = ()
     weights: Mapping[str, InitialWeights] = field(default_factory=dict)
     field: Mapping[str, FieldReport] = field(default_factory=dict)
     repeats: tuple[TrainResult, ...] = ()

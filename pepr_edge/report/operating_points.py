@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pepr_edge.records import Decision, Estimate
 from pepr_edge.report.tables import Cell, ReportTable, estimate_cell, number
+from pepr_edge.scoring.findings import OF_FINDINGS
 from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED
 from pepr_edge.text.units import metric, printable, score
 
@@ -29,12 +30,14 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
         decision = point.decision
         if decision.positive is not None:
             figures = (*AT_DECISION, CALIBRATED)
+        if decision.kind == "thresholds":
+            figures = (*OF_FINDINGS, CALIBRATED)
         target = decision.target
         cells = (
             Cell(printable(point.candidate)),
             Cell(printable(point.variant)),
-            number(decision.temperature, _significant),
-            Cell("highest", "missing") if decision.threshold is None else number(decision.threshold, score),
+            _temperature(decision),
+            _threshold(decision),
             estimate_cell(point.performance.get("expected_calibration_error")),
         )
         rows.append((*cells, *(estimate_cell(point.performance.get(name)) for name in figures)))
@@ -53,6 +56,19 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
         "figures are on the test images at this fixed decision, with 95 % intervals."
     )
     return ReportTable("decisions", "Operating point", caption, header, tuple(rows))
+
+
+def _temperature(decision: Decision) -> Cell:
+    if decision.kind == "thresholds":
+        return Cell("one each", "missing")
+    return number(decision.temperature, _significant)
+
+
+def _threshold(decision: Decision) -> Cell:
+    texts = {"argmax": "highest", "median": "median", "thresholds": "one each"}
+    if decision.threshold is None:
+        return Cell(texts[decision.kind], "missing")
+    return number(decision.threshold, score)
 
 
 def _significant(value: float) -> str:

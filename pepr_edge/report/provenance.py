@@ -27,6 +27,7 @@ from pepr_edge.records import (
 from pepr_edge.report.tables import EMPTY, NOT_MEASURED, Cell, ReportTable, number
 from pepr_edge.scoring.pepr import RESOURCES as FAMILY
 from pepr_edge.text.rows import training_names
+from pepr_edge.text.sentences import LABEL_NAMES, majority_sentence
 from pepr_edge.text.units import (
     MISSING,
     RESOURCES,
@@ -38,7 +39,6 @@ from pepr_edge.text.units import (
     plural,
     printable,
     resource,
-    score,
     significant,
 )
 from pepr_edge.text.weights import origin
@@ -58,17 +58,14 @@ def data_table(data: DataInfo) -> ReportTable:
         counts = [number(data.splits[split].class_counts[index], count) for split in splits]
         rows.append((Cell(printable(label)), *counts))
     totals = [number(data.splits[split].images, count) for split in splits]
-    rows.append((Cell("all classes"), *totals))
+    rows.append((Cell("all images" if data.kind == "multilabel" else "all classes"), *totals))
     colour = "grey" if data.channels == 1 else "RGB"
-    caption = (
-        f"{data.name}, format {data.format}, {colour}; sha256 {data.sha256}. Always predicting the "
-        f"most frequent class has accuracy {score(data.majority_baseline)} on the test split."
-    )
+    caption = f"{data.name}, format {data.format}, {colour}; sha256 {data.sha256}. {majority_sentence(data)}"
     if data.fraction < 1:
         caption += f" {significant(100 * data.fraction)} % of the training split was used."
     for note in data.notes:
         caption += f" {note.rstrip('.')}."
-    header = ("class", *(SPLIT_NAMES[split] for split in splits))
+    header = (LABEL_NAMES[data.kind], *(SPLIT_NAMES[split] for split in splits))
     return ReportTable("data", "Data", printable(caption), header, tuple(rows), sortable=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +11,18 @@ from pepr_edge.records import Artifact, Ranking
 from pepr_edge.report import diagnostics, plots
 from pepr_edge.report.diagnostics import DiagnosticLine
 from pepr_edge.report.figure import FigureData, ReportFigure, Value
+from pepr_edge.report.findings import findings_figures
+from pepr_edge.report.predictions import AS_TRAINED, GRID, MIN_IN_BIN, ModelPredictions, roc_curve
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.scoring.metrics import calibration_gaps, confusion_matrix, log_odds
+from pepr_edge.scoring.metrics import calibration_gaps, confusion_matrix
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.text.units import metric, plural, printable, score
 
 MAX_CANDIDATES = 3
-GRID = np.linspace(0, 1, 201)
-AS_TRAINED = "PyTorch"
-MIN_IN_BIN = 5  # images; with fewer, the share of correct predictions says nothing
 FLOAT32 = "fp32"
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class ModelPredictions:
-    """A candidate's logits on the test split, shape (n, classes).
-
-    `trained`: of the PyTorch model. `files`: of its ONNX files by variant, best-ranked first.
-    """
-
-    candidate: str
-    labels: NDArray[np.int64]
-    trained: Logits
-    files: dict[str, Logits]
-
-    def models(self) -> dict[str, Logits]:
-        """Return all logits by name, those of the model as trained first."""
-        return {AS_TRAINED: self.trained, **self.files}
 
 
 def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportFigure:
@@ -95,6 +76,9 @@ def prediction_figures(
     names = [printable(label) for label in classes]
     figures: list[ReportFigure] = []
     for number, model in enumerate(predictions, 1):
+        if model.kind == "multilabel":
+            figures += findings_figures(model, names, number)
+            continue
         figures += [
             _roc(model, names, number, positive),
             _reliability(model, number),
@@ -124,21 +108,6 @@ def _roc(model: ModelPredictions, classes: Sequence[str], number: int, positive:
     drawn = diagnostics.roc(lines, name, alt, "sensitivity", "1 - specificity")
     data = FigureData(("model", "one_minus_specificity", "sensitivity"), tuple(rows))
     return ReportFigure(name, title, caption, drawn, data)
-
-
-def roc_curve(logits: Logits, labels: NDArray[np.int64], label: int) -> tuple[Floats, Floats]:
-    """Return false-alarm rate and sensitivity at each threshold on a class's probability, (0, 0) to (1, 1).
-
-    NaN if no image, or every image, is of that class.
-    """
-    falling = -log_odds(logits, label)
-    order = np.argsort(falling, kind="stable")
-    # Index of the last image of each group of equal scores.
-    last = np.append(np.flatnonzero(np.diff(falling[order])), len(order) - 1)
-    hits = np.concatenate([[0], np.cumsum(labels[order] == label)[last]])
-    false_alarms = np.concatenate([[0], last + 1]) - hits
-    with np.errstate(invalid="ignore"):
-        return false_alarms / false_alarms[-1], hits / hits[-1]
 
 
 def _mean_roc_curve(logits: Logits, labels: NDArray[np.int64], positive: int) -> tuple[Floats, Floats]:
@@ -191,7 +160,9 @@ def _confusion(model: ModelPredictions, classes: Sequence[str], number: int) -> 
     name = f"confusion_{number}"
     title = f"Decisions of {printable(model.candidate)}, before and after export"
     shown = list(model.models().items())[:2]
-    tables = [(printable(variant), confusion_matrix(logits, model.labels)) for variant, logits in shown]
+    tables = [
+        (printable(variant), confusion_matrix(logits, model.labels, model.kind)) for variant, logits in shown
+    ]
     caption = (
         f"The {len(model.labels)} test images by true and predicted class. "
         "The darker a cell, the larger its share of the true class."

@@ -8,15 +8,19 @@ import numpy as np
 
 from pepr_edge.records import EVALUATED_SPLITS, Decision, Estimate, Split
 from pepr_edge.run_dir.reader import Results, VariantState
-from pepr_edge.scoring.operating_point import at_decision, fit_decision
+from pepr_edge.scoring.operating_point import at_decision, each_finding, fit_decision
 from pepr_edge.tasks import Labels, Logits
 
 
 class DecidedVariant(NamedTuple):
-    """A decision, and its figures by name; None and no figures for a variant without all predictions."""
+    """A decision, and its figures by name; None and no figures for a variant without all predictions.
+
+    `findings`: test figures of each of several findings; empty for other tasks.
+    """
 
     decision: Decision | None
     performance: dict[str, Estimate]
+    findings: dict[str, dict[str, Estimate]]
 
 
 def decide_for(results: Results, state: VariantState) -> DecidedVariant:
@@ -30,7 +34,7 @@ def decide_for(results: Results, state: VariantState) -> DecidedVariant:
     """
     predictions = state.predictions()
     if any(split not in predictions for split in EVALUATED_SPLITS):
-        return DecidedVariant(None, {})
+        return DecidedVariant(None, {}, {})
     data = results.info.data
     logits: dict[Split, Logits] = {split: predictions[split] for split in EVALUATED_SPLITS}
     labels: dict[Split, Labels] = {
@@ -44,4 +48,7 @@ def decide_for(results: Results, state: VariantState) -> DecidedVariant:
         results.recipe.decision.target,
         data.kind,
     )
-    return DecidedVariant(decision, at_decision(decision, logits, labels, data.labels))
+    findings = {}
+    if data.kind == "multilabel":
+        findings = each_finding(decision, logits["test"], labels["test"], data.labels)
+    return DecidedVariant(decision, at_decision(decision, logits, labels, data.labels), findings)

@@ -13,14 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.errors import ScoreError
+from pepr_edge.scoring.multilabel_metrics import (
+    mean_auroc,
+    mean_average_precision,
+    pooled_calibration_error,
+)
 from pepr_edge.scoring.ordinal_metrics import mean_absolute_error, quadratic_kappa
 from pepr_edge.scoring.resampling import (
+    BINS,
     Counts,
     Floats,
     Prepare,
@@ -30,9 +35,9 @@ from pepr_edge.scoring.resampling import (
     mean_defined,
     ratio,
 )
+from pepr_edge.scoring.roc import Roc, auroc, cumulative, roc_of, sensitivity, specificity
 from pepr_edge.tasks import DEFAULT_TASK, Labels, Logits, TaskKind, task_of
 
-BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 DEFAULT_LEVEL = 0.9  # the sensitivity or specificity that is required if a metric's name gives none
 
 
@@ -68,7 +73,9 @@ def metric(name: str, positive: int = 1, kind: TaskKind = DEFAULT_TASK) -> Calla
 
 def fits(name: str, kind: TaskKind) -> bool:
     """True if a metric that exists is one of this kind of task."""
-    return name not in ORDINAL_METRICS or kind == "ordinal"
+    if kind == "multilabel":
+        return name in MULTILABEL_METRICS
+    return name not in MULTILABEL_METRICS and (name not in ORDINAL_METRICS or kind == "ordinal")
 
 
 def is_one_sided(name: str) -> bool:
@@ -91,7 +98,7 @@ def performance_fault(name: str) -> str:
 
 def guessing_level(name: str) -> float | None:
     """Return the value that guessing reaches in a metric of the ROC curve; None for other metrics."""
-    if name == "auroc":
+    if name in ("auroc", "mean_auroc"):
         return 0.5
     for base in _AT_LEVEL:
         if name == base:
@@ -197,87 +204,23 @@ def log_odds(logits: Logits, label: int) -> Floats:
     return np.asarray(logits[:, label] - highest - rest, dtype=np.float64)
 
 
-class _Roc(NamedTuple):
-    """The images of one class (positive) and of the others (negative), each by descending score."""
-
-    positive: NDArray[np.intp]
-    negative: NDArray[np.intp]
-    above: NDArray[np.intp]  # for each negative: number of positives with a higher score
-    reached: NDArray[np.intp]  # for each negative: number of positives with the same or a higher score
-    passed: NDArray[np.intp]  # for each positive: number of negatives with the same or a higher score
-
-
-def _roc(logits: Logits, labels: Labels, label: int) -> _Roc:
-    descending = -log_odds(logits, label)
-    order = np.argsort(descending, kind="stable")
-    is_positive = labels[order] == label
-    positive = order[is_positive]
-    negative = order[~is_positive]
-    positive_scores = descending[positive]
-    negative_scores = descending[negative]
-    return _Roc(
-        positive=positive,
-        negative=negative,
-        above=np.searchsorted(positive_scores, negative_scores, "left"),
-        reached=np.searchsorted(positive_scores, negative_scores, "right"),
-        passed=np.searchsorted(negative_scores, positive_scores, "right"),
-    )
-
-
 def _from_roc(
-    formula: Callable[[_Roc, Counts, Counts], Floats], logits: Logits, labels: Labels, view: View
+    formula: Callable[[Roc, Counts, Counts], Floats], logits: Logits, labels: Labels, view: View
 ) -> Resampler:
     """Return a metric of the ROC curve: of the positive of two, else the mean of one against the rest."""
     classes = [view.positive] if logits.shape[1] == 2 else range(logits.shape[1])
-    curves = [_roc(logits, labels, label) for label in classes]
+    curves = [roc_of(log_odds(logits, label), labels == label) for label in classes]
     curves = [roc for roc in curves if len(roc.positive) and len(roc.negative)]
 
     def values(counts: Counts) -> Floats:
         if not curves:
             return np.full(counts.shape[1], np.nan)
         by_class = [
-            formula(roc, _cumulative(counts[roc.positive]), _cumulative(counts[roc.negative]))
-            for roc in curves
+            formula(roc, cumulative(counts[roc.positive]), cumulative(counts[roc.negative])) for roc in curves
         ]
         return mean_defined(np.stack(by_class))
 
     return values
-
-
-def _cumulative(counts: Counts) -> Counts:
-    """Return how many of the first 0, 1, ... m images were drawn, shape (m + 1, resamples)."""
-    sums = np.zeros((len(counts) + 1, counts.shape[1]), np.int32)
-    np.cumsum(counts, axis=0, dtype=np.int32, out=sums[1:])
-    return sums
-
-
-def _auroc(roc: _Roc, true: Counts, false: Counts) -> Floats:
-    """Area under the ROC curve; NaN if only one class occurs.
-
-    Source: Mann-Whitney U with mid-ranks for ties.
-    """
-    # Twice the Mann-Whitney U: a tie is half a pair in the right order.
-    before = (true[roc.above] + true[roc.reached]).astype(np.float64)
-    pairs = np.einsum("ij,ij->j", np.diff(false, axis=0).astype(np.float64), before)
-    return ratio(pairs, 2.0 * true[-1] * false[-1])
-
-
-def _sensitivity(roc: _Roc, true: Counts, false: Counts, level: float) -> Floats:
-    """Maximum sensitivity at any threshold with at least this specificity."""
-    # The threshold lies just above the first negative that would make the specificity too low.
-    specificity = ratio(false[-1] - false[1:], false[-1])
-    first = (specificity < level).argmax(axis=0)
-    sensitivity = ratio(true[roc.above[first], np.arange(len(first))], true[-1])
-    return np.where(false[-1] > 0, sensitivity, np.nan)
-
-
-def _specificity(roc: _Roc, true: Counts, false: Counts, level: float) -> Floats:
-    """Maximum specificity at any threshold with at least this sensitivity."""
-    # The threshold lies at the first positive that makes the sensitivity high enough.
-    sensitivity = ratio(true[1:], true[-1])
-    first = (sensitivity >= level).argmax(axis=0)
-    specificity = ratio(false[-1] - false[roc.passed[first], np.arange(len(first))], false[-1])
-    return np.where(true[-1] > 0, specificity, np.nan)
 
 
 def calibration_gaps(logits: Logits, labels: Labels) -> tuple[Floats, Floats, Floats]:
@@ -301,6 +244,8 @@ def _calibration_error(logits: Logits, labels: Labels, view: View) -> Resampler:
     In [0, 1], lower is better. The mean over 15 bins of equal width, weighted by images. Chance alone makes
     it greater than 0. Source: Guo et al. 2017, On calibration of modern neural networks.
     """
+    if view.kind == "multilabel":
+        return pooled_calibration_error(logits, labels)
     _, _, gaps = calibration_gaps(logits, labels)
 
     def values(counts: Counts) -> Floats:
@@ -310,15 +255,15 @@ def _calibration_error(logits: Logits, labels: Labels, view: View) -> Resampler:
     return values
 
 
-_AT_LEVEL = {"sensitivity_at_specificity": _sensitivity, "specificity_at_sensitivity": _specificity}
+_AT_LEVEL = {"sensitivity_at_specificity": sensitivity, "specificity_at_sensitivity": specificity}
 # The key of every entry is the name of a metric; its function documents range, direction and source.
 METRICS: dict[str, Prepare] = {
     "accuracy": partial(_from_decisions, _accuracy),
     "balanced_accuracy": partial(_from_decisions, _balanced_accuracy),
-    "auroc": partial(_from_roc, _auroc),
+    "auroc": partial(_from_roc, auroc),
     "f1": partial(_from_decisions, _f1),
-    "sensitivity_at_specificity": partial(_from_roc, partial(_sensitivity, level=DEFAULT_LEVEL)),
-    "specificity_at_sensitivity": partial(_from_roc, partial(_specificity, level=DEFAULT_LEVEL)),
+    "sensitivity_at_specificity": partial(_from_roc, partial(sensitivity, level=DEFAULT_LEVEL)),
+    "specificity_at_sensitivity": partial(_from_roc, partial(specificity, level=DEFAULT_LEVEL)),
     "expected_calibration_error": _calibration_error,
     "cohen_kappa": partial(_from_decisions, _cohen_kappa),
 }
@@ -327,7 +272,12 @@ ORDINAL_METRICS: dict[str, Prepare] = {
     "quadratic_kappa": quadratic_kappa,
     "mean_absolute_error": mean_absolute_error,
 }
-ALL_METRICS = METRICS | ORDINAL_METRICS
+# Metrics of several findings alone.
+MULTILABEL_METRICS: dict[str, Prepare] = {
+    "mean_auroc": mean_auroc,
+    "mean_average_precision": mean_average_precision,
+}
+ALL_METRICS = METRICS | ORDINAL_METRICS | MULTILABEL_METRICS
 PERFORMANCES = tuple(name for name in ALL_METRICS if name not in _NO_PERFORMANCE)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pepr_edge.records import Decision, Estimate, Split
+from pepr_edge.scoring.findings import curves_of_finding, figures_of_findings, fit_findings
 from pepr_edge.scoring.intervals import estimate, exact_interval, resample_counts
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import Labels, Logits, TaskKind, calibrated, decide_by, fit_temperature, fit_thresholds
@@ -33,8 +34,10 @@ def fit_decision(
         names: of the classes.
         positive: class number of the positive of two classes.
         target: as in the recipe. Of more than two classes the highest logit decides.
-        kind: of task; None: one of the classes. Of grades the median decides.
+        kind: of task; None: one of the classes. Of grades the median decides; of findings see `findings`.
     """
+    if kind == "multilabel":
+        return fit_findings(logits, labels, target)
     wanted = parsed(target)
     two_classes = len(names) == 2 and kind != "ordinal"
     calibrating = Decision(
@@ -67,19 +70,44 @@ def at_decision(
 
     Of two classes: sensitivity, specificity and the predictive values, with exact intervals. `n` is the
     number of images that each is a share of; without any, the figure is absent. Of any number of classes:
-    the expected calibration error of the calibrated probabilities.
+    the expected calibration error of the calibrated probabilities. Of findings: means over them.
     """
     rule = rule_of(decision, names)
     figures: dict[str, Estimate] = {}
     for split, of_split in logits.items():
+        if decision.kind == "thresholds":
+            made = figures_of_findings(decision, of_split, labels[split], split, CALIBRATED)
+            figures |= _named(made, split)
+            continue
         has_positive = decision.positive is not None
         made = _shares(decide_by(of_split, rule), labels[split], rule.positive, split) if has_positive else {}
         after = of_split.astype(np.float64) / rule.temperature
         error = estimate("expected_calibration_error", after, labels[split], split)
         if error is not None:
             made[CALIBRATED] = error
-        figures |= {name if split == "test" else f"{split}_{name}": value for name, value in made.items()}
+        figures |= _named(made, split)
     return figures
+
+
+def each_finding(
+    decision: Decision, logits: Logits, labels: Labels, names: Sequence[str], split: Split = "test"
+) -> dict[str, dict[str, Estimate]]:
+    """Return the figures of each finding by itself, by its name.
+
+    The areas under the ROC curve and the precision-recall curve, and at its threshold sensitivity,
+    specificity and the predictive values; a figure that is not defined is absent.
+    """
+    decisions = decide_by(logits, rule_of(decision, names))
+    figures = {}
+    for number, name in enumerate(names):
+        of_finding = labels[:, number]
+        curves = curves_of_finding(logits[:, number], of_finding == 1, split)
+        figures[name] = curves | _shares(decisions[:, number], of_finding, 1, split)
+    return figures
+
+
+def _named(figures: Mapping[str, Estimate], split: Split) -> dict[str, Estimate]:
+    return {name if split == "test" else f"{split}_{name}": value for name, value in figures.items()}
 
 
 def _shares(decisions: Labels, labels: Labels, positive: int, split: Split) -> dict[str, Estimate]:

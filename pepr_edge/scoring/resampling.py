@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.integer[Any]]
 # Compute a metric of fixed images for each resample: counts (n, resamples) -> values (resamples,).
 Resampler = Callable[[Counts], Floats]
+BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 CHUNK_CELLS = 2**18  # images times resamples in one chunk: small enough for a processor's cache
 
 

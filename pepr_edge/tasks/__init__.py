@@ -5,9 +5,10 @@ To add a task, write a module with the functions of `Task` and add it to `TASKS`
 
 from __future__ import annotations
 
-from pepr_edge.tasks import ordinal, single_label
+from pepr_edge.tasks import multilabel, ordinal, single_label
 from pepr_edge.tasks.decision import (
     Rule,
+    agree_by,
     calibrated,
     decide_by,
     fit_temperature,
@@ -29,11 +30,13 @@ __all__ = [
     "Rule",
     "Task",
     "TaskKind",
+    "agree_by",
     "calibrated",
     "decide_by",
     "fit_temperature",
     "fit_thresholds",
     "margin_by",
+    "multilabel",
     "ordinal",
     "parse_target",
     "positive_class",
@@ -45,6 +48,7 @@ TASKS: dict[TaskKind, Task] = {
     "multiclass": single_label,
     "binary": single_label,
     "ordinal": ordinal,
+    "multilabel": multilabel,
 }
 DEFAULT_TASK: TaskKind = "multiclass"
 

@@ -13,24 +13,29 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.tasks import ordinal, single_label
+from pepr_edge.tasks import multilabel, ordinal, single_label
 from pepr_edge.tasks.task import Decisions, Labels, Logits, TaskKind
 
 Floats = NDArray[np.float64]
 MAX_TEMPERATURE = 100.0
 BISECTIONS = 60
-TARGET_SYNTAX = '"argmax", "youden", "sensitivity >= 0.90", "specificity >= 0.90" or "cost 1:5"'
+TARGET_SYNTAX = '"argmax", "youden", "f1", "sensitivity >= 0.90", "specificity >= 0.90" or "cost 1:5"'
 _LEVEL = re.compile(r"(sensitivity|specificity)\s*>=\s*(\d*\.?\d+)")
 _COST = re.compile(r"cost\s+(\d*\.?\d+)\s*:\s*(\d*\.?\d+)")
 
 
 class Rule(NamedTuple):
-    """How a file decides. `threshold` None: as its task decides. `positive` is a class number."""
+    """How a file decides. `threshold` None: as its task decides. `positive` is a class number.
+
+    Of several findings, `temperatures` and `thresholds` have a number for each; empty: 1 and one half.
+    """
 
     positive: int = 1
     temperature: float = 1.0
     threshold: float | None = None
     kind: TaskKind = "multiclass"
+    temperatures: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
 
 
 class Target(NamedTuple):
@@ -39,7 +44,7 @@ class Target(NamedTuple):
     `level`: of "sensitivity" and "specificity". `false_alarm` and `miss`: the costs of one of each.
     """
 
-    kind: Literal["argmax", "youden", "sensitivity", "specificity", "cost"]
+    kind: Literal["argmax", "youden", "f1", "sensitivity", "specificity", "cost"]
     level: float = 0.0
     false_alarm: float = 1.0
     miss: float = 1.0
@@ -56,6 +61,8 @@ def parse_target(text: str) -> Target:
         return Target("argmax")
     if plain == "youden":
         return Target("youden")
+    if plain == "f1":
+        return Target("f1")
     level = _LEVEL.fullmatch(plain)
     if level is not None and 0 < float(level[2]) < 1:
         return Target("sensitivity" if level[1] == "sensitivity" else "specificity", float(level[2]))
@@ -66,12 +73,16 @@ def parse_target(text: str) -> Target:
 
 
 def calibrated(logits: Logits, rule: Rule) -> Floats:
-    """Return the calibrated probability of each class, shape (n, classes)."""
+    """Return the calibrated probability of each class or finding, shape (n, classes)."""
+    if rule.kind == "multilabel":
+        return multilabel.probabilities(logits.astype(np.float64) / _temperatures(rule))
     return single_label.probabilities(logits.astype(np.float64) / rule.temperature)
 
 
 def decide_by(logits: Logits, rule: Rule) -> Decisions:
-    """Return the class number that the rule decides for, shape (n,)."""
+    """Return the class number that the rule decides for, shape (n,); or 0 and 1 for each finding."""
+    if rule.kind == "multilabel":
+        return np.asarray(calibrated(logits, rule) >= _thresholds(rule), dtype=np.int64)
     if rule.kind == "ordinal":
         return ordinal.decide(logits)
     if rule.threshold is None:
@@ -84,6 +95,8 @@ def margin_by(logits: Logits, rule: Rule) -> NDArray[np.float32]:
     """Return how far the difference of two logits is from another decision, shape (n,)."""
     if rule.kind == "ordinal":
         return ordinal.margin(logits)
+    if rule.kind == "multilabel":
+        return _margin_of_findings(logits, rule)
     if rule.threshold is None:
         return single_label.margin(logits)
     if not 0 < rule.threshold < 1:
@@ -92,6 +105,32 @@ def margin_by(logits: Logits, rule: Rule) -> NDArray[np.float32]:
     border = rule.temperature * math.log(rule.threshold / (1 - rule.threshold))
     distance = values[:, rule.positive] - values[:, 1 - rule.positive] - border
     return np.abs(distance).astype(np.float32)
+
+
+def agree_by(logits: Logits, others: Logits, rule: Rule) -> NDArray[np.bool_]:
+    """True for each image on which the rule decides alike for two sets of logits, shape (n,)."""
+    same = decide_by(logits, rule) == decide_by(others, rule)
+    return np.asarray(same.all(axis=1) if same.ndim == 2 else same)
+
+
+def _temperatures(rule: Rule) -> Floats:
+    return np.array(rule.temperatures or (1.0,))
+
+
+def _thresholds(rule: Rule) -> Floats:
+    return np.array(rule.thresholds or (0.5,))
+
+
+def _margin_of_findings(logits: Logits, rule: Rule) -> NDArray[np.float32]:
+    """Return twice the distance of the nearest logit from its finding's threshold, shape (n,)."""
+    thresholds = np.broadcast_to(_thresholds(rule), logits.shape[1:])
+    decides = (thresholds > 0) & (thresholds < 1)  # others give one answer for all images
+    if not decides.any():
+        return multilabel.margin(logits)
+    odds = np.log(thresholds[decides] / (1 - thresholds[decides]))
+    border = np.broadcast_to(_temperatures(rule), thresholds.shape)[decides] * odds
+    distance = np.abs(logits.astype(np.float64)[:, decides] - border)
+    return np.asarray(2 * distance.min(axis=1), dtype=np.float32)
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
@@ -178,7 +217,11 @@ def _best_cut(
     if target.kind == "specificity":
         reached = rejected / max(1, negatives) >= target.level
         return float(cuts[reached].min(initial=cuts[-1]))
-    if target.kind == "youden":
+    if target.kind == "f1":
+        hits = positives - missed
+        named = hits + negatives - rejected
+        gain = 2 * hits / np.maximum(1, named + positives)
+    elif target.kind == "youden":
         gain = ((positives - missed) * negatives + rejected * positives).astype(np.float64)
     else:
         gain = -(target.false_alarm * (negatives - rejected) + target.miss * missed)

@@ -38,3 +38,26 @@ class OrdinalLoss(nn.Module):
             return each.mean()
         weights = self.weight[labels]
         return (weights * each).sum() / weights.sum()
+
+
+class FindingsLoss(nn.Module):
+    """Binary cross-entropy of several findings, the mean over all answers of a batch."""
+
+    pos_weight: torch.Tensor | None
+
+    def __init__(self, class_counts: ClassCounts | None = None, images: int = 0) -> None:
+        """Create the loss; with class counts out of `images`, a finding weighs as much as its absence."""
+        super().__init__()
+        weight = None
+        if class_counts is not None:
+            counts = np.asarray(class_counts)
+            weights = np.maximum(images - counts, 1) / np.maximum(counts, 1)
+            weight = torch.tensor(weights, dtype=torch.float32)
+        self.register_buffer("pos_weight", weight)
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of logits of shape (n, findings) for labels of 0 and 1 of the same shape."""
+        values = logits.float()
+        return functional.binary_cross_entropy_with_logits(
+            values, labels.to(values.dtype), pos_weight=self.pos_weight
+        )

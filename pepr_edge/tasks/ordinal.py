@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.tasks import single_label
-from pepr_edge.tasks.single_label import baseline, class_counts, constant_logits, probabilities
+from pepr_edge.tasks.single_label import (
+    baseline,
+    class_counts,
+    constant_logits,
+    example_labels,
+    probabilities,
+)
 from pepr_edge.tasks.task import ClassCounts, Decisions, Labels, Logits, Mask
 
 if TYPE_CHECKING:
@@ -30,8 +36,10 @@ __all__ = [
     "correct",
     "decide",
     "errors",
+    "example_labels",
     "loss",
     "margin",
+    "perfect_logits",
     "probabilities",
 ]
 
@@ -51,6 +59,12 @@ def _log_odds_below(logits: Logits) -> NDArray[np.float64]:
     below = np.logaddexp.accumulate(values, axis=1)[:, :-1]
     above = np.logaddexp.accumulate(values[:, ::-1], axis=1)[:, ::-1][:, 1:]
     return np.asarray(below - above, dtype=np.float64)
+
+
+def perfect_logits(labels: Labels, classes: int) -> NDArray[np.float32]:
+    """Return logits whose decisions are the labels, shape (n, grades)."""
+    certain = np.float32(2 + np.log(classes))  # more likely than all other grades together
+    return np.asarray(certain * np.eye(classes, dtype=np.float32)[labels], dtype=np.float32)
 
 
 def correct(logits: Logits, labels: Labels) -> Mask:
@@ -76,7 +90,7 @@ def margin(logits: Logits) -> NDArray[np.float32]:
     return np.asarray(np.abs(_log_odds_below(logits)).min(axis=1), dtype=np.float32)
 
 
-def loss(class_counts: ClassCounts | None = None) -> nn.Module:
+def loss(class_counts: ClassCounts | None = None, images: int = 0) -> nn.Module:
     """Return cross-entropy plus the ranked probability score; with class counts, every grade weighs the same.
 
     Cross-entropy alone takes the wrong grades for equally wrong. The ranked probability score is the sum of
@@ -85,6 +99,7 @@ def loss(class_counts: ClassCounts | None = None) -> nn.Module:
 
     Args:
         class_counts: training images of each grade, shape (grades,).
+        images: not needed.
     Source: Epstein 1969, A scoring system for probability forecasts of ranked categories.
     """
     from pepr_edge.tasks.losses import OrdinalLoss

@@ -67,11 +67,22 @@ def class_counts(labels: Labels, classes: int) -> NDArray[np.int64]:
     return np.bincount(labels, minlength=classes).astype(np.int64)
 
 
-def loss(class_counts: ClassCounts | None = None) -> nn.Module:
+def example_labels(class_counts: ClassCounts, images: int = 0) -> NDArray[np.int64]:
+    """Return class numbers of which each occurs as often as its count says, shape (images,)."""
+    return np.repeat(np.arange(len(class_counts)), class_counts).astype(np.int64)
+
+
+def perfect_logits(labels: Labels, classes: int) -> NDArray[np.float32]:
+    """Return logits whose decisions are the labels, shape (n, classes)."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def loss(class_counts: ClassCounts | None = None, images: int = 0) -> nn.Module:
     """Return the cross-entropy loss; with class counts, every class weighs the same.
 
     Args:
         class_counts: training images of each class, shape (classes,).
+        images: not needed.
     """
     import torch
     from torch import nn
@@ -84,17 +95,20 @@ def loss(class_counts: ClassCounts | None = None) -> nn.Module:
     return nn.CrossEntropyLoss(weight=torch.tensor(weights, dtype=torch.float32))
 
 
-def baseline(train_counts: ClassCounts, counts: ClassCounts) -> tuple[int, float]:
+def baseline(
+    train_counts: ClassCounts, counts: ClassCounts, train_images: int = 0, images: int = 0
+) -> tuple[int, float]:
     """Return the majority class of the training split and its share of another split."""
     majority = int(np.argmax(train_counts))
     return majority, float(counts[majority] / np.sum(counts))
 
 
-def constant_logits(class_counts: ClassCounts) -> dict[int, Logits]:
+def constant_logits(class_counts: ClassCounts, images: int = 0) -> dict[int, Logits]:
     """Return logits of shape (1, classes) for each class, of a model that always decides for this class.
 
     Args:
         class_counts: training images of each class; the most frequent class comes first.
+        images: not needed.
     """
     one_hot = np.eye(len(class_counts), dtype=np.float32)
     order = np.argsort(-np.asarray(class_counts), kind="stable")

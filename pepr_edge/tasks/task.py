@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TaskKind = Literal["multiclass", "binary", "ordinal", "multilabel"]
 Logits = NDArray[np.floating[Any]]  # shape (n, classes)
-Labels = NDArray[np.integer[Any]]  # one row per image; shape (n,) for one label per image
+Labels = NDArray[np.integer[Any]]  # one row per image: shape (n,), or (n, findings) of 0 and 1
 Decisions = NDArray[np.int64]  # same shape as the labels
 Mask = NDArray[np.bool_]  # shape (n,)
 ClassCounts = Sequence[int] | NDArray[np.int64]  # images of each class, shape (classes,)
@@ -50,26 +50,37 @@ class Task(Protocol):
     def class_counts(self, labels: Labels, classes: int) -> NDArray[np.int64]:
         """Return the number of images of each class, shape (classes,)."""
 
-    def loss(self, class_counts: ClassCounts | None = None) -> nn.Module:
+    def example_labels(self, class_counts: ClassCounts, images: int) -> NDArray[np.int64]:
+        """Return labels of that many images in which each class has the given number of images."""
+
+    def perfect_logits(self, labels: Labels, classes: int) -> NDArray[np.float32]:
+        """Return logits whose decisions are the labels, shape (n, classes)."""
+
+    def loss(self, class_counts: ClassCounts | None = None, images: int = 0) -> nn.Module:
         """Return the training loss, the mean over a batch.
 
         Args:
             class_counts: training images of each class; with them every class weighs the same.
+            images: number of training images, on which the weights depend if an image has several classes.
         """
 
-    def baseline(self, train_counts: ClassCounts, counts: ClassCounts) -> tuple[int, float]:
+    def baseline(
+        self, train_counts: ClassCounts, counts: ClassCounts, train_images: int = 0, images: int = 0
+    ) -> tuple[int, float]:
         """Return the majority class of the training split and the accuracy of always deciding for it.
 
         Args:
             train_counts: images of each class in the training split.
             counts: images of each class in the split on which the accuracy is wanted.
+            train_images, images: number of images of both; needed if an image may have several classes.
         """
 
-    def constant_logits(self, class_counts: ClassCounts) -> dict[int, Logits]:
+    def constant_logits(self, class_counts: ClassCounts, images: int = 0) -> dict[int, Logits]:
         """Return the logits of models that always make the same decision, by class.
 
         Args:
             class_counts: training images of each class; the most frequent class comes first.
+            images: their number; needed if an image may have several classes.
         Returns:
             Logits of shape (1, classes), which serve any number of images.
         """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pepr_edge.records import NOT_DONE, Ranking, RankingRow
+from pepr_edge.records import NOT_DONE, DataInfo, Ranking, RankingRow
 from pepr_edge.scoring.metrics import guessing_level, is_one_sided
+from pepr_edge.tasks import TaskKind
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
 from pepr_edge.text.units import (
@@ -38,6 +39,13 @@ NOT_RANKED = {
 POSITIVE_BY = {
     "name": ", chosen by its name: check it, and set [task] positive if it is the other class",
     "order": ", the second of the two classes: check it, and set [task] positive if it is the other class",
+}
+# What a label is called.
+LABEL_NAMES: dict[TaskKind, str] = {
+    "multiclass": "class",
+    "binary": "class",
+    "ordinal": "grade",
+    "multilabel": "finding",
 }
 NO_SKILL_REMEDY = (
     "Train for longer (train.epochs, train.patience) and in smaller batches, start from pretrained weights, "
@@ -110,6 +118,24 @@ def _no_answer(ranking: Ranking) -> str:
     parts = [f"{counts[status]} {text}" for status, text in NOT_RANKED.items() if counts[status]]
     reason = f"{none}: of {plural(len(ranking.rows), 'model')}, {listed(parts)}."
     return f"{reason} {NO_SKILL_REMEDY}" if counts["no_skill"] else reason
+
+
+def plural_of(kind: TaskKind) -> str:
+    """Return what several labels are called."""
+    noun = LABEL_NAMES[kind]
+    return "classes" if noun == "class" else f"{noun}s"
+
+
+def majority_sentence(data: DataInfo) -> str:
+    """Say how often the more frequent answer is right on the test split."""
+    reached = score(data.majority_baseline)
+    if data.kind == "multilabel":
+        return (
+            f"The more frequent answer to each finding, present or absent, is right in {reached} of all "
+            "answers on the test split."
+        )
+    noun = LABEL_NAMES[data.kind]
+    return f"Always predicting the most frequent {noun} has accuracy {reached} on the test split."
 
 
 def chance_level(metric_name: str, majority_baseline: float, classes: int | None) -> tuple[float, str] | None:

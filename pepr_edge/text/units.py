@@ -18,10 +18,15 @@ METRIC_NAMES = {
     "cohen_kappa": "Cohen's kappa",
     "quadratic_kappa": "quadratic weighted kappa",
     "mean_absolute_error": "mean absolute error, in grades",
+    "mean_auroc": "mean AUROC",
+    "mean_average_precision": "mean average precision",
     "sensitivity_at_decision": "sensitivity of its decisions",
     "specificity_at_decision": "specificity of its decisions",
     "ppv_at_decision": "positive predictive value of its decisions",
     "npv_at_decision": "negative predictive value of its decisions",
+    "mean_f1_at_decision": "F1 of its decisions, mean over the findings",
+    "mean_sensitivity_at_decision": "sensitivity of its decisions, mean over the findings",
+    "mean_specificity_at_decision": "specificity of its decisions, mean over the findings",
     "calibrated_expected_calibration_error": "expected calibration error, calibrated",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}

@@ -40,7 +40,7 @@ def loss_function(
     """Return the loss of the task on the device; class-balanced if the recipe asks for it."""
     task = task_of(kind)
     counts = task.class_counts(labels, num_classes) if settings.class_balanced else None
-    return task.loss(counts).to(device)
+    return task.loss(counts, len(labels)).to(device)
 
 
 def batch(

@@ -103,7 +103,7 @@ def test_names_that_lead_out_of_the_folder(folder: Path, document: dict[str, Any
         ({"input": {"name": "x", "shape": [-1, 3, 16, 16]}}, "input.shape"),
         ({"output": {"name": "x", "shape": [-1, 5]}}, "output.shape"),
         ({"decision": {"positive": "cancer"}}, "decision.positive = cancer"),
-        ({"decision": {}}, "decision.positive does not fit 2 labels"),
+        ({"decision": {}}, "does not fit 2 labels"),
         ({"decision": {"positive": "normal", "kind": "threshold"}}, "decision.threshold = None"),
         ({"decision": {"positive": "normal", "threshold": 0.5}}, "decision.threshold = 0.5"),
         ({"decision": {"positive": "normal", "threshold": 2}}, "decision.threshold"),

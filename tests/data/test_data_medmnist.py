@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from made_tasks import multilabel_npz
 from PIL import Image
 
 from pepr_edge.data import DataSettings, load, medmnist, prepare
@@ -81,8 +82,8 @@ def test_missing_val_is_taken_from_train(tmp_path):
     ("change", "message"),
     [
         (
-            {"train_labels": np.ones((12, 3), np.uint8)},
-            r"train_labels has 3 labels per image \(multi-label\)",
+            {"train_labels": np.eye(12, 3, dtype=np.uint8) + np.eye(12, 3, 1, dtype=np.uint8)},
+            r"shapes \(12, 3\), \(4,\), \(6,\)",
         ),
         ({"train_labels": np.ones(5, np.uint8)}, "5 train_labels for 12 train_images"),
         ({"val_labels": np.full(4, 0.5)}, "val_labels: shape .* of float64, expected one whole number"),
@@ -210,9 +211,37 @@ def test_a_download_with_another_checksum_is_refused(tmp_path, cache, monkeypatc
     assert not (cache / "breastmnist.npz").exists()
 
 
-def test_several_labels_per_image_are_refused_before_the_download(tmp_path):
-    with pytest.raises(DataError, match="chestmnist: several labels per image"):
-        prepare(DataSettings("chestmnist", 16), tmp_path)
+def test_a_matrix_of_0_and_1_has_a_column_for_each_finding(tmp_path):
+    settings = DataSettings(str(multilabel_npz(tmp_path / "own.npz", (20, 8, 8))), 28)
+    info = prepare(settings, tmp_path / "out")
+    assert (info.kind, info.labels, info.splits["train"].images) == ("multilabel", ("0", "1", "2"), 20)
+    _, labels = load(tmp_path / "out").splits["test"]
+    assert labels.shape == (8, 3)
+    assert tuple(labels.sum(axis=0)) == info.splits["test"].class_counts
+    assert medmnist.known_kind(settings) == "multilabel"
+    assert any("data.raters = true" in note for note in info.notes)
+
+
+def test_votes_in_an_npz_need_the_word_of_the_recipe(tmp_path):
+    settings = DataSettings(str(multilabel_npz(tmp_path / "own.npz", (20, 8, 8))), 28, raters=True)
+    info = prepare(settings, tmp_path / "out")
+    assert (info.kind, info.labels) == ("binary", ("0", "1"))
+    assert sum("majority of 3 raters" in note for note in info.notes) == 3
+
+
+@pytest.mark.parametrize("kind", ["binary", "ordinal"])
+def test_findings_are_no_classes(tmp_path, kind):
+    settings = DataSettings(str(multilabel_npz(tmp_path / "own.npz", (20, 8, 8))), 28, kind=kind)
+    with pytest.raises(DataError, match="several 0/1 labels"):
+        prepare(settings, tmp_path / "out")
+
+
+def test_the_chest_set_has_its_14_findings():
+    known = INFO["chestmnist"]
+    assert len(known.labels) == 14
+    assert medmnist.known_kind(DataSettings("chestmnist", 28)) == "multilabel"
+    assert medmnist.known_kind(DataSettings("retinamnist_64", 28)) == "ordinal"
+    assert medmnist.known_kind(DataSettings("breastmnist", 28)) is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pepr_edge.data import DataSettings, load, prepare, tensor
+from pepr_edge.data import DataSettings, load, prepare
+from pepr_edge.data.label_matrix import majority
 from pepr_edge.errors import DataError
 from pepr_edge.images.preprocess import to_pixels
 from pepr_edge.untrusted import npz
@@ -85,9 +86,7 @@ def test_given_splits_are_kept(tmp_path):
 
 
 def test_majority_and_ties():
-    chosen, ties = tensor.majority(
-        np.array([[0, 0, 1, 0], [1, 1, 0, 1], [1, 0, 0, 1], [2, 2, 1, 1], [1, 1, 1, 1]])
-    )
+    chosen, ties = majority(np.array([[0, 0, 1, 0], [1, 1, 0, 1], [1, 0, 0, 1], [2, 2, 1, 1], [1, 1, 1, 1]]))
     assert chosen.tolist() == [0, 1, 0, 1, 1]
     assert ties == 2
 

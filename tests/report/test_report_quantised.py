@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pepr_edge.report.quantised import AS_TRAINED, ModelPredictions, prediction_figures, roc_curve
+from pepr_edge.report.predictions import AS_TRAINED, ModelPredictions, roc_curve
+from pepr_edge.report.quantised import prediction_figures
 from pepr_edge.scoring.metrics import metric
 
 RNG = np.random.default_rng(7)

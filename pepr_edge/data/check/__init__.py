@@ -72,6 +72,8 @@ def understood(evidence: Evidence) -> DataCheck:
         labels=source.labels,
         class_counts=tuple(np.sum(list(counts.values()), axis=0).tolist()),
         splits={split: tuple(class_counts.tolist()) for split, class_counts in counts.items()},
+        split_images=classes.split_images(evidence),
+        task=source.kind,
         given_splits=tuple(source.given or ()),
         groups=None if source.groups is None else len(set(source.groups.tolist())),
         channels=evidence.channels,
@@ -92,8 +94,9 @@ def summary_lines(check: DataCheck) -> list[str]:
     counts = zip(check.labels, check.class_counts, strict=True)
     lines = [
         f"images   {check.images:,}{_format(check)}{_colour(check)}{_sizes(check)}",
-        f"classes  {len(check.labels)}: {', '.join(f'{label} {count:,}' for label, count in counts)}",
-        f"splits   {', '.join(f'{split} {sum(of_class):,}' for split, of_class in check.splits.items())}"
+        f"{_labels_heading(check):<8} {len(check.labels)}: "
+        f"{', '.join(f'{label} {count:,}' for label, count in counts)}",
+        f"splits   {', '.join(f'{split} {count:,}' for split, count in check.split_images.items())}"
         f"{_origin(check)}",
         f"groups   {'none named' if check.groups is None else f'{check.groups:,}, each in one split only'}",
     ]
@@ -111,6 +114,11 @@ def problem_lines(problems: tuple[Problem, ...]) -> list[str]:
 def _described(problem: Problem) -> str:
     examples = f" ({', '.join(problem.examples)})" if problem.examples else ""
     return f"{problem.kind.replace('_', ' ')}{examples}: {problem.remedy}"
+
+
+def _labels_heading(check: DataCheck) -> str:
+    headings = {"multilabel": "findings", "ordinal": "grades"}
+    return headings.get(check.task or "", "classes")
 
 
 def _format(check: DataCheck) -> str:

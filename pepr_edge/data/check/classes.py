@@ -64,6 +64,13 @@ def _measurements(labels: Sequence[str], images: int) -> Iterator[Problem]:
         )
 
 
+def split_images(evidence: Evidence) -> dict[Split, int]:
+    """Return the number of usable images of each split."""
+    scan = evidence.scan
+    homes = [home for index, home in scan.splits.items() if index not in scan.bad]
+    return {split: homes.count(split) for split in SPLITS}
+
+
 def split_counts(evidence: Evidence) -> dict[Split, NDArray[np.int64]]:
     """Return the usable images of each split by class."""
     scan = evidence.scan

@@ -134,8 +134,8 @@ class Evidence:
         return shown(self.source.name_of(index))
 
     def label(self, index: int) -> str:
-        """Return the class of an image."""
-        return self.source.labels[int(self.source.targets[index])]
+        """Return the class of an image, or its findings."""
+        return self.source.label_text(index)
 
 
 @cache

@@ -14,12 +14,25 @@ from pepr_edge.recipe import AUTO, SCRATCH, Data, Recipe
 from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
 from pepr_edge.records import RunSettings
-from pepr_edge.tasks import positive_class
+from pepr_edge.tasks import TaskKind, positive_class, task_of
 from pepr_edge.untrusted.documents import name_fault
 
 IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
 DATA = Data()  # the data settings of a first recipe, except for the choices below
 AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
+
+
+METRIC_REASONS: dict[TaskKind, str] = {
+    "multilabel": (
+        "The area under the ROC curve, mean over the findings: it does not depend on how frequent they are. "
+        '"mean_average_precision" gives false alarms among rare findings more weight.'
+    ),
+    "ordinal": "Agreement beyond chance, in which an answer counts the less, the more grades it is off.",
+}
+CLASS_BALANCED_REASONS: dict[TaskKind, str] = {
+    "multilabel": "true gives each finding as much weight in the loss as its absence.",
+    "ordinal": "true gives each grade the same weight in the loss, however rare it is.",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,7 @@ def draft(
 
 def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
     yield _Choice("data.val_fraction", DATA.val_fraction, _split_reason(summary))
+    yield from _task(summary)
     yield from _positive(summary)
     yield _Choice(
         "candidates.architectures",
@@ -93,13 +107,32 @@ def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> It
     yield _Choice("candidates.image_size_px", AUTO, _size_reason(summary, settings))
     yield _Choice("candidates.weights", base.candidates.weights, _weights_reason(summary, base))
     yield from _training(summary, base, settings)
-    yield from _imbalance(summary)
+    yield from _metric(summary) if summary.task in METRIC_REASONS else _imbalance(summary)
     yield _Choice("export.keep_performance", base.export.keep_performance, _gate_reason(summary, base))
+
+
+def _task(summary: DatasetSummary) -> Iterator[_Choice]:
+    """Say what a label is, where it is not simply one of the classes, or may not be."""
+    if summary.task == "multilabel":
+        reason = "An image may have several of these findings, or none; each gets a probability of its own."
+        yield _Choice("task.kind", summary.task, reason)
+    elif summary.task == "ordinal":
+        reason = (
+            f"Grades in this order: {', '.join(summary.labels)}. An error of one grade counts less than two."
+        )
+        yield _Choice("task.kind", summary.task, reason)
+    elif len(summary.labels) > 2 and all(label.isdecimal() for label in summary.labels):
+        yield _Choice(
+            "task.kind",
+            "multiclass",
+            'The labels are numbers. For grades in an order "ordinal" counts how far off an answer is.',
+        )
 
 
 def _positive(summary: DatasetSummary) -> Iterator[_Choice]:
     """Propose the positive of two classes."""
-    chosen = positive_class(summary.labels)
+    has_classes = summary.task in ("binary", "multiclass")
+    chosen = positive_class(summary.labels) if has_classes else None
     if chosen is None:
         return
     by = "by its name" if chosen.by == "name" else "as the second label, since no name tells it"
@@ -180,6 +213,13 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
         yield _Choice("train.augment", "light", reason)
     else:
         yield _Choice("train.augment", "none", 'Better with few epochs. With more epochs, use "light".')
+
+
+def _metric(summary: DatasetSummary) -> Iterator[_Choice]:
+    """Choose the metric of a task for which the sizes of the classes do not decide it."""
+    yield _Choice("train.class_balanced", False, CLASS_BALANCED_REASONS[summary.task])
+    metric = task_of(summary.task).DEFAULT_PERFORMANCE
+    yield _Choice("score.performance", metric, METRIC_REASONS[summary.task])
 
 
 def _imbalance(summary: DatasetSummary) -> Iterator[_Choice]:

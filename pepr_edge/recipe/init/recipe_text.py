@@ -13,6 +13,8 @@ from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.init.choose import RecipeDraft
 from pepr_edge.recipe.init.run_time import RunTimeEstimate
 from pepr_edge.recipe.toml import as_toml
+from pepr_edge.text.sentences import plural_of
+from pepr_edge.text.units import capitalised
 
 WIDTH = 120
 SECTION_COMMENTS = {
@@ -42,7 +44,7 @@ def summary_lines(summary: DatasetSummary) -> list[tuple[str, str]]:
     splits = ", ".join(f"{split} {count:,}" for split, count in summary.images.items())
     lines = [
         ("Images", f"{summary.total:,} ({summary.format}), {_colour(summary)}, {_sizes(summary)}"),
-        ("Classes", f"{len(summary.labels)}: {classes}; {ratio}"),
+        (capitalised(plural_of(summary.task)), f"{len(summary.labels)}: {classes}; {ratio}"),
         ("Groups", groups),
         ("Splits", splits),
     ]

@@ -147,8 +147,10 @@ def _noise(recipe: ResolvedRecipe, summary: DatasetSummary, size_px: int) -> Dat
     for split, size in sizes.items():
         pixels = rng.integers(0, 256, (size, size_px, size_px, channels), np.uint8)
         labels = np.arange(size, dtype=np.int64) % classes
+        if summary.task == "multilabel":
+            labels = np.eye(classes, dtype=np.int64)[labels]
         splits[split] = (pixels, labels)
-        class_counts = task_of().class_counts(labels, classes)
+        class_counts = task_of(summary.task).class_counts(labels, classes)
         infos[split] = SplitInfo(images=size, class_counts=tuple(class_counts.tolist()))
     info = DataInfo(
         name=summary.name,
@@ -158,5 +160,6 @@ def _noise(recipe: ResolvedRecipe, summary: DatasetSummary, size_px: int) -> Dat
         channels=channels,
         splits=infos,
         majority_baseline=0.0,
+        task=summary.task,
     )
     return Dataset(info, splits)
