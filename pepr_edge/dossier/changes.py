@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pepr_edge.dossier import facts
 from pepr_edge.records import ABOUT_TITLES, Manifest
 from pepr_edge.scoring.percentiles import percentiles
-from pepr_edge.text.units import MISSING, count, metric, ms, performance, score
+from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, ms, performance, score
 from pepr_edge.untrusted.shown import shown
 
 NONE = "none"
@@ -59,8 +59,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     yield from (("data", name, value) for name, value in _data(manifest))
     yield from (("decision", name, value) for name, value in _decision(manifest))
     for name, figure in manifest.performance.items():
+        split = "" if name.startswith("val_") else f"{SPLIT_NAMES[figure.split]} "
         value = f"{performance(figure.value, figure.ci)}, n = {count(figure.n)}"
-        yield "performance", shown(f"{figure.split} {metric(name)}"), value
+        yield "performance", shown(f"{split}{metric(name)}"), value
     yield from (("device", name, value) for name, value in _device(manifest))
     for name, value in facts.versions(manifest).items():
         yield "versions", name, value

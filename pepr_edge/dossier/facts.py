@@ -178,12 +178,15 @@ def software(manifest: Manifest) -> str | None:
 def initial_weights(manifest: Manifest) -> str | None:
     """Return what the training began with."""
     begun = manifest.provenance.get("initial_weights")
-    if not isinstance(begun, dict):
-        kind = manifest.provenance.get("weights")
-        return None if kind is None else f"Initial weights: {shown(str(kind))}."
-    if begun.get("kind") == "scratch":
+    known = begun if isinstance(begun, dict) else {}
+    kind = known.get("kind") or manifest.provenance.get("weights")
+    if kind is None:
+        return None
+    if kind == "scratch":
         return "Trained from scratch: random initial weights."
-    told = [f"{shown(name)} {shown(value)}" for name, value in begun.items() if name != "sha256"]
+    if not known:
+        return f"Initial weights: {shown(str(kind))}."
+    told = [f"{shown(name)} {shown(value)}" for name, value in known.items() if name != "sha256"]
     facts = ", ".join(_some(told))
     return f"Initial weights: {facts}."
 
