@@ -177,20 +177,6 @@ def _decision_fault(manifest: Manifest) -> str | None:
     return None
 
 
-def _fits_task(decision: Decision, manifest: Manifest) -> bool:
-    """True if a decision is one of the task of its bundle, with a number for each finding."""
-    kinds = {"median": "ordinal", "thresholds": "multilabel"}
-    if decision.kind in kinds:
-        fits = manifest.kind == kinds[decision.kind]
-    else:
-        fits = manifest.kind not in kinds.values()
-    wanted = len(manifest.labels) if decision.kind == "thresholds" else None
-    lengths = [
-        None if values is None else len(values) for values in (decision.temperatures, decision.thresholds)
-    ]
-    return fits and lengths == [wanted, wanted]
-
-
 def _data_fault(manifest: Manifest) -> str | None:
     """Return the fault in the counts of the data, or None."""
     splits = {} if manifest.data is None else manifest.data.splits
