@@ -86,7 +86,8 @@ def _model(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _data(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "source", facts.data_source(manifest)
-    yield "classes", facts.labels(manifest)
+    yield "task", manifest.kind
+    yield "labels", facts.labels(manifest)
     yield "images", facts.image_counts(manifest) or NONE
 
 
@@ -99,6 +100,7 @@ def _decision(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "target", shown(decision.target)
     yield "threshold", NONE if decision.threshold is None else score(decision.threshold)
     yield "temperature", f"{decision.temperature:.3g}"
+    yield "thresholds of findings", facts.finding_thresholds(manifest) or NONE
     yield "refers images", "no" if decision.refer is None else "yes"
 
 

@@ -242,8 +242,8 @@ CLAIM = Checklist(
             "36",
             "Results: data",
             "Characteristics of the cases in each partition",
-            unknown,
-            "the manifest holds no age, sex or other feature of patients",
+            facts.subgroups,
+            "features of the patients, as the manifest holds none but the groups that the recipe names",
         ),
         Item("37", "Results: performance", "Performance with its uncertainty", facts.test_figures),
         Item(

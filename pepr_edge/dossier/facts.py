@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pepr_edge.records import TEXT_CHARACTERS, Estimate, Manifest, Split
+from pepr_edge.text.sentences import plural_of
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -155,7 +156,7 @@ def network(manifest: Manifest) -> str:
     return (
         f"{shown(manifest.architecture)} (name in timm), {count(manifest.num_params)} parameters, ONNX "
         f"variant {shown(manifest.variant)}; input {shown(manifest.input.name)} {shape}; output: logits of "
-        f"{len(manifest.labels)} classes ({labels(manifest)})."
+        f"{len(manifest.labels)} {plural_of(manifest.kind)} ({labels(manifest)})."
     )
 
 
@@ -223,20 +224,66 @@ def selection(manifest: Manifest) -> str:
 
 
 def decision_rule(manifest: Manifest) -> str | None:
-    """Return how probabilities become a class; None for a bundle of an earlier version."""
+    """Return how probabilities become a decision; None for a bundle of an earlier version."""
     decision = manifest.decision
     if decision is None:
         return None
+    probabilities = f"Probabilities: softmax of the logits divided by {decision.temperature:.3g}."
     rule = "The class of the highest logit is named."
+    if decision.kind == "median":
+        rule = (
+            "The lowest grade is named at which the cumulated probability, without temperature, reaches 0.5."
+        )
+    if decision.kind == "thresholds":
+        rule = (
+            f"Each finding is named from a probability of its own on, chosen for: {shown(decision.target)}."
+        )
+        probabilities = (
+            f"From: {finding_thresholds(manifest)}. Probabilities: sigmoid of the logits, calibrated."
+        )
     if decision.threshold is not None and decision.positive is not None:
         rule = (
             f"{shown(decision.positive)} is named from a probability of {score(decision.threshold)} on, "
             f"chosen for: {shown(decision.target)}."
         )
-    return (
-        f"{rule} Probabilities: softmax of the logits divided by {decision.temperature:.3g}. Fitted on "
-        f"{SPLIT_NAMES[decision.fitted_on]} images."
-    )
+    return f"{rule} {probabilities} Fitted on {SPLIT_NAMES[decision.fitted_on]} images."
+
+
+def finding_thresholds(manifest: Manifest) -> str:
+    """Return the threshold of each of several findings an image; empty for other tasks."""
+    thresholds = () if manifest.decision is None else manifest.decision.thresholds or ()
+    found = [
+        f"{shown(label, 60)} {score(value)}"
+        for label, value in zip(manifest.labels, thresholds, strict=False)
+    ]
+    return ", ".join(_some(found))
+
+
+def subgroups(manifest: Manifest) -> str | None:
+    """Return the performance on test images by group of patients; None if it was not asked for."""
+    texts = []
+    for column in manifest.subgroups:
+        groups = []
+        for group in column.groups:
+            figure = group.metrics.get(column.metric)
+            value = MISSING if figure is None else performance(figure.value, figure.ci)
+            groups.append(f"{shown(group.group, 60)} {value}, n = {count(group.n)}")
+        texts.append(
+            f"{shown(metric(column.metric))} by {shown(column.column, 60)}: {'; '.join(_some(groups))}."
+        )
+    return " ".join(_some(texts)) or None
+
+
+def worst_groups(manifest: Manifest) -> str | None:
+    """Return the worst group of each column; None if no group is known to be worse."""
+    texts = []
+    for column in manifest.subgroups:
+        for group in column.groups:
+            figure = group.metrics.get(column.metric)
+            if group.group == column.worst and figure is not None:
+                name = f"{shown(column.column, 60)}: {shown(group.group, 60)}"
+                texts.append(f"{name} {performance(figure.value, figure.ci)}, n = {count(group.n)}")
+    return f"Worst group by {'; '.join(_some(texts))}." if texts else None
 
 
 def robustness(manifest: Manifest) -> str | None:
@@ -270,16 +317,26 @@ def memory(manifest: Manifest) -> str:
     return mib(manifest.profile.peak_memory_bytes)
 
 
+def majority_baseline(manifest: Manifest) -> float | None:
+    """Return the accuracy of always naming the most frequent class; None where an image may have several."""
+    if manifest.data is None or manifest.kind == "multilabel":
+        return None
+    return manifest.data.majority_baseline
+
+
 def limits(manifest: Manifest) -> list[str]:
     """Return what a user must know before relying on the model."""
     found = [f"It knows {labels(manifest)}, and nothing else an image may show."]
+    worst = worst_groups(manifest)
+    if worst is not None:
+        found.append(worst)
     if manifest.decision is None:
         found.append("Its probabilities are not calibrated.")
     if manifest.variant != "fp32":
         found.append("Quantised: run pepr-edge verify on each device, as processors differ in its decisions.")
     if not manifest.profile.validity.valid:
         found.append("Its measurement on the device is INVALID.")
-    baseline = None if manifest.data is None else manifest.data.majority_baseline
+    baseline = majority_baseline(manifest)
     accuracy = manifest.performance.get("accuracy")
     if baseline is not None and accuracy is not None and accuracy.value <= baseline:
         found.append("It is no better than always naming the most frequent class: do not deploy it.")
@@ -315,8 +372,8 @@ def test_figures(manifest: Manifest) -> str | None:
 
 
 def all_figures(manifest: Manifest) -> str | None:
-    """Return all figures, on test and on validation."""
-    return joined((figures_text(manifest, "test"), figures_text(manifest, "val")))
+    """Return all figures, on test, by group of patients, and on validation."""
+    return joined((figures_text(manifest, "test"), subgroups(manifest), figures_text(manifest, "val")))
 
 
 def refusals(manifest: Manifest) -> str:

@@ -13,6 +13,7 @@ from pepr_edge.dossier.page import definitions, page, table, text
 from pepr_edge.records import Estimate, Manifest
 from pepr_edge.scoring.operating_point import predictive_values
 from pepr_edge.scoring.percentiles import percentiles
+from pepr_edge.text.sentences import plural_of
 from pepr_edge.text.units import MISSING, count, metric, mib, ms, performance, score, significant
 from pepr_edge.untrusted.shown import EXCERPT_CHARACTERS, shown
 
@@ -58,7 +59,8 @@ def label(manifest: Manifest) -> str:
     name = facts.model_name(manifest)
     title = f"{TITLE}: {name}"
     summary = (
-        f"A neural network that sorts images into {len(manifest.labels)} classes: {facts.labels(manifest)}. "
+        f"A neural network that judges an image by {len(manifest.labels)} {plural_of(manifest.kind)}: "
+        f"{facts.labels(manifest)}. "
         "For research, and for trials in which a person who can judge the images checks every result. "
         "Not a medical device."
     )
@@ -128,9 +130,10 @@ def _performance(manifest: Manifest) -> str:
 
 
 def _baseline(manifest: Manifest) -> str:
-    if manifest.data is None:
+    baseline = facts.majority_baseline(manifest)
+    if baseline is None:
         return ""
-    share = score(manifest.data.majority_baseline)
+    share = score(baseline)
     return f"<p>{text(f'Always naming the most frequent class has accuracy {share}.')}</p>"
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 from pepr_edge.dossier import facts
 from pepr_edge.dossier.checklists import Checklist, Item, about, not_said, unknown
 from pepr_edge.records import Manifest
-from pepr_edge.text.units import MISSING
+from pepr_edge.text.sentences import plural_of
+from pepr_edge.text.units import MISSING, capitalised
 from pepr_edge.untrusted.shown import shown
 
 
 def _title(manifest: Manifest) -> str:
-    return f"Development and internal test of a neural network that tells {facts.labels(manifest)} apart."
+    return f"Development and internal test of a neural network for {facts.labels(manifest)} in images."
 
 
 def _outcome(manifest: Manifest) -> str:
     standard = facts.said(manifest, "reference_standard")
-    return f"Classes: {facts.labels(manifest)}." + (f" {standard}" if standard else "")
+    kinds = capitalised(plural_of(manifest.kind))
+    return f"{kinds}: {facts.labels(manifest)}." + (f" {standard}" if standard else "")
 
 
 def _predictors(manifest: Manifest) -> str:
@@ -213,8 +215,8 @@ TRIPOD = Checklist(
             "14",
             "Fairness",
             "How fairness was addressed",
-            unknown,
-            "the manifest holds no groups of patients",
+            facts.subgroups,
+            "what was done about it: the manifest has figures of the groups that the recipe names, at most",
         ),
         Item(
             "15",

@@ -11,7 +11,7 @@ import pytest
 from pepr_edge.dossier.checklists import BY_YOU, Checklist, counts, fill, to_csv
 from pepr_edge.dossier.claim import CLAIM
 from pepr_edge.dossier.tripod import TRIPOD
-from pepr_edge.records import Manifest
+from pepr_edge.records import Decision, Figure, GroupResult, Manifest, Subgroups
 
 BOTH = pytest.mark.parametrize("checklist", [CLAIM, TRIPOD], ids=lambda checklist: checklist.file)
 TRIPOD_NUMBERS = (
@@ -68,3 +68,33 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula(manifest: Manifest) -> None:
     assert len(rows) == 45
     assert rows[8][4].startswith("'=<script>")
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+
+
+def test_several_findings_an_image_have_thresholds_of_their_own(manifest: Manifest) -> None:
+    decision = Decision(kind="thresholds", temperatures=(1.0, 2.0), thresholds=(0.25, 0.5), target="youden")
+    made = dossier_manifests.full(manifest).replace(task="multilabel", decision=decision)
+    output = {answer.item.number: answer.known for answer in fill(TRIPOD, made)}["15"]
+    assert "normal 0.250, pneumonia 0.500" in output
+    assert "sigmoid" in output
+    assert "softmax" not in output
+
+
+def test_grades_are_decided_by_the_median(manifest: Manifest) -> None:
+    made = manifest.replace(task="ordinal", decision=Decision(kind="median"))
+    known = {answer.item.number: answer.known for answer in fill(TRIPOD, made)}
+    assert "cumulated probability" in known["15"]
+    assert known["8a"].startswith("Grades: normal and pneumonia.")
+
+
+def test_groups_of_patients_are_shown_with_the_worst(manifest: Manifest) -> None:
+    groups = tuple(
+        GroupResult(
+            group=name, n=n, metrics={"accuracy": Figure(value=value, ci=(value - 0.1, value + 0.05))}
+        )
+        for name, n, value in (("F", 60, 0.9), ("M", 40, 0.8))
+    )
+    made = manifest.replace(subgroups=(Subgroups(column="sex", metric="accuracy", groups=groups, worst="M"),))
+    known = {answer.item.number: answer.known for answer in fill(TRIPOD, made)}
+    assert "accuracy by sex: F 0.900 (0.800 to 0.950), n = 60; M 0.800" in known["23a"]
+    assert known["14"] in known["23a"]
+    assert "Worst group by sex: M 0.800 (0.700 to 0.850), n = 40." in known["26"]
