@@ -116,7 +116,7 @@ def _filled(code: str, blocks: str) -> str:
             "default-src 'none'",
             f"script-src '{_hash(code)}' blob: 'wasm-unsafe-eval'",
             f"style-src '{_hash(style)}'",
-            "img-src blob:",
+            "img-src blob: data:",
             "worker-src blob:",
             "base-uri 'none'",
             "form-action 'none'",

@@ -116,9 +116,7 @@ def _fetched() -> bytes:
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise KitError(
-            f"{PACKAGE} {VERSION} is needed, and npm, to fetch it, is not installed. {MANUAL}"
-        )
+        raise KitError(f"{PACKAGE} {VERSION} is needed, and npm, to fetch it, is not installed. {MANUAL}")
     with tempfile.TemporaryDirectory() as temporary:
         reason = _run_npm(npm, temporary)
         try:

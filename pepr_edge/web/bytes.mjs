@@ -54,11 +54,12 @@ export async function inflate(packed, format, limit, mayEndEarly = false) {
 }
 
 /**
+ * Return the bytes of all parts, at most `size`.
  * @param {Uint8Array[]} parts
- * @param {number} size
+ * @param {number} [size]
  * @returns {Uint8Array<ArrayBuffer>}
  */
-function joined(parts, size) {
+export function joined(parts, size = parts.reduce((sum, part) => sum + part.length, 0)) {
   const whole = new Uint8Array(size);
   let position = 0;
   for (const part of parts) {

@@ -1,6 +1,7 @@
 // JPEG files: the browser decodes them, without their metadata, so that orientation and colour profile are
 // handled as Pillow does, in every browser.
 
+import { joined } from "./bytes.mjs";
 import { PageError } from "./errors.mjs";
 import { exifOrientation, upright, xmpOrientation } from "./orientation.mjs";
 
@@ -36,7 +37,9 @@ export async function decodeJpeg(bytes, maxPixels) {
   if (components !== 1 && components !== 3) {
     throw new PageError("a JPEG image of CMYK colours, which is not read here. Convert it to RGB.");
   }
-  const rgba = await decodeByBrowser(new Blob(stream.parts, { type: "image/jpeg" }), width, height);
+  // Firefox decodes no blob of several parts.
+  const whole = joined(stream.parts);
+  const rgba = await decodeByBrowser(new Blob([whole], { type: "image/jpeg" }), width, height);
   const channels = components === 3 ? 3 : 1;
   const samples = new Uint8Array(width * height * channels);
   for (let index = 0; index < width * height; index += 1) {

@@ -4,12 +4,13 @@ import { checkView } from "./check_view.mjs";
 import { element } from "./dom.mjs";
 import { readKit } from "./embedded.mjs";
 import { errorLine } from "./errors.mjs";
+import { evaluateView } from "./evaluate_view.mjs";
 import { Measurements, measureView, saveView } from "./measure_view.mjs";
 import { predictView } from "./predict_view.mjs";
 import { State } from "./state.mjs";
 import { text } from "./texts.mjs";
 
-const SECTIONS = ["check", "predict", "measure", "save"];
+const SECTIONS = ["check", "predict", "measure", "evaluate", "save"];
 
 /** Build the page. */
 async function build() {
@@ -29,6 +30,7 @@ async function build() {
       checkView(state),
       predictView(state),
       measureView(state, measurements),
+      evaluateView(state),
       saveView(state, measurements),
     );
   } catch (fault) {

@@ -2,7 +2,7 @@
 // the upper byte counts, transparency is dropped, colour profiles are ignored.
 // Source: PNG specification, third edition (W3C 2024).
 
-import { inflate } from "./bytes.mjs";
+import { inflate, joined } from "./bytes.mjs";
 import { PageError } from "./errors.mjs";
 import { exifOrientation, upright, xmpOrientation } from "./orientation.mjs";
 
@@ -108,7 +108,7 @@ async function readChunks(bytes, maxPixels) {
   if (header === null || parts.length === 0) {
     throw new PageError("the image is cut off or corrupt. Replace or remove it.");
   }
-  const data = new Uint8Array(await new Blob(/** @type {BlobPart[]} */ (parts)).arrayBuffer());
+  const data = joined(parts);
   return { header, palette, data, orientation: orientationOf(texts) };
 }
 

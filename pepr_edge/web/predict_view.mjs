@@ -1,81 +1,18 @@
 // The section "Predict": images in, classes with their probabilities out, as `pepr-edge predict`.
 
-import { confidence, decide, decisionOrDefault, probabilities, unlike } from "./decision.mjs";
+import { classify } from "./classify.mjs";
 import { element, fileChoice, pause, statusLine } from "./dom.mjs";
-import { PageError, errorLine, shownName } from "./errors.mjs";
-import { MAX_FILE_BYTES, decode, toPixels } from "./preprocess.mjs";
+import { errorLine, shownName } from "./errors.mjs";
 import { formName } from "./state.mjs";
-import { percent, short, text } from "./texts.mjs";
+import { percent, text } from "./texts.mjs";
 
-/** @typedef {import("./decision.mjs").Decision} Decision */
-/** @typedef {import("./runtime.mjs").Session} Session */
+/** @typedef {import("./classify.mjs").Prediction} Prediction */
 /** @typedef {import("./state.mjs").State} State */
 /** @typedef {import("./state.mjs").Entry} Entry */
-/** @typedef {{label: string, shares: number[], referred: string | null, logits: Float32Array}} Prediction */
 
 const ACCEPT = "image/png,image/jpeg,.png,.jpg,.jpeg";
 // More lines help nobody on a phone, and previews take memory.
 const MAX_PREVIEWS = 200;
-
-/**
- * Classify one image file.
- * @param {Session} session
- * @param {File} file
- * @returns {Promise<Prediction>}
- */
-export async function classify(session, file) {
-  const { form } = session;
-  if (file.size > MAX_FILE_BYTES) {
-    throw new PageError(`larger than ${MAX_FILE_BYTES >> 20} MiB. Make it smaller.`);
-  }
-  let bytes;
-  try {
-    bytes = new Uint8Array(await file.arrayBuffer());
-  } catch {
-    throw new PageError("cannot be read. Choose it again.");
-  }
-  const picture = await decode(bytes);
-  const pixels = toPixels(picture, form.preprocess);
-  const answer = await session.answer(pixels);
-  const decision = decisionOrDefault(form.decision);
-  return {
-    label: form.labels[decide(answer.logits, decision, form.labels)],
-    shares: probabilities(answer.logits, decision),
-    referred: referral(answer, decision, form.labels, unlike(picture, pixels, decision.refer?.images)),
-    logits: answer.logits,
-  };
-}
-
-/**
- * Return why an image is referred to a person, or null.
- * @param {import("./runtime.mjs").Answer} answer
- * @param {Decision} decision
- * @param {string[]} labels
- * @param {import("./decision.mjs").Unlike | null} other
- * @returns {string | null}
- */
-function referral(answer, decision, labels, other) {
-  const refer = decision.refer;
-  if (!refer) {
-    return null;
-  }
-  if (other !== null) {
-    const limits = refer.images;
-    const limit = other.kind === "size" ? (limits?.min_side_px ?? 0) : (limits?.min_contrast ?? 0);
-    const inGrey = limits?.colour === "grey" ? "colourInGrey" : "greyInColour";
-    const key = { size: "tooSmall", blank: "blank", colour: inGrey }[other.kind];
-    return text(key, { found: short(other.found), limit: short(limit) });
-  }
-  const { max_novelty: maxNovelty, min_confidence: minConfidence } = refer;
-  if (typeof maxNovelty === "number" && answer.novelty !== null && answer.novelty > maxNovelty) {
-    return text("unlike", { found: short(answer.novelty), limit: short(maxNovelty) });
-  }
-  const sure = confidence(answer.logits, decision, labels);
-  if (typeof minConfidence === "number" && sure < minConfidence) {
-    return text("unsure", { found: percent(sure), limit: percent(minConfidence) });
-  }
-  return null;
-}
 
 /**
  * Return the section.
@@ -222,11 +159,11 @@ function predictionLines(prediction, entry) {
     .slice(0, 5)
     .map((index) => text("probability", { label: labels[index], percent: percent(prediction.shares[index]) }));
   const head =
-    prediction.referred === null
+    prediction.referral === null
       ? [element("p", { class: "label" }, prediction.label)]
       : [
           element("p", { class: "label warn" }, text("referred")),
-          element("p", {}, `${prediction.referred}. ${text("likely", { label: prediction.label })}`),
+          element("p", {}, `${prediction.referral.reason}. ${text("likely", { label: prediction.label })}`),
         ];
   return [...head, element("p", {}, shares.join("; ")), element("p", { class: "soft" }, text("notice"))];
 }

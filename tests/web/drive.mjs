@@ -96,7 +96,7 @@ if (job.measure) {
   found.report = await saved("Save the measurements");
 }
 if (job.evaluate) {
-  await page.locator("#evaluate-folder").setInputFiles(job.evaluate);
+  await page.locator("#evaluate-files").setInputFiles(job.evaluate);
   found.evaluate = await settled("#evaluate");
   found.evaluation = await saved("Save the evaluation");
 }

@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-MIN_NODE = 20
+MIN_NODE = 18
 INSTALL = "npm ci --prefix tests/web"
 
 

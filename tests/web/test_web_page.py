@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import threading
@@ -20,7 +21,7 @@ from pepr_edge.field.report_checksum import is_intact
 from pepr_edge.kit import serve, web_page, web_runtime
 from pepr_edge.kit.check import PAGE
 from pepr_edge.kit.install import KIT
-from pepr_edge.records import FieldReport, Manifest, parse_record
+from pepr_edge.records import EvaluationReport, FieldReport, Manifest, parse_record
 
 BROWSERS = {"chromium": ("chromium", "chromium-browser"), "firefox": ("firefox-esr", "firefox")}
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>')
@@ -116,9 +117,33 @@ def native(kit: Path, images: list[str], *, fallback: bool) -> list[tuple[str, f
     return answers
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A table and twelve images, with the hostile labels in turn."""
+    folder = tmp_path_factory.mktemp("labelled")
+    files = [tiny_bundle.image(folder / f"{number}.png", seed=number) for number in range(12)]
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label"))
+        writer.writerows((path.name, HOSTILE[number % 2]) for number, path in enumerate(files))
+    return [str(folder / "table.csv"), *map(str, files)]
+
+
+def check_evaluation(text: str, kit: Path, labelled: list[str]) -> None:
+    report = parse_record(text.encode(), EvaluationReport)
+    assert is_intact(report)
+    (result,) = report.results
+    answers = native(kit, labelled[1:], fallback=False)
+    right = [label == HOSTILE[number % 2] for number, (label, _) in enumerate(answers)]
+    accuracy = result.metrics["accuracy"]
+    assert accuracy is not None
+    assert (result.n, accuracy.value) == (12, pytest.approx(sum(right) / 12))
+    assert (result.labels, result.task) == (HOSTILE, "binary")
+
+
 def check_found(found: dict[str, Any], kit: Path, images: list[str], url: str) -> None:
     assert found["faults"] == []
-    assert set(found["requests"]) <= {url, f"{url}favicon.ico"}
+    assert set(found["requests"]) <= {url, "data:,"}
     assert found["check"].startswith("2 of 2")
     for fallback, answers in zip((False, True), found["predictions"], strict=True):
         assert len(answers) == len(images)
@@ -133,10 +158,11 @@ def check_found(found: dict[str, Any], kit: Path, images: list[str], url: str) -
 
 
 @pytest.mark.parametrize("browser", list(BROWSERS))
-def test_from_a_file(browser: str, kit: Path, images: list[str]) -> None:
+def test_from_a_file(browser: str, kit: Path, images: list[str], labelled: list[str]) -> None:
     url = (kit / PAGE).as_uri()
-    found = driven(browser, url, files=images, measure=True)
+    found = driven(browser, url, files=images, measure=True, evaluate=labelled)
     check_found(found, kit, images, url)
+    check_evaluation(found["evaluation"], kit, labelled)
     serious = [one for one in found["axe"] if one["impact"] in ("serious", "critical")]
     assert serious == []
     assert max(found.get("overflows", [0])) == 0

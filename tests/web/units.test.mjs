@@ -9,6 +9,7 @@ import { Float, canonicalJson, floatText } from "../../pepr_edge/web/canonical_j
 import { confidence, decide, probabilities } from "../../pepr_edge/web/decision.mjs";
 import { namesOf } from "../../pepr_edge/web/device.mjs";
 import { errorLine, shownName } from "../../pepr_edge/web/errors.mjs";
+import { readLabelled, readRows } from "../../pepr_edge/web/labelled.mjs";
 import { exifOrientation, upright } from "../../pepr_edge/web/orientation.mjs";
 import { decode } from "../../pepr_edge/web/preprocess.mjs";
 import {
@@ -118,6 +119,31 @@ test("names and errors of others become one short line", () => {
   assert.equal(shownName("a\n\u202eb.png"), "a??b.png");
   assert.equal(shownName("x".repeat(200)).length, 80);
   assert.equal(errorLine(new Error("first\nsecond")), "first");
+});
+
+/** Return what a browser tells of a chosen file. */
+function chosen(path, content = "") {
+  const name = path.split("/").at(-1);
+  return { name, webkitRelativePath: path.includes("/") ? path : "", size: content.length, text: async () => content };
+}
+
+test("labels come from folders, and of a dataset the test images count", async () => {
+  const plain = ["set/Normal/b.png", "set/normal/a.jpg", "set/pneumonia/c.png", "set/readme.txt"].map((path) => chosen(path));
+  const found = await readLabelled(plain, LABELS);
+  assert.deepEqual(found.map(({ file, label }) => [file.name, label]), [["b.png", 0], ["a.jpg", 0], ["c.png", 1]]);
+  const split = ["d/train/normal/a.png", "d/test/pneumonia/b.png"].map((path) => chosen(path));
+  assert.deepEqual((await readLabelled(split, LABELS)).map(({ file }) => file.name), ["b.png"]);
+  await assert.rejects(readLabelled([chosen("d/other/a.png")], LABELS), /"other", expected one of/);
+  await assert.rejects(readLabelled([chosen("readme.txt")], LABELS), /no labelled images/);
+});
+
+test("labels come from a table", async () => {
+  const table = 'Path;Label\nx/a.png;"pneumonia"\nb.png;normal\n';
+  const files = [chosen("t.csv", table), chosen("a.png"), chosen("b.png")];
+  assert.deepEqual((await readLabelled(files, LABELS)).map(({ label }) => label), [1, 0]);
+  await assert.rejects(readLabelled(files.slice(0, 2), LABELS), /"b.png" was not chosen/);
+  await assert.rejects(readLabelled([chosen("t.csv", "a,b\n"), ...files.slice(1)], LABELS), /no columns path/);
+  assert.deepEqual(readRows('a,"b ""c"", d"\r\n\n1,2'), [["a", 'b "c", d'], ["1", "2"]]);
 });
 
 test("the device is told by its class alone", () => {
