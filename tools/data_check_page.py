@@ -180,8 +180,9 @@ def matrix() -> None:
     """Write targets of 0 and 1, several for each image."""
     import torch
 
-    targets = torch.tensor([[1, 0, 1], [0, 1, 1]]).repeat(6, 1)
-    torch.save({"images": torch.zeros((12, 8, 8), dtype=torch.uint8), "targets": targets}, "scans.pt")
+    targets = torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0]]).repeat(10, 1)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 16, 16), dtype=np.uint8))
+    torch.save({"images": images, "targets": targets}, "scans.pt")
 
 
 def by_scanner() -> None:

@@ -1,4 +1,4 @@
-"""The option --column, which names columns of a table."""
+"""The options --column, which names columns of a table, and --task, which says what a label is."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def column_option(command: F) -> F:
         multiple=True,
         metavar="ROLE=NAME",
         help="The name of a table's column: path, label, split or group. Can be repeated.",
+    )(command)
+
+
+def task_option(command: F) -> F:
+    """Add --task. The command receives `task`, a kind of task or "auto"."""
+    return click.option(
+        "--task",
+        type=click.Choice(["auto", "multiclass", "binary", "ordinal", "multilabel"]),
+        default="auto",
+        show_default=True,
+        help="What a label is: a class, a grade, or one of several findings; auto: as the data shows.",
     )(command)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from pepr_edge.cli.columns import column_option, named_columns
+from pepr_edge.cli.columns import column_option, named_columns, task_option
 from pepr_edge.cli.common import common, echo, print_json
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.cli.run import with_source
@@ -21,6 +22,7 @@ from pepr_edge.recipe.resolve import data_settings, settings_of
 from pepr_edge.recipe.settings import SIZES_PX
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
+from pepr_edge.tasks import TaskKind
 
 # The images are compared as the model sees them. This size shows more than the smallest models see.
 IMAGE_SIZE_PX = SIZES_PX[1]
@@ -41,10 +43,13 @@ def command() -> None:
 @command.command("check", help=CHECK_HELP)
 @click.argument("path")
 @column_option
+@task_option
 @common
-def check(path: str, column: tuple[str, ...], as_json: bool) -> None:
+def check(path: str, column: tuple[str, ...], task: TaskKind | Literal["auto"], as_json: bool) -> None:
     """Look at the images, print what was understood, and the problems."""
     settings = _settings(expanded(path), named_columns(column))
+    if task != "auto":
+        settings = replace(settings, kind=task)
     with TerminalView().bar("images") as bar:
         checked = look(settings, bar.update)
     if as_json:

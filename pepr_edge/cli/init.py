@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from pepr_edge.cli.columns import column_option, named_columns
+from pepr_edge.cli.columns import column_option, named_columns, task_option
 from pepr_edge.cli.common import OutFileType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
@@ -31,6 +32,7 @@ from pepr_edge.recipe.toml import read
 from pepr_edge.records import DataCheck
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
+from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted.paths import exists
 from pepr_edge.untrusted.shown import is_plain, shown
 
@@ -63,9 +65,17 @@ SOURCE: {SOURCES}.
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing --out.")
 @column_option
+@task_option
 @common
 def command(
-    source: str, out: Path, device: str, timed: bool, force: bool, column: tuple[str, ...], as_json: bool
+    source: str,
+    out: Path,
+    device: str,
+    timed: bool,
+    force: bool,
+    column: tuple[str, ...],
+    task: TaskKind | Literal["auto"],
+    as_json: bool,
 ) -> None:
     """Check the paths, read the images, and write the recipe."""
     _check_paths(source, out, force)
@@ -73,7 +83,7 @@ def command(
     source = expanded(source)
     columns = named_columns(column)
     given = DATA.model_copy(update={"source": source, "columns": columns})
-    data = settings_of(given, SIZES_PX[0], seed=base.seed)
+    data = replace(settings_of(given, SIZES_PX[0], seed=base.seed), kind=task)
     summary = summarise(data)
     for heading, line in summary_lines(summary):
         say(f"{heading.lower():<8} {line}")

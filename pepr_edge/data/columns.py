@@ -52,17 +52,20 @@ class Chosen:
     problems: tuple[Problem, ...] = field(default=())
 
 
-def choose(table: Table, named: Mapping[str, str], subgroups: Sequence[str] = ()) -> Chosen:
+def choose(
+    table: Table, named: Mapping[str, str], subgroups: Sequence[str] = (), with_label: bool = True
+) -> Chosen:
     """Choose the columns of a table.
 
     Args:
         table: at least a header.
         named: the names that a recipe gives to columns, by role.
         subgroups: the names of further columns; their role is `subgroup_role`.
+        with_label: False: several columns take the place of the label.
     Raises:
         DataError: a column is missing or there twice.
     """
-    positions = _by_name(table, named)
+    positions = _by_name(table, named, with_label)
     positions |= _subgroups(table, positions, subgroups)
     problems: list[Problem] = []
     if "split" not in positions:
@@ -81,12 +84,12 @@ def choose(table: Table, named: Mapping[str, str], subgroups: Sequence[str] = ()
     return Chosen(positions, Columns(used=used, ignored=tuple(ignored)), tuple(problems))
 
 
-def _by_name(table: Table, named: Mapping[str, str]) -> dict[str, int]:
+def _by_name(table: Table, named: Mapping[str, str], with_label: bool) -> dict[str, int]:
     keys = [column_key(name) for name in table.header]
     taken = {column_key(name) for name in named.values()}
     positions = {}
     missing = []
-    for role in ROLES:
+    for role in ROLES if with_label else [role for role in ROLES if role != "label"]:
         name = named.get(role, role)
         if role in OPTIONAL and role not in named and role in taken:
             continue  # the recipe says what the column of this name is
@@ -155,8 +158,9 @@ def _how_to_name(table: Table, missing: Sequence[str]) -> str:
     if "label" in missing and len(indicators) > 1:
         listed = ", ".join(indicators[:MAX_EXAMPLES]) + (" ..." if len(indicators) > MAX_EXAMPLES else "")
         advice = (
-            f"Columns {listed} hold only 0 and 1: make one column label with the name of the class, or "
-            "choose one of them as the label. "
+            f"Columns {listed} hold only 0 and 1: if each is a finding of its own, say so: "
+            'task.kind = "multilabel" in a recipe, --task multilabel for init and data check. Otherwise make '
+            "one column label with the name of the class, or choose one of them as the label. "
         )
     suggested = {role: _suggestion(table.header, role) or f"its {role}" for role in missing}
     keys = ", ".join(f'{role} = "{shown(name)}"' for role, name in suggested.items())

@@ -31,7 +31,7 @@ KIND_OF: dict[str, Callable[[DataSettings], TaskKind | None]] = {
     "tensor": tensor.known_kind,
 }
 # Settings that are no part of the fingerprint at these defaults, as they were added later.
-NEW_SETTINGS = {"kind": "auto", "order": ()}
+NEW_SETTINGS = {"kind": "auto", "order": (), "findings": (), "separator": ""}
 _PHRASES = tuple(format_.ACCEPTS for format_ in FORMATS.values())
 # What `source` may be, for help texts and errors.
 SOURCES = f"{', '.join(_PHRASES[:-1])}, or {_PHRASES[-1]}"

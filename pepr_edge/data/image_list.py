@@ -7,7 +7,7 @@ they name; `stamp_list` and `open_list` do the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -41,7 +41,8 @@ NO_NAME = re.compile("[\0\ud800-\udfff]")
 class ListedImage:
     """A line of the list. `path` is relative to the list's folder, with forward slashes.
 
-    A group is a patient or lesion whose images must stay in the same split.
+    `findings` are those of an image that may have several; None if it has one label. A group is a patient or
+    lesion whose images must stay in the same split.
     """
 
     line: int
@@ -49,14 +50,20 @@ class ListedImage:
     label: str
     split: Split | None
     group: str | None
+    findings: tuple[str, ...] | None = None
 
 
-def listed(path: Path, lines: Iterable[tuple[int, Mapping[str, str]]]) -> list[ListedImage]:
+def listed(
+    path: Path,
+    lines: Iterable[tuple[int, Mapping[str, str]]],
+    findings_of: Callable[[Mapping[str, str]], tuple[str, ...]] | None = None,
+) -> list[ListedImage]:
     """Check the lines of a list; the images are not opened.
 
     Args:
         path: the list, for messages.
         lines: the number of each line, from 1, and its texts by key: path, label, optionally split and group.
+        findings_of: returns the findings of a line, if an image may have several.
     Returns:
         At least one image, in the order of the lines. All of them have a split or none has; likewise a group.
     Raises:
@@ -69,9 +76,10 @@ def listed(path: Path, lines: Iterable[tuple[int, Mapping[str, str]]]) -> list[L
         image = ListedImage(
             line=line,
             path=path_inside(where, texts.get("path", ""), path.parent),
-            label=filled(where, "label", texts.get("label", "")),
+            label="" if findings_of else filled(where, "label", texts.get("label", "")),
             split=split_named(where, texts["split"]) if "split" in texts else None,
             group=filled(where, "group", texts["group"]) if "group" in texts else None,
+            findings=findings_of(texts) if findings_of else None,
         )
         if image.path in seen:
             raise DataError(
@@ -222,6 +230,7 @@ def open_list(
     format_: str,
     columns: Columns = NO_COLUMNS,
     problems: Sequence[Problem] = (),
+    order: Sequence[str] = (),
 ) -> ImageSource:
     """Return the source of checked images; class names are sorted, by value if all are numbers.
 
@@ -231,14 +240,17 @@ def open_list(
         format_: the format's key in FORMATS.
         columns: of the list.
         problems: with the columns.
+        order: of the findings, if an image may have several; empty: sorted.
     Raises:
         DataError: a class name holds control characters.
     """
     images = located.images
-    chosen = names.one_spelling(image.label for image in images)
+    chosen = names.one_spelling(name for image in images for name in _labels(image))
     spelled = sorted(set(chosen.values()))
     labels = tuple(sorted(spelled, key=int) if all(name.isdecimal() for name in spelled) else spelled)
+    labels = tuple(order) or labels
     check_labels(labels, str(path))
+    has_findings = images[0].findings is not None
     paths = [image.path for image in images]
 
     def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
@@ -249,7 +261,7 @@ def open_list(
         format=format_,
         sha256=tree_sha256(path.parent, [path.name, *paths]),
         labels=labels,
-        targets=np.array([labels.index(chosen[image.label]) for image in images], np.int64),
+        targets=_targets(images, labels, chosen),
         read=read,
         given=splits_by_name([image.split for image in images]) if images[0].split else None,
         groups=_group_numbers(images),
@@ -259,11 +271,33 @@ def open_list(
         problems=(
             *problems,
             *label_names.problems(chosen),
-            *label_names.against_folders(paths, [chosen[image.label] for image in images]),
+            *(() if has_findings else _against_folders(paths, images, chosen)),
             *(() if images[0].split else label_names.unused_splits(paths)),
             *located.problems,
         ),
     )
+
+
+def _labels(image: ListedImage) -> tuple[str, ...]:
+    return (image.label,) if image.findings is None else image.findings
+
+
+def _targets(images: Sequence[ListedImage], labels: tuple[str, ...], chosen: Mapping[str, str]) -> Indices:
+    """Return the class number of each image; or 0 and 1 for each label, if an image may have several."""
+    number_of = {label: number for number, label in enumerate(labels)}
+    if images[0].findings is None:
+        return np.array([number_of[chosen[image.label]] for image in images], np.int64)
+    targets = np.zeros((len(images), len(labels)), np.int64)
+    for row, image in enumerate(images):
+        for name in image.findings or ():
+            targets[row, number_of[chosen[name]]] = 1
+    return targets
+
+
+def _against_folders(
+    paths: Sequence[str], images: Sequence[ListedImage], chosen: Mapping[str, str]
+) -> Iterator[Problem]:
+    return label_names.against_folders(paths, [chosen[image.label] for image in images])
 
 
 def _check_all_or_none(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pepr_edge.data.source import DataSettings, ImageSource
+from pepr_edge.data.source import DataSettings, ImageSource, check_labels
 from pepr_edge.errors import DataError
 from pepr_edge.tasks import TaskKind
 from pepr_edge.untrusted.shown import shown
@@ -28,11 +28,24 @@ def with_kind(source: ImageSource, settings: DataSettings) -> ImageSource:
             'present or absent: task.kind = "binary".'
         )
     source = replace(source, task=kind)
+    if settings.findings and source.format != "csv":
+        source = _named(source, settings.findings)
     if settings.order:
         return _ordered(source, settings.order)
     if kind == "ordinal":
         _check_order(source)
     return source
+
+
+def _named(source: ImageSource, names: tuple[str, ...]) -> ImageSource:
+    """Return a source whose findings have the names that the recipe gives them."""
+    if source.kind != "multilabel" or len(names) != len(source.labels):
+        raise DataError(
+            f"{source.name}: data.findings has {len(names)} names, but {_described(source)}. Give one name "
+            "for each column of the matrix of labels, or remove the line."
+        )
+    check_labels(names, source.name)
+    return replace(source, labels=names)
 
 
 def _kind(source: ImageSource, settings: DataSettings) -> TaskKind:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pepr_edge.data import image_list
 from pepr_edge.data.columns import ROLES, Chosen, choose, subgroup_role
+from pepr_edge.data.finding_columns import choose_findings
 from pepr_edge.data.image_list import ListedImage
 from pepr_edge.data.source import DataSettings, ImageSource, Stamp
 from pepr_edge.data.subgroups import check_groups
@@ -30,7 +32,7 @@ def recognises(source: str) -> bool:
 def stamp(settings: DataSettings) -> Stamp:
     """Return name, size and time of the manifest and of every image in it."""
     path = Path(settings.source)
-    located = image_list.check_files(path, parse(path, settings.columns), settings)
+    located = image_list.check_files(path, _opened(path, settings).images, settings)
     return image_list.stamp_list(path, located.images)
 
 
@@ -41,11 +43,31 @@ def open_source(settings: DataSettings) -> ImageSource:
         DataError: see `parse`; an image is missing, or a group is in two splits.
     """
     path = Path(settings.source)
-    table, chosen = _read(path, settings.columns, settings.subgroups)
-    images = image_list.listed(path, _texts(table, chosen))
+    table, chosen, order, images = _opened(path, settings)
     located = image_list.check_files(path, images, settings)
-    source = image_list.open_list(path, located, "csv", chosen.columns, chosen.problems)
+    source = image_list.open_list(path, located, "csv", chosen.columns, chosen.problems, order)
     return replace(source, subgroups=_subgroups(table, chosen, located.images, settings.subgroups))
+
+
+class _Opened(NamedTuple):
+    """A table, its columns, the order of its findings (empty: sorted), and its images."""
+
+    table: Table
+    chosen: Chosen
+    order: tuple[str, ...]
+    images: list[ListedImage]
+
+
+def _opened(path: Path, settings: DataSettings) -> _Opened:
+    if settings.kind != "multilabel":
+        table, chosen = _read(path, settings.columns, settings.subgroups)
+        return _Opened(table, chosen, (), image_list.listed(path, _texts(table, chosen)))
+    named = settings.columns
+    wanted = {column_key(named.get(role, role)) for role in ROLES} | set(map(column_key, settings.findings))
+    table = read_table(path, wanted)
+    found = choose_findings(table, settings)
+    images = image_list.listed(path, _texts(table, found.chosen), found.of_row)
+    return _Opened(table, found.chosen, found.order, images)
 
 
 def parse(path: Path, named: Mapping[str, str] | None = None) -> list[ListedImage]:

@@ -41,7 +41,9 @@ class DataSettings:
     grey images of more than 8 bits; "auto": what the set needs. `raters`: several targets of an image are the
     votes of raters, and their majority counts. `subgroups`: columns of a table by whose values results are
     reported. `kind` is that of the task; "auto": as the labels are.
-    `order`: the grades of an ordinal task, the lowest first; empty: by their numbers.
+    `order`: the grades of an ordinal task, the lowest first; empty: by their numbers. `findings`: names of
+    the columns of 0 and 1 of a table, or of the columns of a matrix. `separator`: between several names in
+    the column of the labels; empty: the sign that is found.
     """
 
     source: str
@@ -58,6 +60,8 @@ class DataSettings:
     raters: bool = False
     kind: TaskKind | Literal["auto"] = "auto"
     order: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    separator: str = ""
     subgroups: tuple[str, ...] = ()
     seed: int = 0
 

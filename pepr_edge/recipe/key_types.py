@@ -41,6 +41,11 @@ Subgroups = Annotated[
 ]
 
 
+FindingNames = Annotated[
+    tuple[ColumnName, ...], Field(strict=False, max_length=1000), AfterValidator(_without_duplicates)
+]
+
+
 def _sizes(value: Any) -> Any:
     """Accept a single size without brackets."""
     return (value,) if isinstance(value, int) else value

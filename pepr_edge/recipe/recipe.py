@@ -18,6 +18,7 @@ from pepr_edge.recipe.key_types import (
     AtLeastOne,
     AtLeastOneOrAuto,
     BatchSize,
+    FindingNames,
     Name,
     Names,
     Positive,
@@ -59,7 +60,8 @@ class Data(Section):
     recorded ("skip"), see docs/images.md. `columns`: the columns of a table that have other names.
     `grey_bits`: the depth of grey images of more than 8 bits; "auto": what nearly all of their pixels need.
     `raters`: several targets of an image (.npz, .pt) are votes, and the majority counts. `subgroups`: columns
-    of a table by whose values the test performance is reported.
+    of a table by whose values the test performance is reported. `findings`: the columns of 0 and 1 of a table
+    whose images may have several, or names for the columns of a matrix. `separator`: between several labels.
     """
 
     source: str = "phantom"
@@ -74,6 +76,8 @@ class Data(Section):
     grey_bits: Annotated[int | Auto, OrAuto(GreyBits, "an integer")] = AUTO
     raters: bool = False
     subgroups: Subgroups = ()
+    findings: FindingNames = ()
+    separator: Annotated[str, Field(max_length=8)] = ""
 
     def filter_for(self, candidate: Candidate) -> Interpolation:
         """Return the filter by which the images of a candidate are resized."""

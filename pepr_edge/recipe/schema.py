@@ -82,6 +82,14 @@ KEYS: dict[str, str] = {
         "Columns of a table, such as sex, age_band or site: the test performance is also reported for each "
         "of their values, with the worst. At most 20 values each; never names of patients."
     ),
+    "data.findings": (
+        'With task.kind = "multilabel": the columns of a table that hold 0 or 1 for a finding each; or names '
+        "for the columns of a matrix of labels. Absent: all columns of 0 and 1, if there is no column label."
+    ),
+    "data.separator": (
+        'With task.kind = "multilabel": the sign between several names in the column of the labels, such as '
+        '"|". Absent: the sign that is found there.'
+    ),
     "data.on_bad_image": 'An unreadable image stops the run ("fail"), or is left out and listed ("skip").',
     "task": "What a label is.",
     "task.kind": (

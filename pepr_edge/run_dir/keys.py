@@ -41,7 +41,14 @@ STAGE_REVISIONS: Mapping[str, str] = {
 }
 
 # Settings of the data that came after 0.1.0, with their defaults, and fields of its record.
-NEW_DATA_KEYS: Mapping[str, Any] = {"columns": {}, "grey_bits": "auto", "raters": False, "subgroups": []}
+NEW_DATA_KEYS: Mapping[str, Any] = {
+    "columns": {},
+    "grey_bits": "auto",
+    "raters": False,
+    "subgroups": [],
+    "findings": [],
+    "separator": "",
+}
 NEW_DATA_FIELDS: Mapping[str, Any] = {"grey_bits": None}
 # Fields of its record that change no training; the positive class does only where the metric asks for it.
 NO_DATA_FIELDS = {"positive", "positive_by", "task", "colour", "min_side_px", "subgroups"}
