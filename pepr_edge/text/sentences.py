@@ -268,15 +268,15 @@ def _positive_class(ranking: Ranking) -> str:
     name = capitalised(metric(ranking.performance_metric))
     positive = printable(ranking.positive)
     sentence = f"{name} refers to {positive!r}, the positive of the two classes"
+    at_decision = ranking.performance_metric in DECISION_METRICS
     if ranking.performance_metric.startswith("sensitivity"):
-        return (
-            f"{sentence}: the share of its images that are found. "
-            "For the other class, use specificity_at_sensitivity."
-        )
+        other = "specificity_at_decision" if at_decision else "specificity_at_sensitivity"
+        return f"{sentence}: the share of its images that are found. For the other class, use {other}."
     if ranking.performance_metric.startswith("specificity"):
+        other = "sensitivity_at_decision" if at_decision else "sensitivity_at_specificity"
         return (
             f"{sentence}: the share of the other class's images that raise no alarm. "
-            f"For {positive!r} itself, use sensitivity_at_specificity."
+            f"For {positive!r} itself, use {other}."
         )
     return f"{sentence}."
 

@@ -15,6 +15,7 @@ from pepr_edge.recipe.task import check_decision
 from pepr_edge.run_dir.decisions import decide_for
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.metrics import DECISION_METRICS
+from pepr_edge.text.sentences import caveats
 
 TARGET = '[decision]\ntarget = "sensitivity >= 0.90"\n'
 # How far the logits of the two classes are apart, in standard deviations.
@@ -52,6 +53,9 @@ def test_the_performance_is_that_of_each_files_decision(run: Results, name: str)
         low, high = row.performance_ci or (1.0, 0.0)
         assert low <= (row.performance or 0.0) <= high
     assert ranking.baseline is None
+    said = " ".join(caveats(ranking))
+    assert "_at_specificity" not in said
+    assert "_at_sensitivity" not in said
     if name == "specificity_at_decision":
         assert [row.architecture for row in ranking.rows] == ["large", "small"]
         assert (ranking.rows[1].performance or 1.0) < 0.7 < (ranking.rows[0].performance or 0.0)
