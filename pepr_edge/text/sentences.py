@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pepr_edge.records import NOT_DONE, DataInfo, Ranking, RankingRow
-from pepr_edge.scoring.metrics import guessing_level, is_one_sided
+from pepr_edge.scoring.metrics import DECISION_METRICS, guessing_level, is_one_sided
 from pepr_edge.tasks import TaskKind
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
 from pepr_edge.text.rows import ranked_rows, row_name
