@@ -6,7 +6,6 @@ for each finding, or findings in the column label with a sign between them. Furt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.data import image_list, layout
+from pepr_edge.data.finding_columns import NONE_WORDS, SIGNS, VALUES
 from pepr_edge.data.names import spelling_key, split_named
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.subgroups import check_groups
@@ -28,12 +28,6 @@ TABLES = (".csv", ".tsv")
 PATH = "path"
 LABEL = "label"
 SPLIT = "split"
-# Between several findings of one image.
-SEPARATORS = re.compile(r"\s*[|;,]\s*")
-# How tables say that an image shows nothing.
-NO_FINDING = frozenset({"", "no finding", "no_finding", "none", "normal"})
-YES = frozenset({"1", "1.0", "true", "yes"})
-NO = frozenset({"0", "0.0", "false", "no", ""})
 # The image size does not matter here.
 ANY_SIZE_PX = 224
 
@@ -191,29 +185,33 @@ def finding_targets(images: LabelledImages, names: Sequence[str]) -> Labels:
             "for each finding, or findings in the column label with | between them. Add it."
         )
     numbers = {spelling_key(name): number for number, name in enumerate(names)}
+    texts = [text for text in images.labels if spelling_key(text) not in numbers]
+    separator = next((sign for sign in SIGNS if any(sign in text for text in texts)), "")
     targets = np.zeros((len(images.paths), len(names)), np.int64)
     for row, text in enumerate(images.labels):
-        for finding in _findings(text, numbers):
+        for finding in _findings(text, separator, numbers):
             if spelling_key(finding) not in numbers:
                 raise _unknown(images, finding, names)
             targets[row, numbers[spelling_key(finding)]] = 1
     return targets
 
 
-def _findings(text: str, known: Mapping[str, int]) -> Iterator[str]:
-    for finding in SEPARATORS.split(text):
-        if spelling_key(finding) in known or spelling_key(finding) not in NO_FINDING:
-            yield finding
+def _findings(text: str, separator: str, known: Mapping[str, int]) -> Iterator[str]:
+    whole = spelling_key(text)
+    if whole not in known and (not whole or whole in NONE_WORDS):
+        return
+    parts = [text] if whole in known or not separator else text.split(separator)
+    yield from (part.strip() for part in parts if part.strip())
 
 
 def _zeros_and_ones(images: LabelledImages, name: str, values: Sequence[str]) -> Labels:
     for value in dict.fromkeys(values):
-        if value.casefold() not in YES | NO:
+        if value not in VALUES:
             raise DataError(
                 f"{images.source}: column {shown(name)!r} has the value {shown(value)!r}, expected 0 or 1. "
                 "Correct it."
             )
-    return np.array([value.casefold() in YES for value in values], np.int64)
+    return np.array([VALUES[value] for value in values], np.int64)
 
 
 def _unknown(images: LabelledImages, label: str, names: Sequence[str]) -> DataError:
