@@ -2,7 +2,8 @@
 
 import { Float, float, sealed } from "./canonical_json.mjs";
 import { decisionOrDefault } from "./decision.mjs";
-import { allFigures, exactInterval, table } from "./metrics.mjs";
+import { exactInterval } from "./intervals.mjs";
+import { allFigures, table } from "./metrics.mjs";
 import { deviceFacts } from "./report.mjs";
 
 /** @typedef {import("./classify.mjs").Prediction} Prediction */

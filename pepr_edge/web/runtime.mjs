@@ -1,8 +1,10 @@
 // onnxruntime-web, started from what is embedded in the page, and models run by it.
 
+import { hasWebGpu } from "./device.mjs";
 import { readAsset } from "./embedded.mjs";
 import { PageError, errorLine } from "./errors.mjs";
 import { toTensor } from "./preprocess.mjs";
+import { text } from "./texts.mjs";
 
 /** @typedef {import("./embedded.mjs").Form} Form */
 /** @typedef {import("./embedded.mjs").Kit} Kit */
@@ -115,6 +117,9 @@ async function startAnew(kit, provider) {
  * @returns {Promise<Session>}
  */
 export async function openModel(kit, form, provider) {
+  if (provider === "webgpu" && !(await hasWebGpu())) {
+    throw new PageError(text("webgpuNo"));
+  }
   const bytes = await readAsset(form.model);
   let runtime;
   try {

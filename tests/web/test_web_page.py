@@ -179,6 +179,24 @@ def test_from_the_server(browser: str, kit: Path, images: list[str], address: st
     assert "threads in use" in found["browserLines"][1]
 
 
+def test_the_graphics_processor_by_swiftshader(tmp_path: Path) -> None:
+    """For function only: SwiftShader is a graphics processor in software."""
+    try:
+        runtime = web_runtime.read(("wasm", "webgpu"))
+    except KitError as reason:
+        pytest.skip(str(reason))
+    bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
+    page = tmp_path / PAGE
+    page.write_text(web_page.page([bundle], runtime, "2026-01-01"), encoding="utf-8")
+    switches = ("unsafe-webgpu", "features=Vulkan")
+    args = [f"--enable-{switch}" for switch in switches]
+    found = driven("chromium", page.as_uri(), args=[*args, "--use-webgpu-adapter=swiftshader"])
+    if any("does not offer" in line for line in found["browserLines"]):
+        pytest.skip("this Chromium offers no WebGPU")
+    assert found["check"].startswith("2 of 2")
+    assert "on the graphics processor" in found["checkRows"][1]
+
+
 def test_a_model_without_finite_numbers_is_not_used(
     runtime: dict[str, web_runtime.ProviderFiles], tmp_path: Path
 ) -> None:
