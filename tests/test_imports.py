@@ -75,6 +75,7 @@ LIGHT = (
     "tables/",
     "search/",
     "device/",
+    "data/",
     "measure/",
     "field/",
     "signing/",
@@ -104,9 +105,11 @@ LIGHT = (
     "web/",
 )
 
-# These import a heavy package inside functions: a runtime only if it was chosen, a task only in training.
+# These import a heavy package inside functions: a runtime only if it was chosen, a task only in training, a
+# format only for its files.
 # See test_cli_bench.
 ALLOWED = {
+    "data/tensor.py": {"torch"},
     "measure/runtimes/openvino.py": {"openvino"},
     "measure/runtimes/pytorch.py": {"torch"},
     "tasks/losses.py": {"torch"},
