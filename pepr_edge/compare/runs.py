@@ -13,7 +13,13 @@ from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.run_dir.variant_figures import performance, resources_used
-from pepr_edge.scoring.metrics import DECISION_METRICS, is_one_sided, performance_fault, training_metric
+from pepr_edge.scoring.metrics import (
+    DECISION_METRICS,
+    fits,
+    is_one_sided,
+    performance_fault,
+    training_metric,
+)
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.text import units
 from pepr_edge.text.sentences import chance_level
@@ -35,6 +41,7 @@ def sides(
     Raises:
         ScoreError: they do not have the metric or the variant in common.
     """
+    _check_task(a, b)
     variant = _variant(a, b, variant)
     metric = _metric(a, b, metric, variant)
     _check_positive(a, b, metric)
@@ -59,10 +66,23 @@ def _metric(a: Results, b: Results, metric: str | None, variant: str | None) -> 
         raise ScoreError(
             f"--performance {metric!r}: needs the decision of each file. Give another, such as auroc."
         )
+    if not fits(metric, a.info.data.kind):
+        raise ScoreError(f"--performance {metric!r}: no metric of the task, {a.info.data.kind}. {hint}")
     # The predictions of ONNX files are stored, and any metric follows from them.
     if variant is None and common and metric not in common:
         raise ScoreError(f"--performance {metric!r}: not recorded of the PyTorch models of both runs. {hint}")
     return metric
+
+
+def _check_task(a: Results, b: Results) -> None:
+    """Refuse runs whose labels are of different kinds. Two classes and more are of one kind."""
+    in_a = a.info.data.kind
+    in_b = b.info.data.kind
+    if in_a != in_b and {in_a, in_b} & {"ordinal", "multilabel"}:
+        raise ScoreError(
+            f"the task is {in_a} in A and {in_b} in B, so they have no metric in common. Set the same "
+            "[task] kind in both recipes and run them again."
+        )
 
 
 def _check_positive(a: Results, b: Results, metric: str) -> None:
@@ -124,7 +144,8 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
         if estimate is None:
             left_out.append(LeftOut(candidate=name, reason=_reason(entry, metric, variant)))
             continue
-        models.append(_model(entry, estimate.value, images, variant))
+        # Cohen's kappa may be below 0, and the P of a score may not.
+        models.append(_model(entry, max(0.0, estimate.value), images, variant))
         warnings += _warnings(entry, variant)
     if results.info.status != "finished":
         warnings.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")

@@ -32,7 +32,7 @@ from pepr_edge.records import Bound, DeviceWinner, Ranking, RankingRow
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.spent import spent
 from pepr_edge.scoring.lifetime import with_lifetime_energy
-from pepr_edge.scoring.metrics import performance_fault
+from pepr_edge.scoring.metrics import fits, metrics_of, performance_fault
 from pepr_edge.scoring.pepr import (
     RESOURCES,
     Models,
@@ -107,6 +107,10 @@ def rank(
     fault = performance_fault(metric)
     if fault:
         raise ScoreError(f"performance {metric!r}, expected {fault}.")
+    kind = results.info.data.kind
+    if not fits(metric, kind):
+        known = ", ".join(metrics_of(kind))
+        raise ScoreError(f"performance {metric!r}, but the task is {kind}, expected one of {known}.")
     settings = results.recipe.score
     unfit = decision_metric_fault(metric, results.info.data, results.recipe)
     if unfit:

@@ -199,7 +199,8 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
         return 0.0, lowest
     val = data.splits["val"]
     labels = task_of(data.kind).example_labels(val.class_counts, val.images)
-    constant = best_constant(name, data.splits["train"].class_counts, labels, data.positive_index, data.kind)
+    train = data.splits["train"]
+    constant = best_constant(name, train.class_counts, labels, data.positive_index, data.kind, train.images)
     if constant is None or not len(labels):
         return 0.0, lowest
     level = max(constant.performance, guessing_level(name) or 0.0)

@@ -78,6 +78,11 @@ def fits(name: str, kind: TaskKind) -> bool:
     return name not in MULTILABEL_METRICS and (name not in ORDINAL_METRICS or kind == "ordinal")
 
 
+def metrics_of(kind: TaskKind) -> tuple[str, ...]:
+    """Return the names of the metrics by which models of a kind of task can be ranked."""
+    return tuple(name for name in PERFORMANCES if fits(name, kind))
+
+
 def is_one_sided(name: str) -> bool:
     """True if a metric of two classes has another value when the other class is the positive one."""
     return name.startswith(("f1", *_AT_LEVEL)) or name in DECISION_METRICS
