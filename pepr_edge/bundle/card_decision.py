@@ -6,16 +6,17 @@ from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import Decision, Manifest
 from pepr_edge.scoring.findings import OF_FINDINGS
 from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED, predictive_values
+from pepr_edge.scoring.refer import REFER_FIGURES
 from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, performance, score
 
 # Shares of positive images for which predictive values are given.
 PREVALENCES = (0.01, 0.05, 0.2)
-# Figures of this section, which the table of all metrics leaves out.
-FIGURES = (*AT_DECISION, *OF_FINDINGS, CALIBRATED)
+# Figures of this section and of the one on referred images, which the table of all metrics leaves out.
+FIGURES = (*AT_DECISION, *OF_FINDINGS, CALIBRATED, *REFER_FIGURES)
 
 
 def is_of_decision(name: str) -> bool:
-    """True if a metric of the manifest is shown in this section."""
+    """True if a metric of the manifest is shown in one of these sections."""
     return name.removeprefix("val_") in FIGURES
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.bundle.card_about import about_section
 from pepr_edge.bundle.card_decision import decision_section, is_of_decision
+from pepr_edge.bundle.card_refer import refer_section
 from pepr_edge.bundle.card_subgroups import by_group, subgroups_section
 from pepr_edge.bundle.card_use import how_to_use
 from pepr_edge.bundle.markdown import plain, table_of
@@ -59,6 +60,7 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
         *filter(None, (about_section(manifest),)),
         _performance(manifest, data, confusion),
         *filter(None, (decision_section(manifest),)),
+        *filter(None, (refer_section(manifest),)),
         _on_the_device(manifest),
         *filter(None, (subgroups_section(manifest),)),
         _training_cost(manifest),
@@ -120,15 +122,22 @@ For research, and for trials in which a person who can judge the images checks e
 **This is not a medical device**: it has no regulatory clearance and no clinical validation.
 It must not decide about a patient on its own.
 
-{_always_names(manifest)}, even for an image that shows something else.
+{_names_a_class(manifest)}
 Do not use it on images of another modality, body part, population or scanner than those below before you have
 tested it on them."""
 
 
-def _always_names(manifest: Manifest) -> str:
+def _names_a_class(manifest: Manifest) -> str:
+    labels = f"{len(manifest.labels)} {plural_of(manifest.kind)}"
+    answers = f"names one of {labels}"
     if manifest.kind == "multilabel":
-        return f"The model answers for each of {len(manifest.labels)} findings whether it is there"
-    return f"The model always names one of {len(manifest.labels)} {plural_of(manifest.kind)}"
+        answers = f"says for each of {labels} whether it is there"
+    if manifest.decision is None or manifest.decision.refer is None:
+        return f"The model always {answers}, even for an image that shows something else."
+    return (
+        f"The model {answers}, or refers the image to a person (see below). It does not "
+        "notice every image that shows something else."
+    )
 
 
 def _performance(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer] | None) -> str:

@@ -174,6 +174,24 @@ def _decision_fault(manifest: Manifest) -> str | None:
             return f"{name}.threshold is for two labels, and there are {len(manifest.labels)}"
         if not is_plain(decision.target):
             return f"{name}.target {excerpt(decision.target)}, expected one line"
+    return _novelty_fault(manifest)
+
+
+def _novelty_fault(manifest: Manifest) -> str | None:
+    """Return the fault in what is said of referred images and the second output, or None."""
+    declared = manifest.novelty is not None
+    limited = manifest.has_novelty(fallback=False)
+    if declared != limited:
+        return f"novelty is {'declared' if declared else 'not declared'}, which does not fit decision.refer"
+    if manifest.novelty is not None and manifest.novelty.shape[1:] != (1,):
+        return f"novelty.shape = {manifest.novelty.shape}, expected (-1, 1)"
+    fallback = None if manifest.fallback is None else manifest.fallback.decision
+    for name, decision in (("decision", manifest.decision), ("fallback.decision", fallback)):
+        if decision is None or decision.refer is None:
+            continue
+        for text in (decision.refer.asked, decision.refer.no_novelty):
+            if not is_plain(text):
+                return f"{name}.refer has the text {excerpt(text)}, expected one line"
     return None
 
 

@@ -237,6 +237,7 @@ def _manifest(
         preprocess=spec,
         input=TensorSpec(name="pixel_values", shape=(-1, *image_shape)),
         output=TensorSpec(name="logits", shape=(-1, len(labels))),
+        novelty=TensorSpec(name="novelty", shape=(-1, 1)) if _has_novelty(decided.decision) else None,
         performance=measured.artifact.performance | decided.performance,
         performance_metric=ranking.performance_metric,
         train_cost=trained.cost,
@@ -257,6 +258,10 @@ def _manifest(
         provenance=provenance(results, measured),
         files={},
     )
+
+
+def _has_novelty(decision: Decision | None) -> bool:
+    return decision is not None and decision.refer is not None and decision.refer.max_novelty is not None
 
 
 def _fallback_decision(entry: VariantState, results: Results) -> Decision | None:

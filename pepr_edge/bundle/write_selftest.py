@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.bundle import real_images
 from pepr_edge.data import phantom
-from pepr_edge.export.check import logits_of
+from pepr_edge.export.check import answers_of
 from pepr_edge.measure import selftest
 from pepr_edge.measure.settings import device_settings
 from pepr_edge.records import Preprocess, SelfTestSpec, SessionSettings
@@ -35,7 +35,7 @@ def write_selftest(
     results: Results,
     rules: tuple[Rule, Rule],
 ) -> SelfTestSpec:
-    """Write selftest.npz: images with large margins, and the logits of each model of the bundle for them.
+    """Write selftest.npz: images with large margins, and what each model of the bundle answers on them.
 
     The generated images come first, then real images of validation if the recipe allows any. `rules`: how the
     model decides, and its fallback.
@@ -46,19 +46,26 @@ def write_selftest(
     if pool is not None:
         pixels = np.concatenate([pixels, pool])
     # This machine may lack the runtime that the model was measured with, if the run was copied here.
-    logits = {"logits": logits_of(folder / MODEL, pixels, spec, device_settings(settings)[0])}
+    answers = {
+        selftest.LOGITS: answers_of(folder / MODEL, pixels, spec, device_settings(settings)[0]),
+    }
     if has_fallback:
         fallback_settings = SessionSettings(threads=settings.threads)
-        logits["fallback_logits"] = logits_of(folder / FALLBACK, pixels, spec, fallback_settings)
+        answers[selftest.FALLBACK_LOGITS] = answers_of(folder / FALLBACK, pixels, spec, fallback_settings)
+    logits = {name: answer.logits for name, answer in answers.items()}
     # Without a fallback there are logits of the model alone.
     rule_by_name = dict(zip(logits, rules, strict=False))
     margins = np.min([margin_by(values, rule_by_name[name]) for name, values in logits.items()], axis=0)
     generated = indices_of_largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
     real = indices_of_largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
     chosen = np.concatenate([generated, GENERATED_IMAGES + real])
-    chosen_logits = {name: values[chosen] for name, values in logits.items()}
+    arrays = {name: values[chosen] for name, values in logits.items()}
+    names = (selftest.NOVELTY, selftest.FALLBACK_NOVELTY)
+    for answer, novelty in zip(answers.values(), names, strict=False):
+        if answer.novelty is not None:
+            arrays[novelty] = answer.novelty[chosen]
     archive = io.BytesIO()
-    np.savez_compressed(archive, pixels=pixels[chosen], **chosen_logits)
+    np.savez_compressed(archive, pixels=pixels[chosen], **arrays)
     write_bytes(folder / selftest.FILE, archive.getvalue())
     return SelfTestSpec(n=len(chosen), tolerance=tolerance(margins[chosen]), real_images=len(real))
 

@@ -20,6 +20,7 @@ from pepr_edge.cli.common import (
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.errors import DataError, InvalidMeasurement, NoAnswerError
 from pepr_edge.text.tables import aligned_table
+from pepr_edge.text.units import plural
 from pepr_edge.untrusted.shown import first_items, shown
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pepr_edge.signing.key_files import Trust
 
 NO_ANSWER = "no answer"
+REFER = "refer"
 
 
 class _Outcome(NamedTuple):
@@ -54,7 +56,8 @@ def command(
 ) -> None:
     """Classify each IMAGE, also DICOM, with BUNDLE.
 
-    An unreadable image is reported; the others are classified. Exit status 3: the model gives no finite
+    An unreadable image is reported; the others are classified. Where the bundle has limits for it, an image
+    is referred to a person in place of a label, with the reason. Exit status 3: the model gives no finite
     answer for an image. A research tool: not for diagnosis.
     """
     from pepr_edge.measure.inference_process import InferenceProcess
@@ -77,7 +80,7 @@ def command(
                     errors.append(error)
                 bar.update(number, len(images))
     if as_json:
-        rows = [_row(outcome) for outcome in outcomes]
+        rows = [_row(outcome, classify.decision) for outcome in outcomes]
         print_json({"predictions": rows} | _decision_row(classify.decision))
     elif outcomes:
         _show(outcomes, classify.decision)
@@ -108,28 +111,43 @@ def _classifier(bundle: Path, fallback: bool, process: InferenceProcess, trust: 
     return Classifier(bundle, manifest, settings, process, fallback)
 
 
-def _row(outcome: _Outcome) -> dict[str, Any]:
+def _row(outcome: _Outcome, decision: Decision | None) -> dict[str, Any]:
     if outcome.prediction is None:
         reason = f"{NO_ANSWER}: {outcome.reason}"
         return {"image": outcome.image, "label": None, "probabilities": None, "reason": reason}
     prediction = outcome.prediction
     row = {"image": outcome.image, "label": prediction.label, "probabilities": prediction.probabilities}
-    return row if prediction.findings is None else row | {"findings": list(prediction.findings)}
+    if prediction.findings is not None:
+        row |= {"findings": list(prediction.findings)}
+    return _with_referral(row, prediction, decision)
 
 
 def _decision_row(decision: Decision | None) -> dict[str, Any]:
     return {} if decision is None else {"decision": decision.model_dump(mode="json")}
 
 
+def _with_referral(row: dict[str, Any], prediction: Prediction, decision: Decision | None) -> dict[str, Any]:
+    """Return the JSON object of an image with why it is referred; null if the label stands."""
+    if decision is None or decision.refer is None:
+        return row
+    return row | {"refer": None if prediction.referral is None else prediction.referral.reason}
+
+
 def _show(outcomes: list[_Outcome], decision: Decision | None) -> None:
     rows = [("image", "label", "probability")]
+    referred = 0
     for outcome in outcomes:
         prediction = outcome.prediction
         if prediction is None:
             rows.append((outcome.image, NO_ANSWER, "-"))
+        elif prediction.referral is not None:
+            rows.append((outcome.image, f"{REFER}: {prediction.referral.reason}", "-"))
+            referred += 1
         else:
             rows.append((outcome.image, prediction.label, _probability(prediction)))
     echo("\n".join(aligned_table(rows, "llr")))
+    if referred:
+        echo(f"{referred} of {plural(len(outcomes), 'image')} for a person to decide.")
     if decision is not None and decision.threshold is not None:
         echo(
             f"{shown(decision.positive or '')} is named from a probability of {decision.threshold:.3f} on "

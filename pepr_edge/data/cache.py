@@ -32,7 +32,7 @@ from pepr_edge.data.source import SPLITS, DataSettings, ImageSource, Indices
 from pepr_edge.data.splits import assign_splits, check_splits
 from pepr_edge.data.subgroups import of_test
 from pepr_edge.errors import DataError, RunError
-from pepr_edge.records import DataCheck, DataInfo, Split, SplitInfo
+from pepr_edge.records import Colour, DataCheck, DataInfo, Split, SplitInfo
 from pepr_edge.run_dir.layout import DATA_CHECK
 from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
@@ -289,6 +289,13 @@ def _check_bad_images(
         raise DataError("\n".join([head, *lines])) from None
 
 
+def _colour(scan: Scan) -> Colour | None:
+    """Return whether all images are grey or all have colour; None if there are some of each, or none."""
+    if not scan.sizes_px or 0 < len(scan.greys) < len(scan.sizes_px):
+        return None
+    return "grey" if scan.greys else "colour"
+
+
 def _skipped_csv(scan: Scan) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -317,5 +324,7 @@ def _data_info(evidence: Evidence, checked: DataCheck) -> DataInfo:
         majority_baseline=baseline,
         skipped_images=len(evidence.scan.bad),
         notes=tuple(problem.remedy for problem in checked.problems),
+        colour=_colour(evidence.scan),
+        min_side_px=min((min(size) for size in evidence.scan.sizes_px.values()), default=None),
         task=source.kind,
     )

@@ -13,8 +13,11 @@ import onnx
 from numpy.typing import NDArray
 
 from pepr_edge.data import Dataset
-from pepr_edge.export.check import Logits, flips, logits_of, parity
+from pepr_edge.errors import ExportError
+from pepr_edge.export.check import Logits, answers_of, flips, logits_of, parity
+from pepr_edge.export.novelty import MAX_IMAGES, add_novelty, fit_novelty
 from pepr_edge.export.quality_gate import AGREEMENT_IMAGES, LogitPair, add_agreement, assess_quality
+from pepr_edge.images.unlike import contrast
 from pepr_edge.recipe import Recipe
 from pepr_edge.records import (
     EVALUATED_SPLITS,
@@ -28,6 +31,7 @@ from pepr_edge.records import (
     TrainResult,
     VariantTrial,
 )
+from pepr_edge.run_dir.decisions import CONTRAST, NOVELTY
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
 from pepr_edge.scoring.intervals import estimates
 from pepr_edge.untrusted import npz
@@ -111,6 +115,7 @@ class _Measured(NamedTuple):
     parity: Parity
     logits: dict[Split, Logits]
     labels: dict[Split, NDArray[np.int64]]
+    novelty: dict[Split, NDArray[np.float32]]
     drawn: LogitPair
     quality: Quality
 
@@ -138,11 +143,23 @@ def write_artifact(
         ExportError, MeasurementError: the file does not run.
     """
     path = folder / MODEL
+    no_novelty = _add_novelty(source, path)
     measured = _measure(source, origin.parity_tolerance, path, settings, drawn_before)
-    _write_predictions(folder / PREDICTIONS, measured)
-    artifact = _record(source, origin, path, key, measured, started_s)
+    _write_predictions(folder / PREDICTIONS, source, measured)
+    artifact = _record(source, origin, path, key, measured, started_s).replace(no_novelty=no_novelty)
     write_record(folder / "export.json", artifact)
     return artifact
+
+
+def _add_novelty(source: ExportSource, path: Path) -> str:
+    """Add the second output if the recipe wants it. Return why it could not be added; empty if it could."""
+    if source.recipe.decision.refer is None:
+        return ""
+    try:
+        add_novelty(path, fit_novelty(source.calibration(MAX_IMAGES), source.trained.preprocess))
+    except ExportError as fault:
+        return str(fault)
+    return ""
 
 
 def _measure(
@@ -154,14 +171,18 @@ def _measure(
     agreement = parity(path, source.pixels("val"), expected, spec, tolerance, settings.threads)
     logits: dict[Split, Logits] = {}
     labels: dict[Split, NDArray[np.int64]] = {}
+    novelty: dict[Split, NDArray[np.float32]] = {}
     for split in EVALUATED_SPLITS:
-        logits[split] = logits_of(path, source.pixels(split), spec, settings)
+        answers = answers_of(path, source.pixels(split), spec, settings)
+        logits[split] = answers.logits
+        if answers.novelty is not None:
+            novelty[split] = answers.novelty
         labels[split] = source.labels(split)
     drawn = _drawn_logits(source, path, settings, drawn_before)
     quality = source.assess_quality(logits["val"], settings)
     pair = LogitPair(logits["val"], expected)
     quality = add_agreement(quality, pair, drawn, source.data.info.kind)
-    return _Measured(agreement, logits, labels, drawn, quality)
+    return _Measured(agreement, logits, labels, novelty, drawn, quality)
 
 
 def _record(
@@ -213,11 +234,17 @@ def _drawn_logits(
     return LogitPair(logits_of(path, pixels, source.trained.preprocess, settings), before)
 
 
-def _write_predictions(path: Path, measured: _Measured) -> None:
+def _write_predictions(path: Path, source: ExportSource, measured: _Measured) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for split in EVALUATED_SPLITS:
         arrays[split] = measured.logits[split]
         arrays[f"{split}_labels"] = measured.labels[split]
+        if source.recipe.decision.refer is None:
+            continue
+        contrasts = [contrast(pixels) for pixels in source.pixels(split)]
+        arrays[f"{split}_{CONTRAST}"] = np.array(contrasts, np.float32)
+        if split in measured.novelty:
+            arrays[f"{split}_{NOVELTY}"] = measured.novelty[split]
     arrays[DRAWN] = measured.drawn.own
     arrays[DRAWN_BEFORE] = measured.drawn.expected
     with atomic_writer(path) as file:

@@ -30,23 +30,32 @@ def onnx_logits(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, threads
 
 
 def logits_of(path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings: SessionSettings) -> Logits:
-    """Return the logits of images under the runtime of the device, one image at a time, shape (n, classes).
+    """Return the logits of images under the runtime of the device, shape (n, classes); see `answers_of`."""
+    return answers_of(path, pixels, spec, settings).logits
+
+
+def answers_of(
+    path: Path, pixels: NDArray[np.uint8], spec: Preprocess, settings: SessionSettings
+) -> selftest.Answers:
+    """Return what a file answers on images under the runtime of the device, one image at a time.
 
     Raises:
-        ExportError: the file does not run, or its logits are not finite.
+        ExportError: the file does not run, or its answers are not finite.
     """
     if settings.runtime == "pytorch":
         # It does not read ONNX files. onnxruntime computes the same weights in the same precision.
         settings = settings.model_copy(update={"runtime": "onnxruntime", "provider": "cpu"})
     try:
-        logits = selftest.file_logits(path, settings, pixels, spec)
+        answers = selftest.file_answers(path, settings, pixels, spec)
     except MeasurementError as fault:
         raise ExportError(str(fault)) from fault
     except Exception as fault:  # the runtimes have no common error class
         raise ExportError(f"the file does not run at batch 1 ({type(fault).__name__}).") from fault
-    if not np.isfinite(logits).all():
+    if not np.isfinite(answers.logits).all():
         raise ExportError(NOT_FINITE)
-    return logits
+    if answers.novelty is not None and not np.isfinite(answers.novelty).all():
+        raise ExportError("the file gives a novelty that is not a finite number.")
+    return answers
 
 
 def parity(

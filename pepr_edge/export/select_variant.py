@@ -12,6 +12,7 @@ from pepr_edge.device.cpu import isa
 from pepr_edge.device.facts import here
 from pepr_edge.export.artifact import MODEL, ExportSource, Origin, read_drawn, write_artifact
 from pepr_edge.export.autotune import OnProgress, autotune
+from pepr_edge.export.novelty import without_novelty
 from pepr_edge.recipe import AUTO
 from pepr_edge.recipe.variants import autotune_variants, load
 from pepr_edge.records import Artifact
@@ -19,6 +20,7 @@ from pepr_edge.run_dir.owned import remove_matching
 from pepr_edge.text.units import plural
 
 TRIALS_PREFIX = ".rungs-"
+FLOAT32_FILE = "float32_base.onnx"
 # Names that only pepr_edge writes, in the folder of the trials and in that of the chosen file.
 TRIAL_FILES = re.compile(r"[a-z0-9_]+(\.part|\.simpler)?\.onnx|program\.pt2(\.part)?")
 VARIANT_FILES = re.compile(
@@ -47,9 +49,11 @@ def select_variant(
         remove_matching(leftover, TRIAL_FILES)
     remove_matching(chosen_folder, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as trials_folder:
+        # It is added to the chosen file: a converter would take its nodes for a part of the model.
+        float32 = without_novelty(folder / base.variant / MODEL, Path(trials_folder) / FLOAT32_FILE)
         result = autotune(
             source,
-            folder / base.variant / MODEL,
+            float32,
             autotune_variants(isa(), source.recipe.device.provider),
             Path(trials_folder),
             on_progress,

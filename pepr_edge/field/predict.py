@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.images.preprocess import load_tensor
+from pepr_edge.images.preprocess import Loaded, load, to_tensor
+from pepr_edge.images.unlike import unlike
 from pepr_edge.measure.bundle_model import bundle_model
-from pepr_edge.measure.inference_process import InferenceProcess
+from pepr_edge.measure.inference_process import Answer, InferenceProcess
 from pepr_edge.records import Manifest, SessionSettings
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import calibrated, decide_by
+from pepr_edge.tasks.refer import confidence
 
 # The label of an image for which none of several findings is named.
 NO_FINDING = "no finding"
+
+
+class Referral(NamedTuple):
+    """Why a person is to decide about an image: the kind of reason, and the reason as a part of a sentence.
+
+    Kinds: "size", "blank", "colour", "novelty", "confidence".
+    """
+
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -24,13 +37,15 @@ class Prediction:
     """The label that the model decides for, and the probability of each label, calibrated if it can be.
 
     `findings` are all labels that it names, if an image may have several; None if it has one.
-    `logits` are the model's own, shape (1, classes).
+    `logits` are the model's own, shape (1, classes). `referral`: why a person is to decide in place of the
+    model; None if the label stands.
     """
 
     label: str
     probabilities: dict[str, float]
     logits: NDArray[np.float32] = field(compare=False, repr=False)
     findings: tuple[str, ...] | None = None
+    referral: Referral | None = None
 
 
 class Classifier:
@@ -70,7 +85,30 @@ class Classifier:
             DataError: a DICOM file, and the packages to read it are not installed.
             NoAnswerError: the model gives no finite logits for this image.
         """
-        logits = self._process.logits(load_tensor([image], self._manifest.preprocess))
+        loaded = load(image, self._manifest.preprocess)
+        answer = self._process.answer(to_tensor(loaded.pixels[None], self._manifest.preprocess))
+        return replace(self._prediction(answer.logits), referral=self._referral(loaded, answer))
+
+    def _referral(self, loaded: Loaded, answer: Answer) -> Referral | None:
+        """Return why a person is to decide about an image; None for a bundle that refers none."""
+        refer = None if self.decision is None else self.decision.refer
+        if refer is None:
+            return None
+        found = unlike(loaded.image, loaded.pixels, refer.images)
+        if found is not None:
+            return Referral(found.kind, found.reason)
+        if answer.novelty is not None and refer.max_novelty is not None:
+            novelty = float(answer.novelty[0])
+            if novelty > refer.max_novelty:
+                limits = f"novelty {novelty:.3g}, limit {refer.max_novelty:.3g}"
+                return Referral("novelty", f"unlike the training images ({limits})")
+        sure = float(confidence(answer.logits, self._rule)[0])
+        if refer.min_confidence is not None and sure < refer.min_confidence:
+            return Referral("confidence", f"not sure enough ({sure:.3f}, limit {refer.min_confidence:.3f})")
+        return None
+
+    def _prediction(self, logits: NDArray[np.float32]) -> Prediction:
+        """Return what the logits of one image say."""
         labels = self._manifest.labels
         probabilities = dict(zip(labels, calibrated(logits, self._rule)[0].tolist(), strict=True))
         decided = decide_by(logits, self._rule)[0]

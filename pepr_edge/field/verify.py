@@ -233,6 +233,8 @@ def _test(
     if result.passed:
         return result, ""
     difference = f"logits differ by {result.max_abs_diff:.3g}, expected at most {result.tolerance:.3g}."
+    if result.novelty_agrees is False and result.decisions_agree:
+        return result, f"all {result.n} decisions agree, but it refers other images here than at home."
     if result.decisions_agree:
         return result, f"all {result.n} decisions agree, but {difference}"
     decisions = f"{result.agreeing} of {result.n} decisions agree"

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,13 @@ FILTERS: dict[str, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+class Loaded(NamedTuple):
+    """A decoded image, and the pixels that a model sees, uint8, shape (px, px, channels)."""
+
+    image: Image.Image
+    pixels: NDArray[np.uint8]
 
 
 def decode(file: str | Path | BinaryIO, *, shown_as: str = "") -> Image.Image:
@@ -227,15 +234,18 @@ def to_tensor(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
 
 def load_tensor(files: Iterable[str | Path], spec: Preprocess) -> NDArray[np.float32]:
     """Decode image files to the model's input, shape (n, channels, image_size_px, image_size_px)."""
-    pixels = [
-        to_pixels(
-            decode(file),
-            channels=spec.channels,
-            image_size_px=spec.image_size_px,
-            interpolation=spec.interpolation,
-            grey_bits=spec.grey_bits,
-            shown_as=shown(str(file)),
-        )
-        for file in files
-    ]
-    return to_tensor(np.stack(pixels), spec)
+    return to_tensor(np.stack([load(file, spec).pixels for file in files]), spec)
+
+
+def load(file: str | Path, spec: Preprocess) -> Loaded:
+    """Decode an image file, and return it with the pixels that a model sees."""
+    image = decode(file)
+    pixels = to_pixels(
+        image,
+        channels=spec.channels,
+        image_size_px=spec.image_size_px,
+        interpolation=spec.interpolation,
+        grey_bits=spec.grey_bits,
+        shown_as=shown(str(file)),
+    )
+    return Loaded(image, pixels)

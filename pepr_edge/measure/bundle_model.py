@@ -36,13 +36,17 @@ class Limits(NamedTuple):
 
 
 class BundleModel(NamedTuple):
-    """A model of a bundle, how to run it, the shape (1, channels, px, px) of its input, and its limits."""
+    """A model of a bundle, how to run it, the shape (1, channels, px, px) of its input, and its limits.
+
+    `novelty`: it has the second output.
+    """
 
     path: Path
     settings: SessionSettings
     input_shape: tuple[int, ...]
     classes: int
     limits: Limits
+    novelty: bool = False
 
 
 def model_file(bundle: Path, manifest: Manifest, fallback: bool) -> str:
@@ -80,7 +84,8 @@ def bundle_model(
         raise BundleError(f"{path}: cannot be read ({error.strerror}). Copy the bundle again.") from None
     limits = limits_of(manifest.profile, settings, size_bytes)
     shape = (1, *manifest.input.shape[1:])
-    return BundleModel(path, settings, shape, len(manifest.labels), limits)
+    novelty = manifest.has_novelty(fallback)
+    return BundleModel(path, settings, shape, len(manifest.labels), limits, novelty)
 
 
 def limits_of(profile: DeviceProfile, settings: SessionSettings, size_bytes: int) -> Limits:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pepr_edge.errors import LibraryError, MeasurementError, NoAnswerError
 from pepr_edge.measure.bundle_model import BundleModel
 from pepr_edge.measure.line_process import LineProcess, one_message
-from pepr_edge.measure.model_check import answer_fault
+from pepr_edge.measure.model_check import answer_fault, novelty_fault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,13 @@ MODULE = "pepr_edge.measure.inference_worker"
 IMPORT_LIMIT_S = 300.0
 # A model that ended its process this often is not run again.
 MAX_ENDS = 3
+
+
+class Answer(NamedTuple):
+    """Finite logits of images, shape (n, classes), and their novelty, shape (n,); None without it."""
+
+    logits: NDArray[np.float32]
+    novelty: NDArray[np.float32] | None
 
 
 class InferenceProcess:
@@ -72,7 +79,11 @@ class InferenceProcess:
         self._model = model
 
     def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the finite logits of images, shape (n, classes).
+        """Return the finite logits of images, shape (n, classes); see `answer`."""
+        return self.answer(tensor).logits
+
+    def answer(self, tensor: NDArray[np.float32]) -> Answer:
+        """Return what a model answers on images.
 
         Args:
             tensor: shape (n, channels, px, px), for the model that was opened last.
@@ -98,7 +109,13 @@ class InferenceProcess:
         fault = answer_fault(logits, shape[0], model.classes)
         if logits is None or fault is not None:
             raise NoAnswerError(f"{process.name}: {fault}.")
-        return logits
+        if not model.novelty:
+            return Answer(logits, None)
+        novelty = _array(answer.get("novelty"))
+        fault = novelty_fault(novelty, shape[0])
+        if novelty is None or fault is not None:
+            raise NoAnswerError(f"{process.name}: {fault}.")
+        return Answer(logits, novelty[:, 0])
 
     def _ready(self, model: BundleModel) -> LineProcess:
         """Return the process, started again if the model ended it.
@@ -134,6 +151,7 @@ class InferenceProcess:
             "settings": model.settings.model_dump(),
             "input_shape": list(model.input_shape),
             "classes": model.classes,
+            "novelty": model.novelty,
             "memory_bytes": model.limits.memory_bytes,
         }
         answer = process.ask({"open": argument}, _is_opened, model.limits.load_s)
@@ -154,10 +172,12 @@ def _is_answer(answer: dict[str, Any]) -> bool:
     return "no_answer" in answer or isinstance(answer.get("run"), list)
 
 
-def _array(rows: list[Any]) -> NDArray[np.float32] | None:
+def _array(rows: Any) -> NDArray[np.float32] | None:
     """Return rows of numbers, all of one length, as an array; None if they are none."""
     import numpy as np
 
+    if not isinstance(rows, list):
+        return None
     for row in rows:
         if not isinstance(row, list) or len(row) != len(rows[0]):
             return None

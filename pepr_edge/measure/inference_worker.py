@@ -3,10 +3,11 @@
 It answers each line of JSON on its stdin, an object with one key:
     {"import": "onnxruntime"}           {"import": "onnxruntime"}
     {"open": {"model": path, "settings": {...}, "input_shape": [1, 3, 224, 224], "classes": 2,
-              "memory_bytes": 600000000 or null}}
+              "novelty": false, "memory_bytes": 600000000 or null}}
                                         {"open": "CPUExecutionProvider"}, or {"error": message}, with
                                         "library": true if no bundle is to blame
-    {"run": [1, 3, 224, 224]}           {"run": [[0.1, 0.9]]}, or {"no_answer": message}
+    {"run": [1, 3, 224, 224]}           {"run": [[0.1, 0.9]]}, or {"no_answer": message}; with the second
+                                        output {"run": [[0.1, 0.9]], "novelty": [[1.2]]}
 After the line "run" follow the bytes of the float32 tensor. It may open one model after the other.
 """
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pepr_edge.errors import LibraryError, MeasurementError
 from pepr_edge.measure.memory_limit import limit_memory
-from pepr_edge.measure.model_check import answer_fault, model_fault
+from pepr_edge.measure.model_check import answer_fault, model_fault, novelty_fault
 from pepr_edge.measure.runtimes import RUNTIMES, Runtime
 from pepr_edge.measure.worker import own_stdout
 from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, one_line, shown
@@ -41,6 +42,7 @@ class _Opened(NamedTuple):
     runtime: Runtime
     session: Any
     classes: int
+    novelty: bool
 
 
 class _Server:
@@ -66,7 +68,12 @@ class _Server:
         limit_memory(argument["memory_bytes"])
         try:
             session = runtime.open(model, settings)
-            fault = model_fault(runtime.signature(session), argument["input_shape"], argument["classes"])
+            fault = model_fault(
+                runtime.signature(session),
+                argument["input_shape"],
+                argument["classes"],
+                argument["novelty"],
+            )
         except LibraryError as error:
             return {"error": str(error), "library": True}
         except MeasurementError as error:
@@ -75,19 +82,25 @@ class _Server:
             return {"error": f"{name}: {settings.runtime} cannot load this model ({one_line(error)})."}
         if fault is not None:
             return {"error": f"{name}: {fault}. Do not use this bundle."}
-        self._opened = _Opened(runtime, session, argument["classes"])
+        self._opened = _Opened(runtime, session, argument["classes"], argument["novelty"])
         return {"open": runtime.provider_used(session)}
 
     def run(self, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the logits of a tensor."""
+        """Return the logits of a tensor, and the novelty if the model has it."""
         tensor = self._tensor(shape)
-        assert self._opened is not None
+        opened = self._opened
+        assert opened is not None
         try:
-            logits = self._opened.runtime.run(self._opened.session, tensor)
+            logits, *others = opened.runtime.run_all(opened.session, tensor)
         except Exception as error:
             return {"no_answer": one_line(error, MESSAGE_CHARACTERS)}
-        fault = answer_fault(logits, shape[0], self._opened.classes)
-        return {"run": logits.tolist()} if fault is None else {"no_answer": fault}
+        fault = answer_fault(logits, shape[0], opened.classes)
+        if fault is None and opened.novelty:
+            fault = novelty_fault(others[0] if others else None, shape[0])
+        if fault is not None:
+            return {"no_answer": fault}
+        answer = {"run": logits.tolist()}
+        return answer | {"novelty": others[0].tolist()} if opened.novelty else answer
 
     def _tensor(self, shape: Sequence[int]) -> NDArray[np.float32]:
         import numpy as np

@@ -1,4 +1,6 @@
-"""What every model of a bundle must take and give: one input, one output, finite logits for each image.
+"""What every model of a bundle must take and give: one input, and finite logits for each image.
+
+Its manifest may declare a second output, the novelty of each image: then it must have it, and else not.
 
 A model is not trusted: after loading it is compared with the manifest, and each of its answers is checked.
 At import it needs only the standard library: a process that runs models loads little else.
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 from pepr_edge.untrusted.shown import excerpt
 
 FLOAT32 = "float32"
+NUMBERS = {1: "one", 2: "two"}
 
 
 class Port(NamedTuple):
@@ -28,21 +31,29 @@ class Signature(NamedTuple):
     outputs: tuple[Port, ...]
 
 
-def model_fault(signature: Signature, input_shape: Sequence[int], classes: int) -> str | None:
+def model_fault(
+    signature: Signature, input_shape: Sequence[int], classes: int, novelty: bool = False
+) -> str | None:
     """Return what a model has that its manifest does not say, or None. The text follows the file's name.
 
     Args:
         signature: of the loaded model.
         input_shape: (1, channels, px, px).
         classes: number of labels.
+        novelty: the manifest declares the second output.
     """
-    wanted = {"input": tuple(input_shape), "output": (input_shape[0], classes)}
-    for kind, ports in (("input", signature.inputs), ("output", signature.outputs)):
-        if len(ports) != 1:
-            return f"has {len(ports)} {kind}s, expected one"
-        port = ports[0]
-        if port.dtype != FLOAT32 or not _fits(port.shape, wanted[kind]):
-            return f"its {kind} is {_text(port)}, expected {_text(Port(FLOAT32, wanted[kind]))}"
+    images = input_shape[0]
+    outputs = [(images, classes), (images, 1)] if novelty else [(images, classes)]
+    for kind, ports, shapes in (
+        ("input", signature.inputs, [tuple(input_shape)]),
+        ("output", signature.outputs, outputs),
+    ):
+        if len(ports) != len(shapes):
+            plural = "" if len(ports) == 1 else "s"
+            return f"has {len(ports)} {kind}{plural}, expected {NUMBERS[len(shapes)]}"
+        for port, shape in zip(ports, shapes, strict=True):
+            if port.dtype != FLOAT32 or not _fits(port.shape, shape):
+                return f"its {kind} is {_text(port)}, expected {_text(Port(FLOAT32, shape))}"
     return None
 
 
@@ -63,6 +74,18 @@ def answer_fault(answer: Any, images: int, classes: int) -> str | None:
         return f"it returned {actual}, expected {_text(Port(FLOAT32, (images, classes)))}"
     if not np.isfinite(answer).all():
         return "its logits are not finite"
+    return None
+
+
+def novelty_fault(answer: Any, images: int) -> str | None:
+    """Return why a second answer is none, or None if it is one finite novelty for each image."""
+    import numpy as np
+
+    if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape != (images, 1):
+        actual = _text(Port(str(getattr(answer, "dtype", "")), getattr(answer, "shape", None)))
+        return f"it returned {actual} as novelty, expected {_text(Port(FLOAT32, (images, 1)))}"
+    if not np.isfinite(answer).all():
+        return "its novelty is not finite"
     return None
 
 

@@ -12,7 +12,8 @@ Then the parent sends commands, any number of them, until it closes the stdin of
                             (only asked by `interleaved_profiles`, which runs no other program than ours)
     {"memory": null}        answer {"memory": peak of the process in bytes, or null}
     {"logits": {"pixels": "in.npy", "logits": "out.npy", "preprocess": {...}}}
-                            answer {"logits": "out.npy"}, after that file is written
+                            answer {"logits": "out.npy"}, after that file is written; "novelty" may name
+                            another file, for the second output of a model that has one
 In place of any answer: {"error": message}. The easiest way to write a program of your own is to call
 `worker.main` with your own runtime.
 """
@@ -33,6 +34,8 @@ from pepr_edge.records import Preprocess, SessionSettings
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from pepr_edge.measure.selftest import Answers
 
 # Logits of an image may take this many times as long as the first inference, beyond the limit of one answer.
 LOGITS_LIMIT_FACTOR = 10.0
@@ -115,29 +118,36 @@ class ModelProcess:
         return peak
 
     def logits(self, pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
-        """Return the logits of images, run one at a time as on the device.
+        """Return the logits of images, float32, shape (n, classes); see `answers`."""
+        return self.answers(pixels, preprocess).logits
+
+    def answers(self, pixels: NDArray[np.uint8], preprocess: Preprocess) -> Answers:
+        """Return what the model answers on images, run one at a time as on the device.
 
         Args:
             pixels: uint8, shape (n, image_size_px, image_size_px, channels), n >= 1.
             preprocess: how pixels become the input.
-        Returns:
-            float32, shape (n, classes).
         """
         import numpy as np
+
+        from pepr_edge.measure.selftest import Answers
 
         with tempfile.TemporaryDirectory() as folder:
             pixels_file = Path(folder, "pixels.npy")
             logits_file = Path(folder, "logits.npy")
+            novelty_file = Path(folder, "novelty.npy")
             np.save(pixels_file, pixels)
             argument = {
                 "pixels": str(pixels_file),
                 "logits": str(logits_file),
+                "novelty": str(novelty_file),
                 "preprocess": preprocess.model_dump(),
             }
             limit_s = self._limit_s + LOGITS_LIMIT_FACTOR * self.first_s * len(pixels)
             self._ask("logits", {"logits": argument}, lambda answer: logits_file.is_file(), limit_s)
             logits: NDArray[np.float32] = np.load(logits_file, allow_pickle=False)
-        return logits
+            novelty = np.load(novelty_file, allow_pickle=False) if novelty_file.is_file() else None
+        return Answers(logits, novelty)
 
     def _ask(
         self, key: str, message: dict[str, Any], is_valid: Callable[[Any], bool], limit_s: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,31 +22,58 @@ FILE = "selftest.npz"
 PIXELS = "pixels"
 LOGITS = "logits"
 FALLBACK_LOGITS = "fallback_logits"
+NOVELTY = "novelty"
+FALLBACK_NOVELTY = "fallback_novelty"
+# A novelty this near to its limit, as a share of it, may lie on either side of it on another device.
+NOVELTY_MARGIN = 0.1
+
+
+class Answers(NamedTuple):
+    """Logits of images, shape (n, classes), and their novelty, shape (n,); None without that output."""
+
+    logits: NDArray[np.float32]
+    novelty: NDArray[np.float32] | None
 
 
 def session_logits(
     runtime: Runtime, session: Any, pixels: NDArray[np.uint8], preprocess: Preprocess
 ) -> NDArray[np.float32]:
-    """Return the logits of images under an open model, run one at a time as on the device.
+    """Return the logits of images under an open model, float32, shape (n, classes); see `session_answers`."""
+    return session_answers(runtime, session, pixels, preprocess).logits
+
+
+def session_answers(
+    runtime: Runtime, session: Any, pixels: NDArray[np.uint8], preprocess: Preprocess
+) -> Answers:
+    """Return what an open model answers on images, run one at a time as on the device.
 
     Args:
         runtime: the module that opened `session`.
         session: an open model.
         pixels: uint8, shape (n, image_size_px, image_size_px, channels), n >= 1.
         preprocess: how pixels become the input.
-    Returns:
-        float32, shape (n, classes).
     """
-    logits = [
-        runtime.run(session, to_tensor(pixels[index : index + 1], preprocess)) for index in range(len(pixels))
+    answers = [
+        runtime.run_all(session, to_tensor(pixels[index : index + 1], preprocess))
+        for index in range(len(pixels))
     ]
-    return np.concatenate(logits)
+    logits = np.concatenate([answer[0] for answer in answers])
+    if len(answers[0]) == 1:
+        return Answers(logits, None)
+    return Answers(logits, np.concatenate([answer[1] for answer in answers])[:, 0])
 
 
 def file_logits(
     model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], preprocess: Preprocess
 ) -> NDArray[np.float32]:
-    """Return the logits of images under a model file, run one at a time as on the device.
+    """Return the logits of images under a model file, float32, shape (n, classes); see `file_answers`."""
+    return file_answers(model, settings, pixels, preprocess).logits
+
+
+def file_answers(
+    model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], preprocess: Preprocess
+) -> Answers:
+    """Return what a model file answers on images, run one at a time as on the device.
 
     onnxruntime reports a file that it cannot run. Other runtimes were seen to end the process, so they get a
     process of their own.
@@ -54,21 +81,19 @@ def file_logits(
     Args:
         model: the file.
         settings: how to run the runtime.
-        pixels: as for `session_logits`.
+        pixels: as for `session_answers`.
         preprocess: how pixels become the input.
-    Returns:
-        float32, shape (n, classes).
     Raises:
         MeasurementError: the file cannot be run with these settings.
     """
     if settings.runtime == "onnxruntime":
         runtime = RUNTIMES[settings.runtime]
-        return session_logits(runtime, runtime.open(model, settings), pixels, preprocess)
+        return session_answers(runtime, runtime.open(model, settings), pixels, preprocess)
     from pepr_edge.measure.model_process import ModelProcess
 
     shape = (1, preprocess.channels, preprocess.image_size_px, preprocess.image_size_px)
     with ModelProcess(model, settings, shape) as process:
-        return process.logits(pixels, preprocess)
+        return process.answers(pixels, preprocess)
 
 
 def run(
@@ -78,7 +103,8 @@ def run(
     fallback: bool = False,
     process: InferenceProcess | None = None,
 ) -> SelfTestResult:
-    """Run a bundle's self-test. It passes if every decision agrees and the logits are within the tolerance.
+    """Run a bundle's self-test. It passes if every decision agrees, the logits are within the tolerance, and,
+    of a model with the second output, the same images are unlike the training images.
 
     Args:
         bundle: the folder.
@@ -95,43 +121,74 @@ def run(
     if fallback and manifest.fallback is not None:
         spec = manifest.fallback.selftest
     rule = rule_of(manifest.decision_of(fallback), manifest.labels)
-    pixels, expected = _read(bundle / FILE, manifest, spec.n, FALLBACK_LOGITS if fallback else LOGITS)
+    test = _read(bundle / FILE, manifest, spec.n, fallback)
+    pixels, expected = test.pixels, test.expected
     if process is None:
         with InferenceProcess() as own_process:
-            logits = _logits(own_process, model, pixels, manifest.preprocess)
+            actual = _answers(own_process, model, pixels, manifest.preprocess)
     else:
-        logits = _logits(process, model, pixels, manifest.preprocess)
-    agreeing = int(agree_by(logits, expected, rule).sum())
-    max_abs_diff = float(np.abs(logits - expected).max())
+        actual = _answers(process, model, pixels, manifest.preprocess)
+    agreeing = int(agree_by(actual.logits, expected.logits, rule).sum())
+    max_abs_diff = float(np.abs(actual.logits - expected.logits).max())
+    novelty_agrees = _novelty_agrees(actual, expected, manifest, fallback)
     return SelfTestResult(
-        passed=agreeing == len(pixels) and max_abs_diff <= spec.tolerance,
+        passed=agreeing == len(pixels) and max_abs_diff <= spec.tolerance and novelty_agrees is not False,
         decisions_agree=agreeing == len(pixels),
         agreeing=agreeing,
         max_abs_diff=max_abs_diff,
         tolerance=spec.tolerance,
         n=len(pixels),
+        novelty_agrees=novelty_agrees,
     )
 
 
-def _logits(
+def _answers(
     process: InferenceProcess, model: BundleModel, pixels: NDArray[np.uint8], preprocess: Preprocess
-) -> NDArray[np.float32]:
-    """Return the logits of images, run one at a time as on the device."""
+) -> Answers:
+    """Return the answers on images, run one at a time as on the device."""
     process.open(model)
-    images = range(len(pixels))
-    return np.concatenate([process.logits(to_tensor(pixels[n : n + 1], preprocess)) for n in images])
+    answers = [process.answer(to_tensor(pixels[n : n + 1], preprocess)) for n in range(len(pixels))]
+    logits = np.concatenate([answer.logits for answer in answers])
+    novelty = [answer.novelty for answer in answers if answer.novelty is not None]
+    return Answers(logits, np.concatenate(novelty) if novelty else None)
 
 
-def _read(
-    path: Path, manifest: Manifest, n: int, logits_name: str
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the images and the expected logits of a self-test."""
+def _novelty_agrees(
+    actual: Answers, expected: Answers, manifest: Manifest, fallback: bool
+) -> bool | None:
+    """True if the same images lie beyond the limit as at home; None for a model without this output."""
+    decision = manifest.decision_of(fallback)
+    if decision is None or decision.refer is None or decision.refer.max_novelty is None:
+        return None
+    limit = decision.refer.max_novelty
+    assert actual.novelty is not None  # the process refuses a model without it
+    assert expected.novelty is not None
+    is_near = np.abs(expected.novelty - limit) <= NOVELTY_MARGIN * limit
+    return bool((is_near | ((actual.novelty > limit) == (expected.novelty > limit))).all())
+
+
+class _SelfTest(NamedTuple):
+    """The images of a self-test, and what is expected on them."""
+
+    pixels: NDArray[np.uint8]
+    expected: Answers
+
+
+def _read(path: Path, manifest: Manifest, n: int, fallback: bool) -> _SelfTest:
+    """Return the images of a self-test, and what is expected of the model or its fallback."""
     px = manifest.preprocess.image_size_px
-    expected = f"expected `{PIXELS}` and `{logits_name}`. Copy the bundle again."
+    has_novelty = manifest.has_novelty(fallback)
+    logits_name = FALLBACK_LOGITS if fallback else LOGITS
+    novelty_name = FALLBACK_NOVELTY if fallback else NOVELTY
+    names = [PIXELS, logits_name, novelty_name] if has_novelty else [PIXELS, logits_name]
+    expected = f"expected {' and '.join(f'`{name}`' for name in names)}. Copy the bundle again."
+    novelty = None
     try:
         with npz.opened(path) as archive:
             pixels = npz.read(archive, PIXELS, (n, px, px, manifest.preprocess.channels), np.uint8)
             logits = npz.read(archive, logits_name, (n, len(manifest.labels)), np.float32)
+            if has_novelty:
+                novelty = npz.read(archive, novelty_name, (n,), np.float32)
     except KeyError:
         raise BundleError(f"{path}: not a self-test, {expected}") from None
     except (OSError, ValueError) as error:
@@ -140,4 +197,6 @@ def _read(
         raise BundleError(f"{path}: no images, expected at least one. Copy the bundle again.")
     if not np.isfinite(logits).all():
         raise BundleError(f"{path}: infinite logits, expected finite ones. Copy the bundle again.")
-    return pixels, logits
+    if novelty is not None and not np.isfinite(novelty).all():
+        raise BundleError(f"{path}: infinite novelty, expected finite numbers. Copy the bundle again.")
+    return _SelfTest(pixels, Answers(logits, novelty))

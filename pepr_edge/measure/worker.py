@@ -190,12 +190,15 @@ def _memory(model: OpenModel, argument: None) -> int | None:
 def _logits(model: OpenModel, argument: dict[str, Any]) -> str:
     import numpy as np
 
-    from pepr_edge.measure.selftest import session_logits
+    from pepr_edge.measure.selftest import session_answers
     from pepr_edge.records import Preprocess
 
     pixels = np.load(argument["pixels"], mmap_mode="r")
     preprocess = Preprocess(**argument["preprocess"])
-    np.save(argument["logits"], session_logits(model.runtime, model.session, pixels, preprocess))
+    answers = session_answers(model.runtime, model.session, pixels, preprocess)
+    if answers.novelty is not None and "novelty" in argument:
+        np.save(argument["novelty"], answers.novelty)
+    np.save(argument["logits"], answers.logits)
     return str(argument["logits"])
 
 

@@ -101,9 +101,32 @@ class TaskSettings(Section):
 
 
 class DecisionSettings(Section):
-    """How a probability becomes a decision. `target`: what the threshold is to reach, on validation."""
+    """How a probability becomes a decision. `target`: what the threshold is to reach, on validation.
+
+    `refer_share`: share of the validation images that may be referred to a person. `max_error`: share of
+    wrong decisions among those that are not. One of them, or neither: every image gets a class.
+    """
 
     target: str = "argmax"
+    refer_share: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @property
+    def refer(self) -> str | None:
+        """What the recipe asks for of referred images, as it is written there; None: no image is referred."""
+        for name in ("refer_share", "max_error"):
+            value = getattr(self, name)
+            if value is not None:
+                return f"{name} = {value:g}"
+        return None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> DecisionSettings:
+        if self.refer_share is not None and self.max_error is not None:
+            raise PydanticCustomError(
+                "expected", "refer_share or max_error, not both: each of them fixes which images are referred"
+            )
+        return self
 
     @field_validator("target")
     @classmethod

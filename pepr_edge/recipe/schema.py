@@ -109,6 +109,15 @@ KEYS: dict[str, str] = {
         'alarm), or "argmax": the more probable class. Of several findings, for each by itself; "argmax" is '
         '"f1" then.'
     ),
+    "decision.refer_share": (
+        "Share of the validation images that may be referred to a person in place of a class: four fifths of "
+        "it for being unlike the training images, the rest for a decision that is not sure. Absent, with "
+        "max_error: no image is referred."
+    ),
+    "decision.max_error": (
+        "The highest share of wrong decisions on validation among the images that are not referred: as many "
+        "are referred as that takes. In place of refer_share."
+    ),
     "candidates": "The models to try: each architecture at each image size.",
     "candidates.architectures": (
         'Names from `pepr-edge zoo list` or of other timm models; "zoo" is all 131 architectures of the list.'

@@ -98,6 +98,7 @@ from pepr_edge.records.ranking import (
     Status,
     Stretch,
 )
+from pepr_edge.records.refer import Colour, ImageLimits, Refer
 from pepr_edge.records.search import CostEstimate, ScreeningResult, SearchedCandidate, SearchLog, Verdict
 from pepr_edge.records.training import (
     CostProbe,
@@ -128,6 +129,7 @@ __all__ = [
     "Bound",
     "CalibrationResult",
     "Candidate",
+    "Colour",
     "Columns",
     "CostEstimate",
     "CostProbe",
@@ -154,6 +156,7 @@ __all__ = [
     "GroupResult",
     "GroupValues",
     "ImageFacts",
+    "ImageLimits",
     "InitialWeights",
     "Interpolation",
     "InterruptionLoss",
@@ -178,6 +181,7 @@ __all__ = [
     "Ranking",
     "RankingRow",
     "Record",
+    "Refer",
     "Referred",
     "RulesName",
     "RunInfo",

@@ -74,7 +74,8 @@ class Manifest(Versioned):
     model that was trained once. `num_params` are the parameters of the deployed form. `form` has those of the
     trained form, too, and `quality` is the quality gate's judgement; both are None in bundles of version
     0.1.0, where the deployed form is the trained one. `decision` is how logits become a probability and a
-    class; None in bundles of earlier versions: the highest logit decides, uncalibrated.
+    class; None in bundles of earlier versions: the highest logit decides, uncalibrated. `novelty` is the
+    second output of the model, how unlike the training images an image is; None: the model has one output.
     """
 
     architecture: str
@@ -87,6 +88,7 @@ class Manifest(Versioned):
     preprocess: Preprocess
     input: TensorSpec
     output: TensorSpec
+    novelty: TensorSpec | None = None
     performance: dict[str, Estimate]
     performance_metric: str
     train_cost: TrainCost
@@ -118,3 +120,8 @@ class Manifest(Versioned):
         if fallback and self.fallback is not None:
             return self.fallback.decision
         return self.decision
+
+    def has_novelty(self, fallback: bool) -> bool:
+        """True if the model, or the fallback, has the second output."""
+        decision = self.decision_of(fallback)
+        return decision is not None and decision.refer is not None and decision.refer.max_novelty is not None

@@ -17,6 +17,7 @@ from pepr_edge.records.base import (
     TaskKind,
     Versioned,
 )
+from pepr_edge.records.refer import Colour
 from pepr_edge.records.weights import InitialWeights
 
 # What a run spends its time on, in the order of the report.
@@ -80,7 +81,9 @@ class DataInfo(Versioned):
 
     `majority_baseline` is the accuracy on the test split of a model that always predicts the most frequent
     class of the training split. `grey_bits` is the depth of grey images of more than 8 bits; None without
-    any. `skipped_images` could not be read and are in no split. `positive` is the positive of two classes,
+    any. `skipped_images` could not be read and are in no split. `colour`: the images are all grey, or all
+    coloured; None: some of each, or not known. `min_side_px` is the shortest side of any image.
+    `positive` is the positive of two classes,
     and `positive_by` says how it was chosen: by the recipe, by its name, or as the second label. Both are
     None for more classes, and in earlier records, where it is the second label. `task` says what a label is;
     None in earlier records, where it is one of the classes. `subgroups` has the values of the test images by
@@ -98,6 +101,8 @@ class DataInfo(Versioned):
     majority_baseline: float
     skipped_images: Count = 0
     notes: tuple[str, ...] = ()
+    colour: Colour | None = None
+    min_side_px: Count | None = None
     positive: str | None = None
     positive_by: PositiveBy | None = None
     task: TaskKind | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pepr_edge.records.base import Record, Split
+from pepr_edge.records.refer import Refer
 
 # A threshold on a probability.
 Threshold = Annotated[float, Field(ge=0, le=1)]
@@ -23,8 +24,8 @@ class Decision(Record):
     than two classes and for grades. "thresholds" is for several findings an image: the probability of each is
     the sigmoid of its logit divided by its number in `temperatures`, and it is named from its number in
     `thresholds` on; both are in the order of the labels, and None otherwise. `target` is what the recipe
-    asked for, `threshold_ci` the threshold's 95 % interval over resamples of validation. `refer` is reserved:
-    no file refers an image to a person so far.
+    asked for, `threshold_ci` the threshold's 95 % interval over resamples of validation. `refer`: the limits
+    beyond which an image is referred to a person; None: every image gets a class.
     """
 
     kind: Literal["argmax", "threshold", "median", "thresholds"] = "argmax"
@@ -36,4 +37,4 @@ class Decision(Record):
     thresholds: tuple[Threshold, ...] | None = None
     target: Annotated[str, Field(max_length=100)] = "argmax"
     fitted_on: Split = "val"
-    refer: None = None
+    refer: Refer | None = None

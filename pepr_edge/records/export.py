@@ -144,7 +144,8 @@ class Artifact(Versioned):
     the variants that it tried; where the recipe names its variants they are None and empty. `form` is None
     in results of version 0.1.0, which exported every module as it was trained. `form_note` says why the
     trained form was exported although the architecture has another; `notes` are warnings about the file.
-    `positive` is the class number of the positive of two classes in `performance`.
+    `positive` is the class number of the positive of two classes in `performance`. `no_novelty` says why the
+    file lacks the second output that the recipe wants.
     """
 
     key: str
@@ -171,4 +172,5 @@ class Artifact(Versioned):
     rungs: tuple[VariantTrial, ...] = ()
     chosen_on: Machine | None = None
     notes: tuple[str, ...] = ()
+    no_novelty: Message = ""
     duration_s: float

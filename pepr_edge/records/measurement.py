@@ -107,7 +107,8 @@ class SelfTestResult(Record):
     """Result of a bundle's self-test on this device.
 
     `agreeing` is the number of its `n` decisions that are the same as in the run; None in reports that did
-    not keep it.
+    not keep it. `novelty_agrees`: the same images are unlike the training images here; None for a model
+    without this output.
     """
 
     passed: bool
@@ -116,6 +117,7 @@ class SelfTestResult(Record):
     tolerance: NonNegative
     n: Count
     agreeing: Count | None = None
+    novelty_agrees: bool | None = None
 
 
 class DeviceProfile(Versioned):

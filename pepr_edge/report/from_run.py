@@ -15,7 +15,7 @@ from pepr_edge.report.html import ReportInput, write
 from pepr_edge.report.operating_points import OperatingPoint
 from pepr_edge.report.predictions import ModelPredictions
 from pepr_edge.report.quantised import MAX_CANDIDATES
-from pepr_edge.run_dir.decisions import decide_for
+from pepr_edge.run_dir.decisions import coverage_of, decide_for
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
 from pepr_edge.text.rows import ranked_rows
 
@@ -75,7 +75,8 @@ def operating_points(results: Results, ranking: Ranking) -> Iterator[OperatingPo
         with suppress(RunError):
             decision, performance, _ = decide_for(results, state)
             if decision is not None:
-                yield OperatingPoint(row.candidate, state.variant, decision, performance)
+                curve = coverage_of(results, state, decision)
+                yield OperatingPoint(row.candidate, state.variant, decision, performance, curve)
 
 
 def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredictions]:

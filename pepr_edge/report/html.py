@@ -30,6 +30,7 @@ from pepr_edge.report.latencies import latencies
 from pepr_edge.report.lifetime import over_patients
 from pepr_edge.report.operating_points import OperatingPoint, operating_points_table
 from pepr_edge.report.predictions import ModelPredictions
+from pepr_edge.report.refer import coverage_figures
 from pepr_edge.report.search_section import search_table, spent_and_saved
 from pepr_edge.report.sites import sites_table
 from pepr_edge.report.subgroups import subgroups_table
@@ -113,6 +114,7 @@ class PageFigures:
     cost: tuple[ReportFigure, ...] = ()
     variants: tuple[ReportFigure, ...] = ()
     predictions: tuple[ReportFigure, ...] = ()
+    referred: tuple[ReportFigure, ...] = ()
 
     def all(self) -> tuple[ReportFigure, ...]:
         """Return the figures of all sections."""
@@ -124,6 +126,7 @@ class PageFigures:
             *self.cost,
             *self.variants,
             *self.predictions,
+            *self.referred,
         )
 
 
@@ -177,6 +180,7 @@ def draw(report: ReportInput) -> PageFigures:
         predictions=quantised.prediction_figures(
             report.predictions, report.data.labels, report.data.positive_index
         ),
+        referred=coverage_figures(report.operating_points),
     )
 
 

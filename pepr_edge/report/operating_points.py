@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pepr_edge.records import Decision, Estimate
 from pepr_edge.report.tables import Cell, ReportTable, estimate_cell, number
 from pepr_edge.scoring.findings import OF_FINDINGS
 from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED
+from pepr_edge.scoring.refer import REFER_FIGURES
 from pepr_edge.text.units import metric, printable, score
 
 
 class OperatingPoint(NamedTuple):
-    """A file with its decision, and its figures by name."""
+    """A file with its decision, and its figures by name.
+
+    `curve`: of a file that refers images, the share of answered test images, and of wrong ones among them.
+    """
 
     candidate: str
     variant: str
     decision: Decision
     performance: dict[str, Estimate]
+    curve: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | None:
@@ -32,6 +40,8 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
             figures = (*AT_DECISION, CALIBRATED)
         if decision.kind == "thresholds":
             figures = (*OF_FINDINGS, CALIBRATED)
+        if decision.refer is not None and not set(REFER_FIGURES) <= set(figures):
+            figures = (*figures, *REFER_FIGURES)
         target = decision.target
         cells = (
             Cell(printable(point.candidate)),

@@ -181,9 +181,18 @@ def export_key(
     settings = [
         recipe.device.settings().model_dump(mode="json", exclude={"threads"}),
         recipe.export.keep_performance,
+        *_novelty(recipe),
     ]
     inputs = (trained.key, trained.checkpoint_sha256, _plain_variant(variant), settings)
     return stage_key("export", *inputs, *_raised("export", revisions))
+
+
+def _novelty(recipe: Recipe) -> list[str]:
+    """Return what the files of a recipe that refers images have besides logits, for a key; else nothing.
+
+    The limits are fitted on what a file answers, so they are no part of its key.
+    """
+    return [] if recipe.decision.refer is None else ["novelty"]
 
 
 def _plain_variant(variant: Variant) -> dict[str, Any]:
@@ -199,7 +208,7 @@ def autotune_key(trained: TrainResult, recipe: Recipe, revisions: Mapping[str, s
     variants = [load_variant(name) for name in names()]
     tried = [variant.model_dump(mode="json") for variant in variants if variant.auto is not None]
     settings = [recipe.device.model_dump(mode="json"), recipe.export.model_dump(mode="json"), recipe.limits()]
-    inputs = (trained.key, trained.checkpoint_sha256, tried, settings)
+    inputs = (trained.key, trained.checkpoint_sha256, tried, [*settings, *_novelty(recipe)])
     return stage_key("ladder", *inputs, *_raised("autotune", revisions))
 
 

@@ -28,6 +28,8 @@ METRIC_NAMES = {
     "mean_sensitivity_at_decision": "sensitivity of its decisions, mean over the findings",
     "mean_specificity_at_decision": "specificity of its decisions, mean over the findings",
     "calibrated_expected_calibration_error": "expected calibration error, calibrated",
+    "referred_share": "share of referred images",
+    "accuracy_if_answered": "accuracy on the images that are not referred",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 STATUS_NAMES = {

@@ -48,10 +48,17 @@ class Runtime(Protocol):
             MeasurementError: the model cannot be run on it.
         """
 
+    def run_all(self, session: Any, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Return all outputs of a model, the logits first: a file may have a second one, the novelty.
+
+        Raises:
+            MeasurementError: the model cannot be run on it.
+        """
+
     def bind(self, session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
         """Return a function that runs one inference on a fixed tensor and nothing else, for timing.
 
-        Nobody reads what that function returns, but when it returns the logits are computed and in the
+        Nobody reads what that function returns, but when it returns all outputs are computed and in the
         host's memory. It may use `tensor` without a copy: the caller does not change it.
         """
 

@@ -181,16 +181,21 @@ def _port(value: NodeArg) -> Port:
 
 def run(session: InferenceSession, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of a tensor."""
+    return run_all(session, tensor)[0]
+
+
+def run_all(session: InferenceSession, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return all outputs of a model."""
     try:
-        logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: tensor})[0]
+        return tuple(session.run(None, {session.get_inputs()[0].name: tensor}))
     except Exception as error:  # its errors have no common class of their own
         raise MeasurementError(f"onnxruntime cannot run this model ({one_line(error)})") from None
-    return logits
 
 
 def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor."""
-    return partial(session.run, [session.get_outputs()[0].name], {session.get_inputs()[0].name: tensor})
+    outputs = [output.name for output in session.get_outputs()]
+    return partial(session.run, outputs, {session.get_inputs()[0].name: tensor})
 
 
 def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:

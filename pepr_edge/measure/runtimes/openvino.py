@@ -133,11 +133,16 @@ def _port(value: Any) -> Port:
 
 def run(session: Any, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of a tensor."""
+    return run_all(session, tensor)[0]
+
+
+def run_all(session: Any, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return all outputs of a model."""
     try:
-        logits: NDArray[np.float32] = session([tensor])[0]
+        results = session([tensor])
+        return tuple(results[index] for index in range(len(session.outputs)))
     except Exception as error:
         raise MeasurementError(f"openvino cannot run this model ({one_line(error)})") from None
-    return logits
 
 
 def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:

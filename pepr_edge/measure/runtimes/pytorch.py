@@ -105,6 +105,11 @@ def run(session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
+def run_all(session: Session, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return the logits alone: a program has no other output."""
+    return (run(session, tensor),)
+
+
 def bind(session: Session, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor.
 

@@ -1,0 +1,82 @@
+"""Limits of referred images, fitted on validation alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_logits import made
+
+from pepr_edge.records import ImageLimits, Split
+from pepr_edge.scoring.operating_point import fit_decision
+from pepr_edge.scoring.refer import Observed, at_refer, coverage_curve, fit_refer, reasons
+
+NAMES = ("normal", "pneumonia")
+
+
+def observed(seed: int, n: int = 300) -> Observed:
+    logits, labels = made(n, 2, seed)
+    rng = np.random.default_rng(seed)
+    return Observed(logits, labels, rng.gamma(2, size=n), rng.uniform(20, 60, n))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.sampled_from(["argmax", "sensitivity >= 0.90"]),
+    st.sampled_from([(0.1, None), (None, 0.05)]),
+)
+def test_the_test_labels_change_no_limit(
+    seed: int, target: str, asked: tuple[float | None, float | None]
+) -> None:
+    splits: dict[Split, Observed] = {"val": observed(seed), "test": observed(seed + 1)}
+    flipped = splits | {"test": splits["test"]._replace(labels=1 - splits["test"].labels)}
+    decisions = []
+    figures = []
+    for given_splits in (splits, flipped):
+        validation = given_splits["val"]
+        decision = fit_decision(validation.logits, validation.labels, NAMES, 1, target)
+        decision = decision.replace(refer=fit_refer(decision, validation, NAMES, *asked))
+        decisions.append(decision)
+        figures.append(at_refer(decision, given_splits, NAMES))
+    assert decisions[0] == decisions[1]
+    of_val = [{name: value for name, value in found.items() if name.startswith("val_")} for found in figures]
+    assert of_val[0] == of_val[1]
+    assert figures[0]["referred_share"] == figures[1]["referred_share"]
+    assert figures[0]["accuracy_if_answered"] != figures[1]["accuracy_if_answered"]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+def test_a_share_of_validation_is_referred(share: float) -> None:
+    validation = observed(0)
+    decision = fit_decision(validation.logits, validation.labels, NAMES, 1, "argmax")
+    refer = fit_refer(decision, validation, NAMES, share, None, ImageLimits(colour="grey"))
+    found = reasons(decision.replace(refer=refer), validation, NAMES)
+    assert (found != "").mean() == pytest.approx(share, abs=1 / 300)
+    assert (found == "novelty").mean() == pytest.approx(0.8 * share, abs=1 / 300)
+    assert (refer.asked, refer.images.colour) == (f"refer_share = {share:g}", "grey")
+    assert refer.images.min_contrast == pytest.approx(validation.contrast.min() / 2)
+
+
+def test_the_error_on_the_others_is_kept() -> None:
+    validation = observed(0)
+    decision = fit_decision(validation.logits, validation.labels, NAMES, 1, "argmax")
+    before = at_refer(decision, {"val": validation}, NAMES)["val_accuracy_if_answered"].value
+    refer = fit_refer(decision, validation, NAMES, None, 0.05)
+    figures = at_refer(decision.replace(refer=refer), {"val": validation}, NAMES)
+    assert before < 0.95 <= figures["val_accuracy_if_answered"].value
+    coverage, risk = coverage_curve(decision.replace(refer=refer), validation, NAMES)
+    assert risk[-1] == pytest.approx(1 - before)
+    assert risk[round(len(risk) * (1 - figures["val_referred_share"].value)) - 1] <= 0.05
+    assert coverage[-1] == 1
+
+
+def test_a_file_without_novelty_refers_by_confidence_alone() -> None:
+    validation = observed(0)._replace(novelty=None, contrast=None)
+    decision = fit_decision(validation.logits, validation.labels, NAMES, 1, "argmax")
+    refer = fit_refer(decision, validation, NAMES, 0.1, None, no_novelty="two inputs")
+    found = reasons(decision.replace(refer=refer), validation, NAMES)
+    assert set(found) == {"", "confidence"}
+    assert (refer.max_novelty, refer.no_novelty) == (None, "two inputs")
+    assert (found != "").sum() == 30
